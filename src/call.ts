@@ -1,0 +1,57 @@
+/**
+ * The shape of a forwarded system call: a small heap with relocations.
+ *
+ * A call is a command number, a list of buffers of which the leading {@link Call.args} are the
+ * call's own arguments, and a list of relocations that say where in those buffers a pointer to
+ * another buffer or the descriptor behind a handle belongs. Whoever executes it needs to know
+ * nothing about the command. PROTOCOL.md describes the same on the wire.
+ */
+export interface Call {
+  /** The command number, with its flag bits if the caller set any. */
+  command: number;
+  /** How many leading buffers are arguments, each passed as (pointer, size): 1, or 2. */
+  args: 1 | 2;
+  /** The handle to bind a new descriptor to (≥ 1), or 0 when the result is a plain number. */
+  result: Handle;
+  /** The buffers. The first is the attribute union. */
+  buffers: CallBuffer[];
+  /** Relocations, four numbers each: buffer, byte offset, {@link Relocation}, target. */
+  relocations: number[];
+}
+
+/**
+ * A buffer of a call: bytes that only go in, a length in bytes that only comes out (zero-filled
+ * before the call), or bytes that go in and come back.
+ */
+export type CallBuffer = Uint8Array | number | InOut;
+
+/** Bytes that go in and come back, possibly changed. */
+export interface InOut {
+  readonly inout: Uint8Array;
+}
+
+/** Names an object that lives in the guest. Chosen by the client, scoped to one session, ≥ 1. */
+export type Handle = number;
+
+/** What a relocation writes. */
+export const Relocation = {
+  /** The 64-bit address of buffer `target`. */
+  POINTER: 0,
+  /** The descriptor behind handle `target`, as 32 bits. */
+  FD32: 1,
+  /** The descriptor behind handle `target`, zero-extended to 64 bits. */
+  FD64: 2,
+} as const;
+
+/** What came back from a call that reached the kernel. */
+export interface Reply {
+  /** The system call's result: −1 on error; the bound handle when a descriptor was returned. */
+  result: number;
+  /** The positive errno when `result` is −1, else 0. */
+  errno: number;
+  /**
+   * The contents of every out and inout buffer, in the order of their indices. Each has at least
+   * its declared length; the bytes belong to the receiver.
+   */
+  outputs: Uint8Array[];
+}

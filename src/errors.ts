@@ -1,0 +1,169 @@
+import { errnoName } from './errno.js';
+
+/**
+ * Every error code of this package, with the sentence it prints.
+ *
+ * A sentence says what was wrong, what was expected and what to do. Once published, a code keeps
+ * its meaning. Codes that begin with `E` but not with `ERR_` are the kernel's own errno names and
+ * are made by {@link systemError}.
+ */
+const messages = {
+  // addresses and transport
+  ERR_ADDRESS_INVALID: (d: { value: unknown; why: string }) =>
+    `Invalid address ${JSON.stringify(d.value)}: ${d.why}. Expected vsock:CID:PORT, vsock-mux:/path:PORT, tcp:HOST:PORT or unix:/path.`,
+  ERR_CONNECT_TIMEOUT: (d: { address: string; timeoutMs: number }) =>
+    `No connection to ${d.address} within ${d.timeoutMs} ms. Check that the peer is running, or raise timeoutMs.`,
+  ERR_HANDSHAKE_TIMEOUT: (d: { address: string; timeoutMs: number }) =>
+    `${d.address} accepted the connection but did not finish its handshake within ${d.timeoutMs} ms. The guest may not be up yet, or its driver may be missing.`,
+  ERR_MUX_REFUSED: (d: { address: string }) =>
+    `The vsock multiplexer closed the connection to ${d.address} without an answer. Nothing listens on that port in the guest, or the guest is not running.`,
+  ERR_MUX_PROTOCOL: (d: { address: string; received: string }) =>
+    `The vsock multiplexer at ${d.address} answered ${JSON.stringify(d.received)}; expected "OK <number>\\n".`,
+  ERR_TRANSPORT_UNSUPPORTED: (d: { operation: string; road: string; cure: string }) =>
+    `${d.operation} is not available on the ${d.road} road. ${d.cure}`,
+  ERR_OPTION_INVALID: (d: { option: string; value: unknown; expected: string }) =>
+    `Invalid ${d.option}: ${JSON.stringify(d.value)}. Expected ${d.expected}.`,
+
+  // frames and protocol
+  ERR_FRAME_TOO_LARGE: (d: { length: number; maximum: number }) =>
+    `A frame of ${d.length} bytes exceeds the limit of ${d.maximum} bytes.`,
+  ERR_FRAME_MALFORMED: (d: { why: string }) => `Malformed frame: ${d.why}.`,
+  ERR_FRAME_TRUNCATED: (d: { received: number; expected: number }) =>
+    `The connection ended inside a frame: ${d.received} of ${d.expected} bytes had arrived.`,
+  ERR_PROTOCOL_VERSION: (d: { offered: unknown; supported: number }) =>
+    `Protocol version ${JSON.stringify(d.offered)} is not supported; this side speaks version ${d.supported}. Update the older of the two.`,
+  ERR_PROTOCOL_UNEXPECTED: (d: { received: string; expected: string }) =>
+    `Received ${d.received}; expected ${d.expected}.`,
+
+  // sessions and calls
+  ERR_SESSION_CLOSED: (d: { address: string; why: string }) =>
+    `The session with ${d.address} is closed: ${d.why}.`,
+  ERR_CALL_TIMEOUT: (d: { call: string; address: string; timeoutMs: number }) =>
+    `No answer to ${d.call} from ${d.address} within ${d.timeoutMs} ms. The call may still take effect in the guest; close the session to undo it.`,
+  ERR_CALL_ABORTED: (d: { call: string; address: string }) =>
+    `${d.call} on ${d.address} was aborted by its AbortSignal. The call may still take effect in the guest.`,
+  ERR_CALL_MALFORMED: (d: { why: string }) => `Malformed call: ${d.why}.`,
+  ERR_CALL_LIMIT: (d: { what: string; value: number; maximum: number }) =>
+    `The call exceeds a limit of the session: ${d.what} is ${d.value}, at most ${d.maximum} is allowed.`,
+  ERR_HANDLE_UNKNOWN: (d: { handle: number }) =>
+    `Handle ${d.handle} does not exist in this session. It was never bound, or it has been closed.`,
+  ERR_HANDLE_IN_USE: (d: { handle: number }) =>
+    `Handle ${d.handle} is already bound in this session; close it first or choose another.`,
+  ERR_HANDLE_LIMIT: (d: { maximum: number }) =>
+    `The session already holds its maximum of ${d.maximum} handles; close some first.`,
+  ERR_POLICY_REFUSED: (d: { rule: string; value: string }) =>
+    `The guest's policy refuses this: rule ${d.rule} does not allow ${d.value}. The guest's owner can allow it in the agent's policy.`,
+  ERR_PEER_REFUSED: (d: { peer: string; why: string }) =>
+    `The agent refuses connections from ${d.peer}: ${d.why}.`,
+
+  // bpf
+  ERR_BPF_UNKNOWN_COMMAND: (d: { command: number | string }) =>
+    `bpf command ${d.command} is not in the command table, so its pointers and descriptors are unknown and it cannot be forwarded.`,
+  ERR_BPF_FIELD: (d: { command: string; field: string; why: string }) =>
+    `${d.command}: field ${d.field} ${d.why}.`,
+  ERR_BPF_UNSUPPORTED: (d: { command: string; what: string; why: string }) =>
+    `${d.command}: ${d.what} cannot be forwarded: ${d.why}.`,
+
+  // the machine
+  ERR_ADDON_MISSING: (d: { path: string; why: string }) =>
+    `The native addon could not be loaded from ${d.path}: ${d.why}. Build it with "npx node-gyp rebuild" in the package's folder (needs a C++17 compiler, make and python3).`,
+  ERR_PLATFORM: (d: { found: string }) =>
+    `This package runs on linux-x64 only; this is ${d.found}.`,
+  ERR_TOOL_MISSING: (d: { tool: string; cure: string }) =>
+    `${d.tool} is missing. ${d.cure}`,
+  ERR_TOOL_FAILED: (d: { tool: string; why: string; log: string }) =>
+    `${d.tool} failed: ${d.why}. See ${d.log}.`,
+  ERR_GUEST_BOOT: (d: { why: string; log: string }) =>
+    `The guest did not boot: ${d.why}. Its serial log is ${d.log}.`,
+  ERR_GUEST_COMMAND: (d: { command: string; status: number | string; output: string }) =>
+    `"${d.command}" in the guest ended with ${d.status}: ${d.output}`,
+  ERR_KVM_UNUSABLE: (d: { why: string }) =>
+    `KVM cannot run this guest here: ${d.why}. Use --accel tcg (slower), or a host with working hardware virtualisation.`,
+} as const;
+
+/** A code of this package, such as `'ERR_FRAME_TOO_LARGE'`. */
+export type ErrorCode = keyof typeof messages;
+
+/** The facts that a code's message is made of; they are also found on `error.detail`. */
+export type ErrorDetail<C extends ErrorCode> = Parameters<(typeof messages)[C]>[0];
+
+/**
+ * An error of this package.
+ *
+ * `code` is stable and meant for programs; `message` is meant for people; `detail` holds the
+ * values in the message, unformatted.
+ */
+export class WaepError<C extends ErrorCode = ErrorCode> extends Error {
+  override readonly name = 'WaepError';
+  readonly code: C;
+  readonly detail: ErrorDetail<C>;
+
+  constructor(code: C, detail: ErrorDetail<C>, options?: { cause?: unknown }) {
+    super((messages[code] as (d: ErrorDetail<C>) => string)(detail), options);
+    this.code = code;
+    this.detail = detail;
+  }
+}
+
+/** Makes the error of `code`; the one way errors of this package come to be. */
+export function failure<C extends ErrorCode>(
+  code: C,
+  detail: ErrorDetail<C>,
+  cause?: unknown,
+): WaepError<C> {
+  return new WaepError(code, detail, cause === undefined ? undefined : { cause });
+}
+
+/**
+ * Whether `code` is one that {@link failure} knows: errors received from the other side are
+ * checked with it before they are rebuilt here.
+ */
+export function isErrorCode(code: string): code is ErrorCode {
+  return Object.hasOwn(messages, code);
+}
+
+/** An error that a kernel reported, shaped like Node's own system errors. */
+export interface SystemError extends Error {
+  /** The errno's name, such as `'ECONNRESET'`. */
+  code: string;
+  /** The negative errno, as Node has it. */
+  errno: number;
+  /** The system call that failed, such as `'connect'` or `'bpf'`. */
+  syscall: string;
+  /** The address as text, where one was involved. */
+  address?: string;
+  /** The port, where one was involved. */
+  port?: number;
+  /** The bpf command, such as `'BPF_PROG_LOAD'`, where `syscall` is `'bpf'`. */
+  command?: string;
+  /** Whose kernel reported it. */
+  side?: 'guest' | 'host';
+  /** The verifier's or BTF loader's log, where the kernel wrote one. */
+  log?: string;
+}
+
+/**
+ * Makes the error for a failed system call.
+ *
+ * @param errno a positive or negative errno; its sign does not matter
+ */
+export function systemError(
+  syscall: string,
+  errno: number,
+  context: Partial<Pick<SystemError, 'address' | 'port' | 'command' | 'side' | 'log' | 'cause'>> = {},
+): SystemError {
+  const number = Math.abs(errno);
+  const code = errnoName(number);
+  const what = context.command === undefined ? syscall : `${syscall}(${context.command})`;
+  const where =
+    context.address === undefined
+      ? ''
+      : ` ${context.address}${context.port === undefined ? '' : `:${context.port}`}`;
+  const log = context.log === undefined || context.log === '' ? '' : `\n${context.log}`;
+  const error = new Error(
+    `${what} ${code}${where}${log}`,
+    context.cause === undefined ? undefined : { cause: context.cause },
+  ) as SystemError;
+  const { cause: _, ...facts } = context;
+  return Object.assign(error, { code, errno: -number, syscall }, facts);
+}

@@ -1,0 +1,209 @@
+/* Every native class and function is declared in this file, and the addon is loaded here only. */
+import { createRequire } from 'node:module';
+import { existsSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { failure } from './errors.js';
+
+/** Readiness bits of {@link Poller}; the values are libuv's `UV_READABLE` and so on. */
+export const PollEvent = { READABLE: 1, WRITABLE: 2, DISCONNECT: 4 } as const;
+
+/** Watches one descriptor on the event loop of the thread that made it. It never closes it. */
+export interface Poller {
+  /** Starts or changes the watch; 0 pauses it. Returns 0 or a negative errno. */
+  poll(events: number): number;
+  ref(): void;
+  unref(): void;
+  /** Ends the watch. The descriptor may be closed as soon as this returns. */
+  close(): void;
+}
+
+/**
+ * The host's end of a session's connection: owns a stream descriptor, assembles frames as they
+ * arrive and writes frames without a copy where the kernel takes them at once.
+ */
+export interface Channel {
+  /**
+   * The buffer that frames of up to its size are received into. The bytes of a frame are valid
+   * until the frame callback returns.
+   */
+  readonly receiveBuffer: Uint8Array;
+  /** The buffer to build a frame in before {@link Channel.send}. */
+  readonly sendBuffer: Uint8Array;
+  /** Bytes accepted but not yet taken by the kernel. */
+  readonly queuedBytes: number;
+  /** Sends the first `length` bytes of `sendBuffer`. Returns 0 or a negative errno. */
+  send(length: number): number;
+  /** Sends these parts as one message, by writev(2). What the kernel does not take is copied. */
+  sendParts(parts: readonly Uint8Array[]): number;
+  /** Starts receiving. Until then the kernel holds what arrives. */
+  start(): void;
+  ref(): void;
+  unref(): void;
+  /** Closes the descriptor. No callback follows. */
+  close(): void;
+}
+
+/** Called for each frame. `bytes` is `receiveBuffer`, or a buffer of its own for a large frame. */
+export type FrameCallback = (
+  type: number,
+  id: number,
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+) => void;
+
+/**
+ * Called once when the connection ends.
+ *
+ * `status` is 0 at a clean end between frames, a negative errno when the kernel reported one,
+ * {@link ChannelEnd.TRUNCATED} or {@link ChannelEnd.MALFORMED}; `have` and `want` tell how many
+ * bytes of the last frame had arrived and how many were announced.
+ */
+export type EndCallback = (status: number, have: number, want: number) => void;
+
+/** Values of `status` in {@link EndCallback} that are no errno. */
+export const ChannelEnd = { TRUNCATED: 1, MALFORMED: 2, TOO_LARGE: 3 } as const;
+
+/** What a guest's owner lets a session do, compiled from the policy into numbers. */
+export interface NativeRules {
+  /** Allowed command numbers (flag bits removed): bit n allows command n. */
+  commands: bigint;
+  /** Whether command numbers of 64 and above are allowed. */
+  otherCommands: boolean;
+  /** Words of the attribute that must have one of a set of values, for a command. */
+  words: ReadonlyArray<{
+    /** The rule's name in a refusal, such as `prog_type`. */
+    rule: string;
+    command: number;
+    /** Byte offset of a 32-bit little-endian word in buffer 0; absent bytes read as zero. */
+    offset: number;
+    /** Bit n allows the value n; values of 64 and above are refused. */
+    allowed: bigint;
+  }>;
+  /** Absolute paths that OPEN may open for reading; one that ends in `/` allows what is below. */
+  readablePaths: readonly string[];
+  limits: NativeLimits;
+}
+
+/** Bounds of one session. All sizes are in bytes. */
+export interface NativeLimits {
+  /** Largest frame body accepted. */
+  maxFrameBytes: number;
+  /** Largest sum of the buffers of one call. */
+  maxCallBytes: number;
+  maxBuffers: number;
+  maxRelocations: number;
+  maxHandles: number;
+}
+
+/** Counters of one session's call loop. */
+export interface CallLoopStatistics {
+  framesIn: number;
+  framesOut: number;
+  bytesIn: number;
+  bytesOut: number;
+  calls: number;
+  refused: number;
+  handles: number;
+}
+
+/**
+ * The guest's end of a session: a native thread with a descriptor table of its own that takes
+ * frames from a stream socket, executes them and answers. It owns the descriptor it is given.
+ */
+export interface CallLoop {
+  /** Closes the connection; the thread ends, the kernel drops every object of the session. */
+  stop(): void;
+  statistics(): CallLoopStatistics;
+  ref(): void;
+  unref(): void;
+}
+
+/** Executes frames on the calling thread: the call loop's core without its thread. For tests. */
+export interface Executor {
+  /** Takes one whole frame, header included, and returns the whole answering frame. */
+  execute(frame: Uint8Array): Uint8Array;
+  /** Closes every handle. */
+  close(): void;
+}
+
+/** The addon's exports. Functions that return `number` return a negative errno on failure. */
+export interface Native {
+  Poller: new (fd: number, callback: (status: number, events: number) => void) => Poller;
+  Channel: new (
+    fd: number,
+    maxFrameBytes: number,
+    onFrame: FrameCallback,
+    onEnd: EndCallback,
+    onDrain: () => void,
+  ) => Channel;
+  CallLoop: new (
+    fd: number,
+    unread: Uint8Array,
+    rules: NativeRules,
+    /** Called once, when the thread has ended. 0, a negative errno, or a {@link ChannelEnd}. */
+    onEnd: (status: number, statistics: CallLoopStatistics) => void,
+  ) => CallLoop;
+  Executor: new (rules: NativeRules) => Executor;
+
+  /** socket(AF_VSOCK, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0) → fd. */
+  vsockSocket(): number;
+  vsockBind(fd: number, cid: number, port: number): number;
+  /** 0, -EINPROGRESS, or another negative errno. */
+  vsockConnect(fd: number, cid: number, port: number): number;
+  /** accept4(2) → fd; `peer[0]` becomes the CID, `peer[1]` the port. */
+  vsockAccept(fd: number, peer: Uint32Array): number;
+  /** getsockname(2); `name[0]` becomes the CID, `name[1]` the port. */
+  vsockName(fd: number, name: Uint32Array): number;
+  /** The CID of this machine, by IOCTL_VM_SOCKETS_GET_LOCAL_CID on /dev/vsock. */
+  vsockLocalCid(): number;
+  /** Sets SO_VM_SOCKETS_BUFFER_MAX_SIZE and then BUFFER_SIZE: the receive credit, in bytes. */
+  vsockSetBufferSize(fd: number, bytes: number): number;
+  /** SO_VM_SOCKETS_BUFFER_SIZE in bytes. */
+  vsockBufferSize(fd: number): number;
+  /** SO_VM_SOCKETS_CONNECT_TIMEOUT. */
+  vsockSetConnectTimeout(fd: number, timeoutMs: number): number;
+
+  listen(fd: number, backlog: number): number;
+  /** SO_ERROR, as a negative errno, or 0. */
+  socketError(fd: number): number;
+  /** recv(2) → bytes, 0 at the end of the stream. */
+  recv(fd: number, buffer: Uint8Array, offset: number, length: number): number;
+  /** writev-like sendmsg(2) with MSG_NOSIGNAL → bytes taken. */
+  send(fd: number, parts: readonly Uint8Array[], offset: number): number;
+  /** shutdown(2); `how` is 0 (receive), 1 (send) or 2 (both). */
+  shutdown(fd: number, how: number): number;
+  close(fd: number): number;
+  /** fcntl(F_DUPFD_CLOEXEC) → fd. */
+  duplicate(fd: number): number;
+  /** socketpair(AF_UNIX, SOCK_STREAM) → both ends in `pair`; 0 or a negative errno. */
+  socketPair(pair: Int32Array): number;
+  /** sched_setaffinity(2) on the calling thread. */
+  setAffinity(cpus: readonly number[]): number;
+}
+
+function load(): Native {
+  if (process.platform !== 'linux' || process.arch !== 'x64') {
+    throw failure('ERR_PLATFORM', { found: `${process.platform}-${process.arch}` });
+  }
+  let folder = dirname(fileURLToPath(import.meta.url));
+  while (!existsSync(join(folder, 'package.json')) && folder !== '/') folder = dirname(folder);
+  const candidates = [
+    process.env.WAEP_ADDON,
+    join(folder, 'build/Release/waep.node'),
+    join(folder, 'prebuilds/linux-x64/waep.node'),
+  ].filter((path) => path !== undefined);
+  const path = candidates.find((candidate) => existsSync(candidate));
+  if (path === undefined) {
+    throw failure('ERR_ADDON_MISSING', { path: candidates.join(' or '), why: 'no such file' });
+  }
+  try {
+    return createRequire(import.meta.url)(path) as Native;
+  } catch (error) {
+    throw failure('ERR_ADDON_MISSING', { path, why: (error as Error).message }, error);
+  }
+}
+
+/** The loaded addon. */
+export const native: Native = load();
