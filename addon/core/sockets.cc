@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: MIT
+#include "sockets.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+// clang-format off: linux/vm_sockets.h needs sockaddr from sys/socket.h
+#include <linux/vm_sockets.h>
+// clang-format on
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "unique_fd.h"
+
+namespace waep::sockets {
+namespace {
+
+int Result(int result) { return result < 0 ? -errno : result; }
+
+sockaddr_vm Address(VsockName name) {
+  sockaddr_vm address = {};
+  address.svm_family = AF_VSOCK;
+  address.svm_cid = name.cid;
+  address.svm_port = name.port;
+  return address;
+}
+
+}  // namespace
+
+int VsockSocket() { return Result(::socket(AF_VSOCK, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)); }
+
+int VsockBind(int fd, VsockName name) {
+  const sockaddr_vm address = Address(name);
+  return Result(::bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address));
+}
+
+int VsockConnect(int fd, VsockName name) {
+  const sockaddr_vm address = Address(name);
+  return Result(::connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address));
+}
+
+int VsockAccept(int fd, VsockName* peer) {
+  sockaddr_vm address = {};
+  socklen_t length = sizeof address;
+  const int accepted =
+      ::accept4(fd, reinterpret_cast<sockaddr*>(&address), &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
+  if (accepted < 0) return -errno;
+  *peer = {address.svm_cid, address.svm_port};
+  return accepted;
+}
+
+int VsockLocalName(int fd, VsockName* name) {
+  sockaddr_vm address = {};
+  socklen_t length = sizeof address;
+  if (::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &length) < 0) return -errno;
+  *name = {address.svm_cid, address.svm_port};
+  return 0;
+}
+
+int VsockLocalCid(uint32_t* cid) {
+  const unique_fd device(::open("/dev/vsock", O_RDONLY | O_CLOEXEC));
+  if (!device.valid()) return -errno;
+  return Result(::ioctl(device.get(), IOCTL_VM_SOCKETS_GET_LOCAL_CID, cid));
+}
+
+int VsockSetBufferSize(int fd, uint64_t bytes) {
+  // The size is clamped to the maximum, so the maximum has to come first (af_vsock.c,
+  // vsock_update_buffer_size).
+  for (const int option : {SO_VM_SOCKETS_BUFFER_MAX_SIZE, SO_VM_SOCKETS_BUFFER_SIZE}) {
+    if (::setsockopt(fd, AF_VSOCK, option, &bytes, sizeof bytes) < 0) return -errno;
+  }
+  return 0;
+}
+
+int VsockBufferSize(int fd, uint64_t* bytes) {
+  socklen_t length = sizeof *bytes;
+  return Result(::getsockopt(fd, AF_VSOCK, SO_VM_SOCKETS_BUFFER_SIZE, bytes, &length));
+}
+
+int VsockSetConnectTimeout(int fd, uint32_t timeout_ms) {
+  timeval timeout = {};
+  timeout.tv_sec = timeout_ms / 1000;
+  timeout.tv_usec = static_cast<suseconds_t>(timeout_ms % 1000) * 1000;
+  return Result(
+      ::setsockopt(fd, AF_VSOCK, SO_VM_SOCKETS_CONNECT_TIMEOUT, &timeout, sizeof timeout));
+}
+
+int Listen(int fd, int backlog) { return Result(::listen(fd, backlog)); }
+
+int SocketError(int fd) {
+  int error = 0;
+  socklen_t length = sizeof error;
+  if (::getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length) < 0) return -errno;
+  return -error;
+}
+
+ssize_t Receive(int fd, void* buffer, size_t length) {
+  ssize_t received;
+  do {
+    received = ::recv(fd, buffer, length, 0);
+  } while (received < 0 && errno == EINTR);
+  return received < 0 ? -errno : received;
+}
+
+ssize_t Send(int fd, const iovec* parts, size_t count) {
+  msghdr message = {};
+  message.msg_iov = const_cast<iovec*>(parts);
+  message.msg_iovlen = std::min<size_t>(count, 1024);  // UIO_MAXIOV
+  ssize_t sent;
+  do {
+    sent = ::sendmsg(fd, &message, MSG_NOSIGNAL);
+  } while (sent < 0 && errno == EINTR);
+  return sent < 0 ? -errno : sent;
+}
+
+int Shutdown(int fd, int how) { return Result(::shutdown(fd, how)); }
+
+int Close(int fd) { return Result(::close(fd)); }
+
+int Duplicate(int fd) { return Result(::fcntl(fd, F_DUPFD_CLOEXEC, 3)); }
+
+int SocketPair(int pair[2]) {
+  return Result(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair));
+}
+
+int SetNonBlocking(int fd, bool on) {
+  const int flags = ::fcntl(fd, F_GETFL);
+  if (flags < 0) return -errno;
+  return Result(::fcntl(fd, F_SETFL, on ? flags | O_NONBLOCK : flags & ~O_NONBLOCK));
+}
+
+void SetNoDelay(int fd) {
+  const int on = 1;
+  ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+}
+
+}  // namespace waep::sockets

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <sys/uio.h>
+
+#include <cstddef>
+#include <cstdint>
+
+// The socket calls the TypeScript transport is made of. Each returns what the system call
+// returned, or a negative errno. None of them blocks on a non-blocking descriptor.
+namespace waep::sockets {
+
+struct VsockName {
+  uint32_t cid = 0;
+  uint32_t port = 0;
+};
+
+int VsockSocket();
+int VsockBind(int fd, VsockName name);
+int VsockConnect(int fd, VsockName name);
+int VsockAccept(int fd, VsockName* peer);
+int VsockLocalName(int fd, VsockName* name);
+int VsockLocalCid(uint32_t* cid);
+int VsockSetBufferSize(int fd, uint64_t bytes);
+int VsockBufferSize(int fd, uint64_t* bytes);
+int VsockSetConnectTimeout(int fd, uint32_t timeout_ms);
+
+int Listen(int fd, int backlog);
+int SocketError(int fd);
+ssize_t Receive(int fd, void* buffer, size_t length);
+ssize_t Send(int fd, const iovec* parts, size_t count);
+int Shutdown(int fd, int how);
+int Close(int fd);
+int Duplicate(int fd);
+int SocketPair(int pair[2]);
+int SetNonBlocking(int fd, bool on);
+// Turns off Nagle's algorithm where the socket has one; other families are left alone.
+void SetNoDelay(int fd);
+
+}  // namespace waep::sockets

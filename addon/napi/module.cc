@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: MIT
+#include <napi.h>
+
+#include "poller.h"
+#include "sockets_binding.h"
+
+static Napi::Object Init(Napi::Env env, Napi::Object exports) {
+  waep::ExportSockets(env, exports);
+  exports.Set("Poller", waep::Poller::Define(env));
+  return exports;
+}
+
+NODE_API_MODULE(waep, Init)

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: MIT
+#include "poller.h"
+
+#include "arguments.h"
+
+namespace waep {
+
+Napi::Function Poller::Define(Napi::Env env) {
+  return DefineClass(env, "Poller",
+                     {
+                         InstanceMethod<&Poller::Poll>("poll"),
+                         InstanceMethod<&Poller::DoRef>("ref"),
+                         InstanceMethod<&Poller::DoUnref>("unref"),
+                         InstanceMethod<&Poller::Close>("close"),
+                     });
+}
+
+Poller::Poller(const Napi::CallbackInfo& info)
+    : Napi::ObjectWrap<Poller>(info),
+      callback_(Napi::Persistent(info[1].As<Napi::Function>())),
+      context_(info.Env(), "waep:Poller") {
+  int error = 0;
+  poll_ = UvPoll::Create(
+      info.Env(), arguments::Int(info, 0),
+      [this](int status, int events) { Ready(status, events); }, &error);
+  if (poll_ == nullptr) {
+    Napi::Error failure = Napi::Error::New(info.Env(), uv_strerror(error));
+    failure.Set("errno", Napi::Number::New(info.Env(), error));
+    failure.Set("code", Napi::String::New(info.Env(), uv_err_name(error)));
+    failure.Set("syscall", Napi::String::New(info.Env(), "poll"));
+    failure.ThrowAsJavaScriptException();
+    return;
+  }
+  // The loop holds the object for as long as it may call it.
+  Ref();
+  poll_->OnTeardown([this] { poll_ = nullptr; });
+}
+
+Napi::Value Poller::Poll(const Napi::CallbackInfo& info) {
+  const int result = poll_ == nullptr ? UV_EBADF : poll_->Poll(arguments::Int(info, 0));
+  return Napi::Number::New(info.Env(), result);
+}
+
+void Poller::DoRef(const Napi::CallbackInfo&) {
+  if (poll_ != nullptr) poll_->Ref();
+}
+
+void Poller::DoUnref(const Napi::CallbackInfo&) {
+  if (poll_ != nullptr) poll_->Unref();
+}
+
+void Poller::Close(const Napi::CallbackInfo&) {
+  if (poll_ == nullptr) return;
+  poll_->Close();
+  poll_ = nullptr;
+  Unref();
+}
+
+void Poller::Ready(int status, int events) {
+  const Napi::Env env = Env();
+  MakeCallback(callback_, context_,
+               {Napi::Number::New(env, status), Napi::Number::New(env, events)});
+}
+
+}  // namespace waep

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: MIT
+#include "sockets_binding.h"
+
+#include <errno.h>
+#include <sched.h>
+
+#include <algorithm>
+
+#include "../core/sockets.h"
+#include "arguments.h"
+
+namespace waep {
+namespace {
+
+using arguments::Int;
+using arguments::Uint;
+using Info = Napi::CallbackInfo;
+
+Napi::Value Number(const Info& info, double value) { return Napi::Number::New(info.Env(), value); }
+
+void Store(const Info& info, size_t index, sockets::VsockName name) {
+  const arguments::Bytes out = arguments::View(info[index]);
+  if (out.size < 2 * sizeof(uint32_t)) return;
+  auto* words = reinterpret_cast<uint32_t*>(out.data);
+  words[0] = name.cid;
+  words[1] = name.port;
+}
+
+Napi::Value VsockSocket(const Info& info) { return Number(info, sockets::VsockSocket()); }
+
+Napi::Value VsockBind(const Info& info) {
+  return Number(info, sockets::VsockBind(Int(info, 0), {Uint(info, 1), Uint(info, 2)}));
+}
+
+Napi::Value VsockConnect(const Info& info) {
+  return Number(info, sockets::VsockConnect(Int(info, 0), {Uint(info, 1), Uint(info, 2)}));
+}
+
+Napi::Value VsockAccept(const Info& info) {
+  sockets::VsockName peer;
+  const int result = sockets::VsockAccept(Int(info, 0), &peer);
+  if (result >= 0) Store(info, 1, peer);
+  return Number(info, result);
+}
+
+Napi::Value VsockName(const Info& info) {
+  sockets::VsockName name;
+  const int result = sockets::VsockLocalName(Int(info, 0), &name);
+  if (result >= 0) Store(info, 1, name);
+  return Number(info, result);
+}
+
+Napi::Value VsockLocalCid(const Info& info) {
+  uint32_t cid = 0;
+  const int result = sockets::VsockLocalCid(&cid);
+  return Number(info, result < 0 ? result : static_cast<double>(cid));
+}
+
+Napi::Value VsockSetBufferSize(const Info& info) {
+  int64_t bytes = 0;
+  napi_get_value_int64(info.Env(), info[1], &bytes);
+  return Number(info, sockets::VsockSetBufferSize(Int(info, 0), static_cast<uint64_t>(bytes)));
+}
+
+Napi::Value VsockBufferSize(const Info& info) {
+  uint64_t bytes = 0;
+  const int result = sockets::VsockBufferSize(Int(info, 0), &bytes);
+  return Number(info, result < 0 ? result : static_cast<double>(bytes));
+}
+
+Napi::Value VsockSetConnectTimeout(const Info& info) {
+  return Number(info, sockets::VsockSetConnectTimeout(Int(info, 0), Uint(info, 1)));
+}
+
+Napi::Value Listen(const Info& info) {
+  return Number(info, sockets::Listen(Int(info, 0), Int(info, 1)));
+}
+
+Napi::Value SocketError(const Info& info) {
+  return Number(info, sockets::SocketError(Int(info, 0)));
+}
+
+Napi::Value Receive(const Info& info) {
+  const arguments::Bytes buffer = arguments::View(info[1]);
+  const size_t offset = Uint(info, 2);
+  const size_t length = Uint(info, 3);
+  if (offset > buffer.size || length > buffer.size - offset) return Number(info, -EINVAL);
+  return Number(info, static_cast<double>(
+                          sockets::Receive(Int(info, 0), buffer.data + offset, length)));
+}
+
+Napi::Value Send(const Info& info) {
+  std::vector<iovec> parts = arguments::Parts(info[1]);
+  size_t skip = Uint(info, 2);
+  auto first = parts.begin();
+  while (first != parts.end() && skip >= first->iov_len) skip -= (first++)->iov_len;
+  if (first == parts.end()) return Number(info, 0);
+  first->iov_base = static_cast<uint8_t*>(first->iov_base) + skip;
+  first->iov_len -= skip;
+  return Number(info, static_cast<double>(sockets::Send(
+                          Int(info, 0), &*first, static_cast<size_t>(parts.end() - first))));
+}
+
+Napi::Value Shutdown(const Info& info) {
+  return Number(info, sockets::Shutdown(Int(info, 0), Int(info, 1)));
+}
+
+Napi::Value Close(const Info& info) { return Number(info, sockets::Close(Int(info, 0))); }
+
+Napi::Value Duplicate(const Info& info) { return Number(info, sockets::Duplicate(Int(info, 0))); }
+
+Napi::Value SocketPair(const Info& info) {
+  const arguments::Bytes out = arguments::View(info[0]);
+  if (out.size < 2 * sizeof(int)) return Number(info, -EINVAL);
+  return Number(info, sockets::SocketPair(reinterpret_cast<int*>(out.data)));
+}
+
+Napi::Value SetAffinity(const Info& info) {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  const auto cpus = info[0].As<Napi::Array>();
+  for (uint32_t i = 0; i < cpus.Length(); ++i) {
+    CPU_SET(cpus.Get(i).As<Napi::Number>().Uint32Value(), &set);
+  }
+  return Number(info, ::sched_setaffinity(0, sizeof set, &set) < 0 ? -errno : 0);
+}
+
+}  // namespace
+
+void ExportSockets(Napi::Env env, Napi::Object exports) {
+  const auto add = [&](const char* name, Napi::Value (*function)(const Info&)) {
+    exports.Set(name, Napi::Function::New(env, function, name));
+  };
+  add("vsockSocket", VsockSocket);
+  add("vsockBind", VsockBind);
+  add("vsockConnect", VsockConnect);
+  add("vsockAccept", VsockAccept);
+  add("vsockName", VsockName);
+  add("vsockLocalCid", VsockLocalCid);
+  add("vsockSetBufferSize", VsockSetBufferSize);
+  add("vsockBufferSize", VsockBufferSize);
+  add("vsockSetConnectTimeout", VsockSetConnectTimeout);
+  add("listen", Listen);
+  add("socketError", SocketError);
+  add("recv", Receive);
+  add("send", Send);
+  add("shutdown", Shutdown);
+  add("close", Close);
+  add("duplicate", Duplicate);
+  add("socketPair", SocketPair);
+  add("setAffinity", SetAffinity);
+}
+
+}  // namespace waep
