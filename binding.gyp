@@ -1,15 +1,25 @@
 {
   "target_defaults": {
     "cflags": ["-Wall", "-Wextra", "-Wpedantic", "-Werror", "-fvisibility=hidden", "-O2"],
-    "cflags!": ["-fno-exceptions"],
     "cflags_cc": ["-std=c++17", "-fno-exceptions", "-fno-rtti"],
     "cflags_cc!": ["-std=gnu++17", "-std=gnu++20"]
+  },
+  "variables": {
+    "core_executor": [
+      "addon/core/call_loop.cc",
+      "addon/core/call_memory.cc",
+      "addon/core/executor.cc",
+      "addon/core/rules.cc",
+      "addon/core/sockets.cc"
+    ]
   },
   "targets": [
     {
       "target_name": "waep",
       "sources": [
-        "addon/core/sockets.cc",
+        "<@(core_executor)",
+        "addon/napi/channel.cc",
+        "addon/napi/executor_binding.cc",
         "addon/napi/module.cc",
         "addon/napi/poller.cc",
         "addon/napi/sockets_binding.cc",
@@ -18,6 +28,13 @@
       "include_dirs": ["<!(node -p \"require('node-addon-api').include_dir\")"],
       "defines": ["NAPI_VERSION=9", "NAPI_DISABLE_CPP_EXCEPTIONS", "NODE_ADDON_API_DISABLE_DEPRECATED"],
       "ldflags": ["-static-libstdc++", "-static-libgcc"]
+    },
+    {
+      "target_name": "waep-executor",
+      "type": "executable",
+      "sources": ["<@(core_executor)", "addon/core/executor_main.cc"],
+      "cflags": ["-fPIE"],
+      "ldflags": ["-static-pie"]
     }
   ]
 }

@@ -35,7 +35,10 @@ export type Handle = number;
 
 /** What a relocation writes. */
 export const Relocation = {
-  /** The 64-bit address of buffer `target`. */
+  /**
+   * The 64-bit address of buffer `target`. What the word holds before is added to it, so it must
+   * be zero or an offset within the target.
+   */
   POINTER: 0,
   /** The descriptor behind handle `target`, as 32 bits. */
   FD32: 1,
@@ -50,8 +53,9 @@ export interface Reply {
   /** The positive errno when `result` is −1, else 0. */
   errno: number;
   /**
-   * The contents of every out and inout buffer, in the order of their indices. Each has at least
-   * its declared length; the bytes belong to the receiver.
+   * The contents of every out and inout buffer, in the order of their indices. Each has
+   * its declared length; the bytes belong to the receiver. A relocated word of an inout buffer
+   * comes back with all bits set where the kernel left it alone.
    */
   outputs: Uint8Array[];
 }

@@ -65,62 +65,10 @@ export type EndCallback = (status: number, have: number, want: number) => void;
 /** Values of `status` in {@link EndCallback} that are no errno. */
 export const ChannelEnd = { TRUNCATED: 1, MALFORMED: 2, TOO_LARGE: 3 } as const;
 
-/** What a guest's owner lets a session do, compiled from the policy into numbers. */
-export interface NativeRules {
-  /** Allowed command numbers (flag bits removed): bit n allows command n. */
-  commands: bigint;
-  /** Whether command numbers of 64 and above are allowed. */
-  otherCommands: boolean;
-  /** Words of the attribute that must have one of a set of values, for a command. */
-  words: ReadonlyArray<{
-    /** The rule's name in a refusal, such as `prog_type`. */
-    rule: string;
-    command: number;
-    /** Byte offset of a 32-bit little-endian word in buffer 0; absent bytes read as zero. */
-    offset: number;
-    /** Bit n allows the value n; values of 64 and above are refused. */
-    allowed: bigint;
-  }>;
-  /** Absolute paths that OPEN may open for reading; one that ends in `/` allows what is below. */
-  readablePaths: readonly string[];
-  limits: NativeLimits;
-}
-
-/** Bounds of one session. All sizes are in bytes. */
-export interface NativeLimits {
-  /** Largest frame body accepted. */
-  maxFrameBytes: number;
-  /** Largest sum of the buffers of one call. */
-  maxCallBytes: number;
-  maxBuffers: number;
-  maxRelocations: number;
-  maxHandles: number;
-}
-
-/** Counters of one session's call loop. */
-export interface CallLoopStatistics {
-  framesIn: number;
-  framesOut: number;
-  bytesIn: number;
-  bytesOut: number;
-  calls: number;
-  refused: number;
-  handles: number;
-}
-
 /**
- * The guest's end of a session: a native thread with a descriptor table of its own that takes
- * frames from a stream socket, executes them and answers. It owns the descriptor it is given.
+ * Executes frames on the calling thread and in this process: the session executor's core without
+ * its process. For tests; it has none of the isolation of the real one.
  */
-export interface CallLoop {
-  /** Closes the connection; the thread ends, the kernel drops every object of the session. */
-  stop(): void;
-  statistics(): CallLoopStatistics;
-  ref(): void;
-  unref(): void;
-}
-
-/** Executes frames on the calling thread: the call loop's core without its thread. For tests. */
 export interface Executor {
   /** Takes one whole frame, header included, and returns the whole answering frame. */
   execute(frame: Uint8Array): Uint8Array;
@@ -138,14 +86,8 @@ export interface Native {
     onEnd: EndCallback,
     onDrain: () => void,
   ) => Channel;
-  CallLoop: new (
-    fd: number,
-    unread: Uint8Array,
-    rules: NativeRules,
-    /** Called once, when the thread has ended. 0, a negative errno, or a {@link ChannelEnd}. */
-    onEnd: (status: number, statistics: CallLoopStatistics) => void,
-  ) => CallLoop;
-  Executor: new (rules: NativeRules) => Executor;
+  /** `rules` in CBOR, as addon/core/rules.h describes and guest/agent/rules.ts encodes. */
+  Executor: new (rules: Uint8Array) => Executor;
 
   /** socket(AF_VSOCK, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0) → fd. */
   vsockSocket(): number;
@@ -170,7 +112,7 @@ export interface Native {
   socketError(fd: number): number;
   /** recv(2) → bytes, 0 at the end of the stream. */
   recv(fd: number, buffer: Uint8Array, offset: number, length: number): number;
-  /** writev-like sendmsg(2) with MSG_NOSIGNAL → bytes taken. */
+  /** sendmsg(2) of `parts`, of which the first `offset` bytes are left out → bytes taken. */
   send(fd: number, parts: readonly Uint8Array[], offset: number): number;
   /** shutdown(2); `how` is 0 (receive), 1 (send) or 2 (both). */
   shutdown(fd: number, how: number): number;

@@ -32,7 +32,9 @@ sockaddr_vm Address(VsockName name) {
 
 }  // namespace
 
-int VsockSocket() { return Result(::socket(AF_VSOCK, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)); }
+int VsockSocket() {
+  return Result(::socket(AF_VSOCK, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+}
 
 int VsockBind(int fd, VsockName name) {
   const sockaddr_vm address = Address(name);

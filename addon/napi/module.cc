@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: MIT
 #include <napi.h>
 
+#include "channel.h"
+#include "executor_binding.h"
 #include "poller.h"
 #include "sockets_binding.h"
 
 static Napi::Object Init(Napi::Env env, Napi::Object exports) {
   waep::ExportSockets(env, exports);
+  exports.Set("Channel", waep::Channel::Define(env));
+  exports.Set("Executor", waep::ExecutorBinding::Define(env));
   exports.Set("Poller", waep::Poller::Define(env));
   return exports;
 }

@@ -51,9 +51,8 @@ void Poller::DoUnref(const Napi::CallbackInfo&) {
 
 void Poller::Close(const Napi::CallbackInfo&) {
   if (poll_ == nullptr) return;
-  poll_->Close();
+  poll_->Close([this] { Unref(); });
   poll_ = nullptr;
-  Unref();
 }
 
 void Poller::Ready(int status, int events) {

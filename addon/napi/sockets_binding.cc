@@ -85,8 +85,8 @@ Napi::Value Receive(const Info& info) {
   const size_t offset = Uint(info, 2);
   const size_t length = Uint(info, 3);
   if (offset > buffer.size || length > buffer.size - offset) return Number(info, -EINVAL);
-  return Number(info, static_cast<double>(
-                          sockets::Receive(Int(info, 0), buffer.data + offset, length)));
+  return Number(info,
+                static_cast<double>(sockets::Receive(Int(info, 0), buffer.data + offset, length)));
 }
 
 Napi::Value Send(const Info& info) {
@@ -97,8 +97,8 @@ Napi::Value Send(const Info& info) {
   if (first == parts.end()) return Number(info, 0);
   first->iov_base = static_cast<uint8_t*>(first->iov_base) + skip;
   first->iov_len -= skip;
-  return Number(info, static_cast<double>(sockets::Send(
-                          Int(info, 0), &*first, static_cast<size_t>(parts.end() - first))));
+  return Number(info, static_cast<double>(sockets::Send(Int(info, 0), &*first,
+                                                        static_cast<size_t>(parts.end() - first))));
 }
 
 Napi::Value Shutdown(const Info& info) {

@@ -19,9 +19,12 @@ UvPoll* UvPoll::Create(Napi::Env env, int fd, Callback callback, int* error) {
       env,
       [](napi_async_cleanup_hook_handle, void* data) {
         auto* self = static_cast<UvPoll*>(data);
-        if (self->closing_) return;
+        if (self->closing_) {
+          self->on_closed_ = nullptr;
+          return;
+        }
         auto on_teardown = std::move(self->on_teardown_);
-        self->Close();
+        self->Close(nullptr);
         if (on_teardown) on_teardown();
       },
       poll, &poll->cleanup_);
@@ -46,13 +49,18 @@ void UvPoll::Unref() {
   if (!closing_) uv_unref(reinterpret_cast<uv_handle_t*>(&handle_));
 }
 
-void UvPoll::Close() {
+void UvPoll::Close(std::function<void()> on_closed) {
   if (closing_) return;
   closing_ = true;
+  on_closed_ = std::move(on_closed);
   uv_poll_stop(&handle_);
   uv_close(reinterpret_cast<uv_handle_t*>(&handle_), [](uv_handle_t* handle) {
     auto* self = static_cast<UvPoll*>(handle->data);
     napi_remove_async_cleanup_hook(self->cleanup_);
+    if (self->on_closed_) {
+      const Napi::HandleScope scope(self->env_);
+      self->on_closed_();
+    }
     delete self;
   });
 }

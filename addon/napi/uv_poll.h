@@ -21,8 +21,9 @@ class UvPoll {
   int Poll(int events);
   void Ref();
   void Unref();
-  // Ends the watch at once; the object frees itself. `on_teardown` is not called afterwards.
-  void Close();
+  // Ends the watch at once; the object frees itself. `on_closed` is called from the loop, once
+  // nothing of the watch can be on the stack any more, unless the environment is torn down first.
+  void Close(std::function<void()> on_closed);
   // Called instead of the owner's own Close when the environment goes first.
   void OnTeardown(std::function<void()> on_teardown) { on_teardown_ = std::move(on_teardown); }
 
@@ -33,6 +34,7 @@ class UvPoll {
   uv_poll_t handle_ = {};
   Callback callback_;
   std::function<void()> on_teardown_;
+  std::function<void()> on_closed_;
   napi_async_cleanup_hook_handle cleanup_ = nullptr;
   bool closing_ = false;
 };

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: MIT
+#include "call_memory.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <sys/mman.h>
+
+#include <cstring>
+
+namespace waep {
+namespace {
+
+constexpr size_t kPage = 4096;
+constexpr size_t kSmallBytes = 64 * 1024;
+constexpr size_t kSmallStride = kSmallBytes + kPage;
+constexpr size_t kSmallCount = 16;
+
+size_t RoundUp(size_t size) { return (size + kPage - 1) & ~(kPage - 1); }
+
+}  // namespace
+
+CallMemory::~CallMemory() {
+  if (base_ != nullptr) ::munmap(base_, reserved_);
+}
+
+int CallMemory::Reserve(size_t max_bytes, size_t max_buffers) {
+  large_start_ = kSmallCount * kSmallStride;
+  // A large buffer costs up to a page of rounding and a page of guard.
+  reserved_ = large_start_ + RoundUp(max_bytes) + 2 * kPage * (max_buffers + 2);
+  void* const memory =
+      ::mmap(nullptr, reserved_, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (memory == MAP_FAILED) return -errno;
+  base_ = static_cast<uint8_t*>(memory);
+  for (size_t i = 0; i < kSmallCount; ++i) {
+    if (::mprotect(base_ + i * kSmallStride, kSmallBytes, PROT_READ | PROT_WRITE) < 0)
+      return -errno;
+  }
+  return 0;
+}
+
+uint8_t* CallMemory::Allocate(size_t size) {
+  if (size <= kSmallBytes && small_used_ < kSmallCount) {
+    return base_ + small_used_++ * kSmallStride + kSmallBytes - size;
+  }
+  return AllocateLarge(size);
+}
+
+uint8_t* CallMemory::AllocateArgument(size_t size) {
+  const size_t rounded = size == 0 ? kPage : RoundUp(size);
+  uint8_t* const memory = Allocate(rounded);
+  if (memory != nullptr) std::memset(memory, 0, rounded);
+  return memory;
+}
+
+uint8_t* CallMemory::AllocateLarge(size_t size) {
+  const size_t rounded = size == 0 ? kPage : RoundUp(size);
+  if (size > reserved_ || rounded + kPage > reserved_ - large_start_ - large_used_) return nullptr;
+  uint8_t* const start = base_ + large_start_ + large_used_;
+  if (::mprotect(start, rounded, PROT_READ | PROT_WRITE) < 0) return nullptr;
+  large_used_ += rounded + kPage;
+  return start + rounded - size;
+}
+
+void CallMemory::Reset() {
+  small_used_ = 0;
+  if (large_used_ == 0) return;
+  ::madvise(base_ + large_start_, large_used_, MADV_DONTNEED);
+  ::mprotect(base_ + large_start_, large_used_, PROT_NONE);
+  large_used_ = 0;
+}
+
+int AddressGuard::Load() {
+  ranges_.clear();
+  FILE* const maps = ::fopen("/proc/self/maps", "re");
+  if (maps == nullptr) return -errno;
+  constexpr uint64_t kNear = 16u << 20;
+  constexpr uint64_t kHeapGrowth = 256u << 20;
+  char line[512];
+  while (::fgets(line, sizeof line, maps) != nullptr) {
+    unsigned long start = 0;
+    unsigned long end = 0;
+    if (::sscanf(line, "%lx-%lx", &start, &end) != 2) continue;
+    if (start >= uint64_t{1} << 47) continue;  // vsyscall, in the kernel's half
+    if (std::strstr(line, "[heap]") != nullptr) end += kHeapGrowth;
+    if (!ranges_.empty() && start - ranges_.back().start <= ranges_.back().size + kNear) {
+      Range& last = ranges_.back();
+      if (end - last.start > last.size) last.size = end - last.start;
+    } else {
+      ranges_.push_back({start, end - start});
+    }
+  }
+  ::fclose(maps);
+  return 0;
+}
+
+int64_t AddressGuard::Find(const uint8_t* data, size_t size) const {
+  for (size_t offset = 0; offset + 8 <= size; offset += 8) {
+    uint64_t word;
+    std::memcpy(&word, data + offset, 8);
+    // No process has anything below 64 KiB (vm.mmap_min_addr) or in the kernel's half.
+    if (word >= 0x10000 && word >> 47 == 0 && Covers(word)) return static_cast<int64_t>(offset);
+  }
+  return -1;
+}
+
+}  // namespace waep

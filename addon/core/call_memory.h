@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+namespace waep {
+
+// The memory that a call's buffers live in while the kernel works on them.
+//
+// Nobody here knows how much the kernel will copy: a client can name a one-byte buffer for a map
+// whose values have a megabyte. So every buffer ends exactly where an inaccessible page begins, and
+// a copy that goes beyond it, in either direction, is EFAULT for the caller and nothing else.
+class CallMemory {
+ public:
+  CallMemory() = default;
+  ~CallMemory();
+  CallMemory(const CallMemory&) = delete;
+  CallMemory& operator=(const CallMemory&) = delete;
+
+  // Reserves address space for calls of up to `max_bytes` in `max_buffers` buffers. Returns 0 or a
+  // negative errno. Memory is only used as it is touched.
+  int Reserve(size_t max_bytes, size_t max_buffers);
+
+  // `size` bytes that end at an inaccessible page; contents undefined. Null beyond what was
+  // reserved. Valid until Reset.
+  uint8_t* Allocate(size_t size);
+  // A zeroed block of at least a page that starts at a page and ends at an inaccessible one.
+  uint8_t* AllocateArgument(size_t size);
+  void Reset();
+
+ private:
+  uint8_t* AllocateLarge(size_t size);
+
+  uint8_t* base_ = nullptr;
+  size_t reserved_ = 0;
+  size_t small_used_ = 0;
+  size_t large_start_ = 0;
+  size_t large_used_ = 0;
+};
+
+// The address ranges that this process had mapped at a moment.
+//
+// A client that puts an address where a relocation belongs would have the kernel read or write
+// this process at will. A word that falls in a mapped range is therefore refused wherever no
+// relocation covers it.
+class AddressGuard {
+ public:
+  // Reads /proc/self/maps; ranges closer than 16 MiB become one, and the heap gets room to grow.
+  // Returns 0 or a negative errno.
+  int Load();
+
+  [[nodiscard]] bool Covers(uint64_t word) const {
+    for (const Range& range : ranges_) {
+      if (word - range.start < range.size) return true;
+    }
+    return false;
+  }
+
+  // The offset of the first aligned word of `data` that is an address of this process, or -1.
+  [[nodiscard]] int64_t Find(const uint8_t* data, size_t size) const;
+
+ private:
+  struct Range {
+    uint64_t start;
+    uint64_t size;
+  };
+  std::vector<Range> ranges_;
+};
+
+}  // namespace waep

@@ -1,0 +1,470 @@
+// SPDX-License-Identifier: MIT
+#include "executor.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+namespace waep {
+namespace {
+
+// Outputs up to this size are copied next to their heads: one part is cheaper than three.
+constexpr size_t kCopyBytes = 16 * 1024;
+constexpr uint32_t kCommandMask = 0xffff;  // the bits above are flags (BPF_COMMON_ATTRS)
+
+std::string At(uint64_t buffer, uint64_t offset) {
+  return "buffer " + std::to_string(buffer) + " offset " + std::to_string(offset);
+}
+
+// Bytes after the last non-zero one need not travel: the receiver knows the length it asked for.
+size_t TrimZeros(const uint8_t* data, size_t size) {
+  while (size >= 8) {
+    uint64_t word;
+    std::memcpy(&word, data + size - 8, 8);
+    if (word != 0) break;
+    size -= 8;
+  }
+  while (size > 0 && data[size - 1] == 0) --size;
+  return size;
+}
+
+}  // namespace
+
+long Executor::CallBpf(uint32_t command, void* const arguments[2], const uint32_t sizes[2],
+                       unsigned count) {
+  if (count == 1) return ::syscall(SYS_bpf, command, arguments[0], sizes[0]);
+  return ::syscall(SYS_bpf, command, arguments[0], sizes[0], arguments[1], sizes[1]);
+}
+
+int Executor::Prepare() {
+  const Limits& limits = rules_.limits;
+  const int error = memory_.Reserve(limits.max_call_bytes, limits.max_buffers);
+  if (error != 0) return error;
+  scratch_.reserve(64 * 1024);
+  buffers_.reserve(16);
+  relocations_.reserve(64);
+  return guard_.Load();
+}
+
+bool Executor::AcceptsHeader(const frame::Header& header) {
+  return header.flags == 0 && header.reserved == 0 &&
+         (header.type == frame::kCall || header.type == frame::kOpen ||
+          header.type == frame::kRead || header.type == frame::kClose);
+}
+
+const std::vector<iovec>& Executor::Execute(uint8_t type, uint32_t id, const uint8_t* body,
+                                            size_t length) {
+  memory_.Reset();
+  buffers_.clear();
+  relocations_.clear();
+  stretches_.clear();
+  scratch_.resize(frame::kHeaderBytes);
+  const cbor::Reader reader(body, length);
+  bool done = false;
+  switch (type) {
+    case frame::kCall:
+      done = Call(reader);
+      break;
+    case frame::kOpen:
+      done = Open(reader);
+      break;
+    case frame::kRead:
+      done = Read(reader);
+      break;
+    case frame::kClose:
+      done = Close(reader);
+      break;
+    default:
+      done = Malformed("frame type " + std::to_string(type) + " is not a request");
+  }
+  FinishParts(done ? frame::kResult : frame::kError, id);
+  return parts_;
+}
+
+const std::vector<iovec>& Executor::Reject(uint32_t id, const char* code,
+                                           const std::vector<Detail>& details) {
+  Fail(code, details);
+  FinishParts(frame::kError, id);
+  return parts_;
+}
+
+bool Executor::Call(cbor::Reader body) {
+  uint64_t command = 0;
+  uint64_t args = 0;
+  uint64_t result_handle = 0;
+  if (!body.ReadArrayOf(5)) return Malformed("the body is not an array of 5 items");
+  if (!body.ReadUint(UINT32_MAX, &command)) return Malformed("the command is not a 32-bit number");
+  if (!body.ReadUint(2, &args) || args == 0) return Malformed("args is neither 1 nor 2");
+  if (!body.ReadUint(UINT32_MAX, &result_handle)) {
+    return Malformed("the result handle is not a 32-bit number");
+  }
+  const auto number = static_cast<uint32_t>(command) & kCommandMask;
+  if (!rules_.AllowsCommand(number)) {
+    ++refused_;
+    return Fail("ERR_POLICY_REFUSED",
+                {{"rule", 0, "commands"}, {"value", 0, "command " + std::to_string(number)}});
+  }
+  if (!ReadBuffers(&body, args) || !ReadRelocations(&body)) return false;
+  if (!body.AtEnd()) return Malformed("bytes follow the relocations");
+  if (!CheckBindable(result_handle) || !Relocate() || !CheckWords(number)) return false;
+
+  void* arguments[2] = {};
+  uint32_t sizes[2] = {};
+  for (size_t i = 0; i < args; ++i) {
+    arguments[i] = buffers_[i].memory;
+    sizes[i] = static_cast<uint32_t>(buffers_[i].size);
+  }
+  ++calls_;
+  long result = bpf_(static_cast<uint32_t>(command), arguments, sizes, static_cast<unsigned>(args));
+  int error = result < 0 ? errno : 0;
+  if (result >= 0 && result_handle != 0 && !Bind(result_handle, &result, &error)) return false;
+  Unrelocate();
+  Answer(result, error);
+  return true;
+}
+
+bool Executor::ReadBuffers(cbor::Reader* body, uint64_t args) {
+  uint64_t count = 0;
+  if (!body->ReadArray(&count)) return Malformed("the buffers are not an array");
+  if (count > rules_.limits.max_buffers) {
+    return Limit("the number of buffers", count, rules_.limits.max_buffers);
+  }
+  if (count < args) return Malformed("there are fewer buffers than arguments");
+  uint64_t total = 0;
+  for (uint64_t i = 0; i < count; ++i) {
+    Direction direction = Direction::kIn;
+    cbor::Bytes bytes;
+    uint64_t size = 0;
+    switch (body->Peek()) {
+      case cbor::kBytes:
+        if (!body->ReadBytes(&bytes)) return Malformed("a byte string reaches beyond the frame");
+        size = bytes.size;
+        break;
+      case cbor::kUint:
+        direction = Direction::kOut;
+        if (!body->ReadUint(&size)) return Malformed("an out length is cut short");
+        break;
+      case cbor::kArray:
+        direction = Direction::kInOut;
+        if (!body->ReadArrayOf(1) || !body->ReadBytes(&bytes)) {
+          return Malformed("an inout buffer is not an array of one byte string");
+        }
+        size = bytes.size;
+        break;
+      default:
+        return Malformed("buffer " + std::to_string(i) +
+                         " is neither bytes, nor a length, nor an array of bytes");
+    }
+    const uint64_t room = rules_.limits.max_call_bytes - total;
+    if (size > room) {
+      const uint64_t sum = size > UINT64_MAX - total ? UINT64_MAX : total + size;
+      return Limit("the sum of its buffers in bytes", sum, rules_.limits.max_call_bytes);
+    }
+    total += size;
+    if (i < args && direction == Direction::kOut) {
+      return Malformed("argument " + std::to_string(i) + " is an out buffer");
+    }
+    uint8_t* const memory = i < args ? memory_.AllocateArgument(size) : memory_.Allocate(size);
+    if (memory == nullptr) {
+      return Limit("the memory for its buffers in bytes", total, rules_.limits.max_call_bytes);
+    }
+    if (direction == Direction::kOut) {
+      std::memset(memory, 0, size);
+    } else if (size != 0) {
+      std::memcpy(memory, bytes.data, size);
+    }
+    buffers_.push_back({memory, static_cast<size_t>(size), direction});
+  }
+  return true;
+}
+
+bool Executor::ReadRelocations(cbor::Reader* body) {
+  uint64_t count = 0;
+  if (!body->ReadArray(&count)) return Malformed("the relocations are not an array");
+  if (count % 4 != 0) return Malformed("the relocations are not four numbers each");
+  count /= 4;
+  if (count > rules_.limits.max_relocations) {
+    return Limit("the number of relocations", count, rules_.limits.max_relocations);
+  }
+  bool sorted = true;
+  for (uint64_t i = 0; i < count; ++i) {
+    uint64_t buffer = 0;
+    uint64_t offset = 0;
+    uint64_t kind = 0;
+    uint64_t target = 0;
+    if (!body->ReadUint(UINT32_MAX, &buffer) || !body->ReadUint(UINT32_MAX, &offset) ||
+        !body->ReadUint(UINT32_MAX, &kind) || !body->ReadUint(UINT32_MAX, &target)) {
+      return Malformed("relocation " + std::to_string(i) + " is not four 32-bit numbers");
+    }
+    if (kind > kFd64) {
+      return Malformed("relocation " + std::to_string(i) + " has the unknown kind " +
+                       std::to_string(kind));
+    }
+    const Relocation relocation = {static_cast<uint32_t>(buffer), static_cast<uint32_t>(offset),
+                                   static_cast<uint8_t>(kind), static_cast<uint32_t>(target), 0};
+    if (buffer >= buffers_.size()) {
+      return Malformed("relocation " + std::to_string(i) + " is in buffer " +
+                       std::to_string(buffer) + " of " + std::to_string(buffers_.size()));
+    }
+    const Buffer& where = buffers_[buffer];
+    if (offset > where.size || relocation.width() > where.size - offset) {
+      return Malformed("the relocation at " + At(buffer, offset) + " reaches beyond its " +
+                       std::to_string(where.size) + " bytes");
+    }
+    if (kind == kPointer && target >= buffers_.size()) {
+      return Malformed("the relocation at " + At(buffer, offset) + " points to buffer " +
+                       std::to_string(target) + " of " + std::to_string(buffers_.size()));
+    }
+    if (!relocations_.empty()) {
+      const Relocation& last = relocations_.back();
+      sorted = sorted && (last.buffer < buffer || (last.buffer == buffer && last.offset < offset));
+    }
+    relocations_.push_back(relocation);
+  }
+  if (!sorted) {
+    std::sort(relocations_.begin(), relocations_.end(), [](const auto& a, const auto& b) {
+      return a.buffer != b.buffer ? a.buffer < b.buffer : a.offset < b.offset;
+    });
+  }
+  for (size_t i = 1; i < relocations_.size(); ++i) {
+    const Relocation& last = relocations_[i - 1];
+    const Relocation& next = relocations_[i];
+    if (last.buffer == next.buffer && next.offset - last.offset < last.width()) {
+      return Malformed("the relocations at " + At(last.buffer, last.offset) + " and " +
+                       At(next.buffer, next.offset) + " overlap");
+    }
+  }
+  return true;
+}
+
+bool Executor::Relocate() {
+  // The words that relocations fill are zeroed first, so that what is left to look like an address
+  // was put there by the client. Addends wait in the relocations meanwhile.
+  for (Relocation& relocation : relocations_) {
+    uint8_t* const word = buffers_[relocation.buffer].memory + relocation.offset;
+    std::memcpy(&relocation.value, word, relocation.width());
+    std::memset(word, 0, relocation.width());
+  }
+  for (size_t i = 0; i < buffers_.size(); ++i) {
+    if (buffers_[i].direction == Direction::kOut) continue;
+    const int64_t offset = guard_.Find(buffers_[i].memory, buffers_[i].size);
+    if (offset >= 0) {
+      ++refused_;
+      return Malformed("the word at " + At(i, static_cast<uint64_t>(offset)) +
+                       " is an address of the executor without a relocation");
+    }
+  }
+  for (Relocation& relocation : relocations_) {
+    uint64_t value = 0;
+    if (relocation.kind == kPointer) {
+      const Buffer& target = buffers_[relocation.target];
+      if (relocation.value > target.size) {
+        return Malformed("the relocation at " + At(relocation.buffer, relocation.offset) +
+                         " points to offset " + std::to_string(relocation.value) + " of buffer " +
+                         std::to_string(relocation.target) + ", which has " +
+                         std::to_string(target.size) + " bytes");
+      }
+      value = reinterpret_cast<uintptr_t>(target.memory) + relocation.value;
+    } else {
+      const auto handle = handles_.find(relocation.target);
+      if (handle == handles_.end()) {
+        return Fail("ERR_HANDLE_UNKNOWN", {{"handle", relocation.target, {}}});
+      }
+      value = static_cast<uint64_t>(handle->second.get());
+    }
+    std::memcpy(buffers_[relocation.buffer].memory + relocation.offset, &value, relocation.width());
+    relocation.value = value;
+  }
+  return true;
+}
+
+void Executor::Unrelocate() {
+  // Addresses and descriptors of this process are nobody else's business; a word that the kernel
+  // has written itself, to clear a pointer say, is the caller's.
+  for (const Relocation& relocation : relocations_) {
+    const Buffer& buffer = buffers_[relocation.buffer];
+    if (buffer.direction != Direction::kInOut) continue;
+    uint8_t* const word = buffer.memory + relocation.offset;
+    if (std::memcmp(word, &relocation.value, relocation.width()) == 0) {
+      std::memset(word, 0xff, relocation.width());
+    }
+  }
+}
+
+bool Executor::CheckWords(uint32_t command) {
+  // After relocation: a rule is about the value that the kernel will see.
+  for (const WordRule& rule : rules_.words) {
+    if (rule.command != command) continue;
+    uint32_t value = 0;
+    const Buffer& attribute = buffers_[0];
+    if (rule.offset < attribute.size) {
+      std::memcpy(&value, attribute.memory + rule.offset,
+                  std::min<size_t>(4, attribute.size - rule.offset));
+    }
+    if (value >= 64 || (rule.allowed >> value & 1) == 0) {
+      ++refused_;
+      return Fail("ERR_POLICY_REFUSED",
+                  {{"rule", 0, rule.name}, {"value", 0, std::to_string(value)}});
+    }
+  }
+  return true;
+}
+
+bool Executor::CheckBindable(uint64_t handle) {
+  if (handle == 0) return true;
+  if (handles_.count(static_cast<uint32_t>(handle)) != 0) {
+    return Fail("ERR_HANDLE_IN_USE", {{"handle", handle, {}}});
+  }
+  if (handles_.size() >= rules_.limits.max_handles) {
+    return Fail("ERR_HANDLE_LIMIT", {{"maximum", rules_.limits.max_handles, {}}});
+  }
+  return true;
+}
+
+bool Executor::Bind(uint64_t handle, long* result, int* error) {
+  const auto fd = static_cast<int>(*result);
+  const bool known = std::any_of(handles_.begin(), handles_.end(),
+                                 [fd](const auto& entry) { return entry.second.get() == fd; });
+  if (fd < first_free_fd_ || known) {
+    return Malformed("the call returned " + std::to_string(fd) +
+                     ", which is not a new descriptor, but asked to bind it");
+  }
+  handles_.emplace(static_cast<uint32_t>(handle), unique_fd(fd));
+  *result = static_cast<long>(handle);
+  *error = 0;
+  return true;
+}
+
+bool Executor::Open(cbor::Reader body) {
+  std::string_view path;
+  uint64_t handle = 0;
+  if (!body.ReadArrayOf(2) || !body.ReadText(&path) || !body.ReadUint(UINT32_MAX, &handle) ||
+      handle == 0 || !body.AtEnd()) {
+    return Malformed("OPEN is not [path, handle]");
+  }
+  if (!CheckBindable(handle)) return false;
+  if (!rules_.AllowsPath(path)) {
+    ++refused_;
+    return Fail("ERR_POLICY_REFUSED",
+                {{"rule", 0, "readable_paths"}, {"value", 0, std::string(path)}});
+  }
+  const std::string name(path);
+  unique_fd fd(::open(name.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY));
+  if (!fd.valid()) {
+    Answer(-1, errno);
+    return true;
+  }
+  handles_.emplace(static_cast<uint32_t>(handle), std::move(fd));
+  Answer(static_cast<long>(handle), 0);
+  return true;
+}
+
+bool Executor::Read(cbor::Reader body) {
+  uint64_t handle = 0;
+  uint64_t length = 0;
+  if (!body.ReadArrayOf(2) || !body.ReadUint(UINT32_MAX, &handle) || !body.ReadUint(&length) ||
+      !body.AtEnd()) {
+    return Malformed("READ is not [handle, length]");
+  }
+  if (length > rules_.limits.max_call_bytes) {
+    return Limit("the length to read in bytes", length, rules_.limits.max_call_bytes);
+  }
+  const auto found = handles_.find(static_cast<uint32_t>(handle));
+  if (found == handles_.end()) return Fail("ERR_HANDLE_UNKNOWN", {{"handle", handle, {}}});
+  uint8_t* const memory = memory_.Allocate(length);
+  if (memory == nullptr) {
+    return Limit("the length to read in bytes", length, rules_.limits.max_call_bytes);
+  }
+  const ssize_t got = ::read(found->second.get(), memory, length);
+  const int error = got < 0 ? errno : 0;
+  if (got > 0) buffers_.push_back({memory, static_cast<size_t>(got), Direction::kOut});
+  Answer(got, error);
+  return true;
+}
+
+bool Executor::Close(cbor::Reader body) {
+  uint64_t count = 0;
+  if (!body.ReadArray(&count)) return Malformed("CLOSE is not an array of handles");
+  std::vector<uint32_t> closing;
+  for (uint64_t i = 0; i < count; ++i) {
+    uint64_t handle = 0;
+    if (!body.ReadUint(UINT32_MAX, &handle)) return Malformed("CLOSE is not an array of handles");
+    if (handles_.count(static_cast<uint32_t>(handle)) == 0) {
+      return Fail("ERR_HANDLE_UNKNOWN", {{"handle", handle, {}}});
+    }
+    closing.push_back(static_cast<uint32_t>(handle));
+  }
+  if (!body.AtEnd()) return Malformed("bytes follow the handles");
+  for (const uint32_t handle : closing) handles_.erase(handle);
+  Answer(0, 0);
+  return true;
+}
+
+bool Executor::Fail(const char* code, const std::vector<Detail>& details) {
+  stretches_.clear();
+  scratch_.resize(frame::kHeaderBytes);
+  cbor::Writer writer(&scratch_);
+  writer.Head(cbor::kArray, 2);
+  writer.Text(code);
+  writer.Head(cbor::kMap, details.size());
+  for (const Detail& detail : details) {
+    writer.Text(detail.key);
+    if (detail.text.empty()) {
+      writer.Head(cbor::kUint, detail.number);
+    } else {
+      writer.Text(detail.text);
+    }
+  }
+  return false;
+}
+
+bool Executor::Malformed(std::string why) {
+  return Fail("ERR_CALL_MALFORMED", {{"why", 0, std::move(why)}});
+}
+
+bool Executor::Limit(const char* what, uint64_t value, uint64_t maximum) {
+  return Fail("ERR_CALL_LIMIT",
+              {{"what", 0, what}, {"value", value, {}}, {"maximum", maximum, {}}});
+}
+
+void Executor::Answer(long result, int error) {
+  cbor::Writer writer(&scratch_);
+  writer.Head(cbor::kArray, 3);
+  writer.Int(result < 0 ? -1 : result);
+  writer.Head(cbor::kUint, static_cast<uint64_t>(error));
+  const auto outputs = static_cast<uint64_t>(
+      std::count_if(buffers_.begin(), buffers_.end(),
+                    [](const Buffer& buffer) { return buffer.direction != Direction::kIn; }));
+  writer.Head(cbor::kArray, outputs);
+  for (const Buffer& buffer : buffers_) {
+    if (buffer.direction == Direction::kIn) continue;
+    const size_t size = TrimZeros(buffer.memory, buffer.size);
+    writer.Head(cbor::kBytes, size);
+    if (size <= kCopyBytes) {
+      writer.Raw(buffer.memory, size);
+    } else {
+      stretches_.push_back({scratch_.size(), buffer.memory, size});
+    }
+  }
+}
+
+void Executor::FinishParts(uint8_t type, uint32_t id) {
+  size_t length = scratch_.size() - frame::kHeaderBytes;
+  parts_.clear();
+  size_t start = 0;
+  for (const Stretch& stretch : stretches_) {
+    parts_.push_back({scratch_.data() + start, stretch.scratch_end - start});
+    parts_.push_back({const_cast<uint8_t*>(stretch.data), stretch.size});
+    start = stretch.scratch_end;
+    length += stretch.size;
+  }
+  if (start < scratch_.size()) parts_.push_back({scratch_.data() + start, scratch_.size() - start});
+  frame::Put(scratch_.data(), static_cast<uint32_t>(length), type, id);
+}
+
+}  // namespace waep

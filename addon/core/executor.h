@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <sys/uio.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "call_memory.h"
+#include "frame.h"
+#include "rules.h"
+#include "unique_fd.h"
+
+namespace waep {
+
+// Executes a session's frames: checks a call in full, builds its memory, calls bpf(2) and forms the
+// answer. It knows the frames of PROTOCOL.md and no bpf command. Not thread-safe; one per session.
+class Executor {
+ public:
+  // Replaceable for tests and fuzzing.
+  using BpfFunction = long (*)(uint32_t command, void* const arguments[2], const uint32_t sizes[2],
+                               unsigned count);
+
+  explicit Executor(Rules rules, BpfFunction bpf = CallBpf) : rules_(std::move(rules)), bpf_(bpf) {}
+
+  // Reserves memory. Returns 0 or a negative errno. To be called once, last before the first frame,
+  // since the addresses in use at this moment are the ones that calls are kept from.
+  int Prepare();
+
+  // Whether every part of a header other than its length is acceptable.
+  [[nodiscard]] static bool AcceptsHeader(const frame::Header& header);
+
+  // Executes one frame and returns the answer, header first, as parts for sendmsg(2). They are
+  // valid until the next call.
+  const std::vector<iovec>& Execute(uint8_t type, uint32_t id, const uint8_t* body, size_t length);
+
+  // A fact of an error's: a number, or a text where that is not empty.
+  struct Detail {
+    const char* key;
+    uint64_t number;
+    std::string text;
+  };
+
+  // The answer that announces the end of the session over a frame that cannot be skipped.
+  const std::vector<iovec>& Reject(uint32_t id, const char* code,
+                                   const std::vector<Detail>& details);
+
+  [[nodiscard]] size_t handles() const { return handles_.size(); }
+  [[nodiscard]] uint64_t calls() const { return calls_; }
+  [[nodiscard]] uint64_t refused() const { return refused_; }
+  [[nodiscard]] const Rules& rules() const { return rules_; }
+
+  // Descriptors below this number belong to the executor itself.
+  void set_first_free_fd(int fd) { first_free_fd_ = fd; }
+
+  static long CallBpf(uint32_t command, void* const arguments[2], const uint32_t sizes[2],
+                      unsigned count);
+
+ private:
+  enum class Direction : uint8_t { kIn, kOut, kInOut };
+  struct Buffer {
+    uint8_t* memory;
+    size_t size;
+    Direction direction;
+  };
+  struct Relocation {
+    uint32_t buffer;
+    uint32_t offset;
+    uint8_t kind;
+    uint32_t target;
+    uint64_t value;  // what was in the word, and then what was put there
+    [[nodiscard]] uint32_t width() const { return kind == kFd32 ? 4 : 8; }
+  };
+  enum RelocationKind : uint8_t { kPointer = 0, kFd32 = 1, kFd64 = 2 };
+
+  bool Call(cbor::Reader body);
+  bool Open(cbor::Reader body);
+  bool Read(cbor::Reader body);
+  bool Close(cbor::Reader body);
+
+  bool ReadBuffers(cbor::Reader* body, uint64_t args);
+  bool ReadRelocations(cbor::Reader* body);
+  bool Relocate();
+  void Unrelocate();
+  bool CheckWords(uint32_t command);
+  bool CheckBindable(uint64_t handle);
+  bool Bind(uint64_t handle, long* result, int* error);
+
+  bool Fail(const char* code, const std::vector<Detail>& details);
+  bool Malformed(std::string why);
+  bool Limit(const char* what, uint64_t value, uint64_t maximum);
+
+  void Answer(long result, int error);
+  void FinishParts(uint8_t type, uint32_t id);
+
+  Rules rules_;
+  BpfFunction bpf_;
+  CallMemory memory_;
+  AddressGuard guard_;
+  std::unordered_map<uint32_t, unique_fd> handles_;
+  std::vector<Buffer> buffers_;
+  std::vector<Relocation> relocations_;
+  std::vector<uint8_t> scratch_;
+  // Parts of the answer: a stretch of scratch_, then bytes that are sent from where they are.
+  struct Stretch {
+    size_t scratch_end;
+    const uint8_t* data;
+    size_t size;
+  };
+  std::vector<Stretch> stretches_;
+  std::vector<iovec> parts_;
+  int first_free_fd_ = 3;
+  uint64_t calls_ = 0;
+  uint64_t refused_ = 0;
+};
+
+}  // namespace waep

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+// The frame header of PROTOCOL.md: 12 bytes, little-endian.
+namespace waep::frame {
+
+constexpr size_t kHeaderBytes = 12;
+
+enum Type : uint8_t {
+  kHello = 0x01,
+  kWelcome = 0x02,
+  kError = 0x03,
+  kCall = 0x10,
+  kOpen = 0x11,
+  kRead = 0x12,
+  kClose = 0x13,
+  kResult = 0x20,
+};
+
+struct Header {
+  uint32_t length = 0;    // b[0:4]  bytes of the body
+  uint8_t type = 0;       // b[4]
+  uint8_t flags = 0;      // b[5]    zero in version 1
+  uint16_t reserved = 0;  // b[6:8]  zero in version 1
+  uint32_t id = 0;        // b[8:12] repeated in the answer
+};
+
+inline Header Parse(const uint8_t* bytes) {
+  Header header;
+  std::memcpy(&header.length, bytes, 4);
+  header.type = bytes[4];
+  header.flags = bytes[5];
+  std::memcpy(&header.reserved, bytes + 6, 2);
+  std::memcpy(&header.id, bytes + 8, 4);
+  return header;
+}
+
+inline void Put(uint8_t* bytes, uint32_t length, uint8_t type, uint32_t id) {
+  std::memcpy(bytes, &length, 4);
+  std::memset(bytes + 4, 0, 4);
+  bytes[4] = type;
+  std::memcpy(bytes + 8, &id, 4);
+}
+
+}  // namespace waep::frame

@@ -1,0 +1,260 @@
+// SPDX-License-Identifier: MIT
+#include "channel.h"
+
+#include <errno.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "../core/call_loop.h"
+#include "../core/frame.h"
+#include "../core/sockets.h"
+#include "arguments.h"
+
+namespace waep {
+namespace {
+
+constexpr size_t kBufferBytes = 64 * 1024;
+
+}  // namespace
+
+Napi::Function Channel::Define(Napi::Env env) {
+  return DefineClass(env, "Channel",
+                     {
+                         InstanceAccessor<&Channel::ReceiveBuffer>("receiveBuffer"),
+                         InstanceAccessor<&Channel::SendBuffer>("sendBuffer"),
+                         InstanceAccessor<&Channel::QueuedBytes>("queuedBytes"),
+                         InstanceMethod<&Channel::Send>("send"),
+                         InstanceMethod<&Channel::SendParts>("sendParts"),
+                         InstanceMethod<&Channel::Start>("start"),
+                         InstanceMethod<&Channel::DoRef>("ref"),
+                         InstanceMethod<&Channel::DoUnref>("unref"),
+                         InstanceMethod<&Channel::DoClose>("close"),
+                     });
+}
+
+Channel::Channel(const Napi::CallbackInfo& info)
+    : Napi::ObjectWrap<Channel>(info),
+      fd_(arguments::Int(info, 0)),
+      max_frame_bytes_(arguments::Uint(info, 1)),
+      on_frame_(Napi::Persistent(info[2].As<Napi::Function>())),
+      on_end_(Napi::Persistent(info[3].As<Napi::Function>())),
+      on_drain_(Napi::Persistent(info[4].As<Napi::Function>())),
+      context_(info.Env(), "waep:Channel") {
+  const Napi::Env env = info.Env();
+  auto receive = Napi::Uint8Array::New(env, kBufferBytes);
+  auto send = Napi::Uint8Array::New(env, kBufferBytes);
+  receive_data_ = receive.Data();
+  send_data_ = send.Data();
+  receive_buffer_ = Napi::Persistent(receive);
+  send_buffer_ = Napi::Persistent(send);
+  sockets::SetNonBlocking(fd_.get(), true);
+  sockets::SetNoDelay(fd_.get());
+  int error = 0;
+  poll_ = UvPoll::Create(
+      env, fd_.get(), [this](int status, int events) { Ready(status, events); }, &error);
+  if (poll_ == nullptr) {
+    Napi::Error failure = Napi::Error::New(env, uv_strerror(error));
+    failure.Set("errno", Napi::Number::New(env, error));
+    failure.Set("code", Napi::String::New(env, uv_err_name(error)));
+    failure.Set("syscall", Napi::String::New(env, "poll"));
+    failure.ThrowAsJavaScriptException();
+    return;
+  }
+  Ref();
+  poll_->OnTeardown([this] {
+    poll_ = nullptr;
+    fd_.reset();
+  });
+}
+
+Napi::Value Channel::ReceiveBuffer(const Napi::CallbackInfo&) { return receive_buffer_.Value(); }
+Napi::Value Channel::SendBuffer(const Napi::CallbackInfo&) { return send_buffer_.Value(); }
+
+Napi::Value Channel::QueuedBytes(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(), static_cast<double>(queue_.size() - queue_start_));
+}
+
+Napi::Value Channel::Send(const Napi::CallbackInfo& info) {
+  const size_t length = std::min<size_t>(arguments::Uint(info, 0), kBufferBytes);
+  const iovec part = {send_data_, length};
+  return Napi::Number::New(info.Env(), SendOrQueue(&part, 1));
+}
+
+Napi::Value Channel::SendParts(const Napi::CallbackInfo& info) {
+  const std::vector<iovec> parts = arguments::Parts(info[0]);
+  return Napi::Number::New(info.Env(), SendOrQueue(parts.data(), parts.size()));
+}
+
+Napi::Value Channel::Start(const Napi::CallbackInfo&) {
+  started_ = true;
+  Watch();
+  return Env().Undefined();
+}
+
+void Channel::DoRef(const Napi::CallbackInfo&) {
+  if (poll_ != nullptr) poll_->Ref();
+}
+
+void Channel::DoUnref(const Napi::CallbackInfo&) {
+  if (poll_ != nullptr) poll_->Unref();
+}
+
+void Channel::DoClose(const Napi::CallbackInfo&) { Release(); }
+
+int Channel::SendOrQueue(const iovec* parts, size_t count) {
+  if (poll_ == nullptr) return -EBADF;
+  size_t skip = 0;
+  if (queue_.empty()) {
+    const ssize_t sent = sockets::Send(fd_.get(), parts, count);
+    if (sent < 0 && sent != -EAGAIN) return static_cast<int>(sent);
+    skip = sent < 0 ? 0 : static_cast<size_t>(sent);
+  }
+  for (size_t i = 0; i < count; ++i) {
+    const auto* data = static_cast<const uint8_t*>(parts[i].iov_base);
+    const size_t size = parts[i].iov_len;
+    if (skip >= size) {
+      skip -= size;
+      continue;
+    }
+    queue_.insert(queue_.end(), data + skip, data + size);
+    skip = 0;
+  }
+  if (!queue_.empty()) Watch();
+  return 0;
+}
+
+void Channel::Watch() {
+  if (poll_ == nullptr) return;
+  poll_->Poll((started_ ? UV_READABLE : 0) | (queue_.empty() ? 0 : UV_WRITABLE));
+}
+
+void Channel::Ready(int status, int events) {
+  if (status < 0) {
+    const int error = sockets::SocketError(fd_.get());
+    End(error != 0 ? error : status, 0, 0);
+    return;
+  }
+  if ((events & UV_WRITABLE) != 0) Writable();
+  if (poll_ != nullptr && (events & UV_READABLE) != 0) Readable();
+}
+
+void Channel::Writable() {
+  const iovec part = {queue_.data() + queue_start_, queue_.size() - queue_start_};
+  const ssize_t sent = part.iov_len == 0 ? 0 : sockets::Send(fd_.get(), &part, 1);
+  if (sent == -EAGAIN) return;
+  if (sent < 0) {
+    End(static_cast<int>(sent), 0, 0);
+    return;
+  }
+  queue_start_ += static_cast<size_t>(sent);
+  if (queue_start_ < queue_.size()) return;
+  queue_ = {};
+  queue_start_ = 0;
+  Watch();
+  MakeCallback(on_drain_, context_, {});
+}
+
+void Channel::Readable() {
+  const bool large = large_data_ != nullptr;
+  uint8_t* const target = large ? large_data_ + large_have_ : receive_data_ + end_;
+  const size_t room = large ? large_want_ - large_have_ : kBufferBytes - end_;
+  const ssize_t got = sockets::Receive(fd_.get(), target, room);
+  if (got == -EAGAIN) return;
+  if (got <= 0) {
+    const size_t have = large ? frame::kHeaderBytes + large_have_ : end_ - start_;
+    size_t want = large ? frame::kHeaderBytes + large_want_ : frame::kHeaderBytes;
+    if (!large && have >= frame::kHeaderBytes) {
+      want += frame::Parse(receive_data_ + start_).length;
+    }
+    End(got < 0     ? static_cast<int>(got)
+        : have == 0 ? CallLoop::kClean
+                    : CallLoop::kTruncated,
+        have, want);
+    return;
+  }
+  if (!large) {
+    end_ += static_cast<size_t>(got);
+    DeliverComplete();
+    return;
+  }
+  large_have_ += static_cast<size_t>(got);
+  if (large_have_ < large_want_) return;
+  const Napi::Value bytes = large_.Value();
+  const size_t size = large_want_;
+  large_data_ = nullptr;
+  large_.Reset();
+  Deliver(large_type_, large_id_, bytes, 0, size);
+}
+
+bool Channel::DeliverComplete() {
+  while (end_ - start_ >= frame::kHeaderBytes) {
+    const frame::Header header = frame::Parse(receive_data_ + start_);
+    if (header.flags != 0 || header.reserved != 0) {
+      End(CallLoop::kMalformed, end_ - start_, frame::kHeaderBytes);
+      return false;
+    }
+    if (header.length > max_frame_bytes_) {
+      End(CallLoop::kTooLarge, header.length, max_frame_bytes_);
+      return false;
+    }
+    const size_t body = start_ + frame::kHeaderBytes;
+    const size_t have = end_ - body;
+    if (header.length > kBufferBytes - frame::kHeaderBytes) {
+      const Napi::HandleScope scope(Env());
+      auto large = Napi::Uint8Array::New(Env(), header.length);
+      large_ = Napi::Persistent(large);
+      large_data_ = large.Data();
+      // A frame larger than the buffer cannot be complete in it, and nothing can follow it there.
+      large_have_ = have;
+      large_want_ = header.length;
+      large_type_ = header.type;
+      large_id_ = header.id;
+      std::memcpy(large_data_, receive_data_ + body, have);
+      start_ = end_ = 0;
+      return true;
+    }
+    if (have < header.length) break;
+    const size_t next = body + header.length;
+    Deliver(header.type, header.id, receive_buffer_.Value(), body, next);
+    if (poll_ == nullptr) return false;
+    start_ = next;
+  }
+  if (start_ == end_) {
+    start_ = end_ = 0;
+  } else if (start_ > 0) {
+    std::memmove(receive_data_, receive_data_ + start_, end_ - start_);
+    end_ -= start_;
+    start_ = 0;
+  }
+  return true;
+}
+
+void Channel::Deliver(uint8_t type, uint32_t id, napi_value bytes, size_t start, size_t end) {
+  const Napi::Env env = Env();
+  const Napi::HandleScope scope(env);
+  MakeCallback(on_frame_, context_,
+               {Napi::Number::New(env, type), Napi::Number::New(env, id), bytes,
+                Napi::Number::New(env, static_cast<double>(start)),
+                Napi::Number::New(env, static_cast<double>(end))});
+}
+
+void Channel::End(int status, size_t have, size_t want) {
+  if (poll_ == nullptr) return;
+  const Napi::Env env = Env();
+  const Napi::HandleScope scope(env);
+  Release();
+  MakeCallback(on_end_, context_,
+               {Napi::Number::New(env, status), Napi::Number::New(env, static_cast<double>(have)),
+                Napi::Number::New(env, static_cast<double>(want))});
+}
+
+void Channel::Release() {
+  if (poll_ == nullptr) return;
+  poll_->Close([this] { Unref(); });
+  poll_ = nullptr;
+  fd_.reset();
+  queue_ = {};
+}
+
+}  // namespace waep

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <napi.h>
+
+#include <vector>
+
+#include "../core/unique_fd.h"
+#include "uv_poll.h"
+
+namespace waep {
+
+// `Channel` of src/native.ts.
+class Channel : public Napi::ObjectWrap<Channel> {
+ public:
+  static Napi::Function Define(Napi::Env env);
+  explicit Channel(const Napi::CallbackInfo& info);
+
+ private:
+  Napi::Value ReceiveBuffer(const Napi::CallbackInfo& info);
+  Napi::Value SendBuffer(const Napi::CallbackInfo& info);
+  Napi::Value QueuedBytes(const Napi::CallbackInfo& info);
+  Napi::Value Send(const Napi::CallbackInfo& info);
+  Napi::Value SendParts(const Napi::CallbackInfo& info);
+  Napi::Value Start(const Napi::CallbackInfo& info);
+  void DoRef(const Napi::CallbackInfo& info);
+  void DoUnref(const Napi::CallbackInfo& info);
+  void DoClose(const Napi::CallbackInfo& info);
+
+  void Ready(int status, int events);
+  void Readable();
+  void Writable();
+  // Hands on the complete frames in the receive buffer. False when the channel has ended.
+  bool DeliverComplete();
+  void Deliver(uint8_t type, uint32_t id, napi_value bytes, size_t start, size_t end);
+  int SendOrQueue(const iovec* parts, size_t count);
+  void End(int status, size_t have, size_t want);
+  void Release();
+  void Watch();
+
+  unique_fd fd_;
+  size_t max_frame_bytes_;
+  Napi::FunctionReference on_frame_;
+  Napi::FunctionReference on_end_;
+  Napi::FunctionReference on_drain_;
+  Napi::Reference<Napi::Uint8Array> receive_buffer_;
+  Napi::Reference<Napi::Uint8Array> send_buffer_;
+  uint8_t* receive_data_ = nullptr;
+  uint8_t* send_data_ = nullptr;
+  size_t start_ = 0;
+  size_t end_ = 0;
+  // A frame too large for the receive buffer is assembled in memory of its own.
+  Napi::Reference<Napi::Uint8Array> large_;
+  uint8_t* large_data_ = nullptr;
+  size_t large_have_ = 0;
+  size_t large_want_ = 0;
+  uint8_t large_type_ = 0;
+  uint32_t large_id_ = 0;
+  std::vector<uint8_t> queue_;
+  size_t queue_start_ = 0;
+  Napi::AsyncContext context_;
+  UvPoll* poll_ = nullptr;
+  bool started_ = false;
+};
+
+}  // namespace waep
