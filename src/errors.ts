@@ -53,14 +53,15 @@ const messages = {
     `The session already holds its maximum of ${d.maximum} handles; close some first.`,
   ERR_POLICY_REFUSED: (d: { rule: string; value: string }) =>
     `The guest's policy refuses this: rule ${d.rule} does not allow ${d.value}. The guest's owner can allow it in the agent's policy.`,
+  ERR_AGENT: (d: { why: string }) => `The agent failed: ${d.why}. Its log in the guest says more.`,
   ERR_PEER_REFUSED: (d: { peer: string; why: string }) =>
     `The agent refuses connections from ${d.peer}: ${d.why}.`,
 
   // bpf
   ERR_BPF_UNKNOWN_COMMAND: (d: { command: number | string }) =>
     `bpf command ${d.command} is not in the command table, so its pointers and descriptors are unknown and it cannot be forwarded.`,
-  ERR_BPF_FIELD: (d: { command: string; field: string; why: string }) =>
-    `${d.command}: field ${d.field} ${d.why}.`,
+  ERR_BPF_FIELD: (d: { command: string; field: string; value: unknown; expected: string }) =>
+    `${d.command}: field ${d.field} is ${shown(d.value)}; expected ${d.expected}.`,
   ERR_BPF_UNSUPPORTED: (d: { command: string; what: string; why: string }) =>
     `${d.command}: ${d.what} cannot be forwarded: ${d.why}.`,
 
@@ -69,8 +70,7 @@ const messages = {
     `The native addon could not be loaded from ${d.path}: ${d.why}. Build it with "npx node-gyp rebuild" in the package's folder (needs a C++17 compiler, make and python3).`,
   ERR_PLATFORM: (d: { found: string }) =>
     `This package runs on linux-x64 only; this is ${d.found}.`,
-  ERR_TOOL_MISSING: (d: { tool: string; cure: string }) =>
-    `${d.tool} is missing. ${d.cure}`,
+  ERR_TOOL_MISSING: (d: { tool: string; cure: string }) => `${d.tool} is missing. ${d.cure}`,
   ERR_TOOL_FAILED: (d: { tool: string; why: string; log: string }) =>
     `${d.tool} failed: ${d.why}. See ${d.log}.`,
   ERR_GUEST_BOOT: (d: { why: string; log: string }) =>
@@ -80,6 +80,10 @@ const messages = {
   ERR_KVM_UNUSABLE: (d: { why: string }) =>
     `KVM cannot run this guest here: ${d.why}. Use --accel tcg (slower), or a host with working hardware virtualisation.`,
 } as const;
+
+function shown(value: unknown): string {
+  return typeof value === 'bigint' ? `${value}n` : (JSON.stringify(value) ?? String(value));
+}
 
 /** A code of this package, such as `'ERR_FRAME_TOO_LARGE'`. */
 export type ErrorCode = keyof typeof messages;
@@ -150,7 +154,9 @@ export interface SystemError extends Error {
 export function systemError(
   syscall: string,
   errno: number,
-  context: Partial<Pick<SystemError, 'address' | 'port' | 'command' | 'side' | 'log' | 'cause'>> = {},
+  context: Partial<
+    Pick<SystemError, 'address' | 'port' | 'command' | 'side' | 'log' | 'cause'>
+  > = {},
 ): SystemError {
   const number = Math.abs(errno);
   const code = errnoName(number);

@@ -1,6 +1,7 @@
 /* Every native class and function is declared in this file, and the addon is loaded here only. */
-import { createRequire } from 'node:module';
+
 import { existsSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { failure } from './errors.js';
@@ -87,7 +88,9 @@ export interface Native {
     onDrain: () => void,
   ) => Channel;
   /** `rules` in CBOR, as addon/core/rules.h describes and guest/agent/rules.ts encodes. */
-  Executor: new (rules: Uint8Array) => Executor;
+  Executor: new (
+    rules: Uint8Array,
+  ) => Executor;
 
   /** socket(AF_VSOCK, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0) → fd. */
   vsockSocket(): number;

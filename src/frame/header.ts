@@ -1,0 +1,73 @@
+/** Bytes of the header before each frame's body. PROTOCOL.md draws it. */
+export const HEADER_BYTES = 12;
+
+/** The version of the protocol that this package speaks. */
+export const PROTOCOL_VERSION = 1;
+
+/** The largest frame body that either side accepts unless it has agreed to less, in bytes. */
+export const MAX_FRAME_BYTES = 64 * 1024 * 1024;
+
+/** The frame types. Requests of the client's are 0x10 to 0x1f, answers 0x20 and above. */
+export const FrameType = {
+  HELLO: 0x01,
+  WELCOME: 0x02,
+  ERROR: 0x03,
+  CALL: 0x10,
+  OPEN: 0x11,
+  READ: 0x12,
+  CLOSE: 0x13,
+  RESULT: 0x20,
+} as const;
+
+/** Returns a frame type's name, or its number in hexadecimal. */
+export function frameTypeName(type: number): string {
+  for (const [name, value] of Object.entries(FrameType)) if (value === type) return name;
+  return `frame type 0x${type.toString(16).padStart(2, '0')}`;
+}
+
+/** A frame's header. */
+export interface FrameHeader {
+  /** Bytes of the body. */
+  length: number;
+  type: number;
+  /** Zero in version 1. */
+  flags: number;
+  /** Zero in version 1. */
+  reserved: number;
+  /** Chosen by who asks, repeated by who answers. */
+  id: number;
+}
+
+/** Writes a header at `offset` of `target`. */
+export function putHeader(
+  target: Uint8Array,
+  offset: number,
+  length: number,
+  type: number,
+  id: number,
+): void {
+  target[offset] = length;
+  target[offset + 1] = length >>> 8;
+  target[offset + 2] = length >>> 16;
+  target[offset + 3] = length >>> 24;
+  target[offset + 4] = type;
+  target[offset + 5] = 0;
+  target[offset + 6] = 0;
+  target[offset + 7] = 0;
+  target[offset + 8] = id;
+  target[offset + 9] = id >>> 8;
+  target[offset + 10] = id >>> 16;
+  target[offset + 11] = id >>> 24;
+}
+
+/** Reads the header at `offset` of `bytes`, which must have {@link HEADER_BYTES} there. */
+export function parseHeader(bytes: Uint8Array, offset = 0): FrameHeader {
+  const view = new DataView(bytes.buffer, bytes.byteOffset + offset, HEADER_BYTES);
+  return {
+    length: view.getUint32(0, true),
+    type: view.getUint8(4),
+    flags: view.getUint8(5),
+    reserved: view.getUint16(6, true),
+    id: view.getUint32(8, true),
+  };
+}

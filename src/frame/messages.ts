@@ -1,0 +1,152 @@
+import { Decoder, Encoder } from 'cbor-x';
+import { type ErrorCode, failure, isErrorCode, WaepError } from '../errors.js';
+import { HEADER_BYTES, PROTOCOL_VERSION, putHeader } from './header.js';
+
+/** What a client says first. */
+export interface Hello {
+  /** The protocol's version: {@link PROTOCOL_VERSION}. */
+  protocol: number;
+  /** The client's name and version, for the audit log. */
+  client: string;
+}
+
+/** What the agent answers to a {@link Hello}. */
+export interface Welcome {
+  protocol: number;
+  /** The agent's name and version. */
+  agent: string;
+  kernel: KernelFacts;
+  limits: SessionLimits;
+  /** The name of the policy's profile that the session is under. */
+  profile: string;
+}
+
+/** Facts about the guest's kernel that a client needs to form calls. */
+export interface KernelFacts {
+  /** `uname -r`. */
+  release: string;
+  /** `uname -v`. */
+  version: string;
+  /** `uname -m`. */
+  machine: string;
+  /** /proc/sys/kernel/random/boot_id. */
+  bootId: string;
+  /** How many CPUs the kernel reckons with: the number of slots in a per-CPU value. */
+  possibleCpus: number;
+  /** Bytes. */
+  pageSize: number;
+  /** Whether the kernel offers its own BTF in /sys/kernel/btf/vmlinux. */
+  btf: boolean;
+}
+
+/** Bounds of a session, in bytes where the name says so. */
+export interface SessionLimits {
+  maxFrameBytes: number;
+  maxCallBytes: number;
+  maxBuffers: number;
+  maxRelocations: number;
+  maxHandles: number;
+}
+
+const encoder = new Encoder({ useRecords: false, mapsAsObjects: true, tagUint8Array: false });
+const decoder = new Decoder({ useRecords: false, mapsAsObjects: true });
+
+/** Makes a whole frame of any type from a value. For what is not hot. */
+export function messageFrame(type: number, id: number, body: unknown): Uint8Array {
+  const encoded = encoder.encode(body);
+  const frame = new Uint8Array(HEADER_BYTES + encoded.byteLength);
+  putHeader(frame, 0, encoded.byteLength, type, id);
+  frame.set(encoded, HEADER_BYTES);
+  return frame;
+}
+
+/** Decodes a frame's body. The value may alias `bytes`. */
+export function decodeBody(bytes: Uint8Array): unknown {
+  try {
+    return decoder.decode(bytes);
+  } catch (cause) {
+    throw failure('ERR_FRAME_MALFORMED', { why: `its body is no CBOR: ${String(cause)}` }, cause);
+  }
+}
+
+type Shape = { [key: string]: 'string' | 'number' | 'boolean' | Shape };
+
+function check(value: unknown, shape: Shape, path: string): void {
+  if (typeof value !== 'object' || value === null) {
+    throw failure('ERR_FRAME_MALFORMED', { why: `${path} is not a map` });
+  }
+  for (const [key, kind] of Object.entries(shape)) {
+    const member = (value as Record<string, unknown>)[key];
+    if (typeof kind === 'object') check(member, kind, `${path}.${key}`);
+    else if (typeof member !== kind) {
+      throw failure('ERR_FRAME_MALFORMED', {
+        why: `${path}.${key} is ${member === undefined ? 'missing' : `a ${typeof member}`}; expected a ${kind}`,
+      });
+    }
+  }
+}
+
+function checkVersion(value: unknown): void {
+  check(value, { protocol: 'number' }, 'the greeting');
+  const offered = (value as { protocol: number }).protocol;
+  if (offered !== PROTOCOL_VERSION) {
+    throw failure('ERR_PROTOCOL_VERSION', { offered, supported: PROTOCOL_VERSION });
+  }
+}
+
+/** Decodes the body of a HELLO frame and checks its version and shape. */
+export function parseHello(body: Uint8Array): Hello {
+  const value = decodeBody(body);
+  checkVersion(value);
+  check(value, { client: 'string' }, 'HELLO');
+  return value as Hello;
+}
+
+const limitsShape: Shape = {
+  maxFrameBytes: 'number',
+  maxCallBytes: 'number',
+  maxBuffers: 'number',
+  maxRelocations: 'number',
+  maxHandles: 'number',
+};
+const kernelShape: Shape = {
+  release: 'string',
+  version: 'string',
+  machine: 'string',
+  bootId: 'string',
+  possibleCpus: 'number',
+  pageSize: 'number',
+  btf: 'boolean',
+};
+
+/** Decodes the body of a WELCOME frame and checks its version and shape. */
+export function parseWelcome(body: Uint8Array): Welcome {
+  const value = decodeBody(body);
+  checkVersion(value);
+  check(
+    value,
+    { agent: 'string', profile: 'string', kernel: kernelShape, limits: limitsShape },
+    'WELCOME',
+  );
+  return value as Welcome;
+}
+
+/** The body of an ERROR frame for `error`: its code and the facts its message is made of. */
+export function errorBody(error: unknown): [string, unknown] {
+  if (error instanceof WaepError) return [error.code, error.detail];
+  return ['ERR_AGENT', { why: error instanceof Error ? error.message : String(error) }];
+}
+
+/** Rebuilds the error that the other side reported in an ERROR frame. */
+export function parseError(body: Uint8Array): Error {
+  const value = decodeBody(body);
+  if (!Array.isArray(value) || typeof value[0] !== 'string' || typeof value[1] !== 'object') {
+    return failure('ERR_FRAME_MALFORMED', { why: 'an ERROR is not [code, details]' });
+  }
+  const [code, detail] = value as [string, Record<string, unknown>];
+  if (isErrorCode(code)) return failure(code as ErrorCode, detail as never);
+  return failure('ERR_PROTOCOL_UNEXPECTED', {
+    received: `the error ${code} (${JSON.stringify(detail)})`,
+    expected: 'an error code that this version knows',
+  });
+}
