@@ -79,6 +79,14 @@ const messages = {
     `"${d.command}" in the guest ended with ${d.status}: ${d.output}`,
   ERR_KVM_UNUSABLE: (d: { why: string }) =>
     `KVM cannot run this guest here: ${d.why}. Use --accel tcg (slower), or a host with working hardware virtualisation.`,
+
+  // the bench
+  ERR_BENCH_INCOMPLETE: (d: { what: string; received: number; expected: number }) =>
+    `${d.what} has ${d.received} samples; ${d.expected} were expected. The run is not kept.`,
+  ERR_BENCH_EXPERIMENT: (d: { name: string; known: readonly string[] }) =>
+    `There is no experiment ${JSON.stringify(d.name)}. Choose from ${d.known.join(', ')}.`,
+  ERR_BENCH_RUN: (d: { run: string; folder: string }) =>
+    `There is no run ${JSON.stringify(d.run)} in ${d.folder}.`,
 } as const;
 
 function shown(value: unknown): string {
