@@ -21,6 +21,8 @@ const messages = {
     `The vsock multiplexer at ${d.address} answered ${JSON.stringify(d.received)}; expected "OK <number>\\n".`,
   ERR_TRANSPORT_UNSUPPORTED: (d: { operation: string; road: string; cure: string }) =>
     `${d.operation} is not available on the ${d.road} road. ${d.cure}`,
+  ERR_SOCKET_STATE: (d: { operation: string; state: string; cure: string }) =>
+    `${d.operation} is not possible: it is ${d.state}. ${d.cure}`,
   ERR_OPTION_INVALID: (d: { option: string; value: unknown; expected: string }) =>
     `Invalid ${d.option}: ${JSON.stringify(d.value)}. Expected ${d.expected}.`,
 

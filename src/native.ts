@@ -128,21 +128,28 @@ export interface Native {
   setAffinity(cpus: readonly number[]): number;
 }
 
+/**
+ * Returns the path of a file that the addon's build makes: `waep.node`, or the `waep-executor`
+ * program. WAEP_NATIVE_DIR names a folder to look in instead of the package's own.
+ */
+export function nativeFile(name: string): string {
+  let folder = dirname(fileURLToPath(import.meta.url));
+  while (!existsSync(join(folder, 'package.json')) && folder !== '/') folder = dirname(folder);
+  const override = process.env.WAEP_NATIVE_DIR;
+  const folders =
+    override === undefined
+      ? [join(folder, 'build/Release'), join(folder, 'prebuilds/linux-x64')]
+      : [override];
+  const path = folders.map((candidate) => join(candidate, name)).find((file) => existsSync(file));
+  if (path !== undefined) return path;
+  throw failure('ERR_ADDON_MISSING', { path: join(folders[0] ?? '', name), why: 'no such file' });
+}
+
 function load(): Native {
   if (process.platform !== 'linux' || process.arch !== 'x64') {
     throw failure('ERR_PLATFORM', { found: `${process.platform}-${process.arch}` });
   }
-  let folder = dirname(fileURLToPath(import.meta.url));
-  while (!existsSync(join(folder, 'package.json')) && folder !== '/') folder = dirname(folder);
-  const candidates = [
-    process.env.WAEP_ADDON,
-    join(folder, 'build/Release/waep.node'),
-    join(folder, 'prebuilds/linux-x64/waep.node'),
-  ].filter((path) => path !== undefined);
-  const path = candidates.find((candidate) => existsSync(candidate));
-  if (path === undefined) {
-    throw failure('ERR_ADDON_MISSING', { path: candidates.join(' or '), why: 'no such file' });
-  }
+  const path = nativeFile('waep.node');
   try {
     return createRequire(import.meta.url)(path) as Native;
   } catch (error) {

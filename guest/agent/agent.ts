@@ -1,0 +1,214 @@
+import { EventEmitter, once } from 'node:events';
+import { Socket as NetSocket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import { failure, systemError, WaepError } from '../../src/errors.js';
+import { FrameType, frameTypeName, PROTOCOL_VERSION } from '../../src/frame/header.js';
+import { errorBody, messageFrame, parseHello, type Welcome } from '../../src/frame/messages.js';
+import { readFrame } from '../../src/frame/stream.js';
+import { native } from '../../src/native.js';
+import { createServer, detach, type Server, type Socket } from '../../src/transport/index.js';
+import { type ExecutorEnd, ExecutorProcess } from './executor.js';
+import { kernelFacts } from './kernel-facts.js';
+import { encodeRules, type Rules } from './rules.js';
+
+/** A greeting is a few dozen bytes; nobody needs more to introduce themselves. */
+const MAX_HELLO_BYTES = 64 * 1024;
+
+export interface AgentOptions {
+  rules: Rules;
+  /** The name of the rules, told to clients. */
+  profile: string;
+  /** The agent's name and version, told to clients. */
+  name: string;
+  /** vsock peers that may connect, by CID. */
+  allowedCids: readonly number[];
+  /** How long a client may take to introduce itself. */
+  helloTimeoutMs: number;
+  maxSessions: number;
+}
+
+/** What an agent tells about its sessions; the audit log is made of these. */
+export interface AgentEvents {
+  session: [{ session: number; peer: string; client: string }];
+  refused: [{ peer: string; error: Error }];
+  ended: [{ session: number; peer: string } & ExecutorEnd];
+}
+
+/**
+ * The guest's side: accepts connections, checks who asks, and gives each session an executor of its
+ * own. It takes no part in the calls themselves.
+ */
+export class Agent extends EventEmitter<AgentEvents> {
+  readonly #options: AgentOptions;
+  readonly #rules: Uint8Array;
+  readonly #servers = new Set<Server>();
+  readonly #executors = new Map<number, ExecutorProcess>();
+  readonly #greeting = new Set<Duplex>();
+  #sessions = 0;
+  #closed = false;
+
+  constructor(options: AgentOptions) {
+    super();
+    this.#options = options;
+    this.#rules = encodeRules(options.rules);
+  }
+
+  /** How many sessions are open. */
+  get sessions(): number {
+    return this.#executors.size;
+  }
+
+  /** The process ids of the open sessions' executors. */
+  get executorPids(): number[] {
+    return [...this.#executors.values()].map((executor) => executor.pid);
+  }
+
+  /** Starts to accept connections at `address`. Returns the address as it was bound. */
+  async listen(address: string): Promise<Server> {
+    const server = createServer((socket: Socket) => {
+      this.serve(socket, peerName(socket), socket.remoteCid).catch(() => {
+        // serve() has told the peer and the audit log.
+      });
+    });
+    server.listen(address);
+    await once(server, 'listening');
+    this.#servers.add(server);
+    return server;
+  }
+
+  /**
+   * Serves one connection, whoever accepted it: reads its greeting, starts its executor and
+   * resolves when the session has ended. A stream without a descriptor, such as a TLS socket, is
+   * relayed to the executor.
+   */
+  async serve(stream: Duplex, peer: string, peerCid?: number): Promise<void> {
+    const { allowedCids, helloTimeoutMs, maxSessions, rules } = this.#options;
+    const deadline = AbortSignal.timeout(helloTimeoutMs);
+    this.#greeting.add(stream);
+    // A stream may fail at any time; whoever is reading learns of it there.
+    stream.on('error', () => {});
+    let client: string;
+    let id = 0;
+    try {
+      if (peerCid !== undefined && !allowedCids.includes(peerCid)) {
+        throw failure('ERR_PEER_REFUSED', {
+          peer,
+          why: `only CID ${allowedCids.join(' and ')} may connect`,
+        });
+      }
+      if (this.#executors.size >= maxSessions) {
+        throw failure('ERR_PEER_REFUSED', {
+          peer,
+          why: `the maximum of ${maxSessions} sessions is reached`,
+        });
+      }
+      const frame = await readFrame(stream, MAX_HELLO_BYTES, deadline);
+      id = frame.id;
+      if (frame.type !== FrameType.HELLO) {
+        throw failure('ERR_PROTOCOL_UNEXPECTED', {
+          received: frameTypeName(frame.type),
+          expected: 'HELLO',
+        });
+      }
+      client = parseHello(frame.body).client.slice(0, 200);
+    } catch (cause) {
+      const error = deadline.aborted
+        ? failure('ERR_HANDSHAKE_TIMEOUT', { address: peer, timeoutMs: helloTimeoutMs }, cause)
+        : (cause as Error);
+      this.emit('refused', { peer, error });
+      if (stream.writable) stream.end(messageFrame(FrameType.ERROR, id, errorBody(error)));
+      stream.destroySoon?.() ?? stream.destroy();
+      throw error;
+    } finally {
+      this.#greeting.delete(stream);
+    }
+
+    const welcome: Welcome = {
+      protocol: PROTOCOL_VERSION,
+      agent: this.#options.name,
+      kernel: kernelFacts(),
+      limits: rules.limits,
+      profile: this.#options.profile,
+    };
+    const { fd, unread } = takeDescriptor(stream);
+    let executor: ExecutorProcess;
+    try {
+      if (unread.byteLength > 0) {
+        throw failure('ERR_PROTOCOL_UNEXPECTED', {
+          received: `${unread.byteLength} bytes after HELLO`,
+          expected: 'silence until WELCOME',
+        });
+      }
+      if (this.#closed) throw failure('ERR_PEER_REFUSED', { peer, why: 'the agent is closing' });
+      executor = new ExecutorProcess(fd, this.#rules);
+      sendNow(fd, messageFrame(FrameType.WELCOME, id, welcome));
+    } catch (error) {
+      this.emit('refused', { peer, error: error as Error });
+      native.send(fd, [messageFrame(FrameType.ERROR, id, errorBody(error))], 0);
+      throw error;
+    } finally {
+      native.close(fd);
+    }
+    const session = ++this.#sessions;
+    this.#executors.set(session, executor);
+    this.emit('session', { session, peer, client });
+    try {
+      const end = await executor.ended;
+      this.emit('ended', { session, peer, ...end });
+    } finally {
+      this.#executors.delete(session);
+    }
+  }
+
+  /** Stops accepting, ends every session and resolves when all of them are gone. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    for (const stream of this.#greeting) stream.destroy();
+    const ending = [...this.#executors.values()];
+    for (const executor of ending) executor.kill();
+    await Promise.all([
+      ...ending.map((executor) => executor.ended),
+      ...[...this.#servers].map(
+        (server) => new Promise<void>((resolve) => server.close(() => resolve())),
+      ),
+    ]);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+}
+
+function peerName(socket: Socket): string {
+  const { remoteAddress, remotePort } = socket;
+  if (remoteAddress === undefined) return socket.road;
+  return remotePort === undefined ? remoteAddress : `${remoteAddress}:${remotePort}`;
+}
+
+function takeDescriptor(stream: Duplex): { fd: number; unread: Uint8Array } {
+  const taken = detach(stream);
+  if (taken !== undefined) return taken;
+  const pair = new Int32Array(2);
+  const error = native.socketPair(pair);
+  if (error < 0) throw systemError('socketpair', error);
+  const [ours, theirs] = pair as unknown as [number, number];
+  const relay = new NetSocket({ fd: ours, allowHalfOpen: false });
+  const stop = () => {
+    relay.destroy();
+    stream.destroy();
+  };
+  relay.on('error', stop).on('close', stop);
+  stream.on('error', stop).on('close', stop);
+  stream.pipe(relay);
+  relay.pipe(stream);
+  return { fd: theirs, unread: new Uint8Array(0) };
+}
+
+/** Sends a small frame on a fresh connection, where it always fits. */
+function sendNow(fd: number, frame: Uint8Array): void {
+  const sent = native.send(fd, [frame], 0);
+  if (sent < 0) throw systemError('send', sent);
+  if (sent !== frame.byteLength) {
+    throw new WaepError('ERR_FRAME_TRUNCATED', { received: sent, expected: frame.byteLength });
+  }
+}

@@ -1,0 +1,31 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { machine, release, version } from 'node:os';
+import type { KernelFacts } from '../../src/frame/messages.js';
+
+function readLine(path: string): string {
+  return readFileSync(path, 'latin1').trim();
+}
+
+/** Counts the CPUs in a list such as `0-3,7`, the form of /sys/devices/system/cpu/possible. */
+export function countCpus(list: string): number {
+  let count = 0;
+  for (const part of list.split(',')) {
+    const [first, last] = part.split('-').map(Number);
+    if (first === undefined || !Number.isInteger(first)) throw new Error(`bad CPU list "${list}"`);
+    count += (last ?? first) - first + 1;
+  }
+  return count;
+}
+
+/** Reads the facts about this machine's kernel that a client needs to form calls. */
+export function kernelFacts(): KernelFacts {
+  return {
+    release: release(),
+    version: version(),
+    machine: machine(),
+    bootId: readLine('/proc/sys/kernel/random/boot_id'),
+    possibleCpus: countCpus(readLine('/sys/devices/system/cpu/possible')),
+    pageSize: 4096,
+    btf: existsSync('/sys/kernel/btf/vmlinux'),
+  };
+}
