@@ -1,0 +1,38 @@
+/**
+ * Stream sockets between a host and its virtual machines, in the shape of node:net.
+ *
+ * @module
+ */
+export {
+  type Address,
+  type AddressTypes,
+  Cid,
+  describeAddress,
+  formatAddress,
+  type MuxAddress,
+  type Notation,
+  PORT_ANY,
+  parseAddress,
+  type RoadName,
+  type TcpAddress,
+  toAddress,
+  type UnixAddress,
+  type VsockAddress,
+} from './address.js';
+export { connect, createConnection } from './connect.js';
+export { detach } from './detach.js';
+export type { ConnectOptions, ListenOptions, ServerOptions } from './options.js';
+export { type Acceptor, type Listener, type Road, registerRoad, roadNames } from './road.js';
+export { type ConnectionTarget, createServer, Server, type ServerEvents } from './server.js';
+export {
+  type Detached,
+  type Endpoint,
+  type Opener,
+  type Opening,
+  type Socket,
+  type SocketFacts,
+  type SocketSystem,
+  VsockSocket,
+  type VsockSocketOptions,
+} from './socket.js';
+export { hasVsockLoopback, localCid } from './vsock.js';

@@ -1,0 +1,124 @@
+import net from 'node:net';
+import { failure, systemError } from '../errors.js';
+import { native } from '../native.js';
+import { type MuxAddress, muxNotation, unixNotation } from './address.js';
+import { descriptorOf } from './detach.js';
+import { handshake } from './handshake.js';
+import { listenWithNode, removeStaleSocket } from './node-socket.js';
+import { type ResolvedConnectOptions, startDeadline } from './options.js';
+import { type Road, refuseOption } from './road.js';
+import { type Endpoint, type Opening, VsockSocket } from './socket.js';
+
+const TUNING_CURE = 'Leave it out: the multiplexer sizes the buffers.';
+const PORT_CURE = 'Leave it out: the multiplexer chooses the port that the guest sees.';
+const HOST = 'host(2)';
+
+/**
+ * Moves the descriptor of a node:net socket into a socket of ours, so that the bytes of the
+ * handshake and of the stream can be told apart to the byte.
+ */
+function takeDescriptor(socket: net.Socket): number {
+  const fd = native.duplicate(descriptorOf(socket) ?? -1);
+  // Closes the original only: nothing is shut down.
+  socket.destroy();
+  return fd;
+}
+
+function dial(address: MuxAddress, options: ResolvedConnectOptions, opening: Opening): () => void {
+  const where = muxNotation.describe(address);
+  const raw = net.connect({ path: address.path });
+  // Nothing may be read before the descriptor has moved.
+  raw.pause();
+  let fd = -1;
+  let stopHandshake = (): void => {};
+  const fail = (error: Error): void => {
+    stopDeadline();
+    raw.destroy();
+    if (fd >= 0) native.close(fd);
+    opening.failed(error);
+  };
+  const stopDeadline = startDeadline(options.timeoutMs, () =>
+    fail(failure('ERR_CONNECT_TIMEOUT', { address: where, timeoutMs: options.timeoutMs })),
+  );
+  raw.once('error', fail);
+  raw.once('connect', () => {
+    stopDeadline();
+    fd = takeDescriptor(raw);
+    if (fd < 0) {
+      fail(systemError('fcntl', fd, { address: where }));
+      return;
+    }
+    stopHandshake = handshake({
+      system: native,
+      fd,
+      port: address.port,
+      address: where,
+      timeoutMs: options.handshakeTimeoutMs,
+      done(error) {
+        if (error !== undefined) fail(error);
+        else opening.opened(fd, { address: HOST });
+      },
+    });
+  });
+  return () => {
+    stopDeadline();
+    stopHandshake();
+    raw.destroy();
+    if (fd >= 0) native.close(fd);
+  };
+}
+
+/**
+ * The road of "hybrid" multiplexers.
+ *
+ * It has no half-close: Firecracker and vhost-device-vsock take a half-close of ours as the end of
+ * both directions and do not show us the guest's.
+ */
+export const muxRoad: Road<MuxAddress> = {
+  name: 'vsock-mux',
+  notation: muxNotation,
+  halfClose: false,
+
+  connect(address, options) {
+    refuseOption('vsock-mux', 'bufferBytes', options.bufferBytes, TUNING_CURE);
+    refuseOption('vsock-mux', 'localPort', options.localPort, PORT_CURE);
+    return new VsockSocket({
+      road: 'vsock-mux',
+      halfClose: false,
+      source: (opening) => dial(address, options, opening),
+      remote: address,
+      remoteEndpoint: { address: `vm(${address.path})`, port: address.port },
+      allowHalfOpen: options.allowHalfOpen,
+    });
+  },
+
+  async listen(address, options, acceptor) {
+    refuseOption('vsock-mux', 'bufferBytes', options.bufferBytes, TUNING_CURE);
+    const path = `${address.path}_${address.port}`;
+    unixNotation.parse(path, (why) => {
+      throw failure('ERR_ADDRESS_INVALID', { value: `unix:${path}`, why });
+    });
+    await removeStaleSocket(path);
+    const localEndpoint: Endpoint = { address: HOST, port: address.port };
+    return listenWithNode({
+      where: { path },
+      options: { ...options, pauseOnConnect: true },
+      acceptor,
+      adopt(socket) {
+        const fd = takeDescriptor(socket);
+        // Out of descriptors: the guest sees its connection closed.
+        if (fd < 0) return undefined;
+        return new VsockSocket({
+          road: 'vsock-mux',
+          halfClose: false,
+          source: fd,
+          remoteEndpoint: { address: `vm(${address.path})` },
+          localEndpoint,
+          allowHalfOpen: options.allowHalfOpen ?? false,
+          paused: options.pauseOnConnect ?? false,
+        });
+      },
+      bound: () => address,
+    });
+  },
+};

@@ -1,0 +1,95 @@
+import { lstat, rm } from 'node:fs/promises';
+import net from 'node:net';
+import { failure } from '../errors.js';
+import { type Address, describeAddress } from './address.js';
+import { type ListenOptions, type ServerOptions, startDeadline } from './options.js';
+import type { Acceptor, Listener } from './road.js';
+import type { Socket, SocketFacts } from './socket.js';
+
+const DEFAULT_BACKLOG = 1024;
+
+/** Gives a node:net socket the facts that every socket of ours has. */
+export function withFacts(
+  socket: net.Socket,
+  road: SocketFacts['road'],
+  remote: Address | undefined,
+): Socket {
+  const facts: SocketFacts = { road, halfClose: true, remote, remoteCid: undefined };
+  return Object.assign(socket, facts);
+}
+
+/** Destroys a connecting socket when `timeoutMs` has passed. */
+export function boundConnect(socket: net.Socket, address: Address, timeoutMs: number): void {
+  const stop = startDeadline(timeoutMs, () =>
+    socket.destroy(
+      failure('ERR_CONNECT_TIMEOUT', { address: describeAddress(address), timeoutMs }),
+    ),
+  );
+  socket.once('connect', stop);
+  socket.once('close', stop);
+}
+
+/** What tells one use of {@link listenWithNode} from another. */
+export interface NodeListening {
+  where: { host: string; port: number } | { path: string };
+  options: ServerOptions & ListenOptions;
+  acceptor: Acceptor;
+  /** Makes a socket of ours of an accepted one; `undefined` if it had to be dropped. */
+  adopt(socket: net.Socket): Socket | undefined;
+  /** The address listened on, once the kernel has filled in what it chose. */
+  bound(server: net.Server): Address;
+}
+
+/** Listens with node:net. */
+export async function listenWithNode(listening: NodeListening): Promise<Listener> {
+  const { where, options, acceptor } = listening;
+  const server = net.createServer({
+    allowHalfOpen: options.allowHalfOpen ?? false,
+    pauseOnConnect: options.pauseOnConnect ?? false,
+    noDelay: true,
+  });
+  server.on('connection', (raw) => {
+    const socket = listening.adopt(raw);
+    if (socket !== undefined) acceptor.accepted(socket);
+  });
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen({ ...where, backlog: options.backlog ?? DEFAULT_BACKLOG }, () => {
+      server.off('error', reject);
+      resolve();
+    });
+  });
+  server.on('error', (error) => {
+    server.close();
+    acceptor.failed(error);
+  });
+  return {
+    address: listening.bound(server),
+    async close() {
+      // Node's own callback also waits for the accepted sockets; the listening one is closed at
+      // once and, for a Unix socket, its file removed.
+      server.close();
+    },
+    ref: () => void server.ref(),
+    unref: () => void server.unref(),
+  };
+}
+
+/**
+ * Removes the file of a Unix socket whose listener is gone. A file that is no socket or that
+ * somebody still listens on is left alone: listening will then fail with EADDRINUSE.
+ */
+export async function removeStaleSocket(path: string): Promise<void> {
+  const code = await new Promise<string | undefined>((resolve) => {
+    const probe = net.connect({ path });
+    probe.once('error', (error: NodeJS.ErrnoException) => resolve(error.code));
+    probe.once('connect', () => {
+      probe.destroy();
+      resolve(undefined);
+    });
+  });
+  if (code !== 'ECONNREFUSED') return;
+  // A file of another kind refuses as well.
+  const found = await lstat(path).catch(() => undefined);
+  if (found?.isSocket()) await rm(path, { force: true });
+}

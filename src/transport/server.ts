@@ -1,0 +1,244 @@
+import { EventEmitter } from 'node:events';
+import { failure } from '../errors.js';
+import { type Address, toAddress } from './address.js';
+import { checkOptions, type ListenOptions, type ServerOptions } from './options.js';
+import { type Listener, roadOf } from './road.js';
+import type { Socket } from './socket.js';
+import './roads.js';
+
+/** A server that takes connections from another one: `http.Server`, `tls.Server`, `net.Server`. */
+export interface ConnectionTarget extends EventEmitter {
+  closeIdleConnections?(): void;
+}
+
+/** The events of a {@link Server} and what their listeners are called with. */
+export interface ServerEvents {
+  connection: [socket: Socket];
+  listening: [];
+  error: [error: Error];
+  close: [];
+  /** A connection was closed at once because of `maxConnections`. */
+  drop: [socket: Socket];
+}
+
+/**
+ * Listens on an address of any road and behaves like `net.Server`.
+ *
+ * Events: 'connection' (socket), 'listening', 'error' (error), 'close' and 'drop'. A server listens
+ * once at a time; after 'close' it can listen again.
+ */
+export class Server extends EventEmitter<ServerEvents> implements AsyncDisposable {
+  /** Connections beyond this number are closed at once. */
+  maxConnections = Infinity;
+
+  readonly #options: ServerOptions;
+  readonly #sockets = new Set<Socket>();
+  readonly #targets = new Set<ConnectionTarget>();
+  #state: 'closed' | 'starting' | 'listening' | 'closing' = 'closed';
+  #listener: Listener | undefined;
+  #refed = true;
+
+  constructor(options: ServerOptions = {}, onConnection?: (socket: Socket) => void) {
+    super();
+    checkOptions(options);
+    this.#options = options;
+    if (onConnection !== undefined) this.on('connection', onConnection);
+  }
+
+  /** Whether connections can be made. */
+  get listening(): boolean {
+    return this.#state === 'listening';
+  }
+
+  /**
+   * Starts to listen. 'listening' follows, or 'error': EADDRINUSE, EADDRNOTAVAIL, EACCES and so on.
+   * For a Unix socket, a file left behind by a dead listener is replaced.
+   *
+   * @throws ERR_ADDRESS_INVALID, ERR_OPTION_INVALID, or ERR_SOCKET_STATE when it listens already
+   */
+  listen(
+    address: string | Address,
+    options?: ListenOptions | (() => void),
+    onListening?: () => void,
+  ): this {
+    const [settings, callback] =
+      typeof options === 'function' ? [{}, options] : [options ?? {}, onListening];
+    checkOptions(settings);
+    const target = toAddress(address);
+    if (this.#state !== 'closed') {
+      throw failure('ERR_SOCKET_STATE', {
+        operation: 'listen()',
+        state: this.#state,
+        cure: "Wait for 'close', or make a server of its own for each address.",
+      });
+    }
+    if (callback !== undefined) this.once('listening', callback);
+    this.#state = 'starting';
+    void this.#start(target, settings);
+    return this;
+  }
+
+  /** Where it listens, with a port that the kernel chose filled in; `null` when it does not. */
+  address(): Address | null {
+    return this.#listener?.address ?? null;
+  }
+
+  /**
+   * Hands every connection to another server: `http.createServer(…)`, `tls.createServer(…)` and so
+   * on work on any road this way. The other server must not listen itself.
+   */
+  forward(target: ConnectionTarget): this {
+    this.#targets.add(target);
+    // http.Server starts to enforce its request timeouts on this event.
+    if (this.listening) target.emit('listening');
+    return this;
+  }
+
+  /**
+   * Stops listening. 'close' follows when the last connection has ended; connections that an HTTP
+   * server keeps idle are closed.
+   *
+   * @param callback is called on 'close', with ERR_SOCKET_STATE if the server was not listening
+   */
+  close(callback?: (error?: Error) => void): this {
+    if (this.#state === 'closed') {
+      const error = failure('ERR_SOCKET_STATE', {
+        operation: 'close()',
+        state: 'not listening',
+        cure: 'Call listen() first.',
+      });
+      if (callback !== undefined) process.nextTick(callback, error);
+      return this;
+    }
+    if (callback !== undefined) this.once('close', () => callback());
+    if (this.#state === 'closing') return this;
+    const started = this.#state === 'listening';
+    this.#state = 'closing';
+    for (const target of this.#targets) target.closeIdleConnections?.();
+    if (started) void this.#stop();
+    return this;
+  }
+
+  /** Destroys every connection. */
+  closeAllConnections(): void {
+    for (const socket of this.#sockets) socket.destroy();
+  }
+
+  /** Calls back with the number of open connections. */
+  getConnections(callback: (error: Error | null, count: number) => void): this {
+    process.nextTick(callback, null, this.#sockets.size);
+    return this;
+  }
+
+  ref(): this {
+    this.#refed = true;
+    this.#listener?.ref();
+    return this;
+  }
+
+  unref(): this {
+    this.#refed = false;
+    this.#listener?.unref();
+    return this;
+  }
+
+  /** Stops listening, destroys every connection and waits for 'close'. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#state === 'closed') return;
+    const closed = new Promise<void>((resolve) => this.once('close', () => resolve()));
+    this.close();
+    this.closeAllConnections();
+    await closed;
+  }
+
+  async #start(address: Address, options: ListenOptions): Promise<void> {
+    try {
+      this.#listener = await roadOf(address).listen(
+        address,
+        { ...this.#options, ...options },
+        {
+          accepted: (socket) => this.#accept(socket),
+          failed: (error) => this.#fail(error),
+        },
+      );
+    } catch (error) {
+      this.#fail(error as Error);
+      return;
+    }
+    if (!this.#refed) this.#listener.unref();
+    // close() may have been called meanwhile.
+    if (this.#state !== 'starting') {
+      await this.#stop();
+      return;
+    }
+    this.#state = 'listening';
+    const { signal } = options;
+    if (signal !== undefined) {
+      const abort = (): void => void this.close();
+      signal.addEventListener('abort', abort, { once: true });
+      this.once('close', () => signal.removeEventListener('abort', abort));
+      if (signal.aborted) abort();
+    }
+    // In a task of its own: an exception in a listener is the program's, not a rejection of ours.
+    process.nextTick(() => {
+      if (!this.listening) return;
+      for (const target of this.#targets) target.emit('listening');
+      this.emit('listening');
+    });
+  }
+
+  #fail(error: Error): void {
+    this.#listener = undefined;
+    this.#state = 'closing';
+    process.nextTick(() => {
+      this.#closeIfDone();
+      this.emit('error', error);
+    });
+  }
+
+  async #stop(): Promise<void> {
+    await this.#listener?.close();
+    this.#listener = undefined;
+    this.#closeIfDone();
+  }
+
+  #accept(socket: Socket): void {
+    if (this.#sockets.size >= this.maxConnections) {
+      socket.destroy();
+      this.emit('drop', socket);
+      return;
+    }
+    this.#sockets.add(socket);
+    socket.once('close', () => {
+      this.#sockets.delete(socket);
+      this.#closeIfDone();
+    });
+    for (const target of this.#targets) target.emit('connection', socket);
+    this.emit('connection', socket);
+  }
+
+  #closeIfDone(): void {
+    if (this.#state !== 'closing' || this.#listener !== undefined || this.#sockets.size > 0) return;
+    this.#state = 'closed';
+    process.nextTick(() => this.emit('close'));
+  }
+}
+
+/**
+ * Makes a server for any road.
+ *
+ * @param onConnection is called with each accepted socket
+ */
+export function createServer(onConnection?: (socket: Socket) => void): Server;
+export function createServer(
+  options: ServerOptions,
+  onConnection?: (socket: Socket) => void,
+): Server;
+export function createServer(
+  options?: ServerOptions | ((socket: Socket) => void),
+  onConnection?: (socket: Socket) => void,
+): Server {
+  return typeof options === 'function'
+    ? new Server({}, options)
+    : new Server(options, onConnection);
+}

@@ -1,0 +1,48 @@
+import net from 'node:net';
+import { type TcpAddress, tcpNotation } from './address.js';
+import { boundConnect, listenWithNode, withFacts } from './node-socket.js';
+import { type Road, refuseOption } from './road.js';
+
+const TUNING_CURE = 'Leave it out: TCP sizes its buffers itself.';
+const PORT_CURE = 'Use mutual TLS to prove who connects; a TCP source port proves nothing.';
+
+function remoteOf(socket: net.Socket): TcpAddress | undefined {
+  const { remoteAddress: host, remotePort: port } = socket;
+  return host === undefined || port === undefined ? undefined : { road: 'tcp', host, port };
+}
+
+/** The road of TCP, over node:net, with Nagle's algorithm off. */
+export const tcpRoad: Road<TcpAddress> = {
+  name: 'tcp',
+  notation: tcpNotation,
+  halfClose: true,
+
+  connect(address, options) {
+    refuseOption('tcp', 'bufferBytes', options.bufferBytes, TUNING_CURE);
+    refuseOption('tcp', 'localPort', options.localPort, PORT_CURE);
+    const socket = net.connect({
+      host: address.host,
+      port: address.port,
+      noDelay: true,
+      allowHalfOpen: options.allowHalfOpen,
+    });
+    boundConnect(socket, address, options.timeoutMs);
+    return withFacts(socket, 'tcp', address);
+  },
+
+  listen(address, options, acceptor) {
+    refuseOption('tcp', 'bufferBytes', options.bufferBytes, TUNING_CURE);
+    return listenWithNode({
+      where: { host: address.host, port: address.port },
+      options,
+      acceptor,
+      adopt: (socket) => withFacts(socket, 'tcp', remoteOf(socket)),
+      bound(server) {
+        const bound = server.address();
+        return typeof bound === 'object' && bound !== null
+          ? { road: 'tcp', host: bound.address, port: bound.port }
+          : address;
+      },
+    });
+  },
+};

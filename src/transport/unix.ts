@@ -1,0 +1,34 @@
+import net from 'node:net';
+import { type UnixAddress, unixNotation } from './address.js';
+import { boundConnect, listenWithNode, removeStaleSocket, withFacts } from './node-socket.js';
+import { type Road, refuseOption } from './road.js';
+
+const TUNING_CURE = 'Leave it out: the kernel sizes the buffers of Unix sockets.';
+const PORT_CURE = 'Leave it out: Unix sockets have no ports; protect the socket file instead.';
+
+/** The road of Unix stream sockets, over node:net. */
+export const unixRoad: Road<UnixAddress> = {
+  name: 'unix',
+  notation: unixNotation,
+  halfClose: true,
+
+  connect(address, options) {
+    refuseOption('unix', 'bufferBytes', options.bufferBytes, TUNING_CURE);
+    refuseOption('unix', 'localPort', options.localPort, PORT_CURE);
+    const socket = net.connect({ path: address.path, allowHalfOpen: options.allowHalfOpen });
+    boundConnect(socket, address, options.timeoutMs);
+    return withFacts(socket, 'unix', address);
+  },
+
+  async listen(address, options, acceptor) {
+    refuseOption('unix', 'bufferBytes', options.bufferBytes, TUNING_CURE);
+    await removeStaleSocket(address.path);
+    return listenWithNode({
+      where: { path: address.path },
+      options,
+      acceptor,
+      adopt: (socket) => withFacts(socket, 'unix', undefined),
+      bound: () => address,
+    });
+  },
+};
