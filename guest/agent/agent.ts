@@ -116,8 +116,7 @@ export class Agent extends EventEmitter<AgentEvents> {
         ? failure('ERR_HANDSHAKE_TIMEOUT', { address: peer, timeoutMs: helloTimeoutMs }, cause)
         : (cause as Error);
       this.emit('refused', { peer, error });
-      if (stream.writable) stream.end(messageFrame(FrameType.ERROR, id, errorBody(error)));
-      stream.destroySoon?.() ?? stream.destroy();
+      farewell(stream, messageFrame(FrameType.ERROR, id, errorBody(error)));
       throw error;
     } finally {
       this.#greeting.delete(stream);
@@ -202,6 +201,14 @@ function takeDescriptor(stream: Duplex): { fd: number; unread: Uint8Array } {
   stream.pipe(relay);
   relay.pipe(stream);
   return { fd: theirs, unread: new Uint8Array(0) };
+}
+
+/** Tells the peer why, and closes whether or not it listens. */
+function farewell(stream: Duplex, frame: Uint8Array): void {
+  const timer = setTimeout(() => stream.destroy(), 1000).unref();
+  stream.once('close', () => clearTimeout(timer));
+  if (stream.writable) stream.end(frame, () => stream.destroy());
+  else stream.destroy();
 }
 
 /** Sends a small frame on a fresh connection, where it always fits. */

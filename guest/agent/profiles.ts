@@ -45,9 +45,18 @@ export const profiles: Readonly<Record<string, Rules>> = {
   observe: {
     commands: [
       ...range(0, 5), // MAP_CREATE to PROG_LOAD
-      11, 12, 13, 14, 15, // *_GET_NEXT_ID, PROG and MAP_GET_FD_BY_ID, OBJ_GET_INFO_BY_FD
+      11,
+      12,
+      13,
+      14,
+      15, // *_GET_NEXT_ID, PROG and MAP_GET_FD_BY_ID, OBJ_GET_INFO_BY_FD
       ...range(17, 27), // RAW_TRACEPOINT_OPEN to MAP_DELETE_BATCH
-      28, 30, 31, 32, 33, 35, // LINK_CREATE, LINK ids, ENABLE_STATS, ITER_CREATE, PROG_BIND_MAP
+      28,
+      30,
+      31,
+      32,
+      33,
+      35, // LINK_CREATE, LINK ids, ENABLE_STATS, ITER_CREATE, PROG_BIND_MAP
     ],
     otherCommands: false,
     words: [

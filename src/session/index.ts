@@ -1,0 +1,6 @@
+export {
+  type CallOptions,
+  Session,
+  type SessionOptions,
+  type SessionStatistics,
+} from './session.js';

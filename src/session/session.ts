@@ -1,0 +1,479 @@
+import { Duplex } from 'node:stream';
+import type { Call, Handle, Reply } from '../call.js';
+import { failure, systemError, WaepError } from '../errors.js';
+import {
+  callFrameBound,
+  callFrameParts,
+  FrameType,
+  frameTypeName,
+  HEADER_BYTES,
+  type KernelFacts,
+  MAX_FRAME_BYTES,
+  messageFrame,
+  outputLengths,
+  PROTOCOL_VERSION,
+  parseError,
+  parseReply,
+  parseWelcome,
+  putCallFrame,
+  readFrame,
+  type SessionLimits,
+  type Welcome,
+} from '../frame/index.js';
+import { type Channel, ChannelEnd, native } from '../native.js';
+import { type ConnectOptions, connect, detach } from '../transport/index.js';
+import { StreamChannel } from './stream-channel.js';
+
+/** Options of {@link Session.connect}. */
+export interface SessionOptions extends ConnectOptions {
+  /** How long a call may take unless it says otherwise, in milliseconds. Default 30 000. */
+  callTimeoutMs?: number;
+  /** How the guest's audit log should name this client. Default: the program's name and pid. */
+  client?: string;
+  /** How many bytes may wait to be sent before calls are held back. Default 1 MiB. */
+  maxQueuedBytes?: number;
+}
+
+/** Options of one call. */
+export interface CallOptions {
+  /** How long to wait for the answer, in milliseconds. Default: the session's `callTimeoutMs`. */
+  timeoutMs?: number;
+  /** Stops waiting. The call itself may still take effect in the guest. */
+  signal?: AbortSignal | undefined;
+  /** What errors call it, such as `BPF_PROG_LOAD`. */
+  name?: string;
+}
+
+interface Pending {
+  resolve: (reply: Reply) => void;
+  reject: (error: Error) => void;
+  lengths: readonly number[] | undefined;
+  deadlineMs: number;
+  timeoutMs: number;
+  name: string;
+  signal: AbortSignal | undefined;
+  onAbort: (() => void) | undefined;
+}
+
+/** Counters of one session, since it was opened. */
+export interface SessionStatistics {
+  framesSent: number;
+  framesReceived: number;
+  pendingCalls: number;
+  queuedBytes: number;
+}
+
+/**
+ * A conversation with the agent of one guest: calls go there, are executed in its kernel, and their
+ * answers come back, any number at a time.
+ *
+ * Everything that a session creates in the guest belongs to it and ends with it. Sessions share
+ * nothing; a handle means nothing outside of its own.
+ */
+export class Session {
+  /** The address as it was given, or `stream`. */
+  readonly address: string;
+  /** Facts about the guest's kernel. */
+  readonly kernel: KernelFacts;
+  /** The bounds that the agent sets. */
+  readonly limits: SessionLimits;
+  /** The name of the agent's profile that this session is under. */
+  readonly profile: string;
+
+  readonly #channel: Channel;
+  readonly #pending = new Map<number, Pending>();
+  readonly #callTimeoutMs: number;
+  readonly #maxQueuedBytes: number;
+  readonly #waitingForRoom: Array<() => void> = [];
+  #closed: Error | undefined;
+  #nextId = 1;
+  #nextHandle = 1;
+  #timer: NodeJS.Timeout | undefined;
+  #timerDueMs = 0;
+  #framesSent = 0;
+  #framesReceived = 0;
+  #onClose: Array<(reason: Error) => void> = [];
+
+  private constructor(stream: Duplex, address: string, welcome: Welcome, options: SessionOptions) {
+    this.address = address;
+    this.kernel = welcome.kernel;
+    this.limits = welcome.limits;
+    this.profile = welcome.profile;
+    this.#callTimeoutMs = options.callTimeoutMs ?? 30_000;
+    this.#maxQueuedBytes = options.maxQueuedBytes ?? 1024 * 1024;
+    const callbacks = [
+      (type: number, id: number, bytes: Uint8Array, start: number, end: number) =>
+        this.#receive(type, id, bytes, start, end),
+      (status: number, have: number, want: number) => this.#ended(status, have, want),
+      () => this.#drained(),
+    ] as const;
+    const taken = detach(stream);
+    if (taken === undefined) {
+      this.#channel = new StreamChannel(stream, MAX_FRAME_BYTES, ...callbacks);
+    } else {
+      if (taken.unread.byteLength > 0) {
+        native.close(taken.fd);
+        throw failure('ERR_PROTOCOL_UNEXPECTED', {
+          received: `${taken.unread.byteLength} bytes after WELCOME`,
+          expected: 'answers to calls only',
+        });
+      }
+      this.#channel = new native.Channel(taken.fd, MAX_FRAME_BYTES, ...callbacks);
+    }
+    this.#channel.start();
+  }
+
+  /**
+   * Connects to an agent and introduces this client.
+   *
+   * @param target an address such as `vsock:3:1024`, or a stream that is already connected to an
+   *   agent; the session owns it from then on
+   * @throws the transport's errors; ERR_HANDSHAKE_TIMEOUT, ERR_PROTOCOL_VERSION, ERR_PEER_REFUSED
+   */
+  static async connect(target: string | Duplex, options: SessionOptions = {}): Promise<Session> {
+    const address = typeof target === 'string' ? target : 'stream';
+    const stream: Duplex = target instanceof Duplex ? target : await connect(target, options);
+    const timeoutMs = options.handshakeTimeoutMs ?? 5_000;
+    const deadline = AbortSignal.timeout(Math.min(timeoutMs, 2 ** 31 - 1));
+    const signal =
+      options.signal === undefined ? deadline : AbortSignal.any([deadline, options.signal]);
+    const ignore = () => {};
+    stream.on('error', ignore);
+    try {
+      const client = options.client ?? `${process.title} ${process.pid}`;
+      stream.write(messageFrame(FrameType.HELLO, 0, { protocol: PROTOCOL_VERSION, client }));
+      const frame = await readFrame(stream, MAX_FRAME_BYTES, signal);
+      if (frame.type === FrameType.ERROR) throw parseError(frame.body);
+      if (frame.type !== FrameType.WELCOME) {
+        throw failure('ERR_PROTOCOL_UNEXPECTED', {
+          received: frameTypeName(frame.type),
+          expected: 'WELCOME',
+        });
+      }
+      return new Session(stream, address, parseWelcome(frame.body), options);
+    } catch (cause) {
+      stream.destroy();
+      if (deadline.aborted && cause === signal.reason) {
+        throw failure('ERR_HANDSHAKE_TIMEOUT', { address, timeoutMs }, cause);
+      }
+      if (cause instanceof WaepError && cause.code === 'ERR_FRAME_TRUNCATED') {
+        throw failure(
+          'ERR_SESSION_CLOSED',
+          { address, why: 'the peer closed the connection before it introduced itself' },
+          cause,
+        );
+      }
+      throw cause;
+    }
+  }
+
+  /** Whether the session has ended, by {@link close} or otherwise. */
+  get closed(): boolean {
+    return this.#closed !== undefined;
+  }
+
+  get statistics(): SessionStatistics {
+    return {
+      framesSent: this.#framesSent,
+      framesReceived: this.#framesReceived,
+      pendingCalls: this.#pending.size,
+      queuedBytes: this.#channel.queuedBytes,
+    };
+  }
+
+  /** Calls `listener` once when the session ends, with the reason. */
+  onClose(listener: (reason: Error) => void): void {
+    if (this.#closed === undefined) this.#onClose.push(listener);
+    else queueMicrotask(() => listener(this.#closed as Error));
+  }
+
+  /** Returns a handle that has not been used in this session. */
+  newHandle(): Handle {
+    return this.#nextHandle++;
+  }
+
+  /**
+   * Has a call executed in the guest. One frame goes there and one comes back.
+   *
+   * A failure that the guest's kernel reports is no rejection: it is in the reply's `errno`, with
+   * whatever the kernel wrote all the same.
+   *
+   * @throws ERR_CALL_* and ERR_HANDLE_* when the agent finds the call at fault,
+   *   ERR_POLICY_REFUSED, ERR_CALL_TIMEOUT, ERR_CALL_ABORTED, ERR_SESSION_CLOSED
+   */
+  call(call: Call, options?: CallOptions): Promise<Reply> {
+    const bound = callFrameBound(call);
+    return this.#request(
+      (id) => {
+        if (bound <= this.#channel.sendBuffer.byteLength) {
+          return this.#channel.send(putCallFrame(this.#channel.sendBuffer, id, call));
+        }
+        return this.#channel.sendParts(callFrameParts(id, call));
+      },
+      bound,
+      outputLengths(call),
+      options,
+      `bpf command ${call.command}`,
+    );
+  }
+
+  /**
+   * Opens a file of the guest's kernel for reading, such as
+   * `/sys/kernel/tracing/trace_pipe`, if the guest's policy allows.
+   *
+   * @throws the guest's system error, ERR_POLICY_REFUSED and what {@link call} throws
+   */
+  async open(path: string, options?: CallOptions): Promise<Handle> {
+    const handle = this.newHandle();
+    const reply = await this.#message(FrameType.OPEN, [path, handle], options, `open ${path}`);
+    if (reply.result < 0) throw systemError('open', reply.errno, { address: path, side: 'guest' });
+    return handle;
+  }
+
+  /**
+   * Reads up to `lengthBytes` from what a handle stands for: an opened file, an iterator. Resolves
+   * with an empty array at the end, and with `undefined` when nothing is there yet (EAGAIN).
+   */
+  async read(
+    handle: Handle,
+    lengthBytes: number,
+    options?: CallOptions,
+  ): Promise<Uint8Array | undefined> {
+    const reply = await this.#message(FrameType.READ, [handle, lengthBytes], options, 'read');
+    if (reply.result >= 0) {
+      const bytes = new Uint8Array(reply.result);
+      bytes.set(reply.outputs[0] ?? []);
+      return bytes;
+    }
+    const error = systemError('read', reply.errno, { side: 'guest' });
+    if (error.code === 'EAGAIN') return undefined;
+    throw error;
+  }
+
+  /** Closes handles in the guest. What only they held alive is gone afterwards. */
+  async release(handles: readonly Handle[], options?: CallOptions): Promise<void> {
+    await this.#message(FrameType.CLOSE, handles, options, 'close');
+  }
+
+  /**
+   * Ends the session: pending calls reject, and the guest drops every object of it. Idempotent.
+   */
+  close(): void {
+    this.#end(
+      failure('ERR_SESSION_CLOSED', { address: this.address, why: 'it was closed by this side' }),
+    );
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.close();
+  }
+
+  /** Lets the process end while this session is open and idle, or keeps it from that again. */
+  unref(): this {
+    this.#channel.unref();
+    return this;
+  }
+
+  ref(): this {
+    this.#channel.ref();
+    return this;
+  }
+
+  #message(
+    type: number,
+    body: unknown,
+    options: CallOptions | undefined,
+    name: string,
+  ): Promise<Reply> {
+    return this.#request(
+      (id) => this.#channel.sendParts([messageFrame(type, id, body)]),
+      HEADER_BYTES,
+      undefined,
+      options,
+      name,
+    );
+  }
+
+  #request(
+    send: (id: number) => number,
+    frameBytes: number,
+    lengths: readonly number[] | undefined,
+    options: CallOptions | undefined,
+    defaultName: string,
+  ): Promise<Reply> {
+    if (this.#closed !== undefined) return Promise.reject(this.#closed);
+    const name = options?.name ?? defaultName;
+    if (frameBytes > this.limits.maxFrameBytes) {
+      return Promise.reject(
+        failure('ERR_FRAME_TOO_LARGE', {
+          length: frameBytes,
+          maximum: this.limits.maxFrameBytes,
+        }),
+      );
+    }
+    const signal = options?.signal;
+    if (signal?.aborted) {
+      return Promise.reject(
+        failure('ERR_CALL_ABORTED', { call: name, address: this.address }, signal.reason),
+      );
+    }
+    if (this.#channel.queuedBytes > this.#maxQueuedBytes) {
+      return new Promise<void>((resolve) => this.#waitingForRoom.push(resolve)).then(() =>
+        this.#request(send, frameBytes, lengths, options, defaultName),
+      );
+    }
+    return new Promise<Reply>((resolve, reject) => {
+      const id = this.#newId();
+      const timeoutMs = options?.timeoutMs ?? this.#callTimeoutMs;
+      const pending: Pending = {
+        resolve,
+        reject,
+        lengths,
+        deadlineMs: performance.now() + timeoutMs,
+        timeoutMs,
+        name,
+        signal,
+        onAbort: undefined,
+      };
+      const status = send(id);
+      if (status < 0) {
+        this.#end(this.#lost(systemError('send', status, { address: this.address })));
+        reject(this.#closed as Error);
+        return;
+      }
+      this.#framesSent++;
+      this.#pending.set(id, pending);
+      if (signal !== undefined) {
+        pending.onAbort = () => {
+          this.#settle(id, pending);
+          const detail = { call: name, address: this.address };
+          reject(failure('ERR_CALL_ABORTED', detail, signal.reason));
+        };
+        signal.addEventListener('abort', pending.onAbort, { once: true });
+      }
+      if (this.#timer === undefined || pending.deadlineMs < this.#timerDueMs) {
+        this.#schedule(pending.deadlineMs);
+      }
+    });
+  }
+
+  #newId(): number {
+    do {
+      this.#nextId = this.#nextId >= 0xffffffff ? 1 : this.#nextId + 1;
+    } while (this.#pending.has(this.#nextId));
+    return this.#nextId;
+  }
+
+  #receive(type: number, id: number, bytes: Uint8Array, start: number, end: number): void {
+    this.#framesReceived++;
+    const pending = this.#pending.get(id);
+    if (pending === undefined) {
+      if (type === FrameType.ERROR && id === 0) {
+        this.#end(this.#lost(parseError(bytes.slice(start, end))));
+      }
+      // Otherwise it answers a call that nobody waits for any more.
+      return;
+    }
+    this.#settle(id, pending);
+    try {
+      if (type === FrameType.RESULT) {
+        const alias = bytes !== this.#channel.receiveBuffer;
+        pending.resolve(parseReply(bytes, start, end, pending.lengths, alias));
+      } else if (type === FrameType.ERROR) {
+        pending.reject(parseError(bytes.slice(start, end)));
+      } else {
+        throw failure('ERR_PROTOCOL_UNEXPECTED', {
+          received: frameTypeName(type),
+          expected: 'RESULT or ERROR',
+        });
+      }
+    } catch (error) {
+      // A peer that answers nonsense is not to be trusted with the rest of the conversation.
+      pending.reject(error as Error);
+      this.#end(this.#lost(error as Error));
+    }
+  }
+
+  #settle(id: number, pending: Pending): void {
+    this.#pending.delete(id);
+    if (pending.onAbort !== undefined) {
+      pending.signal?.removeEventListener('abort', pending.onAbort);
+    }
+  }
+
+  /*
+   * One timer for all calls, set for the earliest deadline and left alone as calls come and go: a
+   * timer that is due soon costs every turn of the event loop.
+   */
+  #schedule(dueMs: number): void {
+    clearTimeout(this.#timer);
+    this.#timerDueMs = dueMs;
+    const delayMs = Math.min(Math.max(dueMs - performance.now(), 1), 2 ** 31 - 1);
+    this.#timer = setTimeout(() => this.#expire(), delayMs).unref();
+  }
+
+  #expire(): void {
+    this.#timer = undefined;
+    const nowMs = performance.now();
+    let nextMs = Number.POSITIVE_INFINITY;
+    for (const [id, pending] of this.#pending) {
+      if (pending.deadlineMs > nowMs) {
+        nextMs = Math.min(nextMs, pending.deadlineMs);
+        continue;
+      }
+      this.#settle(id, pending);
+      pending.reject(
+        failure('ERR_CALL_TIMEOUT', {
+          call: pending.name,
+          address: this.address,
+          timeoutMs: pending.timeoutMs,
+        }),
+      );
+    }
+    if (nextMs !== Number.POSITIVE_INFINITY) this.#schedule(nextMs);
+  }
+
+  #drained(): void {
+    for (const resume of this.#waitingForRoom.splice(0)) resume();
+  }
+
+  #lost(cause: Error): Error {
+    return failure('ERR_SESSION_CLOSED', { address: this.address, why: cause.message }, cause);
+  }
+
+  #ended(status: number, have: number, want: number): void {
+    let cause: Error | undefined;
+    if (status === ChannelEnd.TRUNCATED) {
+      cause = failure('ERR_FRAME_TRUNCATED', { received: have, expected: want });
+    } else if (status === ChannelEnd.TOO_LARGE) {
+      cause = failure('ERR_FRAME_TOO_LARGE', { length: have, maximum: want });
+    } else if (status === ChannelEnd.MALFORMED) {
+      cause = failure('ERR_FRAME_MALFORMED', {
+        why: 'its header has bits set that version 1 has not',
+      });
+    } else if (status < 0) {
+      cause = systemError('recv', status, { address: this.address });
+    }
+    this.#end(
+      cause === undefined
+        ? failure('ERR_SESSION_CLOSED', {
+            address: this.address,
+            why: 'the guest ended the connection',
+          })
+        : this.#lost(cause),
+    );
+  }
+
+  #end(reason: Error): void {
+    if (this.#closed !== undefined) return;
+    this.#closed = reason;
+    clearTimeout(this.#timer);
+    this.#channel.close();
+    for (const [id, pending] of this.#pending) {
+      this.#settle(id, pending);
+      pending.reject(reason);
+    }
+    this.#drained();
+    for (const listener of this.#onClose.splice(0)) listener(reason);
+  }
+}

@@ -1,0 +1,99 @@
+import type { Duplex } from 'node:stream';
+import { WaepError } from '../errors.js';
+import { FrameAssembler, HEADER_BYTES } from '../frame/index.js';
+import { type Channel, ChannelEnd, type EndCallback, type FrameCallback } from '../native.js';
+
+const SEND_BUFFER_BYTES = 64 * 1024;
+
+/**
+ * The native channel's counterpart for a stream that has no descriptor of its own, such as TLS: the
+ * same interface, at the price of Node's streams.
+ */
+export class StreamChannel implements Channel {
+  readonly receiveBuffer = new Uint8Array(0);
+  readonly sendBuffer = new Uint8Array(SEND_BUFFER_BYTES);
+  readonly #stream: Duplex;
+  readonly #assembler: FrameAssembler;
+  readonly #onFrame: FrameCallback;
+  readonly #onEnd: EndCallback;
+  #ended = false;
+
+  constructor(
+    stream: Duplex,
+    maxFrameBytes: number,
+    onFrame: FrameCallback,
+    onEnd: EndCallback,
+    onDrain: () => void,
+  ) {
+    this.#stream = stream;
+    this.#assembler = new FrameAssembler(maxFrameBytes);
+    this.#onFrame = onFrame;
+    this.#onEnd = onEnd;
+    stream.on('drain', onDrain);
+    stream.on('error', (error: NodeJS.ErrnoException) => this.#end(error.errno ?? -32));
+    stream.on('end', () => this.#finish());
+    stream.on('close', () => this.#finish());
+  }
+
+  get queuedBytes(): number {
+    return this.#stream.writableLength;
+  }
+
+  send(length: number): number {
+    return this.sendParts([this.sendBuffer.slice(0, length)]);
+  }
+
+  sendParts(parts: readonly Uint8Array[]): number {
+    if (this.#ended) return -32;
+    this.#stream.cork();
+    // The caller may change its buffers as soon as this returns.
+    for (const part of parts) this.#stream.write(Buffer.from(part));
+    this.#stream.uncork();
+    return 0;
+  }
+
+  start(): void {
+    this.#stream.on('data', (chunk: Uint8Array) => this.#receive(chunk));
+  }
+
+  ref(): void {}
+  unref(): void {}
+
+  close(): void {
+    this.#ended = true;
+    this.#stream.destroy();
+  }
+
+  #receive(chunk: Uint8Array): void {
+    if (this.#ended) return;
+    this.#assembler.add(chunk);
+    try {
+      for (;;) {
+        const frame = this.#assembler.next();
+        if (frame === undefined) return;
+        this.#onFrame(frame.type, frame.id, frame.body, 0, frame.body.byteLength);
+        if (this.#ended) return;
+      }
+    } catch (error) {
+      if (!(error instanceof WaepError)) throw error;
+      const detail = error.detail as { length?: number; maximum?: number };
+      if (error.code === 'ERR_FRAME_TOO_LARGE') {
+        this.#end(ChannelEnd.TOO_LARGE, detail.length, detail.maximum);
+      } else {
+        this.#end(ChannelEnd.MALFORMED, this.#assembler.pendingBytes, HEADER_BYTES);
+      }
+    }
+  }
+
+  #finish(): void {
+    const have = this.#assembler.pendingBytes;
+    this.#end(have === 0 ? 0 : ChannelEnd.TRUNCATED, have, this.#assembler.expectedBytes);
+  }
+
+  #end(status: number, have = 0, want = 0): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.#stream.destroy();
+    this.#onEnd(status, have, want);
+  }
+}
