@@ -1,0 +1,89 @@
+import { type Environment, environmentLines } from '../environment.js';
+import type { Row, Summary } from '../experiment.js';
+import { echoMetric, lookupMetric } from '../metrics.js';
+import { findRow } from '../summary.js';
+import { timeBar } from './bars.js';
+import type { Figure } from './figure.js';
+import { bytes } from './format.js';
+import { barPanel, type LineStyle, linePanel, type Point, sheet } from './panels.js';
+import { colourOf } from './theme.js';
+
+/** Round-trip times over the size of the message, per road, with each road's limit dashed. */
+export function rttFigure(
+  summary: Summary,
+  environment: Environment,
+  payloadBytes: readonly number[],
+): Figure {
+  const arms = [...new Set(summary.rows.map((row) => row.arm))];
+  const lines = arms.map(
+    (arm): LineStyle => ({
+      name: lineName(arm),
+      colour: colourOf(arm),
+      dashed: arm.endsWith('/c'),
+    }),
+  );
+  const points = (value: (row: Row) => Pick<Point, 'value' | 'low' | 'high'>) =>
+    arms.flatMap((arm) =>
+      payloadBytes.flatMap((size): Point[] => {
+        const row = findRow(summary, arm, echoMetric(size));
+        return row === undefined ? [] : [{ x: size, line: lineName(arm), ...value(row) }];
+      }),
+    );
+  const panel = {
+    xTitle: 'bytes each way',
+    yTitle: 'µs',
+    lines,
+    ticks: payloadBytes.map((size) => ({ value: size, text: bytes(size) })),
+    width: 380,
+    height: 270,
+  };
+  return {
+    file: 'rtt',
+    title: 'Round-trip time over the size of the message, and of a small bpf call',
+    origin: 'beyond the thesis',
+    status: 'new',
+    spec: sheet({
+      title: 'Round trips to the guest and back, per road',
+      lines: environmentLines(environment),
+      rows: [
+        [
+          linePanel({
+            ...panel,
+            title: 'Echo, p50',
+            subtitle: 'bars: 95 % confidence interval',
+            points: points((row) => ({
+              value: row.p50 / 1000,
+              low: row.ciLow / 1000,
+              high: row.ciHigh / 1000,
+            })),
+            legend: true,
+          }),
+          linePanel({
+            ...panel,
+            title: 'Echo, p99',
+            subtitle: 'same samples',
+            points: points((row) => {
+              const value = row.p99 / 1000;
+              return { value, low: value, high: value };
+            }),
+            legend: false,
+          }),
+        ],
+        [
+          barPanel({
+            title: `${lookupMetric} through a session, p50`,
+            subtitle: `/c: plain C exchanging the same bytes · 95 % confidence interval`,
+            yTitle: 'µs',
+            bars: summary.rows.filter((row) => row.metric === lookupMetric).map(timeBar),
+            width: 844,
+            height: 210,
+          }),
+        ],
+      ],
+    }),
+  };
+}
+
+function lineName(arm: string): string {
+  return arm.endsWith('/c') ? `${arm.slice(0, -2)}, plain C (limit)` : `${arm}, waep/transport`;
+}

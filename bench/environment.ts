@@ -1,0 +1,124 @@
+import { execFileSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { cpus, release, totalmem } from 'node:os';
+
+import type { Amount } from './experiment.js';
+
+/** What the guest was, in the words that charts print. */
+export interface GuestEnvironment {
+  accel: 'tcg' | 'kvm';
+  /** Why this accelerator was used. */
+  why: string;
+  qemu: string;
+  machine: string;
+  kernel: string;
+  commandLine: string;
+  memoryMib: number;
+  cpus: number;
+  /** How the guest's network reaches the host: `tap`, `user` or `none`. */
+  network: string;
+  /** What terminates the guest's vsock on the host. */
+  vsock: string;
+}
+
+/** Everything about a run that its samples do not say themselves. */
+export interface Environment {
+  experiment: string;
+  run: string;
+  quick: boolean;
+  /** The guest's accelerator, or `none` for an experiment without a guest. */
+  accel: 'tcg' | 'kvm' | 'none';
+  startedAt: string;
+  finishedAt: string;
+  /** The command that repeats this run. */
+  command: string;
+  title: string;
+  hypothesis: string;
+  parameters: Readonly<Record<string, unknown>>;
+  placement: string;
+  amount: Amount;
+  absent: ReadonlyArray<{ arm: string; why: string }>;
+  source: { commit: string; dirty: boolean };
+  host: HostEnvironment;
+  guest?: GuestEnvironment;
+}
+
+/** The machine that the bench ran on. */
+export interface HostEnvironment {
+  kernel: string;
+  cpuModel: string;
+  cpus: number;
+  memoryMib: number;
+  node: string;
+  v8: string;
+  compiler: string;
+  clocksource: string;
+  /** The CPU frequency governor, or `none` where the kernel offers no choice. */
+  governor: string;
+}
+
+/** Reads the facts of this machine. What cannot be read is `unknown`, never a guess. */
+export function hostEnvironment(): HostEnvironment {
+  return {
+    kernel: release(),
+    cpuModel: cpus()[0]?.model.trim() ?? 'unknown',
+    cpus: cpus().length,
+    memoryMib: Math.round(totalmem() / 2 ** 20),
+    node: process.versions.node,
+    v8: process.versions.v8,
+    compiler: outputOf('gcc', ['--version']).split('\n')[0] ?? 'unknown',
+    clocksource: contentsOf(
+      '/sys/devices/system/clocksource/clocksource0/current_clocksource',
+      'unknown',
+    ),
+    governor: contentsOf('/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor', 'none'),
+  };
+}
+
+/** The commit that is measured, and whether the work tree differs from it. */
+export function sourceEnvironment(): Environment['source'] {
+  return {
+    commit: outputOf('git', ['rev-parse', '--short=12', 'HEAD']),
+    dirty: outputOf('git', ['status', '--porcelain', '--untracked-files=no']) !== '',
+  };
+}
+
+const cautions = {
+  tcg: 'Emulated guest (TCG): not comparable with KVM figures in absolute terms',
+  kvm: 'Guest under KVM',
+  none: 'No guest: client and agent on the same kernel, at native speed',
+} as const;
+
+/** What the reader of a chart must know about where its figures come from, in a few lines. */
+export function environmentLines(environment: Environment): string[] {
+  const { host, guest } = environment;
+  const lines: string[] = [cautions[environment.accel]];
+  if (guest !== undefined) {
+    lines.push(
+      `Guest: Linux ${guest.kernel}, ${guest.cpus} vCPU, ${guest.memoryMib} MiB, QEMU ${guest.qemu} ${guest.machine}, vsock by ${guest.vsock}, network ${guest.network}`,
+    );
+  }
+  lines.push(
+    `Host: Linux ${host.kernel}, ${host.cpus} × ${host.cpuModel}, Node ${host.node} · ${environment.placement} · run ${environment.run}`,
+  );
+  return lines;
+}
+
+function contentsOf(path: string, otherwise: string): string {
+  try {
+    return readFileSync(path, 'utf8').trim();
+  } catch {
+    return otherwise;
+  }
+}
+
+function outputOf(program: string, args: string[]): string {
+  try {
+    return execFileSync(program, args, {
+      encoding: 'utf8',
+      stdio: ['ignore', 'pipe', 'ignore'],
+    }).trim();
+  } catch {
+    return 'unknown';
+  }
+}

@@ -1,0 +1,116 @@
+import { failure } from '../src/errors.js';
+import { type Environment, hostEnvironment, sourceEnvironment } from './environment.js';
+import type { Amount, Batch, Experiment } from './experiment.js';
+import type { Lab } from './lab.js';
+import type { RunRecord } from './store.js';
+
+/** How an experiment is to be run. */
+export interface RunOptions {
+  run: string;
+  quick: boolean;
+  amount: Amount;
+  /** The command that repeats the run, for the record. */
+  command: string;
+  /** Opens what the experiment runs on, anew for each boot. */
+  openLab(experiment: Experiment): Promise<Lab>;
+  /** Told what is being done, and how much of the whole is done (0…1). */
+  onProgress(what: string, done: number): void;
+  signal: AbortSignal;
+}
+
+/**
+ * Runs an experiment: boots × rounds × arms, the arms taking turns in every round.
+ *
+ * @throws ERR_BENCH_INCOMPLETE when rounds differ in what they yielded
+ */
+export async function runExperiment(
+  experiment: Experiment,
+  options: RunOptions,
+): Promise<RunRecord> {
+  const { amount, signal } = options;
+  const startedAt = new Date();
+  const batches: Batch[] = [];
+  const records: Record<string, unknown> = {};
+  const absent = new Map<string, string>();
+  let guest: Environment['guest'];
+
+  for (let boot = 1; boot <= amount.boots; boot++) {
+    const bootDone = (boot - 1) / amount.boots;
+    options.onProgress(
+      experiment.guest ? `boot ${boot}: starting the guest` : 'starting',
+      bootDone,
+    );
+    signal.throwIfAborted();
+    await using lab = await options.openLab(experiment);
+    guest = lab.guest?.environment;
+    await using prepared = await experiment.prepare(lab);
+    for (const { arm, why } of prepared.absent) absent.set(arm, why);
+    for (const [name, value] of Object.entries(prepared.records ?? {})) {
+      records[amount.boots === 1 ? name : `${name}-${boot}`] = value;
+    }
+    for (let round = 1; round <= amount.rounds; round++) {
+      for (const arm of takingTurns(prepared.arms, round)) {
+        signal.throwIfAborted();
+        options.onProgress(
+          `boot ${boot} of ${amount.boots}, round ${round} of ${amount.rounds}: ${arm.name}`,
+          bootDone + (round - 1) / amount.rounds / amount.boots,
+        );
+        for (const batch of await arm.measure(amount)) {
+          batches.push({ boot, round, arm: arm.name, ...batch });
+        }
+      }
+    }
+  }
+  assertComplete(batches, amount);
+
+  return {
+    batches,
+    records,
+    environment: {
+      experiment: experiment.name,
+      run: options.run,
+      quick: options.quick,
+      accel: guest?.accel ?? 'none',
+      startedAt: startedAt.toISOString(),
+      finishedAt: new Date().toISOString(),
+      command: options.command,
+      title: experiment.title,
+      hypothesis: experiment.hypothesis,
+      parameters: experiment.parameters,
+      placement: experiment.placement,
+      amount,
+      absent: [...absent].map(([arm, why]) => ({ arm, why })),
+      source: sourceEnvironment(),
+      host: hostEnvironment(),
+      ...(guest === undefined ? {} : { guest }),
+    },
+  };
+}
+
+/** The arms in an order that begins with another one in each round. */
+export function takingTurns<T>(arms: readonly T[], round: number): T[] {
+  const first = arms.length === 0 ? 0 : (round - 1) % arms.length;
+  return [...arms.slice(first), ...arms.slice(0, first)];
+}
+
+/**
+ * Every round must have yielded what the first one did: the same arms, metrics and numbers of
+ * samples. Each arm has checked by itself that it got as many samples as it asked for.
+ */
+function assertComplete(batches: readonly Batch[], amount: Amount): void {
+  const firstCounts = new Map<string, number>();
+  const counts = new Map<string, number>();
+  for (const { arm, metric, boot, round, values } of batches) {
+    const name = `${arm} ${metric}`;
+    if (boot === 1 && round === 1) firstCounts.set(name, values.length);
+    counts.set(name, (counts.get(name) ?? 0) + values.length);
+  }
+  for (const [name, count] of counts) {
+    expectSamples(name, count, amount.boots * amount.rounds * (firstCounts.get(name) ?? 0));
+  }
+}
+
+/** @throws ERR_BENCH_INCOMPLETE when `received` is not `expected` */
+export function expectSamples(what: string, received: number, expected: number): void {
+  if (received !== expected) throw failure('ERR_BENCH_INCOMPLETE', { what, received, expected });
+}

@@ -1,0 +1,4 @@
+import type { GuestEnvironment } from './environment.js';
+export interface Lab extends AsyncDisposable {
+  guest?: { environment: GuestEnvironment };
+}

@@ -1,0 +1,55 @@
+import type { Amount } from './experiment.js';
+
+/** The sizes of one exchange of the plain C ping-pong, in bytes. */
+export interface Exchange {
+  requestBytes: number;
+  replyBytes: number;
+}
+
+/** The command line of a plain C client that measures a road's limit; see bench/c/pingpong.c. */
+export function limitCommand(
+  pingpong: string,
+  address: string,
+  exchange: Exchange,
+  amount: Pick<Amount, 'samples' | 'warmup'>,
+): string[] {
+  return [
+    ...[pingpong, 'client', address],
+    ...['--request', String(exchange.requestBytes), '--reply', String(exchange.replyBytes)],
+    ...['--warmup', String(amount.warmup), '--count', String(amount.samples)],
+  ];
+}
+
+/** The samples in the output of {@link limitCommand}, in nanoseconds. */
+export function limitSamples(output: string): number[] {
+  return lines(output).map(Number);
+}
+
+/** The command line of the plain C maker of bpf calls; see bench/c/native.c. */
+export function nativeCommand(
+  native: string,
+  callFile: string,
+  settleMs: number,
+  amount: Pick<Amount, 'samples' | 'warmup'>,
+): string[] {
+  return [
+    ...[native, '--calls', callFile, '--settle', String(settleMs)],
+    ...['--warmup', String(amount.warmup), '--count', String(amount.samples)],
+  ];
+}
+
+/** The samples in the output of {@link nativeCommand}, in nanoseconds, by the call's name. */
+export function nativeSamples(output: string): Map<string, number[]> {
+  const samples = new Map<string, number[]>();
+  for (const line of lines(output)) {
+    const [name = '', value] = line.split(' ');
+    const found = samples.get(name);
+    if (found === undefined) samples.set(name, [Number(value)]);
+    else found.push(Number(value));
+  }
+  return samples;
+}
+
+function lines(output: string): string[] {
+  return output.split('\n').filter((line) => line !== '');
+}

@@ -1,0 +1,112 @@
+import { printers } from './chart/format.js';
+import { environmentLines } from './environment.js';
+import type { Experiment, Row } from './experiment.js';
+import type { DerivedRun } from './store.js';
+import { verdict } from './verdict.js';
+
+/** `results/README.md`: which command makes which figure, and the figures of the newest runs. */
+export function resultsPage(
+  experiments: readonly Experiment[],
+  newest: readonly DerivedRun[],
+): string {
+  return [
+    '# Results',
+    '',
+    'This page and everything beside it are made by `npm run bench`; do not edit them. Every',
+    'raw sample is kept in `samples.jsonl.gz`, one batch per line; summaries and charts are',
+    'derived from the samples alone and are made anew, without a guest, by',
+    '`npm run bench -- --render`.',
+    '',
+    '## Which command makes which figure',
+    '',
+    '| figure | what it shows | command | file | status |',
+    '|---|---|---|---|---|',
+    ...thesisFigures,
+    ...experiments.flatMap((experiment) => figureLines(experiment, newest)),
+    '',
+    ...newest.flatMap(experimentSection),
+    '## How to read the figures',
+    '',
+    '- `n` counts single operations, each timed by itself; `p50`, `p90` and `p99` are quantiles of',
+    '  all of them, `min` is the fastest. The interval is the 95 % bootstrap confidence interval of',
+    '  the p50, drawn by whole rounds.',
+    '- The arms of an experiment take turns, round by round, in one boot of the guest; fresh boots',
+    '  repeat that. What each round began with, its warm-up, is not kept.',
+    '- A comparison is made within each round; its figure is the median over the rounds and its',
+    '  interval the 95 % bootstrap confidence interval of that median.',
+    '- `<road>/c` is the limit of a road: two plain C programs that block in read(2) and exchange',
+    '  the same bytes, in the same round.',
+    '- Figures of an emulated guest (TCG) say nothing about KVM in absolute terms.',
+    '',
+  ].join('\n');
+}
+
+/** The thesis' figures that are not measurements. */
+const thesisFigures = [
+  '| Figure 1 | architecture | – | [PROTOCOL.md](../PROTOCOL.md) | not a measurement |',
+  '| Figure 2 | the example program | `npm run bench -- --only thesis` | [figure2.ts](../bench/programs/figure2.ts) and `proof.json` of each run | reproduced: its line appears at every exec |',
+  '| Figure 3 | how a call is sent | – | [PROTOCOL.md](../PROTOCOL.md) | replaced by relocations |',
+];
+
+function figureLines(experiment: Experiment, newest: readonly DerivedRun[]): string[] {
+  const command = `\`npm run bench -- --only ${experiment.name}\``;
+  const derived = newest.find((one) => one.experiment.name === experiment.name);
+  if (derived === undefined) {
+    return [`| – | ${experiment.title} | ${command} | – | not run yet |`];
+  }
+  const { environment, summary } = derived;
+  return experiment
+    .figures(summary, environment)
+    .map(
+      (figure) =>
+        `| ${figure.origin} | ${figure.title} | ${command} | [${figure.file}.svg](${experiment.name}/${environment.run}/${figure.file}.svg) | ${figure.status} |`,
+    );
+}
+
+function experimentSection({ experiment, environment, summary }: DerivedRun): string[] {
+  const folder = `${experiment.name}/${environment.run}`;
+  const { amount } = environment;
+  return [
+    `## ${experiment.title}`,
+    '',
+    `Hypothesis: ${environment.hypothesis}`,
+    '',
+    ...environmentLines(environment).map((line) => `- ${line}`),
+    `- ${amount.boots} boots × ${amount.rounds} rounds × ${amount.samples} operations, after ${amount.warmup} to warm up · commit ${environment.source.commit}${environment.source.dirty ? ' with changes' : ''} · [environment.json](${folder}/environment.json)`,
+    ...environment.absent.map(({ arm, why }) => `- Not measured: ${arm}: ${why}`),
+    '',
+    ...experiment
+      .figures(summary, environment)
+      .flatMap((figure) => [`![${figure.title}](${folder}/${figure.file}.svg)`, '']),
+    '| metric | arm | n | min | p50 | 95 % interval | p90 | p99 | unit |',
+    '|---|---|--:|--:|--:|:-:|--:|--:|---|',
+    ...summary.rows.map(rowLine),
+    '',
+    ...(summary.comparisons.length === 0
+      ? []
+      : [
+          '| comparison | value | 95 % interval | expected |',
+          '|---|--:|:-:|---|',
+          ...summary.comparisons
+            .map(verdict)
+            .map((v) => `| ${v.what} | ${v.value} | ${v.interval} | ${v.expectation} |`),
+          '',
+        ]),
+  ];
+}
+
+function rowLine(row: Row): string {
+  const print = printers[row.unit];
+  const cells = [
+    row.metric,
+    row.arm,
+    String(row.n),
+    print(row.min),
+    print(row.p50),
+    `${print(row.ciLow)} … ${print(row.ciHigh)}`,
+    print(row.p90),
+    print(row.p99),
+    row.unit === 'ns' ? 'µs' : 'operations',
+  ];
+  return `| ${cells.join(' | ')} |`;
+}

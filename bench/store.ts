@@ -1,0 +1,121 @@
+import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { renderSvg } from './chart/render.js';
+import type { Environment } from './environment.js';
+import type { Batch, Experiment, Row, Summary } from './experiment.js';
+import { resultsPage } from './page.js';
+import { decodeSamples, encodeSamples } from './samples.js';
+import { summarise } from './summary.js';
+
+/** The repository's folder. */
+export const repository = fileURLToPath(new URL('../../', import.meta.url));
+
+/** What a run leaves behind; everything else in its folder is derived from it. */
+export interface RunRecord {
+  environment: Environment;
+  batches: readonly Batch[];
+  /** Further facts, by the name of their JSON file. */
+  records: Readonly<Record<string, unknown>>;
+}
+
+/** A run with what is derived from it. */
+export interface DerivedRun {
+  experiment: Experiment;
+  environment: Environment;
+  summary: Summary;
+}
+
+/**
+ * A folder of results: `<experiment>/<run>/…`, `summary.json` and `README.md`.
+ *
+ * Full runs live in `results/`; anything less lives in `results/.quick/`, which is not committed.
+ */
+export class Store {
+  readonly folder: string;
+
+  constructor(folder: string) {
+    this.folder = folder;
+  }
+
+  static of(kind: 'full' | 'quick'): Store {
+    return new Store(join(repository, 'results', kind === 'full' ? '' : '.quick'));
+  }
+
+  /** Writes a run, with its summary and charts. Nothing is left of it if that fails. */
+  async write(experiment: Experiment, record: RunRecord): Promise<DerivedRun> {
+    const { run } = record.environment;
+    const folder = join(this.folder, experiment.name, run);
+    const draft = `${folder}.part`;
+    await mkdir(draft, { recursive: true });
+    try {
+      await writeJson(join(draft, 'environment.json'), record.environment);
+      await writeFile(join(draft, 'samples.jsonl.gz'), encodeSamples(record.batches));
+      for (const [name, value] of Object.entries(record.records)) {
+        await writeJson(join(draft, `${name}.json`), value);
+      }
+      await rename(draft, folder);
+    } catch (error) {
+      await rm(draft, { recursive: true, force: true });
+      throw error;
+    }
+    return this.render(experiment, run);
+  }
+
+  /** Makes a run's summary and charts anew from its samples. */
+  async render(experiment: Experiment, run: string): Promise<DerivedRun> {
+    const folder = join(this.folder, experiment.name, run);
+    const derived = await this.read(experiment, run);
+    await writeJson(join(folder, 'summary.json'), derived.summary);
+    for (const figure of experiment.figures(derived.summary, derived.environment)) {
+      await writeFile(join(folder, `${figure.file}.svg`), await renderSvg(figure.spec));
+    }
+    return derived;
+  }
+
+  /** Reads a run and derives its summary. */
+  async read(experiment: Experiment, run: string): Promise<DerivedRun> {
+    const folder = join(this.folder, experiment.name, run);
+    const environment = JSON.parse(
+      await readFile(join(folder, 'environment.json'), 'utf8'),
+    ) as Environment;
+    const batches = decodeSamples(await readFile(join(folder, 'samples.jsonl.gz')));
+    const labels = { experiment: experiment.name, accel: environment.accel, run };
+    return { experiment, environment, summary: summarise(batches, experiment.comparisons, labels) };
+  }
+
+  /** The runs of an experiment, oldest first. */
+  async runs(experiment: Experiment): Promise<string[]> {
+    const names = await readdir(join(this.folder, experiment.name)).catch(() => []);
+    return names.filter((name) => !name.endsWith('.part')).sort();
+  }
+
+  /** Writes `summary.json` and `README.md` anew, from the newest run of each experiment. */
+  async publish(experiments: readonly Experiment[]): Promise<DerivedRun[]> {
+    const newest: DerivedRun[] = [];
+    for (const experiment of experiments) {
+      const run = (await this.runs(experiment)).at(-1);
+      if (run !== undefined) newest.push(await this.read(experiment, run));
+    }
+    const rows: Row[] = newest.flatMap((derived) => [...derived.summary.rows]);
+    await mkdir(this.folder, { recursive: true });
+    await writeJson(join(this.folder, 'summary.json'), rows);
+    await replaceFile(join(this.folder, 'README.md'), resultsPage(experiments, newest));
+    return newest;
+  }
+}
+
+/** A run's name: when it began, in UTC, to the second. Names sort by age. */
+export function runName(startedAt: Date): string {
+  return startedAt.toISOString().slice(0, 19).replaceAll(':', '');
+}
+
+async function writeJson(path: string, value: unknown): Promise<void> {
+  await replaceFile(path, `${JSON.stringify(value, null, 2)}\n`);
+}
+
+async function replaceFile(path: string, content: string): Promise<void> {
+  const draft = join(dirname(path), `.${process.pid}.part`);
+  await writeFile(draft, content);
+  await rename(draft, path);
+}

@@ -1,0 +1,94 @@
+import type { Batch, Compared, Comparison, Row, Summary } from './experiment.js';
+import { bootstrapMedian, medianInterval, quantile, sorted } from './statistics.js';
+
+/** What the rows of a summary say besides the figures. */
+export interface SummaryLabels {
+  experiment: string;
+  accel: string;
+  run: string;
+}
+
+/** Reduces samples to rows and comparisons. The same samples always give the same summary. */
+export function summarise(
+  batches: readonly Batch[],
+  comparisons: readonly Comparison[],
+  labels: SummaryLabels,
+): Summary {
+  return {
+    rows: groups(batches).map((group) => row(group, labels)),
+    comparisons: comparisons.flatMap((comparison) => compare(batches, comparison)),
+  };
+}
+
+/** The row of an arm and a metric, where they were measured. */
+export function findRow(summary: Summary, arm: string, metric: string): Row | undefined {
+  return summary.rows.find((candidate) => candidate.arm === arm && candidate.metric === metric);
+}
+
+/** Batches of one arm and metric, in the order in which the pair first appears. */
+function groups(batches: readonly Batch[]): Batch[][] {
+  const found = new Map<string, Batch[]>();
+  for (const batch of batches) {
+    const key = JSON.stringify([batch.arm, batch.metric]);
+    const group = found.get(key);
+    if (group === undefined) found.set(key, [batch]);
+    else group.push(batch);
+  }
+  return [...found.values()];
+}
+
+function row(group: readonly Batch[], labels: SummaryLabels): Row {
+  const [first] = group;
+  if (first === undefined) throw new RangeError('a group has at least one batch');
+  const values = sorted(group.flatMap((batch) => batch.values));
+  const interval = medianInterval(group.map((batch) => batch.values));
+  return {
+    experiment: labels.experiment,
+    arm: first.arm,
+    metric: first.metric,
+    unit: first.unit,
+    n: values.length,
+    p50: quantile(values, 0.5),
+    p90: quantile(values, 0.9),
+    p99: quantile(values, 0.99),
+    min: quantile(values, 0),
+    ciLow: interval.low,
+    ciHigh: interval.high,
+    accel: labels.accel,
+    run: labels.run,
+  };
+}
+
+const quantiles = { p50: 0.5, p99: 0.99 } as const;
+
+const operations = {
+  difference: (a: number, b: number) => a - b,
+  ratio: (a: number, b: number) => a / b,
+} as const;
+
+/** One comparison, or none when an arm or a metric was not measured. */
+function compare(batches: readonly Batch[], comparison: Comparison): Compared[] {
+  const q = quantiles[comparison.quantile];
+  const ofRounds = (arm: string) =>
+    new Map(
+      batches
+        .filter((batch) => batch.arm === arm && batch.metric === comparison.metric)
+        .map((batch) => [`${batch.boot}.${batch.round}`, quantile(sorted(batch.values), q)]),
+    );
+  const against = ofRounds(comparison.against);
+  const values = [...ofRounds(comparison.arm)].flatMap(([round, value]) => {
+    const other = against.get(round);
+    return other === undefined ? [] : [operations[comparison.kind](value, other)];
+  });
+  if (values.length === 0) return [];
+  const interval = bootstrapMedian(values);
+  return [
+    {
+      ...comparison,
+      value: quantile(sorted(values), 0.5),
+      ciLow: interval.low,
+      ciHigh: interval.high,
+      rounds: values.length,
+    },
+  ];
+}

@@ -1,0 +1,68 @@
+import Table from 'cli-table3';
+import colours from 'picocolors';
+import { printers } from './chart/format.js';
+import { environmentLines } from './environment.js';
+import type { Experiment } from './experiment.js';
+import type { DerivedRun } from './store.js';
+import { verdict } from './verdict.js';
+
+/** The tables of a run, for the terminal. */
+export function runTables({ experiment, environment, summary }: DerivedRun): string {
+  const rows = table(['metric', 'arm', 'n', 'min', 'p50', '95 % interval', 'p90', 'p99', '']);
+  for (const row of summary.rows) {
+    const print = printers[row.unit];
+    rows.push([
+      row.metric,
+      row.arm,
+      row.n,
+      print(row.min),
+      colours.bold(print(row.p50)),
+      `${print(row.ciLow)} … ${print(row.ciHigh)}`,
+      print(row.p90),
+      print(row.p99),
+      row.unit === 'ns' ? 'µs' : '',
+    ]);
+  }
+  const parts = [
+    colours.bold(experiment.title),
+    ...environmentLines(environment).map((line) => colours.dim(line)),
+    rows.toString(),
+  ];
+  if (summary.comparisons.length > 0) {
+    const comparisons = table(['comparison', 'value', '95 % interval', 'expected']);
+    for (const one of summary.comparisons) {
+      const { what, value, interval, expectation } = verdict(one);
+      const missed = one.bound !== undefined && one.value > one.bound;
+      comparisons.push([
+        what,
+        colours.bold(value),
+        interval,
+        missed ? colours.red(expectation) : expectation,
+      ]);
+    }
+    parts.push(comparisons.toString());
+  }
+  for (const { arm, why } of environment.absent) {
+    parts.push(colours.yellow(`Not measured: ${arm}: ${why}`));
+  }
+  return parts.join('\n');
+}
+
+/** The table of `--list`. */
+export function listTable(experiments: readonly Experiment[]): string {
+  const list = table(['name', 'what it shows', 'full run', '--quick']);
+  for (const { name, title, full, quick } of experiments) {
+    list.push([
+      colours.bold(name),
+      title,
+      ...[full, quick].map(
+        (amount) => `${amount.boots} × ${amount.rounds} rounds × ${amount.samples}`,
+      ),
+    ]);
+  }
+  return list.toString();
+}
+
+function table(head: string[]): InstanceType<typeof Table> {
+  return new Table({ head, style: { head: ['cyan'], compact: true } });
+}

@@ -1,0 +1,120 @@
+import t from 'tap';
+import { codecFigure } from '../../bench/chart/codec.js';
+import { bytes, micros, rate } from '../../bench/chart/format.js';
+import { renderSvg } from '../../bench/chart/render.js';
+import { rttFigure } from '../../bench/chart/rtt.js';
+import { softwareOverheadFigure } from '../../bench/chart/software-overhead.js';
+import { thesisFigure } from '../../bench/chart/thesis.js';
+import type { Comparison, Summary } from '../../bench/experiment.js';
+import {
+  commandMetrics,
+  echoMetric,
+  lookupMetric,
+  placedMetric,
+  thesisOverheadNs,
+} from '../../bench/metrics.js';
+import { summarise } from '../../bench/summary.js';
+import { syntheticBatches, syntheticEnvironment } from './synthetic.js';
+
+const labels = { experiment: 'x', accel: 'tcg', run: 'r' };
+const payloadBytes = [64, 4096, 65_536];
+
+const overheads = (...arms: string[]): Comparison[] =>
+  commandMetrics.flatMap((metric) =>
+    arms.map(
+      (arm): Comparison => ({
+        kind: 'difference',
+        arm,
+        against: 'native',
+        metric,
+        quantile: 'p50',
+        thesis: thesisOverheadNs[metric],
+      }),
+    ),
+  );
+
+function commandSummary(...arms: string[]): Summary {
+  const batches = commandMetrics.flatMap((metric) =>
+    ['native', ...arms].flatMap((arm, index) =>
+      syntheticBatches(arm, metric, 500_000 + index * 123_000),
+    ),
+  );
+  return summarise(batches, overheads(...arms), labels);
+}
+
+function rttSummary(): Summary {
+  const arms = ['tcp', 'tcp/c', 'vsock-mux', 'vsock-mux/c'];
+  const metrics = [...payloadBytes.map(echoMetric), lookupMetric];
+  const batches = metrics.flatMap((metric, m) =>
+    arms.flatMap((arm, a) => syntheticBatches(arm, metric, 200_000 * (m + 1) - a * 20_000)),
+  );
+  return summarise(batches, [], labels);
+}
+
+function softwareSummary(): Summary {
+  const lookups = (['one core', 'a core each'] as const).flatMap((placement) =>
+    ['unix/c', 'unix', 'tcp/c', 'tcp'].flatMap((arm, index) =>
+      syntheticBatches(arm, placedMetric(lookupMetric, placement), 9000 + 4000 * index),
+    ),
+  );
+  const commands = commandSummary('unix', 'tcp');
+  const { rows } = summarise(lookups, [], labels);
+  return { rows: [...rows, ...commands.rows], comparisons: commands.comparisons };
+}
+
+function codecSummary(): Summary {
+  const batches = ['encode call', 'decode reply'].flatMap((metric) =>
+    ['fixed-shape', 'cbor-x'].flatMap((arm, index) =>
+      syntheticBatches(arm, metric, 11_000_000 / (1 + 9 * index)),
+    ),
+  );
+  return summarise(
+    batches.map((batch) => ({ ...batch, unit: 'ops/s' as const })),
+    [],
+    labels,
+  );
+}
+
+const figures = [
+  {
+    figure: thesisFigure(commandSummary('tcp', 'vsock-mux'), syntheticEnvironment),
+    words: [...commandMetrics, 'native', 'tcp', 'vsock-mux', '396', 'thesis, 2020', 'n = 200'],
+  },
+  {
+    figure: rttFigure(rttSummary(), syntheticEnvironment, payloadBytes),
+    words: ['64 B', '4 KiB', '64 KiB', 'vsock-mux, plain C (limit)', lookupMetric],
+  },
+  {
+    figure: softwareOverheadFigure(softwareSummary(), syntheticEnvironment),
+    words: ['unix/c', 'both on one core', 'a core each', '396'],
+  },
+  {
+    figure: codecFigure(codecSummary(), syntheticEnvironment),
+    words: ['fixed-shape', 'cbor-x', '11.0 M/s'],
+  },
+];
+
+for (const { figure, words } of figures) {
+  t.test(`the ${figure.file} chart`, async (t) => {
+    const svg = await renderSvg(figure.spec);
+    t.equal(svg, await renderSvg(figure.spec), 'the same samples give the same chart');
+    for (const word of [...words, 'Emulated guest (TCG)', 'Linux 6.1.0', 'run 2020-01-01T000000']) {
+      t.ok(svg.includes(word), `says "${word}"`);
+    }
+    t.match(svg, /<rect width="\d+(\.\d+)?" height="\d+(\.\d+)?" fill="#ffffff"/, 'is opaque');
+    t.notMatch(svg, /NaN|undefined/, 'has no holes');
+  });
+}
+
+t.test('a chart of an arm that was not measured leaves it out', async (t) => {
+  const { spec } = thesisFigure(commandSummary('tcp'), syntheticEnvironment);
+  t.notOk((await renderSvg(spec)).includes('vsock-mux'));
+});
+
+t.test('numbers are printed for people', async (t) => {
+  t.same([8312, 84_600, 396_000, 11_234_567, -2000].map(micros), [
+    ...['8.31', '84.6', '396', '11\u2009235', '−2.00'],
+  ]);
+  t.same([64, 1024, 65_536, 1536].map(bytes), ['64 B', '1 KiB', '64 KiB', '1.5 KiB']);
+  t.same([950, 81_200, 11_600_000].map(rate), ['950 /s', '81.2 k/s', '11.6 M/s']);
+});

@@ -1,0 +1,105 @@
+import t from 'tap';
+import type { Amount, Arm, Experiment } from '../../bench/experiment.js';
+import { runExperiment, takingTurns } from '../../bench/harness.js';
+import type { Lab } from '../../bench/lab.js';
+
+const amount: Amount = { boots: 2, rounds: 3, samples: 4, warmup: 1 };
+
+function counting(name: string, log: string[], lengths: () => number): Arm {
+  return {
+    name,
+    measure: async () => {
+      log.push(name);
+      return [{ metric: 'm', unit: 'ns', values: Array.from({ length: lengths() }, () => 1) }];
+    },
+  };
+}
+
+/** An experiment of two arms whose doings are logged. */
+function experiment(log: string[], lengths: (amount: Amount) => number): Experiment {
+  return {
+    name: 'x',
+    title: 'X',
+    hypothesis: '',
+    parameters: { size: 1 },
+    placement: '',
+    guest: false,
+    full: amount,
+    quick: amount,
+    comparisons: [],
+    figures: () => [],
+    prepare: async () => ({
+      arms: [counting('a', log, () => lengths(amount)), counting('b', log, () => amount.samples)],
+      absent: [{ arm: 'c', why: 'absent here' }],
+      records: { proof: { good: true } },
+      [Symbol.asyncDispose]: async () => {
+        log.push('disposed');
+      },
+    }),
+  };
+}
+
+function options(log: string[], signal = new AbortController().signal) {
+  return {
+    run: 'r',
+    quick: true,
+    amount,
+    command: 'npm run bench',
+    openLab: async (): Promise<Lab> => {
+      log.push('open');
+      return {
+        [Symbol.asyncDispose]: async () => {
+          log.push('closed');
+        },
+      } as Lab;
+    },
+    onProgress: () => {},
+    signal,
+  };
+}
+
+t.test('arms take turns in every round of every boot', async (t) => {
+  const log: string[] = [];
+  const record = await runExperiment(
+    experiment(log, (a) => a.samples),
+    options(log),
+  );
+  const boot = ['open', 'a', 'b', 'b', 'a', 'a', 'b', 'disposed', 'closed'];
+  t.same(log, [...boot, ...boot]);
+  t.equal(record.batches.length, 2 * 3 * 2);
+  t.match(record.environment, {
+    run: 'r',
+    quick: true,
+    accel: 'none',
+    amount,
+    parameters: { size: 1 },
+    absent: [{ arm: 'c', why: 'absent here' }],
+    host: { node: process.versions.node },
+  });
+  t.same(Object.keys(record.records), ['proof-1', 'proof-2']);
+  t.same(takingTurns(['a', 'b', 'c'], 5), ['b', 'c', 'a']);
+});
+
+t.test('a run whose rounds differ in their number of samples is not kept', async (t) => {
+  const log: string[] = [];
+  let calls = 0;
+  const lengths = (a: Amount) => (++calls === 4 ? a.samples - 1 : a.samples);
+  await t.rejects(runExperiment(experiment(log, lengths), options(log)), {
+    code: 'ERR_BENCH_INCOMPLETE',
+    detail: { what: 'a m', received: 23, expected: 24 },
+  });
+  t.equal(log.at(-1), 'closed');
+});
+
+t.test('an interrupted run closes what it opened', async (t) => {
+  const log: string[] = [];
+  const controller = new AbortController();
+  const lengths = (a: Amount) => {
+    controller.abort();
+    return a.samples;
+  };
+  await t.rejects(runExperiment(experiment(log, lengths), options(log, controller.signal)), {
+    name: 'AbortError',
+  });
+  t.same(log, ['open', 'a', 'disposed', 'closed']);
+});
