@@ -1,0 +1,794 @@
+/* One row per shape of a bpf(2) command. Kernel source: include/uapi/linux/bpf.h. */
+import { AttachFlag, AttachType, Cmd, LinkType, MapType, ObjectFlag } from './enums.js';
+import * as infos from './infos.js';
+import {
+  batchToken,
+  buffer,
+  chars,
+  command,
+  cString,
+  fd,
+  fdIf,
+  fds,
+  inout,
+  mapKey,
+  mapValue,
+  member,
+  nullable,
+  out,
+  pointsTo,
+  type Struct,
+  s32,
+  since,
+  sizedBy,
+  string,
+  strings,
+  times,
+  u32,
+  u64,
+  usedFds,
+} from './rows.js';
+
+const { BPF_F_TOKEN_FD, BPF_F_VTYPE_BTF_OBJ_FD, BPF_F_PATH_FD } = ObjectFlag;
+const { BPF_F_REPLACE, BPF_F_ID } = AttachFlag;
+const PATH_MAX = 4096;
+
+export const MAP_CREATE = command(
+  'BPF_MAP_CREATE',
+  Cmd.BPF_MAP_CREATE,
+  'fd',
+  {
+    map_type: u32(0),
+    key_size: u32(4),
+    value_size: u32(8),
+    max_entries: u32(12),
+    map_flags: u32(16),
+    inner_map_fd: fdIf('nonzero', 20, 'map'),
+    numa_node: u32(24),
+    map_name: chars(28, 16),
+    map_ifindex: u32(44),
+    btf_fd: fdIf('nonzero', 48, 'btf'),
+    btf_key_type_id: u32(52),
+    btf_value_type_id: u32(56),
+    btf_vmlinux_value_type_id: u32(60),
+    // NEED: for an ARENA this is an address in the caller, where it will map the arena.
+    map_extra: since('5.16', u64(64)),
+    value_type_btf_obj_fd: since(
+      '6.9',
+      fdIf({ flag: ['map_flags', BPF_F_VTYPE_BTF_OBJ_FD] }, 72, 'btf'),
+    ),
+    map_token_fd: since('6.9', fdIf({ flag: ['map_flags', BPF_F_TOKEN_FD] }, 76, 'token')),
+    excl_prog_hash: since('6.18', nullable(buffer(80, 'in', sizedBy('excl_prog_hash_size')))),
+    excl_prog_hash_size: since('6.18', u32(88)),
+  },
+  { makes: 'map' },
+);
+
+export const MAP_LOOKUP_ELEM = command('BPF_MAP_LOOKUP_ELEM', Cmd.BPF_MAP_LOOKUP_ELEM, 'status', {
+  map_fd: fd(0, 'map'),
+  key: buffer(8, 'in', mapKey('map_fd'), 'mapKeys'),
+  value: buffer(16, 'out', mapValue('map_fd', 'flags')),
+  flags: u64(24),
+});
+
+export const MAP_LOOKUP_ELEM_BLOOM_FILTER = command(
+  'BPF_MAP_LOOKUP_ELEM',
+  Cmd.BPF_MAP_LOOKUP_ELEM,
+  'status',
+  {
+    map_fd: fd(0, 'map'),
+    key: buffer(8, 'in', mapKey('map_fd')),
+    value: buffer(16, 'in', mapValue('map_fd')),
+    flags: u64(24),
+  },
+  { when: { mapType: ['map_fd', [MapType.BPF_MAP_TYPE_BLOOM_FILTER]] } },
+);
+
+export const MAP_UPDATE_ELEM = command('BPF_MAP_UPDATE_ELEM', Cmd.BPF_MAP_UPDATE_ELEM, 'status', {
+  map_fd: fd(0, 'map'),
+  key: buffer(8, 'in', mapKey('map_fd'), 'mapKeys'),
+  value: buffer(16, 'in', mapValue('map_fd', 'flags'), 'mapValues'),
+  flags: u64(24),
+});
+
+export const MAP_DELETE_ELEM = command('BPF_MAP_DELETE_ELEM', Cmd.BPF_MAP_DELETE_ELEM, 'status', {
+  map_fd: fd(0, 'map'),
+  key: buffer(8, 'in', mapKey('map_fd'), 'mapKeys'),
+});
+
+export const MAP_GET_NEXT_KEY = command(
+  'BPF_MAP_GET_NEXT_KEY',
+  Cmd.BPF_MAP_GET_NEXT_KEY,
+  'status',
+  {
+    map_fd: fd(0, 'map'),
+    key: nullable(buffer(8, 'in', mapKey('map_fd'))),
+    next_key: buffer(16, 'out', mapKey('map_fd')),
+  },
+);
+
+export const MAP_LOOKUP_AND_DELETE_ELEM = command(
+  'BPF_MAP_LOOKUP_AND_DELETE_ELEM',
+  Cmd.BPF_MAP_LOOKUP_AND_DELETE_ELEM,
+  'status',
+  {
+    map_fd: fd(0, 'map'),
+    key: buffer(8, 'in', mapKey('map_fd'), 'mapKeys'),
+    value: buffer(16, 'out', mapValue('map_fd', 'flags')),
+    flags: u64(24),
+  },
+);
+
+export const MAP_FREEZE = command('BPF_MAP_FREEZE', Cmd.BPF_MAP_FREEZE, 'status', {
+  map_fd: fd(0, 'map'),
+});
+
+const lookupBatch = {
+  in_batch: nullable(buffer(0, 'in', batchToken('map_fd'))),
+  out_batch: buffer(8, 'out', batchToken('map_fd')),
+  keys: buffer(16, 'out', mapKey('map_fd', 'count')),
+  values: buffer(24, 'out', mapValue('map_fd', 'elem_flags', 'count')),
+  count: inout(u32(32)),
+  map_fd: fd(36, 'map'),
+  elem_flags: u64(40),
+  flags: u64(48),
+};
+
+export const MAP_LOOKUP_BATCH = command(
+  'BPF_MAP_LOOKUP_BATCH',
+  Cmd.BPF_MAP_LOOKUP_BATCH,
+  'status',
+  lookupBatch,
+  { arm: 'batch' },
+);
+
+export const MAP_LOOKUP_AND_DELETE_BATCH = command(
+  'BPF_MAP_LOOKUP_AND_DELETE_BATCH',
+  Cmd.BPF_MAP_LOOKUP_AND_DELETE_BATCH,
+  'status',
+  lookupBatch,
+  { arm: 'batch' },
+);
+
+export const MAP_UPDATE_BATCH = command(
+  'BPF_MAP_UPDATE_BATCH',
+  Cmd.BPF_MAP_UPDATE_BATCH,
+  'status',
+  {
+    keys: buffer(16, 'in', mapKey('map_fd', 'count'), 'mapKeys'),
+    values: buffer(24, 'in', mapValue('map_fd', 'elem_flags', 'count'), 'mapValues'),
+    count: inout(u32(32)),
+    map_fd: fd(36, 'map'),
+    elem_flags: u64(40),
+    flags: u64(48),
+  },
+  { arm: 'batch' },
+);
+
+export const MAP_DELETE_BATCH = command(
+  'BPF_MAP_DELETE_BATCH',
+  Cmd.BPF_MAP_DELETE_BATCH,
+  'status',
+  {
+    keys: buffer(16, 'in', mapKey('map_fd', 'count'), 'mapKeys'),
+    count: inout(u32(32)),
+    map_fd: fd(36, 'map'),
+    elem_flags: u64(40),
+    flags: u64(48),
+  },
+  { arm: 'batch' },
+);
+
+export const PROG_LOAD = command(
+  'BPF_PROG_LOAD',
+  Cmd.BPF_PROG_LOAD,
+  'fd',
+  {
+    prog_type: u32(0),
+    insn_cnt: u32(4),
+    insns: buffer(8, 'in', times('insn_cnt', 8), 'instructions'),
+    license: string(16, 'in', cString(128)),
+    log_level: u32(24),
+    log_size: u32(28),
+    log_buf: string(32, 'out', sizedBy('log_size')),
+    kern_version: u32(40),
+    prog_flags: u32(44),
+    prog_name: chars(48, 16),
+    prog_ifindex: u32(64),
+    expected_attach_type: u32(68),
+    prog_btf_fd: fdIf('nonzero', 72, 'btf'),
+    func_info_rec_size: u32(76),
+    func_info: nullable(buffer(80, 'in', times('func_info_cnt', 'func_info_rec_size'))),
+    func_info_cnt: u32(88),
+    line_info_rec_size: u32(92),
+    line_info: nullable(buffer(96, 'in', times('line_info_cnt', 'line_info_rec_size'))),
+    line_info_cnt: u32(104),
+    attach_btf_id: u32(108),
+    attach_prog_fd: fdIf('nonzero', 112, 'prog'),
+    attach_btf_obj_fd: since('5.11', fdIf('nonzero', 112, 'btf')),
+    core_relo_cnt: since('5.17', u32(116)),
+    fd_array: since('5.14', nullable(fds(120, usedFds('fd_array_cnt'), 'map', 'btf'))),
+    core_relos: since(
+      '5.17',
+      nullable(buffer(128, 'in', times('core_relo_cnt', 'core_relo_rec_size'))),
+    ),
+    core_relo_rec_size: since('5.17', u32(136)),
+    log_true_size: out(since('6.4', u32(140))),
+    prog_token_fd: since('6.9', fdIf({ flag: ['prog_flags', BPF_F_TOKEN_FD] }, 144, 'token')),
+    fd_array_cnt: since('6.14', u32(148)),
+    signature: since('6.18', nullable(buffer(152, 'in', sizedBy('signature_size')))),
+    signature_size: since('6.18', u32(160)),
+    keyring_id: since('6.18', s32(164)),
+    // NEED: when a func_info, line_info or core_relo record is larger than the kernel's and its
+    // tail is not zero, the kernel answers E2BIG and writes its own size to *_rec_size.
+  },
+  { makes: 'prog' },
+);
+
+export const OBJ_PIN = command('BPF_OBJ_PIN', Cmd.BPF_OBJ_PIN, 'status', {
+  pathname: string(0, 'in', cString(PATH_MAX)),
+  bpf_fd: fd(8, 'map', 'prog', 'link'),
+  file_flags: u32(12),
+  path_fd: since('6.5', fdIf({ flag: ['file_flags', BPF_F_PATH_FD] }, 16, 'directory')),
+});
+
+export const OBJ_GET = command('BPF_OBJ_GET', Cmd.BPF_OBJ_GET, 'fd', {
+  pathname: string(0, 'in', cString(PATH_MAX)),
+  bpf_fd: u32(8),
+  file_flags: u32(12),
+  path_fd: since('6.5', fdIf({ flag: ['file_flags', BPF_F_PATH_FD] }, 16, 'directory')),
+});
+
+// NEED: `target` is an interface index, a cgroup, a map, a network namespace or a lirc device,
+// told apart by attach_type; the shapes below cover the first two kinds.
+const attach = {
+  attach_bpf_fd: fd(4, 'prog'),
+  attach_type: u32(8),
+  attach_flags: u32(12),
+  replace_bpf_fd: fdIf({ flag: ['attach_flags', BPF_F_REPLACE] }, 16, 'prog'),
+  relative_fd: since('6.6', fdIf({ unless: ['attach_flags', BPF_F_ID] }, 20, 'prog', 'link')),
+  relative_id: since('6.6', u32(20)),
+  expected_revision: since('6.6', u64(24)),
+};
+const interfaceAttachTypes = [
+  AttachType.BPF_TCX_INGRESS,
+  AttachType.BPF_TCX_EGRESS,
+  AttachType.BPF_NETKIT_PRIMARY,
+  AttachType.BPF_NETKIT_PEER,
+];
+const cgroupAttachTypes = [
+  AttachType.BPF_CGROUP_INET_INGRESS,
+  AttachType.BPF_CGROUP_INET_EGRESS,
+  AttachType.BPF_CGROUP_INET_SOCK_CREATE,
+  AttachType.BPF_CGROUP_SOCK_OPS,
+  AttachType.BPF_CGROUP_DEVICE,
+  AttachType.BPF_CGROUP_INET4_BIND,
+  AttachType.BPF_CGROUP_INET6_BIND,
+  AttachType.BPF_CGROUP_INET4_CONNECT,
+  AttachType.BPF_CGROUP_INET6_CONNECT,
+  AttachType.BPF_CGROUP_INET4_POST_BIND,
+  AttachType.BPF_CGROUP_INET6_POST_BIND,
+  AttachType.BPF_CGROUP_UDP4_SENDMSG,
+  AttachType.BPF_CGROUP_UDP6_SENDMSG,
+  AttachType.BPF_CGROUP_SYSCTL,
+  AttachType.BPF_CGROUP_UDP4_RECVMSG,
+  AttachType.BPF_CGROUP_UDP6_RECVMSG,
+  AttachType.BPF_CGROUP_GETSOCKOPT,
+  AttachType.BPF_CGROUP_SETSOCKOPT,
+  AttachType.BPF_CGROUP_INET4_GETPEERNAME,
+  AttachType.BPF_CGROUP_INET6_GETPEERNAME,
+  AttachType.BPF_CGROUP_INET4_GETSOCKNAME,
+  AttachType.BPF_CGROUP_INET6_GETSOCKNAME,
+  AttachType.BPF_CGROUP_INET_SOCK_RELEASE,
+  AttachType.BPF_LSM_CGROUP,
+  AttachType.BPF_CGROUP_UNIX_CONNECT,
+  AttachType.BPF_CGROUP_UNIX_SENDMSG,
+  AttachType.BPF_CGROUP_UNIX_RECVMSG,
+  AttachType.BPF_CGROUP_UNIX_GETPEERNAME,
+  AttachType.BPF_CGROUP_UNIX_GETSOCKNAME,
+];
+
+export const PROG_ATTACH_CGROUP = command(
+  'BPF_PROG_ATTACH',
+  Cmd.BPF_PROG_ATTACH,
+  'status',
+  { target_fd: fd(0, 'cgroup'), ...attach },
+  { when: { value: ['attach_type', cgroupAttachTypes] } },
+);
+
+export const PROG_ATTACH_INTERFACE = command(
+  'BPF_PROG_ATTACH',
+  Cmd.BPF_PROG_ATTACH,
+  'status',
+  { target_ifindex: since('6.6', u32(0)), ...attach },
+  { when: { value: ['attach_type', interfaceAttachTypes] } },
+);
+
+export const PROG_DETACH_CGROUP = command(
+  'BPF_PROG_DETACH',
+  Cmd.BPF_PROG_DETACH,
+  'status',
+  { target_fd: fd(0, 'cgroup'), ...attach, attach_bpf_fd: fdIf('nonzero', 4, 'prog') },
+  { when: { value: ['attach_type', cgroupAttachTypes] } },
+);
+
+export const PROG_DETACH_INTERFACE = command(
+  'BPF_PROG_DETACH',
+  Cmd.BPF_PROG_DETACH,
+  'status',
+  { target_ifindex: since('6.6', u32(0)), ...attach, attach_bpf_fd: fdIf('nonzero', 4, 'prog') },
+  { when: { value: ['attach_type', interfaceAttachTypes] } },
+);
+
+export const PROG_TEST_RUN = command(
+  'BPF_PROG_TEST_RUN',
+  Cmd.BPF_PROG_TEST_RUN,
+  'status',
+  {
+    prog_fd: fd(0, 'prog'),
+    retval: out(u32(4)),
+    data_size_in: u32(8),
+    data_size_out: inout(u32(12)),
+    data_in: nullable(buffer(16, 'in', sizedBy('data_size_in'))),
+    // NEED: with data_size_out 0 the kernel copies all of its data to a pointer that is not NULL.
+    data_out: buffer(24, 'out', sizedBy('data_size_out')),
+    repeat: u32(32),
+    duration: out(u32(36)),
+    ctx_size_in: u32(40),
+    ctx_size_out: inout(u32(44)),
+    // NEED: only SYSCALL programs write it.
+    ctx_in: nullable(buffer(48, 'inout', sizedBy('ctx_size_in'))),
+    ctx_out: buffer(56, 'out', sizedBy('ctx_size_out')),
+    flags: since('5.11', u32(64)),
+    cpu: since('5.11', u32(68)),
+    batch_size: since('5.18', u32(72)),
+  },
+  { arm: 'test' },
+);
+
+const nextId = { start_id: u32(0), next_id: out(u32(4)), open_flags: u32(8) };
+
+export const PROG_GET_NEXT_ID = command(
+  'BPF_PROG_GET_NEXT_ID',
+  Cmd.BPF_PROG_GET_NEXT_ID,
+  'status',
+  nextId,
+);
+export const MAP_GET_NEXT_ID = command(
+  'BPF_MAP_GET_NEXT_ID',
+  Cmd.BPF_MAP_GET_NEXT_ID,
+  'status',
+  nextId,
+);
+export const BTF_GET_NEXT_ID = command(
+  'BPF_BTF_GET_NEXT_ID',
+  Cmd.BPF_BTF_GET_NEXT_ID,
+  'status',
+  nextId,
+);
+export const LINK_GET_NEXT_ID = command(
+  'BPF_LINK_GET_NEXT_ID',
+  Cmd.BPF_LINK_GET_NEXT_ID,
+  'status',
+  nextId,
+);
+
+const byId = {
+  open_flags: u32(8),
+  fd_by_id_token_fd: since('6.16', fdIf({ flag: ['open_flags', BPF_F_TOKEN_FD] }, 12, 'token')),
+};
+
+export const PROG_GET_FD_BY_ID = command(
+  'BPF_PROG_GET_FD_BY_ID',
+  Cmd.BPF_PROG_GET_FD_BY_ID,
+  'fd',
+  { prog_id: u32(0), ...byId },
+  { makes: 'prog' },
+);
+export const MAP_GET_FD_BY_ID = command(
+  'BPF_MAP_GET_FD_BY_ID',
+  Cmd.BPF_MAP_GET_FD_BY_ID,
+  'fd',
+  { map_id: u32(0), ...byId },
+  { makes: 'map' },
+);
+export const BTF_GET_FD_BY_ID = command(
+  'BPF_BTF_GET_FD_BY_ID',
+  Cmd.BPF_BTF_GET_FD_BY_ID,
+  'fd',
+  { btf_id: u32(0), ...byId },
+  { makes: 'btf' },
+);
+export const LINK_GET_FD_BY_ID = command(
+  'BPF_LINK_GET_FD_BY_ID',
+  Cmd.BPF_LINK_GET_FD_BY_ID,
+  'fd',
+  { link_id: u32(0) },
+  { makes: 'link' },
+);
+
+const info = <S extends Struct>(to: S) => ({
+  info_len: inout(u32(4)),
+  info: pointsTo(8, 'inout', to, sizedBy('info_len')),
+});
+const linkInfo = <S extends Struct>(to: S, type: number) =>
+  command(
+    'BPF_OBJ_GET_INFO_BY_FD',
+    Cmd.BPF_OBJ_GET_INFO_BY_FD,
+    'status',
+    { bpf_fd: fd(0, 'link'), ...info(to) },
+    { arm: 'info', when: { linkType: ['bpf_fd', [type]] } },
+  );
+
+export const OBJ_GET_INFO_BY_FD_PROG = command(
+  'BPF_OBJ_GET_INFO_BY_FD',
+  Cmd.BPF_OBJ_GET_INFO_BY_FD,
+  'status',
+  { bpf_fd: fd(0, 'prog'), ...info(infos.PROG_INFO) },
+  { arm: 'info', when: { fdKind: ['bpf_fd', 'prog'] } },
+);
+export const OBJ_GET_INFO_BY_FD_MAP = command(
+  'BPF_OBJ_GET_INFO_BY_FD',
+  Cmd.BPF_OBJ_GET_INFO_BY_FD,
+  'status',
+  { bpf_fd: fd(0, 'map'), ...info(infos.MAP_INFO) },
+  { arm: 'info', when: { fdKind: ['bpf_fd', 'map'] } },
+);
+export const OBJ_GET_INFO_BY_FD_BTF = command(
+  'BPF_OBJ_GET_INFO_BY_FD',
+  Cmd.BPF_OBJ_GET_INFO_BY_FD,
+  'status',
+  { bpf_fd: fd(0, 'btf'), ...info(infos.BTF_INFO) },
+  { arm: 'info', when: { fdKind: ['bpf_fd', 'btf'] } },
+);
+export const OBJ_GET_INFO_BY_FD_TOKEN = command(
+  'BPF_OBJ_GET_INFO_BY_FD',
+  Cmd.BPF_OBJ_GET_INFO_BY_FD,
+  'status',
+  { bpf_fd: fd(0, 'token'), ...info(infos.TOKEN_INFO) },
+  { arm: 'info', when: { fdKind: ['bpf_fd', 'token'] } },
+);
+/** What all kinds of links have; its `type` tells which of the shapes below to ask with. */
+export const OBJ_GET_INFO_BY_FD_LINK = command(
+  'BPF_OBJ_GET_INFO_BY_FD',
+  Cmd.BPF_OBJ_GET_INFO_BY_FD,
+  'status',
+  { bpf_fd: fd(0, 'link'), ...info(infos.LINK_INFO) },
+  { arm: 'info', when: { linkType: ['bpf_fd', [LinkType.BPF_LINK_TYPE_UNSPEC]] } },
+);
+export const OBJ_GET_INFO_BY_FD_LINK_RAW_TRACEPOINT = linkInfo(
+  infos.LINK_INFO_RAW_TRACEPOINT,
+  LinkType.BPF_LINK_TYPE_RAW_TRACEPOINT,
+);
+export const OBJ_GET_INFO_BY_FD_LINK_TRACING = linkInfo(
+  infos.LINK_INFO_TRACING,
+  LinkType.BPF_LINK_TYPE_TRACING,
+);
+export const OBJ_GET_INFO_BY_FD_LINK_CGROUP = linkInfo(
+  infos.LINK_INFO_CGROUP,
+  LinkType.BPF_LINK_TYPE_CGROUP,
+);
+export const OBJ_GET_INFO_BY_FD_LINK_ITER = linkInfo(
+  infos.LINK_INFO_ITER,
+  LinkType.BPF_LINK_TYPE_ITER,
+);
+export const OBJ_GET_INFO_BY_FD_LINK_NETNS = linkInfo(
+  infos.LINK_INFO_NETNS,
+  LinkType.BPF_LINK_TYPE_NETNS,
+);
+export const OBJ_GET_INFO_BY_FD_LINK_XDP = linkInfo(
+  infos.LINK_INFO_XDP,
+  LinkType.BPF_LINK_TYPE_XDP,
+);
+export const OBJ_GET_INFO_BY_FD_LINK_STRUCT_OPS = linkInfo(
+  infos.LINK_INFO_STRUCT_OPS,
+  LinkType.BPF_LINK_TYPE_STRUCT_OPS,
+);
+export const OBJ_GET_INFO_BY_FD_LINK_NETFILTER = linkInfo(
+  infos.LINK_INFO_NETFILTER,
+  LinkType.BPF_LINK_TYPE_NETFILTER,
+);
+export const OBJ_GET_INFO_BY_FD_LINK_TCX = linkInfo(
+  infos.LINK_INFO_TCX,
+  LinkType.BPF_LINK_TYPE_TCX,
+);
+export const OBJ_GET_INFO_BY_FD_LINK_NETKIT = linkInfo(
+  infos.LINK_INFO_NETKIT,
+  LinkType.BPF_LINK_TYPE_NETKIT,
+);
+export const OBJ_GET_INFO_BY_FD_LINK_SOCKMAP = linkInfo(
+  infos.LINK_INFO_SOCKMAP,
+  LinkType.BPF_LINK_TYPE_SOCKMAP,
+);
+export const OBJ_GET_INFO_BY_FD_LINK_KPROBE_MULTI = linkInfo(
+  infos.LINK_INFO_KPROBE_MULTI,
+  LinkType.BPF_LINK_TYPE_KPROBE_MULTI,
+);
+export const OBJ_GET_INFO_BY_FD_LINK_UPROBE_MULTI = linkInfo(
+  infos.LINK_INFO_UPROBE_MULTI,
+  LinkType.BPF_LINK_TYPE_UPROBE_MULTI,
+);
+export const OBJ_GET_INFO_BY_FD_LINK_PERF_EVENT = linkInfo(
+  infos.LINK_INFO_PERF_EVENT,
+  LinkType.BPF_LINK_TYPE_PERF_EVENT,
+);
+
+export const RAW_TRACEPOINT_OPEN = command(
+  'BPF_RAW_TRACEPOINT_OPEN',
+  Cmd.BPF_RAW_TRACEPOINT_OPEN,
+  'fd',
+  {
+    name: nullable(string(0, 'in', cString(128))),
+    prog_fd: fd(8, 'prog'),
+    cookie: since('6.10', u64(16)),
+  },
+  { arm: 'raw_tracepoint', makes: 'link' },
+);
+
+export const BTF_LOAD = command(
+  'BPF_BTF_LOAD',
+  Cmd.BPF_BTF_LOAD,
+  'fd',
+  {
+    btf: buffer(0, 'in', sizedBy('btf_size')),
+    btf_log_buf: string(8, 'out', sizedBy('btf_log_size')),
+    btf_size: u32(16),
+    btf_log_size: u32(20),
+    btf_log_level: u32(24),
+    btf_log_true_size: out(since('6.4', u32(28))),
+    btf_flags: since('6.9', u32(32)),
+    btf_token_fd: since('6.9', fdIf({ flag: ['btf_flags', BPF_F_TOKEN_FD] }, 36, 'token')),
+  },
+  { makes: 'btf' },
+);
+
+const link = { attach_type: u32(8), flags: u32(12) };
+const relative = (arm: string) => ({
+  relative_fd: member(
+    `${arm}.relative_fd`,
+    since('6.6', fdIf({ unless: ['flags', BPF_F_ID] }, 16, 'prog', 'link')),
+  ),
+  relative_id: member(`${arm}.relative_id`, since('6.6', u32(16))),
+  expected_revision: member(`${arm}.expected_revision`, since('6.6', u64(24))),
+});
+
+export const LINK_CREATE_TRACING = command(
+  'BPF_LINK_CREATE',
+  Cmd.BPF_LINK_CREATE,
+  'fd',
+  {
+    prog_fd: fd(0, 'prog'),
+    target_fd: fdIf('nonzero', 4, 'prog'),
+    ...link,
+    target_btf_id: since('5.11', u32(16)),
+    cookie: member('tracing.cookie', since('5.18', u64(24))),
+  },
+  {
+    arm: 'link_create',
+    makes: 'link',
+    when: {
+      value: [
+        'attach_type',
+        [
+          AttachType.BPF_TRACE_RAW_TP,
+          AttachType.BPF_TRACE_FENTRY,
+          AttachType.BPF_TRACE_FEXIT,
+          AttachType.BPF_MODIFY_RETURN,
+          AttachType.BPF_LSM_MAC,
+        ],
+      ],
+    },
+  },
+);
+
+export const LINK_CREATE_CGROUP = command(
+  'BPF_LINK_CREATE',
+  Cmd.BPF_LINK_CREATE,
+  'fd',
+  { prog_fd: fd(0, 'prog'), target_fd: fd(4, 'cgroup'), ...link },
+  { arm: 'link_create', makes: 'link', when: { value: ['attach_type', cgroupAttachTypes] } },
+);
+
+export const LINK_CREATE_TCX = command(
+  'BPF_LINK_CREATE',
+  Cmd.BPF_LINK_CREATE,
+  'fd',
+  {
+    prog_fd: fd(0, 'prog'),
+    target_ifindex: u32(4),
+    ...link,
+    ...relative('tcx'),
+  },
+  {
+    arm: 'link_create',
+    makes: 'link',
+    when: { value: ['attach_type', [AttachType.BPF_TCX_INGRESS, AttachType.BPF_TCX_EGRESS]] },
+  },
+);
+
+export const LINK_CREATE_XDP = command(
+  'BPF_LINK_CREATE',
+  Cmd.BPF_LINK_CREATE,
+  'fd',
+  { prog_fd: fd(0, 'prog'), target_ifindex: u32(4), ...link },
+  {
+    arm: 'link_create',
+    makes: 'link',
+    when: { value: ['attach_type', [AttachType.BPF_XDP]] },
+  },
+);
+
+export const LINK_CREATE_PERF_EVENT = command(
+  'BPF_LINK_CREATE',
+  Cmd.BPF_LINK_CREATE,
+  'fd',
+  {
+    prog_fd: fd(0, 'prog'),
+    target_fd: fd(4, 'perf_event'),
+    ...link,
+    bpf_cookie: member('perf_event.bpf_cookie', since('5.15', u64(16))),
+  },
+  {
+    arm: 'link_create',
+    makes: 'link',
+    when: { value: ['attach_type', [AttachType.BPF_PERF_EVENT]] },
+  },
+);
+
+export const LINK_CREATE_KPROBE_MULTI = command(
+  'BPF_LINK_CREATE',
+  Cmd.BPF_LINK_CREATE,
+  'fd',
+  {
+    prog_fd: fd(0, 'prog'),
+    ...link,
+    kprobe_flags: member('kprobe_multi.flags', since('5.18', u32(16))),
+    cnt: member('kprobe_multi.cnt', since('5.18', u32(20))),
+    syms: member('kprobe_multi.syms', since('5.18', nullable(strings(24, times('cnt', 8), 512)))),
+    addrs: member('kprobe_multi.addrs', since('5.18', nullable(buffer(32, 'in', times('cnt', 8))))),
+    cookies: member(
+      'kprobe_multi.cookies',
+      since('5.18', nullable(buffer(40, 'in', times('cnt', 8)))),
+    ),
+  },
+  {
+    arm: 'link_create',
+    makes: 'link',
+    when: {
+      value: [
+        'attach_type',
+        [AttachType.BPF_TRACE_KPROBE_MULTI, AttachType.BPF_TRACE_KPROBE_SESSION],
+      ],
+    },
+  },
+);
+
+export const LINK_CREATE_UPROBE_MULTI = command(
+  'BPF_LINK_CREATE',
+  Cmd.BPF_LINK_CREATE,
+  'fd',
+  {
+    prog_fd: fd(0, 'prog'),
+    ...link,
+    path: member('uprobe_multi.path', since('6.6', string(16, 'in', cString(PATH_MAX)))),
+    offsets: member('uprobe_multi.offsets', since('6.6', buffer(24, 'in', times('cnt', 8)))),
+    ref_ctr_offsets: member(
+      'uprobe_multi.ref_ctr_offsets',
+      since('6.6', nullable(buffer(32, 'in', times('cnt', 8)))),
+    ),
+    cookies: member(
+      'uprobe_multi.cookies',
+      since('6.6', nullable(buffer(40, 'in', times('cnt', 8)))),
+    ),
+    cnt: member('uprobe_multi.cnt', since('6.6', u32(48))),
+    uprobe_flags: member('uprobe_multi.flags', since('6.6', u32(52))),
+    pid: member('uprobe_multi.pid', since('6.6', u32(56))),
+  },
+  {
+    arm: 'link_create',
+    makes: 'link',
+    when: {
+      value: [
+        'attach_type',
+        [AttachType.BPF_TRACE_UPROBE_MULTI, AttachType.BPF_TRACE_UPROBE_SESSION],
+      ],
+    },
+  },
+);
+
+// NEED: which member of union bpf_iter_link_info applies depends on the program's target. This
+// shape has the map's; the other structures are described in infos.ts.
+export const LINK_CREATE_ITER = command(
+  'BPF_LINK_CREATE',
+  Cmd.BPF_LINK_CREATE,
+  'fd',
+  {
+    prog_fd: fd(0, 'prog'),
+    ...link,
+    iter_info: nullable(pointsTo(16, 'in', infos.ITER_LINK_INFO_MAP, sizedBy('iter_info_len'))),
+    iter_info_len: u32(24),
+  },
+  {
+    arm: 'link_create',
+    makes: 'link',
+    when: { value: ['attach_type', [AttachType.BPF_TRACE_ITER]] },
+  },
+);
+
+export const LINK_CREATE_STRUCT_OPS = command(
+  'BPF_LINK_CREATE',
+  Cmd.BPF_LINK_CREATE,
+  'fd',
+  { map_fd: since('6.4', fd(0, 'map')), ...link },
+  {
+    arm: 'link_create',
+    makes: 'link',
+    when: { value: ['attach_type', [AttachType.BPF_STRUCT_OPS]] },
+  },
+);
+
+export const LINK_UPDATE = command(
+  'BPF_LINK_UPDATE',
+  Cmd.BPF_LINK_UPDATE,
+  'status',
+  {
+    link_fd: fd(0, 'link'),
+    new_prog_fd: fd(4, 'prog', 'map'),
+    flags: u32(8),
+    old_prog_fd: fdIf({ flag: ['flags', BPF_F_REPLACE] }, 12, 'prog', 'map'),
+  },
+  { arm: 'link_update' },
+);
+
+export const LINK_DETACH = command(
+  'BPF_LINK_DETACH',
+  Cmd.BPF_LINK_DETACH,
+  'status',
+  { link_fd: fd(0, 'link') },
+  { arm: 'link_detach' },
+);
+
+export const ENABLE_STATS = command(
+  'BPF_ENABLE_STATS',
+  Cmd.BPF_ENABLE_STATS,
+  'fd',
+  { type: u32(0) },
+  { arm: 'enable_stats', makes: 'stats' },
+);
+
+export const ITER_CREATE = command(
+  'BPF_ITER_CREATE',
+  Cmd.BPF_ITER_CREATE,
+  'fd',
+  { link_fd: fd(0, 'link'), flags: u32(4) },
+  { arm: 'iter_create', makes: 'iter' },
+);
+
+export const PROG_BIND_MAP = command(
+  'BPF_PROG_BIND_MAP',
+  Cmd.BPF_PROG_BIND_MAP,
+  'status',
+  { prog_fd: fd(0, 'prog'), map_fd: fd(4, 'map'), flags: u32(8) },
+  { arm: 'prog_bind_map' },
+);
+
+export const TOKEN_CREATE = command(
+  'BPF_TOKEN_CREATE',
+  Cmd.BPF_TOKEN_CREATE,
+  'fd',
+  { flags: since('6.9', u32(0)), bpffs_fd: since('6.9', fd(4, 'directory')) },
+  { arm: 'token_create', makes: 'token' },
+);
+
+export const PROG_STREAM_READ_BY_FD = command(
+  'BPF_PROG_STREAM_READ_BY_FD',
+  Cmd.BPF_PROG_STREAM_READ_BY_FD,
+  'length',
+  {
+    stream_buf: since('6.17', buffer(0, 'out', sizedBy('stream_buf_len'))),
+    stream_buf_len: since('6.17', u32(8)),
+    stream_id: since('6.17', u32(12)),
+    prog_fd: since('6.17', fd(16, 'prog')),
+  },
+  { arm: 'prog_stream_read' },
+);

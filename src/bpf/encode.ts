@@ -1,0 +1,110 @@
+import type { Call, Handle, Reply } from '../call.js';
+import { type SystemError, systemError } from '../errors.js';
+import type { Facts, ObjectFacts } from './facts.js';
+import { FieldsSource, type Values } from './fields.js';
+import { type Memory, MemorySource, type Write, writesOf } from './memory.js';
+import { planOf } from './plan.js';
+import type { Command } from './rows.js';
+import { shapeOf } from './table.js';
+import type { Arguments, Results } from './types.js';
+import { decodeFrame, type Frame, Walk, walkAttribute } from './walker.js';
+
+/** A call ready to be sent, which also understands its reply. */
+export class Encoded<C extends Command = Command> {
+  readonly shape: C;
+  /** What to send. It refers to the caller's bytes and does not copy them. */
+  readonly call: Call;
+  private readonly frame: Frame;
+
+  constructor(shape: C, call: Call, frame: Frame) {
+    this.shape = shape;
+    this.call = call;
+    this.frame = frame;
+  }
+
+  /**
+   * Everything the kernel wrote, by the kernel's field names: numbers (64-bit ones as bigint),
+   * text, and bytes cut to the counts that the kernel returned. The bytes are the reply's own.
+   *
+   * Much of it is valid when the call failed, too: logs, counts, partial batches.
+   */
+  decode(reply: Reply): Results<C> {
+    return decodeFrame(this.frame, reply) as Results<C>;
+  }
+
+  /** The error of a reply whose result is −1, with the kernel's log where there is one. */
+  error(reply: Reply): SystemError {
+    const values = decodeFrame(this.frame, reply);
+    const log = values.log_buf ?? values.btf_log_buf;
+    const logged = typeof log === 'string' && log !== '';
+    return systemError('bpf', reply.errno, {
+      command: this.shape.name,
+      side: 'guest',
+      ...(logged ? { log } : {}),
+    });
+  }
+
+  /** What to write to the memory that the call was read from; nothing for {@link encode}. */
+  writes(reply: Reply): Write[] {
+    return writesOf(this.frame, reply);
+  }
+}
+
+/**
+ * Encodes a call from named values.
+ *
+ * Counts that belong to bytes (`insn_cnt`, `btf_size`, `cnt` …) may be left out. Descriptors are
+ * objects with a `handle`; where descriptors hide in bytes, in instructions and map values, the
+ * bytes hold handle numbers in their place. Room for what the kernel writes is made from the
+ * counts given (`log_size`, `nr_map_ids` …), and from the map's sizes.
+ *
+ * @param shape a row of the table, such as `MAP_LOOKUP_ELEM`
+ * @param values the fields by their kernel names; what is absent is 0
+ * @param facts what is known of maps in the guest
+ * @param result the handle to bind a new descriptor to, when `shape.returns` is `'fd'`
+ * @throws ERR_BPF_FIELD for a value that does not fit; ERR_BPF_UNSUPPORTED for what cannot be
+ *   carried to another kernel
+ */
+export function encode<C extends Command>(
+  shape: C,
+  values: Arguments<C>,
+  facts: Facts,
+  result: Handle = 0,
+): Encoded<C> {
+  const plan = planOf(shape);
+  const source = new FieldsSource(plan, values as Values, facts, shape.name);
+  const walk = new Walk(shape, source, facts.possibleCpus, result);
+  const frame = walkAttribute(plan, walk);
+  return new Encoded(shape, walk.call, frame);
+}
+
+/** A call as another process made it. */
+export interface RawCall {
+  /** The first argument of bpf(2). */
+  readonly command: number;
+  /** The second: where the attribute is. */
+  readonly address: bigint;
+  /** The attribute, as long as the third argument says. */
+  readonly image: Uint8Array;
+}
+
+/**
+ * Encodes a call that another process made, from its memory. Its size and its trailing bytes are
+ * kept; a descriptor that the guest does not have becomes one that is certainly closed.
+ *
+ * @throws ERR_BPF_UNKNOWN_COMMAND for a command or a shape that the table does not have
+ */
+export function encodeRaw(
+  raw: RawCall,
+  memory: Memory,
+  facts: ObjectFacts,
+  result: Handle = 0,
+): Encoded {
+  const handleOf = (descriptor: number) => memory.handleOf(descriptor | 0);
+  const shape = shapeOf(raw.command, raw.image, handleOf, facts);
+  const plan = planOf(shape);
+  const source = MemorySource.attribute(plan, raw.address, raw.image, memory, facts);
+  const walk = new Walk(shape, source, facts.possibleCpus, result);
+  const frame = walkAttribute(plan, walk);
+  return new Encoded(shape, walk.call, frame);
+}

@@ -1,0 +1,94 @@
+import type { Handle } from '../call.js';
+import { failure } from '../errors.js';
+import { ElementFlag, MapType } from './enums.js';
+import type { FdKind } from './rows.js';
+
+/** What the lengths of keys and values depend on. Sizes are in bytes. */
+export interface MapFacts {
+  /** `BPF_MAP_TYPE_*`. */
+  readonly type: number;
+  readonly keySize: number;
+  readonly valueSize: number;
+  readonly maxEntries: number;
+  /** The map's `map_flags`. */
+  readonly flags: number;
+}
+
+/**
+ * What must be known of the guest to encode a call, beyond the call itself: map key and value
+ * lengths are the one thing that no table can know.
+ */
+export interface Facts {
+  /** The facts of the map behind `handle`, or `undefined` when it is no map or not known. */
+  mapFacts(handle: Handle): MapFacts | undefined;
+  /** How many CPUs the guest can have (/sys/devices/system/cpu/possible). */
+  readonly possibleCpus: number;
+}
+
+/** What must be known besides to tell the shape of a call from its raw bytes. */
+export interface ObjectFacts extends Facts {
+  kindOf(handle: Handle): FdKind | undefined;
+  /** `BPF_LINK_TYPE_*` of the link behind `handle`, or `undefined` when it is not known. */
+  linkTypeOf(handle: Handle): number | undefined;
+}
+
+const perCpu = new Set<number>([
+  MapType.BPF_MAP_TYPE_PERCPU_HASH,
+  MapType.BPF_MAP_TYPE_LRU_PERCPU_HASH,
+  MapType.BPF_MAP_TYPE_PERCPU_ARRAY,
+  MapType.BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE,
+]);
+
+const holdsFds = new Set<number>([
+  MapType.BPF_MAP_TYPE_PROG_ARRAY,
+  MapType.BPF_MAP_TYPE_PERF_EVENT_ARRAY,
+  MapType.BPF_MAP_TYPE_CGROUP_ARRAY,
+  MapType.BPF_MAP_TYPE_ARRAY_OF_MAPS,
+  MapType.BPF_MAP_TYPE_HASH_OF_MAPS,
+]);
+
+const hashes = new Set<number>([
+  MapType.BPF_MAP_TYPE_HASH,
+  MapType.BPF_MAP_TYPE_PERCPU_HASH,
+  MapType.BPF_MAP_TYPE_LRU_HASH,
+  MapType.BPF_MAP_TYPE_LRU_PERCPU_HASH,
+  MapType.BPF_MAP_TYPE_HASH_OF_MAPS,
+]);
+
+const oneCpu = ElementFlag.BPF_F_CPU | ElementFlag.BPF_F_ALL_CPUS;
+
+/**
+ * The bytes of one value as bpf(2) copies it: of a per-CPU map, one value for every possible CPU,
+ * each rounded up to 8 bytes, unless the low half of the operation's flags asks for one CPU's.
+ *
+ * Kernel source: bpf_map_value_size() in kernel/bpf/syscall.c.
+ */
+export function valueBytes(map: MapFacts, possibleCpus: number, flags = 0): number {
+  if (perCpu.has(map.type) && (flags & oneCpu) === 0) {
+    return Math.ceil(map.valueSize / 8) * 8 * possibleCpus;
+  }
+  return holdsFds.has(map.type) ? 4 : map.valueSize;
+}
+
+/**
+ * The bytes of a position in a batch: hash tables write a bucket number, others the last key.
+ *
+ * Kernel source: __htab_map_lookup_and_delete_batch() and generic_map_lookup_batch().
+ */
+export function batchTokenBytes(map: MapFacts): number {
+  return hashes.has(map.type) ? 4 : map.keySize;
+}
+
+/** The facts of the map behind `handle`, which must be known. */
+export function knownMap(facts: Facts, handle: Handle, command: string, field: string): MapFacts {
+  const map = facts.mapFacts(handle);
+  if (map === undefined) {
+    throw failure('ERR_BPF_FIELD', {
+      command,
+      field,
+      value: `handle ${handle}`,
+      expected: 'a map whose key and value sizes are known; ask for its info first',
+    });
+  }
+  return map;
+}

@@ -1,0 +1,153 @@
+/* The source of a call that is made in this process: an object with the kernel's field names. */
+import type { Handle } from '../call.js';
+import { type Facts, knownMap, type MapFacts } from './facts.js';
+import { type FdStep, type Plan, type PointerStep, roundUp8 } from './plan.js';
+import type { FdKind } from './rows.js';
+import { accepted, bad, handleOf } from './setters.js';
+import { outBytes, type Source, type Walk } from './walker.js';
+import { readU32, writeU32 } from './words.js';
+
+export type Values = { readonly [name: string]: unknown };
+
+const empty: Values = {};
+
+/**
+ * Lays out a structure from named values. Descriptor fields hold handles; pointers stay zero and
+ * what they refer to is kept beside.
+ */
+export class FieldsSource implements Source {
+  readonly image: Uint8Array;
+  private readonly operands: unknown[];
+  private readonly command: string;
+  private readonly facts: Facts;
+
+  /** @param sizeBytes the structure's size; 0 means as long as the fields used need */
+  constructor(plan: Plan, values: Values, facts: Facts, command: string, sizeBytes = 0) {
+    this.command = command;
+    this.facts = facts;
+    this.operands = new Array(plan.pointers.length);
+    const image = new Uint8Array(sizeBytes === 0 ? sizeFor(plan, values) : sizeBytes);
+    this.image = image;
+    const map = plan.setters;
+    for (const name in values) {
+      const value = values[name];
+      if (value === undefined) continue;
+      const set = map.get(name);
+      if (set === undefined) throw unknownField(plan, name, value, command);
+      set(image, this.operands, value, command);
+    }
+  }
+
+  refers(step: PointerStep, walk: Walk): boolean {
+    const operand = this.operands[step.index];
+    const { field } = step;
+    if (field.flow === 'out') {
+      return (!field.nullable || operand === true) && outBytes(step, this.image, walk) > 0;
+    }
+    if (operand === undefined && !field.nullable && field.type !== 'struct') {
+      throw bad(this.command, step.name, undefined, accepted[field.type][1]);
+    }
+    return operand !== null && (operand !== undefined || field.flow === 'inout');
+  }
+
+  bytes(step: PointerStep, walk: Walk): Uint8Array {
+    const operand = this.operands[step.index];
+    const { field } = step;
+    if (field.type === 'string') return this.text(step.name, operand, field.length);
+    if (field.type === 'fds') return this.handles(step, operand as readonly unknown[]);
+    this.reconcile(step, (operand as Uint8Array).length, walk);
+    return operand as Uint8Array;
+  }
+
+  texts(step: PointerStep, walk: Walk): readonly Uint8Array[] {
+    const operand = this.operands[step.index] as readonly unknown[];
+    const { field } = step;
+    this.reconcile(step, operand.length * step.unit(this.image, walk), walk);
+    const length = { maximumBytes: 'maximumBytes' in field ? field.maximumBytes : 0 };
+    return operand.map((text, at) => this.text(`${step.name}[${at}]`, text, length));
+  }
+
+  struct(step: PointerStep, plan: Plan): Source {
+    const given = readU32(this.image, step.countOffset);
+    const size = given === 0 ? plan.fullBytes : given;
+    writeU32(this.image, step.countOffset, size);
+    const values = (this.operands[step.index] as Values | undefined) ?? empty;
+    return new FieldsSource(plan, values, this.facts, `${this.command} ${step.name}`, size);
+  }
+
+  handle(descriptor: number, kinds: readonly FdKind[], where: string): Handle {
+    if (descriptor === 0) {
+      throw bad(this.command, where, undefined, `the handle of a ${kinds.join(' or ')}`);
+    }
+    return descriptor;
+  }
+
+  map(handle: Handle, field: string): MapFacts | undefined {
+    return knownMap(this.facts, handle, this.command, field);
+  }
+
+  idle(step: FdStep): void {
+    const expected = `absent unless ${step.flag} has the flag that switches it on`;
+    throw bad(this.command, step.name, 'given', expected);
+  }
+
+  private text(name: string, value: unknown, length: object): Uint8Array {
+    const maximum = 'maximumBytes' in length ? (length.maximumBytes as number) : 0;
+    const bytes = typeof value === 'string' ? Buffer.from(`${value}\0`) : undefined;
+    if (bytes === undefined || bytes.length > maximum || bytes.indexOf(0) < bytes.length - 1) {
+      throw bad(this.command, name, value, `text of at most ${maximum - 1} bytes without NUL`);
+    }
+    return bytes;
+  }
+
+  private handles(step: PointerStep, refs: readonly unknown[]): Uint8Array {
+    const { field } = step;
+    const kinds = field.type === 'fds' ? field.kinds : [];
+    const bytes = new Uint8Array(4 * refs.length);
+    refs.forEach((ref, at) => {
+      writeU32(bytes, 4 * at, handleOf(ref, kinds, this.command, `${step.name}[${at}]`));
+    });
+    const count = readU32(this.image, step.countOffset);
+    if (count !== 0 && count !== refs.length) this.miscounted(step, count, refs.length);
+    return bytes;
+  }
+
+  /** Derives the count from the bytes where it was left out; where it was given, compares. */
+  private reconcile(step: PointerStep, length: number, walk: Walk): void {
+    const { image } = this;
+    const unit = step.unit(image, walk);
+    if (step.countOffset < 0) {
+      if (length !== unit) {
+        throw bad(this.command, step.name, `${length} bytes`, `${unit} bytes`);
+      }
+      return;
+    }
+    const count = unit === 0 ? 0 : length / unit;
+    if (!Number.isInteger(count) || (count === 0 && length > 0)) {
+      throw bad(this.command, step.name, `${length} bytes`, `a multiple of ${unit} bytes`);
+    }
+    const given = readU32(image, step.countOffset);
+    if (given === 0) writeU32(image, step.countOffset, count);
+    else if (given !== count) this.miscounted(step, given, count);
+  }
+
+  private miscounted(step: PointerStep, given: number, count: number): never {
+    const expected = `${count}, as ${step.name} has it; leave it out to have it counted`;
+    throw bad(this.command, step.countName, given, expected);
+  }
+}
+
+function unknownField(plan: Plan, name: string, value: unknown, command: string): Error {
+  const known = [...plan.setters.keys()].join(', ');
+  return bad(command, name, value, `no such field; there are ${known}`);
+}
+
+function sizeFor(plan: Plan, values: Values): number {
+  let size = plan.baseBytes;
+  if (plan.late.size === 0) return size;
+  for (const name in values) {
+    const end = plan.late.get(name);
+    if (end !== undefined && end > size && values[name] !== undefined) size = end;
+  }
+  return roundUp8(size);
+}

@@ -1,0 +1,10 @@
+export * as rows from './commands.js';
+export { type Encoded, encode, encodeRaw, type RawCall } from './encode.js';
+export * as enums from './enums.js';
+export { type Facts, type MapFacts, type ObjectFacts, valueBytes } from './facts.js';
+export { Pseudo } from './fds.js';
+export * as insn from './insn.js';
+export type { Memory, Write } from './memory.js';
+export type { Command, FdKind, Struct } from './rows.js';
+export { commands, shapeOf } from './table.js';
+export type { Arguments, Ref, Results } from './types.js';

@@ -1,0 +1,272 @@
+/*
+ * Rows compiled into steps, once per row: what an encoder does for a field is decided here, so
+ * that a call costs no look-ups by name beyond those of the caller's own fields.
+ */
+import { batchTokenBytes, type MapFacts, valueBytes } from './facts.js';
+import type { Command, FdKind, Field, Length, PointerField, Presence, Struct } from './rows.js';
+import { type Setter, setterOf } from './setters.js';
+import { fieldOffset, readU32, readU64 } from './words.js';
+
+/** What unit lengths are computed from. */
+export interface Lengths {
+  readonly possibleCpus: number;
+  /** The facts of the map behind a handle, or `undefined` when the kernel will refuse it. */
+  map(handle: number, field: string): MapFacts | undefined;
+}
+
+export interface FdStep {
+  readonly name: string;
+  readonly offset: number;
+  readonly kinds: readonly FdKind[];
+  /** The flag field that must allow the descriptor, if one must. */
+  readonly flag?: string;
+  present(image: Uint8Array, value: number): boolean;
+}
+
+export interface PointerStep {
+  readonly name: string;
+  /** Its place among the structure's pointers. */
+  readonly index: number;
+  readonly offset: number;
+  readonly field: PointerField;
+  /** Where the count is that the length is a multiple of, or −1 when there is none. */
+  readonly countOffset: number;
+  readonly countName: string;
+  /** Whether the kernel writes to the count how many there are. */
+  readonly counted: boolean;
+  /** Whether there is always something behind the pointer. */
+  readonly certain: boolean;
+  /** Bytes of one unit: the length, or the length divided by the count. */
+  unit(image: Uint8Array, lengths: Lengths): number;
+  /** The map field that keys or values belong to. */
+  readonly mapOffset: number;
+  readonly plan?: Plan;
+}
+
+export interface OutputStep {
+  readonly name: string;
+  readonly offset: number;
+  readonly sizeBytes: number;
+  /** Whether the kernel writes it only to a structure that is long enough. */
+  readonly late: boolean;
+  read(image: Uint8Array): number | bigint | boolean | string | Uint8Array;
+}
+
+export interface Plan {
+  readonly row: Struct;
+  /** The bytes of the fields that every kernel knows, and of the outputs. A multiple of 8. */
+  readonly baseBytes: number;
+  /** The bytes of all fields. A multiple of 8. */
+  readonly fullBytes: number;
+  readonly fds: readonly FdStep[];
+  /** In the order in which they are placed: what lengths may depend on first. */
+  readonly pointers: readonly PointerStep[];
+  readonly outputs: readonly OutputStep[];
+  /** Whether the call's result is the number of bytes written behind the pointers. */
+  readonly resultIsLength: boolean;
+  /** Whether the structure itself has anything to bring back. */
+  readonly answers: boolean;
+  /** How callers' values get into the structure, by field name. */
+  readonly setters: ReadonlyMap<string, Setter>;
+  /** The ends in bytes of fields beyond the base, by name. */
+  readonly late: ReadonlyMap<string, number>;
+}
+
+const widths: { readonly [type: string]: number } = { u32: 4, s32: 4, bit: 4, fd: 4 };
+
+/** The bytes that a field takes in its structure. */
+export function fieldBytes(field: Field): number {
+  return 'sizeBytes' in field ? field.sizeBytes : (widths[field.type] ?? 8);
+}
+
+const plans = new WeakMap<Struct, Plan>();
+
+// Most calls repeat the one before.
+let latest: Plan | undefined;
+
+/** The plan of a row. */
+export function planOf(row: Struct): Plan {
+  if (latest?.row === row) return latest;
+  let plan = plans.get(row);
+  if (plan === undefined) {
+    plan = compile(row);
+    plans.set(row, plan);
+  }
+  latest = plan;
+  return plan;
+}
+
+function compile(row: Struct): Plan {
+  const fds: FdStep[] = [];
+  const pointers: PointerField[] = [];
+  const names: string[] = [];
+  const outputs: OutputStep[] = [];
+  const late = new Map<string, number>();
+  const setters = new Map<string, Setter>();
+  let base = 0;
+  let full = 0;
+  for (const [name, field] of Object.entries(row.fields)) {
+    const end = field.offset + fieldBytes(field);
+    full = Math.max(full, end);
+    const setter = setterOf(name, field, pointers.length);
+    if (setter !== undefined) setters.set(name, setter);
+    const comesBack = field.flow !== 'in' && !isPointer(field);
+    if (field.since === undefined || comesBack) base = Math.max(base, end);
+    else late.set(name, Math.max(end, countEnd(row, field)));
+    if (field.type === 'fd') {
+      const twin = fds.findIndex((other) => other.offset === field.offset);
+      if (twin < 0) fds.push(fdStep(row, name, field));
+      else fds[twin] = merged(fds[twin] as FdStep, field.kinds);
+    } else if (isPointer(field)) {
+      names.push(name);
+      pointers.push(field);
+    } else if (field.flow !== 'in') {
+      outputs.push({
+        name,
+        offset: field.offset,
+        sizeBytes: fieldBytes(field),
+        late: field.since !== undefined,
+        read: reader(field),
+      });
+    }
+  }
+  const steps = pointers.map((field, index) => pointerStep(row, names[index] ?? '', index, field));
+  return {
+    row,
+    baseBytes: roundUp8(base),
+    fullBytes: roundUp8(full),
+    fds,
+    pointers: steps.sort((a, b) => Number(a.field.flow === 'out') - Number(b.field.flow === 'out')),
+    outputs,
+    resultIsLength: (row as Partial<Command>).returns === 'length',
+    answers: outputs.length > 0,
+    setters,
+    late,
+  };
+}
+
+/** A pointer's count is written with it, so the structure must reach as far as the count. */
+function countEnd(row: Struct, field: Field): number {
+  const count = isPointer(field) ? countField(field.length) : undefined;
+  return count === undefined ? 0 : fieldOffset(row, count) + 4;
+}
+
+function isPointer(field: Field): field is PointerField {
+  return 'nullable' in field;
+}
+
+export function roundUp8(value: number): number {
+  return Math.ceil(value / 8) * 8;
+}
+
+function fdStep(row: Struct, name: string, field: Field & { type: 'fd' }): FdStep {
+  const { offset, kinds, present } = field;
+  const flagged = typeof present === 'object' && 'flag' in present;
+  return {
+    name,
+    offset,
+    kinds,
+    present: presence(row, present),
+    ...(flagged ? { flag: present.flag[0] } : {}),
+  };
+}
+
+function merged(step: FdStep, kinds: readonly FdKind[]): FdStep {
+  return { ...step, kinds: [...step.kinds, ...kinds] };
+}
+
+function presence(row: Struct, rule: Presence): FdStep['present'] {
+  if (rule === 'always') return () => true;
+  if (rule === 'nonzero') return (_, value) => value !== 0;
+  const [field, bit] = 'flag' in rule ? rule.flag : rule.unless;
+  const offset = fieldOffset(row, field);
+  return 'flag' in rule
+    ? (image) => (readU32(image, offset) & bit) !== 0
+    : (image, value) => value !== 0 && (readU32(image, offset) & bit) === 0;
+}
+
+function pointerStep(row: Struct, name: string, index: number, field: PointerField): PointerStep {
+  const length = field.length;
+  const countName = countField(length);
+  const countOffset = countName === undefined ? -1 : fieldOffset(row, countName);
+  const count = countName === undefined ? undefined : row.fields[countName];
+  return {
+    name,
+    index,
+    offset: field.offset,
+    field,
+    countOffset,
+    countName: countName ?? '',
+    counted: count?.flow === 'inout',
+    certain: !field.nullable && (length.by === 'mapKey' || length.by === 'mapValue'),
+    unit: unit(row, length),
+    mapOffset: 'map' in length ? fieldOffset(row, length.map) : -1,
+    ...(field.type === 'struct' ? { plan: planOf(field.struct) } : {}),
+  };
+}
+
+function countField(length: Length): string | undefined {
+  if (length.by === 'field') return length.field;
+  return 'count' in length ? length.count : undefined;
+}
+
+function unit(row: Struct, length: Length): PointerStep['unit'] {
+  switch (length.by) {
+    case 'field': {
+      const { times } = length;
+      if (typeof times === 'number') return () => times;
+      const offset = fieldOffset(row, times);
+      return (image) => readU32(image, offset);
+    }
+    case 'nul':
+      return () => length.maximumBytes;
+    case 'usedFds':
+      return () => 4;
+    case 'mapKey': {
+      const offset = fieldOffset(row, length.map);
+      return (image, lengths) => lengths.map(readU32(image, offset), length.map)?.keySize ?? 0;
+    }
+    case 'batchToken': {
+      const offset = fieldOffset(row, length.map);
+      return (image, lengths) => {
+        const map = lengths.map(readU32(image, offset), length.map);
+        return map === undefined ? 0 : batchTokenBytes(map);
+      };
+    }
+    case 'mapValue': {
+      const offset = fieldOffset(row, length.map);
+      const flags = length.flags === undefined ? -1 : fieldOffset(row, length.flags);
+      return (image, lengths) => {
+        const map = lengths.map(readU32(image, offset), length.map);
+        if (map === undefined) return 0;
+        return valueBytes(map, lengths.possibleCpus, flags < 0 ? 0 : readU32(image, flags));
+      };
+    }
+  }
+}
+
+/** Decodes text up to its NUL, or all of it. */
+export function textOf(bytes: Uint8Array): string {
+  const end = bytes.indexOf(0);
+  const { buffer, byteOffset, length } = bytes;
+  return Buffer.from(buffer, byteOffset, end < 0 ? length : end).toString();
+}
+
+function reader(field: Field): OutputStep['read'] {
+  const { offset } = field;
+  const end = offset + fieldBytes(field);
+  switch (field.type) {
+    case 'u64':
+      return (image) => readU64(image, offset);
+    case 's32':
+      return (image) => readU32(image, offset) | 0;
+    case 'bit':
+      return (image) => (readU32(image, offset) & 1) !== 0;
+    case 'chars':
+      return (image) => textOf(image.subarray(offset, end));
+    case 'bytes':
+      return (image) => image.slice(offset, end);
+    default:
+      return (image) => readU32(image, offset);
+  }
+}

@@ -1,0 +1,342 @@
+/*
+ * The vocabulary that bpf(2) is described in: plain data, no behaviour. commands.ts and infos.ts
+ * are written in it; plan.ts, walker.ts and the ABI test read it.
+ *
+ * Where the vocabulary cannot say something about a command, the row carries a `NEED:` comment.
+ */
+
+/** Which way bytes go: to the kernel, from it, or both. */
+export type Flow = 'in' | 'out' | 'inout';
+
+/** What a descriptor refers to. `file` is any descriptor at all. */
+export type FdKind =
+  | 'map'
+  | 'prog'
+  | 'btf'
+  | 'link'
+  | 'iter'
+  | 'stats'
+  | 'token'
+  | 'perf_event'
+  | 'cgroup'
+  | 'netns'
+  | 'directory'
+  | 'pidfd'
+  | 'lirc'
+  | 'file';
+
+/** The kernel release that brought a field, such as `'6.4'`. Absent: 5.10 or before. */
+export type Release = `${number}.${number}`;
+
+interface Placed {
+  /** Byte offset in the structure. */
+  readonly offset: number;
+  /**
+   * The release that brought the field. The structure is sent up to such a field only when it is
+   * used, and the kernel writes such an output only to a structure that is long enough.
+   */
+  readonly since?: Release;
+  /** The member's path in C where it is not the field's own name. */
+  readonly member?: string;
+}
+
+/** A number. `u64` is a bigint in results; `bit` is the lowest bit of a 32-bit word. */
+export interface NumberField<T extends NumberType = NumberType, F extends Flow = Flow>
+  extends Placed {
+  readonly type: T;
+  readonly flow: F;
+}
+export type NumberType = 'u32' | 's32' | 'u64' | 'bit';
+
+/** An array of bytes inside the structure: NUL-terminated text (`chars`), or anything (`bytes`). */
+export interface ArrayField<T extends 'chars' | 'bytes' = 'chars' | 'bytes', F extends Flow = Flow>
+  extends Placed {
+  readonly type: T;
+  readonly flow: F;
+  readonly sizeBytes: number;
+}
+
+/** When a descriptor field holds a descriptor rather than nothing. */
+export type Presence =
+  /** Always: 0 is a descriptor like any other. */
+  | 'always'
+  /** Unless it is 0. */
+  | 'nonzero'
+  /** If a bit of another field is set. */
+  | { readonly flag: readonly [field: string, bit: number] }
+  /** Unless it is 0, or a bit of another field is set. */
+  | { readonly unless: readonly [field: string, bit: number] };
+
+/** A 32-bit descriptor. */
+export interface FdField<K extends FdKind = FdKind, P extends Presence = Presence> extends Placed {
+  readonly type: 'fd';
+  readonly flow: 'in';
+  readonly kinds: readonly K[];
+  readonly present: P;
+}
+
+/** How many bytes a pointer refers to. Names are those of fields of the same structure. */
+export type Length =
+  /** `field` × `times` bytes; `times` is a constant or the name of a field. */
+  | { readonly by: 'field'; readonly field: string; readonly times: number | string }
+  /** Up to and including a NUL; the kernel reads at most this many bytes. */
+  | { readonly by: 'nul'; readonly maximumBytes: number }
+  /** The map's key size, × `count`. */
+  | { readonly by: 'mapKey'; readonly map: string; readonly count?: string }
+  /** The map's value size for user space, × `count`; `flags` may ask for one CPU's value. */
+  | {
+      readonly by: 'mapValue';
+      readonly map: string;
+      readonly flags?: string;
+      readonly count?: string;
+    }
+  /** The position of a batch: the size depends on the kind of map. */
+  | { readonly by: 'batchToken'; readonly map: string }
+  /** 4 × `count`, or when that is 0, as far as the instructions reach into it. */
+  | { readonly by: 'usedFds'; readonly count: string };
+
+/** Descriptors that hide in the bytes behind a pointer; fds.ts knows where. */
+export type Holding = 'instructions' | 'mapKeys' | 'mapValues';
+
+interface Pointer extends Placed {
+  /** Whether the kernel takes NULL for "none". */
+  readonly nullable: boolean;
+}
+
+/** A pointer to bytes. */
+export interface BufferField<
+  F extends Flow = Flow,
+  L extends Length = Length,
+  N extends boolean = boolean,
+> extends Pointer {
+  readonly type: 'buffer';
+  readonly flow: F;
+  readonly length: L;
+  readonly nullable: N;
+  readonly holds?: Holding;
+}
+
+/** A pointer to NUL-terminated text. */
+export interface StringField<F extends 'in' | 'out' = 'in' | 'out', N extends boolean = boolean>
+  extends Pointer {
+  readonly type: 'string';
+  readonly flow: F;
+  readonly length: Length;
+  readonly nullable: N;
+}
+
+/** A pointer to `count` pointers to NUL-terminated text. */
+export interface StringsField<N extends boolean = boolean> extends Pointer {
+  readonly type: 'strings';
+  readonly flow: 'in';
+  readonly length: Length & { readonly by: 'field' };
+  /** Bytes of one text, its NUL included. */
+  readonly maximumBytes: number;
+  readonly nullable: N;
+}
+
+/** A pointer to 32-bit descriptors. */
+export interface FdsField<K extends FdKind = FdKind, N extends boolean = boolean> extends Pointer {
+  readonly type: 'fds';
+  readonly flow: 'in';
+  readonly kinds: readonly K[];
+  readonly length: Length;
+  readonly nullable: N;
+}
+
+/** A pointer to another structure, which may hold pointers and descriptors itself. */
+export interface StructField<
+  S extends Struct = Struct,
+  F extends 'in' | 'inout' = 'in' | 'inout',
+  N extends boolean = boolean,
+> extends Pointer {
+  readonly type: 'struct';
+  readonly flow: F;
+  readonly struct: S;
+  readonly length: Length & { readonly by: 'field' };
+  readonly nullable: N;
+}
+
+export type PointerField = BufferField | StringField | StringsField | FdsField | StructField;
+export type Field = NumberField | ArrayField | FdField | PointerField;
+export type Fields = { readonly [name: string]: Field };
+
+/** A C structure, or one arm of a C union. */
+export interface Struct<F extends Fields = Fields> {
+  /** What the kernel calls it; used in errors. */
+  readonly name: string;
+  /** The C type, and the member of it (`''` for an anonymous one) that the fields are in. */
+  readonly c: readonly [type: string, arm: string];
+  readonly fields: F;
+}
+
+/** What a command's non-negative result means. */
+export type Returns = 'status' | 'fd' | 'length';
+
+/** Which of several shapes of a command applies. */
+export type Condition =
+  | { readonly value: readonly [field: string, values: readonly number[]] }
+  | { readonly mapType: readonly [field: string, types: readonly number[]] }
+  | { readonly linkType: readonly [field: string, types: readonly number[]] }
+  | { readonly fdKind: readonly [field: string, kind: FdKind] };
+
+/** One shape of a bpf(2) command. */
+export interface Command<F extends Fields = Fields, R extends Returns = Returns> extends Struct<F> {
+  readonly command: number;
+  readonly returns: R;
+  /** What kind of object the new descriptor is, where the command alone tells. */
+  readonly makes?: FdKind;
+  /** Absent: applies to whatever the command's other shapes do not. */
+  readonly when?: Condition;
+}
+
+type Options<F extends Fields, R extends Returns> = Omit<
+  Command<F, R>,
+  'name' | 'command' | 'returns' | 'fields' | 'c'
+> & { readonly arm?: string };
+
+export const command = <const F extends Fields, const R extends Returns>(
+  name: string,
+  number: number,
+  returns: R,
+  fields: F,
+  { arm = '', ...options }: Options<F, R> = {},
+): Command<F, R> => ({
+  name,
+  command: number,
+  returns,
+  c: ['union bpf_attr', arm],
+  fields,
+  ...options,
+});
+
+export const struct = <const F extends Fields>(type: string, fields: F, arm = ''): Struct<F> => ({
+  name: type.replace(/^\w+ /, ''),
+  c: [type, arm],
+  fields,
+});
+
+const number =
+  <T extends NumberType>(type: T) =>
+  (offset: number): NumberField<T, 'in'> => ({ type, flow: 'in', offset });
+
+export const u32 = number('u32');
+export const s32 = number('s32');
+export const u64 = number('u64');
+export const bit = number('bit');
+
+export const chars = (offset: number, sizeBytes: number): ArrayField<'chars', 'in'> => ({
+  type: 'chars',
+  flow: 'in',
+  offset,
+  sizeBytes,
+});
+
+export const bytes = (offset: number, sizeBytes: number): ArrayField<'bytes', 'in'> => ({
+  type: 'bytes',
+  flow: 'in',
+  offset,
+  sizeBytes,
+});
+
+export const fd = <K extends FdKind>(offset: number, ...kinds: K[]): FdField<K, 'always'> => ({
+  type: 'fd',
+  flow: 'in',
+  offset,
+  kinds,
+  present: 'always',
+});
+
+export const fdIf = <K extends FdKind>(
+  present: Exclude<Presence, 'always'>,
+  offset: number,
+  ...kinds: K[]
+): FdField<K, Exclude<Presence, 'always'>> => ({ type: 'fd', flow: 'in', offset, kinds, present });
+
+export const buffer = <F extends Flow, const L extends Length>(
+  offset: number,
+  flow: F,
+  length: L,
+  holds?: Holding,
+): BufferField<F, L, false> => ({
+  type: 'buffer',
+  flow,
+  offset,
+  length,
+  nullable: false,
+  ...(holds === undefined ? {} : { holds }),
+});
+
+export const string = <F extends 'in' | 'out'>(
+  offset: number,
+  flow: F,
+  length: Length,
+): StringField<F, false> => ({ type: 'string', flow, offset, length, nullable: false });
+
+export const strings = (
+  offset: number,
+  length: Length & { by: 'field' },
+  maximumBytes: number,
+): StringsField<false> => ({
+  type: 'strings',
+  flow: 'in',
+  offset,
+  length,
+  maximumBytes,
+  nullable: false,
+});
+
+export const fds = <K extends FdKind>(
+  offset: number,
+  length: Length,
+  ...kinds: K[]
+): FdsField<K, false> => ({ type: 'fds', flow: 'in', offset, kinds, length, nullable: false });
+
+export const pointsTo = <S extends Struct, F extends 'in' | 'inout'>(
+  offset: number,
+  flow: F,
+  to: S,
+  length: Length & { by: 'field' },
+): StructField<S, F, false> => ({
+  type: 'struct',
+  flow,
+  offset,
+  struct: to,
+  length,
+  nullable: false,
+});
+
+export const times = <T extends number | string>(field: string, count: T) =>
+  ({ by: 'field', field, times: count }) as const;
+export const sizedBy = (field: string) => times(field, 1);
+export const cString = (maximumBytes: number) => ({ by: 'nul', maximumBytes }) as const;
+export const mapKey = (map: string, count?: string) =>
+  ({ by: 'mapKey', map, ...(count === undefined ? {} : { count }) }) as const;
+export const mapValue = (map: string, flags?: string, count?: string) =>
+  ({
+    by: 'mapValue',
+    map,
+    ...(flags === undefined ? {} : { flags }),
+    ...(count === undefined ? {} : { count }),
+  }) as const;
+export const batchToken = (map: string) => ({ by: 'batchToken', map }) as const;
+export const usedFds = (count: string) => ({ by: 'usedFds', count }) as const;
+
+type With<F, P> = Omit<F, keyof P> & P;
+
+export const out = <F extends NumberField | ArrayField>(field: F): With<F, { flow: 'out' }> => ({
+  ...field,
+  flow: 'out',
+});
+export const inout = <F extends NumberField | ArrayField>(
+  field: F,
+): With<F, { flow: 'inout' }> => ({ ...field, flow: 'inout' });
+export const nullable = <F extends PointerField>(field: F): With<F, { nullable: true }> => ({
+  ...field,
+  nullable: true,
+});
+export const since = <F extends Field>(release: Release, field: F): F => ({
+  ...field,
+  since: release,
+});
+export const member = <F extends Field>(path: string, field: F): F => ({ ...field, member: path });

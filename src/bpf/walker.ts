@@ -1,0 +1,277 @@
+/*
+ * The one walker: from the image of an attribute and a source of what it refers to, to a call with
+ * its relocations, and from the reply back to what the kernel wrote. It knows no command.
+ */
+import { type Call, type CallBuffer, type Handle, Relocation, type Reply } from '../call.js';
+import type { MapFacts } from './facts.js';
+import { findInInstructions, findInKeys, findInValues, hidesFds } from './fds.js';
+import { type FdStep, type Lengths, type Plan, type PointerStep, textOf } from './plan.js';
+import type { Command, FdKind } from './rows.js';
+import { readU32, writeU32 } from './words.js';
+
+/**
+ * Where a structure's bytes and what its pointers refer to come from: the caller's objects, or
+ * another process's memory.
+ */
+export interface Source {
+  /** The structure. The walker replaces descriptors in it by handles. */
+  readonly image: Uint8Array;
+  /** Whether the pointer is not NULL. Also the moment to complain that it must not be. */
+  refers(step: PointerStep, walk: Walk): boolean;
+  /** The bytes behind an `in` or `inout` pointer. */
+  bytes(step: PointerStep, walk: Walk): Uint8Array;
+  /** The texts, each with its NUL, behind a pointer to pointers. */
+  texts(step: PointerStep, walk: Walk): readonly Uint8Array[];
+  /** The structure behind a pointer. */
+  struct(step: PointerStep, plan: Plan, walk: Walk): Source;
+  /** The handle behind a descriptor, or 0 when there is none. `where` says what holds it. */
+  handle(descriptor: number, kinds: readonly FdKind[], where: string): Handle;
+  /** The facts of a map, or `undefined` when the guest's kernel will refuse the call anyway. */
+  map(handle: Handle, field: string): MapFacts | undefined;
+  /** Takes note of a descriptor in a field that a flag would have to switch on. */
+  idle(step: FdStep): void;
+}
+
+/** A descriptor that is certainly closed, for one that the guest does not have. */
+const CLOSED = 0xffffffff;
+
+/** One encoding in progress: the call as it grows, and what lengths depend on. */
+export class Walk implements Lengths {
+  readonly command: Command;
+  readonly call: Call;
+  readonly possibleCpus: number;
+  readonly source: Source;
+  /** Indices into `fd_array` that the instructions use, where there are any. */
+  reached: Set<number> | undefined;
+  outputs = 0;
+
+  constructor(command: Command, source: Source, possibleCpus: number, result: Handle) {
+    this.command = command;
+    this.source = source;
+    this.possibleCpus = possibleCpus;
+    this.call = { command: command.command, args: 1, result, buffers: [], relocations: [] };
+  }
+
+  map(handle: Handle, field: string): MapFacts | undefined {
+    return handle === CLOSED ? undefined : this.source.map(handle, field);
+  }
+
+  /** Adds a buffer, which comes back or does not, and returns its index. */
+  place(buffer: CallBuffer, comesBack: boolean): number {
+    if (comesBack) this.outputs++;
+    return this.call.buffers.push(buffer) - 1;
+  }
+
+  /** Adds bytes that go in, and come back with `inout`. */
+  placeBytes(bytes: Uint8Array, inout: boolean): number {
+    return inout ? this.place({ inout: bytes }, true) : this.place(bytes, false);
+  }
+
+  /** Puts the handle behind a descriptor at (buffer, offset) of `bytes`. */
+  descriptor(
+    bytes: Uint8Array,
+    buffer: number,
+    offset: number,
+    kinds: readonly FdKind[],
+    where: string,
+  ): void {
+    const descriptor = readU32(bytes, offset);
+    const handle = this.source.handle(descriptor, kinds, where);
+    const word = handle === 0 ? CLOSED : handle;
+    if (word !== descriptor) writeU32(bytes, offset, word);
+    if (handle !== 0) this.call.relocations.push(buffer, offset, Relocation.FD32, handle);
+  }
+}
+
+/** What became of one structure: enough to understand what comes back. */
+export interface Frame {
+  readonly plan: Plan;
+  readonly source: Source;
+  /** The index among the reply's outputs that the structure returns in, or −1. */
+  readonly output: number;
+  /** For each pointer: 1 + the index among the reply's outputs, or 0. */
+  readonly slots: number[];
+  /** For each pointer with a slot: the length it was given. */
+  readonly lengths: number[];
+  /** For each pointer to a structure that is not NULL: its frame. */
+  children: Frame[] | undefined;
+}
+
+/** Walks `command`'s attribute and fills `walk.call`. */
+export function walkAttribute(plan: Plan, walk: Walk): Frame {
+  const { source } = walk;
+  walk.placeBytes(source.image, plan.answers);
+  return walkStruct(plan, source, 0, plan.answers ? 0 : -1, walk);
+}
+
+function walkStruct(plan: Plan, source: Source, buffer: number, output: number, walk: Walk): Frame {
+  const { image } = source;
+  for (const step of plan.fds) {
+    const value = readU32(image, step.offset);
+    if (!step.present(image, value)) {
+      if (value !== 0 && step.flag !== undefined) source.idle(step);
+    } else if (step.offset + 4 <= image.length) {
+      walk.descriptor(image, buffer, step.offset, step.kinds, step.name);
+    }
+  }
+  // Arrays of a known size: growing an empty one costs more than all the rest of this function.
+  const count = plan.pointers.length;
+  const frame: Frame = {
+    plan,
+    source,
+    output,
+    slots: new Array(count),
+    lengths: new Array(count),
+    children: undefined,
+  };
+  for (const step of plan.pointers) {
+    const { index } = step;
+    frame.slots[index] = 0;
+    if (!source.refers(step, walk)) continue;
+    const outputs = walk.outputs;
+    const target = placePointer(step, source, frame, walk);
+    if (step.field.flow !== 'in') frame.slots[index] = outputs + 1;
+    walk.call.relocations.push(buffer, step.offset, Relocation.POINTER, target);
+  }
+  return frame;
+}
+
+/** Places what a pointer refers to and returns its buffer's index. */
+function placePointer(step: PointerStep, source: Source, frame: Frame, walk: Walk): number {
+  const { field, index } = step;
+  if (field.flow === 'out') {
+    const length = outBytes(step, source.image, walk);
+    frame.lengths[index] = length;
+    return walk.place(length, true);
+  }
+  if (step.plan !== undefined) {
+    const child = source.struct(step, step.plan, walk);
+    const output = field.flow === 'inout' ? walk.outputs : -1;
+    const buffer = walk.placeBytes(child.image, output >= 0);
+    frame.lengths[index] = child.image.length;
+    frame.children ??= [];
+    frame.children[index] = walkStruct(step.plan, child, buffer, output, walk);
+    return buffer;
+  }
+  if (field.type === 'strings') return placeTexts(source.texts(step, walk), walk);
+  const bytes = source.bytes(step, walk);
+  frame.lengths[index] = bytes.length;
+  const buffer = walk.placeBytes(bytes, field.flow === 'inout');
+  if (field.type === 'fds') placeFds(step, source.image, bytes, buffer, walk);
+  else if (field.type === 'buffer' && field.holds !== undefined) {
+    holders[field.holds](step, source.image, bytes, buffer, walk);
+  }
+  return buffer;
+}
+
+/** The length of what a pointer refers to, in bytes, by the image alone. */
+export function outBytes(step: PointerStep, image: Uint8Array, walk: Walk): number {
+  const unit = step.unit(image, walk);
+  return step.countOffset < 0 ? unit : unit * readU32(image, step.countOffset);
+}
+
+function placeTexts(texts: readonly Uint8Array[], walk: Walk): number {
+  const buffer = walk.place(new Uint8Array(8 * texts.length), false);
+  texts.forEach((text, at) => {
+    walk.call.relocations.push(buffer, 8 * at, Relocation.POINTER, walk.place(text, false));
+  });
+  return buffer;
+}
+
+/** With a count the kernel takes every descriptor; without, those that the instructions use. */
+function placeFds(
+  step: PointerStep,
+  image: Uint8Array,
+  bytes: Uint8Array,
+  buffer: number,
+  walk: Walk,
+): void {
+  const { field } = step;
+  const kinds = field.type === 'fds' ? field.kinds : [];
+  const all = readU32(image, step.countOffset) !== 0;
+  for (let at = 0; at + 4 <= bytes.length; at += 4) {
+    if (all || walk.reached?.has(at / 4) === true) {
+      walk.descriptor(bytes, buffer, at, kinds, `${step.name}[${at / 4}]`);
+    }
+  }
+}
+
+type Holder = (
+  step: PointerStep,
+  image: Uint8Array,
+  bytes: Uint8Array,
+  buffer: number,
+  walk: Walk,
+) => void;
+
+const elements =
+  (find: typeof findInKeys): Holder =>
+  (step, image, bytes, buffer, walk) => {
+    const map = walk.map(readU32(image, step.mapOffset), step.name);
+    if (map === undefined || !hidesFds(map)) return;
+    find(map, bytes, step.unit(image, walk), walk.command.name, (offset, kinds, where) =>
+      walk.descriptor(bytes, buffer, offset, kinds, where),
+    );
+  };
+
+const holders: { readonly [holding: string]: Holder } & Record<
+  'instructions' | 'mapKeys' | 'mapValues',
+  Holder
+> = {
+  instructions: (_step, _image, bytes, buffer, walk) => {
+    findInInstructions(
+      bytes,
+      (offset, kinds, where) => walk.descriptor(bytes, buffer, offset, kinds, where),
+      (index) => {
+        walk.reached ??= new Set();
+        walk.reached.add(index);
+      },
+    );
+  },
+  mapKeys: elements(findInKeys),
+  mapValues: elements(findInValues),
+};
+
+/** The bytes that the kernel wrote behind a pointer, or `undefined` when it was NULL. */
+export function written(step: PointerStep, frame: Frame, reply: Reply): Uint8Array | undefined {
+  const slot = frame.slots[step.index] ?? 0;
+  const bytes = reply.outputs[slot - 1];
+  if (slot === 0 || bytes === undefined) return undefined;
+  const length = Math.min(frame.lengths[step.index] ?? 0, countedBytes(step, frame, reply));
+  return bytes.length === length ? bytes : bytes.subarray(0, length);
+}
+
+function countedBytes(step: PointerStep, frame: Frame, reply: Reply): number {
+  if (frame.plan.resultIsLength) return Math.max(0, reply.result);
+  const returned = step.counted ? reply.outputs[frame.output] : undefined;
+  if (returned === undefined) return Number.POSITIVE_INFINITY;
+  const asked = readU32(frame.source.image, step.countOffset);
+  const length = frame.lengths[step.index] ?? 0;
+  return asked === 0 ? 0 : (length / asked) * readU32(returned, step.countOffset);
+}
+
+/** What the kernel wrote to one structure and behind its pointers, by field name. */
+export function decodeFrame(frame: Frame, reply: Reply): Record<string, unknown> {
+  const values: Record<string, unknown> = {};
+  const { plan } = frame;
+  const image = reply.outputs[frame.output];
+  if (image !== undefined) {
+    for (const step of plan.outputs) values[step.name] = step.read(image);
+  }
+  for (const step of plan.pointers) {
+    const { field, name } = step;
+    if (field.flow === 'in') continue;
+    const child = frame.children?.[step.index];
+    if (child !== undefined) {
+      values[name] = decodeFrame(child, reply);
+      continue;
+    }
+    const bytes = written(step, frame, reply);
+    if (bytes === undefined) {
+      if (step.certain) values[name] = new Uint8Array(0);
+    } else {
+      values[name] = field.type === 'string' ? textOf(bytes) : bytes;
+    }
+  }
+  return values;
+}
