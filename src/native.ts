@@ -26,15 +26,26 @@ export interface Poller {
 export interface Channel {
   /**
    * The buffer that frames of up to its size are received into. The bytes of a frame are valid
-   * until the frame callback returns.
+   * until the frame callback returns, or until the next turn after {@link Channel.exchange}.
    */
   readonly receiveBuffer: Uint8Array;
+  /** The frame at hand: its type, its id, and where its body starts and ends in its buffer. */
+  readonly frame: Uint32Array;
   /** The buffer to build a frame in before {@link Channel.send}. */
   readonly sendBuffer: Uint8Array;
   /** Bytes accepted but not yet taken by the kernel. */
   readonly queuedBytes: number;
   /** Sends the first `length` bytes of `sendBuffer`. Returns 0 or a negative errno. */
   send(length: number): number;
+  /**
+   * Like {@link Channel.send}, for a caller that has nothing else to do before the answer: gives
+   * way once to a peer on the same core and looks whether the answer is there. Stops trying for a
+   * while when that does not help.
+   *
+   * Returns 1 when one frame, now in `receiveBuffer` and described by `frame`, has come in for the
+   * caller to take; 0 when it will be delivered in the usual way; or a negative errno.
+   */
+  exchange(length: number): number;
   /** Sends these parts as one message, by writev(2). What the kernel does not take is copied. */
   sendParts(parts: readonly Uint8Array[]): number;
   /** Starts receiving. Until then the kernel holds what arrives. */
@@ -45,14 +56,11 @@ export interface Channel {
   close(): void;
 }
 
-/** Called for each frame. `bytes` is `receiveBuffer`, or a buffer of its own for a large frame. */
-export type FrameCallback = (
-  type: number,
-  id: number,
-  bytes: Uint8Array,
-  start: number,
-  end: number,
-) => void;
+/**
+ * Called for each frame, which {@link Channel.frame} describes. `bytes` is `receiveBuffer`, or a
+ * buffer of its own for a frame that is larger.
+ */
+export type FrameCallback = (bytes: Uint8Array) => void;
 
 /**
  * Called once when the connection ends.

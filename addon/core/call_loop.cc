@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: MIT
 #include "call_loop.h"
 
+#include <poll.h>
+
 #include "sockets.h"
 
 namespace waep {
 
 int CallLoop::Run() {
   for (;;) {
+    pollfd ready = {fd_, POLLIN, 0};
+    ::poll(&ready, 1, -1);
     const ssize_t got = sockets::Receive(fd_, received_.tail(), received_.room());
     if (got < 0) return static_cast<int>(got);
     // On vsock a peer's reset reads as a clean end, so only the frame tells whether it was one.

@@ -56,7 +56,7 @@ int EnterSandbox() {
       SYS_write,        SYS_openat,     SYS_close,           SYS_mmap,
       SYS_munmap,       SYS_mprotect,   SYS_madvise,         SYS_brk,
       SYS_mremap,       SYS_futex,      SYS_fstat,           SYS_exit_group,
-      SYS_rt_sigreturn, SYS_newfstatat, SYS_restart_syscall,
+      SYS_rt_sigreturn, SYS_newfstatat, SYS_restart_syscall, SYS_poll,
   };
   constexpr size_t kAllowed = sizeof allowed / sizeof *allowed;
   std::vector<sock_filter> filter;
@@ -72,7 +72,7 @@ int EnterSandbox() {
   filter.push_back(BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW));
   const sock_fprog program = {static_cast<unsigned short>(filter.size()), filter.data()};
   if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) return -errno;
-  if (::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program) < 0) return -errno;
+  if (::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_SPEC_ALLOW, &program) < 0) return -errno;
   return 0;
 }
 

@@ -2,6 +2,7 @@
 #include "channel.h"
 
 #include <errno.h>
+#include <sched.h>
 
 #include <algorithm>
 #include <cstring>
@@ -15,6 +16,9 @@ namespace waep {
 namespace {
 
 constexpr size_t kBufferBytes = 64 * 1024;
+constexpr uint64_t kLongYieldNs = 200 * 1000;
+constexpr uint32_t kMaxYieldBackoff = 1024;
+constexpr uint32_t kMaxTurns = 16;
 
 }  // namespace
 
@@ -23,8 +27,10 @@ Napi::Function Channel::Define(Napi::Env env) {
                      {
                          InstanceAccessor<&Channel::ReceiveBuffer>("receiveBuffer"),
                          InstanceAccessor<&Channel::SendBuffer>("sendBuffer"),
+                         InstanceAccessor<&Channel::Frame>("frame"),
                          InstanceAccessor<&Channel::QueuedBytes>("queuedBytes"),
                          InstanceMethod<&Channel::Send>("send"),
+                         InstanceMethod<&Channel::Exchange>("exchange"),
                          InstanceMethod<&Channel::SendParts>("sendParts"),
                          InstanceMethod<&Channel::Start>("start"),
                          InstanceMethod<&Channel::DoRef>("ref"),
@@ -48,6 +54,9 @@ Channel::Channel(const Napi::CallbackInfo& info)
   send_data_ = send.Data();
   receive_buffer_ = Napi::Persistent(receive);
   send_buffer_ = Napi::Persistent(send);
+  auto frame = Napi::Uint32Array::New(env, 4);
+  frame_data_ = frame.Data();
+  frame_ = Napi::Persistent(frame);
   sockets::SetNonBlocking(fd_.get(), true);
   sockets::SetNoDelay(fd_.get());
   int error = 0;
@@ -71,6 +80,8 @@ Channel::Channel(const Napi::CallbackInfo& info)
 Napi::Value Channel::ReceiveBuffer(const Napi::CallbackInfo&) { return receive_buffer_.Value(); }
 Napi::Value Channel::SendBuffer(const Napi::CallbackInfo&) { return send_buffer_.Value(); }
 
+Napi::Value Channel::Frame(const Napi::CallbackInfo&) { return frame_.Value(); }
+
 Napi::Value Channel::QueuedBytes(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), static_cast<double>(queue_.size() - queue_start_));
 }
@@ -79,6 +90,35 @@ Napi::Value Channel::Send(const Napi::CallbackInfo& info) {
   const size_t length = std::min<size_t>(arguments::Uint(info, 0), kBufferBytes);
   const iovec part = {send_data_, length};
   return Napi::Number::New(info.Env(), SendOrQueue(&part, 1));
+}
+
+Napi::Value Channel::Exchange(const Napi::CallbackInfo& info) {
+  const Napi::Value sent = Send(info);
+  if (poll_ == nullptr || !queue_.empty() || large_data_ != nullptr) return sent;
+  if (yield_skip_ > 0) {
+    --yield_skip_;
+    return sent;
+  }
+  // A loop over awaited calls must not keep the event loop from everybody else.
+  if (turns_ >= kMaxTurns) return sent;
+  ++turns_;
+  // A peer on this core cannot answer before this thread gives way, and would have to wake it
+  // through the event loop afterwards. Giving way here and now saves both of that. Giving way to
+  // somebody else than the peer costs a time slice, for nothing.
+  const uint64_t start_ns = uv_hrtime();
+  ::sched_yield();
+  const bool in_time = uv_hrtime() - start_ns < kLongYieldNs;
+  const bool received = Receive();
+  if (received && in_time) {
+    yield_backoff_ = 1;
+  } else {
+    yield_skip_ = yield_backoff_;
+    yield_backoff_ = std::min(yield_backoff_ * 2, kMaxYieldBackoff);
+  }
+  if (!received || poll_ == nullptr) return sent;
+  if (TakeOnly()) return Napi::Number::New(info.Env(), 1);
+  DeliverComplete();
+  return sent;
 }
 
 Napi::Value Channel::SendParts(const Napi::CallbackInfo& info) {
@@ -130,13 +170,16 @@ void Channel::Watch() {
 }
 
 void Channel::Ready(int status, int events) {
+  turns_ = 0;
   if (status < 0) {
     const int error = sockets::SocketError(fd_.get());
     End(error != 0 ? error : status, 0, 0);
     return;
   }
   if ((events & UV_WRITABLE) != 0) Writable();
-  if (poll_ != nullptr && (events & UV_READABLE) != 0) Readable();
+  if (poll_ != nullptr && (events & UV_READABLE) != 0 && Receive() && poll_ != nullptr) {
+    DeliverComplete();
+  }
 }
 
 void Channel::Writable() {
@@ -155,12 +198,12 @@ void Channel::Writable() {
   MakeCallback(on_drain_, context_, {});
 }
 
-void Channel::Readable() {
+bool Channel::Receive() {
   const bool large = large_data_ != nullptr;
   uint8_t* const target = large ? large_data_ + large_have_ : receive_data_ + end_;
   const size_t room = large ? large_want_ - large_have_ : kBufferBytes - end_;
   const ssize_t got = sockets::Receive(fd_.get(), target, room);
-  if (got == -EAGAIN) return;
+  if (got == -EAGAIN) return false;
   if (got <= 0) {
     const size_t have = large ? frame::kHeaderBytes + large_have_ : end_ - start_;
     size_t want = large ? frame::kHeaderBytes + large_want_ : frame::kHeaderBytes;
@@ -171,32 +214,37 @@ void Channel::Readable() {
         : have == 0 ? CallLoop::kClean
                     : CallLoop::kTruncated,
         have, want);
-    return;
+    return true;
   }
-  if (!large) {
-    end_ += static_cast<size_t>(got);
-    DeliverComplete();
-    return;
-  }
-  large_have_ += static_cast<size_t>(got);
-  if (large_have_ < large_want_) return;
-  const Napi::Value bytes = large_.Value();
-  const size_t size = large_want_;
-  large_data_ = nullptr;
-  large_.Reset();
-  Deliver(large_type_, large_id_, bytes, 0, size);
+  (large ? large_have_ : end_) += static_cast<size_t>(got);
+  return true;
 }
 
-bool Channel::DeliverComplete() {
-  while (end_ - start_ >= frame::kHeaderBytes) {
+bool Channel::TakeOnly() {
+  if (large_data_ != nullptr || start_ != 0 || end_ < frame::kHeaderBytes) return false;
+  const frame::Header header = frame::Parse(receive_data_);
+  if (header.flags != 0 || header.reserved != 0 || header.length != end_ - frame::kHeaderBytes) {
+    return false;
+  }
+  Describe(header.type, header.id, frame::kHeaderBytes, end_);
+  end_ = 0;
+  return true;
+}
+
+void Channel::DeliverComplete() {
+  if (large_data_ != nullptr) {
+    if (large_have_ == large_want_) DeliverLarge();
+    return;
+  }
+  while (poll_ != nullptr && end_ - start_ >= frame::kHeaderBytes) {
     const frame::Header header = frame::Parse(receive_data_ + start_);
     if (header.flags != 0 || header.reserved != 0) {
       End(CallLoop::kMalformed, end_ - start_, frame::kHeaderBytes);
-      return false;
+      return;
     }
     if (header.length > max_frame_bytes_) {
       End(CallLoop::kTooLarge, header.length, max_frame_bytes_);
-      return false;
+      return;
     }
     const size_t body = start_ + frame::kHeaderBytes;
     const size_t have = end_ - body;
@@ -212,13 +260,13 @@ bool Channel::DeliverComplete() {
       large_id_ = header.id;
       std::memcpy(large_data_, receive_data_ + body, have);
       start_ = end_ = 0;
-      return true;
+      return;
     }
     if (have < header.length) break;
-    const size_t next = body + header.length;
-    Deliver(header.type, header.id, receive_buffer_.Value(), body, next);
-    if (poll_ == nullptr) return false;
-    start_ = next;
+    // Before the callback, which may come back here by way of Exchange.
+    start_ = body + header.length;
+    Describe(header.type, header.id, body, start_);
+    Deliver(receive_buffer_.Value());
   }
   if (start_ == end_) {
     start_ = end_ = 0;
@@ -227,16 +275,27 @@ bool Channel::DeliverComplete() {
     end_ -= start_;
     start_ = 0;
   }
-  return true;
 }
 
-void Channel::Deliver(uint8_t type, uint32_t id, napi_value bytes, size_t start, size_t end) {
-  const Napi::Env env = Env();
-  const Napi::HandleScope scope(env);
-  MakeCallback(on_frame_, context_,
-               {Napi::Number::New(env, type), Napi::Number::New(env, id), bytes,
-                Napi::Number::New(env, static_cast<double>(start)),
-                Napi::Number::New(env, static_cast<double>(end))});
+void Channel::DeliverLarge() {
+  const Napi::HandleScope scope(Env());
+  const Napi::Value bytes = large_.Value();
+  Describe(large_type_, large_id_, 0, large_want_);
+  large_data_ = nullptr;
+  large_.Reset();
+  Deliver(bytes);
+}
+
+void Channel::Describe(uint8_t type, uint32_t id, size_t start, size_t end) {
+  frame_data_[0] = type;
+  frame_data_[1] = id;
+  frame_data_[2] = static_cast<uint32_t>(start);
+  frame_data_[3] = static_cast<uint32_t>(end);
+}
+
+void Channel::Deliver(napi_value bytes) {
+  const Napi::HandleScope scope(Env());
+  MakeCallback(on_frame_, context_, {bytes});
 }
 
 void Channel::End(int status, size_t have, size_t want) {

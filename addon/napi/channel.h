@@ -19,8 +19,10 @@ class Channel : public Napi::ObjectWrap<Channel> {
  private:
   Napi::Value ReceiveBuffer(const Napi::CallbackInfo& info);
   Napi::Value SendBuffer(const Napi::CallbackInfo& info);
+  Napi::Value Frame(const Napi::CallbackInfo& info);
   Napi::Value QueuedBytes(const Napi::CallbackInfo& info);
   Napi::Value Send(const Napi::CallbackInfo& info);
+  Napi::Value Exchange(const Napi::CallbackInfo& info);
   Napi::Value SendParts(const Napi::CallbackInfo& info);
   Napi::Value Start(const Napi::CallbackInfo& info);
   void DoRef(const Napi::CallbackInfo& info);
@@ -28,11 +30,16 @@ class Channel : public Napi::ObjectWrap<Channel> {
   void DoClose(const Napi::CallbackInfo& info);
 
   void Ready(int status, int events);
-  void Readable();
+  // Receives what has come in, without delivering it. False when there was nothing.
+  bool Receive();
+  void DeliverLarge();
   void Writable();
-  // Hands on the complete frames in the receive buffer. False when the channel has ended.
-  bool DeliverComplete();
-  void Deliver(uint8_t type, uint32_t id, napi_value bytes, size_t start, size_t end);
+  // Whether the receive buffer holds one complete frame and nothing else; describes it if so.
+  bool TakeOnly();
+  // Hands on the complete frames in the receive buffer.
+  void DeliverComplete();
+  void Describe(uint8_t type, uint32_t id, size_t start, size_t end);
+  void Deliver(napi_value bytes);
   int SendOrQueue(const iovec* parts, size_t count);
   void End(int status, size_t have, size_t want);
   void Release();
@@ -45,8 +52,10 @@ class Channel : public Napi::ObjectWrap<Channel> {
   Napi::FunctionReference on_drain_;
   Napi::Reference<Napi::Uint8Array> receive_buffer_;
   Napi::Reference<Napi::Uint8Array> send_buffer_;
+  Napi::Reference<Napi::Uint32Array> frame_;
   uint8_t* receive_data_ = nullptr;
   uint8_t* send_data_ = nullptr;
+  uint32_t* frame_data_ = nullptr;
   size_t start_ = 0;
   size_t end_ = 0;
   // A frame too large for the receive buffer is assembled in memory of its own.
@@ -61,6 +70,11 @@ class Channel : public Napi::ObjectWrap<Channel> {
   Napi::AsyncContext context_;
   UvPoll* poll_ = nullptr;
   bool started_ = false;
+  // How many exchanges to let pass before yielding is tried again, and how many after the next
+  // failure.
+  uint32_t yield_skip_ = 0;
+  uint32_t yield_backoff_ = 1;
+  uint32_t turns_ = 0;  // exchanges since the event loop last called
 };
 
 }  // namespace waep

@@ -199,8 +199,8 @@ export function parseReply(
         why: `output ${i} of a result has ${size} bytes where ${Math.min(length, end - at)} fit`,
       });
     }
-    if (alias && size === length) {
-      outputs[i] = bytes.subarray(at, at + size);
+    if (size === length) {
+      outputs[i] = alias ? bytes.subarray(at, at + size) : bytes.slice(at, at + size);
     } else {
       const output = new Uint8Array(length);
       output.set(bytes.subarray(at, at + size));

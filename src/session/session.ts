@@ -81,6 +81,10 @@ export class Session {
   readonly profile: string;
 
   readonly #channel: Channel;
+  // The channel's accessors cross into C++; these are fixed.
+  readonly #sendBuffer: Uint8Array;
+  readonly #receiveBuffer: Uint8Array;
+  readonly #frame: Uint32Array;
   readonly #pending = new Map<number, Pending>();
   readonly #callTimeoutMs: number;
   readonly #maxQueuedBytes: number;
@@ -102,8 +106,7 @@ export class Session {
     this.#callTimeoutMs = options.callTimeoutMs ?? 30_000;
     this.#maxQueuedBytes = options.maxQueuedBytes ?? 1024 * 1024;
     const callbacks = [
-      (type: number, id: number, bytes: Uint8Array, start: number, end: number) =>
-        this.#receive(type, id, bytes, start, end),
+      (bytes: Uint8Array) => this.#receive(bytes),
       (status: number, have: number, want: number) => this.#ended(status, have, want),
       () => this.#drained(),
     ] as const;
@@ -120,6 +123,9 @@ export class Session {
       }
       this.#channel = new native.Channel(taken.fd, MAX_FRAME_BYTES, ...callbacks);
     }
+    this.#sendBuffer = this.#channel.sendBuffer;
+    this.#receiveBuffer = this.#channel.receiveBuffer;
+    this.#frame = this.#channel.frame;
     this.#channel.start();
   }
 
@@ -205,8 +211,13 @@ export class Session {
     const bound = callFrameBound(call);
     return this.#request(
       (id) => {
-        if (bound <= this.#channel.sendBuffer.byteLength) {
-          return this.#channel.send(putCallFrame(this.#channel.sendBuffer, id, call));
+        if (bound <= this.#sendBuffer.byteLength) {
+          const length = putCallFrame(this.#sendBuffer, id, call);
+          // Alone in flight, a call is likely to be waited for.
+          if (this.#pending.size > 1) return this.#channel.send(length);
+          const status = this.#channel.exchange(length);
+          if (status === 1) this.#receive(this.#receiveBuffer);
+          return status;
         }
         return this.#channel.sendParts(callFrameParts(id, call));
       },
@@ -335,14 +346,15 @@ export class Session {
         signal,
         onAbort: undefined,
       };
+      // Before it is sent: the answer may be here before send() returns.
+      this.#pending.set(id, pending);
       const status = send(id);
       if (status < 0) {
         this.#end(this.#lost(systemError('send', status, { address: this.address })));
-        reject(this.#closed as Error);
         return;
       }
       this.#framesSent++;
-      this.#pending.set(id, pending);
+      if (!this.#pending.has(id)) return;
       if (signal !== undefined) {
         pending.onAbort = () => {
           this.#settle(id, pending);
@@ -364,8 +376,13 @@ export class Session {
     return this.#nextId;
   }
 
-  #receive(type: number, id: number, bytes: Uint8Array, start: number, end: number): void {
+  #receive(bytes: Uint8Array): void {
     this.#framesReceived++;
+    const frame = this.#frame;
+    const type = frame[0] as number;
+    const id = frame[1] as number;
+    const start = frame[2] as number;
+    const end = frame[3] as number;
     const pending = this.#pending.get(id);
     if (pending === undefined) {
       if (type === FrameType.ERROR && id === 0) {
@@ -377,7 +394,7 @@ export class Session {
     this.#settle(id, pending);
     try {
       if (type === FrameType.RESULT) {
-        const alias = bytes !== this.#channel.receiveBuffer;
+        const alias = bytes !== this.#receiveBuffer;
         pending.resolve(parseReply(bytes, start, end, pending.lengths, alias));
       } else if (type === FrameType.ERROR) {
         pending.reject(parseError(bytes.slice(start, end)));

@@ -11,6 +11,7 @@ const SEND_BUFFER_BYTES = 64 * 1024;
  */
 export class StreamChannel implements Channel {
   readonly receiveBuffer = new Uint8Array(0);
+  readonly frame = new Uint32Array(4);
   readonly sendBuffer = new Uint8Array(SEND_BUFFER_BYTES);
   readonly #stream: Duplex;
   readonly #assembler: FrameAssembler;
@@ -43,6 +44,10 @@ export class StreamChannel implements Channel {
     return this.sendParts([this.sendBuffer.slice(0, length)]);
   }
 
+  exchange(length: number): number {
+    return this.send(length);
+  }
+
   sendParts(parts: readonly Uint8Array[]): number {
     if (this.#ended) return -32;
     this.#stream.cork();
@@ -71,7 +76,8 @@ export class StreamChannel implements Channel {
       for (;;) {
         const frame = this.#assembler.next();
         if (frame === undefined) return;
-        this.#onFrame(frame.type, frame.id, frame.body, 0, frame.body.byteLength);
+        this.frame.set([frame.type, frame.id, 0, frame.body.byteLength]);
+        this.#onFrame(frame.body);
         if (this.#ended) return;
       }
     } catch (error) {
