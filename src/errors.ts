@@ -75,6 +75,12 @@ const messages = {
   ERR_TOOL_MISSING: (d: { tool: string; cure: string }) => `${d.tool} is missing. ${d.cure}`,
   ERR_TOOL_FAILED: (d: { tool: string; why: string; log: string }) =>
     `${d.tool} failed: ${d.why}. See ${d.log}.`,
+  ERR_PACKAGE_UNAVAILABLE: (d: { name: string; suite: string; why: string }) =>
+    `The Debian package ${d.name} could not be fetched from ${d.suite}: ${d.why}`,
+  ERR_KERNEL_MODULE: (d: { module: string; folder: string }) =>
+    `The kernel module ${d.module} is neither in ${d.folder} nor built into that kernel. Choose a kernel that has it.`,
+  ERR_GUEST_STOPPED: (d: { why: string; log: string }) =>
+    `The guest is no longer running: ${d.why}. Its serial log is ${d.log}.`,
   ERR_GUEST_BOOT: (d: { why: string; log: string }) =>
     `The guest did not boot: ${d.why}. Its serial log is ${d.log}.`,
   ERR_GUEST_COMMAND: (d: { command: string; status: number | string; output: string }) =>

@@ -1,0 +1,77 @@
+import { createHash, randomBytes } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import { link, mkdir, readFile, rename, rm, unlink, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { cacheFolder } from './paths.js';
+
+/** A key for content: the first 16 hex digits of the SHA-256 over the parts, in order. */
+export function contentKey(...parts: ReadonlyArray<string | Uint8Array>): string {
+  const hash = createHash('sha256');
+  for (const part of parts) hash.update(`${part.length}:`).update(part);
+  return hash.digest('hex').slice(0, 16);
+}
+
+/**
+ * The folder `kind/key` of the cache; `fill` makes its contents when it is not there.
+ *
+ * `fill` writes into a folder of its own that gets its name only when complete, so that nobody
+ * sees half of it; builders of the same folder wait for the first.
+ */
+export async function cached(
+  kind: string,
+  key: string,
+  fill: (folder: string) => Promise<void>,
+): Promise<string> {
+  const folder = join(cacheFolder(), kind, key);
+  if (existsSync(folder)) return folder;
+  await locked(`${kind}-${key}`, async () => {
+    if (existsSync(folder)) return;
+    const draft = join(
+      cacheFolder(),
+      kind,
+      `.${key}-${process.pid}-${randomBytes(4).toString('hex')}`,
+    );
+    try {
+      await mkdir(draft, { recursive: true });
+      await fill(draft);
+      await rename(draft, folder).catch((error: NodeJS.ErrnoException) => {
+        if (!existsSync(folder)) throw error;
+      });
+    } finally {
+      await rm(draft, { recursive: true, force: true });
+    }
+  });
+  return folder;
+}
+
+/** Runs `action` while no other process of this user runs one under the same name. */
+export async function locked<T>(name: string, action: () => Promise<T>): Promise<T> {
+  const path = join(cacheFolder(), 'locks', name.replaceAll('/', '-'));
+  await mkdir(dirname(path), { recursive: true });
+  while (!(await acquire(path))) await sleep(100);
+  try {
+    return await action();
+  } finally {
+    await unlink(path);
+  }
+}
+
+async function acquire(path: string): Promise<boolean> {
+  // A lock appears with its owner's number already in it, or not at all.
+  const mine = `${path}.${process.pid}.${randomBytes(4).toString('hex')}`;
+  await writeFile(mine, `${process.pid}\n`);
+  try {
+    await link(mine, path);
+    return true;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+  } finally {
+    await unlink(mine);
+  }
+  const owner = (await readFile(path, 'utf8').catch(() => '')).trim();
+  // An owner that is gone left its lock behind. Two waiters may both remove it: the worst that
+  // follows is that both build, and the rename of a complete folder settles it.
+  if (owner !== '' && !existsSync(`/proc/${owner}`)) await unlink(path).catch(() => {});
+  return false;
+}

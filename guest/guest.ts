@@ -1,0 +1,517 @@
+import { copyFile, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { failure } from '../src/errors.js';
+import { connect } from '../src/transport/index.js';
+import { buildImage, type GuestFile, type Image, writeInitramfs } from './image/image.js';
+import type { KernelChoice } from './image/kernel.js';
+import {
+  type ExecOptions,
+  type ExecResult,
+  exec,
+  type GuestProcess,
+  LAB_PORT,
+  type SpawnOptions,
+  spawn,
+} from './lab.js';
+import { cacheFolder } from './paths.js';
+import { type Progress, silent } from './progress.js';
+import {
+  type AcceleratorChoice,
+  chooseAccelerator,
+  qemuVersion,
+  remember,
+  type Verdict,
+} from './qemu/accelerator.js';
+import { tscKhz } from './qemu/clock.js';
+import {
+  board,
+  commandLine,
+  control,
+  type Device,
+  kernel,
+  kernelCommandLine,
+  type Machine,
+  processor,
+  serialLog,
+  tscFrequency,
+} from './qemu/devices.js';
+import { type Network, type NetworkChoice, startNetwork } from './qemu/network.js';
+import { type Helper, startHelper } from './qemu/process.js';
+import { Qmp } from './qemu/qmp.js';
+import { startVsock, type VsockBackend, type VsockChoice } from './qemu/vsock.js';
+import { makeRunFolder, type RunFolder } from './rundir.js';
+import { requireTool } from './tools.js';
+
+/** The port on which a guest's agent accepts sessions, on every road. */
+export const AGENT_PORT = 1024;
+
+/** How the agent in the guest is started. */
+export interface AgentOptions {
+  /** The addresses that it listens on; by default {@link AGENT_PORT} on each of the guest's roads. */
+  listen?: readonly string[];
+  /** What sessions may do, as `--profile` of the agent. */
+  profile?: string;
+  /** Further arguments of the agent. */
+  args?: readonly string[];
+}
+
+/** What to boot, and on what machine. Everything has a default. */
+export interface BootOptions {
+  /** A ready image; else one is made for `kernel` and `modules`. */
+  image?: Image | undefined;
+  kernel?: KernelChoice | undefined;
+  /** Kernel modules to load beyond those that every guest has. */
+  modules?: readonly string[];
+  accel?: AcceleratorChoice;
+  /** Default `pc`. */
+  machine?: Machine;
+  /** Default 1536. */
+  memoryMib?: number;
+  /** Default 1. */
+  cpus?: number;
+  vsock?: VsockChoice;
+  network?: NetworkChoice;
+  /** Ports of the guest to be reachable on QEMU's user-mode network, beyond the agent's. */
+  ports?: readonly number[];
+  /** `false` boots without an agent. */
+  agent?: AgentOptions | false;
+  /** Whether commands can be run in the guest. For tests and measurements only. */
+  lab?: boolean;
+  /** Files to put into the guest, by absolute path. */
+  files?: Readonly<Record<string, GuestFile>>;
+  kernelArgs?: readonly string[];
+  /** Parts to add to the machine. */
+  devices?: readonly Device[];
+  /** How long the guest may take until all of it answers. Default 60 000. */
+  deadlineMs?: number;
+  /** Where to keep the serial log when the guest is stopped. */
+  keepLog?: string | undefined;
+  progress?: Progress | undefined;
+  /** Receives what people should be told, such as why KVM is not used. Default: stderr. */
+  notice?: ((line: string) => void) | undefined;
+}
+
+/** What a guest is, in the words that records and charts print. */
+export interface GuestFacts {
+  accel: 'kvm' | 'tcg';
+  /** Why this accelerator is used. */
+  why: string;
+  /** QEMU's version. */
+  qemu: string;
+  machine: Machine;
+  /** The kernel's release. */
+  kernel: string;
+  /** Where the kernel comes from: a package with its version, or a path. */
+  kernelOrigin: string;
+  commandLine: string;
+  memoryMib: number;
+  cpus: number;
+  /** How the guest's network reaches the host. */
+  network: 'tap' | 'user' | 'none';
+  /** What serves the guest's vsock on the host. */
+  vsock: string;
+  /** The guest's Node version. */
+  node: string;
+  /** From starting QEMU to everything answering. */
+  bootMs: number;
+}
+
+/** How long an unproven KVM gets until the guest's first process must have spoken. */
+const KVM_TRIAL_MS = 10_000;
+
+let noticed = false;
+
+/**
+ * Boots a guest and resolves when all that was asked for answers.
+ *
+ * The guest lives no longer than this process, and it does not keep the process from ending.
+ *
+ * @throws ERR_GUEST_BOOT with the place of the serial log; what the image needs and cannot be had
+ *   (ERR_PACKAGE_UNAVAILABLE, ERR_TOOL_MISSING, ERR_KERNEL_MODULE); ERR_OPTION_INVALID
+ */
+export async function boot(options: BootOptions = {}): Promise<Guest> {
+  const { kernel, modules = [], progress } = options;
+  const image = options.image ?? (await buildImage({ kernel, modules, progress }));
+  const notice = options.notice ?? ((line) => process.stderr.write(`${line}\n`));
+  const announce = (verdict: Verdict) => {
+    if (noticed || verdict.accelerator === 'kvm' || (options.accel ?? 'auto') !== 'auto') return;
+    noticed = true;
+    notice(`KVM is not used: ${verdict.why}. The guest is emulated (TCG), which is slow.`);
+  };
+  const verdict = await chooseAccelerator(options.accel ?? 'auto');
+  if (verdict.proven) {
+    announce(verdict);
+    return start(options, image, verdict);
+  }
+  try {
+    const guest = await start(options, image, verdict);
+    await remember({ accelerator: 'kvm', why: 'a guest has booted on it' });
+    return guest;
+  } catch (error) {
+    if (!(error instanceof KvmTrialError)) throw error;
+    const fallback = await remember({ accelerator: 'tcg', why: error.message });
+    announce(fallback);
+    return start(options, image, fallback);
+  }
+}
+
+/** A guest that was booted on an unproven KVM and did not even reach its first process. */
+class KvmTrialError extends Error {}
+
+async function start(options: BootOptions, image: Image, verdict: Verdict): Promise<Guest> {
+  const {
+    machine = 'pc',
+    memoryMib = 1536,
+    cpus = 1,
+    kernelArgs = [],
+    deadlineMs = 60_000,
+    progress = silent,
+  } = options;
+  const startedMs = performance.now();
+  const run = makeRunFolder();
+  const serial = join(run.path, 'serial.log');
+  const parts: Parts = { run, serial, keepLog: options.keepLog };
+  try {
+    const vsock = await startVsock(options.vsock ?? 'auto', machine, run, progress);
+    parts.vsock = vsock;
+    const ports = [AGENT_PORT, LAB_PORT, ...(options.ports ?? [])];
+    const network = await startNetwork(options.network ?? 'auto', machine, ports);
+    parts.network = network;
+    const agent = agentSetup(options.agent, vsock, network);
+    const initramfs = await writeInitramfs(image, run.path, {
+      files: options.files ?? {},
+      lab: options.lab ?? false,
+      agentArguments: agent?.args,
+      settings: {
+        ...network?.settings,
+        ...(options.lab === true ? { LAB_PORT: `${LAB_PORT}` } : {}),
+      },
+    });
+    const devices: Device[] = [
+      board(machine, memoryMib, cpus),
+      processor(verdict.accelerator),
+      kernel(image.kernel.image, initramfs),
+      serialLog(serial),
+      control(join(run.path, 'qmp')),
+      ...(machine === 'microvm' && verdict.accelerator === 'tcg'
+        ? [tscFrequency(await tscKhz())]
+        : []),
+      ...(vsock === undefined ? [] : [vsock.device]),
+      ...(network === undefined ? [] : [network.device]),
+      ...(options.devices ?? []),
+    ];
+    progress(`booting Linux ${image.kernel.release} on ${verdict.accelerator.toUpperCase()}`);
+    const qemu = startHelper(
+      run,
+      requireTool('qemu-system-x86_64'),
+      commandLine(devices, kernelArgs),
+      join(run.path, 'qemu.log'),
+    );
+    parts.qemu = qemu;
+    const deadline = startedMs + deadlineMs;
+    const trialDeadline = verdict.proven ? deadline : startedMs + KVM_TRIAL_MS;
+    await waitForLines(parts, ['waep-init: '], Math.min(deadline, trialDeadline)).catch((error) => {
+      throw verdict.proven ? error : new KvmTrialError(`no guest boots on it: ${error.message}`);
+    });
+    const lines = (agent?.listen ?? []).map((address) => `waep-agent: listening on ${address}`);
+    if (options.lab === true) lines.push('waep-labd: listening');
+    await waitForLines(parts, ['waep-init: ready', ...lines], deadline);
+    // QEMU has read it into the guest's memory.
+    await rm(initramfs);
+    await probe(parts, agent !== undefined, options.lab === true, deadline);
+    parts.qmp = await Qmp.connect(join(run.path, 'qmp'));
+    return new Guest(
+      parts,
+      {
+        accel: verdict.accelerator,
+        why: verdict.why,
+        qemu: await qemuVersion(),
+        machine,
+        kernel: image.kernel.release,
+        kernelOrigin: image.kernel.origin,
+        commandLine: kernelCommandLine(devices, kernelArgs),
+        memoryMib,
+        cpus,
+        network: network?.kind ?? 'none',
+        vsock: vsock?.description ?? 'none',
+        node: image.node,
+        bootMs: Math.round(performance.now() - startedMs),
+      },
+      qemu,
+    );
+  } catch (error) {
+    const log = error instanceof BootError ? await keepFailedLog(parts) : '';
+    await dismantle(parts);
+    if (error instanceof BootError) {
+      throw failure('ERR_GUEST_BOOT', { why: error.message, log }, error);
+    }
+    throw error;
+  }
+}
+
+/** Why a guest did not come up; the caller adds where its log was kept. */
+class BootError extends Error {}
+
+/** All that a guest consists of on the host, as far as it exists. */
+interface Parts {
+  run: RunFolder;
+  serial: string;
+  keepLog: string | undefined;
+  vsock?: VsockBackend | undefined;
+  network?: Network | undefined;
+  qemu?: Helper;
+  qmp?: Qmp;
+}
+
+function agentSetup(
+  options: AgentOptions | false | undefined,
+  vsock: VsockBackend | undefined,
+  network: Network | undefined,
+): { listen: readonly string[]; args: string[] } | undefined {
+  if (options === false) return undefined;
+  const { profile, args = [] } = options ?? {};
+  const listen = options?.listen ?? [
+    ...(vsock === undefined ? [] : [`vsock:any:${AGENT_PORT}`]),
+    ...(network === undefined ? [] : [`tcp:0.0.0.0:${AGENT_PORT}`]),
+  ];
+  return {
+    listen,
+    args: [
+      ...listen.flatMap((address) => ['--listen', address]),
+      // The guest's network ends in a namespace or a process of this machine's own.
+      ...(listen.some((address) => address.startsWith('tcp:')) ? ['--insecure-tcp'] : []),
+      ...(profile === undefined ? [] : ['--profile', profile]),
+      ...args,
+    ],
+  };
+}
+
+/** Waits until the serial log has a line that begins with each of `beginnings`. */
+async function waitForLines(
+  parts: Parts,
+  beginnings: readonly string[],
+  deadline: number,
+): Promise<void> {
+  for (;;) {
+    const ending = parts.qemu?.ending;
+    const lines = (await readFile(parts.serial, 'utf8').catch(() => '')).split(/\r?\n/);
+    const missing = beginnings.filter((start) => !lines.some((line) => line.startsWith(start)));
+    if (missing.length === 0) return;
+    if (ending !== undefined)
+      throw new BootError(`QEMU ended with ${ending}${await lastWords(parts)}`);
+    if (performance.now() > deadline) {
+      const awaited = missing.map((line) => `"${line.trim()}"`).join(', ');
+      throw new BootError(`in time it did not print ${awaited}${await lastWords(parts)}`);
+    }
+    await sleep(20);
+  }
+}
+
+async function lastWords({ run, serial }: Parts): Promise<string> {
+  for (const path of [join(run.path, 'qemu.log'), serial]) {
+    const lines = (await readFile(path, 'utf8').catch(() => '')).trim().split(/\r?\n/);
+    const last = lines.findLast((line) => line.trim() !== '');
+    if (last !== undefined) return `; the last line of its output is "${last.trim()}"`;
+  }
+  return '';
+}
+
+/** Checks that what listens in the guest can be reached from here on every road. */
+async function probe(parts: Parts, agent: boolean, lab: boolean, deadline: number): Promise<void> {
+  const roads = [parts.vsock, parts.network].filter((road) => road !== undefined);
+  const ports = [...(agent ? [AGENT_PORT] : []), ...(lab ? [LAB_PORT] : [])];
+  for (const address of roads.flatMap((road) => ports.map((port) => road.address(port)))) {
+    try {
+      const timeoutMs = Math.max(1000, deadline - performance.now());
+      const socket = await connect(address, { timeoutMs, retryDelayMs: 50 });
+      socket.destroy();
+    } catch (error) {
+      throw new BootError(`${address} cannot be reached: ${(error as Error).message}`, {
+        cause: error,
+      });
+    }
+  }
+}
+
+async function keepFailedLog({ run, serial }: Parts): Promise<string> {
+  const path = join(cacheFolder(), 'logs', `${new Date().toISOString()}-${process.pid}.log`);
+  await mkdir(dirname(path), { recursive: true });
+  const texts = await Promise.all(
+    [serial, join(run.path, 'qemu.log'), join(run.path, 'vsock.log')].map((log) =>
+      readFile(log).catch(() => Buffer.alloc(0)),
+    ),
+  );
+  await writeFile(path, Buffer.concat(texts));
+  return path;
+}
+
+async function dismantle({
+  run,
+  qmp,
+  qemu,
+  vsock,
+  network,
+  serial,
+  keepLog,
+}: Parts): Promise<void> {
+  qmp?.close();
+  await qemu?.kill();
+  await vsock?.helper?.kill();
+  await network?.release();
+  if (keepLog !== undefined) await copyFile(serial, keepLog).catch(() => {});
+  run.remove();
+}
+
+/** A running guest. `await using` or {@link Guest.stop} ends it. */
+export class Guest implements AsyncDisposable {
+  readonly facts: GuestFacts;
+  /** How QEMU ended, once it has: `status 0` after the guest powered itself off. */
+  readonly ended: Promise<string>;
+  readonly #parts: Parts;
+  readonly #qemu: Helper;
+  #stopping: Promise<void> | undefined;
+
+  constructor(parts: Parts, facts: GuestFacts, qemu: Helper) {
+    this.#parts = parts;
+    this.#qemu = qemu;
+    this.facts = facts;
+    this.ended = qemu.ended;
+  }
+
+  /** The file that the guest's console is written to, while the guest runs. */
+  get log(): string {
+    return this.#parts.serial;
+  }
+
+  /** The processes on the host that make up the guest, for pinning and for faults. */
+  get processes(): { qemu: number; vsock: number | undefined } {
+    return { qemu: this.#qemu.pid, vsock: this.#parts.vsock?.helper?.pid };
+  }
+
+  /** Which kind of vsock road leads to the guest. */
+  get vsockRoad(): 'kernel' | 'mux' | 'none' {
+    return this.#parts.vsock?.kind ?? 'none';
+  }
+
+  /**
+   * The address of a port of the guest on the vsock road; by default the agent's.
+   *
+   * @throws ERR_OPTION_INVALID when the guest has no vsock
+   */
+  vsock(port = AGENT_PORT): string {
+    return this.#road('vsock').address(port);
+  }
+
+  /**
+   * The address of a port of the guest on the TCP road; by default the agent's.
+   *
+   * @throws ERR_OPTION_INVALID when the guest has no network, or on the user-mode network when the
+   *   port was not among the `ports` at boot
+   */
+  tcp(port = AGENT_PORT): string {
+    return this.#road('network').address(port);
+  }
+
+  #road<N extends 'vsock' | 'network'>(name: N): NonNullable<Parts[N]> {
+    const road = this.#parts[name];
+    if (road !== undefined) return road as NonNullable<Parts[N]>;
+    throw failure('ERR_OPTION_INVALID', {
+      option: name,
+      value: 'none',
+      expected: `a guest that was booted with a ${name}`,
+    });
+  }
+
+  /** The address of the command daemon. */
+  get #lab(): string {
+    return (this.#parts.vsock ?? this.#road('network')).address(LAB_PORT);
+  }
+
+  /**
+   * Runs a command in the guest to its end. A status other than 0 is a result, not an error.
+   * Needs the `lab` option.
+   *
+   * @throws ERR_GUEST_COMMAND when it cannot be started or does not end in time
+   */
+  exec(command: readonly string[], options?: ExecOptions): Promise<ExecResult> {
+    return exec(this.#lab, command, options);
+  }
+
+  /** Starts a command in the guest. Needs the `lab` option. */
+  spawn(command: readonly string[], options?: SpawnOptions): Promise<GuestProcess> {
+    return spawn(this.#lab, command, options);
+  }
+
+  /**
+   * Runs a shell script in the guest and returns what it printed. Needs the `lab` option.
+   *
+   * @throws ERR_GUEST_COMMAND when its status is not 0
+   */
+  async sh(script: string, options?: ExecOptions): Promise<string> {
+    const { status, signal, stdout, stderr } = await this.exec(['/bin/sh', '-c', script], options);
+    if (status === 0) return stdout;
+    throw failure('ERR_GUEST_COMMAND', {
+      command: script,
+      status: status === null ? `signal ${signal}` : `status ${status}`,
+      output: stderr || stdout,
+    });
+  }
+
+  /** Writes a file into the guest. Needs the `lab` option. */
+  async writeFile(path: string, content: string | Uint8Array, mode = 0o644): Promise<void> {
+    await this.sh('cat > "$FILE" && chmod "$MODE" "$FILE"', {
+      input: content,
+      env: { FILE: path, MODE: mode.toString(8) },
+    });
+  }
+
+  /** Reads a text file of the guest. Needs the `lab` option. */
+  readFile(path: string): Promise<string> {
+    return this.sh('cat "$FILE"', { env: { FILE: path } });
+  }
+
+  /** Stops the guest's clock and processors. Its peers see silence. */
+  async pause(): Promise<void> {
+    await this.qmp('stop');
+  }
+
+  async resume(): Promise<void> {
+    await this.qmp('cont');
+  }
+
+  /** Plugs the network card's cable in or out. */
+  async setLink(up: boolean): Promise<void> {
+    await this.qmp('set_link', { name: 'card', up });
+  }
+
+  /** The host threads that run the guest's processors, by processor. */
+  async processorThreads(): Promise<number[]> {
+    const answer = (await this.qmp('query-cpus-fast')) as { 'thread-id': number }[];
+    return answer.map((cpu) => cpu['thread-id']);
+  }
+
+  /**
+   * Runs one of QEMU's own commands.
+   *
+   * @throws ERR_GUEST_STOPPED, or ERR_TOOL_FAILED with QEMU's words
+   */
+  async qmp(command: string, args: Record<string, unknown> = {}): Promise<unknown> {
+    const { qmp, serial } = this.#parts;
+    if (qmp === undefined || this.#qemu.ending !== undefined || this.#stopping !== undefined) {
+      const why = this.#qemu.ending ?? 'it was stopped';
+      throw failure('ERR_GUEST_STOPPED', { why, log: serial });
+    }
+    return qmp.execute(command, args);
+  }
+
+  /** Ends the guest at once and removes what it left on the host. May be called again. */
+  stop(): Promise<void> {
+    this.#stopping ??= dismantle(this.#parts);
+    return this.#stopping;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop();
+  }
+}

@@ -1,0 +1,65 @@
+import { accessSync, constants, readFileSync } from 'node:fs';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { cacheFolder } from '../paths.js';
+import { requireTool, runTool } from '../tools.js';
+import type { Accelerator } from './devices.js';
+
+/** Which accelerator to use; `auto` is KVM where it works. */
+export type AcceleratorChoice = Accelerator | 'auto';
+
+/** What was decided, and the reason in words. */
+export interface Verdict {
+  accelerator: Accelerator;
+  why: string;
+  /** Whether a guest has run, or failed to run, on it since this machine was booted. */
+  proven: boolean;
+}
+
+/**
+ * Decides how to run a guest, from what is known without trying. The existence of /dev/kvm proves
+ * nothing: nested hypervisors offer one that no stock kernel boots on. Whoever boots on an
+ * unproven KVM must watch it, and call {@link remember} with the outcome.
+ */
+export async function chooseAccelerator(choice: AcceleratorChoice): Promise<Verdict> {
+  if (choice !== 'auto') return { accelerator: choice, why: 'it was asked for', proven: true };
+  const problem = kvmProblem();
+  if (problem !== undefined) return { accelerator: 'tcg', why: problem, proven: true };
+  const known = await readFile(await verdictPath(), 'utf8').catch(() => undefined);
+  if (known !== undefined) return JSON.parse(known);
+  return { accelerator: 'kvm', why: '/dev/kvm can be opened', proven: false };
+}
+
+/** Keeps a verdict until this machine is booted again or gets another QEMU. */
+export async function remember(verdict: Omit<Verdict, 'proven'>): Promise<Verdict> {
+  const proven = { ...verdict, proven: true };
+  const path = await verdictPath();
+  await mkdir(join(path, '..'), { recursive: true });
+  await writeFile(path, JSON.stringify(proven));
+  return proven;
+}
+
+/** What keeps KVM from even being tried, or `undefined`. */
+export function kvmProblem(): string | undefined {
+  try {
+    accessSync('/dev/kvm', constants.R_OK | constants.W_OK);
+    return undefined;
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    return code === 'ENOENT'
+      ? 'this machine has no /dev/kvm'
+      : `/dev/kvm cannot be opened (${code}); join the kvm group`;
+  }
+}
+
+/** Such as `7.2.22`. */
+export async function qemuVersion(): Promise<string> {
+  const text = await runTool('qemu-system-x86_64', ['--version']);
+  return text.match(/version (\S+)/)?.[1] ?? 'unknown';
+}
+
+async function verdictPath(): Promise<string> {
+  requireTool('qemu-system-x86_64');
+  const boot = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
+  return join(cacheFolder(), 'verdicts', `kvm-${boot}-qemu-${await qemuVersion()}.json`);
+}

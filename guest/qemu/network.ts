@@ -1,0 +1,107 @@
+import { once } from 'node:events';
+import { createServer } from 'node:net';
+import { failure } from '../../src/errors.js';
+import { inPrivateNetwork } from '../netns.js';
+import { runTool } from '../tools.js';
+import { type Device, type Machine, tapNetwork, userNetwork } from './devices.js';
+
+/**
+ * How the guest's network card reaches the host: a tap device in this process' private network
+ * namespace, QEMU's user-mode TCP/IP stack (much slower, no privileges), or no card. `auto` is a
+ * tap where {@link ensurePrivateNetwork} has made a namespace for it.
+ */
+export type NetworkChoice = 'auto' | 'tap' | 'user' | 'none';
+
+/** The host's end of a guest's network card. */
+export interface Network {
+  kind: 'tap' | 'user';
+  device: Device;
+  /** What guest/init needs to know. */
+  settings: Record<string, string>;
+  /** The address of a port of the guest. */
+  address(port: number): string;
+  /** Takes away what was made on the host. */
+  release(): Promise<void>;
+}
+
+/**
+ * Makes the host's end.
+ *
+ * @param ports the guest's ports that must be reachable; a tap reaches all of them
+ */
+export async function startNetwork(
+  choice: NetworkChoice,
+  machine: Machine,
+  ports: readonly number[],
+): Promise<Network | undefined> {
+  if (choice === 'none') return undefined;
+  if (choice === 'user' || (choice === 'auto' && !inPrivateNetwork())) {
+    return startUserNetwork(machine, ports);
+  }
+  if (inPrivateNetwork()) return startTap(machine);
+  throw failure('ERR_OPTION_INVALID', {
+    option: 'network',
+    value: choice,
+    expected: 'user, or that ensurePrivateNetwork() is called first, as root',
+  });
+}
+
+async function startTap(machine: Machine): Promise<Network> {
+  // The namespace is this program's own, so a taken name is another guest of it.
+  for (let index = 0; index < 250; index++) {
+    const tap = `waep${index}`;
+    const made = await runTool('ip', ['tuntap', 'add', tap, 'mode', 'tap']).then(
+      () => true,
+      (error: Error) => {
+        if (/busy|exists/i.test(error.message)) return false;
+        throw error;
+      },
+    );
+    if (!made) continue;
+    const subnet = `10.87.${index}`;
+    await runTool('ip', ['addr', 'add', `${subnet}.1/24`, 'dev', tap]);
+    await runTool('ip', ['link', 'set', tap, 'up']);
+    return {
+      kind: 'tap',
+      device: tapNetwork(machine, tap, `52:54:00:57:00:${index.toString(16).padStart(2, '0')}`),
+      settings: { ADDRESS: `${subnet}.2/24` },
+      address: (port) => `tcp:${subnet}.2:${port}`,
+      release: async () => void (await runTool('ip', ['link', 'delete', tap])),
+    };
+  }
+  throw failure('ERR_CALL_LIMIT', { what: 'the number of guests', value: 251, maximum: 250 });
+}
+
+async function startUserNetwork(machine: Machine, ports: readonly number[]): Promise<Network> {
+  const hostPorts = new Map<number, number>();
+  const probes = await Promise.all(ports.map(freePort));
+  for (const [index, guestPort] of ports.entries()) {
+    const probe = probes[index];
+    if (probe !== undefined) hostPorts.set(guestPort, probe.port);
+  }
+  for (const probe of probes) probe.release();
+  return {
+    kind: 'user',
+    device: userNetwork(machine, hostPorts),
+    // The addresses that QEMU's stack gives its guest and its gateway.
+    settings: { ADDRESS: '10.0.2.15/24', GATEWAY: '10.0.2.2' },
+    address(port) {
+      const hostPort = hostPorts.get(port);
+      if (hostPort !== undefined) return `tcp:127.0.0.1:${hostPort}`;
+      throw failure('ERR_OPTION_INVALID', {
+        option: 'port',
+        value: port,
+        expected: `one of the ports forwarded at boot (${ports.join(', ')}); add it to the ports option`,
+      });
+    },
+    release: async () => {},
+  };
+}
+
+async function freePort(): Promise<{ port: number; release(): void }> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const address = server.address();
+  const port = address !== null && typeof address === 'object' ? address.port : 0;
+  return { port, release: () => void server.close() };
+}

@@ -1,0 +1,67 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { closeSync, openSync } from 'node:fs';
+import type { RunFolder } from '../rundir.js';
+import { requireTool } from '../tools.js';
+
+/** A process that lives no longer than this one. */
+export interface Helper {
+  pid: number;
+  /** How it ended, once it has: `status 1`, `signal SIGKILL`. */
+  ended: Promise<string>;
+  /** Like {@link Helper.ended}, without waiting. */
+  readonly ending: string | undefined;
+  /** Ends it with SIGKILL and waits until it is gone. */
+  kill(): Promise<void>;
+}
+
+/**
+ * Starts a program that the kernel kills when this process dies, whatever the cause.
+ *
+ * @param log the file that gets what it prints
+ */
+export function startHelper(
+  run: RunFolder,
+  program: string,
+  args: readonly string[],
+  log: string,
+): Helper {
+  const output = openSync(log, 'a');
+  let child: ChildProcess;
+  try {
+    child = spawn(requireTool('setpriv'), ['--pdeathsig', 'KILL', program, ...args], {
+      stdio: ['ignore', output, output],
+      // Ctrl-C in a terminal reaches the whole group; this process decides when its guest ends.
+      detached: true,
+    });
+  } finally {
+    closeSync(output);
+  }
+  let ending: string | undefined;
+  const ended = new Promise<string>((resolve) => {
+    const settle = (how: string) => {
+      ending ??= how;
+      resolve(ending);
+    };
+    child.on('error', (error) => settle(error.message));
+    child.on('exit', (code, signal) =>
+      settle(signal === null ? `status ${code}` : `signal ${signal}`),
+    );
+  });
+  // A guest that is up does not keep a program from ending.
+  child.unref();
+  const { pid } = child;
+  if (pid !== undefined) run.kill(pid);
+  return {
+    pid: pid ?? 0,
+    ended,
+    get ending() {
+      return ending;
+    },
+    async kill() {
+      if (ending !== undefined) return;
+      child.ref();
+      child.kill('SIGKILL');
+      await ended;
+    },
+  };
+}

@@ -1,0 +1,81 @@
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+const PREFIX = 'waep-';
+
+/** A folder for sockets, logs and archives of one guest. Its path is short, as sockets need. */
+export interface RunFolder {
+  path: string;
+  /** Kills this process when the folder goes, however this process ends. */
+  kill(pid: number): void;
+  /** Ends the watched processes with SIGKILL and removes the folder. */
+  remove(): void;
+}
+
+const open = new Set<RunFolder>();
+
+/** Makes a run folder, after removing those whose process is gone. */
+export function makeRunFolder(): RunFolder {
+  sweep();
+  installHandlers();
+  const path = mkdtempSync(join(tmpdir(), PREFIX));
+  writeFileSync(join(path, 'owner'), `${process.pid}\n`);
+  const pids = new Set<number>();
+  const folder: RunFolder = {
+    path,
+    kill(pid) {
+      pids.add(pid);
+    },
+    remove() {
+      open.delete(folder);
+      for (const pid of pids) killQuietly(pid);
+      pids.clear();
+      rmSync(path, { recursive: true, force: true });
+    },
+  };
+  open.add(folder);
+  return folder;
+}
+
+function sweep(): void {
+  for (const name of readdirSync(tmpdir())) {
+    if (!name.startsWith(PREFIX)) continue;
+    const path = join(tmpdir(), name);
+    try {
+      const owner = readFileSync(join(path, 'owner'), 'utf8').trim();
+      if (!existsSync(`/proc/${owner}`)) rmSync(path, { recursive: true, force: true });
+    } catch {
+      // Not ours, or another process is sweeping it.
+    }
+  }
+}
+
+function killQuietly(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch {
+    // It had ended.
+  }
+}
+
+let installed = false;
+
+function installHandlers(): void {
+  if (installed) return;
+  installed = true;
+  const removeAll = () => {
+    for (const folder of [...open]) folder.remove();
+  };
+  process.on('exit', removeAll);
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+    const handler = () => {
+      // A program with a handler of its own decides itself when to end.
+      if (process.listenerCount(signal) > 1) return;
+      removeAll();
+      process.removeListener(signal, handler);
+      process.kill(process.pid, signal);
+    };
+    process.on(signal, handler);
+  }
+}
