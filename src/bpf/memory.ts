@@ -6,7 +6,7 @@ import type { Handle, Reply } from '../call.js';
 import type { MapFacts, ObjectFacts } from './facts.js';
 import { type Plan, type PointerStep, roundUp8 } from './plan.js';
 import type { Length } from './rows.js';
-import { type Frame, outBytes, type Source, type Walk, written } from './walker.js';
+import { type Frame, outBytes, type Source, type Walk, withheld, written } from './walker.js';
 import { readU64, writeU64 } from './words.js';
 
 /** The memory of the process whose call it is. */
@@ -124,27 +124,49 @@ export class MemorySource implements Source {
 
 /** What the process would have found in its memory had the kernel been its own. */
 export function writesOf(frame: Frame, reply: Reply): Write[] {
-  const writes: Write[] = [];
   const { plan, source } = frame;
   const image = reply.outputs[frame.output];
-  if (!(source instanceof MemorySource)) return writes;
+  if (!(source instanceof MemorySource)) return [];
+  const writes: Write[] = [];
   if (image !== undefined) {
-    for (const { offset, sizeBytes, late } of plan.outputs) {
-      if (late && offset + sizeBytes > source.givenBytes) continue;
-      const address = source.address + BigInt(offset);
-      writes.push({ address, bytes: image.subarray(offset, offset + sizeBytes) });
+    const spans = frame.output === 0 ? outputSpans(source, plan) : spansBetween(frame, reply);
+    for (const [start, end] of spans) {
+      writes.push({ address: source.address + BigInt(start), bytes: image.subarray(start, end) });
     }
   }
   for (const step of plan.pointers) {
     const child = frame.children?.[step.index];
     if (child !== undefined) writes.push(...writesOf(child, reply));
-    else if (step.field.flow !== 'in') {
-      const bytes = written(step, frame, reply);
-      if (bytes === undefined) continue;
-      const end = step.field.type === 'string' ? bytes.indexOf(0) + 1 : bytes.length;
-      const address = source.targets[step.index] ?? 0n;
-      writes.push({ address, bytes: end === 0 ? bytes : bytes.subarray(0, end) });
-    }
+    const bytes = child === undefined ? written(step, frame, reply) : undefined;
+    if (bytes === undefined) continue;
+    const end = step.field.type === 'string' ? bytes.indexOf(0) + 1 : bytes.length;
+    const address = source.targets[step.index] ?? 0n;
+    writes.push({ address, bytes: end === 0 ? bytes : bytes.subarray(0, end) });
   }
   return writes;
+}
+
+type Span = readonly [start: number, end: number];
+
+/** The kernel writes single fields of the attribute, some only if it is long enough. */
+function outputSpans(source: MemorySource, plan: Plan): Span[] {
+  return plan.outputs
+    .filter((step) => !step.late || step.offset + step.sizeBytes <= source.givenBytes)
+    .map((step) => [step.offset, step.offset + step.sizeBytes]);
+}
+
+/**
+ * The kernel writes any other structure as a whole, with fields that the table does not know, and
+ * with the process's own pointers save those that it withholds.
+ */
+function spansBetween(frame: Frame, reply: Reply): Span[] {
+  const spans: Span[] = [];
+  let start = 0;
+  for (const step of [...frame.plan.pointers].sort((a, b) => a.offset - b.offset)) {
+    if (frame.slots[step.index] === 0 || withheld(step, frame, reply)) continue;
+    spans.push([start, step.offset]);
+    start = step.offset + 8;
+  }
+  spans.push([start, frame.source.image.length]);
+  return spans.filter(([from, to]) => from < to);
 }

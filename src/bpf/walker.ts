@@ -7,7 +7,7 @@ import type { MapFacts } from './facts.js';
 import { findInInstructions, findInKeys, findInValues, hidesFds } from './fds.js';
 import { type FdStep, type Lengths, type Plan, type PointerStep, textOf } from './plan.js';
 import type { Command, FdKind } from './rows.js';
-import { readU32, writeU32 } from './words.js';
+import { readU32, readU64, writeU32 } from './words.js';
 
 /**
  * Where a structure's bytes and what its pointers refer to come from: the caller's objects, or
@@ -127,7 +127,7 @@ function walkStruct(plan: Plan, source: Source, buffer: number, output: number, 
   for (const step of plan.pointers) {
     const { index } = step;
     frame.slots[index] = 0;
-    if (!source.refers(step, walk)) continue;
+    if (step.offset + 8 > image.length || !source.refers(step, walk)) continue;
     const outputs = walk.outputs;
     const target = placePointer(step, source, frame, walk);
     if (step.field.flow !== 'in') frame.slots[index] = outputs + 1;
@@ -170,10 +170,16 @@ export function outBytes(step: PointerStep, image: Uint8Array, walk: Walk): numb
   return step.countOffset < 0 ? unit : unit * readU32(image, step.countOffset);
 }
 
+/** Texts share one buffer: a word that becomes a pointer holds the offset that is added to it. */
 function placeTexts(texts: readonly Uint8Array[], walk: Walk): number {
-  const buffer = walk.place(new Uint8Array(8 * texts.length), false);
+  const pointers = new Uint8Array(8 * texts.length);
+  const buffer = walk.placeBytes(pointers, false);
+  const target = walk.placeBytes(Buffer.concat(texts), false);
+  let offset = 0;
   texts.forEach((text, at) => {
-    walk.call.relocations.push(buffer, 8 * at, Relocation.POINTER, walk.place(text, false));
+    writeU32(pointers, 8 * at, offset);
+    walk.call.relocations.push(buffer, 8 * at, Relocation.POINTER, target);
+    offset += text.length;
   });
   return buffer;
 }
@@ -232,11 +238,23 @@ const holders: { readonly [holding: string]: Holder } & Record<
   mapValues: elements(findInValues),
 };
 
-/** The bytes that the kernel wrote behind a pointer, or `undefined` when it was NULL. */
+/**
+ * Whether the kernel took a pointer out of a structure behind another pointer, as it does with
+ * instructions that it will not show. Whoever executes a call returns pointers as all ones.
+ */
+export function withheld(step: PointerStep, frame: Frame, reply: Reply): boolean {
+  const image = frame.output > 0 ? reply.outputs[frame.output] : undefined;
+  return image !== undefined && readU64(image, step.offset) === 0n;
+}
+
+/**
+ * The bytes that the kernel wrote behind a pointer, or `undefined` when the pointer was NULL or
+ * has been withheld.
+ */
 export function written(step: PointerStep, frame: Frame, reply: Reply): Uint8Array | undefined {
   const slot = frame.slots[step.index] ?? 0;
   const bytes = reply.outputs[slot - 1];
-  if (slot === 0 || bytes === undefined) return undefined;
+  if (slot === 0 || bytes === undefined || withheld(step, frame, reply)) return undefined;
   const length = Math.min(frame.lengths[step.index] ?? 0, countedBytes(step, frame, reply));
   return bytes.length === length ? bytes : bytes.subarray(0, length);
 }
