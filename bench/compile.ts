@@ -1,11 +1,8 @@
-import { createHash } from 'node:crypto';
-import { existsSync } from 'node:fs';
-import { mkdir, readdir, readFile, rename } from 'node:fs/promises';
-import { homedir } from 'node:os';
+import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { execa } from 'execa';
-import { failure } from '../src/errors.js';
-import { repository } from './store.js';
+import { cached, contentKey } from '../guest/cache.js';
+import { packageFolder } from '../guest/paths.js';
+import { runTool } from '../guest/tools.js';
 
 /** Paths of the C programs of bench/c, compiled. */
 export interface Programs {
@@ -20,44 +17,24 @@ const sources: Readonly<Record<keyof Programs, readonly string[]>> = {
   native: ['native.c'],
 };
 
-const flags = ['-O2', '-Wall', '-Wextra', '-Werror', '-static'];
+const flags = ['-std=gnu11', '-O2', '-Wall', '-Wextra', '-Werror', '-static'];
 
 /**
- * Compiles the C programs, statically so that they run in the guest too. Kept in the cache by the
- * hash of the sources, headers, flags and compiler.
+ * Compiles the C programs, statically so that they run in the guest too. The result is kept in
+ * the cache by the content of sources and headers.
+ *
+ * @throws ERR_TOOL_MISSING, or ERR_TOOL_FAILED with the compiler's words
  */
 export async function compilePrograms(): Promise<Programs> {
-  const folder = join(repository, 'bench/c');
-  const compiler = await versionOf('gcc');
-  const hash = createHash('sha256').update(JSON.stringify([compiler, flags]));
-  for (const name of (await readdir(folder)).sort()) {
-    hash.update(name).update(await readFile(join(folder, name)));
-  }
-  const target = join(cacheFolder(), `bench-c-${hash.digest('hex').slice(0, 16)}`);
-  await mkdir(target, { recursive: true });
-  const compiled: Programs = { pingpong: join(target, 'pingpong'), native: join(target, 'native') };
-  for (const program of ['pingpong', 'native'] as const) {
-    if (existsSync(compiled[program])) continue;
-    const draft = `${compiled[program]}.${process.pid}`;
-    await execa('gcc', [...flags, '-o', draft, ...sources[program]], { cwd: folder });
-    await rename(draft, compiled[program]);
-  }
-  return compiled;
-}
-
-async function versionOf(compiler: string): Promise<string> {
-  try {
-    return (await execa(compiler, ['--version'])).stdout;
-  } catch (error) {
-    throw failure(
-      'ERR_TOOL_MISSING',
-      { tool: compiler, cure: 'Install it with "apt-get install gcc libc6-dev".' },
-      error,
-    );
-  }
-}
-
-function cacheFolder(): string {
-  const { WAEP_CACHE_DIR, XDG_CACHE_HOME } = process.env;
-  return WAEP_CACHE_DIR ?? join(XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'waep');
+  const folder = join(packageFolder, 'bench/c');
+  const names = (await readdir(folder)).sort();
+  const contents = await Promise.all(names.map((name) => readFile(join(folder, name))));
+  const key = contentKey(flags.join(' '), ...names, ...contents);
+  const compiled = await cached('bench-c', key, async (draft) => {
+    for (const [program, files] of Object.entries(sources)) {
+      const paths = files.map((file) => join(folder, file));
+      await runTool('gcc', [...flags, '-o', join(draft, program), ...paths]);
+    }
+  });
+  return { pingpong: join(compiled, 'pingpong'), native: join(compiled, 'native') };
 }

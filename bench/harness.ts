@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { failure } from '../src/errors.js';
 import { type Environment, hostEnvironment, sourceEnvironment } from './environment.js';
 import type { Amount, Batch, Experiment } from './experiment.js';
@@ -55,7 +56,7 @@ export async function runExperiment(
           `boot ${boot} of ${amount.boots}, round ${round} of ${amount.rounds}: ${arm.name}`,
           bootDone + (round - 1) / amount.rounds / amount.boots,
         );
-        for (const batch of await arm.measure(amount)) {
+        for (const batch of await unlessAborted(arm.measure(amount), signal)) {
           batches.push({ boot, round, arm: arm.name, ...batch });
         }
       }
@@ -85,6 +86,21 @@ export async function runExperiment(
       ...(guest === undefined ? {} : { guest }),
     },
   };
+}
+
+/** Waits for `work`, but not beyond the abortion. */
+async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  const settled = new AbortController();
+  const aborted = once(signal, 'abort', { signal: settled.signal }).then(() => {
+    throw signal.reason;
+  });
+  try {
+    return await Promise.race([work, aborted]);
+  } finally {
+    settled.abort();
+    aborted.catch(() => {});
+    work.catch(() => {});
+  }
 }
 
 /** The arms in an order that begins with another one in each round. */

@@ -22,9 +22,9 @@ export interface Server extends AsyncDisposable {
  */
 export async function startServer(
   command: readonly string[],
-  options: { ready: string; cpu?: number | undefined; env?: Record<string, string> },
+  options: { ready: string; cpu?: number },
 ): Promise<Server> {
-  const child = launch(leashed(options.cpu, command), options.env ?? {});
+  const child = launch(leashed(options.cpu, command));
   const server: Server = {
     pid: child.pid ?? 0,
     [Symbol.asyncDispose]: async () => {
@@ -41,7 +41,7 @@ export async function startServer(
   return server;
 }
 
-function launch([program = '', ...args]: readonly string[], env: Record<string, string>) {
+function launch([program = '', ...args]: readonly string[]) {
   return execa(program, args, {
     stdin: 'ignore',
     stdout: 'pipe',
@@ -49,7 +49,6 @@ function launch([program = '', ...args]: readonly string[], env: Record<string, 
     reject: false,
     // What a server prints is of interest until it is ready, and when it fails before that.
     buffer: false,
-    env,
   });
 }
 

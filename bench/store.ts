@@ -1,15 +1,12 @@
 import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { packageFolder } from '../guest/paths.js';
 import { renderSvg } from './chart/render.js';
 import type { Environment } from './environment.js';
 import type { Batch, Experiment, Row, Summary } from './experiment.js';
 import { resultsPage } from './page.js';
 import { decodeSamples, encodeSamples } from './samples.js';
 import { summarise } from './summary.js';
-
-/** The repository's folder. */
-export const repository = fileURLToPath(new URL('../../', import.meta.url));
 
 /** What a run leaves behind; everything else in its folder is derived from it. */
 export interface RunRecord {
@@ -39,7 +36,7 @@ export class Store {
   }
 
   static of(kind: 'full' | 'quick'): Store {
-    return new Store(join(repository, 'results', kind === 'full' ? '' : '.quick'));
+    return new Store(join(packageFolder, 'results', kind === 'full' ? '' : '.quick'));
   }
 
   /** Writes a run, with its summary and charts. Nothing is left of it if that fails. */

@@ -1,5 +1,19 @@
+import { encode, enums, insn, rows } from '../../src/bpf/index.js';
+import type { Call, Handle } from '../../src/call.js';
+
+const { alu, call, exit, jumpIf, label, load, mov, program, storeBytes } = insn;
+
+/** The raw tracepoint that the program belongs to. */
+export const tracepoint = 'sys_enter';
+
+/** What the program prints, without the newline. */
+export const message = 'Hello World!';
+
+const execve = 59;
+const text = Buffer.from(`${message}\n\0`);
+
 /**
- * The thesis' Figure 2 program, assembled.
+ * The instructions of the thesis' Figure 2 program.
  *
  * Attached to `raw_tracepoint/sys_enter`, it takes the system call's number from `ctx->args[1]`
  * and, when that is execve, prints "Hello World!\n" into the kernel's trace log:
@@ -12,106 +26,38 @@
  * }
  * ```
  */
+export const instructions: Uint8Array = program(
+  load(8, 'r1', 'r1', 8),
+  jumpIf('ne', 'r1', execve, 'out'),
+  storeBytes(-16, text, 'r1'),
+  mov('r1', 'r10'),
+  alu('add', 'r1', -16),
+  mov('r2', text.length),
+  call(enums.Helper.BPF_FUNC_trace_printk),
+  label('out'),
+  mov('r0', 0),
+  exit(),
+);
 
-/** The raw tracepoint that the program belongs to. */
-export const tracepoint = 'sys_enter';
+const noMaps = { mapFacts: () => undefined, possibleCpus: 1 };
 
-/** The program's licence; `bpf_trace_printk` is reserved to GPL-compatible programs. */
-export const license = 'GPL';
-
-/** What the program prints, without the newline. */
-export const message = 'Hello World!';
-
-const execve = 59;
-const tracePrintk = 6;
-
-/** The program's instructions as the kernel takes them, 8 bytes each. */
-export const instructions: Uint8Array = program(`${message}\n`);
-
-type Register = 0 | 1 | 2 | 10;
-
-function program(text: string): Uint8Array {
-  const string = Buffer.alloc(16);
-  const length = string.write(text) + 1;
-  const print = [
-    loadImmediate64(1, string.readBigInt64LE(0)),
-    store64(10, -16, 1),
-    loadImmediate64(1, string.readBigInt64LE(8)),
-    store64(10, -8, 1),
-    move(1, 10),
-    add(1, -16),
-    set(2, length),
-    call(tracePrintk),
-  ];
-  const slots = Buffer.concat(print).length / 8;
-  return Buffer.concat([
-    load64(1, 1, 8),
-    jumpUnlessEqual(1, execve, slots),
-    ...print,
-    set(0, 0),
-    exit(),
-  ]);
+/** PROG_LOAD of the program, which gets `result` as its handle. */
+export function loadCall(result: Handle): Call {
+  return encode(
+    rows.PROG_LOAD,
+    {
+      prog_type: enums.ProgType.BPF_PROG_TYPE_RAW_TRACEPOINT,
+      insns: instructions,
+      // bpf_trace_printk is for GPL-compatible programs only.
+      license: 'GPL',
+    },
+    noMaps,
+    result,
+  ).call;
 }
 
-function instruction(
-  opcode: number,
-  destination: Register,
-  source: Register,
-  offset: number,
-  immediate: number,
-): Buffer {
-  const bytes = Buffer.alloc(8);
-  bytes.writeUInt8(opcode, 0);
-  bytes.writeUInt8((source << 4) | destination, 1);
-  bytes.writeInt16LE(offset, 2);
-  bytes.writeInt32LE(immediate, 4);
-  return bytes;
-}
-
-/** `destination = *(u64 *)(source + offset)` */
-function load64(destination: Register, source: Register, offset: number): Buffer {
-  return instruction(0x79, destination, source, offset, 0);
-}
-
-/** `*(u64 *)(destination + offset) = source` */
-function store64(destination: Register, offset: number, source: Register): Buffer {
-  return instruction(0x7b, destination, source, offset, 0);
-}
-
-/** `destination = value`, which takes two slots */
-function loadImmediate64(destination: Register, value: bigint): Buffer {
-  const low = Number(BigInt.asIntN(32, value));
-  const high = Number(BigInt.asIntN(32, value >> 32n));
-  return Buffer.concat([
-    instruction(0x18, destination, 0, 0, low),
-    instruction(0x00, 0, 0, 0, high),
-  ]);
-}
-
-/** `destination = value` */
-function set(destination: Register, value: number): Buffer {
-  return instruction(0xb7, destination, 0, 0, value);
-}
-
-/** `destination = source` */
-function move(destination: Register, source: Register): Buffer {
-  return instruction(0xbf, destination, source, 0, 0);
-}
-
-/** `destination += value` */
-function add(destination: Register, value: number): Buffer {
-  return instruction(0x07, destination, 0, 0, value);
-}
-
-/** `if (register != value) skip the next slots` */
-function jumpUnlessEqual(register: Register, value: number, slots: number): Buffer {
-  return instruction(0x55, register, 0, slots, value);
-}
-
-function call(helper: number): Buffer {
-  return instruction(0x85, 0, 0, 0, helper);
-}
-
-function exit(): Buffer {
-  return instruction(0x95, 0, 0, 0, 0);
+/** RAW_TRACEPOINT_OPEN of the program behind `handle`; the link gets `result` as its handle. */
+export function attachCall(handle: Handle, result: Handle): Call {
+  return encode(rows.RAW_TRACEPOINT_OPEN, { name: tracepoint, prog_fd: { handle } }, noMaps, result)
+    .call;
 }

@@ -5,27 +5,7 @@ import t from 'tap';
 import { compilePrograms } from '../../bench/compile.js';
 import { nativeCommand, nativeSamples } from '../../bench/limit.js';
 import { encodeCallFile } from '../../bench/programs/call-file.js';
-import { instructions, license, tracepoint } from '../../bench/programs/figure2.js';
-import type { Call } from '../../src/call.js';
-
-const load: Call = {
-  command: 5,
-  args: 1,
-  result: 1,
-  buffers: [new Uint8Array(128), instructions, Buffer.from(`${license}\0`)],
-  relocations: [0, 8, 0, 1, 0, 16, 0, 2],
-};
-const attributes = new DataView((load.buffers[0] as Uint8Array).buffer);
-attributes.setUint32(0, 17, true);
-attributes.setUint32(4, instructions.length / 8, true);
-
-const attach: Call = {
-  command: 17,
-  args: 1,
-  result: 2,
-  buffers: [new Uint8Array(16), Buffer.from(`${tracepoint}\0`)],
-  relocations: [0, 0, 0, 1, 0, 8, 1, 1],
-};
+import { attachCall, instructions, loadCall } from '../../bench/programs/figure2.js';
 
 t.test('the program is the one of Figure 2', async (t) => {
   t.same(Buffer.from(instructions).toString('hex').match(/.{16}/g), [
@@ -50,7 +30,7 @@ t.test('a file of calls has the layout that native.c reads', async (t) => {
   const file = encodeCallFile([
     {
       name: 'ONE',
-      call: { ...attach, buffers: [Buffer.from('ab'), 3, { inout: Buffer.from('c') }] },
+      call: { ...attachCall(1, 2), buffers: [Buffer.from('ab'), 3, { inout: Buffer.from('c') }] },
     },
   ]);
   t.equal(
@@ -77,8 +57,8 @@ t.test('the verifier accepts it, and it attaches', { skip: refused }, async (t) 
   await writeFile(
     calls,
     encodeCallFile([
-      { name: 'PROG_LOAD', call: load },
-      { name: 'RAW_TRACEPOINT_OPEN', call: attach },
+      { name: 'PROG_LOAD', call: loadCall(1) },
+      { name: 'RAW_TRACEPOINT_OPEN', call: attachCall(1, 2) },
     ]),
   );
   const [program = '', ...args] = nativeCommand(native, calls, 0, { samples: 3, warmup: 1 });
@@ -94,7 +74,10 @@ t.test('the verifier accepts it, and it attaches', { skip: refused }, async (t) 
     );
   }
 
-  await writeFile(calls, encodeCallFile([{ name: 'BAD', call: { ...load, command: 4096 } }]));
+  await writeFile(
+    calls,
+    encodeCallFile([{ name: 'BAD', call: { ...loadCall(1), command: 4096 } }]),
+  );
   const bad = spawnSync(program, args, { encoding: 'utf8' });
   t.equal(bad.status, 1);
   t.match(bad.stderr, /native: BAD: Invalid argument/);

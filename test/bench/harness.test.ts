@@ -48,10 +48,12 @@ function options(log: string[], signal = new AbortController().signal) {
     openLab: async (): Promise<Lab> => {
       log.push('open');
       return {
+        folder: '',
+        programs: { pingpong: '', native: '' },
         [Symbol.asyncDispose]: async () => {
           log.push('closed');
         },
-      } as Lab;
+      };
     },
     onProgress: () => {},
     signal,

@@ -1,0 +1,190 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Listr } from 'listr2';
+import colours from 'picocolors';
+import { ensurePrivateNetwork, type Image } from '../guest/index.js';
+import { failure } from '../src/errors.js';
+import { compilePrograms } from './compile.js';
+import type { Amount, Experiment } from './experiment.js';
+import { experiments } from './experiments/index.js';
+import { type GuestChoice, openGuestLab, prepareGuest } from './guest-lab.js';
+import { runExperiment } from './harness.js';
+import { openHostLab } from './lab.js';
+import { type DerivedRun, runName, Store } from './store.js';
+import { listTable, runTables } from './terminal.js';
+
+/** The options of the command line. */
+export interface BenchOptions {
+  only?: string[];
+  quick?: boolean;
+  accel: GuestChoice['accel'];
+  kernel?: string;
+  modules?: string;
+  rounds?: number;
+}
+
+/** What `--list` prints. */
+export function listing(chosen: readonly Experiment[]): string {
+  return listTable(chosen);
+}
+
+/**
+ * Makes summaries, charts and pages anew from stored samples.
+ *
+ * @param run the run's name, or `undefined` for all runs
+ * @throws ERR_BENCH_RUN when no chosen experiment has that run
+ */
+export async function rerender(
+  chosen: readonly Experiment[],
+  run: string | undefined,
+  quick = false,
+): Promise<void> {
+  const store = Store.of(quick ? 'quick' : 'full');
+  let rendered = 0;
+  for (const experiment of chosen) {
+    for (const name of await store.runs(experiment)) {
+      if (run !== undefined && name !== run) continue;
+      console.log(`${runTables(await store.render(experiment, name))}\n`);
+      rendered++;
+    }
+  }
+  if (run !== undefined && rendered === 0) {
+    throw failure('ERR_BENCH_RUN', { run, folder: store.folder });
+  }
+  await store.publish(experiments);
+}
+
+/** Runs experiments and stores what they yield; prints progress, and tables at the end. */
+export async function bench(chosen: readonly Experiment[], options: BenchOptions): Promise<void> {
+  const notices: string[] = [];
+  const choice = guestChoice(options, (line) => notices.push(line));
+  const needsGuest = chosen.some((experiment) => experiment.guest);
+  const progress = (step: string) => console.error(colours.dim(`· ${step}`));
+  if (needsGuest) {
+    await ensurePrivateNetwork(async () => {
+      await prepareGuest(choice, progress);
+    });
+  }
+  const image = needsGuest ? await prepareGuest(choice, progress) : undefined;
+
+  const interrupt = new AbortController();
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    process.once(signal, () => interrupt.abort());
+  }
+  const startedMs = performance.now();
+  const done = await runAll(chosen, options, { choice, image, signal: interrupt.signal });
+  for (const line of notices) console.log(colours.yellow(line));
+  for (const derived of done.runs) console.log(`\n${runTables(derived)}`);
+  for (const { name, error } of done.failures) {
+    console.error(colours.red(`\n${name}: ${error.message}`));
+  }
+  console.log(
+    `\n${done.runs.length} of ${chosen.length} experiments in ${Math.round((performance.now() - startedMs) / 1000)} s; results are in ${done.folder}`,
+  );
+  if (interrupt.signal.aborted) process.exitCode = 130;
+  else if (done.failures.length > 0) process.exitCode = 1;
+  await leave();
+}
+
+interface Surroundings {
+  choice: GuestChoice;
+  image: Image | undefined;
+  signal: AbortSignal;
+}
+
+interface Outcome {
+  folder: string;
+  runs: DerivedRun[];
+  failures: { name: string; error: Error }[];
+}
+
+async function runAll(
+  chosen: readonly Experiment[],
+  options: BenchOptions,
+  { choice, image, signal }: Surroundings,
+): Promise<Outcome> {
+  const quick = options.quick === true || chosen.some((one) => lessThanFull(one, options));
+  const store = Store.of(quick ? 'quick' : 'full');
+  const outcome: Outcome = { folder: store.folder, runs: [], failures: [] };
+  const run = runName(new Date());
+  const programs = await compilePrograms();
+  const tasks = new Listr(
+    chosen.map((experiment) => ({
+      title: experiment.title,
+      skip: () => signal.aborted && 'interrupted',
+      task: async (_, task) => {
+        try {
+          const record = await runExperiment(experiment, {
+            run,
+            quick,
+            amount: amountOf(experiment, options),
+            command: commandOf(experiment, options),
+            openLab: ({ guest }) =>
+              guest && image !== undefined ? openGuestLab(choice, image) : openHostLab(programs),
+            onProgress: sparingly((line) => {
+              task.output = line;
+            }),
+            signal,
+          });
+          outcome.runs.push(await store.write(experiment, record));
+        } catch (error) {
+          outcome.failures.push({ name: experiment.name, error: error as Error });
+          throw error;
+        }
+      },
+    })),
+    { concurrent: false, exitOnError: false, registerSignalListeners: false },
+  );
+  await tasks.run();
+  await store.publish(experiments);
+  return outcome;
+}
+
+/** Passes progress on: all of it to a terminal, a line per tenth to a log. */
+function sparingly(print: (line: string) => void): (what: string, done: number) => void {
+  let lastTenth = -1;
+  return (what, done) => {
+    const tenth = Math.floor(done * 10);
+    if (!process.stdout.isTTY && tenth === lastTenth) return;
+    lastTenth = tenth;
+    print(`${Math.round(done * 100)} % · ${what}`);
+  };
+}
+
+function guestChoice(options: BenchOptions, notice: GuestChoice['notice']): GuestChoice {
+  const { accel, kernel, modules } = options;
+  if (kernel === undefined && modules === undefined) return { accel, notice };
+  if (kernel !== undefined && modules !== undefined) {
+    return { accel, notice, kernel: { image: kernel, modules } };
+  }
+  throw failure('ERR_OPTION_INVALID', {
+    option: '--kernel and --modules',
+    value: kernel ?? modules,
+    expected: 'both: a kernel runs with its own modules only',
+  });
+}
+
+function amountOf(experiment: Experiment, options: BenchOptions): Amount {
+  const amount = options.quick === true ? experiment.quick : experiment.full;
+  return { ...amount, rounds: options.rounds ?? amount.rounds };
+}
+
+function lessThanFull(experiment: Experiment, { rounds }: BenchOptions): boolean {
+  return rounds !== undefined && rounds < experiment.full.rounds;
+}
+
+/** The command that repeats a run of one experiment. */
+function commandOf(experiment: Experiment, options: BenchOptions): string {
+  return [
+    `npm run bench -- --only ${experiment.name}`,
+    ...(options.quick === true ? ['--quick'] : []),
+    ...(options.accel === 'auto' ? [] : [`--accel ${options.accel}`]),
+    ...(options.kernel === undefined ? [] : ['--kernel … --modules …']),
+    ...(options.rounds === undefined ? [] : [`--rounds ${options.rounds}`]),
+  ].join(' ');
+}
+
+/** Ends the process once its output is out, whatever an interrupted experiment still waits for. */
+async function leave(): Promise<void> {
+  await sleep(100, undefined, { ref: false });
+  process.exit();
+}

@@ -1,0 +1,27 @@
+/**
+ * Things to be disposed of together, last first. Node 20 has the protocol but not yet
+ * `AsyncDisposableStack`.
+ */
+export class Disposables implements AsyncDisposable {
+  #resources: AsyncDisposable[] = [];
+
+  /** Adds a resource and returns it. */
+  use<T extends AsyncDisposable>(resource: T): T {
+    this.#resources.push(resource);
+    return resource;
+  }
+
+  /** Hands everything over to a new owner, so that disposing of this one does nothing. */
+  move(): Disposables {
+    const next = new Disposables();
+    next.#resources = this.#resources;
+    this.#resources = [];
+    return next;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const resource of this.#resources.splice(0).reverse()) {
+      await resource[Symbol.asyncDispose]();
+    }
+  }
+}

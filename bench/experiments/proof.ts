@@ -1,0 +1,76 @@
+import { systemError } from '../../src/errors.js';
+import { Session } from '../../src/session/index.js';
+import type { LabGuest, LabRoad } from '../lab.js';
+import { attachCall, loadCall, message } from '../programs/figure2.js';
+
+const executions = 20;
+
+/** What the guest's trace log held after a number of execs, over one road. */
+export interface Proof {
+  road: string;
+  executions: number;
+  /** Lines with the program's message after that many execs while it was attached. */
+  linesWhileAttached: number;
+  /** The same after it was detached. */
+  linesAfterDetach: number;
+  /** A line of the log as the guest printed it. */
+  example: string;
+}
+
+/**
+ * Forwards the Figure 2 program over every road and shows that it runs: as many lines in the
+ * guest's trace log as there were execs while it was attached, and none afterwards.
+ *
+ * @throws Error when the numbers are others
+ */
+export async function proveExecution(guest: LabGuest): Promise<Proof[]> {
+  const proofs: Proof[] = [];
+  for (const road of guest.roads) proofs.push(await prove(guest, road));
+  return proofs;
+}
+
+async function prove(guest: LabGuest, road: LabRoad): Promise<Proof> {
+  const session = await Session.connect(road.agent, { client: 'waep bench' });
+  let attached: string[];
+  try {
+    const [program, link] = [session.newHandle(), session.newHandle()];
+    for (const call of [loadCall(program), attachCall(program, link)]) {
+      const { result, errno } = await session.call(call);
+      if (result < 0) throw systemError('bpf', errno, { side: 'guest' });
+    }
+    attached = await traceOfExecutions(guest);
+    await session.release([link, program]);
+  } finally {
+    session.close();
+  }
+  const detached = await traceOfExecutions(guest);
+  const proof: Proof = {
+    road: road.name,
+    executions,
+    linesWhileAttached: attached.length,
+    linesAfterDetach: detached.length,
+    example: attached[0]?.trim() ?? '',
+  };
+  if (proof.linesWhileAttached !== executions || proof.linesAfterDetach !== 0) {
+    throw new Error(
+      `${executions} execs in the guest must leave ${executions} lines in its trace log while the program is attached and none after; found ${JSON.stringify(proof)}`,
+    );
+  }
+  return proof;
+}
+
+/**
+ * Clears the guest's trace log, makes the execs, and returns the log's lines with the message. The
+ * shell does all of it with built-ins, so that nothing else is executed in between.
+ */
+async function traceOfExecutions(guest: LabGuest): Promise<string[]> {
+  const script = [
+    'cd /sys/kernel/tracing',
+    'echo > trace',
+    'i=0',
+    `while [ $i -lt ${executions} ]; do /bin/busybox true; i=$((i + 1)); done`,
+    'while read -r line; do echo "$line"; done < trace',
+  ].join('\n');
+  const log = await guest.run(['/bin/busybox', 'sh', '-c', script]);
+  return log.split('\n').filter((line) => line.endsWith(message));
+}

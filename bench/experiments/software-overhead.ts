@@ -1,0 +1,178 @@
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { agentPath } from '../../guest/paths.js';
+import { softwareOverheadFigure } from '../chart/software-overhead.js';
+import { Disposables } from '../disposables.js';
+import type { Amount, Arm, Batch, Comparison, Experiment } from '../experiment.js';
+import { freePort, type Lab } from '../lab.js';
+import { nativeCommand, nativeSamples } from '../limit.js';
+import { commandMetrics, lookupMetric, placedMetric, thesisOverheadNs } from '../metrics.js';
+import { lookupExchange } from '../probe/lookup.js';
+import { Probe } from '../probe/probe.js';
+import { run, startServer } from '../process.js';
+import { limitBatch } from './rtt.js';
+import { commandBatches, figure2CallFile } from './thesis.js';
+
+const exchange = lookupExchange();
+const settleMs = 30;
+
+/** The servers' CPU. Clients run there, too, or on {@link otherCpu}. */
+const serverCpu = 1;
+const otherCpu = 0;
+
+const placements = [
+  { name: 'one core', clientCpu: serverCpu, bound: 1.8 },
+  { name: 'a core each', clientCpu: otherCpu, bound: 1.5 },
+] as const;
+
+/** What forwarding costs without a guest: client and agent are processes of one kernel. */
+export const softwareOverhead: Experiment = {
+  name: 'software-overhead',
+  title: 'What forwarding itself costs, at native speed',
+  hypothesis:
+    'Over a Unix socket a bpf call through a session takes at most 1.8 times the time of a plain C exchange of the same bytes on one core and 1.5 times with a core each; forwarding adds less than the thesis’ 396 µs and 100 µs.',
+  parameters: { lookup: exchange, settleMs, serverCpu, otherCpu },
+  placement: `pinned: agent and servers on CPU ${serverCpu}; clients on CPU ${serverCpu} (one core) or ${otherCpu} (a core each, and all commands)`,
+  guest: false,
+  full: { boots: 2, rounds: 10, samples: 1000, warmup: 300, commands: 25 },
+  quick: { boots: 1, rounds: 5, samples: 400, warmup: 200, commands: 8 },
+  comparisons: [
+    ...placements.flatMap(({ name, bound }) => {
+      const metric = placedMetric(lookupMetric, name);
+      const ratio = (road: string): Comparison => ({
+        kind: 'ratio',
+        arm: road,
+        against: `${road}/c`,
+        metric,
+        quantile: 'p50',
+      });
+      return [
+        { ...ratio('unix'), bound },
+        { ...ratio('unix'), quantile: 'p99' as const, bound: 3 },
+        ratio('tcp'),
+        { ...ratio('tcp'), quantile: 'p99' as const },
+      ];
+    }),
+    ...['unix', 'tcp'].flatMap((arm) =>
+      commandMetrics.map(
+        (metric): Comparison => ({
+          kind: 'difference',
+          arm,
+          against: 'native',
+          metric,
+          quantile: 'p50',
+          thesis: thesisOverheadNs[metric],
+        }),
+      ),
+    ),
+  ],
+  async prepare(lab) {
+    await using resources = new Disposables();
+    const roads = await roadsOf(lab);
+    const agent = [
+      ...[process.execPath, agentPath, '--quiet', '--insecure-tcp'],
+      ...roads.flatMap(({ agent }) => ['--listen', agent]),
+    ];
+    resources.use(
+      await startServer(agent, {
+        ready: `waep-agent: listening on ${roads.at(-1)?.agent}`,
+        cpu: serverCpu,
+      }),
+    );
+    for (const { pingpong } of roads) {
+      const server = [lab.programs.pingpong, 'serve', pingpong];
+      resources.use(await startServer(server, { ready: 'listening', cpu: serverCpu }));
+    }
+    const probes = new Map(
+      placements.map(({ name, clientCpu }) => [name, resources.use(new Probe(clientCpu))]),
+    );
+    const arms = [
+      await nativeArm(lab),
+      ...roads.flatMap((road) => [forwardedArm(road, probes), limitArm(road, lab)]),
+    ];
+    const owned = resources.move();
+    return { arms, absent: [], [Symbol.asyncDispose]: () => owned[Symbol.asyncDispose]() };
+  },
+  figures: (summary, environment) => [softwareOverheadFigure(summary, environment)],
+};
+
+interface HostRoad {
+  name: string;
+  agent: string;
+  pingpong: string;
+}
+
+async function roadsOf(lab: Lab): Promise<HostRoad[]> {
+  return [
+    {
+      name: 'unix',
+      agent: `unix:${join(lab.folder, 'agent')}`,
+      pingpong: `unix:${join(lab.folder, 'pingpong')}`,
+    },
+    {
+      name: 'tcp',
+      agent: `tcp:127.0.0.1:${await freePort()}`,
+      pingpong: `tcp:127.0.0.1:${await freePort()}`,
+    },
+  ];
+}
+
+async function nativeArm(lab: Lab): Promise<Arm> {
+  const callFile = join(lab.folder, 'figure2.calls');
+  await writeFile(callFile, figure2CallFile());
+  return {
+    name: 'native',
+    measure: async (amount) => {
+      const commands = commandAmount(amount);
+      const command = nativeCommand(lab.programs.native, callFile, settleMs, commands);
+      return commandBatches(nativeSamples(await run(command, otherCpu)), commands);
+    },
+  };
+}
+
+function forwardedArm(
+  { name, agent: address }: HostRoad,
+  probes: ReadonlyMap<(typeof placements)[number]['name'], Probe>,
+): Arm {
+  return {
+    name,
+    measure: async (amount) => {
+      const batches: Pick<Batch, 'metric' | 'unit' | 'values'>[] = [];
+      const { samples, warmup } = amount;
+      for (const [placement, probe] of probes) {
+        for (const [metric, values] of await probe.measure({
+          task: 'lookup',
+          address,
+          samples,
+          warmup,
+        })) {
+          batches.push({ metric: placedMetric(metric, placement), unit: 'ns', values });
+        }
+      }
+      const commands = commandAmount(amount);
+      const measured = await probes
+        .get('a core each')
+        ?.measure({ task: 'commands', address, settleMs, ...commands });
+      return [...batches, ...commandBatches(measured ?? new Map(), commands)];
+    },
+  };
+}
+
+function limitArm({ name, pingpong }: HostRoad, lab: Lab): Arm {
+  return {
+    name: `${name}/c`,
+    measure: async (amount) => {
+      const batches: Pick<Batch, 'metric' | 'unit' | 'values'>[] = [];
+      for (const { name, clientCpu } of placements) {
+        const metric = placedMetric(lookupMetric, name);
+        batches.push(await limitBatch(metric, exchange, pingpong, lab, amount, clientCpu));
+      }
+      return batches;
+    },
+  };
+}
+
+/** How often the commands are measured, which take far longer than look-ups. */
+function commandAmount(amount: Amount): Amount {
+  return { ...amount, samples: amount.commands ?? amount.samples, warmup: 2 };
+}

@@ -1,0 +1,105 @@
+import { join } from 'node:path';
+import { thesisFigure } from '../chart/thesis.js';
+import type { Amount, Arm, Comparison, Experiment } from '../experiment.js';
+import { expectSamples } from '../harness.js';
+import type { LabGuest } from '../lab.js';
+import { nativeCommand, nativeSamples } from '../limit.js';
+import { commandMetrics, thesisOverheadNs } from '../metrics.js';
+import { Probe } from '../probe/probe.js';
+import { encodeCallFile } from '../programs/call-file.js';
+import { attachCall, loadCall } from '../programs/figure2.js';
+import { proveExecution } from './proof.js';
+
+const parameters = {
+  program: 'raw_tracepoint/sys_enter, prints "Hello World!" at every execve',
+  settleMs: 60,
+  settleReason:
+    'enabling a tracepoint within the grace period of its last disabling waits for the rest of it; an application that is started once does not meet that',
+} as const;
+
+const roads = ['tcp', 'vsock-mux', 'vsock-kernel', 'vsock-device'];
+
+/** The thesis' experiment: its two commands, native and over each road. */
+export const thesis: Experiment = {
+  name: 'thesis',
+  title: 'The thesis’ experiment: PROG_LOAD and RAW_TRACEPOINT_OPEN',
+  hypothesis:
+    'Forwarding adds the same order of time as the thesis reports over TCP (396 µs and 100 µs), and less over vsock than over TCP.',
+  parameters,
+  placement: 'host processes and the vCPU unpinned',
+  guest: true,
+  full: { boots: 3, rounds: 5, samples: 32, warmup: 3 },
+  quick: { boots: 1, rounds: 5, samples: 10, warmup: 2 },
+  comparisons: roads.flatMap((arm) =>
+    commandMetrics.map(
+      (metric): Comparison => ({
+        kind: 'difference',
+        arm,
+        against: 'native',
+        metric,
+        quantile: 'p50',
+        thesis: thesisOverheadNs[metric],
+      }),
+    ),
+  ),
+  async prepare({ guest }) {
+    if (guest === undefined) throw new TypeError('the thesis experiment needs a guest');
+    const proof = await proveExecution(guest);
+    const probe = new Probe();
+    return {
+      arms: [
+        await nativeArm(guest),
+        ...guest.roads.map((road) => forwardedArm(road.name, road.agent, probe)),
+      ],
+      absent: guest.absent,
+      records: { proof },
+      [Symbol.asyncDispose]: () => probe[Symbol.asyncDispose](),
+    };
+  },
+  figures: (summary, environment) => [thesisFigure(summary, environment)],
+};
+
+/** The same calls, byte for byte, made in the guest itself. */
+async function nativeArm(guest: LabGuest): Promise<Arm> {
+  const callFile = join('/tmp', 'figure2.calls');
+  await guest.write(callFile, figure2CallFile());
+  return {
+    name: 'native',
+    measure: async (amount) => {
+      const command = nativeCommand(guest.programs.native, callFile, parameters.settleMs, amount);
+      return commandBatches(nativeSamples(await guest.run(command)), amount);
+    },
+  };
+}
+
+/** The Figure 2 program's two calls, as bench/c/native.c takes them. */
+export function figure2CallFile(): Uint8Array {
+  return encodeCallFile([
+    { name: 'PROG_LOAD', call: loadCall(1) },
+    { name: 'RAW_TRACEPOINT_OPEN', call: attachCall(1, 2) },
+  ]);
+}
+
+/** The commands through a session, measured by a probe. */
+export function forwardedArm(name: string, address: string, probe: Probe): Arm {
+  return {
+    name,
+    measure: async (amount) => {
+      const { samples, warmup } = amount;
+      const { settleMs } = parameters;
+      return commandBatches(
+        await probe.measure({ task: 'commands', address, settleMs, samples, warmup }),
+        amount,
+      );
+    },
+  };
+}
+
+/** The batches of both commands, complete. */
+export function commandBatches(samples: ReadonlyMap<string, readonly number[]>, amount: Amount) {
+  return commandMetrics.map((metric) => {
+    const values = samples.get(metric) ?? [];
+    expectSamples(metric, values.length, amount.samples);
+    return { metric, unit: 'ns' as const, values };
+  });
+}

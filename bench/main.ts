@@ -1,0 +1,59 @@
+import { Command, InvalidArgumentError, Option } from 'commander';
+import { failure } from '../src/errors.js';
+import type { BenchOptions } from './bench.js';
+import { bench, listing, rerender } from './bench.js';
+import { experiments } from './experiments/index.js';
+
+function positiveInteger(text: string): number {
+  const number = Number(text);
+  if (Number.isInteger(number) && number > 0) return number;
+  throw new InvalidArgumentError('Expected a whole number of at least 1.');
+}
+
+const program = new Command('npm run bench --')
+  .description('Runs the experiments and leaves samples, tables and charts in results/.')
+  .option('--list', 'list the experiments')
+  .option('--only <name...>', 'run these experiments only')
+  .option('--quick', 'measure less, and keep the results in results/.quick/')
+  .option(
+    '--render [run]',
+    'make summaries and charts anew from the samples of a run, or of all runs; needs no guest',
+  )
+  .addOption(
+    new Option('--accel <accelerator>', 'how the guest is run')
+      .choices(['auto', 'kvm', 'tcg'])
+      .default('auto'),
+  )
+  .option('--kernel <file>', 'boot this kernel instead of the stock one')
+  .option('--modules <folder>', 'with the modules in this folder')
+  .option(
+    '--rounds <n>',
+    'rounds in each boot; fewer than a full run count as --quick',
+    positiveInteger,
+  );
+
+async function main(): Promise<void> {
+  const options = program.parse().opts<BenchOptions & { list?: boolean; render?: string | true }>();
+  const chosen = chooseExperiments(options.only);
+  if (options.list === true) {
+    console.log(listing(chosen));
+  } else if (options.render !== undefined) {
+    await rerender(chosen, options.render === true ? undefined : options.render, options.quick);
+  } else {
+    await bench(chosen, options);
+  }
+}
+
+function chooseExperiments(names: readonly string[] | undefined) {
+  for (const name of names ?? []) {
+    if (experiments.some((experiment) => experiment.name === name)) continue;
+    const known = experiments.map((experiment) => experiment.name);
+    throw failure('ERR_BENCH_EXPERIMENT', { name, known });
+  }
+  return experiments.filter(({ name }) => names === undefined || names.includes(name));
+}
+
+main().catch((error: Error) => {
+  console.error(`bench: ${error.message}`);
+  process.exitCode = 1;
+});

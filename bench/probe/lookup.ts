@@ -1,0 +1,60 @@
+import { encode, rows } from '../../src/bpf/index.js';
+import type { Call } from '../../src/call.js';
+import {
+  callFrameBound,
+  FrameType,
+  messageFrame,
+  outputLengths,
+  putCallFrame,
+} from '../../src/frame/index.js';
+import type { Exchange } from '../limit.js';
+import { lookupMetric } from '../metrics.js';
+import type { Counts } from './protocol.js';
+import { lookupMap, type ProbeSession, sessionWith } from './sessions.js';
+
+const key = new Uint8Array(4);
+
+/* Encodes one look-up, as an application would for each. */
+function lookup({ map, facts }: Pick<ProbeSession, 'map' | 'facts'>) {
+  return encode(rows.MAP_LOOKUP_ELEM, { map_fd: map, key, flags: 0 }, facts);
+}
+
+/** Times map look-ups through a session, from values to values: encoding and decoding included. */
+export async function measureLookups(
+  options: { address: string } & Counts,
+): Promise<Record<string, number[]>> {
+  const target = await sessionWith(options.address);
+  const samples: number[] = [];
+  for (let operation = 0; operation < options.warmup + options.samples; operation++) {
+    const start = performance.now();
+    const encoded = lookup(target);
+    const reply = await target.session.call(encoded.call);
+    if (reply.result < 0) throw encoded.error(reply);
+    encoded.decode(reply);
+    const elapsedNs = (performance.now() - start) * 1e6;
+    if (operation >= options.warmup) samples.push(elapsedNs);
+  }
+  return { [lookupMetric]: samples };
+}
+
+/** The call that {@link measureLookups} times, for a map behind handle 1. */
+export function lookupCall(): Call {
+  const facts = { mapFacts: () => lookupMap, possibleCpus: 1 };
+  return lookup({ map: { handle: 1 }, facts }).call;
+}
+
+/** How many bytes a look-up puts on the wire in each direction, headers included. */
+export function lookupExchange(): Exchange {
+  const call = lookupCall();
+  return {
+    requestBytes: putCallFrame(new Uint8Array(callFrameBound(call)), 1, call),
+    replyBytes: replyFrame(call).byteLength,
+  };
+}
+
+/** The frame that answers a call whose every output is full. */
+export function replyFrame(call: Call): Uint8Array {
+  // Nothing in it is zero: whoever answers may leave trailing zeroes out.
+  const outputs = outputLengths(call).map((length) => new Uint8Array(length).fill(0x5a));
+  return messageFrame(FrameType.RESULT, 1, [0, 0, outputs]);
+}

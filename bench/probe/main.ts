@@ -1,0 +1,27 @@
+/* The process that measures: nothing else runs in it, and it may be kept on one CPU. */
+import { measureCodec } from './codec.js';
+import { measureCommands } from './commands.js';
+import { measureEcho } from './echo.js';
+import { measureLookups } from './lookup.js';
+import type { ProbeAnswer, ProbeRequest } from './protocol.js';
+
+function measure(request: ProbeRequest): Promise<Record<string, number[]>> {
+  if (request.task === 'commands') return measureCommands(request);
+  if (request.task === 'lookup') return measureLookups(request);
+  if (request.task === 'echo') return measureEcho(request);
+  return Promise.resolve(measureCodec(request));
+}
+
+async function answer(request: ProbeRequest): Promise<ProbeAnswer> {
+  try {
+    return { samples: await measure(request) };
+  } catch (error) {
+    const { message, stack = '' } = error as Error;
+    return { error: { message, stack } };
+  }
+}
+
+process.on('message', (request: ProbeRequest) => {
+  void answer(request).then((reply) => process.send?.(reply));
+});
+process.on('disconnect', () => process.exit());

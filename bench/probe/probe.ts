@@ -1,0 +1,63 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { fileURLToPath } from 'node:url';
+import { failure } from '../../src/errors.js';
+import { expectSamples } from '../harness.js';
+import { leashed } from '../process.js';
+import type { ProbeAnswer, ProbeRequest } from './protocol.js';
+
+/** A client process that measures on request, one thing at a time. */
+export class Probe implements AsyncDisposable {
+  readonly #child: ChildProcess;
+
+  /** @param cpu the CPU to keep it on; by default it may run on all */
+  constructor(cpu?: number) {
+    const main = fileURLToPath(new URL('./main.js', import.meta.url));
+    const [program = '', ...args] = leashed(cpu, [process.execPath, main]);
+    this.#child = spawn(program, args, {
+      stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+      serialization: 'advanced',
+    });
+  }
+
+  /**
+   * Returns samples by metric: as many as asked for of each, in nanoseconds, or in operations per
+   * second for a codec.
+   *
+   * @throws ERR_TOOL_FAILED when the probe fails or ends; ERR_BENCH_INCOMPLETE
+   */
+  async measure(request: ProbeRequest): Promise<ReadonlyMap<string, readonly number[]>> {
+    const ended = new AbortController();
+    const { signal } = ended;
+    try {
+      this.#child.send(request);
+      const reply = await Promise.race([
+        once(this.#child, 'message', { signal }).then(([message]) => message as ProbeAnswer),
+        once(this.#child, 'exit', { signal }).then(([code, killer]): ProbeAnswer => {
+          return { error: { message: `it ended with ${code ?? killer}`, stack: '' } };
+        }),
+      ]);
+      if ('error' in reply) {
+        throw failure('ERR_TOOL_FAILED', {
+          tool: `The measuring process (${JSON.stringify(request)})`,
+          why: reply.error.message,
+          log: reply.error.stack,
+        });
+      }
+      const samples = new Map(Object.entries(reply.samples));
+      for (const [metric, values] of samples) {
+        expectSamples(metric, values.length, request.samples);
+      }
+      return samples;
+    } finally {
+      ended.abort();
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
+    const exit = once(this.#child, 'exit');
+    this.#child.kill('SIGKILL');
+    await exit;
+  }
+}
