@@ -90,8 +90,11 @@ export function putCallFrame(target: Uint8Array, id: number, call: Call): number
     at = putBufferHead(target, at, buffer);
     const bytes = bufferBytes(buffer);
     if (bytes !== undefined) {
-      target.set(bytes, at);
-      at += bytes.byteLength;
+      const length = bytes.byteLength;
+      // Calling out of the JIT's code costs more than a short loop in it.
+      if (length > 64) target.set(bytes, at);
+      else for (let k = 0; k < length; k++) target[at + k] = bytes[k] as number;
+      at += length;
     }
   }
   at = putRelocations(target, at, call.relocations);
@@ -135,6 +138,26 @@ export function outputLengths(call: Call): number[] {
     else if (!(buffer instanceof Uint8Array)) lengths.push(buffer.inout.byteLength);
   }
   return lengths;
+}
+
+/*
+ * Small outputs share blocks of memory, as Node's own small Buffers do: a block costs one
+ * allocation outside of the heap where each output would cost one.
+ */
+const BLOCK_BYTES = 64 * 1024;
+const SMALL_BYTES = 4 * 1024;
+let block = new ArrayBuffer(BLOCK_BYTES);
+let blockUsed = 0;
+
+function allocate(length: number): Uint8Array {
+  if (length > SMALL_BYTES) return new Uint8Array(length);
+  if (blockUsed + length > BLOCK_BYTES) {
+    block = new ArrayBuffer(BLOCK_BYTES);
+    blockUsed = 0;
+  }
+  const bytes = new Uint8Array(block, blockUsed, length);
+  blockUsed += (length + 7) & ~7;
+  return bytes;
 }
 
 let at = 0;
@@ -199,11 +222,12 @@ export function parseReply(
         why: `output ${i} of a result has ${size} bytes where ${Math.min(length, end - at)} fit`,
       });
     }
-    if (size === length) {
-      outputs[i] = alias ? bytes.subarray(at, at + size) : bytes.slice(at, at + size);
+    if (alias && size === length) {
+      outputs[i] = bytes.subarray(at, at + size);
     } else {
-      const output = new Uint8Array(length);
-      output.set(bytes.subarray(at, at + size));
+      const output = allocate(length);
+      if (size > 64) output.set(bytes.subarray(at, at + size));
+      else for (let k = 0; k < size; k++) output[k] = bytes[at + k] as number;
       outputs[i] = output;
     }
     at += size;

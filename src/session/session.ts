@@ -1,3 +1,4 @@
+import { performance } from 'node:perf_hooks';
 import { Duplex } from 'node:stream';
 import type { Call, Handle, Reply } from '../call.js';
 import { failure, systemError, WaepError } from '../errors.js';
@@ -6,7 +7,6 @@ import {
   callFrameParts,
   FrameType,
   frameTypeName,
-  HEADER_BYTES,
   type KernelFacts,
   MAX_FRAME_BYTES,
   messageFrame,
@@ -45,15 +45,31 @@ export interface CallOptions {
 }
 
 interface Pending {
+  id: number;
+  promise: Promise<Reply>;
   resolve: (reply: Reply) => void;
   reject: (error: Error) => void;
   lengths: readonly number[] | undefined;
   deadlineMs: number;
   timeoutMs: number;
-  name: string;
+  name: string | number;
   signal: AbortSignal | undefined;
   onAbort: (() => void) | undefined;
 }
+
+/* One function serves every promise, where a closure for each would have to be made. */
+const settlers: Pick<Pending, 'resolve' | 'reject'> = { resolve: () => {}, reject: () => {} };
+function takeSettlers(resolve: Pending['resolve'], reject: Pending['reject']): void {
+  settlers.resolve = resolve;
+  settlers.reject = reject;
+}
+
+function callName(name: string | number): string {
+  return typeof name === 'string' ? name : `bpf command ${name}`;
+}
+
+/** How often deadlines are looked at, unless one is so near that it needs a time of its own. */
+const SWEEP_MS = 250;
 
 /** Counters of one session, since it was opened. */
 export interface SessionStatistics {
@@ -94,6 +110,7 @@ export class Session {
   #nextHandle = 1;
   #timer: NodeJS.Timeout | undefined;
   #timerDueMs = 0;
+  #coarseNowMs = 0;
   #framesSent = 0;
   #framesReceived = 0;
   #onClose: Array<(reason: Error) => void> = [];
@@ -209,23 +226,23 @@ export class Session {
    */
   call(call: Call, options?: CallOptions): Promise<Reply> {
     const bound = callFrameBound(call);
-    return this.#request(
-      (id) => {
-        if (bound <= this.#sendBuffer.byteLength) {
-          const length = putCallFrame(this.#sendBuffer, id, call);
-          // Alone in flight, a call is likely to be waited for.
-          if (this.#pending.size > 1) return this.#channel.send(length);
-          const status = this.#channel.exchange(length);
-          if (status === 1) this.#receive(this.#receiveBuffer);
-          return status;
-        }
-        return this.#channel.sendParts(callFrameParts(id, call));
-      },
-      bound,
-      outputLengths(call),
-      options,
-      `bpf command ${call.command}`,
-    );
+    const refusal = this.#refusal(call.command, bound, options);
+    if (refusal !== undefined) return Promise.reject(refusal);
+    if (this.#pending.size > 0 && this.#channel.queuedBytes > this.#maxQueuedBytes) {
+      return this.#room().then(() => this.call(call, options));
+    }
+    const pending = this.#begin(call.command, outputLengths(call), options);
+    let status: number;
+    if (bound > this.#sendBuffer.byteLength) {
+      status = this.#channel.sendParts(callFrameParts(pending.id, call));
+    } else {
+      const length = putCallFrame(this.#sendBuffer, pending.id, call);
+      // Alone in flight, a call is likely to be waited for.
+      if (this.#pending.size > 1) status = this.#channel.send(length);
+      else status = this.#channel.exchange(length);
+    }
+    this.#sent(status);
+    return pending.promise;
   }
 
   /**
@@ -290,83 +307,87 @@ export class Session {
     return this;
   }
 
-  #message(
+  async #message(
     type: number,
     body: unknown,
     options: CallOptions | undefined,
     name: string,
   ): Promise<Reply> {
-    return this.#request(
-      (id) => this.#channel.sendParts([messageFrame(type, id, body)]),
-      HEADER_BYTES,
-      undefined,
-      options,
-      name,
-    );
+    const frame = (id: number) => messageFrame(type, id, body);
+    const refusal = this.#refusal(name, frame(0).byteLength, options);
+    if (refusal !== undefined) throw refusal;
+    while (this.#channel.queuedBytes > this.#maxQueuedBytes) await this.#room();
+    if (this.#closed !== undefined) throw this.#closed;
+    const pending = this.#begin(name, undefined, options);
+    this.#sent(this.#channel.sendParts([frame(pending.id)]));
+    return pending.promise;
   }
 
-  #request(
-    send: (id: number) => number,
+  /** Why a request cannot even be sent. */
+  #refusal(
+    name: string | number,
     frameBytes: number,
+    options: CallOptions | undefined,
+  ): Error | undefined {
+    if (this.#closed !== undefined) return this.#closed;
+    const maximum = this.limits.maxFrameBytes;
+    if (frameBytes > maximum)
+      return failure('ERR_FRAME_TOO_LARGE', { length: frameBytes, maximum });
+    if (options?.signal?.aborted) {
+      return failure(
+        'ERR_CALL_ABORTED',
+        { call: callName(options.name ?? name), address: this.address },
+        options.signal.reason,
+      );
+    }
+    return undefined;
+  }
+
+  #room(): Promise<void> {
+    return new Promise((resolve) => this.#waitingForRoom.push(resolve));
+  }
+
+  /** Notes down a request before it is sent: its answer may be here before send() returns. */
+  #begin(
+    name: string | number,
     lengths: readonly number[] | undefined,
     options: CallOptions | undefined,
-    defaultName: string,
-  ): Promise<Reply> {
-    if (this.#closed !== undefined) return Promise.reject(this.#closed);
-    const name = options?.name ?? defaultName;
-    if (frameBytes > this.limits.maxFrameBytes) {
-      return Promise.reject(
-        failure('ERR_FRAME_TOO_LARGE', {
-          length: frameBytes,
-          maximum: this.limits.maxFrameBytes,
-        }),
-      );
-    }
-    const signal = options?.signal;
-    if (signal?.aborted) {
-      return Promise.reject(
-        failure('ERR_CALL_ABORTED', { call: name, address: this.address }, signal.reason),
-      );
-    }
-    if (this.#channel.queuedBytes > this.#maxQueuedBytes) {
-      return new Promise<void>((resolve) => this.#waitingForRoom.push(resolve)).then(() =>
-        this.#request(send, frameBytes, lengths, options, defaultName),
-      );
-    }
-    return new Promise<Reply>((resolve, reject) => {
-      const id = this.#newId();
-      const timeoutMs = options?.timeoutMs ?? this.#callTimeoutMs;
-      const pending: Pending = {
-        resolve,
-        reject,
-        lengths,
-        deadlineMs: performance.now() + timeoutMs,
-        timeoutMs,
-        name,
-        signal,
-        onAbort: undefined,
+  ): Pending {
+    const id = this.#newId();
+    const timeoutMs = options?.timeoutMs ?? this.#callTimeoutMs;
+    const promise = new Promise<Reply>(takeSettlers);
+    const pending: Pending = {
+      id,
+      promise,
+      resolve: settlers.resolve,
+      reject: settlers.reject,
+      lengths,
+      deadlineMs: this.#deadline(timeoutMs),
+      timeoutMs,
+      name: options?.name ?? name,
+      signal: options?.signal,
+      onAbort: undefined,
+    };
+    this.#pending.set(id, pending);
+    const { signal } = pending;
+    if (signal !== undefined) {
+      pending.onAbort = () => {
+        this.#settle(pending);
+        const detail = { call: callName(pending.name), address: this.address };
+        pending.reject(failure('ERR_CALL_ABORTED', detail, signal.reason));
       };
-      // Before it is sent: the answer may be here before send() returns.
-      this.#pending.set(id, pending);
-      const status = send(id);
-      if (status < 0) {
-        this.#end(this.#lost(systemError('send', status, { address: this.address })));
-        return;
-      }
-      this.#framesSent++;
-      if (!this.#pending.has(id)) return;
-      if (signal !== undefined) {
-        pending.onAbort = () => {
-          this.#settle(id, pending);
-          const detail = { call: name, address: this.address };
-          reject(failure('ERR_CALL_ABORTED', detail, signal.reason));
-        };
-        signal.addEventListener('abort', pending.onAbort, { once: true });
-      }
-      if (this.#timer === undefined || pending.deadlineMs < this.#timerDueMs) {
-        this.#schedule(pending.deadlineMs);
-      }
-    });
+      signal.addEventListener('abort', pending.onAbort, { once: true });
+    }
+    return pending;
+  }
+
+  #sent(status: number): void {
+    if (status < 0) {
+      this.#end(this.#lost(systemError('send', status, { address: this.address })));
+      return;
+    }
+    this.#framesSent++;
+    if (status === 1) this.#receive(this.#receiveBuffer);
   }
 
   #newId(): number {
@@ -391,7 +412,7 @@ export class Session {
       // Otherwise it answers a call that nobody waits for any more.
       return;
     }
-    this.#settle(id, pending);
+    this.#settle(pending);
     try {
       if (type === FrameType.RESULT) {
         const alias = bytes !== this.#receiveBuffer;
@@ -411,43 +432,53 @@ export class Session {
     }
   }
 
-  #settle(id: number, pending: Pending): void {
-    this.#pending.delete(id);
+  #settle(pending: Pending): void {
+    this.#pending.delete(pending.id);
     if (pending.onAbort !== undefined) {
       pending.signal?.removeEventListener('abort', pending.onAbort);
     }
   }
 
   /*
-   * One timer for all calls, set for the earliest deadline and left alone as calls come and go: a
-   * timer that is due soon costs every turn of the event loop.
+   * Reading the clock and arming a timer for every call would cost more than the call's own work
+   * here, so one timer looks at all deadlines now and then and keeps the time meanwhile.
    */
-  #schedule(dueMs: number): void {
+  #deadline(timeoutMs: number): number {
+    if (timeoutMs < 4 * SWEEP_MS) {
+      const deadlineMs = performance.now() + timeoutMs;
+      if (this.#timer === undefined || deadlineMs < this.#timerDueMs) this.#schedule(timeoutMs);
+      return deadlineMs;
+    }
+    if (this.#timer === undefined) this.#schedule(SWEEP_MS);
+    return this.#coarseNowMs + SWEEP_MS + timeoutMs;
+  }
+
+  #schedule(delayMs: number): void {
     clearTimeout(this.#timer);
-    this.#timerDueMs = dueMs;
-    const delayMs = Math.min(Math.max(dueMs - performance.now(), 1), 2 ** 31 - 1);
-    this.#timer = setTimeout(() => this.#expire(), delayMs).unref();
+    this.#coarseNowMs = performance.now();
+    this.#timerDueMs = this.#coarseNowMs + delayMs;
+    this.#timer = setTimeout(() => this.#expire(), Math.max(delayMs, 1)).unref();
   }
 
   #expire(): void {
     this.#timer = undefined;
     const nowMs = performance.now();
-    let nextMs = Number.POSITIVE_INFINITY;
-    for (const [id, pending] of this.#pending) {
+    let nextMs = nowMs + SWEEP_MS;
+    for (const pending of this.#pending.values()) {
       if (pending.deadlineMs > nowMs) {
         nextMs = Math.min(nextMs, pending.deadlineMs);
         continue;
       }
-      this.#settle(id, pending);
+      this.#settle(pending);
       pending.reject(
         failure('ERR_CALL_TIMEOUT', {
-          call: pending.name,
+          call: callName(pending.name),
           address: this.address,
           timeoutMs: pending.timeoutMs,
         }),
       );
     }
-    if (nextMs !== Number.POSITIVE_INFINITY) this.#schedule(nextMs);
+    if (this.#pending.size > 0) this.#schedule(nextMs - nowMs);
   }
 
   #drained(): void {
@@ -486,8 +517,8 @@ export class Session {
     this.#closed = reason;
     clearTimeout(this.#timer);
     this.#channel.close();
-    for (const [id, pending] of this.#pending) {
-      this.#settle(id, pending);
+    for (const pending of this.#pending.values()) {
+      this.#settle(pending);
       pending.reject(reason);
     }
     this.#drained();
