@@ -9,8 +9,17 @@ import { shapeOf } from './table.js';
 import type { Arguments, Results } from './types.js';
 import { decodeFrame, type Frame, Walk, walkAttribute } from './walker.js';
 
+/** A call ready to be sent, of whatever command. */
+export interface EncodedCall {
+  readonly shape: Command;
+  readonly call: Call;
+  decode(reply: Reply): object;
+  error(reply: Reply): SystemError;
+  writes(reply: Reply): Write[];
+}
+
 /** A call ready to be sent, which also understands its reply. */
-export class Encoded<C extends Command = Command> {
+export class Encoded<C extends Command = Command> implements EncodedCall {
   readonly shape: C;
   /** What to send. It refers to the caller's bytes and does not copy them. */
   readonly call: Call;

@@ -1,5 +1,5 @@
 export * as rows from './commands.js';
-export { type Encoded, encode, encodeRaw, type RawCall } from './encode.js';
+export { type Encoded, type EncodedCall, encode, encodeRaw, type RawCall } from './encode.js';
 export * as enums from './enums.js';
 export { type Facts, type MapFacts, type ObjectFacts, valueBytes } from './facts.js';
 export { Pseudo } from './fds.js';

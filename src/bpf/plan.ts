@@ -145,9 +145,10 @@ function compile(row: Struct): Plan {
   };
 }
 
-/** A pointer's count is written with it, so the structure must reach as far as the count. */
+/** A count that follows from the bytes is written too, so the structure must reach as far. */
 function countEnd(row: Struct, field: Field): number {
-  const count = isPointer(field) ? countField(field.length) : undefined;
+  if (!isPointer(field) || field.length.by === 'usedFds') return 0;
+  const count = countField(field.length);
   return count === undefined ? 0 : fieldOffset(row, count) + 4;
 }
 

@@ -111,15 +111,21 @@ type Names<F extends Fields, Test extends 'required' | 'optional' | 'certain' | 
 
 type Flat<T> = { [K in keyof T]: T[K] };
 
-/** The arguments of a structure, by the kernel's field names. */
-export type Inputs<F extends Fields> = Flat<
-  { [K in Names<F, 'required'>]: Input<F[K]> } & { [K in Names<F, 'optional'>]?: Input<F[K]> }
->;
+type Anything = { readonly [name: string]: unknown };
 
-/** What comes back of a structure, by the kernel's field names. */
-export type Outputs<F extends Fields> = Flat<
-  { [K in Names<F, 'certain'>]: Output<F[K]> } & { [K in Names<F, 'possible'>]?: Output<F[K]> }
->;
+/** The arguments of a structure, by the kernel's field names; of an unknown one, anything. */
+export type Inputs<F extends Fields> = string extends keyof F
+  ? Anything
+  : Flat<
+      { [K in Names<F, 'required'>]: Input<F[K]> } & { [K in Names<F, 'optional'>]?: Input<F[K]> }
+    >;
+
+/** What comes back of a structure, by the kernel's field names; of an unknown one, anything. */
+export type Outputs<F extends Fields> = string extends keyof F
+  ? Anything
+  : Flat<
+      { [K in Names<F, 'certain'>]: Output<F[K]> } & { [K in Names<F, 'possible'>]?: Output<F[K]> }
+    >;
 
 /** The arguments of a command. */
 export type Arguments<C extends Command> = Inputs<C['fields']>;

@@ -27,7 +27,9 @@ function compile(folder: string, source: string): string {
 
 t.test(
   'the table agrees with <linux/bpf.h>',
-  { skip: noCompiler || (!existsSync(HEADER) && 'no header (try: apt-get install linux-libc-dev)') },
+  {
+    skip: noCompiler || (!existsSync(HEADER) && 'no header (try: apt-get install linux-libc-dev)'),
+  },
   async (t) => {
     const version = readFileSync('/usr/include/linux/version.h', 'utf8');
     const major = /LINUX_VERSION_MAJOR (\d+)/.exec(version)?.[1] ?? '0';
@@ -63,7 +65,10 @@ t.test(
 
 t.test('a wrong row does not compile', { skip: noCompiler }, async (t) => {
   const source = assertions('#include <linux/bpf.h>', '5.10', '').source;
-  const wrong = source.replace('(union bpf_attr, map_type) == 0', '(union bpf_attr, map_type) == 4');
+  const wrong = source.replace(
+    '(union bpf_attr, map_type) == 0',
+    '(union bpf_attr, map_type) == 4',
+  );
   t.not(wrong, source);
   t.match(compile(t.testdir(), wrong), /BPF_MAP_CREATE\.map_type offset/);
 });

@@ -1,0 +1,89 @@
+import t from 'tap';
+import { findInInstructions } from '../../src/bpf/fds.js';
+import { insn } from '../../src/bpf/index.js';
+import { hex, toHex } from './tools.js';
+
+const { alu, call, exit, jump, jumpIf, label, load, loadMap, loadMapValue, loadNumber } = insn;
+const { mov, program, store, storeBytes } = insn;
+
+// The bytes are those that LLVM's assembler makes of the same text.
+const cases = [
+  ['r1 = r10', mov('r1', 'r10'), 'bfa1000000000000'],
+  ['r0 = -1', mov('r0', -1), 'b7000000ffffffff'],
+  ['r1 += -16', alu('add', 'r1', -16), '07010000f0ffffff'],
+  ['r2 ^= r3', alu('xor', 'r2', 'r3'), 'af32000000000000'],
+  ['r1 = *(u64 *)(r1 + 8)', load(8, 'r1', 'r1', 8), '7911080000000000'],
+  ['r2 = *(u8 *)(r3 - 1)', load(1, 'r2', 'r3', -1), '7132ffff00000000'],
+  ['*(u32 *)(r10 - 4) = r1', store(4, 'r10', -4, 'r1'), '631afcff00000000'],
+  ['*(u16 *)(r10 - 2) = 7', store(2, 'r10', -2, 7), '6a0afeff07000000'],
+  ['call 6', call(6), '8500000006000000'],
+  ['exit', exit(), '9500000000000000'],
+  [
+    'r1 = 0x1122334455667788 ll',
+    loadNumber('r1', 0x1122334455667788n),
+    '18010000887766550000000044332211',
+  ],
+  ['r1 = map', loadMap('r1', { handle: 5 }), '18110000050000000000000000000000'],
+  ['r1 = map value', loadMapValue('r1', { handle: 5 }, 8), '18210000050000000000000008000000'],
+] as const;
+
+for (const [text, bytes, expected] of cases) {
+  t.test(text, async (t) => {
+    t.equal(toHex(bytes), expected);
+  });
+}
+
+t.test('labels become distances, over loads of two slots, forwards and backwards', async (t) => {
+  const bytes = program(
+    label('start'),
+    jumpIf('ne', 'r1', 59, 'out'),
+    loadNumber('r1', 1n),
+    jumpIf('lt', 'r1', 'r2', 'start'),
+    jump('out'),
+    label('out'),
+    exit(),
+  );
+  const expected = hex(
+    '55010400 3b000000 18010000 01000000 00000000 00000000 ad21fcff 00000000 05000000 00000000 9500000000000000',
+  );
+  t.equal(toHex(bytes), toHex(expected));
+});
+
+t.test('a label must be there, and near', async (t) => {
+  t.throws(() => program(jump('nowhere')), { message: /label nowhere/ });
+  const far = Array.from({ length: 40_000 }, () => exit());
+  t.throws(() => program(jump('out'), far, label('out'), exit()), { message: /too far/ });
+});
+
+t.test('bytes are stored on the stack in words of eight', async (t) => {
+  const bytes = program(storeBytes(-16, Buffer.from('Hello World!\n'), 'r1'));
+  t.equal(bytes.length, 48);
+  t.equal(Buffer.from(bytes.subarray(4, 8)).toString(), 'Hell');
+});
+
+t.test('descriptors are found in instructions, and nowhere else', async (t) => {
+  const found: [number, string][] = [];
+  const reached: number[] = [];
+  const code = hex(`
+    1811000003000000 0000000000000000
+    1821000004000000 0000000008000000
+    183100002a000000 0000000005000000
+    183100002a000000 0000000000000000
+    1841000006000000 0000000000000000
+    1851000002000000 0000000000000000
+    1861000001000000 0000000000000000
+    8520030007000000 8520000007000000 8510000007000000
+    1801000003000000 1811000009000000
+    9500000000000000`);
+  findInInstructions(
+    code,
+    (offset, [kind = 'file']) => found.push([offset, kind]),
+    (index) => reached.push(index),
+  );
+  t.same(found, [
+    [4, 'map'],
+    [20, 'map'],
+    [44, 'btf'],
+  ]);
+  t.same(reached, [2, 1, 3]);
+});

@@ -1,0 +1,209 @@
+import t from 'tap';
+import { encodeRaw, enums, type Memory, type ObjectFacts } from '../../src/bpf/index.js';
+import { hex, mapFacts, putWords, replyTo, toHex } from './tools.js';
+
+const { Cmd } = enums;
+
+/** A process: its bytes by address, and the handles behind its descriptors. */
+class Process implements Memory {
+  readonly bytes = new Uint8Array(0x10000);
+  readonly handles = new Map<number, number>();
+
+  put(address: number, bytes: Uint8Array): void {
+    this.bytes.set(bytes, address);
+  }
+
+  read(address: bigint, length: number): Uint8Array {
+    return this.bytes.slice(Number(address), Number(address) + length);
+  }
+
+  readText(address: bigint, maximumBytes: number): Uint8Array {
+    const end = this.bytes.indexOf(0, Number(address)) + 1;
+    return this.bytes.slice(Number(address), Math.min(end, Number(address) + maximumBytes));
+  }
+
+  handleOf(descriptor: number): number {
+    return this.handles.get(descriptor) ?? 0;
+  }
+}
+
+const facts: ObjectFacts = {
+  possibleCpus: 2,
+  mapFacts: (handle) => (handle === 70 ? mapFacts() : undefined),
+  kindOf: (handle) => ({ 70: 'map', 90: 'prog', 91: 'btf' })[handle] as 'map' | undefined,
+  linkTypeOf: () => undefined,
+};
+
+function attribute(sizeBytes: number, ...words: (readonly [offset: number, word: number])[]) {
+  const image = new Uint8Array(sizeBytes);
+  for (const [offset, word] of words) putWords(image, offset, word);
+  return image;
+}
+
+const ADDRESS = 0x100n;
+
+t.test('a lookup is read from memory, and its value written back', async (t) => {
+  const process = new Process();
+  process.handles.set(4, 70);
+  process.put(0x2000, hex('0a0b0c0d'));
+  const image = attribute(32, [0, 4], [8, 0x2000], [16, 0x3000]);
+  const encoded = encodeRaw(
+    { command: Cmd.BPF_MAP_LOOKUP_ELEM, address: ADDRESS, image },
+    process,
+    facts,
+  );
+  const [sent, key, value] = encoded.call.buffers;
+  t.same(key, hex('0a0b0c0d'));
+  t.equal(value, 8);
+  t.equal(toHex(sent as Uint8Array), `46${'00'.repeat(31)}`, 'no address or descriptor travels');
+  t.same(encoded.call.relocations, [0, 0, 1, 70, 0, 8, 0, 1, 0, 16, 0, 2]);
+  t.equal(image[0], 4, 'the caller’s image is left alone');
+  const reply = replyTo(encoded, ([value]) => value?.fill(9));
+  t.same(encoded.writes(reply), [{ address: 0x3000n, bytes: new Uint8Array(8).fill(9) }]);
+});
+
+t.test('an unknown descriptor becomes one that is closed', async (t) => {
+  const image = attribute(32, [0, 55], [8, 0x2000]);
+  const { call } = encodeRaw(
+    { command: Cmd.BPF_MAP_LOOKUP_ELEM, address: ADDRESS, image },
+    new Process(),
+    facts,
+  );
+  t.equal(toHex((call.buffers[0] as Uint8Array).subarray(0, 4)), 'ffffffff');
+  t.notOk(call.relocations.includes(1, 2) && call.relocations[2] === 1, 'no handle');
+});
+
+t.test('trailing bytes that no row knows are kept, and so is the size', async (t) => {
+  const image = attribute(200, [0, 4], [196, 0xdead]);
+  const { call } = encodeRaw(
+    { command: Cmd.BPF_MAP_FREEZE, address: ADDRESS, image },
+    new Process(),
+    facts,
+  );
+  const [sent] = call.buffers as [Uint8Array];
+  t.equal(sent.length, 200);
+  t.equal(toHex(sent.subarray(196)), 'adde0000');
+});
+
+t.test('a short attribute is filled up, but late outputs are not written beyond it', async (t) => {
+  const process = new Process();
+  process.put(0x2000, hex('9500000000000000'));
+  process.put(0x3000, Buffer.from('GPL\0'));
+  const image = attribute(48, [0, 1], [4, 1], [8, 0x2000], [16, 0x3000], [28, 16], [32, 0x4000]);
+  const encoded = encodeRaw(
+    { command: Cmd.BPF_PROG_LOAD, address: ADDRESS, image },
+    process,
+    facts,
+    5,
+  );
+  t.equal(encoded.call.result, 5);
+  t.same(encoded.call.buffers[2], Buffer.from('GPL\0'));
+  const reply = replyTo(encoded, ([attribute, log]) => {
+    putWords(attribute, 140, 7);
+    log?.set(Buffer.from('why\0'));
+  });
+  t.same(encoded.writes(reply), [
+    { address: 0x4000n, bytes: new Uint8Array(Buffer.from('why\0')) },
+  ]);
+  t.equal(encoded.decode(reply).log_buf, 'why');
+});
+
+t.test('the next id is written even to an attribute that ends before it', async (t) => {
+  const encoded = encodeRaw(
+    { command: Cmd.BPF_MAP_GET_NEXT_ID, address: ADDRESS, image: attribute(4, [0, 8]) },
+    new Process(),
+    facts,
+  );
+  const reply = replyTo(encoded, ([attribute]) => putWords(attribute, 4, 9));
+  t.same(encoded.writes(reply), [{ address: ADDRESS + 4n, bytes: hex('09000000') }]);
+});
+
+t.test('maps in instructions are found by descriptor, in a copy', async (t) => {
+  const process = new Process();
+  process.handles.set(4, 70);
+  const code = hex('1811000004000000 0000000000000000 1811000005000000 0000000000000000');
+  process.put(0x2000, code);
+  process.put(0x3000, hex('00'));
+  const image = attribute(120, [4, 4], [8, 0x2000], [16, 0x3000]);
+  const { call } = encodeRaw(
+    { command: Cmd.BPF_PROG_LOAD, address: ADDRESS, image },
+    process,
+    facts,
+    5,
+  );
+  t.equal(
+    toHex(call.buffers[1] as Uint8Array),
+    '18110000460000000000000000000000' + '18110000ffffffff0000000000000000',
+  );
+  t.same(call.relocations.slice(0, 4), [1, 4, 1, 70]);
+  t.equal(call.relocations.length, 12);
+});
+
+t.test('without a count, fd_array is read as far as instructions reach', async (t) => {
+  const process = new Process();
+  process.handles.set(6, 70);
+  process.put(0x2000, hex('1851000002000000 0000000000000000'));
+  process.put(0x3000, hex('00'));
+  process.put(0x4000, hex('05000000 05000000 06000000 07000000'));
+  const image = attribute(144, [4, 2], [8, 0x2000], [16, 0x3000], [120, 0x4000]);
+  const { call } = encodeRaw(
+    { command: Cmd.BPF_PROG_LOAD, address: ADDRESS, image },
+    process,
+    facts,
+    5,
+  );
+  t.equal(toHex(call.buffers[3] as Uint8Array), '050000000500000046000000');
+});
+
+t.test('info is written around the process’s own pointers, save those withheld', async (t) => {
+  const process = new Process();
+  process.handles.set(3, 90);
+  const info = attribute(240, [20, 16], [32, 0x5000], [52, 2], [56, 0x6000]);
+  process.put(0x2000, info);
+  const encoded = encodeRaw(
+    {
+      command: Cmd.BPF_OBJ_GET_INFO_BY_FD,
+      address: ADDRESS,
+      image: attribute(16, [0, 3], [4, 240], [8, 0x2000]),
+    },
+    process,
+    facts,
+  );
+  const reply = replyTo(encoded, ([attribute, info, , ids]) => {
+    putWords(attribute, 4, 232);
+    putWords(info, 0, 17);
+    putWords(info, 52, 1);
+    info?.fill(0, 32, 40);
+    putWords(ids, 0, 33);
+  });
+  for (const { address, bytes } of encoded.writes(reply)) process.put(Number(address), bytes);
+  const after = new DataView(process.bytes.buffer);
+  t.equal(after.getUint32(0x104, true), 232, 'info_len');
+  t.equal(after.getUint32(0x2000, true), 17, 'type');
+  t.equal(after.getUint32(0x2000 + 32, true), 0, 'a pointer that the kernel cleared');
+  t.equal(after.getUint32(0x2000 + 56, true), 0x6000, 'a pointer of the process');
+  t.equal(after.getUint32(0x6000, true), 33, 'the first id');
+  t.equal(encoded.writes(reply).find(({ address }) => address === 0x6000n)?.bytes.length, 4);
+});
+
+t.test('symbols are read pointer by pointer', async (t) => {
+  const process = new Process();
+  process.handles.set(3, 90);
+  process.put(0x2000, hex('0030000000000000 0040000000000000'));
+  process.put(0x3000, Buffer.from('vfs_read\0'));
+  process.put(0x4000, Buffer.from('vfs_write\0'));
+  const kprobes = enums.AttachType.BPF_TRACE_KPROBE_MULTI;
+  const image = attribute(64, [0, 3], [8, kprobes], [20, 2], [24, 0x2000]);
+  const { call } = encodeRaw(
+    { command: Cmd.BPF_LINK_CREATE, address: ADDRESS, image },
+    process,
+    facts,
+    5,
+  );
+  t.equal(Buffer.from(call.buffers[2] as Uint8Array).toString(), 'vfs_read\0vfs_write\0');
+});
+
+t.test('an unknown command is refused', async (t) => {
+  const raw = { command: 200, address: ADDRESS, image: new Uint8Array(8) };
+  t.throws(() => encodeRaw(raw, new Process(), facts), { code: 'ERR_BPF_UNKNOWN_COMMAND' });
+});
