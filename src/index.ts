@@ -1,0 +1,18 @@
+/**
+ * An eBPF application on the host, its programs in the guest's kernel.
+ *
+ * @module
+ */
+export * from './bpf/index.js';
+export {
+  type Call,
+  type CallBuffer,
+  type Handle,
+  type InOut,
+  Relocation,
+  type Reply,
+} from './call.js';
+export { errnoName, errnoNumber } from './errno.js';
+export { type ErrorCode, type ErrorDetail, type SystemError, WaepError } from './errors.js';
+export type { KernelFacts, SessionLimits } from './frame/index.js';
+export * from './session/index.js';
