@@ -47,7 +47,9 @@ export class FieldsSource implements Source {
     if (operand === undefined && !field.nullable && field.type !== 'struct') {
       throw bad(this.command, step.name, undefined, accepted[field.type][1]);
     }
-    return operand !== null && (operand !== undefined || field.flow === 'inout');
+    // A structure to be filled in is there without a word about it; nothing else is.
+    if (operand === undefined) return field.type === 'struct' && field.flow === 'inout';
+    return operand !== null;
   }
 
   bytes(step: PointerStep, walk: Walk): Uint8Array {

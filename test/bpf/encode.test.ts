@@ -310,6 +310,18 @@ const cases: Case[] = [
     ],
   },
   {
+    name: 'what may go in and come back is NULL when it is left out',
+    call: (facts) =>
+      encode(rows.PROG_TEST_RUN, { prog_fd: prog, data_in: hex('ff'), data_size_out: 2 }, facts)
+        .call,
+    buffers: [[`0900000000000000 0100000002000000 ${zeros(48)}`], 'ff', 2],
+    relocations: [
+      [0, 0, FD32, 9],
+      [0, 16, POINTER, 1],
+      [0, 24, POINTER, 2],
+    ],
+  },
+  {
     name: 'an id in the place of a descriptor stays a number',
     call: (facts) =>
       encode(
