@@ -32,14 +32,19 @@ export interface ObjectFacts extends Facts {
   linkTypeOf(handle: Handle): number | undefined;
 }
 
-const perCpu = new Set<number>([
+/** A table by map type: a look-up in a set costs several times as much, and calls make many. */
+function markedTypes(types: readonly number[]): readonly boolean[] {
+  return Array.from({ length: 1 + Math.max(...types) }, (_, type) => types.includes(type));
+}
+
+const perCpu = markedTypes([
   MapType.BPF_MAP_TYPE_PERCPU_HASH,
   MapType.BPF_MAP_TYPE_LRU_PERCPU_HASH,
   MapType.BPF_MAP_TYPE_PERCPU_ARRAY,
   MapType.BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE,
 ]);
 
-const holdsFds = new Set<number>([
+const holdsFds = markedTypes([
   MapType.BPF_MAP_TYPE_PROG_ARRAY,
   MapType.BPF_MAP_TYPE_PERF_EVENT_ARRAY,
   MapType.BPF_MAP_TYPE_CGROUP_ARRAY,
@@ -47,7 +52,7 @@ const holdsFds = new Set<number>([
   MapType.BPF_MAP_TYPE_HASH_OF_MAPS,
 ]);
 
-const hashes = new Set<number>([
+const hashes = markedTypes([
   MapType.BPF_MAP_TYPE_HASH,
   MapType.BPF_MAP_TYPE_PERCPU_HASH,
   MapType.BPF_MAP_TYPE_LRU_HASH,
@@ -64,10 +69,10 @@ const oneCpu = ElementFlag.BPF_F_CPU | ElementFlag.BPF_F_ALL_CPUS;
  * Kernel source: bpf_map_value_size() in kernel/bpf/syscall.c.
  */
 export function valueBytes(map: MapFacts, possibleCpus: number, flags = 0): number {
-  if (perCpu.has(map.type) && (flags & oneCpu) === 0) {
+  if (perCpu[map.type] === true && (flags & oneCpu) === 0) {
     return Math.ceil(map.valueSize / 8) * 8 * possibleCpus;
   }
-  return holdsFds.has(map.type) ? 4 : map.valueSize;
+  return holdsFds[map.type] === true ? 4 : map.valueSize;
 }
 
 /**
@@ -76,7 +81,7 @@ export function valueBytes(map: MapFacts, possibleCpus: number, flags = 0): numb
  * Kernel source: __htab_map_lookup_and_delete_batch() and generic_map_lookup_batch().
  */
 export function batchTokenBytes(map: MapFacts): number {
-  return hashes.has(map.type) ? 4 : map.keySize;
+  return hashes[map.type] === true ? 4 : map.keySize;
 }
 
 /** The facts of the map behind `handle`, which must be known. */

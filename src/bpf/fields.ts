@@ -4,7 +4,7 @@ import { type Facts, knownMap, type MapFacts } from './facts.js';
 import { type FdStep, type Plan, type PointerStep, roundUp8 } from './plan.js';
 import type { FdKind } from './rows.js';
 import { accepted, bad, handleOf } from './setters.js';
-import { outBytes, type Source, type Walk } from './walker.js';
+import type { Source, Walk } from './walker.js';
 import { readU32, writeU32 } from './words.js';
 
 export type Values = { readonly [name: string]: unknown };
@@ -38,11 +38,11 @@ export class FieldsSource implements Source {
     }
   }
 
-  refers(step: PointerStep, walk: Walk): boolean {
+  refers(step: PointerStep, length: number): boolean {
     const operand = this.operands[step.index];
     const { field } = step;
     if (field.flow === 'out') {
-      return (!field.nullable || operand === true) && outBytes(step, this.image, walk) > 0;
+      return (!field.nullable || operand === true) && length > 0;
     }
     if (operand === undefined && !field.nullable && field.type !== 'struct') {
       throw bad(this.command, step.name, undefined, accepted[field.type][1]);

@@ -4,6 +4,7 @@ export * as enums from './enums.js';
 export { type Facts, type MapFacts, type ObjectFacts, valueBytes } from './facts.js';
 export { Pseudo } from './fds.js';
 export * as insn from './insn.js';
+export { KnownMaps } from './known-maps.js';
 export type { Memory, Write } from './memory.js';
 export type { Command, FdKind, Struct } from './rows.js';
 export { commands, shapeOf } from './table.js';

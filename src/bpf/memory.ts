@@ -6,7 +6,15 @@ import type { Handle, Reply } from '../call.js';
 import type { MapFacts, ObjectFacts } from './facts.js';
 import { type Plan, type PointerStep, roundUp8 } from './plan.js';
 import type { Length } from './rows.js';
-import { type Frame, outBytes, type Source, type Walk, withheld, written } from './walker.js';
+import {
+  type Frame,
+  outBytes,
+  returned,
+  type Source,
+  type Walk,
+  withheld,
+  written,
+} from './walker.js';
 import { readU64, writeU64 } from './words.js';
 
 /** The memory of the process whose call it is. */
@@ -125,7 +133,7 @@ export class MemorySource implements Source {
 /** What the process would have found in its memory had the kernel been its own. */
 export function writesOf(frame: Frame, reply: Reply): Write[] {
   const { plan, source } = frame;
-  const image = reply.outputs[frame.output];
+  const image = returned(frame, reply);
   if (!(source instanceof MemorySource)) return [];
   const writes: Write[] = [];
   if (image !== undefined) {
@@ -163,7 +171,7 @@ function spansBetween(frame: Frame, reply: Reply): Span[] {
   const spans: Span[] = [];
   let start = 0;
   for (const step of [...frame.plan.pointers].sort((a, b) => a.offset - b.offset)) {
-    if (frame.slots[step.index] === 0 || withheld(step, frame, reply)) continue;
+    if (frame.slots[2 * step.index] === 0 || withheld(step, frame, reply)) continue;
     spans.push([start, step.offset]);
     start = step.offset + 8;
   }

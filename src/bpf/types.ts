@@ -69,7 +69,7 @@ export type Output<F> =
                   ? Outputs<S['fields']>
                   : never;
 
-type Required<F> =
+type MustBeGiven<F> =
   F extends FdField<FdKind, infer P>
     ? P extends 'always'
       ? true
@@ -97,7 +97,7 @@ type Names<F extends Fields, Test extends 'required' | 'optional' | 'certain' | 
   [K in keyof F]: F[K] extends infer One extends Field
     ? Test extends 'required' | 'optional'
       ? Accepted<One> extends true
-        ? Required<One> extends (Test extends 'required' ? true : false)
+        ? MustBeGiven<One> extends (Test extends 'required' ? true : false)
           ? K
           : never
         : never

@@ -16,8 +16,12 @@ import { readU32, readU64, writeU32 } from './words.js';
 export interface Source {
   /** The structure. The walker replaces descriptors in it by handles. */
   readonly image: Uint8Array;
-  /** Whether the pointer is not NULL. Also the moment to complain that it must not be. */
-  refers(step: PointerStep, walk: Walk): boolean;
+  /**
+   * Whether the pointer is not NULL. Also the moment to complain that it must not be.
+   *
+   * @param length of an `out` pointer, how much room is needed
+   */
+  refers(step: PointerStep, length: number): boolean;
   /** The bytes behind an `in` or `inout` pointer. */
   bytes(step: PointerStep, walk: Walk): Uint8Array;
   /** The texts, each with its NUL, behind a pointer to pointers. */
@@ -44,6 +48,9 @@ export class Walk implements Lengths {
   /** Indices into `fd_array` that the instructions use, where there are any. */
   reached: Set<number> | undefined;
   outputs = 0;
+  // A call has one map, whose facts several lengths depend on.
+  #handle: Handle = 0;
+  #map: MapFacts | undefined;
 
   constructor(command: Command, source: Source, possibleCpus: number, result: Handle) {
     this.command = command;
@@ -53,7 +60,12 @@ export class Walk implements Lengths {
   }
 
   map(handle: Handle, field: string): MapFacts | undefined {
-    return handle === CLOSED ? undefined : this.source.map(handle, field);
+    if (handle === CLOSED) return undefined;
+    if (handle !== this.#handle) {
+      this.#map = this.source.map(handle, field);
+      this.#handle = handle;
+    }
+    return this.#map;
   }
 
   /** Adds a buffer, which comes back or does not, and returns its index. */
@@ -89,10 +101,11 @@ export interface Frame {
   readonly source: Source;
   /** The index among the reply's outputs that the structure returns in, or −1. */
   readonly output: number;
-  /** For each pointer: 1 + the index among the reply's outputs, or 0. */
+  /**
+   * Two numbers for each pointer: 1 + the index among the reply's outputs, or 0, and the length in
+   * bytes.
+   */
   readonly slots: number[];
-  /** For each pointer with a slot: the length it was given. */
-  readonly lengths: number[];
   /** For each pointer to a structure that is not NULL: its frame. */
   children: Frame[] | undefined;
 }
@@ -114,48 +127,37 @@ function walkStruct(plan: Plan, source: Source, buffer: number, output: number, 
       walk.descriptor(image, buffer, step.offset, step.kinds, step.name);
     }
   }
-  // Arrays of a known size: growing an empty one costs more than all the rest of this function.
-  const count = plan.pointers.length;
-  const frame: Frame = {
-    plan,
-    source,
-    output,
-    slots: new Array(count),
-    lengths: new Array(count),
-    children: undefined,
-  };
+  const slots: number[] = new Array(2 * plan.pointers.length);
+  const frame: Frame = { plan, source, output, slots, children: undefined };
   for (const step of plan.pointers) {
-    const { index } = step;
-    frame.slots[index] = 0;
-    if (step.offset + 8 > image.length || !source.refers(step, walk)) continue;
-    const outputs = walk.outputs;
-    const target = placePointer(step, source, frame, walk);
-    if (step.field.flow !== 'in') frame.slots[index] = outputs + 1;
+    const slot = 2 * step.index;
+    const { flow } = step.field;
+    const length = flow === 'out' ? outBytes(step, image, walk) : 0;
+    slots[slot] = 0;
+    slots[slot + 1] = length;
+    if (step.offset + 8 > image.length || !source.refers(step, length)) continue;
+    if (flow !== 'in') slots[slot] = walk.outputs + 1;
+    const target =
+      flow === 'out' ? walk.place(length, true) : placePointer(step, source, frame, walk);
     walk.call.relocations.push(buffer, step.offset, Relocation.POINTER, target);
   }
   return frame;
 }
 
-/** Places what a pointer refers to and returns its buffer's index. */
+/** Places the bytes that a pointer refers to and returns their buffer's index. */
 function placePointer(step: PointerStep, source: Source, frame: Frame, walk: Walk): number {
   const { field, index } = step;
-  if (field.flow === 'out') {
-    const length = outBytes(step, source.image, walk);
-    frame.lengths[index] = length;
-    return walk.place(length, true);
-  }
   if (step.plan !== undefined) {
     const child = source.struct(step, step.plan, walk);
     const output = field.flow === 'inout' ? walk.outputs : -1;
     const buffer = walk.placeBytes(child.image, output >= 0);
-    frame.lengths[index] = child.image.length;
     frame.children ??= [];
     frame.children[index] = walkStruct(step.plan, child, buffer, output, walk);
     return buffer;
   }
   if (field.type === 'strings') return placeTexts(source.texts(step, walk), walk);
   const bytes = source.bytes(step, walk);
-  frame.lengths[index] = bytes.length;
+  frame.slots[2 * index + 1] = bytes.length;
   const buffer = walk.placeBytes(bytes, field.flow === 'inout');
   if (field.type === 'fds') placeFds(step, source.image, bytes, buffer, walk);
   else if (field.type === 'buffer' && field.holds !== undefined) {
@@ -238,12 +240,17 @@ const holders: { readonly [holding: string]: Holder } & Record<
   mapValues: elements(findInValues),
 };
 
+/** The structure as it came back, if it did. */
+export function returned(frame: Frame, reply: Reply): Uint8Array | undefined {
+  return frame.output < 0 ? undefined : reply.outputs[frame.output];
+}
+
 /**
  * Whether the kernel took a pointer out of a structure behind another pointer, as it does with
  * instructions that it will not show. Whoever executes a call returns pointers as all ones.
  */
 export function withheld(step: PointerStep, frame: Frame, reply: Reply): boolean {
-  const image = frame.output > 0 ? reply.outputs[frame.output] : undefined;
+  const image = frame.output > 0 ? returned(frame, reply) : undefined;
   return image !== undefined && readU64(image, step.offset) === 0n;
 }
 
@@ -252,27 +259,27 @@ export function withheld(step: PointerStep, frame: Frame, reply: Reply): boolean
  * has been withheld.
  */
 export function written(step: PointerStep, frame: Frame, reply: Reply): Uint8Array | undefined {
-  const slot = frame.slots[step.index] ?? 0;
-  const bytes = reply.outputs[slot - 1];
-  if (slot === 0 || bytes === undefined || withheld(step, frame, reply)) return undefined;
-  const length = Math.min(frame.lengths[step.index] ?? 0, countedBytes(step, frame, reply));
+  const slot = frame.slots[2 * step.index] ?? 0;
+  const bytes = slot === 0 ? undefined : reply.outputs[slot - 1];
+  if (bytes === undefined || withheld(step, frame, reply)) return undefined;
+  const room = frame.slots[2 * step.index + 1] ?? 0;
+  const length = Math.min(room, countedBytes(step, room, frame, reply));
   return bytes.length === length ? bytes : bytes.subarray(0, length);
 }
 
-function countedBytes(step: PointerStep, frame: Frame, reply: Reply): number {
+function countedBytes(step: PointerStep, room: number, frame: Frame, reply: Reply): number {
   if (frame.plan.resultIsLength) return Math.max(0, reply.result);
-  const returned = step.counted ? reply.outputs[frame.output] : undefined;
-  if (returned === undefined) return Number.POSITIVE_INFINITY;
+  const image = step.counted ? returned(frame, reply) : undefined;
+  if (image === undefined) return Number.POSITIVE_INFINITY;
   const asked = readU32(frame.source.image, step.countOffset);
-  const length = frame.lengths[step.index] ?? 0;
-  return asked === 0 ? 0 : (length / asked) * readU32(returned, step.countOffset);
+  return asked === 0 ? 0 : (room / asked) * readU32(image, step.countOffset);
 }
 
 /** What the kernel wrote to one structure and behind its pointers, by field name. */
 export function decodeFrame(frame: Frame, reply: Reply): Record<string, unknown> {
   const values: Record<string, unknown> = {};
   const { plan } = frame;
-  const image = reply.outputs[frame.output];
+  const image = returned(frame, reply);
   if (image !== undefined) {
     for (const step of plan.outputs) values[step.name] = step.read(image);
   }

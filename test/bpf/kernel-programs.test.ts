@@ -14,6 +14,9 @@ const nothing = program(mov('r0', 0), exit());
 const raw = ProgType.BPF_PROG_TYPE_RAW_TRACEPOINT;
 const tracing = { prog_type: raw, insns: nothing, license: 'GPL' };
 
+const array = MapType.BPF_MAP_TYPE_ARRAY;
+const oneValue = { map_type: array, key_size: 4, value_size: 8, max_entries: 1 };
+
 t.test('programs of this machine’s kernel', { skip }, async (t) => {
   const kernel = new LocalKernel();
   t.teardown(() => kernel.close());
@@ -52,14 +55,8 @@ t.test('programs of this machine’s kernel', { skip }, async (t) => {
   });
 
   t.test('a map in the instructions is the map behind the handle', async (t) => {
-    const map = kernel.call(rows.MAP_CREATE, {
-      map_type: MapType.BPF_MAP_TYPE_ARRAY,
-      key_size: 4,
-      value_size: 8,
-      max_entries: 1,
-    });
-    const facts = { type: 2, keySize: 4, valueSize: 8, maxEntries: 1, flags: 0 };
-    kernel.maps.set(map.handle, facts);
+    const map = kernel.call(rows.MAP_CREATE, oneValue);
+    kernel.maps.created(map.handle, oneValue);
     const insns = program(
       store(4, 'r10', -4, 0),
       mov('r2', 'r10'),
@@ -87,12 +84,7 @@ t.test('programs of this machine’s kernel', { skip }, async (t) => {
   });
 
   t.test('descriptors beside the instructions are reached by index', async (t) => {
-    const map = kernel.call(rows.MAP_CREATE, {
-      map_type: MapType.BPF_MAP_TYPE_ARRAY,
-      key_size: 4,
-      value_size: 8,
-      max_entries: 1,
-    });
+    const map = kernel.call(rows.MAP_CREATE, oneValue);
     const insns = hex('18510000 01000000 00000000 00000000 b700000000000000 9500000000000000');
     const fd_array = [{ handle: map.handle }, { handle: map.handle }];
     const loaded = kernel.call(rows.PROG_LOAD, { ...tracing, insns, fd_array });

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { encodeRules } from '../../guest/agent/rules.js';
-import { type Arguments, type Command, encode, type MapFacts } from '../../src/bpf/index.js';
+import { type Arguments, type Command, encode, KnownMaps } from '../../src/bpf/index.js';
 import type { Results } from '../../src/bpf/types.js';
 import type { Handle, Reply } from '../../src/call.js';
 import {
@@ -42,15 +42,14 @@ export interface Outcome<C extends Command> {
 
 /** This machine's own kernel, reached through frames as a guest's would be. */
 export class LocalKernel {
-  readonly maps = new Map<Handle, MapFacts>();
+  readonly maps = new KnownMaps(possibleCpus);
   readonly #executor = new native.Executor(rules);
   #handles = 0;
 
   /** Makes a call and returns what came of it, error or not. */
   try<C extends Command>(shape: C, values: Arguments<C>): Outcome<C> & { handle: Handle } {
     const handle = shape.returns === 'fd' ? ++this.#handles : 0;
-    const facts = { mapFacts: (handle: Handle) => this.maps.get(handle), possibleCpus };
-    const encoded = encode(shape, values, facts, handle);
+    const encoded = encode(shape, values, this.maps, handle);
     const frame = new Uint8Array(callFrameBound(encoded.call));
     const length = putCallFrame(frame, 1, encoded.call);
     const answer = this.#executor.execute(frame.subarray(0, length));

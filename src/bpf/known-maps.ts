@@ -1,0 +1,49 @@
+import type { Handle } from '../call.js';
+import type { MAP_CREATE, OBJ_GET_INFO_BY_FD_MAP } from './commands.js';
+import type { Facts, MapFacts } from './facts.js';
+import type { Arguments, Results } from './types.js';
+
+/**
+ * The facts of the maps of one session. A map that the session has created is known from its
+ * arguments; one that it found by id or path is known once it has been asked for its info.
+ */
+export class KnownMaps implements Facts {
+  readonly possibleCpus: number;
+  readonly #maps = new Map<Handle, MapFacts>();
+
+  /** @param possibleCpus how many CPUs the guest can have, not how many it has */
+  constructor(possibleCpus: number) {
+    this.possibleCpus = possibleCpus;
+  }
+
+  mapFacts(handle: Handle): MapFacts | undefined {
+    return this.#maps.get(handle);
+  }
+
+  /** Takes note of a map that MAP_CREATE has bound to `handle`. */
+  created(handle: Handle, values: Arguments<typeof MAP_CREATE>): void {
+    this.#maps.set(handle, {
+      type: values.map_type ?? 0,
+      keySize: values.key_size ?? 0,
+      valueSize: values.value_size ?? 0,
+      maxEntries: values.max_entries ?? 0,
+      flags: values.map_flags ?? 0,
+    });
+  }
+
+  /** Takes note of what OBJ_GET_INFO_BY_FD said about the map behind `handle`. */
+  learned(handle: Handle, info: Results<typeof OBJ_GET_INFO_BY_FD_MAP>['info']): void {
+    this.#maps.set(handle, {
+      type: info.type,
+      keySize: info.key_size,
+      valueSize: info.value_size,
+      maxEntries: info.max_entries,
+      flags: info.map_flags,
+    });
+  }
+
+  /** Forgets a handle that has been closed. */
+  closed(handle: Handle): void {
+    this.#maps.delete(handle);
+  }
+}
