@@ -152,7 +152,15 @@ export function linePanel(options: {
 }): Panel {
   const names = options.lines.map((line) => line.name);
   const legend = options.legend
-    ? { title: null, orient: 'bottom', columns: 2, symbolSize: 400, labelLimit: 400 }
+    ? {
+        title: null,
+        orient: 'bottom',
+        columns: 2,
+        symbolType: 'stroke',
+        symbolSize: 700,
+        symbolStrokeWidth: 2.2,
+        labelLimit: 400,
+      }
     : null;
   const colour = {
     field: 'line',

@@ -1,4 +1,5 @@
 import { rttFigure } from '../chart/rtt.js';
+import { Disposables } from '../disposables.js';
 import type { Amount, Arm, Batch, Comparison, Experiment } from '../experiment.js';
 import { expectSamples } from '../harness.js';
 import type { Lab, LabRoad } from '../lab.js';
@@ -11,6 +12,7 @@ import { run } from '../process.js';
 const payloadBytes = [64, 256, 1024, 4096, 16_384, 65_536];
 const roads = ['tcp', 'vsock-mux', 'vsock-kernel', 'vsock-device'];
 const exchange = lookupExchange();
+const jitWarmup = 2_000;
 
 const against = (arm: string, metric: string, bound?: number): Comparison => ({
   kind: 'ratio',
@@ -27,7 +29,7 @@ export const rtt: Experiment = {
   title: 'Round-trip time per road, and the distance to plain C',
   hypothesis:
     'A bpf call through a session takes at most twice the time of a plain C exchange of the same bytes on the same road; vsock is no slower than TCP.',
-  parameters: { payloadBytes, lookup: exchange },
+  parameters: { payloadBytes, lookup: exchange, jitWarmup },
   placement: 'host processes and the vCPU unpinned',
   guest: true,
   full: { boots: 2, rounds: 8, samples: 200, warmup: 40 },
@@ -38,11 +40,14 @@ export const rtt: Experiment = {
   ]),
   async prepare(lab) {
     if (lab.guest === undefined) throw new TypeError('the rtt experiment needs a guest');
-    const probe = new Probe();
+    await using owned = new Disposables();
+    const probe = owned.use(new Probe());
+    await warmUp(probe, lab.guest.roads, jitWarmup);
+    const kept = owned.move();
     return {
       arms: lab.guest.roads.flatMap((road) => [streamArm(road, probe), limitArm(road, lab)]),
       absent: lab.guest.absent,
-      [Symbol.asyncDispose]: () => probe[Symbol.asyncDispose](),
+      [Symbol.asyncDispose]: () => kept[Symbol.asyncDispose](),
     };
   },
   figures: (summary, environment) => [rttFigure(summary, environment, payloadBytes)],
@@ -82,6 +87,20 @@ function limitArm(road: LabRoad, lab: Lab): Arm {
       return batches;
     },
   };
+}
+
+/**
+ * Has a probe make calls on each road until its JavaScript engine has compiled what they need: the
+ * experiments are about a program that has been running for a while.
+ */
+export async function warmUp(
+  probe: Probe,
+  roads: ReadonlyArray<{ agent: string }>,
+  calls: number,
+): Promise<void> {
+  for (const { agent: address } of roads) {
+    await probe.measure({ task: 'lookup', address, samples: 1, warmup: calls });
+  }
 }
 
 /** One batch of a plain C client's round trips. */

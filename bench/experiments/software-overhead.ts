@@ -10,11 +10,12 @@ import { commandMetrics, lookupMetric, placedMetric, thesisOverheadNs } from '..
 import { lookupExchange } from '../probe/lookup.js';
 import { Probe } from '../probe/probe.js';
 import { run, startServer } from '../process.js';
-import { limitBatch } from './rtt.js';
+import { limitBatch, warmUp } from './rtt.js';
 import { commandBatches, figure2CallFile } from './thesis.js';
 
 const exchange = lookupExchange();
 const settleMs = 30;
+const jitWarmup = 10_000;
 
 /** The servers' CPU. Clients run there, too, or on {@link otherCpu}. */
 const serverCpu = 1;
@@ -31,7 +32,7 @@ export const softwareOverhead: Experiment = {
   title: 'What forwarding itself costs, at native speed',
   hypothesis:
     'Over a Unix socket a bpf call through a session takes at most 1.8 times the time of a plain C exchange of the same bytes on one core and 1.5 times with a core each; forwarding adds less than the thesis’ 396 µs and 100 µs.',
-  parameters: { lookup: exchange, settleMs, serverCpu, otherCpu },
+  parameters: { lookup: exchange, settleMs, serverCpu, otherCpu, jitWarmup },
   placement: `pinned: agent and servers on CPU ${serverCpu}; clients on CPU ${serverCpu} (one core) or ${otherCpu} (a core each, and all commands)`,
   guest: false,
   full: { boots: 2, rounds: 10, samples: 1000, warmup: 300, commands: 25 },
@@ -86,6 +87,7 @@ export const softwareOverhead: Experiment = {
     const probes = new Map(
       placements.map(({ name, clientCpu }) => [name, resources.use(new Probe(clientCpu))]),
     );
+    for (const probe of probes.values()) await warmUp(probe, roads, jitWarmup);
     const arms = [
       await nativeArm(lab),
       ...roads.flatMap((road) => [forwardedArm(road, probes), limitArm(road, lab)]),

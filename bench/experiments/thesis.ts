@@ -12,7 +12,7 @@ import { proveExecution } from './proof.js';
 
 const parameters = {
   program: 'raw_tracepoint/sys_enter, prints "Hello World!" at every execve',
-  settleMs: 60,
+  settleMs: 30,
   settleReason:
     'enabling a tracepoint within the grace period of its last disabling waits for the rest of it; an application that is started once does not meet that',
 } as const;

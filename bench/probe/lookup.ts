@@ -10,27 +10,17 @@ import {
 import type { Exchange } from '../limit.js';
 import { lookupMetric } from '../metrics.js';
 import type { Counts } from './protocol.js';
-import { lookupMap, type ProbeSession, sessionWith } from './sessions.js';
-
-const key = new Uint8Array(4);
-
-/* Encodes one look-up, as an application would for each. */
-function lookup({ map, facts }: Pick<ProbeSession, 'map' | 'facts'>) {
-  return encode(rows.MAP_LOOKUP_ELEM, { map_fd: map, key, flags: 0 }, facts);
-}
+import { lookupKey, lookupMap, sessionWith } from './sessions.js';
 
 /** Times map look-ups through a session, from values to values: encoding and decoding included. */
 export async function measureLookups(
   options: { address: string } & Counts,
 ): Promise<Record<string, number[]>> {
-  const target = await sessionWith(options.address);
+  const { session, map } = await sessionWith(options.address);
   const samples: number[] = [];
   for (let operation = 0; operation < options.warmup + options.samples; operation++) {
     const start = performance.now();
-    const encoded = lookup(target);
-    const reply = await target.session.call(encoded.call);
-    if (reply.result < 0) throw encoded.error(reply);
-    encoded.decode(reply);
+    await session.bpf(rows.MAP_LOOKUP_ELEM, { map_fd: map, key: lookupKey });
     const elapsedNs = (performance.now() - start) * 1e6;
     if (operation >= options.warmup) samples.push(elapsedNs);
   }
@@ -40,7 +30,7 @@ export async function measureLookups(
 /** The call that {@link measureLookups} times, for a map behind handle 1. */
 export function lookupCall(): Call {
   const facts = { mapFacts: () => lookupMap, possibleCpus: 1 };
-  return lookup({ map: { handle: 1 }, facts }).call;
+  return encode(rows.MAP_LOOKUP_ELEM, { map_fd: { handle: 1 }, key: lookupKey }, facts).call;
 }
 
 /** How many bytes a look-up puts on the wire in each direction, headers included. */

@@ -1,29 +1,23 @@
-import {
-  type Encoded,
-  encode,
-  enums,
-  type Facts,
-  type MapFacts,
-  rows,
-} from '../../src/bpf/index.js';
-import type { Handle } from '../../src/call.js';
-import { Session } from '../../src/session/index.js';
-import { lookupValueBytes } from '../metrics.js';
+import { enums } from '../../src/bpf/index.js';
+import { type BpfMap, Session } from '../../src/session/index.js';
+import { lookupKeyBytes, lookupValueBytes } from '../metrics.js';
 
 /** The map that values are looked up in. */
-export const lookupMap: MapFacts = {
-  type: enums.MapType.BPF_MAP_TYPE_ARRAY,
-  keySize: 4,
+export const lookupMap = {
+  type: enums.MapType.BPF_MAP_TYPE_HASH,
+  keySize: lookupKeyBytes,
   valueSize: lookupValueBytes,
   maxEntries: 1,
   flags: 0,
 };
 
+/** The key of the map's only element. */
+export const lookupKey = new Uint8Array(lookupKeyBytes).fill(0xa5);
+
 /** A session that stays open for as long as the probe lives, with a map to look values up in. */
 export interface ProbeSession {
   session: Session;
-  map: { handle: Handle };
-  facts: Facts;
+  map: BpfMap;
 }
 
 const sessions = new Map<string, ProbeSession>();
@@ -33,33 +27,10 @@ export async function sessionWith(address: string): Promise<ProbeSession> {
   const found = sessions.get(address);
   if (found !== undefined) return found;
   const session = await Session.connect(address, { client: 'waep bench' });
-  const map = { handle: session.newHandle() };
-  const facts = {
-    mapFacts: (handle: Handle) => (handle === map.handle ? lookupMap : undefined),
-    possibleCpus: session.kernel.possibleCpus,
-  };
-  const create = encode(
-    rows.MAP_CREATE,
-    {
-      map_type: lookupMap.type,
-      key_size: lookupMap.keySize,
-      value_size: lookupMap.valueSize,
-      max_entries: lookupMap.maxEntries,
-    },
-    facts,
-    map.handle,
-  );
-  await succeed(session, create);
+  const map = await session.createMap(lookupMap);
   // A value of zeroes would be left out of the answers.
-  const value = new Uint8Array(lookupMap.valueSize).fill(0x5a);
-  const key = new Uint8Array(lookupMap.keySize);
-  await succeed(session, encode(rows.MAP_UPDATE_ELEM, { map_fd: map, key, value }, facts));
-  const made = { session, map, facts };
+  await map.update(lookupKey, new Uint8Array(lookupValueBytes).fill(0x5a));
+  const made = { session, map };
   sessions.set(address, made);
   return made;
-}
-
-async function succeed(session: Session, encoded: Encoded): Promise<void> {
-  const reply = await session.call(encoded.call);
-  if (reply.result < 0) throw encoded.error(reply);
 }
