@@ -3,14 +3,14 @@
 
 #include <poll.h>
 
-#include "sockets.h"
-
 namespace waep {
 
 int CallLoop::Run() {
   for (;;) {
+    // A Unix socket wakes a reader also when its peer has taken what was sent to it; poll(2) tells
+    // the two apart and spares this process a turn for nothing (unix_write_space()).
     pollfd ready = {fd_, POLLIN, 0};
-    ::poll(&ready, 1, -1);
+    if (is_unix_) ::poll(&ready, 1, -1);
     const ssize_t got = sockets::Receive(fd_, received_.tail(), received_.room());
     if (got < 0) return static_cast<int>(got);
     // On vsock a peer's reset reads as a clean end, so only the frame tells whether it was one.

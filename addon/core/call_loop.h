@@ -5,6 +5,7 @@
 
 #include "executor.h"
 #include "receive_buffer.h"
+#include "sockets.h"
 
 namespace waep {
 
@@ -22,7 +23,8 @@ class CallLoop {
   // Values of Run's result that are no errno.
   enum End : int { kClean = 0, kTruncated = 1, kMalformed = 2, kTooLarge = 3 };
 
-  CallLoop(int fd, Executor* executor) : fd_(fd), executor_(executor) {}
+  CallLoop(int fd, Executor* executor)
+      : fd_(fd), is_unix_(sockets::IsUnix(fd)), executor_(executor) {}
 
   // Returns 0 or a negative errno. Before Executor::Prepare, which looks at what is mapped.
   int Reserve() { return received_.Reserve(executor_->rules().limits.max_frame_bytes); }
@@ -38,6 +40,7 @@ class CallLoop {
   int SendAll(const std::vector<iovec>& parts);
 
   int fd_;
+  bool is_unix_;
   Executor* executor_;
   ReceiveBuffer received_;
   CallLoopStatistics statistics_;

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <cstring>
 
 namespace waep {
@@ -14,6 +15,11 @@ constexpr size_t kPage = 4096;
 constexpr size_t kSmallBytes = 64 * 1024;
 constexpr size_t kSmallStride = kSmallBytes + kPage;
 constexpr size_t kSmallCount = 16;
+// Arguments of up to a page have pages of their own, so that only what the last call can have
+// touched needs to be zeroed: what it sent, and what the kernel writes beyond that. No command
+// writes back past the end of union bpf_attr, which is far below this.
+constexpr size_t kArguments = 2;
+constexpr size_t kWrittenBack = 512;
 
 size_t RoundUp(size_t size) { return (size + kPage - 1) & ~(kPage - 1); }
 
@@ -24,7 +30,8 @@ CallMemory::~CallMemory() {
 }
 
 int CallMemory::Reserve(size_t max_bytes, size_t max_buffers) {
-  large_start_ = kSmallCount * kSmallStride;
+  const size_t small_end = kSmallCount * kSmallStride;
+  large_start_ = small_end + kArguments * 2 * kPage;
   // A large buffer costs up to a page of rounding and a page of guard.
   reserved_ = large_start_ + RoundUp(max_bytes) + 2 * kPage * (max_buffers + 2);
   void* const memory =
@@ -34,6 +41,10 @@ int CallMemory::Reserve(size_t max_bytes, size_t max_buffers) {
   for (size_t i = 0; i < kSmallCount; ++i) {
     if (::mprotect(base_ + i * kSmallStride, kSmallBytes, PROT_READ | PROT_WRITE) < 0)
       return -errno;
+  }
+  arguments_ = base_ + small_end;
+  for (size_t i = 0; i < kArguments; ++i) {
+    if (::mprotect(arguments_ + i * 2 * kPage, kPage, PROT_READ | PROT_WRITE) < 0) return -errno;
   }
   return 0;
 }
@@ -46,6 +57,13 @@ uint8_t* CallMemory::Allocate(size_t size) {
 }
 
 uint8_t* CallMemory::AllocateArgument(size_t size) {
+  if (size <= kPage && arguments_used_ < kArguments) {
+    const size_t index = arguments_used_++;
+    uint8_t* const memory = arguments_ + index * 2 * kPage;
+    std::memset(memory, 0, arguments_dirty_[index]);
+    arguments_dirty_[index] = std::max(size, kWrittenBack);
+    return memory;
+  }
   const size_t rounded = size == 0 ? kPage : RoundUp(size);
   uint8_t* const memory = Allocate(rounded);
   if (memory != nullptr) std::memset(memory, 0, rounded);
@@ -62,6 +80,7 @@ uint8_t* CallMemory::AllocateLarge(size_t size) {
 }
 
 void CallMemory::Reset() {
+  arguments_used_ = 0;
   small_used_ = 0;
   if (large_used_ == 0) return;
   ::madvise(base_ + large_start_, large_used_, MADV_DONTNEED);

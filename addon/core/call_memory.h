@@ -35,6 +35,9 @@ class CallMemory {
 
   uint8_t* base_ = nullptr;
   size_t reserved_ = 0;
+  uint8_t* arguments_ = nullptr;  // kArguments pages, each with a guard page behind it
+  size_t arguments_used_ = 0;
+  size_t arguments_dirty_[2] = {};
   size_t small_used_ = 0;
   size_t large_start_ = 0;
   size_t large_used_ = 0;

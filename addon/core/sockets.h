@@ -34,6 +34,8 @@ int Close(int fd);
 int Duplicate(int fd);
 int SocketPair(int pair[2]);
 int SetNonBlocking(int fd, bool on);
+// Whether the socket is an AF_UNIX one.
+bool IsUnix(int fd);
 // Turns off Nagle's algorithm where the socket has one; other families are left alone.
 void SetNoDelay(int fd);
 
