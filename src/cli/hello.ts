@@ -1,0 +1,77 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Command, InvalidArgumentError } from 'commander';
+import pc from 'picocolors';
+import { enums } from '../bpf/index.js';
+import { Session } from '../session/index.js';
+import { instructions, message, tracepoint } from './hello-program.js';
+
+const TRACE_PIPE = '/sys/kernel/tracing/trace_pipe';
+const POLL_MS = 50;
+const READ_BYTES = 64 * 1024;
+
+interface Options {
+  vm: string;
+  count?: number;
+}
+
+function positive(value: string): number {
+  const count = Number(value);
+  if (Number.isInteger(count) && count > 0) return count;
+  throw new InvalidArgumentError('Expected a whole number above 0.');
+}
+
+/** `waep hello`: the shortest way to see that everything works. */
+export function helloCommand(): Command {
+  return new Command('hello')
+    .description(
+      "Loads the thesis' example into a guest's kernel and follows its log: a line for every program that the guest executes. Ctrl-C detaches it.",
+    )
+    .requiredOption('--vm <address>', 'the agent, such as vsock:3:1024 or tcp:127.0.0.1:1024')
+    .option('--count <n>', 'stop after so many lines', positive)
+    .action(async (options: Options) => {
+      const abort = new AbortController();
+      const stop = () => abort.abort();
+      process.once('SIGINT', stop).once('SIGTERM', stop);
+      try {
+        await follow(options, abort.signal);
+      } finally {
+        process.off('SIGINT', stop).off('SIGTERM', stop);
+      }
+    });
+}
+
+async function follow({ vm, count }: Options, signal: AbortSignal): Promise<void> {
+  const session = await Session.connect(vm, { client: 'waep hello', signal });
+  try {
+    const { release } = session.kernel;
+    const program = await session.loadProgram({
+      type: enums.ProgType.BPF_PROG_TYPE_RAW_TRACEPOINT,
+      instructions,
+      license: 'GPL',
+      name: 'waep_hello',
+    });
+    const log = await session.open(TRACE_PIPE);
+    await program.attachRawTracepoint(tracepoint);
+    console.error(
+      pc.dim(`attached to raw_tracepoint/${tracepoint} in ${vm}, Linux ${release}; Ctrl-C ends it`),
+    );
+    let seen = 0;
+    let rest = '';
+    while (!signal.aborted) {
+      const bytes = await session.read(log, READ_BYTES);
+      if (bytes === undefined) {
+        await sleep(POLL_MS, undefined, { signal }).catch(() => {});
+        continue;
+      }
+      const lines = (rest + Buffer.from(bytes).toString('utf8')).split('\n');
+      rest = lines.pop() ?? '';
+      for (const line of lines) {
+        if (!line.includes(message)) continue;
+        console.log(line);
+        if (++seen === count) return;
+      }
+    }
+  } finally {
+    session.close();
+  }
+}
