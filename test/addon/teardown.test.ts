@@ -1,0 +1,88 @@
+import { once } from 'node:events';
+import { Worker } from 'node:worker_threads';
+import t from 'tap';
+import { Session } from '../../src/session/index.js';
+import { localAgent, openDescriptors } from '../agent/local-agent.js';
+
+const session = new URL('../../src/session/index.js', import.meta.url).href;
+
+/** A worker that has a session with calls under way, and ends as `ending` says. */
+function worker(address: string, ending: string): Worker {
+  return new Worker(
+    `import { parentPort, workerData } from 'node:worker_threads';
+     const { Session } = await import(workerData.session);
+     const session = await Session.connect(workerData.address);
+     const map = await session.createMap({ type: 2, keySize: 4, valueSize: 8, maxEntries: 1 });
+     const key = Buffer.alloc(4);
+     let running = true;
+     let calls = 0;
+     const loop = async () => { while (running) { await map.lookup(key); calls++; } };
+     const loops = [loop(), loop(), loop()];
+     for (const each of loops) each.catch(() => {});
+     await new Promise((resolve) => setTimeout(resolve, 30));
+     ${ending}
+     parentPort.postMessage(calls);`,
+    { eval: true, workerData: { session, address } },
+  );
+}
+
+const endings: Record<string, string> = {
+  'process.exit()': 'parentPort.postMessage(calls); process.exit(0);',
+  'closing the session': 'running = false; await Promise.all(loops); session.close();',
+  'closing it under the calls': 'session.close(); running = false;',
+  'an exception': 'parentPort.postMessage(calls); throw new Error("on purpose");',
+};
+
+t.test('a worker may end with sessions open', async (t) => {
+  const local = await localAgent();
+  t.teardown(() => local.close());
+  const warm = worker(local.address, 'session.close(); running = false;');
+  await once(warm, 'exit');
+  const before = openDescriptors();
+  for (const [name, ending] of Object.entries(endings)) {
+    const one = worker(local.address, ending);
+    one.on('error', (error) => t.match(error, { message: /on purpose|closed by this side/ }));
+    // Not once(), which takes an 'error' for its own.
+    const exit = new Promise((resolve) => one.on('exit', resolve));
+    const calls = await new Promise<number>((resolve) => one.on('message', resolve));
+    t.ok(calls > 0, `${name}: after ${calls} calls`);
+    await exit;
+  }
+  const killed = worker(
+    local.address,
+    'parentPort.postMessage(calls); await new Promise(() => {});',
+  );
+  await once(killed, 'message');
+  await killed.terminate();
+  while (local.agent.sessions > 0) await once(local.agent, 'ended');
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  t.equal(openDescriptors(), before, 'no descriptor stays behind');
+});
+
+t.test('several workers share an address, not a session', async (t) => {
+  const local = await localAgent();
+  t.teardown(() => local.close());
+  const workers = Array.from({ length: 4 }, () =>
+    worker(local.address, 'running = false; await Promise.all(loops); session.close();'),
+  );
+  const own = await Session.connect(local.address);
+  const map = await own.createMap({ type: 2, keySize: 4, valueSize: 8, maxEntries: 1 });
+  await Promise.all(workers.map((one) => once(one, 'exit')));
+  t.same(await map.lookup(Buffer.alloc(4)), new Uint8Array(8));
+  own.close();
+});
+
+t.test('an unreferenced session lets the process end', async (t) => {
+  const local = await localAgent();
+  t.teardown(() => local.close());
+  const one = new Worker(
+    `const { workerData } = require('node:worker_threads');
+     import(workerData.session).then(async ({ Session }) => {
+       const session = await Session.connect(workerData.address);
+       session.unref();
+     });`,
+    { eval: true, workerData: { session, address: local.address } },
+  );
+  const [code] = (await once(one, 'exit')) as [number];
+  t.equal(code, 0);
+});
