@@ -77,7 +77,7 @@ export function barPanel(options: {
   const y = {
     type: 'quantitative',
     title: options.yTitle,
-    axis: { tickCount: 5, format: options.yFormat ?? ',~f', minExtent: 50 },
+    axis: { tickCount: 5, format: options.yFormat ?? ',~f', minExtent: 50, labelBound: true },
     scale: { domain: [Math.min(...bottoms), Math.max(...tops) * 1.12], nice: false },
   } as const;
   return {
@@ -182,7 +182,7 @@ export function linePanel(options: {
     type: 'quantitative',
     title: options.yTitle,
     scale: { type: 'log', nice: true },
-    axis: { tickCount: 6, format: ',~r', minExtent: 50 },
+    axis: { tickCount: 6, format: ',~r', minExtent: 50, labelBound: true },
   };
   const dash = {
     field: 'line',

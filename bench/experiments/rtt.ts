@@ -32,7 +32,7 @@ export const rtt: Experiment = {
   parameters: { payloadBytes, lookup: exchange, jitWarmup },
   placement: 'host processes and the vCPU unpinned',
   guest: true,
-  full: { boots: 2, rounds: 8, samples: 200, warmup: 40 },
+  full: { boots: 3, rounds: 10, samples: 200, warmup: 40 },
   quick: { boots: 1, rounds: 5, samples: 60, warmup: 20 },
   comparisons: roads.flatMap((arm) => [
     against(arm, lookupMetric, 2),

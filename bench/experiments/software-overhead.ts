@@ -35,7 +35,7 @@ export const softwareOverhead: Experiment = {
   parameters: { lookup: exchange, settleMs, serverCpu, otherCpu, jitWarmup },
   placement: `pinned: agent and servers on CPU ${serverCpu}; clients on CPU ${serverCpu} (one core) or ${otherCpu} (a core each, and all commands)`,
   guest: false,
-  full: { boots: 2, rounds: 10, samples: 1000, warmup: 300, commands: 25 },
+  full: { boots: 3, rounds: 12, samples: 1000, warmup: 300, commands: 25 },
   quick: { boots: 1, rounds: 5, samples: 400, warmup: 200, commands: 8 },
   comparisons: [
     ...placements.flatMap(({ name, bound }) => {

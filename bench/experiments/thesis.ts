@@ -28,7 +28,7 @@ export const thesis: Experiment = {
   parameters,
   placement: 'host processes and the vCPU unpinned',
   guest: true,
-  full: { boots: 3, rounds: 5, samples: 32, warmup: 3 },
+  full: { boots: 3, rounds: 8, samples: 32, warmup: 3 },
   quick: { boots: 1, rounds: 5, samples: 10, warmup: 2 },
   comparisons: roads.flatMap((arm) =>
     commandMetrics.map(

@@ -30,7 +30,13 @@ t.test('a file of calls has the layout that native.c reads', async (t) => {
   const file = encodeCallFile([
     {
       name: 'ONE',
-      call: { ...attachCall(1, 2), buffers: [Buffer.from('ab'), 3, { inout: Buffer.from('c') }] },
+      call: {
+        command: 17,
+        args: 1,
+        result: 2,
+        buffers: [Buffer.from('ab'), 3, { inout: Buffer.from('c') }],
+        relocations: [0, 0, 0, 1, 0, 8, 1, 1],
+      },
     },
   ]);
   t.equal(

@@ -1,0 +1,31 @@
+import t from 'tap';
+import { encodeGenerically, measureCodec } from '../../bench/probe/codec.js';
+import { lookupCall, lookupExchange } from '../../bench/probe/lookup.js';
+import { loadCall } from '../../bench/programs/figure2.js';
+import { callFrameBound, putCallFrame } from '../../src/frame/index.js';
+
+t.test('both codecs write the same bytes', async (t) => {
+  for (const call of [lookupCall(), loadCall(1)]) {
+    const target = new Uint8Array(callFrameBound(call));
+    const frame = target.subarray(0, putCallFrame(target, 1, call));
+    t.same(Buffer.from(encodeGenerically(call)), Buffer.from(frame));
+  }
+});
+
+t.test('each codec yields as many samples as asked for, of the same metrics', async (t) => {
+  const metrics = (['fixed-shape', 'cbor-x'] as const).map((codec) => {
+    const samples = measureCodec({ codec, samples: 2 });
+    for (const [metric, values] of Object.entries(samples)) {
+      t.equal(values.length, 2, `${codec}: ${metric}`);
+      t.ok(values.every((perSecond) => perSecond > 1000 && perSecond < 1e9));
+    }
+    return Object.keys(samples);
+  });
+  t.same(metrics[0], metrics[1]);
+});
+
+t.test('a look-up is a call of about 300 bytes and an answer of about 150', async (t) => {
+  const { requestBytes, replyBytes } = lookupExchange();
+  t.ok(Math.abs(requestBytes - 290) < 20, `${requestBytes}`);
+  t.ok(Math.abs(replyBytes - 145) < 10, `${replyBytes}`);
+});
