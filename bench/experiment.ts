@@ -80,6 +80,8 @@ export interface Experiment {
   parameters: Readonly<Record<string, unknown>>;
   /** How processes are placed on CPUs, in words, for the record and the charts. */
   placement: string;
+  /** What the reader of its figures should know besides. Full sentences. */
+  remarks: readonly string[];
   /** Whether it needs a guest of its own for each boot. */
   guest: boolean;
   full: Amount;

@@ -75,6 +75,7 @@ function experimentSection({ experiment, environment, summary }: DerivedRun): st
     `- ${amount.boots} boots × ${amount.rounds} rounds × ${amount.samples} operations, after ${amount.warmup} to warm up · commit ${environment.source.commit}${environment.source.dirty ? ' with changes' : ''} · [environment.json](${folder}/environment.json)`,
     ...environment.absent.map(({ arm, why }) => `- Not measured: ${arm}: ${why}`),
     '',
+    ...experiment.remarks.flatMap((remark) => [remark, '']),
     ...experiment
       .figures(summary, environment)
       .flatMap((figure) => [`![${figure.title}](${folder}/${figure.file}.svg)`, '']),

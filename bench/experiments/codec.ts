@@ -13,11 +13,13 @@ export const codec: Experiment = {
   hypothesis:
     'Writing calls at a fixed shape is several times faster than a general CBOR encoder, for the same bytes.',
   parameters: {
-    sampler: 'benchmark.js: a sample is the rate of one cycle of many operations',
     MAP_LOOKUP_ELEM: '128-byte value',
     PROG_LOAD: 'the Figure 2 program',
   },
   placement: 'a fresh process for each arm and round, unpinned',
+  remarks: [
+    'Measured with benchmark.js: a sample is the rate of one of its cycles of many operations, so the quantiles are those of cycles, not of single operations.',
+  ],
   guest: false,
   full: { boots: 1, rounds: 6, samples: 10, warmup: 0 },
   quick: { boots: 1, rounds: 5, samples: 5, warmup: 0 },

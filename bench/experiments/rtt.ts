@@ -31,6 +31,9 @@ export const rtt: Experiment = {
     'A bpf call through a session takes at most twice the time of a plain C exchange of the same bytes on the same road; vsock is no slower than TCP.',
   parameters: { payloadBytes, lookup: exchange, jitWarmup },
   placement: 'host processes and the vCPU unpinned',
+  remarks: [
+    'Echo: a stream of waep/transport against the plain C server in the guest. MAP_LOOKUP_ELEM: a call through a session, from values to values, executed by the agent in the guest.',
+  ],
   guest: true,
   full: { boots: 3, rounds: 10, samples: 200, warmup: 40 },
   quick: { boots: 1, rounds: 5, samples: 60, warmup: 20 },

@@ -2,6 +2,7 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { agentPath } from '../../guest/paths.js';
 import { softwareOverheadFigure } from '../chart/software-overhead.js';
+import { cpuTimeNs } from '../cpu-time.js';
 import { Disposables } from '../disposables.js';
 import type { Amount, Arm, Batch, Comparison, Experiment } from '../experiment.js';
 import { freePort, type Lab } from '../lab.js';
@@ -16,6 +17,7 @@ import { commandBatches, figure2CallFile } from './thesis.js';
 const exchange = lookupExchange();
 const settleMs = 30;
 const jitWarmup = 10_000;
+const profiledCalls = 10_000;
 
 /** The servers' CPU. Clients run there, too, or on {@link otherCpu}. */
 const serverCpu = 1;
@@ -34,6 +36,9 @@ export const softwareOverhead: Experiment = {
     'Over a Unix socket a bpf call through a session takes at most 1.8 times the time of a plain C exchange of the same bytes on one core and 1.5 times with a core each; forwarding adds less than the thesis’ 396 µs and 100 µs.',
   parameters: { lookup: exchange, settleMs, serverCpu, otherCpu, jitWarmup },
   placement: `pinned: agent and servers on CPU ${serverCpu}; clients on CPU ${serverCpu} (one core) or ${otherCpu} (a core each, and all commands)`,
+  remarks: [
+    'MAP_LOOKUP_ELEM is a call through a session, from values to values. `profile-*.json` says where its time goes.',
+  ],
   guest: false,
   full: { boots: 3, rounds: 12, samples: 1000, warmup: 300, commands: 25 },
   quick: { boots: 1, rounds: 5, samples: 400, warmup: 200, commands: 8 },
@@ -74,7 +79,7 @@ export const softwareOverhead: Experiment = {
       ...[process.execPath, agentPath, '--quiet', '--insecure-tcp'],
       ...roads.flatMap(({ agent }) => ['--listen', agent]),
     ];
-    resources.use(
+    const agentProcess = resources.use(
       await startServer(agent, {
         ready: `waep-agent: listening on ${roads.at(-1)?.agent}`,
         cpu: serverCpu,
@@ -92,8 +97,14 @@ export const softwareOverhead: Experiment = {
       await nativeArm(lab),
       ...roads.flatMap((road) => [forwardedArm(road, probes), limitArm(road, lab)]),
     ];
+    const profile = await profileOf(agentProcess.pid, roads);
     const owned = resources.move();
-    return { arms, absent: [], [Symbol.asyncDispose]: () => owned[Symbol.asyncDispose]() };
+    return {
+      arms,
+      absent: [],
+      records: { profile },
+      [Symbol.asyncDispose]: () => owned[Symbol.asyncDispose](),
+    };
   },
   figures: (summary, environment) => [softwareOverheadFigure(summary, environment)],
 };
@@ -117,6 +128,26 @@ async function roadsOf(lab: Lab): Promise<HostRoad[]> {
       pingpong: `tcp:127.0.0.1:${await freePort()}`,
     },
   ];
+}
+
+/**
+ * Where the time of a look-up goes, per placement, on the client's side and in the agent. The
+ * clients are others than those that are measured, which a profiler must not have touched.
+ */
+async function profileOf(agentPid: number, roads: readonly HostRoad[]) {
+  const profiles = [];
+  for (const road of roads.filter(({ name }) => name === 'unix')) {
+    for (const { name: placement, clientCpu } of placements) {
+      await using probe = new Probe(clientCpu);
+      await warmUp(probe, [road], jitWarmup);
+      const before = await cpuTimeNs(agentPid);
+      const client = await probe.profile({ address: road.agent, calls: profiledCalls });
+      const agentCpuUs = ((await cpuTimeNs(agentPid)) - before) / 1000;
+      const agent = { cpuUsPerCall: agentCpuUs / profiledCalls };
+      profiles.push({ road: road.name, placement, agent, client });
+    }
+  }
+  return profiles;
 }
 
 async function nativeArm(lab: Lab): Promise<Arm> {

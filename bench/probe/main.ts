@@ -3,25 +3,27 @@ import { measureCodec } from './codec.js';
 import { measureCommands } from './commands.js';
 import { measureEcho } from './echo.js';
 import { measureLookups } from './lookup.js';
-import type { ProbeAnswer, ProbeRequest } from './protocol.js';
+import { profileLookups } from './profile.js';
+import type { MeasureRequest, ProbeAnswer, ProfileRequest } from './protocol.js';
 
-function measure(request: ProbeRequest): Promise<Record<string, number[]>> {
+function measure(request: MeasureRequest): Promise<Record<string, number[]>> {
   if (request.task === 'commands') return measureCommands(request);
   if (request.task === 'lookup') return measureLookups(request);
   if (request.task === 'echo') return measureEcho(request);
   return Promise.resolve(measureCodec(request));
 }
 
-async function answer(request: ProbeRequest): Promise<ProbeAnswer> {
+async function answer(request: MeasureRequest | ProfileRequest): Promise<ProbeAnswer> {
   try {
-    return { samples: await measure(request) };
+    if (request.task !== 'profile') return { samples: await measure(request) };
+    return { profile: await profileLookups(request.address, request.calls) };
   } catch (error) {
     const { message, stack = '' } = error as Error;
     return { error: { message, stack } };
   }
 }
 
-process.on('message', (request: ProbeRequest) => {
+process.on('message', (request: MeasureRequest | ProfileRequest) => {
   void answer(request).then((reply) => process.send?.(reply));
 });
 process.on('disconnect', () => process.exit());

@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { failure } from '../../src/errors.js';
 import { expectSamples } from '../harness.js';
 import { leashed } from '../process.js';
-import type { ProbeAnswer, ProbeRequest } from './protocol.js';
+import type { MeasureRequest, ProbeAnswer, Profile, ProfileRequest } from './protocol.js';
 
 /** A client process that measures on request, one thing at a time. */
 export class Probe implements AsyncDisposable {
@@ -26,31 +26,44 @@ export class Probe implements AsyncDisposable {
    *
    * @throws ERR_TOOL_FAILED when the probe fails or ends; ERR_BENCH_INCOMPLETE
    */
-  async measure(request: ProbeRequest): Promise<ReadonlyMap<string, readonly number[]>> {
-    const ended = new AbortController();
-    const { signal } = ended;
+  async measure(request: MeasureRequest): Promise<ReadonlyMap<string, readonly number[]>> {
+    const answer = await this.#ask(request);
+    const samples = new Map(Object.entries('samples' in answer ? answer.samples : {}));
+    for (const [metric, values] of samples) expectSamples(metric, values.length, request.samples);
+    return samples;
+  }
+
+  /**
+   * Returns where the time of look-ups goes on the client's side.
+   *
+   * @throws ERR_TOOL_FAILED when the probe fails or ends
+   */
+  async profile(request: Omit<ProfileRequest, 'task'>): Promise<Profile | undefined> {
+    const answer = await this.#ask({ task: 'profile', ...request });
+    return 'profile' in answer ? answer.profile : undefined;
+  }
+
+  async #ask(
+    request: MeasureRequest | ProfileRequest,
+  ): Promise<Exclude<ProbeAnswer, { error: unknown }>> {
+    const answered = new AbortController();
+    const { signal } = answered;
     try {
       this.#child.send(request);
-      const reply = await Promise.race([
+      const answer = await Promise.race([
         once(this.#child, 'message', { signal }).then(([message]) => message as ProbeAnswer),
         once(this.#child, 'exit', { signal }).then(([code, killer]): ProbeAnswer => {
           return { error: { message: `it ended with ${code ?? killer}`, stack: '' } };
         }),
       ]);
-      if ('error' in reply) {
-        throw failure('ERR_TOOL_FAILED', {
-          tool: `The measuring process (${JSON.stringify(request)})`,
-          why: reply.error.message,
-          log: reply.error.stack,
-        });
-      }
-      const samples = new Map(Object.entries(reply.samples));
-      for (const [metric, values] of samples) {
-        expectSamples(metric, values.length, request.samples);
-      }
-      return samples;
+      if (!('error' in answer)) return answer;
+      throw failure('ERR_TOOL_FAILED', {
+        tool: `The measuring process (${JSON.stringify(request)})`,
+        why: answer.error.message,
+        log: answer.error.stack,
+      });
     } finally {
-      ended.abort();
+      answered.abort();
     }
   }
 

@@ -1,11 +1,18 @@
 import type { Codec } from './codec.js';
 
-/** What a probe is asked for. Times are in milliseconds, sizes in bytes. */
-export type ProbeRequest =
+/** What a probe is asked to measure. Times are in milliseconds, sizes in bytes. */
+export type MeasureRequest =
   | ({ task: 'commands'; address: string; settleMs: number } & Counts)
   | ({ task: 'lookup'; address: string } & Counts)
   | ({ task: 'echo'; address: string; payloadBytes: number } & Counts)
   | { task: 'codec'; codec: Codec; samples: number };
+
+/** What a probe is asked to explain. */
+export interface ProfileRequest {
+  task: 'profile';
+  address: string;
+  calls: number;
+}
 
 /** How many operations are measured, after how many that are not. */
 export interface Counts {
@@ -13,7 +20,18 @@ export interface Counts {
   samples: number;
 }
 
-/** What a probe answers: samples by metric, or why there are none. */
+/** Where a client's time goes, in microseconds per call. */
+export interface Profile {
+  calls: number;
+  elapsedUsPerCall: number;
+  /** What the client's process used of a processor, in all of its threads. */
+  cpuUsPerCall: number;
+  /** The functions that took most of the elapsed time, by themselves. */
+  functions: { name: string; usPerCall: number }[];
+}
+
+/** What a probe answers: samples by metric, a profile, or why there is neither. */
 export type ProbeAnswer =
   | { samples: Record<string, number[]> }
+  | { profile: Profile }
   | { error: { message: string; stack: string } };

@@ -23,6 +23,7 @@ function experiment(log: string[], lengths: (amount: Amount) => number): Experim
     hypothesis: '',
     parameters: { size: 1 },
     placement: '',
+    remarks: [],
     guest: false,
     full: amount,
     quick: amount,

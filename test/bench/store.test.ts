@@ -12,6 +12,7 @@ const experiment: Experiment = {
   hypothesis: 'A hypothesis.',
   parameters: {},
   placement: '',
+  remarks: ['A remark.'],
   guest: true,
   full: syntheticEnvironment.amount,
   quick: syntheticEnvironment.amount,
