@@ -68,7 +68,11 @@ export async function bench(chosen: readonly Experiment[], options: BenchOptions
 
   const interrupt = new AbortController();
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-    process.once(signal, () => interrupt.abort());
+    process.on(signal, () => {
+      // Whoever asks twice does not want to wait.
+      if (interrupt.signal.aborted) process.exit(130);
+      interrupt.abort(new Error('interrupted'));
+    });
   }
   const startedMs = performance.now();
   const done = await runAll(chosen, options, { choice, image, signal: interrupt.signal });
@@ -118,7 +122,7 @@ async function runAll(
             quick,
             amount: amountOf(experiment, options),
             command: commandOf(experiment, options),
-            openLab: ({ guest }) =>
+            openLab: async ({ guest }) =>
               guest && image !== undefined ? openGuestLab(choice, image) : openHostLab(programs),
             onProgress: sparingly((line) => {
               task.output = line;

@@ -37,7 +37,7 @@ export async function prepareGuest(choice: GuestChoice, progress: Progress): Pro
 export async function openGuestLab(choice: GuestChoice, image: Image): Promise<Lab> {
   const programs = await compilePrograms();
   await using resources = new Disposables();
-  const host = resources.use(await openHostLab(programs));
+  const host = resources.use(openHostLab(programs));
   const guest = resources.use(
     await boot({
       image,

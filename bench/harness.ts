@@ -42,9 +42,9 @@ export async function runExperiment(
       bootDone,
     );
     signal.throwIfAborted();
-    await using lab = await options.openLab(experiment);
+    await using lab = await unlessAborted(options.openLab(experiment), signal);
     guest = lab.guest?.environment;
-    await using prepared = await experiment.prepare(lab);
+    await using prepared = await unlessAborted(experiment.prepare(lab), signal);
     for (const { arm, why } of prepared.absent) absent.set(arm, why);
     for (const [name, value] of Object.entries(prepared.records ?? {})) {
       records[amount.boots === 1 ? name : `${name}-${boot}`] = value;
@@ -88,7 +88,10 @@ export async function runExperiment(
   };
 }
 
-/** Waits for `work`, but not beyond the abortion. */
+/**
+ * Waits for `work`, but not beyond the abortion. What the work still makes then is left to the end
+ * of the process.
+ */
 async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
   const settled = new AbortController();
   const aborted = once(signal, 'abort', { signal: settled.signal }).then(() => {

@@ -1,7 +1,5 @@
-import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer } from 'node:net';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { makeRunFolder } from '../guest/rundir.js';
 import type { Programs } from './compile.js';
 import type { GuestEnvironment } from './environment.js';
 
@@ -39,12 +37,12 @@ export interface LabGuest {
 }
 
 /** Opens what an experiment without a guest runs on. */
-export async function openHostLab(programs: Programs): Promise<Lab> {
-  const folder = await mkdtemp(join(tmpdir(), 'waep-bench-'));
+export function openHostLab(programs: Programs): Lab {
+  const folder = makeRunFolder();
   return {
-    folder,
+    folder: folder.path,
     programs,
-    [Symbol.asyncDispose]: () => rm(folder, { recursive: true, force: true }),
+    [Symbol.asyncDispose]: async () => folder.remove(),
   };
 }
 

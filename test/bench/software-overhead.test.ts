@@ -23,7 +23,7 @@ t.test(
       quick: true,
       amount,
       command: '',
-      openLab: () => openHostLab(programs),
+      openLab: async () => openHostLab(programs),
       onProgress: () => {},
       signal: new AbortController().signal,
     });
