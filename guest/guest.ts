@@ -63,15 +63,15 @@ export interface BootOptions {
   kernel?: KernelChoice | undefined;
   /** Kernel modules to load beyond those that every guest has. */
   modules?: readonly string[];
-  accel?: AcceleratorChoice;
-  /** Default `pc`. */
-  machine?: Machine;
+  accel?: AcceleratorChoice | undefined;
+  /** Default `microvm` under emulation, where it boots a second sooner, and `pc` on KVM. */
+  machine?: Machine | undefined;
   /** Default 1536. */
-  memoryMib?: number;
+  memoryMib?: number | undefined;
   /** Default 1. */
-  cpus?: number;
-  vsock?: VsockChoice;
-  network?: NetworkChoice;
+  cpus?: number | undefined;
+  vsock?: VsockChoice | undefined;
+  network?: NetworkChoice | undefined;
   /** Ports of the guest to be reachable on QEMU's user-mode network, beyond the agent's. */
   ports?: readonly number[];
   /** `false` boots without an agent. */
@@ -161,7 +161,7 @@ class KvmTrialError extends Error {}
 
 async function start(options: BootOptions, image: Image, verdict: Verdict): Promise<Guest> {
   const {
-    machine = 'pc',
+    machine = verdict.accelerator === 'tcg' ? 'microvm' : 'pc',
     memoryMib = 1536,
     cpus = 1,
     kernelArgs = [],
@@ -212,10 +212,14 @@ async function start(options: BootOptions, image: Image, verdict: Verdict): Prom
     const deadline = startedMs + deadlineMs;
     const trialDeadline = verdict.proven ? deadline : startedMs + KVM_TRIAL_MS;
     await waitForLines(parts, ['waep-init: '], Math.min(deadline, trialDeadline)).catch((error) => {
-      throw verdict.proven ? error : new KvmTrialError(`no guest boots on it: ${error.message}`);
+      throw verdict.proven
+        ? error
+        : new KvmTrialError(`a guest does not boot on it: ${error.message}`);
     });
     const lines = (agent?.listen ?? []).map((address) => `waep-agent: listening on ${address}`);
     if (options.lab === true) lines.push('waep-labd: listening');
+    // On the user-mode network QEMU accepts connections before the guest has a network.
+    if (network !== undefined) lines.push('waep-init: eth0 is ');
     await waitForLines(parts, ['waep-init: ready', ...lines], deadline);
     // QEMU has read it into the guest's memory.
     await rm(initramfs);

@@ -23,4 +23,4 @@ export function cacheFolder(): string {
 }
 
 /** The agent's one-file bundle, made by scripts/bundle.mjs. */
-export const agentPath: string = join(packageFolder, 'dist/guest/agent.mjs');
+export const agentPath: string = join(packageFolder, 'dist/guest/agent.cjs');

@@ -6,7 +6,7 @@ import { nativeFile } from '../../src/native.js';
 import { cached, contentKey } from '../cache.js';
 import { agentPath, packageFolder } from '../paths.js';
 import { type Progress, silent } from '../progress.js';
-import { requireTool } from '../tools.js';
+import { requireTool, runTool } from '../tools.js';
 import { type CpioEntry, cpio } from './cpio.js';
 import { findKernel, type Kernel, type KernelChoice } from './kernel.js';
 import { sharedLibraries } from './libraries.js';
@@ -47,7 +47,7 @@ export async function buildImage(options: ImageOptions = {}): Promise<Image> {
   const programs = [process.execPath, requireTool('busybox')];
   const key = contentKey(
     kernel.origin,
-    JSON.stringify(modules),
+    JSON.stringify([modules, fileSystems]),
     ...(await Promise.all([kernel.image, kernel.modules, ...programs].map(identity))),
   );
   const folder = await cached('images', key, async (draft) => {
@@ -89,6 +89,19 @@ export async function writeInitramfs(
   return path;
 }
 
+/** What the guest's first process mounts, in this order, once devices are there. */
+const fileSystems: readonly string[] = [
+  'proc /proc proc',
+  'sysfs /sys sysfs',
+  'tmpfs /run tmpfs',
+  'tmpfs /dev/shm tmpfs',
+  'devpts /dev/pts devpts',
+  'tracefs /sys/kernel/tracing tracefs',
+  'debugfs /sys/kernel/debug debugfs',
+  'bpf /sys/fs/bpf bpf',
+  'cgroup2 /sys/fs/cgroup cgroup2',
+];
+
 /** Names a file's content without reading it. */
 async function identity(path: string): Promise<string> {
   const { size, mtimeMs, ino } = await stat(path);
@@ -103,17 +116,23 @@ async function baseEntries(
   for (const folder of ['/dev', '/proc', '/sys', '/run', '/tmp', '/root', '/sbin']) {
     entries.set(folder, { kind: 'folder' });
   }
+  entries.set('/etc/fstab', text(fileSystems.map((line) => `${line}\n`)));
+  const applets = (await runTool('busybox', ['--list'])).split('\n');
+  for (const applet of applets) entries.set(`/bin/${applet}`, { kind: 'link', to: 'busybox' });
   entries.set('/bin/busybox', await program(requireTool('busybox')));
-  entries.set('/bin/sh', { kind: 'link', to: 'busybox' });
   entries.set('/bin/node', await program(process.execPath));
   for (const library of await sharedLibraries([process.execPath])) {
     entries.set(library, await program(library));
   }
   const contents = await readModules(kernel.modules, modules);
-  for (const [index, { name, content }] of contents.entries()) {
-    const order = String(index).padStart(3, '0');
-    entries.set(`/lib/modules/${order}-${name}.ko`, { kind: 'file', content });
+  const home = `/lib/modules/${kernel.release}`;
+  for (const { name, content } of contents) {
+    entries.set(`${home}/${name}.ko`, { kind: 'file', content });
   }
+  // modprobe is to load them in the order given; without this list it would not find them.
+  entries.set(`${home}/modules.dep`, text(contents.map(({ name }) => `${name}.ko:\n`)));
+  const names = contents.map(({ name }) => name).join(' ');
+  entries.set('/etc/waep/modules', text([`MODULES='${names}'\n`]));
   return entries;
 }
 
@@ -121,9 +140,9 @@ async function overlayEntries(options: OverlayOptions): Promise<Map<string, Cpio
   const entries = new Map<string, CpioEntry>();
   entries.set('/init', await program(join(packageFolder, 'guest/init')));
   const settings = Object.entries(options.settings ?? {});
-  entries.set('/etc/waep/settings', text(settings.map(([name, value]) => `${name}=${value}\n`)));
+  entries.set('/etc/waep/settings', text(settings.map(([name, value]) => `${name}='${value}'\n`)));
   if (options.agentArguments !== undefined) {
-    entries.set('/usr/lib/waep/agent.mjs', await program(agentPath));
+    entries.set('/usr/lib/waep/agent.cjs', await program(agentPath));
     for (const name of ['waep.node', 'waep-executor']) {
       entries.set(`/usr/lib/waep/${name}`, await program(nativeFile(name)));
     }

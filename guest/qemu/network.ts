@@ -64,7 +64,7 @@ async function startTap(machine: Machine): Promise<Network> {
     return {
       kind: 'tap',
       device: tapNetwork(machine, tap, `52:54:00:57:00:${index.toString(16).padStart(2, '0')}`),
-      settings: { ADDRESS: `${subnet}.2/24` },
+      settings: { ADDRESS: `${subnet}.2` },
       address: (port) => `tcp:${subnet}.2:${port}`,
       release: async () => void (await runTool('ip', ['link', 'delete', tap])),
     };
@@ -84,7 +84,7 @@ async function startUserNetwork(machine: Machine, ports: readonly number[]): Pro
     kind: 'user',
     device: userNetwork(machine, hostPorts),
     // The addresses that QEMU's stack gives its guest and its gateway.
-    settings: { ADDRESS: '10.0.2.15/24', GATEWAY: '10.0.2.2' },
+    settings: { ADDRESS: '10.0.2.15', GATEWAY: '10.0.2.2' },
     address(port) {
       const hostPort = hostPorts.get(port);
       if (hostPort !== undefined) return `tcp:127.0.0.1:${hostPort}`;
