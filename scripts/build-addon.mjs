@@ -1,0 +1,32 @@
+// Builds the addon and the session executor, and puts both where a package takes them from.
+import { copyFileSync, existsSync, mkdirSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { hashOf, isCurrent, setCurrent } from './stamp.mjs';
+import { step } from './step.mjs';
+
+process.chdir(fileURLToPath(new URL('..', import.meta.url)));
+
+const products = ['waep.node', 'waep-executor'];
+const prebuilds = 'prebuilds/linux-x64';
+const stamp = 'build/.waep-stamp';
+const hash = hashOf({
+  files: ['binding.gyp', 'package-lock.json'],
+  folders: ['addon'],
+  suffixes: ['.h', '.cc'],
+  text: process.version,
+});
+const made = products.every((name) => existsSync(`build/Release/${name}`));
+if (!made || !isCurrent(stamp, hash)) {
+  // Node's own headers where they are installed beside it; node-gyp fetches them elsewhere.
+  const prefix = dirname(dirname(process.execPath));
+  const local = existsSync(join(prefix, 'include/node/node_api.h'));
+  await step('building the addon', process.execPath, [
+    'node_modules/node-gyp/bin/node-gyp.js',
+    'rebuild',
+    ...(local ? [`--nodedir=${prefix}`] : []),
+  ]);
+  setCurrent(stamp, hash);
+}
+mkdirSync(prebuilds, { recursive: true });
+for (const name of products) copyFileSync(`build/Release/${name}`, `${prebuilds}/${name}`);

@@ -1,0 +1,71 @@
+// Runs the tests whose paths begin with one of the arguments, or all of them, and ends with a line
+// "N passed, N failed". Tests that boot guests run one file at a time: they measure deadlines, and a
+// guest keeps both cores of a small machine busy.
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+process.chdir(fileURLToPath(new URL('..', import.meta.url)));
+
+const wanted = process.argv.slice(2).map((path) => path.replace(/^(?!dist\/)/, 'dist/'));
+const files = readdirSync('dist/test', { recursive: true })
+  .map((name) => join('dist/test', name))
+  .filter((name) => name.endsWith('.test.js'))
+  // What was compiled from a source that is gone would still run.
+  .filter((name) => sourceExists(name))
+  .filter((name) => wanted.length === 0 || wanted.some((prefix) => name.startsWith(prefix)))
+  .sort();
+const inGuests = files.filter((name) => name.startsWith('dist/test/guest/'));
+const here = files.filter((name) => !inGuests.includes(name));
+
+function sourceExists(name) {
+  try {
+    readFileSync(name.replace(/^dist\//, '').replace(/\.js$/, '.ts'));
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+const folder = mkdtempSync(join(tmpdir(), 'waep-tap-'));
+const total = { pass: 0, fail: 0, skip: 0 };
+let status = 0;
+
+function run(names, jobs) {
+  if (names.length === 0) return;
+  const output = join(folder, `${jobs}.tap`);
+  const result = spawnSync(
+    process.execPath,
+    [
+      'node_modules/tap/dist/esm/run.mjs',
+      'run',
+      `--jobs=${jobs}`,
+      `--reporter=${process.stdout.isTTY ? 'base' : 'terse'}`,
+      `--output-file=${output}`,
+      ...names,
+    ],
+    { stdio: 'inherit' },
+  );
+  status ||= result.status ?? 1;
+  const summary = readFileSync(output, 'utf8').match(/^# \{ total: .*\}$/gm)?.at(-1) ?? '';
+  for (const key of Object.keys(total)) {
+    total[key] += Number(summary.match(new RegExp(`${key}: (\\d+)`))?.[1] ?? 0);
+  }
+}
+
+try {
+  run(here, 2);
+  run(inGuests, 1);
+} finally {
+  rmSync(folder, { recursive: true, force: true });
+}
+if (total.pass + total.fail === 0) {
+  console.error(`no test ran: nothing below test/ begins with ${wanted.join(' or ')}`);
+  status ||= 1;
+}
+if (status !== 0 && total.fail === 0) total.fail = 1;
+const skipped = total.skip === 0 ? '' : `, ${total.skip} skipped`;
+console.log(`\n${total.pass} passed, ${total.fail} failed${skipped}`);
+process.exitCode = status;
