@@ -107,11 +107,13 @@ export class FakeSystem implements SocketSystem {
   socketError = (): number => this.socketErrors.shift() ?? 0;
 }
 
-/** Two connected descriptors of the real kernel. */
+/** Two connected, non-blocking descriptors of the real kernel. */
 export function descriptorPair(): [number, number] {
   const pair = new Int32Array(2);
   const result = native.socketPair(pair);
   const [a, b] = pair;
   if (result < 0 || a === undefined || b === undefined) throw new Error(`socketpair: ${result}`);
+  // libuv makes a descriptor non-blocking when it begins to watch it.
+  for (const fd of [a, b]) new native.Poller(fd, () => {}).close();
   return [a, b];
 }

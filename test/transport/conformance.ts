@@ -1,0 +1,524 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import http from 'node:http';
+import { setTimeout as sleep } from 'node:timers/promises';
+import tls from 'node:tls';
+import { Worker } from 'node:worker_threads';
+import { native } from '../../src/native.js';
+import {
+  connect,
+  createConnection,
+  detach,
+  parseAddress,
+  type Socket,
+} from '../../src/transport/index.js';
+import { type PeerStatistics, TLS_NAME } from './peer.js';
+import {
+  eventually,
+  openDescriptors,
+  pattern,
+  patternHash,
+  readLine,
+  readPattern,
+  writePattern,
+} from './stream-tools.js';
+
+/** An address that cannot be connected to, and how that must fail. */
+export interface Unreachable {
+  address: string;
+  code: string;
+}
+
+/** A road with a peer at its other end. */
+export interface RoadUnderTest {
+  /** Where the peer of peer.ts listens. */
+  peer: string;
+  /** Whether the road must have a half-close. */
+  halfClose: boolean;
+  /** Nobody listens there. */
+  refused: Unreachable;
+  /** There is no such machine. */
+  absent?: Unreachable;
+  /** Somebody is there but never answers; up to four earlier attempts may succeed. */
+  silent?: Unreachable;
+  /** The module that runs a {@link WorkerTask} when it is a worker's entry. */
+  workerUrl: URL;
+}
+
+/** What a worker of the suite is asked to do. */
+export interface WorkerTask {
+  kind: 'echo' | 'hold';
+  peer: string;
+  connections: number;
+}
+
+/** One behaviour that every road must have. */
+export interface ConformanceCase {
+  name: string;
+  /** Why it does not apply to this road, if it does not. */
+  inapplicable?(road: RoadUnderTest): string | undefined;
+  run(road: RoadUnderTest): Promise<void>;
+}
+
+const MIB = 1024 * 1024;
+const BULK_BYTES = 8 * MIB;
+const CONNECTIONS = 1000;
+const CONNECTIONS_AT_ONCE = 20;
+// A high-water mark and a chunk, on whichever side.
+const BUFFERED_BYTES = 4 * 65536;
+const RSS_GROWTH_BYTES = 48 * MIB;
+
+type Options = Parameters<typeof connect>[1];
+
+/** Connects and tells the peer how to behave. */
+async function open(road: RoadUnderTest, behaviour: string, options?: Options): Promise<Socket> {
+  const socket = await connect(road.peer, { timeoutMs: 10_000, ...options });
+  socket.write(`${behaviour}\n`);
+  return socket;
+}
+
+/** Destroys the socket and waits until it is closed. */
+async function discard(socket: Socket): Promise<void> {
+  if (socket.closed) return;
+  socket.destroy();
+  await once(socket, 'close');
+}
+
+async function peerStatistics(road: RoadUnderTest): Promise<PeerStatistics> {
+  const socket = await open(road, 'stats');
+  const statistics = JSON.parse(await readLine(socket)) as PeerStatistics;
+  await discard(socket);
+  return statistics;
+}
+
+async function failureOf(attempt: Promise<Socket>): Promise<NodeJS.ErrnoException> {
+  const socket = await attempt.catch((error: NodeJS.ErrnoException) => error);
+  if (socket instanceof Error) return socket;
+  socket.destroy();
+  assert.fail('the connection succeeded');
+}
+
+async function assertRefused({ address, code }: Unreachable): Promise<void> {
+  const before = openDescriptors();
+  const started = performance.now();
+  const error = await failureOf(connect(address, { timeoutMs: 10_000 }));
+  const tookMs = performance.now() - started;
+  assert.equal(error.code, code, error.message);
+  if (!code.startsWith('ERR_')) {
+    assert.equal(error.syscall, 'connect');
+    assert.ok(error.errno !== undefined && error.errno < 0, `errno is ${error.errno}`);
+    assert.ok('address' in error, 'the error has the address');
+  }
+  assert.ok(tookMs < 5000, `told after ${tookMs} ms`);
+  assert.ok(await eventually(() => openDescriptors() <= before), 'the attempt left a descriptor');
+}
+
+function runWorker(road: RoadUnderTest, task: Omit<WorkerTask, 'peer'>): Worker {
+  const workerData: WorkerTask = { ...task, peer: road.peer };
+  return new Worker(road.workerUrl, { workerData });
+}
+
+/** What a worker does; it posts 'done' when it has. */
+export async function runWorkerTask(task: WorkerTask, post: (message: string) => void) {
+  const sockets: Socket[] = [];
+  for (let i = 0; i < task.connections; i++) {
+    const socket = await connect(task.peer);
+    socket.write(`${task.kind}\n`);
+    sockets.push(socket);
+  }
+  if (task.kind === 'echo') {
+    const sizeBytes = MIB;
+    for (const socket of sockets) {
+      const [, { hash }] = await Promise.all([
+        writePattern(socket, sizeBytes),
+        readPattern(socket, { sizeBytes }),
+      ]);
+      assert.equal(hash, patternHash(sizeBytes));
+      await discard(socket);
+    }
+  }
+  post('done');
+  return sockets;
+}
+
+/** Makes connections on which the peer has switched to HTTP. */
+class PeerAgent extends http.Agent {
+  opened = 0;
+  readonly #road: RoadUnderTest;
+
+  constructor(road: RoadUnderTest, options?: http.AgentOptions) {
+    super(options);
+    this.#road = road;
+  }
+
+  override createConnection(
+    _options: http.ClientRequestArgs,
+    created?: (error: Error | null, socket: Socket) => void,
+  ): undefined {
+    this.opened += 1;
+    const prepare = async (): Promise<Socket> => {
+      const socket = await open(this.#road, 'http');
+      assert.equal(await readLine(socket), 'ok');
+      return socket;
+    };
+    prepare().then(
+      (socket) => created?.(null, socket),
+      (error) => created?.(error as Error, undefined as never),
+    );
+  }
+}
+
+function request(agent: http.Agent, method: string, body: Iterable<Buffer>): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const sent = http.request({ agent, method, host: 'peer', path: '/' }, (response) => {
+      let text = '';
+      response.setEncoding('utf8');
+      response.on('data', (chunk: string) => {
+        text += chunk;
+      });
+      response.on('end', () => resolve(`${response.statusCode} ${text}`));
+    });
+    sent.on('error', reject);
+    for (const chunk of body) sent.write(chunk);
+    sent.end();
+  });
+}
+
+/** The behaviours, in the order in which a broken road should be looked at. */
+export const conformanceCases: readonly ConformanceCase[] = [
+  {
+    name: 'a connected socket says who is connected to whom',
+    async run(road) {
+      const socket = createConnection(road.peer);
+      assert.equal(socket.connecting, true);
+      assert.equal(socket.readyState, 'opening');
+      const events: string[] = [];
+      for (const event of ['connect', 'ready']) socket.on(event, () => events.push(event));
+      await once(socket, 'ready');
+      assert.deepEqual(events, ['connect', 'ready']);
+      assert.equal(socket.connecting, false);
+      assert.equal(socket.readyState, 'open');
+      assert.equal(socket.road, parseAddress(road.peer).road);
+      assert.equal(socket.halfClose, road.halfClose);
+      assert.deepEqual(socket.remote, parseAddress(road.peer));
+      if (socket.remote !== undefined && 'cid' in socket.remote) {
+        assert.equal(socket.remoteCid, socket.remote.cid);
+        assert.equal(socket.remotePort, socket.remote.port);
+        assert.ok(socket.localAddress?.endsWith(')') || socket.localAddress === 'any');
+        assert.equal(typeof socket.localPort, 'number');
+      }
+      assert.equal(socket.setNoDelay(true), socket);
+      assert.equal(socket.setKeepAlive(true), socket);
+      await discard(socket);
+    },
+  },
+  {
+    name: 'nobody listens: the refusal of the road, at once',
+    run: ({ refused }) => assertRefused(refused),
+  },
+  {
+    name: 'an absent machine',
+    inapplicable: ({ absent }) => (absent === undefined ? 'no absent address is known' : undefined),
+    async run({ absent }) {
+      if (absent !== undefined) await assertRefused(absent);
+    },
+  },
+  {
+    name: 'the deadline of a connection that is never answered',
+    inapplicable: ({ silent }) => (silent === undefined ? 'no silent address is known' : undefined),
+    async run({ silent }) {
+      if (silent === undefined) return;
+      const timeoutMs = 400;
+      const before = openDescriptors();
+      const connected: Socket[] = [];
+      for (let tries = 0; tries < 5; tries++) {
+        const started = performance.now();
+        const outcome: Socket | NodeJS.ErrnoException = await connect(silent.address, {
+          timeoutMs,
+          handshakeTimeoutMs: timeoutMs,
+        }).catch((error: NodeJS.ErrnoException) => error);
+        if (!(outcome instanceof Error)) {
+          connected.push(outcome);
+          continue;
+        }
+        const tookMs = performance.now() - started;
+        assert.equal(outcome.code, silent.code, outcome.message);
+        assert.ok(tookMs >= timeoutMs - 5 && tookMs < 3 * timeoutMs, `after ${tookMs} ms`);
+        for (const socket of connected) await discard(socket);
+        assert.ok(await eventually(() => openDescriptors() <= before), 'a descriptor was left');
+        return;
+      }
+      assert.fail('every attempt was answered');
+    },
+  },
+  {
+    name: 'an abort before connecting',
+    async run(road) {
+      const reason = new Error('changed my mind');
+      const error = await failureOf(connect(road.peer, { signal: AbortSignal.abort(reason) }));
+      assert.equal(error.name, 'AbortError');
+      assert.equal(error.code, 'ABORT_ERR');
+      assert.equal(error.cause, reason);
+    },
+  },
+  {
+    name: 'an abort while connecting',
+    async run(road) {
+      const before = openDescriptors();
+      const abort = new AbortController();
+      const attempt = failureOf(connect(road.peer, { signal: abort.signal }));
+      abort.abort();
+      assert.equal((await attempt).name, 'AbortError');
+      const { silent } = road;
+      if (silent !== undefined) {
+        const signal = AbortSignal.timeout(200);
+        const started = performance.now();
+        for (let tries = 0; tries < 5 && !signal.aborted; tries++) {
+          const outcome: Socket | NodeJS.ErrnoException = await connect(silent.address, {
+            signal,
+          }).catch((error: Error) => error);
+          if (outcome instanceof Error) assert.equal(outcome.name, 'AbortError');
+          else outcome.destroy();
+        }
+        assert.ok(performance.now() - started < 1500);
+      }
+      assert.ok(await eventually(() => openDescriptors() <= before), 'a descriptor was left');
+    },
+  },
+  {
+    name: 'an abort after connecting has no effect',
+    async run(road) {
+      const abort = new AbortController();
+      const socket = await open(road, 'echo', { signal: abort.signal });
+      abort.abort();
+      socket.write('still here\n');
+      assert.equal(await readLine(socket), 'still here');
+      await discard(socket);
+    },
+  },
+  {
+    name: 'half-close: the answer to everything that was sent arrives after end()',
+    inapplicable: ({ halfClose }) => (halfClose ? undefined : 'the road has no half-close'),
+    async run(road) {
+      const socket = await open(road, 'until-end', { allowHalfOpen: true });
+      await writePattern(socket, MIB);
+      socket.end();
+      assert.equal(await readLine(socket), `${MIB} ${patternHash(MIB)}`);
+      const { readBytes } = await readPattern(socket);
+      assert.equal(readBytes, 0);
+      if (!socket.closed) await once(socket, 'close');
+    },
+  },
+  {
+    name: 'no half-close: end() delivers what was written and closes',
+    inapplicable: ({ halfClose }) => (halfClose ? 'the road has a half-close' : undefined),
+    async run(road) {
+      const { connections } = await peerStatistics(road);
+      const socket = await open(road, 'hold', { allowHalfOpen: true });
+      assert.equal(socket.halfClose, false);
+      socket.resume();
+      socket.end('bye');
+      assert.ok(await eventually(() => socket.closed, 10_000), 'the socket closes');
+      const gone = async (): Promise<boolean> =>
+        (await peerStatistics(road)).connections <= connections;
+      assert.ok(await eventually(gone, 10_000), 'the peer sees the end');
+    },
+  },
+  {
+    name: 'the end of the peer',
+    async run(road) {
+      const socket = await open(road, 'sink 4 0');
+      socket.write('1234');
+      const line = await readLine(socket);
+      assert.match(line, /^[0-9a-f]{64} \d+$/);
+      if (road.halfClose) {
+        assert.equal((await readPattern(socket)).readBytes, 0);
+        if (!socket.closed) await once(socket, 'close');
+      }
+      await discard(socket);
+    },
+  },
+  {
+    name: 'writing to a peer that has gone ends in an end or in EPIPE or ECONNRESET',
+    inapplicable: ({ halfClose }) =>
+      halfClose ? undefined : "the multiplexer decides what becomes of a guest's end",
+    async run(road) {
+      const socket = await open(road, 'close', { allowHalfOpen: true });
+      socket.resume();
+      await once(socket, 'end');
+      const failed = new Promise<NodeJS.ErrnoException>((resolve) => socket.once('error', resolve));
+      const write = setInterval(() => socket.write('anybody?'), 10);
+      const outcome = await Promise.race([failed, sleep(5000, undefined, { ref: false })]);
+      clearInterval(write);
+      await discard(socket);
+      assert.ok(outcome === undefined || /^(EPIPE|ECONNRESET)$/.test(outcome.code ?? ''));
+      assert.equal(outcome?.syscall, 'write');
+    },
+  },
+  {
+    name: '8 MiB to a slow reader: the same bytes, in bounded memory',
+    async run(road) {
+      const rssBefore = process.memoryUsage.rss();
+      const peerBefore = await peerStatistics(road);
+      const socket = await open(road, `sink ${BULK_BYTES} 15`);
+      let rssPeak = 0;
+      const watch = setInterval(() => {
+        rssPeak = Math.max(rssPeak, process.memoryUsage.rss());
+      }, 20);
+      const { pauses, peakBytes } = await writePattern(socket, BULK_BYTES);
+      const [hash, peerPeakBytes] = (await readLine(socket)).split(' ');
+      clearInterval(watch);
+      assert.equal(hash, patternHash(BULK_BYTES));
+      assert.ok(pauses > 0, 'write() asked for a pause');
+      assert.ok(peakBytes <= BUFFERED_BYTES, `${peakBytes} bytes waited here`);
+      assert.ok(Number(peerPeakBytes) <= BUFFERED_BYTES, `${peerPeakBytes} waited at the peer`);
+      assert.ok(rssPeak - rssBefore < RSS_GROWTH_BYTES, `grew by ${rssPeak - rssBefore} bytes`);
+      const grown = (await peerStatistics(road)).rssBytes - peerBefore.rssBytes;
+      assert.ok(grown < RSS_GROWTH_BYTES, `the peer grew by ${grown} bytes`);
+      await discard(socket);
+    },
+  },
+  {
+    name: '8 MiB from a fast writer, read slowly: the same bytes, in bounded memory',
+    async run(road) {
+      const rssBefore = process.memoryUsage.rss();
+      const socket = await open(road, `source ${BULK_BYTES}`);
+      const { hash, peakBytes } = await readPattern(socket, { sizeBytes: BULK_BYTES, pauseMs: 15 });
+      const peerPeakBytes = Number(await readLine(socket));
+      assert.equal(hash, patternHash(BULK_BYTES));
+      assert.ok(peakBytes <= BUFFERED_BYTES, `${peakBytes} bytes waited here`);
+      assert.ok(peerPeakBytes <= BUFFERED_BYTES, `${peerPeakBytes} bytes waited at the peer`);
+      const grown = process.memoryUsage.rss() - rssBefore;
+      assert.ok(grown < RSS_GROWTH_BYTES, `grew by ${grown} bytes`);
+      await discard(socket);
+    },
+  },
+  {
+    name: '8 MiB there and back at once',
+    async run(road) {
+      const socket = await open(road, 'echo');
+      const [, { hash }] = await Promise.all([
+        writePattern(socket, BULK_BYTES),
+        readPattern(socket, { sizeBytes: BULK_BYTES }),
+      ]);
+      assert.equal(hash, patternHash(BULK_BYTES));
+      assert.equal(socket.bytesRead, BULK_BYTES);
+      await discard(socket);
+    },
+  },
+  {
+    name: '1 000 connections leave no descriptor on either side',
+    async run(road) {
+      const peerBefore = await peerStatistics(road);
+      const before = openDescriptors();
+      const one = async (): Promise<void> => {
+        const socket = await open(road, 'echo');
+        socket.write('ping\n');
+        assert.equal(await readLine(socket), 'ping');
+        if (road.halfClose) {
+          socket.end();
+          socket.resume();
+          await once(socket, 'close');
+        } else {
+          await discard(socket);
+        }
+      };
+      for (let made = 0; made < CONNECTIONS; made += CONNECTIONS_AT_ONCE) {
+        await Promise.all(Array.from({ length: CONNECTIONS_AT_ONCE }, one));
+      }
+      assert.ok(await eventually(() => openDescriptors() <= before), 'a descriptor was left here');
+      const gone = async (): Promise<boolean> =>
+        (await peerStatistics(road)).descriptors <= peerBefore.descriptors;
+      assert.ok(await eventually(gone, 15_000), 'a descriptor was left at the peer');
+    },
+  },
+  {
+    name: 'http, with a body each way and connections kept alive',
+    async run(road) {
+      const agent = new PeerAgent(road, { keepAlive: true, maxSockets: 1 });
+      const empty = 'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855';
+      assert.equal(await request(agent, 'GET', []), `200 GET ${empty}`);
+      const posted = await request(agent, 'POST', pattern(MIB));
+      assert.equal(posted, `200 POST ${patternHash(MIB)}`);
+      assert.equal(agent.opened, 1);
+      agent.destroy();
+    },
+  },
+  {
+    name: 'tls',
+    async run(road) {
+      const raw = await open(road, 'tls');
+      const ca = Buffer.from(await readLine(raw), 'base64').toString();
+      const secure = tls.connect({ socket: raw, ca, servername: TLS_NAME });
+      await once(secure, 'secureConnect');
+      assert.equal(secure.authorized, true);
+      const [, { hash }] = await Promise.all([
+        writePattern(secure, MIB),
+        readPattern(secure, { sizeBytes: MIB }),
+      ]);
+      assert.equal(hash, patternHash(MIB));
+      assert.equal(detach(secure), undefined, 'there is no descriptor to take out of TLS');
+      secure.destroy();
+      await discard(raw);
+    },
+  },
+  {
+    name: 'detach: native code goes on where the socket stopped',
+    async run(road) {
+      const socket = await open(road, 'echo');
+      socket.write('one\ntwo\n');
+      assert.equal(await readLine(socket), 'one');
+      await eventually(() => socket.readableLength === 4);
+      const taken = detach(socket);
+      assert.ok(taken !== undefined);
+      const buffer = Buffer.alloc(64);
+      let received = Buffer.from(taken.unread).toString();
+      native.send(taken.fd, [Buffer.from('three\n')], 0);
+      await eventually(() => {
+        const count = native.recv(taken.fd, buffer, 0, buffer.length);
+        assert.notEqual(count, 0, 'the connection has ended');
+        if (count > 0) received += buffer.toString('latin1', 0, count);
+        return received.length >= 10;
+      });
+      native.close(taken.fd);
+      assert.equal(received, 'two\nthree\n');
+      if (!socket.closed) await once(socket, 'close');
+      await assert.rejects(async () => detach(socket), { code: 'ERR_SOCKET_STATE' });
+    },
+  },
+  {
+    name: 'worker threads, four at once',
+    async run(road) {
+      const workers = Array.from({ length: 4 }, () =>
+        runWorker(road, { kind: 'echo', connections: 3 }),
+      );
+      const codes = await Promise.all(
+        workers.map(async (worker) => {
+          // Both at once: a worker's last message and its exit may come in the same turn.
+          const [[message], [code]] = await Promise.all([
+            once(worker, 'message'),
+            once(worker, 'exit'),
+          ]);
+          assert.equal(message, 'done');
+          return code;
+        }),
+      );
+      assert.deepEqual(codes, [0, 0, 0, 0]);
+    },
+  },
+  {
+    name: 'a worker that is terminated with live sockets closes them',
+    async run(road) {
+      const before = openDescriptors();
+      const peerBefore = await peerStatistics(road);
+      const worker = runWorker(road, { kind: 'hold', connections: 8 });
+      await once(worker, 'message');
+      assert.ok((await peerStatistics(road)).connections >= peerBefore.connections + 8);
+      await worker.terminate();
+      const gone = async (): Promise<boolean> =>
+        (await peerStatistics(road)).connections <= peerBefore.connections;
+      assert.ok(await eventually(gone), 'the peer sees the connections end');
+      assert.ok(await eventually(() => openDescriptors() <= before), 'a descriptor was left');
+    },
+  },
+];

@@ -1,0 +1,254 @@
+import { once } from 'node:events';
+import { readdirSync, writeFileSync } from 'node:fs';
+import net from 'node:net';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import t from 'tap';
+import { connect, createConnection, createServer, type Socket } from '../../src/transport/index.js';
+import { type FakeMux, type MuxBehaviour, startFakeMux } from './fake-mux.js';
+import { eventually, openDescriptors, readLine } from './stream-tools.js';
+
+/** Answers with these pieces, one after the other. */
+function answer(...pieces: string[]): MuxBehaviour {
+  return async (socket) => {
+    for (const piece of pieces) {
+      socket.write(piece);
+      await sleep(15);
+    }
+  };
+}
+
+async function withMux(behave: MuxBehaviour, run: (mux: FakeMux) => Promise<void>): Promise<void> {
+  const mux = await startFakeMux(behave);
+  try {
+    await run(mux);
+  } finally {
+    await mux[Symbol.asyncDispose]();
+  }
+}
+
+async function close(socket: Socket): Promise<void> {
+  socket.destroy();
+  if (!socket.closed) await once(socket, 'close');
+}
+
+const answers: Array<{ name: string; pieces: string[]; then: string }> = [
+  { name: 'the host port, as Firecracker answers', pieces: ['OK 1073741824\n', 'x\n'], then: 'x' },
+  { name: 'the guest port, as vhost-device-vsock answers', pieces: ['OK 7\n', 'x\n'], then: 'x' },
+  { name: 'the smallest number', pieces: ['OK 0\n', 'x\n'], then: 'x' },
+  { name: 'the largest number', pieces: ['OK 4294967295\n', 'x\n'], then: 'x' },
+  { name: 'payload in the same piece', pieces: ['OK 5\nhello\n'], then: 'hello' },
+  { name: 'payload split around the newline', pieces: ['OK 5', '\nhe', 'llo\n'], then: 'hello' },
+  { name: 'byte by byte', pieces: [...'OK 1024\nab\n'], then: 'ab' },
+  { name: 'payload that looks like an answer', pieces: ['OK 5\nOK 6\n'], then: 'OK 6' },
+];
+
+for (const { name, pieces, then } of answers) {
+  t.test(`answer: ${name}`, (t) =>
+    withMux(answer(...pieces), async (mux) => {
+      const socket = await connect(`vsock-mux:${mux.path}:7`);
+      t.equal(await readLine(socket), then);
+      t.same(mux.requests, ['CONNECT 7\n'], 'one write of at least ten bytes');
+      t.match(socket, {
+        road: 'vsock-mux',
+        halfClose: false,
+        remoteAddress: `vm(${mux.path})`,
+        remotePort: 7,
+        localAddress: 'host(2)',
+      });
+      await close(socket);
+    }),
+  );
+}
+
+t.test('the largest port fits into one request', (t) =>
+  withMux(answer('OK 1\n'), async (mux) => {
+    const socket = await connect(`vsock-mux:${mux.path}:4294967294`);
+    t.same(mux.requests, ['CONNECT 4294967294\n']);
+    await close(socket);
+  }),
+);
+
+t.test('what is written while connecting follows the handshake', (t) => {
+  let received = '';
+  const behave: MuxBehaviour = async (socket) => {
+    socket.on('data', (data) => {
+      received += data;
+    });
+    await sleep(40);
+    t.equal(received, '', 'nothing is sent before the answer');
+    socket.write('OK 1\n');
+  };
+  return withMux(behave, async (mux) => {
+    const socket = createConnection(`vsock-mux:${mux.path}:7`);
+    socket.write('early');
+    await once(socket, 'connect');
+    t.ok(await eventually(() => received === 'early'));
+    await close(socket);
+  });
+});
+
+const failures: Array<{
+  name: string;
+  behave: MuxBehaviour;
+  expected: { code: string; detail?: object };
+}> = [
+  {
+    name: 'refusal by close',
+    behave: (socket) => socket.end(),
+    expected: { code: 'ERR_MUX_REFUSED' },
+  },
+  {
+    name: 'refusal by destroy',
+    behave: (socket) => void socket.destroy(),
+    expected: { code: 'ERR_MUX_REFUSED' },
+  },
+  {
+    name: 'no answer',
+    behave: () => {},
+    expected: { code: 'ERR_HANDSHAKE_TIMEOUT', detail: { timeoutMs: 120 } },
+  },
+  {
+    name: 'half an answer and no more',
+    behave: answer('OK 12'),
+    expected: { code: 'ERR_HANDSHAKE_TIMEOUT' },
+  },
+  {
+    name: 'close inside the answer',
+    behave: (socket) => socket.end('OK 12'),
+    expected: { code: 'ERR_MUX_PROTOCOL', detail: { received: 'OK 12' } },
+  },
+  {
+    name: 'another protocol',
+    behave: answer('HTTP/1.1 400 Bad Request\r\n'),
+    expected: { code: 'ERR_MUX_PROTOCOL', detail: { received: 'HTTP/1.1 400 Bad Request\r\n' } },
+  },
+  {
+    name: 'an answer without a number',
+    behave: answer('OK\n'),
+    expected: { code: 'ERR_MUX_PROTOCOL' },
+  },
+  {
+    name: 'an answer with more than a number',
+    behave: answer('OK 1 2\n'),
+    expected: { code: 'ERR_MUX_PROTOCOL' },
+  },
+  {
+    name: 'a line without an end',
+    behave: answer('x'.repeat(1000)),
+    expected: { code: 'ERR_MUX_PROTOCOL', detail: { received: 'x'.repeat(32) } },
+  },
+];
+
+for (const { name, behave, expected } of failures) {
+  t.test(`failure: ${name}`, (t) =>
+    withMux(behave, async (mux) => {
+      const before = openDescriptors();
+      const address = `vsock-mux:${mux.path}:7`;
+      await t.rejects(connect(address, { handshakeTimeoutMs: 120 }), expected);
+      t.ok(await eventually(() => mux.sockets.size === 0), 'the multiplexer sees it closed');
+      t.ok(await eventually(() => openDescriptors() <= before), 'no descriptor is left');
+    }),
+  );
+}
+
+t.test('an abort during the handshake', (t) =>
+  withMux(
+    () => {},
+    async (mux) => {
+      const abort = new AbortController();
+      const attempt = connect(`vsock-mux:${mux.path}:7`, { signal: abort.signal });
+      t.ok(await eventually(() => mux.requests.length === 1));
+      abort.abort();
+      await t.rejects(attempt, { name: 'AbortError', code: 'ABORT_ERR' });
+      t.ok(await eventually(() => mux.sockets.size === 0));
+    },
+  ),
+);
+
+t.test('retrying until the guest listens', (t) => {
+  let tries = 0;
+  const behave: MuxBehaviour = (socket) => {
+    tries += 1;
+    if (tries < 4) socket.destroy();
+    else socket.write('OK 1\n');
+  };
+  return withMux(behave, async (mux) => {
+    const socket = await connect(`vsock-mux:${mux.path}:7`, { retryDelayMs: 10, timeoutMs: 5000 });
+    t.equal(tries, 4);
+    await close(socket);
+    tries = -1000;
+    await t.rejects(connect(`vsock-mux:${mux.path}:7`, { retryDelayMs: 10, timeoutMs: 100 }), {
+      code: 'ERR_MUX_REFUSED',
+    });
+  });
+});
+
+t.test('no multiplexer', async (t) => {
+  await t.rejects(connect('vsock-mux:/nonexistent/mux.sock:7'), {
+    code: 'ENOENT',
+    syscall: 'connect',
+    address: '/nonexistent/mux.sock',
+  });
+});
+
+t.test('options that the road does not have are refused by name', async (t) => {
+  for (const options of [{ bufferBytes: 65536 }, { localPort: 'privileged' as const }]) {
+    await t.rejects(connect('vsock-mux:/nonexistent/mux.sock:7', options), {
+      code: 'ERR_TRANSPORT_UNSUPPORTED',
+      detail: { road: 'vsock-mux' },
+    });
+  }
+});
+
+t.test('listening takes what the guest connects to', (t) =>
+  withMux(
+    () => {},
+    async (mux) => {
+      const server = createServer();
+      const accepted = new Promise<Socket>((resolve) => server.once('connection', resolve));
+      server.listen(`vsock-mux:${mux.path}:99`);
+      await once(server, 'listening');
+      t.same(server.address(), { road: 'vsock-mux', path: mux.path, port: 99 });
+      const guest = net.connect(`${mux.path}_99`);
+      guest.write('from the guest\n');
+      const socket = await accepted;
+      t.equal(await readLine(socket), 'from the guest');
+      t.match(socket, {
+        road: 'vsock-mux',
+        localAddress: 'host(2)',
+        localPort: 99,
+        remoteAddress: `vm(${mux.path})`,
+      });
+      socket.end('from the host\n');
+      t.equal(await readLine(guest), 'from the host');
+      guest.end();
+      guest.resume();
+      if (!socket.closed) await once(socket, 'close');
+      await server[Symbol.asyncDispose]();
+      t.notOk(readdirSync(mux.folder).includes('mux.sock_99'), 'its file is removed');
+    },
+  ),
+);
+
+t.test('a listener does not take a file that is in use or is no socket', (t) =>
+  withMux(
+    () => {},
+    async (mux) => {
+      const first = createServer().listen(`vsock-mux:${mux.path}:5`);
+      await once(first, 'listening');
+      const second = createServer().listen(`vsock-mux:${mux.path}:5`);
+      await t.rejects(once(second, 'listening'), { code: 'EADDRINUSE', syscall: 'listen' });
+      await first[Symbol.asyncDispose]();
+
+      writeFileSync(join(mux.folder, 'mux.sock_6'), 'precious');
+      const third = createServer().listen(`vsock-mux:${mux.path}:6`);
+      await t.rejects(once(third, 'listening'), { code: 'EADDRINUSE' });
+      t.ok(readdirSync(mux.folder).includes('mux.sock_6'));
+
+      const longPath = `/${'a'.repeat(104)}`;
+      const fourth = createServer().listen(`vsock-mux:${longPath}:1024`);
+      await t.rejects(once(fourth, 'listening'), { code: 'ERR_ADDRESS_INVALID' });
+    },
+  ),
+);
