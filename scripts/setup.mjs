@@ -53,7 +53,9 @@ async function installTools() {
     throw new Error(`run "apt-get install ${packages.join(' ')}" as root, and this again.`);
   }
   if (!has('apt-get')) {
-    throw new Error(`install these with your distribution's package manager: ${packages.join(' ')}`);
+    throw new Error(
+      `install these with your distribution's package manager: ${packages.join(' ')}`,
+    );
   }
   const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
   const install = ['install', '-y', '--no-install-recommends', ...packages];

@@ -1,7 +1,7 @@
 // Runs the tests whose paths begin with one of the arguments, or all of them, and ends with a line
 // "N passed, N failed". Tests that boot guests run one file at a time: they measure deadlines, and a
 // guest keeps both cores of a small machine busy.
-import { spawnSync } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -33,31 +33,38 @@ const folder = mkdtempSync(join(tmpdir(), 'waep-tap-'));
 const total = { pass: 0, fail: 0, skip: 0 };
 let status = 0;
 
-function run(names, jobs) {
+async function run(names, jobs) {
   if (names.length === 0) return;
   const output = join(folder, `${jobs}.tap`);
-  const result = spawnSync(
+  const terminal = process.stdout.isTTY;
+  const child = spawn(
     process.execPath,
     [
       'node_modules/tap/dist/esm/run.mjs',
       'run',
       `--jobs=${jobs}`,
-      `--reporter=${process.stdout.isTTY ? 'base' : 'terse'}`,
-      `--output-file=${output}`,
+      ...(terminal ? [`--output-file=${output}`] : ['--reporter=tap']),
       ...names,
     ],
-    { stdio: 'inherit' },
+    { stdio: ['ignore', terminal ? 'inherit' : 'pipe', 'inherit'] },
   );
-  status ||= result.status ?? 1;
-  const summary = readFileSync(output, 'utf8').match(/^# \{ total: .*\}$/gm)?.at(-1) ?? '';
+  let text = '';
+  child.stdout?.setEncoding('utf8').on('data', (chunk) => {
+    text += chunk;
+    process.stdout.write(chunk);
+  });
+  const code = await new Promise((resolve) => child.on('close', resolve));
+  status ||= code ?? 1;
+  if (terminal) text = readFileSync(output, 'utf8');
+  const summary = text.match(/^# \{ total: .*\}$/gm)?.at(-1) ?? '';
   for (const key of Object.keys(total)) {
     total[key] += Number(summary.match(new RegExp(`${key}: (\\d+)`))?.[1] ?? 0);
   }
 }
 
 try {
-  run(here, 2);
-  run(inGuests, 1);
+  await run(here, 2);
+  await run(inGuests, 1);
 } finally {
   rmSync(folder, { recursive: true, force: true });
 }
