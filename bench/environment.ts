@@ -86,7 +86,7 @@ export function sourceEnvironment(): Environment['source'] {
 const cautions = {
   tcg: 'Emulated guest (TCG): not comparable with KVM figures in absolute terms',
   kvm: 'Guest under KVM',
-  none: 'No guest: client and agent on the same kernel, at native speed',
+  none: 'No guest: everything runs on the host, at native speed',
 } as const;
 
 /** What the reader of a chart must know about where its figures come from, in a few lines. */
@@ -99,7 +99,8 @@ export function environmentLines(environment: Environment): string[] {
     );
   }
   lines.push(
-    `Host: Linux ${host.kernel}, ${host.cpus} × ${host.cpuModel}, Node ${host.node} · ${environment.placement} · run ${environment.run}`,
+    `Host: Linux ${host.kernel}, ${host.cpus} × ${host.cpuModel}, Node ${host.node} · run ${environment.run}`,
+    `Placement: ${environment.placement}`,
   );
   return lines;
 }

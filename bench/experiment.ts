@@ -66,7 +66,7 @@ export interface Prepared extends AsyncDisposable {
   arms: readonly Arm[];
   /** Arms that this machine cannot offer, and why. They are reported, never guessed. */
   absent: ReadonlyArray<{ arm: string; why: string }>;
-  /** Facts to keep beside the samples, by the name of their JSON file. */
+  /** Facts of this boot to keep beside the samples, by the name of their JSON file. */
   records?: Readonly<Record<string, unknown>>;
 }
 

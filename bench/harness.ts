@@ -31,7 +31,7 @@ export async function runExperiment(
   const { amount, signal } = options;
   const startedAt = new Date();
   const batches: Batch[] = [];
-  const records: Record<string, unknown> = {};
+  const records: Record<string, unknown[]> = {};
   const absent = new Map<string, string>();
   let guest: Environment['guest'];
 
@@ -47,7 +47,7 @@ export async function runExperiment(
     await using prepared = await unlessAborted(experiment.prepare(lab), signal);
     for (const { arm, why } of prepared.absent) absent.set(arm, why);
     for (const [name, value] of Object.entries(prepared.records ?? {})) {
-      records[amount.boots === 1 ? name : `${name}-${boot}`] = value;
+      records[name] = [...(records[name] ?? []), { boot, [name]: value }];
     }
     for (let round = 1; round <= amount.rounds; round++) {
       for (const arm of takingTurns(prepared.arms, round)) {

@@ -12,7 +12,7 @@ import { summarise } from './summary.js';
 export interface RunRecord {
   environment: Environment;
   batches: readonly Batch[];
-  /** Further facts, by the name of their JSON file. */
+  /** Further facts, a list with an item for each boot, by the name of their JSON file. */
   records: Readonly<Record<string, unknown>>;
 }
 

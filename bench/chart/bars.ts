@@ -1,12 +1,12 @@
 import type { Compared, Row } from '../experiment.js';
-import { micros, rate } from './format.js';
+import { count, micros, rate } from './format.js';
 import type { Bar } from './panels.js';
 import { colourOf, inks } from './theme.js';
 
 /** The median time of a row, in microseconds. */
 export function timeBar(row: Row): Bar {
   return {
-    label: `${row.arm}\nn = ${row.n}`,
+    label: `${row.arm}\nn = ${count(row.n)}`,
     value: row.p50 / 1000,
     low: row.ciLow / 1000,
     high: row.ciHigh / 1000,

@@ -10,8 +10,12 @@ export function significant(value: number): string {
   const size = Math.abs(value);
   const digits = size >= 100 ? 0 : size >= 10 ? 1 : 2;
   const [whole = '', fraction] = Math.abs(value).toFixed(digits).split('.');
-  const grouped = whole.replace(/\B(?=(\d{3})+$)/g, ',');
-  return `${value < 0 ? '−' : ''}${grouped}${fraction === undefined ? '' : `.${fraction}`}`;
+  return `${value < 0 ? '−' : ''}${count(whole)}${fraction === undefined ? '' : `.${fraction}`}`;
+}
+
+/** Prints a whole number with its thousands set apart. */
+export function count(whole: number | string): string {
+  return String(whole).replace(/\B(?=(\d{3})+$)/g, ',');
 }
 
 /** Prints a number of bytes: `64 B`, `4 KiB`. */

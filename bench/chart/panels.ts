@@ -1,5 +1,6 @@
 import type { TopLevelSpec } from 'vega-lite';
 import { inks, theme } from './theme.js';
+import { evenTicks, logarithmicTicks } from './ticks.js';
 
 /** A bar with the confidence interval of its value. */
 export interface Bar {
@@ -74,11 +75,12 @@ export function barPanel(options: {
     ...(options.marks ?? []).map((mark) => mark.value),
   ];
   const bottoms = values.map((bar) => Math.min(bar.low, 0));
+  const domain = [Math.min(...bottoms), Math.max(...tops) * 1.12] as const;
   const y = {
     type: 'quantitative',
     title: options.yTitle,
-    axis: { tickCount: 5, format: options.yFormat ?? ',~f', minExtent: 50, labelBound: true },
-    scale: { domain: [Math.min(...bottoms), Math.max(...tops) * 1.12], nice: false },
+    axis: { values: evenTicks(...domain), format: options.yFormat ?? ',~f', minExtent: 50 },
+    scale: { domain, nice: false },
   } as const;
   return {
     title: panelTitle(options.title, options.subtitle),
@@ -142,6 +144,7 @@ export function linePanel(options: {
   subtitle?: string;
   xTitle: string;
   yTitle: string;
+  yDomain: readonly [low: number, high: number];
   points: readonly Point[];
   lines: readonly LineStyle[];
   /** The values on the x axis and how they are printed. */
@@ -181,8 +184,8 @@ export function linePanel(options: {
   const y = {
     type: 'quantitative',
     title: options.yTitle,
-    scale: { type: 'log', nice: true },
-    axis: { tickCount: 6, format: ',~r', minExtent: 50, labelBound: true },
+    scale: { type: 'log', domain: options.yDomain, nice: false },
+    axis: { values: logarithmicTicks(...options.yDomain), format: ',~r', minExtent: 50 },
   };
   const dash = {
     field: 'line',

@@ -29,7 +29,18 @@ export function rttFigure(
         return row === undefined ? [] : [{ x: size, line: lineName(arm), ...value(row) }];
       }),
     );
+  const echoes = points((row) => ({
+    value: row.p50 / 1000,
+    low: row.ciLow / 1000,
+    high: row.ciHigh / 1000,
+  }));
+  const tails = points((row) => {
+    const value = row.p99 / 1000;
+    return { value, low: value, high: value };
+  });
+  const shown = [...echoes, ...tails].flatMap(({ low, high }) => [low, high]);
   const panel = {
+    yDomain: [Math.min(...shown) * 0.75, Math.max(...shown) * 1.25] as const,
     xTitle: 'bytes each way',
     yTitle: 'µs',
     lines,
@@ -51,21 +62,14 @@ export function rttFigure(
             ...panel,
             title: 'Echo, p50',
             subtitle: 'bars: 95 % confidence interval',
-            points: points((row) => ({
-              value: row.p50 / 1000,
-              low: row.ciLow / 1000,
-              high: row.ciHigh / 1000,
-            })),
+            points: echoes,
             legend: true,
           }),
           linePanel({
             ...panel,
             title: 'Echo, p99',
             subtitle: 'same samples',
-            points: points((row) => {
-              const value = row.p99 / 1000;
-              return { value, low: value, high: value };
-            }),
+            points: tails,
             legend: false,
           }),
         ],

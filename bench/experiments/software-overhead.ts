@@ -35,9 +35,9 @@ export const softwareOverhead: Experiment = {
   hypothesis:
     'Over a Unix socket a bpf call through a session takes at most 1.8 times the time of a plain C exchange of the same bytes on one core and 1.5 times with a core each; forwarding adds less than the thesis’ 396 µs and 100 µs.',
   parameters: { lookup: exchange, settleMs, serverCpu, otherCpu, jitWarmup },
-  placement: `pinned: agent and servers on CPU ${serverCpu}; clients on CPU ${serverCpu} (one core) or ${otherCpu} (a core each, and all commands)`,
+  placement: `agent and servers on CPU ${serverCpu}; clients on CPU ${serverCpu} (one core) or ${otherCpu} (a core each, and all commands)`,
   remarks: [
-    'MAP_LOOKUP_ELEM is a call through a session, from values to values. `profile-*.json` says where its time goes.',
+    'MAP_LOOKUP_ELEM is a call through a session, from values to values. `profile.json` says where its time goes.',
   ],
   guest: false,
   full: { boots: 3, rounds: 12, samples: 1000, warmup: 300, commands: 25 },

@@ -8,8 +8,8 @@ import type { Profile } from './protocol.js';
 const named = 16;
 
 /**
- * Says where a client's time goes while it makes look-ups, by V8's sampling profiler. What native
- * code takes, system calls and waiting in them included, counts for the function that called it.
+ * Says where a client's time goes while it makes look-ups, by V8's sampling profiler. What a
+ * native function takes includes its system calls, and the waiting in them.
  */
 export async function profileLookups(address: string, calls: number): Promise<Profile> {
   const inspector = new Inspector();
@@ -42,8 +42,8 @@ export async function profileLookups(address: string, calls: number): Promise<Pr
 function functionsOf(profile: Profiler.Profile, calls: number): Profile['functions'] {
   const names = new Map(
     profile.nodes.map(({ id, callFrame: { functionName, url, lineNumber } }) => {
-      const place = url === '' ? '' : ` ${basename(url)}:${lineNumber + 1}`;
-      return [id, `${functionName || '(anonymous)'}${place}`];
+      if (url === '') return [id, functionName || '(native function)'];
+      return [id, `${functionName || '(anonymous)'} ${basename(url)}:${lineNumber + 1}`];
     }),
   );
   const times = new Map<string, number>();

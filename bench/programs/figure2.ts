@@ -1,12 +1,12 @@
 import { encode, enums, rows } from '../../src/bpf/index.js';
 import type { Call, Handle } from '../../src/call.js';
-import { instructions, message, tracepoint } from '../../src/cli/hello-program.js';
+import { instructions, tracepoint } from '../../src/cli/hello-program.js';
 
-export { instructions, message, tracepoint };
+export { instructions, message } from '../../src/cli/hello-program.js';
 
 const noMaps = { mapFacts: () => undefined, possibleCpus: 1 };
 
-/** PROG_LOAD of the program, which gets `result` as its handle. */
+/** PROG_LOAD of the thesis' Figure 2 program, which gets `result` as its handle. */
 export function loadCall(result: Handle): Call {
   return encode(
     rows.PROG_LOAD,

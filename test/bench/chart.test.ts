@@ -5,6 +5,7 @@ import { renderSvg } from '../../bench/chart/render.js';
 import { rttFigure } from '../../bench/chart/rtt.js';
 import { softwareOverheadFigure } from '../../bench/chart/software-overhead.js';
 import { thesisFigure } from '../../bench/chart/thesis.js';
+import { evenTicks, logarithmicTicks } from '../../bench/chart/ticks.js';
 import type { Comparison, Summary } from '../../bench/experiment.js';
 import {
   commandMetrics,
@@ -109,6 +110,13 @@ for (const { figure, words } of figures) {
 t.test('a chart of an arm that was not measured leaves it out', async (t) => {
   const { spec } = thesisFigure(commandSummary('tcp'), syntheticEnvironment);
   t.notOk((await renderSvg(spec)).includes('vsock-mux'));
+});
+
+t.test('ticks are round numbers within the axis', async (t) => {
+  t.same(evenTicks(0, 2900), [0, 500, 1000, 1500, 2000, 2500]);
+  t.same(evenTicks(-130, 1000), [0, 200, 400, 600, 800]);
+  t.same(evenTicks(0, 50), [0, 10, 20, 30, 40]);
+  t.same(logarithmicTicks(230, 3900), [300, 500, 1000, 2000, 3000]);
 });
 
 t.test('numbers are printed for people', async (t) => {

@@ -79,7 +79,12 @@ t.test('arms take turns in every round of every boot', async (t) => {
     absent: [{ arm: 'c', why: 'absent here' }],
     host: { node: process.versions.node },
   });
-  t.same(Object.keys(record.records), ['proof-1', 'proof-2']);
+  t.same(record.records, {
+    proof: [
+      { boot: 1, proof: { good: true } },
+      { boot: 2, proof: { good: true } },
+    ],
+  });
   t.same(takingTurns(['a', 'b', 'c'], 5), ['b', 'c', 'a']);
 });
 

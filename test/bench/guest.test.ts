@@ -1,0 +1,55 @@
+import t from 'tap';
+import type { Experiment } from '../../bench/experiment.js';
+import { rtt } from '../../bench/experiments/rtt.js';
+import { thesis } from '../../bench/experiments/thesis.js';
+import { openGuestLab, prepareGuest } from '../../bench/guest-lab.js';
+import { runExperiment } from '../../bench/harness.js';
+import { summarise } from '../../bench/summary.js';
+
+const choice = { accel: 'auto', notice: () => {} } as const;
+const image = await prepareGuest(choice, (step) => t.comment(step));
+
+async function tinyRun(experiment: Experiment) {
+  const record = await runExperiment(experiment, {
+    run: 'test',
+    quick: true,
+    amount: { boots: 1, rounds: 1, samples: 3, warmup: 1 },
+    command: '',
+    openLab: () => openGuestLab(choice, image),
+    onProgress: () => {},
+    signal: new AbortController().signal,
+  });
+  const { accel } = record.environment;
+  const labels = { experiment: experiment.name, accel, run: 'test' };
+  return { ...record, summary: summarise(record.batches, experiment.comparisons, labels) };
+}
+
+const isVsock = (arm: string) => arm.startsWith('vsock-') && !arm.endsWith('/c');
+
+t.test('the thesis experiment, in a guest', async (t) => {
+  const { environment, records, summary } = await tinyRun(thesis);
+  const arms = new Set(summary.rows.map(({ arm }) => arm));
+  t.ok(arms.has('native') && arms.has('tcp') && [...arms].some(isVsock), [...arms].join(', '));
+  t.equal(summary.rows.length, arms.size * 2, 'both commands in every arm');
+  t.equal(summary.comparisons.length, (arms.size - 1) * 2);
+  t.match(environment, { guest: { cpus: 1, memoryMib: 1536, kernel: /^\d+\.\d+/ } });
+  t.match(environment.absent, [{ arm: /^vsock-/, why: /./ }], 'what was not measured is named');
+  for (const one of (records.proof as [{ proof: object[] }])[0].proof) {
+    t.match(one, {
+      executions: 20,
+      linesWhileAttached: 20,
+      linesAfterDetach: 0,
+      example: /bpf_trace_printk: Hello World!$/,
+    });
+  }
+});
+
+t.test('the rtt experiment, in a guest', async (t) => {
+  const { summary } = await tinyRun(rtt);
+  const arms = [...new Set(summary.rows.map(({ arm }) => arm))];
+  t.ok(arms.some(isVsock), arms.join(', '));
+  for (const arm of arms.filter((name) => !name.endsWith('/c'))) {
+    t.ok(arms.includes(`${arm}/c`), `${arm} has its limit beside it`);
+  }
+  t.equal(summary.comparisons.length, summary.rows.length / 2);
+});
