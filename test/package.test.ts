@@ -1,0 +1,80 @@
+import { execFileSync } from 'node:child_process';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import t from 'tap';
+
+const repository = fileURLToPath(new URL('../..', import.meta.url));
+const prefix = dirname(dirname(process.execPath));
+const headers = existsSync(join(prefix, 'include/node/node_api.h')) ? [`--nodedir=${prefix}`] : [];
+
+const run = (cwd: string, command: string, ...args: string[]) =>
+  execFileSync(command, args, { cwd, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
+
+t.test('the package is well-formed', async (t) => {
+  const { publint } = await import('publint');
+  const { formatMessage } = await import('publint/utils');
+  const { messages, pkg } = await publint({ pkgDir: repository, strict: true });
+  t.same(
+    messages.map((message) => formatMessage(message, pkg)),
+    [],
+  );
+});
+
+t.test('the package works in an empty project', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'waep-package-'));
+  t.teardown(() => rmSync(folder, { recursive: true, force: true }));
+  run(repository, 'npm', 'pack', '--ignore-scripts', '--pack-destination', folder);
+  writeFileSync(join(folder, 'package.json'), '{ "private": true, "type": "module" }');
+  const { version } = JSON.parse(readFileSync(join(repository, 'package.json'), 'utf8'));
+  run(folder, 'npm', 'install', '--no-audit', '--no-fund', `./waep-${version}.tgz`);
+  const script = `
+    import { Session, rows, enums, WaepError } from 'waep';
+    import { connect, createServer, parseAddress } from 'waep/transport';
+    const server = createServer((peer) => peer.end('hello')).listen('unix:' + process.argv[1]);
+    await new Promise((resolve) => server.once('listening', resolve));
+    const socket = await connect('unix:' + process.argv[1]);
+    for await (const chunk of socket) process.stdout.write(chunk);
+    server.close();
+    console.log(' ', typeof Session.connect, rows.PROG_LOAD.name);`;
+  const use = () =>
+    run(folder, process.execPath, '--input-type=module', '-e', script, join(folder, 's'));
+  t.equal(use(), 'hello  function BPF_PROG_LOAD\n', 'with the addon as it is shipped');
+  t.match(run(folder, 'npx', 'waep', '--help'), /Usage: waep/);
+
+  const installed = join(folder, 'node_modules/waep');
+  rmSync(join(installed, 'prebuilds'), { recursive: true });
+  t.throws(use, /ERR_ADDON_MISSING.*|npx node-gyp rebuild/s, 'without it, the cure is said');
+  const nodeGyp = join(repository, 'node_modules/node-gyp/bin/node-gyp.js');
+  run(installed, process.execPath, nodeGyp, 'rebuild', ...headers);
+  t.equal(use(), 'hello  function BPF_PROG_LOAD\n', 'with the addon built there');
+});
+
+t.test('the types are found by a compiler', async (t) => {
+  const folder = mkdtempSync(join(repository, 'dist/types-'));
+  t.teardown(() => rmSync(folder, { recursive: true, force: true }));
+  writeFileSync(
+    join(folder, 'use.ts'),
+    `import { Session, rows } from 'waep';
+     import { connect } from 'waep/transport';
+     export async function use(session: Session): Promise<number> {
+       const { next_id } = await session.bpf(rows.PROG_GET_NEXT_ID, { start_id: 0 });
+       // @ts-expect-error no such field
+       await session.bpf(rows.PROG_GET_NEXT_ID, { start: 0 });
+       const socket = await connect('vsock:3:1024', { timeoutMs: 5 });
+       return next_id + socket.bytesRead;
+     }`,
+  );
+  const tsc = join(repository, 'node_modules/typescript/bin/tsc');
+  const options = [
+    '--module',
+    'nodenext',
+    '--strict',
+    '--noEmit',
+    '--skipLibCheck',
+    '--types',
+    'node',
+  ];
+  t.equal(run(folder, process.execPath, tsc, ...options, '--target', 'es2022', 'use.ts'), '');
+});
