@@ -30,6 +30,7 @@ export async function runExperiment(
 ): Promise<RunRecord> {
   const { amount, signal } = options;
   const startedAt = new Date();
+  const source = sourceEnvironment();
   const batches: Batch[] = [];
   const records: Record<string, unknown[]> = {};
   const absent = new Map<string, string>();
@@ -81,7 +82,7 @@ export async function runExperiment(
       placement: experiment.placement,
       amount,
       absent: [...absent].map(([arm, why]) => ({ arm, why })),
-      source: sourceEnvironment(),
+      source,
       host: hostEnvironment(),
       ...(guest === undefined ? {} : { guest }),
     },

@@ -1,4 +1,4 @@
-import { printers } from './chart/format.js';
+import { count, printers } from './chart/format.js';
 import { environmentLines } from './environment.js';
 import type { Experiment, Row } from './experiment.js';
 import type { DerivedRun } from './store.js';
@@ -72,7 +72,7 @@ function experimentSection({ experiment, environment, summary }: DerivedRun): st
     `Hypothesis: ${environment.hypothesis}`,
     '',
     ...environmentLines(environment).map((line) => `- ${line}`),
-    `- ${amount.boots} boots × ${amount.rounds} rounds × ${amount.samples} operations, after ${amount.warmup} to warm up · commit ${environment.source.commit}${environment.source.dirty ? ' with changes' : ''} · [environment.json](${folder}/environment.json)`,
+    `- Boots × rounds × samples: ${amount.boots} × ${amount.rounds} × ${amount.samples}, after ${amount.warmup} operations to warm up · commit ${environment.source.commit}${environment.source.dirty ? ' with changes' : ''} · [environment.json](${folder}/environment.json)`,
     ...environment.absent.map(({ arm, why }) => `- Not measured: ${arm}: ${why}`),
     '',
     ...experiment.remarks.flatMap((remark) => [remark, '']),
@@ -101,13 +101,13 @@ function rowLine(row: Row): string {
   const cells = [
     row.metric,
     row.arm,
-    String(row.n),
+    count(row.n),
     print(row.min),
     print(row.p50),
     `${print(row.ciLow)} … ${print(row.ciHigh)}`,
     print(row.p90),
     print(row.p99),
-    row.unit === 'ns' ? 'µs' : 'operations',
+    row.unit === 'ns' ? 'µs' : '',
   ];
   return `| ${cells.join(' | ')} |`;
 }
