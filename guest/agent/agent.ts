@@ -96,7 +96,8 @@ export class Agent extends EventEmitter<AgentEvents> {
           why: `only CID ${allowedCids.join(' and ')} may connect`,
         });
       }
-      if (this.#executors.size >= maxSessions) {
+      // Those who have not introduced themselves yet take places, too.
+      if (this.#executors.size + this.#greeting.size > maxSessions) {
         throw failure('ERR_PEER_REFUSED', {
           peer,
           why: `the maximum of ${maxSessions} sessions is reached`,

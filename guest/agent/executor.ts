@@ -48,7 +48,9 @@ export class ExecutorProcess {
     this.ended = new Promise((resolve, reject) => {
       child.on('error', reject);
       child.on('close', (exitCode, signal) => {
-        const report = output === '' ? undefined : (JSON.parse(output) as ExecutorReport);
+        // One that is killed leaves no report.
+        const report =
+          exitCode === 0 && signal === null ? (JSON.parse(output) as ExecutorReport) : undefined;
         resolve({ report, exitCode, signal });
       });
     });

@@ -602,3 +602,18 @@ t.test('handles run out with an error, not with the machine', async (t) => {
   await session.open('/proc/uptime');
   t.pass('one closed makes room for one');
 });
+
+t.test('connections beyond the maximum are refused, silent ones included', async (t) => {
+  const local = await localAgent({ maxSessions: 2 });
+  t.teardown(() => local.close());
+  const silent = new Client(local.address);
+  const session = await Session.connect(local.address);
+  t.teardown(() => session.close());
+  await t.rejects(Session.connect(local.address), {
+    code: 'ERR_PEER_REFUSED',
+    message: /maximum of 2 sessions/,
+  });
+  await silent.close();
+  const next = await Session.connect(local.address);
+  next.close();
+});
