@@ -58,20 +58,34 @@ export async function fetchDependency(
   });
 }
 
+/** The package that a name meant when it was fetched, if it is in the cache. Needs no network. */
+export async function knownPackage(
+  name: string,
+  suite?: string,
+): Promise<DebianPackage | undefined> {
+  const text = await readFile(notePath(name, suite), 'utf8').catch(() => undefined);
+  if (text === undefined) return undefined;
+  const found: DebianPackage = JSON.parse(text);
+  return existsSync(found.folder) ? found : undefined;
+}
+
+function notePath(name: string, suite: string | undefined): string {
+  return join(cacheFolder(), 'packages', `${suite ?? 'configured'}-${name}.json`);
+}
+
 /** Fetches once: what a name meant the first time is written down beside the packages. */
 async function remembered(
   name: string,
   { suite, progress = silent }: FetchOptions,
   fetch: (apt: string[]) => Promise<DebianPackage>,
 ): Promise<DebianPackage> {
-  const note = join(cacheFolder(), 'packages', `${suite ?? 'configured'}-${name}.json`);
-  const known = await readFile(note, 'utf8').catch(() => undefined);
-  if (known !== undefined) {
-    const found: DebianPackage = JSON.parse(known);
-    if (existsSync(found.folder)) return found;
-  }
+  const known = await knownPackage(name, suite);
+  if (known !== undefined) return known;
   return locked(`package-${suite ?? 'configured'}`, async () => {
+    const fetchedMeanwhile = await knownPackage(name, suite);
+    if (fetchedMeanwhile !== undefined) return fetchedMeanwhile;
     const found = await fromSomeSource(name, suite, progress, fetch);
+    const note = notePath(name, suite);
     await mkdir(dirname(note), { recursive: true });
     await writeFile(note, `${JSON.stringify(found, null, 2)}\n`);
     return found;

@@ -1,4 +1,4 @@
-import { copyFile, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { failure } from '../src/errors.js';
@@ -78,6 +78,8 @@ export interface BootOptions {
   agent?: AgentOptions | false;
   /** Whether commands can be run in the guest. For tests and measurements only. */
   lab?: boolean;
+  /** Whether the guest executes a program every second, so that there is something to watch. */
+  pulse?: boolean;
   /** Files to put into the guest, by absolute path. */
   files?: Readonly<Record<string, GuestFile>>;
   kernelArgs?: readonly string[];
@@ -171,7 +173,8 @@ async function start(options: BootOptions, image: Image, verdict: Verdict): Prom
   const startedMs = performance.now();
   const run = makeRunFolder();
   const serial = join(run.path, 'serial.log');
-  const parts: Parts = { run, serial, keepLog: options.keepLog };
+  if (options.keepLog !== undefined) run.keep(serial, options.keepLog);
+  const parts: Parts = { run, serial };
   try {
     const vsock = await startVsock(options.vsock ?? 'auto', machine, run, progress);
     parts.vsock = vsock;
@@ -186,6 +189,7 @@ async function start(options: BootOptions, image: Image, verdict: Verdict): Prom
       settings: {
         ...network?.settings,
         ...(options.lab === true ? { LAB_PORT: `${LAB_PORT}` } : {}),
+        ...(options.pulse === true ? { PULSE: '1' } : {}),
       },
     });
     const devices: Device[] = [
@@ -261,7 +265,6 @@ class BootError extends Error {}
 interface Parts {
   run: RunFolder;
   serial: string;
-  keepLog: string | undefined;
   vsock?: VsockBackend | undefined;
   network?: Network | undefined;
   qemu?: Helper;
@@ -350,20 +353,11 @@ async function keepFailedLog({ run, serial }: Parts): Promise<string> {
   return path;
 }
 
-async function dismantle({
-  run,
-  qmp,
-  qemu,
-  vsock,
-  network,
-  serial,
-  keepLog,
-}: Parts): Promise<void> {
+async function dismantle({ run, qmp, qemu, vsock, network }: Parts): Promise<void> {
   qmp?.close();
   await qemu?.kill();
   await vsock?.helper?.kill();
   await network?.release();
-  if (keepLog !== undefined) await copyFile(serial, keepLog).catch(() => {});
   run.remove();
 }
 
@@ -507,6 +501,11 @@ export class Guest implements AsyncDisposable {
       throw failure('ERR_GUEST_STOPPED', { why, log: serial });
     }
     return qmp.execute(command, args);
+  }
+
+  /** Keeps this program from ending while the guest runs. */
+  ref(): void {
+    this.#qemu.ref();
   }
 
   /** Ends the guest at once and removes what it left on the host. May be called again. */

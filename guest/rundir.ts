@@ -1,4 +1,12 @@
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  copyFileSync,
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
@@ -9,6 +17,8 @@ export interface RunFolder {
   path: string;
   /** Kills this process when the folder goes, however this process ends. */
   kill(pid: number): void;
+  /** Copies a file of the folder out of it when the folder goes, however this process ends. */
+  keep(file: string, copy: string): void;
   /** Ends the watched processes with SIGKILL and removes the folder. */
   remove(): void;
 }
@@ -22,15 +32,20 @@ export function makeRunFolder(): RunFolder {
   const path = mkdtempSync(join(tmpdir(), PREFIX));
   writeFileSync(join(path, 'owner'), `${process.pid}\n`);
   const pids = new Set<number>();
+  const copies = new Map<string, string>();
   const folder: RunFolder = {
     path,
     kill(pid) {
       pids.add(pid);
     },
+    keep(file, copy) {
+      copies.set(file, copy);
+    },
     remove() {
       open.delete(folder);
       for (const pid of pids) killQuietly(pid);
       pids.clear();
+      for (const [file, copy] of copies) copyQuietly(file, copy);
       rmSync(path, { recursive: true, force: true });
     },
   };
@@ -48,6 +63,14 @@ function sweep(): void {
     } catch {
       // Not ours, or another process is sweeping it.
     }
+  }
+}
+
+function copyQuietly(file: string, copy: string): void {
+  try {
+    copyFileSync(file, copy);
+  } catch (error) {
+    process.stderr.write(`${file} could not be kept: ${(error as Error).message}\n`);
   }
 }
 

@@ -10,6 +10,8 @@ export interface Helper {
   ended: Promise<string>;
   /** Like {@link Helper.ended}, without waiting. */
   readonly ending: string | undefined;
+  /** Keeps this program from ending while the helper runs. */
+  ref(): void;
   /** Ends it with SIGKILL and waits until it is gone. */
   kill(): Promise<void>;
 }
@@ -57,6 +59,7 @@ export function startHelper(
     get ending() {
       return ending;
     },
+    ref: () => child.ref(),
     async kill() {
       if (ending !== undefined) return;
       child.ref();

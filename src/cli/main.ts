@@ -1,0 +1,31 @@
+#!/usr/bin/env node
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { Command } from 'commander';
+import pc from 'picocolors';
+import { packageFolder } from '../../guest/paths.js';
+
+const { version }: { version: string } = JSON.parse(
+  readFileSync(join(packageFolder, 'package.json'), 'utf8'),
+);
+
+async function main(): Promise<void> {
+  // Loaded here, so that an addon that is missing is an error like any other, with its cure.
+  const [{ doctorCommand }, { vmCommand }, { helloCommand }] = await Promise.all([
+    import('./doctor.js'),
+    import('./vm.js'),
+    import('./hello.js'),
+  ]);
+  await new Command('waep')
+    .description("eBPF applications on the host, their programs in the guest's kernel.")
+    .version(version)
+    .addCommand(doctorCommand())
+    .addCommand(vmCommand())
+    .addCommand(helloCommand())
+    .parseAsync();
+}
+
+main().catch((error: Error) => {
+  console.error(pc.red(`waep: ${error.message}`));
+  process.exitCode = 1;
+});

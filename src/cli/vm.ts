@@ -1,0 +1,137 @@
+import { resolve } from 'node:path';
+import { Command, InvalidArgumentError, Option } from 'commander';
+import pc from 'picocolors';
+import {
+  type AcceleratorChoice,
+  boot,
+  type Guest,
+  type KernelChoice,
+  type Machine,
+  type NetworkChoice,
+  type VsockChoice,
+} from '../../guest/index.js';
+import { failure } from '../errors.js';
+import { progressLine } from './progress.js';
+
+interface Options {
+  accel: AcceleratorChoice;
+  machine?: Machine;
+  memory: number;
+  cpus: number;
+  kernel?: string;
+  modules?: string;
+  suite?: string;
+  net: NetworkChoice;
+  vsock: VsockChoice;
+  profile?: string;
+  keepLog?: string;
+}
+
+function wholeNumber(least: number): (value: string) => number {
+  return (value) => {
+    const number = Number(value);
+    if (Number.isInteger(number) && number >= least) return number;
+    throw new InvalidArgumentError(`Expected a whole number, ${least} or more.`);
+  };
+}
+
+/** `waep vm`: boots a guest with an agent in it and keeps it until Ctrl-C. */
+export function vmCommand(): Command {
+  return new Command('vm')
+    .description(
+      'Boots a guest on a stock Debian kernel with an agent in it, prints its addresses and keeps it until Ctrl-C. The guest executes "sleep 1" for ever, so that there is something to watch.',
+    )
+    .addOption(
+      new Option('--accel <how>', 'how to run it; auto is KVM where that works')
+        .choices(['auto', 'kvm', 'tcg'])
+        .default('auto'),
+    )
+    .addOption(
+      new Option(
+        '--machine <type>',
+        "QEMU's machine (default: the one that boots soonest)",
+      ).choices(['microvm', 'pc', 'q35']),
+    )
+    .option('--memory <mib>', 'memory in MiB', wholeNumber(256), 1536)
+    .option('--cpus <n>', 'processors', wholeNumber(1), 1)
+    .option('--suite <name>', "take the kernel from this Debian suite, not this machine's own")
+    .option('--kernel <file>', 'another kernel; needs --modules')
+    .option('--modules <folder>', 'its /lib/modules/<release>')
+    .addOption(
+      new Option('--net <kind>', 'its network: reachable from 127.0.0.1, or none')
+        .choices(['user', 'none'])
+        .default('user'),
+    )
+    .addOption(
+      new Option('--vsock <kind>', 'who serves its vsock; auto is the kernel where it can')
+        .choices(['auto', 'kernel', 'mux', 'none'])
+        .default('auto'),
+    )
+    .option('--profile <name>', "what hosts may do in it, as the agent's --profile")
+    .option('--keep-log <file>', 'write its serial log there when it ends')
+    .action(run);
+}
+
+async function run(options: Options): Promise<void> {
+  const progress = progressLine();
+  const guest = await boot({
+    kernel: kernelChoice(options),
+    accel: options.accel,
+    machine: options.machine,
+    memoryMib: options.memory,
+    cpus: options.cpus,
+    network: options.net,
+    vsock: options.vsock,
+    pulse: true,
+    agent: options.profile === undefined ? {} : { profile: options.profile },
+    keepLog: options.keepLog === undefined ? undefined : resolve(options.keepLog),
+    progress: progress.show,
+    notice: (line) => {
+      progress.clear();
+      console.error(pc.yellow(line));
+    },
+  }).finally(progress.clear);
+  print(guest, options);
+  guest.ref();
+
+  const interrupted = new Promise<undefined>((settle) => {
+    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+      process.once(signal, () => settle(undefined));
+    }
+  });
+  const how = await Promise.race([guest.ended, interrupted]);
+  await guest.stop();
+  if (how === undefined) return;
+  console.error(`The guest ended by itself (${how}).`);
+  process.exitCode = 1;
+}
+
+function kernelChoice({ kernel, modules, suite }: Options): KernelChoice {
+  if (kernel === undefined && modules === undefined) return { suite };
+  if (kernel !== undefined && modules !== undefined && suite === undefined) {
+    return { image: resolve(kernel), modules: resolve(modules) };
+  }
+  throw failure('ERR_OPTION_INVALID', {
+    option: '--kernel, --modules and --suite',
+    value: kernel ?? modules,
+    expected: '--kernel together with --modules, or --suite alone',
+  });
+}
+
+/** Addresses go to stdout, so that scripts can read them; the rest is for people. */
+function print(guest: Guest, { vsock, net }: Options): void {
+  const { facts } = guest;
+  const cpus = facts.cpus === 1 ? '1 CPU' : `${facts.cpus} CPUs`;
+  const seconds = (facts.bootMs / 1000).toFixed(1);
+  console.error(
+    `Linux ${facts.kernel} on ${facts.accel.toUpperCase()} (${facts.machine}), ${cpus}, ${facts.memoryMib} MiB, up after ${seconds} s`,
+  );
+  const addresses = [
+    ...(vsock === 'none' ? [] : [guest.vsock()]),
+    ...(net === 'none' ? [] : [guest.tcp()]),
+  ];
+  for (const address of addresses) console.log(address);
+  console.error(pc.dim(`Its console is written to ${guest.log}. Try, in another terminal:`));
+  for (const address of addresses.slice(0, 1)) console.error(`  npx waep hello --vm ${address}`);
+  console.error(pc.dim('Ctrl-C ends it.'));
+}
