@@ -5,6 +5,7 @@ import { failure } from '../src/errors.js';
 import { connect } from '../src/transport/index.js';
 import { buildImage, type GuestFile, type Image, writeInitramfs } from './image/image.js';
 import type { KernelChoice } from './image/kernel.js';
+import { unpackKernel } from './image/unpack.js';
 import {
   type ExecOptions,
   type ExecResult,
@@ -195,7 +196,7 @@ async function start(options: BootOptions, image: Image, verdict: Verdict): Prom
     const devices: Device[] = [
       board(machine, memoryMib, cpus),
       processor(verdict.accelerator),
-      kernel(image.kernel.image, initramfs),
+      kernel(await bootableImage(image, verdict), initramfs),
       serialLog(serial),
       control(join(run.path, 'qmp')),
       ...(machine === 'microvm' && verdict.accelerator === 'tcg'
@@ -228,7 +229,8 @@ async function start(options: BootOptions, image: Image, verdict: Verdict): Prom
     // QEMU has read it into the guest's memory.
     await rm(initramfs);
     await probe(parts, agent !== undefined, options.lab === true, deadline);
-    parts.qmp = await Qmp.connect(join(run.path, 'qmp'));
+    const qmp = await Qmp.connect(join(run.path, 'qmp'));
+    parts.qmp = qmp;
     return new Guest(
       parts,
       {
@@ -247,6 +249,7 @@ async function start(options: BootOptions, image: Image, verdict: Verdict): Prom
         bootMs: Math.round(performance.now() - startedMs),
       },
       qemu,
+      qmp,
     );
   } catch (error) {
     const log = error instanceof BootError ? await keepFailedLog(parts) : '';
@@ -256,6 +259,13 @@ async function start(options: BootOptions, image: Image, verdict: Verdict): Prom
     }
     throw error;
   }
+}
+
+/** Hardware unpacks a kernel in no time; under emulation it is better done before. */
+async function bootableImage({ kernel }: Image, { accelerator }: Verdict): Promise<string> {
+  return accelerator === 'kvm'
+    ? kernel.image
+    : ((await unpackKernel(kernel.image)) ?? kernel.image);
 }
 
 /** Why a guest did not come up; the caller adds where its log was kept. */
@@ -364,17 +374,25 @@ async function dismantle({ run, qmp, qemu, vsock, network }: Parts): Promise<voi
 /** A running guest. `await using` or {@link Guest.stop} ends it. */
 export class Guest implements AsyncDisposable {
   readonly facts: GuestFacts;
-  /** How QEMU ended, once it has: `status 0` after the guest powered itself off. */
-  readonly ended: Promise<string>;
   readonly #parts: Parts;
   readonly #qemu: Helper;
+  readonly #qmp: Qmp;
   #stopping: Promise<void> | undefined;
 
-  constructor(parts: Parts, facts: GuestFacts, qemu: Helper) {
+  constructor(parts: Parts, facts: GuestFacts, qemu: Helper, qmp: Qmp) {
     this.#parts = parts;
+    this.#qmp = qmp;
     this.#qemu = qemu;
     this.facts = facts;
-    this.ended = qemu.ended;
+  }
+
+  /**
+   * How QEMU ended, once it has: `status 0` after the guest powered itself off. Once this was asked
+   * for, the guest keeps the program from ending.
+   */
+  get ended(): Promise<string> {
+    this.#qemu.ref();
+    return this.#qemu.ended;
   }
 
   /** The file that the guest's console is written to, while the guest runs. */
@@ -469,13 +487,27 @@ export class Guest implements AsyncDisposable {
     return this.sh('cat "$FILE"', { env: { FILE: path } });
   }
 
-  /** Stops the guest's clock and processors. Its peers see silence. */
-  async pause(): Promise<void> {
-    await this.qmp('stop');
+  /**
+   * Freezes the guest by freezing QEMU; its peers see silence. Do not give up on a connection to a
+   * frozen guest through vhost-device-vsock 0.3.0: it panics when it answers a dialler that is gone.
+   */
+  pause(): void {
+    this.#signal('SIGSTOP');
   }
 
-  async resume(): Promise<void> {
-    await this.qmp('cont');
+  /** Lets a frozen guest go on. */
+  resume(): void {
+    this.#signal('SIGCONT');
+  }
+
+  #signal(signal: NodeJS.Signals): void {
+    this.#assertRunning();
+    process.kill(this.#qemu.pid, signal);
+  }
+
+  #assertRunning(): void {
+    const why = this.#qemu.ending ?? (this.#stopping === undefined ? undefined : 'it was stopped');
+    if (why !== undefined) throw failure('ERR_GUEST_STOPPED', { why, log: this.log });
   }
 
   /** Plugs the network card's cable in or out. */
@@ -495,17 +527,8 @@ export class Guest implements AsyncDisposable {
    * @throws ERR_GUEST_STOPPED, or ERR_TOOL_FAILED with QEMU's words
    */
   async qmp(command: string, args: Record<string, unknown> = {}): Promise<unknown> {
-    const { qmp, serial } = this.#parts;
-    if (qmp === undefined || this.#qemu.ending !== undefined || this.#stopping !== undefined) {
-      const why = this.#qemu.ending ?? 'it was stopped';
-      throw failure('ERR_GUEST_STOPPED', { why, log: serial });
-    }
-    return qmp.execute(command, args);
-  }
-
-  /** Keeps this program from ending while the guest runs. */
-  ref(): void {
-    this.#qemu.ref();
+    this.#assertRunning();
+    return this.#qmp.execute(command, args);
   }
 
   /** Ends the guest at once and removes what it left on the host. May be called again. */

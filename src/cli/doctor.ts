@@ -135,6 +135,7 @@ const dispensable = new Set([
   'ip',
   'xz',
   'zstd',
+  'lz4',
   'socat',
   'bpftool',
 ]);

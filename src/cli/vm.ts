@@ -92,7 +92,6 @@ async function run(options: Options): Promise<void> {
     },
   }).finally(progress.clear);
   print(guest, options);
-  guest.ref();
 
   const interrupted = new Promise<undefined>((settle) => {
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {

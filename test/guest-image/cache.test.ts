@@ -1,0 +1,50 @@
+import { existsSync, readdirSync } from 'node:fs';
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import t from 'tap';
+import { cached, contentKey, locked } from '../../guest/cache.js';
+
+t.beforeEach((t) => {
+  process.env.WAEP_CACHE_DIR = t.testdir();
+});
+
+t.test('what is there is not made again, and two who want it make it once', async (t) => {
+  let fills = 0;
+  const fill = async (folder: string) => {
+    fills++;
+    await sleep(50);
+    await writeFile(join(folder, 'file'), 'content');
+  };
+  const [one, other] = await Promise.all([
+    cached('kind', 'key', fill),
+    cached('kind', 'key', fill),
+  ]);
+  t.equal(one, other);
+  t.ok(existsSync(join(one, 'file')));
+  t.equal(await cached('kind', 'key', fill), one);
+  t.equal(fills, 1);
+});
+
+t.test('a failure leaves nothing behind', async (t) => {
+  const fail = async () => {
+    throw new Error('no');
+  };
+  await t.rejects(cached('kind', 'key', fail), { message: 'no' });
+  const folder = process.env.WAEP_CACHE_DIR ?? '';
+  t.same(readdirSync(join(folder, 'kind')), []);
+  t.same(readdirSync(join(folder, 'locks')), []);
+});
+
+t.test('the lock of a process that is gone is taken over', async (t) => {
+  const folder = join(process.env.WAEP_CACHE_DIR ?? '', 'locks');
+  await mkdir(folder, { recursive: true });
+  // Above the largest number that Linux gives to a process (PID_MAX_LIMIT).
+  await writeFile(join(folder, 'name'), '4194305\n');
+  t.equal(await locked('name', async () => 'mine'), 'mine');
+});
+
+t.test('a key tells apart what concatenation would not', async (t) => {
+  t.not(contentKey('ab', 'c'), contentKey('a', 'bc'));
+  t.equal(contentKey('a', Buffer.from('b')), contentKey('a', 'b'));
+});

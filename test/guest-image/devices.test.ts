@@ -1,0 +1,49 @@
+import t from 'tap';
+import {
+  board,
+  commandLine,
+  type Device,
+  kernel,
+  processor,
+  tapNetwork,
+  userNetwork,
+  vhostUserVsock,
+} from '../../guest/qemu/devices.js';
+
+function argumentAfter(args: readonly string[], option: string): string[] {
+  return args.flatMap((arg, index) => (arg === option ? [args[index + 1] ?? ''] : []));
+}
+
+t.test('the parts of a machine become one command line', async (t) => {
+  const parts: Device[] = [
+    board('pc', 1536, 1),
+    kernel('/vmlinuz', '/initramfs'),
+    { name: 'extra', args: ['-device', 'x'], kernelArgs: ['x=1'] },
+  ];
+  const args = commandLine(parts, ['last']);
+  t.same(argumentAfter(args, '-machine'), ['pc,usb=off,memory-backend=ram']);
+  t.same(argumentAfter(args, '-kernel'), ['/vmlinuz']);
+  const [append = ''] = argumentAfter(args, '-append');
+  t.match(append, /^panic=-1 .* x=1 last$/);
+});
+
+t.test('devices sit on the bus that the machine has', async (t) => {
+  t.match(vhostUserVsock('microvm', '/s').args, [
+    /./,
+    /path=\/s/,
+    /./,
+    /^vhost-user-vsock-device,/,
+  ]);
+  t.match(vhostUserVsock('q35', '/s').args, [/./, /./, /./, /^vhost-user-vsock-pci,/]);
+  t.match(tapNetwork('pc', 'tap7', '52:54:00:00:00:01').args, [/./, /ifname=tap7/]);
+});
+
+t.test('the user-mode network forwards ports of this machine only', async (t) => {
+  const { args } = userNetwork('pc', new Map([[1024, 40000]]));
+  t.match(args[1], /restrict=on,hostfwd=tcp:127\.0\.0\.1:40000-:1024$/);
+});
+
+t.test('each accelerator has its processor', async (t) => {
+  t.match(processor('kvm'), { args: ['-accel', 'kvm', '-cpu', 'host'], kernelArgs: undefined });
+  t.match(processor('tcg').kernelArgs, ['tsc=reliable']);
+});
