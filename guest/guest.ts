@@ -171,7 +171,6 @@ async function start(options: BootOptions, image: Image, verdict: Verdict): Prom
     deadlineMs = 60_000,
     progress = silent,
   } = options;
-  const startedMs = performance.now();
   const run = makeRunFolder();
   const serial = join(run.path, 'serial.log');
   if (options.keepLog !== undefined) run.keep(serial, options.keepLog);
@@ -207,6 +206,7 @@ async function start(options: BootOptions, image: Image, verdict: Verdict): Prom
       ...(options.devices ?? []),
     ];
     progress(`booting Linux ${image.kernel.release} on ${verdict.accelerator.toUpperCase()}`);
+    const startedMs = performance.now();
     const qemu = startHelper(
       run,
       requireTool('qemu-system-x86_64'),

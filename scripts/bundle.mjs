@@ -2,6 +2,7 @@
 // addon stays outside; the agent finds it by WAEP_NATIVE_DIR. CommonJS, because Node's ES module
 // loader costs an emulated guest half a second of its boot.
 
+import { chmodSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 
@@ -19,3 +20,6 @@ await build({
   banner: { js: "const bundleUrl = require('node:url').pathToFileURL(__filename).href;" },
   logLevel: 'warning',
 });
+
+// The compiler leaves it a plain file, which "npx waep" in a clone cannot run.
+chmodSync(new URL('../dist/src/cli/main.js', import.meta.url), 0o755);

@@ -54,6 +54,7 @@ const checks: readonly Check[] = [
 /** `waep doctor`: what this machine has for guests and what it lacks, with cures. */
 export function doctorCommand(): Command {
   return new Command('doctor')
+    .summary('what this machine has for guests and what it lacks')
     .description(
       'Says what this machine has for running guests and what it lacks, with cures. Ends with 1 if no guest can be booted.',
     )

@@ -38,6 +38,7 @@ function wholeNumber(least: number): (value: string) => number {
 /** `waep vm`: boots a guest with an agent in it and keeps it until Ctrl-C. */
 export function vmCommand(): Command {
   return new Command('vm')
+    .summary('boot a guest and keep it')
     .description(
       'Boots a guest on a stock Debian kernel with an agent in it, prints its addresses and keeps it until Ctrl-C. The guest executes "sleep 1" for ever, so that there is something to watch.',
     )
