@@ -72,7 +72,9 @@ function dial(address: MuxAddress, options: ResolvedConnectOptions, opening: Ope
  * The road of "hybrid" multiplexers.
  *
  * It has no half-close: Firecracker and vhost-device-vsock take a half-close of ours as the end of
- * both directions and do not show us the guest's.
+ * both directions and do not show us the guest's. vhost-device-vsock 0.3.0 can stall for ever when
+ * both directions of a connection are full at once, whoever the client is: a protocol for this road
+ * should not send without bound while it is answered.
  */
 export const muxRoad: Road<MuxAddress> = {
   name: 'vsock-mux',

@@ -11,7 +11,9 @@ export interface SocketFacts {
   readonly road: RoadName;
   /**
    * Whether `end()` leaves the other direction open. Where it is false, `end()` delivers what was
-   * written and then ends both directions, and `allowHalfOpen` keeps nothing open.
+   * written and then ends both directions, and `allowHalfOpen` keeps nothing open. A guest's kernel
+   * does not tell who is at the host's end, so on `vsock` it is true although a multiplexer there
+   * will not pass a half-close on.
    */
   readonly halfClose: boolean;
   /** The address dialled or, for an accepted socket, the peer's where the road tells it. */

@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict';
 import { createCipheriv, createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { readdirSync } from 'node:fs';
@@ -111,6 +112,26 @@ export async function readPattern(
     }
   }
   return { hash: hash.digest('hex'), readBytes, peakBytes };
+}
+
+/**
+ * Sends the pattern to an echo and checks that it comes back, never having more than 32 KiB under
+ * way: a multiplexer with a defect in its flow control can stall on more.
+ */
+export async function exchangePattern(stream: Duplex, sizeBytes: number): Promise<void> {
+  const windowBytes = CHUNK_BYTES / 2;
+  for (const chunk of pattern(sizeBytes)) {
+    for (let sent = 0; sent < chunk.length; sent += windowBytes) {
+      const piece = chunk.subarray(sent, sent + windowBytes);
+      stream.write(piece);
+      for (let back = 0; back < piece.length; ) {
+        const answer = await take(stream, piece.length - back);
+        assert.ok(answer !== undefined, 'the echo ended early');
+        assert.ok(answer.equals(piece.subarray(back, back + answer.length)), 'the echo differs');
+        back += answer.length;
+      }
+    }
+  }
 }
 
 /** How many descriptors this process has open. */
