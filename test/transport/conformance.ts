@@ -211,6 +211,18 @@ export const conformanceCases: readonly ConformanceCase[] = [
     },
   },
   {
+    name: 'a privileged source port and a receive buffer of a chosen size',
+    inapplicable: ({ peer }) => (peer.startsWith('vsock:') ? undefined : 'for vsock only'),
+    async run(road) {
+      const socket = await open(road, 'who', { localPort: 'privileged', bufferBytes: MIB });
+      const who = JSON.parse(await readLine(socket)) as { remoteCid: number; remotePort: number };
+      assert.ok(who.remotePort > 0 && who.remotePort < 1024, `the port is ${who.remotePort}`);
+      assert.equal(who.remotePort, socket.localPort);
+      assert.ok(who.remoteCid > 0);
+      await discard(socket);
+    },
+  },
+  {
     name: 'nobody listens: the refusal of the road, at once',
     run: ({ refused }) => assertRefused(refused),
   },

@@ -64,6 +64,12 @@ const behaviours: Readonly<Record<string, Behaviour>> = {
     socket.resume().once('end', () => socket.end());
   },
 
+  /** Tells who is connected. */
+  who(socket) {
+    const { remoteCid, remotePort } = socket;
+    socket.end(`${JSON.stringify({ remoteCid, remotePort })}\n`);
+  },
+
   async stats(socket, _args, { server }) {
     const connections = await new Promise<number>((resolve) =>
       server.getConnections((_error, count) => resolve(count)),
