@@ -9,6 +9,7 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { onExit } from 'signal-exit';
 
 const PREFIX = 'waep-';
 
@@ -87,18 +88,9 @@ let installed = false;
 function installHandlers(): void {
   if (installed) return;
   installed = true;
-  const removeAll = () => {
+  // At an end of any kind but SIGKILL. A program with signal handlers of its own decides itself
+  // when it ends.
+  onExit(() => {
     for (const folder of [...open]) folder.remove();
-  };
-  process.on('exit', removeAll);
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
-    const handler = () => {
-      // A program with a handler of its own decides itself when to end.
-      if (process.listenerCount(signal) > 1) return;
-      removeAll();
-      process.removeListener(signal, handler);
-      process.kill(process.pid, signal);
-    };
-    process.on(signal, handler);
-  }
+  });
 }
