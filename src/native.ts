@@ -9,7 +9,10 @@ import { failure } from './errors.js';
 /** Readiness bits of {@link Poller}; the values are libuv's `UV_READABLE` and so on. */
 export const PollEvent = { READABLE: 1, WRITABLE: 2, DISCONNECT: 4 } as const;
 
-/** Watches one descriptor on the event loop of the thread that made it. It never closes it. */
+/**
+ * Watches one descriptor on the event loop of the thread that made it. The descriptor stays the
+ * caller's, but when the thread is torn down while it is watched, it is closed with it.
+ */
 export interface Poller {
   /** Starts or changes the watch; 0 pauses it. Returns 0 or a negative errno. */
   poll(events: number): number;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "poller.h"
 
+#include "../core/sockets.h"
 #include "arguments.h"
 
 namespace waep {
@@ -18,11 +19,11 @@ Napi::Function Poller::Define(Napi::Env env) {
 Poller::Poller(const Napi::CallbackInfo& info)
     : Napi::ObjectWrap<Poller>(info),
       callback_(Napi::Persistent(info[1].As<Napi::Function>())),
-      context_(info.Env(), "waep:Poller") {
+      context_(info.Env(), "waep:Poller"),
+      fd_(arguments::Int(info, 0)) {
   int error = 0;
   poll_ = UvPoll::Create(
-      info.Env(), arguments::Int(info, 0),
-      [this](int status, int events) { Ready(status, events); }, &error);
+      info.Env(), fd_, [this](int status, int events) { Ready(status, events); }, &error);
   if (poll_ == nullptr) {
     Napi::Error failure = Napi::Error::New(info.Env(), uv_strerror(error));
     failure.Set("errno", Napi::Number::New(info.Env(), error));
@@ -33,7 +34,11 @@ Poller::Poller(const Napi::CallbackInfo& info)
   }
   // The loop holds the object for as long as it may call it.
   Ref();
-  poll_->OnTeardown([this] { poll_ = nullptr; });
+  // No JavaScript runs any more that could close it.
+  poll_->OnTeardown([this] {
+    poll_ = nullptr;
+    sockets::Close(fd_);
+  });
 }
 
 Napi::Value Poller::Poll(const Napi::CallbackInfo& info) {

@@ -22,6 +22,7 @@ class Poller : public Napi::ObjectWrap<Poller> {
 
   Napi::FunctionReference callback_;
   Napi::AsyncContext context_;
+  int fd_;
   UvPoll* poll_ = nullptr;
 };
 
