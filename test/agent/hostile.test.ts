@@ -404,6 +404,8 @@ t.test('malformed and hostile requests', async (t) => {
   t.teardown(() => local.close());
   const bystander = await Session.connect(local.address);
   t.teardown(() => bystander.close());
+  // Once it answers, its executor has done all it opens files for.
+  await serves(t, bystander);
   const before = openDescriptors();
   const executorBefore = executorDescriptors(local.agent);
 
