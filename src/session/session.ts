@@ -47,7 +47,10 @@ export interface SessionOptions extends ConnectOptions {
 
 /** Options of one call. */
 export interface CallOptions {
-  /** How long to wait for the answer, in milliseconds. Default: the session's `callTimeoutMs`. */
+  /**
+   * How long to wait for the answer, in milliseconds; from a second on, up to half a second more
+   * may pass. Default: the session's `callTimeoutMs`.
+   */
   timeoutMs?: number;
   /** Stops waiting. The call itself may still take effect in the guest. */
   signal?: AbortSignal | undefined;

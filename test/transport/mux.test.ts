@@ -32,22 +32,34 @@ async function close(socket: Socket): Promise<void> {
   if (!socket.closed) await once(socket, 'close');
 }
 
-const answers: Array<{ name: string; pieces: string[]; then: string }> = [
-  { name: 'the host port, as Firecracker answers', pieces: ['OK 1073741824\n', 'x\n'], then: 'x' },
-  { name: 'the guest port, as vhost-device-vsock answers', pieces: ['OK 7\n', 'x\n'], then: 'x' },
-  { name: 'the smallest number', pieces: ['OK 0\n', 'x\n'], then: 'x' },
-  { name: 'the largest number', pieces: ['OK 4294967295\n', 'x\n'], then: 'x' },
-  { name: 'payload in the same piece', pieces: ['OK 5\nhello\n'], then: 'hello' },
-  { name: 'payload split around the newline', pieces: ['OK 5', '\nhe', 'llo\n'], then: 'hello' },
-  { name: 'byte by byte', pieces: [...'OK 1024\nab\n'], then: 'ab' },
-  { name: 'payload that looks like an answer', pieces: ['OK 5\nOK 6\n'], then: 'OK 6' },
+const answers: Array<{ name: string; pieces: string[]; afterwards: string }> = [
+  {
+    name: 'the host port, as Firecracker answers',
+    pieces: ['OK 1073741824\n', 'x\n'],
+    afterwards: 'x',
+  },
+  {
+    name: 'the guest port, as vhost-device-vsock answers',
+    pieces: ['OK 7\n', 'x\n'],
+    afterwards: 'x',
+  },
+  { name: 'the smallest number', pieces: ['OK 0\n', 'x\n'], afterwards: 'x' },
+  { name: 'the largest number', pieces: ['OK 4294967295\n', 'x\n'], afterwards: 'x' },
+  { name: 'payload in the same piece', pieces: ['OK 5\nhello\n'], afterwards: 'hello' },
+  {
+    name: 'payload split around the newline',
+    pieces: ['OK 5', '\nhe', 'llo\n'],
+    afterwards: 'hello',
+  },
+  { name: 'byte by byte', pieces: [...'OK 1024\nab\n'], afterwards: 'ab' },
+  { name: 'payload that looks like an answer', pieces: ['OK 5\nOK 6\n'], afterwards: 'OK 6' },
 ];
 
-for (const { name, pieces, then } of answers) {
+for (const { name, pieces, afterwards } of answers) {
   t.test(`answer: ${name}`, (t) =>
     withMux(answer(...pieces), async (mux) => {
       const socket = await connect(`vsock-mux:${mux.path}:7`);
-      t.equal(await readLine(socket), then);
+      t.equal(await readLine(socket), afterwards);
       t.same(mux.requests, ['CONNECT 7\n'], 'one write of at least ten bytes');
       t.match(socket, {
         road: 'vsock-mux',

@@ -1,0 +1,268 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { createInterface } from 'node:readline';
+import { setTimeout as sleep } from 'node:timers/promises';
+import t, { type Test } from 'tap';
+import { boot, type Guest } from '../../guest/index.js';
+import { instructions, message, tracepoint } from '../../src/cli/hello-program.js';
+import { enums, insn, rows, Session, type SystemError } from '../../src/index.js';
+
+const RAW_TRACEPOINT = enums.ProgType.BPF_PROG_TYPE_RAW_TRACEPOINT;
+const EXECUTIONS = 25;
+const DEADLINE_MS = 3000;
+const library = new URL('../../src/index.js', import.meta.url).href;
+
+t.setTimeout(240_000);
+
+const start = () => boot({ lab: true, network: 'user', notice: () => {} });
+
+/** A load that keeps an emulated verifier busy for seconds. */
+const endless = insn.program(
+  insn.mov('r0', 0),
+  insn.label('again'),
+  insn.alu('add', 'r0', 1),
+  insn.jumpIf('lt', 'r0', 1_000_000, 'again'),
+  insn.exit(),
+);
+const loadEndless = (session: Session, timeoutMs = DEADLINE_MS) =>
+  session.bpf(
+    rows.PROG_LOAD,
+    { prog_type: RAW_TRACEPOINT, insns: endless, license: 'GPL' },
+    { timeoutMs },
+  );
+
+/** The ids of all programs, maps and links in the guest. */
+async function objectIds(session: Session): Promise<string[]> {
+  const ids: string[] = [];
+  const kinds = {
+    prog: rows.PROG_GET_NEXT_ID,
+    map: rows.MAP_GET_NEXT_ID,
+    link: rows.LINK_GET_NEXT_ID,
+  };
+  for (const [kind, row] of Object.entries(kinds)) {
+    for (let id = 0; ; ) {
+      try {
+        id = (await session.bpf(row, { start_id: id })).next_id;
+      } catch (error) {
+        if ((error as SystemError).code === 'ENOENT') break;
+        throw error;
+      }
+      ids.push(`${kind} ${id}`);
+    }
+  }
+  return ids;
+}
+
+/** Expects a call that is under way to reject with one of the codes within its deadline. */
+async function rejects(t: Test, pending: Promise<unknown>, codes: string[], name: string) {
+  const startMs = performance.now();
+  const error = (await pending.then(
+    () => new Error('it was answered'),
+    (reason: unknown) => reason,
+  )) as SystemError;
+  t.ok(codes.includes(error.code), `${name}: ${error.code} ${error.message}`);
+  const tookMs = performance.now() - startMs;
+  t.ok(tookMs < DEADLINE_MS + 1000, `${name}: after ${Math.round(tookMs)} ms`);
+}
+
+const script = (count: number) =>
+  `i=0; while [ $i -lt ${count} ]; do /bin/busybox true; i=$((i + 1)); done`;
+
+async function helloLines(guest: Guest): Promise<number> {
+  const log = await guest.readFile('/sys/kernel/tracing/trace');
+  return log.split('\n').filter((line) => line.includes(message)).length;
+}
+
+async function linesOf(guest: Guest, commands: string): Promise<number> {
+  await guest.sh('echo > /sys/kernel/tracing/trace');
+  await guest.sh(commands);
+  return helloLines(guest);
+}
+
+t.test('a guest that lives', async (t) => {
+  const guest = await start();
+  t.teardown(() => guest.stop());
+  const roads = { vsock: guest.vsock(), tcp: guest.tcp() };
+
+  for (const [road, address] of Object.entries(roads)) {
+    await t.test(
+      `a line in the guest's log for each of its executions, over ${road}`,
+      async (t) => {
+        const session = await Session.connect(address);
+        t.teardown(() => session.close());
+        t.equal(session.kernel.release, guest.facts.kernel);
+        const program = await session.loadProgram({
+          type: RAW_TRACEPOINT,
+          instructions,
+          license: 'GPL',
+        });
+        const link = await program.attachRawTracepoint(tracepoint);
+        // What the shell and the reading execute themselves is in the log, too, each time alike.
+        const overhead = await linesOf(guest, script(0));
+        const lines = await linesOf(guest, script(EXECUTIONS));
+        t.equal(lines - overhead, EXECUTIONS, 'as many lines as executions');
+        await link.close();
+        const after = await helloLines(guest);
+        await guest.sh(script(EXECUTIONS));
+        t.equal(await helloLines(guest), after, 'none after it has been detached');
+      },
+    );
+
+    await t.test(`maps, refusals and the kernel's files, over ${road}`, async (t) => {
+      const session = await Session.connect(address);
+      t.teardown(() => session.close());
+      const map = await session.createMap({ type: 1, keySize: 4, valueSize: 300, maxEntries: 9 });
+      const key = Buffer.from([1, 2, 3, 4]);
+      await map.update(key, Buffer.alloc(300, 5));
+      t.same(await map.lookup(key), Uint8Array.from(Buffer.alloc(300, 5)));
+      await t.rejects(
+        session.loadProgram({
+          type: RAW_TRACEPOINT,
+          instructions: insn.program(insn.exit()),
+          license: 'GPL',
+        }),
+        { code: 'EACCES', side: 'guest', log: /R0 !read_ok/ },
+      );
+      await t.rejects(
+        session.loadProgram({
+          type: enums.ProgType.BPF_PROG_TYPE_XDP,
+          instructions: insn.program(insn.mov('r0', 2), insn.exit()),
+          license: 'GPL',
+        }),
+        { code: 'ERR_POLICY_REFUSED', message: /rule prog_type does not allow 6/ },
+      );
+      await t.rejects(session.bpf(rows.OBJ_PIN, { pathname: '/sys/fs/bpf/x', bpf_fd: map }), {
+        code: 'ERR_POLICY_REFUSED',
+        message: /rule commands does not allow command 6/,
+      });
+      const version = await session.open('/proc/version');
+      const bytes = await session.read(version, 4096);
+      t.match(Buffer.from(bytes ?? []).toString(), session.kernel.release);
+      await t.rejects(session.open('/etc/shadow'), { code: 'ERR_POLICY_REFUSED' });
+    });
+  }
+
+  await t.test('a client that is killed leaves nothing in the kernel', async (t) => {
+    const session = await Session.connect(roads.vsock);
+    t.teardown(() => session.close());
+    const before = await objectIds(session);
+    for (const address of Object.values(roads)) {
+      const client = spawn(
+        process.execPath,
+        [
+          '--input-type=module',
+          '-e',
+          `import { Session } from ${JSON.stringify(library)};
+           import { instructions } from ${JSON.stringify(new URL('../../src/cli/hello-program.js', import.meta.url).href)};
+           const session = await Session.connect(${JSON.stringify(address)});
+           await session.createMap({ type: 2, keySize: 4, valueSize: 8, maxEntries: 1 });
+           const program = await session.loadProgram({ type: 17, instructions, license: 'GPL' });
+           await program.attachRawTracepoint('sys_enter');
+           console.log('attached');
+           setInterval(() => {}, 1000);`,
+        ],
+        { stdio: ['ignore', 'pipe', 'inherit'] },
+      );
+      await once(createInterface(client.stdout), 'line');
+      t.equal((await objectIds(session)).length, before.length + 3, 'a map, a program and a link');
+      client.kill('SIGKILL');
+      let left: string[] = [];
+      for (let i = 0; i < 50; i++) {
+        left = await objectIds(session);
+        if (left.length === before.length) break;
+        await sleep(100);
+      }
+      t.same(left, before, address);
+    }
+  });
+
+  await t.test('a guest that is silent', async (t) => {
+    const sessions = await Promise.all(Object.values(roads).map((road) => Session.connect(road)));
+    guest.pause();
+    try {
+      await Promise.all(
+        sessions.map((session) =>
+          rejects(t, objectIdsWithin(session), ['ERR_CALL_TIMEOUT'], session.address),
+        ),
+      );
+      await t.rejects(Session.connect(roads.tcp, { handshakeTimeoutMs: 500 }), {
+        code: 'ERR_HANDSHAKE_TIMEOUT',
+      });
+    } finally {
+      guest.resume();
+    }
+    for (const session of sessions) {
+      t.ok(await objectIds(session), 'goes on when the guest does');
+      session.close();
+    }
+  });
+
+  await t.test('a link that is cut in the middle of a call', async (t) => {
+    const session = await Session.connect(roads.tcp);
+    const pending = loadEndless(session);
+    await sleep(200);
+    await guest.setLink(false);
+    await rejects(t, pending, ['ERR_CALL_TIMEOUT', 'ERR_SESSION_CLOSED'], 'tcp');
+    session.close();
+    await guest.setLink(true);
+    const next = await Session.connect(roads.vsock);
+    t.ok(await objectIds(next), 'the guest serves others');
+    next.close();
+  });
+
+  await t.test('an agent that is killed', async (t) => {
+    const sessions = await Promise.all(Object.values(roads).map((road) => Session.connect(road)));
+    const pending = sessions.map((session) => loadEndless(session));
+    await sleep(300);
+    const outcome = pending.map((call, i) =>
+      rejects(t, call, ['ERR_SESSION_CLOSED', 'ERR_CALL_TIMEOUT'], sessions[i]?.address ?? ''),
+    );
+    await guest.sh('kill -9 $(pidof node)').catch(() => {});
+    await Promise.all(outcome);
+    for (const session of sessions) session.close();
+  });
+});
+
+const objectIdsWithin = (session: Session) =>
+  session.bpf(rows.PROG_GET_NEXT_ID, { start_id: 0 }, { timeoutMs: DEADLINE_MS });
+
+const deaths: Record<string, (guest: Guest) => Promise<unknown> | unknown> = {
+  'a guest that powers itself off': (guest) => guest.sh('poweroff -f').catch(() => {}),
+  'a QEMU that is killed': (guest) => process.kill(guest.processes.qemu, 'SIGKILL'),
+};
+
+for (const [name, kill] of Object.entries(deaths)) {
+  t.test(name, async (t) => {
+    const guest = await start();
+    t.teardown(() => guest.stop());
+    const sessions = await Promise.all(
+      [guest.vsock(), guest.tcp()].map((road) => Session.connect(road)),
+    );
+    const pending = sessions.map((session) => loadEndless(session));
+    await sleep(300);
+    const outcome = pending.map((call, i) =>
+      rejects(t, call, ['ERR_SESSION_CLOSED', 'ERR_CALL_TIMEOUT'], sessions[i]?.address ?? ''),
+    );
+    await Promise.all([kill(guest), ...outcome]);
+    for (const session of sessions) session.close();
+  });
+}
+
+t.test('a multiplexer that is killed', async (t) => {
+  const guest = await start();
+  t.teardown(() => guest.stop());
+  const { vsock } = guest.processes;
+  if (vsock === undefined) {
+    t.pass('this host serves vsock by its kernel; there is no multiplexer to kill');
+    return;
+  }
+  const session = await Session.connect(guest.vsock());
+  const pending = loadEndless(session);
+  await sleep(300);
+  const outcome = rejects(t, pending, ['ERR_SESSION_CLOSED'], 'vsock-mux');
+  process.kill(vsock, 'SIGKILL');
+  await outcome;
+  const other = await Session.connect(guest.tcp());
+  t.ok(await objectIds(other), 'the guest serves others');
+  other.close();
+});
