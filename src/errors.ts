@@ -160,6 +160,12 @@ export interface SystemError extends Error {
   side?: 'guest' | 'host';
   /** The verifier's or BTF loader's log, where the kernel wrote one. */
   log?: string;
+  /** How long the whole log would have been, in bytes with its NUL, where the kernel says so. */
+  logTrueSize?: number;
+  /** What the call was about, such as `map "counts"`. */
+  object?: string;
+  /** What the errno means for this call, where that is known. */
+  why?: string;
 }
 
 /**
@@ -171,7 +177,10 @@ export function systemError(
   syscall: string,
   errno: number,
   context: Partial<
-    Pick<SystemError, 'address' | 'port' | 'command' | 'side' | 'log' | 'cause'>
+    Pick<
+      SystemError,
+      'address' | 'port' | 'command' | 'side' | 'log' | 'logTrueSize' | 'object' | 'why' | 'cause'
+    >
   > = {},
 ): SystemError {
   const number = Math.abs(errno);
@@ -181,9 +190,11 @@ export function systemError(
     context.address === undefined
       ? ''
       : ` ${context.address}${context.port === undefined ? '' : `:${context.port}`}`;
+  const object = context.object === undefined ? '' : `, ${context.object}`;
+  const why = context.why === undefined ? '' : `: ${context.why}`;
   const log = context.log === undefined || context.log === '' ? '' : `\n${context.log}`;
   const error = new Error(
-    `${what} ${code}${where}${log}`,
+    `${what} ${code}${where}${object}${why}${log}`,
     context.cause === undefined ? undefined : { cause: context.cause },
   ) as SystemError;
   const { cause: _, ...facts } = context;

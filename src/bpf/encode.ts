@@ -41,15 +41,22 @@ export class Encoded<C extends Command = Command> implements EncodedCall {
     return decodeFrame(this.frame, reply) as Results<C>;
   }
 
-  /** The error of a reply whose result is −1, with the kernel's log where there is one. */
-  error(reply: Reply): SystemError {
+  /**
+   * The error of a reply whose result is −1, with the kernel's log where there is one.
+   *
+   * @param about what the call was about, and what the errno means for it
+   */
+  error(reply: Reply, about: { object?: string; why?: string } = {}): SystemError {
     const values = decodeFrame(this.frame, reply);
     const log = values.log_buf ?? values.btf_log_buf;
+    const logTrueSize = values.log_true_size ?? values.btf_log_true_size;
     const logged = typeof log === 'string' && log !== '';
     return systemError('bpf', reply.errno, {
       command: this.shape.name,
       side: 'guest',
+      ...about,
       ...(logged ? { log } : {}),
+      ...(typeof logTrueSize === 'number' && logTrueSize > 0 ? { logTrueSize } : {}),
     });
   }
 

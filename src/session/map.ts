@@ -1,8 +1,8 @@
 import { type MapFacts, rows } from '../bpf/index.js';
 import type { Handle } from '../call.js';
 import type { SystemError } from '../errors.js';
+import type { GuestKernel } from './guest-kernel.js';
 import { GuestObject } from './guest-object.js';
-import type { Session } from './session.js';
 
 /** What a map is made of. Sizes are in bytes. */
 export interface MapOptions {
@@ -26,7 +26,7 @@ function isAbsent(error: unknown): boolean {
 export class BpfMap extends GuestObject<'map'> {
   readonly facts: MapFacts;
 
-  constructor(session: Session, handle: Handle, facts: MapFacts) {
+  constructor(session: GuestKernel, handle: Handle, facts: MapFacts) {
     super(session, handle, 'map');
     this.facts = facts;
   }

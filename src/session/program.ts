@@ -1,4 +1,5 @@
 import { rows } from '../bpf/index.js';
+import type { GuestKernel } from './guest-kernel.js';
 import { GuestObject } from './guest-object.js';
 
 /** What a program is loaded from. */
@@ -18,6 +19,33 @@ export interface ProgramOptions {
    * Default 0, and a second attempt with 1 when the program is refused, as libbpf does.
    */
   logLevel?: number;
+}
+
+/** Room for the verifier's log when a program is refused: 64 KiB explains most refusals. */
+const LOG_BYTES = 64 * 1024;
+
+/** Has a program verified and loaded; see {@link GuestKernel.loadProgram}. */
+export async function loadProgram(session: GuestKernel, options: ProgramOptions): Promise<Program> {
+  const { type, instructions, license, name = '', expectedAttachType = 0 } = options;
+  const values = {
+    prog_type: type,
+    insns: instructions,
+    license,
+    prog_name: name,
+    expected_attach_type: expectedAttachType,
+  };
+  const load = async (logLevel: number) => {
+    const log = logLevel === 0 ? {} : { log_level: logLevel, log_size: LOG_BYTES };
+    const { handle } = await session.bpf(rows.PROG_LOAD, { ...values, ...log });
+    return new Program(session, handle, 'prog');
+  };
+  if (options.logLevel !== undefined) return await load(options.logLevel);
+  try {
+    return await load(0);
+  } catch (error) {
+    if (!('errno' in (error as Error))) throw error;
+    return await load(1);
+  }
 }
 
 /** A program in the guest, verified and not yet attached. */

@@ -1,14 +1,5 @@
 import { performance } from 'node:perf_hooks';
 import { Duplex } from 'node:stream';
-import {
-  type Arguments,
-  type Command,
-  encode,
-  type Facts,
-  type MapFacts,
-  type Results,
-  rows,
-} from '../bpf/index.js';
 import type { Call, Handle, Reply } from '../call.js';
 import { failure, systemError, WaepError } from '../errors.js';
 import {
@@ -16,7 +7,6 @@ import {
   callFrameParts,
   FrameType,
   frameTypeName,
-  type KernelFacts,
   MAX_FRAME_BYTES,
   messageFrame,
   outputLengths,
@@ -31,8 +21,7 @@ import {
 } from '../frame/index.js';
 import { type Channel, ChannelEnd, native } from '../native.js';
 import { type ConnectOptions, connect, detach } from '../transport/index.js';
-import { BpfMap, type MapOptions } from './map.js';
-import { Program, type ProgramOptions } from './program.js';
+import { type CallOptions, GuestKernel } from './guest-kernel.js';
 import { StreamChannel } from './stream-channel.js';
 
 /** Options of {@link Session.connect}. */
@@ -43,19 +32,6 @@ export interface SessionOptions extends ConnectOptions {
   client?: string;
   /** How many bytes may wait to be sent before calls are held back. Default 1 MiB. */
   maxQueuedBytes?: number;
-}
-
-/** Options of one call. */
-export interface CallOptions {
-  /**
-   * How long to wait for the answer, in milliseconds; from a second on, up to half a second more
-   * may pass. Default: the session's `callTimeoutMs`.
-   */
-  timeoutMs?: number;
-  /** Stops waiting. The call itself may still take effect in the guest. */
-  signal?: AbortSignal | undefined;
-  /** What errors call it, such as `BPF_PROG_LOAD`. */
-  name?: string;
 }
 
 interface Pending {
@@ -82,9 +58,6 @@ function callName(name: string | number): string {
   return typeof name === 'string' ? name : `bpf command ${name}`;
 }
 
-/** Room for the verifier's log when a program is refused: 64 KiB explains most refusals. */
-const LOG_BYTES = 64 * 1024;
-
 /** How often deadlines are looked at, unless one is so near that it needs a time of its own. */
 const SWEEP_MS = 250;
 
@@ -103,11 +76,9 @@ export interface SessionStatistics {
  * Everything that a session creates in the guest belongs to it and ends with it. Sessions share
  * nothing; a handle means nothing outside of its own.
  */
-export class Session {
+export class Session extends GuestKernel {
   /** The address as it was given, or `stream`. */
   readonly address: string;
-  /** Facts about the guest's kernel. */
-  readonly kernel: KernelFacts;
   /** The bounds that the agent sets. */
   readonly limits: SessionLimits;
   /** The name of the agent's profile that this session is under. */
@@ -119,8 +90,6 @@ export class Session {
   readonly #receiveBuffer: Uint8Array;
   readonly #frame: Uint32Array;
   readonly #pending = new Map<number, Pending>();
-  readonly #maps = new Map<Handle, MapFacts>();
-  readonly #facts: Facts;
   readonly #callTimeoutMs: number;
   readonly #maxQueuedBytes: number;
   readonly #waitingForRoom: Array<() => void> = [];
@@ -135,14 +104,10 @@ export class Session {
   #onClose: Array<(reason: Error) => void> = [];
 
   private constructor(stream: Duplex, address: string, welcome: Welcome, options: SessionOptions) {
+    super(welcome.kernel);
     this.address = address;
-    this.kernel = welcome.kernel;
     this.limits = welcome.limits;
     this.profile = welcome.profile;
-    this.#facts = {
-      mapFacts: (handle) => this.#maps.get(handle),
-      possibleCpus: welcome.kernel.possibleCpus,
-    };
     this.#callTimeoutMs = options.callTimeoutMs ?? 30_000;
     this.#maxQueuedBytes = options.maxQueuedBytes ?? 1024 * 1024;
     const callbacks = [
@@ -233,76 +198,6 @@ export class Session {
     else queueMicrotask(() => listener(this.#closed as Error));
   }
 
-  /**
-   * Makes one bpf(2) call in the guest from named values, and resolves with what the kernel wrote,
-   * by the kernel's field names. For a command that returns a descriptor, `handle` names it.
-   *
-   * @param shape a row of the table, such as `rows.MAP_LOOKUP_ELEM`
-   * @throws the guest's system error, with the verifier's log where there is one; ERR_BPF_* for
-   *   values that do not fit; and what {@link call} throws
-   */
-  async bpf<C extends Command>(
-    shape: C,
-    values: Arguments<C>,
-    options?: CallOptions,
-  ): Promise<Results<C> & { handle: Handle; result: number }> {
-    const handle = shape.returns === 'fd' ? this.newHandle() : 0;
-    const encoded = encode(shape, values, this.#facts, handle);
-    const reply = await this.call(encoded.call, { name: shape.name, ...options });
-    if (reply.result < 0) throw encoded.error(reply);
-    // Not a spread: copying an object whose keys the engine does not know costs microseconds.
-    return Object.assign(encoded.decode(reply), { handle, result: reply.result });
-  }
-
-  /**
-   * Creates a map in the guest (BPF_MAP_CREATE, map_create() in kernel/bpf/syscall.c).
-   *
-   * @throws EINVAL for sizes or flags that the type does not have, ENOMEM, EPERM
-   */
-  async createMap(options: MapOptions): Promise<BpfMap> {
-    const { type, keySize, valueSize, maxEntries, flags = 0, name = '' } = options;
-    const { handle } = await this.bpf(rows.MAP_CREATE, {
-      map_type: type,
-      key_size: keySize,
-      value_size: valueSize,
-      max_entries: maxEntries,
-      map_flags: flags,
-      map_name: name,
-    });
-    const facts = { type, keySize, valueSize, maxEntries, flags };
-    this.#maps.set(handle, facts);
-    return new BpfMap(this, handle, facts);
-  }
-
-  /**
-   * Has the guest's kernel verify and load a program (BPF_PROG_LOAD, bpf_prog_load() in
-   * kernel/bpf/syscall.c).
-   *
-   * @throws the guest's system error, usually EACCES or EINVAL, whose `log` is the verifier's
-   */
-  async loadProgram(options: ProgramOptions): Promise<Program> {
-    const { type, instructions, license, name = '', expectedAttachType = 0 } = options;
-    const values = {
-      prog_type: type,
-      insns: instructions,
-      license,
-      prog_name: name,
-      expected_attach_type: expectedAttachType,
-    };
-    const load = async (logLevel: number) => {
-      const log = logLevel === 0 ? {} : { log_level: logLevel, log_size: LOG_BYTES };
-      const { handle } = await this.bpf(rows.PROG_LOAD, { ...values, ...log });
-      return new Program(this, handle, 'prog');
-    };
-    if (options.logLevel !== undefined) return await load(options.logLevel);
-    try {
-      return await load(0);
-    } catch (error) {
-      if (!('errno' in (error as Error))) throw error;
-      return await load(1);
-    }
-  }
-
   /** Returns a handle that has not been used in this session. */
   newHandle(): Handle {
     return this.#nextHandle++;
@@ -373,7 +268,7 @@ export class Session {
 
   /** Closes handles in the guest. What only they held alive is gone afterwards. */
   async release(handles: readonly Handle[], options?: CallOptions): Promise<void> {
-    for (const handle of handles) this.#maps.delete(handle);
+    for (const handle of handles) this.maps.closed(handle);
     await this.#message(FrameType.CLOSE, handles, options, 'close');
   }
 
