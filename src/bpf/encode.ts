@@ -108,6 +108,10 @@ export interface RawCall {
  * Encodes a call that another process made, from its memory. Its size and its trailing bytes are
  * kept; a descriptor that the guest does not have becomes one that is certainly closed.
  *
+ * Memory that the process does not have is left out: the guest's kernel then faults exactly where
+ * this one would, and after the same checks.
+ *
+ * @param result the handle to bind a new descriptor to, if the command returns one
  * @throws ERR_BPF_UNKNOWN_COMMAND for a command or a shape that the table does not have
  */
 export function encodeRaw(
@@ -120,7 +124,8 @@ export function encodeRaw(
   const shape = shapeOf(raw.command, raw.image, handleOf, facts);
   const plan = planOf(shape);
   const source = MemorySource.attribute(plan, raw.address, raw.image, memory, facts);
-  const walk = new Walk(shape, source, facts.possibleCpus, result);
+  const bound = shape.returns === 'fd' ? result : 0;
+  const walk = new Walk(shape, source, facts.possibleCpus, bound);
   const frame = walkAttribute(plan, walk);
   return new Encoded(shape, walk.call, frame);
 }

@@ -1,5 +1,5 @@
 /* The source of a call that is made in this process: an object with the kernel's field names. */
-import type { Handle } from '../call.js';
+import type { CallBuffer, Handle } from '../call.js';
 import { type Facts, knownMap, type MapFacts } from './facts.js';
 import { type FdStep, type Plan, type PointerStep, roundUp8 } from './plan.js';
 import type { FdKind } from './rows.js';
@@ -59,6 +59,10 @@ export class FieldsSource implements Source {
     if (field.type === 'fds') return this.handles(step, operand as readonly unknown[]);
     this.reconcile(step, (operand as Uint8Array).length, walk);
     return operand as Uint8Array;
+  }
+
+  room(_step: PointerStep, length: number): CallBuffer {
+    return length;
   }
 
   texts(step: PointerStep, walk: Walk): readonly Uint8Array[] {

@@ -2,7 +2,7 @@
  * The source of a call that another process is making: its attribute as it lies in memory, and
  * its memory by address.
  */
-import type { Handle, Reply } from '../call.js';
+import type { CallBuffer, Handle, Reply } from '../call.js';
 import type { MapFacts, ObjectFacts } from './facts.js';
 import { type Plan, type PointerStep, roundUp8 } from './plan.js';
 import type { Length } from './rows.js';
@@ -19,9 +19,11 @@ import { readU64, writeU64 } from './words.js';
 
 /** The memory of the process whose call it is. */
 export interface Memory {
-  /** Copies `length` bytes. Throws where the process itself would get EFAULT. */
+  /** Copies `length` bytes; fewer, down to none, where the process has no more. */
   read(address: bigint, length: number): Uint8Array;
-  /** Copies text up to and including its NUL, but at most `maximumBytes`. */
+  /** How many of `length` bytes the process has. */
+  extent(address: bigint, length: number): number;
+  /** Copies text up to and including its NUL, but at most `maximumBytes` or what there is. */
   readText(address: bigint, maximumBytes: number): Uint8Array;
   /** The handle behind a descriptor of the process, or 0 when it is not one of the guest's. */
   handleOf(descriptor: number): Handle;
@@ -33,6 +35,23 @@ export interface Write {
   readonly bytes: Uint8Array;
 }
 
+/** Memory to be written to: as it was, and as it was sent. */
+interface Kept {
+  readonly before: Uint8Array;
+  readonly sent: Uint8Array;
+}
+
+/**
+ * Up to this size what the kernel may write to is sent along, so that what comes back tells which
+ * bytes it has left alone. Larger ones go as a length.
+ */
+const KEPT_BYTES = 4096;
+const NO_ADDRESS = 1n << 63n;
+
+function isUserAddress(word: bigint): boolean {
+  return word >= 0x10000n && word >> 47n === 0n;
+}
+
 /** A structure in the process's memory; the image is a copy in which pointers are zero. */
 export class MemorySource implements Source {
   readonly image: Uint8Array;
@@ -41,6 +60,8 @@ export class MemorySource implements Source {
   readonly givenBytes: number;
   /** Where the pointers of the structure point, in the order of their indices. */
   readonly targets: bigint[] = [];
+  /** What was behind small pointers to be written to, in the order of their indices. */
+  readonly kept: (Kept | undefined)[] = [];
   private readonly memory: Memory;
   private readonly facts: ObjectFacts;
 
@@ -102,6 +123,19 @@ export class MemorySource implements Source {
     return texts;
   }
 
+  room(step: PointerStep, length: number): CallBuffer {
+    const address = this.target(step);
+    if (length > KEPT_BYTES) return this.memory.extent(address, length);
+    const before = this.memory.read(address, length);
+    const sent = before.slice();
+    for (let at = 0; at + 8 <= sent.length; at += 8) {
+      // Left-over pointers of this process must not be mistaken for addresses in the guest.
+      if (isUserAddress(readU64(sent, at))) writeU64(sent, at, readU64(sent, at) | NO_ADDRESS);
+    }
+    this.kept[step.index] = { before, sent };
+    return { inout: sent };
+  }
+
   struct(step: PointerStep, plan: Plan, walk: Walk): Source {
     const address = this.target(step);
     const given = this.memory.read(address, outBytes(step, this.image, walk));
@@ -144,14 +178,51 @@ export function writesOf(frame: Frame, reply: Reply): Write[] {
   }
   for (const step of plan.pointers) {
     const child = frame.children?.[step.index];
-    if (child !== undefined) writes.push(...writesOf(child, reply));
-    const bytes = child === undefined ? written(step, frame, reply) : undefined;
-    if (bytes === undefined) continue;
-    const end = step.field.type === 'string' ? bytes.indexOf(0) + 1 : bytes.length;
+    if (child !== undefined) {
+      writes.push(...writesOf(child, reply));
+      continue;
+    }
     const address = source.targets[step.index] ?? 0n;
-    writes.push({ address, bytes: end === 0 ? bytes : bytes.subarray(0, end) });
+    const kept = source.kept[step.index];
+    const slot = frame.slots[2 * step.index] ?? 0;
+    const bytes = reply.outputs[slot - 1];
+    if (slot === 0 || bytes === undefined) continue;
+    if (kept === undefined) writes.push({ address, bytes: certainly(step, frame, reply) });
+    else writes.push(...changes(kept, bytes, address));
   }
-  return writes;
+  return writes.filter(({ bytes }) => bytes.length > 0);
+}
+
+/** What the kernel has changed, as one stretch. */
+function changes({ before, sent }: Kept, bytes: Uint8Array, address: bigint): Write[] {
+  const after = bytes.slice(0, before.length);
+  for (let at = 0; at + 8 <= after.length; at += 8) {
+    if (readU64(after, at) === readU64(sent, at)) writeU64(after, at, readU64(before, at));
+  }
+  const start = after.findIndex((byte, at) => byte !== before[at]);
+  const end = after.findLastIndex((byte, at) => byte !== before[at]);
+  if (start < 0) return [];
+  return [{ address: address + BigInt(start), bytes: after.subarray(start, end + 1) }];
+}
+
+const ENOENT = 2;
+const ENOSPC = 28;
+
+/**
+ * What the kernel has certainly written to memory that was sent as zeroes. A call that fails may
+ * have written nothing; with these two errors the counts are good.
+ */
+function certainly(step: PointerStep, frame: Frame, reply: Reply): Uint8Array {
+  const counted = step.counted && (reply.errno === ENOENT || reply.errno === ENOSPC);
+  const whole = written(step, frame, reply) ?? new Uint8Array(0);
+  if (step.field.type === 'string') {
+    const end = whole.indexOf(0) + 1;
+    return end === 1 && reply.result < 0
+      ? whole.subarray(0, 0)
+      : whole.subarray(0, end || undefined);
+  }
+  if (reply.result >= 0 || counted) return whole;
+  return whole.subarray(0, whole.findLastIndex((byte) => byte !== 0) + 1);
 }
 
 type Span = readonly [start: number, end: number];

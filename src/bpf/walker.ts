@@ -24,6 +24,8 @@ export interface Source {
   refers(step: PointerStep, length: number): boolean;
   /** The bytes behind an `in` or `inout` pointer. */
   bytes(step: PointerStep, walk: Walk): Uint8Array;
+  /** Room of `length` bytes for what the kernel writes behind an `out` pointer. */
+  room(step: PointerStep, length: number): CallBuffer;
   /** The texts, each with its NUL, behind a pointer to pointers. */
   texts(step: PointerStep, walk: Walk): readonly Uint8Array[];
   /** The structure behind a pointer. */
@@ -138,7 +140,9 @@ function walkStruct(plan: Plan, source: Source, buffer: number, output: number, 
     if (step.offset + 8 > image.length || !source.refers(step, length)) continue;
     if (flow !== 'in') slots[slot] = walk.outputs + 1;
     const target =
-      flow === 'out' ? walk.place(length, true) : placePointer(step, source, frame, walk);
+      flow === 'out'
+        ? walk.place(source.room(step, length), true)
+        : placePointer(step, source, frame, walk);
     walk.call.relocations.push(buffer, step.offset, Relocation.POINTER, target);
   }
   return frame;
@@ -262,8 +266,8 @@ export function written(step: PointerStep, frame: Frame, reply: Reply): Uint8Arr
   const slot = frame.slots[2 * step.index] ?? 0;
   const bytes = slot === 0 ? undefined : reply.outputs[slot - 1];
   if (bytes === undefined || withheld(step, frame, reply)) return undefined;
-  const room = frame.slots[2 * step.index + 1] ?? 0;
-  const length = Math.min(room, countedBytes(step, room, frame, reply));
+  const asked = frame.slots[2 * step.index + 1] ?? 0;
+  const length = Math.min(bytes.length, asked, countedBytes(step, asked, frame, reply));
   return bytes.length === length ? bytes : bytes.subarray(0, length);
 }
 

@@ -17,6 +17,10 @@ class Process implements Memory {
     return this.bytes.slice(Number(address), Number(address) + length);
   }
 
+  extent(address: bigint, length: number): number {
+    return this.read(address, length).length;
+  }
+
   readText(address: bigint, maximumBytes: number): Uint8Array {
     const end = this.bytes.indexOf(0, Number(address)) + 1;
     return this.bytes.slice(Number(address), Math.min(end, Number(address) + maximumBytes));
@@ -54,7 +58,7 @@ t.test('a lookup is read from memory, and its value written back', async (t) => 
   );
   const [sent, key, value] = encoded.call.buffers;
   t.same(key, hex('0a0b0c0d'));
-  t.equal(value, 8);
+  t.same(value, { inout: new Uint8Array(8) });
   t.equal(toHex(sent as Uint8Array), `46${'00'.repeat(31)}`, 'no address or descriptor travels');
   t.same(encoded.call.relocations, [0, 0, 1, 70, 0, 8, 0, 1, 0, 16, 0, 2]);
   t.equal(image[0], 4, 'the caller’s image is left alone');
@@ -102,9 +106,7 @@ t.test('a short attribute is filled up, but late outputs are not written beyond 
     putWords(attribute, 140, 7);
     log?.set(Buffer.from('why\0'));
   });
-  t.same(encoded.writes(reply), [
-    { address: 0x4000n, bytes: new Uint8Array(Buffer.from('why\0')) },
-  ]);
+  t.same(encoded.writes(reply), [{ address: 0x4000n, bytes: new Uint8Array(Buffer.from('why')) }]);
   t.equal(encoded.decode(reply).log_buf, 'why');
 });
 
@@ -183,7 +185,55 @@ t.test('info is written around the process’s own pointers, save those withheld
   t.equal(after.getUint32(0x2000 + 32, true), 0, 'a pointer that the kernel cleared');
   t.equal(after.getUint32(0x2000 + 56, true), 0x6000, 'a pointer of the process');
   t.equal(after.getUint32(0x6000, true), 33, 'the first id');
-  t.equal(encoded.writes(reply).find(({ address }) => address === 0x6000n)?.bytes.length, 4);
+  t.equal(after.getUint32(0x6004, true), 0, 'and no second');
+});
+
+t.test('what the kernel leaves alone is not written', async (t) => {
+  const process = new Process();
+  process.handles.set(4, 70);
+  process.put(0x3000, hex('00108899aa7f0000'));
+  const image = attribute(32, [0, 4], [8, 0x2000], [16, 0x3000]);
+  const call = { command: Cmd.BPF_MAP_LOOKUP_ELEM, address: ADDRESS, image };
+  const encoded = encodeRaw(call, process, facts);
+  const { inout } = encoded.call.buffers[2] as { inout: Uint8Array };
+  t.equal(toHex(inout), '00108899aa7f0080', 'a left-over address does not travel as one');
+  t.same(encoded.writes(replyTo(encoded, () => {}, -1, 2)), []);
+  const reply = replyTo(encoded, ([value]) => value?.fill(0, 0, 1).fill(3, 1, 2));
+  t.same(encoded.writes(reply)[0]?.bytes.subarray(0, 1), hex('03'), 'from the first change on');
+});
+
+t.test(
+  'what is too long to be kept is written when the kernel has certainly done so',
+  async (t) => {
+    const process = new Process();
+    const given = attribute(40, [8, 0x2000], [16, 4], [20, 0x2000], [24, 1]);
+    given.set(hex('0030'), 0);
+    given.set(hex('0040'), 8);
+    const encoded = encodeRaw(
+      { command: Cmd.BPF_BTF_LOAD, address: ADDRESS, image: given },
+      process,
+      facts,
+    );
+    t.equal(encoded.call.buffers[1 + 1], 0x2000, 'a length travels');
+    const silent = encoded.writes(replyTo(encoded, () => {}, -1, 22));
+    t.notOk(
+      silent.some(({ address }) => address === 0x4000n),
+      'no log, no NUL',
+    );
+    const reply = replyTo(encoded, ([, log]) => log?.set(Buffer.from('no!')), -1, 22);
+    const written = encoded.writes(reply).find(({ address }) => address === 0x4000n);
+    t.same(written?.bytes, new Uint8Array(Buffer.from('no!\0')));
+  },
+);
+
+t.test('memory that the process does not have is left out', async (t) => {
+  const process = new Process();
+  process.handles.set(4, 70);
+  const image = attribute(32, [0, 4], [8, 0xfffe], [16, 0x20000]);
+  const call = { command: Cmd.BPF_MAP_LOOKUP_ELEM, address: ADDRESS, image };
+  const [, key, value] = encodeRaw(call, process, facts).call.buffers;
+  t.equal((key as Uint8Array).length, 2);
+  t.same(value, { inout: new Uint8Array(0) });
 });
 
 t.test('symbols are read pointer by pointer', async (t) => {
