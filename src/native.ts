@@ -42,13 +42,14 @@ export interface Channel {
   send(length: number): number;
   /**
    * Like {@link Channel.send}, for a caller that has nothing else to do before the answer: gives
-   * way once to a peer on the same core and looks whether the answer is there. Stops trying for a
-   * while when that does not help.
+   * way to a peer on the same core and waits up to 50 µs for one on another. Does not wait when
+   * that has not helped of late, nor for ever without a turn of the event loop.
    *
-   * Returns 1 when one frame, now in `receiveBuffer` and described by `frame`, has come in for the
-   * caller to take; 0 when it will be delivered in the usual way; or a negative errno.
+   * Returns {@link ExchangeStatus} or a negative errno.
    */
   exchange(length: number): number;
+  /** Delivers what {@link Channel.exchange} left undelivered. */
+  deliver(): void;
   /** Sends these parts as one message, by writev(2). What the kernel does not take is copied. */
   sendParts(parts: readonly Uint8Array[]): number;
   /** Starts receiving. Until then the kernel holds what arrives. */
@@ -58,6 +59,16 @@ export interface Channel {
   /** Closes the descriptor. No callback follows. */
   close(): void;
 }
+
+/** What {@link Channel.exchange} found after it sent. */
+export const ExchangeStatus = {
+  /** Nothing; what comes in will be delivered in the usual way. */
+  SENT: 0,
+  /** One frame, now in `receiveBuffer` and described by `frame`, for the caller to take. */
+  ANSWERED: 1,
+  /** Something else, for which the caller must call {@link Channel.deliver}. */
+  UNDELIVERED: 2,
+} as const;
 
 /**
  * Called for each frame, which {@link Channel.frame} describes. `bytes` is `receiveBuffer`, or a

@@ -57,6 +57,7 @@ int EnterSandbox() {
       SYS_munmap,       SYS_mprotect,   SYS_madvise,         SYS_brk,
       SYS_mremap,       SYS_futex,      SYS_fstat,           SYS_exit_group,
       SYS_rt_sigreturn, SYS_newfstatat, SYS_restart_syscall, SYS_poll,
+      SYS_sendto,
   };
   constexpr size_t kAllowed = sizeof allowed / sizeof *allowed;
   std::vector<sock_filter> filter;

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/time.h>
@@ -109,13 +110,21 @@ ssize_t Receive(int fd, void* buffer, size_t length) {
   return received < 0 ? -errno : received;
 }
 
+bool WaitReadable(int fd, int64_t timeout_ns) {
+  pollfd ready = {fd, POLLIN, 0};
+  const timespec timeout = {static_cast<time_t>(timeout_ns / 1000000000), timeout_ns % 1000000000};
+  return ::ppoll(&ready, 1, &timeout, nullptr) > 0;
+}
+
 ssize_t Send(int fd, const iovec* parts, size_t count) {
   msghdr message = {};
   message.msg_iov = const_cast<iovec*>(parts);
   message.msg_iovlen = std::min<size_t>(count, 1024);  // UIO_MAXIOV
   ssize_t sent;
   do {
-    sent = ::sendmsg(fd, &message, MSG_NOSIGNAL);
+    // The kernel copies a msghdr and its parts in one by one; a single part needs neither.
+    sent = count == 1 ? ::send(fd, parts->iov_base, parts->iov_len, MSG_NOSIGNAL)
+                      : ::sendmsg(fd, &message, MSG_NOSIGNAL);
   } while (sent < 0 && errno == EINTR);
   return sent < 0 ? -errno : sent;
 }

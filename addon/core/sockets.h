@@ -28,6 +28,8 @@ int VsockSetConnectTimeout(int fd, uint32_t timeout_ms);
 int Listen(int fd, int backlog);
 int SocketError(int fd);
 ssize_t Receive(int fd, void* buffer, size_t length);
+// Waits until there is something to receive, an end included; false when there was nothing in time.
+bool WaitReadable(int fd, int64_t timeout_ns);
 ssize_t Send(int fd, const iovec* parts, size_t count);
 int Shutdown(int fd, int how);
 int Close(int fd);

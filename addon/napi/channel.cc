@@ -17,8 +17,13 @@ namespace {
 
 constexpr size_t kBufferBytes = 64 * 1024;
 constexpr uint64_t kLongYieldNs = 200 * 1000;
-constexpr uint32_t kMaxYieldBackoff = 1024;
+constexpr int64_t kWaitNs = 50 * 1000;
+constexpr uint32_t kMaxWaitBackoff = 1024;
 constexpr uint32_t kMaxTurns = 16;
+
+// What Exchange returns beside the statuses of Send; see native.ts.
+constexpr int kAnswered = 1;
+constexpr int kUndelivered = 2;
 
 }  // namespace
 
@@ -30,7 +35,7 @@ Napi::Function Channel::Define(Napi::Env env) {
                          InstanceAccessor<&Channel::Frame>("frame"),
                          InstanceAccessor<&Channel::QueuedBytes>("queuedBytes"),
                          InstanceMethod<&Channel::Send>("send"),
-                         InstanceMethod<&Channel::Exchange>("exchange"),
+                         InstanceMethod<&Channel::DoDeliver>("deliver"),
                          InstanceMethod<&Channel::SendParts>("sendParts"),
                          InstanceMethod<&Channel::Start>("start"),
                          InstanceMethod<&Channel::DoRef>("ref"),
@@ -71,6 +76,7 @@ Channel::Channel(const Napi::CallbackInfo& info)
     return;
   }
   Ref();
+  DefineExchange(info.This().As<Napi::Object>());
   poll_->OnTeardown([this] {
     poll_ = nullptr;
     fd_.reset();
@@ -87,39 +93,80 @@ Napi::Value Channel::QueuedBytes(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value Channel::Send(const Napi::CallbackInfo& info) {
-  const size_t length = std::min<size_t>(arguments::Uint(info, 0), kBufferBytes);
-  const iovec part = {send_data_, length};
-  return Napi::Number::New(info.Env(), SendOrQueue(&part, 1));
+  return Napi::Number::New(info.Env(), SendBuilt(arguments::Uint(info, 0)));
 }
 
-Napi::Value Channel::Exchange(const Napi::CallbackInfo& info) {
-  const Napi::Value sent = Send(info);
+int Channel::SendBuilt(size_t length) {
+  const iovec part = {send_data_, std::min(length, kBufferBytes)};
+  return SendOrQueue(&part, 1);
+}
+
+void Channel::DefineExchange(Napi::Object self) {
+  // Finding a wrapped object costs several look-ups per call; a function's own data costs none. It
+  // may outlive the channel, which clears the pointer then.
+  auto* const target = new std::shared_ptr<Channel*>(self_);
+  napi_value function = nullptr;
+  if (napi_create_function(Env(), "exchange", NAPI_AUTO_LENGTH, &CallExchange, target, &function) !=
+      napi_ok) {
+    delete target;
+    return;
+  }
+  napi_add_finalizer(
+      Env(), function, target,
+      [](napi_env, void* data, void*) { delete static_cast<std::shared_ptr<Channel*>*>(data); },
+      nullptr, nullptr);
+  self.DefineProperty(Napi::PropertyDescriptor::Value("exchange", function, napi_enumerable));
+}
+
+napi_value Channel::CallExchange(napi_env env, napi_callback_info info) {
+  size_t count = 1;
+  napi_value argument = nullptr;
+  void* data = nullptr;
+  napi_get_cb_info(env, info, &count, &argument, nullptr, &data);
+  uint32_t length = 0;
+  napi_get_value_uint32(env, argument, &length);
+  Channel* const channel = **static_cast<std::shared_ptr<Channel*>*>(data);
+  napi_value status = nullptr;
+  napi_create_int32(env, channel == nullptr ? -EBADF : channel->Exchange(length), &status);
+  return status;
+}
+
+int Channel::Exchange(size_t length) {
+  const int sent = SendBuilt(length);
   if (poll_ == nullptr || !queue_.empty() || large_data_ != nullptr) return sent;
-  if (yield_skip_ > 0) {
-    --yield_skip_;
+  if (wait_skip_ > 0) {
+    --wait_skip_;
     return sent;
   }
   // A loop over awaited calls must not keep the event loop from everybody else.
   if (turns_ >= kMaxTurns) return sent;
   ++turns_;
+  if (!AwaitAnswer() || poll_ == nullptr) return sent;
+  return TakeOnly() ? kAnswered : kUndelivered;
+}
+
+bool Channel::AwaitAnswer() {
   // A peer on this core cannot answer before this thread gives way, and would have to wake it
-  // through the event loop afterwards. Giving way here and now saves both of that. Giving way to
-  // somebody else than the peer costs a time slice, for nothing.
+  // through the event loop afterwards. Giving way here and now saves both of that. A peer on
+  // another core is worth a short sleep here instead of a longer way through the event loop.
   const uint64_t start_ns = uv_hrtime();
   ::sched_yield();
-  const bool in_time = uv_hrtime() - start_ns < kLongYieldNs;
-  const bool received = Receive();
-  if (received && in_time) {
-    yield_backoff_ = 1;
-  } else {
-    yield_skip_ = yield_backoff_;
-    yield_backoff_ = std::min(yield_backoff_ * 2, kMaxYieldBackoff);
+  bool received = Receive();
+  bool in_time = uv_hrtime() - start_ns < kLongYieldNs;
+  if (!received && in_time) {
+    in_time = sockets::WaitReadable(fd_.get(), kWaitNs);
+    received = in_time && Receive();
   }
-  if (!received || poll_ == nullptr) return sent;
-  if (TakeOnly()) return Napi::Number::New(info.Env(), 1);
-  DeliverComplete();
-  return sent;
+  if (received && in_time) {
+    wait_backoff_ = 1;
+  } else {
+    wait_skip_ = wait_backoff_;
+    wait_backoff_ = std::min(wait_backoff_ * 2, kMaxWaitBackoff);
+  }
+  return received;
 }
+
+void Channel::DoDeliver(const Napi::CallbackInfo&) { DeliverComplete(); }
 
 Napi::Value Channel::SendParts(const Napi::CallbackInfo& info) {
   const std::vector<iovec> parts = arguments::Parts(info[0]);
@@ -263,9 +310,10 @@ void Channel::DeliverComplete() {
       return;
     }
     if (have < header.length) break;
-    // Before the callback, which may come back here by way of Exchange.
+    // Before the callback: microtasks run as it returns, and may come back here through Exchange.
     start_ = body + header.length;
     Describe(header.type, header.id, body, start_);
+    if (start_ == end_) start_ = end_ = 0;
     Deliver(receive_buffer_.Value());
   }
   if (start_ == end_) {

@@ -3,6 +3,7 @@
 
 #include <napi.h>
 
+#include <memory>
 #include <vector>
 
 #include "../core/unique_fd.h"
@@ -15,6 +16,7 @@ class Channel : public Napi::ObjectWrap<Channel> {
  public:
   static Napi::Function Define(Napi::Env env);
   explicit Channel(const Napi::CallbackInfo& info);
+  ~Channel() override { *self_ = nullptr; }
 
  private:
   Napi::Value ReceiveBuffer(const Napi::CallbackInfo& info);
@@ -22,14 +24,21 @@ class Channel : public Napi::ObjectWrap<Channel> {
   Napi::Value Frame(const Napi::CallbackInfo& info);
   Napi::Value QueuedBytes(const Napi::CallbackInfo& info);
   Napi::Value Send(const Napi::CallbackInfo& info);
-  Napi::Value Exchange(const Napi::CallbackInfo& info);
+  void DoDeliver(const Napi::CallbackInfo& info);
   Napi::Value SendParts(const Napi::CallbackInfo& info);
   Napi::Value Start(const Napi::CallbackInfo& info);
   void DoRef(const Napi::CallbackInfo& info);
   void DoUnref(const Napi::CallbackInfo& info);
   void DoClose(const Napi::CallbackInfo& info);
 
+  void DefineExchange(Napi::Object self);
+  static napi_value CallExchange(napi_env env, napi_callback_info info);
+  int Exchange(size_t length);
+  int SendBuilt(size_t length);
   void Ready(int status, int events);
+  // Gives way to a peer that may answer at once, then waits a moment for it. False when no answer
+  // began to arrive.
+  bool AwaitAnswer();
   // Receives what has come in, without delivering it. False when there was nothing.
   bool Receive();
   void DeliverLarge();
@@ -70,10 +79,11 @@ class Channel : public Napi::ObjectWrap<Channel> {
   Napi::AsyncContext context_;
   UvPoll* poll_ = nullptr;
   bool started_ = false;
-  // How many exchanges to let pass before yielding is tried again, and how many after the next
+  const std::shared_ptr<Channel*> self_ = std::make_shared<Channel*>(this);
+  // How many exchanges to let pass before waiting is tried again, and how many after the next
   // failure.
-  uint32_t yield_skip_ = 0;
-  uint32_t yield_backoff_ = 1;
+  uint32_t wait_skip_ = 0;
+  uint32_t wait_backoff_ = 1;
   uint32_t turns_ = 0;  // exchanges since the event loop last called
 };
 

@@ -12,6 +12,9 @@ const BYTES = 0x40;
 const ARRAY = 0x80;
 const HEAD_BYTES = 9;
 
+/** Up to here a loop in the JIT's code copies faster than a call out of it does. */
+const LOOP_BYTES = 192;
+
 function putHead(target: Uint8Array, at: number, major: number, value: number): number {
   if (value < 24) {
     target[at] = major | value;
@@ -91,8 +94,7 @@ export function putCallFrame(target: Uint8Array, id: number, call: Call): number
     const bytes = bufferBytes(buffer);
     if (bytes !== undefined) {
       const length = bytes.byteLength;
-      // Calling out of the JIT's code costs more than a short loop in it.
-      if (length > 64) target.set(bytes, at);
+      if (length > LOOP_BYTES) target.set(bytes, at);
       else for (let k = 0; k < length; k++) target[at + k] = bytes[k] as number;
       at += length;
     }
@@ -226,7 +228,7 @@ export function parseReply(
       outputs[i] = bytes.subarray(at, at + size);
     } else {
       const output = allocate(length);
-      if (size > 64) output.set(bytes.subarray(at, at + size));
+      if (size > LOOP_BYTES) output.set(bytes.subarray(at, at + size));
       else for (let k = 0; k < size; k++) output[k] = bytes[at + k] as number;
       outputs[i] = output;
     }

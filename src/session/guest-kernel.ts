@@ -1,6 +1,7 @@
 import {
   type Arguments,
   type Command,
+  type Encoded,
   encode,
   KnownMaps,
   type Results,
@@ -72,6 +73,17 @@ export abstract class GuestKernel {
   abstract newHandle(): Handle;
   /** Has a call executed in the guest, of whatever command. */
   abstract call(call: Call, options?: CallOptions): Promise<Reply>;
+  /**
+   * Like {@link call}, but a reply that is there at once is returned at once, which costs least,
+   * and what keeps a call from being sent is thrown.
+   *
+   * @param name what errors call it
+   */
+  protected abstract start(
+    call: Call,
+    options: CallOptions | undefined,
+    name: string | number,
+  ): Reply | Promise<Reply>;
   /** Opens a file of the guest's kernel for reading. */
   abstract open(path: string, options?: CallOptions): Promise<Handle>;
   /** Reads from what a handle stands for. */
@@ -96,11 +108,16 @@ export abstract class GuestKernel {
     values: Arguments<C>,
     options?: BpfOptions,
   ): Promise<Results<C> & { handle: Handle; result: number }> {
-    const outcome = await this.tryBpf(shape, values, options);
-    if (outcome.result < 0) throw outcome.error();
+    const handle = this.#resultHandle(shape, options);
+    const encoded = encode(shape, values, this.maps, handle);
+    const answer = this.start(encoded.call, options, shape.name);
+    const reply = answer instanceof Promise ? await answer : answer;
+    if (reply.result < 0) throw refused(encoded, reply, options);
     // Not a spread: copying an object whose keys the engine does not know costs microseconds.
-    const { handle, result } = outcome;
-    return Object.assign(outcome.values(), { handle, result });
+    const results = encoded.decode(reply) as Results<C> & { handle: Handle; result: number };
+    results.handle = handle;
+    results.result = reply.result;
+    return results;
   }
 
   /**
@@ -114,23 +131,20 @@ export abstract class GuestKernel {
     values: Arguments<C>,
     options?: BpfOptions,
   ): Promise<Outcome<C>> {
-    const handle = shape.returns === 'fd' ? (options?.handle ?? this.newHandle()) : 0;
+    const handle = this.#resultHandle(shape, options);
     const encoded = encode(shape, values, this.maps, handle);
-    const reply = await this.call(encoded.call, {
-      name: shape.name,
-      timeoutMs: options?.timeoutMs,
-      signal: options?.signal,
-    });
+    const reply = await this.start(encoded.call, options, shape.name);
     return {
       result: reply.result,
       errno: reply.errno,
       handle,
       values: () => encoded.decode(reply),
-      error: () => {
-        const why = causeOf(shape.name, reply.errno);
-        return encoded.error(reply, { object: options?.subject?.toString(), why });
-      },
+      error: () => refused(encoded, reply, options),
     };
+  }
+
+  #resultHandle(shape: Command, options: BpfOptions | undefined): Handle {
+    return shape.returns === 'fd' ? (options?.handle ?? this.newHandle()) : 0;
   }
 
   /**
@@ -162,4 +176,13 @@ export abstract class GuestKernel {
   loadProgram(options: ProgramOptions): Promise<Program> {
     return loadProgram(this, options);
   }
+}
+
+function refused<C extends Command>(
+  encoded: Encoded<C>,
+  reply: Reply,
+  options: BpfOptions | undefined,
+): SystemError {
+  const why = causeOf(encoded.shape.name, reply.errno);
+  return encoded.error(reply, { object: options?.subject?.toString(), why });
 }

@@ -19,7 +19,7 @@ import {
   type SessionLimits,
   type Welcome,
 } from '../frame/index.js';
-import { type Channel, ChannelEnd, native } from '../native.js';
+import { type Channel, ChannelEnd, ExchangeStatus, native } from '../native.js';
 import { type ConnectOptions, connect, detach } from '../transport/index.js';
 import { type CallOptions, GuestKernel } from './guest-kernel.js';
 import { StreamChannel } from './stream-channel.js';
@@ -212,25 +212,8 @@ export class Session extends GuestKernel {
    * @throws ERR_CALL_* and ERR_HANDLE_* when the agent finds the call at fault,
    *   ERR_POLICY_REFUSED, ERR_CALL_TIMEOUT, ERR_CALL_ABORTED, ERR_SESSION_CLOSED
    */
-  call(call: Call, options?: CallOptions): Promise<Reply> {
-    const bound = callFrameBound(call);
-    const refusal = this.#refusal(call.command, bound, options);
-    if (refusal !== undefined) return Promise.reject(refusal);
-    if (this.#pending.size > 0 && this.#channel.queuedBytes > this.#maxQueuedBytes) {
-      return this.#room().then(() => this.call(call, options));
-    }
-    const pending = this.#begin(call.command, outputLengths(call), options);
-    let status: number;
-    if (bound > this.#sendBuffer.byteLength) {
-      status = this.#channel.sendParts(callFrameParts(pending.id, call));
-    } else {
-      const length = putCallFrame(this.#sendBuffer, pending.id, call);
-      // Alone in flight, a call is likely to be waited for.
-      if (this.#pending.size > 1) status = this.#channel.send(length);
-      else status = this.#channel.exchange(length);
-    }
-    this.#sent(status);
-    return pending.promise;
+  async call(call: Call, options?: CallOptions): Promise<Reply> {
+    return this.start(call, options, options?.name ?? call.command);
   }
 
   /**
@@ -307,7 +290,7 @@ export class Session extends GuestKernel {
     if (refusal !== undefined) throw refusal;
     while (this.#channel.queuedBytes > this.#maxQueuedBytes) await this.#room();
     if (this.#closed !== undefined) throw this.#closed;
-    const pending = this.#begin(name, undefined, options);
+    const pending = this.#begin(this.#newId(), undefined, options, name);
     this.#sent(this.#channel.sendParts([frame(pending.id)]));
     return pending.promise;
   }
@@ -325,24 +308,76 @@ export class Session extends GuestKernel {
     if (options?.signal?.aborted) {
       return failure(
         'ERR_CALL_ABORTED',
-        { call: callName(options.name ?? name), address: this.address },
+        { call: callName(name), address: this.address },
         options.signal.reason,
       );
     }
     return undefined;
   }
 
+  protected start(
+    call: Call,
+    options: CallOptions | undefined,
+    name: string | number,
+  ): Reply | Promise<Reply> {
+    const bound = callFrameBound(call);
+    const refusal = this.#refusal(name, bound, options);
+    if (refusal !== undefined) throw refusal;
+    if (this.#pending.size > 0 && this.#channel.queuedBytes > this.#maxQueuedBytes) {
+      return this.#room().then(() => this.start(call, options, name));
+    }
+    const lengths = outputLengths(call);
+    // Alone in flight, a call is likely to be waited for.
+    if (this.#pending.size === 0 && bound <= this.#sendBuffer.byteLength) {
+      return this.#exchange(call, lengths, options, name);
+    }
+    const pending = this.#begin(this.#newId(), lengths, options, name);
+    if (bound > this.#sendBuffer.byteLength) {
+      this.#sent(this.#channel.sendParts(callFrameParts(pending.id, call)));
+    } else {
+      this.#sent(this.#channel.send(putCallFrame(this.#sendBuffer, pending.id, call)));
+    }
+    return pending.promise;
+  }
+
+  #exchange(
+    call: Call,
+    lengths: readonly number[],
+    options: CallOptions | undefined,
+    name: string | number,
+  ): Reply | Promise<Reply> {
+    const id = this.#newId();
+    const status = this.#channel.exchange(putCallFrame(this.#sendBuffer, id, call));
+    const frame = this.#frame;
+    if (status === ExchangeStatus.ANSWERED && frame[1] === id && frame[0] === FrameType.RESULT) {
+      this.#framesSent++;
+      this.#framesReceived++;
+      try {
+        const start = frame[2] as number;
+        return parseReply(this.#receiveBuffer, start, frame[3] as number, lengths, false);
+      } catch (error) {
+        this.#end(this.#lost(error as Error));
+        throw error;
+      }
+    }
+    // The connection may have ended while the answer was waited for.
+    if (this.#closed !== undefined) throw this.#closed;
+    const pending = this.#begin(id, lengths, options, name);
+    this.#sent(status);
+    return pending.promise;
+  }
+
   #room(): Promise<void> {
     return new Promise((resolve) => this.#waitingForRoom.push(resolve));
   }
 
-  /** Notes down a request before it is sent: its answer may be here before send() returns. */
+  /** Notes down a request before its answer can be received. */
   #begin(
-    name: string | number,
+    id: number,
     lengths: readonly number[] | undefined,
     options: CallOptions | undefined,
+    name: string | number,
   ): Pending {
-    const id = this.#newId();
     const timeoutMs = options?.timeoutMs ?? this.#callTimeoutMs;
     const promise = new Promise<Reply>(takeSettlers);
     const pending: Pending = {
@@ -353,7 +388,7 @@ export class Session extends GuestKernel {
       lengths,
       deadlineMs: this.#deadline(timeoutMs),
       timeoutMs,
-      name: options?.name ?? name,
+      name,
       signal: options?.signal,
       onAbort: undefined,
     };
@@ -376,7 +411,8 @@ export class Session extends GuestKernel {
       return;
     }
     this.#framesSent++;
-    if (status === 1) this.#receive(this.#receiveBuffer);
+    if (status === ExchangeStatus.ANSWERED) this.#receive(this.#receiveBuffer);
+    else if (status === ExchangeStatus.UNDELIVERED) this.#channel.deliver();
   }
 
   #newId(): number {

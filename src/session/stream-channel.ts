@@ -48,6 +48,8 @@ export class StreamChannel implements Channel {
     return this.send(length);
   }
 
+  deliver(): void {}
+
   sendParts(parts: readonly Uint8Array[]): number {
     if (this.#ended) return -32;
     this.#stream.cork();
