@@ -2,7 +2,8 @@ import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import t from 'tap';
 import { Session } from '../../src/session/index.js';
-import { localAgent, openDescriptors } from '../agent/local-agent.js';
+import { localAgent } from '../agent/local-agent.js';
+import { openDescriptors } from '../descriptors.js';
 
 const session = new URL('../../src/session/index.js', import.meta.url).href;
 

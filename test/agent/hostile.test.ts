@@ -15,12 +15,8 @@ import {
   putHeader,
 } from '../../src/frame/index.js';
 import { Session } from '../../src/session/index.js';
-import {
-  executorDescriptors,
-  type LocalAgent,
-  localAgent,
-  openDescriptors,
-} from './local-agent.js';
+import { openDescriptors } from '../descriptors.js';
+import { executorDescriptors, type LocalAgent, localAgent } from './local-agent.js';
 
 /** A client that says what it likes. */
 class Client {

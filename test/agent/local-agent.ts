@@ -36,11 +36,6 @@ export async function localAgent(options: Partial<AgentOptions> = {}): Promise<L
   };
 }
 
-/** How many descriptors this process has open. */
-export function openDescriptors(): number {
-  return readdirSync('/proc/self/fd').length;
-}
-
 /** What the session executors of this process have open, one count for each. */
 export function executorDescriptors(agent: Agent): number[] {
   return agent.executorPids.map((pid) => readdirSync(`/proc/${pid}/fd`).length);

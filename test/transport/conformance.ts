@@ -12,11 +12,11 @@ import {
   parseAddress,
   type Socket,
 } from '../../src/transport/index.js';
+import { openDescriptors } from '../descriptors.js';
 import { type PeerStatistics, TLS_NAME } from './peer.js';
 import {
   eventually,
   exchangePattern,
-  openDescriptors,
   pattern,
   patternHash,
   readLine,

@@ -12,9 +12,10 @@ import {
   type Socket,
   VsockSocket,
 } from '../../src/transport/index.js';
+import { openDescriptors } from '../descriptors.js';
 import { socketFolder } from './fake-mux.js';
 import { descriptorPair } from './fake-system.js';
-import { eventually, openDescriptors, pattern, patternHash, readPattern } from './stream-tools.js';
+import { eventually, pattern, patternHash, readPattern } from './stream-tools.js';
 
 const EAGAIN = -11;
 const folder = socketFolder();

@@ -5,8 +5,9 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import t from 'tap';
 import { connect, createConnection, createServer, type Socket } from '../../src/transport/index.js';
+import { openDescriptors } from '../descriptors.js';
 import { type FakeMux, type MuxBehaviour, startFakeMux } from './fake-mux.js';
-import { eventually, openDescriptors, readLine } from './stream-tools.js';
+import { eventually, readLine } from './stream-tools.js';
 
 /** Answers with these pieces, one after the other. */
 function answer(...pieces: string[]): MuxBehaviour {

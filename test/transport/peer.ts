@@ -2,8 +2,9 @@ import { createHash } from 'node:crypto';
 import http from 'node:http';
 import tls from 'node:tls';
 import { createServer, type Server, type Socket } from '../../src/transport/index.js';
+import { openDescriptors } from '../descriptors.js';
 import { makeIdentity } from './certificate.js';
-import { openDescriptors, readLine, readPattern, writePattern } from './stream-tools.js';
+import { readLine, readPattern, writePattern } from './stream-tools.js';
 
 /** What the peer answers to `stats`, as JSON. */
 export interface PeerStatistics {

@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { createCipheriv, createHash } from 'node:crypto';
 import { once } from 'node:events';
-import { readdirSync } from 'node:fs';
 import type { Duplex } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 
@@ -132,11 +131,6 @@ export async function exchangePattern(stream: Duplex, sizeBytes: number): Promis
       }
     }
   }
-}
-
-/** How many descriptors this process has open. */
-export function openDescriptors(): number {
-  return readdirSync('/proc/self/fd').length;
 }
 
 /** Waits until `condition` holds, looking every 20 ms; returns whether it did within the time. */
