@@ -44,6 +44,8 @@ export const Relocation = {
   FD32: 1,
   /** The descriptor behind handle `target`, zero-extended to 64 bits. */
   FD64: 2,
+  /** The process id of whoever makes the call, as 32 bits; `target` is 0. */
+  PID: 3,
 } as const;
 
 /** What came back from a call that reached the kernel. */

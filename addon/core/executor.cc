@@ -201,7 +201,7 @@ bool Executor::ReadRelocations(cbor::Reader* body) {
         !body->ReadUint(UINT32_MAX, &kind) || !body->ReadUint(UINT32_MAX, &target)) {
       return Malformed("relocation " + std::to_string(i) + " is not four 32-bit numbers");
     }
-    if (kind > kFd64) {
+    if (kind > kPid) {
       return Malformed("relocation " + std::to_string(i) + " has the unknown kind " +
                        std::to_string(kind));
     }
@@ -219,6 +219,10 @@ bool Executor::ReadRelocations(cbor::Reader* body) {
     if (kind == kPointer && target >= buffers_.size()) {
       return Malformed("the relocation at " + At(buffer, offset) + " points to buffer " +
                        std::to_string(target) + " of " + std::to_string(buffers_.size()));
+    }
+    if (kind == kPid && target != 0) {
+      return Malformed("the relocation at " + At(buffer, offset) +
+                       " asks for a process id and has the target " + std::to_string(target));
     }
     if (!relocations_.empty()) {
       const Relocation& last = relocations_.back();
@@ -270,6 +274,8 @@ bool Executor::Relocate() {
                          std::to_string(target.size) + " bytes");
       }
       value = reinterpret_cast<uintptr_t>(target.memory) + relocation.value;
+    } else if (relocation.kind == kPid) {
+      value = pid_;
     } else {
       const auto handle = handles_.find(relocation.target);
       if (handle == handles_.end()) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <sys/uio.h>
+#include <unistd.h>
 
 #include <cstddef>
 #include <cstdint>
@@ -73,9 +74,9 @@ class Executor {
     uint8_t kind;
     uint32_t target;
     uint64_t value;  // what was in the word, and then what was put there
-    [[nodiscard]] uint32_t width() const { return kind == kFd32 ? 4 : 8; }
+    [[nodiscard]] uint32_t width() const { return kind == kFd32 || kind == kPid ? 4 : 8; }
   };
-  enum RelocationKind : uint8_t { kPointer = 0, kFd32 = 1, kFd64 = 2 };
+  enum RelocationKind : uint8_t { kPointer = 0, kFd32 = 1, kFd64 = 2, kPid = 3 };
 
   bool Call(cbor::Reader body);
   bool Open(cbor::Reader body);
@@ -113,6 +114,7 @@ class Executor {
   };
   std::vector<Stretch> stretches_;
   std::vector<iovec> parts_;
+  const uint64_t pid_ = static_cast<uint64_t>(::getpid());
   int first_free_fd_ = 3;
   uint64_t calls_ = 0;
   uint64_t refused_ = 0;

@@ -1,5 +1,14 @@
 /* One row per shape of a bpf(2) command. Kernel source: include/uapi/linux/bpf.h. */
-import { AttachFlag, AttachType, Cmd, LinkType, MapType, ObjectFlag } from './enums.js';
+import {
+  AttachFlag,
+  AttachType,
+  Cmd,
+  LinkType,
+  MapType,
+  ObjectFlag,
+  ProgType,
+  UprobeFlag,
+} from './enums.js';
 import * as infos from './infos.js';
 import {
   batchToken,
@@ -10,6 +19,7 @@ import {
   fd,
   fdIf,
   fds,
+  type IterTarget,
   inout,
   mapKey,
   mapValue,
@@ -17,8 +27,10 @@ import {
   nullable,
   out,
   pointsTo,
+  type Release,
   type Struct,
   s32,
+  self,
   since,
   sizedBy,
   string,
@@ -31,6 +43,7 @@ import {
 
 const { BPF_F_TOKEN_FD, BPF_F_VTYPE_BTF_OBJ_FD, BPF_F_PATH_FD } = ObjectFlag;
 const { BPF_F_REPLACE, BPF_F_ID } = AttachFlag;
+const { BPF_F_UPROBE_MULTI_PATH_FD } = UprobeFlag;
 const PATH_MAX = 4096;
 
 export const MAP_CREATE = command(
@@ -239,8 +252,6 @@ export const OBJ_GET = command('BPF_OBJ_GET', Cmd.BPF_OBJ_GET, 'fd', {
   path_fd: since('6.5', fdIf({ flag: ['file_flags', BPF_F_PATH_FD] }, 16, 'directory')),
 });
 
-// NEED: `target` is an interface index, a cgroup, a map, a network namespace or a lirc device,
-// told apart by attach_type; the shapes below cover the first two kinds.
 const attach = {
   attach_bpf_fd: fd(4, 'prog'),
   attach_type: u32(8),
@@ -250,6 +261,9 @@ const attach = {
   relative_id: since('6.6', u32(20)),
   expected_revision: since('6.6', u64(24)),
 };
+const detach = { ...attach, attach_bpf_fd: fdIf('nonzero', 4, 'prog') };
+
+// What the target of a program is follows from its attach type.
 const interfaceAttachTypes = [
   AttachType.BPF_TCX_INGRESS,
   AttachType.BPF_TCX_EGRESS,
@@ -288,36 +302,201 @@ const cgroupAttachTypes = [
   AttachType.BPF_CGROUP_UNIX_GETSOCKNAME,
 ];
 
+const sockmapAttachTypes = [
+  AttachType.BPF_SK_SKB_STREAM_PARSER,
+  AttachType.BPF_SK_SKB_STREAM_VERDICT,
+  AttachType.BPF_SK_SKB_VERDICT,
+  AttachType.BPF_SK_MSG_VERDICT,
+];
+const attachedElsewhere: readonly number[] = [
+  ...cgroupAttachTypes,
+  ...interfaceAttachTypes,
+  ...sockmapAttachTypes,
+  AttachType.BPF_LIRC_MODE2,
+  AttachType.BPF_FLOW_DISSECTOR,
+];
+const onlyLinks = Object.values(AttachType).filter((type) => !attachedElsewhere.includes(type));
+const onCgroup = { when: { value: ['attach_type', cgroupAttachTypes] } } as const;
+const onInterface = { when: { value: ['attach_type', interfaceAttachTypes] } } as const;
+const onSockmap = { when: { value: ['attach_type', sockmapAttachTypes] } } as const;
+const onLirc = { when: { value: ['attach_type', [AttachType.BPF_LIRC_MODE2]] } } as const;
+const onNetns = { when: { value: ['attach_type', [AttachType.BPF_FLOW_DISSECTOR]] } } as const;
+const onNothing = { when: { value: ['attach_type', onlyLinks] } } as const;
+
 export const PROG_ATTACH_CGROUP = command(
   'BPF_PROG_ATTACH',
   Cmd.BPF_PROG_ATTACH,
   'status',
   { target_fd: fd(0, 'cgroup'), ...attach },
-  { when: { value: ['attach_type', cgroupAttachTypes] } },
+  onCgroup,
 );
-
 export const PROG_ATTACH_INTERFACE = command(
   'BPF_PROG_ATTACH',
   Cmd.BPF_PROG_ATTACH,
   'status',
   { target_ifindex: since('6.6', u32(0)), ...attach },
-  { when: { value: ['attach_type', interfaceAttachTypes] } },
+  onInterface,
+);
+export const PROG_ATTACH_SOCKMAP = command(
+  'BPF_PROG_ATTACH',
+  Cmd.BPF_PROG_ATTACH,
+  'status',
+  { target_fd: fd(0, 'map'), ...attach },
+  onSockmap,
+);
+export const PROG_ATTACH_LIRC = command(
+  'BPF_PROG_ATTACH',
+  Cmd.BPF_PROG_ATTACH,
+  'status',
+  { target_fd: fd(0, 'lirc'), ...attach },
+  onLirc,
+);
+/** The network namespace is that of whoever makes the call; a descriptor of one is refused. */
+export const PROG_ATTACH_NETNS = command(
+  'BPF_PROG_ATTACH',
+  Cmd.BPF_PROG_ATTACH,
+  'status',
+  { target_fd: fdIf('nonzero', 0, 'netns'), ...attach },
+  onNetns,
+);
+/** Attach types that only links have: the kernel refuses them here. */
+export const PROG_ATTACH_OTHER = command(
+  'BPF_PROG_ATTACH',
+  Cmd.BPF_PROG_ATTACH,
+  'status',
+  { target_fd: fdIf('nonzero', 0, 'file'), ...attach },
+  onNothing,
 );
 
 export const PROG_DETACH_CGROUP = command(
   'BPF_PROG_DETACH',
   Cmd.BPF_PROG_DETACH,
   'status',
-  { target_fd: fd(0, 'cgroup'), ...attach, attach_bpf_fd: fdIf('nonzero', 4, 'prog') },
-  { when: { value: ['attach_type', cgroupAttachTypes] } },
+  { target_fd: fd(0, 'cgroup'), ...detach },
+  onCgroup,
 );
-
 export const PROG_DETACH_INTERFACE = command(
   'BPF_PROG_DETACH',
   Cmd.BPF_PROG_DETACH,
   'status',
-  { target_ifindex: since('6.6', u32(0)), ...attach, attach_bpf_fd: fdIf('nonzero', 4, 'prog') },
-  { when: { value: ['attach_type', interfaceAttachTypes] } },
+  { target_ifindex: since('6.6', u32(0)), ...detach },
+  onInterface,
+);
+export const PROG_DETACH_SOCKMAP = command(
+  'BPF_PROG_DETACH',
+  Cmd.BPF_PROG_DETACH,
+  'status',
+  { target_fd: fd(0, 'map'), ...detach },
+  onSockmap,
+);
+export const PROG_DETACH_LIRC = command(
+  'BPF_PROG_DETACH',
+  Cmd.BPF_PROG_DETACH,
+  'status',
+  { target_fd: fd(0, 'lirc'), ...detach },
+  onLirc,
+);
+/** The network namespace is that of whoever makes the call; a descriptor of one is refused. */
+export const PROG_DETACH_NETNS = command(
+  'BPF_PROG_DETACH',
+  Cmd.BPF_PROG_DETACH,
+  'status',
+  { target_fd: fdIf('nonzero', 0, 'netns'), ...detach },
+  onNetns,
+);
+/** Attach types that only links have: the kernel refuses them here. */
+export const PROG_DETACH_OTHER = command(
+  'BPF_PROG_DETACH',
+  Cmd.BPF_PROG_DETACH,
+  'status',
+  { target_fd: fdIf('nonzero', 0, 'file'), ...detach },
+  onNothing,
+);
+
+const query = {
+  attach_type: u32(4),
+  query_flags: u32(8),
+  attach_flags: out(u32(12)),
+  prog_ids: buffer(16, 'out', times('prog_cnt', 4)),
+  prog_cnt: inout(u32(24)),
+  prog_attach_flags: since('6.0', nullable(buffer(32, 'out', times('prog_cnt', 4)))),
+  link_ids: since('6.6', nullable(buffer(40, 'out', times('prog_cnt', 4)))),
+  link_attach_flags: since('6.6', nullable(buffer(48, 'out', times('prog_cnt', 4)))),
+  revision: out(since('6.6', u64(56))),
+};
+
+export const PROG_QUERY_CGROUP = command(
+  'BPF_PROG_QUERY',
+  Cmd.BPF_PROG_QUERY,
+  'status',
+  { target_fd: fd(0, 'cgroup'), ...query },
+  { arm: 'query', ...onCgroup },
+);
+export const PROG_QUERY_INTERFACE = command(
+  'BPF_PROG_QUERY',
+  Cmd.BPF_PROG_QUERY,
+  'status',
+  { target_ifindex: since('6.6', u32(0)), ...query },
+  { arm: 'query', ...onInterface },
+);
+export const PROG_QUERY_SOCKMAP = command(
+  'BPF_PROG_QUERY',
+  Cmd.BPF_PROG_QUERY,
+  'status',
+  { target_fd: fd(0, 'map'), ...query },
+  { arm: 'query', ...onSockmap },
+);
+export const PROG_QUERY_LIRC = command(
+  'BPF_PROG_QUERY',
+  Cmd.BPF_PROG_QUERY,
+  'status',
+  { target_fd: fd(0, 'lirc'), ...query },
+  { arm: 'query', ...onLirc },
+);
+export const PROG_QUERY_NETNS = command(
+  'BPF_PROG_QUERY',
+  Cmd.BPF_PROG_QUERY,
+  'status',
+  { target_fd: fd(0, 'netns'), ...query },
+  {
+    arm: 'query',
+    when: { value: ['attach_type', [AttachType.BPF_FLOW_DISSECTOR, AttachType.BPF_SK_LOOKUP]] },
+  },
+);
+/** Attach types that the kernel knows no programs of without a link. */
+export const PROG_QUERY_OTHER = command(
+  'BPF_PROG_QUERY',
+  Cmd.BPF_PROG_QUERY,
+  'status',
+  { target_fd: fdIf('nonzero', 0, 'file'), ...query },
+  { arm: 'query', ...onNothing },
+);
+
+const task = {
+  flags: u32(8),
+  buf_len: inout(u32(12)),
+  buf: string(16, 'out', sizedBy('buf_len')),
+  prog_id: out(u32(24)),
+  fd_type: out(u32(28)),
+  probe_offset: out(u64(32)),
+  probe_addr: out(u64(40)),
+};
+
+/** Asks about a descriptor of the session itself. */
+export const TASK_FD_QUERY_OWN = command(
+  'BPF_TASK_FD_QUERY',
+  Cmd.BPF_TASK_FD_QUERY,
+  'status',
+  { pid: self(0), fd: fd(4, 'link', 'perf_event'), ...task },
+  { arm: 'task_fd_query', when: { own: 'pid' } },
+);
+/** Asks about a descriptor of any process of the guest, by the guest's numbers. */
+export const TASK_FD_QUERY = command(
+  'BPF_TASK_FD_QUERY',
+  Cmd.BPF_TASK_FD_QUERY,
+  'status',
+  { pid: u32(0), fd: u32(4), ...task },
+  { arm: 'task_fd_query' },
 );
 
 export const PROG_TEST_RUN = command(
@@ -407,6 +586,18 @@ export const LINK_GET_FD_BY_ID = command(
   { makes: 'link' },
 );
 
+const notABpfObject = [
+  'none',
+  'iter',
+  'stats',
+  'perf_event',
+  'cgroup',
+  'netns',
+  'directory',
+  'pidfd',
+  'lirc',
+  'file',
+] as const;
 const info = <S extends Struct>(to: S) => ({
   info_len: inout(u32(4)),
   info: pointsTo(8, 'inout', to, sizedBy('info_len')),
@@ -425,28 +616,40 @@ export const OBJ_GET_INFO_BY_FD_PROG = command(
   Cmd.BPF_OBJ_GET_INFO_BY_FD,
   'status',
   { bpf_fd: fd(0, 'prog'), ...info(infos.PROG_INFO) },
-  { arm: 'info', when: { fdKind: ['bpf_fd', 'prog'] } },
+  { arm: 'info', when: { fdKind: ['bpf_fd', ['prog']] } },
 );
 export const OBJ_GET_INFO_BY_FD_MAP = command(
   'BPF_OBJ_GET_INFO_BY_FD',
   Cmd.BPF_OBJ_GET_INFO_BY_FD,
   'status',
   { bpf_fd: fd(0, 'map'), ...info(infos.MAP_INFO) },
-  { arm: 'info', when: { fdKind: ['bpf_fd', 'map'] } },
+  { arm: 'info', when: { fdKind: ['bpf_fd', ['map']] } },
 );
 export const OBJ_GET_INFO_BY_FD_BTF = command(
   'BPF_OBJ_GET_INFO_BY_FD',
   Cmd.BPF_OBJ_GET_INFO_BY_FD,
   'status',
   { bpf_fd: fd(0, 'btf'), ...info(infos.BTF_INFO) },
-  { arm: 'info', when: { fdKind: ['bpf_fd', 'btf'] } },
+  { arm: 'info', when: { fdKind: ['bpf_fd', ['btf']] } },
 );
 export const OBJ_GET_INFO_BY_FD_TOKEN = command(
   'BPF_OBJ_GET_INFO_BY_FD',
   Cmd.BPF_OBJ_GET_INFO_BY_FD,
   'status',
   { bpf_fd: fd(0, 'token'), ...info(infos.TOKEN_INFO) },
-  { arm: 'info', when: { fdKind: ['bpf_fd', 'token'] } },
+  { arm: 'info', when: { fdKind: ['bpf_fd', ['token']] } },
+);
+/** What has no info, or is not there: the kernel refuses it without a look at `info`. */
+export const OBJ_GET_INFO_BY_FD_OTHER = command(
+  'BPF_OBJ_GET_INFO_BY_FD',
+  Cmd.BPF_OBJ_GET_INFO_BY_FD,
+  'status',
+  {
+    bpf_fd: fd(0, 'file'),
+    info_len: inout(u32(4)),
+    info: nullable(buffer(8, 'in', sizedBy('info_len'))),
+  },
+  { arm: 'info', when: { fdKind: ['bpf_fd', notABpfObject] } },
 );
 /** What all kinds of links have; its `type` tells which of the shapes below to ask with. */
 export const OBJ_GET_INFO_BY_FD_LINK = command(
@@ -543,26 +746,47 @@ export const BTF_LOAD = command(
 );
 
 const link = { attach_type: u32(8), flags: u32(12) };
-const relative = (arm: string) => ({
+const relative = <R extends Release>(arm: string, release: R) => ({
   relative_fd: member(
     `${arm}.relative_fd`,
-    since('6.6', fdIf({ unless: ['flags', BPF_F_ID] }, 16, 'prog', 'link')),
+    since(release, fdIf({ unless: ['flags', BPF_F_ID] }, 16, 'prog', 'link')),
   ),
-  relative_id: member(`${arm}.relative_id`, since('6.6', u32(16))),
-  expected_revision: member(`${arm}.expected_revision`, since('6.6', u64(24))),
+  relative_id: member(`${arm}.relative_id`, since(release, u32(16))),
+  expected_revision: member(`${arm}.expected_revision`, since(release, u64(24))),
 });
+const tracing = {
+  target_btf_id: since('5.11', u32(16)),
+  cookie: member('tracing.cookie', since('5.18', u64(24))),
+};
 
+export const LINK_CREATE_STRUCT_OPS = command(
+  'BPF_LINK_CREATE',
+  Cmd.BPF_LINK_CREATE,
+  'fd',
+  { map_fd: since('6.4', fd(0, 'map')), ...link },
+  {
+    arm: 'link_create',
+    makes: 'link',
+    when: { value: ['attach_type', [AttachType.BPF_STRUCT_OPS]] },
+  },
+);
+/** Puts an EXT program in the place of a function of another program, whatever `attach_type` is. */
+export const LINK_CREATE_EXT = command(
+  'BPF_LINK_CREATE',
+  Cmd.BPF_LINK_CREATE,
+  'fd',
+  { prog_fd: fd(0, 'prog'), target_fd: fdIf('nonzero', 4, 'prog'), ...link, ...tracing },
+  {
+    arm: 'link_create',
+    makes: 'link',
+    when: { progType: ['prog_fd', [ProgType.BPF_PROG_TYPE_EXT]] },
+  },
+);
 export const LINK_CREATE_TRACING = command(
   'BPF_LINK_CREATE',
   Cmd.BPF_LINK_CREATE,
   'fd',
-  {
-    prog_fd: fd(0, 'prog'),
-    target_fd: fdIf('nonzero', 4, 'prog'),
-    ...link,
-    target_btf_id: since('5.11', u32(16)),
-    cookie: member('tracing.cookie', since('5.18', u64(24))),
-  },
+  { prog_fd: fd(0, 'prog'), target_fd: fdIf('nonzero', 4, 'prog'), ...link, ...tracing },
   {
     arm: 'link_create',
     makes: 'link',
@@ -573,6 +797,7 @@ export const LINK_CREATE_TRACING = command(
           AttachType.BPF_TRACE_RAW_TP,
           AttachType.BPF_TRACE_FENTRY,
           AttachType.BPF_TRACE_FEXIT,
+          AttachType.BPF_TRACE_FSESSION,
           AttachType.BPF_MODIFY_RETURN,
           AttachType.BPF_LSM_MAC,
         ],
@@ -580,44 +805,107 @@ export const LINK_CREATE_TRACING = command(
     },
   },
 );
-
-export const LINK_CREATE_CGROUP = command(
-  'BPF_LINK_CREATE',
-  Cmd.BPF_LINK_CREATE,
-  'fd',
-  { prog_fd: fd(0, 'prog'), target_fd: fd(4, 'cgroup'), ...link },
-  { arm: 'link_create', makes: 'link', when: { value: ['attach_type', cgroupAttachTypes] } },
-);
-
-export const LINK_CREATE_TCX = command(
+export const LINK_CREATE_TRACING_MULTI = command(
   'BPF_LINK_CREATE',
   Cmd.BPF_LINK_CREATE,
   'fd',
   {
     prog_fd: fd(0, 'prog'),
-    target_ifindex: u32(4),
     ...link,
-    ...relative('tcx'),
+    ids: member('tracing_multi.ids', since('7.2', buffer(16, 'in', times('cnt', 4)))),
+    cookies: member(
+      'tracing_multi.cookies',
+      since('7.2', nullable(buffer(24, 'in', times('cnt', 8)))),
+    ),
+    cnt: member('tracing_multi.cnt', since('7.2', u32(32))),
   },
+  {
+    arm: 'link_create',
+    makes: 'link',
+    when: {
+      value: [
+        'attach_type',
+        [
+          AttachType.BPF_TRACE_FENTRY_MULTI,
+          AttachType.BPF_TRACE_FEXIT_MULTI,
+          AttachType.BPF_TRACE_FSESSION_MULTI,
+        ],
+      ],
+    },
+  },
+);
+export const LINK_CREATE_CGROUP = command(
+  'BPF_LINK_CREATE',
+  Cmd.BPF_LINK_CREATE,
+  'fd',
+  { prog_fd: fd(0, 'prog'), target_fd: fd(4, 'cgroup'), ...link, ...relative('cgroup', '6.17') },
+  { arm: 'link_create', makes: 'link', when: { value: ['attach_type', cgroupAttachTypes] } },
+);
+export const LINK_CREATE_TCX = command(
+  'BPF_LINK_CREATE',
+  Cmd.BPF_LINK_CREATE,
+  'fd',
+  { prog_fd: fd(0, 'prog'), target_ifindex: u32(4), ...link, ...relative('tcx', '6.6') },
   {
     arm: 'link_create',
     makes: 'link',
     when: { value: ['attach_type', [AttachType.BPF_TCX_INGRESS, AttachType.BPF_TCX_EGRESS]] },
   },
 );
-
+export const LINK_CREATE_NETKIT = command(
+  'BPF_LINK_CREATE',
+  Cmd.BPF_LINK_CREATE,
+  'fd',
+  { prog_fd: fd(0, 'prog'), target_ifindex: u32(4), ...link, ...relative('netkit', '6.7') },
+  {
+    arm: 'link_create',
+    makes: 'link',
+    when: { value: ['attach_type', [AttachType.BPF_NETKIT_PRIMARY, AttachType.BPF_NETKIT_PEER]] },
+  },
+);
 export const LINK_CREATE_XDP = command(
   'BPF_LINK_CREATE',
   Cmd.BPF_LINK_CREATE,
   'fd',
   { prog_fd: fd(0, 'prog'), target_ifindex: u32(4), ...link },
+  { arm: 'link_create', makes: 'link', when: { value: ['attach_type', [AttachType.BPF_XDP]] } },
+);
+export const LINK_CREATE_NETNS = command(
+  'BPF_LINK_CREATE',
+  Cmd.BPF_LINK_CREATE,
+  'fd',
+  { prog_fd: fd(0, 'prog'), target_fd: fd(4, 'netns'), ...link },
   {
     arm: 'link_create',
     makes: 'link',
-    when: { value: ['attach_type', [AttachType.BPF_XDP]] },
+    when: { value: ['attach_type', [AttachType.BPF_FLOW_DISSECTOR, AttachType.BPF_SK_LOOKUP]] },
   },
 );
-
+export const LINK_CREATE_SOCKMAP = command(
+  'BPF_LINK_CREATE',
+  Cmd.BPF_LINK_CREATE,
+  'fd',
+  { prog_fd: fd(0, 'prog'), target_fd: fd(4, 'map'), ...link },
+  { arm: 'link_create', makes: 'link', when: { value: ['attach_type', sockmapAttachTypes] } },
+);
+export const LINK_CREATE_NETFILTER = command(
+  'BPF_LINK_CREATE',
+  Cmd.BPF_LINK_CREATE,
+  'fd',
+  {
+    prog_fd: fd(0, 'prog'),
+    ...link,
+    pf: member('netfilter.pf', since('6.4', u32(16))),
+    hooknum: member('netfilter.hooknum', since('6.4', u32(20))),
+    priority: member('netfilter.priority', since('6.4', s32(24))),
+    netfilter_flags: member('netfilter.flags', since('6.4', u32(28))),
+  },
+  {
+    arm: 'link_create',
+    makes: 'link',
+    when: { value: ['attach_type', [AttachType.BPF_NETFILTER]] },
+  },
+);
 export const LINK_CREATE_PERF_EVENT = command(
   'BPF_LINK_CREATE',
   Cmd.BPF_LINK_CREATE,
@@ -634,7 +922,6 @@ export const LINK_CREATE_PERF_EVENT = command(
     when: { value: ['attach_type', [AttachType.BPF_PERF_EVENT]] },
   },
 );
-
 export const LINK_CREATE_KPROBE_MULTI = command(
   'BPF_LINK_CREATE',
   Cmd.BPF_LINK_CREATE,
@@ -670,7 +957,7 @@ export const LINK_CREATE_UPROBE_MULTI = command(
   {
     prog_fd: fd(0, 'prog'),
     ...link,
-    path: member('uprobe_multi.path', since('6.6', string(16, 'in', cString(PATH_MAX)))),
+    path: member('uprobe_multi.path', since('6.6', nullable(string(16, 'in', cString(PATH_MAX))))),
     offsets: member('uprobe_multi.offsets', since('6.6', buffer(24, 'in', times('cnt', 8)))),
     ref_ctr_offsets: member(
       'uprobe_multi.ref_ctr_offsets',
@@ -683,6 +970,10 @@ export const LINK_CREATE_UPROBE_MULTI = command(
     cnt: member('uprobe_multi.cnt', since('6.6', u32(48))),
     uprobe_flags: member('uprobe_multi.flags', since('6.6', u32(52))),
     pid: member('uprobe_multi.pid', since('6.6', u32(56))),
+    path_fd: member(
+      'uprobe_multi.path_fd',
+      since('7.2', fdIf({ flag: ['uprobe_flags', BPF_F_UPROBE_MULTI_PATH_FD] }, 60, 'file')),
+    ),
   },
   {
     arm: 'link_create',
@@ -696,8 +987,39 @@ export const LINK_CREATE_UPROBE_MULTI = command(
   },
 );
 
-// NEED: which member of union bpf_iter_link_info applies depends on the program's target. This
-// shape has the map's; the other structures are described in infos.ts.
+// What an iterator is restricted to depends on what its program goes over.
+const iterator = <S extends Struct>(to: S) => ({
+  prog_fd: fd(0, 'prog'),
+  ...link,
+  iter_info: nullable(pointsTo(16, 'in', to, sizedBy('iter_info_len'))),
+  iter_info_len: u32(24),
+});
+const anIterator = { value: ['attach_type', [AttachType.BPF_TRACE_ITER]] } as const;
+const overA = <T extends IterTarget>(target: T) =>
+  ({ ...anIterator, iterates: ['prog_fd', target] }) as const;
+
+export const LINK_CREATE_ITER_MAP = command(
+  'BPF_LINK_CREATE',
+  Cmd.BPF_LINK_CREATE,
+  'fd',
+  iterator(infos.ITER_LINK_INFO_MAP),
+  { arm: 'link_create', makes: 'link', when: overA('map') },
+);
+export const LINK_CREATE_ITER_CGROUP = command(
+  'BPF_LINK_CREATE',
+  Cmd.BPF_LINK_CREATE,
+  'fd',
+  iterator(infos.ITER_LINK_INFO_CGROUP),
+  { arm: 'link_create', makes: 'link', when: overA('cgroup') },
+);
+export const LINK_CREATE_ITER_TASK = command(
+  'BPF_LINK_CREATE',
+  Cmd.BPF_LINK_CREATE,
+  'fd',
+  iterator(infos.ITER_LINK_INFO_TASK),
+  { arm: 'link_create', makes: 'link', when: overA('task') },
+);
+/** An iterator over all there is, or over what cannot be restricted. */
 export const LINK_CREATE_ITER = command(
   'BPF_LINK_CREATE',
   Cmd.BPF_LINK_CREATE,
@@ -705,26 +1027,36 @@ export const LINK_CREATE_ITER = command(
   {
     prog_fd: fd(0, 'prog'),
     ...link,
-    iter_info: nullable(pointsTo(16, 'in', infos.ITER_LINK_INFO_MAP, sizedBy('iter_info_len'))),
+    iter_info: nullable(buffer(16, 'in', sizedBy('iter_info_len'))),
     iter_info_len: u32(24),
   },
   {
     arm: 'link_create',
     makes: 'link',
-    when: { value: ['attach_type', [AttachType.BPF_TRACE_ITER]] },
+    when: [
+      overA('other'),
+      { ...anIterator, zero: 'iter_info_len' },
+      {
+        fdKind: ['prog_fd', ['none', 'map', 'btf', 'link', 'token', ...notABpfObject]],
+        ...anIterator,
+      },
+    ],
   },
 );
-
-export const LINK_CREATE_STRUCT_OPS = command(
+const notForLinks = [
+  AttachType.BPF_LIRC_MODE2,
+  AttachType.BPF_XDP_DEVMAP,
+  AttachType.BPF_XDP_CPUMAP,
+  AttachType.BPF_SK_REUSEPORT_SELECT,
+  AttachType.BPF_SK_REUSEPORT_SELECT_OR_MIGRATE,
+];
+/** Attach types that are no place for a link: the kernel refuses them. */
+export const LINK_CREATE_OTHER = command(
   'BPF_LINK_CREATE',
   Cmd.BPF_LINK_CREATE,
   'fd',
-  { map_fd: since('6.4', fd(0, 'map')), ...link },
-  {
-    arm: 'link_create',
-    makes: 'link',
-    when: { value: ['attach_type', [AttachType.BPF_STRUCT_OPS]] },
-  },
+  { prog_fd: fd(0, 'prog'), target_fd: fdIf('nonzero', 4, 'file'), ...link },
+  { arm: 'link_create', makes: 'link', when: { value: ['attach_type', notForLinks] } },
 );
 
 export const LINK_UPDATE = command(
@@ -733,11 +1065,25 @@ export const LINK_UPDATE = command(
   'status',
   {
     link_fd: fd(0, 'link'),
-    new_prog_fd: fd(4, 'prog', 'map'),
+    new_prog_fd: fd(4, 'prog'),
     flags: u32(8),
-    old_prog_fd: fdIf({ flag: ['flags', BPF_F_REPLACE] }, 12, 'prog', 'map'),
+    old_prog_fd: fdIf({ flag: ['flags', BPF_F_REPLACE] }, 12, 'prog'),
   },
   { arm: 'link_update' },
+);
+
+/** Replaces the map, and with it the programs, of a link to an implementation of kernel functions. */
+export const LINK_UPDATE_STRUCT_OPS = command(
+  'BPF_LINK_UPDATE',
+  Cmd.BPF_LINK_UPDATE,
+  'status',
+  {
+    link_fd: fd(0, 'link'),
+    new_map_fd: since('6.4', fd(4, 'map')),
+    flags: u32(8),
+    old_map_fd: since('6.4', fdIf({ flag: ['flags', BPF_F_REPLACE] }, 12, 'map')),
+  },
+  { arm: 'link_update', when: { linkType: ['link_fd', [LinkType.BPF_LINK_TYPE_STRUCT_OPS]] } },
 );
 
 export const LINK_DETACH = command(
@@ -791,4 +1137,16 @@ export const PROG_STREAM_READ_BY_FD = command(
     prog_fd: since('6.17', fd(16, 'prog')),
   },
   { arm: 'prog_stream_read' },
+);
+
+export const PROG_ASSOC_STRUCT_OPS = command(
+  'BPF_PROG_ASSOC_STRUCT_OPS',
+  Cmd.BPF_PROG_ASSOC_STRUCT_OPS,
+  'status',
+  {
+    map_fd: since('7.0', fd(0, 'map')),
+    prog_fd: since('7.0', fd(4, 'prog')),
+    flags: since('7.0', u32(8)),
+  },
+  { arm: 'prog_assoc_struct_ops' },
 );

@@ -121,7 +121,7 @@ export function encodeRaw(
   result: Handle = 0,
 ): Encoded {
   const handleOf = (descriptor: number) => memory.handleOf(descriptor | 0);
-  const shape = shapeOf(raw.command, raw.image, handleOf, facts);
+  const shape = shapeOf(raw.command, raw.image, handleOf, facts, memory.pid);
   const plan = planOf(shape);
   const source = MemorySource.attribute(plan, raw.address, raw.image, memory, facts);
   const bound = shape.returns === 'fd' ? result : 0;

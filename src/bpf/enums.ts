@@ -43,6 +43,9 @@ export const Cmd = {
   BPF_PROG_ASSOC_STRUCT_OPS: 38,
 } as const;
 
+/** Beside the number of a command: the call has common attributes, which are its second argument. */
+export const CallFlag = { BPF_COMMON_ATTRS: 0x10000 } as const;
+
 /** `enum bpf_map_type`. */
 export const MapType = {
   BPF_MAP_TYPE_UNSPEC: 0,
@@ -79,6 +82,8 @@ export const MapType = {
   BPF_MAP_TYPE_USER_RINGBUF: 31,
   BPF_MAP_TYPE_CGRP_STORAGE: 32,
   BPF_MAP_TYPE_ARENA: 33,
+  BPF_MAP_TYPE_INSN_ARRAY: 34,
+  BPF_MAP_TYPE_RHASH: 35,
 } as const;
 
 /** `enum bpf_prog_type`. */
@@ -178,6 +183,10 @@ export const AttachType = {
   BPF_NETKIT_PEER: 55,
   BPF_TRACE_KPROBE_SESSION: 56,
   BPF_TRACE_UPROBE_SESSION: 57,
+  BPF_TRACE_FSESSION: 58,
+  BPF_TRACE_FENTRY_MULTI: 59,
+  BPF_TRACE_FEXIT_MULTI: 60,
+  BPF_TRACE_FSESSION_MULTI: 61,
 } as const;
 
 /** `enum bpf_link_type`. */
@@ -197,6 +206,7 @@ export const LinkType = {
   BPF_LINK_TYPE_UPROBE_MULTI: 12,
   BPF_LINK_TYPE_NETKIT: 13,
   BPF_LINK_TYPE_SOCKMAP: 14,
+  BPF_LINK_TYPE_TRACING_MULTI: 15,
 } as const;
 
 /** Flags of element operations: of `flags` and `elem_flags`. */
@@ -240,7 +250,58 @@ export const AttachFlag = {
   BPF_F_BEFORE: 8,
   BPF_F_AFTER: 16,
   BPF_F_ID: 32,
+  BPF_F_PREORDER: 64,
 } as const;
+
+/** Flags of links to many places in programs of user space. */
+export const UprobeFlag = {
+  BPF_F_UPROBE_MULTI_RETURN: 1,
+  BPF_F_UPROBE_MULTI_PATH_FD: 2,
+} as const;
+
+/** Flags of PROG_QUERY. */
+export const QueryFlag = { BPF_F_QUERY_EFFECTIVE: 1 } as const;
+
+/** Flags of PROG_TEST_RUN. */
+export const TestRunFlag = {
+  BPF_F_TEST_RUN_ON_CPU: 1,
+  BPF_F_TEST_XDP_LIVE_FRAMES: 2,
+  BPF_F_TEST_SKB_CHECKSUM_COMPLETE: 4,
+} as const;
+
+/** `enum bpf_task_fd_type`. */
+export const TaskFdType = {
+  BPF_FD_TYPE_RAW_TRACEPOINT: 0,
+  BPF_FD_TYPE_TRACEPOINT: 1,
+  BPF_FD_TYPE_KPROBE: 2,
+  BPF_FD_TYPE_KRETPROBE: 3,
+  BPF_FD_TYPE_UPROBE: 4,
+  BPF_FD_TYPE_URETPROBE: 5,
+} as const;
+
+/** `enum bpf_perf_event_type`: what a link to a perf event is attached to. */
+export const PerfEventType = {
+  BPF_PERF_EVENT_UNSPEC: 0,
+  BPF_PERF_EVENT_UPROBE: 1,
+  BPF_PERF_EVENT_URETPROBE: 2,
+  BPF_PERF_EVENT_KPROBE: 3,
+  BPF_PERF_EVENT_KRETPROBE: 4,
+  BPF_PERF_EVENT_TRACEPOINT: 5,
+  BPF_PERF_EVENT_EVENT: 6,
+} as const;
+
+/** `enum bpf_cgroup_iter_order`. */
+export const CgroupIterOrder = {
+  BPF_CGROUP_ITER_ORDER_UNSPEC: 0,
+  BPF_CGROUP_ITER_SELF_ONLY: 1,
+  BPF_CGROUP_ITER_DESCENDANTS_PRE: 2,
+  BPF_CGROUP_ITER_DESCENDANTS_POST: 3,
+  BPF_CGROUP_ITER_ANCESTORS_UP: 4,
+  BPF_CGROUP_ITER_CHILDREN: 5,
+} as const;
+
+/** Streams that programs write to. */
+export const Stream = { BPF_STREAM_STDOUT: 1, BPF_STREAM_STDERR: 2 } as const;
 
 /** Flags of PROG_LOAD. */
 export const ProgFlag = {
@@ -250,6 +311,8 @@ export const ProgFlag = {
   BPF_F_TEST_STATE_FREQ: 8,
   BPF_F_SLEEPABLE: 16,
   BPF_F_XDP_HAS_FRAGS: 32,
+  BPF_F_XDP_DEV_BOUND_ONLY: 64,
+  BPF_F_TEST_REG_INVARIANTS: 128,
 } as const;
 
 /** `enum bpf_func_id`, the helpers that tracing programs commonly call. */

@@ -1,7 +1,7 @@
 import type { Handle } from '../call.js';
 import { failure } from '../errors.js';
 import { ElementFlag, MapType } from './enums.js';
-import type { FdKind } from './rows.js';
+import type { FdKind, IterTarget } from './rows.js';
 
 /** What the lengths of keys and values depend on. Sizes are in bytes. */
 export interface MapFacts {
@@ -30,6 +30,10 @@ export interface ObjectFacts extends Facts {
   kindOf(handle: Handle): FdKind | undefined;
   /** `BPF_LINK_TYPE_*` of the link behind `handle`, or `undefined` when it is not known. */
   linkTypeOf(handle: Handle): number | undefined;
+  /** `BPF_PROG_TYPE_*` of the program behind `handle`, or `undefined` when it is not known. */
+  progTypeOf?(handle: Handle): number | undefined;
+  /** What the iterator program behind `handle` goes over, or `undefined` when it is not known. */
+  iterTargetOf?(handle: Handle): IterTarget | undefined;
 }
 
 /** A table by map type: a look-up in a set costs several times as much, and calls make many. */

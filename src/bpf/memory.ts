@@ -25,6 +25,8 @@ export interface Memory {
   extent(address: bigint, length: number): number;
   /** Copies text up to and including its NUL, but at most `maximumBytes` or what there is. */
   readText(address: bigint, maximumBytes: number): Uint8Array;
+  /** The process id as the process knows it. Absent: no call is about the process itself. */
+  readonly pid?: number;
   /** The handle behind a descriptor of the process, or 0 when it is not one of the guest's. */
   handleOf(descriptor: number): Handle;
 }

@@ -59,6 +59,8 @@ export interface Plan {
   /** The bytes of all fields. A multiple of 8. */
   readonly fullBytes: number;
   readonly fds: readonly FdStep[];
+  /** Where the process id of whoever makes the call belongs. */
+  readonly selves: readonly number[];
   /** In the order in which they are placed: what lengths may depend on first. */
   readonly pointers: readonly PointerStep[];
   readonly outputs: readonly OutputStep[];
@@ -72,7 +74,7 @@ export interface Plan {
   readonly late: ReadonlyMap<string, number>;
 }
 
-const widths: { readonly [type: string]: number } = { u32: 4, s32: 4, bit: 4, fd: 4 };
+const widths: { readonly [type: string]: number } = { u32: 4, s32: 4, bit: 4, fd: 4, self: 4 };
 
 /** The bytes that a field takes in its structure. */
 export function fieldBytes(field: Field): number {
@@ -98,6 +100,7 @@ export function planOf(row: Struct): Plan {
 
 function compile(row: Struct): Plan {
   const fds: FdStep[] = [];
+  const selves: number[] = [];
   const pointers: PointerField[] = [];
   const names: string[] = [];
   const outputs: OutputStep[] = [];
@@ -117,6 +120,8 @@ function compile(row: Struct): Plan {
       const twin = fds.findIndex((other) => other.offset === field.offset);
       if (twin < 0) fds.push(fdStep(row, name, field));
       else fds[twin] = merged(fds[twin] as FdStep, field.kinds);
+    } else if (field.type === 'self') {
+      selves.push(field.offset);
     } else if (isPointer(field)) {
       names.push(name);
       pointers.push(field);
@@ -136,6 +141,7 @@ function compile(row: Struct): Plan {
     baseBytes: roundUp8(base),
     fullBytes: roundUp8(full),
     fds,
+    selves,
     pointers: steps.sort((a, b) => Number(a.field.flow === 'out') - Number(b.field.flow === 'out')),
     outputs,
     resultIsLength: (row as Partial<Command>).returns === 'length',

@@ -67,6 +67,12 @@ export type Presence =
   /** Unless it is 0, or a bit of another field is set. */
   | { readonly unless: readonly [field: string, bit: number] };
 
+/** A 32-bit process id that is always that of whoever makes the call in the guest. */
+export interface SelfField extends Placed {
+  readonly type: 'self';
+  readonly flow: 'in';
+}
+
 /** A 32-bit descriptor. */
 export interface FdField<K extends FdKind = FdKind, P extends Presence = Presence> extends Placed {
   readonly type: 'fd';
@@ -158,7 +164,7 @@ export interface StructField<
 }
 
 export type PointerField = BufferField | StringField | StringsField | FdsField | StructField;
-export type Field = NumberField | ArrayField | FdField | PointerField;
+export type Field = NumberField | ArrayField | FdField | SelfField | PointerField;
 export type Fields = { readonly [name: string]: Field };
 
 /** A C structure, or one arm of a C union. */
@@ -173,12 +179,23 @@ export interface Struct<F extends Fields = Fields> {
 /** What a command's non-negative result means. */
 export type Returns = 'status' | 'fd' | 'length';
 
-/** Which of several shapes of a command applies. */
-export type Condition =
-  | { readonly value: readonly [field: string, values: readonly number[]] }
-  | { readonly mapType: readonly [field: string, types: readonly number[]] }
-  | { readonly linkType: readonly [field: string, types: readonly number[]] }
-  | { readonly fdKind: readonly [field: string, kind: FdKind] };
+/** What an iterator goes over, where that decides how it is restricted: `other` is not. */
+export type IterTarget = 'map' | 'cgroup' | 'task' | 'other';
+
+/** Which of several shapes of a command applies: all that is said must hold. */
+export interface Condition {
+  readonly value?: readonly [field: string, values: readonly number[]];
+  readonly zero?: string;
+  readonly mapType?: readonly [field: string, types: readonly number[]];
+  readonly progType?: readonly [field: string, types: readonly number[]];
+  readonly linkType?: readonly [field: string, types: readonly number[]];
+  /** `none`: there is nothing of the guest's behind the descriptor. */
+  readonly fdKind?: readonly [field: string, kinds: readonly (FdKind | 'none')[]];
+  /** What the iterator program behind a descriptor goes over. */
+  readonly iterates?: readonly [field: string, target: IterTarget];
+  /** The field has the process id of the caller itself. */
+  readonly own?: string;
+}
 
 /** One shape of a bpf(2) command. */
 export interface Command<F extends Fields = Fields, R extends Returns = Returns> extends Struct<F> {
@@ -186,8 +203,11 @@ export interface Command<F extends Fields = Fields, R extends Returns = Returns>
   readonly returns: R;
   /** What kind of object the new descriptor is, where the command alone tells. */
   readonly makes?: FdKind;
-  /** Absent: applies to whatever the command's other shapes do not. */
-  readonly when?: Condition;
+  /**
+   * One of these must hold. Absent: applies to whatever the command's other shapes do not. Shapes
+   * are tried in the order of the table.
+   */
+  readonly when?: Condition | readonly Condition[];
 }
 
 type Options<F extends Fields, R extends Returns> = Omit<
@@ -252,6 +272,8 @@ export const fdIf = <K extends FdKind>(
   offset: number,
   ...kinds: K[]
 ): FdField<K, Exclude<Presence, 'always'>> => ({ type: 'fd', flow: 'in', offset, kinds, present });
+
+export const self = (offset: number): SelfField => ({ type: 'self', flow: 'in', offset });
 
 export const buffer = <F extends Flow, const L extends Length>(
   offset: number,

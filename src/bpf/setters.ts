@@ -44,6 +44,8 @@ export function setterOf(name: string, field: Field, index: number): Setter | un
       return (image, _, value, command) => {
         writeU32(image, offset, handleOf(value, field.kinds, command, name));
       };
+    case 'self':
+      return undefined;
     case 'chars':
       return (image, _, value, command) => setChars(image, field, value, command, name);
     case 'bytes':

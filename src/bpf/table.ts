@@ -11,8 +11,8 @@ export const commands: readonly Command[] = Object.values(rows);
 const shapes = new Map<number, Command[]>();
 for (const row of commands) {
   const others = shapes.get(row.command) ?? [];
-  if (row.when === undefined) others.push(row);
-  else others.unshift(row);
+  const fallback = others.at(-1)?.when === undefined ? others.length - 1 : others.length;
+  others.splice(row.when === undefined ? others.length : Math.max(0, fallback), 0, row);
   shapes.set(row.command, others);
 }
 
@@ -21,6 +21,7 @@ for (const row of commands) {
  * descriptors are known.
  *
  * @param handleOf the handle behind a descriptor number in the image, or 0
+ * @param pid the process id of the caller as it knows it, or 0
  * @throws ERR_BPF_UNKNOWN_COMMAND when no shape applies: nothing is ever guessed
  */
 export function shapeOf(
@@ -28,10 +29,12 @@ export function shapeOf(
   image: Uint8Array,
   handleOf: (fd: number) => number,
   facts: ObjectFacts,
+  pid = 0,
 ): Command {
   const candidates = shapes.get(number);
+  const seen = { image, handleOf, facts, pid };
   const found = candidates?.find(
-    (row) => row.when === undefined || applies(row, row.when, image, handleOf, facts),
+    (row) => row.when === undefined || [row.when].flat().some((when) => applies(row, when, seen)),
   );
   if (found !== undefined) return found;
   const name = candidates?.[0]?.name;
@@ -40,24 +43,38 @@ export function shapeOf(
   });
 }
 
-function applies(
-  row: Command,
-  when: Condition,
-  image: Uint8Array,
-  handleOf: (fd: number) => number,
-  facts: ObjectFacts,
-): boolean {
+interface Seen {
+  readonly image: Uint8Array;
+  readonly handleOf: (fd: number) => number;
+  readonly facts: ObjectFacts;
+  readonly pid: number;
+}
+
+function applies(row: Command, when: Condition, { image, handleOf, facts, pid }: Seen): boolean {
   const word = (field: string) => readU32(image, fieldOffset(row, field));
-  if ('value' in when) return when.value[1].includes(word(when.value[0]));
-  if ('mapType' in when) {
-    const map = facts.mapFacts(handleOf(word(when.mapType[0])));
-    return map !== undefined && when.mapType[1].includes(map.type);
+  const handle = (field: string) => handleOf(word(field));
+  const { value, zero, mapType, progType, linkType, fdKind, iterates, own } = when;
+  if (value !== undefined && !value[1].includes(word(value[0]))) return false;
+  if (zero !== undefined && word(zero) !== 0) return false;
+  if (own !== undefined && (pid === 0 || word(own) !== pid)) return false;
+  if (mapType !== undefined) {
+    const map = facts.mapFacts(handle(mapType[0]));
+    if (map === undefined || !mapType[1].includes(map.type)) return false;
   }
-  if ('linkType' in when) {
-    const handle = handleOf(word(when.linkType[0]));
-    return (
-      facts.kindOf(handle) === 'link' && when.linkType[1].includes(facts.linkTypeOf(handle) ?? 0)
-    );
+  if (progType !== undefined) {
+    const type = facts.progTypeOf?.(handle(progType[0]));
+    if (type === undefined || !progType[1].includes(type)) return false;
   }
-  return facts.kindOf(handleOf(word(when.fdKind[0]))) === when.fdKind[1];
+  if (linkType !== undefined) {
+    const link = handle(linkType[0]);
+    if (facts.kindOf(link) !== 'link') return false;
+    if (!linkType[1].includes(facts.linkTypeOf(link) ?? 0)) return false;
+  }
+  if (fdKind !== undefined) {
+    const object = handle(fdKind[0]);
+    const kind = object === 0 ? 'none' : facts.kindOf(object);
+    if (kind === undefined || !fdKind[1].includes(kind)) return false;
+  }
+  if (iterates === undefined) return true;
+  return facts.iterTargetOf?.(handle(iterates[0])) === iterates[1];
 }

@@ -129,6 +129,11 @@ function walkStruct(plan: Plan, source: Source, buffer: number, output: number, 
       walk.descriptor(image, buffer, step.offset, step.kinds, step.name);
     }
   }
+  for (const offset of plan.selves) {
+    if (offset + 4 > image.length) continue;
+    writeU32(image, offset, 0);
+    walk.call.relocations.push(buffer, offset, Relocation.PID, 0);
+  }
   const slots: number[] = new Array(2 * plan.pointers.length);
   const frame: Frame = { plan, source, output, slots, children: undefined };
   for (const step of plan.pointers) {

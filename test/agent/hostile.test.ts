@@ -236,9 +236,9 @@ const cases: Array<{
   },
   {
     name: 'an unknown kind of relocation',
-    frame: frameOf({ ...lookup, relocations: [0, 8, 3, 1] }),
+    frame: frameOf({ ...lookup, relocations: [0, 8, 4, 1] }),
     code: 'ERR_CALL_MALFORMED',
-    why: /kind 3/,
+    why: /kind 4/,
   },
   {
     name: 'overlapping relocations',

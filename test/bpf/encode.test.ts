@@ -297,7 +297,7 @@ const cases: Case[] = [
     name: 'descriptors sit in structures behind pointers too',
     call: (facts) =>
       encode(
-        rows.LINK_CREATE_ITER,
+        rows.LINK_CREATE_ITER_MAP,
         { prog_fd: prog, attach_type: 28, iter_info: { map_fd: map } },
         facts,
         5,

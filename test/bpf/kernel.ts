@@ -3,10 +3,12 @@ import { encodeRules } from '../../guest/agent/rules.js';
 import { type Arguments, type Command, encode, KnownMaps } from '../../src/bpf/index.js';
 import type { Results } from '../../src/bpf/types.js';
 import type { Handle, Reply } from '../../src/call.js';
+import { systemError } from '../../src/errors.js';
 import {
   callFrameBound,
   FrameType,
   HEADER_BYTES,
+  messageFrame,
   outputLengths,
   parseError,
   parseReply,
@@ -18,7 +20,7 @@ const rules = encodeRules({
   commands: Array.from({ length: 64 }, (_, number) => number),
   otherCommands: true,
   words: [],
-  readablePaths: [],
+  readablePaths: ['/'],
   limits: {
     maxFrameBytes: 2 ** 26,
     maxCallBytes: 2 ** 26,
@@ -27,6 +29,8 @@ const rules = encodeRules({
     maxHandles: 4096,
   },
 });
+
+const none = new Uint8Array(0);
 
 /** How many CPUs this machine can have. */
 export const possibleCpus: number =
@@ -66,6 +70,33 @@ export class LocalKernel {
     const { errno, error, results, handle } = this.try(shape, values);
     if (errno !== 0) throw error();
     return { ...results, handle };
+  }
+
+  /** Opens a file for reading. */
+  open(path: string): { handle: Handle } {
+    const handle = ++this.#handles;
+    this.#succeed(messageFrame(FrameType.OPEN, 1, [path, handle]));
+    return { handle };
+  }
+
+  /** Reads from what a handle stands for. */
+  read({ handle }: { handle: Handle }, lengthBytes: number): Uint8Array {
+    return this.#succeed(messageFrame(FrameType.READ, 1, [handle, lengthBytes])).outputs[0] ?? none;
+  }
+
+  /** Closes handles. */
+  forget(...objects: { handle: Handle }[]): void {
+    const handles = objects.map(({ handle }) => handle);
+    this.#succeed(messageFrame(FrameType.CLOSE, 1, handles));
+    for (const handle of handles) this.maps.closed(handle);
+  }
+
+  #succeed(frame: Uint8Array): Reply {
+    const answer = this.#executor.execute(frame);
+    if (answer[4] !== FrameType.RESULT) throw parseError(answer.subarray(HEADER_BYTES));
+    const reply = parseReply(answer, HEADER_BYTES, answer.length, undefined, false);
+    if (reply.result < 0) throw systemError('file', reply.errno);
+    return reply;
   }
 
   close(): void {

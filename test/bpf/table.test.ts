@@ -83,6 +83,7 @@ t.test('the shape of a call is found by what the call says', async (t) => {
     ['info of a map', info, [1], ['info', { struct: { name: 'bpf_map_info' } }]],
     ['info of a program', info, [3], ['info', { struct: { name: 'bpf_prog_info' } }]],
     ['info of a link', info, [4], ['info', { struct: { fields: { addrs: {} } } }]],
+    ['info of something without', info, [6], ['info', { type: 'buffer' }]],
     ['info of any link', info, [5], ['info', { struct: { fields: { prog_id: {} } } }]],
     [
       'a link to many probes',
@@ -97,7 +98,7 @@ t.test('the shape of a call is found by what the call says', async (t) => {
   t.throws(() => found(999, 0), { code: 'ERR_BPF_UNKNOWN_COMMAND', message: /bpf command 999 / });
   const unknownShapes = [
     ['a link of an unknown kind', Cmd.BPF_LINK_CREATE, [3, 0, 0xffff]],
-    ['info of something else', info, [6]],
+    ['a link to an iterator over who knows what', Cmd.BPF_LINK_CREATE, [3, 0, 28, 0, 8, 0, 16]],
     ['info of nothing known', info, [77]],
   ] as const;
   for (const [name, command, words] of unknownShapes) {
