@@ -42,8 +42,9 @@ export interface Channel {
   send(length: number): number;
   /**
    * Like {@link Channel.send}, for a caller that has nothing else to do before the answer: gives
-   * way to a peer on the same core and waits up to 50 µs for one on another. Does not wait when
-   * that has not helped of late, nor for ever without a turn of the event loop.
+   * way to a peer on the same core, looks out up to 20 µs for one on another, and sleeps for up to
+   * 30 µs more. Does not wait when that has not helped of late, nor in more than 16 calls without
+   * a turn of the event loop.
    *
    * Returns {@link ExchangeStatus} or a negative errno.
    */

@@ -17,7 +17,8 @@ namespace {
 
 constexpr size_t kBufferBytes = 64 * 1024;
 constexpr uint64_t kLongYieldNs = 200 * 1000;
-constexpr int64_t kWaitNs = 50 * 1000;
+constexpr uint64_t kSpinNs = 20 * 1000;
+constexpr int64_t kWaitNs = 30 * 1000;
 constexpr uint32_t kMaxWaitBackoff = 1024;
 constexpr uint32_t kMaxTurns = 16;
 
@@ -148,11 +149,17 @@ int Channel::Exchange(size_t length) {
 bool Channel::AwaitAnswer() {
   // A peer on this core cannot answer before this thread gives way, and would have to wake it
   // through the event loop afterwards. Giving way here and now saves both of that. A peer on
-  // another core is worth a short sleep here instead of a longer way through the event loop.
+  // another core is looked out for meanwhile, then slept for: still a shorter way than through the
+  // event loop.
   const uint64_t start_ns = uv_hrtime();
-  ::sched_yield();
-  bool received = Receive();
-  bool in_time = uv_hrtime() - start_ns < kLongYieldNs;
+  uint64_t waited_ns = 0;
+  bool received = false;
+  do {
+    ::sched_yield();
+    received = Receive();
+    waited_ns = uv_hrtime() - start_ns;
+  } while (!received && waited_ns < kSpinNs);
+  bool in_time = waited_ns < kLongYieldNs;
   if (!received && in_time) {
     in_time = sockets::WaitReadable(fd_.get(), kWaitNs);
     received = in_time && Receive();
