@@ -67,6 +67,14 @@ const messages = {
   ERR_BPF_UNSUPPORTED: (d: { command: string; what: string; why: string }) =>
     `${d.command}: ${d.what} cannot be forwarded: ${d.why}.`,
 
+  // keys, values and types
+  ERR_CODEC_VALUE: (d: { where: string; value: unknown; expected: string }) =>
+    `${d.where === '' ? 'The value' : d.where} is ${shown(d.value)}; expected ${d.expected}.`,
+  ERR_BTF_MALFORMED: (d: { why: string }) =>
+    `Malformed BTF: ${d.why}. Expected what pahole, clang or a kernel writes.`,
+  ERR_BTF_TYPE: (d: { type: string; why: string; cure: string }) =>
+    `BTF type ${d.type}: ${d.why}. ${d.cure}`,
+
   // the machine
   ERR_ADDON_MISSING: (d: { path: string; why: string }) =>
     `The native addon could not be loaded from ${d.path}: ${d.why}. Build it with "npx node-gyp rebuild" in the package's folder (needs a C++17 compiler, make and python3).`,
@@ -98,7 +106,14 @@ const messages = {
 } as const;
 
 function shown(value: unknown): string {
-  return typeof value === 'bigint' ? `${value}n` : (JSON.stringify(value) ?? String(value));
+  if (typeof value === 'bigint') return `${value}n`;
+  if (typeof value === 'number') return String(value);
+  const bigintsToo = (_: string, part: unknown) => (typeof part === 'bigint' ? `${part}n` : part);
+  try {
+    return JSON.stringify(value, bigintsToo) ?? String(value);
+  } catch {
+    return 'an object that contains itself';
+  }
 }
 
 /** A code of this package, such as `'ERR_FRAME_TOO_LARGE'`. */

@@ -1,0 +1,80 @@
+import { failure, WaepError } from '../errors.js';
+
+/**
+ * How a value lies in memory: what a map's keys and values, or an event's bytes, mean.
+ *
+ * Codecs compose ({@link struct}, {@link array}, {@link perCpu}) and carry the types of their
+ * values with them. All words are little-endian, as the guest has them, unless a codec says
+ * otherwise.
+ *
+ * @typeParam T what is read
+ * @typeParam In what may be written, where that is more than what is read
+ */
+export interface Codec<T, In = T> {
+  /** What errors call it, such as `u32` or `struct event`. */
+  readonly name: string;
+  /** The bytes of a value. */
+  readonly sizeBytes: number;
+  /** What the offset of a value in a C structure is a multiple of, in bytes. */
+  readonly alignBytes: number;
+  /** Reads the value at a byte offset. */
+  read(view: DataView, offset: number): T;
+  /**
+   * Writes a value at a byte offset. The bytes there are zero.
+   *
+   * @throws ERR_CODEC_VALUE when the value does not fit
+   */
+  write(view: DataView, offset: number, value: In): void;
+  /** The codec for a guest with so many possible CPUs, where that makes a difference. */
+  forCpus?(possibleCpus: number): Codec<T, In>;
+}
+
+/** Any codec at all. */
+export type AnyCodec = Codec<unknown, never>;
+
+/** What a codec reads: `Decoded<typeof u32>` is `number`. */
+export type Decoded<C> = C extends { read(view: DataView, offset: number): infer T } ? T : never;
+
+/** What a codec writes: `Encodable<typeof u64>` is `number | bigint`. */
+export type Encodable<C> = C extends {
+  write(view: DataView, offset: number, value: infer In): void;
+}
+  ? In
+  : never;
+
+/** Makes a view of bytes, as codecs want them. */
+export function viewOf(bytes: Uint8Array): DataView {
+  return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
+
+/** The bytes of one value. */
+export function encodeValue<In>(codec: Codec<unknown, In>, value: In): Uint8Array {
+  const bytes = new Uint8Array(codec.sizeBytes);
+  codec.write(viewOf(bytes), 0, value);
+  return bytes;
+}
+
+/**
+ * The value in bytes.
+ *
+ * @throws ERR_CODEC_VALUE when there are fewer bytes than the codec needs
+ */
+export function decodeValue<T>(codec: Codec<T, never>, bytes: Uint8Array): T {
+  if (bytes.byteLength < codec.sizeBytes) {
+    throw misfit(`${bytes.byteLength} bytes`, `the ${codec.sizeBytes} bytes of a ${codec.name}`);
+  }
+  return codec.read(viewOf(bytes), 0);
+}
+
+/** The error of a value that does not fit. */
+export function misfit(value: unknown, expected: string): WaepError<'ERR_CODEC_VALUE'> {
+  const shown = value instanceof Uint8Array ? `${value.byteLength} bytes` : value;
+  return failure('ERR_CODEC_VALUE', { where: '', value: shown, expected });
+}
+
+/** The same error, with where the value is put before where it was found to be. */
+export function within(where: string, error: unknown): unknown {
+  if (!(error instanceof WaepError) || error.code !== 'ERR_CODEC_VALUE') return error;
+  const detail = (error as WaepError<'ERR_CODEC_VALUE'>).detail;
+  return failure('ERR_CODEC_VALUE', { ...detail, where: `${where}${detail.where}` });
+}

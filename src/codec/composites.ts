@@ -1,0 +1,157 @@
+import {
+  type AnyCodec,
+  type Codec,
+  type Decoded,
+  type Encodable,
+  misfit,
+  within,
+} from './codec.js';
+
+/** The fields of a structure, in the order in which C has them. */
+export type StructFields = Readonly<Record<string, AnyCodec>>;
+
+/** What a structure's codec reads. */
+export type StructValue<F extends StructFields> = { [N in keyof F]: Decoded<F[N]> };
+
+/** What a structure's codec writes. */
+export type StructInput<F extends StructFields> = { readonly [N in keyof F]: Encodable<F[N]> };
+
+/** A field at a place. */
+export interface PlacedField {
+  readonly name: string;
+  readonly offset: number;
+  readonly codec: AnyCodec;
+}
+
+/**
+ * A C structure: fields in order, each at the next multiple of its alignment, the whole rounded up
+ * to the largest one. Padding is written as zeroes, as the verifier wants it.
+ *
+ * @param options `packed` leaves the padding out, as `__attribute__((packed))` does
+ */
+export function struct<const F extends StructFields>(
+  fields: F,
+  options: { name?: string; packed?: boolean } = {},
+): Codec<StructValue<F>, StructInput<F>> {
+  const placed: PlacedField[] = [];
+  let end = 0;
+  let alignBytes = 1;
+  for (const [name, codec] of Object.entries(fields)) {
+    const align = options.packed === true ? 1 : codec.alignBytes;
+    const offset = Math.ceil(end / align) * align;
+    placed.push({ name, offset, codec });
+    end = offset + codec.sizeBytes;
+    alignBytes = Math.max(alignBytes, align);
+  }
+  const sizeBytes = Math.ceil(end / alignBytes) * alignBytes;
+  const name = options.name ?? 'struct';
+  return placedStruct(name, sizeBytes, alignBytes, placed, false) as Codec<
+    StructValue<F>,
+    StructInput<F>
+  >;
+}
+
+/**
+ * A structure whose fields are at given places, which may overlap as those of a union do.
+ *
+ * @param partial whether fields may be left out when writing, and stay as they are
+ */
+export function placedStruct(
+  name: string,
+  sizeBytes: number,
+  alignBytes: number,
+  fields: readonly PlacedField[],
+  partial: boolean,
+): Codec<Record<string, unknown>, Readonly<Record<string, unknown>>> {
+  return {
+    name,
+    sizeBytes,
+    alignBytes,
+    read(view, offset) {
+      const value: Record<string, unknown> = {};
+      for (const field of fields) {
+        value[field.name] = field.codec.read(view, offset + field.offset);
+      }
+      return value;
+    },
+    write(view, offset, value) {
+      if (typeof value !== 'object' || value === null) {
+        throw misfit(value, `an object with ${fields.map((field) => field.name).join(', ')}`);
+      }
+      for (const field of fields) {
+        const part = value[field.name];
+        if (part === undefined && partial) continue;
+        try {
+          field.codec.write(view, offset + field.offset, part as never);
+        } catch (error) {
+          throw within(`.${field.name}`, error);
+        }
+      }
+    },
+  };
+}
+
+/** So many values in a row. */
+export function array<T, In>(codec: Codec<T, In>, length: number): Codec<T[], readonly In[]> {
+  return row(`${codec.name}[${length}]`, codec, codec.sizeBytes, length);
+}
+
+/**
+ * The value of a per-CPU map: one for every possible CPU of the guest, online or not, by number.
+ */
+export function perCpu<T, In>(codec: Codec<T, In>): Codec<T[], readonly In[]> {
+  // The kernel rounds each CPU's value up to 8 bytes: bpf_map_value_size() in
+  // kernel/bpf/syscall.c.
+  const strideBytes = Math.ceil(codec.sizeBytes / 8) * 8;
+  const name = `${codec.name} per CPU`;
+  return {
+    ...row(name, codec, strideBytes, 1),
+    sizeBytes: codec.sizeBytes,
+    forCpus: (possibleCpus) => row(name, codec, strideBytes, possibleCpus),
+  };
+}
+
+function row<T, In>(
+  name: string,
+  codec: Codec<T, In>,
+  strideBytes: number,
+  length: number,
+): Codec<T[], readonly In[]> {
+  return {
+    name,
+    sizeBytes: strideBytes * length,
+    alignBytes: codec.alignBytes,
+    read(view, offset) {
+      const values: T[] = [];
+      for (let at = 0; at < length; at++) values.push(codec.read(view, offset + at * strideBytes));
+      return values;
+    },
+    write(view, offset, values) {
+      if (!Array.isArray(values) || values.length !== length) {
+        throw misfit(values, `an array of ${length}`);
+      }
+      for (let at = 0; at < length; at++) {
+        try {
+          codec.write(view, offset + at * strideBytes, values[at] as In);
+        } catch (error) {
+          throw within(`[${at}]`, error);
+        }
+      }
+    },
+  };
+}
+
+/** A codec for something else that is made of what another codec reads and writes. */
+export function mapped<T, In, U, UIn = U>(
+  codec: Codec<T, In>,
+  decode: (value: T) => U,
+  encode: (value: UIn) => In,
+): Codec<U, UIn> {
+  return {
+    name: codec.name,
+    sizeBytes: codec.sizeBytes,
+    alignBytes: codec.alignBytes,
+    read: (view, offset) => decode(codec.read(view, offset)),
+    write: (view, offset, value) => codec.write(view, offset, encode(value)),
+  };
+}

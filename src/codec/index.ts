@@ -1,0 +1,40 @@
+export { bytes, objectId, text } from './bytes.js';
+export {
+  type AnyCodec,
+  type Codec,
+  type Decoded,
+  decodeValue,
+  type Encodable,
+  encodeValue,
+  viewOf,
+  within,
+} from './codec.js';
+export {
+  array,
+  mapped,
+  type PlacedField,
+  perCpu,
+  placedStruct,
+  type StructFields,
+  type StructInput,
+  type StructValue,
+  struct,
+} from './composites.js';
+export {
+  bits,
+  bool,
+  count,
+  f32,
+  f64,
+  named,
+  s8,
+  s16,
+  s32,
+  s64,
+  u8,
+  u16,
+  u16be,
+  u32,
+  u32be,
+  u64,
+} from './numbers.js';
