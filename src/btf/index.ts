@@ -1,0 +1,18 @@
+export { BtfTypes } from './btf.js';
+export type {
+  BtfArray,
+  BtfComposite,
+  BtfEnum,
+  BtfFloat,
+  BtfForward,
+  BtfInt,
+  BtfKind,
+  BtfMember,
+  BtfPrototype,
+  BtfReference,
+  BtfSection,
+  BtfTag,
+  BtfType,
+  BtfVariable,
+  TypeId,
+} from './types.js';
