@@ -4,6 +4,7 @@
  * @module
  */
 export * from './bpf/index.js';
+export * from './btf/index.js';
 export {
   type Call,
   type CallBuffer,
@@ -12,6 +13,7 @@ export {
   Relocation,
   type Reply,
 } from './call.js';
+export * from './codec/index.js';
 export { errnoName, errnoNumber } from './errno.js';
 export { type ErrorCode, type ErrorDetail, type SystemError, WaepError } from './errors.js';
 export type { KernelFacts, SessionLimits } from './frame/index.js';

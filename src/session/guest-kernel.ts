@@ -3,16 +3,42 @@ import {
   type Command,
   type Encoded,
   encode,
+  enums,
   KnownMaps,
+  type MapFacts,
   type Results,
   rows,
 } from '../bpf/index.js';
+import type { BtfTypes } from '../btf/index.js';
 import type { Call, Handle, Reply } from '../call.js';
 import type { SystemError } from '../errors.js';
 import type { KernelFacts } from '../frame/index.js';
+import { Btf, loadBtf, readKernelTypes } from './btf.js';
 import { causeOf } from './causes.js';
-import { BpfMap, type MapOptions } from './map.js';
-import { loadProgram, type Program, type ProgramOptions } from './program.js';
+import { Collector } from './collector.js';
+import { GuestObject } from './guest-object.js';
+import {
+  type BtfInfo,
+  type LinkInfo,
+  type MapInfo,
+  mapInfo,
+  type ProgramInfo,
+  readBtfInfo,
+  readLinkInfo,
+  readProgramInfo,
+} from './info.js';
+import { Link } from './link.js';
+import { loadProgram, type ProgramOptions } from './load.js';
+import { BpfMap } from './map.js';
+import {
+  boundCodecs,
+  createArguments,
+  factsOf,
+  type MapCodecs,
+  type MapOptions,
+} from './map-options.js';
+import { each, type FileKind, open, type Where } from './objects.js';
+import { Program } from './program.js';
 
 /** Options of one call. */
 export interface CallOptions {
@@ -45,8 +71,8 @@ export interface Outcome<C extends Command> {
   readonly handle: Handle;
   /** What the kernel wrote, much of which is valid when it refused the call, too. */
   values(): Results<C>;
-  /** The error of a call that was refused. */
-  error(): SystemError;
+  /** The error of a call that was refused; `subject` is what it was about. */
+  error(subject?: { toString(): string }): SystemError;
 }
 
 /**
@@ -62,11 +88,15 @@ export abstract class GuestKernel {
   /** Whether the session has ended. */
   abstract readonly closed: boolean;
   /** The sizes of the maps that this session knows. */
-  protected readonly maps: KnownMaps;
+  protected readonly knownMaps: KnownMaps;
+  /** Closes what is not referred to any more. */
+  readonly collected: Collector;
+  #kernelTypes: Promise<BtfTypes> | undefined;
 
   constructor(kernel: KernelFacts) {
     this.kernel = kernel;
-    this.maps = new KnownMaps(kernel.possibleCpus);
+    this.knownMaps = new KnownMaps(kernel.possibleCpus);
+    this.collected = new Collector(this);
   }
 
   /** Returns a handle that has not been used in this session. */
@@ -109,10 +139,10 @@ export abstract class GuestKernel {
     options?: BpfOptions,
   ): Promise<Results<C> & { handle: Handle; result: number }> {
     const handle = this.#resultHandle(shape, options);
-    const encoded = encode(shape, values, this.maps, handle);
+    const encoded = encode(shape, values, this.knownMaps, handle);
     const answer = this.start(encoded.call, options, shape.name);
     const reply = answer instanceof Promise ? await answer : answer;
-    if (reply.result < 0) throw refused(encoded, reply, options);
+    if (reply.result < 0) throw refused(encoded, reply, options?.subject);
     // Not a spread: copying an object whose keys the engine does not know costs microseconds.
     const results = encoded.decode(reply) as Results<C> & { handle: Handle; result: number };
     results.handle = handle;
@@ -132,14 +162,14 @@ export abstract class GuestKernel {
     options?: BpfOptions,
   ): Promise<Outcome<C>> {
     const handle = this.#resultHandle(shape, options);
-    const encoded = encode(shape, values, this.maps, handle);
+    const encoded = encode(shape, values, this.knownMaps, handle);
     const reply = await this.start(encoded.call, options, shape.name);
     return {
       result: reply.result,
       errno: reply.errno,
       handle,
       values: () => encoded.decode(reply),
-      error: () => refused(encoded, reply, options),
+      error: (subject) => refused(encoded, reply, subject ?? options?.subject),
     };
   }
 
@@ -150,39 +180,158 @@ export abstract class GuestKernel {
   /**
    * Creates a map in the guest (BPF_MAP_CREATE, map_create() in kernel/bpf/syscall.c).
    *
-   * @throws EINVAL for sizes or flags that the type does not have, ENOMEM, EPERM
+   * ```ts
+   * const counts = await session.createMap({
+   *   type: enums.MapType.BPF_MAP_TYPE_HASH,
+   *   key: u32,
+   *   value: struct({ calls: u64, comm: text(16) }),
+   *   maxEntries: 1024,
+   * });
+   * ```
+   *
+   * @throws EINVAL for sizes or flags that the type does not have, ENOMEM, EPERM;
+   *   ERR_OPTION_INVALID for codecs that do not fit
    */
-  async createMap(options: MapOptions): Promise<BpfMap> {
-    const { type, keySize, valueSize, maxEntries, flags = 0, name = '' } = options;
-    const values = {
-      map_type: type,
-      key_size: keySize,
-      value_size: valueSize,
-      max_entries: maxEntries,
-      map_flags: flags,
-      map_name: name,
-    };
-    const { handle } = await this.bpf(rows.MAP_CREATE, values);
-    this.maps.created(handle, values);
-    return new BpfMap(this, handle, { type, keySize, valueSize, maxEntries, flags });
+  async createMap<K = Uint8Array, V = Uint8Array, KIn = K, VIn = V>(
+    options: MapOptions<K, V, KIn, VIn>,
+  ): Promise<BpfMap<K, V, KIn, VIn>> {
+    const values = createArguments(options);
+    const facts = factsOf(values);
+    const { name = '' } = options;
+    // Before the map is there, so that a codec that does not fit leaves nothing behind.
+    boundCodecs(options, facts, this.kernel.possibleCpus);
+    const about = name === '' ? undefined : { subject: `map "${name}"` };
+    const { handle } = await this.bpf(rows.MAP_CREATE, values, about);
+    this.knownMaps.created(handle, values);
+    return new BpfMap(this, handle, facts, options, name);
+  }
+
+  /**
+   * Opens a map that is there already, by id or by path (BPF_MAP_GET_FD_BY_ID or BPF_OBJ_GET), and
+   * asks for its sizes.
+   *
+   * @param options codecs; and `flags`: BPF_F_RDONLY, which the profile `observe` insists on, or
+   *   BPF_F_WRONLY
+   * @throws ENOENT when it is not there; ERR_OPTION_INVALID for codecs that do not fit
+   */
+  async map<K = Uint8Array, V = Uint8Array, KIn = K, VIn = V>(
+    where: Where,
+    options: MapCodecs<K, V, KIn, VIn> & { flags?: number } = {},
+  ): Promise<BpfMap<K, V, KIn, VIn>> {
+    const handle = await open(this, 'map', where, options.flags);
+    try {
+      const { info } = await this.bpf(rows.OBJ_GET_INFO_BY_FD_MAP, { bpf_fd: { handle } });
+      this.knownMaps.learned(handle, info);
+      const facts = this.knownMaps.mapFacts(handle) as MapFacts;
+      return new BpfMap(this, handle, facts, options, info.name);
+    } catch (error) {
+      await this.release([handle]);
+      throw error;
+    }
+  }
+
+  /** Yields what the kernel says about every map in the guest (BPF_MAP_GET_NEXT_ID). */
+  maps(): AsyncGenerator<MapInfo> {
+    return each(this, 'map', BPF_F_RDONLY, async (map) => {
+      const { info } = await this.bpf(rows.OBJ_GET_INFO_BY_FD_MAP, { bpf_fd: map });
+      return mapInfo(info);
+    });
   }
 
   /**
    * Has the guest's kernel verify and load a program (BPF_PROG_LOAD, bpf_prog_load() in
    * kernel/bpf/syscall.c).
    *
-   * @throws the guest's system error, usually EACCES or EINVAL, whose `log` is the verifier's
+   * @throws the guest's system error, usually EACCES or EINVAL, whose `log` is the verifier's and
+   *   whose `logTrueSize`, since 6.4, is the length that all of it would have
    */
   loadProgram(options: ProgramOptions): Promise<Program> {
     return loadProgram(this, options);
   }
+
+  /** Opens a program that is there already, by id or by path (BPF_PROG_GET_FD_BY_ID, BPF_OBJ_GET). */
+  async program(where: Where): Promise<Program> {
+    const handle = await open(this, 'prog', where);
+    const { type, name } = await readProgramInfo(this, { handle });
+    return new Program(this, handle, { type, name, expectedAttachType: 0, log: '' });
+  }
+
+  /** Yields what the kernel says about every program in the guest (BPF_PROG_GET_NEXT_ID). */
+  programs(): AsyncGenerator<ProgramInfo> {
+    return each(this, 'prog', 0, (program) => readProgramInfo(this, program));
+  }
+
+  /** Opens a link that is there already, by id or by path (BPF_LINK_GET_FD_BY_ID, BPF_OBJ_GET). */
+  async link(where: Where): Promise<Link> {
+    return new Link(this, await open(this, 'link', where));
+  }
+
+  /** Yields what the kernel says about every link in the guest (BPF_LINK_GET_NEXT_ID). */
+  links(): AsyncGenerator<LinkInfo> {
+    return each(this, 'link', 0, (link) => readLinkInfo(this, link));
+  }
+
+  /**
+   * Loads types, for programs and maps to refer to (BPF_BTF_LOAD, btf_new_fd() in
+   * kernel/bpf/btf.c).
+   *
+   * @throws the guest's system error, whose `log` says what is wrong with them
+   */
+  loadBtf(btf: Uint8Array): Promise<Btf> {
+    return loadBtf(this, btf);
+  }
+
+  /** Opens types that are there already (BPF_BTF_GET_FD_BY_ID). */
+  async btf(where: { readonly id: number }): Promise<Btf> {
+    return new Btf(this, await open(this, 'btf', { id: where.id }));
+  }
+
+  /** Yields what the kernel says about all types in the guest (BPF_BTF_GET_NEXT_ID). */
+  btfs(): AsyncGenerator<BtfInfo> {
+    return each(this, 'btf', 0, (btf) => readBtfInfo(this, btf));
+  }
+
+  /** The types of the guest's kernel itself. They are fetched once: some megabytes. */
+  kernelTypes(): Promise<BtfTypes> {
+    this.#kernelTypes ??= readKernelTypes(this).catch((error: unknown) => {
+      this.#kernelTypes = undefined;
+      throw error;
+    });
+    return this.#kernelTypes;
+  }
+
+  /**
+   * Has the kernel count how often programs run, and for how long, until the result is closed
+   * (BPF_ENABLE_STATS, bpf_enable_stats() in kernel/bpf/syscall.c); {@link Program.info} has the
+   * counts. It costs every program in the guest some time at every run.
+   */
+  async enableStatistics(): Promise<GuestObject<'stats'>> {
+    const { handle } = await this.bpf(rows.ENABLE_STATS, { type: BPF_STATS_RUN_TIME });
+    return new GuestObject(this, handle, 'stats', '', true);
+  }
+
+  /**
+   * Opens a file or a folder of the guest that calls refer to by descriptor, such as a cgroup's
+   * folder, if the guest's policy allows.
+   *
+   * @throws the guest's system error, ERR_POLICY_REFUSED
+   */
+  async openObject<K extends FileKind>(kind: K, path: string): Promise<GuestObject<K>> {
+    return new GuestObject(this, await this.open(path), kind, path);
+  }
 }
+
+const { BPF_F_RDONLY } = enums.ObjectFlag;
+const BPF_STATS_RUN_TIME = 0;
 
 function refused<C extends Command>(
   encoded: Encoded<C>,
   reply: Reply,
-  options: BpfOptions | undefined,
+  subject: BpfOptions['subject'],
 ): SystemError {
   const why = causeOf(encoded.shape.name, reply.errno);
-  return encoded.error(reply, { object: options?.subject?.toString(), why });
+  return encoded.error(reply, {
+    ...(subject === undefined ? {} : { object: String(subject) }),
+    ...(why === undefined ? {} : { why }),
+  });
 }

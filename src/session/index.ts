@@ -1,14 +1,25 @@
+export { Btf } from './btf.js';
 export {
   type BpfOptions,
   type CallOptions,
   GuestKernel,
   type Outcome,
 } from './guest-kernel.js';
-export { GuestObject } from './guest-object.js';
-export { BpfMap, type MapOptions } from './map.js';
-export { Link, Program, type ProgramOptions } from './program.js';
+export { GuestObject, PinnableObject } from './guest-object.js';
+export type { BtfInfo, LinkInfo, MapInfo, ProgramInfo } from './info.js';
+export { KernelIterator } from './iterator.js';
+export { Link } from './link.js';
+export type { ProgramOptions, Records } from './load.js';
+export { BpfMap } from './map.js';
+export type { Batch, BatchOptions } from './map-batches.js';
+export type { MapCodecs, MapOptions } from './map-options.js';
+export type { FileKind, Where } from './objects.js';
 export {
-  Session,
-  type SessionOptions,
-  type SessionStatistics,
-} from './session.js';
+  type AttachOrder,
+  type KprobeTargets,
+  Program,
+  type ProgramFacts,
+  type UprobeTargets,
+} from './program.js';
+export { Session, type SessionOptions, type SessionStatistics } from './session.js';
+export type { TestRun, TestRunOptions } from './test-run.js';

@@ -1,94 +1,289 @@
 import { type MapFacts, rows } from '../bpf/index.js';
 import type { Handle } from '../call.js';
-import type { SystemError } from '../errors.js';
-import type { GuestKernel } from './guest-kernel.js';
-import { GuestObject } from './guest-object.js';
+import { type Codec, encodeValue, viewOf, within } from '../codec/index.js';
+import { errnoNumber } from '../errno.js';
+import type { BpfOptions, GuestKernel } from './guest-kernel.js';
+import { PinnableObject } from './guest-object.js';
+import { type MapInfo, mapInfo } from './info.js';
+import { type Batch, type BatchOptions, batchesOf, EntryIterator } from './map-batches.js';
+import { deleteMany, updateMany } from './map-bulk.js';
+import { boundCodecs, type MapCodecs } from './map-options.js';
 
-/** What a map is made of. Sizes are in bytes. */
-export interface MapOptions {
-  /** `BPF_MAP_TYPE_*`, such as `enums.MapType.BPF_MAP_TYPE_HASH`. */
-  type: number;
-  keySize: number;
-  valueSize: number;
-  maxEntries: number;
-  /** `BPF_F_*`. Default 0. */
-  flags?: number;
-  /** At most 15 characters; shown by bpftool. */
-  name?: string;
-}
+const ENOENT = errnoNumber('ENOENT');
+/** How many single calls are under way at a time where many are made. */
+const WINDOW = 256;
 
-/** Whether a system error says that there is no such element. */
-function isAbsent(error: unknown): boolean {
-  return (error as SystemError).code === 'ENOENT';
-}
-
-/** A map in the guest. Keys and values are bytes, as the kernel has them. */
-export class BpfMap extends GuestObject<'map'> {
+/**
+ * A map in the guest.
+ *
+ * Keys and values are what the map's codecs make of them; without codecs they are bytes, as the
+ * kernel has them. Of a per-CPU map a value is an array with an element for each possible CPU.
+ *
+ * ```ts
+ * for await (const [key, value] of map) console.log(key, value);
+ * ```
+ *
+ * @typeParam K what keys are read as
+ * @typeParam V what values are read as
+ * @typeParam KIn what keys may be written from
+ * @typeParam VIn what values may be written from
+ */
+export class BpfMap<
+  K = Uint8Array,
+  V = Uint8Array,
+  KIn = K,
+  VIn = V,
+> extends PinnableObject<'map'> {
+  /** The map's type and sizes. */
   readonly facts: MapFacts;
+  /** How keys lie in memory. */
+  readonly key: Codec<K, KIn>;
+  /** How values lie in memory, as bpf(2) copies them: those of all CPUs, one after the other. */
+  readonly value: Codec<V, VIn>;
+  readonly #about: BpfOptions = { subject: this };
+  readonly #rawKeys: boolean;
+  readonly #rawValues: boolean;
 
-  constructor(session: GuestKernel, handle: Handle, facts: MapFacts) {
-    super(session, handle, 'map');
+  constructor(
+    session: GuestKernel,
+    handle: Handle,
+    facts: MapFacts,
+    codecs: MapCodecs<K, V, KIn, VIn>,
+    name = '',
+  ) {
+    super(session, handle, 'map', name);
     this.facts = facts;
-  }
-
-  /** Returns the value under `key`, or `undefined` (BPF_MAP_LOOKUP_ELEM). */
-  async lookup(key: Uint8Array): Promise<Uint8Array | undefined> {
-    try {
-      const { value } = await this.session.bpf(rows.MAP_LOOKUP_ELEM, { map_fd: this, key });
-      return value;
-    } catch (error) {
-      if (isAbsent(error)) return undefined;
-      throw error;
-    }
+    const { key, value } = boundCodecs(codecs, facts, session.kernel.possibleCpus);
+    this.key = key;
+    this.value = value;
+    this.#rawKeys = codecs.key === undefined;
+    this.#rawValues = codecs.value === undefined;
   }
 
   /**
-   * Sets the value under `key` (BPF_MAP_UPDATE_ELEM).
+   * Returns the value under `key`, or `undefined` (BPF_MAP_LOOKUP_ELEM, map_lookup_elem() in
+   * kernel/bpf/syscall.c).
+   *
+   * @param flags `BPF_F_LOCK`, or 0
+   */
+  async lookup(key: KIn, flags = 0): Promise<V | undefined> {
+    const values = { map_fd: this, key: this.#keyBytes(key), flags };
+    const outcome = await this.session.tryBpf(rows.MAP_LOOKUP_ELEM, values, this.#about);
+    if (outcome.errno === ENOENT) return undefined;
+    if (outcome.result < 0) throw outcome.error();
+    return this.value.read(viewOf(outcome.values().value), 0);
+  }
+
+  /** Returns the values under many keys, in their order; the look-ups are all under way at once. */
+  async lookupMany(keys: Iterable<KIn>): Promise<(V | undefined)[]> {
+    const values: (V | undefined)[] = [];
+    for (const window of windows(keys)) {
+      values.push(...(await Promise.all(window.map((key) => this.lookup(key)))));
+    }
+    return values;
+  }
+
+  /**
+   * Sets the value under `key` (BPF_MAP_UPDATE_ELEM, map_update_elem() in kernel/bpf/syscall.c).
    *
    * @param flags 0 sets in any case, 1 (BPF_NOEXIST) only a new key, 2 (BPF_EXIST) only an old one
-   * @throws EEXIST or ENOENT by `flags`, E2BIG when the map is full
+   * @throws EEXIST or ENOENT by `flags`, E2BIG when the map is full, EPERM when it is frozen;
+   *   ERR_CODEC_VALUE for a key or a value that does not fit
    */
-  async update(key: Uint8Array, value: Uint8Array, flags = 0): Promise<void> {
-    await this.session.bpf(rows.MAP_UPDATE_ELEM, { map_fd: this, key, value, flags });
+  async update(key: KIn, value: VIn, flags = 0): Promise<void> {
+    const values = {
+      map_fd: this,
+      key: this.#keyBytes(key),
+      value: this.#valueBytes(value),
+      flags,
+    };
+    const outcome = await this.session.tryBpf(rows.MAP_UPDATE_ELEM, values, this.#about);
+    if (outcome.result < 0) throw outcome.error();
   }
 
-  /** Removes `key`; resolves with whether it was there (BPF_MAP_DELETE_ELEM). */
-  async delete(key: Uint8Array): Promise<boolean> {
-    try {
-      await this.session.bpf(rows.MAP_DELETE_ELEM, { map_fd: this, key });
-      return true;
-    } catch (error) {
-      if (isAbsent(error)) return false;
-      throw error;
+  /**
+   * Sets many values, a large batch at a time where the kernel can (BPF_MAP_UPDATE_BATCH,
+   * generic_map_update_batch() in kernel/bpf/syscall.c), else one by one without waiting in
+   * between. Resolves with how many were set.
+   *
+   * @param options `flags` are BPF_ANY, BPF_NOEXIST or BPF_EXIST for each of them
+   * @throws as {@link update}; the error says which entry it was about, and those before it are set
+   */
+  updateMany(
+    entries: Iterable<readonly [key: KIn, value: VIn]>,
+    options: { flags?: number; batchEntries?: number } = {},
+  ): Promise<number> {
+    return updateMany(this, entries, options);
+  }
+
+  /**
+   * Removes `key`; resolves with whether it was there (BPF_MAP_DELETE_ELEM, map_delete_elem() in
+   * kernel/bpf/syscall.c).
+   */
+  async delete(key: KIn): Promise<boolean> {
+    const values = { map_fd: this, key: this.#keyBytes(key) };
+    const outcome = await this.session.tryBpf(rows.MAP_DELETE_ELEM, values, this.#about);
+    if (outcome.errno === ENOENT) return false;
+    if (outcome.result < 0) throw outcome.error();
+    return true;
+  }
+
+  /**
+   * Removes many keys (BPF_MAP_DELETE_BATCH, or one by one without waiting in between); resolves
+   * with how many were there.
+   */
+  deleteMany(keys: Iterable<KIn>, options: { batchEntries?: number } = {}): Promise<number> {
+    return deleteMany(this, keys, options);
+  }
+
+  /**
+   * Removes `key` and returns the value that it had, or `undefined`
+   * (BPF_MAP_LOOKUP_AND_DELETE_ELEM; hash tables have it since 5.14).
+   *
+   * @throws EOPNOTSUPP or ENOTSUPP where the type of map does not have the operation
+   */
+  async lookupAndDelete(key: KIn): Promise<V | undefined> {
+    return this.#take(this.#keyBytes(key));
+  }
+
+  /**
+   * Adds a value to a queue, a stack or a bloom filter (BPF_MAP_UPDATE_ELEM without a key).
+   *
+   * @param flags 2 (BPF_EXIST) drops the oldest value when it is full
+   * @throws E2BIG when it is full
+   */
+  async push(value: VIn, flags = 0): Promise<void> {
+    const values = { map_fd: this, key: null, value: this.#valueBytes(value), flags };
+    await this.session.bpf(rows.MAP_UPDATE_ELEM, values, this.#about);
+  }
+
+  /** Returns the next value of a queue or a stack and leaves it there, or `undefined`. */
+  async peek(): Promise<V | undefined> {
+    const values = { map_fd: this, key: null };
+    const outcome = await this.session.tryBpf(rows.MAP_LOOKUP_ELEM, values, this.#about);
+    if (outcome.errno === ENOENT) return undefined;
+    if (outcome.result < 0) throw outcome.error();
+    return this.value.read(viewOf(outcome.values().value), 0);
+  }
+
+  /** Takes the next value out of a queue or a stack, or returns `undefined`. */
+  async pop(): Promise<V | undefined> {
+    return this.#take(null);
+  }
+
+  /** Whether a value may be in a bloom filter; `false` is certain. */
+  async mayHave(value: VIn): Promise<boolean> {
+    const values = { map_fd: this, key: null, value: this.#valueBytes(value) };
+    const row = rows.MAP_LOOKUP_ELEM_BLOOM_FILTER;
+    const outcome = await this.session.tryBpf(row, values, this.#about);
+    if (outcome.errno === ENOENT) return false;
+    if (outcome.result < 0) throw outcome.error();
+    return true;
+  }
+
+  /**
+   * Returns the key after `key`, the first one without `key`, or `undefined` after the last
+   * (BPF_MAP_GET_NEXT_KEY). After a key that is not there, the first.
+   */
+  async nextKey(key?: KIn): Promise<K | undefined> {
+    const values = { map_fd: this, key: key === undefined ? null : this.#keyBytes(key) };
+    const outcome = await this.session.tryBpf(rows.MAP_GET_NEXT_KEY, values, this.#about);
+    if (outcome.errno === ENOENT) return undefined;
+    if (outcome.result < 0) throw outcome.error();
+    return this.key.read(viewOf(outcome.values().next_key), 0);
+  }
+
+  /** Yields every key; see {@link entries}. */
+  async *keys(options: BatchOptions = {}): AsyncGenerator<K> {
+    for await (const batch of this.batches(options)) {
+      for (let at = 0; at < batch.length; at++) yield batch.keyAt(at);
     }
   }
 
   /**
-   * Yields every key, one call each (BPF_MAP_GET_NEXT_KEY). As in the kernel, keys that come and
-   * go meanwhile may be missed or met twice.
+   * Yields every key with its value. As in the kernel, what is added or removed meanwhile may be
+   * missed, and keys may be met twice when others are removed meanwhile.
+   *
+   * Entries travel many at a time (BPF_MAP_LOOKUP_BATCH) where the kernel and the type of map can,
+   * and the next ones are on their way while these are looked at; else one by one
+   * (BPF_MAP_GET_NEXT_KEY and BPF_MAP_LOOKUP_ELEM).
    */
-  async *keys(): AsyncGenerator<Uint8Array> {
-    let key: Uint8Array | null = null;
-    for (;;) {
-      try {
-        const next: { next_key: Uint8Array } = await this.session.bpf(rows.MAP_GET_NEXT_KEY, {
-          map_fd: this,
-          key,
-        });
-        key = next.next_key;
-      } catch (error) {
-        if (isAbsent(error)) return;
-        throw error;
-      }
-      yield key;
-    }
+  entries(options: BatchOptions = {}): AsyncIterableIterator<[K, V]> {
+    return new EntryIterator(this.batches(options));
   }
 
-  /** Yields every key and its value; see {@link keys}. */
-  async *[Symbol.asyncIterator](): AsyncGenerator<[Uint8Array, Uint8Array]> {
-    for await (const key of this.keys()) {
-      const value = await this.lookup(key);
-      if (value !== undefined) yield [key, value];
+  [Symbol.asyncIterator](): AsyncIterableIterator<[K, V]> {
+    return this.entries();
+  }
+
+  /** Yields the entries in batches as they arrive, undecoded; see {@link entries}. */
+  batches(options: BatchOptions = {}): AsyncGenerator<Batch<K, V>> {
+    return batchesOf(this, options);
+  }
+
+  /**
+   * Yields every key with its value and removes them (BPF_MAP_LOOKUP_AND_DELETE_BATCH, else one by
+   * one with BPF_MAP_LOOKUP_AND_DELETE_ELEM): no update in between is lost, but where the type of
+   * map has neither, between a look-up and a deletion. What has been taken when the loop is left
+   * is gone.
+   */
+  drain(options: BatchOptions = {}): AsyncIterableIterator<[K, V]> {
+    return new EntryIterator(batchesOf(this, { ...options, remove: true }));
+  }
+
+  /**
+   * Makes the map read-only for user space, for good; programs may still write (BPF_MAP_FREEZE,
+   * map_freeze() in kernel/bpf/syscall.c).
+   */
+  async freeze(): Promise<void> {
+    await this.session.bpf(rows.MAP_FREEZE, { map_fd: this }, this.#about);
+  }
+
+  /** What the kernel says about the map (BPF_OBJ_GET_INFO_BY_FD, bpf_map_get_info_by_fd()). */
+  async info(): Promise<MapInfo> {
+    const { info } = await this.session.bpf(
+      rows.OBJ_GET_INFO_BY_FD_MAP,
+      { bpf_fd: this },
+      this.#about,
+    );
+    return mapInfo(info);
+  }
+
+  async #take(key: Uint8Array | null): Promise<V | undefined> {
+    const values = { map_fd: this, key };
+    const row = rows.MAP_LOOKUP_AND_DELETE_ELEM;
+    const outcome = await this.session.tryBpf(row, values, this.#about);
+    if (outcome.errno === ENOENT) return undefined;
+    if (outcome.result < 0) throw outcome.error();
+    return this.value.read(viewOf(outcome.values().value), 0);
+  }
+
+  #keyBytes(key: KIn): Uint8Array | null {
+    if (this.facts.keySize === 0) return null;
+    return this.#bytes('key', this.key, key, this.#rawKeys);
+  }
+
+  #valueBytes(value: VIn): Uint8Array {
+    return this.#bytes('value', this.value, value, this.#rawValues);
+  }
+
+  #bytes<In>(part: string, codec: Codec<unknown, In>, value: In, raw: boolean): Uint8Array {
+    // What are bytes already need not be copied.
+    if (raw && value instanceof Uint8Array && value.byteLength === codec.sizeBytes) return value;
+    try {
+      return encodeValue(codec, value);
+    } catch (error) {
+      throw within(`${this} ${part}`, error);
     }
   }
+}
+
+function* windows<T>(items: Iterable<T>): Generator<T[]> {
+  let window: T[] = [];
+  for (const item of items) {
+    if (window.push(item) < WINDOW) continue;
+    yield window;
+    window = [];
+  }
+  if (window.length > 0) yield window;
 }

@@ -1,64 +1,334 @@
-import { rows } from '../bpf/index.js';
-import type { GuestKernel } from './guest-kernel.js';
-import { GuestObject } from './guest-object.js';
+import { enums, type Ref, rows } from '../bpf/index.js';
+import type { BtfTypes } from '../btf/index.js';
+import type { Handle } from '../call.js';
+import { failure } from '../errors.js';
+import type { BpfOptions, GuestKernel } from './guest-kernel.js';
+import { PinnableObject } from './guest-object.js';
+import { type ProgramInfo, readProgramInfo } from './info.js';
+import { Link } from './link.js';
+import type { BpfMap } from './map.js';
+import { type TestRun, type TestRunOptions, testRun } from './test-run.js';
 
-/** What a program is loaded from. */
-export interface ProgramOptions {
-  /** `BPF_PROG_TYPE_*`, such as `enums.ProgType.BPF_PROG_TYPE_RAW_TRACEPOINT`. */
-  type: number;
-  /** The instructions, 8 bytes each; map references hold handles where local ones hold fds. */
-  instructions: Uint8Array;
-  /** Decides which helpers the program may call. */
-  license: string;
-  /** At most 15 characters; shown by bpftool. */
-  name?: string;
-  /** `BPF_*` attach type, for the program types that want it at load time. */
-  expectedAttachType?: number;
-  /**
-   * How much of the verifier's log to ask for: 1 explains refusals, 2 everything, 0 nothing.
-   * Default 0, and a second attempt with 1 when the program is refused, as libbpf does.
-   */
-  logLevel?: number;
+const { AttachType } = enums;
+
+/** What a program object knows without asking the guest. */
+export interface ProgramFacts {
+  /** `BPF_PROG_TYPE_*`. */
+  readonly type: number;
+  /** The attach type that it was loaded with, or 0. */
+  readonly expectedAttachType: number;
+  readonly name: string;
+  /** The verifier's log, where one was asked for. */
+  readonly log: string;
 }
 
-/** Room for the verifier's log when a program is refused: 64 KiB explains most refusals. */
-const LOG_BYTES = 64 * 1024;
+/** How several programs at one place are ordered. */
+export interface AttachOrder {
+  /** Goes before this program or link. */
+  before?: Program | Link;
+  /** Goes after this program or link. */
+  after?: Program | Link;
+  /** Fails with ESTALE unless the place is at this revision. */
+  expectedRevision?: number | bigint;
+}
 
-/** Has a program verified and loaded; see {@link GuestKernel.loadProgram}. */
-export async function loadProgram(session: GuestKernel, options: ProgramOptions): Promise<Program> {
-  const { type, instructions, license, name = '', expectedAttachType = 0 } = options;
-  const values = {
-    prog_type: type,
-    insns: instructions,
-    license,
-    prog_name: name,
-    expected_attach_type: expectedAttachType,
-  };
-  const load = async (logLevel: number) => {
-    const log = logLevel === 0 ? {} : { log_level: logLevel, log_size: LOG_BYTES };
-    const { handle } = await session.bpf(rows.PROG_LOAD, { ...values, ...log });
-    return new Program(session, handle, 'prog');
-  };
-  if (options.logLevel !== undefined) return await load(options.logLevel);
-  try {
-    return await load(0);
-  } catch (error) {
-    if (!('errno' in (error as Error))) throw error;
-    return await load(1);
+/** Which functions of the guest's kernel a KPROBE program is run at. */
+export interface KprobeTargets {
+  /** Their names. */
+  symbols?: readonly string[];
+  /** Or their addresses. */
+  addresses?: readonly bigint[];
+  /** What bpf_get_attach_cookie() returns at each of them. */
+  cookies?: readonly bigint[];
+  /** Whether to run when they return. */
+  onReturn?: boolean;
+}
+
+/** Which places of a program file of the guest a KPROBE program is run at. */
+export interface UprobeTargets {
+  /** The file, in the guest. */
+  path: string;
+  /** Offsets in the file, in bytes. */
+  offsets: readonly bigint[];
+  /** Offsets of the counters that switch USDT probes on. */
+  referenceCounters?: readonly bigint[];
+  /** What bpf_get_attach_cookie() returns at each of them. */
+  cookies?: readonly bigint[];
+  /** Only in this process of the guest. */
+  pid?: number;
+  /** Whether to run when functions return. */
+  onReturn?: boolean;
+}
+
+/** A program in the guest, verified and not yet attached. Attaching makes a {@link Link}. */
+export class Program extends PinnableObject<'prog'> {
+  /** `BPF_PROG_TYPE_*`. */
+  readonly type: number;
+  /** The attach type that it was loaded with, or 0; of a program found by id, 0. */
+  readonly expectedAttachType: number;
+  /** The verifier's log, where one was asked for. */
+  readonly log: string;
+  readonly #about: BpfOptions = { subject: this };
+
+  constructor(session: GuestKernel, handle: Handle, facts: ProgramFacts) {
+    super(session, handle, 'prog', facts.name);
+    this.type = facts.type;
+    this.expectedAttachType = facts.expectedAttachType;
+    this.log = facts.log;
   }
-}
 
-/** A program in the guest, verified and not yet attached. */
-export class Program extends GuestObject<'prog'> {
   /**
    * Attaches the program to a raw tracepoint, such as `sys_enter` (BPF_RAW_TRACEPOINT_OPEN,
-   * bpf_raw_tracepoint_open() in kernel/bpf/syscall.c). Closing the link detaches it.
+   * bpf_raw_tracepoint_open() in kernel/bpf/syscall.c).
+   *
+   * @param options `cookie` is what bpf_get_attach_cookie() returns, since 6.10
+   * @throws ENOENT when there is no such tracepoint
    */
-  async attachRawTracepoint(name: string): Promise<Link> {
-    const { handle } = await this.session.bpf(rows.RAW_TRACEPOINT_OPEN, { name, prog_fd: this });
-    return new Link(this.session, handle, 'link');
+  async attachRawTracepoint(
+    name: string,
+    options: { cookie?: number | bigint } = {},
+  ): Promise<Link> {
+    const values = { name, prog_fd: this, ...options };
+    const { handle } = await this.session.bpf(
+      rows.RAW_TRACEPOINT_OPEN,
+      values,
+      this.#to(`raw tracepoint ${name}`),
+    );
+    return this.#link(handle);
+  }
+
+  /**
+   * Attaches a TRACING, LSM or EXT program to what it was loaded for (BPF_RAW_TRACEPOINT_OPEN, or
+   * BPF_LINK_CREATE with a cookie, since 5.18; bpf_tracing_prog_attach() in kernel/bpf/syscall.c).
+   *
+   * @param options `program` and `btfId`: another target than at load time, of an EXT program
+   */
+  async attachTracing(
+    options: { cookie?: number | bigint; program?: Program; btfId?: number } = {},
+  ): Promise<Link> {
+    const { cookie, program, btfId } = options;
+    if (cookie === undefined && program === undefined) {
+      const { handle } = await this.session.bpf(
+        rows.RAW_TRACEPOINT_OPEN,
+        { name: null, prog_fd: this },
+        this.#about,
+      );
+      return this.#link(handle);
+    }
+    return this.#create(rows.LINK_CREATE_TRACING, {
+      prog_fd: this,
+      attach_type: this.expectedAttachType,
+      ...(cookie === undefined ? {} : { cookie }),
+      ...(program === undefined ? {} : { target_fd: program }),
+      ...(btfId === undefined ? {} : { target_btf_id: btfId }),
+    });
+  }
+
+  /**
+   * Attaches a program of a cgroup type (BPF_LINK_CREATE, cgroup_bpf_link_attach() in
+   * kernel/bpf/cgroup.c).
+   *
+   * @param cgroup the folder of the cgroup in the guest, such as `/sys/fs/cgroup`, or what
+   *   {@link GuestKernel.openObject} opened
+   * @param attachType `BPF_CGROUP_*`; by default the one that the program was loaded with
+   */
+  async attachCgroup(
+    cgroup: string | Ref<'cgroup'>,
+    attachType = this.expectedAttachType,
+  ): Promise<Link> {
+    if (typeof cgroup !== 'string') {
+      const values = { prog_fd: this, target_fd: cgroup, attach_type: attachType };
+      return this.#create(rows.LINK_CREATE_CGROUP, values);
+    }
+    await using opened = await this.session.openObject('cgroup', cgroup);
+    return await this.attachCgroup(opened, attachType);
+  }
+
+  /**
+   * Attaches an XDP program to a network interface of the guest (BPF_LINK_CREATE,
+   * bpf_xdp_link_attach() in net/core/dev.c).
+   *
+   * @param mode where packets are seen: in the kernel's generic code, in the driver, or in the
+   *   device; by default the driver decides
+   */
+  attachXdp(interfaceIndex: number, mode?: keyof typeof xdpModes): Promise<Link> {
+    return this.#create(rows.LINK_CREATE_XDP, {
+      prog_fd: this,
+      target_ifindex: interfaceIndex,
+      attach_type: AttachType.BPF_XDP,
+      flags: mode === undefined ? 0 : xdpModes[mode],
+    });
+  }
+
+  /**
+   * Attaches a SCHED_CLS program to a network interface of the guest (BPF_LINK_CREATE,
+   * tcx_link_attach() in kernel/bpf/tcx.c; since 6.6).
+   */
+  attachTcx(
+    interfaceIndex: number,
+    direction: 'ingress' | 'egress',
+    order: AttachOrder = {},
+  ): Promise<Link> {
+    const { BPF_TCX_INGRESS, BPF_TCX_EGRESS } = AttachType;
+    return this.#create(rows.LINK_CREATE_TCX, {
+      prog_fd: this,
+      target_ifindex: interfaceIndex,
+      attach_type: direction === 'ingress' ? BPF_TCX_INGRESS : BPF_TCX_EGRESS,
+      ...orderArguments(order),
+    });
+  }
+
+  /**
+   * Attaches a KPROBE program that was loaded with TRACE_KPROBE_MULTI to many functions at once
+   * (BPF_LINK_CREATE, bpf_kprobe_multi_link_attach() in kernel/trace/bpf_trace.c; since 5.18).
+   */
+  attachKprobes(targets: KprobeTargets): Promise<Link> {
+    const { symbols, addresses, cookies, onReturn = false } = targets;
+    return this.#create(rows.LINK_CREATE_KPROBE_MULTI, {
+      prog_fd: this,
+      attach_type: this.expectedAttachType || AttachType.BPF_TRACE_KPROBE_MULTI,
+      kprobe_flags: onReturn ? 1 : 0,
+      ...(symbols === undefined ? {} : { syms: symbols }),
+      ...(addresses === undefined ? {} : { addrs: words(addresses) }),
+      ...(cookies === undefined ? {} : { cookies: words(cookies) }),
+    });
+  }
+
+  /**
+   * Attaches a KPROBE program that was loaded with TRACE_UPROBE_MULTI to places of a program file
+   * of the guest (BPF_LINK_CREATE, bpf_uprobe_multi_link_attach() in kernel/trace/bpf_trace.c;
+   * since 6.6).
+   */
+  attachUprobes(targets: UprobeTargets): Promise<Link> {
+    const { path, offsets, referenceCounters, cookies, pid, onReturn = false } = targets;
+    return this.#create(rows.LINK_CREATE_UPROBE_MULTI, {
+      prog_fd: this,
+      attach_type: this.expectedAttachType || AttachType.BPF_TRACE_UPROBE_MULTI,
+      uprobe_flags: onReturn ? 1 : 0,
+      path,
+      offsets: words(offsets),
+      ...(referenceCounters === undefined ? {} : { ref_ctr_offsets: words(referenceCounters) }),
+      ...(cookies === undefined ? {} : { cookies: words(cookies) }),
+      ...(pid === undefined ? {} : { pid }),
+    });
+  }
+
+  /**
+   * Makes an iterator of a TRACING program that was loaded with TRACE_ITER (BPF_LINK_CREATE,
+   * bpf_iter_link_attach() in kernel/bpf/bpf_iter.c). {@link Link.iterate} runs it.
+   *
+   * @param options `map`: whose elements it iterates, where its target is the elements of a map
+   */
+  attachIterator(options: { map?: Ref<'map'> } = {}): Promise<Link> {
+    return this.#create(rows.LINK_CREATE_ITER, {
+      prog_fd: this,
+      attach_type: AttachType.BPF_TRACE_ITER,
+      ...(options.map === undefined ? {} : { iter_info: { map_fd: options.map } }),
+    });
+  }
+
+  /**
+   * Runs the program once, or many times, on data of the caller's (BPF_PROG_TEST_RUN,
+   * bpf_prog_test_run() in kernel/bpf/syscall.c).
+   *
+   * @throws ENOTSUPP where programs of its type cannot be run so; ENOSPC when what it returns is
+   *   larger than the room for it
+   */
+  testRun(options: TestRunOptions = {}): Promise<TestRun> {
+    return testRun(this, options, this.#about);
+  }
+
+  /**
+   * Keeps a map for as long as the program is there, without using it (BPF_PROG_BIND_MAP,
+   * bpf_prog_bind_map() in kernel/bpf/syscall.c).
+   */
+  async bindMap<K, V, KIn, VIn>(map: BpfMap<K, V, KIn, VIn>): Promise<void> {
+    await this.session.bpf(rows.PROG_BIND_MAP, { prog_fd: this, map_fd: map }, this.#about);
+  }
+
+  /** What the kernel says about the program; see {@link ProgramInfo}. */
+  info(): Promise<ProgramInfo> {
+    return readProgramInfo(this.session, this, this.#about);
+  }
+
+  /**
+   * The instructions as the verifier left them (`xlated_prog_insns`).
+   *
+   * @throws EPERM, or an empty array, where the kernel does not show them: kernel.bpf_jit_harden
+   */
+  async translated(): Promise<Uint8Array> {
+    const { translatedBytes } = await this.info();
+    const values = { bpf_fd: this, info: { xlated_prog_len: translatedBytes } };
+    const { info } = await this.session.bpf(rows.OBJ_GET_INFO_BY_FD_PROG, values, this.#about);
+    return info.xlated_prog_insns ?? new Uint8Array(0);
+  }
+
+  /**
+   * The types of the program itself.
+   *
+   * @throws ERR_BTF_TYPE when it was loaded without
+   */
+  async types(): Promise<BtfTypes> {
+    const { btfId } = await this.info();
+    if (btfId === 0) {
+      throw failure('ERR_BTF_TYPE', {
+        type: `of ${this}`,
+        why: 'it was loaded without types',
+        cure: 'Compile it with -g, and load it with its BTF.',
+      });
+    }
+    await using btf = await this.session.btf({ id: btfId });
+    return await btf.types();
+  }
+
+  /**
+   * Reads what the program has printed to one of its streams, and takes it out of there
+   * (BPF_PROG_STREAM_READ_BY_FD, since 6.17).
+   *
+   * @param stream 1 for its output, 2 for the kernel's complaints about it
+   */
+  async readStream(stream: 1 | 2, lengthBytes = 64 * 1024): Promise<string> {
+    const values = { prog_fd: this, stream_id: stream, stream_buf_len: lengthBytes };
+    const row = rows.PROG_STREAM_READ_BY_FD;
+    const { stream_buf } = await this.session.bpf(row, values, this.#about);
+    return Buffer.from(stream_buf ?? []).toString();
+  }
+
+  #to(target: string): BpfOptions {
+    return { subject: { toString: () => `${this} to ${target}` } };
+  }
+
+  #link(handle: Handle): Link {
+    return new Link(this.session, handle, this.name);
+  }
+
+  async #create<C extends LinkRow>(
+    row: C,
+    values: Parameters<typeof this.session.bpf<C>>[1],
+  ): Promise<Link> {
+    const { handle } = await this.session.bpf(row, values, this.#about);
+    return this.#link(handle);
   }
 }
 
-/** The attachment of a program. Closing it detaches the program, unless it has been pinned. */
-export class Link extends GuestObject<'link'> {}
+type Rows = typeof rows;
+type LinkRow = Rows[Extract<keyof Rows, `LINK_CREATE_${string}`>];
+
+/** `XDP_FLAGS_*_MODE` of <linux/if_link.h>. */
+const xdpModes = { generic: 2, driver: 4, device: 8 } as const;
+
+function orderArguments({ before, after, expectedRevision }: AttachOrder) {
+  const { BPF_F_BEFORE, BPF_F_AFTER } = enums.AttachFlag;
+  const relative = before ?? after;
+  const side = before !== undefined ? BPF_F_BEFORE : after !== undefined ? BPF_F_AFTER : 0;
+  const isLink = relative?.kind === 'link' ? enums.ObjectFlag.BPF_F_LINK : 0;
+  return {
+    flags: side | isLink,
+    ...(relative === undefined ? {} : { relative_fd: relative as Ref<'prog' | 'link'> }),
+    ...(expectedRevision === undefined ? {} : { expected_revision: expectedRevision }),
+  };
+}
+
+function words(values: readonly bigint[]): Uint8Array {
+  return new Uint8Array(BigUint64Array.from(values).buffer);
+}

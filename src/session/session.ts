@@ -251,7 +251,7 @@ export class Session extends GuestKernel {
 
   /** Closes handles in the guest. What only they held alive is gone afterwards. */
   async release(handles: readonly Handle[], options?: CallOptions): Promise<void> {
-    for (const handle of handles) this.maps.closed(handle);
+    for (const handle of handles) this.knownMaps.closed(handle);
     await this.#message(FrameType.CLOSE, handles, options, 'close');
   }
 

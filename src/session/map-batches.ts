@@ -1,0 +1,233 @@
+/*
+ * Going through a map: in batches where the kernel and the type of map can, else key by key.
+ *
+ * Kernel source: bpf_map_do_batch() and generic_map_lookup_batch() in kernel/bpf/syscall.c,
+ * __htab_map_lookup_and_delete_batch() in kernel/bpf/hashtab.c.
+ */
+import { rows } from '../bpf/index.js';
+import { type Codec, viewOf } from '../codec/index.js';
+import { errnoName } from '../errno.js';
+import { type SystemError, WaepError } from '../errors.js';
+import type { BpfOptions, Outcome } from './guest-kernel.js';
+import type { BpfMap } from './map.js';
+
+/** How a map is gone through. */
+export interface BatchOptions {
+  /**
+   * How many entries to ask for at a time; 1 goes key by key. Default: what fits into 1 MiB. When
+   * a bucket of a hash table has more, the kernel refuses and twice as many are asked for.
+   */
+  batchEntries?: number;
+  /** As for any call. */
+  timeoutMs?: number;
+  /** As for any call. */
+  signal?: AbortSignal;
+}
+
+const BATCH_BYTES = 1024 * 1024;
+/** A batch of a changing map may be interrupted; the kernel itself gives up after three attempts. */
+const MAX_INTERRUPTIONS = 16;
+
+/** Entries of a map as they arrived; keys and values are decoded when they are asked for. */
+export class Batch<K, V> {
+  readonly length: number;
+  /** The keys' bytes, one after the other. */
+  readonly keyBytes: Uint8Array;
+  /** The values' bytes, one after the other. */
+  readonly valueBytes: Uint8Array;
+  readonly #key: Codec<K, never>;
+  readonly #value: Codec<V, never>;
+  readonly #keys: DataView;
+  readonly #values: DataView;
+
+  constructor(
+    length: number,
+    keyBytes: Uint8Array,
+    valueBytes: Uint8Array,
+    key: Codec<K, never>,
+    value: Codec<V, never>,
+  ) {
+    this.length = length;
+    this.keyBytes = keyBytes;
+    this.valueBytes = valueBytes;
+    this.#key = key;
+    this.#value = value;
+    this.#keys = viewOf(keyBytes);
+    this.#values = viewOf(valueBytes);
+  }
+
+  /** The key of entry `index`, from 0. */
+  keyAt(index: number): K {
+    return this.#key.read(this.#keys, index * this.#key.sizeBytes);
+  }
+
+  /** The value of entry `index`, from 0. */
+  valueAt(index: number): V {
+    return this.#value.read(this.#values, index * this.#value.sizeBytes);
+  }
+
+  *[Symbol.iterator](): Generator<[K, V]> {
+    for (let at = 0; at < this.length; at++) yield [this.keyAt(at), this.valueAt(at)];
+  }
+}
+
+/** The entries of batches, one by one. It costs less per entry than a generator. */
+export class EntryIterator<K, V> implements AsyncIterableIterator<[K, V]> {
+  readonly #batches: AsyncGenerator<Batch<K, V>>;
+  #batch: Batch<K, V> | undefined;
+  #at = 0;
+
+  constructor(batches: AsyncGenerator<Batch<K, V>>) {
+    this.#batches = batches;
+  }
+
+  next(): Promise<IteratorResult<[K, V], undefined>> {
+    const batch = this.#batch;
+    if (batch !== undefined && this.#at < batch.length) {
+      const at = this.#at++;
+      return Promise.resolve({ done: false, value: [batch.keyAt(at), batch.valueAt(at)] });
+    }
+    return this.#more();
+  }
+
+  async #more(): Promise<IteratorResult<[K, V], undefined>> {
+    const { done, value } = await this.#batches.next();
+    if (done === true) return { done, value: undefined };
+    this.#batch = value;
+    this.#at = 0;
+    return this.next();
+  }
+
+  async return(): Promise<IteratorResult<[K, V], undefined>> {
+    this.#batch = undefined;
+    await this.#batches.return(undefined);
+    return { done: true, value: undefined };
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+}
+
+type AnyMap<K, V> = BpfMap<K, V, never, never>;
+type Settings = BatchOptions & { remove?: boolean };
+
+/** The entries of a map, in batches. */
+export async function* batchesOf<K, V>(
+  map: AnyMap<K, V>,
+  options: Settings,
+): AsyncGenerator<Batch<K, V>> {
+  const { timeoutMs, signal } = options;
+  const about: BpfOptions = { subject: map, timeoutMs, signal };
+  const entryBytes = map.key.sizeBytes + map.value.sizeBytes;
+  let count = options.batchEntries ?? Math.max(1, Math.floor(BATCH_BYTES / entryBytes));
+  count = Math.min(count, Math.max(map.facts.maxEntries, 1));
+  if (options.batchEntries === 1) {
+    yield* oneByOne(map, options, about);
+    return;
+  }
+  const row = options.remove === true ? rows.MAP_LOOKUP_AND_DELETE_BATCH : rows.MAP_LOOKUP_BATCH;
+  const ask = (token: Uint8Array | null) =>
+    session.tryBpf(row, { map_fd: map, in_batch: token, count }, about);
+  const { session } = map;
+  let token: Uint8Array | null = null;
+  let interruptions = 0;
+  let asked: Promise<Outcome<typeof row>> | undefined;
+  try {
+    for (;;) {
+      let outcome: Outcome<typeof row>;
+      try {
+        outcome = await (asked ?? ask(token));
+        asked = undefined;
+      } catch (error) {
+        if (token !== null || !isRefused(error)) throw error;
+        yield* oneByOne(map, options, about);
+        return;
+      }
+      const code = outcome.errno === 0 ? '' : errnoName(outcome.errno);
+      if (token === null && unsupported.has(code)) {
+        yield* oneByOne(map, options, about);
+        return;
+      }
+      if (code === 'ENOSPC' && count < map.facts.maxEntries) {
+        count = Math.min(count * 2, map.facts.maxEntries);
+        continue;
+      }
+      if (code === 'EINTR' && ++interruptions > MAX_INTERRUPTIONS) throw outcome.error();
+      if (code !== '' && code !== 'ENOENT' && code !== 'EINTR') throw outcome.error();
+      const values = outcome.values();
+      const { count: length, keys, values: contents, out_batch: next } = values;
+      if (length > 0 && next !== undefined) token = next;
+      // While these are looked at the next ones are on their way; but not those that are removed,
+      // which the caller may not want any more.
+      if (code === '' && options.remove !== true) asked = ask(token);
+      asked?.catch(() => {});
+      if (length > 0) yield new Batch(length, keys, contents, map.key, map.value);
+      if (code === 'ENOENT') return;
+    }
+  } finally {
+    asked?.catch(() => {});
+  }
+}
+
+/** What says that a map has no batches: the type lacks them, or the kernel does. */
+const unsupported = new Set(['ENOTSUPP', 'EOPNOTSUPP', 'EINVAL']);
+
+/** Whether the guest's owner does not allow batches; the single operations may be. */
+function isRefused(error: unknown): boolean {
+  return error instanceof WaepError && error.code === 'ERR_POLICY_REFUSED';
+}
+
+/** Batches of one: the next key is asked for together with the value of this one. */
+async function* oneByOne<K, V>(
+  map: AnyMap<K, V>,
+  options: Settings,
+  about: BpfOptions,
+): AsyncGenerator<Batch<K, V>> {
+  const { session } = map;
+  const next = (key: Uint8Array | null) =>
+    session.tryBpf(rows.MAP_GET_NEXT_KEY, { map_fd: map, key }, about);
+  const value = options.remove === true ? taker(map, about) : looker(map, about);
+  let found = await next(null);
+  while (found.result >= 0) {
+    const key = found.values().next_key;
+    const [after, taken] = await Promise.all([next(key), value(key)]);
+    if (taken !== undefined) yield new Batch(1, key, taken, map.key, map.value);
+    found = after;
+  }
+  const error: SystemError = found.error();
+  if (error.code !== 'ENOENT') throw error;
+}
+
+type ValueOf = (key: Uint8Array) => Promise<Uint8Array | undefined>;
+
+function looker<K, V>(map: AnyMap<K, V>, about: BpfOptions): ValueOf {
+  return async (key) => {
+    const outcome = await map.session.tryBpf(rows.MAP_LOOKUP_ELEM, { map_fd: map, key }, about);
+    if (outcome.result >= 0) return outcome.values().value;
+    if (errnoName(outcome.errno) === 'ENOENT') return undefined;
+    throw outcome.error();
+  };
+}
+
+/** Removes as it looks: in one call where the kernel can, else in two. */
+function taker<K, V>(map: AnyMap<K, V>, about: BpfOptions): ValueOf {
+  const { session } = map;
+  const look = looker(map, about);
+  let atOnce = true;
+  return async (key) => {
+    if (atOnce) {
+      const row = rows.MAP_LOOKUP_AND_DELETE_ELEM;
+      const outcome = await session.tryBpf(row, { map_fd: map, key }, about);
+      if (outcome.result >= 0) return outcome.values().value;
+      const code = errnoName(outcome.errno);
+      if (code === 'ENOENT') return undefined;
+      if (!unsupported.has(code)) throw outcome.error();
+      atOnce = false;
+    }
+    const value = await look(key);
+    const outcome = await session.tryBpf(rows.MAP_DELETE_ELEM, { map_fd: map, key }, about);
+    if (outcome.result < 0 && errnoName(outcome.errno) !== 'ENOENT') throw outcome.error();
+    return value;
+  };
+}

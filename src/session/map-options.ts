@@ -1,0 +1,121 @@
+import type { Arguments, MapFacts, Ref, rows } from '../bpf/index.js';
+import { valueBytes } from '../bpf/index.js';
+import { bytes, type Codec } from '../codec/index.js';
+import { failure } from '../errors.js';
+
+/** What a map's keys and values mean. Without codecs they are bytes, as the kernel has them. */
+export interface MapCodecs<K, V, KIn = K, VIn = V> {
+  /** How keys lie in memory. */
+  key?: Codec<K, KIn>;
+  /** How values lie in memory; of a per-CPU map, {@link perCpu} of one CPU's. */
+  value?: Codec<V, VIn>;
+}
+
+/** What a map is made of. Sizes are in bytes. */
+export interface MapOptions<K = Uint8Array, V = Uint8Array, KIn = K, VIn = V>
+  extends MapCodecs<K, V, KIn, VIn> {
+  /** `BPF_MAP_TYPE_*`, such as `enums.MapType.BPF_MAP_TYPE_HASH`. */
+  type: number;
+  /** Follows from `key` where that is given. Default 0, for maps without keys. */
+  keySize?: number;
+  /** Follows from `value` where that is given. Default 0, for maps without values. */
+  valueSize?: number;
+  maxEntries: number;
+  /** `BPF_F_*`. Default 0. */
+  flags?: number;
+  /** At most 15 characters; shown by bpftool, and by errors. */
+  name?: string;
+  /** What the maps in a map of maps are like. */
+  innerMap?: Ref<'map'>;
+  /** What bpftool prints keys and values with; some types need it, for locks and timers. */
+  types?: { btf: Ref<'btf'>; key: number; value: number };
+  /** `map_extra`: how many hash functions a bloom filter has. */
+  extra?: number | bigint;
+  /** With the flag BPF_F_NUMA_NODE: where the map's memory is. */
+  numaNode?: number;
+  /** The network interface whose device runs it. */
+  interfaceIndex?: number;
+}
+
+/** The arguments of BPF_MAP_CREATE. */
+export function createArguments(
+  options: MapOptions<unknown, unknown, never, never>,
+): Arguments<typeof rows.MAP_CREATE> {
+  const { type, maxEntries, flags = 0, name = '', key, value, types } = options;
+  return {
+    map_type: type,
+    key_size: sizeOf('keySize', options.keySize, key),
+    value_size: sizeOf('valueSize', options.valueSize, value),
+    max_entries: maxEntries,
+    map_flags: flags,
+    map_name: name,
+    ...(options.innerMap === undefined ? {} : { inner_map_fd: options.innerMap }),
+    ...(types === undefined
+      ? {}
+      : { btf_fd: types.btf, btf_key_type_id: types.key, btf_value_type_id: types.value }),
+    ...(options.extra === undefined ? {} : { map_extra: options.extra }),
+    ...(options.numaNode === undefined ? {} : { numa_node: options.numaNode }),
+    ...(options.interfaceIndex === undefined ? {} : { map_ifindex: options.interfaceIndex }),
+  };
+}
+
+/** The facts of a map that is created with these arguments. */
+export function factsOf(values: Arguments<typeof rows.MAP_CREATE>): MapFacts {
+  return {
+    type: values.map_type ?? 0,
+    keySize: values.key_size ?? 0,
+    valueSize: values.value_size ?? 0,
+    maxEntries: values.max_entries ?? 0,
+    flags: values.map_flags ?? 0,
+  };
+}
+
+function sizeOf(option: string, size: number | undefined, codec: SizedCodec | undefined): number {
+  if (codec === undefined) return size ?? 0;
+  if (size === undefined || size === codec.sizeBytes) return codec.sizeBytes;
+  const expected = `${codec.sizeBytes}, the size of a ${codec.name}; or leave it out`;
+  throw failure('ERR_OPTION_INVALID', { option, value: size, expected });
+}
+
+type SizedCodec = Pick<Codec<unknown, never>, 'name' | 'sizeBytes'>;
+
+/**
+ * The codecs of a map as bpf(2) copies its keys and values.
+ *
+ * @throws ERR_OPTION_INVALID for a codec that does not fit the map
+ */
+export function boundCodecs<K, V, KIn, VIn>(
+  { key, value }: MapCodecs<K, V, KIn, VIn>,
+  facts: MapFacts,
+  possibleCpus: number,
+): { key: Codec<K, KIn>; value: Codec<V, VIn> } {
+  const valueSize = valueBytes(facts, possibleCpus);
+  return {
+    key: fitting('key', key, facts.keySize, facts.keySize, possibleCpus),
+    value: fitting('value', value, facts.valueSize, valueSize, possibleCpus),
+  };
+}
+
+function fitting<T, In>(
+  part: 'key' | 'value',
+  codec: Codec<T, In> | undefined,
+  sizeBytes: number,
+  copiedBytes: number,
+  possibleCpus: number,
+): Codec<T, In> {
+  // Without a codec the types are those of bytes, by the defaults of the type parameters.
+  if (codec === undefined) return bytes(copiedBytes) as unknown as Codec<T, In>;
+  const bound = codec.forCpus?.(possibleCpus) ?? codec;
+  if (codec.sizeBytes === sizeBytes && bound.sizeBytes === copiedBytes) return bound;
+  const cure =
+    codec.sizeBytes !== sizeBytes
+      ? `a codec of ${sizeBytes} bytes`
+      : bound === codec
+        ? `perCpu(${codec.name}): the map has a value for each CPU`
+        : 'a codec without perCpu(): the map has one value for all CPUs';
+  throw failure('ERR_OPTION_INVALID', {
+    option: part,
+    value: `${codec.name} of ${codec.sizeBytes} bytes`,
+    expected: cure,
+  });
+}
