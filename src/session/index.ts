@@ -16,6 +16,7 @@ export type { MapCodecs, MapOptions } from './map-options.js';
 export type { FileKind, Where } from './objects.js';
 export {
   type AttachOrder,
+  type IteratorScope,
   type KprobeTargets,
   Program,
   type ProgramFacts,

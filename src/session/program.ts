@@ -60,6 +60,19 @@ export interface UprobeTargets {
   onReturn?: boolean;
 }
 
+/** What an iterator program goes over. */
+export type IteratorScope =
+  | Readonly<Record<string, never>>
+  | { readonly map: Ref<'map'> }
+  | {
+      readonly cgroup: Ref<'cgroup'>;
+      /** `BPF_CGROUP_ITER_*`: 1 it alone, 2 and 3 what is below it, before or after it, 4 above. */
+      readonly order: number;
+    }
+  /** One thread of the guest, or all of a process. */
+  | { readonly thread: number }
+  | { readonly process: number };
+
 /** A program in the guest, verified and not yet attached. Attaching makes a {@link Link}. */
 export class Program extends PinnableObject<'prog'> {
   /** `BPF_PROG_TYPE_*`. */
@@ -214,17 +227,75 @@ export class Program extends PinnableObject<'prog'> {
   }
 
   /**
+   * Attaches a FLOW_DISSECTOR or SK_LOOKUP program to a network namespace of the guest
+   * (BPF_LINK_CREATE, netns_bpf_link_create() in kernel/bpf/net_namespace.c).
+   *
+   * @param netns its file in the guest, such as `/proc/1/ns/net`, or what
+   *   {@link GuestKernel.openObject} opened
+   */
+  async attachNetns(
+    netns: string | Ref<'netns'>,
+    attachType = this.expectedAttachType,
+  ): Promise<Link> {
+    if (typeof netns !== 'string') {
+      const values = { prog_fd: this, target_fd: netns, attach_type: attachType };
+      return this.#create(rows.LINK_CREATE_NETNS, values);
+    }
+    await using opened = await this.session.openObject('netns', netns);
+    return await this.attachNetns(opened, attachType);
+  }
+
+  /**
+   * Attaches a NETFILTER program (BPF_LINK_CREATE, bpf_nf_link_attach() in
+   * net/netfilter/nf_bpf_link.c; since 6.4).
+   *
+   * @param target `protocolFamily` and `hook` are NFPROTO_* and NF_INET_*; programs run in the
+   *   order of their priorities
+   */
+  attachNetfilter(target: {
+    protocolFamily: number;
+    hook: number;
+    priority: number;
+  }): Promise<Link> {
+    return this.#create(rows.LINK_CREATE_NETFILTER, {
+      prog_fd: this,
+      attach_type: AttachType.BPF_NETFILTER,
+      pf: target.protocolFamily,
+      hooknum: target.hook,
+      priority: target.priority,
+    });
+  }
+
+  /**
    * Makes an iterator of a TRACING program that was loaded with TRACE_ITER (BPF_LINK_CREATE,
    * bpf_iter_link_attach() in kernel/bpf/bpf_iter.c). {@link Link.iterate} runs it.
    *
-   * @param options `map`: whose elements it iterates, where its target is the elements of a map
+   * @param over what it is restricted to; by default nothing. A program that goes over the elements
+   *   of a map needs the map
    */
-  attachIterator(options: { map?: Ref<'map'> } = {}): Promise<Link> {
-    return this.#create(rows.LINK_CREATE_ITER, {
-      prog_fd: this,
-      attach_type: AttachType.BPF_TRACE_ITER,
-      ...(options.map === undefined ? {} : { iter_info: { map_fd: options.map } }),
-    });
+  attachIterator(over: IteratorScope = {}): Promise<Link> {
+    const common = { prog_fd: this, attach_type: AttachType.BPF_TRACE_ITER };
+    if ('map' in over) {
+      const values = { ...common, iter_info: { map_fd: over.map } };
+      return this.#create(rows.LINK_CREATE_ITER_MAP, values);
+    }
+    if ('cgroup' in over) {
+      const values = { ...common, iter_info: { cgroup_fd: over.cgroup, order: over.order } };
+      return this.#create(rows.LINK_CREATE_ITER_CGROUP, values);
+    }
+    if ('thread' in over) {
+      return this.#create(rows.LINK_CREATE_ITER_TASK, {
+        ...common,
+        iter_info: { tid: over.thread },
+      });
+    }
+    if ('process' in over) {
+      return this.#create(rows.LINK_CREATE_ITER_TASK, {
+        ...common,
+        iter_info: { pid: over.process },
+      });
+    }
+    return this.#create(rows.LINK_CREATE_ITER, common);
   }
 
   /**
