@@ -645,7 +645,7 @@ export const OBJ_GET_INFO_BY_FD_OTHER = command(
   Cmd.BPF_OBJ_GET_INFO_BY_FD,
   'status',
   {
-    bpf_fd: fd(0, 'file'),
+    bpf_fd: fd(0, 'prog', 'map', 'btf', 'link', 'token'),
     info_len: inout(u32(4)),
     info: nullable(buffer(8, 'in', sizedBy('info_len'))),
   },

@@ -88,6 +88,10 @@ export class FieldsSource implements Source {
     return descriptor;
   }
 
+  isOpen(): boolean {
+    return false;
+  }
+
   map(handle: Handle, field: string): MapFacts | undefined {
     return knownMap(this.facts, handle, this.command, field);
   }

@@ -29,6 +29,8 @@ export interface Memory {
   readonly pid?: number;
   /** The handle behind a descriptor of the process, or 0 when it is not one of the guest's. */
   handleOf(descriptor: number): Handle;
+  /** Whether the process has a descriptor open, whatever on. */
+  isOpen(descriptor: number): boolean;
 }
 
 /** Bytes to write to the process's memory after a call. */
@@ -146,6 +148,10 @@ export class MemorySource implements Source {
 
   handle(descriptor: number): Handle {
     return this.memory.handleOf(descriptor | 0);
+  }
+
+  isOpen(descriptor: number): boolean {
+    return this.memory.isOpen(descriptor | 0);
   }
 
   map(handle: Handle): MapFacts | undefined {

@@ -32,6 +32,8 @@ export interface Source {
   struct(step: PointerStep, plan: Plan, walk: Walk): Source;
   /** The handle behind a descriptor, or 0 when there is none. `where` says what holds it. */
   handle(descriptor: number, kinds: readonly FdKind[], where: string): Handle;
+  /** Whether a descriptor that has no handle is open all the same, on something else. */
+  isOpen(descriptor: number): boolean;
   /** The facts of a map, or `undefined` when the guest's kernel will refuse the call anyway. */
   map(handle: Handle, field: string): MapFacts | undefined;
   /** Takes note of a descriptor in a field that a flag would have to switch on. */
@@ -40,6 +42,8 @@ export interface Source {
 
 /** A descriptor that is certainly closed, for one that the guest does not have. */
 const CLOSED = 0xffffffff;
+/** The executor's standard output: a descriptor that is open, and of no use to bpf(2). */
+const FOREIGN = 1;
 
 /** One encoding in progress: the call as it grows, and what lengths depend on. */
 export class Walk implements Lengths {
@@ -81,6 +85,11 @@ export class Walk implements Lengths {
     return inout ? this.place({ inout: bytes }, true) : this.place(bytes, false);
   }
 
+  /** What stands for a descriptor without a handle, so that the kernel's verdict is the same. */
+  private absent(descriptor: number, kinds: readonly FdKind[]): number {
+    return this.source.isOpen(descriptor) && !kinds.includes('file') ? FOREIGN : CLOSED;
+  }
+
   /** Puts the handle behind a descriptor at (buffer, offset) of `bytes`. */
   descriptor(
     bytes: Uint8Array,
@@ -91,7 +100,7 @@ export class Walk implements Lengths {
   ): void {
     const descriptor = readU32(bytes, offset);
     const handle = this.source.handle(descriptor, kinds, where);
-    const word = handle === 0 ? CLOSED : handle;
+    const word = handle === 0 ? this.absent(descriptor, kinds) : handle;
     if (word !== descriptor) writeU32(bytes, offset, word);
     if (handle !== 0) this.call.relocations.push(buffer, offset, Relocation.FD32, handle);
   }

@@ -29,6 +29,10 @@ class Process implements Memory {
   handleOf(descriptor: number): number {
     return this.handles.get(descriptor) ?? 0;
   }
+
+  isOpen(descriptor: number): boolean {
+    return descriptor === 2 || this.handles.has(descriptor);
+  }
 }
 
 const facts: ObjectFacts = {
@@ -75,6 +79,13 @@ t.test('an unknown descriptor becomes one that is closed', async (t) => {
   );
   t.equal(toHex((call.buffers[0] as Uint8Array).subarray(0, 4)), 'ffffffff');
   t.notOk(call.relocations.includes(1, 2) && call.relocations[2] === 1, 'no handle');
+});
+
+t.test('a descriptor of something else becomes one that is open and of no use', async (t) => {
+  const image = attribute(32, [0, 2], [8, 0x2000]);
+  const call = { command: Cmd.BPF_MAP_LOOKUP_ELEM, address: ADDRESS, image };
+  const { buffers } = encodeRaw(call, new Process(), facts).call;
+  t.equal(toHex((buffers[0] as Uint8Array).subarray(0, 4)), '01000000');
 });
 
 t.test('trailing bytes that no row knows are kept, and so is the size', async (t) => {
