@@ -53,6 +53,8 @@ const messages = {
     `Handle ${d.handle} is already bound in this session; close it first or choose another.`,
   ERR_HANDLE_LIMIT: (d: { maximum: number }) =>
     `The session already holds its maximum of ${d.maximum} handles; close some first.`,
+  ERR_OBJECT_CLOSED: (d: { object: string }) =>
+    `${d.object} has been closed on this side; open or create it anew.`,
   ERR_POLICY_REFUSED: (d: { rule: string; value: string }) =>
     `The guest's policy refuses this: rule ${d.rule} does not allow ${d.value}. The guest's owner can allow it in the agent's policy.`,
   ERR_AGENT: (d: { why: string }) => `The agent failed: ${d.why}. Its log in the guest says more.`,
@@ -183,6 +185,15 @@ export interface SystemError extends Error {
   why?: string;
 }
 
+/** How much of a log a message repeats: its end says why, and `error.log` has all of it. */
+const SHOWN_LOG_CHARACTERS = 4096;
+
+function lastOf(log: string): string {
+  if (log.length <= SHOWN_LOG_CHARACTERS) return log;
+  const start = log.indexOf('\n', log.length - SHOWN_LOG_CHARACTERS) + 1;
+  return `(${start} characters of the log before this are in error.log)\n${log.slice(start)}`;
+}
+
 /**
  * Makes the error for a failed system call.
  *
@@ -207,7 +218,7 @@ export function systemError(
       : ` ${context.address}${context.port === undefined ? '' : `:${context.port}`}`;
   const object = context.object === undefined ? '' : `, ${context.object}`;
   const why = context.why === undefined ? '' : `: ${context.why}`;
-  const log = context.log === undefined || context.log === '' ? '' : `\n${context.log}`;
+  const log = context.log === undefined || context.log === '' ? '' : `\n${lastOf(context.log)}`;
   const error = new Error(
     `${what} ${code}${where}${object}${why}${log}`,
     context.cause === undefined ? undefined : { cause: context.cause },

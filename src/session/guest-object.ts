@@ -1,5 +1,6 @@
 import { type FdKind, type Ref, rows } from '../bpf/index.js';
 import type { Handle } from '../call.js';
+import { failure } from '../errors.js';
 import type { GuestKernel } from './guest-kernel.js';
 
 /**
@@ -12,19 +13,30 @@ import type { GuestKernel } from './guest-kernel.js';
  */
 export class GuestObject<K extends FdKind = FdKind> implements Ref<K> {
   readonly session: GuestKernel;
-  readonly handle: Handle;
   readonly kind: K;
   /** The name it was given, or `''`. */
   readonly name: string;
+  readonly #handle: Handle;
   #closed = false;
 
   /** @param effect whether its existence is what it is for, so that only closing ends it */
   constructor(session: GuestKernel, handle: Handle, kind: K, name = '', effect = false) {
     this.session = session;
-    this.handle = handle;
+    this.#handle = handle;
     this.kind = kind;
     this.name = name;
     if (!effect) session.collected.register(this, handle, this);
+  }
+
+  /**
+   * What the object is called on the wire.
+   *
+   * @throws ERR_OBJECT_CLOSED once it has been closed: it can be used for nothing any more
+   */
+  get handle(): Handle {
+    if (this.#closed && !this.session.closed)
+      throw failure('ERR_OBJECT_CLOSED', { object: this.toString() });
+    return this.#handle;
   }
 
   /** Whether it has been closed, or its session has ended. */
@@ -40,7 +52,7 @@ export class GuestObject<K extends FdKind = FdKind> implements Ref<K> {
     if (this.#closed) return;
     this.#closed = true;
     this.session.collected.unregister(this);
-    if (!this.session.closed) await this.session.release([this.handle]);
+    if (!this.session.closed) await this.session.release([this.#handle]);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -50,7 +62,7 @@ export class GuestObject<K extends FdKind = FdKind> implements Ref<K> {
   /** What errors call it: `map "counts"`, or `prog (handle 3)` when it has no name. */
   toString(): string {
     return this.name === ''
-      ? `${this.kind} (handle ${this.handle})`
+      ? `${this.kind} (handle ${this.#handle})`
       : `${this.kind} "${this.name}"`;
   }
 }
