@@ -6,6 +6,7 @@ import {
   LinkType,
   MapType,
   ObjectFlag,
+  PerfEventType,
   ProgType,
   UprobeFlag,
 } from './enums.js';
@@ -33,6 +34,7 @@ import {
   self,
   since,
   sizedBy,
+  sizedByOrUnlimited,
   string,
   strings,
   times,
@@ -210,10 +212,11 @@ export const PROG_LOAD = command(
     prog_ifindex: u32(64),
     expected_attach_type: u32(68),
     prog_btf_fd: fdIf('nonzero', 72, 'btf'),
-    func_info_rec_size: u32(76),
+    // With E2BIG the kernel writes its own size to one of the three *_rec_size.
+    func_info_rec_size: inout(since('5.0', u32(76))),
     func_info: nullable(buffer(80, 'in', times('func_info_cnt', 'func_info_rec_size'))),
     func_info_cnt: u32(88),
-    line_info_rec_size: u32(92),
+    line_info_rec_size: inout(since('5.0', u32(92))),
     line_info: nullable(buffer(96, 'in', times('line_info_cnt', 'line_info_rec_size'))),
     line_info_cnt: u32(104),
     attach_btf_id: u32(108),
@@ -225,17 +228,37 @@ export const PROG_LOAD = command(
       '5.17',
       nullable(buffer(128, 'in', times('core_relo_cnt', 'core_relo_rec_size'))),
     ),
-    core_relo_rec_size: since('5.17', u32(136)),
+    core_relo_rec_size: inout(since('5.17', u32(136))),
     log_true_size: out(since('6.4', u32(140))),
     prog_token_fd: since('6.9', fdIf({ flag: ['prog_flags', BPF_F_TOKEN_FD] }, 144, 'token')),
     fd_array_cnt: since('6.14', u32(148)),
     signature: since('6.18', nullable(buffer(152, 'in', sizedBy('signature_size')))),
     signature_size: since('6.18', u32(160)),
     keyring_id: since('6.18', s32(164)),
-    // NEED: when a func_info, line_info or core_relo record is larger than the kernel's and its
-    // tail is not zero, the kernel answers E2BIG and writes its own size to *_rec_size.
   },
   { makes: 'prog' },
+);
+
+/**
+ * The loader of a light skeleton: in the guest it makes calls of its own, with this process's
+ * pointers and with descriptors that nobody here would have.
+ */
+export const PROG_LOAD_LOADER = command(
+  'BPF_PROG_LOAD',
+  Cmd.BPF_PROG_LOAD,
+  'fd',
+  { prog_type: u32(0), prog_name: chars(48, 16) },
+  {
+    makes: 'prog',
+    stays: {
+      what: 'the loader of a light skeleton',
+      why: 'what it makes in the guest has no handle here; generate the skeleton without -L',
+    },
+    when: {
+      value: ['prog_type', [ProgType.BPF_PROG_TYPE_SYSCALL]],
+      text: ['prog_name', '__loader.prog'],
+    },
+  },
 );
 
 export const OBJ_PIN = command('BPF_OBJ_PIN', Cmd.BPF_OBJ_PIN, 'status', {
@@ -509,13 +532,11 @@ export const PROG_TEST_RUN = command(
     data_size_in: u32(8),
     data_size_out: inout(u32(12)),
     data_in: nullable(buffer(16, 'in', sizedBy('data_size_in'))),
-    // NEED: with data_size_out 0 the kernel copies all of its data to a pointer that is not NULL.
-    data_out: buffer(24, 'out', sizedBy('data_size_out')),
+    data_out: buffer(24, 'out', sizedByOrUnlimited('data_size_out', 'data_size_in')),
     repeat: u32(32),
     duration: out(u32(36)),
     ctx_size_in: u32(40),
     ctx_size_out: inout(u32(44)),
-    // NEED: only SYSCALL programs write it.
     ctx_in: nullable(buffer(48, 'inout', sizedBy('ctx_size_in'))),
     ctx_out: buffer(56, 'out', sizedBy('ctx_size_out')),
     flags: since('5.11', u32(64)),
@@ -711,6 +732,37 @@ export const OBJ_GET_INFO_BY_FD_LINK_UPROBE_MULTI = linkInfo(
   infos.LINK_INFO_UPROBE_MULTI,
   LinkType.BPF_LINK_TYPE_UPROBE_MULTI,
 );
+export const OBJ_GET_INFO_BY_FD_LINK_TRACING_MULTI = linkInfo(
+  infos.LINK_INFO_TRACING_MULTI,
+  LinkType.BPF_LINK_TYPE_TRACING_MULTI,
+);
+const perfInfo = <S extends Struct>(to: S, ...types: number[]) =>
+  command(
+    'BPF_OBJ_GET_INFO_BY_FD',
+    Cmd.BPF_OBJ_GET_INFO_BY_FD,
+    'status',
+    { bpf_fd: fd(0, 'link'), ...info(to) },
+    { arm: 'info', first: true, when: { perfType: ['bpf_fd', types] } },
+  );
+export const OBJ_GET_INFO_BY_FD_LINK_PERF_UPROBE = perfInfo(
+  infos.LINK_INFO_PERF_UPROBE,
+  PerfEventType.BPF_PERF_EVENT_UPROBE,
+  PerfEventType.BPF_PERF_EVENT_URETPROBE,
+);
+export const OBJ_GET_INFO_BY_FD_LINK_PERF_KPROBE = perfInfo(
+  infos.LINK_INFO_PERF_KPROBE,
+  PerfEventType.BPF_PERF_EVENT_KPROBE,
+  PerfEventType.BPF_PERF_EVENT_KRETPROBE,
+);
+export const OBJ_GET_INFO_BY_FD_LINK_PERF_TRACEPOINT = perfInfo(
+  infos.LINK_INFO_PERF_TRACEPOINT,
+  PerfEventType.BPF_PERF_EVENT_TRACEPOINT,
+);
+export const OBJ_GET_INFO_BY_FD_LINK_PERF_OTHER = perfInfo(
+  infos.LINK_INFO_PERF_OTHER,
+  PerfEventType.BPF_PERF_EVENT_EVENT,
+);
+/** A perf event's link while nobody knows of what kind its perf event is. */
 export const OBJ_GET_INFO_BY_FD_LINK_PERF_EVENT = linkInfo(
   infos.LINK_INFO_PERF_EVENT,
   LinkType.BPF_LINK_TYPE_PERF_EVENT,
@@ -779,6 +831,7 @@ export const LINK_CREATE_EXT = command(
   {
     arm: 'link_create',
     makes: 'link',
+    first: true,
     when: { progType: ['prog_fd', [ProgType.BPF_PROG_TYPE_EXT]] },
   },
 );

@@ -1,13 +1,22 @@
 import type { Call, Handle, Reply } from '../call.js';
 import { type SystemError, systemError } from '../errors.js';
+import { CallFlag } from './enums.js';
 import type { Facts, ObjectFacts } from './facts.js';
 import { FieldsSource, type Values } from './fields.js';
+import { COMMON_ATTR } from './infos.js';
 import { type Memory, MemorySource, type Write, writesOf } from './memory.js';
 import { planOf } from './plan.js';
 import type { Command } from './rows.js';
 import { shapeOf } from './table.js';
-import type { Arguments, Results } from './types.js';
-import { decodeFrame, type Frame, Walk, walkAttribute } from './walker.js';
+import type { Arguments, Inputs, Outputs, Results } from './types.js';
+import { decodeFrame, type Frame, Walk, walkArguments } from './walker.js';
+
+const commonPlan = planOf(COMMON_ATTR);
+const noCommon = { address: 0n, image: new Uint8Array(0) };
+
+/** What every command can be given besides its own attribute: room for a log. */
+export type CommonArguments = Inputs<(typeof COMMON_ATTR)['fields']>;
+export type CommonResults = Outputs<(typeof COMMON_ATTR)['fields']>;
 
 /** A call ready to be sent, of whatever command. */
 export interface EncodedCall {
@@ -24,11 +33,14 @@ export class Encoded<C extends Command = Command> implements EncodedCall {
   /** What to send. It refers to the caller's bytes and does not copy them. */
   readonly call: Call;
   private readonly frame: Frame;
+  private readonly commonFrame: Frame | undefined;
 
-  constructor(shape: C, call: Call, frame: Frame) {
+  constructor(shape: C, call: Call, [frame, commonFrame]: readonly Frame[]) {
+    if (frame === undefined) throw new TypeError('a call has an argument');
     this.shape = shape;
     this.call = call;
     this.frame = frame;
+    this.commonFrame = commonFrame;
   }
 
   /**
@@ -41,6 +53,12 @@ export class Encoded<C extends Command = Command> implements EncodedCall {
     return decodeFrame(this.frame, reply) as Results<C>;
   }
 
+  /** What the kernel wrote to the common attributes, where the call has some. */
+  decodeCommon(reply: Reply): CommonResults | undefined {
+    if (this.commonFrame === undefined) return undefined;
+    return decodeFrame(this.commonFrame, reply) as CommonResults;
+  }
+
   /**
    * The error of a reply whose result is −1, with the kernel's log where there is one.
    *
@@ -48,7 +66,7 @@ export class Encoded<C extends Command = Command> implements EncodedCall {
    */
   error(reply: Reply, about: { object?: string; why?: string } = {}): SystemError {
     const values = decodeFrame(this.frame, reply);
-    const log = values.log_buf ?? values.btf_log_buf;
+    const log = values.log_buf ?? values.btf_log_buf ?? this.decodeCommon(reply)?.log_buf;
     const logTrueSize = values.log_true_size ?? values.btf_log_true_size;
     const logged = typeof log === 'string' && log !== '';
     return systemError('bpf', reply.errno, {
@@ -62,7 +80,9 @@ export class Encoded<C extends Command = Command> implements EncodedCall {
 
   /** What to write to the memory that the call was read from; nothing for {@link encode}. */
   writes(reply: Reply): Write[] {
-    return writesOf(this.frame, reply);
+    const writes = writesOf(this.frame, reply);
+    if (this.commonFrame !== undefined) writes.push(...writesOf(this.commonFrame, reply));
+    return writes;
   }
 }
 
@@ -78,6 +98,7 @@ export class Encoded<C extends Command = Command> implements EncodedCall {
  * @param values the fields by their kernel names; what is absent is 0
  * @param facts what is known of maps in the guest
  * @param result the handle to bind a new descriptor to, when `shape.returns` is `'fd'`
+ * @param common the common attributes, which kernels before 7.2 answer with EINVAL
  * @throws ERR_BPF_FIELD for a value that does not fit; ERR_BPF_UNSUPPORTED for what cannot be
  *   carried to another kernel
  */
@@ -86,12 +107,23 @@ export function encode<C extends Command>(
   values: Arguments<C>,
   facts: Facts,
   result: Handle = 0,
+  common?: CommonArguments,
 ): Encoded<C> {
   const plan = planOf(shape);
   const source = new FieldsSource(plan, values as Values, facts, shape.name);
   const walk = new Walk(shape, source, facts.possibleCpus, result);
-  const frame = walkAttribute(plan, walk);
-  return new Encoded(shape, walk.call, frame);
+  if (common === undefined) {
+    return new Encoded(shape, walk.call, walkArguments(walk, { plan, source }));
+  }
+  const second = new FieldsSource(commonPlan, common, facts, `${shape.name} common attributes`);
+  const frames = walkArguments(walk, { plan, source }, { plan: commonPlan, source: second });
+  return new Encoded(shape, withCommon(walk.call), frames);
+}
+
+function withCommon(call: Call): Call {
+  call.command |= CallFlag.BPF_COMMON_ATTRS;
+  call.args = 2;
+  return call;
 }
 
 /** A call as another process made it. */
@@ -102,6 +134,14 @@ export interface RawCall {
   readonly address: bigint;
   /** The attribute, as long as the third argument says. */
   readonly image: Uint8Array;
+  /**
+   * The fourth argument and what is there, as long as the fifth says; used if the command has
+   * `BPF_COMMON_ATTRS`.
+   *
+   * Whoever reads it knows what a process gets that has no memory there: EFAULT from a kernel that
+   * has common attributes, and EINVAL from any other. Programs find out in this way, with NULL.
+   */
+  readonly common?: { readonly address: bigint; readonly image: Uint8Array };
 }
 
 /**
@@ -121,11 +161,16 @@ export function encodeRaw(
   result: Handle = 0,
 ): Encoded {
   const handleOf = (descriptor: number) => memory.handleOf(descriptor | 0);
-  const shape = shapeOf(raw.command, raw.image, handleOf, facts, memory.pid);
+  const hasCommon = (raw.command & CallFlag.BPF_COMMON_ATTRS) !== 0;
+  const number = raw.command & ~CallFlag.BPF_COMMON_ATTRS;
+  const shape = shapeOf(number, raw.image, handleOf, facts, memory.pid);
   const plan = planOf(shape);
-  const source = MemorySource.attribute(plan, raw.address, raw.image, memory, facts);
+  const source = MemorySource.argument(plan, raw.address, raw.image, memory, facts);
   const bound = shape.returns === 'fd' ? result : 0;
   const walk = new Walk(shape, source, facts.possibleCpus, bound);
-  const frame = walkAttribute(plan, walk);
-  return new Encoded(shape, walk.call, frame);
+  if (!hasCommon) return new Encoded(shape, walk.call, walkArguments(walk, { plan, source }));
+  const { address, image } = raw.common ?? noCommon;
+  const second = MemorySource.argument(commonPlan, address, image, memory, facts);
+  const frames = walkArguments(walk, { plan, source }, { plan: commonPlan, source: second });
+  return new Encoded(shape, withCommon(walk.call), frames);
 }

@@ -12,6 +12,12 @@ export interface MapFacts {
   readonly maxEntries: number;
   /** The map's `map_flags`. */
   readonly flags: number;
+  /**
+   * Of a STRUCT_OPS map, the byte offsets in a value of the members that are functions: of the
+   * `data` member of the kernel's `struct bpf_struct_ops_…`, by the guest's own types. Without them
+   * its values cannot be written.
+   */
+  readonly programOffsets?: readonly number[];
 }
 
 /**
@@ -32,6 +38,8 @@ export interface ObjectFacts extends Facts {
   linkTypeOf(handle: Handle): number | undefined;
   /** `BPF_PROG_TYPE_*` of the program behind `handle`, or `undefined` when it is not known. */
   progTypeOf?(handle: Handle): number | undefined;
+  /** `BPF_PERF_EVENT_*` of a link to a perf event, or `undefined` when it is not known. */
+  perfTypeOf?(handle: Handle): number | undefined;
   /** What the iterator program behind `handle` goes over, or `undefined` when it is not known. */
   iterTargetOf?(handle: Handle): IterTarget | undefined;
 }
@@ -100,4 +108,24 @@ export function knownMap(facts: Facts, handle: Handle, command: string, field: s
     });
   }
   return map;
+}
+
+const iterTargets: { readonly [name: string]: IterTarget } = {
+  bpf_map_elem: 'map',
+  bpf_sk_storage_map: 'map',
+  sockmap: 'map',
+  cgroup: 'cgroup',
+  task: 'task',
+  task_file: 'task',
+  task_vma: 'task',
+};
+
+/**
+ * What an iterator program goes over, by the name of the function that it is attached to, such as
+ * `bpf_iter_task`.
+ *
+ * Kernel source: the users of `attach_target` in struct bpf_iter_reg.
+ */
+export function iterTargetNamed(name: string): IterTarget {
+  return iterTargets[name.replace(/^bpf_iter_/, '')] ?? 'other';
 }

@@ -75,6 +75,8 @@ interface Hidden {
   readonly kinds: readonly FdKind[];
   /** Whether only a positive number is a descriptor. */
   readonly positive?: boolean;
+  /** Whether 0 is no descriptor. */
+  readonly nonzero?: boolean;
   /** Why such a descriptor cannot travel. */
   readonly stays?: string;
 }
@@ -82,9 +84,20 @@ interface Hidden {
 const sockets: Hidden = {
   offset: 0,
   kinds: [],
-  stays: 'it holds sockets, and a socket of this host does not exist in the guest',
+  stays:
+    'it holds sockets, and a socket of this host does not exist in the guest; ' +
+    'let a program in the guest add its own, with bpf_sock_map_update()',
 };
 const programAfterWord: Hidden = { offset: 4, kinds: ['prog'], positive: true };
+
+const implementation: Hidden = { offset: 0, kinds: ['prog'], nonzero: true };
+const unknownPlaces: Hidden = {
+  offset: 0,
+  kinds: [],
+  stays:
+    'where its value holds programs follows from the types of the guest’s kernel; ' +
+    'give the map’s programOffsets',
+};
 
 /** Where the values of a map type hold a descriptor when they are written. */
 const inValues: { readonly [mapType: number]: Hidden } = {
@@ -100,12 +113,6 @@ const inValues: { readonly [mapType: number]: Hidden } = {
   [MapType.BPF_MAP_TYPE_SOCKHASH]: sockets,
   [MapType.BPF_MAP_TYPE_REUSEPORT_SOCKARRAY]: sockets,
   [MapType.BPF_MAP_TYPE_XSKMAP]: sockets,
-  // NEED: the places of program descriptors in a STRUCT_OPS value follow from the guest's BTF.
-  [MapType.BPF_MAP_TYPE_STRUCT_OPS]: {
-    offset: 0,
-    kinds: [],
-    stays: 'where its value holds programs follows from the guest kernel’s BTF',
-  },
 };
 
 /** Where the keys of a map type hold a descriptor. */
@@ -116,8 +123,20 @@ const inKeys: { readonly [mapType: number]: Hidden } = {
   [MapType.BPF_MAP_TYPE_CGRP_STORAGE]: { offset: 0, kinds: ['cgroup'] },
 };
 
+/** Where the values of one map hold descriptors when they are written. */
+function hiddenInValues(map: MapFacts): readonly Hidden[] {
+  if (map.type === MapType.BPF_MAP_TYPE_STRUCT_OPS) {
+    // NEED: the places of program descriptors in such a value follow from the guest's BTF, not from
+    // any row; whoever knows it says them with the map's facts.
+    return map.programOffsets?.map((offset) => ({ ...implementation, offset })) ?? [unknownPlaces];
+  }
+  const hidden = inValues[map.type];
+  return hidden === undefined ? [] : [hidden];
+}
+
 /** Whether the keys or values of a map may hold descriptors. */
 export function hidesFds(map: MapFacts): boolean {
+  if (map.type === MapType.BPF_MAP_TYPE_STRUCT_OPS) return true;
   return inValues[map.type] !== undefined || inKeys[map.type] !== undefined;
 }
 
@@ -133,7 +152,9 @@ export function findInValues(
   command: string,
   found: FoundFd,
 ): void {
-  findInElements(inValues[map.type], 'value', bytes, strideBytes, command, found);
+  for (const hidden of hiddenInValues(map)) {
+    findInElements(hidden, 'value', bytes, strideBytes, command, found);
+  }
 }
 
 /** Finds the descriptors in map keys, each `strideBytes` long. Throws as {@link findInValues}. */
@@ -165,7 +186,8 @@ function findInElements(
   }
   for (let at = 0; at + strideBytes <= bytes.length; at += strideBytes) {
     const offset = at + hidden.offset;
-    const none = hidden.positive === true && (readU32(bytes, offset) | 0) <= 0;
+    const word = readU32(bytes, offset) | 0;
+    const none = (hidden.positive === true && word <= 0) || (hidden.nonzero === true && word === 0);
     if (!none) found(offset, hidden.kinds, `the map ${part}`);
   }
 }

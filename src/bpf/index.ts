@@ -1,7 +1,21 @@
 export * as rows from './commands.js';
-export { type Encoded, type EncodedCall, encode, encodeRaw, type RawCall } from './encode.js';
+export {
+  type CommonArguments,
+  type CommonResults,
+  type Encoded,
+  type EncodedCall,
+  encode,
+  encodeRaw,
+  type RawCall,
+} from './encode.js';
 export * as enums from './enums.js';
-export { type Facts, type MapFacts, type ObjectFacts, valueBytes } from './facts.js';
+export {
+  type Facts,
+  iterTargetNamed,
+  type MapFacts,
+  type ObjectFacts,
+  valueBytes,
+} from './facts.js';
 export { Pseudo } from './fds.js';
 export * as insn from './insn.js';
 export { KnownMaps } from './known-maps.js';

@@ -205,14 +205,77 @@ export const LINK_INFO_UPROBE_MULTI = struct('struct bpf_link_info', {
   pid: member('uprobe_multi.pid', out(since('6.8', u32(60)))),
 });
 
+export const COMMON_ATTR = struct('struct bpf_common_attr', {
+  log_buf: since('7.2', string(0, 'out', sizedBy('log_size'))),
+  log_size: since('7.2', u32(8)),
+  log_level: since('7.2', u32(12)),
+  log_true_size: out(since('7.2', u32(16))),
+});
+
+const perfEvent = { ...link, perf_type: member('perf_event.type', out(since('6.6', u32(16)))) };
+
+/**
+ * What all perf events have, and room for a name; its `perf_type` tells which of the shapes below
+ * to ask with. Those that have a name keep it in the same place.
+ */
 export const LINK_INFO_PERF_EVENT = struct('struct bpf_link_info', {
-  ...link,
-  perf_type: member('perf_event.type', out(since('6.6', u32(16)))),
-  // NEED: perf_type, an output, tells what the rest is. The three that name something keep the
-  // name's pointer, its length and the offset in the same places; only those are described here.
+  ...perfEvent,
   name: member('perf_event.kprobe.func_name', since('6.6', string(24, 'out', sizedBy('name_len')))),
   name_len: member('perf_event.kprobe.name_len', inout(since('6.6', u32(32)))),
   offset: member('perf_event.kprobe.offset', out(since('6.6', u32(36)))),
+});
+export const LINK_INFO_PERF_UPROBE = struct('struct bpf_link_info', {
+  ...perfEvent,
+  file_name: member(
+    'perf_event.uprobe.file_name',
+    since('6.6', string(24, 'out', sizedBy('name_len'))),
+  ),
+  name_len: member('perf_event.uprobe.name_len', inout(since('6.6', u32(32)))),
+  offset: member('perf_event.uprobe.offset', out(since('6.6', u32(36)))),
+  cookie: member('perf_event.uprobe.cookie', out(since('6.9', u64(40)))),
+  ref_ctr_offset: member('perf_event.uprobe.ref_ctr_offset', out(since('6.16', u64(48)))),
+});
+export const LINK_INFO_PERF_KPROBE = struct('struct bpf_link_info', {
+  ...perfEvent,
+  func_name: member(
+    'perf_event.kprobe.func_name',
+    since('6.6', string(24, 'out', sizedBy('name_len'))),
+  ),
+  name_len: member('perf_event.kprobe.name_len', inout(since('6.6', u32(32)))),
+  offset: member('perf_event.kprobe.offset', out(since('6.6', u32(36)))),
+  addr: member('perf_event.kprobe.addr', out(since('6.6', u64(40)))),
+  missed: member('perf_event.kprobe.missed', out(since('6.7', u64(48)))),
+  cookie: member('perf_event.kprobe.cookie', out(since('6.9', u64(56)))),
+});
+export const LINK_INFO_PERF_TRACEPOINT = struct('struct bpf_link_info', {
+  ...perfEvent,
+  tp_name: member(
+    'perf_event.tracepoint.tp_name',
+    since('6.6', string(24, 'out', sizedBy('name_len'))),
+  ),
+  name_len: member('perf_event.tracepoint.name_len', inout(since('6.6', u32(32)))),
+  cookie: member('perf_event.tracepoint.cookie', out(since('6.9', u64(40)))),
+});
+export const LINK_INFO_PERF_OTHER = struct('struct bpf_link_info', {
+  ...perfEvent,
+  config: member('perf_event.event.config', out(since('6.6', u64(24)))),
+  config_type: member('perf_event.event.type', out(since('6.6', u32(32)))),
+  cookie: member('perf_event.event.cookie', out(since('6.9', u64(40)))),
+});
+
+/** Not in a released header yet: its places are those of the development tree. */
+export const LINK_INFO_TRACING_MULTI = struct('struct bpf_link_info', {
+  ...link,
+  count: member('tracing_multi.count', inout(since('7.3', u32(20)))),
+  ids: member('tracing_multi.ids', since('7.3', buffer(32, 'out', times('count', 4)))),
+  addrs: member(
+    'tracing_multi.addrs',
+    since('7.3', nullable(buffer(40, 'out', times('count', 8)))),
+  ),
+  cookies: member(
+    'tracing_multi.cookies',
+    since('7.3', nullable(buffer(48, 'out', times('count', 8)))),
+  ),
 });
 
 /** What TRACE_ITER links are restricted to; which member applies depends on the program. */

@@ -4,7 +4,7 @@
  */
 import type { CallBuffer, Handle, Reply } from '../call.js';
 import type { MapFacts, ObjectFacts } from './facts.js';
-import { type Plan, type PointerStep, roundUp8 } from './plan.js';
+import type { Plan, PointerStep } from './plan.js';
 import type { Length } from './rows.js';
 import {
   type Frame,
@@ -15,7 +15,7 @@ import {
   withheld,
   written,
 } from './walker.js';
-import { readU64, writeU64 } from './words.js';
+import { fieldOffset, readU32, readU64, writeU64 } from './words.js';
 
 /** The memory of the process whose call it is. */
 export interface Memory {
@@ -50,6 +50,9 @@ interface Kept {
  * bytes it has left alone. Larger ones go as a length.
  */
 const KEPT_BYTES = 4096;
+const PAGE_BYTES = 4096;
+/** By how much a program can make its data longer. */
+const GROWTH_BYTES = 65536;
 const NO_ADDRESS = 1n << 63n;
 
 function isUserAddress(word: bigint): boolean {
@@ -92,17 +95,20 @@ export class MemorySource implements Source {
   }
 
   /**
-   * The attribute, extended by zeroes to what every kernel knows and writes to. The kernel fills a
-   * shorter one up in the same way, so that this changes nothing for it.
+   * An argument of the call, as long as the process gave it: kernels look at the length. It is
+   * extended only to hold what the kernel writes however short it is, and the rest of a word that
+   * it ends within. The kernel fills it up with zeroes in the same way.
    */
-  static attribute(
+  static argument(
     plan: Plan,
     address: bigint,
     given: Uint8Array,
     memory: Memory,
     facts: ObjectFacts,
   ): MemorySource {
-    const size = Math.max(plan.baseBytes, roundUp8(given.length));
+    let size = Math.max(plan.writtenBytes, given.length);
+    for (const { offset } of plan.pointers) if (offset < size) size = Math.max(size, offset + 8);
+    for (const { offset } of plan.fds) if (offset < size) size = Math.max(size, offset + 4);
     return new MemorySource(plan, address, given, size, memory, facts);
   }
 
@@ -113,7 +119,9 @@ export class MemorySource implements Source {
   bytes(step: PointerStep, walk: Walk): Uint8Array {
     const { length } = step.field;
     if (length.by === 'nul') return this.memory.readText(this.target(step), length.maximumBytes);
-    return this.memory.read(this.target(step), this.lengthOf(step, length, walk));
+    const bytes = this.memory.read(this.target(step), this.lengthOf(step, length, walk));
+    if (step.field.flow === 'inout') this.kept[step.index] = { before: bytes.slice(), sent: bytes };
+    return bytes;
   }
 
   texts(step: PointerStep, walk: Walk): readonly Uint8Array[] {
@@ -127,8 +135,9 @@ export class MemorySource implements Source {
     return texts;
   }
 
-  room(step: PointerStep, length: number): CallBuffer {
+  room(step: PointerStep, asked: number): CallBuffer {
     const address = this.target(step);
+    const length = asked === 0 ? this.unbounded(step) : asked;
     if (length > KEPT_BYTES) return this.memory.extent(address, length);
     const before = this.memory.read(address, length);
     const sent = before.slice();
@@ -142,7 +151,9 @@ export class MemorySource implements Source {
 
   struct(step: PointerStep, plan: Plan, walk: Walk): Source {
     const address = this.target(step);
-    const given = this.memory.read(address, outBytes(step, this.image, walk));
+    // The kernel refuses whatever is longer than a page before it looks at it.
+    const length = Math.min(outBytes(step, this.image, walk), PAGE_BYTES + 1);
+    const given = this.memory.read(address, length);
     return new MemorySource(plan, address, given, given.length, this.memory, this.facts);
   }
 
@@ -160,6 +171,13 @@ export class MemorySource implements Source {
 
   // The kernel judges a descriptor that no flag asks for; the process gets its verdict.
   idle(): void {}
+
+  /** Room for output that is as long as it happens to be when no length is given. */
+  private unbounded(step: PointerStep): number {
+    const { length } = step.field;
+    if (length.by !== 'field' || length.unlimited === undefined) return 0;
+    return readU32(this.image, fieldOffset(step.row, length.unlimited)) + GROWTH_BYTES;
+  }
 
   private target(step: PointerStep): bigint {
     return this.targets[step.index] ?? 0n;
@@ -179,7 +197,7 @@ export function writesOf(frame: Frame, reply: Reply): Write[] {
   if (!(source instanceof MemorySource)) return [];
   const writes: Write[] = [];
   if (image !== undefined) {
-    const spans = frame.output === 0 ? outputSpans(source, plan) : spansBetween(frame, reply);
+    const spans = frame.isArgument ? outputSpans(source, plan, image) : spansBetween(frame, reply);
     for (const [start, end] of spans) {
       writes.push({ address: source.address + BigInt(start), bytes: image.subarray(start, end) });
     }
@@ -235,11 +253,24 @@ function certainly(step: PointerStep, frame: Frame, reply: Reply): Uint8Array {
 
 type Span = readonly [start: number, end: number];
 
-/** The kernel writes single fields of the attribute, some only if it is long enough. */
-function outputSpans(source: MemorySource, plan: Plan): Span[] {
-  return plan.outputs
-    .filter((step) => !step.late || step.offset + step.sizeBytes <= source.givenBytes)
-    .map((step) => [step.offset, step.offset + step.sizeBytes]);
+/**
+ * The kernel writes single fields of an argument, some only if it is long enough; and fields that
+ * it has left alone are as they were sent.
+ */
+function outputSpans({ image, givenBytes }: MemorySource, plan: Plan, after: Uint8Array): Span[] {
+  const spans: Span[] = [];
+  for (const { late, offset, sizeBytes } of plan.outputs) {
+    const end = offset + sizeBytes;
+    if (late && end > givenBytes) continue;
+    const changed = end > givenBytes || !sameBytes(image, after, offset, end);
+    if (changed) spans.push([offset, end]);
+  }
+  return spans;
+}
+
+function sameBytes(a: Uint8Array, b: Uint8Array, start: number, end: number): boolean {
+  for (let at = start; at < end; at++) if (a[at] !== b[at]) return false;
+  return true;
 }
 
 /**

@@ -25,6 +25,8 @@ export interface FdStep {
 
 export interface PointerStep {
   readonly name: string;
+  /** The structure that it is in. */
+  readonly row: Struct;
   /** Its place among the structure's pointers. */
   readonly index: number;
   readonly offset: number;
@@ -56,6 +58,8 @@ export interface Plan {
   readonly row: Struct;
   /** The bytes of the fields that every kernel knows, and of the outputs. A multiple of 8. */
   readonly baseBytes: number;
+  /** The bytes up to the last output that the kernel writes however long the structure is. */
+  readonly writtenBytes: number;
   /** The bytes of all fields. A multiple of 8. */
   readonly fullBytes: number;
   readonly fds: readonly FdStep[];
@@ -108,6 +112,7 @@ function compile(row: Struct): Plan {
   const setters = new Map<string, Setter>();
   let base = 0;
   let full = 0;
+  let written = 0;
   for (const [name, field] of Object.entries(row.fields)) {
     const end = field.offset + fieldBytes(field);
     full = Math.max(full, end);
@@ -126,6 +131,7 @@ function compile(row: Struct): Plan {
       names.push(name);
       pointers.push(field);
     } else if (field.flow !== 'in') {
+      if (field.since === undefined) written = Math.max(written, end);
       outputs.push({
         name,
         offset: field.offset,
@@ -139,6 +145,7 @@ function compile(row: Struct): Plan {
   return {
     row,
     baseBytes: roundUp8(base),
+    writtenBytes: written,
     fullBytes: roundUp8(full),
     fds,
     selves,
@@ -199,12 +206,14 @@ function pointerStep(row: Struct, name: string, index: number, field: PointerFie
   const count = countName === undefined ? undefined : row.fields[countName];
   return {
     name,
+    row,
     index,
     offset: field.offset,
     field,
     countOffset,
     countName: countName ?? '',
-    counted: count?.flow === 'inout',
+    // Text ends with its NUL; what a count says of it is not always how much was written.
+    counted: count?.flow === 'inout' && field.type !== 'string',
     certain: !field.nullable && (length.by === 'mapKey' || length.by === 'mapValue'),
     unit: unit(row, length),
     mapOffset: 'map' in length ? fieldOffset(row, length.map) : -1,

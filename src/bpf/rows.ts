@@ -83,8 +83,16 @@ export interface FdField<K extends FdKind = FdKind, P extends Presence = Presenc
 
 /** How many bytes a pointer refers to. Names are those of fields of the same structure. */
 export type Length =
-  /** `field` × `times` bytes; `times` is a constant or the name of a field. */
-  | { readonly by: 'field'; readonly field: string; readonly times: number | string }
+  /**
+   * `field` × `times` bytes; `times` is a constant or the name of a field. With `unlimited`, 0 means
+   * that the kernel writes as much as there is, which that field's value tells roughly.
+   */
+  | {
+      readonly by: 'field';
+      readonly field: string;
+      readonly times: number | string;
+      readonly unlimited?: string;
+    }
   /** Up to and including a NUL; the kernel reads at most this many bytes. */
   | { readonly by: 'nul'; readonly maximumBytes: number }
   /** The map's key size, × `count`. */
@@ -186,11 +194,14 @@ export type IterTarget = 'map' | 'cgroup' | 'task' | 'other';
 export interface Condition {
   readonly value?: readonly [field: string, values: readonly number[]];
   readonly zero?: string;
+  readonly text?: readonly [field: string, text: string];
   readonly mapType?: readonly [field: string, types: readonly number[]];
   readonly progType?: readonly [field: string, types: readonly number[]];
   readonly linkType?: readonly [field: string, types: readonly number[]];
   /** `none`: there is nothing of the guest's behind the descriptor. */
   readonly fdKind?: readonly [field: string, kinds: readonly (FdKind | 'none')[]];
+  /** What the perf event of a link is. */
+  readonly perfType?: readonly [field: string, types: readonly number[]];
   /** What the iterator program behind a descriptor goes over. */
   readonly iterates?: readonly [field: string, target: IterTarget];
   /** The field has the process id of the caller itself. */
@@ -203,11 +214,14 @@ export interface Command<F extends Fields = Fields, R extends Returns = Returns>
   readonly returns: R;
   /** What kind of object the new descriptor is, where the command alone tells. */
   readonly makes?: FdKind;
+  /** Why calls of this shape cannot be carried to another kernel, and what to do instead. */
+  readonly stays?: { readonly what: string; readonly why: string };
   /**
-   * One of these must hold. Absent: applies to whatever the command's other shapes do not. Shapes
-   * are tried in the order of the table.
+   * One of these must hold. Absent: applies to whatever the command's other shapes do not.
    */
   readonly when?: Condition | readonly Condition[];
+  /** Whether it goes before shapes whose conditions may hold as well. */
+  readonly first?: boolean;
 }
 
 type Options<F extends Fields, R extends Returns> = Omit<
@@ -331,6 +345,8 @@ export const pointsTo = <S extends Struct, F extends 'in' | 'inout'>(
 export const times = <T extends number | string>(field: string, count: T) =>
   ({ by: 'field', field, times: count }) as const;
 export const sizedBy = (field: string) => times(field, 1);
+export const sizedByOrUnlimited = (field: string, unlimited: string) =>
+  ({ by: 'field', field, times: 1, unlimited }) as const;
 export const cString = (maximumBytes: number) => ({ by: 'nul', maximumBytes }) as const;
 export const mapKey = (map: string, count?: string) =>
   ({ by: 'mapKey', map, ...(count === undefined ? {} : { count }) }) as const;

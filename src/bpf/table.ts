@@ -1,19 +1,20 @@
 import { failure } from '../errors.js';
 import * as rows from './commands.js';
 import type { ObjectFacts } from './facts.js';
+import { textOf } from './plan.js';
 import type { Command, Condition } from './rows.js';
 import { fieldOffset, readU32 } from './words.js';
 
 /** Every shape of every command that is known. */
 export const commands: readonly Command[] = Object.values(rows);
 
-/** The shapes of each command by its number; the one that applies to whatever is left is last. */
+/** The shapes of each command by its number, in the order in which they are tried. */
 const shapes = new Map<number, Command[]>();
-for (const row of commands) {
-  const others = shapes.get(row.command) ?? [];
-  const fallback = others.at(-1)?.when === undefined ? others.length - 1 : others.length;
-  others.splice(row.when === undefined ? others.length : Math.max(0, fallback), 0, row);
-  shapes.set(row.command, others);
+const rank = ({ first, when }: Command) => (first === true ? 0 : when === undefined ? 2 : 1);
+for (const row of [...commands].sort((a, b) => rank(a) - rank(b))) {
+  const others = shapes.get(row.command);
+  if (others === undefined) shapes.set(row.command, [row]);
+  else others.push(row);
 }
 
 /**
@@ -53,9 +54,10 @@ interface Seen {
 function applies(row: Command, when: Condition, { image, handleOf, facts, pid }: Seen): boolean {
   const word = (field: string) => readU32(image, fieldOffset(row, field));
   const handle = (field: string) => handleOf(word(field));
-  const { value, zero, mapType, progType, linkType, fdKind, iterates, own } = when;
+  const { value, zero, text, own, mapType, progType, linkType, perfType, fdKind, iterates } = when;
   if (value !== undefined && !value[1].includes(word(value[0]))) return false;
   if (zero !== undefined && word(zero) !== 0) return false;
+  if (text !== undefined && textAt(image, fieldOffset(row, text[0])) !== text[1]) return false;
   if (own !== undefined && (pid === 0 || word(own) !== pid)) return false;
   if (mapType !== undefined) {
     const map = facts.mapFacts(handle(mapType[0]));
@@ -70,6 +72,10 @@ function applies(row: Command, when: Condition, { image, handleOf, facts, pid }:
     if (facts.kindOf(link) !== 'link') return false;
     if (!linkType[1].includes(facts.linkTypeOf(link) ?? 0)) return false;
   }
+  if (perfType !== undefined) {
+    const type = facts.perfTypeOf?.(handle(perfType[0]));
+    if (type === undefined || !perfType[1].includes(type)) return false;
+  }
   if (fdKind !== undefined) {
     const object = handle(fdKind[0]);
     const kind = object === 0 ? 'none' : facts.kindOf(object);
@@ -77,4 +83,8 @@ function applies(row: Command, when: Condition, { image, handleOf, facts, pid }:
   }
   if (iterates === undefined) return true;
   return facts.iterTargetOf?.(handle(iterates[0])) === iterates[1];
+}
+
+function textAt(image: Uint8Array, offset: number): string {
+  return textOf(image.subarray(offset));
 }

@@ -3,6 +3,7 @@
  * its relocations, and from the reply back to what the kernel wrote. It knows no command.
  */
 import { type Call, type CallBuffer, type Handle, Relocation, type Reply } from '../call.js';
+import { failure } from '../errors.js';
 import type { MapFacts } from './facts.js';
 import { findInInstructions, findInKeys, findInValues, hidesFds } from './fds.js';
 import { type FdStep, type Lengths, type Plan, type PointerStep, textOf } from './plan.js';
@@ -112,6 +113,8 @@ export interface Frame {
   readonly source: Source;
   /** The index among the reply's outputs that the structure returns in, or −1. */
   readonly output: number;
+  /** Whether it is an argument of the call rather than behind a pointer. */
+  isArgument: boolean;
   /**
    * Two numbers for each pointer: 1 + the index among the reply's outputs, or 0, and the length in
    * bytes.
@@ -121,11 +124,26 @@ export interface Frame {
   children: Frame[] | undefined;
 }
 
-/** Walks `command`'s attribute and fills `walk.call`. */
-export function walkAttribute(plan: Plan, walk: Walk): Frame {
-  const { source } = walk;
-  walk.placeBytes(source.image, plan.answers);
-  return walkStruct(plan, source, 0, plan.answers ? 0 : -1, walk);
+/** A structure that the call has as an argument, and where its bytes come from. */
+export interface Argument {
+  readonly plan: Plan;
+  readonly source: Source;
+}
+
+/** Walks the call's arguments, the attribute first, and fills `walk.call`. */
+export function walkArguments(walk: Walk, ...all: readonly Argument[]): Frame[] {
+  const { stays, name } = walk.command;
+  if (stays !== undefined) throw failure('ERR_BPF_UNSUPPORTED', { command: name, ...stays });
+  const outputs = all.map(({ plan, source }) => {
+    const output = plan.answers ? walk.outputs : -1;
+    walk.placeBytes(source.image, plan.answers);
+    return output;
+  });
+  return all.map(({ plan, source }, at) => {
+    const frame = walkStruct(plan, source, at, outputs[at] ?? -1, walk);
+    frame.isArgument = true;
+    return frame;
+  });
 }
 
 function walkStruct(plan: Plan, source: Source, buffer: number, output: number, walk: Walk): Frame {
@@ -144,7 +162,7 @@ function walkStruct(plan: Plan, source: Source, buffer: number, output: number, 
     walk.call.relocations.push(buffer, offset, Relocation.PID, 0);
   }
   const slots: number[] = new Array(2 * plan.pointers.length);
-  const frame: Frame = { plan, source, output, slots, children: undefined };
+  const frame: Frame = { plan, source, output, isArgument: false, slots, children: undefined };
   for (const step of plan.pointers) {
     const slot = 2 * step.index;
     const { flow } = step.field;
@@ -155,11 +173,24 @@ function walkStruct(plan: Plan, source: Source, buffer: number, output: number, 
     if (flow !== 'in') slots[slot] = walk.outputs + 1;
     const target =
       flow === 'out'
-        ? walk.place(source.room(step, length), true)
+        ? placeRoom(step, source, frame, walk)
         : placePointer(step, source, frame, walk);
     walk.call.relocations.push(buffer, step.offset, Relocation.POINTER, target);
   }
   return frame;
+}
+
+/** Places room for what the kernel writes behind a pointer and returns its buffer's index. */
+function placeRoom(step: PointerStep, source: Source, { slots }: Frame, walk: Walk): number {
+  const length = 2 * step.index + 1;
+  const room = source.room(step, slots[length] ?? 0);
+  if (slots[length] === 0) slots[length] = lengthOf(room);
+  return walk.place(room, true);
+}
+
+function lengthOf(buffer: CallBuffer): number {
+  if (typeof buffer === 'number') return buffer;
+  return buffer instanceof Uint8Array ? buffer.length : buffer.inout.length;
 }
 
 /** Places the bytes that a pointer refers to and returns their buffer's index. */
@@ -268,7 +299,7 @@ export function returned(frame: Frame, reply: Reply): Uint8Array | undefined {
  * instructions that it will not show. Whoever executes a call returns pointers as all ones.
  */
 export function withheld(step: PointerStep, frame: Frame, reply: Reply): boolean {
-  const image = frame.output > 0 ? returned(frame, reply) : undefined;
+  const image = frame.isArgument ? undefined : returned(frame, reply);
   return image !== undefined && readU64(image, step.offset) === 0n;
 }
 
@@ -290,6 +321,10 @@ function countedBytes(step: PointerStep, room: number, frame: Frame, reply: Repl
   const image = step.counted ? returned(frame, reply) : undefined;
   if (image === undefined) return Number.POSITIVE_INFINITY;
   const asked = readU32(frame.source.image, step.countOffset);
+  const { length } = step.field;
+  if (asked === 0 && length.by === 'field' && length.unlimited !== undefined) {
+    return readU32(image, step.countOffset);
+  }
   return asked === 0 ? 0 : (room / asked) * readU32(image, step.countOffset);
 }
 

@@ -1,39 +1,9 @@
 import t from 'tap';
-import { encodeRaw, enums, type Memory, type ObjectFacts } from '../../src/bpf/index.js';
+import { encodeRaw, enums, type ObjectFacts } from '../../src/bpf/index.js';
+import { Process } from './process.js';
 import { hex, mapFacts, putWords, replyTo, toHex } from './tools.js';
 
 const { Cmd } = enums;
-
-/** A process: its bytes by address, and the handles behind its descriptors. */
-class Process implements Memory {
-  readonly bytes = new Uint8Array(0x10000);
-  readonly handles = new Map<number, number>();
-
-  put(address: number, bytes: Uint8Array): void {
-    this.bytes.set(bytes, address);
-  }
-
-  read(address: bigint, length: number): Uint8Array {
-    return this.bytes.slice(Number(address), Number(address) + length);
-  }
-
-  extent(address: bigint, length: number): number {
-    return this.read(address, length).length;
-  }
-
-  readText(address: bigint, maximumBytes: number): Uint8Array {
-    const end = this.bytes.indexOf(0, Number(address)) + 1;
-    return this.bytes.slice(Number(address), Math.min(end, Number(address) + maximumBytes));
-  }
-
-  handleOf(descriptor: number): number {
-    return this.handles.get(descriptor) ?? 0;
-  }
-
-  isOpen(descriptor: number): boolean {
-    return descriptor === 2 || this.handles.has(descriptor);
-  }
-}
 
 const facts: ObjectFacts = {
   possibleCpus: 2,
@@ -100,25 +70,161 @@ t.test('trailing bytes that no row knows are kept, and so is the size', async (t
   t.equal(toHex(sent.subarray(196)), 'adde0000');
 });
 
-t.test('a short attribute is filled up, but late outputs are not written beyond it', async (t) => {
+t.test(
+  'a short attribute is sent as short, and late outputs are not written beyond it',
+  async (t) => {
+    const process = new Process();
+    process.put(0x2000, hex('9500000000000000'));
+    process.put(0x3000, Buffer.from('GPL\0'));
+    const image = attribute(48, [0, 1], [4, 1], [8, 0x2000], [16, 0x3000], [28, 16], [32, 0x4000]);
+    const encoded = encodeRaw(
+      { command: Cmd.BPF_PROG_LOAD, address: ADDRESS, image },
+      process,
+      facts,
+      5,
+    );
+    t.equal(encoded.call.result, 5);
+    t.equal((encoded.call.buffers[0] as { inout: Uint8Array }).inout.length, 48);
+    t.same(encoded.call.buffers[2], Buffer.from('GPL\0'));
+    const reply = replyTo(encoded, ([, log]) => {
+      log?.set(Buffer.from('why\0'));
+    });
+    t.same(encoded.writes(reply), [
+      { address: 0x4000n, bytes: new Uint8Array(Buffer.from('why')) },
+    ]);
+    t.equal(encoded.decode(reply).log_buf, 'why');
+  },
+);
+
+t.test('lengths are kept, but for what the kernel writes and for words cut in two', async (t) => {
+  const next = Cmd.BPF_MAP_GET_NEXT_ID;
+  const freeze = Cmd.BPF_MAP_FREEZE;
+  const lookup = Cmd.BPF_MAP_LOOKUP_ELEM;
+  const load = Cmd.BPF_PROG_LOAD;
+  const cases = [
+    [freeze, 4, 4],
+    [freeze, 3, 4],
+    [freeze, 0, 0],
+    [freeze, 4097, 4097],
+    [next, 4, 8],
+    [next, 13, 13],
+    [lookup, 20, 24],
+    [lookup, 24, 24],
+    [load, 143, 143],
+    [load, 168, 168],
+  ] as const;
+  for (const [command, given, sent] of cases) {
+    const raw = { command, address: ADDRESS, image: new Uint8Array(given) };
+    const [buffer] = encodeRaw(raw, new Process(), facts, 1).call.buffers;
+    const bytes = buffer instanceof Uint8Array ? buffer : (buffer as { inout: Uint8Array }).inout;
+    t.equal(bytes.length, sent, `command ${command} of ${given} bytes`);
+  }
+});
+
+t.test('sizes of records come back when the kernel has written its own', async (t) => {
   const process = new Process();
-  process.put(0x2000, hex('9500000000000000'));
-  process.put(0x3000, Buffer.from('GPL\0'));
-  const image = attribute(48, [0, 1], [4, 1], [8, 0x2000], [16, 0x3000], [28, 16], [32, 0x4000]);
-  const encoded = encodeRaw(
-    { command: Cmd.BPF_PROG_LOAD, address: ADDRESS, image },
-    process,
-    facts,
-    5,
-  );
-  t.equal(encoded.call.result, 5);
-  t.same(encoded.call.buffers[2], Buffer.from('GPL\0'));
-  const reply = replyTo(encoded, ([attribute, log]) => {
-    putWords(attribute, 140, 7);
-    log?.set(Buffer.from('why\0'));
+  process.put(0x2000, new Uint8Array(40));
+  const image = attribute(128, [0, 1], [76, 40], [80, 0x2000], [88, 1], [92, 16]);
+  const raw = { command: Cmd.BPF_PROG_LOAD, address: ADDRESS, image };
+  const encoded = encodeRaw(raw, process, facts, 5);
+  const alone = replyTo(encoded, () => {}, -1, 7);
+  t.same(encoded.writes(alone), [], 'nothing is written that has not changed');
+  const reply = replyTo(encoded, ([attribute]) => putWords(attribute, 76, 8), -1, 7);
+  t.same(encoded.writes(reply), [{ address: ADDRESS + 76n, bytes: hex('08000000') }]);
+});
+
+t.test('a test run without a length for its data gives all that there is', async (t) => {
+  const process = new Process(undefined, 0x40000);
+  process.handles.set(3, 90);
+  process.put(0x2000, hex('01020304'));
+  const image = attribute(80, [0, 3], [8, 4], [16, 0x2000], [24, 0x3000]);
+  const raw = { command: Cmd.BPF_PROG_TEST_RUN, address: ADDRESS, image };
+  const encoded = encodeRaw(raw, process, facts);
+  const [, , room] = encoded.call.buffers;
+  t.ok((room as number) >= 65536);
+  const reply = replyTo(encoded, ([attribute, data]) => {
+    putWords(attribute, 12, 6);
+    data?.set(hex('060504030201'));
   });
-  t.same(encoded.writes(reply), [{ address: 0x4000n, bytes: new Uint8Array(Buffer.from('why')) }]);
-  t.equal(encoded.decode(reply).log_buf, 'why');
+  t.same(encoded.writes(reply), [
+    { address: ADDRESS + 12n, bytes: hex('06000000') },
+    { address: 0x3000n, bytes: hex('060504030201') },
+  ]);
+  t.equal(encoded.decode(reply).data_size_out, 6);
+});
+
+t.test('a context is written back only where the program has changed it', async (t) => {
+  const process = new Process();
+  process.handles.set(3, 90);
+  process.put(0x2000, hex('0102030405060708'));
+  const image = attribute(80, [0, 3], [40, 8], [48, 0x2000]);
+  const raw = { command: Cmd.BPF_PROG_TEST_RUN, address: ADDRESS, image };
+  const encoded = encodeRaw(raw, process, facts);
+  t.same(encoded.writes(replyTo(encoded, () => {})), []);
+  const reply = replyTo(encoded, ([, context]) => putWords(context, 4, 0xff));
+  t.same(encoded.writes(reply), [{ address: 0x2004n, bytes: hex('ff000000') }]);
+});
+
+t.test('common attributes are a second argument, with a log of its own', async (t) => {
+  const process = new Process();
+  const command = Cmd.BPF_MAP_CREATE | enums.CallFlag.BPF_COMMON_ATTRS;
+  const common = { address: 0x600n, image: attribute(24, [0, 0x3000], [8, 16], [12, 1]) };
+  const raw = { command, address: ADDRESS, image: attribute(20, [0, 1]), common };
+  const encoded = encodeRaw(raw, process, facts, 5);
+  t.match(encoded.call, { command, args: 2, result: 5 });
+  t.same(encoded.call.buffers[0], attribute(20, [0, 1]));
+  t.same(encoded.call.relocations, [1, 0, 0, 2]);
+  const reply = replyTo(
+    encoded,
+    ([common, log]) => {
+      putWords(common, 16, 40);
+      log?.set(Buffer.from('Invalid'));
+    },
+    -1,
+    22,
+  );
+  t.match(encoded.decodeCommon(reply), { log_buf: 'Invalid', log_true_size: 40 });
+  t.match(encoded.error(reply), { code: 'EINVAL', log: 'Invalid' });
+  t.same(
+    encoded.writes(reply).map(({ address }) => address),
+    [0x610n, 0x3000n],
+  );
+  const none = encodeRaw({ command, address: ADDRESS, image: attribute(20) }, process, facts, 5);
+  t.same(none.call.buffers[1], { inout: new Uint8Array(0) });
+});
+
+t.test('a value of kernel functions holds programs where their types say', async (t) => {
+  const process = new Process();
+  process.handles.set(4, 60);
+  process.handles.set(5, 90);
+  process.put(0x2000, new Uint8Array(4));
+  process.put(0x3000, attribute(32, [0, 5], [8, 5], [24, 99]));
+  const image = attribute(32, [0, 4], [8, 0x2000], [16, 0x3000]);
+  const raw = { command: Cmd.BPF_MAP_UPDATE_ELEM, address: ADDRESS, image };
+  const map = mapFacts({
+    type: enums.MapType.BPF_MAP_TYPE_STRUCT_OPS,
+    valueSize: 32,
+    programOffsets: [8, 16, 24],
+  });
+  const encoded = encodeRaw(raw, process, { ...facts, mapFacts: () => map });
+  const value = encoded.call.buffers[2] as Uint8Array;
+  t.equal(
+    toHex(value),
+    '05000000000000005a00000000000000' + '0000000000000000ffffffff00000000',
+    'data stays, a program is its handle, nothing stays nothing, and the unknown is closed',
+  );
+  t.ok(toHex(Uint8Array.from(encoded.call.relocations)).includes('0208015a'));
+});
+
+t.test('what cannot be carried is refused with what to do instead', async (t) => {
+  const image = new Uint8Array(128);
+  putWords(image, 0, enums.ProgType.BPF_PROG_TYPE_SYSCALL);
+  image.set(Buffer.from('__loader.prog'), 48);
+  const raw = { command: Cmd.BPF_PROG_LOAD, address: ADDRESS, image };
+  t.throws(() => encodeRaw(raw, new Process(), facts), {
+    code: 'ERR_BPF_UNSUPPORTED',
+    message: /the loader of a light skeleton .* without -L/,
+  });
 });
 
 t.test('the next id is written even to an attribute that ends before it', async (t) => {

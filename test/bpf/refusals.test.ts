@@ -169,7 +169,7 @@ const stays = [
   ['sockets in values', { type: MapType.BPF_MAP_TYPE_SOCKMAP, valueSize: 4 }, /holds sockets/],
   ['XDP sockets', { type: MapType.BPF_MAP_TYPE_XSKMAP, valueSize: 4 }, /holds sockets/],
   ['sockets in keys', { type: MapType.BPF_MAP_TYPE_SK_STORAGE, valueSize: 4 }, /a key of this map/],
-  ['struct_ops', { type: MapType.BPF_MAP_TYPE_STRUCT_OPS, valueSize: 4 }, /BTF/],
+  ['struct_ops', { type: MapType.BPF_MAP_TYPE_STRUCT_OPS, valueSize: 4 }, /programOffsets/],
 ] as const;
 
 for (const [name, changes, message] of stays) {
