@@ -1,23 +1,26 @@
-/* Generates C that compiles only if the table agrees with a kernel header. */
+/*
+ * Generates C that compiles only if the table agrees with a kernel header. What the header is too
+ * old for is fenced off by the release that brought it, so that one file serves every header.
+ */
 import * as enums from '../../src/bpf/enums.js';
 import * as infos from '../../src/bpf/infos.js';
 import { fieldBytes } from '../../src/bpf/plan.js';
 import type { Field, Release, Struct } from '../../src/bpf/rows.js';
 import { commands } from '../../src/bpf/table.js';
 
-/** What a header was checked for, and what it is too old for. */
+/** The assertions, and how they are to be counted for one header. */
 export interface Assertions {
   source: string;
+  /** What the header is compared with. */
   checked: string[];
-  /** Fields and constants that the header does not have yet. */
+  /** Fields and constants that the header does not have, and from which size on they exist. */
   skipped: string[];
 }
 
-/** Whether `release` is not newer than `header`. */
-function reached(release: Release, header: Release): boolean {
+/** `KERNEL_VERSION(major, minor, 0)` of <linux/version.h>. */
+function versionCode(release: Release): number {
   const [major = 0, minor = 0] = release.split('.').map(Number);
-  const [headerMajor = 0, headerMinor = 0] = header.split('.').map(Number);
-  return major < headerMajor || (major === headerMajor && minor <= headerMinor);
+  return major * 65536 + minor * 256;
 }
 
 /** The field's path from its C type, or `undefined` where C cannot take its offset. */
@@ -27,16 +30,28 @@ function memberPath(row: Struct, name: string, field: Field): string | undefined
   return row.c[1] === '' ? path : `${row.c[1]}.${path}`;
 }
 
+function mentioned(name: string, text: string): boolean {
+  // Helpers are listed in a macro that makes their names.
+  const helper = /^BPF_FUNC_(\w+)$/.exec(name)?.[1];
+  const pattern = helper === undefined ? name : `FN\\(${helper}\\b|${name}`;
+  return new RegExp(`\\b(${pattern})\\b`).test(text);
+}
+
 /**
- * Writes the assertions for a header.
+ * Writes the assertions.
  *
- * @param include the line that includes it
- * @param release the kernel release of the header: fields with a later `since` are skipped
- * @param text the header itself: constants that it does not mention are skipped
+ * @param include the line that includes the header
+ * @param release the header's kernel release, by which the fences are opened
+ * @param text the header itself: constants that it does not mention are fenced off
  */
 export function assertions(include: string, release: Release, text: string): Assertions {
   // A dump of a kernel's types has its own size_t, so that <stddef.h> would be in its way.
-  const lines: string[] = [include, '#define offsetof __builtin_offsetof', ''];
+  const lines: string[] = [
+    include,
+    '#define offsetof __builtin_offsetof',
+    `#define HEADER_VERSION ${versionCode(release)} /* ${release} */`,
+    '',
+  ];
   const checked = new Set<string>();
   const skipped = new Set<string>();
   const rows: readonly Struct[] = [...commands, ...Object.values(infos)];
@@ -45,29 +60,36 @@ export function assertions(include: string, release: Release, text: string): Ass
       const path = memberPath(row, name, field);
       if (path === undefined) continue;
       const member = `${row.c[0]}: ${path}`;
-      if (field.since !== undefined && !reached(field.since, release)) {
-        skipped.add(`${member} (since ${field.since})`);
-        continue;
-      }
-      if (checked.has(member)) continue;
-      checked.add(member);
+      const { since, offset } = field;
+      if (checked.has(member) || skipped.has(member)) continue;
       const where = `"${row.name}.${name}`;
-      lines.push(
-        `_Static_assert(offsetof(${row.c[0]}, ${path}) == ${field.offset}, ${where} offset");`,
-        `_Static_assert(sizeof((*(${row.c[0]} *)0).${path}) == ${fieldBytes(field)}, ${where} size");`,
-      );
+      const sizeBytes = fieldBytes(field);
+      const pair = [
+        `_Static_assert(offsetof(${row.c[0]}, ${path}) == ${offset}, ${where} offset");`,
+        `_Static_assert(sizeof((*(${row.c[0]} *)0).${path}) == ${sizeBytes}, ${where} size");`,
+      ];
+      if (since === undefined) {
+        checked.add(member);
+        lines.push(...pair);
+      } else {
+        const reached = versionCode(since) <= versionCode(release);
+        if (reached) checked.add(member);
+        else skipped.add(`${member} (since ${since}, at ${offset + sizeBytes} bytes)`);
+        lines.push(`#if HEADER_VERSION >= ${versionCode(since)}`, ...pair, '#endif');
+      }
     }
   }
-  const words = new Set(text.match(/\bBPF_\w+/g));
   for (const table of Object.values(enums)) {
     for (const [name, value] of Object.entries(table)) {
-      if (words.has(name)) {
+      if (mentioned(name, text)) {
         checked.add(name);
         lines.push(`_Static_assert(${name} == ${value}, "${name}");`);
       } else {
         skipped.add(name);
+        lines.push(`/* not in this header: ${name} == ${value} */`);
       }
     }
   }
+  lines.push(`/* ${checked.size} compared; ${skipped.size} not in this header, unproved */`);
   return { source: `${lines.join('\n')}\n`, checked: [...checked], skipped: [...skipped] };
 }

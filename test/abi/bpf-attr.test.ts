@@ -2,12 +2,26 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { release as kernelRelease } from 'node:os';
 import { join } from 'node:path';
-import t from 'tap';
+import t, { type Test } from 'tap';
+import { fetchPackage } from '../../guest/debian.js';
+import { Cmd } from '../../src/bpf/enums.js';
 import type { Release } from '../../src/bpf/rows.js';
-import { assertions } from './assertions.js';
+import { type Assertions, assertions } from './assertions.js';
 
 const HEADER = '/usr/include/linux/bpf.h';
 const VMLINUX = '/sys/kernel/btf/vmlinux';
+
+/** The release of the header in `folder`, such as `6.1`. */
+function headerRelease(folder: string): Release {
+  const version = readFileSync(join(folder, 'linux/version.h'), 'utf8');
+  const number = (name: string) => Number(new RegExp(`${name} (\\d+)`).exec(version)?.[1] ?? 0);
+  return `${number('LINUX_VERSION_MAJOR')}.${number('LINUX_VERSION_PATCHLEVEL')}`;
+}
+
+function report(t: Test, { checked, skipped }: Assertions): void {
+  t.ok(checked.length > 400, `${checked.length} facts proved, ${skipped.length} others not in it`);
+  for (const one of skipped) t.comment(`not in it: ${one}`);
+}
 
 function missing(tool: string): boolean {
   return spawnSync(tool, ['--version']).error !== undefined;
@@ -16,10 +30,11 @@ function missing(tool: string): boolean {
 const noCompiler = missing('gcc') ? 'no gcc (try: apt-get install gcc)' : false;
 
 /** Compiles C against a header; the compiler's output is the proof, or says what is wrong. */
-function compile(folder: string, source: string): string {
+function compile(folder: string, source: string, includes: readonly string[] = []): string {
   const file = join(folder, 'check.c');
   writeFileSync(file, source);
-  const { status, stderr } = spawnSync('gcc', ['-std=c11', '-fsyntax-only', '-I', folder, file], {
+  const folders = [...includes, folder].flatMap((path) => ['-I', path]);
+  const { status, stderr } = spawnSync('gcc', ['-std=c11', '-fsyntax-only', ...folders, file], {
     encoding: 'utf8',
   });
   return status === 0 ? '' : stderr;
@@ -31,17 +46,32 @@ t.test(
     skip: noCompiler || (!existsSync(HEADER) && 'no header (try: apt-get install linux-libc-dev)'),
   },
   async (t) => {
-    const version = readFileSync('/usr/include/linux/version.h', 'utf8');
-    const major = /LINUX_VERSION_MAJOR (\d+)/.exec(version)?.[1] ?? '0';
-    const minor = /LINUX_VERSION_PATCHLEVEL (\d+)/.exec(version)?.[1] ?? '0';
     const text = readFileSync(HEADER, 'utf8');
-    const include = '#include <linux/bpf.h>';
-    const made = assertions(include, `${Number(major)}.${Number(minor)}`, text);
+    const made = assertions('#include <linux/bpf.h>', headerRelease('/usr/include'), text);
     t.equal(compile(t.testdir(), made.source), '');
-    t.ok(made.checked.length > 300, `${made.checked.length} facts compared`);
-    for (const one of made.skipped) t.comment(`newer than the header: ${one}`);
+    report(t, made);
   },
 );
+
+t.test('the table agrees with the newest header', { skip: noCompiler }, async (t) => {
+  const fetched = await fetchPackage('linux-libc-dev', { suite: 'unstable' }).catch(
+    (error: Error) => error,
+  );
+  if (fetched instanceof Error) {
+    t.pass('there is no newer header here', { skip: fetched.message });
+    return;
+  }
+  const folder = join(fetched.folder, 'usr/include');
+  const text = readFileSync(join(folder, 'linux/bpf.h'), 'utf8');
+  const made = assertions('#include <linux/bpf.h>', headerRelease(folder), text);
+  const architecture = join(folder, 'x86_64-linux-gnu');
+  t.equal(compile(t.testdir(), made.source, [folder, architecture]), '');
+  report(t, made);
+  const known = new Set(Object.keys(Cmd));
+  const list = /enum bpf_cmd \{(.*?)__MAX_BPF_CMD/s.exec(text)?.[1] ?? '';
+  const newer = [...list.matchAll(/^\s*(BPF_\w+),/gm)].filter(([, name = '']) => !known.has(name));
+  t.same(newer, [], 'the table has every command of it');
+});
 
 t.test(
   'the table agrees with the types of the running kernel',
@@ -58,8 +88,7 @@ t.test(
     const folder = t.testdir({ 'vmlinux.h': text });
     const made = assertions('#include "vmlinux.h"', running, text);
     t.equal(compile(folder, made.source), '');
-    t.ok(made.checked.length > 300, `${made.checked.length} facts compared`);
-    for (const one of made.skipped) t.comment(`not in this kernel: ${one}`);
+    report(t, made);
   },
 );
 
