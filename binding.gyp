@@ -18,10 +18,12 @@
       "target_name": "waep",
       "sources": [
         "<@(core_executor)",
+        "addon/core/seccomp_listener.cc",
         "addon/napi/channel.cc",
         "addon/napi/executor_binding.cc",
         "addon/napi/module.cc",
         "addon/napi/poller.cc",
+        "addon/napi/seccomp_binding.cc",
         "addon/napi/sockets_binding.cc",
         "addon/napi/uv_poll.cc"
       ],
@@ -33,6 +35,17 @@
       "target_name": "waep-executor",
       "type": "executable",
       "sources": ["<@(core_executor)", "addon/core/executor_main.cc"],
+      "cflags": ["-fPIE"],
+      "ldflags": ["-static-pie"]
+    },
+    {
+      "target_name": "waep-launch",
+      "type": "executable",
+      "sources": [
+        "addon/core/launcher_main.cc",
+        "addon/core/seccomp_filter.cc",
+        "addon/core/seccomp_listener.cc"
+      ],
       "cflags": ["-fPIE"],
       "ldflags": ["-static-pie"]
     }

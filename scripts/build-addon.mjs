@@ -7,7 +7,7 @@ import { step } from './step.mjs';
 
 process.chdir(fileURLToPath(new URL('..', import.meta.url)));
 
-const products = ['waep.node', 'waep-executor'];
+const products = ['waep.node', 'waep-executor', 'waep-launch'];
 const prebuilds = 'prebuilds/linux-x64';
 const stamp = 'build/.waep-stamp';
 const hash = hashOf({

@@ -4,10 +4,12 @@
 #include "channel.h"
 #include "executor_binding.h"
 #include "poller.h"
+#include "seccomp_binding.h"
 #include "sockets_binding.h"
 
 static Napi::Object Init(Napi::Env env, Napi::Object exports) {
   waep::ExportSockets(env, exports);
+  waep::ExportSeccomp(env, exports);
   exports.Set("Channel", waep::Channel::Define(env));
   exports.Set("Executor", waep::ExecutorBinding::Define(env));
   exports.Set("Poller", waep::Poller::Define(env));

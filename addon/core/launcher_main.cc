@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: MIT
+//
+// waep-launch CONTROL [--bind SOURCE TARGET]… -- PROGRAM [ARGUMENT]…: becomes a program whose
+// eBPF calls somebody else answers.
+//
+// In a mount namespace of its own it binds files over others, then installs the filter
+// (seccomp_filter.h), sends the listener over the Unix socket CONTROL, waits for one byte back,
+// and executes the program. Exits with 125 when it cannot, 126 or 127 as env(1) does.
+
+#include <errno.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <unistd.h>
+
+#include "seccomp_filter.h"
+#include "seccomp_listener.h"
+
+namespace {
+
+int Die(const char* what, const char* name, int error) {
+  fprintf(stderr, "waep: %s%s%s: %s\n", what, name[0] == '\0' ? "" : " ", name, strerror(-error));
+  return 125;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc < 4) return Die("not started by waep", "", -EINVAL);
+  const int control = static_cast<int>(strtol(argv[1], nullptr, 10));
+  int next = 2;
+  if (strcmp(argv[next], "--bind") == 0) {
+    if (::unshare(CLONE_NEWNS) < 0) return Die("making a mount namespace", "", -errno);
+    if (::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) < 0) {
+      return Die("making mounts private", "", -errno);
+    }
+  }
+  for (; next + 2 < argc && strcmp(argv[next], "--bind") == 0; next += 3) {
+    if (::mount(argv[next + 1], argv[next + 2], nullptr, MS_BIND | MS_REC, nullptr) < 0) {
+      return Die("binding a file of the guest over", argv[next + 2], -errno);
+    }
+  }
+  if (next + 1 >= argc || strcmp(argv[next], "--") != 0) {
+    return Die("not started by waep", "", -EINVAL);
+  }
+  ++next;
+  const int listener = waep::seccomp::Install();
+  if (listener < 0) {
+    return Die(listener == -EINVAL ? "installing the seccomp filter (it needs Linux 5.19)"
+                                   : "installing the seccomp filter",
+               "", listener);
+  }
+  const int sent = waep::seccomp::SendDescriptor(control, listener);
+  if (sent < 0) return Die("handing over the listener", "", sent);
+  char ready = 0;
+  if (::read(control, &ready, 1) != 1) return Die("waiting for the supervisor", "", -ECONNRESET);
+  ::close(listener);
+  ::close(control);
+  ::execvp(argv[next], argv + next);
+  const int error = errno;
+  fprintf(stderr, "waep: %s: %s\n", argv[next], strerror(error));
+  return error == ENOENT ? 127 : 126;
+}

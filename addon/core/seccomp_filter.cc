@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: MIT
+#include "seccomp_filter.h"
+
+#include <errno.h>
+#include <linux/audit.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <initializer_list>
+#include <vector>
+
+#ifndef SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
+#define SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV (1UL << 5)
+#endif
+
+namespace waep::seccomp {
+namespace {
+
+constexpr uint32_t kX32 = 0x40000000;
+constexpr uint32_t kSocketAttachBpf = 50;     // SO_ATTACH_BPF
+constexpr uint32_t kReuseportAttachBpf = 52;  // SO_ATTACH_REUSEPORT_EBPF
+constexpr uint32_t kPerfIoctlType = '$';      // _IO('$', …) of linux/perf_event.h
+constexpr uint32_t kWhole[] = {SYS_bpf, SYS_perf_event_open, SYS_uname, SYS_epoll_ctl};
+constexpr uint32_t kI386[] = {357, 336};  // bpf, perf_event_open
+
+// The low half of an argument; x86 is little-endian.
+constexpr uint32_t Argument(unsigned index) {
+  return offsetof(seccomp_data, args) + index * sizeof(uint64_t);
+}
+
+class Program {
+ public:
+  void Load(uint32_t offset) { Add(BPF_LD | BPF_W | BPF_ABS, offset); }
+  void And(uint32_t mask) { Add(BPF_ALU | BPF_AND | BPF_K, mask); }
+  void ShiftRight(uint32_t bits) { Add(BPF_ALU | BPF_RSH | BPF_K, bits); }
+  void Return(uint32_t action) { Add(BPF_RET | BPF_K, action); }
+  // Skips the next `skip` instructions unless the accumulator is `value`.
+  void UnlessEqual(uint32_t value, uint8_t skip) {
+    code_.push_back(BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, value, 0, skip));
+  }
+  // Skips the next `skip` instructions if the accumulator is `value`.
+  void IfEqual(uint32_t value, uint8_t skip) {
+    code_.push_back(BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, value, skip, 0));
+  }
+  // Skips the next `skip` instructions unless a bit of `bits` is set.
+  void UnlessAny(uint32_t bits, uint8_t skip) {
+    code_.push_back(BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, bits, 0, skip));
+  }
+  const std::vector<sock_filter>& code() const { return code_; }
+
+ private:
+  void Add(uint16_t code, uint32_t value) { code_.push_back(BPF_STMT(code, value)); }
+  std::vector<sock_filter> code_;
+};
+
+// Hands a call over where the number in the accumulator matches; the accumulator stays.
+void Notify(Program* program, uint32_t number) {
+  program->UnlessEqual(number, 1);
+  program->Return(SECCOMP_RET_USER_NOTIF);
+}
+
+Program Build() {
+  Program program;
+  constexpr uint32_t kNumber = offsetof(seccomp_data, nr);
+  program.Load(offsetof(seccomp_data, arch));
+  program.IfEqual(AUDIT_ARCH_X86_64, 6);
+  // A 32-bit program: its calls have other numbers, and the supervisor refuses them.
+  program.Load(kNumber);
+  for (const uint32_t number : kI386) Notify(&program, number);
+  program.Return(SECCOMP_RET_ALLOW);
+  program.Load(kNumber);
+  for (const uint32_t number : kWhole) {
+    Notify(&program, number);
+  }
+  for (const uint32_t number : {SYS_bpf, SYS_perf_event_open}) Notify(&program, kX32 | number);
+
+  // mmap: only shared mappings of a descriptor.
+  program.UnlessEqual(SYS_mmap, 6);
+  program.Load(Argument(3));
+  program.UnlessAny(MAP_SHARED, 3);
+  program.Load(Argument(4));
+  program.IfEqual(UINT32_MAX, 1);
+  program.Return(SECCOMP_RET_USER_NOTIF);
+  program.Return(SECCOMP_RET_ALLOW);
+
+  // ioctl: only those of perf events.
+  program.UnlessEqual(SYS_ioctl, 6);
+  program.Load(Argument(1));
+  program.ShiftRight(8);
+  program.And(0xff);
+  program.UnlessEqual(kPerfIoctlType, 1);
+  program.Return(SECCOMP_RET_USER_NOTIF);
+  program.Return(SECCOMP_RET_ALLOW);
+
+  // setsockopt: only those that take a program.
+  program.UnlessEqual(SYS_setsockopt, 8);
+  program.Load(Argument(1));
+  program.UnlessEqual(SOL_SOCKET, 5);
+  program.Load(Argument(2));
+  program.UnlessEqual(kSocketAttachBpf, 1);
+  program.Return(SECCOMP_RET_USER_NOTIF);
+  program.UnlessEqual(kReuseportAttachBpf, 1);
+  program.Return(SECCOMP_RET_USER_NOTIF);
+  program.Return(SECCOMP_RET_ALLOW);
+  program.Return(SECCOMP_RET_ALLOW);
+  return program;
+}
+
+}  // namespace
+
+int Install() {
+  const Program program = Build();
+  const sock_fprog filter = {static_cast<unsigned short>(program.code().size()),
+                             const_cast<sock_filter*>(program.code().data())};
+  constexpr unsigned long kFlags =
+      SECCOMP_FILTER_FLAG_NEW_LISTENER | SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV;
+  long listener = ::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, kFlags, &filter);
+  if (listener < 0 && errno == EACCES) {
+    // Without CAP_SYS_ADMIN a filter is for those who can gain no privileges any more.
+    if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) return -errno;
+    listener = ::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, kFlags, &filter);
+  }
+  return listener < 0 ? -errno : static_cast<int>(listener);
+}
+
+}  // namespace waep::seccomp

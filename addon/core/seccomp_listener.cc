@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: MIT
+#include "seccomp_listener.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/seccomp.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#ifndef SECCOMP_IOCTL_NOTIF_SET_FLAGS
+#define SECCOMP_IOCTL_NOTIF_SET_FLAGS SECCOMP_IOW(4, __u64)
+#define SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP (1UL << 0)
+#endif
+
+namespace waep::seccomp {
+namespace {
+
+constexpr size_t kPage = 4096;
+
+int Result(int result) { return result < 0 ? -errno : result; }
+
+int AddDescriptor(int listener, uint64_t id, int descriptor, uint32_t flags, int number,
+                  bool close_on_exec) {
+  seccomp_notif_addfd add = {};
+  add.id = id;
+  add.flags = flags;
+  add.srcfd = static_cast<uint32_t>(descriptor);
+  add.newfd = static_cast<uint32_t>(number);
+  add.newfd_flags = close_on_exec ? O_CLOEXEC : 0;
+  return Result(::ioctl(listener, SECCOMP_IOCTL_NOTIF_ADDFD, &add));
+}
+
+}  // namespace
+
+int SetSyncWakeUp(int listener) {
+  return Result(
+      ::ioctl(listener, SECCOMP_IOCTL_NOTIF_SET_FLAGS, SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP));
+}
+
+int Receive(int listener, Notification* out) {
+  seccomp_notif notification = {};
+  int result;
+  do {
+    result = ::ioctl(listener, SECCOMP_IOCTL_NOTIF_RECV, &notification);
+  } while (result < 0 && errno == EINTR);
+  if (result < 0) return -errno;
+  out->id = notification.id;
+  out->thread = notification.pid;
+  out->architecture = notification.data.arch;
+  out->number = notification.data.nr;
+  std::copy_n(notification.data.args, 6, out->arguments);
+  return 0;
+}
+
+int Check(int listener, uint64_t id) {
+  return Result(::ioctl(listener, SECCOMP_IOCTL_NOTIF_ID_VALID, &id));
+}
+
+int Respond(int listener, uint64_t id, int64_t value, int error) {
+  seccomp_notif_resp response = {};
+  response.id = id;
+  response.val = value;
+  response.error = -error;
+  return Result(::ioctl(listener, SECCOMP_IOCTL_NOTIF_SEND, &response));
+}
+
+int Continue(int listener, uint64_t id) {
+  seccomp_notif_resp response = {};
+  response.id = id;
+  response.flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE;
+  return Result(::ioctl(listener, SECCOMP_IOCTL_NOTIF_SEND, &response));
+}
+
+int RespondDescriptor(int listener, uint64_t id, int descriptor, bool close_on_exec) {
+  return AddDescriptor(listener, id, descriptor, SECCOMP_ADDFD_FLAG_SEND, 0, close_on_exec);
+}
+
+int ReplaceDescriptor(int listener, uint64_t id, int descriptor, int number, bool close_on_exec) {
+  return AddDescriptor(listener, id, descriptor, SECCOMP_ADDFD_FLAG_SETFD, number, close_on_exec);
+}
+
+ssize_t ReadMemory(pid_t thread, uint64_t address, void* buffer, size_t length) {
+  // A copy ends at the first part that is not there as a whole, so the parts are pages.
+  size_t done = 0;
+  while (done < length) {
+    iovec remote[64];
+    size_t count = 0;
+    size_t asked = 0;
+    while (count < 64 && done + asked < length) {
+      const uint64_t from = address + done + asked;
+      const size_t size =
+          std::min(length - done - asked, kPage - static_cast<size_t>(from % kPage));
+      remote[count++] = {reinterpret_cast<void*>(from), size};
+      asked += size;
+    }
+    iovec local = {static_cast<uint8_t*>(buffer) + done, asked};
+    const ssize_t got = ::process_vm_readv(thread, &local, 1, remote, count, 0);
+    if (got < 0 && errno != EFAULT) return -errno;
+    if (got <= 0) break;
+    done += static_cast<size_t>(got);
+    if (static_cast<size_t>(got) < asked) break;
+  }
+  return static_cast<ssize_t>(done);
+}
+
+ssize_t WriteMemory(pid_t thread, uint64_t address, const void* buffer, size_t length) {
+  iovec local = {const_cast<void*>(buffer), length};
+  iovec remote = {reinterpret_cast<void*>(address), length};
+  const ssize_t put = ::process_vm_writev(thread, &local, 1, &remote, 1, 0);
+  return put < 0 ? -errno : put;
+}
+
+int SocketInode(pid_t thread, int descriptor, uint64_t* inode) {
+  char path[64];
+  ::snprintf(path, sizeof path, "/proc/%d/fd/%d", thread, descriptor);
+  struct stat status;
+  if (::stat(path, &status) < 0) return -errno;
+  *inode = S_ISSOCK(status.st_mode) ? status.st_ino : 0;
+  return 0;
+}
+
+int ReceiveDescriptor(int socket) {
+  uint8_t byte = 0;
+  iovec part = {&byte, 1};
+  alignas(cmsghdr) uint8_t control[CMSG_SPACE(sizeof(int))];
+  msghdr message = {};
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  message.msg_control = control;
+  message.msg_controllen = sizeof control;
+  const ssize_t got = ::recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
+  if (got < 0) return -errno;
+  const cmsghdr* const header = CMSG_FIRSTHDR(&message);
+  if (got == 0) return -ECONNRESET;
+  if (header == nullptr || header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) {
+    return -EPROTO;
+  }
+  int descriptor = -1;
+  ::memcpy(&descriptor, CMSG_DATA(header), sizeof descriptor);
+  return descriptor;
+}
+
+int SendDescriptor(int socket, int descriptor) {
+  uint8_t byte = 0;
+  iovec part = {&byte, 1};
+  alignas(cmsghdr) uint8_t control[CMSG_SPACE(sizeof(int))] = {};
+  msghdr message = {};
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  message.msg_control = control;
+  message.msg_controllen = sizeof control;
+  cmsghdr* const header = CMSG_FIRSTHDR(&message);
+  header->cmsg_level = SOL_SOCKET;
+  header->cmsg_type = SCM_RIGHTS;
+  header->cmsg_len = CMSG_LEN(sizeof(int));
+  ::memcpy(CMSG_DATA(header), &descriptor, sizeof descriptor);
+  return ::sendmsg(socket, &message, MSG_NOSIGNAL) < 0 ? -errno : 0;
+}
+
+}  // namespace waep::seccomp

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: MIT
+#include "seccomp_binding.h"
+
+#include <errno.h>
+
+#include <algorithm>
+
+#include "../core/seccomp_listener.h"
+#include "arguments.h"
+
+namespace waep {
+namespace {
+
+using arguments::Int;
+using Info = Napi::CallbackInfo;
+
+// The words of a notification in a BigUint64Array: id, thread, architecture, number, arguments.
+constexpr size_t kWords = 10;
+
+Napi::Value Number(const Info& info, double value) { return Napi::Number::New(info.Env(), value); }
+
+uint64_t Word(const Napi::Value& value) {
+  bool lossless = false;
+  return value.As<Napi::BigInt>().Uint64Value(&lossless);
+}
+
+uint64_t Id(const Info& info) {
+  const arguments::Bytes words = arguments::View(info[1]);
+  return words.size < sizeof(uint64_t) ? 0 : *reinterpret_cast<const uint64_t*>(words.data);
+}
+
+Napi::Value SetSyncWakeUp(const Info& info) {
+  return Number(info, seccomp::SetSyncWakeUp(Int(info, 0)));
+}
+
+Napi::Value Receive(const Info& info) {
+  const arguments::Bytes out = arguments::View(info[1]);
+  if (out.size < kWords * sizeof(uint64_t)) return Number(info, -EINVAL);
+  seccomp::Notification notification;
+  const int result = seccomp::Receive(Int(info, 0), &notification);
+  if (result < 0) return Number(info, result);
+  auto* const words = reinterpret_cast<uint64_t*>(out.data);
+  words[0] = notification.id;
+  words[1] = notification.thread;
+  words[2] = notification.architecture;
+  words[3] = static_cast<uint32_t>(notification.number);
+  std::copy_n(notification.arguments, 6, words + 4);
+  return Number(info, 0);
+}
+
+Napi::Value Check(const Info& info) { return Number(info, seccomp::Check(Int(info, 0), Id(info))); }
+
+Napi::Value Respond(const Info& info) {
+  const auto value = info[2].As<Napi::Number>().Int64Value();
+  return Number(info, seccomp::Respond(Int(info, 0), Id(info), value, Int(info, 3)));
+}
+
+Napi::Value Continue(const Info& info) {
+  return Number(info, seccomp::Continue(Int(info, 0), Id(info)));
+}
+
+Napi::Value RespondDescriptor(const Info& info) {
+  const bool close_on_exec = info[3].As<Napi::Boolean>().Value();
+  return Number(info,
+                seccomp::RespondDescriptor(Int(info, 0), Id(info), Int(info, 2), close_on_exec));
+}
+
+Napi::Value ReplaceDescriptor(const Info& info) {
+  const bool close_on_exec = info[4].As<Napi::Boolean>().Value();
+  return Number(info, seccomp::ReplaceDescriptor(Int(info, 0), Id(info), Int(info, 2), Int(info, 3),
+                                                 close_on_exec));
+}
+
+Napi::Value ReadMemory(const Info& info) {
+  const arguments::Bytes out = arguments::View(info[2]);
+  return Number(info, static_cast<double>(
+                          seccomp::ReadMemory(Int(info, 0), Word(info[1]), out.data, out.size)));
+}
+
+Napi::Value WriteMemory(const Info& info) {
+  const arguments::Bytes bytes = arguments::View(info[2]);
+  return Number(info, static_cast<double>(seccomp::WriteMemory(Int(info, 0), Word(info[1]),
+                                                               bytes.data, bytes.size)));
+}
+
+Napi::Value SocketInode(const Info& info) {
+  uint64_t inode = 0;
+  const int result = seccomp::SocketInode(Int(info, 0), Int(info, 1), &inode);
+  return Number(info, result < 0 ? result : static_cast<double>(inode));
+}
+
+Napi::Value ReceiveDescriptor(const Info& info) {
+  return Number(info, seccomp::ReceiveDescriptor(Int(info, 0)));
+}
+
+}  // namespace
+
+void ExportSeccomp(Napi::Env env, Napi::Object exports) {
+  const auto set = [&](const char* name, Napi::Value (*function)(const Info&)) {
+    exports.Set(name, Napi::Function::New(env, function, name));
+  };
+  set("seccompSetSyncWakeUp", SetSyncWakeUp);
+  set("seccompReceive", Receive);
+  set("seccompCheck", Check);
+  set("seccompRespond", Respond);
+  set("seccompContinue", Continue);
+  set("seccompRespondDescriptor", RespondDescriptor);
+  set("seccompReplaceDescriptor", ReplaceDescriptor);
+  set("readMemory", ReadMemory);
+  set("writeMemory", WriteMemory);
+  set("socketInode", SocketInode);
+  set("receiveDescriptor", ReceiveDescriptor);
+}
+
+}  // namespace waep
