@@ -69,6 +69,11 @@ const messages = {
   ERR_BPF_UNSUPPORTED: (d: { command: string; what: string; why: string }) =>
     `${d.command}: ${d.what} cannot be forwarded: ${d.why}.`,
 
+  // programs of others
+  ERR_RUN_LAUNCH: (d: { why: string }) => `The program could not be started: ${d.why}.`,
+  ERR_RUN_REFUSED: (d: { call: string; why: string; instead: string }) =>
+    `${d.call} is refused: ${d.why}. ${d.instead}`,
+
   // keys, values and types
   ERR_CODEC_VALUE: (d: { where: string; value: unknown; expected: string }) =>
     `${d.where === '' ? 'The value' : d.where} is ${shown(d.value)}; expected ${d.expected}.`,

@@ -61,6 +61,12 @@ export interface Channel {
   close(): void;
 }
 
+/**
+ * The words of a waiting system call: its id, the thread as this process sees it, the architecture
+ * (AUDIT_ARCH_*), the call's number, and its six arguments.
+ */
+export const NOTIFICATION_WORDS = 10;
+
 /** What {@link Channel.exchange} found after it sent. */
 export const ExchangeStatus = {
   /** Nothing; what comes in will be delivered in the usual way. */
@@ -147,6 +153,51 @@ export interface Native {
   duplicate(fd: number): number;
   /** socketpair(AF_UNIX, SOCK_STREAM) → both ends in `pair`; 0 or a negative errno. */
   socketPair(pair: Int32Array): number;
+  /** recvmsg(2) of one descriptor (SCM_RIGHTS) → fd. */
+  receiveDescriptor(fd: number): number;
+
+  /*
+   * Answering the system calls of another process: seccomp_unotify(2). `listener` is the descriptor
+   * that waep-launch hands over; `notification` has {@link NOTIFICATION_WORDS} words, of which
+   * `seccompReceive` fills all and the others look at the first. -ENOENT: the call waits no more.
+   */
+
+  /** Has waiting callers woken on this processor: SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP, Linux 6.6. */
+  seccompSetSyncWakeUp(listener: number): number;
+  seccompReceive(listener: number, notification: BigUint64Array): number;
+  /** 0 while the thread is the one that made the call: what was read of it can be trusted. */
+  seccompCheck(listener: number, notification: BigUint64Array): number;
+  /** Lets the call return `value`, or fail with the positive `errno`. */
+  seccompRespond(
+    listener: number,
+    notification: BigUint64Array,
+    value: number,
+    errno: number,
+  ): number;
+  /** Has this machine's kernel make the call after all. */
+  seccompContinue(listener: number, notification: BigUint64Array): number;
+  /** Gives the caller a copy of `fd` and lets the call return its number, which is returned. */
+  seccompRespondDescriptor(
+    listener: number,
+    notification: BigUint64Array,
+    fd: number,
+    closeOnExec: boolean,
+  ): number;
+  /** Puts a copy of `fd` in the place of the caller's descriptor `number`. */
+  seccompReplaceDescriptor(
+    listener: number,
+    notification: BigUint64Array,
+    fd: number,
+    number: number,
+    closeOnExec: boolean,
+  ): number;
+  /** process_vm_readv(2) → how many bytes of `buffer` there are at `address`, counted from there. */
+  readMemory(thread: number, address: bigint, buffer: Uint8Array): number;
+  /** process_vm_writev(2) → bytes written. */
+  writeMemory(thread: number, address: bigint, bytes: Uint8Array): number;
+  /** The inode of the socket behind a descriptor of another process, or 0 for anything else. */
+  socketInode(thread: number, fd: number): number;
+
   /** sched_setaffinity(2) on the calling thread. */
   setAffinity(cpus: readonly number[]): number;
 }

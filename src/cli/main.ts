@@ -11,17 +11,20 @@ const { version }: { version: string } = JSON.parse(
 
 async function main(): Promise<void> {
   // Loaded here, so that an addon that is missing is an error like any other, with its cure.
-  const [{ doctorCommand }, { vmCommand }, { helloCommand }] = await Promise.all([
+  const [{ doctorCommand }, { vmCommand }, { helloCommand }, { runCommand }] = await Promise.all([
     import('./doctor.js'),
     import('./vm.js'),
     import('./hello.js'),
+    import('./run.js'),
   ]);
   await new Command('waep')
     .description("eBPF applications on the host, their programs in the guest's kernel.")
     .version(version)
+    .enablePositionalOptions()
     .addCommand(doctorCommand())
     .addCommand(vmCommand())
     .addCommand(helloCommand())
+    .addCommand(runCommand())
     .parseAsync();
 }
 

@@ -40,7 +40,7 @@ export async function open(
   const { path } = where;
   const about: BpfOptions = { subject: `${kind} at ${path}` };
   const { handle } = await session.bpf(rows.OBJ_GET, { pathname: path, file_flags: flags }, about);
-  const found = await kindOf(session, handle);
+  const found = await findableKind(session, handle);
   if (found === kind) return handle;
   await session.release([handle]);
   throw failure('ERR_OPTION_INVALID', {
@@ -72,7 +72,8 @@ const LEAST_PROG_INFO_BYTES = 160;
 const OBJ_GET_INFO_BY_FD = 15;
 const ROOM_BYTES = 512;
 
-async function kindOf(session: GuestKernel, handle: Handle): Promise<Findable> {
+/** What kind of object a handle stands for, of those that can be pinned. */
+export async function findableKind(session: GuestKernel, handle: Handle): Promise<Findable> {
   const attribute = new Uint8Array(16);
   viewOf(attribute).setUint32(0, handle, true);
   viewOf(attribute).setUint32(4, ROOM_BYTES, true);

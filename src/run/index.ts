@@ -1,0 +1,2 @@
+export type { Bind } from './launch.js';
+export { type Ending, type RunOptions, run } from './supervisor.js';

@@ -1,0 +1,76 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { failure } from '../errors.js';
+import { native, nativeFile } from '../native.js';
+
+const READABLE = 1;
+/** Where the launcher finds its end of the socket pair: the first descriptor after stdio. */
+const CONTROL = 3;
+
+/** A file or folder that the program sees in the place of another. */
+export interface Bind {
+  readonly source: string;
+  readonly target: string;
+}
+
+/** A program that has been started and waits until {@link Launched.go}. */
+export interface Launched {
+  readonly child: ChildProcess;
+  /** The listener of the program's system calls; the caller closes it. */
+  readonly listener: number;
+  go(): void;
+}
+
+/**
+ * Starts a program whose system calls on eBPF wait to be answered here. It shares this process's
+ * standard streams, environment and working directory.
+ *
+ * @throws ERR_RUN_LAUNCH; what is wrong is on standard error then
+ */
+export async function launch(
+  program: readonly string[],
+  binds: readonly Bind[],
+): Promise<Launched> {
+  const pair = new Int32Array(2);
+  const made = native.socketPair(pair);
+  if (made < 0) throw failure('ERR_RUN_LAUNCH', { why: `socketpair(2) failed with ${made}` });
+  const [ours = -1, theirs = -1] = pair;
+  const view = binds.flatMap(({ source, target }) => ['--bind', source, target]);
+  const child = spawn(nativeFile('waep-launch'), [String(CONTROL), ...view, '--', ...program], {
+    stdio: ['inherit', 'inherit', 'inherit', theirs],
+  });
+  native.close(theirs);
+  const failed = new Promise<never>((_, reject) => {
+    child.once('error', (cause) => {
+      reject(failure('ERR_RUN_LAUNCH', { why: cause.message }, cause));
+    });
+    child.once('exit', (code, signal) => {
+      const why = `its launcher ended with ${signal ?? `status ${code}`}`;
+      reject(failure('ERR_RUN_LAUNCH', { why }));
+    });
+  });
+  try {
+    await Promise.race([readable(ours), failed]);
+    const listener = native.receiveDescriptor(ours);
+    if (listener < 0) await failed;
+    child.removeAllListeners('exit');
+    failed.catch(() => {});
+    const go = () => {
+      native.send(ours, [Uint8Array.of(1)], 0);
+      native.close(ours);
+    };
+    return { child, listener, go };
+  } catch (error) {
+    native.close(ours);
+    throw error;
+  }
+}
+
+function readable(fd: number): Promise<void> {
+  return new Promise((resolve) => {
+    const poller = new native.Poller(fd, () => {
+      poller.close();
+      resolve();
+    });
+    poller.poll(READABLE);
+  });
+}

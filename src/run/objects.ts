@@ -1,0 +1,105 @@
+import { enums, type FdKind, type MapFacts, type ObjectFacts, rows } from '../bpf/index.js';
+import type { Handle } from '../call.js';
+import type { GuestKernel } from '../session/index.js';
+import { findableKind } from '../session/objects.js';
+
+interface Known {
+  kind?: FdKind;
+  map?: MapFacts;
+  linkType?: number;
+  progType?: number;
+}
+
+/**
+ * What is known of the guest's objects that the program holds.
+ *
+ * Little is asked for beforehand: a call that depends on more than is known leaves what it missed
+ * in {@link missing}, to be asked for with {@link learn} before the call is encoded again.
+ */
+export class Objects implements ObjectFacts {
+  readonly possibleCpus: number;
+  /** Objects that something was asked of that is not known. */
+  readonly missing = new Set<Handle>();
+  readonly #guest: GuestKernel;
+  readonly #known = new Map<Handle, Known>();
+
+  constructor(guest: GuestKernel) {
+    this.#guest = guest;
+    this.possibleCpus = guest.kernel.possibleCpus;
+  }
+
+  /** Takes note of a new object. */
+  add(handle: Handle, kind: FdKind | undefined): void {
+    this.#known.set(handle, kind === undefined ? {} : { kind });
+  }
+
+  remove(handle: Handle): void {
+    this.#known.delete(handle);
+  }
+
+  kindOf(handle: Handle): FdKind | undefined {
+    return this.#recall(handle, ({ kind }) => kind);
+  }
+
+  mapFacts(handle: Handle): MapFacts | undefined {
+    return this.#recall(handle, ({ map, kind }) => (kind === 'map' ? map : kind && null));
+  }
+
+  linkTypeOf(handle: Handle): number | undefined {
+    return this.#recall(handle, ({ linkType, kind }) =>
+      kind === 'link' ? linkType : kind && null,
+    );
+  }
+
+  progTypeOf(handle: Handle): number | undefined {
+    return this.#recall(handle, ({ progType, kind }) =>
+      kind === 'prog' ? progType : kind && null,
+    );
+  }
+
+  /** The kind of an object, which the guest is asked for if need be. */
+  async find(handle: Handle): Promise<FdKind | undefined> {
+    if (this.kindOf(handle) === undefined) await this.learn();
+    return this.kindOf(handle);
+  }
+
+  /** Asks the guest about what was missed. Returns whether there was anything. */
+  async learn(): Promise<boolean> {
+    const handles = [...this.missing];
+    this.missing.clear();
+    for (const handle of handles) await this.#ask(handle);
+    return handles.length > 0;
+  }
+
+  /** @param read returns undefined for what has to be asked, null for what does not exist */
+  #recall<T>(handle: Handle, read: (known: Known) => T | undefined | null): T | undefined {
+    const known = this.#known.get(handle);
+    if (known === undefined) return undefined;
+    const found = read(known);
+    if (found === undefined) this.missing.add(handle);
+    return found ?? undefined;
+  }
+
+  async #ask(handle: Handle): Promise<void> {
+    const known = this.#known.get(handle);
+    if (known === undefined) return;
+    known.kind ??= await findableKind(this.#guest, handle);
+    const bpf_fd = { handle } as never;
+    if (known.kind === 'map') {
+      const { info } = await this.#guest.bpf(rows.OBJ_GET_INFO_BY_FD_MAP, { bpf_fd });
+      known.map = {
+        type: info.type,
+        keySize: info.key_size,
+        valueSize: info.value_size,
+        maxEntries: info.max_entries,
+        flags: info.map_flags,
+      };
+    } else if (known.kind === 'link') {
+      const { info } = await this.#guest.bpf(rows.OBJ_GET_INFO_BY_FD_LINK, { bpf_fd });
+      known.linkType = info.type ?? enums.LinkType.BPF_LINK_TYPE_UNSPEC;
+    } else if (known.kind === 'prog') {
+      const { info } = await this.#guest.bpf(rows.OBJ_GET_INFO_BY_FD_PROG, { bpf_fd });
+      known.progType = info.type;
+    }
+  }
+}

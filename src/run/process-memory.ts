@@ -1,0 +1,54 @@
+import type { Memory } from '../bpf/index.js';
+import type { Handle } from '../call.js';
+import { native } from '../native.js';
+import type { Placeholders } from './placeholders.js';
+
+/** Up to here text is read at once; what is longer takes another turn. */
+const TEXT_BYTES = 256;
+
+/** The memory of the thread that made a call. */
+export class ProcessMemory implements Memory {
+  readonly #thread: number;
+  readonly #placeholders: Placeholders;
+
+  constructor(thread: number, placeholders: Placeholders) {
+    this.#thread = thread;
+    this.#placeholders = placeholders;
+  }
+
+  read(address: bigint, length: number): Uint8Array {
+    const bytes = new Uint8Array(length);
+    const got = length === 0 ? 0 : native.readMemory(this.#thread, address, bytes);
+    return got === length ? bytes : bytes.subarray(0, Math.max(0, got));
+  }
+
+  extent(address: bigint, length: number): number {
+    return this.read(address, length).length;
+  }
+
+  readText(address: bigint, maximumBytes: number): Uint8Array {
+    let text = new Uint8Array(0);
+    while (text.length < maximumBytes) {
+      const wanted = Math.min(TEXT_BYTES, maximumBytes - text.length);
+      const more = this.read(address + BigInt(text.length), wanted);
+      const end = more.indexOf(0) + 1;
+      const kept = end === 0 ? more : more.subarray(0, end);
+      text = Uint8Array.from([...text, ...kept]);
+      if (end !== 0 || more.length < wanted) break;
+    }
+    return text;
+  }
+
+  /** Returns whether all of it could be written. */
+  write(address: bigint, bytes: Uint8Array): boolean {
+    return native.writeMemory(this.#thread, address, bytes) === bytes.length;
+  }
+
+  handleOf(descriptor: number): Handle {
+    return this.#placeholders.handleOf(this.#thread, descriptor);
+  }
+
+  isOpen(descriptor: number): boolean {
+    return native.socketInode(this.#thread, descriptor) >= 0;
+  }
+}

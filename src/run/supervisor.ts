@@ -1,0 +1,107 @@
+import { constants } from 'node:os';
+import { type SystemError, WaepError } from '../errors.js';
+import { native } from '../native.js';
+import type { Session } from '../session/index.js';
+import type { Guest } from './bpf-call.js';
+import { type Bind, launch } from './launch.js';
+import { Notification } from './notification.js';
+import { Objects } from './objects.js';
+import { Placeholders } from './placeholders.js';
+import { answerOf } from './system-calls.js';
+
+const READABLE = 1;
+const HANG_UP = 4;
+const { errno: Errno, signals } = constants;
+
+/** How a program ended. */
+export interface Ending {
+  /** Its exit status, or 128 and the signal's number, as a shell has it. */
+  readonly status: number;
+}
+
+/** Options of {@link run}. */
+export interface RunOptions {
+  /** What the program sees of this machine's files in the place of the machine's own. */
+  readonly binds?: readonly Bind[];
+  /** Told of everything that the program asked for and does not get, once for each. */
+  readonly refused?: (error: Error) => void;
+}
+
+/**
+ * Runs an eBPF application of this machine on the kernel of the guest: each bpf(2) call that it,
+ * or a program that it starts, makes is executed there, and none on this machine's kernel.
+ *
+ * The program is not changed and need not know. Its descriptors stand for objects of the guest
+ * until their last copy is closed.
+ *
+ * @param program the program and its arguments, as execvp(3) takes them
+ * @throws ERR_RUN_LAUNCH
+ */
+export async function run(
+  session: Session,
+  program: readonly string[],
+  { binds = [], refused = () => {} }: RunOptions = {},
+): Promise<Ending> {
+  const objects = new Objects(session);
+  const placeholders = new Placeholders((handle) => {
+    objects.remove(handle);
+    session.release([handle]).catch(() => {});
+  });
+  const guest: Guest = { session, objects, placeholders };
+  const { child, listener, go } = await launch(program, binds);
+  // Not before Linux 6.6; the answers are the same without, only later.
+  native.seccompSetSyncWakeUp(listener);
+  const told = new Set<string>();
+  const complain = (error: Error) => {
+    if (told.has(error.message)) return;
+    told.add(error.message);
+    refused(error);
+  };
+  const poller = new native.Poller(listener, (_status, events) => {
+    if ((events & READABLE) !== 0) {
+      const call = Notification.receive(listener);
+      if (call !== undefined) answer(call, guest, complain);
+    }
+    if ((events & HANG_UP) !== 0) poller.close();
+  });
+  const ended = new Promise<Ending>((resolve) => {
+    child.once('exit', (code, signal) => {
+      resolve({ status: code ?? 128 + (signal === null ? 0 : signals[signal]) });
+    });
+  });
+  poller.poll(READABLE | HANG_UP);
+  go();
+  try {
+    return await ended;
+  } finally {
+    poller.close();
+    native.close(listener);
+    placeholders.close();
+  }
+}
+
+function answer(call: Notification, guest: Guest, complain: (error: Error) => void): void {
+  const failed = (error: unknown) => {
+    call.fail(errnoOf(error));
+    complain(error as Error);
+  };
+  try {
+    answerOf(call)(call, guest)?.catch(failed);
+  } catch (error) {
+    failed(error);
+  }
+}
+
+/** What the program is told; why is told to the user. */
+const errnos: Readonly<Record<string, number>> = {
+  ERR_POLICY_REFUSED: Errno.EPERM,
+  ERR_BPF_UNKNOWN_COMMAND: Errno.EINVAL,
+  ERR_CALL_TIMEOUT: Errno.ETIMEDOUT,
+  ERR_SESSION_CLOSED: Errno.EIO,
+};
+
+function errnoOf(error: unknown): number {
+  if (error instanceof WaepError) return errnos[error.code] ?? Errno.EOPNOTSUPP;
+  const number = (error as Partial<SystemError>).errno;
+  return number === undefined ? Errno.EIO : Math.abs(number);
+}

@@ -1,0 +1,131 @@
+import { constants } from 'node:os';
+import type { FdKind } from '../bpf/index.js';
+import { failure } from '../errors.js';
+import { forwardBpf, type Guest } from './bpf-call.js';
+import type { Notification } from './notification.js';
+import { ProcessMemory } from './process-memory.js';
+
+/** Answers one system call of the program. What it throws becomes the program's error. */
+export type Answer = (call: Notification, guest: Guest) => void | Promise<void>;
+
+/** AUDIT_ARCH_X86_64 of linux/audit.h. */
+const X86_64 = 0xc000003e;
+const X32 = 0x40000000;
+
+/** `struct utsname`: six texts. */
+const UTSNAME_TEXT_BYTES = 65;
+
+function uname(call: Notification, { session, placeholders }: Guest): void {
+  const { release, version, machine } = session.kernel;
+  // As in the guest: who the machine is, is the guest's to say, but its name is not told here.
+  const texts = ['Linux', 'guest', release, version, machine, '(none)'];
+  const image = Buffer.alloc(texts.length * UTSNAME_TEXT_BYTES);
+  for (const [index, text] of texts.entries()) {
+    image.write(text.slice(0, UTSNAME_TEXT_BYTES - 1), index * UTSNAME_TEXT_BYTES);
+  }
+  const memory = new ProcessMemory(call.thread, placeholders);
+  if (memory.write(call.word(0), image)) call.succeed(0);
+  else call.fail(constants.errno.EFAULT);
+}
+
+/** What the kernel calls its objects' files: anon_inode_getfd() in kernel/bpf. */
+const fileNames: { readonly [K in FdKind]?: string } = {
+  map: 'bpf-map',
+  prog: 'bpf-prog',
+  link: 'bpf_link',
+  btf: 'btf',
+  iter: 'bpf_iter',
+  stats: 'bpf-stats',
+  token: 'bpf-token',
+};
+
+const PATH_BYTES = 64;
+
+/** Answers readlink(2) of /proc/self/fd/N, by which programs tell what a descriptor is. */
+function readLink(pathArgument: number): Answer {
+  return async (call, { objects, placeholders }) => {
+    const memory = new ProcessMemory(call.thread, placeholders);
+    const path = Buffer.from(memory.readText(call.word(pathArgument), PATH_BYTES)).toString();
+    const descriptor = /^\/proc\/(?:self|thread-self|\d+)\/fd\/(\d+)\0$/.exec(path)?.[1];
+    const handle = descriptor === undefined ? 0 : memory.handleOf(Number(descriptor));
+    const kind = handle === 0 ? undefined : await objects.find(handle);
+    const name = kind === undefined ? undefined : fileNames[kind];
+    if (name === undefined) return call.proceed();
+    const room = call.argument(pathArgument + 2);
+    const text = Buffer.from(`anon_inode:${name}`).subarray(0, room);
+    if (memory.write(call.word(pathArgument + 1), text)) call.succeed(text.length);
+    else call.fail(constants.errno.EFAULT);
+  };
+}
+
+function refuse(call: string, why: string, instead: string): Answer {
+  return () => {
+    throw failure('ERR_RUN_REFUSED', { call, why, instead });
+  };
+}
+
+/** Lets through what concerns none of the guest's objects. */
+function unlessOfGuest(descriptorArgument: number, refusal: Answer): Answer {
+  return (call, guest) => {
+    const descriptor = call.descriptor(descriptorArgument);
+    if (guest.placeholders.handleOf(call.thread, descriptor) === 0) call.proceed();
+    else return refusal(call, guest);
+  };
+}
+
+/** The calls that waep-launch's filter hands over (addon/core/seccomp_filter.cc), by number. */
+const answers: ReadonlyMap<number, Answer> = new Map([
+  [321, forwardBpf],
+  [63, uname],
+  [89, readLink(0)],
+  [267, readLink(1)],
+  [
+    298,
+    refuse(
+      'perf_event_open(2)',
+      'events of the guest are not forwarded yet',
+      'Attach by a link (raw tracepoint, fentry, kprobe_multi) instead.',
+    ),
+  ],
+  [
+    9,
+    unlessOfGuest(
+      4,
+      refuse(
+        'mmap(2) of a map',
+        'memory is not shared with the guest',
+        'Read the map by its elements instead.',
+      ),
+    ),
+  ],
+  [
+    16,
+    unlessOfGuest(
+      0,
+      refuse('ioctl(2) of a perf event', 'the descriptor is none', 'Use bpf(2) links instead.'),
+    ),
+  ],
+  [
+    54,
+    unlessOfGuest(
+      3,
+      refuse(
+        'setsockopt(2) of SO_ATTACH_BPF',
+        'a socket of this host cannot run a program of the guest',
+        'Attach inside the guest.',
+      ),
+    ),
+  ],
+]);
+
+const foreign = refuse(
+  'bpf(2) of a 32-bit program',
+  'only the x86-64 system calls are understood',
+  'Use a 64-bit build.',
+);
+
+/** What answers a call. */
+export function answerOf(call: Notification): Answer {
+  const known = call.architecture === X86_64 && (call.number & X32) === 0;
+  return (known && answers.get(call.number)) || foreign;
+}

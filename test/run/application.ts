@@ -1,0 +1,17 @@
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+/** The `waep` command. */
+export const cli = fileURLToPath(new URL('../../src/cli/main.js', import.meta.url));
+
+/** Compiles the application of test/run/program.c, and removes it again with `dispose`. */
+export function application(): { path: string; dispose: () => void } {
+  const folder = mkdtempSync(join(tmpdir(), 'waep-run-'));
+  const path = join(folder, 'program');
+  const source = 'test/run/program.c';
+  execFileSync('gcc', ['-O1', '-Wall', '-Werror', '-static', '-pthread', '-o', path, source]);
+  return { path, dispose: () => rmSync(folder, { recursive: true, force: true }) };
+}

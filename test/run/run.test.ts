@@ -1,0 +1,123 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import t from 'tap';
+import { Session } from '../../src/index.js';
+import { localAgent } from '../agent/local-agent.js';
+import { application, cli } from './application.js';
+
+const { agent, address, close } = await localAgent();
+const program = application();
+t.teardown(async () => {
+  program.dispose();
+  await close();
+});
+
+/** What came of a program under `waep run`. */
+interface Outcome {
+  status: number | null;
+  signal: NodeJS.Signals | null;
+  output: string;
+  errors: string;
+}
+
+function start(...command: string[]) {
+  const child = spawn(process.execPath, [cli, 'run', '--vm', address, '--', ...command], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  let output = '';
+  let errors = '';
+  child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    output += text;
+  });
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    errors += text;
+  });
+  const ended = once(child, 'close').then(
+    ([status, signal]): Outcome => ({ status, signal, output, errors }),
+  );
+  return { child, ended };
+}
+
+const run = (...command: string[]) => start(...command).ended;
+
+/** How many maps of this session's kind exist: the local agent's kernel is this machine's. */
+async function mapNames(): Promise<string[]> {
+  await using session = await Session.connect(address);
+  const names: string[] = [];
+  for await (const map of session.maps()) names.push(map.name);
+  return names;
+}
+
+t.test('ends as the program does', async (t) => {
+  t.equal((await run('true')).status, 0);
+  t.equal((await run('sh', '-c', 'exit 7')).status, 7);
+  t.equal((await run('sh', '-c', 'kill -TERM $$')).status, 128 + 15);
+  const missing = await run('no-such-program');
+  t.equal(missing.status, 127);
+  t.match(missing.errors, /no-such-program: No such file/);
+});
+
+t.test('a descriptor means the same object wherever it goes', async (t) => {
+  const { output, status } = await run(program.path, 'copies', 'passed', 'self');
+  t.equal(status, 0);
+  t.same(output.trim().split('\n'), [
+    'closed: EBADF',
+    'dup: 11',
+    'fcntl: 11',
+    'dup3: 11',
+    'child: 11',
+    'passed: 22',
+    'inherited: 66',
+  ]);
+});
+
+t.test('signals and threads', async (t) => {
+  const { output } = await run(program.path, 'interrupted', 'threads');
+  t.same(output.trim().split('\n'), ['interrupted: 0 failed, alarmed', 'threads: 0 wrong']);
+});
+
+t.test('fails as the kernel does, and refuses by name', async (t) => {
+  const { output, errors } = await run(program.path, 'errors');
+  t.same(output.trim().split('\n'), [
+    'big: E2BIG',
+    'fault: EFAULT',
+    'command: EINVAL',
+    'foreign: EINVAL',
+    'value: EFAULT',
+    'mmap: EOPNOTSUPP',
+    'own mmap: ok',
+    'i386: EOPNOTSUPP',
+  ]);
+  t.match(errors, /bpf command 60000 is not in the command table/);
+  t.match(errors, /mmap\(2\) of a map is refused/);
+  t.match(errors, /32-bit program is refused/);
+});
+
+t.test('is told that it runs on the kernel of the guest', async (t) => {
+  const session = await Session.connect(address);
+  const { release } = session.kernel;
+  session.close();
+  t.equal((await run('uname', '-nr')).output, `guest ${release}\n`);
+});
+
+t.test('nothing stays behind', async (t) => {
+  t.test('when the program is killed', async (t) => {
+    const { child, ended } = start(program.path, 'wait');
+    await once(child.stdout, 'data');
+    t.ok((await mapNames()).includes('parts'));
+    const [pid] = (await run('pgrep', '-P', String(child.pid))).output.split('\n');
+    process.kill(Number(pid), 'SIGKILL');
+    t.equal((await ended).status, 128 + 9);
+    t.notOk((await mapNames()).includes('parts'));
+  });
+  t.test('when waep is killed', async (t) => {
+    const { child, ended } = start(program.path, 'wait');
+    await once(child.stdout, 'data');
+    const [pid] = (await run('pgrep', '-P', String(child.pid))).output.split('\n');
+    child.kill('SIGKILL');
+    process.kill(Number(pid), 'SIGKILL');
+    await ended;
+    while (agent.executorPids.length > 1) await new Promise((resolve) => setTimeout(resolve, 20));
+    t.notOk((await mapNames()).includes('parts'));
+  });
+});
