@@ -10,11 +10,14 @@ export interface Programs {
   pingpong: string;
   /** The plain C maker of bpf calls; see bench/c/native.c. */
   native: string;
+  /** The plain C user of a map; see bench/c/maps.c. */
+  maps: string;
 }
 
 const sources: Readonly<Record<keyof Programs, readonly string[]>> = {
   pingpong: ['pingpong.c', 'address.c'],
   native: ['native.c'],
+  maps: ['maps.c'],
 };
 
 const flags = ['-std=gnu11', '-O2', '-Wall', '-Wextra', '-Werror', '-static'];
@@ -36,5 +39,9 @@ export async function compilePrograms(): Promise<Programs> {
       await runTool('gcc', [...flags, '-o', join(draft, program), ...paths]);
     }
   });
-  return { pingpong: join(compiled, 'pingpong'), native: join(compiled, 'native') };
+  return {
+    pingpong: join(compiled, 'pingpong'),
+    native: join(compiled, 'native'),
+    maps: join(compiled, 'maps'),
+  };
 }

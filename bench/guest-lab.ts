@@ -23,7 +23,13 @@ export interface GuestChoice {
 }
 
 const pingpongPort = 1025;
-const guestPrograms: Programs = { pingpong: '/bin/waep-pingpong', native: '/bin/waep-native' };
+const guestPrograms: Programs = {
+  pingpong: '/bin/waep-pingpong',
+  native: '/bin/waep-native',
+  maps: '/bin/waep-maps',
+};
+/** The most sessions that an experiment has open, and those that are about to end. */
+const maxSessions = 256;
 
 /** Everything that a guest needs and that takes long to get is got here, once. */
 export async function prepareGuest(choice: GuestChoice, progress: Progress): Promise<Image> {
@@ -44,10 +50,12 @@ export async function openGuestLab(choice: GuestChoice, image: Image): Promise<L
       accel: choice.accel,
       notice: choice.notice,
       lab: true,
+      agent: { args: ['--max-sessions', String(maxSessions)] },
       ports: [pingpongPort],
       files: {
         [guestPrograms.pingpong]: { source: programs.pingpong, mode: 0o755 },
         [guestPrograms.native]: { source: programs.native, mode: 0o755 },
+        [guestPrograms.maps]: { source: programs.maps, mode: 0o755 },
       },
     }),
   );

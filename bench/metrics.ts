@@ -1,4 +1,4 @@
-import { bytes } from './chart/format.js';
+import { bytes, count } from './chart/format.js';
 
 /** The commands of the thesis' Figure 4. */
 export const commandMetrics = ['PROG_LOAD', 'RAW_TRACEPOINT_OPEN'] as const;
@@ -25,4 +25,33 @@ export function echoMetric(payloadBytes: number): string {
 /** The metric of a placement of the two processes on CPUs. */
 export function placedMetric(metric: string, placement: 'one core' | 'a core each'): string {
   return `${metric}, ${placement}`;
+}
+
+/** The element operations of a map. */
+export const elementMetrics = [
+  'MAP_UPDATE_ELEM',
+  'MAP_LOOKUP_ELEM',
+  'MAP_GET_NEXT_KEY',
+  'MAP_DELETE_ELEM',
+] as const;
+
+/** The reading of a whole map, so many entries at a time. */
+export function entriesMetric(entries: number, batchEntries: number): string {
+  return `${count(entries)} entries, ${count(batchEntries)} at a time`;
+}
+
+/** The load of a program of this size. */
+export function loadMetric(instructions: number): string {
+  return `PROG_LOAD, ${count(instructions)} instructions`;
+}
+
+/** What is measured of look-ups that overlap. */
+export const crowdMetrics = { rate: 'rate', call: 'call' } as const;
+
+/** The opening of a session. */
+export const openMetric = 'open a session';
+
+/** What is measured of look-ups at a level of overlap, such as `rate, depth 8`. */
+export function levelMetric(metric: string, noun: string, level: number): string {
+  return `${metric}, ${noun} ${level}`;
 }

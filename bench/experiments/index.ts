@@ -1,8 +1,20 @@
 import type { Experiment } from '../experiment.js';
 import { codec } from './codec.js';
+import { pipelining, sessions } from './crowds.js';
+import { mapOps } from './map-ops.js';
+import { progSize } from './prog-size.js';
 import { rtt } from './rtt.js';
 import { softwareOverhead } from './software-overhead.js';
 import { thesis } from './thesis.js';
 
 /** All experiments, in the order in which they run and are reported. */
-export const experiments: readonly Experiment[] = [thesis, rtt, softwareOverhead, codec];
+export const experiments: readonly Experiment[] = [
+  thesis,
+  rtt,
+  mapOps,
+  progSize,
+  pipelining,
+  sessions,
+  softwareOverhead,
+  codec,
+];

@@ -5,7 +5,19 @@ export type MeasureRequest =
   | ({ task: 'commands'; address: string; settleMs: number } & Counts)
   | ({ task: 'lookup'; address: string } & Counts)
   | ({ task: 'echo'; address: string; payloadBytes: number } & Counts)
+  | ({ task: 'elements'; address: string } & Counts)
+  | ({ task: 'entries'; address: string; entries: number; batchEntries: number } & Counts)
+  | ({ task: 'load'; address: string; instructions: number } & Counts)
+  | ({ task: 'crowd'; address: string } & Crowd & Counts)
+  | ({ task: 'opening'; address: string } & Counts)
   | { task: 'codec'; codec: Codec; samples: number };
+
+/** Look-ups that overlap: of several sessions, or in one. */
+export interface Crowd {
+  sessions: number;
+  /** How many look-ups each session has under way at any time. */
+  depth: number;
+}
 
 /** What a probe is asked to explain. */
 export interface ProfileRequest {

@@ -26,11 +26,16 @@ const sessions = new Map<string, ProbeSession>();
 export async function sessionWith(address: string): Promise<ProbeSession> {
   const found = sessions.get(address);
   if (found !== undefined) return found;
+  const made = await openSession(address);
+  sessions.set(address, made);
+  return made;
+}
+
+/** A session that belongs to the caller, with the same map. */
+export async function openSession(address: string): Promise<ProbeSession> {
   const session = await Session.connect(address, { client: 'waep bench' });
   const map = await session.createMap(lookupMap);
   // A value of zeroes would be left out of the answers.
   await map.update(lookupKey, new Uint8Array(lookupValueBytes).fill(0x5a));
-  const made = { session, map };
-  sessions.set(address, made);
-  return made;
+  return { session, map };
 }

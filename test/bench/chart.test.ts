@@ -1,6 +1,9 @@
 import t from 'tap';
 import { codecFigure } from '../../bench/chart/codec.js';
+import { crowdFigure } from '../../bench/chart/crowd.js';
 import { bytes, micros, rate } from '../../bench/chart/format.js';
+import { mapOpsFigure } from '../../bench/chart/map-ops.js';
+import { progSizeFigure } from '../../bench/chart/prog-size.js';
 import { renderSvg } from '../../bench/chart/render.js';
 import { rttFigure } from '../../bench/chart/rtt.js';
 import { softwareOverheadFigure } from '../../bench/chart/software-overhead.js';
@@ -9,8 +12,14 @@ import { evenTicks, logarithmicTicks } from '../../bench/chart/ticks.js';
 import type { Comparison, Summary } from '../../bench/experiment.js';
 import {
   commandMetrics,
+  crowdMetrics,
   echoMetric,
+  elementMetrics,
+  entriesMetric,
+  levelMetric,
+  loadMetric,
   lookupMetric,
+  openMetric,
   placedMetric,
   thesisOverheadNs,
 } from '../../bench/metrics.js';
@@ -76,6 +85,32 @@ function codecSummary(): Summary {
   );
 }
 
+function sweepSummary(metrics: readonly string[], arms: readonly string[]): Summary {
+  const batches = metrics.flatMap((metric, m) =>
+    arms.flatMap((arm, a) => syntheticBatches(arm, metric, 50_000 * (m + 1) * (a + 1))),
+  );
+  const ratios = metrics.flatMap((metric) =>
+    arms.slice(1).map((arm): Comparison => {
+      return { kind: 'ratio', arm, against: arms[0] ?? '', metric, quantile: 'p50' };
+    }),
+  );
+  return summarise(batches, ratios, labels);
+}
+
+const guestArms = ['native', 'tcp', 'vsock-mux'];
+const roads = guestArms.slice(1);
+const mapMetrics = [
+  ...elementMetrics,
+  ...[1000, 10_000].map((batch) => entriesMetric(10_000, batch)),
+  ...[1, 200].map((batch) => entriesMetric(200, batch)),
+];
+const loads = [2, 1000, 1_000_000];
+const levels = [1, 8, 64];
+const crowd = (noun: string) =>
+  levels.flatMap((level) =>
+    Object.values(crowdMetrics).map((metric) => levelMetric(metric, noun, level)),
+  );
+
 const figures = [
   {
     figure: thesisFigure(commandSummary('tcp', 'vsock-mux'), syntheticEnvironment),
@@ -92,6 +127,38 @@ const figures = [
   {
     figure: codecFigure(codecSummary(), syntheticEnvironment),
     words: ['fixed-shape', 'cbor-x', '11.0 M/s'],
+  },
+  {
+    figure: mapOpsFigure(
+      sweepSummary(mapMetrics, guestArms),
+      syntheticEnvironment,
+      10_000,
+      200,
+      [1000, 10_000],
+    ),
+    words: ['10,000 entries, all at once', '200 entries, one by one', 'promised: at most 2'],
+  },
+  {
+    figure: progSizeFigure(
+      sweepSummary(loads.map(loadMetric), guestArms),
+      syntheticEnvironment,
+      loads,
+    ),
+    words: ['instructions', '1 M', 'Times the native load', ...guestArms],
+  },
+  {
+    figure: crowdFigure(sweepSummary(crowd('depth'), roads), syntheticEnvironment, {
+      ...{ name: 'pipelining', title: 'Overlapping', noun: 'depth', levels },
+    }),
+    words: ['Overlapping', 'Look-ups per second', 'depth', '64', ...roads],
+  },
+  {
+    figure: crowdFigure(
+      sweepSummary([...crowd('sessions'), openMetric], roads),
+      syntheticEnvironment,
+      { name: 'sessions', title: 'Crowds', noun: 'sessions', levels },
+    ),
+    words: ['Crowds', 'Opening one more beside 64', ...roads],
   },
 ];
 

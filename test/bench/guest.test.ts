@@ -1,21 +1,27 @@
 import t from 'tap';
 import type { Experiment } from '../../bench/experiment.js';
+import { pipelining } from '../../bench/experiments/crowds.js';
+import { mapOps } from '../../bench/experiments/map-ops.js';
+import { progSize } from '../../bench/experiments/prog-size.js';
 import { rtt } from '../../bench/experiments/rtt.js';
 import { thesis } from '../../bench/experiments/thesis.js';
 import { openGuestLab, prepareGuest } from '../../bench/guest-lab.js';
 import { runExperiment } from '../../bench/harness.js';
+import type { Lab } from '../../bench/lab.js';
 import { summarise } from '../../bench/summary.js';
+
+t.setTimeout(240_000);
 
 const choice = { accel: 'auto', notice: () => {} } as const;
 const image = await prepareGuest(choice, (step) => t.comment(step));
 
-async function tinyRun(experiment: Experiment) {
+async function tinyRun(experiment: Experiment, openLab = () => openGuestLab(choice, image)) {
   const record = await runExperiment(experiment, {
     run: 'test',
     quick: true,
     amount: { boots: 1, rounds: 1, samples: 3, warmup: 1 },
     command: '',
-    openLab: () => openGuestLab(choice, image),
+    openLab,
     onProgress: () => {},
     signal: new AbortController().signal,
   });
@@ -52,4 +58,19 @@ t.test('the rtt experiment, in a guest', async (t) => {
     t.ok(arms.includes(`${arm}/c`), `${arm} has its limit beside it`);
   }
   t.equal(summary.comparisons.length, summary.rows.length / 2);
+});
+
+t.test('the experiments of maps, programs and overlapping calls, in one guest', async (t) => {
+  const lab = await openGuestLab(choice, image);
+  t.teardown(() => lab[Symbol.asyncDispose]());
+  const shared = async (): Promise<Lab> => ({ ...lab, [Symbol.asyncDispose]: async () => {} });
+  for (const experiment of [mapOps, progSize, pipelining]) {
+    const { environment, summary } = await tinyRun(experiment, shared);
+    const arms = [...new Set(summary.rows.map(({ arm }) => arm))];
+    t.ok(arms.some(isVsock), `${experiment.name}: ${arms.join(', ')}`);
+    t.equal(summary.rows.length % arms.length, 0, 'every arm has every metric');
+    const roads = arms.length - 1;
+    t.equal(summary.comparisons.length, (experiment.comparisons.length / 4) * roads);
+    t.equal(experiment.figures(summary, environment).length, 1);
+  }
 });
