@@ -15,13 +15,17 @@ t.setTimeout(240_000);
 const choice = { accel: 'auto', notice: () => {} } as const;
 const image = await prepareGuest(choice, (step) => t.comment(step));
 
-async function tinyRun(experiment: Experiment, openLab = () => openGuestLab(choice, image)) {
+const lab = await openGuestLab(choice, image);
+t.teardown(() => lab[Symbol.asyncDispose]());
+
+/** A run in the one guest of all tests: it is the experiments that are tested, not fresh boots. */
+async function tinyRun(experiment: Experiment) {
   const record = await runExperiment(experiment, {
     run: 'test',
     quick: true,
     amount: { boots: 1, rounds: 1, samples: 3, warmup: 1 },
     command: '',
-    openLab,
+    openLab: async (): Promise<Lab> => ({ ...lab, [Symbol.asyncDispose]: async () => {} }),
     onProgress: () => {},
     signal: new AbortController().signal,
   });
@@ -60,12 +64,9 @@ t.test('the rtt experiment, in a guest', async (t) => {
   t.equal(summary.comparisons.length, summary.rows.length / 2);
 });
 
-t.test('the experiments of maps, programs and overlapping calls, in one guest', async (t) => {
-  const lab = await openGuestLab(choice, image);
-  t.teardown(() => lab[Symbol.asyncDispose]());
-  const shared = async (): Promise<Lab> => ({ ...lab, [Symbol.asyncDispose]: async () => {} });
+t.test('the experiments of maps, programs and overlapping calls, in a guest', async (t) => {
   for (const experiment of [mapOps, progSize, pipelining]) {
-    const { environment, summary } = await tinyRun(experiment, shared);
+    const { environment, summary } = await tinyRun(experiment);
     const arms = [...new Set(summary.rows.map(({ arm }) => arm))];
     t.ok(arms.some(isVsock), `${experiment.name}: ${arms.join(', ')}`);
     t.equal(summary.rows.length % arms.length, 0, 'every arm has every metric');

@@ -1,0 +1,63 @@
+import { execFile } from 'node:child_process';
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import t from 'tap';
+import ts from 'typescript';
+import { localAgent } from '../agent/local-agent.js';
+import { skip } from './lab.js';
+
+const root = new URL('../../../', import.meta.url);
+const readme = readFileSync(new URL('README.md', root), 'utf8');
+const section = readme.slice(
+  readme.indexOf('## As a library'),
+  readme.indexOf('### `waep/transport`'),
+);
+const examples = [...section.matchAll(/^```ts\n(.*?)^```$/gms)].map(([, code]) => code ?? '');
+
+// Within the package, so that `waep` is this package, as its users have it.
+const folder = new URL('readme/', import.meta.url);
+const source = fileURLToPath(new URL('examples.mts', folder));
+
+t.test('the examples of the README', async (t) => {
+  t.equal(examples.length, 4);
+  mkdirSync(folder, { recursive: true });
+  t.teardown(() => rmSync(folder, { recursive: true, force: true }));
+  const local = skip === false ? await localAgent() : undefined;
+  t.teardown(() => local?.close());
+  const code = examples.join('\n').replace('vsock:3:1024', local?.address ?? 'unix:/nowhere');
+  writeFileSync(source, code);
+
+  t.test('are right by their types', async (t) => {
+    const options: ts.CompilerOptions = {
+      target: ts.ScriptTarget.ES2022,
+      lib: ['lib.es2023.d.ts', 'lib.esnext.disposable.d.ts'],
+      module: ts.ModuleKind.NodeNext,
+      moduleResolution: ts.ModuleResolutionKind.NodeNext,
+      strict: true,
+      skipLibCheck: true,
+      types: ['node'],
+    };
+    const program = ts.createProgram([source], options);
+    const complaints = ts.getPreEmitDiagnostics(program).map(({ messageText, start, file }) => {
+      const line = file === undefined ? 0 : ts.getLineAndCharacterOfPosition(file, start ?? 0).line;
+      return `${line + 1}: ${ts.flattenDiagnosticMessageText(messageText, '\n')}`;
+    });
+    t.same(complaints, []);
+    program.emit();
+  });
+
+  t.test('do what they say', { skip }, async (t) => {
+    const compiled = source.replace(/mts$/, 'mjs');
+    const { stdout } = await promisify(execFile)(process.execPath, [compiled]);
+    const [calls = '', ...lines] = stdout.trimEnd().split('\n');
+    t.ok(Number(calls.match(/^(\d+) system calls in \d+\.\d+/)?.[1]) > 0, calls);
+    t.same(lines.slice(0, 3).sort(), ['1 init 5n', '2 kthreadd 1n', '3 rcu_gp 2n']);
+    t.match(lines[3], /^\[ 0n(, 0n)* \]$/);
+    const said = [...section.matchAll(/^ {2}\/\/ (.*)$/gm)].map(([, comment]) => comment);
+    t.same(lines.slice(4, 7), said, 'errors are those in the comments');
+    t.ok(lines.some((line) => /^\d+ count_calls [0-9a-f]{16}$/.test(line)));
+    t.ok(lines.includes('struct new_utsname has 390 bytes there'));
+    t.match(lines.at(-1), /^count_calls has run \d+ times in \d+ ns$/);
+  });
+});
