@@ -44,7 +44,7 @@ export const mapOps: Experiment = {
     'Both sides read every entry, decode it and add it up. `native` is bench/c/maps.c in the guest, with plain system calls into buffers that it has touched before; the other arms are `for await (const [key, value] of map.entries())` on the host, which asks for the next batch while it looks at this one.',
   ],
   guest: true,
-  full: { boots: 2, rounds: 7, samples: 60, warmup: 10 },
+  full: { boots: 2, rounds: 5, samples: 60, warmup: 10 },
   quick: { boots: 1, rounds: 2, samples: 30, warmup: 5 },
   comparisons: roads.flatMap((arm) => [
     ...batches.map((batch) => ratio(arm, entriesMetric(large, batch), boundOf(batch))),

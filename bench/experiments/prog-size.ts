@@ -26,7 +26,7 @@ export const progSize: Experiment = {
     'The programs are of one instruction that repeats, all of which the verifier walks; a million is as many as it takes. `native` makes the same calls, byte for byte, in the guest.',
   ],
   guest: true,
-  full: { boots: 2, rounds: 4, samples: 20, warmup: 2 },
+  full: { boots: 2, rounds: 2, samples: 30, warmup: 2 },
   quick: { boots: 1, rounds: 1, samples: 8, warmup: 1 },
   comparisons: roads.flatMap((arm) =>
     sizes.flatMap((size): Comparison[] => {
@@ -58,7 +58,7 @@ const callFile = (size: number) => join('/tmp', `load-${size}.calls`);
 
 /** Large programs take seconds each, so that there are fewer of them. */
 function countsFor(size: number, { samples, warmup }: Amount) {
-  const share = size >= 1_000_000 ? 20 : size >= 100_000 ? 8 : size >= 10_000 ? 4 : 1;
+  const share = size >= 1_000_000 ? 30 : size >= 100_000 ? 10 : size >= 10_000 ? 4 : 1;
   return {
     samples: Math.max(1, Math.floor(samples / share)),
     warmup: size >= 100_000 ? 0 : warmup,

@@ -13,6 +13,7 @@ import type { BtfTypes } from '../btf/index.js';
 import type { Call, Handle, Reply } from '../call.js';
 import type { SystemError } from '../errors.js';
 import type { KernelFacts } from '../frame/index.js';
+import { type Attached, attached, type Place } from './attached.js';
 import { Btf, loadBtf, readKernelTypes } from './btf.js';
 import { causeOf } from './causes.js';
 import { Collector } from './collector.js';
@@ -308,6 +309,21 @@ export abstract class GuestKernel {
   async enableStatistics(): Promise<GuestObject<'stats'>> {
     const { handle } = await this.bpf(rows.ENABLE_STATS, { type: BPF_STATS_RUN_TIME });
     return new GuestObject(this, handle, 'stats', '', true);
+  }
+
+  /**
+   * What is attached to a cgroup, a network interface or a network namespace (BPF_PROG_QUERY,
+   * bpf_prog_query() in kernel/bpf/syscall.c).
+   *
+   * @param attachType `BPF_*` attach type
+   * @param options `effective`: of a cgroup, also what those above it have attached
+   */
+  attached(
+    place: Place,
+    attachType: number,
+    options: { effective?: boolean } = {},
+  ): Promise<Attached> {
+    return attached(this, place, attachType, options.effective === true);
   }
 
   /**

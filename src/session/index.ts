@@ -1,3 +1,4 @@
+export type { Attached, Place } from './attached.js';
 export { Btf } from './btf.js';
 export {
   type BpfOptions,

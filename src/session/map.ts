@@ -1,10 +1,12 @@
-import { type MapFacts, rows } from '../bpf/index.js';
+import { enums, type MapFacts, rows } from '../bpf/index.js';
 import type { Handle } from '../call.js';
-import { type Codec, encodeValue, viewOf, within } from '../codec/index.js';
+import { type Codec, encodeValue, perCpu, viewOf, within } from '../codec/index.js';
 import { errnoNumber } from '../errno.js';
+import { failure } from '../errors.js';
 import type { BpfOptions, GuestKernel } from './guest-kernel.js';
 import { PinnableObject } from './guest-object.js';
 import { type MapInfo, mapInfo } from './info.js';
+import { Link } from './link.js';
 import { type Batch, type BatchOptions, batchesOf, EntryIterator } from './map-batches.js';
 import { deleteMany, updateMany } from './map-bulk.js';
 import { boundCodecs, type MapCodecs } from './map-options.js';
@@ -237,6 +239,47 @@ export class BpfMap<
    */
   async freeze(): Promise<void> {
     await this.session.bpf(rows.MAP_FREEZE, { map_fd: this }, this.#about);
+  }
+
+  /**
+   * Has the kernel use the programs of a STRUCT_OPS map (BPF_LINK_CREATE,
+   * bpf_struct_ops_link_create() in kernel/bpf/bpf_struct_ops.c; since 6.4, of maps with the flag
+   * BPF_F_LINK).
+   */
+  async attachStructOps(): Promise<Link> {
+    const values = { map_fd: this, attach_type: enums.AttachType.BPF_STRUCT_OPS };
+    const { handle } = await this.session.bpf(rows.LINK_CREATE_STRUCT_OPS, values, this.#about);
+    return new Link(this.session, handle, this.name);
+  }
+
+  /**
+   * The codecs that the map's own types describe, for maps that compilers made: open it anew with
+   * them. A key or a value without a type is left to the caller.
+   *
+   * ```ts
+   * const found = await session.map({ id });
+   * const typed = await session.map({ id }, await found.codecs());
+   * ```
+   *
+   * @throws ERR_BTF_TYPE when the map was made without types
+   */
+  async codecs(): Promise<MapCodecs<unknown, unknown>> {
+    const { btfId, keyType, valueType } = await this.info();
+    if (btfId === 0) {
+      throw failure('ERR_BTF_TYPE', {
+        type: `of ${this}`,
+        why: 'the map was made without types',
+        cure: 'Describe its keys and values with codecs of your own.',
+      });
+    }
+    await using btf = await this.session.btf({ id: btfId });
+    const types = await btf.types();
+    const value = valueType === 0 ? undefined : types.codec(valueType);
+    const isPerCpu = this.value.sizeBytes !== this.facts.valueSize;
+    return {
+      ...(keyType === 0 ? {} : { key: types.codec(keyType) }),
+      ...(value === undefined ? {} : { value: isPerCpu ? perCpu(value) : value }),
+    } as MapCodecs<unknown, unknown>;
   }
 
   /** What the kernel says about the map (BPF_OBJ_GET_INFO_BY_FD, bpf_map_get_info_by_fd()). */

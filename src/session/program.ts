@@ -192,6 +192,35 @@ export class Program extends PinnableObject<'prog'> {
   }
 
   /**
+   * Attaches a SCHED_CLS program to a netkit device of the guest (BPF_LINK_CREATE,
+   * netkit_link_attach() in drivers/net/netkit.c; since 6.7).
+   *
+   * @param end what leaves the device itself, or its peer
+   */
+  attachNetkit(
+    interfaceIndex: number,
+    end: 'primary' | 'peer',
+    order: AttachOrder = {},
+  ): Promise<Link> {
+    const { BPF_NETKIT_PRIMARY, BPF_NETKIT_PEER } = AttachType;
+    return this.#create(rows.LINK_CREATE_NETKIT, {
+      prog_fd: this,
+      target_ifindex: interfaceIndex,
+      attach_type: end === 'primary' ? BPF_NETKIT_PRIMARY : BPF_NETKIT_PEER,
+      ...orderArguments(order),
+    });
+  }
+
+  /**
+   * Attaches an SK_MSG or SK_SKB program to a SOCKMAP or SOCKHASH (BPF_LINK_CREATE,
+   * sock_map_link_create() in net/core/sock_map.c; since 6.10).
+   */
+  attachSockmap(map: Ref<'map'>, attachType = this.expectedAttachType): Promise<Link> {
+    const values = { prog_fd: this, target_fd: map, attach_type: attachType };
+    return this.#create(rows.LINK_CREATE_SOCKMAP, values);
+  }
+
+  /**
    * Attaches a KPROBE program that was loaded with TRACE_KPROBE_MULTI to many functions at once
    * (BPF_LINK_CREATE, bpf_kprobe_multi_link_attach() in kernel/trace/bpf_trace.c; since 5.18).
    */

@@ -37,7 +37,7 @@ export interface TestRun {
   readonly context: Uint8Array;
 }
 
-const BPF_F_TEST_RUN_ON_CPU = 1;
+const { BPF_F_TEST_RUN_ON_CPU } = enums.TestRunFlag;
 const HEADROOM_BYTES = 512;
 const none = new Uint8Array(0);
 

@@ -31,6 +31,10 @@ t.test('types', { skip }, async (t) => {
   await map.update(1, { a: 2, b: 3 });
   t.same(await map.lookup(1), { a: 2, b: 3 });
   t.match(await map.info(), { btfId: info.id, keyType: 1, valueType: 2 });
+  await using typed = await session.map({ id: (await map.info()).id }, await map.codecs());
+  t.same(await typed.lookup(1), { a: 2, b: 3 }, 'typed by its own types');
+  await using untyped = await session.createMap(array);
+  await t.rejects(untyped.codecs(), { code: 'ERR_BTF_TYPE', message: /made without types/ });
   const ids: number[] = [];
   for await (const one of session.btfs()) ids.push(one.id);
   t.ok(ids.includes(info.id));

@@ -257,6 +257,14 @@ t.test('programs', { skip }, async (t) => {
     await using link = await first.attachCgroup(folder);
     const attached = async () => (await link.info()).programId;
     t.equal(await attached(), (await first.info()).id);
+    const { BPF_CGROUP_INET_EGRESS } = AttachType;
+    const there = await session.attached({ cgroup: folder }, BPF_CGROUP_INET_EGRESS);
+    t.same(
+      there.programs.map(({ id }) => id),
+      [(await first.info()).id],
+    );
+    const ingress = await session.attached({ cgroup: folder }, AttachType.BPF_CGROUP_INET_INGRESS);
+    t.same(ingress.programs, []);
     await t.rejects(link.update(second, second), { code: 'EPERM', why: /not the one/ });
     await link.update(second, first);
     t.equal(await attached(), (await second.info()).id);
