@@ -42,6 +42,11 @@ export class KnownMaps implements Facts {
     });
   }
 
+  /** Takes note of facts that somebody has from elsewhere, such as where values hold programs. */
+  set(handle: Handle, facts: MapFacts): void {
+    this.#maps.set(handle, facts);
+  }
+
   /** Forgets a handle that has been closed. */
   closed(handle: Handle): void {
     this.#maps.delete(handle);

@@ -1,4 +1,5 @@
 export { BtfTypes } from './btf.js';
+export { functionOffsets } from './functions.js';
 export type {
   BtfArray,
   BtfComposite,

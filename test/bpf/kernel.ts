@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { encodeRules } from '../../guest/agent/rules.js';
 import { type Arguments, type Command, encode, KnownMaps } from '../../src/bpf/index.js';
 import type { Results } from '../../src/bpf/types.js';
-import type { Handle, Reply } from '../../src/call.js';
+import type { Call, Handle, Reply } from '../../src/call.js';
 import { systemError } from '../../src/errors.js';
 import {
   callFrameBound,
@@ -54,15 +54,19 @@ export class LocalKernel {
   try<C extends Command>(shape: C, values: Arguments<C>): Outcome<C> & { handle: Handle } {
     const handle = shape.returns === 'fd' ? ++this.#handles : 0;
     const encoded = encode(shape, values, this.maps, handle);
-    const frame = new Uint8Array(callFrameBound(encoded.call));
-    const length = putCallFrame(frame, 1, encoded.call);
+    const reply = this.make(encoded.call);
+    const results = encoded.decode(reply);
+    return { reply, results, errno: reply.errno, error: () => encoded.error(reply), handle };
+  }
+
+  /** Makes a call as it is. */
+  make(call: Call): Reply {
+    const frame = new Uint8Array(callFrameBound(call));
+    const length = putCallFrame(frame, 1, call);
     const answer = this.#executor.execute(frame.subarray(0, length));
     const type = answer[4];
     if (type !== FrameType.RESULT) throw parseError(answer.subarray(HEADER_BYTES));
-    const lengths = outputLengths(encoded.call);
-    const reply = parseReply(answer, HEADER_BYTES, answer.length, lengths, false);
-    const results = encoded.decode(reply);
-    return { reply, results, errno: reply.errno, error: () => encoded.error(reply), handle };
+    return parseReply(answer, HEADER_BYTES, answer.length, outputLengths(call), false);
   }
 
   /** Makes a call that must succeed. */
@@ -81,7 +85,12 @@ export class LocalKernel {
 
   /** Reads from what a handle stands for. */
   read({ handle }: { handle: Handle }, lengthBytes: number): Uint8Array {
-    return this.#succeed(messageFrame(FrameType.READ, 1, [handle, lengthBytes])).outputs[0] ?? none;
+    const { result, outputs } = this.#succeed(
+      messageFrame(FrameType.READ, 1, [handle, lengthBytes]),
+    );
+    const bytes = new Uint8Array(result);
+    bytes.set(outputs[0] ?? none);
+    return bytes;
   }
 
   /** Closes handles. */

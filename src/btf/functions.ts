@@ -1,0 +1,24 @@
+import type { BtfTypes } from './btf.js';
+import type { TypeId } from './types.js';
+
+/**
+ * Where a structure holds pointers to functions, those of structures within it included: byte
+ * offsets, ascending. With the type of a value of a STRUCT_OPS map, these are the places of its
+ * programs (`programOffsets` of the map's facts).
+ */
+export function functionOffsets(types: BtfTypes, id: TypeId): number[] {
+  const offsets: number[] = [];
+  collect(types, id, 0, offsets);
+  return offsets;
+}
+
+function collect(types: BtfTypes, id: TypeId, base: number, offsets: number[]): void {
+  const type = types.resolve(id);
+  if (type.kind !== 'struct') return;
+  for (const member of type.members) {
+    const offset = base + member.offsetBits / 8;
+    const of = types.resolve(member.type);
+    if (of.kind === 'struct') collect(types, of.id, offset, offsets);
+    if (of.kind === 'ptr' && types.resolve(of.type).kind === 'func_proto') offsets.push(offset);
+  }
+}
