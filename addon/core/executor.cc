@@ -386,10 +386,18 @@ bool Executor::Read(cbor::Reader body) {
   if (memory == nullptr) {
     return Limit("the length to read in bytes", length, rules_.limits.max_call_bytes);
   }
-  const ssize_t got = ::read(found->second.get(), memory, length);
-  const int error = got < 0 ? errno : 0;
-  if (got > 0) buffers_.push_back({memory, static_cast<size_t>(got), Direction::kOut});
-  Answer(got, error);
+  // Files of the kernel hand out a page or a line at a time; a round trip for each would cost more
+  // than the reading. What is read before an error is not lost: the error comes again.
+  size_t have = 0;
+  int error = 0;
+  while (have < length) {
+    const ssize_t got = ::read(found->second.get(), memory + have, length - have);
+    if (got < 0) error = errno;
+    if (got <= 0) break;
+    have += static_cast<size_t>(got);
+  }
+  if (have > 0) buffers_.push_back({memory, have, Direction::kOut});
+  Answer(have == 0 && error != 0 ? -1 : static_cast<long>(have), have == 0 ? error : 0);
   return true;
 }
 

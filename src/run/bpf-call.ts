@@ -1,17 +1,9 @@
 import { constants } from 'node:os';
 import { type Encoded, encodeRaw } from '../bpf/index.js';
-import type { Session } from '../session/index.js';
+import type { Guest } from './guest.js';
 import type { Notification } from './notification.js';
 import type { Objects } from './objects.js';
-import type { Placeholders } from './placeholders.js';
 import { ProcessMemory } from './process-memory.js';
-
-/** What answering a call takes. */
-export interface Guest {
-  readonly session: Session;
-  readonly objects: Objects;
-  readonly placeholders: Placeholders;
-}
 
 const PAGE_BYTES = 4096;
 const { errno } = constants;

@@ -65,8 +65,8 @@ export class Notification {
   }
 
   /** Lets the call return a copy of a descriptor. Returns false when nobody waits any more. */
-  giveDescriptor(fd: number): boolean {
-    const status = native.seccompRespondDescriptor(this.#listener, this.#words, fd, true);
+  giveDescriptor(fd: number, closeOnExec = true): boolean {
+    const status = native.seccompRespondDescriptor(this.#listener, this.#words, fd, closeOnExec);
     if (status >= 0) return true;
     // The program has no descriptor left, say: that is its error, not ours.
     if (status !== ENOENT) this.fail(-status);

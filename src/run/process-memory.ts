@@ -1,7 +1,10 @@
 import type { Memory } from '../bpf/index.js';
 import type { Handle } from '../call.js';
+import { systemError } from '../errors.js';
 import { native } from '../native.js';
 import type { Placeholders } from './placeholders.js';
+
+const EFAULT = 14;
 
 /** Up to here text is read at once; what is longer takes another turn. */
 const TEXT_BYTES = 256;
@@ -42,6 +45,11 @@ export class ProcessMemory implements Memory {
   /** Returns whether all of it could be written. */
   write(address: bigint, bytes: Uint8Array): boolean {
     return native.writeMemory(this.#thread, address, bytes) === bytes.length;
+  }
+
+  /** @throws EFAULT when not all of it can be written */
+  writeOrFault(address: bigint, bytes: Uint8Array): void {
+    if (!this.write(address, bytes)) throw systemError('process_vm_writev', -EFAULT);
   }
 
   handleOf(descriptor: number): Handle {

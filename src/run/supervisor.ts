@@ -2,7 +2,8 @@ import { constants } from 'node:os';
 import { type SystemError, WaepError } from '../errors.js';
 import { native } from '../native.js';
 import type { Session } from '../session/index.js';
-import type { Guest } from './bpf-call.js';
+import { GuestFiles } from '../view/index.js';
+import type { Guest } from './guest.js';
 import { type Bind, launch } from './launch.js';
 import { Notification } from './notification.js';
 import { Objects } from './objects.js';
@@ -47,7 +48,8 @@ export async function run(
     objects.remove(handle);
     session.release([handle]).catch(() => {});
   });
-  const guest: Guest = { session, objects, placeholders };
+  const files = new GuestFiles(session);
+  const guest: Guest = { session, objects, placeholders, files };
   const { child, listener, go } = await launch(program, binds);
   // Not before Linux 6.6; the answers are the same without, only later.
   native.seccompSetSyncWakeUp(listener);
@@ -77,13 +79,15 @@ export async function run(
     poller.close();
     native.close(listener);
     placeholders.close();
+    files.close();
   }
 }
 
 function answer(call: Notification, guest: Guest, complain: (error: Error) => void): void {
   const failed = (error: unknown) => {
     call.fail(errnoOf(error));
-    complain(error as Error);
+    // The kernel's own errors are the program's to tell.
+    if (error instanceof WaepError) complain(error);
   };
   try {
     answerOf(call)(call, guest)?.catch(failed);

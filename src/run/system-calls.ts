@@ -1,7 +1,7 @@
-import { constants } from 'node:os';
-import type { FdKind } from '../bpf/index.js';
 import { failure } from '../errors.js';
-import { forwardBpf, type Guest } from './bpf-call.js';
+import { forwardBpf } from './bpf-call.js';
+import { accessFile, openFile, readLink } from './files.js';
+import type { Guest } from './guest.js';
 import type { Notification } from './notification.js';
 import { ProcessMemory } from './process-memory.js';
 
@@ -24,38 +24,8 @@ function uname(call: Notification, { session, placeholders }: Guest): void {
     image.write(text.slice(0, UTSNAME_TEXT_BYTES - 1), index * UTSNAME_TEXT_BYTES);
   }
   const memory = new ProcessMemory(call.thread, placeholders);
-  if (memory.write(call.word(0), image)) call.succeed(0);
-  else call.fail(constants.errno.EFAULT);
-}
-
-/** What the kernel calls its objects' files: anon_inode_getfd() in kernel/bpf. */
-const fileNames: { readonly [K in FdKind]?: string } = {
-  map: 'bpf-map',
-  prog: 'bpf-prog',
-  link: 'bpf_link',
-  btf: 'btf',
-  iter: 'bpf_iter',
-  stats: 'bpf-stats',
-  token: 'bpf-token',
-};
-
-const PATH_BYTES = 64;
-
-/** Answers readlink(2) of /proc/self/fd/N, by which programs tell what a descriptor is. */
-function readLink(pathArgument: number): Answer {
-  return async (call, { objects, placeholders }) => {
-    const memory = new ProcessMemory(call.thread, placeholders);
-    const path = Buffer.from(memory.readText(call.word(pathArgument), PATH_BYTES)).toString();
-    const descriptor = /^\/proc\/(?:self|thread-self|\d+)\/fd\/(\d+)\0$/.exec(path)?.[1];
-    const handle = descriptor === undefined ? 0 : memory.handleOf(Number(descriptor));
-    const kind = handle === 0 ? undefined : await objects.find(handle);
-    const name = kind === undefined ? undefined : fileNames[kind];
-    if (name === undefined) return call.proceed();
-    const room = call.argument(pathArgument + 2);
-    const text = Buffer.from(`anon_inode:${name}`).subarray(0, room);
-    if (memory.write(call.word(pathArgument + 1), text)) call.succeed(text.length);
-    else call.fail(constants.errno.EFAULT);
-  };
+  memory.writeOrFault(call.word(0), image);
+  call.succeed(0);
 }
 
 function refuse(call: string, why: string, instead: string): Answer {
@@ -77,6 +47,12 @@ function unlessOfGuest(descriptorArgument: number, refusal: Answer): Answer {
 const answers: ReadonlyMap<number, Answer> = new Map([
   [321, forwardBpf],
   [63, uname],
+  [2, openFile(0, 'argument')],
+  [257, openFile(1, 'argument')],
+  [437, openFile(1, 'structure')],
+  [21, accessFile(0)],
+  [269, accessFile(1)],
+  [439, accessFile(1)],
   [89, readLink(0)],
   [267, readLink(1)],
   [

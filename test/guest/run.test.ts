@@ -37,6 +37,13 @@ t.test('unmodified programs act on the guest, and on nothing else', async (t) =>
 
   t.equal(await run('uname', '-r'), `${session.kernel.release}\n`);
 
+  t.match(await run('cat', '/proc/version'), `Linux version ${session.kernel.release} `);
+  const view =
+    'cat /sys/devices/system/cpu/possible /proc/sys/kernel/osrelease; wc -c < /sys/kernel/btf/vmlinux';
+  const [cpus, release, btfBytes] = (await run('sh', '-c', view)).split('\n');
+  t.same([cpus, release], ['0', session.kernel.release]);
+  t.ok(Number(btfBytes) > 1_000_000);
+
   const pin = '/sys/fs/bpf/counts';
   const sizes = ['type', 'hash', 'key', '4', 'value', '8', 'entries', '16', 'name', 'counts'];
   await run('bpftool', 'map', 'create', pin, ...sizes);
@@ -46,6 +53,7 @@ t.test('unmodified programs act on the guest, and on nothing else', async (t) =>
     [1, 0, 0, 0],
     [7, 0, 0, 0, 0, 0, 0, 0],
   ].map((bytes) => bytes.map(String));
+  t.match(await bpftool('map', 'show', 'pinned', pin), { name: 'counts' });
   const element = ['key', ...(key as string[]), 'value', ...(value as string[])];
   await run('bpftool', 'map', 'update', 'pinned', pin, ...element);
   t.match(await bpftool('map', 'dump', 'name', 'counts'), [{ value: ['0x07'] }]);

@@ -1,0 +1,126 @@
+/* Answers to what a program asks of files: those that tell it about the kernel are the guest's. */
+import { constants } from 'node:fs';
+import { type FdKind, rows } from '../bpf/index.js';
+import type { Handle } from '../call.js';
+import { failure } from '../errors.js';
+import { native } from '../native.js';
+import { isGuestPath, isLive, openGuestPipe } from '../view/index.js';
+import type { Guest } from './guest.js';
+import type { Notification } from './notification.js';
+import { ProcessMemory } from './process-memory.js';
+
+const PATH_MAX = 4096;
+const ACCESS_MODE = constants.O_WRONLY | constants.O_RDWR;
+const CLOSE_ON_EXEC = 0o2000000;
+
+/** What the kernel calls the files of its objects: anon_inode_getfd() in kernel/bpf. */
+const fileNames: { readonly [K in FdKind]?: string } = {
+  map: 'bpf-map',
+  prog: 'bpf-prog',
+  link: 'bpf_link',
+  btf: 'btf',
+  iter: 'bpf_iter',
+  stats: 'bpf-stats',
+  token: 'bpf-token',
+};
+
+/**
+ * Answers open(2) and its kin.
+ *
+ * @param argument the path's
+ * @param flagsAt where the flags are: in an argument, or in the structure that it points to
+ */
+export function openFile(argument: number, flagsAt: 'argument' | 'structure') {
+  return async (call: Notification, guest: Guest): Promise<void> => {
+    const memory = new ProcessMemory(call.thread, guest.placeholders);
+    const path = pathAt(memory, call.word(argument));
+    const described = path === undefined ? 0 : handleIn('fdinfo', path, memory);
+    if (path === undefined || (described === 0 && !isGuestPath(path))) return call.proceed();
+    const how = memory.read(call.word(argument + 1), flagsAt === 'structure' ? 8 : 0);
+    const flags =
+      flagsAt === 'structure' ? Buffer.from(how).readUInt32LE() : call.argument(argument + 1);
+    if ((flags & ACCESS_MODE) !== constants.O_RDONLY) {
+      throw failure('ERR_RUN_REFUSED', {
+        call: `writing to ${path}`,
+        why: 'files of the guest can only be read',
+        instead: 'Attach by a link, which needs none of them.',
+      });
+    }
+    const fd = described === 0 ? await open(path, guest) : await openInfo(described, guest);
+    try {
+      call.giveDescriptor(fd, (flags & CLOSE_ON_EXEC) !== 0);
+    } finally {
+      native.close(fd);
+    }
+  };
+}
+
+/** Answers access(2) and its kin. */
+export function accessFile(argument: number) {
+  return async (call: Notification, guest: Guest): Promise<void> => {
+    const memory = new ProcessMemory(call.thread, guest.placeholders);
+    const path = pathAt(memory, call.word(argument));
+    if (path === undefined || !isGuestPath(path)) return call.proceed();
+    await guest.files.access(path);
+    call.succeed(0);
+  };
+}
+
+/** Answers readlink(2) and its kin: by /proc/self/fd programs tell what a descriptor is. */
+export function readLink(argument: number) {
+  return async (call: Notification, guest: Guest): Promise<void> => {
+    const memory = new ProcessMemory(call.thread, guest.placeholders);
+    const path = pathAt(memory, call.word(argument));
+    const handle = path === undefined ? 0 : handleIn('fd', path, memory);
+    const kind = handle === 0 ? undefined : await guest.objects.find(handle);
+    const name = kind === undefined ? undefined : fileNames[kind];
+    if (name === undefined) return call.proceed();
+    const text = Buffer.from(`anon_inode:${name}`).subarray(0, call.argument(argument + 2));
+    memory.writeOrFault(call.word(argument + 1), text);
+    call.succeed(text.length);
+  };
+}
+
+function pathAt(memory: ProcessMemory, address: bigint): string | undefined {
+  const text = Buffer.from(memory.readText(address, PATH_MAX));
+  return text.at(-1) === 0 ? text.toString('utf8', 0, text.length - 1) : undefined;
+}
+
+/** The object whose entry in /proc/self/fd or fdinfo a path names, or 0. */
+function handleIn(folder: 'fd' | 'fdinfo', path: string, memory: ProcessMemory): Handle {
+  const [, found, descriptor] =
+    /^\/proc\/(?:self|thread-self|\d+)\/(fd|fdinfo)\/(\d+)$/.exec(path) ?? [];
+  return found === folder ? memory.handleOf(Number(descriptor)) : 0;
+}
+
+function open(path: string, { session, files }: Guest): Promise<number> {
+  return isLive(path) ? openGuestPipe(session, path) : files.open(path);
+}
+
+/** The text of /proc/self/fdinfo: bpf_map_show_fdinfo() and its like in kernel/bpf/syscall.c. */
+async function openInfo(handle: Handle, { session, objects, files }: Guest): Promise<number> {
+  const kind = await objects.find(handle);
+  const bpf_fd = { handle } as never;
+  const lines: Record<string, number | string> = { pos: 0, flags: '02000002', mnt_id: 15 };
+  if (kind === 'map') {
+    const { info } = await session.bpf(rows.OBJ_GET_INFO_BY_FD_MAP, { bpf_fd });
+    lines.map_type = info.type;
+    lines.key_size = info.key_size;
+    lines.value_size = info.value_size;
+    lines.max_entries = info.max_entries;
+    lines.map_flags = `0x${info.map_flags.toString(16)}`;
+    lines.map_id = info.id;
+  } else if (kind === 'prog') {
+    const { info } = await session.bpf(rows.OBJ_GET_INFO_BY_FD_PROG, { bpf_fd });
+    lines.prog_type = info.type;
+    lines.prog_jited = info.jited_prog_len > 0 ? 1 : 0;
+    lines.prog_tag = Buffer.from(info.tag).toString('hex');
+    lines.prog_id = info.id;
+  } else if (kind === 'link') {
+    const { info } = await session.bpf(rows.OBJ_GET_INFO_BY_FD_LINK, { bpf_fd });
+    lines.link_id = info.id;
+    lines.prog_id = info.prog_id;
+  }
+  const text = Object.entries(lines).map(([name, value]) => `${name}:\t${value}\n`);
+  return files.text(text.join(''));
+}

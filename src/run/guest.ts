@@ -1,0 +1,15 @@
+import type { Session } from '../session/index.js';
+import type { GuestFiles } from '../view/index.js';
+import type { Objects } from './objects.js';
+import type { Placeholders } from './placeholders.js';
+
+/** The guest as a program knows it, and what answering its calls takes. */
+export interface Guest {
+  readonly session: Session;
+  /** What is known of the objects that the program holds. */
+  readonly objects: Objects;
+  /** Its descriptors of them. */
+  readonly placeholders: Placeholders;
+  /** The files of the guest's kernel. */
+  readonly files: GuestFiles;
+}

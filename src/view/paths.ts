@@ -1,0 +1,25 @@
+/*
+ * Which files a program means the guest's kernel by. Whatever is not below one of these is this
+ * machine's own.
+ */
+
+const guestPaths: readonly RegExp[] = [
+  /^\/sys\/kernel\/(btf|tracing|debug\/tracing|debug\/kprobes)\//,
+  /^\/sys\/kernel\/(kheaders\.tar\.xz|security\/lockdown|notes)$/,
+  /^\/sys\/devices\/system\/cpu\/(possible|online|present|kernel_max)$/,
+  /^\/sys\/bus\/event_source\/devices\//,
+  /^\/proc\/(kallsyms|modules|config\.gz|version|version_signature)$/,
+  /^\/proc\/sys\/kernel\/(unprivileged_bpf_disabled|perf_event_.*|kptr_restrict|pid_max|bpf_stats_enabled|randomize_va_space|osrelease|version)$/,
+  /^\/proc\/sys\/net\/core\/bpf_jit_/,
+  /^\/boot\/(config|vmlinux)-/,
+];
+
+/** Whether a path names something of the kernel that a program looks into. */
+export function isGuestPath(path: string): boolean {
+  return guestPaths.some((pattern) => pattern.test(path));
+}
+
+/** Whether a file of the kernel never ends: reading it waits for more. */
+export function isLive(path: string): boolean {
+  return /\/(trace_pipe|trace_pipe_raw|snapshot_raw)$/.test(path);
+}
