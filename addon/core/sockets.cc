@@ -50,8 +50,12 @@ int VsockConnect(int fd, VsockName name) {
 int VsockAccept(int fd, VsockName* peer) {
   sockaddr_vm address = {};
   socklen_t length = sizeof address;
-  const int accepted =
-      ::accept4(fd, reinterpret_cast<sockaddr*>(&address), &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
+  int accepted;
+  do {
+    // On vsock a signal interrupts even a call that does not block (af_vsock.c, vsock_accept()).
+    accepted =
+        ::accept4(fd, reinterpret_cast<sockaddr*>(&address), &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
+  } while (accepted < 0 && errno == EINTR);
   if (accepted < 0) return -errno;
   *peer = {address.svm_cid, address.svm_port};
   return accepted;

@@ -142,6 +142,15 @@ t.test('a guest that lives', async (t) => {
     });
   }
 
+  // The end of each session's executor is a signal to the agent, which must not cost it a listener.
+  await t.test('sessions that come and go', async (t) => {
+    for (let i = 0; i < 20; i++) {
+      const sessions = await Promise.all(Object.values(roads).map((road) => Session.connect(road)));
+      for (const session of sessions) session.close();
+    }
+    t.pass('every one was served');
+  });
+
   await t.test('a client that is killed leaves nothing in the kernel', async (t) => {
     const session = await Session.connect(roads.vsock);
     t.teardown(() => session.close());
