@@ -106,6 +106,9 @@ export interface Executor {
   close(): void;
 }
 
+/** Memory that another process may map, too. */
+export type SharedMemory = Uint8Array & { readonly fd: number };
+
 /** The addon's exports. Functions that return `number` return a negative errno on failure. */
 export interface Native {
   Poller: new (fd: number, callback: (status: number, events: number) => void) => Poller;
@@ -195,8 +198,18 @@ export interface Native {
   readMemory(thread: number, address: bigint, buffer: Uint8Array): number;
   /** process_vm_writev(2) → bytes written. */
   writeMemory(thread: number, address: bigint, bytes: Uint8Array): number;
-  /** The inode of the socket behind a descriptor of another process, or 0 for anything else. */
-  socketInode(thread: number, fd: number): number;
+  /**
+   * A number that tells the socket, shared memory or eventfd behind a descriptor of another process
+   * from all others, or 0 for anything else.
+   */
+  identify(thread: number, fd: number): number;
+  /**
+   * memfd_create(2) of `bytes` zeroes, mapped here for as long as the array lives. The descriptor,
+   * in `fd`, is the caller's to close.
+   */
+  shareMemory(bytes: number): number | SharedMemory;
+  /** eventfd(2) → fd. */
+  makeEvent(): number;
 
   /** sched_setaffinity(2) on the calling thread. */
   setAffinity(cpus: readonly number[]): number;

@@ -3,10 +3,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <linux/seccomp.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
@@ -24,6 +27,11 @@ namespace {
 
 constexpr size_t kPage = 4096;
 
+// Inode and eventfd numbers of the kernel's own file systems have 32 bits.
+constexpr uint64_t kSockets = uint64_t{1} << 40;
+constexpr uint64_t kMemories = uint64_t{2} << 40;
+constexpr uint64_t kEvents = uint64_t{3} << 40;
+
 int Result(int result) { return result < 0 ? -errno : result; }
 
 int AddDescriptor(int listener, uint64_t id, int descriptor, uint32_t flags, int number,
@@ -35,6 +43,33 @@ int AddDescriptor(int listener, uint64_t id, int descriptor, uint32_t flags, int
   add.newfd = static_cast<uint32_t>(number);
   add.newfd_flags = close_on_exec ? O_CLOEXEC : 0;
   return Result(::ioctl(listener, SECCOMP_IOCTL_NOTIF_ADDFD, &add));
+}
+
+// The device that the inodes of memfds are on.
+dev_t SharedMemoryDevice() {
+  static const dev_t device = [] {
+    struct stat status = {};
+    const int descriptor = ::memfd_create("waep", MFD_CLOEXEC);
+    ::fstat(descriptor, &status);
+    ::close(descriptor);
+    return status.st_dev;
+  }();
+  return device;
+}
+
+// The number of an eventfd (Linux 5.2), by which it can be told from others.
+bool EventNumber(pid_t thread, int descriptor, uint64_t* number) {
+  char path[64];
+  ::snprintf(path, sizeof path, "/proc/%d/fdinfo/%d", thread, descriptor);
+  FILE* const file = ::fopen(path, "re");
+  if (file == nullptr) return false;
+  char line[128];
+  bool found = false;
+  while (!found && ::fgets(line, sizeof line, file) != nullptr) {
+    found = ::sscanf(line, "eventfd-id: %" SCNu64, number) == 1;
+  }
+  ::fclose(file);
+  return found;
 }
 
 }  // namespace
@@ -117,14 +152,42 @@ ssize_t WriteMemory(pid_t thread, uint64_t address, const void* buffer, size_t l
   return put < 0 ? -errno : put;
 }
 
-int SocketInode(pid_t thread, int descriptor, uint64_t* inode) {
+int Identify(pid_t thread, int descriptor, uint64_t* identity) {
   char path[64];
   ::snprintf(path, sizeof path, "/proc/%d/fd/%d", thread, descriptor);
   struct stat status;
-  if (::stat(path, &status) < 0) return -errno;
-  *inode = S_ISSOCK(status.st_mode) ? status.st_ino : 0;
+  if (::stat(path, &status) < 0) return errno == ENOENT ? -EBADF : -errno;
+  const mode_t type = status.st_mode & S_IFMT;
+  *identity = 0;
+  if (S_ISSOCK(type)) {
+    *identity = kSockets | status.st_ino;
+  } else if (S_ISREG(type) && status.st_dev == SharedMemoryDevice()) {
+    *identity = kMemories | status.st_ino;
+  } else if (type == 0) {
+    // Anonymous inodes have no type, and all of them are one inode.
+    uint64_t number = 0;
+    if (EventNumber(thread, descriptor, &number)) *identity = kEvents | number;
+  }
   return 0;
 }
+
+int ShareMemory(size_t size, void** address) {
+  const int descriptor = ::memfd_create("waep", MFD_CLOEXEC);
+  if (descriptor < 0) return -errno;
+  void* memory = MAP_FAILED;
+  if (::ftruncate(descriptor, static_cast<off_t>(size)) == 0) {
+    memory = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, descriptor, 0);
+  }
+  if (memory == MAP_FAILED) {
+    const int error = errno;
+    ::close(descriptor);
+    return -error;
+  }
+  *address = memory;
+  return descriptor;
+}
+
+int MakeEvent() { return Result(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)); }
 
 int ReceiveDescriptor(int socket) {
   uint8_t byte = 0;

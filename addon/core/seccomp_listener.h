@@ -36,8 +36,14 @@ int ReplaceDescriptor(int listener, uint64_t id, int descriptor, int number, boo
 ssize_t ReadMemory(pid_t thread, uint64_t address, void* buffer, size_t length);
 ssize_t WriteMemory(pid_t thread, uint64_t address, const void* buffer, size_t length);
 
-// The inode of the socket behind a descriptor of another process; 0 when it is something else.
-int SocketInode(pid_t thread, int descriptor, uint64_t* inode);
+// What tells apart the things that descriptors of a program may stand for an object by: sockets,
+// shared memory (memfd_create) and eventfds. Equal numbers mean the same one, whoever holds it.
+// 0 when it is something else; -EBADF when it is not open.
+int Identify(pid_t thread, int descriptor, uint64_t* identity);
+
+// Makes shared memory of `size` zeroes, mapped here at `*address`, and returns its descriptor.
+int ShareMemory(size_t size, void** address);
+int MakeEvent();
 
 // Receives one descriptor over a Unix socket, and returns it.
 int ReceiveDescriptor(int socket);

@@ -2,6 +2,7 @@
 #include "seccomp_binding.h"
 
 #include <errno.h>
+#include <sys/mman.h>
 
 #include <algorithm>
 
@@ -83,11 +84,26 @@ Napi::Value WriteMemory(const Info& info) {
                                                                bytes.data, bytes.size)));
 }
 
-Napi::Value SocketInode(const Info& info) {
-  uint64_t inode = 0;
-  const int result = seccomp::SocketInode(Int(info, 0), Int(info, 1), &inode);
-  return Number(info, result < 0 ? result : static_cast<double>(inode));
+Napi::Value Identify(const Info& info) {
+  uint64_t identity = 0;
+  const int result = seccomp::Identify(Int(info, 0), Int(info, 1), &identity);
+  return Number(info, result < 0 ? result : static_cast<double>(identity));
 }
+
+Napi::Value ShareMemory(const Info& info) {
+  const auto size = static_cast<size_t>(info[0].As<Napi::Number>().Int64Value());
+  void* address = nullptr;
+  const int result = seccomp::ShareMemory(size, &address);
+  if (result < 0) return Number(info, result);
+  // The descriptor stays good when the mapping goes, and the other way round.
+  const auto buffer = Napi::ArrayBuffer::New(
+      info.Env(), address, size, [size](Napi::Env, void* memory) { ::munmap(memory, size); });
+  auto memory = Napi::Uint8Array::New(info.Env(), size, buffer, 0);
+  memory.Set("fd", Napi::Number::New(info.Env(), result));
+  return memory;
+}
+
+Napi::Value MakeEvent(const Info& info) { return Number(info, seccomp::MakeEvent()); }
 
 Napi::Value ReceiveDescriptor(const Info& info) {
   return Number(info, seccomp::ReceiveDescriptor(Int(info, 0)));
@@ -108,7 +124,9 @@ void ExportSeccomp(Napi::Env env, Napi::Object exports) {
   set("seccompReplaceDescriptor", ReplaceDescriptor);
   set("readMemory", ReadMemory);
   set("writeMemory", WriteMemory);
-  set("socketInode", SocketInode);
+  set("identify", Identify);
+  set("shareMemory", ShareMemory);
+  set("makeEvent", MakeEvent);
   set("receiveDescriptor", ReceiveDescriptor);
 }
 

@@ -1,5 +1,6 @@
 import { constants } from 'node:os';
-import { type Encoded, encodeRaw } from '../bpf/index.js';
+import { type Command, type Encoded, encodeRaw, enums } from '../bpf/index.js';
+import type { Handle } from '../call.js';
 import type { Guest } from './guest.js';
 import type { Notification } from './notification.js';
 import type { Objects } from './objects.js';
@@ -7,10 +8,11 @@ import { ProcessMemory } from './process-memory.js';
 
 const PAGE_BYTES = 4096;
 const { errno } = constants;
+const { BPF_MAP_CREATE, BPF_PROG_TEST_RUN } = enums.Cmd;
 
 /** Has a bpf(2) call of the program executed in the guest. */
 export async function forwardBpf(call: Notification, guest: Guest): Promise<void> {
-  const { session, objects, placeholders } = guest;
+  const { session, objects, placeholders, mapped } = guest;
   const memory = new ProcessMemory(call.thread, placeholders);
   const address = call.word(1);
   const sizeBytes = call.argument(2);
@@ -20,13 +22,15 @@ export async function forwardBpf(call: Notification, guest: Guest): Promise<void
   if (image.length < sizeBytes) return call.fail(errno.EFAULT);
   const raw = { command: call.argument(0), address, image };
   const handle = session.newHandle();
+  await mapped.push();
   const encoded = await encodeKnowing(objects, () => encodeRaw(raw, memory, objects, handle));
   // Whoever has the thread's number now, it may be another thread than was read from.
   if (!call.waits) return;
   const reply = await session.call(encoded.call, { name: encoded.shape.name });
   const bound = encoded.call.result !== 0 && reply.result >= 0;
   const written = encoded.writes(reply).every(({ address, bytes }) => memory.write(address, bytes));
-  if (bound) objects.add(handle, encoded.shape.makes);
+  if (bound) learn(objects, handle, encoded.shape, image);
+  if (encoded.shape.command === BPF_PROG_TEST_RUN) await mapped.pull();
   const release = () => {
     objects.remove(handle);
     // The session may have ended, and the object with it.
@@ -39,6 +43,22 @@ export async function forwardBpf(call: Notification, guest: Guest): Promise<void
   if (reply.result < 0) return call.fail(reply.errno);
   if (!bound) return call.succeed(reply.result);
   if (!placeholders.create(handle, (fd) => call.giveDescriptor(fd))) release();
+}
+
+/** Takes note of a new object. */
+function learn(objects: Objects, handle: Handle, shape: Command, image: Uint8Array): void {
+  if (shape.command !== BPF_MAP_CREATE) {
+    objects.add(handle, shape.makes);
+    return;
+  }
+  const words = Buffer.alloc(20);
+  words.set(image.subarray(0, words.length));
+  const [type = 0, keySize = 0, valueSize = 0, maxEntries = 0, flags = 0] = new Uint32Array(
+    words.buffer,
+    words.byteOffset,
+    5,
+  );
+  objects.addMap(handle, { type, keySize, valueSize, maxEntries, flags });
 }
 
 /** Encodes, and where something of an object had to be known and was not, asks and encodes again. */

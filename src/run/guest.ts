@@ -1,5 +1,6 @@
 import type { Session } from '../session/index.js';
 import type { GuestFiles } from '../view/index.js';
+import type { MappedMaps } from './mapped-maps.js';
 import type { Objects } from './objects.js';
 import type { Placeholders } from './placeholders.js';
 
@@ -10,6 +11,8 @@ export interface Guest {
   readonly objects: Objects;
   /** Its descriptors of them. */
   readonly placeholders: Placeholders;
+  /** The maps that it has mapped. */
+  readonly mapped: MappedMaps;
   /** The files of the guest's kernel. */
   readonly files: GuestFiles;
 }

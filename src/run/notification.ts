@@ -73,6 +73,15 @@ export class Notification {
     return false;
   }
 
+  /**
+   * Puts a copy of `fd` in the place of the program's descriptor `number`.
+   *
+   * @returns whether it is there now
+   */
+  replaceDescriptor(fd: number, number: number): boolean {
+    return native.seccompReplaceDescriptor(this.#listener, this.#words, fd, number, true) >= 0;
+  }
+
   /** Has this machine's kernel make the call. */
   proceed(): void {
     native.seccompContinue(this.#listener, this.#words);

@@ -33,6 +33,11 @@ export class Objects implements ObjectFacts {
     this.#known.set(handle, kind === undefined ? {} : { kind });
   }
 
+  /** Takes note of a new map. */
+  addMap(handle: Handle, map: MapFacts): void {
+    this.#known.set(handle, { kind: 'map', map });
+  }
+
   remove(handle: Handle): void {
     this.#known.delete(handle);
   }
@@ -61,6 +66,13 @@ export class Objects implements ObjectFacts {
   async find(handle: Handle): Promise<FdKind | undefined> {
     if (this.kindOf(handle) === undefined) await this.learn();
     return this.kindOf(handle);
+  }
+
+  /** The facts of a map, which the guest is asked for if need be; undefined for anything else. */
+  async findMap(handle: Handle): Promise<MapFacts | undefined> {
+    if ((await this.find(handle)) !== 'map') return undefined;
+    if (this.mapFacts(handle) === undefined) await this.learn();
+    return this.mapFacts(handle);
   }
 
   /** Asks the guest about what was missed. Returns whether there was anything. */

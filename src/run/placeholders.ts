@@ -1,4 +1,3 @@
-import { readlinkSync } from 'node:fs';
 import type { Handle } from '../call.js';
 import { systemError } from '../errors.js';
 import { native } from '../native.js';
@@ -10,15 +9,22 @@ interface Placeholder {
   readonly close: () => void;
 }
 
+/** What native.identify() says of a descriptor. */
+type Identity = number;
+
 /**
  * What the program holds in the place of the guest's objects: ends of socket pairs.
  *
  * A socket is known by its inode, so that copies of the descriptor, by dup(2), fork(2), exec(2) or
  * SCM_RIGHTS, mean the same object; and its other end, which stays here, hears when the last copy
  * is gone.
+ *
+ * Sockets can be neither mapped nor waited for. An object that is, is stood for by shared memory or
+ * an eventfd instead, which tell nobody when they are gone: it lasts until {@link close}.
  */
 export class Placeholders {
-  readonly #handles = new Map<number, Placeholder>();
+  readonly #placeholders = new Map<Identity, Placeholder>();
+  readonly #lasting = new Set<Handle>();
   readonly #onGone: (handle: Handle) => void;
 
   /** @param onGone is told of each object that the program holds no longer */
@@ -32,21 +38,21 @@ export class Placeholders {
     const status = native.socketPair(pair);
     if (status < 0) throw systemError('socketpair', status);
     const [kept = -1, given = -1] = pair;
-    const inode = inodeOf(given);
+    const identity = native.identify(process.pid, given);
     const poller = new native.Poller(kept, () => {
-      this.#handles.delete(inode);
+      this.#placeholders.delete(identity);
       close();
-      this.#onGone(handle);
+      if (!this.#lasting.has(handle)) this.#onGone(handle);
     });
     const close = () => {
       poller.close();
       native.close(kept);
     };
-    this.#handles.set(inode, { handle, close });
+    this.#placeholders.set(identity, { handle, close });
     const taken = give(given);
     native.close(given);
     if (!taken) {
-      this.#handles.delete(inode);
+      this.#placeholders.delete(identity);
       close();
       return false;
     }
@@ -54,19 +60,20 @@ export class Placeholders {
     return true;
   }
 
+  /** Has `fd`, shared memory or an eventfd of this process, stand for an object, too. */
+  add(handle: Handle, fd: number): void {
+    this.#lasting.add(handle);
+    this.#placeholders.set(native.identify(process.pid, fd), { handle, close: () => {} });
+  }
+
   /** The object behind a descriptor of a thread, or 0 when it is none of the guest's. */
   handleOf(thread: number, descriptor: number): Handle {
     if (descriptor < 0) return 0;
-    const inode = native.socketInode(thread, descriptor);
-    return inode <= 0 ? 0 : (this.#handles.get(inode)?.handle ?? 0);
+    return this.#placeholders.get(native.identify(thread, descriptor))?.handle ?? 0;
   }
 
   close(): void {
-    for (const { close } of this.#handles.values()) close();
-    this.#handles.clear();
+    for (const { close } of this.#placeholders.values()) close();
+    this.#placeholders.clear();
   }
-}
-
-function inodeOf(fd: number): number {
-  return Number(readlinkSync(`/proc/self/fd/${fd}`).replace(/^socket:\[(\d+)\]$/, '$1'));
 }

@@ -57,6 +57,6 @@ export class ProcessMemory implements Memory {
   }
 
   isOpen(descriptor: number): boolean {
-    return native.socketInode(this.#thread, descriptor) >= 0;
+    return native.identify(this.#thread, descriptor) >= 0;
   }
 }

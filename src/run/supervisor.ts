@@ -5,6 +5,7 @@ import type { Session } from '../session/index.js';
 import { GuestFiles } from '../view/index.js';
 import type { Guest } from './guest.js';
 import { type Bind, launch } from './launch.js';
+import { MappedMaps } from './mapped-maps.js';
 import { Notification } from './notification.js';
 import { Objects } from './objects.js';
 import { Placeholders } from './placeholders.js';
@@ -49,7 +50,8 @@ export async function run(
     session.release([handle]).catch(() => {});
   });
   const files = new GuestFiles(session);
-  const guest: Guest = { session, objects, placeholders, files };
+  const mapped = new MappedMaps(session, objects, placeholders);
+  const guest: Guest = { session, objects, placeholders, mapped, files };
   const { child, listener, go } = await launch(program, binds);
   // Not before Linux 6.6; the answers are the same without, only later.
   native.seccompSetSyncWakeUp(listener);
@@ -78,6 +80,7 @@ export async function run(
   } finally {
     poller.close();
     native.close(listener);
+    mapped.close();
     placeholders.close();
     files.close();
   }

@@ -2,6 +2,7 @@ import { failure } from '../errors.js';
 import { forwardBpf } from './bpf-call.js';
 import { accessFile, openFile, readLink } from './files.js';
 import type { Guest } from './guest.js';
+import { mapMemory } from './memory-map.js';
 import type { Notification } from './notification.js';
 import { ProcessMemory } from './process-memory.js';
 
@@ -63,17 +64,7 @@ const answers: ReadonlyMap<number, Answer> = new Map([
       'Attach by a link (raw tracepoint, fentry, kprobe_multi) instead.',
     ),
   ],
-  [
-    9,
-    unlessOfGuest(
-      4,
-      refuse(
-        'mmap(2) of a map',
-        'memory is not shared with the guest',
-        'Read the map by its elements instead.',
-      ),
-    ),
-  ],
+  [9, mapMemory],
   [
     16,
     unlessOfGuest(

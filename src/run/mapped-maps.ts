@@ -1,0 +1,208 @@
+/* Maps that the program has mapped into its memory: .rodata, .data and .bss of libbpf's skeletons. */
+import { constants } from 'node:os';
+import { type Command, encode, enums, type MapFacts, rows } from '../bpf/index.js';
+import type { Handle, Reply } from '../call.js';
+import { failure, systemError } from '../errors.js';
+import { native, type SharedMemory } from '../native.js';
+import type { Session } from '../session/index.js';
+import type { Notification } from './notification.js';
+import type { Objects } from './objects.js';
+import type { Placeholders } from './placeholders.js';
+
+/** How old what the program reads may be, apart from the time that asking the guest takes. */
+const STALE_MS = 50;
+const PAGE_BYTES = 4096;
+/** Each look at the guest carries all of it. */
+const MAX_MAPPED_BYTES = 16 * 1024 * 1024;
+const PROT_WRITE = 2;
+const ENOTSUPP = 524;
+const { errno } = constants;
+const { BPF_F_MMAPABLE, BPF_F_RDONLY_PROG } = enums.ObjectFlag;
+
+interface Mapped {
+  readonly handle: Handle;
+  readonly facts: MapFacts;
+  readonly memory: SharedMemory;
+  /** What both sides had when they were last compared. */
+  readonly agreed: Uint8Array;
+  /** Whether programs of the guest may write to it. */
+  readonly changes: boolean;
+}
+
+/**
+ * Memory that the program and the map in the guest have in common, as far as that goes: a copy,
+ * which is compared with the map every {@link STALE_MS} and around the calls that depend on it.
+ *
+ * What the program writes is in the guest before its next bpf(2) call is; what programs of the
+ * guest write is here after {@link STALE_MS} and a round trip, and after a test run at once. Where
+ * both write to one element meanwhile, the program's bytes win, and what the guest changes in the
+ * rest of the element between the reading and the writing of it is lost.
+ */
+export class MappedMaps {
+  readonly #session: Session;
+  readonly #objects: Objects;
+  readonly #placeholders: Placeholders;
+  readonly #mapped = new Map<Handle, Mapped>();
+  #timer: NodeJS.Timeout | undefined;
+  #busy: Promise<void> = Promise.resolve();
+
+  constructor(session: Session, objects: Objects, placeholders: Placeholders) {
+    this.#session = session;
+    this.#objects = objects;
+    this.#placeholders = placeholders;
+  }
+
+  /**
+   * Answers mmap(2) of an array as bpf_map_mmap() and array_map_mmap() in kernel/bpf do, with
+   * memory in the map's place.
+   */
+  async map(call: Notification, handle: Handle, facts: MapFacts): Promise<void> {
+    const lengthBytes = Number(call.word(1));
+    const offset = Number(call.word(5));
+    const writable = (call.argument(2) & PROT_WRITE) !== 0;
+    const bytes = roundUp(strideOf(facts) * facts.maxEntries, PAGE_BYTES);
+    if (facts.type !== enums.MapType.BPF_MAP_TYPE_ARRAY) return call.fail(ENOTSUPP);
+    if (writable && (facts.flags & BPF_F_RDONLY_PROG) !== 0) return call.fail(errno.EACCES);
+    if ((facts.flags & BPF_F_MMAPABLE) === 0 || offset + lengthBytes > bytes) {
+      return call.fail(errno.EINVAL);
+    }
+    if (bytes > MAX_MAPPED_BYTES) {
+      throw failure('ERR_RUN_REFUSED', {
+        call: `mmap(2) of a map of ${bytes} bytes`,
+        why: `no more than ${MAX_MAPPED_BYTES} bytes are kept equal on both sides`,
+        instead: 'Use its elements by bpf(2) instead.',
+      });
+    }
+    const { memory } = await this.#share(handle, facts, bytes);
+    if (call.replaceDescriptor(memory.fd, call.descriptor(4))) call.proceed();
+  }
+
+  /** Sends what the program has written, before a call that may depend on it. */
+  async push(): Promise<void> {
+    for (const mapped of this.#mapped.values()) {
+      if (Buffer.compare(mapped.memory, mapped.agreed) !== 0)
+        return this.#alone(() => this.#exchange());
+    }
+  }
+
+  /** Fetches what programs of the guest have written. */
+  pull(): Promise<void> {
+    return this.#mapped.size === 0 ? Promise.resolve() : this.#alone(() => this.#exchange());
+  }
+
+  close(): void {
+    clearTimeout(this.#timer);
+    for (const { memory } of this.#mapped.values()) native.close(memory.fd);
+    this.#mapped.clear();
+  }
+
+  async #share(handle: Handle, facts: MapFacts, bytes: number): Promise<Mapped> {
+    const known = this.#mapped.get(handle);
+    if (known !== undefined) return known;
+    const memory = native.shareMemory(bytes);
+    if (typeof memory === 'number') throw systemError('memfd_create', memory);
+    const agreed = new Uint8Array(bytes);
+    const changes = (facts.flags & BPF_F_RDONLY_PROG) === 0;
+    const mapped = { handle, facts, memory, agreed, changes };
+    await this.#fetch(mapped);
+    memory.set(agreed);
+    this.#placeholders.add(handle, memory.fd);
+    this.#mapped.set(handle, mapped);
+    this.#schedule();
+    return mapped;
+  }
+
+  #schedule(): void {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => {
+      // Without a session there is nothing to compare with any more.
+      this.pull().then(
+        () => this.#schedule(),
+        () => {},
+      );
+    }, STALE_MS);
+  }
+
+  /** One comparison at a time: two would take each other's bytes for the program's. */
+  #alone(work: () => Promise<void>): Promise<void> {
+    const done = this.#busy.then(work);
+    this.#busy = done.catch(() => {});
+    return done;
+  }
+
+  async #exchange(): Promise<void> {
+    await Promise.all(
+      [...this.#mapped.values()]
+        .filter(({ changes }) => changes)
+        .map((mapped) => this.#compare(mapped)),
+    );
+  }
+
+  async #compare(mapped: Mapped): Promise<void> {
+    const { memory, agreed, facts } = mapped;
+    const before = agreed.slice();
+    await this.#fetch(mapped);
+    const unchanged = Buffer.compare(before, agreed) === 0;
+    if (unchanged && Buffer.compare(memory, before) === 0) return;
+    const stride = strideOf(facts);
+    const writes: Promise<Reply>[] = [];
+    for (let index = 0; index < facts.maxEntries; index++) {
+      const start = index * stride;
+      let written = false;
+      for (let at = start; at < start + facts.valueSize; at++) {
+        const byte = memory[at] as number;
+        if (byte !== before[at]) {
+          // The program has written it since.
+          written ||= byte !== agreed[at];
+          agreed[at] = byte;
+        } else if (byte !== agreed[at]) {
+          memory[at] = agreed[at] as number;
+        }
+      }
+      if (!written) continue;
+      const value = agreed.slice(start, start + facts.valueSize);
+      writes.push(this.#call(rows.MAP_UPDATE_ELEM, mapped, { key: keyOf(index), value }));
+    }
+    await Promise.all(writes);
+  }
+
+  /** Reads the whole map into `agreed`. */
+  async #fetch(mapped: Mapped): Promise<void> {
+    const { agreed, facts } = mapped;
+    const { maxEntries, valueSize } = facts;
+    if (maxEntries === 1) {
+      const { outputs } = await this.#call(rows.MAP_LOOKUP_ELEM, mapped, { key: keyOf(0) });
+      agreed.set(outputs[0] ?? []);
+      return;
+    }
+    const batch = { in_batch: null, count: maxEntries };
+    const { outputs } = await this.#call(rows.MAP_LOOKUP_BATCH, mapped, batch);
+    // The attribute, the position, the keys, the values.
+    const values = outputs[3] ?? new Uint8Array(0);
+    for (let index = 0; (index + 1) * valueSize <= values.length; index++) {
+      const value = values.subarray(index * valueSize, (index + 1) * valueSize);
+      agreed.set(value, index * strideOf(facts));
+    }
+  }
+
+  #call(
+    shape: Command,
+    { handle }: Mapped,
+    values: Readonly<Record<string, unknown>>,
+  ): Promise<Reply> {
+    const encoded = encode(shape, { map_fd: { handle }, ...values } as never, this.#objects);
+    return this.#session.call(encoded.call, { name: shape.name });
+  }
+}
+
+function strideOf({ valueSize }: MapFacts): number {
+  return roundUp(valueSize, 8);
+}
+
+function roundUp(value: number, multiple: number): number {
+  return Math.ceil(value / multiple) * multiple;
+}
+
+function keyOf(index: number): Uint8Array {
+  return new Uint8Array(Uint32Array.of(index).buffer);
+}
