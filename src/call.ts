@@ -48,6 +48,37 @@ export const Relocation = {
   PID: 3,
 } as const;
 
+/** A perf_event_open(2): the first buffer is its attribute, whose pointers are relocations. */
+export interface PerfOpenCall {
+  /** The handle to bind the event to. */
+  result: Handle;
+  /**
+   * A process of the guest, 0 for the one that makes the call, −1 for any; or the handle of a
+   * cgroup's folder, with PERF_FLAG_PID_CGROUP in `flags`.
+   */
+  pid: number | { readonly handle: Handle };
+  /** A CPU of the guest, or −1 for any. */
+  cpu: number;
+  /** The handle of the event that leads the group, or 0. */
+  group: Handle;
+  /** `PERF_FLAG_*`. */
+  flags: number;
+  buffers: CallBuffer[];
+  relocations: number[];
+}
+
+/** An ioctl(2) on what a handle stands for. */
+export interface IoctlCall {
+  handle: Handle;
+  request: number;
+  /**
+   * The first buffer has the 8 bytes of the third argument: a number, or zero with a relocation of
+   * kind POINTER or FD64. All ones stand for no descriptor.
+   */
+  buffers: CallBuffer[];
+  relocations: number[];
+}
+
 /** What came back from a call that reached the kernel. */
 export interface Reply {
   /** The system call's result: −1 on error; the bound handle when a descriptor was returned. */

@@ -10,6 +10,8 @@ export {
   type CallBuffer,
   type Handle,
   type InOut,
+  type IoctlCall,
+  type PerfOpenCall,
   Relocation,
   type Reply,
 } from './call.js';

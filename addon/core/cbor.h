@@ -34,6 +34,20 @@ class Reader {
 
   [[nodiscard]] bool ReadUint(uint64_t* value) { return ReadHead(kUint, value); }
 
+  // A signed integer of 32 bits.
+  [[nodiscard]] bool ReadInt(int32_t* value) {
+    const uint8_t* const start = at_;
+    const bool negative = Peek() == kNegative;
+    uint64_t magnitude = 0;
+    if (ReadHead(negative ? kNegative : kUint, &magnitude) && magnitude <= INT32_MAX) {
+      const auto number = static_cast<int32_t>(magnitude);
+      *value = negative ? -1 - number : number;
+      return true;
+    }
+    at_ = start;
+    return false;
+  }
+
   // An unsigned integer of at most `maximum`.
   [[nodiscard]] bool ReadUint(uint64_t maximum, uint64_t* value) {
     const uint8_t* const start = at_;

@@ -3,6 +3,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/perf_event.h>
+#include <stddef.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -52,9 +54,8 @@ int Executor::Prepare() {
 }
 
 bool Executor::AcceptsHeader(const frame::Header& header) {
-  return header.flags == 0 && header.reserved == 0 &&
-         (header.type == frame::kCall || header.type == frame::kOpen ||
-          header.type == frame::kRead || header.type == frame::kClose);
+  return header.flags == 0 && header.reserved == 0 && header.type >= frame::kCall &&
+         header.type <= frame::kIoctl;
 }
 
 const std::vector<iovec>& Executor::Execute(uint8_t type, uint32_t id, const uint8_t* body,
@@ -78,6 +79,12 @@ const std::vector<iovec>& Executor::Execute(uint8_t type, uint32_t id, const uin
       break;
     case frame::kClose:
       done = Close(reader);
+      break;
+    case frame::kPerfOpen:
+      done = PerfOpen(reader);
+      break;
+    case frame::kIoctl:
+      done = Ioctl(reader);
       break;
     default:
       done = Malformed("frame type " + std::to_string(type) + " is not a request");
@@ -105,11 +112,9 @@ bool Executor::Call(cbor::Reader body) {
   }
   const auto number = static_cast<uint32_t>(command) & kCommandMask;
   if (!rules_.AllowsCommand(number)) {
-    ++refused_;
-    return Fail("ERR_POLICY_REFUSED",
-                {{"rule", 0, "commands"}, {"value", 0, "command " + std::to_string(number)}});
+    return Refuse("commands", "command " + std::to_string(number));
   }
-  if (!ReadBuffers(&body, args) || !ReadRelocations(&body)) return false;
+  if (!ReadHeap(&body, args)) return false;
   if (!body.AtEnd()) return Malformed("bytes follow the relocations");
   if (!CheckBindable(result_handle) || !Relocate() || !CheckWords(number)) return false;
 
@@ -126,6 +131,105 @@ bool Executor::Call(cbor::Reader body) {
   Unrelocate();
   Answer(result, error);
   return true;
+}
+
+bool Executor::PerfOpen(cbor::Reader body) {
+  uint64_t handle = 0;
+  int32_t pid = 0;
+  uint64_t cgroup = 0;
+  int32_t cpu = 0;
+  uint64_t group = 0;
+  uint64_t flags = 0;
+  if (!body.ReadArrayOf(7) || !body.ReadUint(UINT32_MAX, &handle) || handle == 0) {
+    return Malformed("PERF_OPEN is not [handle, pid, cpu, group, flags, buffers, relocations]");
+  }
+  const bool of_cgroup = body.Peek() == cbor::kArray;
+  if (of_cgroup ? !body.ReadArrayOf(1) || !body.ReadUint(UINT32_MAX, &cgroup)
+                : !body.ReadInt(&pid)) {
+    return Malformed("pid is neither a 32-bit number nor an array of a handle");
+  }
+  if (!body.ReadInt(&cpu)) return Malformed("cpu is not a 32-bit number");
+  if (!body.ReadUint(UINT32_MAX, &group)) return Malformed("group is not a handle");
+  if (!body.ReadUint(UINT32_MAX, &flags)) return Malformed("flags is not a 32-bit number");
+  if (of_cgroup != ((flags & PERF_FLAG_PID_CGROUP) != 0)) {
+    return Malformed("pid is a handle if, and only if, flags has PERF_FLAG_PID_CGROUP");
+  }
+  if (!ReadHeap(&body, 1)) return false;
+  if (!body.AtEnd()) return Malformed("bytes follow the relocations");
+  int group_fd = -1;
+  if ((of_cgroup && !FindHandle(cgroup, &pid)) || (group != 0 && !FindHandle(group, &group_fd)) ||
+      !CheckBindable(handle) || !Relocate() || !CheckPerf()) {
+    return false;
+  }
+  ++calls_;
+  long result = ::syscall(SYS_perf_event_open, buffers_[0].memory, pid, cpu, group_fd,
+                          flags | PERF_FLAG_FD_CLOEXEC);
+  int error = result < 0 ? errno : 0;
+  if (result >= 0) {
+    if (!Bind(handle, &result, &error)) return false;
+    events_.insert(static_cast<uint32_t>(handle));
+  }
+  Unrelocate();
+  Answer(result, error);
+  return true;
+}
+
+bool Executor::CheckPerf() {
+  uint32_t type = 0;
+  uint64_t flags = 0;
+  std::memcpy(&type, buffers_[0].memory + offsetof(perf_event_attr, type), sizeof type);
+  // The flags are bit fields, which follow read_format.
+  constexpr size_t kFlags = offsetof(perf_event_attr, read_format) + sizeof(uint64_t);
+  std::memcpy(&flags, buffers_[0].memory + kFlags, sizeof flags);
+  if (!rules_.perf.AllowsType(type)) return Refuse("perf_types", "type " + std::to_string(type));
+  const uint64_t beyond = flags & ~rules_.perf.flags;
+  if (beyond == 0) return true;
+  return Refuse("perf_flags", "bit " + std::to_string(__builtin_ctzll(beyond)));
+}
+
+bool Executor::Ioctl(cbor::Reader body) {
+  uint64_t handle = 0;
+  uint64_t request = 0;
+  if (!body.ReadArrayOf(4) || !body.ReadUint(UINT32_MAX, &handle) ||
+      !body.ReadUint(UINT32_MAX, &request)) {
+    return Malformed("IOCTL is not [handle, request, buffers, relocations]");
+  }
+  const auto number = static_cast<uint32_t>(request);
+  const IoctlRule* const rule = rules_.FindIoctl(number);
+  if (rule == nullptr) return Refuse("ioctls", "request " + std::to_string(number));
+  if (!ReadHeap(&body, 1)) return false;
+  if (!body.AtEnd()) return Malformed("bytes follow the relocations");
+  if (buffers_[0].size != sizeof(uint64_t) || buffers_[0].direction != Direction::kIn) {
+    return Malformed("buffer 0 is not the 8 bytes of the request's argument");
+  }
+  // A number where a descriptor or an address belongs would mean something of the executor's own.
+  static constexpr const char* kExpected[] = {"a number", "a descriptor", "a pointer"};
+  const auto argument = std::find_if(relocations_.begin(), relocations_.end(),
+                                     [](const Relocation& at) { return at.buffer == 0; });
+  const auto given = argument == relocations_.end() ? IoctlArgument::kNumber
+                     : argument->kind == kPointer   ? IoctlArgument::kBuffer
+                                                    : IoctlArgument::kHandle;
+  uint64_t value = 0;
+  std::memcpy(&value, buffers_[0].memory, sizeof value);
+  const bool none = rule->argument == IoctlArgument::kHandle && value == UINT64_MAX;
+  if (!(given == rule->argument || (none && given == IoctlArgument::kNumber)) ||
+      (given != IoctlArgument::kNumber && argument->width() != sizeof value)) {
+    return Malformed("the argument of " + rule->name + " is not " +
+                     kExpected[static_cast<size_t>(rule->argument)]);
+  }
+  int fd = -1;
+  if (!FindHandle(handle, &fd) || !Relocate()) return false;
+  std::memcpy(&value, buffers_[0].memory, sizeof value);
+  ++calls_;
+  const long result = ::syscall(SYS_ioctl, fd, request, value);
+  const int error = result < 0 ? errno : 0;
+  Unrelocate();
+  Answer(result, error);
+  return true;
+}
+
+bool Executor::ReadHeap(cbor::Reader* body, uint64_t args) {
+  return ReadBuffers(body, args) && ReadRelocations(body);
 }
 
 bool Executor::ReadBuffers(cbor::Reader* body, uint64_t args) {
@@ -277,11 +381,9 @@ bool Executor::Relocate() {
     } else if (relocation.kind == kPid) {
       value = pid_;
     } else {
-      const auto handle = handles_.find(relocation.target);
-      if (handle == handles_.end()) {
-        return Fail("ERR_HANDLE_UNKNOWN", {{"handle", relocation.target, {}}});
-      }
-      value = static_cast<uint64_t>(handle->second.get());
+      int fd = -1;
+      if (!FindHandle(relocation.target, &fd)) return false;
+      value = static_cast<uint64_t>(fd);
     }
     std::memcpy(buffers_[relocation.buffer].memory + relocation.offset, &value, relocation.width());
     relocation.value = value;
@@ -313,11 +415,21 @@ bool Executor::CheckWords(uint32_t command) {
                   std::min<size_t>(4, attribute.size - rule.offset));
     }
     if (value >= 64 || (rule.allowed >> value & 1) == 0) {
-      ++refused_;
-      return Fail("ERR_POLICY_REFUSED",
-                  {{"rule", 0, rule.name}, {"value", 0, std::to_string(value)}});
+      return Refuse(rule.name.c_str(), std::to_string(value));
     }
   }
+  return true;
+}
+
+bool Executor::Refuse(const char* rule, std::string value) {
+  ++refused_;
+  return Fail("ERR_POLICY_REFUSED", {{"rule", 0, rule}, {"value", 0, std::move(value)}});
+}
+
+bool Executor::FindHandle(uint64_t handle, int* fd) {
+  const auto found = handles_.find(static_cast<uint32_t>(handle));
+  if (found == handles_.end()) return Fail("ERR_HANDLE_UNKNOWN", {{"handle", handle, {}}});
+  *fd = found->second.get();
   return true;
 }
 
@@ -355,9 +467,7 @@ bool Executor::Open(cbor::Reader body) {
   }
   if (!CheckBindable(handle)) return false;
   if (!rules_.AllowsPath(path)) {
-    ++refused_;
-    return Fail("ERR_POLICY_REFUSED",
-                {{"rule", 0, "readable_paths"}, {"value", 0, std::string(path)}});
+    return Refuse("readable_paths", std::string(path));
   }
   const std::string name(path);
   unique_fd fd(::open(name.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY));
@@ -380,21 +490,24 @@ bool Executor::Read(cbor::Reader body) {
   if (length > rules_.limits.max_call_bytes) {
     return Limit("the length to read in bytes", length, rules_.limits.max_call_bytes);
   }
-  const auto found = handles_.find(static_cast<uint32_t>(handle));
-  if (found == handles_.end()) return Fail("ERR_HANDLE_UNKNOWN", {{"handle", handle, {}}});
+  int fd = -1;
+  if (!FindHandle(handle, &fd)) return false;
   uint8_t* const memory = memory_.Allocate(length);
   if (memory == nullptr) {
     return Limit("the length to read in bytes", length, rules_.limits.max_call_bytes);
   }
   // Files of the kernel hand out a page or a line at a time; a round trip for each would cost more
-  // than the reading. What is read before an error is not lost: the error comes again.
+  // than the reading. What is read before an error is not lost: the error comes again. A counter
+  // has no end, and is read once.
+  const bool once = events_.count(static_cast<uint32_t>(handle)) != 0;
   size_t have = 0;
   int error = 0;
   while (have < length) {
-    const ssize_t got = ::read(found->second.get(), memory + have, length - have);
+    const ssize_t got = ::read(fd, memory + have, length - have);
     if (got < 0) error = errno;
     if (got <= 0) break;
     have += static_cast<size_t>(got);
+    if (once) break;
   }
   if (have > 0) buffers_.push_back({memory, have, Direction::kOut});
   Answer(have == 0 && error != 0 ? -1 : static_cast<long>(have), have == 0 ? error : 0);
@@ -414,7 +527,10 @@ bool Executor::Close(cbor::Reader body) {
     closing.push_back(static_cast<uint32_t>(handle));
   }
   if (!body.AtEnd()) return Malformed("bytes follow the handles");
-  for (const uint32_t handle : closing) handles_.erase(handle);
+  for (const uint32_t handle : closing) {
+    handles_.erase(handle);
+    events_.erase(handle);
+  }
   Answer(0, 0);
   return true;
 }

@@ -9,6 +9,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "call_memory.h"
@@ -19,7 +20,8 @@
 namespace waep {
 
 // Executes a session's frames: checks a call in full, builds its memory, calls bpf(2) and forms the
-// answer. It knows the frames of PROTOCOL.md and no bpf command. Not thread-safe; one per session.
+// answer. It knows the frames of PROTOCOL.md and no bpf command, perf event or ioctl. Not
+// thread-safe; one per session.
 class Executor {
  public:
   // Replaceable for tests and fuzzing.
@@ -82,12 +84,19 @@ class Executor {
   bool Open(cbor::Reader body);
   bool Read(cbor::Reader body);
   bool Close(cbor::Reader body);
+  bool PerfOpen(cbor::Reader body);
+  bool Ioctl(cbor::Reader body);
 
+  // The heap of a call: its buffers and its relocations, of which `args` are arguments.
+  bool ReadHeap(cbor::Reader* body, uint64_t args);
   bool ReadBuffers(cbor::Reader* body, uint64_t args);
   bool ReadRelocations(cbor::Reader* body);
   bool Relocate();
   void Unrelocate();
   bool CheckWords(uint32_t command);
+  bool CheckPerf();
+  bool FindHandle(uint64_t handle, int* fd);
+  bool Refuse(const char* rule, std::string value);
   bool CheckBindable(uint64_t handle);
   bool Bind(uint64_t handle, long* result, int* error);
 
@@ -103,6 +112,7 @@ class Executor {
   CallMemory memory_;
   AddressGuard guard_;
   std::unordered_map<uint32_t, unique_fd> handles_;
+  std::unordered_set<uint32_t> events_;  // the handles that are perf events
   std::vector<Buffer> buffers_;
   std::vector<Relocation> relocations_;
   std::vector<uint8_t> scratch_;

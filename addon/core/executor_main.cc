@@ -50,27 +50,33 @@ bool ReadAll(int fd, std::vector<uint8_t>* out) {
 
 // Leaves this process the system calls it lives on. Whatever a client might make of it, it can
 // neither start a program, nor open a socket, nor touch another process.
-int EnterSandbox() {
+int EnterSandbox(const waep::Rules& rules) {
   static const unsigned allowed[] = {
-      SYS_bpf,          SYS_recvfrom,   SYS_sendmsg,         SYS_read,
-      SYS_write,        SYS_openat,     SYS_close,           SYS_mmap,
-      SYS_munmap,       SYS_mprotect,   SYS_madvise,         SYS_brk,
-      SYS_mremap,       SYS_futex,      SYS_fstat,           SYS_exit_group,
-      SYS_rt_sigreturn, SYS_newfstatat, SYS_restart_syscall, SYS_poll,
-      SYS_sendto,
+      SYS_bpf,          SYS_recvfrom,        SYS_sendmsg,         SYS_read,
+      SYS_write,        SYS_openat,          SYS_close,           SYS_mmap,
+      SYS_munmap,       SYS_mprotect,        SYS_madvise,         SYS_brk,
+      SYS_mremap,       SYS_futex,           SYS_fstat,           SYS_exit_group,
+      SYS_rt_sigreturn, SYS_newfstatat,      SYS_restart_syscall, SYS_poll,
+      SYS_sendto,       SYS_perf_event_open,
   };
-  constexpr size_t kAllowed = sizeof allowed / sizeof *allowed;
   std::vector<sock_filter> filter;
   filter.push_back(BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, arch)));
   filter.push_back(BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AUDIT_ARCH_X86_64, 1, 0));
   filter.push_back(BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS));
   filter.push_back(BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)));
-  for (size_t i = 0; i < kAllowed; ++i) {
-    filter.push_back(
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, allowed[i], static_cast<uint8_t>(kAllowed - i), 0));
+  for (const unsigned number : allowed) {
+    filter.push_back(BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, number, 0, 1));
+    filter.push_back(BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW));
+  }
+  // ioctl(2) is a thousand calls in one; the kernel looks at 32 bits of the request, too.
+  filter.push_back(BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_ioctl, 1, 0));
+  filter.push_back(BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS));
+  filter.push_back(BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, args[1])));
+  for (const waep::IoctlRule& rule : rules.ioctls) {
+    filter.push_back(BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, rule.request, 0, 1));
+    filter.push_back(BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW));
   }
   filter.push_back(BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS));
-  filter.push_back(BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW));
   const sock_fprog program = {static_cast<unsigned short>(filter.size()), filter.data()};
   if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) return -errno;
   if (::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_SPEC_ALLOW, &program) < 0)
@@ -112,7 +118,7 @@ int main(int argc, char** argv) {
   executor.set_first_free_fd(kConnection + 1);
   waep::CallLoop loop(kConnection, &executor);
   int error = loop.Reserve();
-  if (error == 0) error = EnterSandbox();
+  if (error == 0) error = EnterSandbox(executor.rules());
   if (error == 0) error = executor.Prepare();
   if (error != 0) return Die("preparing the session", error);
 

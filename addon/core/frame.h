@@ -18,6 +18,8 @@ enum Type : uint8_t {
   kOpen = 0x11,
   kRead = 0x12,
   kClose = 0x13,
+  kPerfOpen = 0x14,
+  kIoctl = 0x15,
   kResult = 0x20,
 };
 

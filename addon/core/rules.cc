@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "rules.h"
 
+#include <algorithm>
 #include <string_view>
 
 namespace waep {
@@ -19,9 +20,15 @@ bool Rules::AllowsPath(std::string_view path) const {
   return false;
 }
 
+const IoctlRule* Rules::FindIoctl(uint32_t request) const {
+  const auto found = std::find_if(ioctls.begin(), ioctls.end(),
+                                  [=](const IoctlRule& rule) { return rule.request == request; });
+  return found == ioctls.end() ? nullptr : &*found;
+}
+
 bool Rules::Decode(cbor::Reader* reader, Rules* rules) {
   uint64_t count = 0;
-  if (!reader->ReadArrayOf(5) || !reader->ReadUint(&rules->commands) ||
+  if (!reader->ReadArrayOf(7) || !reader->ReadUint(&rules->commands) ||
       !reader->ReadBool(&rules->other_commands) || !reader->ReadArray(&count)) {
     return false;
   }
@@ -45,6 +52,25 @@ bool Rules::Decode(cbor::Reader* reader, Rules* rules) {
     std::string_view text;
     if (!reader->ReadText(&text)) return false;
     path = text;
+  }
+  PerfRules& perf = rules->perf;
+  if (!reader->ReadArrayOf(3) || !reader->ReadUint(&perf.types) ||
+      !reader->ReadBool(&perf.other_types) || !reader->ReadUint(&perf.flags) ||
+      !reader->ReadArray(&count)) {
+    return false;
+  }
+  rules->ioctls.resize(count);
+  for (IoctlRule& rule : rules->ioctls) {
+    std::string_view name;
+    uint64_t request = 0;
+    uint64_t argument = 0;
+    if (!reader->ReadArrayOf(3) || !reader->ReadText(&name) ||
+        !reader->ReadUint(UINT32_MAX, &request) || !reader->ReadUint(2, &argument)) {
+      return false;
+    }
+    rule.name = name;
+    rule.request = static_cast<uint32_t>(request);
+    rule.argument = static_cast<IoctlArgument>(argument);
   }
   Limits& limits = rules->limits;
   return reader->ReadArrayOf(5) && reader->ReadUint(1u << 30, &limits.max_frame_bytes) &&

@@ -31,6 +31,25 @@ const readablePaths = [
   '/proc/uptime',
 ];
 
+/** The requests of <linux/perf_event.h>. */
+const perfIoctls: Rules['ioctls'] = [
+  { name: 'PERF_EVENT_IOC_ENABLE', request: 0x2400, argument: 'number' },
+  { name: 'PERF_EVENT_IOC_DISABLE', request: 0x2401, argument: 'number' },
+  { name: 'PERF_EVENT_IOC_REFRESH', request: 0x2402, argument: 'number' },
+  { name: 'PERF_EVENT_IOC_RESET', request: 0x2403, argument: 'number' },
+  { name: 'PERF_EVENT_IOC_PERIOD', request: 0x40082404, argument: 'buffer' },
+  { name: 'PERF_EVENT_IOC_SET_OUTPUT', request: 0x2405, argument: 'handle' },
+  { name: 'PERF_EVENT_IOC_SET_FILTER', request: 0x40082406, argument: 'buffer' },
+  { name: 'PERF_EVENT_IOC_ID', request: 0x80082407, argument: 'buffer' },
+  { name: 'PERF_EVENT_IOC_SET_BPF', request: 0x40042408, argument: 'handle' },
+  { name: 'PERF_EVENT_IOC_PAUSE_OUTPUT', request: 0x40042409, argument: 'number' },
+  { name: 'PERF_EVENT_IOC_QUERY_BPF', request: 0xc008240a, argument: 'buffer' },
+  { name: 'PERF_EVENT_IOC_MODIFY_ATTRIBUTES', request: 0x4008240b, argument: 'buffer' },
+];
+
+/** `sigtrap`: the event interrupts the program that it happens in. */
+const PERF_SIGTRAP = 37;
+
 const PROG_LOAD = 5;
 const MAP_CREATE = 0;
 const MAP_GET_FD_BY_ID = 14;
@@ -88,14 +107,24 @@ export const profiles: Readonly<Record<string, Rules>> = {
       },
     ],
     readablePaths,
+    perf: {
+      types: range(0, 5),
+      devices: ['kprobe', 'uprobe'],
+      otherTypes: false,
+      refusedFlags: [PERF_SIGTRAP],
+    },
+    // A changed attribute would go unchecked.
+    ioctls: perfIoctls.filter(({ name }) => name !== 'PERF_EVENT_IOC_MODIFY_ATTRIBUTES'),
     limits,
   },
-  /** Everything bpf(2) can do. */
+  /** Everything bpf(2) and perf_event_open(2) can do. */
   full: {
     commands: range(0, 63),
     otherCommands: true,
     words: [],
     readablePaths: [...readablePaths, '/sys/', '/proc/'],
+    perf: { types: range(0, 63), devices: [], otherTypes: true, refusedFlags: [] },
+    ioctls: perfIoctls,
     limits,
   },
 };

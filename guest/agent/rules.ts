@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { Encoder } from 'cbor-x';
 import type { SessionLimits } from '../../src/frame/messages.js';
 
@@ -13,6 +14,29 @@ export interface WordRule {
   allowed: readonly number[];
 }
 
+/** Which events perf_event_open(2) may open. */
+export interface PerfRules {
+  /** Allowed `PERF_TYPE_*`, each below 64. */
+  types: readonly number[];
+  /** Allowed kinds of which each kernel chooses the number: folders of /sys/bus/event_source/devices. */
+  devices: readonly string[];
+  /** Whether types numbered 64 and above are allowed. */
+  otherTypes: boolean;
+  /** The bits that the attribute's 64 bits of flags, at byte 40, must not have. */
+  refusedFlags: readonly number[];
+}
+
+/** What the third argument of an ioctl(2) is. */
+export type IoctlArgument = 'number' | 'handle' | 'buffer';
+
+/** An ioctl(2) request that a session may make on its handles. */
+export interface IoctlRule {
+  /** What a refusal calls it, such as `PERF_EVENT_IOC_ENABLE`. */
+  name: string;
+  request: number;
+  argument: IoctlArgument;
+}
+
 /** What a session may do, as numbers: what a policy comes down to. */
 export interface Rules {
   /** Allowed command numbers, each below 64. */
@@ -22,10 +46,14 @@ export interface Rules {
   words: readonly WordRule[];
   /** Absolute paths that may be opened for reading; one that ends in `/` stands for what is below. */
   readablePaths: readonly string[];
+  perf: PerfRules;
+  ioctls: readonly IoctlRule[];
   limits: SessionLimits;
 }
 
 const encoder = new Encoder({ useRecords: false });
+
+const ALL = 2n ** 64n - 1n;
 
 function mask(values: readonly number[]): bigint {
   let bits = 0n;
@@ -33,14 +61,32 @@ function mask(values: readonly number[]): bigint {
   return bits;
 }
 
+const ioctlArguments: readonly IoctlArgument[] = ['number', 'handle', 'buffer'];
+
+/** The type that this kernel gives to events of a device, where it has the device. */
+function deviceType(device: string): number[] {
+  try {
+    return [Number(readFileSync(`/sys/bus/event_source/devices/${device}/type`, 'latin1'))];
+  } catch {
+    return [];
+  }
+}
+
 /** Encodes rules as addon/core/rules.h reads them. */
 export function encodeRules(rules: Rules): Uint8Array {
-  const { limits } = rules;
+  const { limits, perf } = rules;
+  const perfTypes = [...perf.types, ...perf.devices.flatMap(deviceType)];
   return encoder.encode([
     mask(rules.commands),
     rules.otherCommands,
     rules.words.map((word) => [word.name, word.command, word.offset, mask(word.allowed)]),
     rules.readablePaths,
+    [mask(perfTypes.filter((type) => type < 64)), perf.otherTypes, ~mask(perf.refusedFlags) & ALL],
+    rules.ioctls.map(({ name, request, argument }) => [
+      name,
+      request,
+      ioctlArguments.indexOf(argument),
+    ]),
     [
       limits.maxFrameBytes,
       limits.maxCallBytes,

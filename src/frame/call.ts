@@ -133,7 +133,7 @@ export function callFrameParts(id: number, call: Call): Uint8Array[] {
 }
 
 /** How much each output of a call is long in full; what travels has its trailing zeros removed. */
-export function outputLengths(call: Call): number[] {
+export function outputLengths(call: Pick<Call, 'buffers'>): number[] {
   const lengths: number[] = [];
   for (const buffer of call.buffers) {
     if (typeof buffer === 'number') lengths.push(buffer);

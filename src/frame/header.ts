@@ -16,6 +16,8 @@ export const FrameType = {
   OPEN: 0x11,
   READ: 0x12,
   CLOSE: 0x13,
+  PERF_OPEN: 0x14,
+  IOCTL: 0x15,
   RESULT: 0x20,
 } as const;
 

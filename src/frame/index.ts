@@ -27,4 +27,5 @@ export {
   type SessionLimits,
   type Welcome,
 } from './messages.js';
+export { ioctlBody, perfOpenBody } from './requests.js';
 export { type Frame, FrameAssembler, readFrame } from './stream.js';

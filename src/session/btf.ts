@@ -1,7 +1,7 @@
 import { rows } from '../bpf/index.js';
 import { BtfTypes } from '../btf/index.js';
 import type { Handle } from '../call.js';
-import type { SystemError } from '../errors.js';
+import { readFile } from './guest-file.js';
 import type { BpfOptions, GuestKernel } from './guest-kernel.js';
 import { GuestObject } from './guest-object.js';
 import { type BtfInfo, readBtfInfo } from './info.js';
@@ -43,7 +43,6 @@ export async function loadBtf(session: GuestKernel, btf: Uint8Array): Promise<Bt
 }
 
 const VMLINUX = '/sys/kernel/btf/vmlinux';
-const READ_BYTES = 1024 * 1024;
 
 /** Reads the types of the guest's kernel; see {@link GuestKernel.kernelTypes}. */
 export async function readKernelTypes(session: GuestKernel): Promise<BtfTypes> {
@@ -54,21 +53,4 @@ export async function readKernelTypes(session: GuestKernel): Promise<BtfTypes> {
   }
   // Before 5.11 the kernel's own types are no object yet, but a file.
   return new BtfTypes(await readFile(session, VMLINUX));
-}
-
-async function readFile(session: GuestKernel, path: string): Promise<Uint8Array> {
-  const handle = await session.open(path);
-  try {
-    const chunks: Uint8Array[] = [];
-    for (;;) {
-      const chunk = await session.read(handle, READ_BYTES);
-      if (chunk === undefined || chunk.length === 0) break;
-      chunks.push(chunk);
-    }
-    return Buffer.concat(chunks);
-  } finally {
-    await session.release([handle]).catch((error: SystemError) => {
-      if (!session.closed) throw error;
-    });
-  }
 }

@@ -10,7 +10,7 @@ import {
   rows,
 } from '../bpf/index.js';
 import type { BtfTypes } from '../btf/index.js';
-import type { Call, Handle, Reply } from '../call.js';
+import type { Call, Handle, IoctlCall, PerfOpenCall, Reply } from '../call.js';
 import type { SystemError } from '../errors.js';
 import type { KernelFacts } from '../frame/index.js';
 import { type Attached, attached, type Place } from './attached.js';
@@ -39,6 +39,7 @@ import {
   type MapOptions,
 } from './map-options.js';
 import { each, type FileKind, open, type Where } from './objects.js';
+import { openPerfEvent, type PerfEvent, type PerfEventOptions } from './perf-event.js';
 import { Program } from './program.js';
 
 /** Options of one call. */
@@ -123,6 +124,10 @@ export abstract class GuestKernel {
     lengthBytes: number,
     options?: CallOptions,
   ): Promise<Uint8Array | undefined>;
+  /** Opens a perf event in the guest. */
+  abstract perfEventOpen(call: PerfOpenCall, options?: CallOptions): Promise<Reply>;
+  /** Makes an ioctl(2) on what a handle stands for. */
+  abstract ioctl(call: IoctlCall, options?: CallOptions): Promise<Reply>;
   /** Closes handles in the guest. */
   abstract release(handles: readonly Handle[], options?: CallOptions): Promise<void>;
 
@@ -324,6 +329,17 @@ export abstract class GuestKernel {
     options: { effective?: boolean } = {},
   ): Promise<Attached> {
     return attached(this, place, attachType, options.effective === true);
+  }
+
+  /**
+   * Opens a perf event (perf_event_open() in kernel/events/core.c): a counter, and a place to attach
+   * a program to.
+   *
+   * @throws the guest's system error, such as ENOENT for what its hardware does not have;
+   *   ERR_POLICY_REFUSED
+   */
+  openPerfEvent(options: PerfEventOptions): Promise<PerfEvent> {
+    return openPerfEvent(this, options);
   }
 
   /**

@@ -15,6 +15,8 @@ export { BpfMap } from './map.js';
 export type { Batch, BatchOptions } from './map-batches.js';
 export type { MapCodecs, MapOptions } from './map-options.js';
 export type { FileKind, Where } from './objects.js';
+export type { KprobeTarget, PerfAttachment, UprobeTarget } from './perf-attach.js';
+export { PerfEvent, type PerfEventOptions, type PerfTarget } from './perf-event.js';
 export {
   type AttachOrder,
   type IteratorScope,

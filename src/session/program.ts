@@ -7,6 +7,17 @@ import { PinnableObject } from './guest-object.js';
 import { type ProgramInfo, readProgramInfo } from './info.js';
 import { Link } from './link.js';
 import type { BpfMap } from './map.js';
+import {
+  attachPerfEvent,
+  attachToEvent,
+  type KprobeTarget,
+  kprobeEvent,
+  type PerfAttachment,
+  tracepointEvent,
+  type UprobeTarget,
+  uprobeEvent,
+} from './perf-attach.js';
+import type { PerfEvent } from './perf-event.js';
 import { type TestRun, type TestRunOptions, testRun } from './test-run.js';
 
 const { AttachType } = enums;
@@ -253,6 +264,49 @@ export class Program extends PinnableObject<'prog'> {
       ...(cookies === undefined ? {} : { cookies: words(cookies) }),
       ...(pid === undefined ? {} : { pid }),
     });
+  }
+
+  /**
+   * Attaches a TRACEPOINT program to a tracepoint, such as `sched/sched_switch`, on all CPUs, by a
+   * perf event.
+   *
+   * @throws ENOENT when there is no such tracepoint
+   */
+  async attachTracepoint(
+    name: string,
+    options: { cookie?: number | bigint } = {},
+  ): Promise<PerfAttachment> {
+    return attachToEvent(this, await tracepointEvent(this.session, name), options.cookie);
+  }
+
+  /**
+   * Attaches a KPROBE program to one function by a perf event, on any kernel with kprobes;
+   * {@link attachKprobes} attaches to many at once.
+   */
+  async attachKprobe(target: KprobeTarget): Promise<PerfAttachment> {
+    return attachToEvent(this, await kprobeEvent(this.session, target), target.cookie);
+  }
+
+  /**
+   * Attaches a KPROBE program to one place in a program file of the guest by a perf event, on any
+   * kernel with uprobes; {@link attachUprobes} attaches to many at once.
+   */
+  async attachUprobe(target: UprobeTarget): Promise<PerfAttachment> {
+    return attachToEvent(this, await uprobeEvent(this.session, target), target.cookie);
+  }
+
+  /**
+   * Attaches a TRACEPOINT, KPROBE or PERF_EVENT program to an event that
+   * {@link GuestKernel.openPerfEvent} has opened (BPF_LINK_CREATE, bpf_perf_link_attach() in
+   * kernel/bpf/syscall.c; before 5.15 PERF_EVENT_IOC_SET_BPF). Closing the result detaches it.
+   *
+   * @param options `cookie` is what bpf_get_attach_cookie() returns, since 5.15
+   */
+  attachPerfEvent(
+    event: PerfEvent,
+    options: { cookie?: number | bigint } = {},
+  ): Promise<PerfAttachment> {
+    return attachPerfEvent(this, event, options.cookie);
   }
 
   /**

@@ -1,12 +1,13 @@
 import { performance } from 'node:perf_hooks';
 import { Duplex } from 'node:stream';
-import type { Call, Handle, Reply } from '../call.js';
+import type { Call, Handle, IoctlCall, PerfOpenCall, Reply } from '../call.js';
 import { failure, systemError, WaepError } from '../errors.js';
 import {
   callFrameBound,
   callFrameParts,
   FrameType,
   frameTypeName,
+  ioctlBody,
   MAX_FRAME_BYTES,
   messageFrame,
   outputLengths,
@@ -14,6 +15,7 @@ import {
   parseError,
   parseReply,
   parseWelcome,
+  perfOpenBody,
   putCallFrame,
   readFrame,
   type SessionLimits,
@@ -256,6 +258,25 @@ export class Session extends GuestKernel {
   }
 
   /**
+   * Opens a perf event in the guest (perf_event_open(2)). Like {@link call}, it leaves the kernel's
+   * errno in the reply; {@link openPerfEvent} is the comfortable form.
+   */
+  perfEventOpen(call: PerfOpenCall, options?: CallOptions): Promise<Reply> {
+    const name = 'perf_event_open';
+    const lengths = outputLengths(call);
+    return this.#message(FrameType.PERF_OPEN, perfOpenBody(call), options, name, lengths);
+  }
+
+  /**
+   * Makes an ioctl(2) on what a handle stands for, of the requests that the guest's policy lists:
+   * those of perf events. Like {@link call}, it leaves the kernel's errno in the reply.
+   */
+  ioctl(call: IoctlCall, options?: CallOptions): Promise<Reply> {
+    const lengths = outputLengths(call);
+    return this.#message(FrameType.IOCTL, ioctlBody(call), options, 'ioctl', lengths);
+  }
+
+  /**
    * Ends the session: pending calls reject, and the guest drops every object of it. Idempotent.
    */
   close(): void {
@@ -284,13 +305,14 @@ export class Session extends GuestKernel {
     body: unknown,
     options: CallOptions | undefined,
     name: string,
+    lengths?: readonly number[],
   ): Promise<Reply> {
     const frame = (id: number) => messageFrame(type, id, body);
     const refusal = this.#refusal(name, frame(0).byteLength, options);
     if (refusal !== undefined) throw refusal;
     while (this.#channel.queuedBytes > this.#maxQueuedBytes) await this.#room();
     if (this.#closed !== undefined) throw this.#closed;
-    const pending = this.#begin(this.#newId(), undefined, options, name);
+    const pending = this.#begin(this.#newId(), lengths, options, name);
     this.#sent(this.#channel.sendParts([frame(pending.id)]));
     return pending.promise;
   }

@@ -21,6 +21,8 @@ const rules = encodeRules({
   otherCommands: true,
   words: [],
   readablePaths: ['/'],
+  perf: { types: [], devices: [], otherTypes: false, refusedFlags: [] },
+  ioctls: [],
   limits: {
     maxFrameBytes: 2 ** 26,
     maxCallBytes: 2 ** 26,

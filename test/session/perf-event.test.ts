@@ -1,0 +1,193 @@
+import { execFileSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import t from 'tap';
+import { profiles } from '../../guest/agent/profiles.js';
+import type { Rules } from '../../guest/agent/rules.js';
+import { enums, insn, Session, u32, u64 } from '../../src/index.js';
+import { localAgent } from '../agent/local-agent.js';
+import { session as open, skip } from '../library/lab.js';
+
+const { ProgType, MapType } = enums;
+const { alu, exit, load, loadMapValue, mov, program, store } = insn;
+
+const PERF_TYPE_SOFTWARE = 1;
+const CPU_CLOCK = 0;
+const PAGE_FAULTS = 2;
+const DISABLED = 1n;
+const SIGTRAP = 1n << 37n;
+const ENABLE = 0x2400;
+const SET_OUTPUT = 0x2405;
+const SET_BPF = 0x40042408;
+const word = (value: bigint) => new Uint8Array(BigUint64Array.of(value).buffer);
+
+t.test('perf events', { skip }, async (t) => {
+  const session = await open(t);
+  const faults = { type: PERF_TYPE_SOFTWARE, config: PAGE_FAULTS, pid: 0, name: 'faults' };
+
+  t.test('count, stop and start over', async (t) => {
+    await using event = await session.openPerfEvent({ ...faults, flags: DISABLED });
+    t.same(await event.read(), [0n]);
+    await event.enable();
+    // The process that makes the calls touches new memory.
+    const touch = () =>
+      session.call({
+        command: 15,
+        args: 1,
+        result: 0,
+        buffers: [new Uint8Array(32), 1 << 20],
+        relocations: [],
+      });
+    await touch();
+    await event.disable();
+    const [count = 0n] = await event.read();
+    t.ok(count > 0n, `${count} page faults`);
+    await touch();
+    t.same(await event.read(), [count], 'it is disabled');
+    await event.reset();
+    t.same(await event.read(), [0n]);
+    t.ok((await event.id()) > 0n);
+    await t.rejects(event.setFilter('x'), { code: 'EINVAL', syscall: 'ioctl', side: 'guest' });
+  });
+
+  t.test('groups are read together', async (t) => {
+    const PERF_FORMAT_GROUP = 8;
+    await using leader = await session.openPerfEvent({ ...faults, readFormat: PERF_FORMAT_GROUP });
+    await using member = await session.openPerfEvent({ ...faults, group: leader });
+    const [count] = await leader.read();
+    t.equal(count, 2n);
+    t.ok(member.handle > 0);
+  });
+
+  t.test('programs are run at them', async (t) => {
+    await using counts = await session.createMap({
+      type: MapType.BPF_MAP_TYPE_ARRAY,
+      key: u32,
+      value: u64,
+      maxEntries: 1,
+    });
+    const count = (type: number) =>
+      session.loadProgram({
+        type,
+        instructions: program(
+          loadMapValue('r1', counts),
+          load(8, 'r2', 'r1', 0),
+          alu('add', 'r2', 1),
+          store(8, 'r1', 0, 'r2'),
+          mov('r0', 0),
+          exit(),
+        ),
+        license: 'GPL',
+        name: 'count',
+      });
+    const seen = async () => (await counts.lookup(0)) ?? 0n;
+    const until = async (target: bigint) => {
+      while ((await seen()) < target) await new Promise((resolve) => setTimeout(resolve, 5));
+    };
+
+    await using sampling = await count(ProgType.BPF_PROG_TYPE_PERF_EVENT);
+    const clock = { type: PERF_TYPE_SOFTWARE, config: CPU_CLOCK, samplePeriod: 1_000_000 };
+    await using event = await session.openPerfEvent({ ...clock, cpu: 0 });
+    const link = await sampling.attachPerfEvent(event);
+    await until(10n);
+    await link.close();
+    await event.close();
+    const after = await seen();
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    t.equal(await seen(), after, 'closing detaches');
+
+    // By the road of kernels without links to perf events.
+    await using second = await session.openPerfEvent({ ...clock, cpu: 0 });
+    await second.setProgram(sampling);
+    await until(after + 10n);
+    await t.rejects(second.setProgram(sampling), { code: 'EEXIST' });
+    await second.close();
+
+    const path = '/usr/bin/true';
+    // The entry point of a program without a fixed address, which is its offset in the file.
+    const entry = readFileSync(path).readBigUInt64LE(24);
+    await using tracing = await count(ProgType.BPF_PROG_TYPE_KPROBE);
+    const before = await seen();
+    await using probe = await tracing.attachUprobe({ path, offset: entry });
+    for (let i = 0; i < 3; i++) execFileSync(path);
+    t.equal(await seen(), before + 3n);
+    t.match(await ('info' in probe ? probe.info() : { type: 'perf_event' }), {
+      type: 'perf_event',
+    });
+  });
+
+  t.test('what does not fit is refused before the kernel is asked', async (t) => {
+    await using event = await session.openPerfEvent(faults);
+    const { handle } = event;
+    const call = { handle, request: ENABLE, buffers: [word(0n)], relocations: [] };
+    t.equal((await session.ioctl(call)).errno, 0);
+    t.equal(
+      (
+        await session.ioctl({
+          ...call,
+          request: SET_OUTPUT,
+          buffers: [word(~0n & (2n ** 64n - 1n))],
+        })
+      ).errno,
+      0,
+    );
+    for (const [change, expected] of [
+      [{ request: 0x5401 }, { code: 'ERR_POLICY_REFUSED', message: /ioctls.*request 21505/ }],
+      [{ handle: 999 }, { code: 'ERR_HANDLE_UNKNOWN' }],
+      [{ buffers: [] }, { code: 'ERR_CALL_MALFORMED', message: /fewer buffers/ }],
+      [{ buffers: [new Uint8Array(4)] }, { code: 'ERR_CALL_MALFORMED', message: /8 bytes/ }],
+      [
+        { request: SET_BPF, buffers: [word(3n)] },
+        { code: 'ERR_CALL_MALFORMED', message: /SET_BPF is not a descriptor/ },
+      ],
+      [
+        { relocations: [0, 0, 0, 0] },
+        { code: 'ERR_CALL_MALFORMED', message: /ENABLE is not a number/ },
+      ],
+      [{ request: SET_BPF, relocations: [0, 0, 1, handle] }, { code: 'ERR_CALL_MALFORMED' }],
+    ] as const) {
+      await t.rejects(session.ioctl({ ...call, ...change } as typeof call), expected);
+    }
+    const attribute = new Uint8Array(112);
+    const opening = {
+      result: session.newHandle(),
+      pid: 0,
+      cpu: -1,
+      group: 0,
+      flags: 0,
+      buffers: [attribute],
+      relocations: [],
+    };
+    for (const [change, expected] of [
+      [{ pid: { handle: 5 } }, { code: 'ERR_CALL_MALFORMED', message: /PID_CGROUP/ }],
+      [{ flags: 4 }, { code: 'ERR_CALL_MALFORMED', message: /PID_CGROUP/ }],
+      [{ pid: 2 ** 31 }, { code: 'ERR_CALL_MALFORMED', message: /pid is neither/ }],
+      [{ group: 999 }, { code: 'ERR_HANDLE_UNKNOWN' }],
+      [{ result: handle }, { code: 'ERR_HANDLE_IN_USE' }],
+      [{ buffers: [112] }, { code: 'ERR_CALL_MALFORMED', message: /out buffer/ }],
+    ] as const) {
+      await t.rejects(session.perfEventOpen({ ...opening, ...change } as typeof opening), expected);
+    }
+    const tooLarge = attribute.slice();
+    tooLarge[4] = 1;
+    const reply = await session.perfEventOpen({ ...opening, buffers: [{ inout: tooLarge }] });
+    t.equal(reply.errno, 7, 'E2BIG for a size that no kernel has had');
+    t.ok((reply.outputs[0]?.[4] ?? 0) > 64, 'the kernel says which size it knows');
+  });
+});
+
+t.test('the owner says which events there are', { skip }, async (t) => {
+  const local = await localAgent({ rules: profiles.observe as Rules, profile: 'observe' });
+  t.teardown(() => local.close());
+  await using session = await Session.connect(local.address);
+  await t.rejects(session.openPerfEvent({ type: 40 }), {
+    code: 'ERR_POLICY_REFUSED',
+    message: /perf_types.*type 40/,
+  });
+  const signalling = { type: PERF_TYPE_SOFTWARE, flags: SIGTRAP, pid: 0 };
+  await t.rejects(session.openPerfEvent(signalling), {
+    code: 'ERR_POLICY_REFUSED',
+    message: /perf_flags.*bit 37/,
+  });
+  await using event = await session.openPerfEvent({ type: PERF_TYPE_SOFTWARE, pid: 0 });
+  t.same((await event.read()).length, 1);
+});
