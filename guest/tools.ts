@@ -6,11 +6,12 @@ import { packageFolder } from './paths.js';
 
 /** A program that this package starts, and the Debian package that has it. */
 export interface Tool {
+  /** Its name, or the path of a library. */
   tool: string;
   package: string;
   /** Completes the sentence "<tool> …". */
   why: string;
-  /** What needs it: `test`, `bench`. */
+  /** What needs it: `test`, `bench`, `fuzz`. */
   for: string[];
 }
 

@@ -1,7 +1,7 @@
-// Makes a fresh clone ready to test or to bench: the one argument says which. It runs before
+// Makes a fresh clone ready to test, to bench or to fuzz: the one argument says which. It runs before
 // anything is installed, so it uses Node's own modules only.
 import { accessSync, constants, existsSync, readFileSync } from 'node:fs';
-import { delimiter, join } from 'node:path';
+import { delimiter, isAbsolute, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { hashOf, isCurrent, setCurrent } from './stamp.mjs';
 import { step } from './step.mjs';
@@ -32,6 +32,8 @@ function checkMachine() {
 }
 
 function has(tool) {
+  // A library is known by its path.
+  if (isAbsolute(tool)) return existsSync(tool);
   const folders = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/sbin'];
   return folders.some((folder) => {
     try {

@@ -87,7 +87,7 @@ export interface Reply {
   errno: number;
   /**
    * The contents of every out and inout buffer, in the order of their indices. Each has
-   * its declared length; the bytes belong to the receiver. A relocated word of an inout buffer
+   * its declared length; the bytes belong to the receiver. A relocated word of an output
    * comes back with all bits set where the kernel left it alone.
    */
   outputs: Uint8Array[];

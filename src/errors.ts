@@ -123,6 +123,9 @@ function shown(value: unknown): string {
   }
 }
 
+/** Every code, in the order of the table. */
+export const errorCodes = Object.keys(messages) as ErrorCode[];
+
 /** A code of this package, such as `'ERR_FRAME_TOO_LARGE'`. */
 export type ErrorCode = keyof typeof messages;
 

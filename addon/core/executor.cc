@@ -396,7 +396,7 @@ void Executor::Unrelocate() {
   // has written itself, to clear a pointer say, is the caller's.
   for (const Relocation& relocation : relocations_) {
     const Buffer& buffer = buffers_[relocation.buffer];
-    if (buffer.direction != Direction::kInOut) continue;
+    if (buffer.direction == Direction::kIn) continue;
     uint8_t* const word = buffer.memory + relocation.offset;
     if (std::memcmp(word, &relocation.value, relocation.width()) == 0) {
       std::memset(word, 0xff, relocation.width());

@@ -8,7 +8,7 @@ import { boot } from '../../guest/index.js';
 import { agentPath, cacheFolder } from '../../guest/paths.js';
 import { chooseAccelerator, qemuVersion } from '../../guest/qemu/accelerator.js';
 import { kernelVsockProblem } from '../../guest/qemu/vsock.js';
-import { findTool, tools } from '../../guest/tools.js';
+import { findTool, type Tool, tools } from '../../guest/tools.js';
 import { nativeFile } from '../native.js';
 import { hasVsockLoopback } from '../transport/index.js';
 import { type ProgressLine, progressLine } from './progress.js';
@@ -41,7 +41,7 @@ const checks: readonly Check[] = [
   checkAddon,
   checkAgent,
   checkQemu,
-  ...tools.filter(({ tool }) => tool !== 'qemu-system-x86_64').map(checkTool),
+  ...tools.filter(concernsGuests).map(checkTool),
   checkKernel,
   checkMultiplexer,
   checkVhostVsock,
@@ -50,6 +50,10 @@ const checks: readonly Check[] = [
   checkDisk,
   checkKvm,
 ];
+
+function concernsGuests({ tool, for: purposes }: Tool): boolean {
+  return tool !== 'qemu-system-x86_64' && purposes.some((purpose) => purpose !== 'fuzz');
+}
 
 /** `waep doctor`: what this machine has for guests and what it lacks, with cures. */
 export function doctorCommand(): Command {
@@ -141,7 +145,7 @@ const dispensable = new Set([
   'bpftool',
 ]);
 
-function checkTool({ tool, package: name, why }: (typeof tools)[number]): Check {
+function checkTool({ tool, package: name, why }: Tool): Check {
   return () => {
     const path = findTool(tool);
     if (path !== undefined) return { check: tool, status: 'ok', found: path };

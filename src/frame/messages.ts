@@ -144,9 +144,14 @@ export function parseError(body: Uint8Array): Error {
     return failure('ERR_FRAME_MALFORMED', { why: 'an ERROR is not [code, details]' });
   }
   const [code, detail] = value as [string, Record<string, unknown>];
-  if (isErrorCode(code)) return failure(code as ErrorCode, detail as never);
-  return failure('ERR_PROTOCOL_UNEXPECTED', {
-    received: `the error ${code} (${JSON.stringify(detail)})`,
-    expected: 'an error code that this version knows',
-  });
+  try {
+    if (isErrorCode(code)) return failure(code as ErrorCode, detail as never);
+    return failure('ERR_PROTOCOL_UNEXPECTED', {
+      received: `the error ${code} (${JSON.stringify(detail)})`,
+      expected: 'an error code that this version knows',
+    });
+  } catch (cause) {
+    // The other side's details need not be what the sentence of the code is made of.
+    return failure('ERR_FRAME_MALFORMED', { why: `the details of ${code} are not its own` }, cause);
+  }
 }

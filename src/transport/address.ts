@@ -256,7 +256,9 @@ export function parseAddress(text: string): Address {
 /** Prints an address in its canonical form, which {@link parseAddress} reads back unchanged. */
 export function formatAddress(address: Address): string {
   const notation = notationOf(address);
-  return `${notation.schemes[0]}:${notation.format(address)}`;
+  const rest = notation.format(address);
+  // Two slashes in front would be taken for those of a URL.
+  return `${notation.schemes[0]}:${rest.startsWith('//') ? '//' : ''}${rest}`;
 }
 
 /** Prints an address for people: `vm(3):1024`, `host(2):1024`, `127.0.0.1:80`, `/run/a.sock`. */

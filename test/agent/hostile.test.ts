@@ -585,6 +585,18 @@ t.test('what a client forges leads nowhere', async (t) => {
   const image = Buffer.from(reply.outputs[0] as Uint8Array);
   t.equal(image.readUInt32LE(0), 0xffffffff, 'the descriptor');
   t.equal(image.readBigUInt64LE(8), 0xffffffffffffffffn, 'the address');
+
+  // Not even from a buffer that only comes out.
+  const { outputs } = await session.call({
+    command: 12, // BPF_MAP_GET_NEXT_ID
+    args: 1,
+    result: 0,
+    buffers: [Buffer.alloc(12), 16],
+    relocations: [1, 0, 0, 1, 1, 8, 1, map.handle],
+  });
+  const out = Buffer.from(outputs[0] as Uint8Array);
+  t.equal(out.readBigUInt64LE(0), 0xffffffffffffffffn, 'the address in an output');
+  t.equal(out.readUInt32LE(8), 0xffffffff, 'the descriptor in an output');
 });
 
 t.test('handles run out with an error, not with the machine', async (t) => {

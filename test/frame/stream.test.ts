@@ -124,6 +124,13 @@ t.test('errors travel as their code and facts', async (t) => {
     code: 'ERR_PROTOCOL_UNEXPECTED',
     message: /ERR_FROM_THE_FUTURE/,
   });
+  for (const detail of [null, {}, { known: 7 }]) {
+    const foreign = messageFrame(3, 0, ['ERR_BENCH_EXPERIMENT', detail]);
+    t.match(parseError(foreign.subarray(HEADER_BYTES)), {
+      code: 'ERR_FRAME_MALFORMED',
+      message: /the details of ERR_BENCH_EXPERIMENT are not its own/,
+    });
+  }
   t.match(parseError(messageFrame(3, 0, 'x').subarray(HEADER_BYTES)), {
     code: 'ERR_FRAME_MALFORMED',
   });

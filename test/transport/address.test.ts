@@ -95,6 +95,11 @@ const good: Array<{ text: string; address: Address; canonical?: string; human: s
     canonical: 'unix:/run/a:1.sock',
     human: '/run/a:1.sock',
   },
+  {
+    text: 'unix:////run/a.sock',
+    address: { road: 'unix', path: '//run/a.sock' },
+    human: '//run/a.sock',
+  },
 ];
 
 for (const { text, address, canonical = text, human } of good) {

@@ -1,0 +1,130 @@
+/* Compiles targets with clang and runs them under libFuzzer. */
+import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { execa } from 'execa';
+import { cached, contentKey } from '../../guest/cache.js';
+import { cacheFolder, packageFolder } from '../../guest/paths.js';
+import { requireTool, runTool } from '../../guest/tools.js';
+import type { Outcome } from './outcome.js';
+import type { CoreTarget } from './targets.js';
+
+const coreFolder = join(packageFolder, 'addon/core');
+const harnessFolder = join(packageFolder, 'test/fuzz/core');
+const corpusFolder = join(packageFolder, 'test/fuzz/corpus');
+
+const flags = [
+  '-std=c++17',
+  '-g',
+  '-O1',
+  '-fno-exceptions',
+  '-fno-rtti',
+  '-fno-omit-frame-pointer',
+  '-fsanitize=fuzzer,address,undefined',
+  '-fno-sanitize-recover=all',
+  '-Wall',
+  '-Wextra',
+  '-Wpedantic',
+  '-Werror',
+];
+
+/** An input that takes longer has found a loop that does not end. */
+const SLOWEST_INPUT_SECONDS = 20;
+const MOST_MEMORY_MIB = 1024;
+
+/** What is merged into the committed corpus is at most so long, for the corpus to stay small. */
+const COMMITTED_INPUT_BYTES = 512;
+
+async function compile(target: CoreTarget): Promise<string> {
+  const files = await Promise.all(
+    [coreFolder, harnessFolder].map(async (folder) =>
+      (await readdir(folder)).sort().map((name) => join(folder, name)),
+    ),
+  );
+  const contents = await Promise.all(files.flat().map((path) => readFile(path)));
+  const key = contentKey(flags.join(' '), JSON.stringify(target), ...files.flat(), ...contents);
+  const folder = await cached('fuzz', key, async (draft) => {
+    await runTool('clang++-14', [
+      ...flags,
+      '-I',
+      coreFolder,
+      join(harnessFolder, target.harness),
+      ...target.sources.map((name) => join(coreFolder, name)),
+      '-o',
+      join(draft, target.name),
+    ]);
+  });
+  return join(folder, target.name);
+}
+
+/** The folders of a target's inputs: one that grows with each run, and those that it begins with. */
+async function corpus(target: CoreTarget): Promise<{ grown: string; given: string[] }> {
+  const work = join(cacheFolder(), 'fuzz-corpus', target.name);
+  const grown = join(work, 'grown');
+  const seeds = join(work, 'seeds');
+  const committed = join(corpusFolder, target.name);
+  for (const folder of [grown, seeds, committed]) await mkdir(folder, { recursive: true });
+  for (const seed of target.seeds?.() ?? []) await writeFile(join(seeds, contentKey(seed)), seed);
+  return { grown, given: [committed, seeds] };
+}
+
+/** Fuzzes a target for a time, from a seed on. */
+export async function fuzzCore(
+  target: CoreTarget,
+  { seconds, seed }: { seconds: number; seed: number },
+): Promise<Outcome> {
+  const program = await compile(target);
+  const { grown, given } = await corpus(target);
+  const artifacts = join(cacheFolder(), 'fuzz-found', target.name);
+  await mkdir(artifacts, { recursive: true });
+  const started = performance.now();
+  const run = await execa(
+    requireTool(program),
+    [
+      `-max_total_time=${seconds}`,
+      `-seed=${seed}`,
+      `-max_len=${target.maxInputBytes}`,
+      `-timeout=${SLOWEST_INPUT_SECONDS}`,
+      `-rss_limit_mb=${MOST_MEMORY_MIB}`,
+      `-artifact_prefix=${artifacts}/`,
+      '-print_final_stats=1',
+      '-verbosity=1',
+      grown,
+      ...given,
+    ],
+    { reject: false, stdin: 'ignore', all: true },
+  );
+  const number = (pattern: RegExp) => Number([...run.all.matchAll(pattern)].at(-1)?.[1] ?? 0);
+  const edges = number(/ cov: (\d+) /g);
+  const outcome: Outcome = {
+    target: target.name,
+    // Without the statistics of an orderly end, what was printed last.
+    inputs: number(/number_of_executed_units: (\d+)/g) || number(/^#(\d+)/gm),
+    seconds: (performance.now() - started) / 1000,
+    coverage: `${edges} of ${number(/\((\d+) inline 8-bit counters\)/g)} edges`,
+  };
+  if (run.exitCode === 0) return outcome;
+  const artifact = /Test unit written to (\S+)/.exec(run.all)?.[1];
+  const again = artifact === undefined ? '' : `\nAgain: ${program} ${artifact}`;
+  return { ...outcome, found: `${report(run.all)}${again}` };
+}
+
+/** The part of libFuzzer's output that says what is wrong. */
+function report(output: string): string {
+  const lines = output.split('\n');
+  const first = lines.findIndex((line) => /^wrong: |^==\d+==|runtime error:/.test(line));
+  return lines.slice(Math.max(0, first), Math.max(0, first) + 40).join('\n');
+}
+
+/** Adds to the committed corpus what reaches further than it does. */
+export async function mergeCorpus(target: CoreTarget): Promise<void> {
+  const program = await compile(target);
+  const { grown, given } = await corpus(target);
+  const [committed = '', ...seeds] = given;
+  await runTool(program, [
+    '-merge=1',
+    `-max_len=${COMMITTED_INPUT_BYTES}`,
+    committed,
+    grown,
+    ...seeds,
+  ]);
+}

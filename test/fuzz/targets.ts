@@ -1,0 +1,43 @@
+/* What is fuzzed. A new target is a row here and the file that it names. */
+import { agentSeeds } from './seeds.js';
+
+/** C++ of addon/core, under libFuzzer with AddressSanitizer and UndefinedBehaviorSanitizer. */
+export interface CoreTarget {
+  readonly name: string;
+  readonly side: 'core';
+  /** Completes the sentence "It is fed …". */
+  readonly what: string;
+  /** The file of test/fuzz/core that has LLVMFuzzerTestOneInput. */
+  readonly harness: string;
+  /** The files of addon/core that it is linked with. */
+  readonly sources: readonly string[];
+  readonly maxInputBytes: number;
+  /** Inputs to begin with, beside those in test/fuzz/corpus. */
+  seeds?(): readonly Uint8Array[];
+}
+
+/** TypeScript, fed by a generator of the kind that makes valid inputs and spoils them. */
+export interface HostTarget {
+  readonly name: string;
+  readonly side: 'host';
+  readonly what: string;
+}
+
+export type Target = CoreTarget | HostTarget;
+
+export const targets: readonly Target[] = [
+  {
+    name: 'agent',
+    side: 'core',
+    what: 'a session’s rules and what its client sends, over a fake kernel that checks and fills all memory',
+    harness: 'agent.cc',
+    sources: ['call_loop.cc', 'call_memory.cc', 'executor.cc', 'rules.cc', 'sockets.cc'],
+    maxInputBytes: 4096,
+    seeds: agentSeeds,
+  },
+  {
+    name: 'host',
+    side: 'host',
+    what: 'frames, messages and results of an agent’s, addresses, BTF, and values for codecs',
+  },
+];
