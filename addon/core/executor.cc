@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <charconv>
 #include <cstring>
 #include <utility>
 
@@ -466,10 +467,22 @@ bool Executor::Open(cbor::Reader body) {
     return Malformed("OPEN is not [path, handle]");
   }
   if (!CheckBindable(handle)) return false;
-  if (!rules_.AllowsPath(path)) {
-    return Refuse("readable_paths", std::string(path));
+  std::string name(path);
+  constexpr std::string_view kInfo = "/proc/self/fdinfo/";
+  if (path.substr(0, kInfo.size()) == kInfo) {
+    // Descriptors have no numbers for a client: what it names is a handle of its own.
+    const std::string_view number = path.substr(kInfo.size());
+    uint32_t about = 0;
+    const auto [end, error] = std::from_chars(number.data(), number.data() + number.size(), about);
+    const auto found = handles_.find(about);
+    if (error != std::errc() || end != number.data() + number.size() || found == handles_.end()) {
+      Answer(-1, ENOENT);
+      return true;
+    }
+    name = std::string(kInfo) + std::to_string(found->second.get());
+  } else if (!rules_.AllowsPath(path)) {
+    return Refuse("readable_paths", name);
   }
-  const std::string name(path);
   unique_fd fd(::open(name.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY));
   if (!fd.valid()) {
     Answer(-1, errno);

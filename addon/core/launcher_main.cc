@@ -3,9 +3,10 @@
 // waep-launch CONTROL [--bind SOURCE TARGET]… -- PROGRAM [ARGUMENT]…: becomes a program whose
 // eBPF calls somebody else answers.
 //
-// In a mount namespace of its own it binds files over others, then installs the filter
-// (seccomp_filter.h), sends the listener over the Unix socket CONTROL, waits for one byte back,
-// and executes the program. Exits with 125 when it cannot, 126 or 127 as env(1) does.
+// In a mount namespace of its own it mounts an empty bpf file system and binds files over others,
+// then installs the filter (seccomp_filter.h), sends the listener over the Unix socket CONTROL,
+// waits for one byte back, and executes the program. Exits with 125 when it cannot, 126 or 127 as
+// env(1) does.
 
 #include <errno.h>
 #include <sched.h>
@@ -31,11 +32,18 @@ int main(int argc, char** argv) {
   if (argc < 4) return Die("not started by waep", "", -EINVAL);
   const int control = static_cast<int>(strtol(argv[1], nullptr, 10));
   int next = 2;
-  if (strcmp(argv[next], "--bind") == 0) {
-    if (::unshare(CLONE_NEWNS) < 0) return Die("making a mount namespace", "", -errno);
+  // Who may not have a namespace may not mount anything either, outside of it or in it.
+  const bool apart = ::unshare(CLONE_NEWNS) == 0;
+  if (!apart && strcmp(argv[next], "--bind") == 0) {
+    return Die("making a mount namespace", "", -errno);
+  }
+  if (apart) {
     if (::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) < 0) {
       return Die("making mounts private", "", -errno);
     }
+    // Programs look for a bpf file system before they pin, and mount one where there is none. This
+    // one is empty and theirs alone: what they pin goes to the guest's.
+    ::mount("bpf", "/sys/fs/bpf", "bpf", 0, nullptr);
   }
   for (; next + 2 < argc && strcmp(argv[next], "--bind") == 0; next += 3) {
     if (::mount(argv[next + 1], argv[next + 2], nullptr, MS_BIND | MS_REC, nullptr) < 0) {

@@ -1,10 +1,10 @@
 /* Answers to what a program asks of files: those that tell it about the kernel are the guest's. */
 import { constants } from 'node:fs';
-import { type FdKind, rows } from '../bpf/index.js';
+import type { FdKind } from '../bpf/index.js';
 import type { Handle } from '../call.js';
-import { failure } from '../errors.js';
+import { failure, type SystemError } from '../errors.js';
 import { native } from '../native.js';
-import { isGuestPath, isLive, openGuestPipe } from '../view/index.js';
+import { isGuestCgroup, isGuestPath, isLive, openGuestPipe } from '../view/index.js';
 import type { Guest } from './guest.js';
 import type { Notification } from './notification.js';
 import { ProcessMemory } from './process-memory.js';
@@ -46,13 +46,33 @@ export function openFile(argument: number, flagsAt: 'argument' | 'structure') {
         instead: 'Attach by a link, which needs none of them.',
       });
     }
-    const fd = described === 0 ? await open(path, guest) : await openInfo(described, guest);
+    const opened = described === 0 ? path : `/proc/self/fdinfo/${described}`;
+    const fd = await open(opened, guest).catch((error: SystemError) => error);
+    if (fd instanceof Error) {
+      if (fd.code !== 'EISDIR') throw fd;
+      return openFolder(call, path, (flags & CLOSE_ON_EXEC) !== 0, guest);
+    }
     try {
       call.giveDescriptor(fd, (flags & CLOSE_ON_EXEC) !== 0);
     } finally {
       native.close(fd);
     }
   };
+}
+
+/** Opens a cgroup of the guest, of which bpf(2) is told by descriptor. Other folders are not seen. */
+async function openFolder(
+  call: Notification,
+  path: string,
+  closeOnExec: boolean,
+  { session, objects, placeholders }: Guest,
+): Promise<void> {
+  if (!isGuestCgroup(path)) return call.proceed();
+  const handle = await session.open(path);
+  objects.add(handle, 'cgroup');
+  if (placeholders.create(handle, (fd) => call.giveDescriptor(fd, closeOnExec))) return;
+  objects.remove(handle);
+  await session.release([handle]);
 }
 
 /** Answers access(2) and its kin. */
@@ -95,32 +115,4 @@ function handleIn(folder: 'fd' | 'fdinfo', path: string, memory: ProcessMemory):
 
 function open(path: string, { session, files }: Guest): Promise<number> {
   return isLive(path) ? openGuestPipe(session, path) : files.open(path);
-}
-
-/** The text of /proc/self/fdinfo: bpf_map_show_fdinfo() and its like in kernel/bpf/syscall.c. */
-async function openInfo(handle: Handle, { session, objects, files }: Guest): Promise<number> {
-  const kind = await objects.find(handle);
-  const bpf_fd = { handle } as never;
-  const lines: Record<string, number | string> = { pos: 0, flags: '02000002', mnt_id: 15 };
-  if (kind === 'map') {
-    const { info } = await session.bpf(rows.OBJ_GET_INFO_BY_FD_MAP, { bpf_fd });
-    lines.map_type = info.type;
-    lines.key_size = info.key_size;
-    lines.value_size = info.value_size;
-    lines.max_entries = info.max_entries;
-    lines.map_flags = `0x${info.map_flags.toString(16)}`;
-    lines.map_id = info.id;
-  } else if (kind === 'prog') {
-    const { info } = await session.bpf(rows.OBJ_GET_INFO_BY_FD_PROG, { bpf_fd });
-    lines.prog_type = info.type;
-    lines.prog_jited = info.jited_prog_len > 0 ? 1 : 0;
-    lines.prog_tag = Buffer.from(info.tag).toString('hex');
-    lines.prog_id = info.id;
-  } else if (kind === 'link') {
-    const { info } = await session.bpf(rows.OBJ_GET_INFO_BY_FD_LINK, { bpf_fd });
-    lines.link_id = info.id;
-    lines.prog_id = info.prog_id;
-  }
-  const text = Object.entries(lines).map(([name, value]) => `${name}:\t${value}\n`);
-  return files.text(text.join(''));
 }

@@ -1,5 +1,5 @@
 import { mkdtempSync, openSync, rmSync } from 'node:fs';
-import { open, writeFile } from 'node:fs/promises';
+import { open } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Session } from '../session/index.js';
@@ -43,13 +43,6 @@ export class GuestFiles {
     this.#kept.set(path, kept);
     kept.catch(() => this.#kept.delete(path));
     return openSync(await kept, 'r');
-  }
-
-  /** Returns a descriptor to read `text` from, which the caller closes. */
-  async text(text: string): Promise<number> {
-    const copy = join(this.#folder, String(this.#count++));
-    await writeFile(copy, text, { flag: 'wx', mode: 0o600 });
-    return this.#nameless(copy);
   }
 
   /**

@@ -1,3 +1,3 @@
 export { GuestFiles } from './guest-files.js';
 export { openGuestPipe } from './guest-pipe.js';
-export { isGuestPath, isLive } from './paths.js';
+export { isGuestCgroup, isGuestPath, isLive } from './paths.js';

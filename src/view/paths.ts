@@ -11,12 +11,18 @@ const guestPaths: readonly RegExp[] = [
   /^\/proc\/(kallsyms|modules|config\.gz|version|version_signature)$/,
   /^\/proc\/sys\/kernel\/(unprivileged_bpf_disabled|perf_event_.*|kptr_restrict|pid_max|bpf_stats_enabled|randomize_va_space|osrelease|version)$/,
   /^\/proc\/sys\/net\/core\/bpf_jit_/,
+  /^\/sys\/fs\/(bpf|cgroup)\//,
   /^\/boot\/(config|vmlinux)-/,
 ];
 
 /** Whether a path names something of the kernel that a program looks into. */
 export function isGuestPath(path: string): boolean {
   return guestPaths.some((pattern) => pattern.test(path));
+}
+
+/** Whether a path names a cgroup, or a file of one. */
+export function isGuestCgroup(path: string): boolean {
+  return path.startsWith('/sys/fs/cgroup/');
 }
 
 /** Whether a file of the kernel never ends: reading it waits for more. */

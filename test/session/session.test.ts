@@ -48,6 +48,14 @@ t.test('a hash map, there and back', async (t) => {
   );
   t.equal(await map.delete(u32(3)), true);
   t.equal(await map.delete(u32(3)), false);
+  const about = await session.open(`/proc/self/fdinfo/${map.handle}`);
+  const lines = Buffer.from((await session.read(about, 4096)) ?? []).toString();
+  t.match(lines, /^value_size:\t12\n(.*\n)*memlock:\t\d+$/m, 'what the kernel shows of it');
+  await session.release([about]);
+  for (const unknown of ['4000', '0', '', '1x', '../0']) {
+    const path = `/proc/self/fdinfo/${unknown}`;
+    await t.rejects(session.open(path), { code: 'ENOENT' }, `"${unknown}" is no handle`);
+  }
   const [pid] = local.agent.executorPids as [number];
   t.equal(bpfObjects(pid).length, 1);
   await map.close();
