@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/bpf.h>
+#include <linux/bpf_common.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdint.h>
@@ -30,8 +31,7 @@ static int create_map(const char *name) {
 }
 
 static long element(int command, int fd, uint32_t key, uint64_t *value) {
-  union bpf_attr attr = {
-      .map_fd = (uint32_t)fd, .key = (uintptr_t)&key, .value = (uintptr_t)value};
+  union bpf_attr attr = {.map_fd = (uint32_t)fd, .key = (uintptr_t)&key, .value = (uintptr_t)value};
   return bpf(command, &attr, sizeof attr);
 }
 
@@ -74,10 +74,7 @@ static void copies(void) {
   waitpid(child, NULL, 0);
 }
 
-static void passed(void) {
-  const int fd = map_with(2, 22);
-  int pair[2];
-  socketpair(AF_UNIX, SOCK_STREAM, 0, pair);
+static int send_descriptor(int socket, int fd) {
   char byte = 0;
   struct iovec part = {&byte, 1};
   char control[CMSG_SPACE(sizeof(int))] = {0};
@@ -88,12 +85,29 @@ static void passed(void) {
   header->cmsg_type = SCM_RIGHTS;
   header->cmsg_len = CMSG_LEN(sizeof(int));
   memcpy(CMSG_DATA(header), &fd, sizeof fd);
-  sendmsg(pair[0], &message, 0);
+  return sendmsg(socket, &message, 0) == 1 ? 0 : -1;
+}
+
+static int receive_descriptor(int socket) {
+  char byte = 0;
+  struct iovec part = {&byte, 1};
+  char control[CMSG_SPACE(sizeof(int))] = {0};
+  struct msghdr message = {
+      .msg_iov = &part, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
+  int fd = -1;
+  if (recvmsg(socket, &message, 0) == 1 && CMSG_FIRSTHDR(&message) != NULL) {
+    memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof fd);
+  }
+  return fd;
+}
+
+static void passed(void) {
+  const int fd = map_with(2, 22);
+  int pair[2];
+  socketpair(AF_UNIX, SOCK_STREAM, 0, pair);
+  send_descriptor(pair[0], fd);
   close(fd);
-  recvmsg(pair[1], &message, 0);
-  int received = -1;
-  memcpy(&received, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof received);
-  check("passed", received, 2);
+  check("passed", receive_descriptor(pair[1]), 2);
 }
 
 static int create_array(const char *name, uint32_t value_size, uint32_t entries, uint32_t flags) {
@@ -196,6 +210,130 @@ static void threads(void) {
   printf("threads: %d wrong\n", wrong);
 }
 
+static int load_program(void) {
+  const struct bpf_insn code[] = {{.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0},
+                                  {.code = BPF_JMP | BPF_EXIT}};
+  union bpf_attr attr = {.prog_type = BPF_PROG_TYPE_SOCKET_FILTER,
+                         .insns = (uintptr_t)code,
+                         .insn_cnt = sizeof code / sizeof code[0],
+                         .license = (uintptr_t) "GPL"};
+  return (int)bpf(BPF_PROG_LOAD, &attr, sizeof attr);
+}
+
+static uint32_t program_id(int fd) {
+  struct bpf_prog_info info = {0};
+  union bpf_attr attr = {
+      .info = {.bpf_fd = (uint32_t)fd, .info_len = sizeof info, .info = (uintptr_t)&info}};
+  return bpf(BPF_OBJ_GET_INFO_BY_FD, &attr, sizeof attr) == 0 ? info.id : 0;
+}
+
+enum { LOADERS = 4, LOADS = 8 };
+
+static uint32_t loaded[LOADERS][LOADS];
+
+static void *loader(void *argument) {
+  uint32_t *ids = argument;
+  for (int i = 0; i < LOADS; ++i) {
+    const int fd = load_program();
+    ids[i] = program_id(fd);
+    close(fd);
+  }
+  return NULL;
+}
+
+static int compare_ids(const void *left, const void *right) {
+  const uint32_t a = *(const uint32_t *)left, b = *(const uint32_t *)right;
+  return (a > b) - (a < b);
+}
+
+// Threads that load at the same time get a program each.
+static void loaders(void) {
+  pthread_t all[LOADERS];
+  for (int i = 0; i < LOADERS; ++i) pthread_create(&all[i], NULL, loader, loaded[i]);
+  for (int i = 0; i < LOADERS; ++i) pthread_join(all[i], NULL);
+  uint32_t *ids = loaded[0];
+  qsort(ids, LOADERS * LOADS, sizeof *ids, compare_ids);
+  int distinct = 0;
+  for (int i = 0; i < LOADERS * LOADS; ++i)
+    distinct += ids[i] != 0 && (i == 0 || ids[i] != ids[i - 1]);
+  printf("loaders: %d programs\n", distinct);
+}
+
+static volatile sig_atomic_t urges;
+static void on_urge(int signal) {
+  (void)signal;
+  ++urges;
+}
+
+static void *urged_worker(void *argument) {
+  const uint32_t base = (uint32_t)(uintptr_t)argument;
+  intptr_t failed = 0;
+  for (uint32_t key = base; key < base + 100; ++key) {
+    uint64_t value = key;
+    union bpf_attr attr = {.map_fd = (uint32_t)shared_fd,
+                           .key = (uintptr_t)&key,
+                           .value = (uintptr_t)&value,
+                           .flags = BPF_NOEXIST};
+    failed += bpf(BPF_MAP_UPDATE_ELEM, &attr, sizeof attr) != 0;
+  }
+  return (void *)failed;
+}
+
+// Go interrupts threads that run for long by SIGURG, wherever they are: a call made twice would
+// fail here, as its key is there already.
+static void urged(void) {
+  const struct sigaction action = {.sa_handler = on_urge, .sa_flags = SA_RESTART};
+  sigaction(SIGURG, &action, NULL);
+  shared_fd = create_map("urged");
+  pthread_t all[4];
+  for (uintptr_t i = 0; i < 4; ++i) {
+    pthread_create(&all[i], NULL, urged_worker, (void *)(200 * i));
+  }
+  intptr_t failed = 0;
+  for (int i = 0; i < 4; ++i) {
+    void *result = NULL;
+    while (pthread_tryjoin_np(all[i], &result) != 0) {
+      for (int k = i; k < 4; ++k) pthread_kill(all[k], SIGURG);
+      usleep(200);
+    }
+    failed += (intptr_t)result;
+  }
+  printf("urged: %d failed, %s\n", (int)failed, urges > 20 ? "interrupted" : "calm");
+}
+
+static volatile sig_atomic_t stopped;
+static void on_stop(int signal) {
+  (void)signal;
+  stopped = 1;
+}
+
+// Ctrl-C is the program's to handle, and its objects are good until it ends.
+static void until_interrupted(void) {
+  const struct sigaction action = {.sa_handler = on_stop};
+  sigaction(SIGINT, &action, NULL);
+  const int fd = map_with(7, 77);
+  puts("running");
+  fflush(stdout);
+  while (!stopped) {
+    uint64_t value = 0;
+    if (element(BPF_MAP_LOOKUP_ELEM, fd, 7, &value) != 0) printf("%s\n", strerrorname_np(errno));
+  }
+  check("stopped", fd, 7);
+}
+
+// What a child has made and passed on outlives the child.
+static void legacy(void) {
+  int pair[2];
+  socketpair(AF_UNIX, SOCK_STREAM, 0, pair);
+  const pid_t child = fork();
+  if (child == 0) {
+    _exit(send_descriptor(pair[1], map_with(8, 88)));
+  }
+  const int fd = receive_descriptor(pair[0]);
+  waitpid(child, NULL, 0);
+  check("legacy", fd, 8);
+}
+
 static void errors(void) {
   union bpf_attr attr = {0};
   printf("big: %s\n", bpf(BPF_MAP_CREATE, &attr, 4097) < 0 ? strerrorname_np(errno) : "ok");
@@ -234,6 +372,10 @@ int main(int argc, char **argv) {
     if (strcmp(argv[i], "mapped") == 0) mapped();
     if (strcmp(argv[i], "interrupted") == 0) interrupted();
     if (strcmp(argv[i], "threads") == 0) threads();
+    if (strcmp(argv[i], "loaders") == 0) loaders();
+    if (strcmp(argv[i], "urged") == 0) urged();
+    if (strcmp(argv[i], "until-interrupted") == 0) until_interrupted();
+    if (strcmp(argv[i], "legacy") == 0) legacy();
     if (strcmp(argv[i], "errors") == 0) errors();
     if (strcmp(argv[i], "wait") == 0) {
       map_with(5, 55);

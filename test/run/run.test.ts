@@ -23,6 +23,8 @@ interface Outcome {
 function start(...command: string[]) {
   const child = spawn(process.execPath, [cli, 'run', '--vm', address, '--', ...command], {
     stdio: ['ignore', 'pipe', 'pipe'],
+    // A process group of its own, as a terminal gives to what runs in its foreground.
+    detached: true,
   });
   let output = '';
   let errors = '';
@@ -58,7 +60,7 @@ t.test('ends as the program does', async (t) => {
 });
 
 t.test('a descriptor means the same object wherever it goes', async (t) => {
-  const { output, status } = await run(program.path, 'copies', 'passed', 'self');
+  const { output, status } = await run(program.path, 'copies', 'passed', 'legacy', 'self');
   t.equal(status, 0);
   t.same(output.trim().split('\n'), [
     'closed: EBADF',
@@ -67,6 +69,7 @@ t.test('a descriptor means the same object wherever it goes', async (t) => {
     'dup3: 11',
     'child: 11',
     'passed: 22',
+    'legacy: 88',
     'inherited: 66',
   ]);
 });
@@ -86,8 +89,24 @@ t.test('memory of a map is the same on both sides', async (t) => {
 });
 
 t.test('signals and threads', async (t) => {
-  const { output } = await run(program.path, 'interrupted', 'threads');
-  t.same(output.trim().split('\n'), ['interrupted: 0 failed, alarmed', 'threads: 0 wrong']);
+  const { output } = await run(program.path, 'interrupted', 'threads', 'urged', 'loaders');
+  t.same(output.trim().split('\n'), [
+    'interrupted: 0 failed, alarmed',
+    'threads: 0 wrong',
+    'urged: 0 failed, interrupted',
+    'loaders: 32 programs',
+  ]);
+});
+
+t.test('Ctrl-C is for the program, which ends as it likes', async (t) => {
+  const { child, ended } = start(program.path, 'until-interrupted');
+  await once(child.stdout, 'data');
+  // A terminal sends it to all that runs in the foreground.
+  process.kill(-Number(child.pid), 'SIGINT');
+  const { status, output } = await ended;
+  t.equal(status, 0);
+  t.same(output.trim().split('\n'), ['running', 'stopped: 77']);
+  t.notOk((await mapNames()).includes('parts'));
 });
 
 t.test('fails as the kernel does, and refuses by name', async (t) => {
