@@ -122,8 +122,10 @@ async function runAll(
             quick,
             amount: amountOf(experiment, options),
             command: commandOf(experiment, options),
-            openLab: async ({ guest }) =>
-              guest && image !== undefined ? openGuestLab(choice, image) : openHostLab(programs),
+            openLab: async ({ guest, files }) =>
+              guest && image !== undefined
+                ? openGuestLab(choice, image, await files?.())
+                : openHostLab(programs),
             onProgress: sparingly((line) => {
               task.output = line;
             }),

@@ -12,12 +12,18 @@ export interface Programs {
   native: string;
   /** The plain C user of a map; see bench/c/maps.c. */
   maps: string;
+  /** Times whole runs of a command; see bench/c/stopwatch.c. */
+  stopwatch: string;
+  /** Times uname(2); see bench/c/uname.c. */
+  uname: string;
 }
 
 const sources: Readonly<Record<keyof Programs, readonly string[]>> = {
   pingpong: ['pingpong.c', 'address.c'],
   native: ['native.c'],
   maps: ['maps.c'],
+  stopwatch: ['stopwatch.c'],
+  uname: ['uname.c'],
 };
 
 const flags = ['-std=gnu11', '-O2', '-Wall', '-Wextra', '-Werror', '-static'];
@@ -43,5 +49,7 @@ export async function compilePrograms(): Promise<Programs> {
     pingpong: join(compiled, 'pingpong'),
     native: join(compiled, 'native'),
     maps: join(compiled, 'maps'),
+    stopwatch: join(compiled, 'stopwatch'),
+    uname: join(compiled, 'uname'),
   };
 }

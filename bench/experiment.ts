@@ -1,3 +1,4 @@
+import type { GuestFile } from '../guest/index.js';
 import type { Figure } from './chart/figure.js';
 import type { Environment } from './environment.js';
 import type { Lab } from './lab.js';
@@ -84,6 +85,8 @@ export interface Experiment {
   remarks: readonly string[];
   /** Whether it needs a guest of its own for each boot. */
   guest: boolean;
+  /** What that guest has beside the bench's own programs, by path. */
+  files?(): Promise<Readonly<Record<string, GuestFile>>>;
   full: Amount;
   quick: Amount;
   comparisons: readonly Comparison[];

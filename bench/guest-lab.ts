@@ -4,6 +4,7 @@ import {
   buildImage,
   findMultiplexer,
   type Guest,
+  type GuestFile,
   type GuestProcess,
   type Image,
   type KernelChoice,
@@ -27,6 +28,8 @@ const guestPrograms: Programs = {
   pingpong: '/bin/waep-pingpong',
   native: '/bin/waep-native',
   maps: '/bin/waep-maps',
+  stopwatch: '/bin/waep-stopwatch',
+  uname: '/bin/waep-uname',
 };
 /** The most sessions that an experiment has open, and those that are about to end. */
 const maxSessions = 256;
@@ -39,8 +42,16 @@ export async function prepareGuest(choice: GuestChoice, progress: Progress): Pro
   return image;
 }
 
-/** Boots a guest and starts the plain C ping-pong servers in it. */
-export async function openGuestLab(choice: GuestChoice, image: Image): Promise<Lab> {
+/**
+ * Boots a guest and starts the plain C ping-pong servers in it.
+ *
+ * @param files what it has besides, by path
+ */
+export async function openGuestLab(
+  choice: GuestChoice,
+  image: Image,
+  files: Readonly<Record<string, GuestFile>> = {},
+): Promise<Lab> {
   const programs = await compilePrograms();
   await using resources = new Disposables();
   const host = resources.use(openHostLab(programs));
@@ -56,6 +67,9 @@ export async function openGuestLab(choice: GuestChoice, image: Image): Promise<L
         [guestPrograms.pingpong]: { source: programs.pingpong, mode: 0o755 },
         [guestPrograms.native]: { source: programs.native, mode: 0o755 },
         [guestPrograms.maps]: { source: programs.maps, mode: 0o755 },
+        [guestPrograms.stopwatch]: { source: programs.stopwatch, mode: 0o755 },
+        [guestPrograms.uname]: { source: programs.uname, mode: 0o755 },
+        ...files,
       },
     }),
   );

@@ -45,6 +45,18 @@ export function loadMetric(instructions: number): string {
   return `PROG_LOAD, ${count(instructions)} instructions`;
 }
 
+/** Whole runs of unmodified programs. */
+export const toolMetrics = {
+  show: 'bpftool prog show',
+  probe: 'bpftool feature probe',
+  probeAgain: 'bpftool feature probe, again',
+  bpftrace: 'bpftrace BEGIN',
+  hello: 'libbpf hello',
+} as const;
+
+/** Single calls of unmodified programs: one that stays on the host, and one that does not. */
+export const interceptionMetrics = ['uname', lookupMetric] as const;
+
 /** What is measured of look-ups that overlap. */
 export const crowdMetrics = { rate: 'rate', call: 'call' } as const;
 

@@ -11,7 +11,7 @@ export interface Tool {
   package: string;
   /** Completes the sentence "<tool> …". */
   why: string;
-  /** What needs it: `test`, `bench`, `fuzz`. */
+  /** What needs it: `test`, `bench`, `compat`, `fuzz`. */
   for: string[];
 }
 

@@ -6,6 +6,7 @@ import { progSize } from './prog-size.js';
 import { rtt } from './rtt.js';
 import { softwareOverhead } from './software-overhead.js';
 import { thesis } from './thesis.js';
+import { tools } from './tools.js';
 
 /** All experiments, in the order in which they run and are reported. */
 export const experiments: readonly Experiment[] = [
@@ -16,5 +17,6 @@ export const experiments: readonly Experiment[] = [
   pipelining,
   sessions,
   softwareOverhead,
+  tools,
   codec,
 ];

@@ -50,7 +50,7 @@ function options(log: string[], signal = new AbortController().signal) {
       log.push('open');
       return {
         folder: '',
-        programs: { pingpong: '', native: '', maps: '' },
+        programs: { pingpong: '', native: '', maps: '', stopwatch: '', uname: '' },
         [Symbol.asyncDispose]: async () => {
           log.push('closed');
         },

@@ -1,0 +1,40 @@
+import { type Environment, environmentLines } from '../environment.js';
+import type { Summary } from '../experiment.js';
+import { interceptionMetrics, toolMetrics } from '../metrics.js';
+import { timeBar } from './bars.js';
+import type { Figure } from './figure.js';
+import { barPanel, sheet } from './panels.js';
+
+/** Whole runs of unmodified programs, and what a call of theirs costs. */
+export function toolsFigure(summary: Summary, environment: Environment): Figure {
+  const panel = (metric: string, subtitle: string) =>
+    barPanel({
+      title: metric,
+      subtitle,
+      yTitle: 'µs',
+      bars: summary.rows.filter((row) => row.metric === metric).map(timeBar),
+      width: 210,
+      height: 190,
+    });
+  const metrics = Object.values(toolMetrics);
+  return {
+    file: 'tools',
+    title: 'Unmodified programs on the host under `waep run`, and the same inside the guest',
+    origin: 'beyond the thesis: its open problem, existing applications',
+    status: 'new',
+    spec: sheet({
+      title: 'Unmodified programs: from the host, and in the guest',
+      lines: environmentLines(environment),
+      rows: [
+        metrics.slice(0, 3).map((metric) => panel(metric, 'wall time, p50')),
+        metrics.slice(3).map((metric) => panel(metric, 'wall time, p50')),
+        interceptionMetrics.map((metric) =>
+          panel(
+            metric,
+            metric === 'uname' ? 'one call; answered on the host' : 'one call; made in the guest',
+          ),
+        ),
+      ],
+    }),
+  };
+}
