@@ -1,0 +1,77 @@
+import type { Outcome, Result, Row, Verdict } from './row.js';
+import { withoutVolatile } from './volatile.js';
+
+/** What `waep run` says of what it does not forward. */
+const refusal = /^waep: (.*)$/m;
+
+/** Compares what the two sides of a row did. */
+export function compare(row: Row, guest: Outcome, host: Outcome): Result {
+  const { verdict, why } = judge(row, guest, host);
+  return {
+    tool: row.tool,
+    args: row.command,
+    guest: summary(guest),
+    host: summary(host),
+    verdict,
+    why,
+    volatile: row.volatile ?? [],
+    guestMs: Math.round(guest.tookMs),
+    hostMs: Math.round(host.tookMs),
+  };
+}
+
+function judge(row: Row, guest: Outcome, host: Outcome): { verdict: Verdict; why: string } {
+  const difference =
+    host.left.length > guest.left.length
+      ? `it left ${host.left.join(', ')} in the guest`
+      : differenceOf(row, guest, host);
+  const refused = host.stderr.match(refusal)?.[1];
+  if (difference === undefined) {
+    const shape = row.compares === 'shape';
+    return { verdict: shape ? 'same-but-volatile' : 'same', why: '' };
+  }
+  if (refused !== undefined) return { verdict: 'refused', why: refused };
+  if (guest.ending !== '0' && guest.stdout.trim() === '') {
+    return { verdict: 'unsupported-in-guest', why: lastLine(guest.stderr) || guest.ending };
+  }
+  return { verdict: 'different', why: row.known ?? difference };
+}
+
+function differenceOf(row: Row, guest: Outcome, host: Outcome): string | undefined {
+  const killed = row.watch?.signal === 'SIGKILL';
+  if (guest.ending !== host.ending) {
+    return `it ends with ${host.ending} instead of ${guest.ending}: ${lastLine(host.stderr)}`;
+  }
+  for (const stream of killed ? [] : (['stdout', 'stderr'] as const)) {
+    const [ours, theirs] = [linesOf(row, host[stream]), linesOf(row, guest[stream])];
+    const at = theirs.findIndex((line, index) => line !== ours[index]);
+    const index = at < 0 && ours.length > theirs.length ? theirs.length : at;
+    if (index >= 0) {
+      return `${stream}, line ${index + 1}: ${shown(ours[index])} instead of ${shown(theirs[index])}`;
+    }
+  }
+  return undefined;
+}
+
+function linesOf({ volatile = [], lines, compares = 'text' }: Row, text: string): string[] {
+  const all = text.split('\n').filter((line) => lines?.test(line) ?? true);
+  const kept = withoutVolatile(all.join('\n'), volatile)
+    .split('\n')
+    .map((line) => line.trimEnd());
+  while (kept.at(-1) === '') kept.pop();
+  return compares === 'text' ? kept : [...new Set(kept)].sort();
+}
+
+function shown(line: string | undefined): string {
+  return line === undefined ? 'nothing' : JSON.stringify(line.slice(0, 160));
+}
+
+function lastLine(text: string): string {
+  return text.trim().split('\n').at(-1)?.slice(0, 300) ?? '';
+}
+
+function summary({ ending, stdout, stderr }: Outcome): string {
+  const count = (text: string) => text.split('\n').length - 1;
+  const errors = stderr === '' ? '' : `, ${count(stderr)} of errors`;
+  return `${ending === '0' ? 'ok' : ending}, ${count(stdout)} lines${errors}`;
+}

@@ -1,0 +1,83 @@
+/* `npm run compat`: every row on both sides, and the pages about it. */
+import { once } from 'node:events';
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Command } from 'commander';
+import pc from 'picocolors';
+import type { Progress } from '../../guest/index.js';
+import { packageFolder } from '../../guest/paths.js';
+import { equip } from './equipment.js';
+import { bootEquipped, describeGuest } from './lab-guest.js';
+import { type Options, runMatrix } from './matrix.js';
+import { renderCompat } from './report.js';
+import type { Result } from './row.js';
+
+const colours = {
+  same: pc.green,
+  'same-but-volatile': pc.green,
+  different: pc.red,
+  refused: pc.yellow,
+  'unsupported-in-guest': pc.dim,
+} as const;
+
+function show(result: Result, done: number, total: number): void {
+  const { args, verdict, why, guestMs, hostMs } = result;
+  const times = pc.dim(`${(guestMs / 1000).toFixed(1)} s, ${(hostMs / 1000).toFixed(1)} s`);
+  const reason = why === '' ? '' : `\n      ${why}`;
+  console.log(`[${done}/${total}] ${colours[verdict](verdict)} ${args} ${times}${reason}`);
+}
+
+/** A guest takes longer to boot than a few rows to run. */
+async function keepGuest(path: string, progress: Progress): Promise<void> {
+  const equipment = await equip(progress);
+  await using guest = await bootEquipped(equipment, progress);
+  await writeFile(path, describeGuest(guest, equipment));
+  console.log(`The guest is up; in another terminal: npm run compat -- --join ${path}`);
+  await Promise.race([guest.ended, once(process, 'SIGINT')]);
+}
+
+interface Flags {
+  only?: string;
+  keep?: string;
+  join?: string;
+  verbose: boolean;
+}
+
+new Command('compat')
+  .description(
+    'Runs each tool inside a guest and from the host, compares, and writes results/compat.*',
+  )
+  .option('--only <pattern>', 'only commands that match this regular expression; writes nothing')
+  .option('--keep <file>', 'boot the guest, describe it in a file, and keep it until Ctrl-C')
+  .option('--join <file>', 'use the guest that the file describes')
+  .option('--verbose', 'show what both sides print where they differ', false)
+  .action(async ({ only, keep, join: joined, verbose }: Flags) => {
+    const progress = (line: string) => console.error(pc.dim(line));
+    if (keep !== undefined) return keepGuest(keep, progress);
+    const options: Options = {
+      show,
+      progress,
+      ...(joined === undefined ? {} : { join: joined }),
+      ...(only === undefined ? {} : { only: new RegExp(only) }),
+      ...(verbose ? { outputs: (text: string) => console.log(text) } : {}),
+    };
+    const run = await runMatrix(options);
+    const count = (verdict: string) => run.results.filter((one) => one.verdict === verdict).length;
+    console.log(
+      `${run.results.length} commands in ${run.tookS} s: ${Object.keys(colours)
+        .map((name) => `${count(name)} ${name}`)
+        .join(', ')}. ${run.host}`,
+    );
+    if (only !== undefined) return;
+    const folder = join(packageFolder, 'results');
+    await mkdir(folder, { recursive: true });
+    const { results } = run;
+    await writeFile(join(folder, 'compat.json'), `${JSON.stringify(results, null, 1)}\n`);
+    await writeFile(join(folder, 'compat.md'), renderCompat(run));
+    console.log(`written: ${join(folder, 'compat.md')}, compat.json`);
+  })
+  .parseAsync()
+  .catch((error: Error) => {
+    console.error(pc.red(error.stack ?? error.message));
+    process.exitCode = 1;
+  });

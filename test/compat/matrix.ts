@@ -1,0 +1,84 @@
+import type { Progress } from '../../guest/index.js';
+import { Session } from '../../src/index.js';
+import { compare } from './compare.js';
+import { equip } from './equipment.js';
+import { type HostWatch, type Sighting, watchHost } from './host-watch.js';
+import { joinGuest, openGuest } from './lab-guest.js';
+import type { Run } from './report.js';
+import type { Outcome, Result, Row } from './row.js';
+import { allRows } from './rows/index.js';
+import { guestSide, hostSide, play, type Stage } from './sides.js';
+
+/** What to run, and whom to tell. */
+export interface Options {
+  readonly only?: RegExp;
+  /** The file that describes a guest to use in the place of an own one. */
+  readonly join?: string;
+  readonly show: (result: Result, done: number, total: number) => void;
+  readonly progress: Progress;
+  /** Receives what both sides printed where they differ. */
+  readonly outputs?: (text: string) => void;
+}
+
+/** Runs the matrix in a guest of its own. */
+export async function runMatrix({ only, join, show, progress, outputs }: Options): Promise<Run> {
+  const startedMs = performance.now();
+  const equipment = await equip(progress);
+  await using guest = await (join === undefined ? openGuest(equipment, progress) : joinGuest(join));
+  const env = { COMPAT: guest.folder };
+  const address = guest.agent;
+  await using session = await Session.connect(address);
+  const watching = await watchHost();
+  await using watch = typeof watching === 'string' ? unwatched : watching;
+  const stage: Stage = { guest, session, env };
+  const sides = [guestSide(guest, env), hostSide(address, env, watch.wrap)] as const;
+  const rows = allRows(equipment).filter(
+    ({ tool, command }) => only?.test(`${tool}: ${command}`) ?? true,
+  );
+  const results: Result[] = [];
+  for (const row of rows) {
+    const outcomes: Outcome[] = [];
+    for (const side of sides) outcomes.push(await play(row, side, stage).catch(unplayable));
+    const [inGuest, fromHost] = outcomes as [Outcome, Outcome];
+    const result = compare(row, inGuest, fromHost);
+    results.push(result);
+    show(result, results.length, rows.length);
+    if (result.verdict !== 'same') outputs?.(printed(row, inGuest, fromHost));
+  }
+  return {
+    kernel: guest.facts.kernel,
+    kernelOrigin: guest.facts.kernelOrigin,
+    accel: guest.facts.accel,
+    versions: {},
+    tookS: Math.round((performance.now() - startedMs) / 1000),
+    host: typeof watching === 'string' ? `not watched: ${watching}.` : seen(await watch.sighting()),
+    results,
+  };
+}
+
+/** A row that could not even be set up does not end the matrix. */
+function unplayable({ message }: Error): Outcome {
+  return { ending: 'not run', stdout: '', stderr: message, tookMs: 0, left: [] };
+}
+
+const unwatched: HostWatch = {
+  wrap: [],
+  sighting: async () => ({ calls: 0n, looks: 0, changes: 0 }),
+  [Symbol.asyncDispose]: async () => {},
+};
+
+function seen({ calls, looks, changes }: Sighting): string {
+  const lists =
+    changes === 0
+      ? 'never changed'
+      : `changed between ${changes} of them, while others used this machine`;
+  return `its kernel executed ${calls} bpf(2) and perf_event_open(2) calls of the tools, and its lists of programs, maps and links, looked at ${looks} times, ${lists}.`;
+}
+
+const SHOWN_CHARACTERS = 3000;
+
+function printed(_row: Row, guest: Outcome, host: Outcome): string {
+  const part = (name: string, { ending, stdout, stderr }: Outcome) =>
+    `--- ${name}: ${ending}\n${stdout.slice(-SHOWN_CHARACTERS)}${stderr === '' ? '' : `--- its errors\n${stderr.slice(-SHOWN_CHARACTERS)}`}`;
+  return `${part('guest', guest)}\n${part('host', host)}\n`;
+}

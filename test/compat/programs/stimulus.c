@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: MIT
+// Does, in the guest, what tools are to tell of: one small thing of each kind, the same each time.
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+// A place for uprobes.
+__attribute__((noinline)) int stimulate(int number) {
+  __asm__ volatile("" : : "r"(number));
+  return number + 1;
+}
+
+static void files(void) {
+  const int fd = open("/tmp/stimulus-file", O_CREAT | O_RDWR | O_TRUNC, 0600);
+  char bytes[1000] = {0};
+  (void)!write(fd, bytes, sizeof bytes);
+  (void)!pread(fd, bytes, sizeof bytes, 0);
+  fsync(fd);
+  close(fd);
+  struct stat status;
+  stat("/tmp/stimulus-file", &status);
+  unlink("/tmp/stimulus-file");
+  open("/tmp/stimulus-missing", O_RDONLY);
+  sync();
+}
+
+static void connections(void) {
+  const int listener = socket(AF_INET, SOCK_STREAM, 0);
+  struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(7777)};
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  const int one = 1;
+  setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+  if (bind(listener, (struct sockaddr *)&address, sizeof address) == 0 && listen(listener, 4) == 0) {
+    const int client = socket(AF_INET, SOCK_STREAM, 0);
+    if (connect(client, (struct sockaddr *)&address, sizeof address) == 0) {
+      const int server = accept(listener, NULL, NULL);
+      char bytes[500] = {0};
+      (void)!write(client, bytes, sizeof bytes);
+      (void)!read(server, bytes, sizeof bytes);
+      close(client);
+      close(server);
+    }
+  }
+  close(listener);
+}
+
+static void processes(void) {
+  const pid_t child = fork();
+  if (child == 0) {
+    execl("/bin/busybox", "true", "stimulus-argument", NULL);
+    _exit(1);
+  }
+  waitpid(child, NULL, 0);
+  const pid_t victim = fork();
+  if (victim == 0) {
+    pause();
+    _exit(0);
+  }
+  kill(victim, SIGTERM);
+  waitpid(victim, NULL, 0);
+}
+
+int main(void) {
+  prctl(PR_SET_NAME, "stimulus");
+  for (int i = 0; i < 3; ++i) {
+    syscall(SYS_getppid);
+    stimulate(i);
+  }
+  files();
+  connections();
+  processes();
+  mkdir("/tmp/stimulus-mount", 0700);
+  if (mount("none", "/tmp/stimulus-mount", "tmpfs", 0, "") == 0) umount("/tmp/stimulus-mount");
+  setuid(0);
+  setgid(0);
+  setresuid(-1, 0, 0);
+  const struct timespec nap = {0, 20000000};
+  nanosleep(&nap, NULL);
+  return 0;
+}

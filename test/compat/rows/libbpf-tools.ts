@@ -1,0 +1,66 @@
+import type { Equipment } from '../equipment.js';
+import type { Row } from '../row.js';
+
+type More = Omit<Row, 'tool' | 'command'>;
+
+const FIGURES: More = {
+  compares: 'shape',
+  volatile: ['bucket', 'time', 'number', 'spaces'],
+  watch: { times: 1 },
+};
+const LINES: More = {
+  compares: 'set',
+  lines: /stimulus|PID|COMM|Tracing|failed|error/i,
+  volatile: ['time', 'number', 'spaces'],
+  watch: {},
+};
+
+/** How tools are called that end by themselves or need arguments; the others go on until Ctrl-C. */
+const invocations: Readonly<Record<string, readonly [args: string, more: More]>> = {
+  biolatency: ['1 1', FIGURES],
+  biopattern: ['1 1', FIGURES],
+  biostacks: ['1', FIGURES],
+  biotop: ['1 1', FIGURES],
+  bitesize: ['1 1', FIGURES],
+  cachestat: ['1 1', FIGURES],
+  cpudist: ['1 1', FIGURES],
+  cpufreq: ['-d 1', FIGURES],
+  drsnoop: ['-d 1', LINES],
+  ext4dist: ['1 1', FIGURES],
+  btrfsdist: ['1 1', FIGURES],
+  nfsdist: ['1 1', FIGURES],
+  xfsdist: ['1 1', FIGURES],
+  fsdist: ['-t ext4 1 1', FIGURES],
+  fsslower: ['-t ext4 -d 1', LINES],
+  ext4slower: ['-d 1', LINES],
+  btrfsslower: ['-d 1', LINES],
+  nfsslower: ['-d 1', LINES],
+  xfsslower: ['-d 1', LINES],
+  filetop: ['1 1', FIGURES],
+  funclatency: ['-d 2 vfs_write', FIGURES],
+  hardirqs: ['1 1', FIGURES],
+  klockstat: ['-d 1', FIGURES],
+  ksnoop: ['info vfs_write', { compares: 'text' }],
+  llcstat: ['1', FIGURES],
+  numamove: ['', FIGURES],
+  offcputime: ['1', FIGURES],
+  readahead: ['-d 1', FIGURES],
+  runqlat: ['1 1', FIGURES],
+  runqlen: ['1 1', FIGURES],
+  slabratetop: ['1 1', FIGURES],
+  softirqs: ['1 1', FIGURES],
+  syscount: ['-d 1', FIGURES],
+  tcprtt: ['-d 1', FIGURES],
+  tcpsynbl: ['', FIGURES],
+  tcptop: ['1 1', FIGURES],
+  vfsstat: ['1 1', FIGURES],
+  wakeuptime: ['1', FIGURES],
+  javagc: ['-p 1', LINES],
+};
+
+/** The tools of the package libbpf-tools. */
+export const libbpfTools = ({ tools }: Equipment): readonly Row[] =>
+  tools['libbpf-tools'].map((name) => {
+    const [args, more] = invocations[name] ?? ['', LINES];
+    return { tool: 'libbpf-tools', command: `/usr/sbin/${name} ${args}`.trim(), ...more };
+  });

@@ -1,0 +1,22 @@
+import type { Row } from '../row.js';
+
+const watch = { times: 6 };
+
+/** Applications built from test/compat/programs, with two versions of libbpf and with cilium/ebpf. */
+export const programs: readonly Row[] = [
+  ...['1.1.2', '1.5.0'].flatMap((version) =>
+    ['ring', 'perf'].map((buffer) => ({
+      tool: `libbpf ${version}`,
+      command: `$COMPAT/events-${version} $COMPAT/events.bpf.o ${buffer}`,
+      watch,
+    })),
+  ),
+  ...[
+    '$COMPAT/events-1.1.2 $COMPAT/events.bpf.o ring',
+    '$COMPAT/events-1.5.0 $COMPAT/events.bpf.o perf',
+    '$COMPAT/gotool $COMPAT/events.bpf.o',
+    '/usr/sbin/opensnoop',
+    `bpftrace -e 'kprobe:do_nanosleep { @[comm] = count(); }'`,
+  ].map((command): Row => ({ tool: 'killed', command, watch: { times: 1, signal: 'SIGKILL' } })),
+  { tool: 'cilium/ebpf (static Go)', command: '$COMPAT/gotool $COMPAT/events.bpf.o', watch },
+];

@@ -1,0 +1,63 @@
+/*
+ * What differs between any two runs of a tool on one kernel, by name: what it looks like, and what
+ * is compared in its place. Rows name those that they need.
+ */
+interface Field {
+  readonly pattern: RegExp;
+  readonly shown: string;
+  readonly why: string;
+}
+
+const fields = {
+  id: {
+    pattern:
+      /^\d+(?=: )|(?<=\b(?:map_ids|prog|prog_id|btf_id|link_id|id|ids|map\[id:|map id)[ :"]*)\d+(?:,\d+)*|(?<="(?:map_ids|ids)":\[)[\d,]*/gm,
+    shown: '#',
+    why: 'ids of kernel objects count upwards',
+  },
+  'loaded at': {
+    pattern: /(?<=loaded_at[ ":]*)(?:\d{4}-\S+|\d+)/g,
+    shown: '#',
+    why: 'when a program was loaded',
+  },
+  address: {
+    pattern: /\b(?:0x)?[0-9a-f]{16}\b|\b0x[0-9a-f]{5,16}\b/g,
+    shown: '#',
+    why: 'addresses of kernel memory',
+  },
+  memlock: { pattern: /(?<=memlock[ ":]*)\d+/g, shown: '#', why: 'pages that the kernel took' },
+  pid: {
+    pattern: /\b\d{2,7}\b/g,
+    shown: '#',
+    why: 'process ids, ports and the like count upwards',
+  },
+  time: { pattern: /\b\d{1,2}:\d\d:\d\d\b/g, shown: '#', why: 'the time of day' },
+  number: {
+    pattern: /\d+(?:\.\d+)?[KMG]?/g,
+    shown: '#',
+    why: 'durations, counts and sizes of what was going on',
+  },
+  name: { pattern: /\b[a-z_]+\d{3,}\b/g, shown: '#', why: 'names made of process ids' },
+  spaces: { pattern: /[ \t]+/g, shown: ' ', why: 'columns are as wide as their contents' },
+  bucket: {
+    pattern: /^[[(]?\s*[\d.KMG]+.*\|[@* ]*\|$/gm,
+    shown: 'bucket',
+    why: 'which buckets of a histogram there are',
+  },
+  bar: { pattern: /\|[@* ]*\|/g, shown: '|', why: 'bars of histograms' },
+} as const satisfies Record<string, Field>;
+
+export type VolatileName = keyof typeof fields;
+
+/** Why each field is volatile, by name. */
+export const volatileReasons: ReadonlyMap<string, string> = new Map(
+  Object.entries(fields).map(([name, { why }]) => [name, why]),
+);
+
+/** Puts what is compared in the place of what is volatile. */
+export function withoutVolatile(text: string, names: readonly VolatileName[]): string {
+  return names.reduce((rest, name) => {
+    const { pattern, shown } = fields[name];
+    return rest.replace(pattern, shown);
+  }, text);
+}

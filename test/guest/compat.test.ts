@@ -1,0 +1,50 @@
+import t from 'tap';
+import { boot } from '../../guest/index.js';
+import { requireTool } from '../../guest/tools.js';
+import { Session } from '../../src/index.js';
+import { compare } from '../compat/compare.js';
+import { filesOf } from '../compat/equipment.js';
+import { joined } from '../compat/lab-guest.js';
+import { bpftool } from '../compat/rows/bpftool.js';
+import { guestSide, hostSide, play, type Stage } from '../compat/sides.js';
+
+t.setTimeout(180_000);
+
+/** Rows of the matrix that need nothing but bpftool, and little time. */
+const chosen = [
+  /^bpftool prog show$/,
+  /^bpftool map list$/,
+  /create \/sys\/fs\/bpf\/x type (percpu_array|lpm_trie|ringbuf) /,
+  /type queue /,
+  /map freeze/,
+  /map update pinned \/sys\/fs\/bpf\/(m|outer)/,
+  /^bpftool -j btf list$/,
+  /no_such_program/,
+  /entries 0/,
+];
+
+const FEWEST_ROWS = 10;
+
+t.test('bpftool does from the host what it does in the guest', async (t) => {
+  const files = await filesOf([requireTool('bpftool')]);
+  await using guest = await boot({
+    lab: true,
+    agent: { profile: 'full' },
+    files,
+    notice: () => {},
+  });
+  const lab = joined(guest, '/');
+  await using session = await Session.connect(lab.agent);
+  const stage: Stage = { guest: lab, session, env: {} };
+  const sides = [guestSide(lab, {}), hostSide(lab.agent, {})] as const;
+  const rows = bpftool.filter(({ command }) => chosen.some((pattern) => pattern.test(command)));
+  t.ok(rows.length >= FEWEST_ROWS, `${rows.length} rows`);
+  for (const row of rows) {
+    const [inGuest, fromHost] = [
+      await play(row, sides[0], stage),
+      await play(row, sides[1], stage),
+    ];
+    t.same(fromHost.left, [], `${row.command} leaves nothing`);
+    t.match(compare(row, inGuest, fromHost), { verdict: 'same' }, row.command);
+  }
+});
