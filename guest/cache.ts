@@ -1,6 +1,17 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { link, mkdir, readFile, rename, rm, unlink, writeFile } from 'node:fs/promises';
+import {
+  link,
+  mkdir,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  stat,
+  unlink,
+  utimes,
+  writeFile,
+} from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { cacheFolder } from './paths.js';
@@ -11,6 +22,9 @@ export function contentKey(...parts: ReadonlyArray<string | Uint8Array>): string
   for (const part of parts) hash.update(`${part.length}:`).update(part);
   return hash.digest('hex').slice(0, 16);
 }
+
+/** For how long a folder is kept that nobody asks for. */
+export const keptForMs = 30 * 24 * 60 * 60 * 1000;
 
 /**
  * The folder `kind/key` of the cache; `fill` makes its contents when it is not there.
@@ -24,7 +38,7 @@ export async function cached(
   fill: (folder: string) => Promise<void>,
 ): Promise<string> {
   const folder = join(cacheFolder(), kind, key);
-  if (existsSync(folder)) return folder;
+  if (await used(folder)) return folder;
   await locked(`${kind}-${key}`, async () => {
     if (existsSync(folder)) return;
     const draft = join(
@@ -43,6 +57,31 @@ export async function cached(
     }
   });
   return folder;
+}
+
+/**
+ * Removes the folders of a kind that nobody has asked for within {@link keptForMs}, and what
+ * interrupted builders left behind as long ago.
+ */
+export async function prune(kind: string): Promise<void> {
+  const parent = join(cacheFolder(), kind);
+  const oldest = Date.now() - keptForMs;
+  for (const name of await readdir(parent).catch(() => [])) {
+    const path = join(parent, name);
+    // Another process may be removing the same one.
+    const found = await stat(path).catch(() => undefined);
+    if (found === undefined || !found.isDirectory() || found.mtimeMs >= oldest) continue;
+    await rm(path, { recursive: true, force: true });
+  }
+}
+
+/** Whether the folder is there; notes down that it was asked for, in its time of modification. */
+async function used(folder: string): Promise<boolean> {
+  const now = new Date();
+  return utimes(folder, now, now).then(
+    () => true,
+    () => existsSync(folder),
+  );
 }
 
 /** Runs `action` while no other process of this user runs one under the same name. */

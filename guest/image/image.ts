@@ -3,7 +3,7 @@ import { createWriteStream } from 'node:fs';
 import { copyFile, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { nativeFile } from '../../src/native.js';
-import { cached, contentKey } from '../cache.js';
+import { cached, contentKey, prune } from '../cache.js';
 import { agentPath, packageFolder } from '../paths.js';
 import { type Progress, silent } from '../progress.js';
 import { requireTool, runTool } from '../tools.js';
@@ -51,6 +51,8 @@ export async function buildImage(options: ImageOptions = {}): Promise<Image> {
     ...(await Promise.all([kernel.image, kernel.modules, ...programs].map(identity))),
   );
   const folder = await cached('images', key, async (draft) => {
+    // Each is some 100 MB, and a new one often takes the place of another.
+    await prune('images');
     progress(`building the guest image for Linux ${kernel.release}`);
     await writeArchive(join(draft, 'base.cpio'), await baseEntries(kernel, modules));
   });

@@ -1,9 +1,9 @@
 import { existsSync, readdirSync } from 'node:fs';
-import { mkdir, writeFile } from 'node:fs/promises';
+import { mkdir, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import t from 'tap';
-import { cached, contentKey, locked } from '../../guest/cache.js';
+import { cached, contentKey, keptForMs, locked, prune } from '../../guest/cache.js';
 
 t.beforeEach((t) => {
   process.env.WAEP_CACHE_DIR = t.testdir();
@@ -24,6 +24,31 @@ t.test('what is there is not made again, and two who want it make it once', asyn
   t.ok(existsSync(join(one, 'file')));
   t.equal(await cached('kind', 'key', fill), one);
   t.equal(fills, 1);
+});
+
+t.test('what nobody has asked for in a long time is removed', async (t) => {
+  const fill = (folder: string) => writeFile(join(folder, 'file'), 'content');
+  const parent = join(process.env.WAEP_CACHE_DIR ?? '', 'images');
+  const [unused, asked, young, draft, other] = [
+    await cached('images', 'unused', fill),
+    await cached('images', 'asked', fill),
+    await cached('images', 'young', fill),
+    join(parent, '.draft-4194305-0'),
+    await cached('others', 'unused', fill),
+  ];
+  const note = join(parent, 'note.json');
+  await mkdir(draft);
+  await writeFile(note, '');
+  const longAgo = new Date(Date.now() - keptForMs - 60_000);
+  for (const path of [unused, asked, draft, other, note]) await utimes(path, longAgo, longAgo);
+  const recently = new Date(Date.now() - keptForMs + 60_000);
+  await utimes(young, recently, recently);
+
+  t.equal(await cached('images', 'asked', fill), asked);
+  await prune('images');
+  t.same(readdirSync(parent).sort(), ['asked', 'note.json', 'young']);
+  t.ok(existsSync(other), 'another kind is left alone');
+  await prune('nothing of this kind');
 });
 
 t.test('a failure leaves nothing behind', async (t) => {
