@@ -3,11 +3,13 @@ import type { Summary } from '../experiment.js';
 import { commandMetrics, lookupMetric, placedMetric } from '../metrics.js';
 import { overheadBars, timeBar } from './bars.js';
 import type { Figure } from './figure.js';
+import { significant } from './format.js';
 import { barPanel, sheet } from './panels.js';
 
 /** What forwarding costs when there is no virtual machine in between. */
 export function softwareOverheadFigure(summary: Summary, environment: Environment): Figure {
   const panel = { yTitle: 'µs', width: 380 };
+  const { serverCpu, otherCpu } = environment.parameters;
   return {
     file: 'software-overhead',
     title: 'What forwarding itself costs: client and agent on one kernel, at native speed',
@@ -17,22 +19,25 @@ export function softwareOverheadFigure(summary: Summary, environment: Environmen
       title: 'What forwarding itself costs, at native speed',
       lines: environmentLines(environment),
       rows: [
-        (['one core', 'a core each'] as const).map((placement) =>
-          barPanel({
+        (['one core', 'a core each'] as const).map((placement) => {
+          const metric = placedMetric(lookupMetric, placement);
+          return barPanel({
             ...panel,
             title: `${lookupMetric}, ${placement === 'one core' ? 'both on one core' : placement}`,
-            subtitle: '/c: plain C exchanging the same bytes · p50, 95 % confidence interval',
-            bars: summary.rows
-              .filter((row) => row.metric === placedMetric(lookupMetric, placement))
-              .map(timeBar),
+            subtitle: [
+              `every server on CPU ${serverCpu}, every client on CPU ${placement === 'one core' ? serverCpu : otherCpu}`,
+              '/c: plain C exchanging the same bytes · p50, 95 % confidence interval',
+              ...distances(summary, metric),
+            ].join('\n'),
+            bars: summary.rows.filter((row) => row.metric === metric).map(timeBar),
             height: 210,
-          }),
-        ),
+          });
+        }),
         commandMetrics.map((metric) =>
           barPanel({
             ...panel,
             title: `${metric}: added by forwarding`,
-            subtitle: 'forwarded − native, median over rounds, 95 % confidence interval',
+            subtitle: `agent on CPU ${serverCpu}, callers on CPU ${otherCpu}\nforwarded − native, median over rounds, 95 % confidence interval`,
             bars: overheadBars(summary.comparisons, metric),
             height: 210,
           }),
@@ -40,4 +45,20 @@ export function softwareOverheadFigure(summary: Summary, environment: Environmen
       ],
     }),
   };
+}
+
+/** How far an arm is from the plain C limit, median over rounds, where a bound was promised. */
+function distances(summary: Summary, metric: string): string[] {
+  const bounded = summary.comparisons.filter(
+    (one) => one.metric === metric && one.bound !== undefined,
+  );
+  const arms = new Set(bounded.map(({ arm, against }) => `${arm} ÷ ${against}`));
+  return [...arms].map((pair) => {
+    const figures = bounded
+      .filter(({ arm, against }) => `${arm} ÷ ${against}` === pair)
+      .map(({ quantile, value, bound = 0 }) => {
+        return `${quantile} ${value.toFixed(2)} × (at most ${significant(bound)})`;
+      });
+    return `${pair}: ${figures.join(', ')}`;
+  });
 }
