@@ -32,6 +32,8 @@ export interface AgentEvents {
   session: [{ session: number; peer: string; client: string }];
   refused: [{ peer: string; error: Error }];
   ended: [{ session: number; peer: string } & ExecutorEnd];
+  /** An address is not listened on any more. */
+  failed: [{ address: string; error: Error }];
 }
 
 /**
@@ -58,12 +60,20 @@ export class Agent extends EventEmitter<AgentEvents> {
     return this.#executors.size;
   }
 
+  /** On how many addresses connections are accepted. */
+  get listening(): number {
+    return this.#servers.size;
+  }
+
   /** The process ids of the open sessions' executors. */
   get executorPids(): number[] {
     return [...this.#executors.values()].map((executor) => executor.pid);
   }
 
-  /** Starts to accept connections at `address`. Returns the address as it was bound. */
+  /**
+   * Starts to accept connections at `address`. Should that end by itself, `failed` tells; sessions
+   * go on.
+   */
   async listen(address: string): Promise<Server> {
     const server = createServer((socket: Socket) => {
       this.serve(socket, peerName(socket), socket.remoteCid).catch(() => {
@@ -73,6 +83,10 @@ export class Agent extends EventEmitter<AgentEvents> {
     server.listen(address);
     await once(server, 'listening');
     this.#servers.add(server);
+    server.on('error', (error) => {
+      this.#servers.delete(server);
+      this.emit('failed', { address, error });
+    });
     return server;
   }
 

@@ -65,12 +65,24 @@ async function main(): Promise<void> {
     agent.on('ended', (facts) => log('ended', facts));
     agent.on('refused', ({ peer, error }) => log('refused', { peer, why: error.message }));
   }
+  agent.on('failed', ({ address, error }) => {
+    console.error(`waep-agent: not listening on ${address} any more: ${error.message}`);
+  });
   for (const address of listen) {
     await agent.listen(address);
     console.log(`waep-agent: listening on ${address}`);
   }
-  await Promise.race([once(process, 'SIGTERM'), once(process, 'SIGINT')]);
+  await Promise.race([once(process, 'SIGTERM'), once(process, 'SIGINT'), deserted(agent)]);
+  if (agent.listening === 0) {
+    console.error('waep-agent: ending, since no address is left to listen on');
+    process.exitCode = 1;
+  }
   await agent.close();
+}
+
+/** Resolves when the last listener has failed. */
+async function deserted(agent: Agent): Promise<void> {
+  while (agent.listening > 0) await once(agent, 'failed');
 }
 
 main().catch((error: Error) => {

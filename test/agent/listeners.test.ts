@@ -1,0 +1,41 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import t from 'tap';
+import { freePort } from '../../bench/lab.js';
+import { agentPath } from '../../guest/paths.js';
+import { Session } from '../../src/session/index.js';
+
+const breaker = fileURLToPath(new URL('./listener-breaker.js', import.meta.url));
+
+t.test('an agent outlives a listener that fails, and ends with the last one', async (t) => {
+  const first = `tcp:127.0.0.1:${await freePort()}`;
+  const second = `tcp:127.0.0.1:${await freePort()}`;
+  const listen = ['--insecure-tcp', '--listen', first, '--listen', second];
+  const agent = spawn(process.execPath, ['--import', breaker, agentPath, '--quiet', ...listen], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  const exit = once(agent, 'exit');
+  t.teardown(async () => {
+    agent.kill('SIGKILL');
+    await exit;
+  });
+  const says = createInterface(agent.stdout)[Symbol.asyncIterator]();
+  const complains = createInterface(agent.stderr)[Symbol.asyncIterator]();
+  await says.next();
+  t.equal((await says.next()).value, `waep-agent: listening on ${second}`);
+
+  const session = await Session.connect(first);
+  agent.kill('SIGUSR2');
+  const failed = `waep-agent: not listening on ${first} any more: accept EINVAL`;
+  t.equal((await complains.next()).value, failed);
+  await session.createMap({ type: 2, keySize: 4, valueSize: 4, maxEntries: 1 });
+  session.close();
+  (await Session.connect(second)).close();
+
+  agent.kill('SIGUSR2');
+  t.match((await complains.next()).value, `not listening on ${second} any more`);
+  t.match((await complains.next()).value, 'no address is left to listen on');
+  t.same(await exit, [1, null], 'its status says so');
+});
