@@ -1,12 +1,11 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { fileURLToPath } from 'node:url';
-import { build } from 'esbuild';
 import t, { type Test } from 'tap';
 import { boot, type Guest, type GuestFile } from '../../guest/index.js';
 import { nativeFile } from '../../src/native.js';
+import { bundleForGuest } from '../guest-bundle.js';
 import { conformanceCases, type RoadUnderTest } from '../transport/conformance.js';
 import { type CaseReport, startRole } from '../transport/conformance-run.js';
 
@@ -23,21 +22,6 @@ t.setTimeout(280_000);
 
 const folder = mkdtempSync(join(tmpdir(), 'waep-'));
 t.teardown(() => rmSync(folder, { recursive: true, force: true }));
-
-/** Makes the suite one file, so that a guest can run it. */
-async function bundleSuite(): Promise<string> {
-  const outfile = join(folder, 'conformance.mjs');
-  await build({
-    entryPoints: [fileURLToPath(workerUrl)],
-    outfile,
-    bundle: true,
-    platform: 'node',
-    format: 'esm',
-    target: 'node20',
-    logLevel: 'warning',
-  });
-  return outfile;
-}
 
 /** Starts the suite's peer in the guest and resolves when it listens. */
 async function startPeer(guest: Guest, address: string): Promise<void> {
@@ -62,7 +46,7 @@ async function fromHost(t: Test, guest: Guest, listen: string, road: RoadUnderTe
 }
 
 const files: Record<string, GuestFile> = {
-  [SCRIPT]: { source: await bundleSuite() },
+  [SCRIPT]: { source: await bundleForGuest(workerUrl, folder, basename(SCRIPT)) },
   '/usr/lib/waep/waep.node': { source: nativeFile('waep.node') },
 };
 const guest = await boot({ agent: false, lab: true, files });

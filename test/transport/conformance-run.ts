@@ -9,7 +9,7 @@
  *   node conformance-run.mjs --mute tcp:127.0.0.1:0                      accepts nothing, ever
  *
  * The suite's side prints one JSON object per case and exits with 1 if one failed. --absent and
- * --silent, like --refused, take ADDRESS=CODE; --only takes a part of a case's name.
+ * --silent, like --refused, take ADDRESS=CODE; --only and --except take a part of a case's name.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -41,10 +41,11 @@ export async function runConformance(
   road: RoadUnderTest,
   report: (report: CaseReport) => void,
   only = '',
+  except: readonly string[] = [],
 ): Promise<boolean> {
   let passed = true;
   for (const { name, inapplicable, run } of conformanceCases) {
-    if (!name.includes(only)) continue;
+    if (!name.includes(only) || except.some((part) => name.includes(part))) continue;
     const why = inapplicable?.(road);
     if (why !== undefined) {
       report({ case: name, outcome: 'skipped', durationMs: 0, why });
@@ -115,6 +116,7 @@ async function main(): Promise<void> {
       absent: { type: 'string' },
       silent: { type: 'string' },
       only: { type: 'string' },
+      except: { type: 'string', multiple: true },
       'until-stdin-ends': { type: 'boolean' },
     },
   });
@@ -153,6 +155,7 @@ async function main(): Promise<void> {
     },
     say,
     values.only,
+    values.except,
   );
   await peer?.[Symbol.asyncDispose]();
   process.exitCode = passed ? 0 : 1;

@@ -1,0 +1,20 @@
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { build } from 'esbuild';
+
+/** Makes a compiled module and all that it imports one file in `folder`, which a guest can run. */
+export async function bundleForGuest(module: URL, folder: string, name: string): Promise<string> {
+  const outfile = join(folder, name);
+  await build({
+    entryPoints: [fileURLToPath(module)],
+    outfile,
+    bundle: true,
+    platform: 'node',
+    format: 'esm',
+    target: 'node20',
+    // cbor-x looks for a native helper and does without.
+    external: ['cbor-extract'],
+    logLevel: 'warning',
+  });
+  return outfile;
+}

@@ -1,0 +1,13 @@
+/*
+ * Runs a command in the inner guest, from the outer one: inner-command CID COMMAND…
+ */
+import { LAB_PORT, spawn } from '../../guest/lab.js';
+
+const [cid, ...command] = process.argv.slice(2);
+const child = await spawn(`vsock:${cid}:${LAB_PORT}`, command, {
+  env: { WAEP_NATIVE_DIR: '/usr/lib/waep' },
+});
+child.stdout.pipe(process.stdout);
+child.stderr.pipe(process.stderr);
+const { status } = await child.ended;
+process.exitCode = status ?? 1;

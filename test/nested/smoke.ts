@@ -1,0 +1,71 @@
+/*
+ * The thesis' experiment in small, run in the outer guest against the inner one: a host with
+ * AF_VSOCK of its own. Prints one JSON object per check.
+ */
+import assert from 'node:assert/strict';
+import { exec, LAB_PORT } from '../../guest/lab.js';
+import { instructions, message, tracepoint } from '../../src/cli/hello-program.js';
+import { enums, rows, Session } from '../../src/index.js';
+
+const [cid, port] = process.argv.slice(2);
+const EXECUTIONS = 5;
+// A processor emulated on an emulated processor takes its time.
+const patience = { timeoutMs: 60_000, handshakeTimeoutMs: 60_000, callTimeoutMs: 60_000 };
+
+const sh = async (script: string): Promise<string> => {
+  const lab = `vsock:${cid}:${LAB_PORT}`;
+  return (await exec(lab, ['/bin/sh', '-c', script], { timeoutMs: 60_000 })).stdout;
+};
+
+async function helloLines(commands: string): Promise<number> {
+  await sh('echo > /sys/kernel/tracing/trace');
+  await sh(commands);
+  const log = await sh('cat /sys/kernel/tracing/trace');
+  return log.split('\n').filter((line) => line.includes(message)).length;
+}
+
+const script = (count: number) =>
+  `i=0; while [ $i -lt ${count} ]; do /bin/busybox true; i=$((i + 1)); done`;
+
+const session = await Session.connect(`vsock:${cid}:${port}`, patience);
+
+const checks: Readonly<Record<string, () => Promise<void>>> = {
+  'a map keeps what is put in': async () => {
+    const map = await session.createMap({ type: 1, keySize: 4, valueSize: 8, maxEntries: 4 });
+    const key = Buffer.from([1, 2, 3, 4]);
+    await map.update(key, Buffer.alloc(8, 7));
+    assert.deepEqual(Buffer.from((await map.lookup(key)) ?? []), Buffer.alloc(8, 7));
+    await map.close();
+  },
+  'a line in the log for each execution, none after it': async () => {
+    const program = await session.loadProgram({
+      type: enums.ProgType.BPF_PROG_TYPE_RAW_TRACEPOINT,
+      instructions,
+      license: 'GPL',
+    });
+    const link = await program.attachRawTracepoint(tracepoint);
+    const overhead = await helloLines(script(0));
+    assert.equal((await helloLines(script(EXECUTIONS))) - overhead, EXECUTIONS);
+    await link.close();
+    assert.equal(await helloLines(script(EXECUTIONS)), 0);
+  },
+  'a call that waits is not lost among others': async () => {
+    const calls = Array.from({ length: 32 }, () =>
+      session.tryBpf(rows.PROG_GET_NEXT_ID, { start_id: 0 }),
+    );
+    await Promise.all(calls);
+    assert.equal(session.statistics.pendingCalls, 0);
+  },
+};
+
+for (const [check, run] of Object.entries(checks)) {
+  const started = performance.now();
+  const why = await run().then(
+    () => undefined,
+    (error: Error) => error.stack ?? error.message,
+  );
+  const durationMs = Math.round(performance.now() - started);
+  console.log(JSON.stringify({ case: check, outcome: why ? 'failed' : 'ok', durationMs, why }));
+  if (why !== undefined) process.exitCode = 1;
+}
+session.close();
