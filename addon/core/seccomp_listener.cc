@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <linux/seccomp.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -42,7 +43,14 @@ int AddDescriptor(int listener, uint64_t id, int descriptor, uint32_t flags, int
   add.srcfd = static_cast<uint32_t>(descriptor);
   add.newfd = static_cast<uint32_t>(number);
   add.newfd_flags = close_on_exec ? O_CLOEXEC : 0;
-  return Result(::ioctl(listener, SECCOMP_IOCTL_NOTIF_ADDFD, &add));
+  // When a signal interrupts the waiting for the caller to take it, the call returns 0 instead.
+  sigset_t all;
+  sigset_t before;
+  ::sigfillset(&all);
+  ::pthread_sigmask(SIG_SETMASK, &all, &before);
+  const int result = Result(::ioctl(listener, SECCOMP_IOCTL_NOTIF_ADDFD, &add));
+  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  return result;
 }
 
 // The device that the inodes of memfds are on.

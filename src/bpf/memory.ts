@@ -138,7 +138,9 @@ export class MemorySource implements Source {
   room(step: PointerStep, asked: number): CallBuffer {
     const address = this.target(step);
     const length = asked === 0 ? this.unbounded(step) : asked;
-    if (length > KEPT_BYTES) return this.memory.extent(address, length);
+    // Text says itself where it ends.
+    const plain = length > KEPT_BYTES || step.field.type === 'string';
+    if (plain) return this.memory.extent(address, length);
     const before = this.memory.read(address, length);
     const sent = before.slice();
     for (let at = 0; at + 8 <= sent.length; at += 8) {

@@ -9,23 +9,28 @@ const { version }: { version: string } = JSON.parse(
   readFileSync(join(packageFolder, 'package.json'), 'utf8'),
 );
 
+/**
+ * The subcommands. Each is loaded when it is needed, so that none waits for another's code, and an
+ * addon that is missing is an error like any other, with its cure.
+ */
+const commands: Readonly<Record<string, () => Promise<Command>>> = {
+  doctor: async () => (await import('./doctor.js')).doctorCommand(),
+  vm: async () => (await import('./vm.js')).vmCommand(),
+  hello: async () => (await import('./hello.js')).helloCommand(),
+  run: async () => (await import('./run.js')).runCommand(),
+};
+
 async function main(): Promise<void> {
-  // Loaded here, so that an addon that is missing is an error like any other, with its cure.
-  const [{ doctorCommand }, { vmCommand }, { helloCommand }, { runCommand }] = await Promise.all([
-    import('./doctor.js'),
-    import('./vm.js'),
-    import('./hello.js'),
-    import('./run.js'),
-  ]);
-  await new Command('waep')
+  const program = new Command('waep')
     .description("eBPF applications on the host, their programs in the guest's kernel.")
     .version(version)
-    .enablePositionalOptions()
-    .addCommand(doctorCommand())
-    .addCommand(vmCommand())
-    .addCommand(helloCommand())
-    .addCommand(runCommand())
-    .parseAsync();
+    .enablePositionalOptions();
+  const named = commands[process.argv[2] ?? ''];
+  const needed = named === undefined ? Object.values(commands) : [named];
+  for (const command of await Promise.all(needed.map((load) => load()))) {
+    program.addCommand(command);
+  }
+  await program.parseAsync();
 }
 
 main().catch((error: Error) => {

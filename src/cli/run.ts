@@ -1,5 +1,7 @@
+import { join } from 'node:path';
 import { Command } from 'commander';
 import pc from 'picocolors';
+import { cacheFolder } from '../../guest/paths.js';
 import { run } from '../run/index.js';
 import { Session } from '../session/index.js';
 
@@ -24,7 +26,8 @@ export function runCommand(): Command {
       const session = await Session.connect(vm, { client: `waep run ${program[0]}` });
       try {
         const refused = (error: Error) => console.error(pc.yellow(`waep: ${error.message}`));
-        process.exitCode = (await run(session, program, { refused })).status;
+        const options = { refused, cacheFolder: join(cacheFolder(), 'guests') };
+        process.exitCode = (await run(session, program, options)).status;
       } finally {
         session.close();
         process.off('SIGINT', ignore).off('SIGQUIT', ignore);

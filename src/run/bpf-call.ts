@@ -1,6 +1,8 @@
 import { constants } from 'node:os';
 import { type Command, type Encoded, encodeRaw, enums } from '../bpf/index.js';
 import type { Handle } from '../call.js';
+import { native } from '../native.js';
+import { readGuestPipe } from '../view/index.js';
 import type { Guest } from './guest.js';
 import type { Notification } from './notification.js';
 import type { Objects } from './objects.js';
@@ -26,7 +28,7 @@ export async function forwardBpf(call: Notification, guest: Guest): Promise<void
   const encoded = await encodeKnowing(objects, () => encodeRaw(raw, memory, objects, handle));
   // Whoever has the thread's number now, it may be another thread than was read from.
   if (!call.waits) return;
-  const reply = await session.call(encoded.call, { name: encoded.shape.name });
+  const reply = await guest.probes.call(encoded.call, encoded.shape.name);
   const bound = encoded.call.result !== 0 && reply.result >= 0;
   const written = encoded.writes(reply).every(({ address, bytes }) => memory.write(address, bytes));
   if (bound) learn(objects, handle, encoded.shape, image);
@@ -34,7 +36,7 @@ export async function forwardBpf(call: Notification, guest: Guest): Promise<void
   const release = () => {
     objects.remove(handle);
     // The session may have ended, and the object with it.
-    session.release([handle]).catch(() => {});
+    if (!guest.probes.drop(handle)) session.release([handle]).catch(() => {});
   };
   if (!written) {
     if (bound) release();
@@ -42,7 +44,21 @@ export async function forwardBpf(call: Notification, guest: Guest): Promise<void
   }
   if (reply.result < 0) return call.fail(reply.errno);
   if (!bound) return call.succeed(reply.result);
+  if (encoded.shape.makes === 'iter') return giveStream(call, handle, guest);
   if (!placeholders.create(handle, (fd) => call.giveDescriptor(fd))) release();
+}
+
+/** Gives the program something to read from: what the iterator writes. */
+function giveStream(call: Notification, handle: Handle, guest: Guest): void {
+  const { session, objects, placeholders } = guest;
+  const fd = readGuestPipe(session, handle, async () => {
+    forget();
+    objects.remove(handle);
+    await session.release([handle]);
+  });
+  const forget = placeholders.adopt(handle, fd);
+  call.giveDescriptor(fd);
+  native.close(fd);
 }
 
 /** Takes note of a new object. */

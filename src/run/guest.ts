@@ -3,6 +3,7 @@ import type { GuestFiles } from '../view/index.js';
 import type { MappedMaps } from './mapped-maps.js';
 import type { Objects } from './objects.js';
 import type { Placeholders } from './placeholders.js';
+import type { Probes } from './probes.js';
 
 /** The guest as a program knows it, and what answering its calls takes. */
 export interface Guest {
@@ -13,6 +14,8 @@ export interface Guest {
   readonly placeholders: Placeholders;
   /** The maps that it has mapped. */
   readonly mapped: MappedMaps;
+  /** What it has been asked before. */
+  readonly probes: Probes;
   /** The files of the guest's kernel. */
   readonly files: GuestFiles;
 }

@@ -9,6 +9,14 @@ interface Placeholder {
   readonly close: () => void;
 }
 
+/** Who is told of what the program does with its descriptors. */
+export interface Told {
+  /** Something is about to be done with an object. */
+  used(handle: Handle): void;
+  /** The program does not hold an object any longer. */
+  gone(handle: Handle): void;
+}
+
 /** What native.identify() says of a descriptor. */
 type Identity = number;
 
@@ -25,11 +33,10 @@ type Identity = number;
 export class Placeholders {
   readonly #placeholders = new Map<Identity, Placeholder>();
   readonly #lasting = new Set<Handle>();
-  readonly #onGone: (handle: Handle) => void;
+  readonly #told: Told;
 
-  /** @param onGone is told of each object that the program holds no longer */
-  constructor(onGone: (handle: Handle) => void) {
-    this.#onGone = onGone;
+  constructor(told: Told) {
+    this.#told = told;
   }
 
   /** Makes a placeholder and hands it to `give`, which says whether the program has it now. */
@@ -42,7 +49,7 @@ export class Placeholders {
     const poller = new native.Poller(kept, () => {
       this.#placeholders.delete(identity);
       close();
-      if (!this.#lasting.has(handle)) this.#onGone(handle);
+      if (!this.#lasting.has(handle)) this.#told.gone(handle);
     });
     const close = () => {
       poller.close();
@@ -63,13 +70,22 @@ export class Placeholders {
   /** Has `fd`, shared memory or an eventfd of this process, stand for an object, too. */
   add(handle: Handle, fd: number): void {
     this.#lasting.add(handle);
-    this.#placeholders.set(native.identify(process.pid, fd), { handle, close: () => {} });
+    this.adopt(handle, fd);
+  }
+
+  /** Has `fd`, a socket of this process, stand for an object until the result is called. */
+  adopt(handle: Handle, fd: number): () => void {
+    const identity = native.identify(process.pid, fd);
+    this.#placeholders.set(identity, { handle, close: () => {} });
+    return () => this.#placeholders.delete(identity);
   }
 
   /** The object behind a descriptor of a thread, or 0 when it is none of the guest's. */
   handleOf(thread: number, descriptor: number): Handle {
     if (descriptor < 0) return 0;
-    return this.#placeholders.get(native.identify(thread, descriptor))?.handle ?? 0;
+    const handle = this.#placeholders.get(native.identify(thread, descriptor))?.handle ?? 0;
+    if (handle !== 0) this.#told.used(handle);
+    return handle;
   }
 
   close(): void {

@@ -26,7 +26,9 @@ export class ProcessMemory implements Memory {
   }
 
   extent(address: bigint, length: number): number {
-    return this.read(address, length).length;
+    // Memory without holes is the rule; where there is one, writing to it fails.
+    const last = address + BigInt(Math.max(0, length - 1));
+    return this.read(last, 1).length === 1 ? length : this.read(address, length).length;
   }
 
   readText(address: bigint, maximumBytes: number): Uint8Array {

@@ -2,13 +2,14 @@ import { constants } from 'node:os';
 import { type SystemError, WaepError } from '../errors.js';
 import { native } from '../native.js';
 import type { Session } from '../session/index.js';
-import { GuestFiles } from '../view/index.js';
+import { GuestCache, GuestFiles } from '../view/index.js';
 import type { Guest } from './guest.js';
 import { type Bind, launch } from './launch.js';
 import { MappedMaps } from './mapped-maps.js';
 import { Notification } from './notification.js';
 import { Objects } from './objects.js';
 import { Placeholders } from './placeholders.js';
+import { Probes } from './probes.js';
 import { answerOf } from './system-calls.js';
 
 const READABLE = 1;
@@ -25,6 +26,8 @@ export interface Ending {
 export interface RunOptions {
   /** What the program sees of this machine's files in the place of the machine's own. */
   readonly binds?: readonly Bind[];
+  /** The folder to keep what a guest's kernel has said in. Absent: it is asked every time. */
+  readonly cacheFolder?: string | undefined;
   /** Told of everything that the program asked for and does not get, once for each. */
   readonly refused?: (error: Error) => void;
 }
@@ -42,16 +45,21 @@ export interface RunOptions {
 export async function run(
   session: Session,
   program: readonly string[],
-  { binds = [], refused = () => {} }: RunOptions = {},
+  { binds = [], cacheFolder, refused = () => {} }: RunOptions = {},
 ): Promise<Ending> {
   const objects = new Objects(session);
-  const placeholders = new Placeholders((handle) => {
-    objects.remove(handle);
-    session.release([handle]).catch(() => {});
+  const cache = new GuestCache(session, cacheFolder);
+  const probes = new Probes(session, cache);
+  const placeholders = new Placeholders({
+    used: (handle) => probes.use(handle),
+    gone: (handle) => {
+      objects.remove(handle);
+      if (!probes.drop(handle)) session.release([handle]).catch(() => {});
+    },
   });
-  const files = new GuestFiles(session);
+  const files = new GuestFiles(session, cache);
   const mapped = new MappedMaps(session, objects, placeholders);
-  const guest: Guest = { session, objects, placeholders, mapped, files };
+  const guest: Guest = { session, objects, placeholders, mapped, probes, files };
   const { child, listener, go } = await launch(program, binds);
   // Not before Linux 6.6; the answers are the same without, only later.
   native.seccompSetSyncWakeUp(listener);
@@ -82,7 +90,7 @@ export async function run(
     native.close(listener);
     mapped.close();
     placeholders.close();
-    files.close();
+    await probes.close();
   }
 }
 

@@ -4,6 +4,7 @@ import { accessFile, openFile, readLink } from './files.js';
 import type { Guest } from './guest.js';
 import { mapMemory } from './memory-map.js';
 import type { Notification } from './notification.js';
+import { controlPerfEvent, openPerfEvent } from './perf-events.js';
 import { ProcessMemory } from './process-memory.js';
 
 /** Answers one system call of the program. What it throws becomes the program's error. */
@@ -56,22 +57,9 @@ const answers: ReadonlyMap<number, Answer> = new Map([
   [439, accessFile(1)],
   [89, readLink(0)],
   [267, readLink(1)],
-  [
-    298,
-    refuse(
-      'perf_event_open(2)',
-      'events of the guest are not forwarded yet',
-      'Attach by a link (raw tracepoint, fentry, kprobe_multi) instead.',
-    ),
-  ],
+  [298, openPerfEvent],
   [9, mapMemory],
-  [
-    16,
-    unlessOfGuest(
-      0,
-      refuse('ioctl(2) of a perf event', 'the descriptor is none', 'Use bpf(2) links instead.'),
-    ),
-  ],
+  [16, controlPerfEvent],
   [
     54,
     unlessOfGuest(

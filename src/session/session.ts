@@ -222,10 +222,12 @@ export class Session extends GuestKernel {
    * Opens a file of the guest's kernel for reading, such as
    * `/sys/kernel/tracing/trace_pipe`, if the guest's policy allows.
    *
+   * @param options `handle`: what to bind it to, so that requests that depend on it need not wait.
+   *   Default: a new one
    * @throws the guest's system error, ERR_POLICY_REFUSED and what {@link call} throws
    */
-  async open(path: string, options?: CallOptions): Promise<Handle> {
-    const handle = this.newHandle();
+  async open(path: string, options?: CallOptions & { handle?: Handle }): Promise<Handle> {
+    const handle = options?.handle ?? this.newHandle();
     const reply = await this.#message(FrameType.OPEN, [path, handle], options, `open ${path}`);
     if (reply.result < 0) throw systemError('open', reply.errno, { address: path, side: 'guest' });
     return handle;

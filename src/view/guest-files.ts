@@ -1,11 +1,13 @@
-import { mkdtempSync, openSync, rmSync } from 'node:fs';
-import { open } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { openSync } from 'node:fs';
+import type { Handle } from '../call.js';
+import { systemError } from '../errors.js';
+import { native } from '../native.js';
 import type { Session } from '../session/index.js';
+import type { GuestCache } from './guest-cache.js';
 
 /** A whole number of pages; files of the kernel that are larger come in as many turns. */
 const READ_BYTES = 1024 * 1024;
+const PAGE_BYTES = 4096;
 /** No file of the kernel's view that is worth having is larger. */
 const MAX_FILE_BYTES = 256 * 1024 * 1024;
 
@@ -17,17 +19,17 @@ const lasting = /^\/(sys\/kernel\/btf\/vmlinux|proc\/config\.gz|proc\/version|bo
  * this process.
  *
  * A file is copied as a whole when it is opened, so that it is one state of it that is read. Copies
- * are nameless and end with their last descriptor; those of files that never change are kept until
- * {@link close}.
+ * are nameless and end with their last descriptor; those of files that never change come from
+ * the cache.
  */
 export class GuestFiles {
   readonly #session: Session;
-  readonly #folder = mkdtempSync(join(tmpdir(), 'waep-view-'));
-  readonly #kept = new Map<string, Promise<string>>();
-  #count = 0;
+  readonly #cache: GuestCache;
+  readonly #texts = new Map<string, Promise<string>>();
 
-  constructor(session: Session) {
+  constructor(session: Session, cache: GuestCache) {
     this.#session = session;
+    this.#cache = cache;
   }
 
   /**
@@ -36,13 +38,37 @@ export class GuestFiles {
    * @throws the guest's system error, such as ENOENT; ERR_POLICY_REFUSED
    */
   async open(path: string): Promise<number> {
-    if (!lasting.test(path)) {
-      return this.#nameless(await this.#copy(path));
+    if (!lasting.test(path)) return this.#hold(await this.#copy(path));
+    const name = encodeURIComponent(path);
+    const cached = this.#cache.open(name);
+    if (cached !== undefined) return cached;
+    const bytes = await this.#copy(path);
+    await this.#cache.write(name, bytes);
+    return this.#hold(bytes);
+  }
+
+  /** Returns a descriptor to read `bytes` from, which the caller closes. */
+  #hold(bytes: Uint8Array): number {
+    if (bytes.length === 0) return openSync('/dev/null', 'r');
+    const memory = native.shareMemory(bytes.length);
+    if (typeof memory === 'number') throw systemError('memfd_create', memory);
+    memory.set(bytes);
+    try {
+      return openSync(`/proc/self/fd/${memory.fd}`, 'r');
+    } finally {
+      native.close(memory.fd);
     }
-    const kept = this.#kept.get(path) ?? this.#copy(path);
-    this.#kept.set(path, kept);
-    kept.catch(() => this.#kept.delete(path));
-    return openSync(await kept, 'r');
+  }
+
+  /**
+   * Reads a short file of the guest, which never changes, as text.
+   *
+   * @throws as {@link open}
+   */
+  read(path: string): Promise<string> {
+    const known = this.#texts.get(path) ?? this.#text(path);
+    this.#texts.set(path, known);
+    return known;
   }
 
   /**
@@ -51,37 +77,44 @@ export class GuestFiles {
    * @throws as {@link open}
    */
   async access(path: string): Promise<void> {
-    await this.#session.release([await this.#session.open(path)]);
+    const handle = await this.#session.open(path);
+    this.#release(handle);
   }
 
-  /** Deletes what was kept. Descriptors that were handed out stay good. */
-  close(): void {
-    rmSync(this.#folder, { recursive: true, force: true });
+  async #text(path: string): Promise<string> {
+    return Buffer.from(await this.#copy(path, PAGE_BYTES))
+      .toString()
+      .trim();
   }
 
-  #nameless(copy: string): number {
-    const fd = openSync(copy, 'r');
-    rmSync(copy);
-    return fd;
-  }
-
-  async #copy(path: string): Promise<string> {
+  async #copy(path: string, atMost = MAX_FILE_BYTES): Promise<Uint8Array> {
     const session = this.#session;
-    const handle = await session.open(path);
-    const copy = join(this.#folder, String(this.#count++));
-    const file = await open(copy, 'wx', 0o600);
+    const handle = session.newHandle();
+    const turnBytes = Math.min(READ_BYTES, atMost);
+    // The requests are on the way together: what is opened has been when it is to be read.
+    const opened = session.open(path, { handle });
+    let next = session.read(handle, turnBytes);
+    // If it is not, the opening says why.
+    next.catch(() => {});
+    await opened;
     try {
-      let sizeBytes = 0;
-      for (;;) {
-        const bytes = await session.read(handle, READ_BYTES);
-        if (bytes === undefined || bytes.length === 0) break;
-        await file.write(bytes);
+      const chunks: Uint8Array[] = [];
+      for (let sizeBytes = 0; ; ) {
+        const bytes = (await next) ?? new Uint8Array(0);
+        chunks.push(bytes);
         sizeBytes += bytes.length;
-        if (sizeBytes > MAX_FILE_BYTES) break;
+        // Reading stops early at the end only.
+        if (bytes.length < turnBytes || sizeBytes >= atMost) break;
+        next = session.read(handle, turnBytes);
       }
-      return copy;
+      return chunks.length === 1 ? (chunks[0] as Uint8Array) : Buffer.concat(chunks);
     } finally {
-      await Promise.all([file.close(), session.release([handle])]);
+      this.#release(handle);
     }
+  }
+
+  #release(handle: Handle): void {
+    // Nothing depends on it, and nobody else has it.
+    this.#session.release([handle]).catch(() => {});
   }
 }

@@ -17,31 +17,44 @@ const POLL_MS = 50;
  * @throws the guest's system error, such as ENOENT or EBUSY; ERR_POLICY_REFUSED
  */
 export async function openGuestPipe(session: Session, path: string): Promise<number> {
-  const handle = await session.open(path);
+  return readGuestPipe(session, await session.open(path), (handle) => session.release([handle]));
+}
+
+/**
+ * Returns a descriptor from which what a handle stands for can be read, such as an iterator. The
+ * caller closes it.
+ *
+ * @param gone is told once its last copy is closed
+ */
+export function readGuestPipe(
+  session: Session,
+  handle: Handle,
+  gone: (handle: Handle) => Promise<void>,
+): number {
   const pair = new Int32Array(2);
   const status = native.socketPair(pair);
   if (status < 0) throw systemError('socketpair', status);
   const [ours = -1, theirs = -1] = pair;
-  const socket = new Socket({ fd: ours, readable: true, writable: true });
+  const socket = new Socket({ fd: ours, readable: true, writable: true, allowHalfOpen: true });
   socket.on('error', () => {});
-  socket.resume();
-  void pump(session, handle, socket);
+  const closed = once(socket.resume(), 'end').catch(() => {});
+  closed.then(() => socket.destroy());
+  void pump(session, handle, socket)
+    // The session has ended, and the pipe ends with it.
+    .catch(() => socket.destroy())
+    .then(() => closed)
+    .then(() => gone(handle))
+    .catch(() => {});
   return theirs;
 }
 
 async function pump(session: Session, handle: Handle, socket: Socket): Promise<void> {
   const ended = once(socket, 'close');
-  try {
-    while (!socket.destroyed) {
-      const bytes = await session.read(handle, READ_BYTES);
-      if (bytes?.length === 0) break;
-      if (bytes === undefined) await sleep(POLL_MS, undefined, { ref: false });
-      else if (!socket.write(bytes)) await Promise.race([once(socket, 'drain'), ended]);
-    }
-    await session.release([handle]);
-  } catch {
-    // The session has ended, and the pipe ends with it.
-  } finally {
-    socket.destroy();
+  while (!socket.destroyed) {
+    const bytes = await session.read(handle, READ_BYTES);
+    if (bytes?.length === 0) break;
+    if (bytes === undefined) await sleep(POLL_MS, undefined, { ref: false });
+    else if (!socket.write(bytes)) await Promise.race([once(socket, 'drain'), ended]);
   }
+  socket.end();
 }

@@ -1,3 +1,4 @@
+export { GuestCache } from './guest-cache.js';
 export { GuestFiles } from './guest-files.js';
-export { openGuestPipe } from './guest-pipe.js';
+export { openGuestPipe, readGuestPipe } from './guest-pipe.js';
 export { isGuestCgroup, isGuestPath, isLive } from './paths.js';

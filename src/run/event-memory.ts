@@ -1,0 +1,113 @@
+/* Memory that looks to a program like the kernel's own, in which it hands out events. */
+import { systemError } from '../errors.js';
+import { native, type SharedMemory } from '../native.js';
+
+const PAGE_BYTES = 4096;
+
+/**
+ * A buffer that records go into here and come out of in the program, laid out as the kernel does.
+ *
+ * Both sides count bytes since the beginning, one where writing has come to and one where reading
+ * has; a record is there once the count says so.
+ */
+abstract class EventMemory {
+  /** What the program maps. */
+  readonly memory: SharedMemory;
+  /** Bytes of records that it holds, a power of two. */
+  readonly capacityBytes: number;
+  readonly #words: BigUint64Array;
+  readonly #writtenAt: number;
+  readonly #readAt: number;
+
+  /** @param writtenAt the byte offset of the count of bytes written, `readAt` of those read */
+  protected constructor(
+    totalBytes: number,
+    capacityBytes: number,
+    writtenAt: number,
+    readAt: number,
+  ) {
+    const memory = native.shareMemory(totalBytes);
+    if (typeof memory === 'number') throw systemError('memfd_create', memory);
+    this.memory = memory;
+    this.capacityBytes = capacityBytes;
+    this.#words = new BigUint64Array(memory.buffer, 0, totalBytes / 8);
+    this.#writtenAt = writtenAt / 8;
+    this.#readAt = readAt / 8;
+  }
+
+  /** Bytes that the program has read. What it writes there is only ever used as a number. */
+  get readBytes(): bigint {
+    return Atomics.load(this.#words, this.#readAt);
+  }
+
+  get writtenBytes(): bigint {
+    return Atomics.load(this.#words, this.#writtenAt);
+  }
+
+  /** How many bytes of records fit in now. */
+  get roomBytes(): number {
+    const used = this.writtenBytes - this.readBytes;
+    // A program that claims to have read what was never written has itself to blame.
+    return used < 0n ? this.capacityBytes : Math.max(0, this.capacityBytes - Number(used));
+  }
+
+  /** Adds whole records, for which there is room. */
+  write(records: Uint8Array): void {
+    const written = this.writtenBytes;
+    this.place(records, Number(written % BigInt(this.capacityBytes)));
+    Atomics.store(this.#words, this.#writtenAt, written + BigInt(records.length));
+  }
+
+  /** Puts bytes at a position of the buffer, beyond whose end its beginning follows. */
+  protected abstract place(bytes: Uint8Array, position: number): void;
+
+  close(): void {
+    native.close(this.memory.fd);
+  }
+}
+
+/**
+ * A BPF_MAP_TYPE_RINGBUF: a page for the reader's count, one for the writer's, and the data twice.
+ *
+ * Kernel source: bpf_ringbuf_area_alloc() in kernel/bpf/ringbuf.c, which maps the same pages twice.
+ * Here they are different ones: what goes beyond the end of the first half is in both.
+ */
+export class RingbufMemory extends EventMemory {
+  /** @param capacityBytes the map's max_entries */
+  constructor(capacityBytes: number) {
+    super(2 * PAGE_BYTES + 2 * capacityBytes, capacityBytes, PAGE_BYTES, 0);
+  }
+
+  protected place(bytes: Uint8Array, position: number): void {
+    this.memory.set(bytes, 2 * PAGE_BYTES + position);
+    const first = this.capacityBytes - position;
+    if (bytes.length > first) this.memory.set(bytes.subarray(first), 2 * PAGE_BYTES);
+  }
+}
+
+/** Byte offsets in `struct perf_event_mmap_page`. */
+const PerfPage = { DATA_HEAD: 1024, DATA_TAIL: 1032, DATA_OFFSET: 1040, DATA_SIZE: 1048 } as const;
+
+/** The buffer of a perf event: a page that describes it, and the data. */
+export class PerfMemory extends EventMemory {
+  /** Pages of data. */
+  readonly pages: number;
+
+  /** @param pages of data, a power of two */
+  constructor(pages: number) {
+    const bytes = pages * PAGE_BYTES;
+    super(PAGE_BYTES + bytes, bytes, PerfPage.DATA_HEAD, PerfPage.DATA_TAIL);
+    this.pages = pages;
+    const words = new BigUint64Array(this.memory.buffer);
+    words[PerfPage.DATA_OFFSET / 8] = BigInt(PAGE_BYTES);
+    words[PerfPage.DATA_SIZE / 8] = BigInt(bytes);
+  }
+
+  protected place(bytes: Uint8Array, position: number): void {
+    const first = Math.min(bytes.length, this.capacityBytes - position);
+    this.memory.set(bytes.subarray(0, first), PAGE_BYTES + position);
+    this.memory.set(bytes.subarray(first), PAGE_BYTES);
+  }
+}
+
+export type { EventMemory };

@@ -1,0 +1,191 @@
+/* perf_event_open(2) and the ioctls of what it opens, made in the guest. */
+import { constants } from 'node:os';
+import { type CallBuffer, type Handle, Relocation } from '../call.js';
+import { failure, systemError } from '../errors.js';
+import type { Guest } from './guest.js';
+import type { Notification } from './notification.js';
+import { ProcessMemory } from './process-memory.js';
+
+const { errno } = constants;
+const PAGE_BYTES = 4096;
+const PATH_MAX = 4096;
+
+/** Of `struct perf_event_attr`: byte offsets, and the length that a length of 0 stands for. */
+const Attribute = { TYPE: 0, SIZE: 4, CONFIG1: 56, FIRST_BYTES: 64 } as const;
+const Flag = { PID_CGROUP: 4, FD_CLOEXEC: 8 } as const;
+
+/** PMUs whose config1 points to a text: the name of a function, and a file. */
+const named = ['kprobe', 'uprobe'] as const;
+
+/** Has perf_event_open(2) of the program made in the guest. */
+export async function openPerfEvent(call: Notification, guest: Guest): Promise<void> {
+  const { session, objects, placeholders } = guest;
+  const memory = new ProcessMemory(call.thread, placeholders);
+  const address = call.word(0);
+  const head = Buffer.from(memory.read(address, Attribute.FIRST_BYTES));
+  if (head.length < Attribute.FIRST_BYTES) return call.fail(errno.EFAULT);
+  const sizeBytes = head.readUInt32LE(Attribute.SIZE) || Attribute.FIRST_BYTES;
+  if (sizeBytes < Attribute.FIRST_BYTES || sizeBytes > PAGE_BYTES) return call.fail(errno.E2BIG);
+  const image = Buffer.from(memory.read(address, sizeBytes));
+  if (image.length < sizeBytes) return call.fail(errno.EFAULT);
+
+  const pid = call.descriptor(1);
+  const flags = call.argument(4);
+  const ofCgroup = (flags & Flag.PID_CGROUP) !== 0;
+  if (pid === 0 && !ofCgroup) {
+    throw failure('ERR_RUN_REFUSED', {
+      call: 'perf_event_open(2) of the calling process',
+      why: 'it does not run in the guest',
+      instead: 'Name a process of the guest, or −1 for all of them.',
+    });
+  }
+  const leader = call.descriptor(3);
+  const group = leader < 0 ? 0 : memory.handleOf(leader);
+  const cgroup = ofCgroup ? memory.handleOf(pid) : 0;
+  if ((leader >= 0 && group === 0) || (ofCgroup && cgroup === 0)) return call.fail(errno.EBADF);
+
+  const buffers: CallBuffer[] = [{ inout: image }];
+  const relocations: number[] = [];
+  const text = image.readBigUInt64LE(Attribute.CONFIG1);
+  if (text !== 0n && (await namedTypes(guest)).includes(image.readUInt32LE(Attribute.TYPE))) {
+    const name = memory.readText(text, PATH_MAX);
+    if (name.at(-1) !== 0) return call.fail(errno.EFAULT);
+    image.writeBigUInt64LE(0n, Attribute.CONFIG1);
+    buffers.push(name);
+    relocations.push(0, Attribute.CONFIG1, Relocation.POINTER, 1);
+  }
+  if (!call.waits) return;
+  const handle = session.newHandle();
+  const reply = await session.perfEventOpen({
+    result: handle,
+    pid: ofCgroup ? { handle: cgroup } : pid,
+    cpu: call.descriptor(2),
+    group,
+    flags: flags & ~Flag.FD_CLOEXEC,
+    buffers,
+    relocations,
+  });
+  if (reply.result < 0) {
+    // perf_copy_attr() tells its own size to those that it refuses theirs.
+    const size = reply.outputs[0]?.subarray(Attribute.SIZE, Attribute.SIZE + 4);
+    if (reply.errno === errno.E2BIG && size !== undefined) {
+      memory.write(address + BigInt(Attribute.SIZE), size);
+    }
+    return call.fail(reply.errno);
+  }
+  objects.add(handle, 'perf_event');
+  const closeOnExec = (flags & Flag.FD_CLOEXEC) !== 0;
+  const given = placeholders.create(handle, (fd) => call.giveDescriptor(fd, closeOnExec));
+  if (given) return;
+  objects.remove(handle);
+  session.release([handle]).catch(() => {});
+}
+
+/** The numbers of the guest's PMUs whose config1 is a pointer. */
+async function namedTypes({ files }: Guest): Promise<readonly number[]> {
+  const types = await Promise.all(
+    named.map((name) =>
+      // A kernel without kprobes or uprobes has no such file.
+      files.read(`/sys/bus/event_source/devices/${name}/type`).catch(() => undefined),
+    ),
+  );
+  return types.filter((text) => text !== undefined).map(Number);
+}
+
+/** What the argument of a request is: see <linux/perf_event.h>. */
+type IoctlArgument =
+  | { readonly is: 'number' }
+  | { readonly is: 'descriptor' }
+  | { readonly is: 'text' }
+  | { readonly is: 'buffer'; readonly flow: 'in' | 'out'; readonly bytes: number }
+  /** `struct perf_event_query_bpf`: room for as many ids as its first word says, after two words. */
+  | { readonly is: 'query' };
+
+const ioctls: ReadonlyMap<number, IoctlArgument> = new Map<number, IoctlArgument>([
+  [0x2400, { is: 'number' }], // ENABLE
+  [0x2401, { is: 'number' }], // DISABLE
+  [0x2402, { is: 'number' }], // REFRESH
+  [0x2403, { is: 'number' }], // RESET
+  [0x40082404, { is: 'buffer', flow: 'in', bytes: 8 }], // PERIOD
+  [0x2405, { is: 'descriptor' }], // SET_OUTPUT
+  [0x40082406, { is: 'text' }], // SET_FILTER
+  [0x80082407, { is: 'buffer', flow: 'out', bytes: 8 }], // ID
+  [0x40042408, { is: 'descriptor' }], // SET_BPF
+  [0x40042409, { is: 'number' }], // PAUSE_OUTPUT
+  [0xc008240a, { is: 'query' }], // QUERY_BPF
+]);
+
+const MAX_QUERIED = 1024;
+const NO_DESCRIPTOR = 0xffffffffffffffffn;
+
+/** Has an ioctl(2) on a perf event made in the guest. */
+export async function controlPerfEvent(call: Notification, guest: Guest): Promise<void> {
+  const { session, placeholders } = guest;
+  const memory = new ProcessMemory(call.thread, placeholders);
+  const handle = memory.handleOf(call.descriptor(0));
+  if (handle === 0) return call.proceed();
+  const request = call.argument(1);
+  const argument = ioctls.get(request);
+  if (argument === undefined) {
+    throw failure('ERR_RUN_REFUSED', {
+      call: `ioctl(2) 0x${request.toString(16)} of an object of the guest`,
+      why: 'it is none of those of perf events that are forwarded',
+      instead: 'Open the event with the attributes that it shall have.',
+    });
+  }
+  const word = call.word(2);
+  const { buffers, relocations, back } = placed[argument.is](word, argument as never, memory);
+  const reply = await session.ioctl({ handle, request, buffers, relocations });
+  const written = reply.outputs[0];
+  if (back && written !== undefined && reply.result >= 0) memory.writeOrFault(word, written);
+  if (reply.result < 0) call.fail(reply.errno);
+  else call.succeed(reply.result);
+}
+
+interface Placed {
+  readonly buffers: CallBuffer[];
+  readonly relocations: number[];
+  /** Whether the second buffer comes back. */
+  readonly back: boolean;
+}
+
+const placed: {
+  readonly [K in IoctlArgument['is']]: (
+    word: bigint,
+    argument: Extract<IoctlArgument, { is: K }>,
+    memory: ProcessMemory,
+  ) => Placed;
+} = {
+  number: (word) => ({ buffers: [bytesOf(word)], relocations: [], back: false }),
+  descriptor: (word, _, memory) => {
+    const descriptor = Number(word & 0xffffffffn) | 0;
+    const target: Handle = memory.handleOf(descriptor);
+    if (target === 0 && descriptor >= 0) throw systemError('ioctl', errno.EBADF);
+    return target === 0
+      ? { buffers: [bytesOf(NO_DESCRIPTOR)], relocations: [], back: false }
+      : { buffers: [bytesOf(0n)], relocations: [0, 0, Relocation.FD64, target], back: false };
+  },
+  text: (word, _, memory) => behind(memory.readText(word, PAGE_BYTES), false),
+  buffer: (word, { flow, bytes }, memory) =>
+    flow === 'out' ? behind(bytes, true) : behind(read(memory, word, bytes), false),
+  query: (word, _, memory) => {
+    const room = Buffer.from(read(memory, word, 8)).readUInt32LE(0);
+    const bytes = 8 + 4 * Math.min(room, MAX_QUERIED);
+    return behind({ inout: read(memory, word, bytes) }, true);
+  },
+};
+
+function behind(buffer: CallBuffer, back: boolean): Placed {
+  const relocations = [0, 0, Relocation.POINTER, 1];
+  return { buffers: [bytesOf(0n), buffer], relocations, back };
+}
+
+function read(memory: ProcessMemory, address: bigint, length: number): Uint8Array {
+  const bytes = memory.read(address, length);
+  if (bytes.length < length) throw systemError('process_vm_readv', errno.EFAULT);
+  return bytes;
+}
+
+function bytesOf(word: bigint): Uint8Array {
+  return new Uint8Array(BigUint64Array.of(word).buffer);
+}
