@@ -11,7 +11,7 @@ import { run } from '../process.js';
 import { findUnmodified, type Unmodified, unmodifiedFiles } from '../unmodified.js';
 
 const roads = ['tcp', 'vsock-mux', 'vsock-kernel', 'vsock-device'];
-const cli = join(packageFolder, 'dist/src/cli/main.js');
+const cli = join(packageFolder, 'dist/src/cli/waep.cjs');
 const callSamples = 300;
 const callWarmup = 100;
 
