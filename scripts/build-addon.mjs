@@ -1,5 +1,6 @@
 // Builds the addon and the session executor, and puts both where a package takes them from.
 import { copyFileSync, existsSync, mkdirSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { hashOf, isCurrent, setCurrent } from './stamp.mjs';
@@ -10,6 +11,7 @@ process.chdir(fileURLToPath(new URL('..', import.meta.url)));
 const products = ['waep.node', 'waep-executor', 'waep-launch'];
 const prebuilds = 'prebuilds/linux-x64';
 const stamp = 'build/.waep-stamp';
+const configuredStamp = 'build/.waep-configured';
 const hash = hashOf({
   files: ['binding.gyp', 'package-lock.json'],
   folders: ['addon'],
@@ -21,11 +23,19 @@ if (!made || !isCurrent(stamp, hash)) {
   // Node's own headers where they are installed beside it; node-gyp fetches them elsewhere.
   const prefix = dirname(dirname(process.execPath));
   const local = existsSync(join(prefix, 'include/node/node_api.h'));
+  // What was configured for the same project and Node only has to compile what has changed.
+  const configured = hashOf({
+    files: ['binding.gyp', 'package-lock.json'],
+    text: process.version,
+  });
+  const again = existsSync('build/Makefile') && isCurrent(configuredStamp, configured);
   await step('building the addon', process.execPath, [
     'node_modules/node-gyp/bin/node-gyp.js',
-    'rebuild',
+    again ? 'build' : 'rebuild',
+    `--jobs=${availableParallelism()}`,
     ...(local ? [`--nodedir=${prefix}`] : []),
   ]);
+  setCurrent(configuredStamp, configured);
   setCurrent(stamp, hash);
 }
 mkdirSync(prebuilds, { recursive: true });
