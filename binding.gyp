@@ -34,7 +34,13 @@
     {
       "target_name": "waep-executor",
       "type": "executable",
-      "sources": ["<@(core_executor)", "addon/core/executor_main.cc"],
+      "sources": [
+        "<@(core_executor)",
+        "addon/core/connection_slot.cc",
+        "addon/core/control.cc",
+        "addon/core/executor_main.cc",
+        "addon/core/sandbox.cc"
+      ],
       "cflags": ["-fPIE"],
       "ldflags": ["-static-pie"]
     },
@@ -44,7 +50,7 @@
       "sources": [
         "addon/core/launcher_main.cc",
         "addon/core/seccomp_filter.cc",
-        "addon/core/seccomp_listener.cc"
+        "addon/core/sockets.cc"
       ],
       "cflags": ["-fPIE"],
       "ldflags": ["-static-pie"]

@@ -156,6 +156,17 @@ export interface Native {
   duplicate(fd: number): number;
   /** socketpair(AF_UNIX, SOCK_STREAM) → both ends in `pair`; 0 or a negative errno. */
   socketPair(pair: Int32Array): number;
+  /** socketpair(AF_UNIX, SOCK_SEQPACKET) → both ends in `pair`; 0 or a negative errno. */
+  messagePair(pair: Int32Array): number;
+  /**
+   * sendmsg(2) of `parts` as one message, with a copy of `descriptor` (SCM_RIGHTS) unless that is
+   * negative. Does not wait: -EAGAIN when there is no room.
+   */
+  sendMessage(fd: number, parts: readonly Uint8Array[], descriptor: number): number;
+  /** Lets calls on a socket wait. */
+  setBlocking(fd: number): number;
+  /** TCP_NODELAY, where the socket has it. */
+  setNoDelay(fd: number): number;
   /** recvmsg(2) of one descriptor (SCM_RIGHTS) → fd. */
   receiveDescriptor(fd: number): number;
 

@@ -5,7 +5,10 @@
 
 namespace waep {
 
-int CallLoop::Run() {
+int CallLoop::Run(int fd) {
+  fd_ = fd;
+  is_unix_ = sockets::IsUnix(fd);
+  received_.Take(received_.size());
   for (;;) {
     // A Unix socket wakes a reader also when its peer has taken what was sent to it; poll(2) tells
     // the two apart and spares this process a turn for nothing (unix_write_space()).

@@ -23,14 +23,14 @@ class CallLoop {
   // Values of Run's result that are no errno.
   enum End : int { kClean = 0, kTruncated = 1, kMalformed = 2, kTooLarge = 3 };
 
-  CallLoop(int fd, Executor* executor)
-      : fd_(fd), is_unix_(sockets::IsUnix(fd)), executor_(executor) {}
+  explicit CallLoop(Executor* executor) : executor_(executor) {}
 
   // Returns 0 or a negative errno. Before Executor::Prepare, which looks at what is mapped.
   int Reserve() { return received_.Reserve(executor_->rules().limits.max_frame_bytes); }
 
-  // Returns an End or a negative errno.
-  int Run();
+  // Serves a connection. Returns an End or a negative errno. What a connection before this one has
+  // sent of a frame is forgotten.
+  int Run(int fd);
 
   [[nodiscard]] const CallLoopStatistics& statistics() const { return statistics_; }
 
@@ -39,8 +39,8 @@ class CallLoop {
   int ExecuteComplete();
   int SendAll(const std::vector<iovec>& parts);
 
-  int fd_;
-  bool is_unix_;
+  int fd_ = -1;
+  bool is_unix_ = false;
   Executor* executor_;
   ReceiveBuffer received_;
   CallLoopStatistics statistics_;

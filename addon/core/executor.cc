@@ -449,7 +449,7 @@ bool Executor::Bind(uint64_t handle, long* result, int* error) {
   const auto fd = static_cast<int>(*result);
   const bool known = std::any_of(handles_.begin(), handles_.end(),
                                  [fd](const auto& entry) { return entry.second.get() == fd; });
-  if (fd < first_free_fd_ || known) {
+  if (fd < first_fd_ || fd >= last_fd_ || known) {
     return Malformed("the call returned " + std::to_string(fd) +
                      ", which is not a new descriptor, but asked to bind it");
   }

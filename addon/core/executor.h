@@ -57,8 +57,11 @@ class Executor {
   [[nodiscard]] uint64_t refused() const { return refused_; }
   [[nodiscard]] const Rules& rules() const { return rules_; }
 
-  // Descriptors below this number belong to the executor itself.
-  void set_first_free_fd(int fd) { first_free_fd_ = fd; }
+  // The numbers of the descriptors that belong to the session: from `first` up to, but not, `last`.
+  void set_session_fds(int first, int last) {
+    first_fd_ = first;
+    last_fd_ = last;
+  }
 
   static long CallBpf(uint32_t command, void* const arguments[2], const uint32_t sizes[2],
                       unsigned count);
@@ -125,7 +128,8 @@ class Executor {
   std::vector<Stretch> stretches_;
   std::vector<iovec> parts_;
   const uint64_t pid_ = static_cast<uint64_t>(::getpid());
-  int first_free_fd_ = 3;
+  int first_fd_ = 3;
+  int last_fd_ = INT32_MAX;
   uint64_t calls_ = 0;
   uint64_t refused_ = 0;
 };

@@ -2,20 +2,19 @@
 //
 // waep-executor PARENT_PID: serves one session.
 //
-// The agent starts one of these for each connection, with the connected socket as descriptor 3 and
-// the session's rules, in CBOR (rules.h), on standard input. A process of its own means: descriptor
-// numbers and addresses that a client might forge lead to nothing but the session's own objects,
-// the kernel drops all of these the moment the process ends, however it ends, and a long verifier
-// run keeps nobody else waiting. At the end a line of JSON goes to standard output.
+// The agent starts one of these for each session, with their common channel (control.h) as standard
+// input, over which it sends the session's rules and its connections. A process of its own means:
+// descriptor numbers and addresses that a client might forge lead to nothing but the session's own
+// objects, the kernel drops all of these the moment the process ends, however it ends, and a long
+// verifier run keeps nobody else waiting.
+//
+// The main thread serves calls and knows nothing of the channel while it does; another one waits
+// for what the agent has to say.
 
 #include <errno.h>
-#include <inttypes.h>
-#include <linux/audit.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
+#include <fcntl.h>
 #include <malloc.h>
 #include <signal.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
@@ -23,65 +22,94 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <utility>
 #include <vector>
 
 #include "call_loop.h"
-#include "sockets.h"
+#include "connection_slot.h"
+#include "control.h"
+#include "sandbox.h"
 
 namespace {
 
-constexpr int kConnection = 3;
+// Above the descriptors of the session's objects there is room for this many of the executor's own.
+constexpr int kOwnDescriptors = 64;
 
 int Die(const char* what, int error) {
   fprintf(stderr, "waep-executor: %s: error %d\n", what, error);
   return EXIT_FAILURE;
 }
 
-bool ReadAll(int fd, std::vector<uint8_t>* out) {
-  uint8_t chunk[4096];
-  for (;;) {
-    const ssize_t got = ::read(fd, chunk, sizeof chunk);
-    if (got == 0) return true;
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) return false;
-    out->insert(out->end(), chunk, chunk + got);
-  }
+// Has the kernel make its table of descriptors as large as it can get. It would grow it in the
+// middle of calls, and where there are threads it waits for all processors then
+// (expand_fdtable()).
+int ReserveDescriptors(int first_own) {
+  const rlim_t descriptors = static_cast<rlim_t>(first_own) + kOwnDescriptors;
+  const rlimit limit = {descriptors, descriptors};
+  if (::setrlimit(RLIMIT_NOFILE, &limit) < 0) return -errno;
+  const int last = ::fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, first_own + kOwnDescriptors - 1);
+  if (last < 0) return -errno;
+  ::close(last);
+  return 0;
 }
 
-// Leaves this process the system calls it lives on. Whatever a client might make of it, it can
-// neither start a program, nor open a socket, nor touch another process.
-int EnterSandbox(const waep::Rules& rules) {
-  static const unsigned allowed[] = {
-      SYS_bpf,          SYS_recvfrom,        SYS_sendmsg,         SYS_read,
-      SYS_write,        SYS_openat,          SYS_close,           SYS_mmap,
-      SYS_munmap,       SYS_mprotect,        SYS_madvise,         SYS_brk,
-      SYS_mremap,       SYS_futex,           SYS_fstat,           SYS_exit_group,
-      SYS_rt_sigreturn, SYS_newfstatat,      SYS_restart_syscall, SYS_poll,
-      SYS_sendto,       SYS_perf_event_open,
+int ReceiveRules(waep::control::Channel* channel, waep::Rules* rules) {
+  std::vector<uint8_t> encoded;
+  waep::control::Message message;
+  do {
+    const int got = channel->Receive(&message);
+    if (got <= 0) return got == 0 ? -ECONNRESET : got;
+    if (message.kind != waep::control::kRules) return -EPROTO;
+    encoded.insert(encoded.end(), message.payload, message.payload + message.length);
+  } while (message.detail == 0);
+  waep::cbor::Reader reader(encoded.data(), encoded.size());
+  return waep::Rules::Decode(&reader, rules) && reader.AtEnd() ? 0 : -EINVAL;
+}
+
+class Handler final : public waep::control::Handler {
+ public:
+  explicit Handler(waep::ConnectionSlot* slot) : slot_(slot) {}
+
+  void Attach(waep::control::Purpose purpose, uint32_t lease_ms,
+              waep::unique_fd connection) override {
+    if (purpose == waep::control::kMain) slot_->Put(std::move(connection), lease_ms);
+  }
+
+ private:
+  waep::ConnectionSlot* slot_;
+};
+
+// Serves the session's connections, one after the other. Returns how the last one ended.
+int Serve(waep::control::Channel* channel, waep::ConnectionSlot* slot, waep::CallLoop* loop) {
+  int end = 0;
+  for (int fd = slot->Next(); fd >= 0; fd = slot->Next()) {
+    end = loop->Run(fd);
+    if (slot->lease_ms() == 0) break;
+    channel->Send(waep::control::kDetached, static_cast<uint32_t>(end), nullptr, 0);
+  }
+  return end;
+}
+
+void Report(waep::control::Channel* channel, int end, const waep::CallLoop& loop,
+            const waep::Executor& executor) {
+  const waep::CallLoopStatistics& statistics = loop.statistics();
+  const std::pair<const char*, uint64_t> facts[] = {
+      {"framesIn", statistics.frames_in}, {"framesOut", statistics.frames_out},
+      {"bytesIn", statistics.bytes_in},   {"bytesOut", statistics.bytes_out},
+      {"calls", executor.calls()},        {"refused", executor.refused()},
+      {"handles", executor.handles()},
   };
-  std::vector<sock_filter> filter;
-  filter.push_back(BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, arch)));
-  filter.push_back(BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AUDIT_ARCH_X86_64, 1, 0));
-  filter.push_back(BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS));
-  filter.push_back(BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)));
-  for (const unsigned number : allowed) {
-    filter.push_back(BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, number, 0, 1));
-    filter.push_back(BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW));
+  std::vector<uint8_t> encoded;
+  encoded.reserve(256);
+  waep::cbor::Writer writer(&encoded);
+  writer.Head(waep::cbor::kMap, 1 + std::size(facts));
+  writer.Text("end");
+  writer.Int(end);
+  for (const auto& [name, value] : facts) {
+    writer.Text(name);
+    writer.Head(waep::cbor::kUint, value);
   }
-  // ioctl(2) is a thousand calls in one; the kernel looks at 32 bits of the request, too.
-  filter.push_back(BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_ioctl, 1, 0));
-  filter.push_back(BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS));
-  filter.push_back(BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, args[1])));
-  for (const waep::IoctlRule& rule : rules.ioctls) {
-    filter.push_back(BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, rule.request, 0, 1));
-    filter.push_back(BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW));
-  }
-  filter.push_back(BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS));
-  const sock_fprog program = {static_cast<unsigned short>(filter.size()), filter.data()};
-  if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) return -errno;
-  if (::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_SPEC_ALLOW, &program) < 0)
-    return -errno;
-  return 0;
+  channel->Send(waep::control::kReport, 0, encoded.data(), encoded.size());
 }
 
 }  // namespace
@@ -92,43 +120,38 @@ int main(int argc, char** argv) {
   if (argc != 2 || ::getppid() != static_cast<pid_t>(strtol(argv[1], nullptr, 10))) {
     return Die("not started by an agent (usage: waep-executor PARENT_PID)", -EINVAL);
   }
-  // Large allocations come from the heap too: every mapping exists before the first call.
+  // Large allocations come from the heap too, and those of all threads from one: every mapping
+  // exists before the first call.
   ::mallopt(M_MMAP_THRESHOLD, 1 << 30);
+  ::mallopt(M_ARENA_MAX, 1);
+  ::syscall(SYS_close_range, STDERR_FILENO + 1, ~0u, 0);
 
+  waep::control::Channel channel(STDIN_FILENO);
   waep::Rules rules;
-  {
-    std::vector<uint8_t> encoded;
-    if (!ReadAll(STDIN_FILENO, &encoded)) return Die("reading the rules", -errno);
-    waep::cbor::Reader reader(encoded.data(), encoded.size());
-    if (!waep::Rules::Decode(&reader, &rules) || !reader.AtEnd()) {
-      return Die("decoding the rules", -EINVAL);
-    }
-  }
-  ::syscall(SYS_close_range, kConnection + 1, ~0u, 0);
-  const rlim_t descriptors = rules.limits.max_handles + kConnection + 2;
-  const rlimit limit = {descriptors, descriptors};
-  ::setrlimit(RLIMIT_NOFILE, &limit);
+  int error = ReceiveRules(&channel, &rules);
+  if (error != 0) return Die("receiving the rules", error);
   // Before 5.11 bpf objects are charged to RLIMIT_MEMLOCK; the rules' own limits take its place.
   const rlimit unlimited = {RLIM_INFINITY, RLIM_INFINITY};
   ::setrlimit(RLIMIT_MEMLOCK, &unlimited);
+  // The session's objects, one that is being received, and a file that is read for a moment.
+  const int first_own = STDERR_FILENO + 1 + static_cast<int>(rules.limits.max_handles) + 2;
+  error = ReserveDescriptors(first_own);
+  if (error != 0) return Die("reserving descriptors", error);
+  channel.set_first_fd(first_own);
 
-  waep::sockets::SetNonBlocking(kConnection, false);
-  waep::sockets::SetNoDelay(kConnection);
+  waep::ConnectionSlot slot;
+  Handler handler(&slot);
+  waep::control::Thread thread(&channel, &handler);
   waep::Executor executor(std::move(rules));
-  executor.set_first_free_fd(kConnection + 1);
-  waep::CallLoop loop(kConnection, &executor);
-  int error = loop.Reserve();
-  if (error == 0) error = EnterSandbox(executor.rules());
+  executor.set_session_fds(STDERR_FILENO + 1, first_own);
+  waep::CallLoop loop(&executor);
+  error = loop.Reserve();
+  if (error == 0) error = thread.Start();
+  if (error == 0) error = waep::EnterSandbox(executor.rules());
   if (error == 0) error = executor.Prepare();
   if (error != 0) return Die("preparing the session", error);
 
-  const int end = loop.Run();
-  const waep::CallLoopStatistics& statistics = loop.statistics();
-  printf("{\"end\":%d,\"framesIn\":%" PRIu64 ",\"framesOut\":%" PRIu64 ",\"bytesIn\":%" PRIu64
-         ",\"bytesOut\":%" PRIu64 ",\"calls\":%" PRIu64 ",\"refused\":%" PRIu64
-         ",\"handles\":%zu}\n",
-         end, statistics.frames_in, statistics.frames_out, statistics.bytes_in,
-         statistics.bytes_out, executor.calls(), executor.refused(), executor.handles());
-  fflush(stdout);
+  const int end = Serve(&channel, &slot, &loop);
+  Report(&channel, end, loop, executor);
   return EXIT_SUCCESS;
 }

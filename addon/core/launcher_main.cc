@@ -17,7 +17,7 @@
 #include <unistd.h>
 
 #include "seccomp_filter.h"
-#include "seccomp_listener.h"
+#include "sockets.h"
 
 namespace {
 
@@ -60,10 +60,11 @@ int main(int argc, char** argv) {
                                    : "installing the seccomp filter",
                "", listener);
   }
-  const int sent = waep::seccomp::SendDescriptor(control, listener);
-  if (sent < 0) return Die("handing over the listener", "", sent);
-  char ready = 0;
-  if (::read(control, &ready, 1) != 1) return Die("waiting for the supervisor", "", -ECONNRESET);
+  char byte = 0;
+  const iovec part = {&byte, 1};
+  const ssize_t sent = waep::sockets::SendMessage(control, &part, 1, listener, 0);
+  if (sent < 0) return Die("handing over the listener", "", static_cast<int>(sent));
+  if (::read(control, &byte, 1) != 1) return Die("waiting for the supervisor", "", -ECONNRESET);
   ::close(listener);
   ::close(control);
   ::execvp(argv[next], argv + next);

@@ -11,7 +11,6 @@
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -196,43 +195,5 @@ int ShareMemory(size_t size, void** address) {
 }
 
 int MakeEvent() { return Result(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)); }
-
-int ReceiveDescriptor(int socket) {
-  uint8_t byte = 0;
-  iovec part = {&byte, 1};
-  alignas(cmsghdr) uint8_t control[CMSG_SPACE(sizeof(int))];
-  msghdr message = {};
-  message.msg_iov = &part;
-  message.msg_iovlen = 1;
-  message.msg_control = control;
-  message.msg_controllen = sizeof control;
-  const ssize_t got = ::recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
-  if (got < 0) return -errno;
-  const cmsghdr* const header = CMSG_FIRSTHDR(&message);
-  if (got == 0) return -ECONNRESET;
-  if (header == nullptr || header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) {
-    return -EPROTO;
-  }
-  int descriptor = -1;
-  ::memcpy(&descriptor, CMSG_DATA(header), sizeof descriptor);
-  return descriptor;
-}
-
-int SendDescriptor(int socket, int descriptor) {
-  uint8_t byte = 0;
-  iovec part = {&byte, 1};
-  alignas(cmsghdr) uint8_t control[CMSG_SPACE(sizeof(int))] = {};
-  msghdr message = {};
-  message.msg_iov = &part;
-  message.msg_iovlen = 1;
-  message.msg_control = control;
-  message.msg_controllen = sizeof control;
-  cmsghdr* const header = CMSG_FIRSTHDR(&message);
-  header->cmsg_level = SOL_SOCKET;
-  header->cmsg_type = SCM_RIGHTS;
-  header->cmsg_len = CMSG_LEN(sizeof(int));
-  ::memcpy(CMSG_DATA(header), &descriptor, sizeof descriptor);
-  return ::sendmsg(socket, &message, MSG_NOSIGNAL) < 0 ? -errno : 0;
-}
 
 }  // namespace waep::seccomp

@@ -45,8 +45,4 @@ int Identify(pid_t thread, int descriptor, uint64_t* identity);
 int ShareMemory(size_t size, void** address);
 int MakeEvent();
 
-// Receives one descriptor over a Unix socket, and returns it.
-int ReceiveDescriptor(int socket);
-int SendDescriptor(int socket, int descriptor);
-
 }  // namespace waep::seccomp

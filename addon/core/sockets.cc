@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstring>
 
 #include "unique_fd.h"
 
@@ -141,6 +142,58 @@ int Duplicate(int fd) { return Result(::fcntl(fd, F_DUPFD_CLOEXEC, 3)); }
 
 int SocketPair(int pair[2]) {
   return Result(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair));
+}
+
+int MessagePair(int pair[2]) {
+  return Result(::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair));
+}
+
+ssize_t SendMessage(int fd, const iovec* parts, size_t count, int descriptor, int flags) {
+  alignas(cmsghdr) uint8_t control[CMSG_SPACE(sizeof(int))] = {};
+  msghdr message = {};
+  message.msg_iov = const_cast<iovec*>(parts);
+  message.msg_iovlen = count;
+  if (descriptor >= 0) {
+    message.msg_control = control;
+    message.msg_controllen = sizeof control;
+    cmsghdr* const header = CMSG_FIRSTHDR(&message);
+    header->cmsg_level = SOL_SOCKET;
+    header->cmsg_type = SCM_RIGHTS;
+    header->cmsg_len = CMSG_LEN(sizeof(int));
+    std::memcpy(CMSG_DATA(header), &descriptor, sizeof descriptor);
+  }
+  ssize_t sent;
+  do {
+    sent = ::sendmsg(fd, &message, MSG_NOSIGNAL | flags);
+  } while (sent < 0 && errno == EINTR);
+  return sent < 0 ? -errno : sent;
+}
+
+ssize_t ReceiveMessage(int fd, void* buffer, size_t length, int* descriptor) {
+  *descriptor = -1;
+  iovec part = {buffer, length};
+  alignas(cmsghdr) uint8_t control[CMSG_SPACE(sizeof(int))];
+  msghdr message = {};
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  message.msg_control = control;
+  // The space for one descriptor would have room for two.
+  message.msg_controllen = CMSG_LEN(sizeof(int));
+  ssize_t got;
+  do {
+    got = ::recvmsg(fd, &message, MSG_CMSG_CLOEXEC);
+  } while (got < 0 && errno == EINTR);
+  if (got < 0) return -errno;
+  const cmsghdr* const header = CMSG_FIRSTHDR(&message);
+  if (header != nullptr && header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_RIGHTS) {
+    std::memcpy(descriptor, CMSG_DATA(header), sizeof *descriptor);
+  }
+  if ((message.msg_flags & MSG_TRUNC) != 0) {
+    if (*descriptor >= 0) ::close(*descriptor);
+    *descriptor = -1;
+    return -EMSGSIZE;
+  }
+  return got;
 }
 
 int SetNonBlocking(int fd, bool on) {

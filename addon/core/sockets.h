@@ -35,6 +35,13 @@ int Shutdown(int fd, int how);
 int Close(int fd);
 int Duplicate(int fd);
 int SocketPair(int pair[2]);
+// A pair that keeps messages apart: SOCK_SEQPACKET.
+int MessagePair(int pair[2]);
+// sendmsg(2), with a copy of `descriptor` unless that is negative.
+ssize_t SendMessage(int fd, const iovec* parts, size_t count, int descriptor, int flags);
+// recvmsg(2) of one message; `*descriptor` is what came with it, or -1. -EMSGSIZE when the message
+// is longer than `length`.
+ssize_t ReceiveMessage(int fd, void* buffer, size_t length, int* descriptor);
 int SetNonBlocking(int fd, bool on);
 // Whether the socket is an AF_UNIX one.
 bool IsUnix(int fd);

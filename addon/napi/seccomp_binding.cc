@@ -105,10 +105,6 @@ Napi::Value ShareMemory(const Info& info) {
 
 Napi::Value MakeEvent(const Info& info) { return Number(info, seccomp::MakeEvent()); }
 
-Napi::Value ReceiveDescriptor(const Info& info) {
-  return Number(info, seccomp::ReceiveDescriptor(Int(info, 0)));
-}
-
 }  // namespace
 
 void ExportSeccomp(Napi::Env env, Napi::Object exports) {
@@ -127,7 +123,6 @@ void ExportSeccomp(Napi::Env env, Napi::Object exports) {
   set("identify", Identify);
   set("shareMemory", ShareMemory);
   set("makeEvent", MakeEvent);
-  set("receiveDescriptor", ReceiveDescriptor);
 }
 
 }  // namespace waep

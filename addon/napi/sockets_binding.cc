@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <sched.h>
+#include <sys/socket.h>
 
 #include <algorithm>
 
@@ -115,6 +116,35 @@ Napi::Value SocketPair(const Info& info) {
   return Number(info, sockets::SocketPair(reinterpret_cast<int*>(out.data)));
 }
 
+Napi::Value MessagePair(const Info& info) {
+  const arguments::Bytes out = arguments::View(info[0]);
+  if (out.size < 2 * sizeof(int)) return Number(info, -EINVAL);
+  return Number(info, sockets::MessagePair(reinterpret_cast<int*>(out.data)));
+}
+
+Napi::Value SendMessage(const Info& info) {
+  const std::vector<iovec> parts = arguments::Parts(info[1]);
+  return Number(info, static_cast<double>(sockets::SendMessage(
+                          Int(info, 0), parts.data(), parts.size(), Int(info, 2), MSG_DONTWAIT)));
+}
+
+Napi::Value ReceiveDescriptor(const Info& info) {
+  uint8_t byte = 0;
+  int descriptor = -1;
+  const ssize_t got = sockets::ReceiveMessage(Int(info, 0), &byte, 1, &descriptor);
+  if (got < 0) return Number(info, static_cast<double>(got));
+  return Number(info, got == 0 ? -ECONNRESET : descriptor < 0 ? -EPROTO : descriptor);
+}
+
+Napi::Value SetBlocking(const Info& info) {
+  return Number(info, sockets::SetNonBlocking(Int(info, 0), false));
+}
+
+Napi::Value SetNoDelay(const Info& info) {
+  sockets::SetNoDelay(Int(info, 0));
+  return Number(info, 0);
+}
+
 Napi::Value SetAffinity(const Info& info) {
   cpu_set_t set;
   CPU_ZERO(&set);
@@ -148,6 +178,11 @@ void ExportSockets(Napi::Env env, Napi::Object exports) {
   add("close", Close);
   add("duplicate", Duplicate);
   add("socketPair", SocketPair);
+  add("messagePair", MessagePair);
+  add("sendMessage", SendMessage);
+  add("receiveDescriptor", ReceiveDescriptor);
+  add("setBlocking", SetBlocking);
+  add("setNoDelay", SetNoDelay);
   add("setAffinity", SetAffinity);
 }
 

@@ -154,14 +154,14 @@ export class Agent extends EventEmitter<AgentEvents> {
         });
       }
       if (this.#closed) throw failure('ERR_PEER_REFUSED', { peer, why: 'the agent is closing' });
-      executor = new ExecutorProcess(fd, this.#rules);
       sendNow(fd, messageFrame(FrameType.WELCOME, id, welcome));
+      executor = new ExecutorProcess(this.#rules);
+      executor.attach(fd, 0);
     } catch (error) {
       this.emit('refused', { peer, error: error as Error });
       native.send(fd, [messageFrame(FrameType.ERROR, id, errorBody(error))], 0);
-      throw error;
-    } finally {
       native.close(fd);
+      throw error;
     }
     const session = ++this.#sessions;
     this.#executors.set(session, executor);

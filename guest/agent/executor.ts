@@ -1,5 +1,8 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { nativeFile } from '../../src/native.js';
+import { EventEmitter } from 'node:events';
+import { decodeBody } from '../../src/frame/messages.js';
+import { native, nativeFile } from '../../src/native.js';
+import { ControlChannel, ControlKind, type ControlMessage, Purpose, pieces } from './control.js';
 
 /** What an executor reports when its session has ended. */
 export interface ExecutorReport {
@@ -21,46 +24,93 @@ export interface ExecutorEnd {
   signal: NodeJS.Signals | null;
 }
 
+/** What an executor tells while it lives. */
+export interface ExecutorEvents {
+  /** The connection for calls is lost, and the lease runs; `end` as in {@link ExecutorReport}. */
+  detached: [end: number];
+  /** A record for the audit log, and how many before it there was no room for. */
+  audit: [record: unknown, dropped: number];
+}
+
 /**
  * The process that serves one session (addon/core/executor_main.cc). It ends when its connection
- * does, when it is told to, or with this process.
+ * does, unless there is a lease, when it is told to, or with this process.
  */
-export class ExecutorProcess {
+export class ExecutorProcess extends EventEmitter<ExecutorEvents> {
   readonly pid: number;
   /** Resolves once the process is gone, and every object of its session with it. */
   readonly ended: Promise<ExecutorEnd>;
   readonly #child: ChildProcess;
+  readonly #control: ControlChannel;
+  #report: ExecutorReport | undefined;
 
-  /**
-   * @param fd the connected socket. The caller keeps its copy and has to close it.
-   * @param rules from `encodeRules`
-   */
-  constructor(fd: number, rules: Uint8Array) {
+  /** @param rules from `encodeRules` */
+  constructor(rules: Uint8Array) {
+    super();
+    const [ours, theirs] = ControlChannel.pair();
     const child = spawn(nativeFile('waep-executor'), [String(process.pid)], {
-      stdio: ['pipe', 'pipe', 'inherit', fd],
+      stdio: [theirs, 'ignore', 'inherit'],
     });
+    native.close(theirs);
     this.#child = child;
     this.pid = child.pid ?? -1;
-    let output = '';
-    child.stdout?.setEncoding('utf8').on('data', (text: string) => {
-      output += text;
+    let fallSilent = () => {};
+    const silent = new Promise<void>((resolve) => {
+      fallSilent = resolve;
     });
+    this.#control = new ControlChannel(ours, (message) => this.#receive(message), fallSilent);
     this.ended = new Promise((resolve, reject) => {
-      child.on('error', reject);
+      child.on('error', (error) => {
+        this.#control.close();
+        reject(error);
+      });
       child.on('close', (exitCode, signal) => {
-        // One that is killed leaves no report.
-        const report =
-          exitCode === 0 && signal === null ? (JSON.parse(output) as ExecutorReport) : undefined;
-        resolve({ report, exitCode, signal });
+        // Its last words may be under way yet.
+        void silent.then(() => resolve({ report: this.#report, exitCode, signal }));
       });
     });
-    // An executor that dies before it has read its rules is seen by its exit.
-    child.stdin?.on('error', () => {});
-    child.stdin?.end(rules);
+    const parts = pieces(rules);
+    parts.forEach((payload, i) => {
+      const detail = i === parts.length - 1 ? 1 : 0;
+      this.#control.send({ kind: ControlKind.RULES, detail, payload });
+    });
+  }
+
+  /**
+   * Hands over a connected socket, which is the executor's from here on, to carry calls: the first
+   * one, or the next when a session is resumed.
+   *
+   * @param leaseMs how long the session outlives the loss of this connection
+   */
+  attach(fd: number, leaseMs: number): void {
+    native.setBlocking(fd);
+    native.setNoDelay(fd);
+    const { ATTACH: kind } = ControlKind;
+    this.#control.send({ kind, detail: Purpose.MAIN, number: leaseMs, descriptor: fd });
+  }
+
+  /** Hands over a connected socket, non-blocking, to carry events. */
+  attachEvents(fd: number): void {
+    native.setNoDelay(fd);
+    this.#control.send({ kind: ControlKind.ATTACH, detail: Purpose.EVENTS, descriptor: fd });
   }
 
   /** Ends the session at once. */
   kill(): void {
     this.#child.kill('SIGKILL');
+  }
+
+  #receive({ kind, number, payload }: ControlMessage): void {
+    switch (kind) {
+      case ControlKind.REPORT:
+        this.#report = decodeBody(payload) as ExecutorReport;
+        break;
+      case ControlKind.DETACHED:
+        this.emit('detached', number | 0);
+        break;
+      case ControlKind.AUDIT:
+        this.emit('audit', decodeBody(payload.slice()), number);
+        break;
+    }
   }
 }

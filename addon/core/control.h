@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <pthread.h>
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "unique_fd.h"
+
+// What an agent and the executor of a session say to each other, apart from the session's own
+// connections: messages over a pair of SOCK_SEQPACKET sockets, some with a descriptor.
+//
+//   byte 0   kind
+//   byte 1   detail
+//   2-3      zero
+//   4-7      number, little-endian
+//   8-       payload
+//
+// guest/agent/control.ts is the other side.
+namespace waep::control {
+
+enum Kind : uint8_t {
+  // From the agent.
+  kRules = 0x01,   // the payload is a piece of the rules (rules.h); detail is 1 with the last
+  kAttach = 0x02,  // with a descriptor: a connection; detail is its Purpose, number its lease in ms
+  // From the executor.
+  kReport = 0x81,    // at the end; the payload is a map in CBOR
+  kDetached = 0x82,  // the main connection is lost and the lease runs; number is CallLoop's End
+  kAudit = 0x83,     // the payload is CBOR; number says how many before it had to be dropped
+};
+
+enum Purpose : uint8_t {
+  kMain = 0,    // carries the calls, and takes the place of the one that did before
+  kEvents = 1,  // carries what is subscribed to
+};
+
+constexpr size_t kHeaderBytes = 8;
+constexpr size_t kMaxMessageBytes = 64 * 1024;
+
+struct Message {
+  uint8_t kind = 0;
+  uint8_t detail = 0;
+  uint32_t number = 0;
+  const uint8_t* payload = nullptr;
+  size_t length = 0;
+  unique_fd descriptor;
+};
+
+// The executor's end. One thread may receive while others send.
+class Channel {
+ public:
+  explicit Channel(int fd) : fd_(fd), buffer_(kMaxMessageBytes) {}
+
+  // Descriptors that come in are moved to numbers from `fd` on, away from those that the kernel
+  // gives the session's objects.
+  void set_first_fd(int fd) { first_fd_ = fd; }
+
+  // Waits for a message, valid until the next call. 1, 0 when the agent is gone, or a negative
+  // errno.
+  int Receive(Message* message);
+
+  // Waits until there is room. 0 or a negative errno.
+  int Send(Kind kind, uint32_t number, const uint8_t* payload, size_t length);
+
+  // Does not wait: counts what there is no room for. For threads that calls depend on.
+  void Audit(const uint8_t* record, size_t length);
+
+ private:
+  int SendNow(Kind kind, uint32_t number, const uint8_t* payload, size_t length, int flags);
+
+  int fd_;
+  int first_fd_ = 0;
+  std::vector<uint8_t> buffer_;
+  std::atomic<uint32_t> dropped_{0};
+};
+
+// What an executor does about messages. Called on the control thread, which must not wait: the
+// agent counts on it.
+class Handler {
+ public:
+  virtual void Attach(Purpose purpose, uint32_t lease_ms, unique_fd connection) = 0;
+
+ protected:
+  ~Handler() = default;
+};
+
+// A thread that hands an agent's messages to a handler and ends the process, whatever it does at
+// the time, when the agent is gone.
+class Thread {
+ public:
+  Thread(Channel* channel, Handler* handler) : channel_(channel), handler_(handler) {}
+
+  // Returns 0 or a negative errno, once the thread needs nothing of the kernel any more but what
+  // its work takes: the sandbox may follow.
+  int Start();
+
+ private:
+  static void* Run(void* self);
+  void Serve();
+
+  Channel* channel_;
+  Handler* handler_;
+  pthread_t thread_ = {};
+  pthread_barrier_t running_ = {};
+};
+
+}  // namespace waep::control

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: MIT
+#include "sandbox.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/audit.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <stddef.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cstdint>
+#include <vector>
+
+namespace waep {
+namespace {
+
+// A system call that is allowed whatever its arguments.
+constexpr unsigned kAllowed[] = {
+    SYS_bpf,        SYS_recvfrom, SYS_sendmsg,         SYS_read,
+    SYS_write,      SYS_openat,   SYS_close,           SYS_mmap,
+    SYS_munmap,     SYS_mprotect, SYS_madvise,         SYS_brk,
+    SYS_mremap,     SYS_futex,    SYS_fstat,           SYS_exit_group,
+    SYS_newfstatat, SYS_poll,     SYS_restart_syscall, SYS_sendto,
+    SYS_recvmsg,    SYS_shutdown, SYS_clock_gettime,   SYS_rt_sigreturn,
+    SYS_perf_event_open,
+};
+
+// One that is allowed with one value of the lower half of one of its arguments only.
+struct Conditional {
+  unsigned number;
+  unsigned argument;
+  unsigned value;
+};
+constexpr Conditional kConditional[] = {
+    {SYS_fcntl, 1, F_DUPFD_CLOEXEC},
+    {SYS_getsockopt, 1, SOL_SOCKET},
+};
+
+constexpr uint32_t ArgumentOffset(unsigned index) {
+  return static_cast<uint32_t>(offsetof(seccomp_data, args) + index * sizeof(uint64_t));
+}
+
+}  // namespace
+
+int EnterSandbox(const Rules& rules) {
+  const sock_filter allow = BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
+  const sock_filter kill = BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS);
+  const auto load = [](size_t offset) -> sock_filter {
+    return BPF_STMT(BPF_LD | BPF_W | BPF_ABS, static_cast<uint32_t>(offset));
+  };
+  const auto skip_unless = [](unsigned value, uint8_t count) -> sock_filter {
+    return BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, value, 0, count);
+  };
+  std::vector<sock_filter> filter = {
+      load(offsetof(seccomp_data, arch)),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AUDIT_ARCH_X86_64, 1, 0),
+      kill,
+      load(offsetof(seccomp_data, nr)),
+  };
+  for (const unsigned number : kAllowed)
+    filter.insert(filter.end(), {skip_unless(number, 1), allow});
+  for (const Conditional& call : kConditional) {
+    filter.insert(filter.end(), {skip_unless(call.number, 4), load(ArgumentOffset(call.argument)),
+                                 skip_unless(call.value, 1), allow, kill});
+  }
+  // ioctl(2) is a thousand calls in one; the kernel looks at 32 bits of the request, too.
+  filter.insert(filter.end(), {BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_ioctl, 1, 0), kill,
+                               load(ArgumentOffset(1))});
+  for (const IoctlRule& rule : rules.ioctls) {
+    filter.insert(filter.end(), {skip_unless(rule.request, 1), allow});
+  }
+  filter.push_back(kill);
+  const sock_fprog program = {static_cast<unsigned short>(filter.size()), filter.data()};
+  if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) return -errno;
+  constexpr unsigned long kFlags = SECCOMP_FILTER_FLAG_TSYNC | SECCOMP_FILTER_FLAG_SPEC_ALLOW;
+  const long result = ::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, kFlags, &program);
+  // A positive result is a thread that could not be brought in.
+  return result < 0 ? -errno : result > 0 ? -ESRCH : 0;
+}
+
+}  // namespace waep

@@ -1,0 +1,150 @@
+import { systemError } from '../../src/errors.js';
+import { native, PollEvent, type Poller } from '../../src/native.js';
+
+/* addon/core/control.h describes the messages and is the other side. */
+
+const HEADER_BYTES = 8;
+const MAX_MESSAGE_BYTES = 64 * 1024;
+const EAGAIN = -11;
+
+/** The kinds of messages. */
+export const ControlKind = {
+  RULES: 0x01,
+  ATTACH: 0x02,
+  REPORT: 0x81,
+  DETACHED: 0x82,
+  AUDIT: 0x83,
+} as const;
+
+/** What a connection that is handed over is for. */
+export const Purpose = { MAIN: 0, EVENTS: 1 } as const;
+
+/** A message from an executor. */
+export interface ControlMessage {
+  kind: number;
+  detail: number;
+  number: number;
+  /** Valid until the callback returns. */
+  payload: Uint8Array;
+}
+
+/** What to send; what is left out is zero, empty or no descriptor. */
+export interface ControlOutput {
+  kind: number;
+  detail?: number;
+  number?: number;
+  payload?: Uint8Array;
+  /** The receiver gets a copy; this one is closed once it is on its way, or never will be. */
+  descriptor?: number;
+}
+
+/**
+ * The agent's end of the channel to an executor. Nothing that is sent waits for the executor, and
+ * what is received is handed over in order, the last of it before `onEnd`.
+ */
+export class ControlChannel {
+  readonly #fd: number;
+  readonly #poller: Poller;
+  readonly #onMessage: (message: ControlMessage) => void;
+  readonly #onEnd: () => void;
+  readonly #buffer = new Uint8Array(MAX_MESSAGE_BYTES);
+  readonly #waiting: ControlOutput[] = [];
+  #closed = false;
+
+  /** Makes both ends of a channel. The caller hands one over and closes it. */
+  static pair(): [number, number] {
+    const pair = new Int32Array(2);
+    const error = native.messagePair(pair);
+    if (error < 0) throw systemError('socketpair', error);
+    return [pair[0] as number, pair[1] as number];
+  }
+
+  /** @param fd one end, which the channel owns from here on */
+  constructor(fd: number, onMessage: (message: ControlMessage) => void, onEnd: () => void) {
+    this.#fd = fd;
+    this.#onMessage = onMessage;
+    this.#onEnd = onEnd;
+    this.#poller = new native.Poller(fd, (status, events) => {
+      if ((events & PollEvent.WRITABLE) !== 0) this.#flush();
+      // An executor that died before it had read everything is an error to poll(2).
+      if (status < 0 || (events & ~PollEvent.WRITABLE) !== 0) this.#receive();
+    });
+    this.#watch();
+  }
+
+  send(output: ControlOutput): void {
+    if (this.#closed) {
+      drop(output);
+      return;
+    }
+    this.#waiting.push(output);
+    if (this.#waiting.length === 1) this.#flush();
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    for (const output of this.#waiting.splice(0)) drop(output);
+    this.#poller.close();
+    native.close(this.#fd);
+    this.#onEnd();
+  }
+
+  #watch(): void {
+    const writable = this.#waiting.length > 0 ? PollEvent.WRITABLE : 0;
+    this.#poller.poll(PollEvent.READABLE | writable);
+  }
+
+  #flush(): void {
+    for (
+      let next = this.#waiting[0];
+      next !== undefined && !this.#closed;
+      next = this.#waiting[0]
+    ) {
+      const sent = this.#sendNow(next);
+      if (sent === EAGAIN) break;
+      this.#waiting.shift();
+      drop(next);
+      // An executor that is gone is noticed where it is received from.
+    }
+    if (!this.#closed) this.#watch();
+  }
+
+  #sendNow({ kind, detail, number, payload, descriptor }: ControlOutput): number {
+    const header = new Uint8Array(HEADER_BYTES);
+    header[0] = kind;
+    header[1] = detail ?? 0;
+    new DataView(header.buffer).setUint32(4, number ?? 0, true);
+    const parts = payload === undefined ? [header] : [header, payload];
+    return native.sendMessage(this.#fd, parts, descriptor ?? -1);
+  }
+
+  #receive(): void {
+    const buffer = this.#buffer;
+    while (!this.#closed) {
+      const got = native.recv(this.#fd, buffer, 0, buffer.byteLength);
+      if (got === EAGAIN) return;
+      if (got < HEADER_BYTES) {
+        this.close();
+        return;
+      }
+      this.#onMessage({
+        kind: buffer[0] as number,
+        detail: buffer[1] as number,
+        number: new DataView(buffer.buffer).getUint32(4, true),
+        payload: buffer.subarray(HEADER_BYTES, got),
+      });
+    }
+  }
+}
+
+function drop(output: ControlOutput): void {
+  if (output.descriptor !== undefined) native.close(output.descriptor);
+}
+
+/** Splits bytes that may not fit one message. There is at least one piece. */
+export function pieces(bytes: Uint8Array): Uint8Array[] {
+  const room = MAX_MESSAGE_BYTES - HEADER_BYTES;
+  const count = Math.max(1, Math.ceil(bytes.byteLength / room));
+  return Array.from({ length: count }, (_, i) => bytes.subarray(i * room, (i + 1) * room));
+}
