@@ -40,6 +40,10 @@ const messages = {
   // sessions and calls
   ERR_SESSION_CLOSED: (d: { address: string; why: string }) =>
     `The session with ${d.address} is closed: ${d.why}.`,
+  ERR_SESSION_INTERRUPTED: (d: { call: string; address: string; why: string }) =>
+    `The connection with ${d.address} was lost before ${d.call} was answered: ${d.why}. The call may have taken effect, and will not any more; the session itself can be resumed.`,
+  ERR_SESSION_UNKNOWN: (d: { why: string }) =>
+    `The agent cannot join the connection to a session: ${d.why}. Begin a new session.`,
   ERR_CALL_TIMEOUT: (d: { call: string; address: string; timeoutMs: number }) =>
     `No answer to ${d.call} from ${d.address} within ${d.timeoutMs} ms. The call may still take effect in the guest; close the session to undo it.`,
   ERR_CALL_ABORTED: (d: { call: string; address: string }) =>

@@ -165,6 +165,8 @@ export interface Native {
   sendMessage(fd: number, parts: readonly Uint8Array[], descriptor: number): number;
   /** Lets calls on a socket wait. */
   setBlocking(fd: number): number;
+  /** SO_RCVTIMEO and SO_SNDTIMEO: how long such a call may wait; 0 is for ever. */
+  setTimeouts(fd: number, timeoutMs: number): number;
   /** TCP_NODELAY, where the socket has it. */
   setNoDelay(fd: number): number;
   /** recvmsg(2) of one descriptor (SCM_RIGHTS) → fd. */

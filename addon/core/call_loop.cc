@@ -34,6 +34,7 @@ int CallLoop::ExecuteComplete() {
                                 {{"length", header.length, {}}, {"maximum", maximum, {}}}));
       return kTooLarge;
     }
+    if (header.type == frame::kEnd && header.flags == 0 && header.reserved == 0) return kEnded;
     if (!Executor::AcceptsHeader(header)) {
       SendAll(executor_->Reject(
           header.id, "ERR_FRAME_MALFORMED",

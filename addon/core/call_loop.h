@@ -20,13 +20,15 @@ struct CallLoopStatistics {
 // peer is gone or sends what cannot be skipped.
 class CallLoop {
  public:
-  // Values of Run's result that are no errno.
-  enum End : int { kClean = 0, kTruncated = 1, kMalformed = 2, kTooLarge = 3 };
+  // Values of Run's result that are no errno. Anything but a loss is for good.
+  enum End : int { kClean = 0, kTruncated = 1, kMalformed = 2, kTooLarge = 3, kEnded = 4 };
 
   explicit CallLoop(Executor* executor) : executor_(executor) {}
 
   // Returns 0 or a negative errno. Before Executor::Prepare, which looks at what is mapped.
   int Reserve() { return received_.Reserve(executor_->rules().limits.max_frame_bytes); }
+
+  [[nodiscard]] static bool IsLoss(int end) { return end <= kTruncated; }
 
   // Serves a connection. Returns an End or a negative errno. What a connection before this one has
   // sent of a frame is forgotten.

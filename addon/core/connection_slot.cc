@@ -32,6 +32,11 @@ int ConnectionSlot::Next() {
   return served_.get();
 }
 
+bool ConnectionSlot::has_next() {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  return next_.valid();
+}
+
 uint32_t ConnectionSlot::lease_ms() {
   const std::lock_guard<std::mutex> lock(mutex_);
   return lease_ms_;

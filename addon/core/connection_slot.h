@@ -21,6 +21,9 @@ class ConnectionSlot {
   // come within the lease of the last. Waits for the first as long as it takes.
   int Next();
 
+  // Whether Next would not wait.
+  [[nodiscard]] bool has_next();
+
   // How long Next would wait now.
   [[nodiscard]] uint32_t lease_ms();
 

@@ -55,8 +55,9 @@ int Executor::Prepare() {
 }
 
 bool Executor::AcceptsHeader(const frame::Header& header) {
-  return header.flags == 0 && header.reserved == 0 && header.type >= frame::kCall &&
-         header.type <= frame::kIoctl;
+  return header.flags == 0 && header.reserved == 0 &&
+         ((header.type >= frame::kCall && header.type <= frame::kIoctl) ||
+          header.type == frame::kPing);
 }
 
 const std::vector<iovec>& Executor::Execute(uint8_t type, uint32_t id, const uint8_t* body,
@@ -86,6 +87,10 @@ const std::vector<iovec>& Executor::Execute(uint8_t type, uint32_t id, const uin
       break;
     case frame::kIoctl:
       done = Ioctl(reader);
+      break;
+    case frame::kPing:
+      done = reader.AtEnd() || Malformed("PING has a body");
+      if (done) Answer(0, 0);
       break;
     default:
       done = Malformed("frame type " + std::to_string(type) + " is not a request");

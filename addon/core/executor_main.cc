@@ -84,8 +84,10 @@ int Serve(waep::control::Channel* channel, waep::ConnectionSlot* slot, waep::Cal
   int end = 0;
   for (int fd = slot->Next(); fd >= 0; fd = slot->Next()) {
     end = loop->Run(fd);
-    if (slot->lease_ms() == 0) break;
-    channel->Send(waep::control::kDetached, static_cast<uint32_t>(end), nullptr, 0);
+    if (!waep::CallLoop::IsLoss(end) || slot->lease_ms() == 0) break;
+    if (!slot->has_next()) {
+      channel->Send(waep::control::kDetached, static_cast<uint32_t>(end), nullptr, 0);
+    }
   }
   return end;
 }

@@ -20,6 +20,8 @@ enum Type : uint8_t {
   kClose = 0x13,
   kPerfOpen = 0x14,
   kIoctl = 0x15,
+  kPing = 0x1e,
+  kEnd = 0x1f,
   kResult = 0x20,
 };
 

@@ -32,6 +32,13 @@ sockaddr_vm Address(VsockName name) {
   return address;
 }
 
+timeval Duration(uint32_t ms) {
+  timeval duration = {};
+  duration.tv_sec = ms / 1000;
+  duration.tv_usec = static_cast<suseconds_t>(ms % 1000) * 1000;
+  return duration;
+}
+
 }  // namespace
 
 int VsockSocket() {
@@ -91,9 +98,7 @@ int VsockBufferSize(int fd, uint64_t* bytes) {
 }
 
 int VsockSetConnectTimeout(int fd, uint32_t timeout_ms) {
-  timeval timeout = {};
-  timeout.tv_sec = timeout_ms / 1000;
-  timeout.tv_usec = static_cast<suseconds_t>(timeout_ms % 1000) * 1000;
+  const timeval timeout = Duration(timeout_ms);
   return Result(
       ::setsockopt(fd, AF_VSOCK, SO_VM_SOCKETS_CONNECT_TIMEOUT, &timeout, sizeof timeout));
 }
@@ -200,6 +205,14 @@ int SetNonBlocking(int fd, bool on) {
   const int flags = ::fcntl(fd, F_GETFL);
   if (flags < 0) return -errno;
   return Result(::fcntl(fd, F_SETFL, on ? flags | O_NONBLOCK : flags & ~O_NONBLOCK));
+}
+
+int SetTimeouts(int fd, uint32_t timeout_ms) {
+  const timeval timeout = Duration(timeout_ms);
+  for (const int option : {SO_RCVTIMEO, SO_SNDTIMEO}) {
+    if (::setsockopt(fd, SOL_SOCKET, option, &timeout, sizeof timeout) < 0) return -errno;
+  }
+  return 0;
 }
 
 bool IsUnix(int fd) {

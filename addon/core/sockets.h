@@ -43,6 +43,9 @@ ssize_t SendMessage(int fd, const iovec* parts, size_t count, int descriptor, in
 // is longer than `length`.
 ssize_t ReceiveMessage(int fd, void* buffer, size_t length, int* descriptor);
 int SetNonBlocking(int fd, bool on);
+// How long a receive, and a send, may wait on a blocking socket before they fail with -EAGAIN; 0 is
+// for ever.
+int SetTimeouts(int fd, uint32_t timeout_ms);
 // Whether the socket is an AF_UNIX one.
 bool IsUnix(int fd);
 // Turns off Nagle's algorithm where the socket has one; other families are left alone.

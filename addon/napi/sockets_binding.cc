@@ -140,6 +140,10 @@ Napi::Value SetBlocking(const Info& info) {
   return Number(info, sockets::SetNonBlocking(Int(info, 0), false));
 }
 
+Napi::Value SetTimeouts(const Info& info) {
+  return Number(info, sockets::SetTimeouts(Int(info, 0), Uint(info, 1)));
+}
+
 Napi::Value SetNoDelay(const Info& info) {
   sockets::SetNoDelay(Int(info, 0));
   return Number(info, 0);
@@ -182,6 +186,7 @@ void ExportSockets(Napi::Env env, Napi::Object exports) {
   add("sendMessage", SendMessage);
   add("receiveDescriptor", ReceiveDescriptor);
   add("setBlocking", SetBlocking);
+  add("setTimeouts", SetTimeouts);
   add("setNoDelay", SetNoDelay);
   add("setAffinity", SetAffinity);
 }

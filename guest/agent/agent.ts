@@ -1,10 +1,22 @@
+import { randomBytes, timingSafeEqual } from 'node:crypto';
 import { EventEmitter, once } from 'node:events';
 import { Socket as NetSocket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { failure, systemError, WaepError } from '../../src/errors.js';
 import { FrameType, frameTypeName, PROTOCOL_VERSION } from '../../src/frame/header.js';
-import { errorBody, messageFrame, parseHello, type Welcome } from '../../src/frame/messages.js';
-import { readFrame } from '../../src/frame/stream.js';
+import {
+  errorBody,
+  type Hello,
+  type Join,
+  type JoinPurpose,
+  messageFrame,
+  parseHello,
+  parseJoin,
+  type SessionTerms,
+  TOKEN_BYTES,
+  type Welcome,
+} from '../../src/frame/messages.js';
+import { type Frame, readFrame } from '../../src/frame/stream.js';
 import { native } from '../../src/native.js';
 import { createServer, detach, type Server, type Socket } from '../../src/transport/index.js';
 import { type ExecutorEnd, ExecutorProcess } from './executor.js';
@@ -25,12 +37,30 @@ export interface AgentOptions {
   /** How long a client may take to introduce itself. */
   helloTimeoutMs: number;
   maxSessions: number;
+  /** The longest lease that a client is granted, in milliseconds. */
+  maxLeaseMs: number;
+  /**
+   * After how long a silence of its client's a connection counts as lost, in milliseconds; 0 for
+   * never. A link that is cut shows in nothing else.
+   */
+  silenceMs: number;
+}
+
+interface OpenSession {
+  session: number;
+  token: Buffer;
+  leaseMs: number;
+  executor: ExecutorProcess;
 }
 
 /** What an agent tells about its sessions; the audit log is made of these. */
 export interface AgentEvents {
   session: [{ session: number; peer: string; client: string }];
   refused: [{ peer: string; error: Error }];
+  /** A session has lost its connection and is kept for the time of its lease. */
+  detached: [{ session: number; end: number; leaseMs: number }];
+  /** A further connection belongs to a session. */
+  joined: [{ session: number; peer: string; purpose: JoinPurpose }];
   ended: [{ session: number; peer: string } & ExecutorEnd];
   /** An address is not listened on any more. */
   failed: [{ address: string; error: Error }];
@@ -44,7 +74,7 @@ export class Agent extends EventEmitter<AgentEvents> {
   readonly #options: AgentOptions;
   readonly #rules: Uint8Array;
   readonly #servers = new Set<Server>();
-  readonly #executors = new Map<number, ExecutorProcess>();
+  readonly #open = new Map<number, OpenSession>();
   readonly #greeting = new Set<Duplex>();
   #sessions = 0;
   #closed = false;
@@ -57,7 +87,7 @@ export class Agent extends EventEmitter<AgentEvents> {
 
   /** How many sessions are open. */
   get sessions(): number {
-    return this.#executors.size;
+    return this.#open.size;
   }
 
   /** On how many addresses connections are accepted. */
@@ -67,7 +97,7 @@ export class Agent extends EventEmitter<AgentEvents> {
 
   /** The process ids of the open sessions' executors. */
   get executorPids(): number[] {
-    return [...this.#executors.values()].map((executor) => executor.pid);
+    return [...this.#open.values()].map(({ executor }) => executor.pid);
   }
 
   /**
@@ -92,16 +122,16 @@ export class Agent extends EventEmitter<AgentEvents> {
 
   /**
    * Serves one connection, whoever accepted it: reads its greeting, starts its executor and
-   * resolves when the session has ended. A stream without a descriptor, such as a TLS socket, is
+   * resolves when the session has ended, or once it is joined to the session it belongs to. A stream without a descriptor, such as a TLS socket, is
    * relayed to the executor.
    */
   async serve(stream: Duplex, peer: string, peerCid?: number): Promise<void> {
-    const { allowedCids, helloTimeoutMs, maxSessions, rules } = this.#options;
+    const { allowedCids, helloTimeoutMs, maxSessions } = this.#options;
     const deadline = AbortSignal.timeout(helloTimeoutMs);
     this.#greeting.add(stream);
     // A stream may fail at any time; whoever is reading learns of it there.
     stream.on('error', () => {});
-    let client: string;
+    let greeting: Hello | Join;
     let id = 0;
     try {
       if (peerCid !== undefined && !allowedCids.includes(peerCid)) {
@@ -110,22 +140,15 @@ export class Agent extends EventEmitter<AgentEvents> {
           why: `only CID ${allowedCids.join(' and ')} may connect`,
         });
       }
-      // Those who have not introduced themselves yet take places, too.
-      if (this.#executors.size + this.#greeting.size > maxSessions) {
-        throw failure('ERR_PEER_REFUSED', {
-          peer,
-          why: `the maximum of ${maxSessions} sessions is reached`,
-        });
-      }
+      // Those who have not introduced themselves yet take places, too; but that does
+      // not keep anybody from their session.
+      if (this.#greeting.size > maxSessions) throw this.#full(peer);
       const frame = await readFrame(stream, MAX_HELLO_BYTES, deadline);
       id = frame.id;
-      if (frame.type !== FrameType.HELLO) {
-        throw failure('ERR_PROTOCOL_UNEXPECTED', {
-          received: frameTypeName(frame.type),
-          expected: 'HELLO',
-        });
+      greeting = parseGreeting(frame);
+      if (!('token' in greeting) && this.#open.size + this.#greeting.size > maxSessions) {
+        throw this.#full(peer);
       }
-      client = parseHello(frame.body).client.slice(0, 200);
     } catch (cause) {
       const error = deadline.aborted
         ? failure('ERR_HANDSHAKE_TIMEOUT', { address: peer, timeoutMs: helloTimeoutMs }, cause)
@@ -137,48 +160,96 @@ export class Agent extends EventEmitter<AgentEvents> {
       this.#greeting.delete(stream);
     }
 
-    const welcome: Welcome = {
-      protocol: PROTOCOL_VERSION,
-      agent: this.#options.name,
-      kernel: kernelFacts(),
-      limits: rules.limits,
-      profile: this.#options.profile,
-    };
+    // A Unix socket cannot lose its peer without a sign of it.
+    const silenceMs = (stream as Partial<Socket>).road === 'unix' ? 0 : this.#options.silenceMs;
     const { fd, unread } = takeDescriptor(stream);
-    let executor: ExecutorProcess;
+    let begun: OpenSession | undefined;
     try {
       if (unread.byteLength > 0) {
         throw failure('ERR_PROTOCOL_UNEXPECTED', {
-          received: `${unread.byteLength} bytes after HELLO`,
+          received: `${unread.byteLength} bytes after the greeting`,
           expected: 'silence until WELCOME',
         });
       }
       if (this.#closed) throw failure('ERR_PEER_REFUSED', { peer, why: 'the agent is closing' });
-      sendNow(fd, messageFrame(FrameType.WELCOME, id, welcome));
-      executor = new ExecutorProcess(this.#rules);
-      executor.attach(fd, 0);
+      if ('token' in greeting) this.#join(fd, id, greeting, peer, silenceMs);
+      else begun = this.#begin(fd, id, greeting, peer, silenceMs);
     } catch (error) {
       this.emit('refused', { peer, error: error as Error });
       native.send(fd, [messageFrame(FrameType.ERROR, id, errorBody(error))], 0);
       native.close(fd);
       throw error;
     }
-    const session = ++this.#sessions;
-    this.#executors.set(session, executor);
-    this.emit('session', { session, peer, client });
+    if (begun === undefined) return;
+    const { session, executor } = begun;
     try {
       const end = await executor.ended;
       this.emit('ended', { session, peer, ...end });
     } finally {
-      this.#executors.delete(session);
+      this.#open.delete(session);
     }
+  }
+
+  #full(peer: string): Error {
+    const { maxSessions } = this.#options;
+    const why = `the maximum of ${maxSessions} sessions is reached`;
+    return failure('ERR_PEER_REFUSED', { peer, why });
+  }
+
+  #begin(fd: number, id: number, hello: Hello, peer: string, silenceMs: number): OpenSession {
+    const leaseMs = Math.min(hello.leaseMs ?? 0, this.#options.maxLeaseMs);
+    const token = randomBytes(TOKEN_BYTES);
+    sendNow(fd, messageFrame(FrameType.WELCOME, id, this.#welcome({ token, leaseMs, silenceMs })));
+    const executor = new ExecutorProcess(this.#rules);
+    executor.attach(fd, leaseMs, silenceMs);
+    const session = ++this.#sessions;
+    const begun = { session, token, leaseMs, executor };
+    this.#open.set(session, begun);
+    this.emit('session', { session, peer, client: hello.client.slice(0, 200) });
+    executor.on('detached', (end) => this.emit('detached', { session, end, leaseMs }));
+    return begun;
+  }
+
+  #join(fd: number, id: number, join: Join, peer: string, silenceMs: number): void {
+    const joined = this.#find(join.token);
+    if (joined === undefined) {
+      const why = 'its token is not that of an open session, whose lease may have run out';
+      throw failure('ERR_SESSION_UNKNOWN', { why });
+    }
+    const { session, token, leaseMs, executor } = joined;
+    if (join.purpose === 'resume' && leaseMs === 0) {
+      throw failure('ERR_SESSION_UNKNOWN', { why: 'the session has no lease' });
+    }
+    sendNow(fd, messageFrame(FrameType.WELCOME, id, this.#welcome({ token, leaseMs, silenceMs })));
+    if (join.purpose === 'resume') executor.attach(fd, leaseMs, silenceMs);
+    else executor.attachEvents(fd);
+    this.emit('joined', { session, peer, purpose: join.purpose });
+  }
+
+  /** Takes as long for any token, so that nobody learns how much of a guess was right. */
+  #find(token: Uint8Array): OpenSession | undefined {
+    if (token.byteLength !== TOKEN_BYTES) return undefined;
+    let found: OpenSession | undefined;
+    for (const open of this.#open.values()) if (timingSafeEqual(open.token, token)) found = open;
+    return found;
+  }
+
+  #welcome(session: SessionTerms): Welcome {
+    return {
+      protocol: PROTOCOL_VERSION,
+      agent: this.#options.name,
+      kernel: kernelFacts(),
+      limits: this.#options.rules.limits,
+      profile: this.#options.profile,
+      session,
+    };
   }
 
   /** Stops accepting, ends every session and resolves when all of them are gone. */
   async close(): Promise<void> {
     this.#closed = true;
     for (const stream of this.#greeting) stream.destroy();
-    const ending = [...this.#executors.values()];
+    const ending = [...this.#open.values()].map(({ executor }) => executor);
     for (const executor of ending) executor.kill();
     await Promise.all([
       ...ending.map((executor) => executor.ended),
@@ -191,6 +262,15 @@ export class Agent extends EventEmitter<AgentEvents> {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
   }
+}
+
+function parseGreeting({ type, body }: Frame): Hello | Join {
+  if (type === FrameType.HELLO) return parseHello(body);
+  if (type === FrameType.JOIN) return parseJoin(body);
+  throw failure('ERR_PROTOCOL_UNEXPECTED', {
+    received: frameTypeName(type),
+    expected: 'HELLO or JOIN',
+  });
 }
 
 function peerName(socket: Socket): string {

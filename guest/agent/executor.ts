@@ -6,7 +6,10 @@ import { ControlChannel, ControlKind, type ControlMessage, Purpose, pieces } fro
 
 /** What an executor reports when its session has ended. */
 export interface ExecutorReport {
-  /** 0 at a clean end, 1 inside a frame, 2 and 3 at a frame refused, else a negative errno. */
+  /**
+   * 0 at a clean end, 1 inside a frame, 2 and 3 at a frame refused, 4 when the client said so, else
+   * a negative errno: -11 is a client that fell silent.
+   */
   end: number;
   framesIn: number;
   framesOut: number;
@@ -81,9 +84,11 @@ export class ExecutorProcess extends EventEmitter<ExecutorEvents> {
    * one, or the next when a session is resumed.
    *
    * @param leaseMs how long the session outlives the loss of this connection
+   * @param silenceMs after how long a silence it counts as lost; 0 for never
    */
-  attach(fd: number, leaseMs: number): void {
+  attach(fd: number, leaseMs: number, silenceMs: number): void {
     native.setBlocking(fd);
+    native.setTimeouts(fd, silenceMs);
     native.setNoDelay(fd);
     const { ATTACH: kind } = ControlKind;
     this.#control.send({ kind, detail: Purpose.MAIN, number: leaseMs, descriptor: fd });

@@ -11,6 +11,8 @@ interface Options {
   insecureTcp: boolean;
   helloTimeoutMs: number;
   maxSessions: number;
+  maxLeaseMs: number;
+  silenceMs: number;
   quiet: boolean;
 }
 
@@ -33,6 +35,18 @@ const program = new Command('waep-agent')
   .option('--insecure-tcp', 'accept sessions over TCP from anybody who can reach the port', false)
   .option('--hello-timeout-ms <n>', 'how long a client may take to introduce itself', Number, 5000)
   .option('--max-sessions <n>', 'how many sessions may be open at once', Number, 64)
+  .option(
+    '--max-lease-ms <n>',
+    'how long a session may outlive the loss of its connection, if its client asks for that',
+    Number,
+    60_000,
+  )
+  .option(
+    '--silence-ms <n>',
+    'after how long a silence of the client a connection counts as lost; 0 for never',
+    Number,
+    60_000,
+  )
   .option('--quiet', 'do not log sessions', false);
 
 async function main(): Promise<void> {
@@ -57,11 +71,15 @@ async function main(): Promise<void> {
     allowedCids: options.allowCid.length === 0 ? [1, 2] : options.allowCid,
     helloTimeoutMs: options.helloTimeoutMs,
     maxSessions: options.maxSessions,
+    maxLeaseMs: options.maxLeaseMs,
+    silenceMs: options.silenceMs,
   });
   if (!options.quiet) {
     const log = (event: string, facts: object) =>
       console.log(JSON.stringify({ time: new Date().toISOString(), event, ...facts }));
     agent.on('session', (facts) => log('session', facts));
+    agent.on('detached', (facts) => log('detached', facts));
+    agent.on('joined', (facts) => log('joined', facts));
     agent.on('ended', (facts) => log('ended', facts));
     agent.on('refused', ({ peer, error }) => log('refused', { peer, why: error.message }));
   }

@@ -12,12 +12,15 @@ export const FrameType = {
   HELLO: 0x01,
   WELCOME: 0x02,
   ERROR: 0x03,
+  JOIN: 0x04,
   CALL: 0x10,
   OPEN: 0x11,
   READ: 0x12,
   CLOSE: 0x13,
   PERF_OPEN: 0x14,
   IOCTL: 0x15,
+  PING: 0x1e,
+  END: 0x1f,
   RESULT: 0x20,
 } as const;
 

@@ -19,12 +19,17 @@ export {
   decodeBody,
   errorBody,
   type Hello,
+  type Join,
+  type JoinPurpose,
   type KernelFacts,
   messageFrame,
   parseError,
   parseHello,
+  parseJoin,
   parseWelcome,
   type SessionLimits,
+  type SessionTerms,
+  TOKEN_BYTES,
   type Welcome,
 } from './messages.js';
 export { ioctlBody, perfOpenBody } from './requests.js';

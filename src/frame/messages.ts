@@ -8,9 +8,22 @@ export interface Hello {
   protocol: number;
   /** The client's name and version, for the audit log. */
   client: string;
+  /** How long the session is to outlive the loss of its connection, in milliseconds. Default 0. */
+  leaseMs?: number;
 }
 
-/** What the agent answers to a {@link Hello}. */
+/** What a client says first on a further connection of a session. */
+export interface Join {
+  protocol: number;
+  /** The session's, from its {@link Welcome}. */
+  token: Uint8Array;
+  /** `resume`: to carry the session's calls from here on; `events`: to carry its events. */
+  purpose: JoinPurpose;
+}
+
+export type JoinPurpose = 'resume' | 'events';
+
+/** What the agent answers to a {@link Hello} or a {@link Join}. */
 export interface Welcome {
   protocol: number;
   /** The agent's name and version. */
@@ -19,7 +32,24 @@ export interface Welcome {
   limits: SessionLimits;
   /** The name of the policy's profile that the session is under. */
   profile: string;
+  session: SessionTerms;
 }
+
+/** What lets a client join connections to its session, and how long that outlives them. */
+export interface SessionTerms {
+  /** {@link TOKEN_BYTES} random bytes, for this client alone to know. */
+  token: Uint8Array;
+  /** How long the session outlives the loss of its connection, in milliseconds. */
+  leaseMs: number;
+  /**
+   * After how long a silence of the client's its connection counts as lost, in milliseconds; 0 for
+   * never, where the road itself tells.
+   */
+  silenceMs: number;
+}
+
+/** The length of a session's token. */
+export const TOKEN_BYTES = 32;
 
 /** Facts about the guest's kernel that a client needs to form calls. */
 export interface KernelFacts {
@@ -51,9 +81,9 @@ export interface SessionLimits {
 const encoder = new Encoder({ useRecords: false, mapsAsObjects: true, tagUint8Array: false });
 const decoder = new Decoder({ useRecords: false, mapsAsObjects: true });
 
-/** Makes a whole frame of any type from a value. For what is not hot. */
+/** Makes a whole frame of any type from a value, or with no body. For what is not hot. */
 export function messageFrame(type: number, id: number, body: unknown): Uint8Array {
-  const encoded = encoder.encode(body);
+  const encoded = body === undefined ? new Uint8Array(0) : encoder.encode(body);
   const frame = new Uint8Array(HEADER_BYTES + encoded.byteLength);
   putHeader(frame, 0, encoded.byteLength, type, id);
   frame.set(encoded, HEADER_BYTES);
@@ -69,7 +99,11 @@ export function decodeBody(bytes: Uint8Array): unknown {
   }
 }
 
-type Shape = { [key: string]: 'string' | 'number' | 'boolean' | Shape };
+type Shape = { [key: string]: 'string' | 'number' | 'boolean' | 'bytes' | Shape };
+
+function kindOf(value: unknown): string {
+  return value instanceof Uint8Array ? 'bytes' : typeof value;
+}
 
 function check(value: unknown, shape: Shape, path: string): void {
   if (typeof value !== 'object' || value === null) {
@@ -78,9 +112,9 @@ function check(value: unknown, shape: Shape, path: string): void {
   for (const [key, kind] of Object.entries(shape)) {
     const member = (value as Record<string, unknown>)[key];
     if (typeof kind === 'object') check(member, kind, `${path}.${key}`);
-    else if (typeof member !== kind) {
+    else if (kindOf(member) !== kind) {
       throw failure('ERR_FRAME_MALFORMED', {
-        why: `${path}.${key} is ${member === undefined ? 'missing' : `a ${typeof member}`}; expected a ${kind}`,
+        why: `${path}.${key} is ${member === undefined ? 'missing' : `a ${kindOf(member)}`}; expected a ${kind}`,
       });
     }
   }
@@ -99,7 +133,27 @@ export function parseHello(body: Uint8Array): Hello {
   const value = decodeBody(body);
   checkVersion(value);
   check(value, { client: 'string' }, 'HELLO');
-  return value as Hello;
+  const hello = value as Hello;
+  if (hello.leaseMs !== undefined && !isDuration(hello.leaseMs)) {
+    throw failure('ERR_FRAME_MALFORMED', { why: 'HELLO.leaseMs is no number of milliseconds' });
+  }
+  return hello;
+}
+
+function isDuration(value: unknown): boolean {
+  return Number.isInteger(value) && (value as number) >= 0 && (value as number) < 2 ** 32;
+}
+
+/** Decodes the body of a JOIN frame and checks its version and shape. */
+export function parseJoin(body: Uint8Array): Join {
+  const value = decodeBody(body);
+  checkVersion(value);
+  check(value, { token: 'bytes', purpose: 'string' }, 'JOIN');
+  const join = value as Join;
+  if (join.purpose !== 'resume' && join.purpose !== 'events') {
+    throw failure('ERR_FRAME_MALFORMED', { why: 'JOIN.purpose is neither resume nor events' });
+  }
+  return join;
 }
 
 const limitsShape: Shape = {
@@ -125,7 +179,13 @@ export function parseWelcome(body: Uint8Array): Welcome {
   checkVersion(value);
   check(
     value,
-    { agent: 'string', profile: 'string', kernel: kernelShape, limits: limitsShape },
+    {
+      agent: 'string',
+      profile: 'string',
+      kernel: kernelShape,
+      limits: limitsShape,
+      session: { token: 'bytes', leaseMs: 'number', silenceMs: 'number' },
+    },
     'WELCOME',
   );
   return value as Welcome;

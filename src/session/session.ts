@@ -1,28 +1,30 @@
 import { performance } from 'node:perf_hooks';
 import { Duplex } from 'node:stream';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Call, Handle, IoctlCall, PerfOpenCall, Reply } from '../call.js';
-import { failure, systemError, WaepError } from '../errors.js';
+import { type ErrorCode, failure, systemError, WaepError } from '../errors.js';
 import {
   callFrameBound,
   callFrameParts,
   FrameType,
   frameTypeName,
   ioctlBody,
+  type JoinPurpose,
   MAX_FRAME_BYTES,
   messageFrame,
   outputLengths,
   PROTOCOL_VERSION,
   parseError,
   parseReply,
-  parseWelcome,
   perfOpenBody,
   putCallFrame,
-  readFrame,
   type SessionLimits,
+  type SessionTerms,
   type Welcome,
 } from '../frame/index.js';
 import { type Channel, ChannelEnd, ExchangeStatus, native } from '../native.js';
 import { type ConnectOptions, connect, detach } from '../transport/index.js';
+import { greet } from './greeting.js';
 import { type CallOptions, GuestKernel } from './guest-kernel.js';
 import { StreamChannel } from './stream-channel.js';
 
@@ -34,7 +36,38 @@ export interface SessionOptions extends ConnectOptions {
   client?: string;
   /** How many bytes may wait to be sent before calls are held back. Default 1 MiB. */
   maxQueuedBytes?: number;
+  /**
+   * How long the guest should keep what the session holds when the connection is lost, in
+   * milliseconds. Default 0: everything goes with the connection. The agent's maximum applies;
+   * {@link Session.leaseMs} is what it granted. {@link Session.close} ends a session at once all
+   * the same.
+   */
+  leaseMs?: number;
+  /**
+   * How a session with a lease goes on when its connection is lost: `true`, the default, connects to
+   * its address again by itself for as long as the lease lasts; `false` waits for
+   * {@link Session.resume}. A function is called for each connection that is needed, for a session
+   * that was given a stream.
+   */
+  reconnect?: boolean | (() => Duplex | Promise<Duplex>);
 }
+
+/** Makes a further connection to the agent. */
+type Opener = () => Duplex | Promise<Duplex>;
+
+/** The time after a loss and before the session goes on, or ends. */
+interface Interruption {
+  reason: Error;
+  /** Settles when the time is over; rejects when the session ends with it. */
+  over: Promise<void>;
+  resolve: () => void;
+  reject: (error: Error) => void;
+  /** Ends the session with its lease. */
+  timer: NodeJS.Timeout;
+}
+
+const FIRST_RETRY_MS = 50;
+const LONGEST_RETRY_MS = 1000;
 
 interface Pending {
   id: number;
@@ -42,6 +75,8 @@ interface Pending {
   resolve: (reply: Reply) => void;
   reject: (error: Error) => void;
   lengths: readonly number[] | undefined;
+  /** The handle that the call is to bind, or 0. */
+  makes: Handle;
   deadlineMs: number;
   timeoutMs: number;
   name: string | number;
@@ -60,6 +95,14 @@ function callName(name: string | number): string {
   return typeof name === 'string' ? name : `bpf command ${name}`;
 }
 
+/** What no further attempt would change. */
+const final: ReadonlySet<string> = new Set<ErrorCode>([
+  'ERR_SESSION_UNKNOWN',
+  'ERR_PROTOCOL_VERSION',
+  'ERR_PROTOCOL_UNEXPECTED',
+  'ERR_FRAME_MALFORMED',
+]);
+
 /** How often deadlines are looked at, unless one is so near that it needs a time of its own. */
 const SWEEP_MS = 250;
 
@@ -69,6 +112,8 @@ export interface SessionStatistics {
   framesReceived: number;
   pendingCalls: number;
   queuedBytes: number;
+  /** How often the session was resumed on another connection. */
+  resumptions: number;
 }
 
 /**
@@ -86,11 +131,26 @@ export class Session extends GuestKernel {
   /** The name of the agent's profile that this session is under. */
   readonly profile: string;
 
-  readonly #channel: Channel;
+  /** How long the guest keeps what the session holds after a loss, in milliseconds; 0: not at all. */
+  readonly leaseMs: number;
+
+  readonly #terms: SessionTerms;
+  readonly #open: Opener | undefined;
+  readonly #reconnects: boolean;
+  readonly #handshakeTimeoutMs: number | undefined;
+  #channel!: Channel;
   // The channel's accessors cross into C++; these are fixed.
-  readonly #sendBuffer: Uint8Array;
-  readonly #receiveBuffer: Uint8Array;
-  readonly #frame: Uint32Array;
+  #sendBuffer!: Uint8Array;
+  #receiveBuffer!: Uint8Array;
+  #frame!: Uint32Array;
+  #interruption: Interruption | undefined;
+  #resuming: Promise<void> | undefined;
+  #resumptions = 0;
+  /** Handles that a call lost with a connection may have bound, or failed to free. */
+  #doubtful: Handle[] = [];
+  #heartbeat: NodeJS.Timeout | undefined;
+  #framesAtHeartbeat = 0;
+  #referenced = true;
   readonly #pending = new Map<number, Pending>();
   readonly #callTimeoutMs: number;
   readonly #maxQueuedBytes: number;
@@ -105,13 +165,33 @@ export class Session extends GuestKernel {
   #framesReceived = 0;
   #onClose: Array<(reason: Error) => void> = [];
 
-  private constructor(stream: Duplex, address: string, welcome: Welcome, options: SessionOptions) {
+  private constructor(
+    stream: Duplex,
+    address: string,
+    open: Opener | undefined,
+    welcome: Welcome,
+    options: SessionOptions,
+  ) {
     super(welcome.kernel);
     this.address = address;
     this.limits = welcome.limits;
     this.profile = welcome.profile;
+    this.#terms = welcome.session;
+    this.leaseMs = welcome.session.leaseMs;
+    this.#open = open;
+    this.#reconnects = options.reconnect !== false;
+    this.#handshakeTimeoutMs = options.handshakeTimeoutMs;
     this.#callTimeoutMs = options.callTimeoutMs ?? 30_000;
     this.#maxQueuedBytes = options.maxQueuedBytes ?? 1024 * 1024;
+    this.#carry(stream);
+    const { silenceMs } = welcome.session;
+    if (silenceMs > 0) {
+      this.#heartbeat = setInterval(() => this.#beat(), Math.ceil(silenceMs / 4)).unref();
+    }
+  }
+
+  /** Has a connection that has been greeted carry the session's calls. */
+  #carry(stream: Duplex): void {
     const callbacks = [
       (bytes: Uint8Array) => this.#receive(bytes),
       (status: number, have: number, want: number) => this.#ended(status, have, want),
@@ -133,6 +213,7 @@ export class Session extends GuestKernel {
     this.#sendBuffer = this.#channel.sendBuffer;
     this.#receiveBuffer = this.#channel.receiveBuffer;
     this.#frame = this.#channel.frame;
+    if (!this.#referenced) this.#channel.unref();
     this.#channel.start();
   }
 
@@ -144,40 +225,27 @@ export class Session extends GuestKernel {
    * @throws the transport's errors; ERR_HANDSHAKE_TIMEOUT, ERR_PROTOCOL_VERSION, ERR_PEER_REFUSED
    */
   static async connect(target: string | Duplex, options: SessionOptions = {}): Promise<Session> {
+    const { reconnect, leaseMs = 0, handshakeTimeoutMs, signal } = options;
     const address = typeof target === 'string' ? target : 'stream';
-    const stream: Duplex = target instanceof Duplex ? target : await connect(target, options);
-    const timeoutMs = options.handshakeTimeoutMs ?? 5_000;
-    const deadline = AbortSignal.timeout(Math.min(timeoutMs, 2 ** 31 - 1));
-    const signal =
-      options.signal === undefined ? deadline : AbortSignal.any([deadline, options.signal]);
-    const ignore = () => {};
-    stream.on('error', ignore);
-    try {
-      const client = options.client ?? `${process.title} ${process.pid}`;
-      stream.write(messageFrame(FrameType.HELLO, 0, { protocol: PROTOCOL_VERSION, client }));
-      const frame = await readFrame(stream, MAX_FRAME_BYTES, signal);
-      if (frame.type === FrameType.ERROR) throw parseError(frame.body);
-      if (frame.type !== FrameType.WELCOME) {
-        throw failure('ERR_PROTOCOL_UNEXPECTED', {
-          received: frameTypeName(frame.type),
-          expected: 'WELCOME',
-        });
-      }
-      return new Session(stream, address, parseWelcome(frame.body), options);
-    } catch (cause) {
-      stream.destroy();
-      if (deadline.aborted && cause === signal.reason) {
-        throw failure('ERR_HANDSHAKE_TIMEOUT', { address, timeoutMs }, cause);
-      }
-      if (cause instanceof WaepError && cause.code === 'ERR_FRAME_TRUNCATED') {
-        throw failure(
-          'ERR_SESSION_CLOSED',
-          { address, why: 'the peer closed the connection before it introduced itself' },
-          cause,
-        );
-      }
-      throw cause;
+    let open: Opener | undefined;
+    if (typeof reconnect === 'function') open = reconnect;
+    else if (typeof target === 'string') {
+      // The signal is for the first connection only.
+      open = () => connect(target, { ...options, signal: undefined });
     }
+    if (leaseMs > 0 && open === undefined) {
+      throw failure('ERR_OPTION_INVALID', {
+        option: 'leaseMs',
+        value: leaseMs,
+        expected: 'no lease with a stream, unless reconnect is a function that makes another one',
+      });
+    }
+    const stream: Duplex = target instanceof Duplex ? target : await connect(target, options);
+    const client = options.client ?? `${process.title} ${process.pid}`;
+    const hello = { protocol: PROTOCOL_VERSION, client, ...(leaseMs > 0 ? { leaseMs } : {}) };
+    const bounds = { handshakeTimeoutMs, signal };
+    const welcome = await greet(stream, address, FrameType.HELLO, hello, bounds);
+    return new Session(stream, address, open, welcome, options);
   }
 
   /** Whether the session has ended, by {@link close} or otherwise. */
@@ -191,7 +259,13 @@ export class Session extends GuestKernel {
       framesReceived: this.#framesReceived,
       pendingCalls: this.#pending.size,
       queuedBytes: this.#channel.queuedBytes,
+      resumptions: this.#resumptions,
     };
+  }
+
+  /** Whether the connection is lost and the session has not been resumed yet. */
+  get interrupted(): boolean {
+    return this.#interruption !== undefined;
   }
 
   /** Calls `listener` once when the session ends, with the reason. */
@@ -228,7 +302,15 @@ export class Session extends GuestKernel {
    */
   async open(path: string, options?: CallOptions & { handle?: Handle }): Promise<Handle> {
     const handle = options?.handle ?? this.newHandle();
-    const reply = await this.#message(FrameType.OPEN, [path, handle], options, `open ${path}`);
+    const name = `open ${path}`;
+    const reply = await this.#message(
+      FrameType.OPEN,
+      [path, handle],
+      options,
+      name,
+      undefined,
+      handle,
+    );
     if (reply.result < 0) throw systemError('open', reply.errno, { address: path, side: 'guest' });
     return handle;
   }
@@ -256,7 +338,14 @@ export class Session extends GuestKernel {
   /** Closes handles in the guest. What only they held alive is gone afterwards. */
   async release(handles: readonly Handle[], options?: CallOptions): Promise<void> {
     for (const handle of handles) this.knownMaps.closed(handle);
-    await this.#message(FrameType.CLOSE, handles, options, 'close');
+    try {
+      await this.#message(FrameType.CLOSE, handles, options, 'close');
+    } catch (error) {
+      const over = this.#interruption?.over;
+      if ((error as Partial<WaepError>).code !== 'ERR_SESSION_INTERRUPTED' || !over) throw error;
+      this.#doubtful.push(...handles);
+      await over;
+    }
   }
 
   /**
@@ -266,7 +355,14 @@ export class Session extends GuestKernel {
   perfEventOpen(call: PerfOpenCall, options?: CallOptions): Promise<Reply> {
     const name = 'perf_event_open';
     const lengths = outputLengths(call);
-    return this.#message(FrameType.PERF_OPEN, perfOpenBody(call), options, name, lengths);
+    return this.#message(
+      FrameType.PERF_OPEN,
+      perfOpenBody(call),
+      options,
+      name,
+      lengths,
+      call.result,
+    );
   }
 
   /**
@@ -279,9 +375,42 @@ export class Session extends GuestKernel {
   }
 
   /**
-   * Ends the session: pending calls reject, and the guest drops every object of it. Idempotent.
+   * Moves the session to a new connection, within its lease. A session does this by itself when it
+   * loses its connection, unless `reconnect` is false. Handles, and what they stand for, stay as
+   * they are.
+   *
+   * Calls that were not answered reject with ERR_SESSION_INTERRUPTED. Each of them has either taken
+   * effect in full by the time that this resolves, or never will; an object that one of them made is
+   * closed again, since nobody could have learned its handle. Calls made in the meantime wait.
+   *
+   * @throws ERR_SESSION_CLOSED when the session has ended, or ends because it cannot be resumed;
+   *   ERR_SESSION_UNKNOWN when it has no lease
+   */
+  resume(): Promise<void> {
+    if (this.#closed !== undefined) return Promise.reject(this.#closed);
+    if (this.leaseMs === 0) {
+      return Promise.reject(failure('ERR_SESSION_UNKNOWN', { why: 'the session has no lease' }));
+    }
+    if (this.#interruption === undefined) {
+      this.#interrupt(
+        failure('ERR_SESSION_CLOSED', { address: this.address, why: 'it moves to another one' }),
+      );
+    }
+    this.#resuming ??= this.#reconnect().finally(() => {
+      this.#resuming = undefined;
+    });
+    return this.#resuming;
+  }
+
+  /**
+   * Ends the session: pending calls reject, and the guest drops every object of it, whatever its
+   * lease. While the session is interrupted the guest cannot be told, and the lease runs out.
+   * Idempotent.
    */
   close(): void {
+    if (this.leaseMs > 0 && this.#closed === undefined && this.#interruption === undefined) {
+      this.#channel.sendParts([messageFrame(FrameType.END, 0, undefined)]);
+    }
     this.#end(
       failure('ERR_SESSION_CLOSED', { address: this.address, why: 'it was closed by this side' }),
     );
@@ -293,11 +422,13 @@ export class Session extends GuestKernel {
 
   /** Lets the process end while this session is open and idle, or keeps it from that again. */
   unref(): this {
+    this.#referenced = false;
     this.#channel.unref();
     return this;
   }
 
   ref(): this {
+    this.#referenced = true;
     this.#channel.ref();
     return this;
   }
@@ -308,13 +439,18 @@ export class Session extends GuestKernel {
     options: CallOptions | undefined,
     name: string,
     lengths?: readonly number[],
+    makes: Handle = 0,
   ): Promise<Reply> {
     const frame = (id: number) => messageFrame(type, id, body);
     const refusal = this.#refusal(name, frame(0).byteLength, options);
     if (refusal !== undefined) throw refusal;
-    while (this.#channel.queuedBytes > this.#maxQueuedBytes) await this.#room();
+    for (;;) {
+      if (this.#interruption !== undefined) await this.#interruption.over;
+      else if (this.#channel.queuedBytes > this.#maxQueuedBytes) await this.#room();
+      else break;
+    }
     if (this.#closed !== undefined) throw this.#closed;
-    const pending = this.#begin(this.#newId(), lengths, options, name);
+    const pending = this.#begin(this.#newId(), lengths, makes, options, name);
     this.#sent(this.#channel.sendParts([frame(pending.id)]));
     return pending.promise;
   }
@@ -347,6 +483,9 @@ export class Session extends GuestKernel {
     const bound = callFrameBound(call);
     const refusal = this.#refusal(name, bound, options);
     if (refusal !== undefined) throw refusal;
+    if (this.#interruption !== undefined) {
+      return this.#interruption.over.then(() => this.start(call, options, name));
+    }
     if (this.#pending.size > 0 && this.#channel.queuedBytes > this.#maxQueuedBytes) {
       return this.#room().then(() => this.start(call, options, name));
     }
@@ -355,7 +494,7 @@ export class Session extends GuestKernel {
     if (this.#pending.size === 0 && bound <= this.#sendBuffer.byteLength) {
       return this.#exchange(call, lengths, options, name);
     }
-    const pending = this.#begin(this.#newId(), lengths, options, name);
+    const pending = this.#begin(this.#newId(), lengths, call.result, options, name);
     if (bound > this.#sendBuffer.byteLength) {
       this.#sent(this.#channel.sendParts(callFrameParts(pending.id, call)));
     } else {
@@ -386,7 +525,11 @@ export class Session extends GuestKernel {
     }
     // The connection may have ended while the answer was waited for.
     if (this.#closed !== undefined) throw this.#closed;
-    const pending = this.#begin(id, lengths, options, name);
+    if (this.#interruption !== undefined) {
+      this.#doubt(call.result);
+      throw this.#interrupted(name, this.#interruption.reason);
+    }
+    const pending = this.#begin(id, lengths, call.result, options, name);
     this.#sent(status);
     return pending.promise;
   }
@@ -399,6 +542,7 @@ export class Session extends GuestKernel {
   #begin(
     id: number,
     lengths: readonly number[] | undefined,
+    makes: Handle,
     options: CallOptions | undefined,
     name: string | number,
   ): Pending {
@@ -410,6 +554,7 @@ export class Session extends GuestKernel {
       resolve: settlers.resolve,
       reject: settlers.reject,
       lengths,
+      makes,
       deadlineMs: this.#deadline(timeoutMs),
       timeoutMs,
       name,
@@ -431,7 +576,7 @@ export class Session extends GuestKernel {
 
   #sent(status: number): void {
     if (status < 0) {
-      this.#end(this.#lost(systemError('send', status, { address: this.address })));
+      this.#lose(this.#lost(systemError('send', status, { address: this.address })));
       return;
     }
     this.#framesSent++;
@@ -539,33 +684,125 @@ export class Session extends GuestKernel {
   }
 
   #ended(status: number, have: number, want: number): void {
-    let cause: Error | undefined;
-    if (status === ChannelEnd.TRUNCATED) {
-      cause = failure('ERR_FRAME_TRUNCATED', { received: have, expected: want });
-    } else if (status === ChannelEnd.TOO_LARGE) {
-      cause = failure('ERR_FRAME_TOO_LARGE', { length: have, maximum: want });
+    if (status === ChannelEnd.TOO_LARGE) {
+      this.#end(this.#lost(failure('ERR_FRAME_TOO_LARGE', { length: have, maximum: want })));
     } else if (status === ChannelEnd.MALFORMED) {
-      cause = failure('ERR_FRAME_MALFORMED', {
-        why: 'its header has bits set that version 1 has not',
-      });
+      const why = 'its header has bits set that version 1 has not';
+      this.#end(this.#lost(failure('ERR_FRAME_MALFORMED', { why })));
+    } else if (status === ChannelEnd.TRUNCATED) {
+      this.#lose(this.#lost(failure('ERR_FRAME_TRUNCATED', { received: have, expected: want })));
     } else if (status < 0) {
-      cause = systemError('recv', status, { address: this.address });
+      this.#lose(this.#lost(systemError('recv', status, { address: this.address })));
+    } else {
+      const why = 'the guest ended the connection';
+      this.#lose(failure('ERR_SESSION_CLOSED', { address: this.address, why }));
     }
-    this.#end(
-      cause === undefined
-        ? failure('ERR_SESSION_CLOSED', {
-            address: this.address,
-            why: 'the guest ended the connection',
-          })
-        : this.#lost(cause),
+  }
+
+  /** The connection is gone; with it the session, unless it has a lease. */
+  #lose(reason: Error): void {
+    if (this.#closed !== undefined || this.#interruption !== undefined) return;
+    if (this.leaseMs === 0) {
+      this.#end(reason);
+      return;
+    }
+    this.#interrupt(reason);
+    // A failure ends the session, which is how it is told.
+    if (this.#reconnects) this.resume().catch(() => {});
+  }
+
+  #interrupt(reason: Error): void {
+    const settle: Pick<Interruption, 'resolve' | 'reject'> = { resolve() {}, reject() {} };
+    const over = new Promise<void>((resolve, reject) => {
+      Object.assign(settle, { resolve, reject });
+    });
+    over.catch(() => {});
+    const timer = setTimeout(() => this.#end(this.#lost(reason)), this.leaseMs);
+    if (!this.#referenced) timer.unref();
+    this.#interruption = { reason, over, timer, ...settle };
+    this.#channel.close();
+    for (const pending of this.#pending.values()) {
+      this.#settle(pending);
+      this.#doubt(pending.makes);
+      pending.reject(this.#interrupted(pending.name, reason));
+    }
+    this.#drained();
+  }
+
+  #interrupted(name: string | number, reason: Error): Error {
+    const detail = { call: callName(name), address: this.address, why: reason.message };
+    return failure('ERR_SESSION_INTERRUPTED', detail, reason);
+  }
+
+  #doubt(handle: Handle): void {
+    if (handle !== 0) this.#doubtful.push(handle);
+  }
+
+  /** Tries until the session goes on or ends. */
+  async #reconnect(): Promise<void> {
+    for (let delayMs = FIRST_RETRY_MS; ; delayMs = Math.min(2 * delayMs, LONGEST_RETRY_MS)) {
+      try {
+        const stream = await this.#join('resume');
+        if (this.#closed !== undefined) stream.destroy();
+        else this.#carry(stream);
+        break;
+      } catch (error) {
+        if (error instanceof WaepError && final.has(error.code)) this.#end(this.#lost(error));
+        if (this.#closed !== undefined) break;
+        await sleep(delayMs, undefined, { ref: this.#referenced });
+      }
+    }
+    if (this.#closed !== undefined) throw this.#closed;
+    const { resolve, timer } = this.#interruption as Interruption;
+    clearTimeout(timer);
+    this.#interruption = undefined;
+    this.#resumptions++;
+    const doubtful = this.#doubtful.splice(0);
+    // Answers come in order, so whatever these find, the calls before them are over.
+    const closing = doubtful.map((handle) =>
+      this.#message(FrameType.CLOSE, [handle], undefined, 'close').catch((error) => {
+        if ((error as Partial<WaepError>).code === 'ERR_SESSION_INTERRUPTED') this.#doubt(handle);
+      }),
     );
+    await Promise.all(closing);
+    resolve();
+    if (this.#closed !== undefined) throw this.#closed;
+  }
+
+  /** Makes a further connection of this session, and returns it once the agent has joined it. */
+  async #join(purpose: JoinPurpose): Promise<Duplex> {
+    const stream = await (this.#open as Opener)();
+    const join = { protocol: PROTOCOL_VERSION, token: this.#terms.token, purpose };
+    await greet(stream, this.address, FrameType.JOIN, join, {
+      handshakeTimeoutMs: this.#handshakeTimeoutMs,
+    });
+    return stream;
+  }
+
+  /** Lets the agent know that this client is there, and finds out whether the agent is. */
+  #beat(): void {
+    const idle = this.#framesSent === this.#framesAtHeartbeat;
+    this.#framesAtHeartbeat = this.#framesSent;
+    if (!idle || this.#closed !== undefined || this.#interruption !== undefined) return;
+    const alone = this.#pending.size === 0;
+    const timeoutMs = this.#terms.silenceMs;
+    this.#message(FrameType.PING, undefined, { timeoutMs }, 'ping').catch((error) => {
+      // Behind other calls, an answer takes as long as these do.
+      if ((error as Partial<WaepError>).code === 'ERR_CALL_TIMEOUT' && alone) this.#lose(error);
+    });
   }
 
   #end(reason: Error): void {
     if (this.#closed !== undefined) return;
     this.#closed = reason;
     clearTimeout(this.#timer);
+    clearInterval(this.#heartbeat);
     this.#channel.close();
+    if (this.#interruption !== undefined) {
+      clearTimeout(this.#interruption.timer);
+      this.#interruption.reject(reason);
+      this.#interruption = undefined;
+    }
     for (const pending of this.#pending.values()) {
       this.#settle(pending);
       pending.reject(reason);

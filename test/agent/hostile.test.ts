@@ -1,90 +1,19 @@
 import { once } from 'node:events';
-import { connect, type Socket } from 'node:net';
 import t, { type Test } from 'tap';
 import type { Call } from '../../src/call.js';
 import {
   callFrameBound,
   decodeBody,
-  type Frame,
-  FrameAssembler,
   FrameType,
   HEADER_BYTES,
-  MAX_FRAME_BYTES,
   messageFrame,
   putCallFrame,
   putHeader,
 } from '../../src/frame/index.js';
 import { Session } from '../../src/session/index.js';
 import { openDescriptors } from '../descriptors.js';
+import { Client } from './client.js';
 import { executorDescriptors, type LocalAgent, localAgent } from './local-agent.js';
-
-/** A client that says what it likes. */
-class Client {
-  readonly #socket: Socket;
-  readonly #frames: Frame[] = [];
-  readonly #assembler = new FrameAssembler(MAX_FRAME_BYTES);
-  #wake: () => void = () => {};
-  ended = false;
-
-  constructor(address: string) {
-    this.#socket = connect(address.slice('unix:'.length));
-    this.#socket.on('data', (chunk) => {
-      this.#assembler.add(chunk);
-      for (
-        let frame = this.#assembler.next();
-        frame !== undefined;
-        frame = this.#assembler.next()
-      ) {
-        this.#frames.push(frame);
-      }
-      this.#wake();
-    });
-    this.#socket.on('error', () => {});
-    this.#socket.on('close', () => {
-      this.ended = true;
-      this.#wake();
-    });
-  }
-
-  static async greeted(address: string): Promise<Client> {
-    const client = new Client(address);
-    client.send(messageFrame(FrameType.HELLO, 0, { protocol: 1, client: 'hostile' }));
-    const frame = await client.frame();
-    if (frame?.type !== FrameType.WELCOME) throw new Error('no WELCOME');
-    return client;
-  }
-
-  send(bytes: Uint8Array): void {
-    this.#socket.write(bytes);
-  }
-
-  /** The next frame, or undefined when the connection has ended. */
-  async frame(): Promise<Frame | undefined> {
-    while (this.#frames.length === 0 && !this.ended) {
-      await new Promise<void>((resolve) => {
-        this.#wake = resolve;
-      });
-    }
-    return this.#frames.shift();
-  }
-
-  async error(): Promise<{ code: string; detail: Record<string, unknown> } | undefined> {
-    const frame = await this.frame();
-    if (frame === undefined) return undefined;
-    if (frame.type !== FrameType.ERROR) return { code: `frame ${frame.type}`, detail: {} };
-    const [code, detail] = decodeBody(frame.body) as [string, Record<string, unknown>];
-    return { code, detail };
-  }
-
-  end(): void {
-    this.#socket.end();
-  }
-
-  async close(): Promise<void> {
-    this.#socket.destroy();
-    if (!this.ended) await once(this.#socket, 'close');
-  }
-}
 
 const lookup: Call = {
   command: 1,

@@ -22,6 +22,8 @@ export async function localAgent(options: Partial<AgentOptions> = {}): Promise<L
     allowedCids: [1, 2],
     helloTimeoutMs: 2000,
     maxSessions: 64,
+    maxLeaseMs: 60_000,
+    silenceMs: 60_000,
     ...options,
   });
   const address = `unix:${join(folder, 'agent.sock')}`;

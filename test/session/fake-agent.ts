@@ -25,6 +25,7 @@ export const welcome = {
     maxRelocations: 64,
     maxHandles: 16,
   },
+  session: { token: new Uint8Array(32), leaseMs: 0, silenceMs: 0 },
 };
 
 /** An agent that answers as a test wants, for what no real one would do. */

@@ -1,0 +1,164 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { createInterface } from 'node:readline';
+import { setTimeout as sleep } from 'node:timers/promises';
+import t from 'tap';
+import { sharedLibraries } from '../../guest/image/libraries.js';
+import { boot, type GuestFile, LAB_PORT } from '../../guest/index.js';
+import { exec } from '../../guest/lab.js';
+import { instructions, tracepoint } from '../../src/cli/hello-program.js';
+import { Session } from '../../src/index.js';
+
+t.setTimeout(240_000);
+
+const BPFTOOL = '/usr/sbin/bpftool';
+const SILENCE_MS = 4000;
+const LEASE_MS = 6000;
+/** How late an emulated guest under load may be, and its bpftool with it. */
+const TOLERANCE_MS = 5000;
+
+const library = new URL('../../src/index.js', import.meta.url).href;
+const hello = new URL('../../src/cli/hello-program.js', import.meta.url).href;
+
+/** A process that makes a map, a program and a link in the guest, all called mortal, and stays. */
+async function mortal(address: string, leaseMs = 0): Promise<ChildProcess> {
+  const script = `
+    import { Session } from ${JSON.stringify(library)};
+    import { instructions } from ${JSON.stringify(hello)};
+    const session = await Session.connect(${JSON.stringify(address)}, { leaseMs: ${leaseMs} });
+    await session.createMap({ type: 2, keySize: 4, valueSize: 8, maxEntries: 1, name: 'mortal' });
+    const program = await session.loadProgram({ type: 17, instructions, license: 'GPL', name: 'mortal' });
+    await program.attachRawTracepoint(${JSON.stringify(tracepoint)});
+    console.log('attached');
+    setInterval(() => {}, 1000);`;
+  const client = spawn(process.execPath, ['--input-type=module', '-e', script], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  await once(createInterface(client.stdout), 'line');
+  return client;
+}
+
+t.test('nothing survives its session, and everything its lease', async (t) => {
+  const programs = [BPFTOOL, ...(await sharedLibraries([BPFTOOL]))];
+  const files: Record<string, GuestFile> = Object.fromEntries(
+    programs.map((source) => [source, { source, mode: 0o755 }]),
+  );
+  const agent = { args: ['--silence-ms', `${SILENCE_MS}`] };
+  await using guest = await boot({ lab: true, network: 'user', notice: () => {}, agent, files });
+  const roads = { vsock: guest.vsock(), tcp: guest.tcp() };
+
+  /** What bpftool in the guest finds of the clients above, such as `prog 7`; asked over a road. */
+  const survivors = async (lab = guest.vsock(LAB_PORT)): Promise<string[]> => {
+    const script = `for kind in prog map link; do ${BPFTOOL} -j $kind list; echo; done`;
+    const { stdout } = await exec(lab, ['/bin/sh', '-c', script]);
+    type Listed = { id: number; name?: string; prog_id?: number };
+    const [progs = [], maps = [], links = []] = stdout
+      .trim()
+      .split('\n')
+      .map((line): Listed[] => JSON.parse(line));
+    const named = progs.filter(({ name }) => name === 'mortal');
+    const ids = new Set(named.map(({ id }) => id));
+    return [
+      ...named.map(({ id }) => `prog ${id}`),
+      ...maps.filter(({ name }) => name === 'mortal').map(({ id }) => `map ${id}`),
+      ...links.filter(({ prog_id }) => ids.has(prog_id ?? 0)).map(({ id }) => `link ${id}`),
+    ];
+  };
+  /** Waits until nothing is left, and returns how long that took, or fails. */
+  const extinction = async (withinMs: number, lab?: string): Promise<number> => {
+    const startMs = performance.now();
+    for (;;) {
+      const tookMs = performance.now() - startMs;
+      const left = await survivors(lab);
+      if (left.length === 0) return tookMs;
+      if (tookMs > withinMs) throw new Error(`${left} survived for ${tookMs} ms`);
+      await sleep(200);
+    }
+  };
+  t.same(await survivors(), []);
+
+  for (const [road, address] of Object.entries(roads)) {
+    await t.test(`a client that is killed, over ${road}`, async (t) => {
+      const client = await mortal(address);
+      t.equal((await survivors()).length, 3, 'a program, a map and a link');
+      client.kill('SIGKILL');
+      t.pass(`gone after ${await extinction(TOLERANCE_MS)} ms`);
+    });
+  }
+
+  await t.test('an executor that is killed', async (t) => {
+    const client = await mortal(roads.vsock);
+    t.equal((await survivors()).length, 3);
+    await guest.sh('kill -9 $(pidof waep-executor)');
+    t.pass(`gone after ${await extinction(TOLERANCE_MS)} ms`);
+    client.kill('SIGKILL');
+  });
+
+  await t.test('a link that is cut', async (t) => {
+    const client = await mortal(roads.tcp);
+    t.equal((await survivors()).length, 3);
+    await guest.setLink(false);
+    try {
+      t.equal((await survivors()).length, 3, 'at first there is no sign of it');
+      t.pass(`gone after ${await extinction(SILENCE_MS + TOLERANCE_MS)} ms`);
+    } finally {
+      await guest.setLink(true);
+      client.kill('SIGKILL');
+    }
+  });
+
+  for (const [road, address] of Object.entries(roads)) {
+    await t.test(`a client that is killed within its lease, over ${road}`, async (t) => {
+      const client = await mortal(address, LEASE_MS);
+      const before = await survivors();
+      t.equal(before.length, 3);
+      client.kill('SIGKILL');
+      await once(client, 'exit');
+      const startMs = performance.now();
+      while (performance.now() < startMs + LEASE_MS - 1500) {
+        const now = await survivors();
+        // What was asked too late says nothing.
+        if (performance.now() < startMs + LEASE_MS) t.same(now, before, 'everything is there');
+        await sleep(500);
+      }
+      await extinction(TOLERANCE_MS);
+      const tookMs = performance.now() - startMs;
+      t.ok(tookMs > LEASE_MS - 500 && tookMs < LEASE_MS + TOLERANCE_MS, `gone after ${tookMs} ms`);
+    });
+  }
+
+  await t.test('a session that is resumed', async (t) => {
+    const session = await Session.connect(roads.vsock, { leaseMs: LEASE_MS });
+    const name = 'mortal';
+    const map = await session.createMap({ type: 2, keySize: 4, valueSize: 8, maxEntries: 1, name });
+    const key = Buffer.alloc(4);
+    const value = Buffer.alloc(8, 7);
+    await map.update(key, value);
+    const program = await session.loadProgram({ type: 17, instructions, license: 'GPL', name });
+    const link = await program.attachRawTracepoint(tracepoint);
+    const before = await survivors();
+    t.equal(before.length, 3);
+    await session.resume();
+    t.same(await map.lookup(key), Uint8Array.from(value));
+    t.same(await survivors(), before);
+    await link.close();
+    t.equal((await survivors()).length, 2, 'its handles are what they were');
+    session.close();
+    const tookMs = await extinction(TOLERANCE_MS);
+    t.ok(tookMs < LEASE_MS - 500, `gone after ${tookMs} ms, without waiting for its lease`);
+  });
+
+  const { vsock } = guest.processes;
+  if (vsock === undefined) {
+    t.pass('this host serves vsock by its kernel; there is no multiplexer to kill');
+    return;
+  }
+  await t.test('a multiplexer that is killed', async (t) => {
+    const lab = guest.tcp(LAB_PORT);
+    const client = await mortal(roads.vsock);
+    t.equal((await survivors(lab)).length, 3);
+    process.kill(vsock, 'SIGKILL');
+    t.pass(`gone after ${await extinction(SILENCE_MS + TOLERANCE_MS, lab)} ms`);
+    client.kill('SIGKILL');
+  });
+});
