@@ -8,6 +8,7 @@
     "core_executor": [
       "addon/core/call_loop.cc",
       "addon/core/call_memory.cc",
+      "addon/core/cancellation.cc",
       "addon/core/executor.cc",
       "addon/core/rules.cc",
       "addon/core/sockets.cc"

@@ -47,7 +47,9 @@ const messages = {
   ERR_CALL_TIMEOUT: (d: { call: string; address: string; timeoutMs: number }) =>
     `No answer to ${d.call} from ${d.address} within ${d.timeoutMs} ms. The call may still take effect in the guest; close the session to undo it.`,
   ERR_CALL_ABORTED: (d: { call: string; address: string }) =>
-    `${d.call} on ${d.address} was aborted by its AbortSignal. The call may still take effect in the guest.`,
+    `${d.call} on ${d.address} was aborted by its AbortSignal. The guest is asked to cancel it; where that comes too late it takes effect, but an object that it makes is closed.`,
+  ERR_CALL_CANCELLED: (_: Record<string, never>) =>
+    'The call was cancelled on request, without effect.',
   ERR_CALL_MALFORMED: (d: { why: string }) => `Malformed call: ${d.why}.`,
   ERR_CALL_LIMIT: (d: { what: string; value: number; maximum: number }) =>
     `The call exceeds a limit of the session: ${d.what} is ${d.value}, at most ${d.maximum} is allowed.`,

@@ -74,6 +74,8 @@ void Thread::Serve() {
     if (message.kind == kAttach && message.descriptor.valid()) {
       handler_->Attach(static_cast<Purpose>(message.detail), message.number,
                        std::move(message.descriptor));
+    } else if (message.kind == kCancel) {
+      handler_->Cancel(message.number);
     }
   }
   ::_Exit(EXIT_FAILURE);

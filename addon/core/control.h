@@ -26,6 +26,7 @@ enum Kind : uint8_t {
   // From the agent.
   kRules = 0x01,   // the payload is a piece of the rules (rules.h); detail is 1 with the last
   kAttach = 0x02,  // with a descriptor: a connection; detail is its Purpose, number its lease in ms
+  kCancel = 0x03,  // number is the id of a request
   // From the executor.
   kReport = 0x81,    // at the end; the payload is a map in CBOR
   kDetached = 0x82,  // the main connection is lost and the lease runs; number is CallLoop's End
@@ -82,6 +83,7 @@ class Channel {
 class Handler {
  public:
   virtual void Attach(Purpose purpose, uint32_t lease_ms, unique_fd connection) = 0;
+  virtual void Cancel(uint32_t id) = 0;
 
  protected:
   ~Handler() = default;

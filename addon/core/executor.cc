@@ -67,36 +67,42 @@ const std::vector<iovec>& Executor::Execute(uint8_t type, uint32_t id, const uin
   relocations_.clear();
   stretches_.clear();
   scratch_.resize(frame::kHeaderBytes);
-  const cbor::Reader reader(body, length);
+  error_ = 0;
   bool done = false;
-  switch (type) {
-    case frame::kCall:
-      done = Call(reader);
-      break;
-    case frame::kOpen:
-      done = Open(reader);
-      break;
-    case frame::kRead:
-      done = Read(reader);
-      break;
-    case frame::kClose:
-      done = Close(reader);
-      break;
-    case frame::kPerfOpen:
-      done = PerfOpen(reader);
-      break;
-    case frame::kIoctl:
-      done = Ioctl(reader);
-      break;
-    case frame::kPing:
-      done = reader.AtEnd() || Malformed("PING has a body");
-      if (done) Answer(0, 0);
-      break;
-    default:
-      done = Malformed("frame type " + std::to_string(type) + " is not a request");
+  if (cancellation_ != nullptr && !cancellation_->Begin(id)) {
+    Fail("ERR_CALL_CANCELLED", {});
+  } else {
+    done = Request(type, {body, length});
+    const bool interrupted = cancellation_ != nullptr && cancellation_->End();
+    if (interrupted && (error_ == EINTR || error_ == EAGAIN)) {
+      done = Fail("ERR_CALL_CANCELLED", {});
+    }
   }
   FinishParts(done ? frame::kResult : frame::kError, id);
   return parts_;
+}
+
+bool Executor::Request(uint8_t type, cbor::Reader reader) {
+  switch (type) {
+    case frame::kCall:
+      return Call(reader);
+    case frame::kOpen:
+      return Open(reader);
+    case frame::kRead:
+      return Read(reader);
+    case frame::kClose:
+      return Close(reader);
+    case frame::kPerfOpen:
+      return PerfOpen(reader);
+    case frame::kIoctl:
+      return Ioctl(reader);
+    case frame::kPing:
+      if (!reader.AtEnd()) return Malformed("PING has a body");
+      Answer(0, 0);
+      return true;
+    default:
+      return Malformed("frame type " + std::to_string(type) + " is not a request");
+  }
 }
 
 const std::vector<iovec>& Executor::Reject(uint32_t id, const char* code,
@@ -581,6 +587,7 @@ bool Executor::Limit(const char* what, uint64_t value, uint64_t maximum) {
 }
 
 void Executor::Answer(long result, int error) {
+  error_ = error;
   cbor::Writer writer(&scratch_);
   writer.Head(cbor::kArray, 3);
   writer.Int(result < 0 ? -1 : result);

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "call_memory.h"
+#include "cancellation.h"
 #include "frame.h"
 #include "rules.h"
 #include "unique_fd.h"
@@ -57,6 +58,9 @@ class Executor {
   [[nodiscard]] uint64_t refused() const { return refused_; }
   [[nodiscard]] const Rules& rules() const { return rules_; }
 
+  // Has requests be cancelled through this. It outlives the executor.
+  void set_cancellation(Cancellation* cancellation) { cancellation_ = cancellation; }
+
   // The numbers of the descriptors that belong to the session: from `first` up to, but not, `last`.
   void set_session_fds(int first, int last) {
     first_fd_ = first;
@@ -83,6 +87,7 @@ class Executor {
   };
   enum RelocationKind : uint8_t { kPointer = 0, kFd32 = 1, kFd64 = 2, kPid = 3 };
 
+  bool Request(uint8_t type, cbor::Reader body);
   bool Call(cbor::Reader body);
   bool Open(cbor::Reader body);
   bool Read(cbor::Reader body);
@@ -128,6 +133,8 @@ class Executor {
   std::vector<Stretch> stretches_;
   std::vector<iovec> parts_;
   const uint64_t pid_ = static_cast<uint64_t>(::getpid());
+  Cancellation* cancellation_ = nullptr;
+  int error_ = 0;  // of the last answer
   int first_fd_ = 3;
   int last_fd_ = INT32_MAX;
   uint64_t calls_ = 0;

@@ -68,15 +68,19 @@ int ReceiveRules(waep::control::Channel* channel, waep::Rules* rules) {
 
 class Handler final : public waep::control::Handler {
  public:
-  explicit Handler(waep::ConnectionSlot* slot) : slot_(slot) {}
+  Handler(waep::ConnectionSlot* slot, waep::Cancellation* cancellation)
+      : slot_(slot), cancellation_(cancellation) {}
 
   void Attach(waep::control::Purpose purpose, uint32_t lease_ms,
               waep::unique_fd connection) override {
     if (purpose == waep::control::kMain) slot_->Put(std::move(connection), lease_ms);
   }
 
+  void Cancel(uint32_t id) override { cancellation_->Cancel(id); }
+
  private:
   waep::ConnectionSlot* slot_;
+  waep::Cancellation* cancellation_;
 };
 
 // Serves the session's connections, one after the other. Returns how the last one ended.
@@ -142,12 +146,15 @@ int main(int argc, char** argv) {
   channel.set_first_fd(first_own);
 
   waep::ConnectionSlot slot;
-  Handler handler(&slot);
+  waep::Cancellation cancellation;
+  Handler handler(&slot, &cancellation);
   waep::control::Thread thread(&channel, &handler);
   waep::Executor executor(std::move(rules));
+  executor.set_cancellation(&cancellation);
   executor.set_session_fds(STDERR_FILENO + 1, first_own);
   waep::CallLoop loop(&executor);
   error = loop.Reserve();
+  if (error == 0) error = cancellation.Prepare();
   if (error == 0) error = thread.Start();
   if (error == 0) error = waep::EnterSandbox(executor.rules());
   if (error == 0) error = executor.Prepare();

@@ -20,24 +20,19 @@ namespace {
 
 // A system call that is allowed whatever its arguments.
 constexpr unsigned kAllowed[] = {
-    SYS_bpf,        SYS_recvfrom, SYS_sendmsg,         SYS_read,
-    SYS_write,      SYS_openat,   SYS_close,           SYS_mmap,
-    SYS_munmap,     SYS_mprotect, SYS_madvise,         SYS_brk,
-    SYS_mremap,     SYS_futex,    SYS_fstat,           SYS_exit_group,
-    SYS_newfstatat, SYS_poll,     SYS_restart_syscall, SYS_sendto,
-    SYS_recvmsg,    SYS_shutdown, SYS_clock_gettime,   SYS_rt_sigreturn,
-    SYS_perf_event_open,
-};
+    // calls
+    SYS_bpf, SYS_perf_event_open, SYS_openat, SYS_read, SYS_close, SYS_fstat, SYS_newfstatat,
+    // connections
+    SYS_poll, SYS_recvfrom, SYS_recvmsg, SYS_sendto, SYS_sendmsg, SYS_shutdown,
+    // memory, threads, time, and the end
+    SYS_mmap, SYS_munmap, SYS_mremap, SYS_mprotect, SYS_madvise, SYS_brk, SYS_futex, SYS_write,
+    SYS_clock_gettime, SYS_getpid, SYS_rt_sigreturn, SYS_restart_syscall, SYS_exit_group};
 
 // One that is allowed with one value of the lower half of one of its arguments only.
 struct Conditional {
   unsigned number;
   unsigned argument;
   unsigned value;
-};
-constexpr Conditional kConditional[] = {
-    {SYS_fcntl, 1, F_DUPFD_CLOEXEC},
-    {SYS_getsockopt, 1, SOL_SOCKET},
 };
 
 constexpr uint32_t ArgumentOffset(unsigned index) {
@@ -63,7 +58,12 @@ int EnterSandbox(const Rules& rules) {
   };
   for (const unsigned number : kAllowed)
     filter.insert(filter.end(), {skip_unless(number, 1), allow});
-  for (const Conditional& call : kConditional) {
+  const Conditional conditional[] = {
+      {SYS_fcntl, 1, F_DUPFD_CLOEXEC},
+      {SYS_getsockopt, 1, SOL_SOCKET},
+      {SYS_tgkill, 0, static_cast<unsigned>(::getpid())},
+  };
+  for (const Conditional& call : conditional) {
     filter.insert(filter.end(), {skip_unless(call.number, 4), load(ArgumentOffset(call.argument)),
                                  skip_unless(call.value, 1), allow, kill});
   }

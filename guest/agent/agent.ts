@@ -221,6 +221,11 @@ export class Agent extends EventEmitter<AgentEvents> {
       throw failure('ERR_SESSION_UNKNOWN', { why: 'the session has no lease' });
     }
     sendNow(fd, messageFrame(FrameType.WELCOME, id, this.#welcome({ token, leaseMs, silenceMs })));
+    if (join.purpose === 'cancel') {
+      executor.cancel(join.call ?? 0);
+      native.close(fd);
+      return;
+    }
     if (join.purpose === 'resume') executor.attach(fd, leaseMs, silenceMs);
     else executor.attachEvents(fd);
     this.emit('joined', { session, peer, purpose: join.purpose });

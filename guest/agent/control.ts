@@ -11,6 +11,7 @@ const EAGAIN = -11;
 export const ControlKind = {
   RULES: 0x01,
   ATTACH: 0x02,
+  CANCEL: 0x03,
   REPORT: 0x81,
   DETACHED: 0x82,
   AUDIT: 0x83,

@@ -100,6 +100,11 @@ export class ExecutorProcess extends EventEmitter<ExecutorEvents> {
     this.#control.send({ kind: ControlKind.ATTACH, detail: Purpose.EVENTS, descriptor: fd });
   }
 
+  /** Has a request dropped if it has not begun, or interrupted where its system call can be. */
+  cancel(id: number): void {
+    this.#control.send({ kind: ControlKind.CANCEL, number: id });
+  }
+
   /** Ends the session at once. */
   kill(): void {
     this.#child.kill('SIGKILL');

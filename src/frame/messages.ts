@@ -17,11 +17,18 @@ export interface Join {
   protocol: number;
   /** The session's, from its {@link Welcome}. */
   token: Uint8Array;
-  /** `resume`: to carry the session's calls from here on; `events`: to carry its events. */
+  /**
+   * `resume`: to carry the session's calls from here on; `events`: to carry its events; `cancel`: to
+   * cancel a call, after which the connection ends.
+   */
   purpose: JoinPurpose;
+  /** With `cancel`: the id of the call. */
+  call?: number;
 }
 
-export type JoinPurpose = 'resume' | 'events';
+export type JoinPurpose = 'resume' | 'events' | 'cancel';
+
+const purposes: readonly string[] = ['resume', 'events', 'cancel'] satisfies JoinPurpose[];
 
 /** What the agent answers to a {@link Hello} or a {@link Join}. */
 export interface Welcome {
@@ -140,9 +147,11 @@ export function parseHello(body: Uint8Array): Hello {
   return hello;
 }
 
-function isDuration(value: unknown): boolean {
-  return Number.isInteger(value) && (value as number) >= 0 && (value as number) < 2 ** 32;
-}
+const isUint = (value: unknown, bits: number): boolean =>
+  Number.isInteger(value) && (value as number) >= 0 && (value as number) < 2 ** bits;
+
+/** Whether timers can be set for so many milliseconds. */
+const isDuration = (value: unknown): boolean => isUint(value, 31);
 
 /** Decodes the body of a JOIN frame and checks its version and shape. */
 export function parseJoin(body: Uint8Array): Join {
@@ -150,8 +159,12 @@ export function parseJoin(body: Uint8Array): Join {
   checkVersion(value);
   check(value, { token: 'bytes', purpose: 'string' }, 'JOIN');
   const join = value as Join;
-  if (join.purpose !== 'resume' && join.purpose !== 'events') {
-    throw failure('ERR_FRAME_MALFORMED', { why: 'JOIN.purpose is neither resume nor events' });
+  if (!purposes.includes(join.purpose)) {
+    const why = `JOIN.purpose is ${join.purpose}; expected ${purposes.join(' or ')}`;
+    throw failure('ERR_FRAME_MALFORMED', { why });
+  }
+  if (join.purpose === 'cancel' && !isUint(join.call, 32)) {
+    throw failure('ERR_FRAME_MALFORMED', { why: 'JOIN.call is no id of a call' });
   }
   return join;
 }
@@ -188,6 +201,14 @@ export function parseWelcome(body: Uint8Array): Welcome {
     },
     'WELCOME',
   );
+  const { session } = value as Welcome;
+  if (
+    session.token.byteLength !== TOKEN_BYTES ||
+    !isDuration(session.leaseMs) ||
+    !isDuration(session.silenceMs)
+  ) {
+    throw failure('ERR_FRAME_MALFORMED', { why: 'WELCOME.session has an impossible value' });
+  }
   return value as Welcome;
 }
 

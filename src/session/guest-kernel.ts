@@ -49,7 +49,11 @@ export interface CallOptions {
    * may pass. Default: the session's `callTimeoutMs`.
    */
   timeoutMs?: number | undefined;
-  /** Stops waiting. The call itself may still take effect in the guest. */
+  /**
+   * Stops waiting, and asks the guest to cancel the call: one that has not begun there never will,
+   * and a run of the verifier is interrupted. Where that comes too late, an object that the call
+   * makes is closed again.
+   */
   signal?: AbortSignal | undefined;
   /** What errors call it, such as `BPF_PROG_LOAD`. */
   name?: string;

@@ -152,6 +152,8 @@ export class Session extends GuestKernel {
   #framesAtHeartbeat = 0;
   #referenced = true;
   readonly #pending = new Map<number, Pending>();
+  /** Calls that nobody waits for any more, and the handles that they are to bind, or 0. */
+  readonly #abandoned = new Map<number, Handle>();
   readonly #callTimeoutMs: number;
   readonly #maxQueuedBytes: number;
   readonly #waitingForRoom: Array<() => void> = [];
@@ -391,12 +393,13 @@ export class Session extends GuestKernel {
     if (this.leaseMs === 0) {
       return Promise.reject(failure('ERR_SESSION_UNKNOWN', { why: 'the session has no lease' }));
     }
+    if (this.#resuming !== undefined) return this.#resuming;
     if (this.#interruption === undefined) {
       this.#interrupt(
         failure('ERR_SESSION_CLOSED', { address: this.address, why: 'it moves to another one' }),
       );
     }
-    this.#resuming ??= this.#reconnect().finally(() => {
+    this.#resuming = this.#reconnect().finally(() => {
       this.#resuming = undefined;
     });
     return this.#resuming;
@@ -565,9 +568,10 @@ export class Session extends GuestKernel {
     const { signal } = pending;
     if (signal !== undefined) {
       pending.onAbort = () => {
-        this.#settle(pending);
+        this.#abandon(pending);
         const detail = { call: callName(pending.name), address: this.address };
         pending.reject(failure('ERR_CALL_ABORTED', detail, signal.reason));
+        this.#cancel(pending.id);
       };
       signal.addEventListener('abort', pending.onAbort, { once: true });
     }
@@ -587,7 +591,7 @@ export class Session extends GuestKernel {
   #newId(): number {
     do {
       this.#nextId = this.#nextId >= 0xffffffff ? 1 : this.#nextId + 1;
-    } while (this.#pending.has(this.#nextId));
+    } while (this.#pending.has(this.#nextId) || this.#abandoned.has(this.#nextId));
     return this.#nextId;
   }
 
@@ -603,7 +607,7 @@ export class Session extends GuestKernel {
       if (type === FrameType.ERROR && id === 0) {
         this.#end(this.#lost(parseError(bytes.slice(start, end))));
       }
-      // Otherwise it answers a call that nobody waits for any more.
+      this.#discard(type, id, bytes, start, end);
       return;
     }
     this.#settle(pending);
@@ -624,6 +628,30 @@ export class Session extends GuestKernel {
       pending.reject(error as Error);
       this.#end(this.#lost(error as Error));
     }
+  }
+
+  /** Takes the answer to a call that nobody waits for any more. */
+  #discard(type: number, id: number, bytes: Uint8Array, start: number, end: number): void {
+    const makes = this.#abandoned.get(id) ?? 0;
+    this.#abandoned.delete(id);
+    if (makes === 0 || type !== FrameType.RESULT) return;
+    if (parseReply(bytes, start, end, undefined, false).result < 0) return;
+    this.#message(FrameType.CLOSE, [makes], undefined, 'close').catch(() => {});
+  }
+
+  #abandon(pending: Pending): void {
+    this.#settle(pending);
+    this.#abandoned.set(pending.id, pending.makes);
+  }
+
+  /** Asks the agent, over a connection of its own: this one is not read from during a call. */
+  #cancel(call: number): void {
+    if (this.#open === undefined || this.#closed !== undefined) return;
+    // A call that cannot be cancelled ends in its own time.
+    this.#join('cancel', call).then(
+      (stream) => stream.destroy(),
+      () => {},
+    );
   }
 
   #settle(pending: Pending): void {
@@ -663,7 +691,7 @@ export class Session extends GuestKernel {
         nextMs = Math.min(nextMs, pending.deadlineMs);
         continue;
       }
-      this.#settle(pending);
+      this.#abandon(pending);
       pending.reject(
         failure('ERR_CALL_TIMEOUT', {
           call: callName(pending.name),
@@ -721,6 +749,8 @@ export class Session extends GuestKernel {
     if (!this.#referenced) timer.unref();
     this.#interruption = { reason, over, timer, ...settle };
     this.#channel.close();
+    for (const makes of this.#abandoned.values()) this.#doubt(makes);
+    this.#abandoned.clear();
     for (const pending of this.#pending.values()) {
       this.#settle(pending);
       this.#doubt(pending.makes);
@@ -740,39 +770,54 @@ export class Session extends GuestKernel {
 
   /** Tries until the session goes on or ends. */
   async #reconnect(): Promise<void> {
+    // A connection may be lost again before the session is what it was.
+    while (this.#interruption !== undefined) {
+      const { resolve, timer } = this.#interruption;
+      await this.#connectAgain();
+      if (this.#closed !== undefined) break;
+      clearTimeout(timer);
+      this.#interruption = undefined;
+      this.#resumptions++;
+      await this.#closeDoubtful();
+      resolve();
+    }
+    if (this.#closed !== undefined) throw this.#closed;
+  }
+
+  async #connectAgain(): Promise<void> {
     for (let delayMs = FIRST_RETRY_MS; ; delayMs = Math.min(2 * delayMs, LONGEST_RETRY_MS)) {
       try {
         const stream = await this.#join('resume');
         if (this.#closed !== undefined) stream.destroy();
         else this.#carry(stream);
-        break;
+        return;
       } catch (error) {
         if (error instanceof WaepError && final.has(error.code)) this.#end(this.#lost(error));
-        if (this.#closed !== undefined) break;
+        if (this.#closed !== undefined) return;
         await sleep(delayMs, undefined, { ref: this.#referenced });
       }
     }
-    if (this.#closed !== undefined) throw this.#closed;
-    const { resolve, timer } = this.#interruption as Interruption;
-    clearTimeout(timer);
-    this.#interruption = undefined;
-    this.#resumptions++;
-    const doubtful = this.#doubtful.splice(0);
-    // Answers come in order, so whatever these find, the calls before them are over.
-    const closing = doubtful.map((handle) =>
+  }
+
+  /** Requests are answered in turn, so whatever this finds, those before it are over. */
+  async #closeDoubtful(): Promise<void> {
+    const closing = this.#doubtful.splice(0).map((handle) =>
       this.#message(FrameType.CLOSE, [handle], undefined, 'close').catch((error) => {
         if ((error as Partial<WaepError>).code === 'ERR_SESSION_INTERRUPTED') this.#doubt(handle);
       }),
     );
     await Promise.all(closing);
-    resolve();
-    if (this.#closed !== undefined) throw this.#closed;
   }
 
   /** Makes a further connection of this session, and returns it once the agent has joined it. */
-  async #join(purpose: JoinPurpose): Promise<Duplex> {
+  async #join(purpose: JoinPurpose, call?: number): Promise<Duplex> {
     const stream = await (this.#open as Opener)();
-    const join = { protocol: PROTOCOL_VERSION, token: this.#terms.token, purpose };
+    const join = {
+      protocol: PROTOCOL_VERSION,
+      token: this.#terms.token,
+      purpose,
+      ...(call === undefined ? {} : { call }),
+    };
     await greet(stream, this.address, FrameType.JOIN, join, {
       handshakeTimeoutMs: this.#handshakeTimeoutMs,
     });

@@ -52,9 +52,9 @@ export class Client {
   }
 
   /** Connects and asks to join a session. The answer is left to be read. */
-  static joining(address: string, token: Uint8Array, purpose = 'resume'): Client {
+  static joining(address: string, token: Uint8Array, purpose = 'resume', call = 0): Client {
     const client = new Client(address);
-    client.send(messageFrame(FrameType.JOIN, 0, { protocol: 1, token, purpose }));
+    client.send(messageFrame(FrameType.JOIN, 0, { protocol: 1, token, purpose, call }));
     return client;
   }
 

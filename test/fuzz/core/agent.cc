@@ -501,9 +501,9 @@ void PlayStream(Executor* executor, const uint8_t* data, size_t size, size_t chu
   }
   ::shutdown(pair[0], SHUT_WR);
   {
-    waep::CallLoop loop(pair[1], executor);
+    waep::CallLoop loop(executor);
     Expect(loop.Reserve() == 0, "memory cannot be reserved");
-    loop.Run();
+    loop.Run(pair[1]);
   }
   ::close(pair[0]);
   ::close(pair[1]);

@@ -8,6 +8,7 @@ import {
   messageFrame,
   parseError,
   parseHello,
+  parseJoin,
   parseReply,
   parseWelcome,
 } from '../../../src/frame/index.js';
@@ -51,6 +52,14 @@ const mostly = (random: Random, usual: unknown) => (random.once(12) ? value(rand
 const hello = (random: Random) => ({
   protocol: mostly(random, 1),
   client: mostly(random, 'waep/1'),
+  leaseMs: mostly(random, 1000),
+});
+
+const join = (random: Random) => ({
+  protocol: mostly(random, 1),
+  token: mostly(random, random.bytes(32)),
+  purpose: mostly(random, random.pick(['resume', 'events', 'cancel'])),
+  call: mostly(random, random.word()),
 });
 
 function welcome(random: Random): unknown {
@@ -76,6 +85,7 @@ function welcome(random: Random): unknown {
       maxRelocations: 1 << 20,
       maxHandles: 4096,
     }),
+    session: some({ token: random.bytes(32), leaseMs: 0, silenceMs: 60_000 }),
   });
 }
 
@@ -86,6 +96,7 @@ const error = (random: Random) => [
 
 const kinds = [
   { type: FrameType.HELLO, make: hello, parse: parseHello },
+  { type: FrameType.JOIN, make: join, parse: parseJoin },
   { type: FrameType.WELCOME, make: welcome, parse: parseWelcome },
   { type: FrameType.ERROR, make: error, parse: parseError },
 ] as const;

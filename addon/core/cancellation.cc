@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: MIT
+#include "cancellation.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+namespace waep {
+namespace {
+
+std::atomic<bool> handled{false};
+
+void Handle(int) { handled.store(true); }
+
+}  // namespace
+
+int Cancellation::Prepare() {
+  thread_ = static_cast<pid_t>(::syscall(SYS_gettid));
+  struct sigaction action = {};
+  action.sa_handler = Handle;  // without SA_RESTART: interrupting is the point
+  return ::sigaction(SIGUSR1, &action, nullptr) < 0 ? -errno : 0;
+}
+
+bool Cancellation::Admit(uint32_t id) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  const auto found = std::find(ids_.begin(), ids_.end(), id);
+  if (found == ids_.end()) return true;
+  ids_.erase(found);
+  waiting_ = !ids_.empty();
+  running_ = 0;
+  return false;
+}
+
+bool Cancellation::Settle() {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  if (!signalled_) return false;  // thought better of: the request had ended
+  // What is sent is delivered, but not always before this is reached.
+  while (!handled.load()) ::poll(nullptr, 0, 1);
+  handled = false;
+  signalled_ = false;
+  return true;
+}
+
+void Cancellation::Cancel(uint32_t id) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  if (running_ == (kRunning | id)) {
+    // Set first: whoever ends the request from here on waits for this to be over.
+    const bool again = signalled_.exchange(true);
+    if (running_ == (kRunning | id)) {
+      if (!again) ::syscall(SYS_tgkill, ::getpid(), thread_, SIGUSR1);
+      return;
+    }
+    if (!again) signalled_ = false;
+    return;
+  }
+  if (ids_.size() == kMaxWaiting) ids_.erase(ids_.begin());
+  ids_.push_back(id);
+  waiting_ = true;
+}
+
+}  // namespace waep

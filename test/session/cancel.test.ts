@@ -1,0 +1,76 @@
+import t from 'tap';
+import { enums, insn, rows } from '../../src/bpf/index.js';
+import { FrameType, messageFrame } from '../../src/frame/index.js';
+import { Session } from '../../src/session/index.js';
+import { Client } from '../agent/client.js';
+import { bpfObjects, localAgent } from '../agent/local-agent.js';
+
+const type = enums.ProgType.BPF_PROG_TYPE_RAW_TRACEPOINT;
+
+/** A program whose loop the verifier walks turn by turn. */
+const loop = (turns: number) =>
+  insn.program(
+    insn.mov('r0', 0),
+    insn.label('again'),
+    insn.alu('add', 'r0', 1),
+    insn.jumpIf('lt', 'r0', turns, 'again'),
+    insn.exit(),
+  );
+
+/** The body of a CALL that loads such a program and binds it to a handle. */
+function load(turns: number, handle: number): unknown {
+  const attribute = Buffer.alloc(120);
+  const insns = Buffer.from(loop(turns));
+  attribute.writeUInt32LE(type, 0);
+  attribute.writeUInt32LE(insns.byteLength / 8, 4);
+  const relocations = [0, 8, 0, 1, 0, 16, 0, 2];
+  return [5, 1, handle, [attribute, insns, Buffer.from('GPL\0')], relocations];
+}
+
+t.test('a call that runs, and one that waits, are cancelled', async (t) => {
+  const local = await localAgent();
+  t.teardown(() => local.close());
+  const client = await Client.greeted(local.address);
+  t.teardown(() => client.close());
+  // A kernel gives this up after a million instructions, in a second or so.
+  client.send(messageFrame(FrameType.CALL, 1, load(900_000, 1)));
+  client.send(messageFrame(FrameType.CALL, 2, load(1, 2)));
+  client.send(messageFrame(FrameType.CALL, 3, load(1, 3)));
+  for (const id of [2, 1]) {
+    const cancelling = Client.joining(local.address, client.token, 'cancel', id);
+    t.match(await cancelling.frame(), { type: FrameType.WELCOME });
+    t.equal(await cancelling.frame(), undefined);
+  }
+  t.equal((await client.error())?.code, 'ERR_CALL_CANCELLED', 'the one that ran');
+  t.equal((await client.error())?.code, 'ERR_CALL_CANCELLED', 'the one that waited');
+  t.match(await client.frame(), { type: FrameType.RESULT, id: 3 }, 'and nothing else');
+  const [pid] = local.agent.executorPids as [number];
+  t.equal(bpfObjects(pid).length, 1);
+  const idle = Client.joining(local.address, client.token, 'cancel', 9);
+  t.match(await idle.frame(), { type: FrameType.WELCOME });
+  client.send(messageFrame(FrameType.CALL, 4, load(1, 4)));
+  t.match(await client.frame(), { type: FrameType.RESULT, id: 4 });
+});
+
+t.test('an AbortSignal cancels, and leaves nothing of what came too late', async (t) => {
+  const local = await localAgent();
+  t.teardown(() => local.close());
+  const session = await Session.connect(local.address);
+  t.teardown(() => session.close());
+  const [pid] = local.agent.executorPids as [number];
+  for (const turns of [900_000, 10]) {
+    const controller = new AbortController();
+    const other = session.createMap({ type: 1, keySize: 4, valueSize: 4, maxEntries: 1 });
+    const loading = session.bpf(
+      rows.PROG_LOAD,
+      { prog_type: type, insns: loop(turns), license: 'GPL' },
+      { signal: controller.signal },
+    );
+    controller.abort();
+    await t.rejects(loading, { code: 'ERR_CALL_ABORTED' });
+    await (await other).close();
+    // What closes the program was sent before this, at the latest.
+    await session.release([await session.open('/proc/version')]);
+    t.same(bpfObjects(pid), [], `${turns} turns`);
+  }
+});
