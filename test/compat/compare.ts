@@ -4,8 +4,8 @@ import { withoutVolatile } from './volatile.js';
 /** What `waep run` says of what it does not forward. */
 const refusal = /^waep: (.*)$/m;
 
-/** Compares what the two sides of a row did. */
-export function compare(row: Row, guest: Outcome, host: Outcome): Result {
+/** Compares what the two sides of a row did, in a run that began at `run`. */
+export function compare(row: Row, guest: Outcome, host: Outcome, run = ''): Result {
   const { verdict, why } = judge(row, guest, host);
   return {
     tool: row.tool,
@@ -17,6 +17,7 @@ export function compare(row: Row, guest: Outcome, host: Outcome): Result {
     volatile: row.volatile ?? [],
     guestMs: Math.round(guest.tookMs),
     hostMs: Math.round(host.tookMs),
+    run,
   };
 }
 

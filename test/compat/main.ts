@@ -1,16 +1,14 @@
 /* `npm run compat`: every row on both sides, and the pages about it. */
 import { once } from 'node:events';
-import { mkdir, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { writeFile } from 'node:fs/promises';
 import { Command } from 'commander';
 import pc from 'picocolors';
 import type { Progress } from '../../guest/index.js';
-import { packageFolder } from '../../guest/paths.js';
 import { equip } from './equipment.js';
 import { bootEquipped, describeGuest } from './lab-guest.js';
 import { type Options, runMatrix } from './matrix.js';
-import { renderCompat } from './report.js';
 import type { Result } from './row.js';
+import { record } from './store.js';
 
 const colours = {
   same: pc.green,
@@ -40,6 +38,7 @@ interface Flags {
   only?: string;
   keep?: string;
   join?: string;
+  record: boolean;
   verbose: boolean;
 }
 
@@ -47,11 +46,12 @@ new Command('compat')
   .description(
     'Runs each tool inside a guest and from the host, compares, and writes results/compat.*',
   )
-  .option('--only <pattern>', 'only commands that match this regular expression; writes nothing')
+  .option('--only <pattern>', 'only commands that match this regular expression')
+  .option('--record', 'with --only: keep the results, beside those of other commands', false)
   .option('--keep <file>', 'boot the guest, describe it in a file, and keep it until Ctrl-C')
   .option('--join <file>', 'use the guest that the file describes')
   .option('--verbose', 'show what both sides print where they differ', false)
-  .action(async ({ only, keep, join: joined, verbose }: Flags) => {
+  .action(async ({ only, keep, join: joined, record: keepResults, verbose }: Flags) => {
     const progress = (line: string) => console.error(pc.dim(line));
     if (keep !== undefined) return keepGuest(keep, progress);
     const options: Options = {
@@ -59,22 +59,15 @@ new Command('compat')
       progress,
       ...(joined === undefined ? {} : { join: joined }),
       ...(only === undefined ? {} : { only: new RegExp(only) }),
+      ...(only === undefined || keepResults ? { record } : {}),
       ...(verbose ? { outputs: (text: string) => console.log(text) } : {}),
     };
-    const run = await runMatrix(options);
-    const count = (verdict: string) => run.results.filter((one) => one.verdict === verdict).length;
+    const { facts, results } = await runMatrix(options);
+    const count = (verdict: string) => results.filter((one) => one.verdict === verdict).length;
+    const counts = Object.keys(colours).map((name) => `${count(name)} ${name}`);
     console.log(
-      `${run.results.length} commands in ${run.tookS} s: ${Object.keys(colours)
-        .map((name) => `${count(name)} ${name}`)
-        .join(', ')}. ${run.host}`,
+      `${facts.rows} commands in ${facts.tookS} s: ${counts.join(', ')}. Host: ${facts.host}.`,
     );
-    if (only !== undefined) return;
-    const folder = join(packageFolder, 'results');
-    await mkdir(folder, { recursive: true });
-    const { results } = run;
-    await writeFile(join(folder, 'compat.json'), `${JSON.stringify(results, null, 1)}\n`);
-    await writeFile(join(folder, 'compat.md'), renderCompat(run));
-    console.log(`written: ${join(folder, 'compat.md')}, compat.json`);
   })
   .parseAsync()
   .catch((error: Error) => {

@@ -4,8 +4,7 @@ import { compare } from './compare.js';
 import { equip } from './equipment.js';
 import { type HostWatch, type Sighting, watchHost } from './host-watch.js';
 import { joinGuest, openGuest } from './lab-guest.js';
-import type { Run } from './report.js';
-import type { Outcome, Result, Row } from './row.js';
+import type { Outcome, Result, Run } from './row.js';
 import { allRows } from './rows/index.js';
 import { guestSide, hostSide, play, type Stage } from './sides.js';
 
@@ -16,12 +15,21 @@ export interface Options {
   readonly join?: string;
   readonly show: (result: Result, done: number, total: number) => void;
   readonly progress: Progress;
+  /** Receives the run after each row. */
+  readonly record?: (run: Run) => Promise<void>;
   /** Receives what both sides printed where they differ. */
   readonly outputs?: (text: string) => void;
 }
 
 /** Runs the matrix in a guest of its own. */
-export async function runMatrix({ only, join, show, progress, outputs }: Options): Promise<Run> {
+export async function runMatrix({
+  only,
+  join,
+  show,
+  progress,
+  outputs,
+  record,
+}: Options): Promise<Run> {
   const startedMs = performance.now();
   const equipment = await equip(progress);
   await using guest = await (join === undefined ? openGuest(equipment, progress) : joinGuest(join));
@@ -32,28 +40,32 @@ export async function runMatrix({ only, join, show, progress, outputs }: Options
   await using watch = typeof watching === 'string' ? unwatched : watching;
   const stage: Stage = { guest, session, env };
   const sides = [guestSide(guest, env), hostSide(address, env, watch.wrap)] as const;
-  const rows = allRows(equipment).filter(
-    ({ tool, command }) => only?.test(`${tool}: ${command}`) ?? true,
-  );
+  const rows = allRows(equipment);
+  const chosen = rows.filter(({ tool, command }) => only?.test(`${tool}: ${command}`) ?? true);
+  const at = new Date().toISOString();
+  const { kernel, kernelOrigin, accel } = guest.facts;
   const results: Result[] = [];
-  for (const row of rows) {
+  const sofar = async (): Promise<Run> => ({
+    facts: {
+      ...{ at, kernel, kernelOrigin, accel, rows: results.length },
+      tookS: Math.round((performance.now() - startedMs) / 1000),
+      host:
+        typeof watching === 'string' ? `not watched: ${watching}` : seen(await watch.sighting()),
+    },
+    results,
+    rows,
+  });
+  for (const row of chosen) {
     const outcomes: Outcome[] = [];
     for (const side of sides) outcomes.push(await play(row, side, stage).catch(unplayable));
     const [inGuest, fromHost] = outcomes as [Outcome, Outcome];
-    const result = compare(row, inGuest, fromHost);
+    const result = compare(row, inGuest, fromHost, at);
     results.push(result);
-    show(result, results.length, rows.length);
-    if (result.verdict !== 'same') outputs?.(printed(row, inGuest, fromHost));
+    show(result, results.length, chosen.length);
+    if (result.verdict !== 'same') outputs?.(printed(inGuest, fromHost));
+    await record?.(await sofar());
   }
-  return {
-    kernel: guest.facts.kernel,
-    kernelOrigin: guest.facts.kernelOrigin,
-    accel: guest.facts.accel,
-    versions: {},
-    tookS: Math.round((performance.now() - startedMs) / 1000),
-    host: typeof watching === 'string' ? `not watched: ${watching}.` : seen(await watch.sighting()),
-    results,
-  };
+  return sofar();
 }
 
 /** A row that could not even be set up does not end the matrix. */
@@ -72,12 +84,12 @@ function seen({ calls, looks, changes }: Sighting): string {
     changes === 0
       ? 'never changed'
       : `changed between ${changes} of them, while others used this machine`;
-  return `its kernel executed ${calls} bpf(2) and perf_event_open(2) calls of the tools, and its lists of programs, maps and links, looked at ${looks} times, ${lists}.`;
+  return `its kernel executed ${calls} bpf(2) and perf_event_open(2) calls of the tools, and its lists of programs, maps and links, looked at ${looks} times, ${lists}`;
 }
 
 const SHOWN_CHARACTERS = 3000;
 
-function printed(_row: Row, guest: Outcome, host: Outcome): string {
+function printed(guest: Outcome, host: Outcome): string {
   const part = (name: string, { ending, stdout, stderr }: Outcome) =>
     `--- ${name}: ${ending}\n${stdout.slice(-SHOWN_CHARACTERS)}${stderr === '' ? '' : `--- its errors\n${stderr.slice(-SHOWN_CHARACTERS)}`}`;
   return `${part('guest', guest)}\n${part('host', host)}\n`;

@@ -1,26 +1,14 @@
 /* results/compat.md: the matrix for people. */
-import { type Result, type Verdict, verdicts } from './row.js';
+import { type Result, type RunFacts, type Verdict, verdicts } from './row.js';
 import { volatileReasons } from './volatile.js';
 
-/** What the matrix was made on, and what was watched meanwhile. */
-export interface Run {
-  readonly kernel: string;
-  readonly kernelOrigin: string;
-  readonly accel: string;
-  readonly versions: Readonly<Record<string, string>>;
-  readonly tookS: number;
-  readonly host: string;
-  readonly results: readonly Result[];
-}
-
 /** Renders the page. */
-export function renderCompat(run: Run): string {
-  const tools = [...new Set(run.results.map(({ tool }) => tool))];
+export function renderCompat(results: readonly Result[], runs: readonly RunFacts[]): string {
+  const tools = [...new Set(results.map(({ tool }) => tool))];
   const names = Object.keys(verdicts) as Verdict[];
   const count = (tool: string, verdict: Verdict) =>
-    run.results.filter((result) => result.tool === tool && result.verdict === verdict).length;
-  const versions = Object.entries(run.versions).map(([name, version]) => `${name} ${version}`);
-  const used = new Set(run.results.flatMap((result) => result.volatile));
+    results.filter((result) => result.tool === tool && result.verdict === verdict).length;
+  const used = new Set(results.flatMap((result) => result.volatile));
   const lines = [
     '# Compatibility of `waep run`',
     '',
@@ -28,14 +16,17 @@ export function renderCompat(run: Run): string {
     'tools for this purpose, and on the host under `waep run`, acting on the same guest. What it prints,',
     'how it ends and what it leaves behind are compared. `test/compat/rows` has the commands.',
     '',
-    `Guest: Linux ${run.kernel} (${run.kernelOrigin}) on ${run.accel.toUpperCase()}. ${versions.join(', ')}. ${run.results.length} commands on both sides in ${run.tookS} s.`,
-    '',
-    `Host: ${run.host}`,
+    '| run | rows | took | guest | this machine, the host |',
+    '|---|--:|--:|---|---|',
+    ...runs.map(
+      ({ at, rows, tookS, kernel, kernelOrigin, accel, host }) =>
+        `| ${at} | ${rows} | ${tookS} s | Linux ${kernel} (${kernelOrigin}) on ${accel.toUpperCase()} | ${host} |`,
+    ),
     '',
     `| tool | commands | ${names.join(' | ')} |`,
     `|---|--:|${names.map(() => '--:').join('|')}|`,
     ...tools.map((tool) => {
-      const total = run.results.filter((result) => result.tool === tool).length;
+      const total = results.filter((result) => result.tool === tool).length;
       return `| ${tool} | ${total} | ${names.map((name) => count(tool, name)).join(' | ')} |`;
     }),
     '',
@@ -51,7 +42,7 @@ export function renderCompat(run: Run): string {
       '| command | verdict | volatile fields | why |',
       '|---|---|---|---|',
     );
-    for (const result of run.results.filter((one) => one.tool === tool)) {
+    for (const result of results.filter((one) => one.tool === tool)) {
       const { args, verdict, volatile, why } = result;
       lines.push(`| ${code(args)} | ${verdict} | ${volatile.join(', ')} | ${escaped(why)} |`);
     }

@@ -67,4 +67,27 @@ export interface Result {
   readonly volatile: readonly VolatileName[];
   readonly guestMs: number;
   readonly hostMs: number;
+  /** When the run began that it is of. */
+  readonly run: string;
+}
+
+/** What a run of the matrix, or of some of its rows, was made on, and what was watched meanwhile. */
+export interface RunFacts {
+  readonly at: string;
+  readonly kernel: string;
+  readonly kernelOrigin: string;
+  readonly accel: string;
+  readonly tookS: number;
+  /** How many rows it had. */
+  readonly rows: number;
+  /** What this machine's own kernel had of it, in words. */
+  readonly host: string;
+}
+
+/** A run, as far as it has come. */
+export interface Run {
+  readonly facts: RunFacts;
+  readonly results: readonly Result[];
+  /** All rows of the matrix, in their order. */
+  readonly rows: readonly Row[];
 }
