@@ -11,7 +11,7 @@ interface Field {
 const fields = {
   id: {
     pattern:
-      /^\d+(?=: )|(?<=\b(?:map_ids|prog|prog_id|btf_id|link_id|id|ids|map\[id:|map id)[ :"]*)\d+(?:,\d+)*|(?<="(?:map_ids|ids)":\[)[\d,]*/gm,
+      /^\d+(?=: )|(?<=\b(?:map_ids|prog|prog_id|btf_id|link_id|id|ids|map\[id:|map id)[ :"[]*)\d+(?:,\d+)*|(?<="(?:map_ids|ids)":\[)[\d,]*/gm,
     shown: '#',
     why: 'ids of kernel objects count upwards',
   },

@@ -9,6 +9,15 @@ const MAPS = `${MAP} && bpftool map create /sys/fs/bpf/outer type array_of_maps 
 const GROUP = `${LOADED} && mkdir -p /sys/fs/cgroup/compat`;
 const UNGROUP = 'rmdir /sys/fs/cgroup/compat; rm -rf /sys/fs/bpf/*';
 
+const PINS =
+  'the paths of pins are read from the folders of a bpf file system, and those of the guest are not listed here';
+const TASKS =
+  'BPF_TASK_FD_QUERY names a process and its descriptor, and the processes in /proc are this machine’s; ask about links instead: bpftool link list';
+const FOLDERS =
+  'a folder for pins is made by mkdir(2), which stays on this machine; pin into a folder that the guest has';
+const GROUPS =
+  'cgroups are found in /proc/mounts and by listing folders, which are this machine’s; name a cgroup instead: bpftool cgroup show';
+
 const row = (command: string, more: Omit<Row, 'tool' | 'command'> = {}): Row => ({
   tool: 'bpftool',
   command: `bpftool ${command}`,
@@ -41,7 +50,11 @@ const prog: readonly Row[] = [
     setup: LOADED,
     volatile: ['id', 'loaded at', 'memlock'],
   }),
-  row('-f prog show name pass_all', { setup: LOADED, volatile: ['id', 'loaded at', 'memlock'] }),
+  row('-f prog show name pass_all', {
+    known: PINS,
+    setup: LOADED,
+    volatile: ['id', 'loaded at', 'memlock'],
+  }),
   row('prog dump xlated name first_byte', { setup: LOADED }),
   row('prog dump xlated pinned /sys/fs/bpf/progs/count_calls', {
     setup: LOADED,
@@ -66,7 +79,7 @@ const prog: readonly Row[] = [
       '-f prog list',
       'map list',
     ],
-    { volatile: ['id', 'loaded at', 'memlock'] },
+    { known: FOLDERS, volatile: ['id', 'loaded at', 'memlock'] },
   ),
   rows(['prog pin name pass_all /sys/fs/bpf/again', 'prog show pinned /sys/fs/bpf/again'], {
     setup: LOADED,
@@ -206,8 +219,12 @@ const feature: readonly Row[] = [
 ];
 
 const others: readonly Row[] = [
-  row('perf show', { volatile: ['pid', 'id'] }),
   row('perf show', {
+    known: TASKS,
+    volatile: ['pid', 'id'],
+  }),
+  row('perf show', {
+    known: TASKS,
     setup: ATTACHED,
     teardown: 'killall events-1.1.2; rm -rf /sys/fs/bpf/*',
     volatile: ['pid', 'id'],
@@ -221,7 +238,10 @@ const others: readonly Row[] = [
     ],
     { setup: GROUP, teardown: UNGROUP, volatile: ['id', 'pid', 'spaces'] },
   ),
-  row('cgroup tree', { volatile: ['id', 'spaces'] }),
+  row('cgroup tree', {
+    known: GROUPS,
+    volatile: ['id', 'spaces'],
+  }),
   row('net show'),
   row('net show dev lo'),
   row('struct_ops show'),
