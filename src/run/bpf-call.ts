@@ -1,6 +1,7 @@
 import { constants } from 'node:os';
 import { type Command, type Encoded, encodeRaw, enums } from '../bpf/index.js';
 import type { Handle } from '../call.js';
+import { failure, type WaepError } from '../errors.js';
 import { native } from '../native.js';
 import { readGuestPipe } from '../view/index.js';
 import type { Guest } from './guest.js';
@@ -10,18 +11,24 @@ import { ProcessMemory } from './process-memory.js';
 
 const PAGE_BYTES = 4096;
 const { errno } = constants;
-const { BPF_MAP_CREATE, BPF_PROG_TEST_RUN } = enums.Cmd;
+const { BPF_MAP_CREATE, BPF_OBJ_PIN, BPF_PROG_TEST_RUN, BPF_TASK_FD_QUERY } = enums.Cmd;
+/** An errno of the kernel's that programs are not meant to see, and do. */
+const ENOTSUPP = 524;
 
 /** Has a bpf(2) call of the program executed in the guest. */
 export async function forwardBpf(call: Notification, guest: Guest): Promise<void> {
   const { session, objects, placeholders, mapped } = guest;
-  const memory = new ProcessMemory(call.thread, placeholders);
   const address = call.word(1);
   const sizeBytes = call.argument(2);
   // The kernel's order: bpf_check_uarg_tail_zero() looks at the size before it looks there.
   if (sizeBytes > PAGE_BYTES) return call.fail(errno.E2BIG);
-  const image = memory.read(address, sizeBytes);
+  const image = new ProcessMemory(call.thread, placeholders).read(address, sizeBytes);
   if (image.length < sizeBytes) return call.fail(errno.EFAULT);
+  const { pid, descriptor } = call.argument(0) === BPF_TASK_FD_QUERY ? taskIn(image) : noTask;
+  // As the kernel answers where no program is attached: none of the guest's can be, to what is not
+  // the guest's.
+  if (pid !== 0 && placeholders.handleOf(pid, descriptor) === 0) return call.fail(ENOTSUPP);
+  const memory = new ProcessMemory(call.thread, placeholders, pid);
   const raw = { command: call.argument(0), address, image };
   const handle = session.newHandle();
   await mapped.push();
@@ -42,10 +49,30 @@ export async function forwardBpf(call: Notification, guest: Guest): Promise<void
     if (bound) release();
     return call.fail(errno.EFAULT);
   }
-  if (reply.result < 0) return call.fail(reply.errno);
+  if (reply.result < 0) {
+    if (encoded.shape.command === BPF_OBJ_PIN && reply.errno === errno.ENOENT) throw noFolder();
+    return call.fail(reply.errno);
+  }
   if (!bound) return call.succeed(reply.result);
   if (encoded.shape.makes === 'iter') return giveStream(call, handle, guest);
   if (!placeholders.create(handle, (fd) => call.giveDescriptor(fd))) release();
+}
+
+function noFolder(): WaepError {
+  return failure('ERR_RUN_REFUSED', {
+    call: 'pinning into a folder that the guest does not have',
+    why: 'mkdir(2) of a program stays on this machine',
+    instead: 'Pin into a folder that is there, such as /sys/fs/bpf.',
+  });
+}
+
+const noTask = { pid: 0, descriptor: -1 };
+
+/** Whose descriptor BPF_TASK_FD_QUERY asks about, by this machine's numbers. */
+function taskIn(image: Uint8Array): typeof noTask {
+  if (image.length < 8) return noTask;
+  const view = new DataView(image.buffer, image.byteOffset);
+  return { pid: view.getUint32(0, true), descriptor: view.getInt32(4, true) };
 }
 
 /** Gives the program something to read from: what the iterator writes. */

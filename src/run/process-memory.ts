@@ -11,10 +11,13 @@ const TEXT_BYTES = 256;
 
 /** The memory of the thread that made a call. */
 export class ProcessMemory implements Memory {
+  /** The process whose descriptors the call is about, where that is said in the call. */
+  readonly pid: number;
   readonly #thread: number;
   readonly #placeholders: Placeholders;
 
-  constructor(thread: number, placeholders: Placeholders) {
+  constructor(thread: number, placeholders: Placeholders, pid = 0) {
+    this.pid = pid;
     this.#thread = thread;
     this.#placeholders = placeholders;
   }
@@ -55,10 +58,10 @@ export class ProcessMemory implements Memory {
   }
 
   handleOf(descriptor: number): Handle {
-    return this.#placeholders.handleOf(this.#thread, descriptor);
+    return this.#placeholders.handleOf(this.pid || this.#thread, descriptor);
   }
 
   isOpen(descriptor: number): boolean {
-    return native.identify(this.#thread, descriptor) >= 0;
+    return native.identify(this.pid || this.#thread, descriptor) >= 0;
   }
 }

@@ -14,6 +14,7 @@ t.setTimeout(180_000);
 const chosen = [
   /^bpftool prog show$/,
   /^bpftool map list$/,
+  /^bpftool perf show$/,
   /create \/sys\/fs\/bpf\/x type (percpu_array|lpm_trie|ringbuf) /,
   /type queue /,
   /map freeze/,
