@@ -122,9 +122,9 @@ async function runAll(
             quick,
             amount: amountOf(experiment, options),
             command: commandOf(experiment, options),
-            openLab: async ({ guest, files }) =>
+            openLab: async ({ guest, files, profile }) =>
               guest && image !== undefined
-                ? openGuestLab(choice, image, await files?.())
+                ? openGuestLab(choice, image, { files: await files?.(), profile })
                 : openHostLab(programs),
             onProgress: sparingly((line) => {
               task.output = line;

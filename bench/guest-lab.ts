@@ -42,15 +42,23 @@ export async function prepareGuest(choice: GuestChoice, progress: Progress): Pro
   return image;
 }
 
+/** What a guest has for one experiment alone. */
+export interface GuestExtras {
+  /** Files, by path. */
+  files?: Readonly<Record<string, GuestFile>> | undefined;
+  /** The agent's profile. */
+  profile?: string | undefined;
+}
+
 /**
  * Boots a guest and starts the plain C ping-pong servers in it.
  *
- * @param files what it has besides, by path
+ * @param extras what an experiment asks for beyond that
  */
 export async function openGuestLab(
   choice: GuestChoice,
   image: Image,
-  files: Readonly<Record<string, GuestFile>> = {},
+  { files, profile }: GuestExtras = {},
 ): Promise<Lab> {
   const programs = await compilePrograms();
   await using resources = new Disposables();
@@ -61,7 +69,10 @@ export async function openGuestLab(
       accel: choice.accel,
       notice: choice.notice,
       lab: true,
-      agent: { args: ['--max-sessions', String(maxSessions)] },
+      agent: {
+        args: ['--max-sessions', String(maxSessions)],
+        ...(profile === undefined ? {} : { profile }),
+      },
       ports: [pingpongPort],
       files: {
         [guestPrograms.pingpong]: { source: programs.pingpong, mode: 0o755 },
