@@ -5,6 +5,13 @@
     "cflags_cc!": ["-std=gnu++17", "-std=gnu++20"]
   },
   "variables": {
+    "core_device": [
+      "addon/core/guest_memory.cc",
+      "addon/core/vhost_backend.cc",
+      "addon/core/vhost_user.cc",
+      "addon/core/virtqueue.cc",
+      "addon/core/vsock_device.cc"
+    ],
     "core_executor": [
       "addon/core/call_loop.cc",
       "addon/core/call_memory.cc",
@@ -19,9 +26,13 @@
       "target_name": "waep",
       "sources": [
         "<@(core_executor)",
+        "<@(core_device)",
         "addon/core/seccomp_listener.cc",
         "addon/napi/channel.cc",
+        "addon/napi/device_binding.cc",
+        "addon/napi/device_loop.cc",
         "addon/napi/executor_binding.cc",
+        "addon/napi/loop_stream.cc",
         "addon/napi/module.cc",
         "addon/napi/poller.cc",
         "addon/napi/seccomp_binding.cc",

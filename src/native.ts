@@ -6,6 +6,61 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { failure } from './errors.js';
 
+/** What a {@link Channel} is made of: a descriptor that it owns from then on, or a device's stream. */
+export type ChannelSource = number | { device: Device; stream: number };
+
+/** What a {@link Device} is made with. */
+export interface DeviceSettings {
+  /** The guest's context identifier. */
+  guestCid: number;
+  /** What each connection may hold unread, in bytes: the credit that the guest gets. */
+  bufferBytes: number;
+  /** Connections at a time, those that are being closed included. */
+  maxConnections: number;
+  /** How long to look out for more before the event loop goes on, while that pays; 0 for never. */
+  spinNs: number;
+}
+
+/**
+ * A guest's virtio-vsock device, which QEMU reaches over a vhost-user socket; the event loop of the
+ * thread that made it runs it. Its streams and listeners are numbers, for which these functions do
+ * what the system calls of the same names do for descriptors: they do not block, and return a
+ * negative errno on failure. It does not keep the process from ending unless it is held.
+ */
+export interface Device {
+  /** Whether the guest's driver is there. */
+  readonly running: boolean;
+  /**
+   * Asks the guest for a connection, from a free port if `localPort` is 0 → a stream. It becomes
+   * writable when it is made, or {@link socketError} tells why not.
+   */
+  connect(port: number, localPort: number): number;
+  /**
+   * Listens on a port of the host, or with 2^32 − 1 on all that have no listener of their own → a
+   * listener, readable when there is something to accept.
+   */
+  listen(port: number, backlog: number): number;
+  /** → a stream. The guest is not answered before {@link confirm}; {@link closeStream} refuses. */
+  accept(listener: number): number;
+  confirm(stream: number): number;
+  /** `ports[0]` becomes the host's port of a stream, `ports[1]` the guest's. */
+  ports(stream: number, ports: Uint32Array): number;
+  /** Calls `onReady` for these {@link PollEvent}s, as long as they hold; 0 pauses. */
+  watch(id: number, events: number): number;
+  /** → bytes, 0 at the end; -EHOSTDOWN when QEMU has gone, -ECONNABORTED when the device has. */
+  recv(stream: number, buffer: Uint8Array, offset: number, length: number): number;
+  send(stream: number, parts: readonly Uint8Array[], offset: number): number;
+  shutdown(stream: number, how: number): number;
+  /** Closes a stream or a listener. What was sent still arrives. */
+  closeStream(id: number): number;
+  socketError(stream: number): number;
+  /** Keeps the process from ending until {@link letGo} is called as often. */
+  hold(): void;
+  letGo(): void;
+  /** Ends every connection and the device. QEMU cannot be served again. */
+  close(): void;
+}
+
 /** Readiness bits of {@link Poller}; the values are libuv's `UV_READABLE` and so on. */
 export const PollEvent = { READABLE: 1, WRITABLE: 2, DISCONNECT: 4 } as const;
 
@@ -23,7 +78,7 @@ export interface Poller {
 }
 
 /**
- * The host's end of a session's connection: owns a stream descriptor, assembles frames as they
+ * The host's end of a session's connection: owns a stream, assembles frames as they
  * arrive and writes frames without a copy where the kernel takes them at once.
  */
 export interface Channel {
@@ -113,12 +168,19 @@ export type SharedMemory = Uint8Array & { readonly fd: number };
 export interface Native {
   Poller: new (fd: number, callback: (status: number, events: number) => void) => Poller;
   Channel: new (
-    fd: number,
+    source: ChannelSource,
     maxFrameBytes: number,
     onFrame: FrameCallback,
     onEnd: EndCallback,
     onDrain: () => void,
   ) => Channel;
+  /** Listens on the Unix socket `path` for QEMU; throws a system error. */
+  Device: new (
+    path: string,
+    settings: DeviceSettings,
+    onReady: (id: number, events: number) => void,
+    onState: (running: boolean) => void,
+  ) => Device;
   /** `rules` in CBOR, as addon/core/rules.h describes and guest/agent/rules.ts encodes. */
   Executor: new (
     rules: Uint8Array,

@@ -48,4 +48,17 @@ inline std::vector<iovec> Parts(const Napi::Value& value) {
   return parts;
 }
 
+// The same without their first `skip` bytes.
+inline std::vector<iovec> PartsFrom(const Napi::Value& value, size_t skip) {
+  std::vector<iovec> parts = Parts(value);
+  auto first = parts.begin();
+  while (first != parts.end() && skip >= first->iov_len) skip -= (first++)->iov_len;
+  parts.erase(parts.begin(), first);
+  if (!parts.empty()) {
+    parts.front().iov_base = static_cast<uint8_t*>(parts.front().iov_base) + skip;
+    parts.front().iov_len -= skip;
+  }
+  return parts;
+}
+
 }  // namespace waep::arguments

@@ -6,11 +6,12 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "../core/call_loop.h"
 #include "../core/frame.h"
-#include "../core/sockets.h"
 #include "arguments.h"
+#include "device_binding.h"
 
 namespace waep {
 namespace {
@@ -47,7 +48,6 @@ Napi::Function Channel::Define(Napi::Env env) {
 
 Channel::Channel(const Napi::CallbackInfo& info)
     : Napi::ObjectWrap<Channel>(info),
-      fd_(arguments::Int(info, 0)),
       max_frame_bytes_(arguments::Uint(info, 1)),
       on_frame_(Napi::Persistent(info[2].As<Napi::Function>())),
       on_end_(Napi::Persistent(info[3].As<Napi::Function>())),
@@ -63,12 +63,18 @@ Channel::Channel(const Napi::CallbackInfo& info)
   auto frame = Napi::Uint32Array::New(env, 4);
   frame_data_ = frame.Data();
   frame_ = Napi::Persistent(frame);
-  sockets::SetNonBlocking(fd_.get(), true);
-  sockets::SetNoDelay(fd_.get());
-  int error = 0;
-  poll_ = UvPoll::Create(
-      env, fd_.get(), [this](int status, int events) { Ready(status, events); }, &error);
-  if (poll_ == nullptr) {
+  LoopStream::Ready ready = [this](int status, int events) { Ready(status, events); };
+  int error = -EBADF;
+  if (info[0].IsNumber()) {
+    unique_fd fd(arguments::Int(info, 0));
+    stream_ = LoopStream::OfDescriptor(env, std::move(fd), std::move(ready), &error);
+  } else {
+    const auto source = info[0].As<Napi::Object>();
+    const auto* const binding = DeviceBinding::Unwrap(source.Get("device").As<Napi::Object>());
+    const int number = source.Get("stream").As<Napi::Number>();
+    stream_ = binding->loop()->Take(number, std::move(ready));
+  }
+  if (stream_ == nullptr) {
     Napi::Error failure = Napi::Error::New(env, uv_strerror(error));
     failure.Set("errno", Napi::Number::New(env, error));
     failure.Set("code", Napi::String::New(env, uv_err_name(error)));
@@ -78,10 +84,7 @@ Channel::Channel(const Napi::CallbackInfo& info)
   }
   Ref();
   DefineExchange(info.This().As<Napi::Object>());
-  poll_->OnTeardown([this] {
-    poll_ = nullptr;
-    fd_.reset();
-  });
+  stream_->OnTeardown([this] { stream_.reset(); });
 }
 
 Napi::Value Channel::ReceiveBuffer(const Napi::CallbackInfo&) { return receive_buffer_.Value(); }
@@ -134,7 +137,7 @@ napi_value Channel::CallExchange(napi_env env, napi_callback_info info) {
 
 int Channel::Exchange(size_t length) {
   const int sent = SendBuilt(length);
-  if (poll_ == nullptr || !queue_.empty() || large_data_ != nullptr) return sent;
+  if (stream_ == nullptr || !queue_.empty() || large_data_ != nullptr) return sent;
   if (wait_skip_ > 0) {
     --wait_skip_;
     return sent;
@@ -142,7 +145,7 @@ int Channel::Exchange(size_t length) {
   // A loop over awaited calls must not keep the event loop from everybody else.
   if (turns_ >= kMaxTurns) return sent;
   ++turns_;
-  if (!AwaitAnswer() || poll_ == nullptr) return sent;
+  if (!AwaitAnswer() || stream_ == nullptr) return sent;
   return TakeOnly() ? kAnswered : kUndelivered;
 }
 
@@ -161,7 +164,7 @@ bool Channel::AwaitAnswer() {
   }
   bool in_time = waited_ns < kLongYieldNs;
   if (!received && in_time) {
-    in_time = sockets::WaitReadable(fd_.get(), kWaitNs);
+    in_time = stream_->WaitReadable(kWaitNs);
     received = in_time && Receive();
   }
   if (received && in_time) {
@@ -187,20 +190,20 @@ Napi::Value Channel::Start(const Napi::CallbackInfo&) {
 }
 
 void Channel::DoRef(const Napi::CallbackInfo&) {
-  if (poll_ != nullptr) poll_->Ref();
+  if (stream_ != nullptr) stream_->Ref();
 }
 
 void Channel::DoUnref(const Napi::CallbackInfo&) {
-  if (poll_ != nullptr) poll_->Unref();
+  if (stream_ != nullptr) stream_->Unref();
 }
 
 void Channel::DoClose(const Napi::CallbackInfo&) { Release(); }
 
 int Channel::SendOrQueue(const iovec* parts, size_t count) {
-  if (poll_ == nullptr) return -EBADF;
+  if (stream_ == nullptr) return -EBADF;
   size_t skip = 0;
   if (queue_.empty()) {
-    const ssize_t sent = sockets::Send(fd_.get(), parts, count);
+    const ssize_t sent = stream_->Send(parts, count);
     if (sent < 0 && sent != -EAGAIN) return static_cast<int>(sent);
     skip = sent < 0 ? 0 : static_cast<size_t>(sent);
   }
@@ -219,26 +222,26 @@ int Channel::SendOrQueue(const iovec* parts, size_t count) {
 }
 
 void Channel::Watch() {
-  if (poll_ == nullptr) return;
-  poll_->Poll((started_ ? UV_READABLE : 0) | (queue_.empty() ? 0 : UV_WRITABLE));
+  if (stream_ == nullptr) return;
+  stream_->Poll((started_ ? UV_READABLE : 0) | (queue_.empty() ? 0 : UV_WRITABLE));
 }
 
 void Channel::Ready(int status, int events) {
   turns_ = 0;
   if (status < 0) {
-    const int error = sockets::SocketError(fd_.get());
+    const int error = stream_->Error();
     End(error != 0 ? error : status, 0, 0);
     return;
   }
   if ((events & UV_WRITABLE) != 0) Writable();
-  if (poll_ != nullptr && (events & UV_READABLE) != 0 && Receive() && poll_ != nullptr) {
+  if (stream_ != nullptr && (events & UV_READABLE) != 0 && Receive() && stream_ != nullptr) {
     DeliverComplete();
   }
 }
 
 void Channel::Writable() {
   const iovec part = {queue_.data() + queue_start_, queue_.size() - queue_start_};
-  const ssize_t sent = part.iov_len == 0 ? 0 : sockets::Send(fd_.get(), &part, 1);
+  const ssize_t sent = part.iov_len == 0 ? 0 : stream_->Send(&part, 1);
   if (sent == -EAGAIN) return;
   if (sent < 0) {
     End(static_cast<int>(sent), 0, 0);
@@ -256,7 +259,7 @@ bool Channel::Receive() {
   const bool large = large_data_ != nullptr;
   uint8_t* const target = large ? large_data_ + large_have_ : receive_data_ + end_;
   const size_t room = large ? large_want_ - large_have_ : kBufferBytes - end_;
-  const ssize_t got = sockets::Receive(fd_.get(), target, room);
+  const ssize_t got = stream_->Receive(target, room);
   if (got == -EAGAIN) return false;
   if (got <= 0) {
     const size_t have = large ? frame::kHeaderBytes + large_have_ : end_ - start_;
@@ -290,7 +293,7 @@ void Channel::DeliverComplete() {
     if (large_have_ == large_want_) DeliverLarge();
     return;
   }
-  while (poll_ != nullptr && end_ - start_ >= frame::kHeaderBytes) {
+  while (stream_ != nullptr && end_ - start_ >= frame::kHeaderBytes) {
     const frame::Header header = frame::Parse(receive_data_ + start_);
     if (header.flags != 0 || header.reserved != 0) {
       End(CallLoop::kMalformed, end_ - start_, frame::kHeaderBytes);
@@ -354,7 +357,7 @@ void Channel::Deliver(napi_value bytes) {
 }
 
 void Channel::End(int status, size_t have, size_t want) {
-  if (poll_ == nullptr) return;
+  if (stream_ == nullptr) return;
   const Napi::Env env = Env();
   const Napi::HandleScope scope(env);
   Release();
@@ -364,10 +367,9 @@ void Channel::End(int status, size_t have, size_t want) {
 }
 
 void Channel::Release() {
-  if (poll_ == nullptr) return;
-  poll_->Close([this] { Unref(); });
-  poll_ = nullptr;
-  fd_.reset();
+  if (stream_ == nullptr) return;
+  const std::unique_ptr<LoopStream> stream = std::move(stream_);
+  stream->Close([this] { Unref(); });
   queue_ = {};
 }
 

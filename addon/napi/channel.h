@@ -6,8 +6,7 @@
 #include <memory>
 #include <vector>
 
-#include "../core/unique_fd.h"
-#include "uv_poll.h"
+#include "loop_stream.h"
 
 namespace waep {
 
@@ -54,7 +53,7 @@ class Channel : public Napi::ObjectWrap<Channel> {
   void Release();
   void Watch();
 
-  unique_fd fd_;
+  std::unique_ptr<LoopStream> stream_;  // null once it has ended
   size_t max_frame_bytes_;
   Napi::FunctionReference on_frame_;
   Napi::FunctionReference on_end_;
@@ -77,7 +76,6 @@ class Channel : public Napi::ObjectWrap<Channel> {
   std::vector<uint8_t> queue_;
   size_t queue_start_ = 0;
   Napi::AsyncContext context_;
-  UvPoll* poll_ = nullptr;
   bool started_ = false;
   const std::shared_ptr<Channel*> self_ = std::make_shared<Channel*>(this);
   // How many exchanges to let pass before waiting is tried again, and how many after the next

@@ -2,6 +2,7 @@
 #include <napi.h>
 
 #include "channel.h"
+#include "device_binding.h"
 #include "executor_binding.h"
 #include "poller.h"
 #include "seccomp_binding.h"
@@ -11,6 +12,7 @@ static Napi::Object Init(Napi::Env env, Napi::Object exports) {
   waep::ExportSockets(env, exports);
   waep::ExportSeccomp(env, exports);
   exports.Set("Channel", waep::Channel::Define(env));
+  exports.Set("Device", waep::DeviceBinding::Define(env));
   exports.Set("Executor", waep::ExecutorBinding::Define(env));
   exports.Set("Poller", waep::Poller::Define(env));
   return exports;

@@ -91,15 +91,9 @@ Napi::Value Receive(const Info& info) {
 }
 
 Napi::Value Send(const Info& info) {
-  std::vector<iovec> parts = arguments::Parts(info[1]);
-  size_t skip = Uint(info, 2);
-  auto first = parts.begin();
-  while (first != parts.end() && skip >= first->iov_len) skip -= (first++)->iov_len;
-  if (first == parts.end()) return Number(info, 0);
-  first->iov_base = static_cast<uint8_t*>(first->iov_base) + skip;
-  first->iov_len -= skip;
-  return Number(info, static_cast<double>(sockets::Send(Int(info, 0), &*first,
-                                                        static_cast<size_t>(parts.end() - first))));
+  const std::vector<iovec> parts = arguments::PartsFrom(info[1], Uint(info, 2));
+  if (parts.empty()) return Number(info, 0);
+  return Number(info, static_cast<double>(sockets::Send(Int(info, 0), parts.data(), parts.size())));
 }
 
 Napi::Value Shutdown(const Info& info) {
