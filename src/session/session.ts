@@ -23,7 +23,7 @@ import {
   type Welcome,
 } from '../frame/index.js';
 import { type Channel, ChannelEnd, ExchangeStatus, native } from '../native.js';
-import { type ConnectOptions, connect, detach } from '../transport/index.js';
+import { type ConnectOptions, connect, detachStream } from '../transport/index.js';
 import { greet } from './greeting.js';
 import { type CallOptions, GuestKernel } from './guest-kernel.js';
 import { StreamChannel } from './stream-channel.js';
@@ -199,18 +199,18 @@ export class Session extends GuestKernel {
       (status: number, have: number, want: number) => this.#ended(status, have, want),
       () => this.#drained(),
     ] as const;
-    const taken = detach(stream);
+    const taken = detachStream(stream);
     if (taken === undefined) {
       this.#channel = new StreamChannel(stream, MAX_FRAME_BYTES, ...callbacks);
     } else {
       if (taken.unread.byteLength > 0) {
-        native.close(taken.fd);
+        taken.close();
         throw failure('ERR_PROTOCOL_UNEXPECTED', {
           received: `${taken.unread.byteLength} bytes after WELCOME`,
           expected: 'answers to calls only',
         });
       }
-      this.#channel = new native.Channel(taken.fd, MAX_FRAME_BYTES, ...callbacks);
+      this.#channel = new native.Channel(taken.source, MAX_FRAME_BYTES, ...callbacks);
     }
     this.#sendBuffer = this.#channel.sendBuffer;
     this.#receiveBuffer = this.#channel.receiveBuffer;

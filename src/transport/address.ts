@@ -36,6 +36,18 @@ export interface MuxAddress {
   readonly port: number;
 }
 
+/**
+ * A port of the virtual machine whose device a process of this machine serves. In the thread that
+ * has the device there is nothing in between; everybody else takes the multiplexer that it serves at
+ * `path`, as for {@link MuxAddress}.
+ */
+export interface DeviceAddress {
+  readonly road: 'vsock-device';
+  /** What the device was named when it was made, absolute. */
+  readonly path: string;
+  readonly port: number;
+}
+
 export interface TcpAddress {
   readonly road: 'tcp';
   /** A host name or an IP address; IPv6 without its brackets. */
@@ -54,6 +66,7 @@ export interface UnixAddress {
 export interface AddressTypes {
   vsock: VsockAddress;
   'vsock-mux': MuxAddress;
+  'vsock-device': DeviceAddress;
   tcp: TcpAddress;
   unix: UnixAddress;
 }
@@ -160,17 +173,26 @@ export const vsockNotation: Notation<VsockAddress> = {
   describe: ({ cid, port }) => `${describeCid(cid)}:${printPort(port)}`,
 };
 
-export const muxNotation: Notation<MuxAddress> = {
-  schemes: ['vsock-mux', 'hvsock'],
-  parse(rest, refuse) {
-    const [path, portText] = splitPort(rest, refuse);
-    const port = vsockPort(portText, refuse);
-    if (port === PORT_ANY) return refuse('a multiplexer cannot choose a port; write a number');
-    return { road: 'vsock-mux', path: checkPath(path, refuse), port };
-  },
-  format: ({ path, port }) => `${path}:${port}`,
-  describe: ({ path, port }) => `vm(${path}):${port}`,
-};
+/** A port of the machine that is known by a path. */
+function pathNotation<R extends 'vsock-mux' | 'vsock-device'>(
+  road: R,
+  schemes: readonly string[],
+): Notation<AddressTypes[R]> {
+  return {
+    schemes,
+    parse(rest, refuse) {
+      const [path, portText] = splitPort(rest, refuse);
+      const port = vsockPort(portText, refuse);
+      if (port === PORT_ANY) return refuse(`${road} cannot choose a port; write a number`);
+      return { road, path: checkPath(path, refuse), port } as AddressTypes[R];
+    },
+    format: ({ path, port }) => `${path}:${port}`,
+    describe: ({ path, port }) => `vm(${path}):${port}`,
+  };
+}
+
+export const muxNotation = pathNotation('vsock-mux', ['vsock-mux', 'hvsock']);
+export const deviceNotation = pathNotation('vsock-device', ['vsock-device']);
 
 export const tcpNotation: Notation<TcpAddress> = {
   schemes: ['tcp'],
@@ -215,7 +237,7 @@ export function registerNotation(road: RoadName, notation: Notation): void {
   for (const scheme of notation.schemes) schemes.set(scheme, notation);
 }
 
-for (const notation of [vsockNotation, muxNotation, tcpNotation, unixNotation]) {
+for (const notation of [vsockNotation, muxNotation, deviceNotation, tcpNotation, unixNotation]) {
   const [name = ''] = notation.schemes;
   registerNotation(name as RoadName, notation as unknown as Notation);
 }
@@ -231,8 +253,8 @@ function notationOf(address: Address): Notation {
 
 /**
  * Reads an address: `vsock:CID:PORT` (also `vsock://CID:PORT`; a CID may be `host`, `local`, `any`
- * or `-1`), `vsock-mux:/path:PORT` (also `hvsock:///path:PORT`), `tcp:HOST:PORT` (IPv6 in brackets)
- * or `unix:/path`.
+ * or `-1`), `vsock-mux:/path:PORT` (also `hvsock:///path:PORT`), `vsock-device:/path:PORT`,
+ * `tcp:HOST:PORT` (IPv6 in brackets) or `unix:/path`.
  *
  * @throws ERR_ADDRESS_INVALID with the reason and the cure
  */

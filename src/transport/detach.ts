@@ -2,7 +2,15 @@ import type { Socket as NetSocket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { failure, systemError } from '../errors.js';
 import { native } from '../native.js';
-import { type Detached, detachDescriptor, takeUnread } from './socket.js';
+import {
+  type Detached,
+  type DetachedStream,
+  detachDescriptor,
+  detachSource,
+  takeUnread,
+} from './socket.js';
+
+export type { DetachedStream } from './socket.js';
 
 /** The part of node:net's handles that this folder relies on; it is not documented by Node. */
 interface NodeHandle {
@@ -34,6 +42,35 @@ function isNetLike(socket: Duplex): socket is NetSocket {
   return 'connecting' in socket && 'readyState' in socket;
 }
 
+function assertDetachable(socket: NetSocket): void {
+  const state = stateOf(socket);
+  if (state === undefined) return;
+  throw failure('ERR_SOCKET_STATE', {
+    operation: 'detach()',
+    state,
+    cure: "Call it after 'connect' and after 'drain', before end().",
+  });
+}
+
+/**
+ * As {@link detach}, and takes streams of a device inside the process as well. Until it is used, the
+ * caller owns the stream and `close()` closes it.
+ *
+ * @throws ERR_SOCKET_STATE as {@link detach} does
+ */
+export function detachStream(socket: Duplex): DetachedStream | undefined {
+  const take = (socket as { [detachSource]?: () => DetachedStream | undefined })[detachSource];
+  if (take !== undefined && isNetLike(socket)) {
+    assertDetachable(socket);
+    const taken = take.call(socket);
+    if (taken !== undefined) return taken;
+  }
+  const taken = detach(socket);
+  if (taken === undefined) return undefined;
+  const { fd, unread } = taken;
+  return { source: fd, unread, close: () => void native.close(fd) };
+}
+
 /**
  * Takes the kernel's descriptor out of a connected socket, so that native code can own the
  * connection. The descriptor is non-blocking; the caller closes it. `unread` holds what had been
@@ -48,14 +85,7 @@ export function detach(socket: Duplex): Detached | undefined {
   if (!isNetLike(socket)) return undefined;
   const take = (socket as { [detachDescriptor]?: () => Detached | undefined })[detachDescriptor];
   const own = take === undefined ? descriptorOf(socket) : undefined;
-  const state = stateOf(socket);
-  if (state !== undefined && (take !== undefined || own !== undefined || socket.destroyed)) {
-    throw failure('ERR_SOCKET_STATE', {
-      operation: 'detach()',
-      state,
-      cure: "Call it after 'connect' and after 'drain', before end().",
-    });
-  }
+  if (take !== undefined || own !== undefined || socket.destroyed) assertDetachable(socket);
   if (take !== undefined) return take.call(socket);
   if (own === undefined) return undefined;
   // libuv reads only from the event loop, so once it is stopped here nothing more can be taken

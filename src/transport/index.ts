@@ -7,6 +7,7 @@ export {
   type Address,
   type AddressTypes,
   Cid,
+  type DeviceAddress,
   describeAddress,
   formatAddress,
   type MuxAddress,
@@ -20,7 +21,8 @@ export {
   type VsockAddress,
 } from './address.js';
 export { connect, createConnection } from './connect.js';
-export { detach } from './detach.js';
+export { type DetachedStream, detach, detachStream } from './detach.js';
+export { VsockDevice, type VsockDeviceEvents, type VsockDeviceOptions } from './device.js';
 export type { ConnectOptions, ListenOptions, ServerOptions } from './options.js';
 export { type Acceptor, type Listener, type Road, registerRoad, roadNames } from './road.js';
 export { type ConnectionTarget, createServer, Server, type ServerEvents } from './server.js';

@@ -1,13 +1,21 @@
 import net from 'node:net';
 import { failure, systemError } from '../errors.js';
 import { native } from '../native.js';
-import { type MuxAddress, muxNotation, unixNotation } from './address.js';
+import {
+  type DeviceAddress,
+  type MuxAddress,
+  muxNotation,
+  type Notation,
+  unixNotation,
+} from './address.js';
 import { descriptorOf } from './detach.js';
 import { handshake } from './handshake.js';
 import { listenWithNode, removeStaleSocket } from './node-socket.js';
 import { type ResolvedConnectOptions, startDeadline } from './options.js';
 import { type Road, refuseOption } from './road.js';
 import { type Endpoint, type Opening, VsockSocket } from './socket.js';
+
+type PathAddress = MuxAddress | DeviceAddress;
 
 const TUNING_CURE = 'Leave it out: the multiplexer sizes the buffers.';
 const PORT_CURE = 'Leave it out: the multiplexer chooses the port that the guest sees.';
@@ -24,8 +32,12 @@ function takeDescriptor(socket: net.Socket): number {
   return fd;
 }
 
-function dial(address: MuxAddress, options: ResolvedConnectOptions, opening: Opening): () => void {
-  const where = muxNotation.describe(address);
+function dial(
+  where: string,
+  address: PathAddress,
+  options: ResolvedConnectOptions,
+  opening: Opening,
+): () => void {
   const raw = net.connect({ path: address.path });
   // Nothing may be read before the descriptor has moved.
   raw.pause();
@@ -69,6 +81,67 @@ function dial(address: MuxAddress, options: ResolvedConnectOptions, opening: Ope
 }
 
 /**
+ * A road that leads through a multiplexer's sockets.
+ *
+ * @param halfClose whether the multiplexer passes a half-close on, both ways
+ */
+export function makeMuxRoad<A extends PathAddress>(
+  name: A['road'],
+  notation: Notation<A>,
+  halfClose: boolean,
+): Road<A> {
+  return {
+    name,
+    notation,
+    halfClose,
+
+    connect(address, options) {
+      refuseOption(name, 'bufferBytes', options.bufferBytes, TUNING_CURE);
+      refuseOption(name, 'localPort', options.localPort, PORT_CURE);
+      const where = notation.describe(address);
+      return new VsockSocket({
+        road: name,
+        halfClose,
+        source: (opening) => dial(where, address, options, opening),
+        remote: address,
+        remoteEndpoint: { address: `vm(${address.path})`, port: address.port },
+        allowHalfOpen: options.allowHalfOpen,
+      });
+    },
+
+    async listen(address, options, acceptor) {
+      refuseOption(name, 'bufferBytes', options.bufferBytes, TUNING_CURE);
+      const path = `${address.path}_${address.port}`;
+      unixNotation.parse(path, (why) => {
+        throw failure('ERR_ADDRESS_INVALID', { value: `unix:${path}`, why });
+      });
+      await removeStaleSocket(path);
+      const localEndpoint: Endpoint = { address: HOST, port: address.port };
+      return listenWithNode({
+        where: { path },
+        options: { ...options, pauseOnConnect: true },
+        acceptor,
+        adopt(socket) {
+          const fd = takeDescriptor(socket);
+          // Out of descriptors: the guest sees its connection closed.
+          if (fd < 0) return undefined;
+          return new VsockSocket({
+            road: name,
+            halfClose,
+            source: fd,
+            remoteEndpoint: { address: `vm(${address.path})` },
+            localEndpoint,
+            allowHalfOpen: options.allowHalfOpen ?? false,
+            paused: options.pauseOnConnect ?? false,
+          });
+        },
+        bound: () => address,
+      });
+    },
+  };
+}
+
+/**
  * The road of "hybrid" multiplexers.
  *
  * It has no half-close: Firecracker and vhost-device-vsock take a half-close of ours as the end of
@@ -76,51 +149,4 @@ function dial(address: MuxAddress, options: ResolvedConnectOptions, opening: Ope
  * both directions of a connection are full at once, whoever the client is: a protocol for this road
  * should not send without bound while it is answered.
  */
-export const muxRoad: Road<MuxAddress> = {
-  name: 'vsock-mux',
-  notation: muxNotation,
-  halfClose: false,
-
-  connect(address, options) {
-    refuseOption('vsock-mux', 'bufferBytes', options.bufferBytes, TUNING_CURE);
-    refuseOption('vsock-mux', 'localPort', options.localPort, PORT_CURE);
-    return new VsockSocket({
-      road: 'vsock-mux',
-      halfClose: false,
-      source: (opening) => dial(address, options, opening),
-      remote: address,
-      remoteEndpoint: { address: `vm(${address.path})`, port: address.port },
-      allowHalfOpen: options.allowHalfOpen,
-    });
-  },
-
-  async listen(address, options, acceptor) {
-    refuseOption('vsock-mux', 'bufferBytes', options.bufferBytes, TUNING_CURE);
-    const path = `${address.path}_${address.port}`;
-    unixNotation.parse(path, (why) => {
-      throw failure('ERR_ADDRESS_INVALID', { value: `unix:${path}`, why });
-    });
-    await removeStaleSocket(path);
-    const localEndpoint: Endpoint = { address: HOST, port: address.port };
-    return listenWithNode({
-      where: { path },
-      options: { ...options, pauseOnConnect: true },
-      acceptor,
-      adopt(socket) {
-        const fd = takeDescriptor(socket);
-        // Out of descriptors: the guest sees its connection closed.
-        if (fd < 0) return undefined;
-        return new VsockSocket({
-          road: 'vsock-mux',
-          halfClose: false,
-          source: fd,
-          remoteEndpoint: { address: `vm(${address.path})` },
-          localEndpoint,
-          allowHalfOpen: options.allowHalfOpen ?? false,
-          paused: options.pauseOnConnect ?? false,
-        });
-      },
-      bound: () => address,
-    });
-  },
-};
+export const muxRoad: Road<MuxAddress> = makeMuxRoad('vsock-mux', muxNotation, false);

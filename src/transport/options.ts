@@ -85,6 +85,18 @@ const rules: Readonly<Record<string, Rule>> = {
     expected: '"privileged" or a port from 1 to 2^32 − 2',
     holds: (value) => value === 'privileged' || wholeNumber(value, 1, 2 ** 32 - 2),
   },
+  guestCid: {
+    expected: 'a context identifier from 3 to 2^32 − 2',
+    holds: (value) => wholeNumber(value, 3, 2 ** 32 - 2),
+  },
+  maxConnections: {
+    expected: 'a whole number from 1 to 2^20',
+    holds: (value) => wholeNumber(value, 1, 2 ** 20),
+  },
+  spinUs: {
+    expected: 'microseconds, from 0 to 1 000 000',
+    holds: (value) => wholeNumber(value, 0, 1_000_000),
+  },
   backlog: {
     expected: 'a whole number from 0 to 65535',
     holds: (value) => wholeNumber(value, 0, 65535),

@@ -1,3 +1,4 @@
+import { deviceRoad } from './device-streams.js';
 import { muxRoad } from './mux.js';
 import { registerRoad } from './road.js';
 import { tcpRoad } from './tcp.js';
@@ -6,5 +7,6 @@ import { vsockRoad } from './vsock.js';
 
 registerRoad(vsockRoad);
 registerRoad(muxRoad);
+registerRoad(deviceRoad);
 registerRoad(tcpRoad);
 registerRoad(unixRoad);

@@ -2,7 +2,7 @@ import type { AddressInfo, Socket as NetSocket, SocketReadyState } from 'node:ne
 import { constants } from 'node:os';
 import { Duplex } from 'node:stream';
 import { failure, systemError } from '../errors.js';
-import { type Native, native, PollEvent, type Poller } from '../native.js';
+import { type ChannelSource, type Native, native, PollEvent, type Poller } from '../native.js';
 import type { Address, RoadName } from './address.js';
 
 /** What a socket of any road says about itself beyond what `net.Socket` does. */
@@ -34,7 +34,10 @@ export type Socket = NetSocket & SocketFacts;
 export type SocketSystem = Pick<
   Native,
   'Poller' | 'recv' | 'send' | 'shutdown' | 'close' | 'socketError'
->;
+> & {
+  /** What a native channel can be made of, where its streams are no kernel descriptors. */
+  channelSource?(stream: number): ChannelSource;
+};
 
 /** One end of a connection as text and numbers. */
 export interface Endpoint {
@@ -77,6 +80,17 @@ export interface Detached {
   fd: number;
   unread: Uint8Array;
 }
+
+/** As {@link Detached}, for native code that can use any stream of this folder's. */
+export interface DetachedStream {
+  source: ChannelSource;
+  unread: Uint8Array;
+  /** Closes what nobody has taken over. */
+  close(): void;
+}
+
+/** The method by which `detachStream` takes a stream out of a socket that has one. */
+export const detachSource = Symbol('waep.detachSource');
 
 /** The method by which {@link detach} takes a descriptor out of a socket that has one. */
 export const detachDescriptor = Symbol('waep.detachDescriptor');
@@ -336,6 +350,16 @@ export class VsockSocket extends Duplex implements NetSocket, SocketFacts {
     const unread = takeUnread(this);
     this.destroy();
     return { fd, unread };
+  }
+
+  /** Gives a stream of a device away; see `detachStream`. */
+  [detachSource](): DetachedStream | undefined {
+    const system = this.#system;
+    if (system.channelSource === undefined) return undefined;
+    const fd = this.#release();
+    const unread = takeUnread(this);
+    this.destroy();
+    return { source: system.channelSource(fd), unread, close: () => void system.close(fd) };
   }
 
   #opened(fd: number, local: Endpoint | undefined): void {

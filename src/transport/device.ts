@@ -1,0 +1,140 @@
+import { EventEmitter } from 'node:events';
+import { failure } from '../errors.js';
+import { deviceNotation, formatAddress } from './address.js';
+import { createConnection } from './connect.js';
+import { type Multiplexer, serveMultiplexer } from './device-mux.js';
+import { DeviceStreams } from './device-streams.js';
+import { type ConnectOptions, checkOptions, type ListenOptions } from './options.js';
+import { createServer, type Server } from './server.js';
+import type { Socket } from './socket.js';
+
+/** Options of {@link VsockDevice.open}. */
+export interface VsockDeviceOptions {
+  /** The vhost-user socket, absolute: listened on, for QEMU to connect to. */
+  socket: string;
+  /**
+   * The device's name in addresses, absolute; by default the same as `socket`. With `multiplexer`,
+   * the path of its sockets.
+   */
+  path?: string;
+  /**
+   * Whether other processes and threads can reach the guest as well: by `CONNECT port` on the Unix
+   * socket `path`, and by listening on `path_PORT`, as Firecracker and vhost-device-vsock have it.
+   * Default false.
+   */
+  multiplexer?: boolean;
+  /** The guest's context identifier, 3 by default. No two devices can disturb each other by it. */
+  guestCid?: number;
+  /** What each connection may hold unread, in bytes: the credit that the guest gets. Default 256 KiB. */
+  bufferBytes?: number;
+  /** Connections at a time. Default 4 096. */
+  maxConnections?: number;
+  /**
+   * How long to look out for more from the guest before the event loop goes on, in microseconds, as
+   * long as that pays. Default 0. It saves a wake-up where the guest has a core of its own and costs
+   * it its core where it has not.
+   */
+  spinUs?: number;
+}
+
+/** The events of a {@link VsockDevice}. */
+export interface VsockDeviceEvents {
+  /** The guest's driver is there: connections can be made. */
+  up: [];
+  /** The driver or QEMU has gone, and every connection with it. Both may come again. */
+  down: [];
+  close: [];
+}
+
+/**
+ * A virtio-vsock device for one guest, served by this thread's event loop: nothing lies between the
+ * guest's queues and the sockets, no daemon, no kernel module, no descriptor.
+ *
+ * QEMU's `vhost-user-vsock-pci` (or `-device`) connects to `socket`; the guest's memory must be
+ * shared (`memory-backend-memfd,share=on`). The guest's sockets stand still while this thread is
+ * busy; for a program that computes much, make the device in a worker, or let `waep vsock-device`
+ * serve it. QEMU does not connect a second time: when the device goes, the guest's vsock is dead
+ * until QEMU is started anew.
+ *
+ * Connections have `connect(device.address(port))`, servers `listen(device.address(port))`, in this
+ * thread directly, elsewhere through the multiplexer.
+ */
+export class VsockDevice extends EventEmitter<VsockDeviceEvents> implements AsyncDisposable {
+  readonly #streams: DeviceStreams;
+  #multiplexer: Multiplexer | undefined;
+  #closed = false;
+
+  private constructor(options: VsockDeviceOptions) {
+    super();
+    const settings = {
+      guestCid: options.guestCid ?? 3,
+      bufferBytes: options.bufferBytes ?? 262_144,
+      maxConnections: options.maxConnections ?? 4096,
+      spinNs: (options.spinUs ?? 0) * 1000,
+    };
+    const { socket, path = socket } = options;
+    this.#streams = new DeviceStreams(socket, path, settings, (running) =>
+      this.emit(running ? 'up' : 'down'),
+    );
+  }
+
+  /**
+   * Makes a device and resolves when QEMU can be started.
+   *
+   * @throws EADDRINUSE and other system errors of the sockets, ERR_OPTION_INVALID,
+   *   ERR_ADDRESS_INVALID for a path that no socket can have
+   */
+  static async open(options: VsockDeviceOptions): Promise<VsockDevice> {
+    checkOptions(options);
+    for (const path of [options.socket, options.path ?? options.socket]) {
+      deviceNotation.parse(`${path}:1`, (why) => {
+        throw failure('ERR_ADDRESS_INVALID', { value: path, why });
+      });
+    }
+    const device = new VsockDevice(options);
+    if (options.multiplexer !== true) return device;
+    try {
+      device.#multiplexer = await serveMultiplexer(device.#streams);
+    } catch (error) {
+      await device.close();
+      throw error;
+    }
+    return device;
+  }
+
+  /** Whether the guest's driver is there. */
+  get running(): boolean {
+    return !this.#closed && this.#streams.running;
+  }
+
+  /** The address of a port of the guest, or for servers one of the host's. */
+  address(port: number): string {
+    return formatAddress(this.#streams.addressOf(port));
+  }
+
+  /** As `createConnection(device.address(port))`. */
+  connect(port: number, options?: ConnectOptions): Socket {
+    return createConnection(this.address(port), options);
+  }
+
+  /** As `createServer(onConnection).listen(device.address(port))`. */
+  listen(port: number, onConnection: (socket: Socket) => void, options?: ListenOptions): Server {
+    return createServer(onConnection).listen(this.address(port), options);
+  }
+
+  /**
+   * Ends the device. The guest's connections are reset, this side's end in ECONNABORTED. QEMU goes
+   * on without.
+   */
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    await this.#multiplexer?.close();
+    this.#streams.close();
+    this.emit('close');
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+}
