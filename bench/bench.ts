@@ -122,9 +122,9 @@ async function runAll(
             quick,
             amount: amountOf(experiment, options),
             command: commandOf(experiment, options),
-            openLab: async ({ guest, files, profile }) =>
+            openLab: async ({ guest, files }) =>
               guest && image !== undefined
-                ? openGuestLab(choice, image, { files: await files?.(), profile })
+                ? openGuestLab(choice, image, await files?.())
                 : openHostLab(programs),
             onProgress: sparingly((line) => {
               task.output = line;

@@ -10,6 +10,7 @@ import {
   type KernelChoice,
   type Progress,
 } from '../guest/index.js';
+import { kernelVsockProblem } from '../guest/qemu/vsock.js';
 import { failure } from '../src/errors.js';
 import { compilePrograms, type Programs } from './compile.js';
 import { Disposables } from './disposables.js';
@@ -42,23 +43,15 @@ export async function prepareGuest(choice: GuestChoice, progress: Progress): Pro
   return image;
 }
 
-/** What a guest has for one experiment alone. */
-export interface GuestExtras {
-  /** Files, by path. */
-  files?: Readonly<Record<string, GuestFile>> | undefined;
-  /** The agent's profile. */
-  profile?: string | undefined;
-}
-
 /**
  * Boots a guest and starts the plain C ping-pong servers in it.
  *
- * @param extras what an experiment asks for beyond that
+ * @param files what it has besides, by path
  */
 export async function openGuestLab(
   choice: GuestChoice,
   image: Image,
-  { files, profile }: GuestExtras = {},
+  files: Readonly<Record<string, GuestFile>> = {},
 ): Promise<Lab> {
   const programs = await compilePrograms();
   await using resources = new Disposables();
@@ -69,10 +62,8 @@ export async function openGuestLab(
       accel: choice.accel,
       notice: choice.notice,
       lab: true,
-      agent: {
-        args: ['--max-sessions', String(maxSessions)],
-        ...(profile === undefined ? {} : { profile }),
-      },
+      vsock: kernelVsockProblem() === undefined ? 'kernel' : 'mux',
+      agent: { args: ['--max-sessions', String(maxSessions)] },
       ports: [pingpongPort],
       files: {
         [guestPrograms.pingpong]: { source: programs.pingpong, mode: 0o755 },

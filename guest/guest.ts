@@ -84,8 +84,8 @@ export interface BootOptions {
   /** Files to put into the guest, by absolute path. */
   files?: Readonly<Record<string, GuestFile>>;
   kernelArgs?: readonly string[];
-  /** Parts to add to the machine. */
-  devices?: readonly Device[];
+  /** Parts to add to the machine, or what makes them for it. */
+  devices?: readonly Device[] | ((machine: Machine) => readonly Device[]);
   /** How long the guest may take until all of it answers. Default 60 000. */
   deadlineMs?: number;
   /** Where to keep the serial log when the guest is stopped. */
@@ -203,7 +203,9 @@ async function start(options: BootOptions, image: Image, verdict: Verdict): Prom
         : []),
       ...(vsock === undefined ? [] : [vsock.device]),
       ...(network === undefined ? [] : [network.device]),
-      ...(options.devices ?? []),
+      ...(typeof options.devices === 'function'
+        ? options.devices(machine)
+        : (options.devices ?? [])),
     ];
     progress(`booting Linux ${image.kernel.release} on ${verdict.accelerator.toUpperCase()}`);
     const startedMs = performance.now();
@@ -367,6 +369,7 @@ async function dismantle({ run, qmp, qemu, vsock, network }: Parts): Promise<voi
   qmp?.close();
   await qemu?.kill();
   await vsock?.helper?.kill();
+  await vsock?.close?.();
   await network?.release();
   run.remove();
 }
@@ -406,7 +409,7 @@ export class Guest implements AsyncDisposable {
   }
 
   /** Which kind of vsock road leads to the guest. */
-  get vsockRoad(): 'kernel' | 'mux' | 'none' {
+  get vsockRoad(): VsockBackend['kind'] | 'none' {
     return this.#parts.vsock?.kind ?? 'none';
   }
 

@@ -114,13 +114,15 @@ export function userNetwork(machine: Machine, ports: ReadonlyMap<number, number>
   };
 }
 
-/** A vsock device that another process serves over a vhost-user socket. */
+/** A vsock device that is served over a vhost-user socket. */
 export function vhostUserVsock(machine: Machine, socket: string): Device {
+  // A guest may have several, of which its driver takes one at a time.
+  const id = `vsock${socket.replace(/\W+/g, '-')}`;
   return {
     name: 'vsock',
     args: [
-      ...['-chardev', `socket,id=vsock,path=${socket}`],
-      ...['-device', `${virtio('vhost-user-vsock', machine)},chardev=vsock`],
+      ...['-chardev', `socket,id=${id},path=${socket}`],
+      ...['-device', `${virtio('vhost-user-vsock', machine)},chardev=${id}`],
     ],
   };
 }

@@ -2,6 +2,7 @@ import { accessSync, constants, existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { failure } from '../../src/errors.js';
+import { VsockDevice } from '../../src/transport/index.js';
 import { fetchPackage } from '../debian.js';
 import type { Progress } from '../progress.js';
 import type { RunFolder } from '../rundir.js';
@@ -10,11 +11,11 @@ import { type Device, kernelVsock, type Machine, vhostUserVsock } from './device
 import { type Helper, startHelper } from './process.js';
 
 /** Who serves the guest's vsock device on the host. */
-export type VsockChoice = 'auto' | 'kernel' | 'mux' | 'none';
+export type VsockChoice = 'auto' | 'kernel' | 'device' | 'mux' | 'none';
 
 /** The host's end of a guest's vsock. */
 export interface VsockBackend {
-  kind: 'kernel' | 'mux';
+  kind: 'kernel' | 'device' | 'mux';
   /** In words, for records: `vhost-vsock`, `vhost-device-vsock 0.3.0-2`. */
   description: string;
   device: Device;
@@ -22,6 +23,8 @@ export interface VsockBackend {
   address(port: number): string;
   /** The process that serves it, where there is one. */
   helper?: Helper;
+  /** Ends what serves it in this process. */
+  close?(): Promise<void>;
 }
 
 /** What keeps the host's kernel from serving vsock devices, or `undefined`. */
@@ -46,14 +49,15 @@ export async function startVsock(
 ): Promise<VsockBackend | undefined> {
   if (choice === 'none') return undefined;
   const problem = kernelVsockProblem();
-  if (choice === 'mux' || (choice === 'auto' && problem !== undefined)) {
-    return startMultiplexer(machine, run, progress);
+  if (choice === 'mux') return multiplexerBackend(machine, run, progress);
+  if (choice === 'device' || (choice === 'auto' && problem !== undefined)) {
+    return deviceBackend(machine, run);
   }
   if (problem !== undefined) {
     throw failure('ERR_OPTION_INVALID', {
       option: 'vsock',
       value: choice,
-      expected: `mux, or a loaded vhost_vsock module: ${problem}`,
+      expected: `device, or a loaded vhost_vsock module: ${problem}`,
     });
   }
   return kernelBackend(machine);
@@ -71,6 +75,23 @@ function kernelBackend(machine: Machine): VsockBackend {
   };
 }
 
+/** Serves it in this process, and to others as a multiplexer would. */
+async function deviceBackend(machine: Machine, run: RunFolder): Promise<VsockBackend> {
+  const socket = join(run.path, 'vhost.sock');
+  const device = await VsockDevice.open({
+    socket,
+    path: join(run.path, 'vsock'),
+    multiplexer: true,
+  });
+  return {
+    kind: 'device',
+    description: 'in-process device',
+    device: vhostUserVsock(machine, socket),
+    address: (port) => device.address(port),
+    close: () => device.close(),
+  };
+}
+
 /** Finds the vhost-device-vsock program: the installed one, else Debian's, from the cache. */
 export async function findMultiplexer(
   progress?: Progress,
@@ -84,31 +105,48 @@ export async function findMultiplexer(
   };
 }
 
-async function startMultiplexer(
+async function multiplexerBackend(
   machine: Machine,
   run: RunFolder,
   progress: Progress,
 ): Promise<VsockBackend> {
+  const { helper, description, socket, path } = await startMultiplexer(run, progress);
+  return {
+    kind: 'mux',
+    description,
+    device: vhostUserVsock(machine, socket),
+    address: (port) => `vsock-mux:${path}:${port}`,
+    helper,
+  };
+}
+
+/** A vhost-device-vsock that waits for QEMU at `socket` and for programs at `path`. */
+export interface ForeignMultiplexer {
+  helper: Helper;
+  description: string;
+  socket: string;
+  path: string;
+}
+
+/** Starts vhost-device-vsock for a guest with the context identifier 3. */
+export async function startMultiplexer(
+  run: RunFolder,
+  progress: Progress,
+): Promise<ForeignMultiplexer> {
   const { program, description } = await findMultiplexer(progress);
-  const device = join(run.path, 'vhost.sock');
+  const socket = join(run.path, 'vhost.sock');
   const path = join(run.path, 'vsock');
   const log = join(run.path, 'vsock.log');
-  const args = ['--guest-cid', '3', '--socket', device, '--uds-path', path];
+  const args = ['--guest-cid', '3', '--socket', socket, '--uds-path', path];
   const helper = startHelper(run, program, args, log);
   // QEMU connects once and does not try again.
   const deadline = Date.now() + 5000;
-  while (!existsSync(device)) {
+  while (!existsSync(socket)) {
     if (helper.ending !== undefined || Date.now() > deadline) {
       const why = helper.ending ?? 'its socket did not appear within 5 s';
       throw failure('ERR_TOOL_FAILED', { tool: program, why, log });
     }
     await sleep(5);
   }
-  return {
-    kind: 'mux',
-    description,
-    device: vhostUserVsock(machine, device),
-    address: (port) => `vsock-mux:${path}:${port}`,
-    helper,
-  };
+  return { helper, description, socket, path };
 }

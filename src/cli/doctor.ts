@@ -43,7 +43,6 @@ const checks: readonly Check[] = [
   checkQemu,
   ...tools.filter(concernsGuests).map(checkTool),
   checkKernel,
-  checkMultiplexer,
   checkVhostVsock,
   checkLoopback,
   checkTap,
@@ -171,27 +170,6 @@ async function checkKernel(): Promise<Finding> {
   };
 }
 
-async function checkMultiplexer(): Promise<Finding> {
-  const check = 'vhost-device-vsock';
-  const installed = findTool('vhost-device-vsock');
-  if (installed !== undefined) return { check, status: 'ok', found: installed };
-  const known = await knownPackage('vhost-device-vsock', 'unstable');
-  if (known !== undefined) return { check, status: 'ok', found: `${known.version}, in the cache` };
-  if (kernelVsockProblem() === undefined || findTool('apt-get') !== undefined) {
-    return {
-      check,
-      status: 'ok',
-      found: 'not in the cache; fetched where the kernel cannot do it',
-    };
-  }
-  return {
-    check,
-    status: 'lesser',
-    found: 'none, and no apt-get to fetch it',
-    cure: 'install it (cargo install vhost-device-vsock), or boot with --vsock none',
-  };
-}
-
 function checkVhostVsock(): Finding {
   const check = 'vhost-vsock';
   const problem = kernelVsockProblem();
@@ -200,7 +178,7 @@ function checkVhostVsock(): Finding {
   return {
     check,
     status: 'lesser',
-    found: `${problem}; vhost-device-vsock serves guests instead`,
+    found: `${problem}; waep serves guests itself`,
     cure: 'modprobe vhost_vsock',
   };
 }

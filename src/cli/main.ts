@@ -18,6 +18,7 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   vm: async () => (await import('./vm.js')).vmCommand(),
   hello: async () => (await import('./hello.js')).helloCommand(),
   run: async () => (await import('./run.js')).runCommand(),
+  'vsock-device': async () => (await import('./vsock-device.js')).vsockDeviceCommand(),
 };
 
 async function main(): Promise<void> {

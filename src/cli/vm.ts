@@ -1,5 +1,5 @@
 import { resolve } from 'node:path';
-import { Command, InvalidArgumentError, Option } from 'commander';
+import { Command, Option } from 'commander';
 import pc from 'picocolors';
 import {
   type AcceleratorChoice,
@@ -12,6 +12,7 @@ import {
 } from '../../guest/index.js';
 import { failure } from '../errors.js';
 import { progressLine } from './progress.js';
+import { wholeNumber } from './whole-number.js';
 
 interface Options {
   accel: AcceleratorChoice;
@@ -25,14 +26,6 @@ interface Options {
   vsock: VsockChoice;
   profile?: string;
   keepLog?: string;
-}
-
-function wholeNumber(least: number): (value: string) => number {
-  return (value) => {
-    const number = Number(value);
-    if (Number.isInteger(number) && number >= least) return number;
-    throw new InvalidArgumentError(`Expected a whole number, ${least} or more.`);
-  };
 }
 
 /** `waep vm`: boots a guest with an agent in it and keeps it until Ctrl-C. */
@@ -64,8 +57,11 @@ export function vmCommand(): Command {
         .default('user'),
     )
     .addOption(
-      new Option('--vsock <kind>', 'who serves its vsock; auto is the kernel where it can')
-        .choices(['auto', 'kernel', 'mux', 'none'])
+      new Option(
+        '--vsock <kind>',
+        'who serves its vsock; auto is the kernel where it can, else this process',
+      )
+        .choices(['auto', 'kernel', 'device', 'mux', 'none'])
         .default('auto'),
     )
     .option('--profile <name>', "what hosts may do in it, as the agent's --profile")
