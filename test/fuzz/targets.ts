@@ -43,6 +43,20 @@ export const targets: readonly Target[] = [
     seeds: agentSeeds,
   },
   {
+    name: 'device',
+    side: 'core',
+    what: 'a guest’s rings, descriptors and packets and a VMM’s messages, in memory whose edges are watched',
+    harness: 'device.cc',
+    sources: [
+      'guest_memory.cc',
+      'vhost_backend.cc',
+      'vhost_user.cc',
+      'virtqueue.cc',
+      'vsock_device.cc',
+    ],
+    maxInputBytes: 4096,
+  },
+  {
     name: 'host',
     side: 'host',
     what: 'frames, messages and results of an agent’s, addresses, BTF, and values for codecs',
