@@ -13,10 +13,13 @@
       "addon/core/vsock_device.cc"
     ],
     "core_executor": [
+      "addon/core/audit_trail.cc",
+      "addon/core/call_image.cc",
       "addon/core/call_loop.cc",
       "addon/core/call_memory.cc",
       "addon/core/cancellation.cc",
       "addon/core/executor.cc",
+      "addon/core/rule_checker.cc",
       "addon/core/rules.cc",
       "addon/core/sockets.cc"
     ]

@@ -51,7 +51,7 @@ export const AGENT_PORT = 1024;
 export interface AgentOptions {
   /** The addresses that it listens on; by default {@link AGENT_PORT} on each of the guest's roads. */
   listen?: readonly string[];
-  /** What sessions may do, as `--profile` of the agent. */
+  /** What sessions may do, as `--profile` of the agent; `args` may name a policy's file instead. */
   profile?: string;
   /** Further arguments of the agent. */
   args?: readonly string[];
@@ -300,6 +300,8 @@ function agentSetup(
       ...listen.flatMap((address) => ['--listen', address]),
       // The guest's network ends in a namespace or a process of this machine's own.
       ...(listen.some((address) => address.startsWith('tcp:')) ? ['--insecure-tcp'] : []),
+      // Who reaches the multiplexer's socket is up to its permissions; the port says nothing.
+      ...(vsock === undefined || vsock.kind === 'kernel' ? [] : ['--any-source-port']),
       ...(profile === undefined ? [] : ['--profile', profile]),
       ...args,
     ],

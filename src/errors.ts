@@ -61,8 +61,16 @@ const messages = {
     `The session already holds its maximum of ${d.maximum} handles; close some first.`,
   ERR_OBJECT_CLOSED: (d: { object: string }) =>
     `${d.object} has been closed on this side; open or create it anew.`,
-  ERR_POLICY_REFUSED: (d: { rule: string; value: string }) =>
-    `The guest's policy refuses this: rule ${d.rule} does not allow ${d.value}. The guest's owner can allow it in the agent's policy.`,
+  ERR_POLICY_REFUSED: (d: { rule: string; value: string; command?: string }) =>
+    `The guest's policy refuses ${d.command === undefined ? 'this' : d.command}: rule ${d.rule} does not allow ${d.value}. The guest's owner can allow it in the agent's policy.`,
+  ERR_POLICY_FILE: (d: {
+    file: string;
+    line: number;
+    column: number;
+    value: string;
+    expected: string;
+    cure: string;
+  }) => `${d.file}:${d.line}:${d.column}: found ${d.value}; expected ${d.expected}. ${d.cure}`,
   ERR_AGENT: (d: { why: string }) => `The agent failed: ${d.why}. Its log in the guest says more.`,
   ERR_PEER_REFUSED: (d: { peer: string; why: string }) =>
     `The agent refuses connections from ${d.peer}: ${d.why}.`,

@@ -49,8 +49,8 @@ int Executor::Prepare() {
   const int error = memory_.Reserve(limits.max_call_bytes, limits.max_buffers);
   if (error != 0) return error;
   scratch_.reserve(64 * 1024);
-  buffers_.reserve(16);
-  relocations_.reserve(64);
+  image_.buffers.reserve(16);
+  image_.relocations.reserve(64);
   return guard_.Load();
 }
 
@@ -63,8 +63,7 @@ bool Executor::AcceptsHeader(const frame::Header& header) {
 const std::vector<iovec>& Executor::Execute(uint8_t type, uint32_t id, const uint8_t* body,
                                             size_t length) {
   memory_.Reset();
-  buffers_.clear();
-  relocations_.clear();
+  image_.Clear();
   stretches_.clear();
   scratch_.resize(frame::kHeaderBytes);
   error_ = 0;
@@ -124,22 +123,30 @@ bool Executor::Call(cbor::Reader body) {
   }
   const auto number = static_cast<uint32_t>(command) & kCommandMask;
   if (!rules_.AllowsCommand(number)) {
-    return Refuse("commands", "command " + std::to_string(number));
+    return Refuse("commands", rules_.OperationName(number), rules_.OperationName(number));
   }
   if (!ReadHeap(&body, args)) return false;
   if (!body.AtEnd()) return Malformed("bytes follow the relocations");
-  if (!CheckBindable(result_handle) || !Relocate() || !CheckWords(number)) return false;
+  if (!CheckBindable(result_handle) || !Relocate() || !CheckRules(number)) return false;
 
   void* arguments[2] = {};
   uint32_t sizes[2] = {};
   for (size_t i = 0; i < args; ++i) {
-    arguments[i] = buffers_[i].memory;
-    sizes[i] = static_cast<uint32_t>(buffers_[i].size);
+    arguments[i] = image_.buffers[i].memory;
+    sizes[i] = static_cast<uint32_t>(image_.buffers[i].size);
   }
   ++calls_;
   long result = bpf_(static_cast<uint32_t>(command), arguments, sizes, static_cast<unsigned>(args));
-  int error = result < 0 ? errno : 0;
-  if (result >= 0 && result_handle != 0 && !Bind(result_handle, &result, &error)) return false;
+  const int error = result < 0 ? errno : 0;
+  Handle* bound = nullptr;
+  if (result >= 0 && result_handle != 0) {
+    bound = Bind(result_handle, number, &result);
+    if (bound == nullptr) return false;
+  }
+  checker_.Settle(number, error == 0, bound, image_, &handles_);
+  if (error == 0) {
+    audit_.Made(rules_, number, image_, static_cast<uint32_t>(result_handle), bound);
+  }
   Unrelocate();
   Answer(result, error);
   return true;
@@ -155,6 +162,7 @@ bool Executor::PerfOpen(cbor::Reader body) {
   if (!body.ReadArrayOf(7) || !body.ReadUint(UINT32_MAX, &handle) || handle == 0) {
     return Malformed("PERF_OPEN is not [handle, pid, cpu, group, flags, buffers, relocations]");
   }
+  if (!rules_.perf_events) return Refuse("perf_types", "any", "perf_event_open");
   const bool of_cgroup = body.Peek() == cbor::kArray;
   if (of_cgroup ? !body.ReadArrayOf(1) || !body.ReadUint(UINT32_MAX, &cgroup)
                 : !body.ReadInt(&pid)) {
@@ -170,33 +178,22 @@ bool Executor::PerfOpen(cbor::Reader body) {
   if (!body.AtEnd()) return Malformed("bytes follow the relocations");
   int group_fd = -1;
   if ((of_cgroup && !FindHandle(cgroup, &pid)) || (group != 0 && !FindHandle(group, &group_fd)) ||
-      !CheckBindable(handle) || !Relocate() || !CheckPerf()) {
+      !CheckBindable(handle) || !Relocate() || !CheckRules(Rules::kPerfOpen)) {
     return false;
   }
   ++calls_;
-  long result = ::syscall(SYS_perf_event_open, buffers_[0].memory, pid, cpu, group_fd,
+  long result = ::syscall(SYS_perf_event_open, image_.buffers[0].memory, pid, cpu, group_fd,
                           flags | PERF_FLAG_FD_CLOEXEC);
-  int error = result < 0 ? errno : 0;
+  const int error = result < 0 ? errno : 0;
   if (result >= 0) {
-    if (!Bind(handle, &result, &error)) return false;
+    const Handle* const bound = Bind(handle, Handle::kNoCommand, &result);
+    if (bound == nullptr) return false;
+    audit_.Made(rules_, Rules::kPerfOpen, image_, static_cast<uint32_t>(handle), bound);
     events_.insert(static_cast<uint32_t>(handle));
   }
   Unrelocate();
   Answer(result, error);
   return true;
-}
-
-bool Executor::CheckPerf() {
-  uint32_t type = 0;
-  uint64_t flags = 0;
-  std::memcpy(&type, buffers_[0].memory + offsetof(perf_event_attr, type), sizeof type);
-  // The flags are bit fields, which follow read_format.
-  constexpr size_t kFlags = offsetof(perf_event_attr, read_format) + sizeof(uint64_t);
-  std::memcpy(&flags, buffers_[0].memory + kFlags, sizeof flags);
-  if (!rules_.perf.AllowsType(type)) return Refuse("perf_types", "type " + std::to_string(type));
-  const uint64_t beyond = flags & ~rules_.perf.flags;
-  if (beyond == 0) return true;
-  return Refuse("perf_flags", "bit " + std::to_string(__builtin_ctzll(beyond)));
 }
 
 bool Executor::Ioctl(cbor::Reader body) {
@@ -208,21 +205,21 @@ bool Executor::Ioctl(cbor::Reader body) {
   }
   const auto number = static_cast<uint32_t>(request);
   const IoctlRule* const rule = rules_.FindIoctl(number);
-  if (rule == nullptr) return Refuse("ioctls", "request " + std::to_string(number));
+  if (rule == nullptr) return Refuse("ioctls", "request " + std::to_string(number), "ioctl");
   if (!ReadHeap(&body, 1)) return false;
   if (!body.AtEnd()) return Malformed("bytes follow the relocations");
-  if (buffers_[0].size != sizeof(uint64_t) || buffers_[0].direction != Direction::kIn) {
+  if (image_.buffers[0].size != sizeof(uint64_t) || image_.buffers[0].direction != Direction::kIn) {
     return Malformed("buffer 0 is not the 8 bytes of the request's argument");
   }
   // A number where a descriptor or an address belongs would mean something of the executor's own.
   static constexpr const char* kExpected[] = {"a number", "a descriptor", "a pointer"};
-  const auto argument = std::find_if(relocations_.begin(), relocations_.end(),
+  const auto argument = std::find_if(image_.relocations.begin(), image_.relocations.end(),
                                      [](const Relocation& at) { return at.buffer == 0; });
-  const auto given = argument == relocations_.end() ? IoctlArgument::kNumber
-                     : argument->kind == kPointer   ? IoctlArgument::kBuffer
-                                                    : IoctlArgument::kHandle;
+  const auto given = argument == image_.relocations.end()    ? IoctlArgument::kNumber
+                     : argument->kind == CallImage::kPointer ? IoctlArgument::kBuffer
+                                                             : IoctlArgument::kHandle;
   uint64_t value = 0;
-  std::memcpy(&value, buffers_[0].memory, sizeof value);
+  std::memcpy(&value, image_.buffers[0].memory, sizeof value);
   const bool none = rule->argument == IoctlArgument::kHandle && value == UINT64_MAX;
   if (!(given == rule->argument || (none && given == IoctlArgument::kNumber)) ||
       (given != IoctlArgument::kNumber && argument->width() != sizeof value)) {
@@ -230,11 +227,16 @@ bool Executor::Ioctl(cbor::Reader body) {
                      kExpected[static_cast<size_t>(rule->argument)]);
   }
   int fd = -1;
-  if (!FindHandle(handle, &fd) || !Relocate()) return false;
-  std::memcpy(&value, buffers_[0].memory, sizeof value);
+  if (!FindHandle(handle, &fd) || !Relocate() || !CheckRules(Rules::kIoctls + number)) {
+    return false;
+  }
+  std::memcpy(&value, image_.buffers[0].memory, sizeof value);
   ++calls_;
   const long result = ::syscall(SYS_ioctl, fd, request, value);
   const int error = result < 0 ? errno : 0;
+  if (error == 0) {
+    audit_.Made(rules_, Rules::kIoctls + number, image_, 0, nullptr);
+  }
   Unrelocate();
   Answer(result, error);
   return true;
@@ -294,7 +296,7 @@ bool Executor::ReadBuffers(cbor::Reader* body, uint64_t args) {
     } else if (size != 0) {
       std::memcpy(memory, bytes.data, size);
     }
-    buffers_.push_back({memory, static_cast<size_t>(size), direction});
+    image_.buffers.push_back({memory, static_cast<size_t>(size), direction});
   }
   return true;
 }
@@ -317,43 +319,44 @@ bool Executor::ReadRelocations(cbor::Reader* body) {
         !body->ReadUint(UINT32_MAX, &kind) || !body->ReadUint(UINT32_MAX, &target)) {
       return Malformed("relocation " + std::to_string(i) + " is not four 32-bit numbers");
     }
-    if (kind > kPid) {
+    if (kind > CallImage::kPid) {
       return Malformed("relocation " + std::to_string(i) + " has the unknown kind " +
                        std::to_string(kind));
     }
     const Relocation relocation = {static_cast<uint32_t>(buffer), static_cast<uint32_t>(offset),
                                    static_cast<uint8_t>(kind), static_cast<uint32_t>(target), 0};
-    if (buffer >= buffers_.size()) {
+    if (buffer >= image_.buffers.size()) {
       return Malformed("relocation " + std::to_string(i) + " is in buffer " +
-                       std::to_string(buffer) + " of " + std::to_string(buffers_.size()));
+                       std::to_string(buffer) + " of " + std::to_string(image_.buffers.size()));
     }
-    const Buffer& where = buffers_[buffer];
+    const Buffer& where = image_.buffers[buffer];
     if (offset > where.size || relocation.width() > where.size - offset) {
       return Malformed("the relocation at " + At(buffer, offset) + " reaches beyond its " +
                        std::to_string(where.size) + " bytes");
     }
-    if (kind == kPointer && target >= buffers_.size()) {
+    if (kind == CallImage::kPointer && target >= image_.buffers.size()) {
       return Malformed("the relocation at " + At(buffer, offset) + " points to buffer " +
-                       std::to_string(target) + " of " + std::to_string(buffers_.size()));
+                       std::to_string(target) + " of " + std::to_string(image_.buffers.size()));
     }
-    if (kind == kPid && target != 0) {
+    if (kind == CallImage::kPid && target != 0) {
       return Malformed("the relocation at " + At(buffer, offset) +
                        " asks for a process id and has the target " + std::to_string(target));
     }
-    if (!relocations_.empty()) {
-      const Relocation& last = relocations_.back();
+    if (!image_.relocations.empty()) {
+      const Relocation& last = image_.relocations.back();
       sorted = sorted && (last.buffer < buffer || (last.buffer == buffer && last.offset < offset));
     }
-    relocations_.push_back(relocation);
+    image_.relocations.push_back(relocation);
   }
   if (!sorted) {
-    std::sort(relocations_.begin(), relocations_.end(), [](const auto& a, const auto& b) {
-      return a.buffer != b.buffer ? a.buffer < b.buffer : a.offset < b.offset;
-    });
+    std::sort(image_.relocations.begin(), image_.relocations.end(),
+              [](const auto& a, const auto& b) {
+                return a.buffer != b.buffer ? a.buffer < b.buffer : a.offset < b.offset;
+              });
   }
-  for (size_t i = 1; i < relocations_.size(); ++i) {
-    const Relocation& last = relocations_[i - 1];
-    const Relocation& next = relocations_[i];
+  for (size_t i = 1; i < image_.relocations.size(); ++i) {
+    const Relocation& last = image_.relocations[i - 1];
+    const Relocation& next = image_.relocations[i];
     if (last.buffer == next.buffer && next.offset - last.offset < last.width()) {
       return Malformed("the relocations at " + At(last.buffer, last.offset) + " and " +
                        At(next.buffer, next.offset) + " overlap");
@@ -365,24 +368,24 @@ bool Executor::ReadRelocations(cbor::Reader* body) {
 bool Executor::Relocate() {
   // The words that relocations fill are zeroed first, so that what is left to look like an address
   // was put there by the client. Addends wait in the relocations meanwhile.
-  for (Relocation& relocation : relocations_) {
-    uint8_t* const word = buffers_[relocation.buffer].memory + relocation.offset;
+  for (Relocation& relocation : image_.relocations) {
+    uint8_t* const word = image_.buffers[relocation.buffer].memory + relocation.offset;
     std::memcpy(&relocation.value, word, relocation.width());
     std::memset(word, 0, relocation.width());
   }
-  for (size_t i = 0; i < buffers_.size(); ++i) {
-    if (buffers_[i].direction == Direction::kOut) continue;
-    const int64_t offset = guard_.Find(buffers_[i].memory, buffers_[i].size);
+  for (size_t i = 0; i < image_.buffers.size(); ++i) {
+    if (image_.buffers[i].direction == Direction::kOut) continue;
+    const int64_t offset = guard_.Find(image_.buffers[i].memory, image_.buffers[i].size);
     if (offset >= 0) {
       ++refused_;
       return Malformed("the word at " + At(i, static_cast<uint64_t>(offset)) +
                        " is an address of the executor without a relocation");
     }
   }
-  for (Relocation& relocation : relocations_) {
+  for (Relocation& relocation : image_.relocations) {
     uint64_t value = 0;
-    if (relocation.kind == kPointer) {
-      const Buffer& target = buffers_[relocation.target];
+    if (relocation.kind == CallImage::kPointer) {
+      const Buffer& target = image_.buffers[relocation.target];
       if (relocation.value > target.size) {
         return Malformed("the relocation at " + At(relocation.buffer, relocation.offset) +
                          " points to offset " + std::to_string(relocation.value) + " of buffer " +
@@ -390,14 +393,15 @@ bool Executor::Relocate() {
                          std::to_string(target.size) + " bytes");
       }
       value = reinterpret_cast<uintptr_t>(target.memory) + relocation.value;
-    } else if (relocation.kind == kPid) {
+    } else if (relocation.kind == CallImage::kPid) {
       value = pid_;
     } else {
       int fd = -1;
       if (!FindHandle(relocation.target, &fd)) return false;
       value = static_cast<uint64_t>(fd);
     }
-    std::memcpy(buffers_[relocation.buffer].memory + relocation.offset, &value, relocation.width());
+    std::memcpy(image_.buffers[relocation.buffer].memory + relocation.offset, &value,
+                relocation.width());
     relocation.value = value;
   }
   return true;
@@ -406,8 +410,8 @@ bool Executor::Relocate() {
 void Executor::Unrelocate() {
   // Addresses and descriptors of this process are nobody else's business; a word that the kernel
   // has written itself, to clear a pointer say, is the caller's.
-  for (const Relocation& relocation : relocations_) {
-    const Buffer& buffer = buffers_[relocation.buffer];
+  for (const Relocation& relocation : image_.relocations) {
+    const Buffer& buffer = image_.buffers[relocation.buffer];
     if (buffer.direction == Direction::kIn) continue;
     uint8_t* const word = buffer.memory + relocation.offset;
     if (std::memcmp(word, &relocation.value, relocation.width()) == 0) {
@@ -416,26 +420,11 @@ void Executor::Unrelocate() {
   }
 }
 
-bool Executor::CheckWords(uint32_t command) {
-  // After relocation: a rule is about the value that the kernel will see.
-  for (const WordRule& rule : rules_.words) {
-    if (rule.command != command) continue;
-    uint32_t value = 0;
-    const Buffer& attribute = buffers_[0];
-    if (rule.offset < attribute.size) {
-      std::memcpy(&value, attribute.memory + rule.offset,
-                  std::min<size_t>(4, attribute.size - rule.offset));
-    }
-    if (value >= 64 || (rule.allowed >> value & 1) == 0) {
-      return Refuse(rule.name.c_str(), std::to_string(value));
-    }
-  }
-  return true;
-}
-
-bool Executor::Refuse(const char* rule, std::string value) {
-  ++refused_;
-  return Fail("ERR_POLICY_REFUSED", {{"rule", 0, rule}, {"value", 0, std::move(value)}});
+bool Executor::CheckRules(uint64_t operation) {
+  // After relocation: a rule is about the values that the kernel will see.
+  if (checker_.Allows(operation, image_, handles_)) return true;
+  const RuleChecker::Refusal& refusal = checker_.refusal();
+  return Refuse(refusal.rule, refusal.value, rules_.OperationName(operation));
 }
 
 bool Executor::FindHandle(uint64_t handle, int* fd) {
@@ -456,18 +445,18 @@ bool Executor::CheckBindable(uint64_t handle) {
   return true;
 }
 
-bool Executor::Bind(uint64_t handle, long* result, int* error) {
+Handle* Executor::Bind(uint64_t handle, uint32_t command, long* result) {
   const auto fd = static_cast<int>(*result);
   const bool known = std::any_of(handles_.begin(), handles_.end(),
                                  [fd](const auto& entry) { return entry.second.get() == fd; });
   if (fd < first_fd_ || fd >= last_fd_ || known) {
-    return Malformed("the call returned " + std::to_string(fd) +
-                     ", which is not a new descriptor, but asked to bind it");
+    Malformed("the call returned " + std::to_string(fd) +
+              ", which is not a new descriptor, but asked to bind it");
+    return nullptr;
   }
-  handles_.emplace(static_cast<uint32_t>(handle), unique_fd(fd));
   *result = static_cast<long>(handle);
-  *error = 0;
-  return true;
+  return &handles_.emplace(static_cast<uint32_t>(handle), Handle(unique_fd(fd), command))
+              .first->second;
 }
 
 bool Executor::Open(cbor::Reader body) {
@@ -492,14 +481,14 @@ bool Executor::Open(cbor::Reader body) {
     }
     name = std::string(kInfo) + std::to_string(found->second.get());
   } else if (!rules_.AllowsPath(path)) {
-    return Refuse("readable_paths", name);
+    return Refuse("readable_paths", std::move(name), "open");
   }
   unique_fd fd(::open(name.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY));
   if (!fd.valid()) {
     Answer(-1, errno);
     return true;
   }
-  handles_.emplace(static_cast<uint32_t>(handle), std::move(fd));
+  handles_.emplace(static_cast<uint32_t>(handle), Handle(std::move(fd)));
   Answer(static_cast<long>(handle), 0);
   return true;
 }
@@ -533,7 +522,7 @@ bool Executor::Read(cbor::Reader body) {
     have += static_cast<size_t>(got);
     if (once) break;
   }
-  if (have > 0) buffers_.push_back({memory, have, Direction::kOut});
+  if (have > 0) image_.buffers.push_back({memory, have, Direction::kOut});
   Answer(have == 0 && error != 0 ? -1 : static_cast<long>(have), have == 0 ? error : 0);
   return true;
 }
@@ -557,6 +546,15 @@ bool Executor::Close(cbor::Reader body) {
   }
   Answer(0, 0);
   return true;
+}
+
+bool Executor::Refuse(std::string rule, std::string value, std::string command) {
+  ++refused_;
+  if (value.empty()) value = "\"\"";
+  audit_.Refused(command, rule, value);
+  return Fail("ERR_POLICY_REFUSED", {{"rule", 0, std::move(rule)},
+                                     {"value", 0, std::move(value)},
+                                     {"command", 0, std::move(command)}});
 }
 
 bool Executor::Fail(const char* code, const std::vector<Detail>& details) {
@@ -593,10 +591,10 @@ void Executor::Answer(long result, int error) {
   writer.Int(result < 0 ? -1 : result);
   writer.Head(cbor::kUint, static_cast<uint64_t>(error));
   const auto outputs = static_cast<uint64_t>(
-      std::count_if(buffers_.begin(), buffers_.end(),
+      std::count_if(image_.buffers.begin(), image_.buffers.end(),
                     [](const Buffer& buffer) { return buffer.direction != Direction::kIn; }));
   writer.Head(cbor::kArray, outputs);
-  for (const Buffer& buffer : buffers_) {
+  for (const Buffer& buffer : image_.buffers) {
     if (buffer.direction == Direction::kIn) continue;
     const size_t size = TrimZeros(buffer.memory, buffer.size);
     writer.Head(cbor::kBytes, size);

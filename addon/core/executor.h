@@ -8,13 +8,16 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <unordered_set>
 #include <vector>
 
+#include "audit_trail.h"
+#include "call_image.h"
 #include "call_memory.h"
 #include "cancellation.h"
 #include "frame.h"
+#include "handles.h"
+#include "rule_checker.h"
 #include "rules.h"
 #include "unique_fd.h"
 
@@ -58,6 +61,9 @@ class Executor {
   [[nodiscard]] uint64_t refused() const { return refused_; }
   [[nodiscard]] const Rules& rules() const { return rules_; }
 
+  // Whom it tells of refusals and of what it makes.
+  [[nodiscard]] AuditTrail* audit() { return &audit_; }
+
   // Has requests be cancelled through this. It outlives the executor.
   void set_cancellation(Cancellation* cancellation) { cancellation_ = cancellation; }
 
@@ -65,27 +71,16 @@ class Executor {
   void set_session_fds(int first, int last) {
     first_fd_ = first;
     last_fd_ = last;
+    checker_.set_first_fd(static_cast<uint64_t>(first));
   }
 
   static long CallBpf(uint32_t command, void* const arguments[2], const uint32_t sizes[2],
                       unsigned count);
 
  private:
-  enum class Direction : uint8_t { kIn, kOut, kInOut };
-  struct Buffer {
-    uint8_t* memory;
-    size_t size;
-    Direction direction;
-  };
-  struct Relocation {
-    uint32_t buffer;
-    uint32_t offset;
-    uint8_t kind;
-    uint32_t target;
-    uint64_t value;  // what was in the word, and then what was put there
-    [[nodiscard]] uint32_t width() const { return kind == kFd32 || kind == kPid ? 4 : 8; }
-  };
-  enum RelocationKind : uint8_t { kPointer = 0, kFd32 = 1, kFd64 = 2, kPid = 3 };
+  using Direction = CallImage::Direction;
+  using Buffer = CallImage::Buffer;
+  using Relocation = CallImage::Relocation;
 
   bool Request(uint8_t type, cbor::Reader body);
   bool Call(cbor::Reader body);
@@ -101,13 +96,12 @@ class Executor {
   bool ReadRelocations(cbor::Reader* body);
   bool Relocate();
   void Unrelocate();
-  bool CheckWords(uint32_t command);
-  bool CheckPerf();
+  bool CheckRules(uint64_t operation);
   bool FindHandle(uint64_t handle, int* fd);
-  bool Refuse(const char* rule, std::string value);
   bool CheckBindable(uint64_t handle);
-  bool Bind(uint64_t handle, long* result, int* error);
+  Handle* Bind(uint64_t handle, uint32_t command, long* result);
 
+  bool Refuse(std::string rule, std::string value, std::string command);
   bool Fail(const char* code, const std::vector<Detail>& details);
   bool Malformed(std::string why);
   bool Limit(const char* what, uint64_t value, uint64_t maximum);
@@ -119,10 +113,11 @@ class Executor {
   BpfFunction bpf_;
   CallMemory memory_;
   AddressGuard guard_;
-  std::unordered_map<uint32_t, unique_fd> handles_;
+  RuleChecker checker_{rules_};
+  AuditTrail audit_;
+  HandleTable handles_;
   std::unordered_set<uint32_t> events_;  // the handles that are perf events
-  std::vector<Buffer> buffers_;
-  std::vector<Relocation> relocations_;
+  CallImage image_;
   std::vector<uint8_t> scratch_;
   // Parts of the answer: a stretch of scratch_, then bytes that are sent from where they are.
   struct Stretch {

@@ -152,6 +152,8 @@ int main(int argc, char** argv) {
   waep::Executor executor(std::move(rules));
   executor.set_cancellation(&cancellation);
   executor.set_session_fds(STDERR_FILENO + 1, first_own);
+  executor.audit()->Open(
+      [&channel](const uint8_t* record, size_t length) { channel.Audit(record, length); });
   waep::CallLoop loop(&executor);
   error = loop.Reserve();
   if (error == 0) error = cancellation.Prepare();

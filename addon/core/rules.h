@@ -4,6 +4,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <string_view>
+#include <unordered_map>
+#include <variant>
 #include <vector>
 
 #include "cbor.h"
@@ -19,12 +22,91 @@ struct Limits {
   uint64_t max_handles = 4096;
 };
 
-// A 32-bit word of a command's attribute that must have one of a set of values.
-struct WordRule {
-  std::string name;
-  uint32_t command = 0;
+// Numbers in closed ranges, ascending.
+struct Ranges {
+  struct Range {
+    uint64_t first;
+    uint64_t last;
+  };
+  std::vector<Range> ranges;
+
+  [[nodiscard]] bool Contains(uint64_t value) const {
+    for (const Range& range : ranges) {
+      if (value <= range.last) return value >= range.first;
+    }
+    return false;
+  }
+};
+
+// What a number in a call has to be.
+struct Values {
+  // Whether the number is a descriptor. Then the ranges are of the commands that it must not stem
+  // from; a number that is no open descriptor is the kernel's to refuse.
+  bool origins = false;
+  Ranges ranges;
+};
+
+// A word of the attribute.
+struct WordCheck {
   uint32_t offset = 0;
-  uint64_t allowed = 0;  // bit n allows the value n
+  uint32_t width = 4;
+  Values values;
+};
+
+// Every 32-bit word behind a pointer of the attribute.
+struct WordsCheck {
+  uint32_t pointer = 0;
+  Values values;
+};
+
+// Of `count` 8-byte records behind a pointer, those of a pattern: a number inside of them.
+struct RecordsCheck {
+  uint32_t pointer = 0;
+  uint32_t count = 0;  // where the attribute has their number
+  uint64_t mask = 0;
+  uint64_t pattern = 0;
+  uint32_t shift = 0;
+  uint64_t value_mask = 0;
+  Values values;
+};
+
+// A text behind a pointer, or `count` of them behind an array of pointers.
+struct TextCheck {
+  uint32_t pointer = 0;
+  bool array = false;
+  uint32_t count = 0;  // where the attribute has their number, when they are an array
+  // Whether the patterns are paths, where one that ends in a slash stands for all below it, rather
+  // than names with the wildcards * and ?.
+  bool paths = false;
+  std::vector<std::string> patterns;
+};
+
+// A bound on what exists at a time: the amount of a call is the constant plus its terms, times the
+// word at `factor`.
+struct QuotaCheck {
+  struct Term {
+    uint32_t offset = 0;
+    uint64_t round = 1;
+    uint64_t multiplier = 1;
+  };
+  static constexpr uint32_t kNoFactor = UINT32_MAX;
+  uint32_t counter = 0;
+  uint64_t maximum = 0;
+  uint64_t constant = 0;
+  std::vector<Term> terms;
+  uint32_t factor = kNoFactor;
+};
+
+// One thing that a call must satisfy.
+struct Check {
+  struct Condition {
+    uint32_t offset;
+    Ranges values;
+  };
+  std::string rule;
+  std::vector<Condition> when;  // the 32-bit words of the attribute for which it is made
+  uint32_t vocabulary = 0;      // one more than the index of its values' names; 0 for none
+  std::variant<WordCheck, WordsCheck, RecordsCheck, TextCheck, QuotaCheck> what;
 };
 
 // What the third argument of an ioctl(2) is.
@@ -37,24 +119,42 @@ struct IoctlRule {
   IoctlArgument argument = IoctlArgument::kNumber;
 };
 
-// Which events perf_event_open(2) may open.
-struct PerfRules {
-  uint64_t types = 0;  // bit n allows the attribute's type n
-  bool other_types = false;
-  uint64_t flags = 0;  // the bits that the attribute's 64 bits of flags may have
-
-  [[nodiscard]] bool AllowsType(uint32_t type) const {
-    return type < 64 ? (types >> type & 1) != 0 : other_types;
-  }
+// A text of fixed size in the attribute.
+struct CharactersFact {
+  static constexpr uint32_t kMaxSize = 64;
+  uint32_t offset = 0;
+  uint32_t size = 0;
 };
 
-// What the guest's owner lets a session do, as the policy compiles to it.
+// Something to tell of a call, found where checks find what they are about.
+struct Fact {
+  std::string label;
+  uint32_t vocabulary = 0;
+  std::variant<WordCheck, RecordsCheck, TextCheck, CharactersFact> where;
+};
+
+// How calls of an operation are told to who keeps the audit log.
+struct Report {
+  std::string event;
+  std::vector<Fact> facts;
+};
+
+// What the guest's owner lets a session do, as the policy compiles to it. Where a command has which
+// field is said by the rules, too.
 struct Rules {
+  static constexpr uint32_t kMaxCounters = 16;
+  // What there can be checks for beside commands: perf_event_open(2), and requests of ioctl(2).
+  static constexpr uint64_t kPerfOpen = 0x10000;
+  static constexpr uint64_t kIoctls = uint64_t{1} << 32;
+
   uint64_t commands = 0;  // bit n allows command n
   bool other_commands = false;
-  std::vector<WordRule> words;
+  bool perf_events = false;                                 // whether there may be any
+  std::vector<std::vector<std::string>> vocabularies;       // the first has the commands' names
+  std::unordered_map<uint64_t, std::vector<Check>> checks;  // by command, or other operation
+  std::unordered_map<uint64_t, Report> reports;             // by operation
+  Ranges keeping;  // commands that let objects outlive their handles
   std::vector<std::string> readable_paths;
-  PerfRules perf;
   std::vector<IoctlRule> ioctls;
   Limits limits;
 
@@ -65,10 +165,34 @@ struct Rules {
   // The rule for an ioctl(2) request, or null when there is none.
   [[nodiscard]] const IoctlRule* FindIoctl(uint32_t request) const;
 
-  // Decodes [commands, otherCommands, [[name, command, offset, allowed]...], [path...],
-  // [perfTypes, otherPerfTypes, perfFlags], [[name, request, argument]...],
-  // [maxFrameBytes, maxCallBytes, maxBuffers, maxRelocations, maxHandles]].
+  // A value with its name, if a vocabulary (index plus one) has one.
+  [[nodiscard]] std::string Name(uint32_t vocabulary, uint64_t value) const;
+
+  // What a command or other operation is called.
+  [[nodiscard]] std::string OperationName(uint64_t operation) const;
+
+  // Decodes
+  //   rules = [commands, otherCommands, perfEvents, [[name...]...], [check...], [report...],
+  //   ranges, [path...],
+  //            [[name, request, argument]...], [maxFrameBytes, maxCallBytes, maxBuffers,
+  //            maxRelocations, maxHandles]]
+  //   check = [rule, operation, [[offset, ranges]...], vocabulary, kind, ...]
+  //     kind 0 word: offset, width, values         1 words: pointer, values
+  //          2 records: pointer, count, mask, pattern, shift, valueMask, values
+  //          3 text: pointer, paths, [pattern...]  4 texts: pointer, count, paths, [pattern...]
+  //          5 quota: counter, maximum, constant, [[offset, round, multiplier]...], factor or false
+  //   report = [operation, event, [[label, vocabulary, kind, ...]...]], of kinds 0, 2, 3, 4 and
+  //          6 characters: offset, size
+  //   values = [origins, ranges], ranges = [first, last, ...]
   [[nodiscard]] static bool Decode(cbor::Reader* reader, Rules* rules);
 };
+
+// Whether a path is below, or is, one of `allowed`, of which those that end in a slash stand for
+// all below them. Paths that are not absolute or climb are below nothing.
+bool MatchesPath(std::string_view path, const std::vector<std::string>& allowed);
+
+// Whether one of the patterns, with the wildcards * and ?, matches the whole text, and none of
+// those that begin with an exclamation mark does.
+bool MatchesGlobs(std::string_view text, const std::vector<std::string>& patterns);
 
 }  // namespace waep

@@ -18,13 +18,17 @@ import {
 } from '../../src/frame/messages.js';
 import { type Frame, readFrame } from '../../src/frame/stream.js';
 import { native } from '../../src/native.js';
+import type { Acceptance } from '../../src/policy/index.js';
+import { encodeRules, type Rules } from '../../src/policy/rules.js';
 import { createServer, detach, type Server, type Socket } from '../../src/transport/index.js';
-import { type ExecutorEnd, ExecutorProcess } from './executor.js';
+import { type ExecutorCall, type ExecutorEnd, ExecutorProcess } from './executor.js';
 import { kernelFacts } from './kernel-facts.js';
-import { encodeRules, type Rules } from './rules.js';
+import { TlsGate, type TlsIdentity } from './tls.js';
 
 /** A greeting is a few dozen bytes; nobody needs more to introduce themselves. */
 const MAX_HELLO_BYTES = 64 * 1024;
+/** Ports below this one are for privileged processes only. */
+const PRIVILEGED_PORTS = 1024;
 
 export interface AgentOptions {
   rules: Rules;
@@ -32,8 +36,10 @@ export interface AgentOptions {
   profile: string;
   /** The agent's name and version, told to clients. */
   name: string;
-  /** vsock peers that may connect, by CID. */
-  allowedCids: readonly number[];
+  /** vsock peers that may connect. */
+  accept: Acceptance;
+  /** With which every peer has to prove who it is; then nothing is asked of its vsock port. */
+  tls?: TlsIdentity | undefined;
   /** How long a client may take to introduce itself. */
   helloTimeoutMs: number;
   maxSessions: number;
@@ -64,6 +70,11 @@ export interface AgentEvents {
   ended: [{ session: number; peer: string } & ExecutorEnd];
   /** An address is not listened on any more. */
   failed: [{ address: string; error: Error }];
+  /**
+   * A call was refused by a rule, or made something that is worth telling. Before it, `dropped`
+   * others could not be told.
+   */
+  call: [{ session: number; peer: string; client: string; call: ExecutorCall; dropped: number }];
 }
 
 /**
@@ -73,6 +84,7 @@ export interface AgentEvents {
 export class Agent extends EventEmitter<AgentEvents> {
   readonly #options: AgentOptions;
   readonly #rules: Uint8Array;
+  readonly #tls: TlsGate | undefined;
   readonly #servers = new Set<Server>();
   readonly #open = new Map<number, OpenSession>();
   readonly #greeting = new Set<Duplex>();
@@ -83,6 +95,7 @@ export class Agent extends EventEmitter<AgentEvents> {
     super();
     this.#options = options;
     this.#rules = encodeRules(options.rules);
+    this.#tls = options.tls === undefined ? undefined : new TlsGate(options.tls);
   }
 
   /** How many sessions are open. */
@@ -106,8 +119,8 @@ export class Agent extends EventEmitter<AgentEvents> {
    */
   async listen(address: string): Promise<Server> {
     const server = createServer((socket: Socket) => {
-      this.serve(socket, peerName(socket), socket.remoteCid).catch(() => {
-        // serve() has told the peer and the audit log.
+      this.#accept(socket).catch(() => {
+        // It has told the peer and the audit log.
       });
     });
     server.listen(address);
@@ -120,13 +133,35 @@ export class Agent extends EventEmitter<AgentEvents> {
     return server;
   }
 
+  async #accept(socket: Socket): Promise<void> {
+    const peer = peerName(socket);
+    if (this.#tls === undefined) {
+      return this.serve(socket, peer, refusalOf(socket, this.#options.accept));
+    }
+    let proven: { stream: Duplex; name: string };
+    this.#greeting.add(socket);
+    try {
+      proven = await this.#tls.handshake(socket, this.#options.helloTimeoutMs);
+    } catch (cause) {
+      const error = failure('ERR_PEER_REFUSED', { peer, why: (cause as Error).message }, cause);
+      this.emit('refused', { peer, error });
+      socket.destroy();
+      throw error;
+    } finally {
+      this.#greeting.delete(socket);
+    }
+    return this.serve(proven.stream, `${peer} as ${proven.name}`);
+  }
+
   /**
    * Serves one connection, whoever accepted it: reads its greeting, starts its executor and
-   * resolves when the session has ended, or once it is joined to the session it belongs to. A stream without a descriptor, such as a TLS socket, is
-   * relayed to the executor.
+   * resolves when the session has ended, or once it is joined to the session it belongs to. A stream
+   * without a descriptor, such as a TLS socket, is relayed to the executor.
+   *
+   * @param refusal why the peer must not connect, where that is so
    */
-  async serve(stream: Duplex, peer: string, peerCid?: number): Promise<void> {
-    const { allowedCids, helloTimeoutMs, maxSessions } = this.#options;
+  async serve(stream: Duplex, peer: string, refusal?: string): Promise<void> {
+    const { helloTimeoutMs, maxSessions } = this.#options;
     const deadline = AbortSignal.timeout(helloTimeoutMs);
     this.#greeting.add(stream);
     // A stream may fail at any time; whoever is reading learns of it there.
@@ -134,12 +169,7 @@ export class Agent extends EventEmitter<AgentEvents> {
     let greeting: Hello | Join;
     let id = 0;
     try {
-      if (peerCid !== undefined && !allowedCids.includes(peerCid)) {
-        throw failure('ERR_PEER_REFUSED', {
-          peer,
-          why: `only CID ${allowedCids.join(' and ')} may connect`,
-        });
-      }
+      if (refusal !== undefined) throw failure('ERR_PEER_REFUSED', { peer, why: refusal });
       // Those who have not introduced themselves yet take places, too; but that does
       // not keep anybody from their session.
       if (this.#greeting.size > maxSessions) throw this.#full(peer);
@@ -203,9 +233,14 @@ export class Agent extends EventEmitter<AgentEvents> {
     const executor = new ExecutorProcess(this.#rules);
     executor.attach(fd, leaseMs, silenceMs);
     const session = ++this.#sessions;
+    const client = hello.client.slice(0, 200);
     const begun = { session, token, leaseMs, executor };
     this.#open.set(session, begun);
-    this.emit('session', { session, peer, client: hello.client.slice(0, 200) });
+    this.emit('session', { session, peer, client });
+    executor.on('audit', (record, dropped) => {
+      const call = record as ExecutorCall;
+      this.emit('call', { session, peer, client, call, dropped });
+    });
     executor.on('detached', (end) => this.emit('detached', { session, end, leaseMs }));
     return begun;
   }
@@ -282,6 +317,21 @@ function peerName(socket: Socket): string {
   const { remoteAddress, remotePort } = socket;
   if (remoteAddress === undefined) return socket.road;
   return remotePort === undefined ? remoteAddress : `${remoteAddress}:${remotePort}`;
+}
+
+/** Why a vsock peer must not connect, or `undefined`. */
+function refusalOf(
+  { remoteCid, remotePort }: Socket,
+  { cids, source_ports }: Acceptance,
+): string | undefined {
+  if (remoteCid === undefined) return undefined;
+  if (!cids.includes(remoteCid)) {
+    return `rule accept.cids allows CID ${cids.join(' and ')} only`;
+  }
+  if (source_ports === 'any' || (remotePort ?? PRIVILEGED_PORTS) < PRIVILEGED_PORTS) {
+    return undefined;
+  }
+  return `rule accept.source_ports allows ports below ${PRIVILEGED_PORTS} only, for which a client needs root on the host (over a multiplexer, which chooses the ports, the guest's owner has to accept any)`;
 }
 
 function takeDescriptor(stream: Duplex): { fd: number; unread: Uint8Array } {

@@ -20,6 +20,14 @@ export interface ExecutorReport {
   handles: number;
 }
 
+/** What an executor tells of a call: what came of it, and facts as texts. */
+export interface ExecutorCall {
+  /** `refused`, or what the rules call it, such as `program`. */
+  event: string;
+  command: string;
+  [fact: string]: string;
+}
+
 /** How an executor ended: with its report, or without one when it was killed. */
 export interface ExecutorEnd {
   report: ExecutorReport | undefined;

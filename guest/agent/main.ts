@@ -1,37 +1,54 @@
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { Command, Option } from 'commander';
 import { failure } from '../../src/errors.js';
+// Not the folder's index: without a policy file its parser is not even loaded.
+import { compile } from '../../src/policy/compile.js';
+import type { Policy } from '../../src/policy/index.js';
+import { profileNamed, profiles } from '../../src/policy/profiles.js';
 import { Agent } from './agent.js';
-import { profiles } from './profiles.js';
+import { AuditLog } from './audit.js';
+import { kernelNames } from './kernel-names.js';
+import type { TlsIdentity } from './tls.js';
 
 interface Options {
   listen: string[];
   profile: string;
-  allowCid: number[];
+  policy?: string;
+  anySourcePort: boolean;
   insecureTcp: boolean;
+  tlsCert?: string;
+  tlsKey?: string;
+  tlsCa?: string;
   helloTimeoutMs: number;
   maxSessions: number;
-  maxLeaseMs: number;
+  maxLeaseMs?: number;
   silenceMs: number;
+  audit: string;
+  auditMaxBytes: number;
   quiet: boolean;
 }
 
 const collect = (value: string, all: string[]) => [...all, value];
 
 const program = new Command('waep-agent')
-  .description("Executes a host's bpf(2) calls in this machine's kernel, within a profile's rules.")
+  .description("Executes a host's bpf(2) calls in this machine's kernel, within a policy's rules.")
   .option('--listen <address>', 'where to accept sessions; may be given several times', collect, [])
   .addOption(
     new Option('--profile <name>', 'what sessions may do')
       .choices(Object.keys(profiles))
-      .default('observe'),
+      .default('observe')
+      .conflicts('policy'),
   )
+  .option('--policy <file>', 'what sessions may do, and who may open them, as a YAML file')
   .option(
-    '--allow-cid <cid>',
-    'a vsock peer that may connect (2 is the host); may be given several times',
-    (value: string, all: number[]) => [...all, Number(value)],
-    [],
+    '--any-source-port',
+    'accept vsock peers whatever their port: for multiplexers, which choose it themselves',
+    false,
   )
+  .option('--tls-cert <file>', "this agent's certificate; every client needs one then, too")
+  .option('--tls-key <file>', 'its key')
+  .option('--tls-ca <file>', "the authority that signs clients' certificates")
   .option('--insecure-tcp', 'accept sessions over TCP from anybody who can reach the port', false)
   .option('--hello-timeout-ms <n>', 'how long a client may take to introduce itself', Number, 5000)
   .option('--max-sessions <n>', 'how many sessions may be open at once', Number, 64)
@@ -39,7 +56,6 @@ const program = new Command('waep-agent')
     '--max-lease-ms <n>',
     'how long a session may outlive the loss of its connection, if its client asks for that',
     Number,
-    60_000,
   )
   .option(
     '--silence-ms <n>',
@@ -47,41 +63,63 @@ const program = new Command('waep-agent')
     Number,
     60_000,
   )
-  .option('--quiet', 'do not log sessions', false);
+  .option('--audit <file>', 'where to log sessions and what they do; - is standard output', '-')
+  .option(
+    '--audit-max-bytes <n>',
+    'at this size the log becomes FILE.1 and a new one is begun',
+    Number,
+    16 * 1024 * 1024,
+  )
+  .option('--quiet', 'log nothing', false);
+
+async function readPolicy({ policy, profile }: Options): Promise<Policy> {
+  if (policy === undefined) return profileNamed(profile);
+  const { parsePolicy } = await import('../../src/policy/file.js');
+  return parsePolicy(readFileSync(policy, 'utf8'), policy);
+}
+
+function readTls({ tlsCert, tlsKey, tlsCa }: Options): TlsIdentity | undefined {
+  const files = [tlsCert, tlsKey, tlsCa];
+  if (files.every((file) => file === undefined)) return undefined;
+  const [cert, key, ca] = files.map((file) =>
+    file === undefined ? undefined : readFileSync(file),
+  );
+  if (cert !== undefined && key !== undefined && ca !== undefined) return { cert, key, ca };
+  throw failure('ERR_OPTION_INVALID', {
+    option: '--tls-cert, --tls-key and --tls-ca',
+    value: files.filter((file) => file !== undefined).join(', '),
+    expected: 'all three: both sides have to prove who they are',
+  });
+}
 
 async function main(): Promise<void> {
   const options = program.parse().opts<Options>();
-  const rules = profiles[options.profile];
-  if (rules === undefined) throw new Error('commander has checked the profile');
+  const policy = await readPolicy(options);
+  const tls = readTls(options);
   const listen = options.listen.length === 0 ? ['vsock:any:1024'] : options.listen;
   for (const address of listen) {
-    if (address.startsWith('tcp:') && !options.insecureTcp) {
+    if (address.startsWith('tcp:') && !options.insecureTcp && tls === undefined) {
       throw failure('ERR_OPTION_INVALID', {
         option: '--listen',
         value: address,
         expected:
-          'an address whose peers can be told apart; anybody may connect over TCP. Add --insecure-tcp if that is meant',
+          'an address whose peers can be told apart; anybody may connect over TCP. Give --tls-cert, --tls-key and --tls-ca, or --insecure-tcp if that is meant',
       });
     }
   }
   const agent = new Agent({
-    rules,
-    profile: options.profile,
+    rules: compile(policy, kernelNames()),
+    profile: policy.name,
     name: 'waep-agent/0.1.0',
-    allowedCids: options.allowCid.length === 0 ? [1, 2] : options.allowCid,
+    accept: options.anySourcePort ? { ...policy.accept, source_ports: 'any' } : policy.accept,
+    tls,
     helloTimeoutMs: options.helloTimeoutMs,
     maxSessions: options.maxSessions,
-    maxLeaseMs: options.maxLeaseMs,
+    maxLeaseMs: options.maxLeaseMs ?? policy.leases.max_seconds * 1000,
     silenceMs: options.silenceMs,
   });
   if (!options.quiet) {
-    const log = (event: string, facts: object) =>
-      console.log(JSON.stringify({ time: new Date().toISOString(), event, ...facts }));
-    agent.on('session', (facts) => log('session', facts));
-    agent.on('detached', (facts) => log('detached', facts));
-    agent.on('joined', (facts) => log('joined', facts));
-    agent.on('ended', (facts) => log('ended', facts));
-    agent.on('refused', ({ peer, error }) => log('refused', { peer, why: error.message }));
+    new AuditLog({ target: options.audit, maxBytes: options.auditMaxBytes }).follow(agent);
   }
   agent.on('failed', ({ address, error }) => {
     console.error(`waep-agent: not listening on ${address} any more: ${error.message}`);

@@ -2,15 +2,14 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Command, InvalidArgumentError } from 'commander';
 import pc from 'picocolors';
 import { enums } from '../bpf/index.js';
-import { Session } from '../session/index.js';
+import { type ConnectionOptions, connectionOptions, openSession } from './connection.js';
 import { instructions, message, tracepoint } from './hello-program.js';
 
 const TRACE_PIPE = '/sys/kernel/tracing/trace_pipe';
 const POLL_MS = 50;
 const READ_BYTES = 64 * 1024;
 
-interface Options {
-  vm: string;
+interface Options extends ConnectionOptions {
   count?: number;
 }
 
@@ -22,11 +21,10 @@ function positive(value: string): number {
 
 /** `waep hello`: the shortest way to see that everything works. */
 export function helloCommand(): Command {
-  return new Command('hello')
+  return connectionOptions(new Command('hello'))
     .description(
       "Loads the thesis' example into a guest's kernel and follows its log: a line for every program that the guest executes. Ctrl-C detaches it.",
     )
-    .requiredOption('--vm <address>', 'the agent, such as vsock:3:1024 or tcp:127.0.0.1:1024')
     .option('--count <n>', 'stop after so many lines', positive)
     .action(async (options: Options) => {
       const abort = new AbortController();
@@ -40,8 +38,9 @@ export function helloCommand(): Command {
     });
 }
 
-async function follow({ vm, count }: Options, signal: AbortSignal): Promise<void> {
-  const session = await Session.connect(vm, { client: 'waep hello', signal });
+async function follow(options: Options, signal: AbortSignal): Promise<void> {
+  const { vm, count } = options;
+  const session = await openSession(options, { client: 'waep hello', signal });
   try {
     const { release } = session.kernel;
     const program = await session.loadProgram({

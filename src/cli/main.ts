@@ -19,6 +19,8 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   hello: async () => (await import('./hello.js')).helloCommand(),
   run: async () => (await import('./run.js')).runCommand(),
   'vsock-device': async () => (await import('./vsock-device.js')).vsockDeviceCommand(),
+  policy: async () => (await import('./policy.js')).policyCommand(),
+  preflight: async () => (await import('./preflight.js')).preflightCommand(),
 };
 
 async function main(): Promise<void> {

@@ -3,27 +3,22 @@ import { Command } from 'commander';
 import pc from 'picocolors';
 import { cacheFolder } from '../../guest/paths.js';
 import { run } from '../run/index.js';
-import { Session } from '../session/index.js';
-
-interface Options {
-  vm: string;
-}
+import { type ConnectionOptions, connectionOptions, openSession } from './connection.js';
 
 /** `waep run`: an eBPF application of this machine, on the guest's kernel. */
 export function runCommand(): Command {
-  return new Command('run')
+  return connectionOptions(new Command('run'))
     .summary("run an eBPF application on a guest's kernel")
     .description(
       "Runs an eBPF application of this machine, unchanged, on a guest's kernel: its bpf(2) calls, and those of the programs it starts, are executed in the guest. Ends with the program's own exit status.",
     )
-    .requiredOption('--vm <address>', 'the agent, such as vsock:3:1024 or tcp:127.0.0.1:1024')
     .argument('<program...>', 'the program and its arguments; put -- before them')
     .passThroughOptions()
-    .action(async (program: string[], { vm }: Options) => {
+    .action(async (program: string[], options: ConnectionOptions) => {
       // Ctrl-C is for the program, which ends when and as it likes.
       const ignore = () => {};
       process.on('SIGINT', ignore).on('SIGQUIT', ignore);
-      const session = await Session.connect(vm, { client: `waep run ${program[0]}` });
+      const session = await openSession(options, { client: `waep run ${program[0]}` });
       try {
         const refused = (error: Error) => console.error(pc.yellow(`waep: ${error.message}`));
         const options = { refused, cacheFolder: join(cacheFolder(), 'guests') };

@@ -17,6 +17,7 @@ export type { MapCodecs, MapOptions } from './map-options.js';
 export type { FileKind, Where } from './objects.js';
 export type { KprobeTarget, PerfAttachment, UprobeTarget } from './perf-attach.js';
 export { PerfEvent, type PerfEventOptions, type PerfTarget } from './perf-event.js';
+export { type Finding, type Preflight, preflight } from './preflight.js';
 export {
   type AttachOrder,
   type IteratorScope,
@@ -25,5 +26,6 @@ export {
   type ProgramFacts,
   type UprobeTargets,
 } from './program.js';
+export type { TlsOptions } from './secure.js';
 export { Session, type SessionOptions, type SessionStatistics } from './session.js';
 export type { TestRun, TestRunOptions } from './test-run.js';

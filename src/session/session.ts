@@ -23,9 +23,10 @@ import {
   type Welcome,
 } from '../frame/index.js';
 import { type Channel, ChannelEnd, ExchangeStatus, native } from '../native.js';
-import { type ConnectOptions, connect, detachStream } from '../transport/index.js';
+import { type ConnectOptions, connect, detachStream, parseAddress } from '../transport/index.js';
 import { greet } from './greeting.js';
 import { type CallOptions, GuestKernel } from './guest-kernel.js';
+import { secure, type TlsOptions } from './secure.js';
 import { StreamChannel } from './stream-channel.js';
 
 /** Options of {@link Session.connect}. */
@@ -34,6 +35,11 @@ export interface SessionOptions extends ConnectOptions {
   callTimeoutMs?: number;
   /** How the guest's audit log should name this client. Default: the program's name and pid. */
   client?: string;
+  /**
+   * A certificate with its key, and the authority that signed the agent's, for agents that ask for
+   * mutual TLS; each PEM.
+   */
+  tls?: TlsOptions;
   /** How many bytes may wait to be sent before calls are held back. Default 1 MiB. */
   maxQueuedBytes?: number;
   /**
@@ -105,6 +111,19 @@ const final: ReadonlySet<string> = new Set<ErrorCode>([
 
 /** How often deadlines are looked at, unless one is so near that it needs a time of its own. */
 const SWEEP_MS = 250;
+
+/** Connects to an agent, from a port that only root gets where that is possible, and secures it. */
+async function dial(target: string | Duplex, options: SessionOptions): Promise<Duplex> {
+  const { tls, handshakeTimeoutMs = 5_000 } = options;
+  const address = typeof target === 'string' ? target : 'stream';
+  let stream: Duplex;
+  if (target instanceof Duplex) stream = target;
+  else {
+    const onVsock = parseAddress(target).road === 'vsock' && process.geteuid?.() === 0;
+    stream = await connect(target, onVsock ? { localPort: 'privileged', ...options } : options);
+  }
+  return tls === undefined ? stream : secure(stream, address, tls, handshakeTimeoutMs);
+}
 
 /** Counters of one session, since it was opened. */
 export interface SessionStatistics {
@@ -222,6 +241,9 @@ export class Session extends GuestKernel {
   /**
    * Connects to an agent and introduces this client.
    *
+   * Root connects over vsock from a port below 1024 unless `localPort` names another: agents take
+   * it for proof that the peer is privileged on the host.
+   *
    * @param target an address such as `vsock:3:1024`, or a stream that is already connected to an
    *   agent; the session owns it from then on
    * @throws the transport's errors; ERR_HANDSHAKE_TIMEOUT, ERR_PROTOCOL_VERSION, ERR_PEER_REFUSED
@@ -233,7 +255,7 @@ export class Session extends GuestKernel {
     if (typeof reconnect === 'function') open = reconnect;
     else if (typeof target === 'string') {
       // The signal is for the first connection only.
-      open = () => connect(target, { ...options, signal: undefined });
+      open = () => dial(target, { ...options, signal: undefined });
     }
     if (leaseMs > 0 && open === undefined) {
       throw failure('ERR_OPTION_INVALID', {
@@ -242,7 +264,7 @@ export class Session extends GuestKernel {
         expected: 'no lease with a stream, unless reconnect is a function that makes another one',
       });
     }
-    const stream: Duplex = target instanceof Duplex ? target : await connect(target, options);
+    const stream = await dial(target, options);
     const client = options.client ?? `${process.title} ${process.pid}`;
     const hello = { protocol: PROTOCOL_VERSION, client, ...(leaseMs > 0 ? { leaseMs } : {}) };
     const bounds = { handshakeTimeoutMs, signal };

@@ -2,8 +2,8 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Agent, type AgentOptions } from '../../guest/agent/agent.js';
-import { profiles } from '../../guest/agent/profiles.js';
-import type { Rules } from '../../guest/agent/rules.js';
+import { kernelNames } from '../../guest/agent/kernel-names.js';
+import { compile, profiles } from '../../src/policy/index.js';
 
 /** An agent in this process, for this machine's kernel, and the address it listens on. */
 export interface LocalAgent {
@@ -16,10 +16,10 @@ export interface LocalAgent {
 export async function localAgent(options: Partial<AgentOptions> = {}): Promise<LocalAgent> {
   const folder = mkdtempSync(join(tmpdir(), 'waep-test-'));
   const agent = new Agent({
-    rules: profiles.full as Rules,
+    rules: compile(profiles.full, kernelNames()),
     profile: 'full',
     name: 'waep-agent/test',
-    allowedCids: [1, 2],
+    accept: profiles.full.accept,
     helloTimeoutMs: 2000,
     maxSessions: 64,
     maxLeaseMs: 60_000,

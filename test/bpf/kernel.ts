@@ -1,5 +1,4 @@
 import { readFileSync } from 'node:fs';
-import { encodeRules } from '../../guest/agent/rules.js';
 import { type Arguments, type Command, encode, KnownMaps } from '../../src/bpf/index.js';
 import type { Results } from '../../src/bpf/types.js';
 import type { Call, Handle, Reply } from '../../src/call.js';
@@ -15,13 +14,15 @@ import {
   putCallFrame,
 } from '../../src/frame/index.js';
 import { native } from '../../src/native.js';
+import { encodeRules } from '../../src/policy/index.js';
 
 const rules = encodeRules({
-  commands: Array.from({ length: 64 }, (_, number) => number),
-  otherCommands: true,
-  words: [],
+  commands: [[0, 2 ** 32 - 1]],
+  perfEvents: false,
+  checks: [],
+  reports: [],
+  keeping: [],
   readablePaths: ['/'],
-  perf: { types: [], devices: [], otherTypes: false, refusedFlags: [] },
   ioctls: [],
   limits: {
     maxFrameBytes: 2 ** 26,

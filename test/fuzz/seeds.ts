@@ -1,8 +1,7 @@
 /* Valid inputs for the C++ targets, made by the code that makes them in earnest. */
-import { profiles } from '../../guest/agent/profiles.js';
-import { encodeRules } from '../../guest/agent/rules.js';
 import { type Call, Relocation } from '../../src/call.js';
 import { callFrameParts, FrameType, messageFrame } from '../../src/frame/index.js';
+import { compile, encodeRules, type KernelNames, profiles } from '../../src/policy/index.js';
 
 /** The modes of core/agent.cc. */
 const Mode = { FRAMES: 0, OWN_RULES: 1, STREAM: 2 } as const;
@@ -56,6 +55,16 @@ const requests: readonly Uint8Array[] = [
   messageFrame(FrameType.CLOSE, 3, [5]),
 ];
 
+/** A kernel that has none of what profiles may name. */
+const noKernel: KernelNames = {
+  possibleCpus: 2,
+  functions: () => [],
+  hooks: () => [],
+  tracepoints: () => [],
+  perfType: () => undefined,
+  interfaceIndex: () => undefined,
+};
+
 /** Inputs of core/agent.cc: frames, frames in pieces, and frames under the rules of each profile. */
 export function agentSeeds(): Uint8Array[] {
   const frames = Buffer.concat([
@@ -65,7 +74,7 @@ export function agentSeeds(): Uint8Array[] {
   ]);
   const each = calls.map((call) => Buffer.concat(callFrameParts(1, call)));
   const ruled = Object.values(profiles).map((profile) => {
-    const rules = encodeRules(profile);
+    const rules = encodeRules(compile(profile, noKernel));
     return [Buffer.of(Mode.OWN_RULES, rules.length & 0xff, rules.length >> 8), rules, frames];
   });
   return [

@@ -34,12 +34,15 @@ export const targets: readonly Target[] = [
     sources: [
       'call_loop.cc',
       'call_memory.cc',
+      'audit_trail.cc',
+      'call_image.cc',
       'cancellation.cc',
       'executor.cc',
+      'rule_checker.cc',
       'rules.cc',
       'sockets.cc',
     ],
-    maxInputBytes: 4096,
+    maxInputBytes: 16_384,
     seeds: agentSeeds,
   },
   {

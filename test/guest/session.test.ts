@@ -129,7 +129,7 @@ t.test('a guest that lives', async (t) => {
           instructions: insn.program(insn.mov('r0', 2), insn.exit()),
           license: 'GPL',
         }),
-        { code: 'ERR_POLICY_REFUSED', message: /rule prog_type does not allow 6/ },
+        { code: 'ERR_POLICY_REFUSED', message: /rule program_types does not allow xdp \(6\)/ },
       );
       await t.rejects(session.bpf(rows.OBJ_PIN, { pathname: '/sys/fs/bpf/x', bpf_fd: map }), {
         code: 'ERR_POLICY_REFUSED',

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <vector>
+
+namespace waep {
+
+// The memory of one call: its buffers, of which the first is the attribute, and what its
+// relocations have put where.
+struct CallImage {
+  enum class Direction : uint8_t { kIn, kOut, kInOut };
+  struct Buffer {
+    uint8_t* memory;
+    size_t size;
+    Direction direction;
+  };
+  enum RelocationKind : uint8_t { kPointer = 0, kFd32 = 1, kFd64 = 2, kPid = 3 };
+  struct Relocation {
+    uint32_t buffer;
+    uint32_t offset;
+    uint8_t kind;
+    uint32_t target;
+    uint64_t value;  // what was in the word, and then what was put there
+    [[nodiscard]] uint32_t width() const { return kind == kFd32 || kind == kPid ? 4 : 8; }
+  };
+
+  // A stretch of a buffer's memory that a word of the image points to.
+  struct Stretch {
+    enum Kind : uint8_t { kNull, kBytes, kUnknown };
+    Kind kind = kNull;
+    uint32_t buffer = 0;
+    size_t offset = 0;
+    const uint8_t* data = nullptr;
+    size_t size = 0;
+  };
+
+  std::vector<Buffer> buffers;
+  std::vector<Relocation> relocations;  // by buffer and offset
+
+  void Clear() {
+    buffers.clear();
+    relocations.clear();
+  }
+
+  // The little-endian number of up to 8 bytes at an offset of the attribute, as the kernel will see
+  // it; bytes that the caller did not send are zero.
+  [[nodiscard]] uint64_t Word(size_t offset, size_t width) const {
+    uint64_t value = 0;
+    const Buffer& attribute = buffers[0];
+    if (offset < attribute.size) {
+      const size_t left = attribute.size - offset;
+      std::memcpy(&value, attribute.memory + offset, width < left ? width : left);
+    }
+    return value;
+  }
+
+  // What the 8-byte word at an offset of a buffer points to. A word that is neither zero nor a
+  // relocation leads nobody knows where. To be asked once the relocations are in place.
+  [[nodiscard]] Stretch Behind(uint32_t buffer, size_t offset) const;
+};
+
+}  // namespace waep

@@ -1,0 +1,37 @@
+import { readFileSync } from 'node:fs';
+import type { Command } from 'commander';
+import { failure } from '../errors.js';
+import { Session, type SessionOptions } from '../session/index.js';
+
+/** What the options of {@link connectionOptions} become. */
+export interface ConnectionOptions {
+  vm: string;
+  tlsCa?: string;
+  tlsCert?: string;
+  tlsKey?: string;
+}
+
+/** Adds the options by which a command reaches an agent. */
+export function connectionOptions(command: Command): Command {
+  return command
+    .requiredOption('--vm <address>', 'the agent, such as vsock:3:1024 or tcp:127.0.0.1:1024')
+    .option('--tls-ca <file>', "the authority that signed the agent's certificate (PEM)")
+    .option('--tls-cert <file>', 'the certificate to show to the agent (PEM)')
+    .option('--tls-key <file>', 'its key (PEM)');
+}
+
+/** Opens the session that a command's options describe. */
+export function openSession(options: ConnectionOptions, more: SessionOptions): Promise<Session> {
+  const { vm, tlsCa, tlsCert, tlsKey } = options;
+  const files = [tlsCa, tlsCert, tlsKey].filter((file) => file !== undefined);
+  if (files.length === 0) return Session.connect(vm, more);
+  const [ca, cert, key] = files.map((file) => readFileSync(file));
+  if (ca === undefined || cert === undefined || key === undefined) {
+    throw failure('ERR_OPTION_INVALID', {
+      option: '--tls-ca, --tls-cert and --tls-key',
+      value: files.join(', '),
+      expected: 'all three: both sides have to prove who they are',
+    });
+  }
+  return Session.connect(vm, { ...more, tls: { ca, cert, key } });
+}

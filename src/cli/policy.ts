@@ -1,0 +1,150 @@
+import { readFileSync } from 'node:fs';
+import Table from 'cli-table3';
+import { Command, Option } from 'commander';
+import pc from 'picocolors';
+import { failure } from '../errors.js';
+import {
+  describePolicy,
+  explain,
+  explainObject,
+  type PolicyFile,
+  profiles,
+  type Question,
+  questionNames,
+  readObject,
+  readPolicyFile,
+  type Verdict,
+} from '../policy/index.js';
+
+interface ExplainOptions extends Partial<Record<Question, string[]>> {
+  profile: keyof typeof profiles;
+  object?: string;
+  json?: true;
+}
+
+const collect = (value: string, all: string[] = []) => [...all, value];
+
+/** What each question of `waep policy explain` takes. */
+const asked: Readonly<Record<Question, readonly [argument: string, description: string]>> = {
+  call: ['command', 'a command of bpf(2), such as map_freeze'],
+  program: ['type', 'a type of programs, such as xdp'],
+  attach: ['type', 'an attach type, such as trace_fentry'],
+  map: ['type', 'a type of maps, such as hash'],
+  helper: ['name', 'a helper, such as bpf_send_signal'],
+  kfunc: ['name', 'a function of the kernel, such as bpf_rcu_read_lock'],
+  hook: ['name', 'what programs attach to, such as sys_enter or vfs_read'],
+  interface: ['name', 'a network interface'],
+  perf: ['type', 'a type of perf events, such as kprobe'],
+  pin: ['path', 'a path to pin an object at'],
+  read: ['path', 'a file to read'],
+};
+
+/** `waep policy`: what a policy's file says, before a guest is under it. */
+export function policyCommand(): Command {
+  return new Command('policy')
+    .summary("check and explain a guest's policy")
+    .description("Says what a policy's file means, without a guest.")
+    .addCommand(checkCommand())
+    .addCommand(explainCommand());
+}
+
+function checkCommand(): Command {
+  return new Command('check')
+    .description(
+      'Says what is wrong with a policy file, or the rules that it comes down to. Ends with 1 if something is wrong.',
+    )
+    .argument('<file>', 'the policy')
+    .option('--json', 'print the rules as an array of {rule, allows, from}')
+    .action((file: string, { json }: { json?: true }) => {
+      const policy = readPolicyFile(readFileSync(file, 'utf8'), file);
+      for (const problem of policy.problems) console.error(pc.red(problem.message));
+      if (policy.problems.length > 0) {
+        process.exitCode = 1;
+        return;
+      }
+      const rules = describePolicy(policy);
+      if (json) console.log(JSON.stringify(rules, null, 2));
+      else {
+        const rows = rules.map(({ rule, allows, from }) => [rule, allows, from]);
+        print(['rule', 'allows', 'from'], rows, [22, undefined, 24]);
+      }
+    });
+}
+
+function explainCommand(): Command {
+  const command = new Command('explain')
+    .description(
+      'Says what a policy allows of what is asked about, and which rule decides. Ends with 1 if something is refused.',
+    )
+    .argument('[file]', 'the policy; without one a profile is explained')
+    .addOption(
+      new Option('--profile <name>', 'the profile to explain')
+        .choices(Object.keys(profiles))
+        .default('observe'),
+    )
+    .option('--object <file>', 'the programs of a BPF object file, and what they call')
+    .option('--json', 'print an array of {what, allowed, rule, from}');
+  for (const question of questionNames) {
+    const [argument, description] = asked[question];
+    command.option(`--${question} <${argument}>`, `${description}; may be repeated`, collect);
+  }
+  return command.action((file: string | undefined, options: ExplainOptions) => {
+    const policy = readFor(file, options);
+    const verdicts = [
+      ...questionNames.flatMap((question) =>
+        (options[question] ?? []).map((name) => explain(policy, question, name)),
+      ),
+      ...(options.object === undefined
+        ? []
+        : explainObject(policy, readObject(readFileSync(options.object), options.object))),
+    ];
+    if (verdicts.length === 0) {
+      throw failure('ERR_OPTION_INVALID', {
+        option: 'explain',
+        value: '',
+        expected: `something to ask about, such as --helper bpf_send_signal or --object FILE`,
+      });
+    }
+    if (options.json) console.log(JSON.stringify(verdicts, null, 2));
+    else printVerdicts(verdicts);
+    if (verdicts.some(({ allowed }) => !allowed)) process.exitCode = 1;
+  });
+}
+
+/** @throws ERR_POLICY_FILE for the first thing that is wrong with the file */
+function readFor(file: string | undefined, { profile }: ExplainOptions): PolicyFile {
+  const policy =
+    file === undefined
+      ? readPolicyFile(`profile: ${profile}`, profile)
+      : readPolicyFile(readFileSync(file, 'utf8'), file);
+  if (policy.problems[0] !== undefined) throw policy.problems[0];
+  return policy;
+}
+
+function printVerdicts(verdicts: readonly Verdict[]): void {
+  const rows = verdicts.map(({ what, allowed, rule, from }) => [
+    allowed ? pc.green('✔ allowed') : pc.red('✘ refused'),
+    what,
+    rule,
+    from,
+  ]);
+  print(['', 'what', 'rule', 'from'], rows, []);
+}
+
+/** Prints a table; the column without a width gets what the terminal has left. */
+function print(
+  head: string[],
+  rows: readonly string[][],
+  widths: readonly (number | undefined)[],
+): void {
+  const fixed = widths.reduce<number>((sum, width) => sum + (width ?? 0), 0);
+  const rest = Math.max(30, (process.stdout.columns ?? 120) - fixed - head.length - 1);
+  const table = new Table({
+    head,
+    style: { head: [], border: [], compact: true },
+    wordWrap: true,
+    ...(widths.length === 0 ? {} : { colWidths: widths.map((width) => width ?? rest) }),
+  });
+  table.push(...rows);
+  console.log(table.toString());
+}

@@ -1,0 +1,20 @@
+/**
+ * What a guest's owner lets hosts do: its words, and what they come down to.
+ *
+ * @module
+ */
+export { compile, type KernelNames } from './compile.js';
+export { describePolicy, type RuleText } from './describe.js';
+export {
+  explain,
+  explainObject,
+  type Question,
+  questionNames,
+  type Verdict,
+} from './explain.js';
+export { type Place, type PolicyFile, parsePolicy, readPolicyFile } from './file.js';
+export { type ObjectProgram, readObject } from './object.js';
+export type { Acceptance, Policy, Quotas } from './policy.js';
+export { profileNamed, profiles } from './profiles.js';
+export { type Check, encodeRules, type Range, type Rules } from './rules.js';
+export { nameOf, numberOf, type VocabularyName, vocabularies } from './vocabulary.js';

@@ -1,0 +1,242 @@
+import { Encoder } from 'cbor-x';
+import type { SessionLimits } from '../frame/messages.js';
+import type { IoctlArgument, IoctlRule } from './ioctls.js';
+import { type VocabularyName, vocabularies } from './vocabulary.js';
+
+/** Numbers from the first to the last, both included. */
+export type Range = readonly [first: number, last: number];
+
+/** What a number in a call has to be: one of these, or a descriptor that stems from none of these commands. */
+export type Values = readonly Range[] | { readonly notFrom: readonly number[] };
+
+/** The part of a call's amount that grows with a 32-bit word of the attribute. */
+export interface Term {
+  readonly offset: number;
+  /** The word is rounded up to a multiple of this. */
+  readonly round?: number;
+  readonly multiplier?: number;
+}
+
+/**
+ * One thing that the calls of a command must satisfy. Offsets are of bytes in the attribute; bytes
+ * that the caller did not send read as zero.
+ */
+export type Check = {
+  /** What a refusal calls it, such as `program_types`. */
+  readonly rule: string;
+  /** A command's number, {@link PERF_EVENT_OPEN}, or {@link IOCTLS} plus a request. */
+  readonly command: number;
+  /** For calls whose 32-bit words have such values only. */
+  readonly when?: readonly { readonly offset: number; readonly values: readonly Range[] }[];
+  /** What the values are called. */
+  readonly vocabulary?: VocabularyName;
+} & (
+  | {
+      readonly kind: 'word';
+      readonly offset: number;
+      readonly width?: 4 | 8;
+      readonly values: Values;
+    }
+  /** Every 32-bit word of the buffer behind a pointer. */
+  | { readonly kind: 'words'; readonly pointer: number; readonly values: Values }
+  /** Of the 8-byte records behind a pointer, those of a pattern: a number inside of them. */
+  | {
+      readonly kind: 'records';
+      readonly pointer: number;
+      readonly count: number;
+      readonly mask: number;
+      readonly pattern: number;
+      readonly shift: number;
+      readonly bits: number;
+      readonly values: Values;
+    }
+  /** A text behind a pointer, or with `count` one behind each pointer of an array. */
+  | {
+      readonly kind: 'text';
+      readonly pointer: number;
+      readonly count?: number;
+      /** Whether the patterns are paths, of which those that end in `/` stand for what is below. */
+      readonly paths: boolean;
+      readonly patterns: readonly string[];
+    }
+  /** A bound on what exists at a time: (constant + terms) × the word at `factor`. */
+  | {
+      readonly kind: 'quota';
+      readonly counter: number;
+      readonly maximum: number;
+      readonly constant: number;
+      readonly terms?: readonly Term[];
+      readonly factor?: number;
+    }
+);
+
+/** Something to tell of a call, found where checks find what they are about. */
+export type Fact = {
+  readonly label: string;
+  readonly vocabulary?: VocabularyName;
+} & (
+  | { readonly kind: 'word'; readonly offset: number; readonly width?: 4 | 8 }
+  | {
+      readonly kind: 'records';
+      readonly pointer: number;
+      readonly count: number;
+      readonly mask: number;
+      readonly pattern: number;
+      readonly shift: number;
+      readonly bits: number;
+    }
+  | { readonly kind: 'text'; readonly pointer: number; readonly count?: number }
+  /** A text of so many bytes in the attribute itself. */
+  | { readonly kind: 'characters'; readonly offset: number; readonly size: number }
+);
+
+/** How the calls of a command are told in the audit log. */
+export interface Report {
+  readonly command: number;
+  readonly event: string;
+  readonly facts: readonly Fact[];
+}
+
+/** What a session may do, as numbers: what a policy comes down to. */
+export interface Rules {
+  /** Allowed commands; those above 63 are all allowed or none. */
+  readonly commands: readonly Range[];
+  /** Whether perf events may be opened, subject to the checks. */
+  readonly perfEvents: boolean;
+  readonly checks: readonly Check[];
+  readonly reports: readonly Report[];
+  /** Commands that let objects live longer than the handles that they were made with. */
+  readonly keeping: readonly Range[];
+  /** Absolute paths that may be opened for reading; one that ends in `/` stands for what is below. */
+  readonly readablePaths: readonly string[];
+  readonly ioctls: readonly IoctlRule[];
+  readonly limits: SessionLimits;
+}
+
+/** The largest 32-bit number. */
+export const MAX_VALUE = 2 ** 32 - 1;
+
+/** Where checks of perf_event_open(2) are, and from where on those of ioctl(2) requests. */
+export const PERF_EVENT_OPEN = 0x10000;
+export const IOCTLS = 2 ** 32;
+
+const ioctlArguments: readonly IoctlArgument[] = ['number', 'handle', 'buffer'];
+const encoder = new Encoder({ useRecords: false });
+const kinds = Object.keys(vocabularies) as VocabularyName[];
+
+/** Whether a number is in one of the ranges. */
+export function contains(ranges: readonly Range[], value: number): boolean {
+  return ranges.some(([first, last]) => value >= first && value <= last);
+}
+
+/** The fewest ascending ranges that cover these numbers. */
+export function rangesOf(numbers: Iterable<number>): Range[] {
+  const ranges: [number, number][] = [];
+  for (const number of [...new Set(numbers)].sort((a, b) => a - b)) {
+    const last = ranges.at(-1);
+    if (last !== undefined && last[1] === number - 1) last[1] = number;
+    else ranges.push([number, number]);
+  }
+  return ranges;
+}
+
+/** A number that the encoder does not take for a floating-point one. */
+const whole = (value: number) => (value > MAX_VALUE ? BigInt(value) : value);
+
+/** The ranges of what is in `ranges` and in none of `fewer`. */
+export function subtract(ranges: readonly Range[], fewer: readonly Range[]): Range[] {
+  let rest = [...ranges];
+  for (const [first, last] of fewer) {
+    rest = rest.flatMap((range): Range[] => {
+      if (last < range[0] || first > range[1]) return [range];
+      const before: Range[] = first > range[0] ? [[range[0], first - 1]] : [];
+      return last < range[1] ? [...before, [last + 1, range[1]]] : before;
+    });
+  }
+  return rest;
+}
+
+function encodeValues(values: Values): unknown {
+  return 'notFrom' in values
+    ? [true, rangesOf(values.notFrom).flat()]
+    : [false, values.flat().map(whole)];
+}
+
+/** What follows the head of each kind of check. */
+const encodings: {
+  readonly [K in Check['kind']]: (check: Extract<Check, { kind: K }>) => readonly unknown[];
+} = {
+  word: ({ offset, width = 4, values }) => [0, offset, width, encodeValues(values)],
+  words: ({ pointer, values }) => [1, pointer, encodeValues(values)],
+  records: ({ pointer, count, mask, pattern, shift, bits, values }) => [
+    2,
+    pointer,
+    count,
+    mask,
+    pattern,
+    shift,
+    2 ** bits - 1,
+    encodeValues(values),
+  ],
+  text: ({ pointer, count, paths, patterns }) =>
+    count === undefined ? [3, pointer, paths, patterns] : [4, pointer, count, paths, patterns],
+  quota: ({ counter, maximum, constant, terms = [], factor = false }) => [
+    5,
+    counter,
+    whole(maximum),
+    constant,
+    terms.map(({ offset, round = 1, multiplier = 1 }) => [offset, round, multiplier]),
+    factor,
+  ],
+};
+
+function encodeFact(fact: Fact): readonly unknown[] {
+  if (fact.kind === 'characters') return [6, fact.offset, fact.size];
+  const nothing = { rule: '', command: 0, values: [], paths: false, patterns: [] };
+  const check = { ...nothing, ...fact } as Check;
+  return (encodings[check.kind] as (check: Check) => readonly unknown[])(check);
+}
+
+const vocabularyIndex = (kind: VocabularyName | undefined) =>
+  kind === undefined ? 0 : kinds.indexOf(kind) + 1;
+
+/** Encodes rules as addon/core/rules.h reads them. */
+export function encodeRules(rules: Rules): Uint8Array {
+  const { limits } = rules;
+  let commands = 0n;
+  for (let number = 0; number < 64; number++) {
+    if (contains(rules.commands, number)) commands |= 1n << BigInt(number);
+  }
+  return encoder.encode([
+    commands,
+    contains(rules.commands, MAX_VALUE),
+    rules.perfEvents,
+    kinds.map((kind) => Array.from(vocabularies[kind].names, (name) => name ?? '')),
+    rules.checks.map((check) => [
+      check.rule,
+      whole(check.command),
+      (check.when ?? []).map(({ offset, values }) => [offset, values.flat()]),
+      vocabularyIndex(check.vocabulary),
+      ...(encodings[check.kind] as (check: Check) => readonly unknown[])(check),
+    ]),
+    rules.reports.map(({ command, event, facts }) => [
+      whole(command),
+      event,
+      facts.map((fact) => [fact.label, vocabularyIndex(fact.vocabulary), ...encodeFact(fact)]),
+    ]),
+    rules.keeping.flat(),
+    rules.readablePaths,
+    rules.ioctls.map(({ name, request, argument }) => [
+      name,
+      request,
+      ioctlArguments.indexOf(argument),
+    ]),
+    [
+      limits.maxFrameBytes,
+      limits.maxCallBytes,
+      limits.maxBuffers,
+      limits.maxRelocations,
+      limits.maxHandles,
+    ],
+  ]);
+}

@@ -1,0 +1,70 @@
+import { AttachType, Cmd, Helper, MapType, ProgType } from '../bpf/enums.js';
+
+/** Kinds of things that have numbers in the kernel's interface and names in a policy. */
+export type VocabularyName =
+  | 'commands'
+  | 'map_types'
+  | 'program_types'
+  | 'attach_types'
+  | 'helpers'
+  | 'perf_types';
+
+/** `enum perf_type_id` of <linux/perf_event.h>. */
+const PerfType = {
+  PERF_TYPE_HARDWARE: 0,
+  PERF_TYPE_SOFTWARE: 1,
+  PERF_TYPE_TRACEPOINT: 2,
+  PERF_TYPE_HW_CACHE: 3,
+  PERF_TYPE_RAW: 4,
+  PERF_TYPE_BREAKPOINT: 5,
+};
+
+/** The names of one kind of things, as bpffs has them for its delegation options. */
+export interface Vocabulary {
+  /** What one of them is called in a sentence. */
+  readonly one: string;
+  /** Names by number; holes are numbers that have none. */
+  readonly names: readonly (string | undefined)[];
+  readonly numbers: ReadonlyMap<string, number>;
+}
+
+function vocabulary(
+  one: string,
+  table: Readonly<Record<string, number>>,
+  name: (constant: string) => string,
+): Vocabulary {
+  const names: string[] = [];
+  const numbers = new Map<string, number>();
+  for (const [constant, number] of Object.entries(table)) {
+    const text = name(constant);
+    names[number] = text;
+    numbers.set(text, number);
+    // The kernel's own spelling is understood, too.
+    numbers.set(constant.toLowerCase(), number);
+  }
+  return { one, names, numbers };
+}
+
+const without = (prefix: string) => (constant: string) =>
+  constant.slice(prefix.length).toLowerCase();
+
+/** All vocabularies, in the order in which encoded rules have them: commands are the first. */
+export const vocabularies: Readonly<Record<VocabularyName, Vocabulary>> = {
+  commands: vocabulary('command', Cmd, without('BPF_')),
+  map_types: vocabulary('map type', MapType, without('BPF_MAP_TYPE_')),
+  program_types: vocabulary('program type', ProgType, without('BPF_PROG_TYPE_')),
+  attach_types: vocabulary('attach type', AttachType, without('BPF_')),
+  helpers: vocabulary('helper', Helper, (constant) => constant.replace('BPF_FUNC_', 'bpf_')),
+  perf_types: vocabulary('perf event type', PerfType, without('PERF_TYPE_')),
+};
+
+/** The number that a name stands for, which may be the number itself. */
+export function numberOf(kind: VocabularyName, name: string): number | undefined {
+  if (/^\d{1,9}$/.test(name)) return Number(name);
+  return vocabularies[kind].numbers.get(name.toLowerCase());
+}
+
+/** The name of a number, or the number. */
+export function nameOf(kind: VocabularyName, number: number): string {
+  return vocabularies[kind].names[number] ?? String(number);
+}

@@ -1,0 +1,125 @@
+import { existsSync, readFileSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import t from 'tap';
+import { AuditLog } from '../../guest/agent/audit.js';
+import { kernelNames } from '../../guest/agent/kernel-names.js';
+import { enums, insn } from '../../src/bpf/index.js';
+import { compile, profiles } from '../../src/policy/index.js';
+import { Session } from '../../src/session/index.js';
+import { type LocalAgent, localAgent } from './local-agent.js';
+
+const { ProgType, MapType, Helper } = enums;
+
+interface Line {
+  time: string;
+  event: string;
+  [fact: string]: unknown;
+}
+
+const lines = (file: string): Line[] =>
+  readFileSync(file, 'utf8')
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line));
+
+const observed = () =>
+  localAgent({ rules: compile(profiles.observe, kernelNames()), profile: 'observe' });
+
+/** Ends the session and resolves when the agent has told so. */
+async function end({ agent }: LocalAgent, session: Session): Promise<void> {
+  const ended = new Promise((resolve) => agent.once('ended', resolve));
+  session.close();
+  await ended;
+}
+
+t.test('what a session does is told', async (t) => {
+  const file = join(t.testdir(), 'audit.log');
+  const local = await observed();
+  t.teardown(() => local.close());
+  new AuditLog({ target: file, maxBytes: 1e6 }).follow(local.agent);
+  const session = await Session.connect(local.address, { client: 'the "auditor"' });
+  await session.createMap({
+    type: MapType.BPF_MAP_TYPE_HASH,
+    keySize: 4,
+    valueSize: 8,
+    maxEntries: 3,
+    name: 'counts',
+  });
+  const program = await session.loadProgram({
+    type: ProgType.BPF_PROG_TYPE_RAW_TRACEPOINT,
+    instructions: insn.program(
+      insn.call(Helper.BPF_FUNC_ktime_get_ns),
+      insn.call(Helper.BPF_FUNC_get_current_pid_tgid),
+      insn.mov('r0', 0),
+      insn.exit(),
+    ),
+    license: 'GPL',
+    name: 'watcher',
+  });
+  const { tag, id } = await program.info();
+  await program.attachRawTracepoint('sys_enter');
+  await t.rejects(session.open('/etc/shadow'), { code: 'ERR_POLICY_REFUSED' });
+  await t.rejects(program.pin('/sys/fs/bpf/"quoted"\\'), { code: 'ERR_POLICY_REFUSED' });
+  await end(local, session);
+
+  const told = lines(file);
+  const who = { session: 1, client: 'the "auditor"' };
+  t.match(
+    told.map(({ event }) => event),
+    ['session', 'map', 'program', 'attach', 'refused', 'refused', 'ended'],
+  );
+  t.ok(told.every(({ time }) => Math.abs(Date.parse(time) - Date.now()) < 60_000));
+  t.match(told, [
+    who,
+    { ...who, command: 'map_create (0)', name: 'counts', type: 'hash (1)', map_id: /^\d+$/ },
+    {
+      ...who,
+      command: 'prog_load (5)',
+      name: 'watcher',
+      type: 'raw_tracepoint (17)',
+      helpers: 'bpf_ktime_get_ns (5) bpf_get_current_pid_tgid (14)',
+      prog_tag: String(tag),
+      prog_id: String(id),
+    },
+    { ...who, hook: 'sys_enter', link_type: 'raw_tracepoint', prog_id: String(id) },
+    { ...who, command: 'open', rule: 'readable_paths', value: '/etc/shadow' },
+    { ...who, command: 'obj_pin (6)', rule: 'pin_paths', value: '/sys/fs/bpf/"quoted"\\' },
+    { session: 1, report: { refused: 2 } },
+  ]);
+});
+
+t.test('the log is bounded, and never in the way', async (t) => {
+  const folder = t.testdir();
+  const file = join(folder, 'audit.log');
+  const log = new AuditLog({ target: file, maxBytes: 1000 });
+  for (let i = 0; i < 100; i++) log.write('noise', { number: i });
+  t.ok(statSync(file).size <= 1000);
+  t.ok(statSync(`${file}.1`).size <= 1000);
+  t.notOk(existsSync(`${file}.2`));
+  t.match(lines(file).at(-1), { number: 99 });
+  t.equal(statSync(file).mode & 0o777, 0o600);
+  const more = new AuditLog({ target: file, maxBytes: 1000 });
+  more.write('noise', { number: 100 });
+  t.match(lines(file).at(-1), { number: 100 }, 'a log is continued');
+
+  const full = new AuditLog({ target: join(folder, 'missing', 'audit.log'), maxBytes: 1000 });
+  t.doesNotThrow(() => full.write('noise', {}));
+});
+
+t.test('a flood of refusals neither blocks calls nor is lost without a trace', async (t) => {
+  const local = await observed();
+  t.teardown(() => local.close());
+  let told = 0;
+  let untold = 0;
+  local.agent.on('call', ({ dropped }) => {
+    told++;
+    untold += dropped;
+  });
+  const session = await Session.connect(local.address);
+  const refused = (name: string) => session.open(`/etc/${name}`).catch(() => {});
+  await Promise.all(Array.from({ length: 3000 }, () => refused('x'.repeat(100))));
+  // What was dropped is told with the next record that there is room for.
+  await refused('last');
+  await end(local, session);
+  t.equal(told + untold, 3001, 'each is told or counted');
+});

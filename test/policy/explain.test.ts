@@ -1,0 +1,157 @@
+import { spawnSync } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import t from 'tap';
+import { kernelNames } from '../../guest/agent/kernel-names.js';
+import { packageFolder } from '../../guest/paths.js';
+import { compile, profiles, readObject } from '../../src/policy/index.js';
+import { preflight, Session } from '../../src/session/index.js';
+import { localAgent } from '../agent/local-agent.js';
+
+const main = join(packageFolder, 'dist/src/cli/main.js');
+
+function waep(...args: string[]) {
+  const { status, stdout, stderr } = spawnSync(process.execPath, [main, ...args], {
+    encoding: 'utf8',
+    env: { ...process.env, NO_COLOR: '1' },
+  });
+  return { status, stdout, stderr };
+}
+
+t.test('waep policy check', async (t) => {
+  const folder = t.testdir({
+    'good.yaml': 'profile: observe\npin_paths: [/sys/fs/bpf/ours/]\nquotas: { maps: 7 }\n',
+    'bad.yaml': 'profile: observe\nhelpers: { allow: [bpf_send_signl] }\nhoks: any\n',
+  });
+  const good = join(folder, 'good.yaml');
+  const { status, stdout } = waep('policy', 'check', '--json', good);
+  t.equal(status, 0);
+  const rules: { rule: string; allows: string; from: string }[] = JSON.parse(stdout);
+  const find = (name: string) => rules.find(({ rule }) => rule === name);
+  t.match(find('pin_paths'), { allows: '/sys/fs/bpf/ours/', from: `${good}:2` });
+  t.match(find('quotas.maps'), { allows: '7', from: `${good}:3` });
+  t.match(find('helpers'), { allows: /^all but .*bpf_send_signal/, from: 'profile observe' });
+  t.match(waep('policy', 'check', good).stdout, /pin_paths.*\/sys\/fs\/bpf\/ours\//);
+  const bad = waep('policy', 'check', join(folder, 'bad.yaml'));
+  t.equal(bad.status, 1);
+  t.match(bad.stderr, /bad\.yaml:2:21: found bpf_send_signl; .* Did you mean bpf_send_signal\?/);
+  t.match(bad.stderr, /bad\.yaml:3:1: found hoks; .* Did you mean hooks\?/);
+});
+
+t.test('waep policy explain', async (t) => {
+  const { status, stdout } = waep(
+    ...['policy', 'explain', '--json', '--helper', 'bpf_send_signal', '--helper', 'bpf_loop'],
+    ...[
+      '--program',
+      'xdp',
+      '--call',
+      'map_freeze',
+      '--hook',
+      'sys_enter',
+      '--pin',
+      '/sys/fs/bpf/x',
+    ],
+    ...['--read', '/proc/kallsyms', '--map', 'hash', '--perf', 'kprobe', '--kfunc', 'f'],
+    ...['--attach', 'lsm_mac', '--interface', 'lo'],
+  );
+  t.equal(status, 1, 'something is refused');
+  const verdicts: { what: string; allowed: boolean; rule: string }[] = JSON.parse(stdout);
+  t.same(Object.fromEntries(verdicts.map(({ what, allowed }) => [what, allowed])), {
+    'call map_freeze': true,
+    'program type xdp': false,
+    'attach type lsm_mac': false,
+    'map type hash': true,
+    'helper bpf_send_signal': false,
+    'helper bpf_loop': true,
+    'kernel function f': false,
+    'hook sys_enter': true,
+    'interface lo': false,
+    'perf event type kprobe': true,
+    'pin /sys/fs/bpf/x': false,
+    'file /proc/kallsyms': true,
+  });
+  t.equal(waep('policy', 'explain', '--helper', 'bpf_loop').status, 0);
+  t.match(waep('policy', 'explain', '--helper', 'loop').stderr, /did you mean bpf_loop\?/);
+  t.match(waep('policy', 'explain').stderr, /something to ask about/);
+});
+
+t.test('programs of an object file', async (t) => {
+  const folder = t.testdir();
+  const source = join(folder, 'x.c');
+  const object = join(folder, 'x.o');
+  writeFileSync(
+    source,
+    `static long (*send)(unsigned) = (void *)109;
+     static int (*now)(void) = (void *)5;
+     extern void bpf_rcu_read_lock(void) __attribute__((section(".ksyms")));
+     __attribute__((section("tp/sched/sched_switch"), used)) int a(void *c) { return now(); }
+     __attribute__((section("raw_tp/sys_enter"), used)) int b(void *c) { bpf_rcu_read_lock(); return send(9); }
+     __attribute__((section("xdp"), used)) int d(void *c) { return 2; }`,
+  );
+  const { error, status } = spawnSync('clang', [
+    '-target',
+    'bpf',
+    '-O2',
+    '-c',
+    source,
+    '-o',
+    object,
+  ]);
+  if (error !== undefined || status !== 0) {
+    t.pass('there is no compiler for objects here', { skip: 'try: apt-get install clang' });
+    return;
+  }
+  const { stdout } = waep('policy', 'explain', '--json', '--object', object);
+  t.match(JSON.parse(stdout), [
+    { what: 'tp/sched/sched_switch: program type tracepoint', allowed: true },
+    { what: 'tp/sched/sched_switch: hook sched_switch', allowed: true },
+    { what: 'tp/sched/sched_switch: helper bpf_ktime_get_ns', allowed: true },
+    { what: 'raw_tp/sys_enter: program type raw_tracepoint', allowed: true },
+    { what: 'raw_tp/sys_enter: hook sys_enter', allowed: true },
+    { what: 'raw_tp/sys_enter: helper bpf_send_signal', allowed: false, rule: 'helpers' },
+    { what: 'raw_tp/sys_enter: kernel function bpf_rcu_read_lock', allowed: false },
+    { what: 'xdp: program type xdp', allowed: false, rule: 'program_types' },
+  ]);
+});
+
+t.test('files that are no objects', async (t) => {
+  for (const bytes of [Buffer.alloc(0), Buffer.alloc(100), Buffer.from('\x7fELF\x02\x01')]) {
+    t.throws(() => readObject(bytes, 'x'), { code: 'ERR_OPTION_INVALID' });
+  }
+  const cut = Buffer.alloc(64);
+  cut.write('\x7fELF\x02\x01', 'latin1');
+  cut.writeUInt16LE(247, 18);
+  cut.writeBigUInt64LE(1000n, 40);
+  cut.writeUInt16LE(64, 58);
+  cut.writeUInt16LE(5, 60);
+  t.throws(() => readObject(cut, 'x'), { code: 'ERR_OPTION_INVALID', message: /cut short/ });
+});
+
+t.test('preflight: what the kernel offers, and what the policy leaves of it', async (t) => {
+  const local = await localAgent({
+    rules: compile(profiles.observe, kernelNames()),
+    profile: 'observe',
+  });
+  t.teardown(() => local.close());
+  const session = await Session.connect(local.address);
+  t.teardown(() => session.close());
+  const found = await preflight(session);
+  const of = (kind: 'programTypes' | 'mapTypes' | 'helpers', name: string) =>
+    found[kind].find((finding) => finding.name === name);
+  t.match(of('programTypes', 'raw_tracepoint'), { offered: true, refusedBy: undefined });
+  t.match(of('programTypes', 'xdp'), { offered: undefined, refusedBy: 'program_types' });
+  t.match(of('mapTypes', 'hash'), { offered: true });
+  t.match(of('mapTypes', 'devmap'), { refusedBy: 'map_types' });
+  t.match(of('helpers', 'bpf_ktime_get_ns'), { refusedBy: undefined });
+  t.match(of('helpers', 'bpf_send_signal'), { refusedBy: 'helpers' });
+  t.equal(found.helpers.length, 211);
+  t.equal(found.profile, 'observe');
+
+  const all = await localAgent();
+  t.teardown(() => all.close());
+  const open = await Session.connect(all.address);
+  t.teardown(() => open.close());
+  const everything = await preflight(open);
+  t.ok(everything.programTypes.every(({ refusedBy }) => refusedBy === undefined));
+  t.ok(everything.programTypes.find(({ name }) => name === 'xdp')?.offered);
+});

@@ -1,0 +1,155 @@
+import t from 'tap';
+import { parsePolicy, profiles, readPolicyFile } from '../../src/policy/index.js';
+import { contains, type Range } from '../../src/policy/rules.js';
+import { numberOf, type VocabularyName } from '../../src/policy/vocabulary.js';
+
+const has = (ranges: readonly Range[], kind: VocabularyName, name: string) =>
+  contains(ranges, numberOf(kind, name) ?? -1);
+
+t.test('a file narrows and widens a profile', async (t) => {
+  const policy = parsePolicy(
+    `# Ours.
+profile: observe
+name: web servers
+program_types: { allow: [xdp, BPF_PROG_TYPE_CGROUP_SKB, 99], deny: [kprobe] }
+map_types:
+  only: [hash, ringbuf]
+commands:
+  deny: [map_freeze]
+  allow: [prog_attach]
+helpers: any
+kfuncs: [bpf_rcu_read_lock]
+perf_types: none
+hooks:
+  allow: []
+  deny: [sys_exit]
+interfaces: [eth0]
+pin_paths: [/sys/fs/bpf/web/]
+readable_paths:
+  allow: [/sys/fs/cgroup/]
+foreign_objects: use
+quotas:
+  map_bytes: 64 MiB
+  programs: any
+leases: { max_seconds: 5 }
+accept:
+  cids: [2]
+  source_ports: any
+`,
+    'ours.yaml',
+  );
+  t.match(policy, {
+    name: 'web servers',
+    kfuncs: ['bpf_rcu_read_lock'],
+    perf_types: [],
+    hooks: ['*', '!sys_exit'],
+    interfaces: ['eth0'],
+    pin_paths: ['/sys/fs/bpf/web/'],
+    foreign_objects: 'use',
+    quotas: { map_bytes: 64 * 2 ** 20, programs: undefined, maps: profiles.observe.quotas.maps },
+    leases: { max_seconds: 5 },
+    accept: { cids: [2], source_ports: 'any' },
+  });
+  t.ok(has(policy.program_types, 'program_types', 'xdp'));
+  t.ok(has(policy.program_types, 'program_types', 'cgroup_skb'));
+  t.ok(has(policy.program_types, 'program_types', 'tracing'), 'as in the profile');
+  t.ok(contains(policy.program_types, 99), 'a number that has no name yet');
+  t.notOk(has(policy.program_types, 'program_types', 'kprobe'));
+  t.notOk(has(policy.map_types, 'map_types', 'array'));
+  t.ok(has(policy.commands, 'commands', 'prog_attach'));
+  t.notOk(has(policy.commands, 'commands', 'map_freeze'));
+  t.ok(has(policy.helpers, 'helpers', 'bpf_send_signal'));
+  t.ok(policy.readable_paths.includes('/sys/fs/cgroup/'));
+  t.ok(policy.readable_paths.includes('/proc/kallsyms'));
+});
+
+t.test('full, but for one thing', async (t) => {
+  const policy = parsePolicy('profile: full\nprogram_types:\n  deny: [lsm]\n', 'p');
+  t.notOk(has(policy.program_types, 'program_types', 'lsm'));
+  t.ok(contains(policy.program_types, 4000), 'what nobody knows yet is still allowed');
+});
+
+const wrong: readonly (readonly [name: string, text: string, message: string])[] = [
+  [
+    'a program type that is misspelt',
+    'profile: observe\nprogram_types:\n  allow: [kprobe, tracepont]\n',
+    'p.yaml:3:19: found tracepont; expected the name or the number of a program type. Did you mean tracepoint?',
+  ],
+  [
+    'a helper without its prefix',
+    'helpers:\n  deny: [probe_write_user]\n',
+    'p.yaml:2:10: found probe_write_user; expected the name or the number of a helper. Did you mean bpf_probe_write_user?',
+  ],
+  [
+    'a key that is misspelt',
+    'profile: observe\npin_path: [/sys/fs/bpf/]\n',
+    'p.yaml:2:1: found pin_path; expected one of the keys profile, name, commands, map_types, program_types, attach_types, helpers, kfuncs, perf_types, hooks, interfaces, pin_paths, readable_paths, foreign_objects, perf_signals, quotas, leases, accept. Did you mean pin_paths?',
+  ],
+  [
+    'a profile that does not exist',
+    'profile: obsreve',
+    'p.yaml:1:10: found obsreve; expected one of observe, full. Did you mean observe?',
+  ],
+  [
+    'a name where a list belongs',
+    'hooks:\n  allow: sched_*\n',
+    'p.yaml:2:10: found sched_*; expected a list of hooks. Write it as [sched_*].',
+  ],
+  [
+    'a path that climbs',
+    'readable_paths:\n  allow:\n    - /proc/../etc/\n',
+    'p.yaml:3:7: found /proc/../etc/; expected an absolute path without . and ... Write a path from the root, with a / at its end for a folder.',
+  ],
+  [
+    'a pin folder without its slash',
+    'pin_paths: [/sys/fs/bpf/x]\n',
+    'p.yaml:1:13: found /sys/fs/bpf/x; expected a folder for pins. Write a path from the root, with a / at its end for a folder.',
+  ],
+  [
+    'an amount without a number',
+    'quotas:\n  map_bytes: plenty\n',
+    'p.yaml:2:14: found plenty; expected a number of bytes such as 64 MiB, or any. Write digits, and KiB, MiB or GiB after bytes.',
+  ],
+  [
+    'an amount with a unit that it cannot have',
+    'quotas: { programs: 3 KiB }\n',
+    'p.yaml:1:21: found 3 KiB; expected a whole number of programs, or any. Write digits, and KiB, MiB or GiB after bytes.',
+  ],
+  [
+    'a choice that there is not',
+    'accept:\n  source_ports: privilegd\n',
+    'p.yaml:2:17: found privilegd; expected one of privileged, any. Did you mean privileged?',
+  ],
+  [
+    'a list for the whole',
+    '- observe\n',
+    'p.yaml:1:1: found a list; expected a mapping for the policy. Write profile: ….',
+  ],
+  [
+    'an empty file',
+    '# nothing yet\n',
+    'p.yaml:1:1: found an empty file; expected a policy. Write "profile: observe" at least.',
+  ],
+];
+
+t.test('what is wrong is said, with its place and a cure', async (t) => {
+  for (const [name, text, message] of wrong) {
+    t.throws(() => parsePolicy(text, 'p.yaml'), { code: 'ERR_POLICY_FILE', message }, name);
+  }
+});
+
+t.test('bad syntax and hostile files', async (t) => {
+  const [syntax] = readPolicyFile('profile: [observe\nhooks: x', 'p.yaml').problems;
+  t.match(syntax?.message, /^p\.yaml:2:\d+: found .*; expected YAML\. Mend the syntax\.$/s);
+  const [twice] = readPolicyFile('profile: full\nprofile: observe\n', 'p.yaml').problems;
+  t.match(twice?.message, /^p\.yaml:2:1: found .*unique/);
+  t.match(readPolicyFile('x'.repeat(2 ** 20 + 1), 'p').problems, { length: 1 });
+  const aliases = readPolicyFile('hooks: &a [x]\ninterfaces: *a\n', 'p.yaml').problems;
+  t.equal(aliases.length, 1, 'an alias stands for nothing');
+  const all = readPolicyFile('helpers: [a]\nhooks: [" "]\nquotas: 3\n', 'p.yaml').problems;
+  t.same(
+    all.map(({ detail }) => detail.line),
+    [1, 2, 3],
+    'all of it at once',
+  );
+});
