@@ -122,7 +122,11 @@ interface SetReader<T> {
 
 function readSet<T>(reader: Reader, node: unknown, base: readonly T[], how: SetReader<T>) {
   const list = (of: unknown): T[] =>
-    reader.texts(of, how.what).flatMap(({ text, place }) => how.element(reader, text, place) ?? []);
+    reader.texts(of, how.what).flatMap(({ text, place }) => {
+      const element = how.element(reader, text, place);
+      // An element may be a tuple, which is not to be flattened.
+      return element === undefined ? [] : [element];
+    });
   if (isScalar(node)) {
     const word = reader.one(node, ['any', 'none']);
     return word === 'any' ? how.any : [];
@@ -297,7 +301,11 @@ export function readPolicyFile(text: string, file: string): PolicyFile {
   const start = { line: 1, column: 1 };
   let policy: Policy = profiles.observe;
   let base = policy.name;
-  const result = () => ({ file, policy, base, places: reader.places, problems: reader.problems });
+  const result = () => {
+    const { places, problems } = reader;
+    problems.sort(({ detail: a }, { detail: b }) => a.line - b.line || a.column - b.column);
+    return { file, policy, base, places, problems };
+  };
   if (text.length > MAX_FILE_BYTES) {
     const cure = 'Name what is allowed by patterns and types.';
     reader.wrong(start, `a file of ${text.length} bytes`, `at most ${MAX_FILE_BYTES}`, cure);

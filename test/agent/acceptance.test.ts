@@ -30,6 +30,7 @@ const posing = {
   name: 'posing',
   halfClose: true,
   notation: {
+    schemes: ['posing'],
     parse: (text: string) => {
       const [path = '', cid, port] = text.split(',');
       return { road: 'posing', path, cid: Number(cid), port: Number(port) };

@@ -34,7 +34,7 @@ t.test('waep policy check', async (t) => {
   t.match(waep('policy', 'check', good).stdout, /pin_paths.*\/sys\/fs\/bpf\/ours\//);
   const bad = waep('policy', 'check', join(folder, 'bad.yaml'));
   t.equal(bad.status, 1);
-  t.match(bad.stderr, /bad\.yaml:2:21: found bpf_send_signl; .* Did you mean bpf_send_signal\?/);
+  t.match(bad.stderr, /bad\.yaml:2:20: found bpf_send_signl; .* Did you mean bpf_send_signal\?/);
   t.match(bad.stderr, /bad\.yaml:3:1: found hoks; .* Did you mean hooks\?/);
 });
 

@@ -402,11 +402,11 @@ const cases: readonly Case[] = [
     rule: 'foreign_objects',
     refused: async (session) => {
       const guess = insn.program(insn.loadMap('r1', { handle: 0 }), insn.mov('r0', 0), insn.exit());
-      Buffer.from(guess.buffer, guess.byteOffset).writeInt32LE(4, 4);
+      Buffer.from(guess.buffer, guess.byteOffset).writeInt32LE(3, 4);
       const attribute = Buffer.alloc(128);
       attribute.writeUInt32LE(RAW_TRACEPOINT, 0);
       attribute.writeUInt32LE(guess.byteLength / 8, 4);
-      // Whatever it is that the open descriptor 4 stands for.
+      // Whatever it is that the session's first descriptor stands for.
       const get = Buffer.alloc(12);
       get.writeUInt32LE(others.map, 0);
       get.writeUInt32LE(8, 8);
