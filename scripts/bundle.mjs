@@ -23,6 +23,8 @@ for (const [outfile, entry] of Object.entries(programs)) {
     platform: 'node',
     format: 'cjs',
     target: 'node20',
+    // An emulated guest takes its time over every line.
+    minifyWhitespace: true,
     // cbor-x looks for a native helper and does without.
     external: ['cbor-extract'],
     define: { 'import.meta.url': 'bundleUrl' },

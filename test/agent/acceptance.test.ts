@@ -1,5 +1,4 @@
 import { createServer, type Socket as NetSocket, type Server } from 'node:net';
-import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import type { AgentOptions } from '../../guest/agent/agent.js';
 import { profiles } from '../../src/policy/index.js';
@@ -74,8 +73,8 @@ async function agent(t: Test, options: Partial<AgentOptions>): Promise<LocalAgen
 
 /** A session with an agent for whom the client comes from a port of a vsock context. */
 async function from(t: Test, cid: number, port: number, accept = profiles.observe.accept) {
-  const { agent: posed } = await agent(t, { accept });
-  const path = join(t.testdir(), 'posing.sock');
+  const { agent: posed, address } = await agent(t, { accept });
+  const path = `${address.slice('unix:'.length)}.posing`;
   await posed.listen(`posing:${path},${cid},${port}`);
   const session = await Session.connect(`unix:${path}`);
   session.close();
