@@ -1,12 +1,10 @@
 /* `npm run fuzz`: feeds every target made-up inputs for a time. */
-import { writeFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
-import { join } from 'node:path';
 import { Command, InvalidArgumentError } from 'commander';
 import { packageFolder } from '../../guest/paths.js';
 import { runTool } from '../../guest/tools.js';
 import type { Outcome } from './outcome.js';
-import { renderFuzzing } from './page.js';
+import { record } from './page.js';
 import { fuzzCore, mergeCorpus } from './run-core.js';
 import { fuzzHost } from './run-host.js';
 import { type Target, targets } from './targets.js';
@@ -34,7 +32,7 @@ const options = new Command('npm run fuzz --')
   .option('--seconds <n>', 'how long each target is fed', wholeNumber, 60)
   .option('--seed <n>', 'begin with this seed', wholeNumber, 1 + (Date.now() % MAX_SEED))
   .option('--only <name...>', `of ${targets.map(({ name }) => name).join(', ')}, these only`)
-  .option('--record', 'write the figures to results/fuzz.md')
+  .option('--record', 'add the figures to results/fuzz.md')
   .option('--merge', 'add inputs that reach further to the committed corpus, and fuzz nothing')
   .parse()
   .opts<Options>();
@@ -72,7 +70,7 @@ function order({ target }: Outcome): number {
 }
 
 async function main(): Promise<void> {
-  const { only, seconds, seed, record, merge } = options;
+  const { only, seconds, seed, merge } = options;
   const unknown = only?.filter((name) => !targets.some((target) => target.name === name)) ?? [];
   if (unknown.length > 0) throw new Error(`there is no target ${unknown.join(', ')}`);
   const chosen = targets.filter(({ name }) => only?.includes(name) ?? true);
@@ -82,11 +80,9 @@ async function main(): Promise<void> {
   }
   console.log(`${chosen.length} targets, ${seconds} s each, seed ${seed}`);
   const outcomes = await fuzzAll(chosen);
-  if (record === true) {
+  if (options.record === true) {
     const commit = await runTool('git', ['-C', packageFolder, 'rev-parse', '--short', 'HEAD']);
-    const page = join(packageFolder, 'results/fuzz.md');
-    await writeFile(page, renderFuzzing(outcomes, { commit, seed }));
-    console.log(`written: ${page}`);
+    console.log(`written: ${await record(outcomes, { commit, seed })}`);
   }
   const failed = outcomes.filter(({ found }) => found !== undefined).length;
   console.log(`\n${outcomes.length - failed} passed, ${failed} failed`);

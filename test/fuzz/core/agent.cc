@@ -37,7 +37,7 @@ namespace frame = waep::frame;
 
 constexpr size_t kPage = 4096;
 // Bounds of the fuzzed session: small, so that inputs reach them.
-constexpr uint64_t kMaxCallBytes = 256 * 1024;
+constexpr uint64_t kMaxCallBytes = 96 * 1024;
 constexpr uint64_t kMaxFrameBytes = 64 * 1024;
 constexpr uint64_t kMaxHandles = 8;
 // What the fake kernel writes for one input, at most: the answers have to fit into a socket.
@@ -486,8 +486,11 @@ void PlayFrames(Executor* executor, Client* client, const uint8_t* data, size_t 
   }
 }
 
-// Feeds frames through a socket, a message at a time so that they arrive in pieces.
+// Feeds frames through a socket, a message at a time so that they arrive in pieces. A session's
+// frames are cut in a few dozen places at most: each costs a system call or two.
 void PlayStream(Executor* executor, const uint8_t* data, size_t size, size_t chunk) {
+  constexpr size_t kMostPieces = 32;
+  chunk = std::max(chunk, size / kMostPieces + 1);
   int pair[2];
   Expect(::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) == 0, "there is no socket");
   for (const int fd : pair) {
