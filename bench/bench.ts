@@ -3,6 +3,7 @@ import { Listr } from 'listr2';
 import colours from 'picocolors';
 import { ensurePrivateNetwork, type Image } from '../guest/index.js';
 import { failure } from '../src/errors.js';
+import { budgetOf, planTable } from './budget.js';
 import { compilePrograms } from './compile.js';
 import type { Amount, Experiment } from './experiment.js';
 import { experiments } from './experiments/index.js';
@@ -74,6 +75,8 @@ export async function bench(chosen: readonly Experiment[], options: BenchOptions
       interrupt.abort(new Error('interrupted'));
     });
   }
+  const names = chosen.map(({ name }) => name);
+  console.log(planTable(names, options.quick === true ? 'quick' : 'full'));
   const startedMs = performance.now();
   const done = await runAll(chosen, options, { choice, image, signal: interrupt.signal });
   for (const line of notices) console.log(colours.yellow(line));
@@ -121,6 +124,7 @@ async function runAll(
             run,
             quick,
             amount: amountOf(experiment, options),
+            budgetSeconds: budgetOf(experiment.name)[options.quick === true ? 'quick' : 'full'],
             command: commandOf(experiment, options),
             openLab: async ({ guest, files }) =>
               guest && image !== undefined

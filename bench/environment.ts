@@ -37,6 +37,8 @@ export interface Environment {
   parameters: Readonly<Record<string, unknown>>;
   placement: string;
   amount: Amount;
+  /** How many rounds each boot had time for; earlier runs had as many as `amount` says. */
+  rounds?: readonly number[];
   absent: ReadonlyArray<{ arm: string; why: string }>;
   source: { commit: string; dirty: boolean };
   host: HostEnvironment;

@@ -10,6 +10,11 @@ export interface RunOptions {
   run: string;
   quick: boolean;
   amount: Amount;
+  /**
+   * Seconds after which no further round is begun; each boot has an equal share of them, and one
+   * round at least.
+   */
+  budgetSeconds: number;
   /** The command that repeats the run, for the record. */
   command: string;
   /** Opens what the experiment runs on, anew for each boot. */
@@ -34,6 +39,7 @@ export async function runExperiment(
   const batches: Batch[] = [];
   const records: Record<string, unknown[]> = {};
   const absent = new Map<string, string>();
+  const rounds: number[] = [];
   let guest: Environment['guest'];
 
   for (let boot = 1; boot <= amount.boots; boot++) {
@@ -50,7 +56,10 @@ export async function runExperiment(
     for (const [name, value] of Object.entries(prepared.records ?? {})) {
       records[name] = [...(records[name] ?? []), { boot, [name]: value }];
     }
-    for (let round = 1; round <= amount.rounds; round++) {
+    const untilMs = startedAt.getTime() + (options.budgetSeconds * 1000 * boot) / amount.boots;
+    let round = 0;
+    while (round === 0 || (round < amount.rounds && Date.now() < untilMs)) {
+      round++;
       for (const arm of takingTurns(prepared.arms, round)) {
         signal.throwIfAborted();
         options.onProgress(
@@ -62,8 +71,9 @@ export async function runExperiment(
         }
       }
     }
+    rounds.push(round);
   }
-  assertComplete(batches, amount);
+  assertComplete(batches, rounds);
 
   return {
     batches,
@@ -81,6 +91,7 @@ export async function runExperiment(
       parameters: experiment.parameters,
       placement: experiment.placement,
       amount,
+      rounds,
       absent: [...absent].map(([arm, why]) => ({ arm, why })),
       source,
       host: hostEnvironment(),
@@ -117,7 +128,8 @@ export function takingTurns<T>(arms: readonly T[], round: number): T[] {
  * Every round must have yielded what the first one did: the same arms, metrics and numbers of
  * samples. Each arm has checked by itself that it got as many samples as it asked for.
  */
-function assertComplete(batches: readonly Batch[], amount: Amount): void {
+function assertComplete(batches: readonly Batch[], rounds: readonly number[]): void {
+  const total = rounds.reduce((sum, count) => sum + count, 0);
   const firstCounts = new Map<string, number>();
   const counts = new Map<string, number>();
   for (const { arm, metric, boot, round, values } of batches) {
@@ -126,7 +138,7 @@ function assertComplete(batches: readonly Batch[], amount: Amount): void {
     counts.set(name, (counts.get(name) ?? 0) + values.length);
   }
   for (const [name, count] of counts) {
-    expectSamples(name, count, amount.boots * amount.rounds * (firstCounts.get(name) ?? 0));
+    expectSamples(name, count, total * (firstCounts.get(name) ?? 0));
   }
 }
 

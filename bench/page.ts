@@ -65,14 +65,18 @@ function figureLines(experiment: Experiment, newest: readonly DerivedRun[]): str
 
 function experimentSection({ experiment, environment, summary }: DerivedRun): string[] {
   const folder = `${experiment.name}/${environment.run}`;
-  const { amount } = environment;
+  const { amount, rounds } = environment;
+  const inTime =
+    rounds === undefined || rounds.every((count) => count === amount.rounds)
+      ? ''
+      : ` (in the time there was: ${rounds.join(' + ')} rounds)`;
   return [
     `## ${experiment.title}`,
     '',
     `Hypothesis: ${environment.hypothesis}`,
     '',
     ...environmentLines(environment).map((line) => `- ${line}`),
-    `- Boots × rounds × samples: ${amount.boots} × ${amount.rounds} × ${amount.samples}, after ${amount.warmup} operations to warm up · commit ${environment.source.commit}${environment.source.dirty ? ' with changes' : ''} · [environment.json](${folder}/environment.json)`,
+    `- Boots × rounds × samples: ${amount.boots} × ${amount.rounds} × ${amount.samples}${inTime}, after ${amount.warmup} operations to warm up · commit ${environment.source.commit}${environment.source.dirty ? ' with changes' : ''} · [environment.json](${folder}/environment.json)`,
     ...environment.absent.map(({ arm, why }) => `- Not measured: ${arm}: ${why}`),
     '',
     ...experiment.remarks.flatMap((remark) => [remark, '']),

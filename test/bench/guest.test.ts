@@ -24,6 +24,7 @@ async function tinyRun(experiment: Experiment) {
     run: 'test',
     quick: true,
     amount: { boots: 1, rounds: 1, samples: 3, warmup: 1 },
+    budgetSeconds: 3600,
     command: '',
     openLab: async (): Promise<Lab> => ({ ...lab, [Symbol.asyncDispose]: async () => {} }),
     onProgress: () => {},

@@ -1,5 +1,7 @@
 import t from 'tap';
+import { type Budget, budgets } from '../../bench/budget.js';
 import type { Amount, Arm, Experiment } from '../../bench/experiment.js';
+import { experiments } from '../../bench/experiments/index.js';
 import { runExperiment, takingTurns } from '../../bench/harness.js';
 import type { Lab } from '../../bench/lab.js';
 
@@ -45,6 +47,7 @@ function options(log: string[], signal = new AbortController().signal) {
     run: 'r',
     quick: true,
     amount,
+    budgetSeconds: 3600,
     command: 'npm run bench',
     openLab: async (): Promise<Lab> => {
       log.push('open');
@@ -75,6 +78,7 @@ t.test('arms take turns in every round of every boot', async (t) => {
     quick: true,
     accel: 'none',
     amount,
+    rounds: [3, 3],
     parameters: { size: 1 },
     absent: [{ arm: 'c', why: 'absent here' }],
     host: { node: process.versions.node },
@@ -86,6 +90,26 @@ t.test('arms take turns in every round of every boot', async (t) => {
     ],
   });
   t.same(takingTurns(['a', 'b', 'c'], 5), ['b', 'c', 'a']);
+});
+
+t.test('without time there is one round in each boot', async (t) => {
+  const log: string[] = [];
+  const record = await runExperiment(
+    experiment(log, (a) => a.samples),
+    { ...options(log), budgetSeconds: 0 },
+  );
+  const boot = ['open', 'a', 'b', 'disposed', 'closed'];
+  t.same(log, [...boot, ...boot]);
+  t.same(record.environment.rounds, [1, 1]);
+});
+
+t.test('all experiments fit into the time of a run', async (t) => {
+  const minutes = (kind: keyof Budget) =>
+    Object.values(budgets).reduce((sum, budget) => sum + budget[kind], 0) / 60;
+  // Of twenty minutes and of six, what is needed to get ready and for the last round of each.
+  t.ok(minutes('full') <= 18, `${minutes('full')} minutes`);
+  t.ok(minutes('quick') <= 5.5, `${minutes('quick')} minutes`);
+  for (const { name } of experiments) t.ok(name in budgets, `${name} has a budget`);
 });
 
 t.test('a run whose rounds differ in their number of samples is not kept', async (t) => {

@@ -22,6 +22,7 @@ t.test(
       run: 'test',
       quick: true,
       amount,
+      budgetSeconds: 3600,
       command: '',
       openLab: async () => openHostLab(programs),
       onProgress: () => {},

@@ -1,0 +1,43 @@
+/* How long each experiment may take, so that all of them end in time on a machine of two cores. */
+import Table from 'cli-table3';
+import colours from 'picocolors';
+
+/** Seconds for a full run and for a quick one, the boots of guests included. */
+export interface Budget {
+  readonly full: number;
+  readonly quick: number;
+}
+
+/** By the names of experiments. */
+export const budgets: Readonly<Record<string, Budget>> = {
+  thesis: { full: 130, quick: 30 },
+  rtt: { full: 130, quick: 35 },
+  'map-ops': { full: 110, quick: 35 },
+  'prog-size': { full: 130, quick: 45 },
+  pipelining: { full: 80, quick: 20 },
+  sessions: { full: 90, quick: 25 },
+  events: { full: 100, quick: 30 },
+  tools: { full: 120, quick: 45 },
+  'software-overhead': { full: 110, quick: 25 },
+  codec: { full: 35, quick: 20 },
+};
+
+/** The budget of an experiment that nobody has thought about. */
+const others: Budget = { full: 60, quick: 20 };
+
+/** An experiment's budget. */
+export function budgetOf(name: string): Budget {
+  return budgets[name] ?? others;
+}
+
+/** What is going to be run, and how long it may take. */
+export function planTable(names: readonly string[], kind: keyof Budget): string {
+  const table = new Table({
+    head: ['experiment', 'at most'],
+    style: { head: ['cyan'], compact: true },
+  });
+  for (const name of names) table.push([name, `${budgetOf(name)[kind]} s`]);
+  const totalSeconds = names.reduce((sum, name) => sum + budgetOf(name)[kind], 0);
+  table.push([colours.bold('all'), colours.bold(`${(totalSeconds / 60).toFixed(1)} min`)]);
+  return table.toString();
+}
