@@ -198,12 +198,6 @@ export function writesOf(frame: Frame, reply: Reply): Write[] {
   const image = returned(frame, reply);
   if (!(source instanceof MemorySource)) return [];
   const writes: Write[] = [];
-  if (image !== undefined) {
-    const spans = frame.isArgument ? outputSpans(source, plan, image) : spansBetween(frame, reply);
-    for (const [start, end] of spans) {
-      writes.push({ address: source.address + BigInt(start), bytes: image.subarray(start, end) });
-    }
-  }
   for (const step of plan.pointers) {
     const child = frame.children?.[step.index];
     if (child !== undefined) {
@@ -217,6 +211,15 @@ export function writesOf(frame: Frame, reply: Reply): Write[] {
     if (slot === 0 || bytes === undefined) continue;
     if (kept === undefined) writes.push({ address, bytes: certainly(step, frame, reply) });
     else writes.push(...changes(kept, bytes, address));
+  }
+  // Kernels write what a structure points to before the structure, lengths last.
+  if (image !== undefined) {
+    const spans = frame.isArgument
+      ? outputSpans(source, plan, image, reply.result >= 0)
+      : spansBetween(frame, reply);
+    for (const [start, end] of spans) {
+      writes.push({ address: source.address + BigInt(start), bytes: image.subarray(start, end) });
+    }
   }
   return writes.filter(({ bytes }) => bytes.length > 0);
 }
@@ -245,7 +248,8 @@ function certainly(step: PointerStep, frame: Frame, reply: Reply): Uint8Array {
   const whole = written(step, frame, reply) ?? new Uint8Array(0);
   if (step.field.type === 'string') {
     const end = whole.indexOf(0) + 1;
-    return end === 1 && reply.result < 0
+    // A call that fails may not have got so far, save where all that there was room for is the end.
+    return end === 1 && reply.result < 0 && reply.errno !== ENOSPC
       ? whole.subarray(0, 0)
       : whole.subarray(0, end || undefined);
   }
@@ -257,15 +261,22 @@ type Span = readonly [start: number, end: number];
 
 /**
  * The kernel writes single fields of an argument, some only if it is long enough; and fields that
- * it has left alone are as they were sent.
+ * it has left alone are as they were sent. Beyond what the process gave these are zeroes, and a
+ * zero there was written by a call that succeeds, unless it is a count: none counts nothing.
  */
-function outputSpans({ image, givenBytes }: MemorySource, plan: Plan, after: Uint8Array): Span[] {
+function outputSpans(
+  { image, givenBytes }: MemorySource,
+  plan: Plan,
+  after: Uint8Array,
+  succeeded: boolean,
+): Span[] {
   const spans: Span[] = [];
-  for (const { late, offset, sizeBytes } of plan.outputs) {
+  for (const { late, inout, offset, sizeBytes } of plan.outputs) {
     const end = offset + sizeBytes;
-    if (late && end > givenBytes) continue;
-    const changed = end > givenBytes || !sameBytes(image, after, offset, end);
-    if (changed) spans.push([offset, end]);
+    const beyond = end > givenBytes;
+    if (late && beyond) continue;
+    const changed = !sameBytes(image, after, offset, end);
+    if (changed || (beyond && succeeded && !inout)) spans.push([offset, end]);
   }
   return spans;
 }

@@ -51,6 +51,8 @@ export interface OutputStep {
   readonly sizeBytes: number;
   /** Whether the kernel writes it only to a structure that is long enough. */
   readonly late: boolean;
+  /** Whether the kernel also reads it, as it does a count. */
+  readonly inout: boolean;
   read(image: Uint8Array): number | bigint | boolean | string | Uint8Array;
 }
 
@@ -137,6 +139,7 @@ function compile(row: Struct): Plan {
         offset: field.offset,
         sizeBytes: fieldBytes(field),
         late: field.since !== undefined,
+        inout: field.flow === 'inout',
         read: reader(field),
       });
     }

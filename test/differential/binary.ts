@@ -20,6 +20,7 @@ const Operation = {
   close: 5,
   read: 6,
   bpf: 7,
+  self: 8,
 } as const;
 const STEP_BYTES = 7 * 8;
 
@@ -45,9 +46,19 @@ function encode(one: Step): Buffer {
       return step(operation, [one.fd]);
     case 'read':
       return step(operation, [one.fd, one.address, one.sizeBytes]);
+    case 'self':
+      return step(operation, [one.to]);
     case 'bpf':
-      return step(operation, [one.command, one.attribute, one.sizeBytes, one.fd]);
+      return step(
+        operation,
+        [one.command, one.attribute, one.sizeBytes, one.fd],
+        one.common && words64(one.common.address, one.common.sizeBytes),
+      );
   }
+}
+
+function words64(...words: readonly (number | bigint)[]): Uint8Array {
+  return Buffer.from(BigUint64Array.from(words.map(BigInt)).buffer);
 }
 
 function step(operation: number, words: readonly (number | bigint)[], bytes?: Uint8Array): Buffer {

@@ -6,16 +6,20 @@ import {
   type EncodedCall,
   encodeRaw,
   type FdKind,
+  type IterTarget,
+  iterTargetNamed,
   type MapFacts,
   type Memory,
   type ObjectFacts,
+  type RawCall,
   rows,
 } from '../../src/bpf/index.js';
 import type { Handle } from '../../src/call.js';
 import { type Session, type SystemError, WaepError } from '../../src/index.js';
 import type { Outcome } from './binary.js';
-import { type Case, isObserved, Protection, type Step } from './script.js';
+import { type Case, type Common, isObserved, Protection, type Step } from './script.js';
 import { Cmd } from './uapi.js';
+import type { World } from './world.js';
 
 const EBADF = 9;
 const EFAULT = 14;
@@ -33,16 +37,22 @@ const refusals: { readonly [code: string]: number } = { ERR_BPF_UNKNOWN_COMMAND:
 
 /** Follows the scripts of cases through a session. */
 export class Caller implements Memory, ObjectFacts {
+  /** Nobody's in the guest, so that it is seen where it is taken for somebody's there. */
+  readonly pid = 3_999_999;
   readonly possibleCpus: number;
   readonly #session: Session;
+  readonly #world: World;
   readonly #handles = new Map<number, Handle>();
   readonly #kinds = new Map<Handle, FdKind>();
   readonly #linkTypes = new Map<Handle, number>();
   readonly #maps = new Map<Handle, MapFacts>();
+  /** Of programs, the kernel's types that they are attached to. */
+  readonly #targets = new Map<Handle, number>();
   #regions: Region[] = [];
 
-  constructor(session: Session) {
+  constructor(session: Session, world: World) {
     this.#session = session;
+    this.#world = world;
     this.possibleCpus = session.kernel.possibleCpus;
   }
 
@@ -107,6 +117,11 @@ export class Caller implements Memory, ObjectFacts {
     return this.#linkTypes.get(handle);
   }
 
+  iterTargetOf(handle: Handle): IterTarget | undefined {
+    const name = this.#world.typeName(this.#targets.get(handle) ?? 0);
+    return name === undefined ? undefined : iterTargetNamed(name);
+  }
+
   async #follow(step: Step): Promise<{ result: number; errno: number }> {
     const done = { result: 0, errno: 0 };
     switch (step.op) {
@@ -143,6 +158,9 @@ export class Caller implements Memory, ObjectFacts {
           this.#write(step.address, bytes);
           return bytes.length;
         });
+      case 'self':
+        this.#write(step.to, Buffer.from(Int32Array.of(this.pid).buffer));
+        return done;
       case 'bpf':
         return this.#bpf(step);
     }
@@ -163,7 +181,12 @@ export class Caller implements Memory, ObjectFacts {
     const sizeBytes = Math.min(step.sizeBytes, PAGE + 1);
     const image = this.read(step.attribute, sizeBytes);
     if (image.length < sizeBytes && step.sizeBytes <= PAGE) return { result: -1, errno: EFAULT };
-    const raw = { command: step.command, address: step.attribute, image };
+    const raw = {
+      command: step.command,
+      address: step.attribute,
+      image,
+      common: this.#common(step.common),
+    };
     const handle = this.#session.newHandle();
     const encoded = encodeRaw(raw, this, this, handle);
     const reply = await this.#session.call(encoded.call);
@@ -179,6 +202,13 @@ export class Caller implements Memory, ObjectFacts {
     this.#handles.set(step.fd, handle);
     await this.#learn(encoded, image, handle);
     return { result: step.fd, errno: 0 };
+  }
+
+  /** The second structure of a call, if it has one and all of it is there. */
+  #common(common: Common | undefined): RawCall['common'] {
+    if (common === undefined) return undefined;
+    const image = this.read(common.address, common.sizeBytes);
+    return image.length < common.sizeBytes ? undefined : { address: common.address, image };
   }
 
   /** Takes note of what later calls depend on. */
@@ -203,6 +233,8 @@ export class Caller implements Memory, ObjectFacts {
         maxEntries: info.max_entries,
         flags: info.map_flags,
       });
+    } else if (shape.command === Cmd.PROG_LOAD) {
+      this.#targets.set(handle, image.length < 112 ? 0 : Buffer.from(image).readUInt32LE(108));
     } else if (kind === 'link') {
       const bpf_fd = { handle, kind: 'link' } as const;
       const { info } = await this.#session.bpf(rows.OBJ_GET_INFO_BY_FD_LINK, { bpf_fd });
@@ -230,7 +262,8 @@ export class Caller implements Memory, ObjectFacts {
   async #forget(): Promise<void> {
     const handles = [...this.#handles.values()];
     if (handles.length > 0) await this.#session.release(handles);
-    for (const map of [this.#handles, this.#kinds, this.#linkTypes, this.#maps]) map.clear();
+    for (const map of [this.#handles, this.#kinds, this.#linkTypes, this.#maps, this.#targets])
+      map.clear();
     this.#regions = [];
   }
 

@@ -26,7 +26,7 @@ export interface Compared {
 /** What an executor or a person calls a step. */
 export function stepName(step: Observed): string {
   if (step.op !== 'bpf') return step.op;
-  return commandNames[step.command] ?? `command ${step.command}`;
+  return commandNames[step.command & 0xffff] ?? `command ${step.command}`;
 }
 
 function outcomeName({ result, errno }: Outcome): string {

@@ -16,7 +16,9 @@
  *   OPEN  fd                   open the path that follows for reading
  *   CLOSE fd
  *   READ  fd address size
- *   BPF   command address size fd    `fd` is the number that a new descriptor gets, or 0
+ *   BPF   command address size fd    `fd` is the number that a new descriptor gets, or 0; where
+ *                              16 bytes follow, they are the fourth and fifth argument
+ *   SELF  to                   a 32-bit word becomes the process id
  *
  * OPEN, READ and BPF are reported: the result (the new descriptor's number, where there is one) and
  * errno, 64 bits each, then for each MAP of the case a 64-bit size and the bytes up to the last
@@ -34,7 +36,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum operation { CASE, MAP, COPY, SAME, OPEN, CLOSE, READ, BPF };
+enum operation { CASE, MAP, COPY, SAME, OPEN, CLOSE, READ, BPF, SELF };
 enum { PAGE = 4096, MAX_PLACES = 256, FIRST_FD = 200, LAST_FD = 900 };
 
 struct step {
@@ -148,9 +150,21 @@ static void execute(const struct step *step, const uint8_t *bytes) {
       report(result, errno, 0);
       return;
     case BPF:
-      result = syscall(SYS_bpf, (int)step->a, at(step->b), (unsigned)step->c);
+      if (step->length == 0) {
+        result = syscall(SYS_bpf, (int)step->a, at(step->b), (unsigned)step->c);
+      } else {
+        uint64_t common[2];
+        memcpy(common, bytes, sizeof common);
+        result = syscall(SYS_bpf, (int)step->a, at(step->b), (unsigned)step->c, at(common[0]),
+                         (unsigned)common[1]);
+      }
       report(result, errno, step->d);
       return;
+    case SELF: {
+      int32_t self = getpid();
+      memcpy(at(step->a), &self, sizeof self);
+      return;
+    }
   }
   fail("unknown operation");
 }

@@ -1,7 +1,7 @@
 /* results/conformance.md: what the suite found, kernel by kernel. */
 import type { Compared } from './compare.js';
 import type { KernelRun } from './run.js';
-import { isObserved, reasons } from './script.js';
+import { isObserved, NO_COMMAND, reasons } from './script.js';
 import { commandNames } from './uapi.js';
 
 /** One line of a kernel's table: everything about one command. */
@@ -72,7 +72,7 @@ function renderRun(run: KernelRun): string[] {
 
 function nameOf(step: Compared['step']): string {
   if (step.op !== 'bpf') return step.op;
-  return commandNames[step.command] ?? 'an unknown command';
+  return commandNames[step.command & 0xffff] ?? NO_COMMAND;
 }
 
 function renderReasons(runs: readonly KernelRun[]): string[] {
@@ -96,7 +96,7 @@ function renderReasons(runs: readonly KernelRun[]): string[] {
 
 /** The tallies by command, in the order of their numbers. */
 function tallies({ compared }: KernelRun): Map<string, Tally> {
-  const order = [...commandNames, 'an unknown command', 'open', 'read'];
+  const order = [...commandNames, NO_COMMAND, 'open', 'read'];
   const all = new Map<string, Tally>();
   const of = (name: string) => {
     const tally = all.get(name) ?? empty();

@@ -7,8 +7,10 @@ import { packageFolder } from '../../guest/paths.js';
 import { Session } from '../../src/index.js';
 import { compileScript, type Outcome, parseReports } from './binary.js';
 import { Caller } from './caller.js';
+import { allCases } from './cases/index.js';
 import { type Compared, compareCase } from './compare.js';
 import type { Case } from './script.js';
+import type { World } from './world.js';
 
 const ORACLE = '/bin/oracle';
 
@@ -37,8 +39,9 @@ export async function bootWithOracle(kernel?: KernelChoice): Promise<Guest> {
   });
 }
 
-/** Runs cases in a guest by the oracle, then by the forwarder, and compares what they saw. */
-export async function compareIn(guest: Guest, cases: readonly Case[]): Promise<KernelRun> {
+/** Runs all cases in a guest by the oracle, then by the forwarder, and compares what they saw. */
+export async function compareIn(guest: Guest, world: World): Promise<KernelRun> {
+  const cases = allCases(world);
   const startedMs = performance.now();
   await prepare(guest);
   const oracle = await runOracle(guest, cases);
@@ -46,7 +49,7 @@ export async function compareIn(guest: Guest, cases: readonly Case[]): Promise<K
   const compared: Compared[] = [];
   const session = await Session.connect(guest.tcp());
   try {
-    const caller = new Caller(session);
+    const caller = new Caller(session, world);
     for (const [at, one] of cases.entries()) {
       const { outcomes } = await caller.run(one);
       compared.push(...compareCase(one, oracle[at] ?? [], outcomes));
@@ -61,7 +64,7 @@ export async function compareIn(guest: Guest, cases: readonly Case[]): Promise<K
 /** The files that cases name, as both executors are to find them. */
 async function prepare(guest: Guest): Promise<void> {
   await guest.sh(
-    'rm -rf /sys/fs/bpf/diff; mkdir /sys/fs/bpf/diff; mkdir -p /sys/fs/cgroup/diff; true',
+    'rm -rf /sys/fs/bpf/diff; mkdir /sys/fs/bpf/diff; rmdir /sys/fs/cgroup/diff; mkdir /sys/fs/cgroup/diff; true',
   );
 }
 

@@ -23,6 +23,12 @@ export type Value = number | bigint | string | Uint8Array | Place;
 /** Values by byte offset; what is between them is zero. */
 export type Layout = { readonly [offset: number]: Value };
 
+/** The second structure of a call with five arguments. */
+export interface Common {
+  readonly address: bigint;
+  readonly sizeBytes: number;
+}
+
 export type Step =
   | { op: 'map'; place: Place; bytes: Uint8Array; protection: number }
   | { op: 'copy'; to: bigint; from: bigint; sizeBytes: number }
@@ -30,7 +36,16 @@ export type Step =
   | { op: 'open'; path: string; fd: number }
   | { op: 'close'; fd: number }
   | { op: 'read'; fd: number; address: bigint; sizeBytes: number }
-  | { op: 'bpf'; command: number; attribute: bigint; sizeBytes: number; fd: number };
+  | { op: 'self'; to: bigint }
+  | {
+      op: 'bpf';
+      command: number;
+      attribute: bigint;
+      sizeBytes: number;
+      fd: number;
+      /** The fourth and fifth argument. */
+      common?: Common;
+    };
 
 /** Steps whose outcome is compared. */
 export type Observed = Extract<Step, { op: 'open' | 'read' | 'bpf' }>;
@@ -46,10 +61,13 @@ export const reasons = {
   'map id': 'likewise, of a map that something refers to',
   'BTF id': 'likewise, of the BTF that something refers to',
   'load time': 'the kernel’s clock when the program was loaded',
+  'hash seed': 'the order of a hash map’s elements follows from a random number of its own',
+  revision: 'a hook counts what was ever attached to it',
   'run time': 'how long the program took, as far as it was measured',
   address: 'where the kernel has put something in its memory',
   'descriptor number':
     'the kernel names a descriptor in its log; in the guest it has another number',
+  'process id': 'the oracle is a process of the guest, the caller is none',
   'verification time': 'how long the verifier took, in its log',
 } as const;
 
@@ -69,6 +87,8 @@ export interface CallOptions {
   sizeBytes?: number;
   /** The second argument. Default: a place for the layout. */
   attribute?: bigint;
+  /** The fourth and fifth argument. Default: there are three. */
+  common?: Common;
 }
 
 /** A call that a case makes. */
@@ -78,6 +98,9 @@ export interface Made {
   /** The number of the descriptor that it returns, if it returns one. */
   readonly fd: number;
 }
+
+/** What stands for a command that no kernel has. */
+export const NO_COMMAND = 'an unknown command';
 
 /** Where every case's memory begins: where no program of either side has anything. */
 const ARENA = 0x1000_0000_0000n;
@@ -105,29 +128,43 @@ export class Case {
 
   /** @param command the number of the command that the case is about */
   constructor(command: number, name: string) {
-    this.command = commandNames[command] ?? 'none';
+    this.command = commandNames[command] ?? NO_COMMAND;
     this.name = name;
   }
 
   /** Makes a bpf(2) call. */
   bpf(command: number, layout: Layout, options: CallOptions = {}): Made {
-    const bytes = lay(layout);
-    const sizeBytes = options.sizeBytes ?? bytes.length;
-    const room = new Uint8Array(Math.max(bytes.length, Math.min(sizeBytes, PAGE + 1), BEHIND));
-    room.fill(UNWRITTEN, Math.min(sizeBytes, room.length));
-    room.set(bytes);
-    const attribute = this.put(room);
+    const { place: attribute, sizeBytes } = this.attribute(layout, options.sizeBytes);
     const fd = returnsDescriptor.has(command & 0xffff) ? this.#fds++ : 0;
     const address = options.attribute ?? attribute.address;
-    this.steps.push({ op: 'bpf', command, attribute: address, sizeBytes, fd });
+    const { common } = options;
+    this.steps.push({ op: 'bpf', command, attribute: address, sizeBytes, fd, common });
     return { attribute, fd };
   }
 
-  /** Makes the same call again, with what is in its attribute now. */
+  /** Lays out an attribute, with room behind it; `sizeBytes` is the call's third argument. */
+  attribute(layout: Layout, sizeBytes?: number): { place: Place; sizeBytes: number } {
+    const bytes = lay(layout);
+    const given = sizeBytes ?? bytes.length;
+    const room = new Uint8Array(Math.max(bytes.length, Math.min(given, PAGE + 1), BEHIND));
+    room.fill(UNWRITTEN, Math.min(given, room.length));
+    room.set(bytes);
+    return { place: this.put(room), sizeBytes: given };
+  }
+
+  /** Makes a call, or makes it again, with what is in its attribute now. */
   again(command: number, attribute: Place, sizeBytes: number): number {
     const fd = returnsDescriptor.has(command) ? this.#fds++ : 0;
     this.steps.push({ op: 'bpf', command, attribute: attribute.address, sizeBytes, fd });
     return fd;
+  }
+
+  /** The process's own id, in memory. */
+  self(): Place {
+    const place = this.room(4);
+    this.steps.push({ op: 'self', to: place.address });
+    this.differs('process id', place, 0);
+    return place;
   }
 
   /** Lays out memory. */

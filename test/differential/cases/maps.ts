@@ -1,8 +1,9 @@
 /* Maps of every type: making them, and the commands on single elements. */
-import { Case, type Layout, NOWHERE, type Reason } from '../script.js';
+import { type Case, type Layout, NOWHERE, type Reason } from '../script.js';
 import { Cmd, MapType, ProgType } from '../uapi.js';
 import type { World } from '../world.js';
 import { integers } from './btf.js';
+import { type Add, collect } from './collect.js';
 import { ask, element, hash, map, mapAttribute, pattern, prog, words } from './objects.js';
 
 const { MAP_CREATE, MAP_LOOKUP_ELEM, MAP_UPDATE_ELEM, MAP_DELETE_ELEM, MAP_GET_NEXT_KEY } = Cmd;
@@ -224,31 +225,24 @@ const plays: readonly (readonly [command: number, name: string, play: Play])[] =
 
 /** Maps of every type, single elements, and what the kernel refuses about them. */
 export function mapCases(world: World): Case[] {
-  const cases: Case[] = [];
-  const add = (command: number, name: string, play: (c: Case) => void) => {
-    const one = new Case(command, name);
-    play(one);
-    cases.push(one);
-  };
-  for (const kind of kinds(world)) {
-    add(MAP_CREATE, kind.name, (c) => kind.make(c));
-    add(Cmd.OBJ_GET_INFO_BY_FD, `a map: ${kind.name}`, (c) => {
-      const fd = kind.make(c);
-      const { info } = ask(c, fd, 88);
-      c.differs('id', info, 4);
-      c.differs('BTF id', info, 64);
-    });
-    for (const [command, name, play] of plays) {
-      if (notCarried.has(kind.name) && command === MAP_UPDATE_ELEM) continue;
-      add(command, `${kind.name}: ${name}`, (c) => play(c, kind, kind.make(c)));
+  return collect((add) => {
+    for (const kind of kinds(world)) {
+      add(MAP_CREATE, kind.name, (c) => kind.make(c));
+      add(Cmd.OBJ_GET_INFO_BY_FD, `a map: ${kind.name}`, (c) => {
+        const fd = kind.make(c);
+        const { info } = ask(c, fd, 88);
+        c.differs('id', info, 4);
+        c.differs('BTF id', info, 64);
+      });
+      for (const [command, name, play] of plays) {
+        if (notCarried.has(kind.name) && command === MAP_UPDATE_ELEM) continue;
+        add(command, `${kind.name}: ${name}`, (c) => play(c, kind, kind.make(c)));
+      }
     }
-  }
-  creation(add);
-  refusals(add);
-  return cases;
+    creation(add);
+    refusals(add);
+  });
 }
-
-type Add = (command: number, name: string, play: (c: Case) => void) => void;
 
 /** MAP_CREATE: sizes, flags, names, and attributes of every length. */
 function creation(add: Add): void {
