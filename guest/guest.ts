@@ -47,12 +47,16 @@ import { requireTool } from './tools.js';
 /** The port on which a guest's agent accepts sessions, on every road. */
 export const AGENT_PORT = 1024;
 
+const POLICY_IN_GUEST = '/etc/waep/policy.yaml';
+
 /** How the agent in the guest is started. */
 export interface AgentOptions {
   /** The addresses that it listens on; by default {@link AGENT_PORT} on each of the guest's roads. */
   listen?: readonly string[];
-  /** What sessions may do, as `--profile` of the agent; `args` may name a policy's file instead. */
-  profile?: string;
+  /** What sessions may do, as `--profile` of the agent. */
+  profile?: string | undefined;
+  /** A policy's file, in place of a profile. */
+  policy?: string | undefined;
   /** Further arguments of the agent. */
   args?: readonly string[];
 }
@@ -183,7 +187,7 @@ async function start(options: BootOptions, image: Image, verdict: Verdict): Prom
     parts.network = network;
     const agent = agentSetup(options.agent, vsock, network);
     const initramfs = await writeInitramfs(image, run.path, {
-      files: options.files ?? {},
+      files: { ...policyFile(options.agent), ...options.files },
       lab: options.lab ?? false,
       agentArguments: agent?.args,
       settings: {
@@ -283,13 +287,18 @@ interface Parts {
   qmp?: Qmp;
 }
 
+function policyFile(agent: AgentOptions | false | undefined): Record<string, GuestFile> {
+  if (agent === false || agent?.policy === undefined) return {};
+  return { [POLICY_IN_GUEST]: { source: agent.policy } };
+}
+
 function agentSetup(
   options: AgentOptions | false | undefined,
   vsock: VsockBackend | undefined,
   network: Network | undefined,
 ): { listen: readonly string[]; args: string[] } | undefined {
   if (options === false) return undefined;
-  const { profile, args = [] } = options ?? {};
+  const { profile, policy, args = [] } = options ?? {};
   const listen = options?.listen ?? [
     ...(vsock === undefined ? [] : [`vsock:any:${AGENT_PORT}`]),
     ...(network === undefined ? [] : [`tcp:0.0.0.0:${AGENT_PORT}`]),
@@ -303,6 +312,7 @@ function agentSetup(
       // Who reaches the multiplexer's socket is up to its permissions; the port says nothing.
       ...(vsock === undefined || vsock.kind === 'kernel' ? [] : ['--any-source-port']),
       ...(profile === undefined ? [] : ['--profile', profile]),
+      ...(policy === undefined ? [] : ['--policy', POLICY_IN_GUEST]),
       ...args,
     ],
   };

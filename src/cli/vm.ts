@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { Command, Option } from 'commander';
 import pc from 'picocolors';
@@ -11,6 +12,7 @@ import {
   type VsockChoice,
 } from '../../guest/index.js';
 import { failure } from '../errors.js';
+import { parsePolicy } from '../policy/index.js';
 import { progressLine } from './progress.js';
 import { wholeNumber } from './whole-number.js';
 
@@ -25,6 +27,7 @@ interface Options {
   net: NetworkChoice;
   vsock: VsockChoice;
   profile?: string;
+  policy?: string;
   keepLog?: string;
 }
 
@@ -64,12 +67,20 @@ export function vmCommand(): Command {
         .choices(['auto', 'kernel', 'device', 'mux', 'none'])
         .default('auto'),
     )
-    .option('--profile <name>', "what hosts may do in it, as the agent's --profile")
+    .addOption(
+      new Option('--profile <name>', "what hosts may do in it, as the agent's --profile").conflicts(
+        'policy',
+      ),
+    )
+    .option('--policy <file>', "what hosts may do in it, as the agent's --policy")
     .option('--keep-log <file>', 'write its serial log there when it ends')
     .action(run);
 }
 
 async function run(options: Options): Promise<void> {
+  const policy = options.policy === undefined ? undefined : resolve(options.policy);
+  // What is wrong with it should not only be found by a guest that does not come up.
+  if (policy !== undefined) parsePolicy(readFileSync(policy, 'utf8'), policy);
   const progress = progressLine();
   const guest = await boot({
     kernel: kernelChoice(options),
@@ -80,7 +91,7 @@ async function run(options: Options): Promise<void> {
     network: options.net,
     vsock: options.vsock,
     pulse: true,
-    agent: options.profile === undefined ? {} : { profile: options.profile },
+    agent: { profile: options.profile, policy },
     keepLog: options.keepLog === undefined ? undefined : resolve(options.keepLog),
     progress: progress.show,
     notice: (line) => {

@@ -142,6 +142,59 @@ t.test('a guest that lives', async (t) => {
     });
   }
 
+  await t.test('a policy file, in an agent that asks for privileged ports', async (t) => {
+    const port = 1100;
+    await guest.writeFile(
+      '/tmp/policy.yaml',
+      'profile: observe\nname: ours\nhooks: ["sys_*", "vfs_*"]\nhelpers: { deny: [bpf_trace_printk] }\n',
+    );
+    const agent = await guest.spawn(
+      ['node', '/usr/lib/waep/agent.cjs', '--listen', `vsock:any:${port}`].concat([
+        '--policy',
+        '/tmp/policy.yaml',
+        '--audit',
+        '/tmp/audit.log',
+      ]),
+      { env: { WAEP_NATIVE_DIR: '/usr/lib/waep' } },
+    );
+    t.teardown(() => agent.destroy());
+    agent.ended.catch(() => {});
+    t.match(String((await once(agent.stdout, 'data'))[0]), /listening on vsock:any:1100/);
+    // Whoever is not privileged on the host has no port below 1024.
+    const from = (localPort: number | 'privileged') =>
+      Session.connect(guest.vsock(port), { localPort });
+    await t.rejects(from(5000), {
+      code: 'ERR_PEER_REFUSED',
+      message: /rule accept\.source_ports allows ports below 1024 only/,
+    });
+    const session = await from('privileged');
+    t.teardown(() => session.close());
+    t.equal(session.profile, 'ours');
+    const load = (code: Uint8Array) =>
+      session.loadProgram({ type: RAW_TRACEPOINT, instructions: code, license: 'GPL' });
+    await t.rejects(load(instructions), { message: /does not allow bpf_trace_printk \(6\)/ });
+    const program = await load(insn.program(insn.mov('r0', 0), insn.exit()));
+    await t.rejects(program.attachRawTracepoint('sched_switch'), { message: /rule hooks/ });
+    await program.attachRawTracepoint('sys_enter');
+    const watch = (attachTo: string) =>
+      session.loadProgram({
+        type: enums.ProgType.BPF_PROG_TYPE_TRACING,
+        expectedAttachType: enums.AttachType.BPF_TRACE_FENTRY,
+        attachTo,
+        instructions: insn.program(insn.mov('r0', 0), insn.exit()),
+        license: 'GPL',
+      });
+    await t.rejects(watch('commit_creds'), { message: /rule hooks/ });
+    await t.resolves(watch('vfs_read'));
+    const audit = await guest.readFile('/tmp/audit.log');
+    t.match(audit, /"event":"refused".*"peer":"host\(2\):5000"/);
+    t.match(
+      audit,
+      /"event":"refused","session":1,.*"rule":"helpers","value":"bpf_trace_printk \(6\)"/,
+    );
+    t.match(audit, /"event":"attach".*"hook":"sys_enter"/);
+  });
+
   // The end of each session's executor is a signal to the agent, which must not cost it a listener.
   await t.test('sessions that come and go', async (t) => {
     for (let i = 0; i < 20; i++) {
