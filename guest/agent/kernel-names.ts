@@ -4,6 +4,8 @@ import type { KernelNames } from '../../src/policy/index.js';
 import { kernelFacts } from './kernel-facts.js';
 
 const TRACING = '/sys/kernel/tracing';
+/** What the types of raw tracepoints begin with. */
+const RAW_TRACEPOINT = 'btf_trace_';
 const BTF = '/sys/kernel/btf/vmlinux';
 
 function read(path: string): Buffer | undefined {
@@ -30,27 +32,37 @@ function tracepointIds(matches: (name: string) => boolean): number[] {
   });
 }
 
+/** Ids in the kernel's own types, with the names that policies have for what they stand for. */
+interface Named {
+  functions: [name: string, id: number][];
+  tracepoints: [name: string, id: number][];
+}
+
+function readTypes(): Named {
+  const named: Named = { functions: [], tracepoints: [] };
+  const bytes = read(BTF);
+  if (bytes === undefined) return named;
+  for (const { id, kind, name } of new BtfTypes(bytes)) {
+    if (kind === 'func') named.functions.push([name, id]);
+    else if (kind === 'typedef' && name.startsWith(RAW_TRACEPOINT)) {
+      named.tracepoints.push([name.slice(RAW_TRACEPOINT.length), id]);
+    }
+  }
+  return named;
+}
+
 /** Names of this machine's kernel. Its types are only read when a policy asks for them. */
 export function kernelNames(): KernelNames {
-  let types: BtfTypes | undefined;
-  const named = (prefix: string, kind: 'func' | 'typedef', matches: (name: string) => boolean) => {
-    if (types === undefined) {
-      const bytes = read(BTF);
-      if (bytes === undefined) return [];
-      types = new BtfTypes(bytes);
-    }
-    const ids: number[] = [];
-    for (const type of types) {
-      if (type.kind !== kind || !type.name.startsWith(prefix)) continue;
-      if (matches(type.name.slice(prefix.length))) ids.push(type.id);
-    }
-    return ids;
+  let types: Named | undefined;
+  const named = (kind: keyof Named, matches: (name: string) => boolean) => {
+    types ??= readTypes();
+    return types[kind].filter(([name]) => matches(name)).map(([, id]) => id);
   };
   return {
     possibleCpus: kernelFacts().possibleCpus,
-    functions: (matches) => named('', 'func', matches),
+    functions: (matches) => named('functions', matches),
     // A raw tracepoint that a tracing program is attached to is a type of its own.
-    hooks: (matches) => [...named('', 'func', matches), ...named('btf_trace_', 'typedef', matches)],
+    hooks: (matches) => [...named('functions', matches), ...named('tracepoints', matches)],
     tracepoints: (matches) => tracepointIds(matches),
     perfType: (device) => numberIn('/sys/bus/event_source/devices', device, 'type'),
     interfaceIndex: (name) => numberIn('/sys/class/net', name, 'ifindex'),

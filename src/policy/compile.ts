@@ -146,20 +146,23 @@ function kfuncChecks({ kfuncs }: Policy, kernel: KernelNames): Check[] {
   ];
 }
 
-/** Whether a name matches globs, of which those with a leading `!` exclude. */
-export function matchesGlobs(name: string, globs: readonly string[]): boolean {
-  const matches = (glob: string) =>
+/** Tells which names match globs, of which those with a leading `!` exclude. */
+export function globMatcher(globs: readonly string[]): (name: string) => boolean {
+  // Made once: kernels have a hundred thousand names.
+  const expression = (glob: string) =>
     new RegExp(
       `^${glob
         .replace(/[\\^$.+()[\]{}|]/g, '\\$&')
         .replace(/\*/g, '.*')
         .replace(/\?/g, '.')}$`,
       's',
-    ).test(name);
-  return (
-    globs.some((glob) => !glob.startsWith('!') && matches(glob)) &&
-    !globs.some((glob) => glob.startsWith('!') && matches(glob.slice(1)))
-  );
+    );
+  const wanted = globs.filter((glob) => !glob.startsWith('!')).map(expression);
+  const unwanted = globs
+    .filter((glob) => glob.startsWith('!'))
+    .map((glob) => expression(glob.slice(1)));
+  return (name) =>
+    wanted.some((glob) => glob.test(name)) && !unwanted.some((glob) => glob.test(name));
 }
 
 /** `sigtrap` among the upper 32 of the attribute's flags; all above it are without a meaning yet. */
@@ -189,7 +192,7 @@ function perfChecks({ perf_types, perf_signals, hooks }: Policy, kernel: KernelN
     when: [{ offset: 0, values: rangesOf(types.filter((type) => type !== undefined)) }],
   });
   const probes = ofType(kernel.perfType('kprobe'), kernel.perfType('uprobe'));
-  const ids = rangesOf(kernel.tracepoints((name) => matchesGlobs(name, hooks)));
+  const ids = rangesOf(kernel.tracepoints(globMatcher(hooks)));
   return [
     ...checks,
     {
@@ -228,7 +231,7 @@ function hookChecks({ hooks }: Policy, kernel: KernelNames): Check[] {
   const to = (...types: number[]) => ({ when: [{ offset: 8, values: rangesOf(types) }] });
   const toKprobes = to(AttachType.BPF_TRACE_KPROBE_MULTI, AttachType.BPF_TRACE_KPROBE_SESSION);
   const toUprobes = to(AttachType.BPF_TRACE_UPROBE_MULTI, AttachType.BPF_TRACE_UPROBE_SESSION);
-  const ids = rangesOf(kernel.hooks((name) => matchesGlobs(name, hooks)));
+  const ids = rangesOf(kernel.hooks(globMatcher(hooks)));
   const byId = {
     rule: 'hooks',
     command: Cmd.BPF_PROG_LOAD,

@@ -1,5 +1,5 @@
 import { failure } from '../errors.js';
-import { matchesGlobs } from './compile.js';
+import { globMatcher } from './compile.js';
 import { originOf } from './describe.js';
 import type { PolicyFile } from './file.js';
 import { nearest } from './nearest.js';
@@ -47,7 +47,7 @@ const questions = {
   map: ['map type', 'map_types', inSet('map_types')],
   helper: ['helper', 'helpers', inSet('helpers')],
   kfunc: ['kernel function', 'kfuncs', ({ kfuncs }, name) => all(kfuncs) || kfuncs.includes(name)],
-  hook: ['hook', 'hooks', ({ hooks }, name) => matchesGlobs(name, hooks)],
+  hook: ['hook', 'hooks', ({ hooks }, name) => globMatcher(hooks)(name)],
   interface: [
     'interface',
     'interfaces',
