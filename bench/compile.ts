@@ -16,6 +16,8 @@ export interface Programs {
   stopwatch: string;
   /** Times uname(2); see bench/c/uname.c. */
   uname: string;
+  /** The plain C maker and reader of events; see bench/c/events.c. */
+  events: string;
 }
 
 const sources: Readonly<Record<keyof Programs, readonly string[]>> = {
@@ -24,6 +26,7 @@ const sources: Readonly<Record<keyof Programs, readonly string[]>> = {
   maps: ['maps.c'],
   stopwatch: ['stopwatch.c'],
   uname: ['uname.c'],
+  events: ['events.c'],
 };
 
 const flags = ['-std=gnu11', '-O2', '-Wall', '-Wextra', '-Werror', '-static'];
@@ -51,5 +54,6 @@ export async function compilePrograms(): Promise<Programs> {
     maps: join(compiled, 'maps'),
     stopwatch: join(compiled, 'stopwatch'),
     uname: join(compiled, 'uname'),
+    events: join(compiled, 'events'),
   };
 }

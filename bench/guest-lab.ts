@@ -31,6 +31,7 @@ const guestPrograms: Programs = {
   maps: '/bin/waep-maps',
   stopwatch: '/bin/waep-stopwatch',
   uname: '/bin/waep-uname',
+  events: '/bin/waep-events',
 };
 /** The most sessions that an experiment has open, and those that are about to end. */
 const maxSessions = 256;
@@ -72,6 +73,7 @@ export async function openGuestLab(
         [guestPrograms.stopwatch]: { source: programs.stopwatch, mode: 0o755 },
         [guestPrograms.uname]: { source: programs.uname, mode: 0o755 },
         ...files,
+        [guestPrograms.events]: { source: programs.events, mode: 0o755 },
       },
     }),
   );

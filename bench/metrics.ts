@@ -67,3 +67,26 @@ export const openMetric = 'open a session';
 export function levelMetric(metric: string, noun: string, level: number): string {
   return `${metric}, ${noun} ${level}`;
 }
+
+/** The time of a record of this size, where many are delivered. */
+export function recordMetric(recordBytes: number): string {
+  return `a record of ${bytes(recordBytes)}`;
+}
+
+/** What the agent uses of the guest's processors for a record of this size. */
+export function agentCpuMetric(recordBytes: number): string {
+  return `agent CPU, ${bytes(recordBytes)}`;
+}
+
+/** How many records programs try to emit in a second, so long after each other. */
+export function offeredMetric(pauseNs: number): string {
+  return `offered, every ${count(pauseNs / 1000)} µs`;
+}
+
+/** How many of {@link offeredMetric} are delivered. */
+export function deliveredMetric(pauseNs: number): string {
+  return `delivered, every ${count(pauseNs / 1000)} µs`;
+}
+
+/** From the moment of an event to its consumer. */
+export const latencyMetric = 'event latency';

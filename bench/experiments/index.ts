@@ -1,6 +1,7 @@
 import type { Experiment } from '../experiment.js';
 import { codec } from './codec.js';
 import { pipelining, sessions } from './crowds.js';
+import { events } from './events.js';
 import { mapOps } from './map-ops.js';
 import { progSize } from './prog-size.js';
 import { rtt } from './rtt.js';
@@ -16,6 +17,7 @@ export const experiments: readonly Experiment[] = [
   progSize,
   pipelining,
   sessions,
+  events,
   softwareOverhead,
   tools,
   codec,

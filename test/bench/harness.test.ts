@@ -53,7 +53,7 @@ function options(log: string[], signal = new AbortController().signal) {
       log.push('open');
       return {
         folder: '',
-        programs: { pingpong: '', native: '', maps: '', stopwatch: '', uname: '' },
+        programs: { pingpong: '', native: '', maps: '', events: '', stopwatch: '', uname: '' },
         [Symbol.asyncDispose]: async () => {
           log.push('closed');
         },

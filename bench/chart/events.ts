@@ -1,0 +1,101 @@
+import { type Environment, environmentLines } from '../environment.js';
+import type { Summary } from '../experiment.js';
+import {
+  agentCpuMetric,
+  deliveredMetric,
+  latencyMetric,
+  offeredMetric,
+  recordMetric,
+} from '../metrics.js';
+import { findRow } from '../summary.js';
+import { timeBar } from './bars.js';
+import type { Figure } from './figure.js';
+import { bytes, rate, significant } from './format.js';
+import { type Bar, barPanel, sheet } from './panels.js';
+import { colourOf } from './theme.js';
+
+/** Rates by size, losses by rate, and latency, on the host and in the guest. */
+export function eventsFigure(
+  summary: Summary,
+  environment: Environment,
+  recordBytes: readonly number[],
+  pausesNs: readonly number[],
+): Figure {
+  const bars = (metric: string) => summary.rows.filter((row) => row.metric === metric).map(timeBar);
+  return {
+    file: 'events',
+    title: 'Records of a ring buffer, read on the host and by a C program in the guest',
+    origin: 'beyond the thesis',
+    status: 'new',
+    spec: sheet({
+      title: 'Events of the guest: time of a record, losses, latency',
+      lines: environmentLines(environment),
+      rows: [
+        recordBytes.map((size) =>
+          barPanel({
+            title: `A record of ${bytes(size)}, at full speed`,
+            subtitle: 'from the first to the last, each · median, 95 % interval',
+            yTitle: 'µs',
+            bars: bars(recordMetric(size)),
+            width: 250,
+            height: 200,
+          }),
+        ),
+        [
+          barPanel({
+            title: 'Lost, by the rate at which programs emit',
+            subtitle: 'records of 256 B, a ring of 256 KiB · refused by the full ring',
+            yTitle: '%',
+            bars: lossBars(summary, pausesNs),
+            width: 760,
+            height: 200,
+          }),
+        ],
+        [
+          barPanel({
+            title: 'From the program to the consumer, at 200 records a second',
+            subtitle: 'at most, p50 · /c: a plain C round trip of 64 B',
+            yTitle: 'µs',
+            bars: bars(latencyMetric),
+            width: 330,
+            height: 200,
+          }),
+          barPanel({
+            title: 'CPU time of the agent for a record',
+            subtitle: 'all threads of the executor',
+            yTitle: 'µs',
+            bars: recordBytes.flatMap((size) =>
+              bars(agentCpuMetric(size)).map((bar) => ({
+                ...bar,
+                label: `${bar.label.split('\n')[0]}\n${bytes(size)}`,
+              })),
+            ),
+            width: 400,
+            height: 200,
+          }),
+        ],
+      ],
+    }),
+  };
+}
+
+function lossBars(summary: Summary, pausesNs: readonly number[]): Bar[] {
+  const arms = [...new Set(summary.rows.map((row) => row.arm))];
+  return pausesNs.flatMap((pauseNs) =>
+    arms.flatMap((arm): Bar[] => {
+      const offered = findRow(summary, arm, offeredMetric(pauseNs));
+      const delivered = findRow(summary, arm, deliveredMetric(pauseNs));
+      if (offered === undefined || delivered === undefined) return [];
+      const value = Math.max(0, 100 * (1 - delivered.p50 / offered.p50));
+      return [
+        {
+          label: `${arm}\n${rate(offered.p50)}`,
+          value,
+          text: `${significant(value)} %`,
+          colour: colourOf(arm),
+          style: 'solid',
+        },
+      ];
+    }),
+  );
+}

@@ -1,0 +1,242 @@
+import { performance } from 'node:perf_hooks';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Session } from '../../src/session/index.js';
+import { eventsFigure } from '../chart/events.js';
+import { Disposables } from '../disposables.js';
+import type { Amount, Arm, Batch, Comparison, Experiment } from '../experiment.js';
+import { expectSamples } from '../harness.js';
+import type { Lab, LabGuest, LabRoad } from '../lab.js';
+import {
+  agentCpuMetric,
+  deliveredMetric,
+  latencyMetric,
+  offeredMetric,
+  recordMetric,
+} from '../metrics.js';
+import { type Emission, emission } from '../programs/emit.js';
+import { limitBatch } from './rtt.js';
+
+const recordBytes = [16, 256, 4096];
+const records: Readonly<Record<number, number>> = { 16: 40_000, 256: 40_000, 4096: 10_000 };
+const ringBytes = 4 * 1024 * 1024;
+const sweep = {
+  recordBytes: 256,
+  ringBytes: 256 * 1024,
+  records: 10_000,
+  pausesNs: [100_000, 50_000, 20_000, 0],
+};
+const roads = ['tcp', 'vsock-mux', 'vsock-kernel', 'vsock-device'];
+const lowRateMs = 5;
+/** At least 0.7 of the C program's rate. */
+const boundOfRate = 1 / 0.7;
+
+const ratio = (arm: string, against: string, metric: string, bound: number): Comparison => ({
+  kind: 'ratio',
+  arm,
+  against,
+  metric,
+  quantile: 'p50',
+  bound,
+});
+
+/** Records of a ring buffer from the guest's programs to the host, and to a C program beside them. */
+export const events: Experiment = {
+  name: 'events',
+  title: 'Events of the guest, on the host and in the guest',
+  hypothesis:
+    'The host gets records of a ring buffer at 0.7 times the rate, or more, of a C program in the guest that reads them where they lie; at a low rate a record is on the host within 1.5 plain C round trips of its road.',
+  parameters: { recordBytes, records, ringBytes, sweep, lowRateMs },
+  placement: 'host processes and the vCPU unpinned',
+  remarks: [
+    'A loop of getpgid(2) in the guest drives a program that emits a record at each call, at full speed. `native` is bench/c/events.c, which maps the ring and reads it with epoll(7) as libbpf does; the other arms are `map.records().consume()` on the host. A record’s time is that from the first to the last one delivered, divided by their number; records that the full ring refused are not delivered.',
+    'Latency: from bpf_ktime_get_ns() in the program to the callback on the host, at one record every 5 ms. The stamp is placed on the host’s timeline by `session.readClock()`, and what is shown is the most that the bound of its error allows. `/c`: a plain C round trip of 64 bytes on the same road.',
+    'Agent CPU: what all threads of the executors in the guest used, by /proc/PID/task/TID/schedstat, divided by the records delivered.',
+  ],
+  guest: true,
+  full: { boots: 1, rounds: 5, samples: 40, warmup: 5 },
+  quick: { boots: 1, rounds: 2, samples: 20, warmup: 5 },
+  comparisons: roads.flatMap((arm) => [
+    ...recordBytes.map((size) => ratio(arm, 'native', recordMetric(size), boundOfRate)),
+    ratio(arm, `${arm}/c`, latencyMetric, 1.5),
+  ]),
+  async prepare(lab) {
+    const { guest } = lab;
+    if (guest === undefined) throw new TypeError('the events experiment needs a guest');
+    await using owned = new Disposables();
+    const sources = new Map<string, Source>();
+    for (const road of guest.roads) {
+      const session = owned.use(await Session.connect(road.agent, { client: 'waep bench' }));
+      sources.set(road.name, new Source(session, guest));
+    }
+    const [first] = sources.values();
+    if (first === undefined) throw new TypeError('the guest has no road');
+    const kept = owned.move();
+    return {
+      arms: [
+        nativeArm(first),
+        ...guest.roads.flatMap((road) => [
+          forwardedArm(road, sources.get(road.name) as Source),
+          limitArm(road, lab),
+        ]),
+      ],
+      absent: guest.absent,
+      [Symbol.asyncDispose]: () => kept[Symbol.asyncDispose](),
+    };
+  },
+  figures: (summary, environment) => [
+    eventsFigure(summary, environment, recordBytes, sweep.pausesNs),
+  ],
+};
+
+type Batches = Pick<Batch, 'metric' | 'unit' | 'values'>[];
+
+/** What a reader got of a run: how many records, and how long from the first to the last. */
+interface Taken {
+  delivered: number;
+  elapsedNs: number;
+}
+
+/** A session in whose guest records are made. */
+class Source {
+  readonly session: Session;
+  readonly guest: LabGuest;
+
+  constructor(session: Session, guest: LabGuest) {
+    this.session = session;
+    this.guest = guest;
+  }
+
+  /** Attaches a program with a ring of its own for as long as `use` takes. */
+  async emitting<T>(ring: number, record: number, use: (from: Emission) => Promise<T>): Promise<T> {
+    await using made = await emission(this.session, ring, record);
+    await using _ = await made.program.attachRawTracepoint('sys_enter');
+    return await use(made);
+  }
+
+  drive(command: readonly string[], count: number, pauseNs: number): Promise<string> {
+    const { programs } = this.guest;
+    const amount = ['--count', String(count), '--pause', String(pauseNs)];
+    return this.guest.run([programs.events, ...command, ...amount]);
+  }
+}
+
+type Read = (from: Emission, source: Source, count: number, pauseNs: number) => Promise<Taken>;
+
+const readInGuest: Read = async ({ ring }, source, count, pauseNs) => {
+  const { id } = await ring.info();
+  const size = String(ring.facts.maxEntries);
+  const command = ['consume', '--map', String(id), '--size', size];
+  const [, delivered, elapsedNs] = (await source.drive(command, count, pauseNs)).split(' ');
+  return { delivered: Number(delivered), elapsedNs: Number(elapsedNs) };
+};
+
+const readOnHost: Read = async (from, source, count, pauseNs) => {
+  const events = from.ring.records();
+  const before = await from.counts();
+  let firstMs = 0;
+  let lastMs = 0;
+  let delivered = 0;
+  await events.consume(() => {
+    delivered++;
+    // Reading the clock for each would cost more than the rest.
+    if (firstMs === 0) firstMs = performance.now();
+    else if ((delivered & 63) === 0) lastMs = performance.now();
+  });
+  await source.drive(['drive'], count, pauseNs);
+  const { emitted } = await from.counts();
+  while (delivered < emitted - before.emitted) await sleep(1);
+  await events.close();
+  return { delivered, elapsedNs: (lastMs - firstMs) * 1e6 };
+};
+
+async function measureRates(source: Source, read: Read): Promise<Batches> {
+  const measured: Batches = [];
+  for (const size of recordBytes) {
+    await source.emitting(ringBytes, size, async (from) => {
+      const before = await agentCpuNs(source.guest);
+      const taken = await read(from, source, records[size] ?? 0, 0);
+      const cpuNs = (await agentCpuNs(source.guest)) - before;
+      const each = taken.elapsedNs / taken.delivered;
+      measured.push({ metric: recordMetric(size), unit: 'ns', values: [each] });
+      if (read === readInGuest) return;
+      const values = [cpuNs / taken.delivered];
+      measured.push({ metric: agentCpuMetric(size), unit: 'ns', values });
+    });
+  }
+  for (const pauseNs of sweep.pausesNs) {
+    await source.emitting(sweep.ringBytes, sweep.recordBytes, async (from) => {
+      const taken = await read(from, source, sweep.records, pauseNs);
+      const { emitted, refused } = await from.counts();
+      const perSecond = 1e9 / taken.elapsedNs;
+      measured.push(
+        {
+          metric: offeredMetric(pauseNs),
+          unit: 'ops/s',
+          values: [(emitted + refused) * perSecond],
+        },
+        { metric: deliveredMetric(pauseNs), unit: 'ops/s', values: [taken.delivered * perSecond] },
+      );
+    });
+  }
+  return measured;
+}
+
+function nativeArm(source: Source): Arm {
+  return { name: 'native', measure: () => measureRates(source, readInGuest) };
+}
+
+function forwardedArm(road: LabRoad, source: Source): Arm {
+  return {
+    name: road.name,
+    measure: async (amount) => [
+      ...(await measureRates(source, readOnHost)),
+      await measureLatency(source, amount),
+    ],
+  };
+}
+
+async function measureLatency(source: Source, { samples, warmup }: Amount) {
+  const { session } = source;
+  await using from = await emission(session, 64 * 1024, 16);
+  const stamps: { ktime: bigint; receivedMs: number }[] = [];
+  const stream = await session.subscribe(
+    { source: 'ring', map: from.ring.handle, sizeBytes: 64 * 1024 },
+    {},
+    ({ bytes, receivedMs }) => {
+      const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+      stamps.push({ ktime: view.getBigUint64(16, true), receivedMs });
+    },
+  );
+  for (let i = 0; i < warmup + samples; i++) {
+    await session.readClock(2);
+    await from.emitOne();
+    await sleep(lowRateMs);
+  }
+  const clock = await session.readClock();
+  while (stamps.length < warmup + samples) await sleep(1);
+  await stream.close();
+  const values = stamps.slice(warmup).map(({ ktime, receivedMs }) => {
+    const { hostMs, errorMs } = clock.place(ktime, receivedMs);
+    return (receivedMs - hostMs + errorMs) * 1e6;
+  });
+  expectSamples(latencyMetric, values.length, samples);
+  return { metric: latencyMetric, unit: 'ns' as const, values };
+}
+
+function limitArm(road: LabRoad, lab: Lab): Arm {
+  const exchange = { requestBytes: 64, replyBytes: 64 };
+  return {
+    name: `${road.name}/c`,
+    measure: async (amount) => [
+      await limitBatch(latencyMetric, exchange, road.pingpong, lab, amount),
+    ],
+  };
+}
+
+/** What the executors in the guest have used of its processors, in nanoseconds. */
+async function agentCpuNs(guest: LabGuest): Promise<number> {
+  const script =
+    'for t in /proc/[0-9]*/task/[0-9]*; do read c < $t/comm && [ "$c" = waep-executor ] && cat $t/schedstat; done; true';
+  const lines = (await guest.run(['/bin/sh', '-c', script])).trim().split('\n');
+  return lines.reduce((sum, line) => sum + Number(line.split(' ')[0]), 0);
+}
