@@ -51,8 +51,13 @@
       "type": "executable",
       "sources": [
         "<@(core_executor)",
+        "addon/core/address_arena.cc",
         "addon/core/connection_slot.cc",
         "addon/core/control.cc",
+        "addon/core/event_connection.cc",
+        "addon/core/event_loop.cc",
+        "addon/core/event_source.cc",
+        "addon/core/event_stream.cc",
         "addon/core/executor_main.cc",
         "addon/core/sandbox.cc"
       ],

@@ -59,6 +59,10 @@ const messages = {
     `Handle ${d.handle} is already bound in this session; close it first or choose another.`,
   ERR_HANDLE_LIMIT: (d: { maximum: number }) =>
     `The session already holds its maximum of ${d.maximum} handles; close some first.`,
+  ERR_STREAM_LIMIT: (d: { what: string; maximum: number }) =>
+    `The session already has its maximum of ${d.maximum} ${d.what}; close some first.`,
+  ERR_STREAM_UNKNOWN: (d: { stream: number }) =>
+    `Stream ${d.stream} does not exist on this connection. It was never opened, or it has ended.`,
   ERR_OBJECT_CLOSED: (d: { object: string }) =>
     `${d.object} has been closed on this side; open or create it anew.`,
   ERR_POLICY_REFUSED: (d: { rule: string; value: string; command?: string }) =>

@@ -6,11 +6,13 @@
 #include <linux/perf_event.h>
 #include <stddef.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <charconv>
 #include <cstring>
+#include <iterator>
 #include <utility>
 
 namespace waep {
@@ -56,7 +58,7 @@ int Executor::Prepare() {
 
 bool Executor::AcceptsHeader(const frame::Header& header) {
   return header.flags == 0 && header.reserved == 0 &&
-         ((header.type >= frame::kCall && header.type <= frame::kIoctl) ||
+         ((header.type >= frame::kCall && header.type <= frame::kClock) ||
           header.type == frame::kPing);
 }
 
@@ -95,6 +97,8 @@ bool Executor::Request(uint8_t type, cbor::Reader reader) {
       return PerfOpen(reader);
     case frame::kIoctl:
       return Ioctl(reader);
+    case frame::kClock:
+      return Clock(reader);
     case frame::kPing:
       if (!reader.AtEnd()) return Malformed("PING has a body");
       Answer(0, 0);
@@ -193,6 +197,23 @@ bool Executor::PerfOpen(cbor::Reader body) {
   }
   Unrelocate();
   Answer(result, error);
+  return true;
+}
+
+bool Executor::Clock(cbor::Reader body) {
+  if (!body.ReadArrayOf(0) || !body.AtEnd()) return Malformed("CLOCK is not an empty array");
+  // The middle one is read closest to the middle of the way here and back.
+  static constexpr clockid_t kClocks[] = {CLOCK_BOOTTIME, CLOCK_MONOTONIC, CLOCK_REALTIME};
+  uint8_t* const memory = memory_.Allocate(std::size(kClocks) * sizeof(uint64_t));
+  for (size_t i = 0; i < std::size(kClocks); ++i) {
+    timespec now;
+    ::clock_gettime(kClocks[i], &now);
+    const uint64_t now_ns =
+        static_cast<uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(now.tv_nsec);
+    std::memcpy(memory + i * sizeof now_ns, &now_ns, sizeof now_ns);
+  }
+  image_.buffers.push_back({memory, std::size(kClocks) * sizeof(uint64_t), Direction::kOut});
+  Answer(0, 0);
   return true;
 }
 
@@ -454,6 +475,7 @@ Handle* Executor::Bind(uint64_t handle, uint32_t command, long* result) {
               ", which is not a new descriptor, but asked to bind it");
     return nullptr;
   }
+  shared_.Bound(static_cast<uint32_t>(handle), fd);
   *result = static_cast<long>(handle);
   return &handles_.emplace(static_cast<uint32_t>(handle), Handle(unique_fd(fd), command))
               .first->second;
@@ -488,6 +510,7 @@ bool Executor::Open(cbor::Reader body) {
     Answer(-1, errno);
     return true;
   }
+  shared_.Bound(static_cast<uint32_t>(handle), fd.get());
   handles_.emplace(static_cast<uint32_t>(handle), Handle(std::move(fd)));
   Answer(static_cast<long>(handle), 0);
   return true;
@@ -541,6 +564,7 @@ bool Executor::Close(cbor::Reader body) {
   }
   if (!body.AtEnd()) return Malformed("bytes follow the handles");
   for (const uint32_t handle : closing) {
+    shared_.Closing(handle);
     handles_.erase(handle);
     events_.erase(handle);
   }

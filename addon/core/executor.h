@@ -19,6 +19,7 @@
 #include "handles.h"
 #include "rule_checker.h"
 #include "rules.h"
+#include "shared_handles.h"
 #include "unique_fd.h"
 
 namespace waep {
@@ -60,6 +61,8 @@ class Executor {
   [[nodiscard]] uint64_t calls() const { return calls_; }
   [[nodiscard]] uint64_t refused() const { return refused_; }
   [[nodiscard]] const Rules& rules() const { return rules_; }
+  // The same handles, for other threads.
+  [[nodiscard]] const SharedHandles& shared_handles() const { return shared_; }
 
   // Whom it tells of refusals and of what it makes.
   [[nodiscard]] AuditTrail* audit() { return &audit_; }
@@ -87,6 +90,7 @@ class Executor {
   bool Open(cbor::Reader body);
   bool Read(cbor::Reader body);
   bool Close(cbor::Reader body);
+  bool Clock(cbor::Reader body);
   bool PerfOpen(cbor::Reader body);
   bool Ioctl(cbor::Reader body);
 
@@ -116,6 +120,7 @@ class Executor {
   RuleChecker checker_{rules_};
   AuditTrail audit_;
   HandleTable handles_;
+  SharedHandles shared_;
   std::unordered_set<uint32_t> events_;  // the handles that are perf events
   CallImage image_;
   std::vector<uint8_t> scratch_;

@@ -28,12 +28,13 @@
 #include "call_loop.h"
 #include "connection_slot.h"
 #include "control.h"
+#include "event_loop.h"
 #include "sandbox.h"
 
 namespace {
 
 // Above the descriptors of the session's objects there is room for this many of the executor's own.
-constexpr int kOwnDescriptors = 64;
+constexpr int kOwnDescriptors = 64 + static_cast<int>(waep::EventConnection::kMaxDescriptors);
 
 int Die(const char* what, int error) {
   fprintf(stderr, "waep-executor: %s: error %d\n", what, error);
@@ -68,12 +69,13 @@ int ReceiveRules(waep::control::Channel* channel, waep::Rules* rules) {
 
 class Handler final : public waep::control::Handler {
  public:
-  Handler(waep::ConnectionSlot* slot, waep::Cancellation* cancellation)
-      : slot_(slot), cancellation_(cancellation) {}
+  Handler(waep::ConnectionSlot* slot, waep::Cancellation* cancellation, waep::EventLoop* events)
+      : slot_(slot), cancellation_(cancellation), events_(events) {}
 
   void Attach(waep::control::Purpose purpose, uint32_t lease_ms,
               waep::unique_fd connection) override {
     if (purpose == waep::control::kMain) slot_->Put(std::move(connection), lease_ms);
+    if (purpose == waep::control::kEvents) events_->Attach(std::move(connection));
   }
 
   void Cancel(uint32_t id) override { cancellation_->Cancel(id); }
@@ -81,6 +83,7 @@ class Handler final : public waep::control::Handler {
  private:
   waep::ConnectionSlot* slot_;
   waep::Cancellation* cancellation_;
+  waep::EventLoop* events_;
 };
 
 // Serves the session's connections, one after the other. Returns how the last one ended.
@@ -147,9 +150,10 @@ int main(int argc, char** argv) {
 
   waep::ConnectionSlot slot;
   waep::Cancellation cancellation;
-  Handler handler(&slot, &cancellation);
-  waep::control::Thread thread(&channel, &handler);
   waep::Executor executor(std::move(rules));
+  waep::EventLoop events(&executor.shared_handles(), &executor.rules().limits, first_own);
+  Handler handler(&slot, &cancellation, &events);
+  waep::control::Thread thread(&channel, &handler);
   executor.set_cancellation(&cancellation);
   executor.set_session_fds(STDERR_FILENO + 1, first_own);
   executor.audit()->Open(
@@ -157,6 +161,7 @@ int main(int argc, char** argv) {
   waep::CallLoop loop(&executor);
   error = loop.Reserve();
   if (error == 0) error = cancellation.Prepare();
+  if (error == 0) error = events.Start();
   if (error == 0) error = thread.Start();
   if (error == 0) error = waep::EnterSandbox(executor.rules());
   if (error == 0) error = executor.Prepare();
@@ -164,5 +169,6 @@ int main(int argc, char** argv) {
 
   const int end = Serve(&channel, &slot, &loop);
   Report(&channel, end, loop, executor);
-  return EXIT_SUCCESS;
+  // Without destructors: the other threads use what they would take apart.
+  ::_Exit(EXIT_SUCCESS);
 }

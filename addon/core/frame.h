@@ -20,9 +20,15 @@ enum Type : uint8_t {
   kClose = 0x13,
   kPerfOpen = 0x14,
   kIoctl = 0x15,
+  kClock = 0x16,
+  kSubscribe = 0x18,
+  kUnsubscribe = 0x19,
+  kCredit = 0x1a,
+  kWrite = 0x1b,
   kPing = 0x1e,
   kEnd = 0x1f,
   kResult = 0x20,
+  kEvents = 0x21,
 };
 
 struct Header {

@@ -295,11 +295,13 @@ bool Rules::Decode(cbor::Reader* reader, Rules* rules) {
     rule.argument = static_cast<IoctlArgument>(argument);
   }
   Limits& limits = rules->limits;
-  return reader->ReadArrayOf(5) && reader->ReadUint(1u << 30, &limits.max_frame_bytes) &&
+  return reader->ReadArrayOf(7) && reader->ReadUint(1u << 30, &limits.max_frame_bytes) &&
          reader->ReadUint(1u << 30, &limits.max_call_bytes) &&
          reader->ReadUint(1u << 16, &limits.max_buffers) &&
          reader->ReadUint(1u << 24, &limits.max_relocations) &&
-         reader->ReadUint(1u << 20, &limits.max_handles);
+         reader->ReadUint(1u << 20, &limits.max_handles) &&
+         reader->ReadUint(1u << 10, &limits.max_streams) &&
+         reader->ReadUint(1u << 30, &limits.max_events_per_second);
 }
 
 }  // namespace waep

@@ -20,6 +20,8 @@ struct Limits {
   uint64_t max_buffers = 256;
   uint64_t max_relocations = 1u << 20;
   uint64_t max_handles = 4096;
+  uint64_t max_streams = 64;
+  uint64_t max_events_per_second = 0;  // 0: as many as there are
 };
 
 // Numbers in closed ranges, ascending.
@@ -175,7 +177,7 @@ struct Rules {
   //   rules = [commands, otherCommands, perfEvents, [[name...]...], [check...], [report...],
   //   ranges, [path...],
   //            [[name, request, argument]...], [maxFrameBytes, maxCallBytes, maxBuffers,
-  //            maxRelocations, maxHandles]]
+  //            maxRelocations, maxHandles, maxStreams, maxEventsPerSecond]]
   //   check = [rule, operation, [[offset, ranges]...], vocabulary, kind, ...]
   //     kind 0 word: offset, width, values         1 words: pointer, values
   //          2 records: pointer, count, mask, pattern, shift, valueMask, values

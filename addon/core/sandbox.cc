@@ -23,7 +23,7 @@ constexpr unsigned kAllowed[] = {
     // calls
     SYS_bpf, SYS_perf_event_open, SYS_openat, SYS_read, SYS_close, SYS_fstat, SYS_newfstatat,
     // connections
-    SYS_poll, SYS_recvfrom, SYS_recvmsg, SYS_sendto, SYS_sendmsg, SYS_shutdown,
+    SYS_poll, SYS_ppoll, SYS_recvfrom, SYS_recvmsg, SYS_sendto, SYS_sendmsg, SYS_shutdown,
     // memory, threads, time, and the end
     SYS_mmap, SYS_munmap, SYS_mremap, SYS_mprotect, SYS_madvise, SYS_brk, SYS_futex, SYS_write,
     SYS_clock_gettime, SYS_getpid, SYS_rt_sigreturn, SYS_restart_syscall, SYS_exit_group};

@@ -4,6 +4,7 @@ import pc from 'picocolors';
 import { enums } from '../bpf/index.js';
 import { type ConnectionOptions, connectionOptions, openSession } from './connection.js';
 import { instructions, message, tracepoint } from './hello-program.js';
+import { untilInterrupted } from './signals.js';
 
 const TRACE_PIPE = '/sys/kernel/tracing/trace_pipe';
 const POLL_MS = 50;
@@ -26,16 +27,7 @@ export function helloCommand(): Command {
       "Loads the thesis' example into a guest's kernel and follows its log: a line for every program that the guest executes. Ctrl-C detaches it.",
     )
     .option('--count <n>', 'stop after so many lines', positive)
-    .action(async (options: Options) => {
-      const abort = new AbortController();
-      const stop = () => abort.abort();
-      process.once('SIGINT', stop).once('SIGTERM', stop);
-      try {
-        await follow(options, abort.signal);
-      } finally {
-        process.off('SIGINT', stop).off('SIGTERM', stop);
-      }
-    });
+    .action((options: Options) => untilInterrupted((signal) => follow(options, signal)));
 }
 
 async function follow(options: Options, signal: AbortSignal): Promise<void> {

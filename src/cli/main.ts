@@ -18,6 +18,8 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   vm: async () => (await import('./vm.js')).vmCommand(),
   hello: async () => (await import('./hello.js')).helloCommand(),
   run: async () => (await import('./run.js')).runCommand(),
+  trace: async () => (await import('./trace.js')).traceCommand(),
+  stream: async () => (await import('./stream.js')).streamCommand(),
   'vsock-device': async () => (await import('./vsock-device.js')).vsockDeviceCommand(),
   policy: async () => (await import('./policy.js')).policyCommand(),
   preflight: async () => (await import('./preflight.js')).preflightCommand(),

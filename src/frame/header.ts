@@ -19,9 +19,15 @@ export const FrameType = {
   CLOSE: 0x13,
   PERF_OPEN: 0x14,
   IOCTL: 0x15,
+  CLOCK: 0x16,
+  SUBSCRIBE: 0x18,
+  UNSUBSCRIBE: 0x19,
+  CREDIT: 0x1a,
+  WRITE: 0x1b,
   PING: 0x1e,
   END: 0x1f,
   RESULT: 0x20,
+  EVENTS: 0x21,
 } as const;
 
 /** Returns a frame type's name, or its number in hexadecimal. */

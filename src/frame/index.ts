@@ -5,6 +5,7 @@ export {
   parseReply,
   putCallFrame,
 } from './call.js';
+export { type Events, parseEvents, StreamSource } from './events.js';
 export {
   type FrameHeader,
   FrameType,

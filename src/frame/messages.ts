@@ -83,6 +83,10 @@ export interface SessionLimits {
   maxBuffers: number;
   maxRelocations: number;
   maxHandles: number;
+  /** How many streams of events there may be at once. */
+  maxStreams: number;
+  /** How many records of streams are sent in a second, or 0 for as many as there are. */
+  maxEventsPerSecond: number;
 }
 
 const encoder = new Encoder({ useRecords: false, mapsAsObjects: true, tagUint8Array: false });
@@ -175,6 +179,8 @@ const limitsShape: Shape = {
   maxBuffers: 'number',
   maxRelocations: 'number',
   maxHandles: 'number',
+  maxStreams: 'number',
+  maxEventsPerSecond: 'number',
 };
 const kernelShape: Shape = {
   release: 'string',

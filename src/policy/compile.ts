@@ -53,6 +53,8 @@ const limits: SessionLimits = {
   maxBuffers: 256,
   maxRelocations: 1 << 20,
   maxHandles: 4096,
+  maxStreams: 64,
+  maxEventsPerSecond: 0,
 };
 
 const one = (...numbers: number[]) => rangesOf(numbers);

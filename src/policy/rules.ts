@@ -237,6 +237,8 @@ export function encodeRules(rules: Rules): Uint8Array {
       limits.maxBuffers,
       limits.maxRelocations,
       limits.maxHandles,
+      limits.maxStreams,
+      limits.maxEventsPerSecond,
     ],
   ]);
 }

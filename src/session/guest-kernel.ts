@@ -16,7 +16,9 @@ import type { KernelFacts } from '../frame/index.js';
 import { type Attached, attached, type Place } from './attached.js';
 import { Btf, loadBtf, readKernelTypes } from './btf.js';
 import { causeOf } from './causes.js';
+import type { GuestClock } from './clock.js';
 import { Collector } from './collector.js';
+import type { BatchCallback, EventStream, StreamOptions, StreamOrigin } from './event-stream.js';
 import { GuestObject } from './guest-object.js';
 import {
   type BtfInfo,
@@ -41,6 +43,7 @@ import {
 import { each, type FileKind, open, type Where } from './objects.js';
 import { openPerfEvent, type PerfEvent, type PerfEventOptions } from './perf-event.js';
 import { Program } from './program.js';
+import type { RingWriter } from './ring-writer.js';
 
 /** Options of one call. */
 export interface CallOptions {
@@ -132,6 +135,16 @@ export abstract class GuestKernel {
   abstract perfEventOpen(call: PerfOpenCall, options?: CallOptions): Promise<Reply>;
   /** Makes an ioctl(2) on what a handle stands for. */
   abstract ioctl(call: IoctlCall, options?: CallOptions): Promise<Reply>;
+  /** Reads the guest's clock; see {@link Session.readClock}. */
+  abstract readClock(rounds?: number): Promise<GuestClock>;
+  /** Has events of the guest delivered as they happen; see {@link Session.subscribe}. */
+  abstract subscribe(
+    origin: StreamOrigin,
+    options: StreamOptions,
+    callback: BatchCallback,
+  ): Promise<EventStream>;
+  /** Writes to a user ring buffer; see {@link BpfMap.submit}. */
+  abstract ringWriter(map: Handle, sizeBytes: number): RingWriter;
   /** Closes handles in the guest. */
   abstract release(handles: readonly Handle[], options?: CallOptions): Promise<void>;
 

@@ -1,5 +1,14 @@
 export type { Attached, Place } from './attached.js';
 export { Btf } from './btf.js';
+export { type ClockSample, GuestClock, type Placed } from './clock.js';
+export {
+  type BatchCallback,
+  type EventBatch,
+  EventStream,
+  type StreamOptions,
+  type StreamOrigin,
+  type StreamStatistics,
+} from './event-stream.js';
 export {
   type BpfOptions,
   type CallOptions,
@@ -26,6 +35,9 @@ export {
   type ProgramFacts,
   type UprobeTargets,
 } from './program.js';
+export { type RecordConsumer, type RecordOptions, RecordStream } from './record-stream.js';
+export { eachPerfRecord, eachRingRecord, type RecordCallback } from './ring-records.js';
+export { RingWriter } from './ring-writer.js';
 export type { TlsOptions } from './secure.js';
 export { Session, type SessionOptions, type SessionStatistics } from './session.js';
 export type { TestRun, TestRunOptions } from './test-run.js';

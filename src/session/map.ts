@@ -10,6 +10,8 @@ import { Link } from './link.js';
 import { type Batch, type BatchOptions, batchesOf, EntryIterator } from './map-batches.js';
 import { deleteMany, updateMany } from './map-bulk.js';
 import { boundCodecs, type MapCodecs } from './map-options.js';
+import { type RecordOptions, RecordStream } from './record-stream.js';
+import type { RingWriter } from './ring-writer.js';
 
 const ENOENT = errnoNumber('ENOENT');
 /** How many single calls are under way at a time where many are made. */
@@ -45,6 +47,7 @@ export class BpfMap<
   readonly #about: BpfOptions = { subject: this };
   readonly #rawKeys: boolean;
   readonly #rawValues: boolean;
+  #writer: RingWriter | undefined;
 
   constructor(
     session: GuestKernel,
@@ -290,6 +293,25 @@ export class BpfMap<
       this.#about,
     );
     return mapInfo(info);
+  }
+
+  /**
+   * The records that programs write to the map, a RINGBUF or a PERF_EVENT_ARRAY, as they come.
+   * There should be one reader of a ring buffer: records go to whoever is first.
+   */
+  records<T = Uint8Array>(options: RecordOptions<T> = {}): RecordStream<T> {
+    return new RecordStream(this as never, options);
+  }
+
+  /**
+   * Writes records to a USER_RINGBUF, in their order, for programs to take with
+   * bpf_user_ringbuf_drain(). Waits while it is full.
+   *
+   * @throws E2BIG for a record that it is too small for
+   */
+  submit(records: readonly Uint8Array[], signal?: AbortSignal): Promise<void> {
+    this.#writer ??= this.session.ringWriter(this.handle, this.facts.maxEntries);
+    return this.#writer.write(records, signal);
   }
 
   async #take(key: Uint8Array | null): Promise<V | undefined> {

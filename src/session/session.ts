@@ -24,8 +24,12 @@ import {
 } from '../frame/index.js';
 import { type Channel, ChannelEnd, ExchangeStatus, native } from '../native.js';
 import { type ConnectOptions, connect, detachStream, parseAddress } from '../transport/index.js';
+import { GuestClock } from './clock.js';
+import { EventHub } from './event-hub.js';
+import type { BatchCallback, EventStream, StreamOptions, StreamOrigin } from './event-stream.js';
 import { greet } from './greeting.js';
 import { type CallOptions, GuestKernel } from './guest-kernel.js';
+import { RingWriter } from './ring-writer.js';
 import { secure, type TlsOptions } from './secure.js';
 import { StreamChannel } from './stream-channel.js';
 
@@ -176,6 +180,8 @@ export class Session extends GuestKernel {
   readonly #callTimeoutMs: number;
   readonly #maxQueuedBytes: number;
   readonly #waitingForRoom: Array<() => void> = [];
+  readonly #clock = new GuestClock();
+  readonly #events: EventHub;
   #closed: Error | undefined;
   #nextId = 1;
   #nextHandle = 1;
@@ -202,6 +208,7 @@ export class Session extends GuestKernel {
     this.#open = open;
     this.#reconnects = options.reconnect !== false;
     this.#handshakeTimeoutMs = options.handshakeTimeoutMs;
+    this.#events = new EventHub(address, () => this.#join('events'));
     this.#callTimeoutMs = options.callTimeoutMs ?? 30_000;
     this.#maxQueuedBytes = options.maxQueuedBytes ?? 1024 * 1024;
     this.#carry(stream);
@@ -396,6 +403,45 @@ export class Session extends GuestKernel {
   ioctl(call: IoctlCall, options?: CallOptions): Promise<Reply> {
     const lengths = outputLengths(call);
     return this.#message(FrameType.IOCTL, ioctlBody(call), options, 'ioctl', lengths);
+  }
+
+  /**
+   * Reads the guest's clock, some times in a row, and returns what is known of it on the host's
+   * timeline: the same object each time, with more readings. Read it now and then while stamps are
+   * placed by it: before the first of them, and after.
+   */
+  async readClock(rounds = 8): Promise<GuestClock> {
+    for (let i = 0; i < rounds; i++) {
+      const afterMs = performance.now();
+      const { outputs } = await this.#message(FrameType.CLOCK, [], undefined, 'clock', [24]);
+      const beforeMs = performance.now();
+      const [, monotonic = 0n] = new BigUint64Array((outputs[0] as Uint8Array).slice().buffer);
+      this.#clock.add({ guestNs: Number(monotonic), afterMs, beforeMs });
+    }
+    return this.#clock;
+  }
+
+  /**
+   * Has events delivered as they happen, over a connection of their own: stretches of raw records,
+   * in order. {@link BpfMap.records} takes them apart.
+   *
+   * While `callback` has not returned for as many bytes as the window has, the guest does not read
+   * on, its kernel's buffer fills, and programs there see what they would see with a slow reader of
+   * their own.
+   *
+   * @throws the guest's system error, ERR_HANDLE_UNKNOWN, ERR_STREAM_LIMIT
+   */
+  subscribe(
+    origin: StreamOrigin,
+    options: StreamOptions,
+    callback: BatchCallback,
+  ): Promise<EventStream> {
+    return this.#events.subscribe(origin, options, callback);
+  }
+
+  /** Makes a writer for the user ring buffer behind a handle, which has so many bytes. */
+  ringWriter(map: Handle, sizeBytes: number): RingWriter {
+    return new RingWriter(this.#events, map, sizeBytes);
   }
 
   /**
@@ -870,6 +916,7 @@ export class Session extends GuestKernel {
       this.#interruption.reject(reason);
       this.#interruption = undefined;
     }
+    this.#events.close(reason);
     for (const pending of this.#pending.values()) {
       this.#settle(pending);
       pending.reject(reason);

@@ -30,6 +30,8 @@ const rules = encodeRules({
     maxBuffers: 256,
     maxRelocations: 2 ** 16,
     maxHandles: 4096,
+    maxStreams: 0,
+    maxEventsPerSecond: 0,
   },
 });
 

@@ -24,6 +24,8 @@ export const welcome = {
     maxBuffers: 16,
     maxRelocations: 64,
     maxHandles: 16,
+    maxStreams: 4,
+    maxEventsPerSecond: 0,
   },
   session: { token: new Uint8Array(32), leaseMs: 0, silenceMs: 0 },
 };

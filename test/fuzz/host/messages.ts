@@ -84,6 +84,8 @@ function welcome(random: Random): unknown {
       maxBuffers: 256,
       maxRelocations: 1 << 20,
       maxHandles: 4096,
+      maxStreams: 64,
+      maxEventsPerSecond: 0,
     }),
     session: some({ token: random.bytes(32), leaseMs: 0, silenceMs: 60_000 }),
   });

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <pthread.h>
+
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "event_connection.h"
+
+namespace waep {
+
+// A thread that serves a session's event connections, apart from its calls: neither waits for the
+// other.
+class EventLoop {
+ public:
+  EventLoop(const SharedHandles* handles, const Limits* limits, int first_fd);
+
+  // Starts the thread and returns 0 or a negative errno, once the thread needs nothing of the
+  // kernel any more but what its work takes: the sandbox may follow, and Executor::Prepare, which
+  // looks at what is mapped.
+  int Start();
+  // Hands a connection over. From any thread.
+  void Attach(unique_fd connection);
+
+ private:
+  static void* Run(void* self);
+  [[noreturn]] void Serve();
+  void Wait(int64_t due_ns);
+  void TakeAttached();
+
+  EventContext context_;
+  unique_fd wake_;
+  std::mutex mutex_;
+  std::vector<unique_fd> attached_;
+  std::vector<std::unique_ptr<EventConnection>> connections_;
+  pthread_t thread_ = {};
+  pthread_barrier_t running_ = {};
+};
+
+}  // namespace waep

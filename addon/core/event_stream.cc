@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: MIT
+#include "event_stream.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace waep {
+namespace {
+
+// A program is in the middle of a record: it will not be long.
+constexpr int64_t kBusyNs = 50'000;
+// Files do not tell when there is more: poll(2) of trace_pipe waits until it is half full.
+constexpr int64_t kFileNs = 20'000'000;
+
+}  // namespace
+
+bool RateQuota::Spend(uint64_t records, int64_t now_ns) {
+  if (per_second_ == 0) return true;
+  constexpr int64_t kBurstNs = 1'000'000'000;
+  if (full_ns_ > now_ns + kBurstNs) return false;
+  const uint64_t cost = records * 1'000'000'000 / per_second_;
+  full_ns_ = std::max(full_ns_, now_ns) + static_cast<int64_t>(cost);
+  return true;
+}
+
+EventStream::EventStream(uint32_t id, std::unique_ptr<EventSource> source, StreamTerms terms)
+    : source_(std::move(source)), parts_(source_->parts()) {
+  Resume(id, terms);
+}
+
+void EventStream::Resume(uint32_t id, StreamTerms terms) {
+  id_ = id;
+  terms_ = terms;
+  credit_ = terms.window_bytes;
+  // A small buffer is not left to fill while a batch is: at a byte a nanosecond it would be full.
+  const auto fills_ns = static_cast<int64_t>(source_->capacity());
+  if (fills_ns > 0) terms_.batch_ns = std::min(terms_.batch_ns, fills_ns);
+}
+
+void EventStream::Credit(uint64_t bytes) {
+  credit_ += std::min(bytes, terms_.window_bytes - credit_);
+}
+
+void EventStream::Describe(size_t part, Batch* batch) const {
+  const Part& counts = parts_[part];
+  batch->part = part;
+  batch->sequence = counts.sequence;
+  batch->position = source_->position(part);
+  batch->written = source_->written(part);
+  batch->lost = counts.lost + batch->offer.lost;
+  batch->dropped = counts.dropped;
+}
+
+bool EventStream::Next(int64_t now_ns, RateQuota* quota, int64_t* due_ns, Batch* batch) {
+  if (ended_) return false;
+  for (size_t i = 0; i < parts_.size(); ++i) {
+    const size_t part = (next_ + i) % parts_.size();
+    parts_[part].waits = false;
+    batch->offer = {};
+    if (!Find(part, now_ns, quota, due_ns, batch)) continue;
+    next_ = (part + 1) % parts_.size();
+    return true;
+  }
+  return false;
+}
+
+bool EventStream::Find(size_t part, int64_t now_ns, RateQuota* quota, int64_t* due_ns,
+                       Batch* batch) {
+  Part& state = parts_[part];
+  const auto wait = [&](int64_t until_ns) {
+    state.waits = true;
+    *due_ns = std::min(*due_ns, until_ns);
+    return false;
+  };
+  if (credit_ == 0) return wait(kNever);
+  const bool whole_window = credit_ == terms_.window_bytes;
+  const uint64_t room = std::min(terms_.batch_bytes, credit_);
+  batch->error = source_->Peek(part, room, &batch->offer);
+  const Offer& offer = batch->offer;
+  if (batch->error != 0 || offer.end) {
+    ended_ = true;
+    batch->ended = true;
+    batch->offer = {};
+    Describe(part, batch);
+    return true;
+  }
+  if (offer.bytes == 0) {
+    if (offer.busy) return wait(now_ns + kBusyNs);
+    return source_->fd(part) < 0 ? wait(now_ns + kFileNs) : false;
+  }
+  // A record that is larger than the window goes alone.
+  if (offer.bytes > credit_ && !whole_window) return wait(kNever);
+  if (offer.bytes < room / 2 && now_ns < state.not_before_ns) return wait(state.not_before_ns);
+  if (offer.records > 0 && !quota->Spend(offer.records, now_ns)) {
+    state.dropped += offer.records;
+    state.lost += offer.lost;
+    source_->Take(part, offer);
+    return wait(now_ns);
+  }
+  Describe(part, batch);
+  return true;
+}
+
+bool EventStream::Counts(size_t part, bool all, Batch* batch) {
+  *batch = {};
+  Describe(part, batch);
+  const Part& state = parts_[part];
+  return all || batch->written != state.told_written || batch->dropped != state.told_dropped;
+}
+
+void EventStream::Sent(const Batch& batch, int64_t now_ns) {
+  Part& state = parts_[batch.part];
+  state.told_written = batch.written;
+  state.told_dropped = batch.dropped;
+  const Offer& offer = batch.offer;
+  if (offer.bytes == 0) return;
+  source_->Take(batch.part, offer);
+  credit_ -= std::min<uint64_t>(credit_, offer.bytes);
+  state.sequence += offer.records;
+  state.lost += offer.lost;
+  state.not_before_ns = now_ns + terms_.batch_ns;
+}
+
+void EventStream::Watch(std::vector<int>* descriptors) const {
+  if (ended_) return;
+  for (size_t part = 0; part < parts_.size(); ++part) {
+    if (!parts_[part].waits) descriptors->push_back(source_->fd(part));
+  }
+}
+
+}  // namespace waep

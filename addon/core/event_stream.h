@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "event_source.h"
+
+namespace waep {
+
+constexpr int64_t kNever = INT64_MAX;
+
+// Records per second that a session may send; the rest is dropped, and counted.
+class RateQuota {
+ public:
+  explicit RateQuota(uint64_t per_second) : per_second_(per_second) {}
+  // Whether records may be sent now; counts them as sent if so.
+  bool Spend(uint64_t records, int64_t now_ns);
+
+ private:
+  uint64_t per_second_;
+  int64_t full_ns_ = 0;  // when nothing will be spent any more
+};
+
+// What a client asks for with SUBSCRIBE. Times are in nanoseconds.
+struct StreamTerms {
+  uint64_t batch_bytes = 0;
+  int64_t batch_ns = 0;
+  uint64_t window_bytes = 0;
+};
+
+// A subscription: a source, how far the client lets it go on, and what has become of its records.
+//
+// It never copies a record and never holds one back: an offer is sent from where it lies, and only
+// then taken. Without credit the kernel's buffer fills, and programs see what they would see with a
+// slow reader of their own.
+class EventStream {
+ public:
+  EventStream(uint32_t id, std::unique_ptr<EventSource> source, StreamTerms terms);
+
+  // Goes on where an earlier subscription to the same source was cut off.
+  void Resume(uint32_t id, StreamTerms terms);
+
+  struct Batch {
+    size_t part = 0;
+    Offer offer;
+    uint64_t sequence = 0;  // records of the part sent before
+    uint64_t position = 0;
+    uint64_t written = 0;
+    uint64_t lost = 0;     // by the kernel, of this part, as it says so
+    uint64_t dropped = 0;  // by the quota, of this part
+    int error = 0;
+    bool ended = false;
+  };
+
+  // Finds what is to be sent now. `due_ns` becomes the time to look again, if that is sooner.
+  bool Next(int64_t now_ns, RateQuota* quota, int64_t* due_ns, Batch* batch);
+  // The counts of a part that have changed since they were told, or with `all`, whatever they are.
+  bool Counts(size_t part, bool all, Batch* batch);
+  // The batch has been sent.
+  void Sent(const Batch& batch, int64_t now_ns);
+
+  void Credit(uint64_t bytes);
+
+  [[nodiscard]] uint32_t id() const { return id_; }
+  [[nodiscard]] size_t parts() const { return source_->parts(); }
+  // The descriptors that tell of more, while there is nothing else to wait for.
+  void Watch(std::vector<int>* descriptors) const;
+
+ private:
+  struct Part {
+    uint64_t sequence = 0;
+    uint64_t lost = 0;
+    uint64_t dropped = 0;
+    uint64_t told_written = 0;
+    uint64_t told_dropped = 0;
+    int64_t not_before_ns = 0;  // the next batch that is not full
+    bool waits = false;         // for something else than more records
+  };
+
+  bool Find(size_t part, int64_t now_ns, RateQuota* quota, int64_t* due_ns, Batch* batch);
+  void Describe(size_t part, Batch* batch) const;
+
+  uint32_t id_ = 0;
+  std::unique_ptr<EventSource> source_;
+  StreamTerms terms_;
+  uint64_t credit_ = 0;
+  std::vector<Part> parts_;
+  size_t next_ = 0;
+  bool ended_ = false;
+};
+
+}  // namespace waep

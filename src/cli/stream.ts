@@ -1,0 +1,157 @@
+import { once } from 'node:events';
+import { Command, InvalidArgumentError, Option } from 'commander';
+import pc from 'picocolors';
+import { enums } from '../bpf/index.js';
+import type { Codec } from '../codec/index.js';
+import { failure } from '../errors.js';
+import { type BpfMap, type RecordStream, Session, type Where } from '../session/index.js';
+import { untilInterrupted } from './signals.js';
+
+interface Options {
+  vm: string;
+  type?: string;
+  format: 'json' | 'table';
+  count?: number;
+}
+
+const { MapType } = enums;
+const STATUS_MS = 1000;
+
+function positive(value: string): number {
+  const count = Number(value);
+  if (Number.isInteger(count) && count > 0) return count;
+  throw new InvalidArgumentError('Expected a whole number above 0.');
+}
+
+/** `waep stream`: the records that programs in the guest write to a map. */
+export function streamCommand(): Command {
+  return new Command('stream')
+    .description(
+      'Prints the records that programs of a guest write to a ring buffer or to perf buffers, as they come, and on standard error how many were lost and how much is waiting. Ctrl-C ends it.',
+    )
+    .argument('<map>', "the map's id, its name, or its path in a bpf file system of the guest")
+    .requiredOption('--vm <address>', 'the agent, such as vsock:3:1024 or tcp:127.0.0.1:1024')
+    .option(
+      '--type <type>',
+      "what a record is, by the types of the guest's kernel or of the map: 'struct event'",
+    )
+    .addOption(
+      new Option('--format <format>', 'a JSON object a line, or columns')
+        .choices(['json', 'table'])
+        .default('json'),
+    )
+    .option('--count <n>', 'stop after so many records', positive)
+    .action((map: string, options: Options) =>
+      untilInterrupted((signal) => stream(map, options, signal)),
+    );
+}
+
+async function stream(name: string, options: Options, signal: AbortSignal): Promise<void> {
+  await using session = await Session.connect(options.vm, { client: 'waep stream', signal });
+  const map = await session.map(await find(session, name));
+  const codec = options.type === undefined ? undefined : await codecOf(session, map, options.type);
+  const records = map.records({ signal, ...(codec === undefined ? {} : { codec }) });
+  const status = setInterval(() => report(records), STATUS_MS).unref();
+  const print = options.format === 'json' ? json : new Columns();
+  let printed = 0;
+  try {
+    for await (const record of records) {
+      if (!process.stdout.write(`${print.line(record)}\n`)) await once(process.stdout, 'drain');
+      if (++printed === options.count) break;
+    }
+  } finally {
+    clearInterval(status);
+    report(records);
+    if (process.stderr.isTTY) process.stderr.write('\n');
+  }
+}
+
+async function find(session: Session, name: string): Promise<Where> {
+  if (name.startsWith('/')) return { path: name };
+  if (/^\d+$/.test(name)) return { id: Number(name) };
+  const { BPF_MAP_TYPE_RINGBUF, BPF_MAP_TYPE_PERF_EVENT_ARRAY } = MapType;
+  const types: number[] = [BPF_MAP_TYPE_RINGBUF, BPF_MAP_TYPE_PERF_EVENT_ARRAY];
+  for await (const map of session.maps()) {
+    if (map.name === name && types.includes(map.type)) return { id: map.id };
+  }
+  throw failure('ERR_OPTION_INVALID', {
+    option: 'map',
+    value: name,
+    expected: 'the id, name or path of a ring buffer or of an array of perf events in the guest',
+  });
+}
+
+async function codecOf(
+  session: Session,
+  map: BpfMap,
+  type: string,
+): Promise<Codec<unknown, never>> {
+  const { btfId } = await map.info();
+  if (btfId !== 0) {
+    await using btf = await session.btf({ id: btfId });
+    const types = await btf.types();
+    try {
+      return types.codec(type) as Codec<unknown, never>;
+    } catch {
+      // It may be one of the kernel's.
+    }
+  }
+  return (await session.kernelTypes()).codec(type) as Codec<unknown, never>;
+}
+
+function report({ statistics }: RecordStream<unknown>): void {
+  const { delivered, lost, dropped, lostInTransit, lagBytes } = statistics;
+  const losses = [
+    [lost, 'lost in the kernel'],
+    [dropped, 'dropped by policy'],
+    [lostInTransit, 'lost under way'],
+  ] as const;
+  const told = losses.filter(([count]) => count > 0).map(([count, what]) => `${count} ${what}`);
+  const line = `${delivered} records, ${told.length === 0 ? 'none lost' : told.join(', ')}, ${lagBytes} bytes waiting`;
+  // On a terminal the line stays where it is.
+  if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${pc.dim(line)}`);
+  else console.error(line);
+}
+
+const plain = (_: string, value: unknown) => {
+  if (typeof value === 'bigint') return value.toString();
+  return value instanceof Uint8Array ? Buffer.from(value).toString('hex') : value;
+};
+
+const json = {
+  line: (record: unknown) =>
+    JSON.stringify(record instanceof Uint8Array ? { bytes: record } : record, plain),
+};
+
+/** Columns as wide as what was seen in them so far. */
+class Columns {
+  readonly #widths: number[] = [];
+  #head: string | undefined;
+
+  line(record: unknown): string {
+    const isPlain = record instanceof Uint8Array || typeof record !== 'object' || record === null;
+    const fields = isPlain ? [['record', record] as const] : Object.entries(record);
+    const cells = fields.map(([, value]) => cell(value));
+    const head = fields.map(([name]) => name);
+    const line = this.#row(cells, head);
+    if (this.#head !== undefined) return line;
+    this.#head = this.#row(head, head);
+    return `${pc.bold(this.#head)}\n${line}`;
+  }
+
+  #row(cells: readonly string[], head: readonly string[]): string {
+    return cells
+      .map((text, at) => {
+        const width = Math.max(this.#widths[at] ?? 0, text.length, head[at]?.length ?? 0);
+        this.#widths[at] = width;
+        return text.padEnd(width);
+      })
+      .join('  ')
+      .trimEnd();
+  }
+}
+
+function cell(value: unknown): string {
+  if (value instanceof Uint8Array) return Buffer.from(value).toString('hex');
+  return typeof value === 'object' ? JSON.stringify(value, plain) : String(value);
+}

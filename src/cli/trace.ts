@@ -1,0 +1,32 @@
+import { once } from 'node:events';
+import { Command } from 'commander';
+import pc from 'picocolors';
+import { Session } from '../session/index.js';
+import { untilInterrupted } from './signals.js';
+
+const TRACE_PIPES = ['/sys/kernel/tracing/trace_pipe', '/sys/kernel/debug/tracing/trace_pipe'];
+
+/** `waep trace`: what the guest's kernel and its programs print. */
+export function traceCommand(): Command {
+  return new Command('trace')
+    .description(
+      "Follows the trace log of a guest's kernel: what bpf_printk() and enabled events write there. Reading takes lines out of the log. Ctrl-C ends it.",
+    )
+    .requiredOption('--vm <address>', 'the agent, such as vsock:3:1024 or tcp:127.0.0.1:1024')
+    .action(({ vm }: { vm: string }) => untilInterrupted((signal) => follow(vm, signal)));
+}
+
+async function follow(vm: string, signal: AbortSignal): Promise<void> {
+  await using session = await Session.connect(vm, { client: 'waep trace', signal });
+  const [first = '', second = ''] = TRACE_PIPES;
+  const file = await session.open(first).catch(() => session.open(second));
+  const stream = await session.subscribe(
+    { source: 'file', file },
+    { signal },
+    async ({ bytes }) => {
+      if (!process.stdout.write(bytes)) await once(process.stdout, 'drain');
+    },
+  );
+  console.error(pc.dim(`following the log of Linux ${session.kernel.release}; Ctrl-C ends it`));
+  await stream.ended;
+}

@@ -1,0 +1,152 @@
+import type { Duplex } from 'node:stream';
+import type { Reply } from '../call.js';
+import { failure, systemError } from '../errors.js';
+import {
+  type Events,
+  FrameType,
+  frameTypeName,
+  MAX_FRAME_BYTES,
+  messageFrame,
+  parseError,
+  parseEvents,
+  parseReply,
+} from '../frame/index.js';
+import { type Channel, native } from '../native.js';
+import { detachStream } from '../transport/index.js';
+import { StreamChannel } from './stream-channel.js';
+
+/** Called for each EVENTS frame of a stream. Its bytes are nobody else's. */
+export type EventsCallback = (events: Events) => void;
+
+interface Pending {
+  resolve: (reply: Reply) => void;
+  reject: (error: Error) => void;
+}
+
+/**
+ * A connection that carries the events of a session, apart from its calls: requests about streams
+ * go out, their answers and EVENTS come in.
+ */
+export class EventConnection {
+  readonly #address: string;
+  readonly #channel: Channel;
+  readonly #pending = new Map<number, Pending>();
+  readonly #streams = new Map<number, EventsCallback>();
+  readonly #onEnd: (reason: Error) => void;
+  #closed: Error | undefined;
+  #nextId = 1;
+
+  /**
+   * @param stream a connection that has joined a session; it belongs to this object from then on
+   * @param onEnd called once when the connection is lost, but not by {@link close}
+   */
+  constructor(stream: Duplex, address: string, onEnd: (reason: Error) => void) {
+    this.#address = address;
+    this.#onEnd = onEnd;
+    const callbacks = [
+      (bytes: Uint8Array) => this.#receive(bytes),
+      (status: number) => this.#ended(status),
+      () => {},
+    ] as const;
+    const taken = detachStream(stream);
+    this.#channel =
+      taken === undefined
+        ? new StreamChannel(stream, MAX_FRAME_BYTES, ...callbacks)
+        : new native.Channel(taken.source, MAX_FRAME_BYTES, ...callbacks);
+    this.#channel.start();
+  }
+
+  get closed(): boolean {
+    return this.#closed !== undefined;
+  }
+
+  /** Has the events of stream `id` delivered to `callback`, or to nobody any more. */
+  deliver(id: number, callback: EventsCallback | undefined): void {
+    if (callback === undefined) this.#streams.delete(id);
+    else this.#streams.set(id, callback);
+  }
+
+  /** Sends a request and resolves with its answer. A failure of the guest's kernel is in the reply. */
+  request(type: number, body: unknown): Promise<Reply> {
+    if (this.#closed !== undefined) return Promise.reject(this.#closed);
+    const id = this.#nextId++;
+    return new Promise((resolve, reject) => {
+      this.#pending.set(id, { resolve, reject });
+      this.#send(messageFrame(type, id, body));
+    });
+  }
+
+  /** Sends what has no answer. */
+  notify(type: number, body: unknown): void {
+    if (this.#closed === undefined) this.#send(messageFrame(type, 0, body));
+  }
+
+  close(): void {
+    this.#end(
+      failure('ERR_SESSION_CLOSED', { address: this.#address, why: 'it was closed by this side' }),
+    );
+  }
+
+  /** Lets the process end while this connection is open, or keeps it from that again. */
+  hold(held: boolean): void {
+    if (held) this.#channel.ref();
+    else this.#channel.unref();
+  }
+
+  #send(frame: Uint8Array): void {
+    const status = this.#channel.sendParts([frame]);
+    if (status < 0) this.#ended(status);
+  }
+
+  #receive(bytes: Uint8Array): void {
+    const [type = 0, id = 0, start = 0, end = 0] = this.#channel.frame;
+    try {
+      if (type === FrameType.EVENTS) {
+        const events = parseEvents(bytes, start, end);
+        if (bytes === this.#channel.receiveBuffer) events.bytes = events.bytes.slice();
+        this.#streams.get(id)?.(events);
+        return;
+      }
+      const pending = this.#pending.get(id);
+      this.#pending.delete(id);
+      if (type === FrameType.RESULT) {
+        pending?.resolve(parseReply(bytes, start, end, undefined, false));
+      } else if (type === FrameType.ERROR) {
+        pending?.reject(parseError(bytes.slice(start, end)));
+      } else {
+        throw failure('ERR_PROTOCOL_UNEXPECTED', {
+          received: frameTypeName(type),
+          expected: 'EVENTS, RESULT or ERROR',
+        });
+      }
+    } catch (error) {
+      this.#lost(error as Error);
+    }
+  }
+
+  #ended(status: number): void {
+    this.#lost(
+      status < 0
+        ? systemError('recv', status, { address: this.#address })
+        : failure('ERR_SESSION_CLOSED', {
+            address: this.#address,
+            why: 'the guest ended the connection for events',
+          }),
+    );
+  }
+
+  #lost(reason: Error): void {
+    if (this.#closed !== undefined) return;
+    this.#end(reason);
+    this.#onEnd(reason);
+  }
+
+  #end(reason: Error): void {
+    if (this.#closed !== undefined) return;
+    this.#closed = reason;
+    this.#channel.close();
+    for (const { reject } of this.#pending.values()) reject(reason);
+    this.#pending.clear();
+    this.#streams.clear();
+  }
+}

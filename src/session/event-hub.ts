@@ -1,0 +1,112 @@
+import type { Duplex } from 'node:stream';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { EventConnection } from './event-connection.js';
+import {
+  type BatchCallback,
+  EventStream,
+  type StreamOptions,
+  type StreamOrigin,
+} from './event-stream.js';
+
+/** How long is waited before each attempt to get a lost connection back, in milliseconds. */
+const RETRY_MS = [0, 100, 400, 1600, 3200];
+
+/**
+ * The streams of a session and the connection that they share. It is made for the first of them,
+ * and when it is lost, made again: the streams go on where they were.
+ */
+export class EventHub {
+  readonly #join: () => Promise<Duplex>;
+  readonly #address: string;
+  readonly #streams = new Map<number, EventStream>();
+  #connection: Promise<EventConnection> | undefined;
+  #nextId = 1;
+  #closed: Error | undefined;
+
+  /** @param join makes a connection that has joined the session for events */
+  constructor(address: string, join: () => Promise<Duplex>) {
+    this.#address = address;
+    this.#join = join;
+  }
+
+  /** See {@link GuestKernel.subscribe}. */
+  async subscribe(
+    origin: StreamOrigin,
+    options: StreamOptions,
+    callback: BatchCallback,
+  ): Promise<EventStream> {
+    options.signal?.throwIfAborted();
+    const connection = await this.connection();
+    const id = this.#nextId++;
+    const stream = new EventStream(this, id, origin, options, callback);
+    this.#streams.set(id, stream);
+    connection.hold(true);
+    try {
+      await stream.open(connection);
+    } catch (error) {
+      stream.fail(error as Error);
+      throw error;
+    }
+    options.signal?.addEventListener('abort', () => void stream.close(), { once: true });
+    if (options.signal?.aborted) await stream.close();
+    return stream;
+  }
+
+  /** The connection, which is made if there is none. */
+  connection(): Promise<EventConnection> {
+    if (this.#closed !== undefined) return Promise.reject(this.#closed);
+    this.#connection ??= this.#connect().catch((error: unknown) => {
+      this.#connection = undefined;
+      throw error;
+    });
+    return this.#connection;
+  }
+
+  /** A number for something else than a stream of events. */
+  newId(): number {
+    return this.#nextId++;
+  }
+
+  forget(id: number): void {
+    this.#streams.delete(id);
+    if (this.#streams.size === 0) {
+      this.#connection?.then((connection) => connection.hold(false)).catch(() => {});
+    }
+  }
+
+  /** Ends every stream with the reason. */
+  close(reason: Error): void {
+    this.#closed = reason;
+    this.#connection?.then((connection) => connection.close()).catch(() => {});
+    for (const stream of this.#streams.values()) stream.fail(reason);
+  }
+
+  async #connect(): Promise<EventConnection> {
+    const stream = await this.#join();
+    const connection = new EventConnection(stream, this.#address, (reason) => {
+      this.#connection = undefined;
+      if (this.#streams.size > 0) void this.#reconnect(reason);
+    });
+    if (this.#closed !== undefined) {
+      connection.close();
+      throw this.#closed;
+    }
+    connection.hold(this.#streams.size > 0);
+    return connection;
+  }
+
+  async #reconnect(reason: Error): Promise<void> {
+    for (const waitMs of RETRY_MS) {
+      await sleep(waitMs);
+      if (this.#closed !== undefined) return;
+      try {
+        const connection = await this.connection();
+        await Promise.all([...this.#streams.values()].map((stream) => stream.resume(connection)));
+        return;
+      } catch {
+        // The next attempt, or the reason why there had to be one.
+      }
+    }
+    for (const stream of this.#streams.values()) stream.fail(reason);
+  }
+}

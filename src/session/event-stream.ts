@@ -1,0 +1,302 @@
+import type { Handle, Reply } from '../call.js';
+import { systemError } from '../errors.js';
+import { type Events, FrameType, StreamSource } from '../frame/index.js';
+import type { EventConnection } from './event-connection.js';
+import type { EventHub } from './event-hub.js';
+
+/** How a stream is carried. */
+export interface StreamOptions {
+  /** How much is sent at once at most, in bytes. Default 128 KiB; the guest caps it at 1 MiB. */
+  batchBytes?: number;
+  /**
+   * How soon after a batch the next may follow that is not half full, in microseconds: the first
+   * record after a pause is sent at once. A buffer that would be full by then, at a byte a
+   * nanosecond, is waited for less. Default 1000.
+   */
+  batchMicroseconds?: number;
+  /**
+   * How much may be under way, or wait for the consumer, in bytes; all the memory that a stream
+   * takes on this side. When it is used up the guest stops reading, and the kernel's buffer fills.
+   * Default 1 MiB; the guest caps it at 64 MiB.
+   */
+  windowBytes?: number;
+  /** Ends the stream. */
+  signal?: AbortSignal;
+}
+
+/** What a stream reads from. */
+export type StreamOrigin =
+  /** A BPF_MAP_TYPE_RINGBUF and its `max_entries`. */
+  | { readonly source: 'ring'; readonly map: Handle; readonly sizeBytes: number }
+  /** The buffers of perf events, each with so many pages for data, a power of two. */
+  | { readonly source: 'perf'; readonly events: readonly Handle[]; readonly pages: number }
+  /** A file, an iterator. */
+  | { readonly source: 'file'; readonly file: Handle };
+
+/**
+ * A stretch of whole records of one part of a stream, as they lie in the kernel's buffer:
+ * {@link eachRingRecord} and {@link eachPerfRecord} take it apart. Of a file they are what was read.
+ */
+export interface EventBatch extends Events {
+  /** When it arrived here: `performance.now()`. */
+  receivedMs: number;
+}
+
+/**
+ * Called for each batch, one after the other. The bytes belong to the callback; they count against
+ * the window until it returns, or its promise settles.
+ */
+export type BatchCallback = (batch: EventBatch) => void | Promise<void>;
+
+/** Counts of a stream, since it was opened. */
+export interface StreamStatistics {
+  /** Records delivered to the consumer. */
+  delivered: number;
+  /** Bytes delivered, with what lies between records. */
+  bytes: number;
+  /** Frames that they came in. */
+  batches: number;
+  /**
+   * Records that the kernel had no room for, as far as it has told: the LOST records of perf
+   * buffers. Of a ring buffer programs themselves know, from what bpf_ringbuf_reserve() returned.
+   */
+  lost: number;
+  /** Records dropped because the guest's policy bounds their rate. */
+  dropped: number;
+  /** Records that were under way when a connection was lost. */
+  lostInTransit: number;
+  /** Bytes that lie in the kernel's buffers, as of the last news from there. */
+  lagBytes: number;
+  /** How often the stream has gone on over a new connection. */
+  resumed: number;
+}
+
+const DEFAULT_BATCH_BYTES = 128 * 1024;
+const DEFAULT_BATCH_US = 1000;
+const CREDIT_MS = 5;
+const DEFAULT_WINDOW_BYTES = 1024 * 1024;
+
+interface Part {
+  /** Records that were sent up to the last batch. */
+  sequence: number;
+  lost: number;
+  dropped: number;
+  lag: number;
+}
+
+/** A subscription to events of the guest. It ends with {@link close}, or with what it reads from. */
+export class EventStream {
+  /** Resolves when the stream has ended; rejects when something went wrong. */
+  readonly ended: Promise<void>;
+  readonly #hub: EventHub;
+  readonly #id: number;
+  readonly #origin: StreamOrigin;
+  readonly #options: Required<Omit<StreamOptions, 'signal'>>;
+  readonly #callback: BatchCallback;
+  readonly #parts: Part[] = [];
+  readonly #counts = { delivered: 0, bytes: 0, batches: 0, lostInTransit: 0, resumed: 0 };
+  #connection: EventConnection | undefined;
+  #credit = 0;
+  #timer: NodeJS.Timeout | undefined;
+  #settled = false;
+  #resolve: () => void = () => {};
+  #reject: (error: Error) => void = () => {};
+  #running: Promise<void> | undefined;
+
+  /** Use {@link GuestKernel.subscribe}. */
+  constructor(
+    hub: EventHub,
+    id: number,
+    origin: StreamOrigin,
+    options: StreamOptions,
+    callback: BatchCallback,
+  ) {
+    this.#hub = hub;
+    this.#id = id;
+    this.#origin = origin;
+    this.#callback = callback;
+    this.#options = {
+      batchBytes: options.batchBytes ?? DEFAULT_BATCH_BYTES,
+      batchMicroseconds: options.batchMicroseconds ?? DEFAULT_BATCH_US,
+      windowBytes: options.windowBytes ?? DEFAULT_WINDOW_BYTES,
+    };
+    this.ended = new Promise((resolve, reject) => {
+      this.#resolve = resolve;
+      this.#reject = reject;
+    });
+    // Whoever does not ask how it ended need not handle it either.
+    this.ended.catch(() => {});
+  }
+
+  get statistics(): StreamStatistics {
+    const sum = (key: keyof Part) => this.#parts.reduce((total, part) => total + part[key], 0);
+    return {
+      ...this.#counts,
+      lost: sum('lost'),
+      dropped: sum('dropped'),
+      lagBytes: sum('lag'),
+    };
+  }
+
+  /** Subscribes over a connection: the first, or the next after one was lost. */
+  async open(connection: EventConnection): Promise<void> {
+    if (this.#settled) return;
+    this.#connection = connection;
+    this.#credit = 0;
+    connection.deliver(this.#id, (events) => this.#receive(events));
+    const { batchBytes, batchMicroseconds, windowBytes } = this.#options;
+    const body = [
+      this.#id,
+      ...origins[this.#origin.source](this.#origin as never),
+      batchBytes,
+      batchMicroseconds,
+      windowBytes,
+    ];
+    const reply = await connection.request(FrameType.SUBSCRIBE, body);
+    check(reply, 'SUBSCRIBE');
+  }
+
+  /** Goes on over another connection. */
+  async resume(connection: EventConnection): Promise<void> {
+    this.#counts.resumed++;
+    await this.open(connection);
+  }
+
+  /**
+   * Ends the stream; resolves once the last callback has returned and the counts are final. What
+   * was read in the guest until then is delivered. Idempotent.
+   */
+  async close(): Promise<void> {
+    const connection = this.#connection;
+    if (!this.#settled && connection !== undefined && !connection.closed) {
+      await connection.request(FrameType.UNSUBSCRIBE, [this.#id]).catch(() => {});
+    }
+    await this.#running;
+    this.fail(undefined);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  /** Ends the stream on this side, with the reason or without one. */
+  fail(reason: Error | undefined): void {
+    if (this.#settled) return;
+    this.#settled = true;
+    clearTimeout(this.#timer);
+    this.#connection?.deliver(this.#id, undefined);
+    this.#hub.forget(this.#id);
+    if (reason === undefined) this.#resolve();
+    else this.#reject(reason);
+  }
+
+  #receive(events: Events): void {
+    const part = this.#part(events);
+    part.lost = events.lost;
+    part.dropped = events.dropped;
+    part.lag = events.written - events.position - events.bytes.length;
+    // What was sent and did not get here was under way on a connection that is gone.
+    const missing = events.sequence - part.sequence;
+    if (missing > 0) this.#counts.lostInTransit += missing;
+    part.sequence = events.sequence + events.records;
+    if (events.bytes.length > 0) this.#deliver(events);
+    if (events.end !== 0) this.#finish(events.end - 1);
+  }
+
+  #deliver(events: Events): void {
+    const batch: EventBatch = Object.assign(events, { receivedMs: performance.now() });
+    const run = () => {
+      this.#counts.delivered += batch.records;
+      this.#counts.bytes += batch.bytes.length;
+      this.#counts.batches++;
+      return this.#callback(batch);
+    };
+    const size = batch.bytes.length;
+    const waiting = this.#running;
+    if (waiting === undefined) {
+      let result: void | Promise<void>;
+      try {
+        result = run();
+      } catch (error) {
+        this.#abandon(error as Error);
+        return;
+      }
+      if (result === undefined) {
+        this.#grant(size);
+        return;
+      }
+      this.#chain(result, size);
+      return;
+    }
+    this.#chain(
+      waiting.then(() => {
+        if (!this.#settled) return run();
+      }),
+      size,
+    );
+  }
+
+  #chain(work: Promise<void>, size: number): void {
+    const running = work
+      .then(
+        () => this.#grant(size),
+        (error: Error) => this.#abandon(error),
+      )
+      .finally(() => {
+        if (this.#running === running) this.#running = undefined;
+      });
+    this.#running = running;
+  }
+
+  #abandon(error: Error): void {
+    this.#connection?.request(FrameType.UNSUBSCRIBE, [this.#id]).catch(() => {});
+    this.fail(error);
+  }
+
+  /** Returns credit, not for every batch: a quarter of the window at a time, or what there is. */
+  #grant(size: number): void {
+    this.#credit += size;
+    if (this.#credit >= this.#options.windowBytes / 4) this.#sendCredit();
+    // A record that is larger than what is left waits for the whole window.
+    else this.#timer ??= setTimeout(() => this.#sendCredit(), CREDIT_MS).unref();
+  }
+
+  #sendCredit(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    if (this.#settled || this.#credit === 0) return;
+    this.#connection?.notify(FrameType.CREDIT, [this.#id, this.#credit]);
+    this.#credit = 0;
+  }
+
+  #finish(errno: number): void {
+    const end = () =>
+      this.fail(errno === 0 ? undefined : systemError('read', errno, { side: 'guest' }));
+    this.#connection?.request(FrameType.UNSUBSCRIBE, [this.#id]).catch(() => {});
+    if (this.#running === undefined) end();
+    else void this.#running.then(end);
+  }
+
+  #part({ part, sequence }: Events): Part {
+    const known = this.#parts[part];
+    if (known !== undefined) return known;
+    const added = { sequence, lost: 0, dropped: 0, lag: 0 };
+    this.#parts[part] = added;
+    return added;
+  }
+}
+
+/** The items of a SUBSCRIBE that say what is read: source, handles, size. */
+const origins: {
+  [S in StreamOrigin['source']]: (origin: Extract<StreamOrigin, { source: S }>) => unknown[];
+} = {
+  ring: ({ map, sizeBytes }) => [StreamSource.RING, [map], sizeBytes],
+  perf: ({ events, pages }) => [StreamSource.PERF, events, pages],
+  file: ({ file }) => [StreamSource.FILE, [file], 0],
+};
+
+/** The error of a reply that the guest's kernel refused. */
+export function check(reply: Reply, what: string): Reply {
+  if (reply.result >= 0) return reply;
+  throw systemError('mmap', reply.errno, { side: 'guest', object: what });
+}

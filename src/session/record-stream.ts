@@ -1,0 +1,242 @@
+import { enums, rows } from '../bpf/index.js';
+import { type Codec, viewOf } from '../codec/index.js';
+import { failure, type SystemError } from '../errors.js';
+import type {
+  EventBatch,
+  EventStream,
+  StreamOptions,
+  StreamOrigin,
+  StreamStatistics,
+} from './event-stream.js';
+import { readText } from './guest-file.js';
+import type { GuestKernel } from './guest-kernel.js';
+import type { BpfMap } from './map.js';
+import type { PerfEvent } from './perf-event.js';
+import { eachPerfRecord, eachRingRecord, type RecordCallback } from './ring-records.js';
+
+const { MapType } = enums;
+
+/** Options of {@link BpfMap.records}. */
+export interface RecordOptions<T> extends StreamOptions {
+  /** What the bytes of a record are read as, such as `types.codec('struct event')`. */
+  codec?: Codec<T, never>;
+  /** Of a perf buffer: pages for data on each CPU, a power of two. Default 64. */
+  pages?: number;
+  /** Of a perf buffer: after how many records the reader in the guest is woken up. Default 1. */
+  wakeupEvents?: number;
+}
+
+/** Called for each record. */
+export type RecordConsumer<T> = (record: T) => void;
+
+const PERF_TYPE_SOFTWARE = 1;
+const PERF_COUNT_SW_BPF_OUTPUT = 10;
+const PERF_SAMPLE_RAW = 1 << 10;
+const PERF_FORMAT_LOST = 16;
+const DEFAULT_PAGES = 64;
+
+type AnyMap = BpfMap<never, never, never, never>;
+type Each = (bytes: Uint8Array, each: RecordCallback) => void;
+
+/**
+ * The records that programs of the guest write to a map: a ring buffer, or the perf buffers of an
+ * array of perf events. They are read from the moment of {@link open}, or of the first iteration.
+ *
+ * ```ts
+ * const events = map.records({ codec: struct({ pid: u32, comm: text(16) }) });
+ * for await (const { pid, comm } of events) console.log(pid, comm, events.statistics.lost);
+ * ```
+ */
+export class RecordStream<T = Uint8Array> implements AsyncIterable<T> {
+  readonly #map: AnyMap;
+  readonly #options: RecordOptions<T>;
+  readonly #each: Each;
+  readonly #outputs: { cpu: number; event: PerfEvent }[] = [];
+  #stream: EventStream | undefined;
+  #lostByCounters: number | undefined;
+
+  /** Use {@link BpfMap.records}. */
+  constructor(map: AnyMap, options: RecordOptions<T>) {
+    const { type } = map.facts;
+    if (type === MapType.BPF_MAP_TYPE_RINGBUF) this.#each = eachRingRecord;
+    else if (type === MapType.BPF_MAP_TYPE_PERF_EVENT_ARRAY) this.#each = eachPerfRecord;
+    else {
+      const expected = 'a map of type RINGBUF or PERF_EVENT_ARRAY';
+      throw failure('ERR_OPTION_INVALID', { option: 'map', value: `${map}`, expected });
+    }
+    this.#map = map;
+    this.#options = options;
+  }
+
+  /** Counts so far. Those of losses are exact once the stream is closed. */
+  get statistics(): StreamStatistics {
+    const counts = this.#stream?.statistics ?? noStatistics;
+    return this.#lostByCounters === undefined
+      ? counts
+      : { ...counts, lost: Math.max(counts.lost, this.#lostByCounters) };
+  }
+
+  /**
+   * Starts reading, and calls back for each record: the fastest way. Resolves once the guest reads
+   * the map; {@link ended} tells of the end.
+   *
+   * @throws ERR_STREAM_LIMIT, the guest's system error
+   */
+  async consume(callback: RecordConsumer<T>): Promise<void> {
+    const deliver = this.#reader(callback);
+    await this.#open((batch) => this.#each(batch.bytes, deliver));
+  }
+
+  /** Resolves when the stream has ended; rejects when a codec, or the connection, has failed. */
+  get ended(): Promise<void> {
+    return this.#stream?.ended ?? Promise.resolve();
+  }
+
+  /** Yields the records. Leaving the loop ends the stream. */
+  async *[Symbol.asyncIterator](): AsyncGenerator<T> {
+    let records: T[] = [];
+    let consumed = () => {};
+    let wake = () => {};
+    const read = this.#reader((record) => records.push(record));
+    await this.#open((batch) => {
+      this.#each(batch.bytes, read);
+      if (records.length === 0) return;
+      wake();
+      return new Promise((resolve) => {
+        consumed = resolve;
+      });
+    });
+    const stream = this.#stream as EventStream;
+    let over = false;
+    const finished = stream.ended.finally(() => {
+      over = true;
+      wake();
+    });
+    finished.catch(() => {});
+    try {
+      for (;;) {
+        if (records.length === 0) {
+          if (over) break;
+          await new Promise<void>((resolve) => {
+            wake = resolve;
+          });
+          continue;
+        }
+        const batch = records;
+        records = [];
+        yield* batch;
+        consumed();
+      }
+      await finished;
+    } finally {
+      consumed();
+      await this.close();
+    }
+  }
+
+  /** Ends the stream. What has been read in the guest by then is delivered. Idempotent. */
+  async close(): Promise<void> {
+    await this.#stream?.close();
+    // Records that were lost after the last one that was not are told of by the counters alone.
+    const outputs = this.#outputs.splice(0);
+    const counters = await Promise.all(outputs.map(({ event }) => event.read().catch(() => [])));
+    if (counters.length > 0 && counters.every(({ length }) => length > 1)) {
+      this.#lostByCounters = counters.reduce((sum, [, lost]) => sum + Number(lost), 0);
+    }
+    await Promise.all(outputs.map(({ event }) => event.close()));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  async #open(callback: (batch: EventBatch) => void | Promise<void>): Promise<void> {
+    const { session } = this.#map;
+    try {
+      this.#stream = await session.subscribe(await this.#origin(), this.#options, callback);
+      // Programs find the events once their buffers are mapped.
+      for (const { cpu, event } of this.#outputs) {
+        const values = { map_fd: this.#map, key: word(cpu), value: word(event.handle) };
+        await session.bpf(rows.MAP_UPDATE_ELEM, values);
+      }
+    } catch (error) {
+      await this.close();
+      throw error;
+    }
+  }
+
+  #reader(callback: RecordConsumer<T>): RecordCallback {
+    const { codec } = this.#options;
+    if (codec === undefined) return callback as RecordConsumer<unknown> as RecordCallback;
+    return (record) => {
+      if (record.length < codec.sizeBytes) {
+        throw failure('ERR_CODEC_VALUE', {
+          where: `a record of ${this.#map}`,
+          value: `${record.length} bytes`,
+          expected: `the ${codec.sizeBytes} bytes of a ${codec.name}`,
+        });
+      }
+      callback(codec.read(viewOf(record), 0));
+    };
+  }
+
+  async #origin(): Promise<StreamOrigin> {
+    const { handle, facts, session } = this.#map;
+    if (facts.type === MapType.BPF_MAP_TYPE_RINGBUF) {
+      return { source: 'ring', map: handle, sizeBytes: facts.maxEntries };
+    }
+    const { pages = DEFAULT_PAGES } = this.#options;
+    for (const cpu of await onlineCpus(session)) {
+      if (cpu >= facts.maxEntries) continue;
+      this.#outputs.push({ cpu, event: await this.#openOutput(cpu) });
+    }
+    return { source: 'perf', events: this.#outputs.map(({ event }) => event.handle), pages };
+  }
+
+  #openOutput(cpu: number): Promise<PerfEvent> {
+    const { wakeupEvents = 1 } = this.#options;
+    const { session } = this.#map;
+    const options = {
+      type: PERF_TYPE_SOFTWARE,
+      config: PERF_COUNT_SW_BPF_OUTPUT,
+      sampleType: PERF_SAMPLE_RAW,
+      samplePeriod: 1,
+      wakeupEvents,
+      cpu,
+      name: `bpf output on CPU ${cpu}`,
+    };
+    return session
+      .openPerfEvent({ ...options, readFormat: PERF_FORMAT_LOST })
+      .catch((error: SystemError) => {
+        // Before 6.0 there is no count of what was lost.
+        if (error.code !== 'EINVAL') throw error;
+        return session.openPerfEvent(options);
+      });
+  }
+}
+
+const noStatistics: StreamStatistics = {
+  delivered: 0,
+  bytes: 0,
+  batches: 0,
+  lost: 0,
+  dropped: 0,
+  lostInTransit: 0,
+  lagBytes: 0,
+  resumed: 0,
+};
+
+function word(value: number): Uint8Array {
+  return new Uint8Array(Uint32Array.of(value).buffer);
+}
+
+async function onlineCpus(session: GuestKernel): Promise<number[]> {
+  const list = await readText(session, '/sys/devices/system/cpu/online');
+  return list
+    .trim()
+    .split(',')
+    .flatMap((range) => {
+      const [first = 0, last = first] = range.split('-').map(Number);
+      return Array.from({ length: last - first + 1 }, (_, at) => first + at);
+    });
+}

@@ -1,0 +1,18 @@
+import { type BpfMap, enums, type Session } from '../../src/index.js';
+
+const { MapType } = enums;
+
+/** A ring buffer of so many bytes. */
+export function ringOf(session: Session, sizeBytes: number): Promise<BpfMap> {
+  return session.createMap({ type: MapType.BPF_MAP_TYPE_RINGBUF, maxEntries: sizeBytes });
+}
+
+/** An array with room for a perf event of each CPU. */
+export function arrayOf(session: Session): Promise<BpfMap> {
+  return session.createMap({
+    type: MapType.BPF_MAP_TYPE_PERF_EVENT_ARRAY,
+    keySize: 4,
+    valueSize: 4,
+    maxEntries: session.kernel.possibleCpus,
+  });
+}

@@ -1,0 +1,46 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { connect, createServer, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+/** A Unix socket in front of another, whose connections can be cut. */
+export interface Relay {
+  address: string;
+  /** Cuts the connection that was made as the `index`-th. */
+  cut(index: number): void;
+  /** Stops, or resumes, taking what comes from the other side for it. */
+  pause(index: number, paused: boolean): void;
+  close(): Promise<void>;
+}
+
+/** Relays to the Unix socket `target`. The caller closes it. */
+export async function relayTo(target: string): Promise<Relay> {
+  const folder = mkdtempSync(join(tmpdir(), 'waep-test-'));
+  const path = join(folder, 'relay.sock');
+  const pairs: [near: Socket, far: Socket][] = [];
+  const server = createServer((near) => {
+    const far = connect(target.slice('unix:'.length));
+    pairs.push([near, far]);
+    const end = () => {
+      near.destroy();
+      far.destroy();
+    };
+    near.on('error', end).on('close', end).pipe(far);
+    far.on('error', end).on('close', end).pipe(near);
+  });
+  await new Promise<void>((resolve) => server.listen(path, resolve));
+  return {
+    address: `unix:${path}`,
+    cut: (index) => pairs[index]?.[0].destroy(),
+    pause: (index, paused) => {
+      const far = pairs[index]?.[1];
+      if (paused) far?.pause();
+      else far?.resume();
+    },
+    close: async () => {
+      for (const [near] of pairs) near.destroy();
+      await new Promise((resolve) => server.close(resolve));
+      rmSync(folder, { recursive: true, force: true });
+    },
+  };
+}

@@ -1,0 +1,355 @@
+import { readFileSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import t from 'tap';
+import { kernelNames } from '../../guest/agent/kernel-names.js';
+import { enums, Session, struct, u32, u64 } from '../../src/index.js';
+import { compile, profiles } from '../../src/policy/index.js';
+import { localAgent } from '../agent/local-agent.js';
+import { session as open, skip } from '../library/lab.js';
+import { emitter, until } from './emitter.js';
+import { arrayOf, ringOf } from './maps.js';
+import { relayTo } from './relay.js';
+
+const { MapType } = enums;
+
+t.test('ring buffers', { skip }, async (t) => {
+  const session = await open(t);
+
+  for (const sizeBytes of [4096, 64 * 1024, 64 * 1024 * 1024]) {
+    t.test(`of ${sizeBytes} bytes: what there is room for arrives, in order`, async (t) => {
+      await using ring = await ringOf(session, sizeBytes);
+      await using emit = await emitter(session, ring, 48);
+      const seen: bigint[] = [];
+      const events = ring.records({ codec: struct({ sequence: u64, attempt: u64 }) });
+      await events.consume(({ sequence }) => seen.push(sequence));
+      // Several times around: records come to lie across the end.
+      const rounds = Math.min(3000, Math.ceil((sizeBytes * 3) / 56));
+      for (let i = 0; i < rounds; i += 20) await emit.run(20);
+      const { emitted, failed } = await emit.counts();
+      await until(() => seen.length === Number(emitted));
+      await events.close();
+      t.same(
+        seen,
+        Array.from(seen, (_, at) => BigInt(at)),
+      );
+      t.equal(Number(emitted + failed), Math.ceil(rounds / 20) * 20);
+      t.match(events.statistics, { delivered: Number(emitted), lostInTransit: 0, lagBytes: 0 });
+    });
+  }
+
+  t.test('discarded records are not seen, and records may be of any length', async (t) => {
+    await using ring = await ringOf(session, 4096);
+    const lengths: number[] = [];
+    const events = ring.records();
+    await events.consume((record) => lengths.push(record.length));
+    for (const size of [0, 1, 7, 8, 9, 1000]) {
+      await using emit = await emitter(session, ring, size);
+      await emit.run(2);
+      await using discard = await emitter(session, ring, size, 'discard');
+      await discard.run(3);
+    }
+    await until(() => lengths.length === 12);
+    await events.close();
+    t.same(lengths, [0, 0, 1, 1, 7, 7, 8, 8, 9, 9, 1000, 1000]);
+  });
+
+  t.test('two programs share a ring', async (t) => {
+    await using ring = await ringOf(session, 256 * 1024);
+    await using a = await emitter(session, ring, 16);
+    await using b = await emitter(session, ring, 24);
+    const lengths = new Map<number, number>();
+    const events = ring.records();
+    await events.consume(({ length }) => lengths.set(length, (lengths.get(length) ?? 0) + 1));
+    await Promise.all([a.run(500), b.run(400), a.run(500)]);
+    await until(() => events.statistics.delivered === 1400);
+    await events.close();
+    t.same([...lengths].sort(), [
+      [16, 1000],
+      [24, 400],
+    ]);
+  });
+
+  t.test(
+    'a consumer that stands still holds nobody else up, and loses nothing it was sent',
+    async (t) => {
+      await using ring = await ringOf(session, 4096);
+      await using other = await ringOf(session, 64 * 1024);
+      await using emit = await emitter(session, ring, 56);
+      await using lively = await emitter(session, other, 56);
+      const seen: bigint[] = [];
+      let resume = () => {};
+      const stalled = new Promise<void>((resolve) => {
+        resume = resolve;
+      });
+      const stream = await session.subscribe(
+        { source: 'ring', map: ring.handle, sizeBytes: 4096 },
+        { windowBytes: 1024 },
+        async (batch) => {
+          await stalled;
+          const view = new DataView(batch.bytes.buffer, batch.bytes.byteOffset);
+          for (let at = 8; at < batch.bytes.length; at += 64)
+            seen.push(view.getBigUint64(at, true));
+        },
+      );
+      const events = other.records();
+      await events.consume(() => {});
+      await emit.run(1000);
+      await lively.run(500);
+      await until(() => events.statistics.delivered === 500);
+      const { emitted, failed } = await emit.counts();
+      t.ok(failed > 0n, `the program was refused ${failed} records, as by any full ring`);
+      // The window, what one batch may hold more, and the ring itself.
+      t.ok(emitted <= BigInt((4096 + 1024) / 64), `${emitted} records were taken`);
+      await until(() => stream.statistics.lagBytes > 0);
+      resume();
+      await until(() => seen.length === Number(emitted));
+      t.same(
+        seen,
+        Array.from(seen, (_, at) => BigInt(at)),
+      );
+      t.equal(stream.statistics.delivered, Number(emitted));
+      await Promise.all([stream.close(), events.close()]);
+    },
+  );
+
+  t.test('iterating, with an end by signal or by leaving', async (t) => {
+    await using ring = await ringOf(session, 64 * 1024);
+    await using emit = await emitter(session, ring, 16);
+    const abort = new AbortController();
+    const events = ring.records({ codec: struct({ sequence: u64 }), signal: abort.signal });
+    const seen: bigint[] = [];
+    const emitting = (async () => {
+      await sleep(50);
+      await emit.run(10);
+    })();
+    for await (const { sequence } of events) {
+      seen.push(sequence);
+      if (seen.length === 10) abort.abort();
+    }
+    await emitting;
+    t.same(seen.length, 10);
+    const again = (async () => {
+      await sleep(50);
+      await emit.run(5);
+    })();
+    for await (const record of ring.records()) {
+      t.equal(record.length, 16);
+      break;
+    }
+    await again;
+    const events24 = ring.records({ codec: struct({ a: u64, b: u64, c: u64 }) });
+    await events24.consume(() => {});
+    await emit.run(1);
+    await t.rejects(events24.ended, { code: 'ERR_CODEC_VALUE', message: /16 bytes.*24 bytes/ });
+  });
+
+  t.test('what cannot be streamed', async (t) => {
+    await using ring = await ringOf(session, 4096);
+    const origin = { source: 'ring', map: ring.handle, sizeBytes: 4096 } as const;
+    const nothing = () => {};
+    await t.rejects(session.subscribe({ ...origin, map: 9999 }, {}, nothing), {
+      code: 'ERR_HANDLE_UNKNOWN',
+    });
+    await t.rejects(session.subscribe({ ...origin, sizeBytes: 5000 }, {}, nothing), {
+      code: 'EINVAL',
+    });
+    await t.rejects(session.subscribe({ ...origin, sizeBytes: 8192 }, {}, nothing), { code: /E/ });
+    await using array = await session.createMap({
+      type: MapType.BPF_MAP_TYPE_ARRAY,
+      key: u32,
+      value: u32,
+      maxEntries: 1,
+    });
+    t.throws(() => array.records(), { code: 'ERR_OPTION_INVALID' });
+  });
+});
+
+t.test('perf buffers', { skip }, async (t) => {
+  const session = await open(t);
+  await using array = await arrayOf(session);
+  await using emit = await emitter(session, array, 32, 'perf');
+  const seen: bigint[] = [];
+  const events = array.records({ codec: struct({ sequence: u64 }), pages: 1, windowBytes: 512 });
+  await events.consume(({ sequence }) => seen.push(sequence));
+  for (let i = 0; i < 20; i++) await emit.run(100);
+  const { emitted, failed } = await emit.counts();
+  await until(() => seen.length >= Number(emitted));
+  await events.close();
+  t.equal(seen.length, Number(emitted));
+  t.equal(Number(emitted + failed), 2000);
+  t.equal(events.statistics.lost, Number(failed), 'every loss is counted, the last one included');
+});
+
+t.test('user ring buffers', { skip }, async (t) => {
+  const session = await open(t);
+  await using ring = await session.createMap({
+    type: MapType.BPF_MAP_TYPE_USER_RINGBUF,
+    maxEntries: 4096,
+  });
+  const record = (length: number, fill: number) => new Uint8Array(length).fill(fill);
+  await ring.submit([record(8, 1), record(100, 2)]);
+  await t.rejects(ring.submit([record(5000, 3)]), { code: 'E2BIG' });
+  await t.rejects(
+    ring.submit(
+      Array.from({ length: 100 }, () => record(100, 4)),
+      AbortSignal.timeout(50),
+    ),
+    { name: 'TimeoutError' },
+    'it is full, and nobody drains it',
+  );
+});
+
+t.test('files', { skip }, async (t) => {
+  const session = await open(t);
+  const file = await session.open('/proc/kallsyms');
+  let text = '';
+  const stream = await session.subscribe(
+    { source: 'file', file },
+    { windowBytes: 64 * 1024, batchBytes: 16 * 1024 },
+    (batch) => {
+      text += Buffer.from(batch.bytes).toString('latin1');
+    },
+  );
+  await stream.ended;
+  t.match(text, /^[0-9a-f]{16} .* /);
+  t.equal(text.length, stream.statistics.bytes);
+  t.ok(text.endsWith('\n'));
+});
+
+t.test('a connection that is lost is made again, and counts stay exact', { skip }, async (t) => {
+  const local = await localAgent();
+  t.teardown(() => local.close());
+  const relay = await relayTo(local.address);
+  t.teardown(() => relay.close());
+  await using session = await Session.connect(relay.address);
+  await using ring = await ringOf(session, 64 * 1024);
+  await using emit = await emitter(session, ring, 16);
+  const events = ring.records();
+  let seen = 0;
+  await events.consume(() => {
+    seen++;
+  });
+  await emit.run(100);
+  await until(() => seen === 100);
+  relay.cut(1);
+  await emit.run(100);
+  await until(() => events.statistics.resumed === 1);
+  await emit.run(100);
+  await until(() => seen + events.statistics.lostInTransit === 300);
+  await events.close();
+  t.match(events.statistics, { delivered: seen, resumed: 1 });
+});
+
+t.test('the clock', { skip }, async (t) => {
+  const session = await open(t);
+  const clock = await session.readClock();
+  await using ring = await ringOf(session, 64 * 1024);
+  await using emit = await emitter(session, ring, 16, 'time');
+  const stamps: { ktime: bigint; receivedMs: number }[] = [];
+  const before = performance.now();
+  const stream = await session.subscribe(
+    { source: 'ring', map: ring.handle, sizeBytes: 64 * 1024 },
+    {},
+    ({ bytes, receivedMs }) => {
+      stamps.push({
+        ktime: new DataView(bytes.buffer, bytes.byteOffset).getBigUint64(8, true),
+        receivedMs,
+      });
+    },
+  );
+  await emit.run(1);
+  await until(() => stamps.length === 1);
+  const after = performance.now();
+  await session.readClock();
+  await stream.close();
+  const [{ ktime = 0n, receivedMs = 0 } = {}] = stamps;
+  const { hostMs, errorMs } = clock.place(ktime, receivedMs);
+  t.ok(
+    hostMs + errorMs >= before && hostMs - errorMs <= after,
+    `${hostMs} ± ${errorMs} ms in ${before}…${after}`,
+  );
+  // Both clocks are this machine's: the true answer is known.
+  const offset = performance.now() - Number(process.hrtime.bigint()) / 1e6;
+  t.ok(Math.abs(Number(ktime) / 1e6 + offset - hostMs) <= errorMs, 'the bound holds');
+});
+
+t.test(
+  'records beyond the rate that the owner allows are dropped, and counted',
+  { skip },
+  async (t) => {
+    const full = compile(profiles.full, kernelNames());
+    const limits = { ...full.limits, maxEventsPerSecond: 100, maxStreams: 1 };
+    const local = await localAgent({ rules: { ...full, limits } });
+    t.teardown(() => local.close());
+    await using session = await Session.connect(local.address);
+    await using ring = await ringOf(session, 64 * 1024);
+    await using emit = await emitter(session, ring, 16);
+    const events = ring.records();
+    await events.consume(() => {});
+    for (let i = 0; i < 10; i++) {
+      await emit.run(100);
+      await sleep(5);
+    }
+    const { emitted } = await emit.counts();
+    await until(() => {
+      const { delivered, dropped } = events.statistics;
+      return delivered + dropped === Number(emitted);
+    });
+    t.ok(events.statistics.dropped > 0, `${events.statistics.dropped} dropped`);
+    t.ok(events.statistics.delivered >= 100, `${events.statistics.delivered} delivered`);
+    const another = ring.records();
+    await t.rejects(
+      another.consume(() => {}),
+      { code: 'ERR_STREAM_LIMIT', message: /1 streams/ },
+    );
+    await events.close();
+  },
+);
+
+t.test('a host that dies leaves nothing behind', { skip }, async (t) => {
+  const local = await localAgent();
+  t.teardown(() => local.close());
+  const session = await Session.connect(local.address);
+  const ring = await ringOf(session, 4096);
+  const emit = await emitter(session, ring, 16);
+  const events = ring.records();
+  await events.consume(() => {});
+  await emit.run(10);
+  await until(() => events.statistics.delivered === 10);
+  session.close();
+  await t.rejects(events.ended, { code: 'ERR_SESSION_CLOSED' });
+  await until(() => local.agent.executorPids.length === 0);
+  await t.rejects(
+    ring.records().consume(() => {}),
+    { code: 'ERR_SESSION_CLOSED' },
+  );
+});
+
+t.test('a host that reads nothing at all costs the agent no memory', { skip }, async (t) => {
+  const local = await localAgent();
+  t.teardown(() => local.close());
+  const relay = await relayTo(local.address);
+  t.teardown(() => relay.close());
+  await using session = await Session.connect(relay.address);
+  await using ring = await ringOf(session, 1024 * 1024);
+  await using emit = await emitter(session, ring, 1000);
+  const events = ring.records({ windowBytes: 64 * 1024 * 1024 });
+  let seen = 0;
+  await events.consume(() => {
+    seen++;
+  });
+  const [pid] = local.agent.executorPids;
+  const anonymousKib = () =>
+    Number(/^RssAnon:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'latin1'))?.[1]);
+  relay.pause(1, true);
+  await emit.run(100);
+  const before = anonymousKib();
+  for (let i = 0; i < 20; i++) await emit.run(1000);
+  const { emitted, failed } = await emit.counts();
+  t.ok(failed > 0n, `the ring is full: ${failed} records were refused`);
+  t.ok(anonymousKib() - before < 2048, `${anonymousKib() - before} KiB more`);
+  relay.pause(1, false);
+  await until(() => seen === Number(emitted));
+  await events.close();
+  t.equal(events.statistics.lostInTransit, 0);
+});
