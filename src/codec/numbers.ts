@@ -73,22 +73,24 @@ export const u64 = long('u64', false);
 /** A signed number of 64 bits: read as a bigint, written from a bigint or a safe integer. */
 export const s64 = long('s64', true);
 
+function floating(bits: 32 | 64): Codec<number> {
+  const sizeBytes = bits / 8;
+  return {
+    name: `f${bits}`,
+    sizeBytes,
+    alignBytes: sizeBytes,
+    read: (view, offset) => view[`getFloat${bits}`](offset, true),
+    write(view, offset, value) {
+      if (typeof value !== 'number') throw misfit(value, 'a number');
+      view[`setFloat${bits}`](offset, value, true);
+    },
+  };
+}
+
 /** A floating-point number of 32 bits. */
-export const f32: Codec<number> = {
-  name: 'f32',
-  sizeBytes: 4,
-  alignBytes: 4,
-  read: (view, offset) => view.getFloat32(offset, true),
-  write: (view, offset, value) => view.setFloat32(offset, value, true),
-};
+export const f32 = floating(32);
 /** A floating-point number of 64 bits. */
-export const f64: Codec<number> = {
-  name: 'f64',
-  sizeBytes: 8,
-  alignBytes: 8,
-  read: (view, offset) => view.getFloat64(offset, true),
-  write: (view, offset, value) => view.setFloat64(offset, value, true),
-};
+export const f64 = floating(64);
 
 /** A byte that is 0 or not. */
 export const bool: Codec<boolean> = {

@@ -15,7 +15,7 @@ import {
 import type { Random } from './random.js';
 import { unlessRefused } from './refusal.js';
 
-const encoder = new Encoder({ useRecords: false });
+const encoder = new Encoder({ useRecords: false, tagUint8Array: false });
 
 /** Any value that CBOR has. */
 function value(random: Random, depth = 0): unknown {
