@@ -114,6 +114,13 @@ t.test('per-CPU values are rounded up to 8 bytes each', (t) => {
   t.end();
 });
 
+t.test('a floating-point number is a number', (t) => {
+  for (const value of [1n, '1', null]) {
+    t.throws(() => encodeValue(f64, value as never), { code: 'ERR_CODEC_VALUE' });
+  }
+  t.end();
+});
+
 t.test('what does not fit is refused with its place', (t) => {
   const codec = struct({ list: array(struct({ comm: text(4), n: u8, big: u64 }), 2) });
   const one = { comm: 'abc', n: 1, big: 1n };
