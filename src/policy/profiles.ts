@@ -136,7 +136,7 @@ export const profiles: Readonly<Record<'observe' | 'full', Policy>> = {
     hooks: ['*'],
     interfaces: ['*'],
     pin_paths: ['*'],
-    readable_paths: [...readable, '/sys/', '/proc/'],
+    readable_paths: [...readable, '/sys/', '/proc/', '/boot/'],
     foreign_objects: 'use',
     quotas: { programs: undefined, maps: undefined, links: undefined, map_bytes: undefined },
     accept: { cids: [1, 2], source_ports: 'privileged' },

@@ -32,18 +32,22 @@ function judge(row: Row, guest: Outcome, host: Outcome): { verdict: Verdict; why
     return { verdict: shape ? 'same-but-volatile' : 'same', why: '' };
   }
   if (refused !== undefined) return { verdict: 'refused', why: refused };
-  if (guest.ending !== '0' && guest.stdout.trim() === '') {
+  if (!isKilled(row) && guest.ending !== '0' && guest.stdout.trim() === '') {
     return { verdict: 'unsupported-in-guest', why: lastLine(guest.stderr) || guest.ending };
   }
   return { verdict: 'different', why: row.known ?? difference };
 }
 
+/** What is killed has no time to print: it is about what it leaves behind. */
+function isKilled({ watch }: Row): boolean {
+  return watch?.signal === 'SIGKILL';
+}
+
 function differenceOf(row: Row, guest: Outcome, host: Outcome): string | undefined {
-  const killed = row.watch?.signal === 'SIGKILL';
   if (guest.ending !== host.ending) {
     return `it ends with ${host.ending} instead of ${guest.ending}: ${lastLine(host.stderr)}`;
   }
-  for (const stream of killed ? [] : (['stdout', 'stderr'] as const)) {
+  for (const stream of isKilled(row) ? [] : (['stdout', 'stderr'] as const)) {
     const [ours, theirs] = [linesOf(row, host[stream]), linesOf(row, guest[stream])];
     const at = theirs.findIndex((line, index) => line !== ours[index]);
     const index = at < 0 && ours.length > theirs.length ? theirs.length : at;

@@ -151,7 +151,7 @@ async function watch(
   if (!over()) started.kill(signals[signal]);
 }
 
-const GONE_MS = 3000;
+const GONE_MS = 10_000;
 
 /** What is in the guest that was not there before, once it has had time to go. */
 async function leftovers(session: Session, before: ReadonlySet<string>): Promise<string[]> {
