@@ -22,6 +22,9 @@ export function compare(row: Row, guest: Outcome, host: Outcome, run = ''): Resu
 }
 
 function judge(row: Row, guest: Outcome, host: Outcome): { verdict: Verdict; why: string } {
+  if (row.mustWork === true && !['0', '130'].includes(guest.ending)) {
+    return { verdict: 'unsupported-in-guest', why: lastLine(guest.stderr) || guest.ending };
+  }
   const difference =
     host.left.length > guest.left.length
       ? `it left ${host.left.join(', ')} in the guest`

@@ -8,6 +8,8 @@ export interface Watch {
   readonly times?: number;
   /** How it is told: `SIGINT` by default. What is killed is compared by what it leaves behind. */
   readonly signal?: 'SIGINT' | 'SIGKILL';
+  /** Whether it ends by itself; it is done until then. */
+  readonly ends?: boolean;
 }
 
 /** One invocation of a tool, which is made in the guest and from the host. */
@@ -28,6 +30,8 @@ export interface Row {
    */
   readonly compares?: 'text' | 'set' | 'shape';
   readonly watch?: Watch;
+  /** Whether it is of no use to compare how it fails, if it does in the guest. */
+  readonly mustWork?: boolean;
   /** Why it cannot be the same from the host, where that is known. */
   readonly known?: string;
   /** Default 60. */

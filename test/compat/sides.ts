@@ -125,13 +125,13 @@ export async function play(row: Row, side: Side, stage: Stage): Promise<Outcome>
 }
 
 const CLEAN = 'rm -rf /sys/fs/bpf/*';
-const SETTLED_MS = 600;
+const SETTLED_MS = 1000;
 const LOOK_MS = 100;
 const GAP_MS = 300;
 
 /** Waits until a tool has its programs, does what it is to tell of, and interrupts it. */
 async function watch(
-  { stimulus = '$COMPAT/stimulus', times = 2, signal = 'SIGINT' }: Watch,
+  { stimulus = '$COMPAT/stimulus', times = 2, signal = 'SIGINT', ends = false }: Watch,
   { guest, session, env }: Stage,
   programs: readonly number[],
   started: Started,
@@ -144,11 +144,11 @@ async function watch(
     const now = (await idsOf(session, 'prog')).join();
     if (now !== last) [last, sinceMs] = [now, performance.now()];
   }
-  for (let i = 0; i < times && !over(); i++) {
+  for (let i = 0; (ends || i < times) && !over(); i++) {
     await guest.sh(stimulus, env);
     await sleep(GAP_MS);
   }
-  if (!over()) started.kill(signals[signal]);
+  if (!ends && !over()) started.kill(signals[signal]);
 }
 
 const GONE_MS = 10_000;

@@ -183,6 +183,7 @@ const scripts = (names: readonly string[]): Row[] =>
     .map((name) => ({
       ...command(`/usr/sbin/${name}`),
       watch: {},
+      mustWork: true,
       ...(figures.has(name) ? SHAPE : LINES),
     }));
 

@@ -6,13 +6,15 @@ type More = Omit<Row, 'tool' | 'command'>;
 const FIGURES: More = {
   compares: 'shape',
   volatile: ['bucket', 'time', 'number', 'spaces'],
-  watch: { times: 1 },
+  watch: { ends: true },
+  mustWork: true,
 };
 const LINES: More = {
   compares: 'set',
   lines: /stimulus|PID|COMM|Tracing|failed|error/i,
   volatile: ['time', 'number', 'spaces'],
   watch: {},
+  mustWork: true,
 };
 
 /** How tools are called that end by themselves or need arguments; the others go on until Ctrl-C. */
@@ -42,7 +44,7 @@ const invocations: Readonly<Record<string, readonly [args: string, more: More]>>
   klockstat: ['-d 1', FIGURES],
   ksnoop: ['info vfs_write', { compares: 'text' }],
   llcstat: ['1', FIGURES],
-  numamove: ['', FIGURES],
+  numamove: ['', { ...FIGURES, watch: {} }],
   offcputime: ['1', FIGURES],
   readahead: ['-d 1', FIGURES],
   runqlat: ['1 1', FIGURES],
@@ -51,7 +53,7 @@ const invocations: Readonly<Record<string, readonly [args: string, more: More]>>
   softirqs: ['1 1', FIGURES],
   syscount: ['-d 1', FIGURES],
   tcprtt: ['-d 1', FIGURES],
-  tcpsynbl: ['', FIGURES],
+  tcpsynbl: ['', { ...FIGURES, watch: {} }],
   tcptop: ['1 1', FIGURES],
   vfsstat: ['1 1', FIGURES],
   wakeuptime: ['1', FIGURES],
