@@ -102,7 +102,9 @@ export async function play(row: Row, side: Side, stage: Stage): Promise<Outcome>
   if (row.setup !== undefined) await guest.sh(row.setup, env);
   const programs = await idsOf(session, 'prog');
   const startedMs = performance.now();
-  const started = await side.start(row.command);
+  // What is interrupted is to be the tool, not a shell that waits for it.
+  const command = row.watch === undefined ? row.command : `exec ${row.command}`;
+  const started = await side.start(command);
   let over = false;
   const ended = started.ended.finally(() => {
     over = true;
