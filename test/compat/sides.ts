@@ -58,7 +58,7 @@ export function hostSide(
       const child = spawn(program, args, {
         detached: true,
         stdio: ['ignore', 'pipe', 'pipe'],
-        env: { PATH: process.env.PATH, HOME: '/root', ...env },
+        env: { PATH: process.env.PATH, HOME: '/root', TERM: 'linux', ...env },
       });
       return {
         ended: once(child, 'close').then(([status, signal]) => ending(status, number(signal))),
