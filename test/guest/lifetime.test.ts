@@ -49,13 +49,15 @@ t.test('nothing survives its session, and everything its lease', async (t) => {
 
   /** What bpftool in the guest finds of the clients above, such as `prog 7`; asked over a road. */
   const survivors = async (lab = guest.vsock(LAB_PORT)): Promise<string[]> => {
-    const script = `for kind in prog map link; do ${BPFTOOL} -j $kind list; echo; done`;
-    const { stdout } = await exec(lab, ['/bin/sh', '-c', script]);
+    // An empty list may be printed as nothing at all.
+    const script = `set -e; for kind in prog map link; do list=$(${BPFTOOL} -j $kind list); echo "=$list"; done`;
+    const { status, stdout, stderr } = await exec(lab, ['/bin/sh', '-c', script]);
+    if (status !== 0) throw new Error(`bpftool ended with ${status}: ${stderr}`);
     type Listed = { id: number; name?: string; prog_id?: number };
-    const [progs = [], maps = [], links = []] = stdout
-      .trim()
-      .split('\n')
-      .map((line): Listed[] => JSON.parse(line));
+    const lists = stdout.trim().split('\n');
+    const [progs = [], maps = [], links = []] = lists.map((line): Listed[] =>
+      JSON.parse(line.slice(1) || '[]'),
+    );
     const named = progs.filter(({ name }) => name === 'mortal');
     const ids = new Set(named.map(({ id }) => id));
     return [
