@@ -4,7 +4,7 @@ import { cached, contentKey } from '../guest/cache.js';
 import { packageFolder } from '../guest/paths.js';
 import { runTool } from '../guest/tools.js';
 
-/** Paths of the C programs of bench/c, compiled. */
+/** Paths of the programs of bench/c that run in the guest as well, compiled. */
 export interface Programs {
   /** The plain C ping-pong; see bench/c/pingpong.c. */
   pingpong: string;
@@ -20,32 +20,52 @@ export interface Programs {
   events: string;
 }
 
-const sources: Readonly<Record<keyof Programs, readonly string[]>> = {
-  pingpong: ['pingpong.c', 'address.c'],
-  native: ['native.c'],
-  maps: ['maps.c'],
-  stopwatch: ['stopwatch.c'],
-  uname: ['uname.c'],
-  events: ['events.c'],
+/** All programs of bench/c. */
+export interface HostPrograms extends Programs {
+  /** The client that is its guest's vsock device; see bench/c/device.cc. */
+  device: string;
+}
+
+const folder = join(packageFolder, 'bench/c');
+const core = join(packageFolder, 'addon/core');
+
+const flags = ['-O2', '-Wall', '-Wextra', '-Werror', '-static'];
+const c = ['gcc', '-std=gnu11', ...flags] as const;
+const cpp = ['g++', '-std=gnu++17', '-fno-exceptions', '-fno-rtti', ...flags] as const;
+
+/** How each is compiled: the compiler with its flags, and the sources. */
+const recipes: Readonly<Record<keyof HostPrograms, readonly string[]>> = {
+  pingpong: [...c, join(folder, 'pingpong.c'), join(folder, 'address.c')],
+  native: [...c, join(folder, 'native.c')],
+  maps: [...c, join(folder, 'maps.c')],
+  stopwatch: [...c, join(folder, 'stopwatch.c')],
+  uname: [...c, join(folder, 'uname.c')],
+  events: [...c, join(folder, 'events.c')],
+  device: [
+    ...cpp,
+    join(folder, 'device.cc'),
+    ...['guest_memory', 'vhost_backend', 'vhost_user', 'virtqueue', 'vsock_device'].map((name) =>
+      join(core, `${name}.cc`),
+    ),
+  ],
 };
 
-const flags = ['-std=gnu11', '-O2', '-Wall', '-Wextra', '-Werror', '-static'];
-
 /**
- * Compiles the C programs, statically so that they run in the guest too. The result is kept in
+ * Compiles the programs, statically so that they run in the guest too. The result is kept in
  * the cache by the content of sources and headers.
  *
  * @throws ERR_TOOL_MISSING, or ERR_TOOL_FAILED with the compiler's words
  */
-export async function compilePrograms(): Promise<Programs> {
-  const folder = join(packageFolder, 'bench/c');
-  const names = (await readdir(folder)).sort();
-  const contents = await Promise.all(names.map((name) => readFile(join(folder, name))));
-  const key = contentKey(flags.join(' '), ...names, ...contents);
+export async function compilePrograms(): Promise<HostPrograms> {
+  const paths = await Promise.all(
+    [folder, core].map(async (place) => (await readdir(place)).map((name) => join(place, name))),
+  );
+  const files = paths.flat().sort();
+  const contents = await Promise.all(files.map((file) => readFile(file)));
+  const key = contentKey(JSON.stringify(recipes), ...files, ...contents);
   const compiled = await cached('bench-c', key, async (draft) => {
-    for (const [program, files] of Object.entries(sources)) {
-      const paths = files.map((file) => join(folder, file));
-      await runTool('gcc', [...flags, '-o', join(draft, program), ...paths]);
+    for (const [program, [compiler = '', ...args]] of Object.entries(recipes)) {
+      await runTool(compiler, [...args, '-o', join(draft, program)]);
     }
   });
   return {
@@ -55,5 +75,6 @@ export async function compilePrograms(): Promise<Programs> {
     stopwatch: join(compiled, 'stopwatch'),
     uname: join(compiled, 'uname'),
     events: join(compiled, 'events'),
+    device: join(compiled, 'device'),
   };
 }

@@ -4,7 +4,7 @@ import type { Environment } from './environment.js';
 import type { Lab } from './lab.js';
 
 /** What a sample's number counts. All times are kept in nanoseconds. */
-export type Unit = 'ns' | 'ops/s';
+export type Unit = 'ns' | 'ops/s' | 'B/s';
 
 /** The samples of one arm and metric that were measured in one go, in the order of measurement. */
 export interface Batch {
@@ -58,6 +58,8 @@ export interface Comparison {
 /** One side of an experiment, ready to be measured. */
 export interface Arm {
   name: string;
+  /** Called before each {@link measure}. */
+  prepare?(): Promise<void>;
   /** Returns one batch's worth of samples for each of the arm's metrics. */
   measure(amount: Amount): Promise<ReadonlyArray<Pick<Batch, 'metric' | 'unit' | 'values'>>>;
 }

@@ -1,5 +1,7 @@
+import { availableParallelism } from 'node:os';
 import {
   type AcceleratorChoice,
+  AGENT_PORT,
   boot,
   buildImage,
   findMultiplexer,
@@ -10,11 +12,16 @@ import {
   type KernelChoice,
   type Progress,
 } from '../guest/index.js';
-import { kernelVsockProblem } from '../guest/qemu/vsock.js';
+import { runTool } from '../guest/tools.js';
 import { failure } from '../src/errors.js';
 import { compilePrograms, type Programs } from './compile.js';
 import { Disposables } from './disposables.js';
-import { type Lab, type LabGuest, type LabRoad, openHostLab } from './lab.js';
+import type { GuestEnvironment } from './environment.js';
+import { type Lab, type LabRoad, openHostLab } from './lab.js';
+import { bulkCommand, limitCommand, limitSamples } from './limit.js';
+import { Probe } from './probe/probe.js';
+import { run as runHere } from './process.js';
+import { DriverSwitch, openVsockRoads, type Run, type VsockRoad } from './vsock-roads.js';
 
 /** Which guest to boot. */
 export interface GuestChoice {
@@ -57,68 +64,129 @@ export async function openGuestLab(
   const programs = await compilePrograms();
   await using resources = new Disposables();
   const host = resources.use(openHostLab(programs));
+  const probe = resources.use(new Probe());
+  const vsock = resources.use(await openVsockRoads(probe, programs.device, pingpongPort));
+  const listen = [`vsock:any:${AGENT_PORT}`, `tcp:0.0.0.0:${AGENT_PORT}`];
+  const common = {
+    image,
+    accel: choice.accel,
+    notice: choice.notice,
+    lab: true,
+    files: {
+      [guestPrograms.pingpong]: { source: programs.pingpong, mode: 0o755 },
+      [guestPrograms.native]: { source: programs.native, mode: 0o755 },
+      [guestPrograms.maps]: { source: programs.maps, mode: 0o755 },
+      [guestPrograms.stopwatch]: { source: programs.stopwatch, mode: 0o755 },
+      [guestPrograms.uname]: { source: programs.uname, mode: 0o755 },
+      [guestPrograms.events]: { source: programs.events, mode: 0o755 },
+      ...files,
+    },
+  };
+  // The devices choose the ports that the guest sees, as multiplexers do.
+  const agentArgs = ['--max-sessions', String(maxSessions), '--any-source-port'];
   const guest = resources.use(
     await boot({
-      image,
-      accel: choice.accel,
-      notice: choice.notice,
-      lab: true,
-      vsock: kernelVsockProblem() === undefined ? 'kernel' : 'mux',
-      agent: { args: ['--max-sessions', String(maxSessions)] },
+      ...common,
+      // Its devices are several, and commands must get through while its driver changes.
+      vsock: 'none',
+      devices: (machine) => vsock.devices(machine),
+      agent: { listen, args: agentArgs },
       ports: [pingpongPort],
-      files: {
-        [guestPrograms.pingpong]: { source: programs.pingpong, mode: 0o755 },
-        [guestPrograms.native]: { source: programs.native, mode: 0o755 },
-        [guestPrograms.maps]: { source: programs.maps, mode: 0o755 },
-        [guestPrograms.stopwatch]: { source: programs.stopwatch, mode: 0o755 },
-        [guestPrograms.uname]: { source: programs.uname, mode: 0o755 },
-        ...files,
-        [guestPrograms.events]: { source: programs.events, mode: 0o755 },
-      },
     }),
   );
-  const { roads, absent } = roadsOf(guest);
-  for (const { listen } of roads) await startPingpong(guest, listen);
+  // vhost-device-vsock does not tell its clients when the guest's driver leaves it.
+  const other = resources.use(
+    await boot({ ...common, vsock: 'mux', network: 'none', agent: { args: agentArgs } }),
+  );
+  await startPingpong(guest, `tcp:0.0.0.0:${pingpongPort}`);
+  for (const one of [guest, other]) await startPingpong(one, `vsock:any:${pingpongPort}`);
+  const run = runner(guest);
+  const driver = await DriverSwitch.find(run, [guestPrograms.pingpong, 'cid']);
+  const roads = [
+    plainRoad('tcp', guest, (port) => guest.tcp(port), programs),
+    ...vsock.roads.map((road) => vsockRoad(road, run, programs, driver)),
+    plainRoad('vsock-mux', other, (port) => other.vsock(port), programs),
+  ];
   const { folder } = host;
   const owned = resources.move();
+  const processes = [guest, other].flatMap(({ processes }) => [processes.qemu, processes.vsock]);
+  const pids = [...processes.filter((pid) => pid !== undefined), probe.pid, ...vsock.pids];
   return {
     folder,
     programs,
-    guest: labGuest(guest, roads, absent),
+    guest: {
+      environment: environmentOf(
+        guest,
+        `in-process device; another guest's by ${other.facts.vsock}`,
+      ),
+      roads,
+      probe,
+      absent: vsock.absent,
+      programs: guestPrograms,
+      run,
+      write: (path, content) => guest.writeFile(path, content),
+      pin: (cpu) => pin(pids, cpu),
+    },
     [Symbol.asyncDispose]: () => owned[Symbol.asyncDispose](),
   };
 }
 
-interface ListeningRoad extends LabRoad {
-  /** Where the plain C server listens, as the guest sees it. */
-  listen: string;
+/** Round trips and bulk of a plain C client with a socket. */
+function limits(
+  { pingpong }: Programs,
+  address: string,
+  use: () => Promise<void>,
+): Pick<LabRoad, 'limit' | 'bulk'> {
+  return {
+    limit: async (exchange, amount, cpu) => {
+      await use();
+      return limitSamples(await runHere(limitCommand(pingpong, address, exchange, amount), cpu));
+    },
+    bulk: async (exchange, messages) => {
+      await use();
+      const command = bulkCommand(pingpong, address, exchange, messages);
+      return limitSamples(await runHere(command))[0] ?? 0;
+    },
+  };
 }
 
-function roadsOf(guest: Guest): { roads: ListeningRoad[]; absent: LabGuest['absent'] } {
-  const roads: ListeningRoad[] = [];
-  const absent: { arm: string; why: string }[] = [];
-  if (guest.facts.network === 'none') {
-    absent.push({ arm: 'tcp', why: 'the guest has no network' });
-  } else {
-    const listen = `tcp:0.0.0.0:${pingpongPort}`;
-    roads.push({ name: 'tcp', agent: guest.tcp(), pingpong: guest.tcp(pingpongPort), listen });
-  }
-  for (const kind of ['mux', 'kernel'] as const) {
-    const name = `vsock-${kind}`;
-    if (guest.vsockRoad === kind) {
-      const listen = `vsock:any:${pingpongPort}`;
-      roads.push({ name, agent: guest.vsock(), pingpong: guest.vsock(pingpongPort), listen });
-    } else {
-      absent.push({ arm: name, why: absences[kind] });
-    }
-  }
-  return { roads, absent };
+/** A road that is always in use. */
+function plainRoad(
+  name: string,
+  guest: Guest,
+  address: (port?: number) => string,
+  programs: Programs,
+): LabRoad {
+  const use = async () => {};
+  const pingpong = address(pingpongPort);
+  const limit = limits(programs, pingpong, use);
+  return { name, agent: address(), pingpong, run: runner(guest), use, ...limit };
 }
 
-const absences = {
-  kernel: 'this machine has no usable /dev/vhost-vsock (try: modprobe vhost_vsock)',
-  mux: 'the guest’s one vsock device is served by the kernel here',
-} as const;
+function vsockRoad(road: VsockRoad, run: Run, programs: Programs, driver: DriverSwitch): LabRoad {
+  const { name, agent, pingpong, client } = road;
+  const use = () => driver.bind(road.cid);
+  const common = { name, agent, pingpong, run, use };
+  if (client === undefined) return { ...common, ...limits(programs, pingpong, use) };
+  const useClient = () => driver.bind(client.cid);
+  return {
+    ...common,
+    limit: async (exchange, amount) => {
+      await useClient();
+      return client.roundTrips(pingpongPort, exchange, amount);
+    },
+    bulk: async (exchange, messages) => {
+      await useClient();
+      return client.bulk(pingpongPort, exchange, messages);
+    },
+  };
+}
+
+/** Keeps processes, all of their threads, on one CPU, or lets them run on all. */
+async function pin(pids: readonly number[], cpu: number | undefined): Promise<void> {
+  const cpus = cpu === undefined ? `0-${availableParallelism() - 1}` : String(cpu);
+  for (const pid of pids) await runTool('taskset', ['-a', '-c', '-p', cpus, String(pid)]);
+}
 
 async function startPingpong(guest: Guest, listen: string): Promise<GuestProcess> {
   const server = await guest.spawn([guestPrograms.pingpong, 'serve', listen]);
@@ -133,33 +201,29 @@ async function startPingpong(guest: Guest, listen: string): Promise<GuestProcess
 
 const commandTimeoutMs = 300_000;
 
-function labGuest(guest: Guest, roads: readonly LabRoad[], absent: LabGuest['absent']): LabGuest {
-  const { facts } = guest;
+function environmentOf({ facts }: Guest, vsock: string): GuestEnvironment {
   return {
-    environment: {
-      accel: facts.accel,
-      why: facts.why,
-      qemu: facts.qemu,
-      machine: facts.machine,
-      kernel: facts.kernel,
-      commandLine: facts.commandLine,
-      memoryMib: facts.memoryMib,
-      cpus: facts.cpus,
-      network: facts.network,
-      vsock: facts.vsock,
-    },
-    roads,
-    absent,
-    programs: guestPrograms,
-    run: async (command) => {
-      const result = await guest.exec(command, { timeoutMs: commandTimeoutMs });
-      if (result.status === 0) return result.stdout;
-      throw failure('ERR_GUEST_COMMAND', {
-        command: command.join(' '),
-        status: result.status ?? `signal ${result.signal}`,
-        output: result.stderr,
-      });
-    },
-    write: (path, content) => guest.writeFile(path, content),
+    accel: facts.accel,
+    why: facts.why,
+    qemu: facts.qemu,
+    machine: facts.machine,
+    kernel: facts.kernel,
+    commandLine: facts.commandLine,
+    memoryMib: facts.memoryMib,
+    cpus: facts.cpus,
+    network: facts.network,
+    vsock,
+  };
+}
+
+function runner(guest: Guest): Run {
+  return async (command) => {
+    const result = await guest.exec(command, { timeoutMs: commandTimeoutMs });
+    if (result.status === 0) return result.stdout;
+    throw failure('ERR_GUEST_COMMAND', {
+      command: command.join(' '),
+      status: result.status ?? `signal ${result.signal}`,
+      output: result.stderr,
+    });
   };
 }

@@ -66,6 +66,7 @@ export async function runExperiment(
           `boot ${boot} of ${amount.boots}, round ${round} of ${amount.rounds}: ${arm.name}`,
           bootDone + (round - 1) / amount.rounds / amount.boots,
         );
+        await arm.prepare?.();
         for (const batch of await unlessAborted(arm.measure(amount), signal)) {
           batches.push({ boot, round, arm: arm.name, ...batch });
         }

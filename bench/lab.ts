@@ -2,6 +2,9 @@ import { createServer } from 'node:net';
 import { makeRunFolder } from '../guest/rundir.js';
 import type { Programs } from './compile.js';
 import type { GuestEnvironment } from './environment.js';
+import type { Amount } from './experiment.js';
+import type { Exchange } from './limit.js';
+import type { Probe } from './probe/probe.js';
 
 /** What one boot of an experiment runs on. */
 export interface Lab extends AsyncDisposable {
@@ -14,24 +17,49 @@ export interface Lab extends AsyncDisposable {
 
 /** A way to reach the guest. */
 export interface LabRoad {
-  /** The arm's name: `tcp`, `vsock-mux`, `vsock-kernel`. */
+  /** The arm's name: `tcp`, `vsock-mux`, `vsock-device`, `vsock-kernel`. */
   name: string;
   /** The agent's address. */
   agent: string;
   /** The address of the plain C ping-pong server in the guest. */
   pingpong: string;
+  /** Runs a program in the guest that it leads to, to its end, and returns its standard output. */
+  run(command: readonly string[]): Promise<string>;
+  /**
+   * Makes it the road by which the guest can be reached: a guest has several vsock devices here and
+   * a driver for one at a time. What was open on another vsock road ends.
+   */
+  use(): Promise<void>;
+  /**
+   * Round-trip times of the plain C client in nanoseconds, on one CPU or on all, with the road in
+   * use for it. Where the road is a device in a process, that is another process with another device.
+   */
+  limit(
+    exchange: Exchange,
+    amount: Pick<Amount, 'samples' | 'warmup'>,
+    cpu?: number,
+  ): Promise<readonly number[]>;
+  /**
+   * The time in nanoseconds that the plain C client takes to send `messages` requests without
+   * waiting and then to receive as many replies.
+   */
+  bulk(exchange: Exchange, messages: number): Promise<number>;
 }
 
 /** A guest that is up, with the agent and the plain C ping-pong server running in it. */
 export interface LabGuest {
   readonly environment: GuestEnvironment;
   readonly roads: readonly LabRoad[];
+  /** The client process, in which the in-process device is. */
+  readonly probe: Probe;
   /** Roads that this machine does not have, and why. */
   readonly absent: ReadonlyArray<{ arm: string; why: string }>;
   /** The C programs' paths in the guest. */
   readonly programs: Programs;
   /** Runs a program in the guest to its end and returns its standard output. */
   run(command: readonly string[]): Promise<string>;
+  /** Keeps QEMU and everything on the host that talks to it on one CPU, or lets it run on all. */
+  pin(cpu: number | undefined): Promise<void>;
   /** Puts a file into the guest. */
   write(path: string, content: Uint8Array): Promise<void>;
 }

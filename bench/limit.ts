@@ -25,6 +25,20 @@ export function limitSamples(output: string): number[] {
   return lines(output).map(Number);
 }
 
+/** The command line of a plain C client that sends all requests before it receives a reply. */
+export function bulkCommand(
+  pingpong: string,
+  address: string,
+  { requestBytes, replyBytes }: Exchange,
+  messages: number,
+): string[] {
+  return [
+    ...[pingpong, 'bulk', address],
+    ...['--request', String(requestBytes), '--reply', String(replyBytes)],
+    ...['--count', String(messages)],
+  ];
+}
+
 /** The command line of the plain C maker of bpf calls; see bench/c/native.c. */
 export function nativeCommand(
   native: string,

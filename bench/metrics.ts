@@ -17,6 +17,14 @@ export const lookupMetric = 'MAP_LOOKUP_ELEM';
 export const lookupKeyBytes = 216;
 export const lookupValueBytes = 128;
 
+/** The throughput of messages of this size in one direction. */
+export function bulkMetric(
+  payloadBytes: number,
+  direction: 'to the guest' | 'from the guest',
+): string {
+  return `${bytes(payloadBytes)} ${direction}`;
+}
+
 /** The round trip of a message of this size in each direction. */
 export function echoMetric(payloadBytes: number): string {
   return `echo ${bytes(payloadBytes)}`;

@@ -5,19 +5,27 @@
 //
 //   pingpong serve ADDRESS [--cpu N]
 //   pingpong client ADDRESS --request BYTES --reply BYTES --warmup N --count N [--cpu N]
+//   pingpong bulk ADDRESS --request BYTES --reply BYTES --count N [--cpu N]
+//   pingpong cid
 //
 // A connection begins with eight bytes from the client, the sizes of its requests and replies as
 // 32-bit little-endian numbers. The server says "listening" once it does. The client prints one
-// round-trip time in nanoseconds per line, in the order they were measured.
+// round-trip time in nanoseconds per line, in the order they were measured. In bulk it sends all
+// requests before it receives the replies, and prints the whole time; either must fit into what the
+// road holds, so one of the sizes should be 1. cid prints this machine's context identifier.
 
 #define _GNU_SOURCE
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
+// After sys/socket.h, which it needs.
+#include <linux/vm_sockets.h>
 #include <unistd.h>
 
 #include "address.h"
@@ -124,11 +132,43 @@ static int measure(const char* address, struct sizes sizes, size_t warmup, size_
   return 0;
 }
 
+static int measure_bulk(const char* address, struct sizes sizes, size_t count) {
+  const int fd = address_connect(address);
+  char* request = touched(sizes.request + 1u);
+  char* reply = touched(sizes.reply + 1u);
+  int whole = write_all(fd, (const char*)&sizes, sizeof sizes);
+  const uint64_t start = clock_now_ns();
+  for (size_t i = 0; whole && i < count; i++) whole = write_all(fd, request, sizes.request);
+  for (size_t i = 0; whole && i < count; i++) whole = read_all(fd, reply, sizes.reply);
+  if (!whole) {
+    fprintf(stderr, "the connection to %s ended early\n", address);
+    return 1;
+  }
+  printf("%llu\n", (unsigned long long)(clock_now_ns() - start));
+  close(fd);
+  free(request);
+  free(reply);
+  return 0;
+}
+
+static int print_cid(void) {
+  unsigned cid = 0;
+  const int fd = open("/dev/vsock", O_RDONLY | O_CLOEXEC);
+  if (fd < 0 || ioctl(fd, IOCTL_VM_SOCKETS_GET_LOCAL_CID, &cid) < 0) {
+    perror("/dev/vsock");
+    return 1;
+  }
+  printf("%u\n", cid);
+  return 0;
+}
+
 static int usage(void) {
   fputs(
       "usage: pingpong serve ADDRESS [--cpu N]\n"
       "       pingpong client ADDRESS --request BYTES --reply BYTES --warmup N --count N "
-      "[--cpu N]\n",
+      "[--cpu N]\n"
+      "       pingpong bulk ADDRESS --request BYTES --reply BYTES --count N [--cpu N]\n"
+      "       pingpong cid\n",
       stderr);
   return 2;
 }
@@ -150,8 +190,10 @@ int main(int argc, char** argv) {
     if (option == 'c') affinity_pin(atoi(optarg));
     if (option == '?') return usage();
   }
+  if (argc - optind == 1 && strcmp(argv[optind], "cid") == 0) return print_cid();
   if (argc - optind != 2) return usage();
   if (strcmp(argv[optind], "serve") == 0) return serve(argv[optind + 1]);
+  if (strcmp(argv[optind], "bulk") == 0) return measure_bulk(argv[optind + 1], sizes, count);
   if (strcmp(argv[optind], "client") == 0) return measure(argv[optind + 1], sizes, warmup, count);
   return usage();
 }

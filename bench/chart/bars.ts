@@ -1,5 +1,5 @@
 import type { Compared, Row } from '../experiment.js';
-import { count, micros, rate } from './format.js';
+import { count, micros, printers } from './format.js';
 import type { Bar } from './panels.js';
 import { colourOf, inks } from './theme.js';
 
@@ -16,14 +16,14 @@ export function timeBar(row: Row): Bar {
   };
 }
 
-/** The median rate of a row, in operations per second. */
+/** The median rate of a row, in its own unit. */
 export function rateBar(row: Row): Bar {
   return {
     label: row.arm,
     value: row.p50,
     low: row.ciLow,
     high: row.ciHigh,
-    text: rate(row.p50),
+    text: printers[row.unit](row.p50),
     colour: colourOf(row.arm),
     style: 'solid',
   };

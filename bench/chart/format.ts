@@ -34,8 +34,14 @@ export function rate(perSecond: number): string {
   return `${significant(perSecond)} /s`;
 }
 
+/** Prints a rate of bytes: `94.2 MB/s`. */
+export function byteRate(perSecond: number): string {
+  return `${significant(perSecond / 1e6)} MB/s`;
+}
+
 /** How the values of a unit are printed for people: times in microseconds. */
 export const printers: Readonly<Record<Unit, (value: number) => string>> = {
   ns: micros,
   'ops/s': rate,
+  'B/s': byteRate,
 };

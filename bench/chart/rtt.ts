@@ -13,6 +13,7 @@ export function rttFigure(
   summary: Summary,
   environment: Environment,
   payloadBytes: readonly number[],
+  file: string,
 ): Figure {
   const arms = [...new Set(summary.rows.map((row) => row.arm))];
   const lines = arms.map(
@@ -49,7 +50,7 @@ export function rttFigure(
     height: 270,
   };
   return {
-    file: 'rtt',
+    file,
     title: 'Round-trip time over the size of the message, and of a small bpf call',
     origin: 'beyond the thesis',
     status: 'new',

@@ -3,7 +3,7 @@ import { crowdFigure } from '../chart/crowd.js';
 import type { Amount, Arm, Experiment, Unit } from '../experiment.js';
 import type { LabRoad } from '../lab.js';
 import { crowdMetrics, levelMetric } from '../metrics.js';
-import { Probe } from '../probe/probe.js';
+import type { Probe } from '../probe/probe.js';
 import type { Crowd } from '../probe/protocol.js';
 import { warmUp } from './rtt.js';
 
@@ -35,12 +35,12 @@ function crowdExperiment(
     comparisons: [],
     async prepare({ guest }) {
       if (guest === undefined) throw new TypeError(`the ${words.name} experiment needs a guest`);
-      const probe = new Probe();
+      const { probe } = guest;
       await warmUp(probe, guest.roads, jitWarmup);
       return {
         arms: guest.roads.map((road) => crowdArm(road, probe, sweep)),
         absent: guest.absent,
-        [Symbol.asyncDispose]: () => probe[Symbol.asyncDispose](),
+        [Symbol.asyncDispose]: async () => {},
       };
     },
     figures: (summary, environment) => [
@@ -53,6 +53,7 @@ function crowdArm(road: LabRoad, probe: Probe, sweep: Sweep): Arm {
   const { agent: address } = road;
   return {
     name: road.name,
+    prepare: () => road.use(),
     measure: async ({ samples, warmup }: Amount) => {
       const measured = [];
       for (const level of levels) {

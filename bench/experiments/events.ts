@@ -2,10 +2,10 @@ import { performance } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Session } from '../../src/session/index.js';
 import { eventsFigure } from '../chart/events.js';
-import { Disposables } from '../disposables.js';
+import type { Programs } from '../compile.js';
 import type { Amount, Arm, Batch, Comparison, Experiment } from '../experiment.js';
 import { expectSamples } from '../harness.js';
-import type { Lab, LabGuest, LabRoad } from '../lab.js';
+import type { LabRoad } from '../lab.js';
 import {
   agentCpuMetric,
   deliveredMetric,
@@ -14,7 +14,6 @@ import {
   recordMetric,
 } from '../metrics.js';
 import { type Emission, emission } from '../programs/emit.js';
-import { limitBatch } from './rtt.js';
 
 const recordBytes = [16, 256, 4096];
 const records: Readonly<Record<number, number>> = { 16: 40_000, 256: 40_000, 4096: 10_000 };
@@ -62,25 +61,29 @@ export const events: Experiment = {
   async prepare(lab) {
     const { guest } = lab;
     if (guest === undefined) throw new TypeError('the events experiment needs a guest');
-    await using owned = new Disposables();
-    const sources = new Map<string, Source>();
-    for (const road of guest.roads) {
-      const session = owned.use(await Session.connect(road.agent, { client: 'waep bench' }));
-      sources.set(road.name, new Source(session, guest));
-    }
-    const [first] = sources.values();
+    const [first] = guest.roads;
     if (first === undefined) throw new TypeError('the guest has no road');
-    const kept = owned.move();
+    const arm = (road: LabRoad, name: string, measure: Measure): Arm => ({
+      name,
+      measure: async (amount) => {
+        // Another road may have been in use since.
+        await using source = await Source.open(road, guest.programs);
+        return measure(source, amount);
+      },
+    });
     return {
       arms: [
-        nativeArm(first),
+        arm(first, 'native', (source) => measureRates(source, readInGuest)),
         ...guest.roads.flatMap((road) => [
-          forwardedArm(road, sources.get(road.name) as Source),
-          limitArm(road, lab),
+          arm(road, road.name, async (source, amount) => [
+            ...(await measureRates(source, readOnHost)),
+            await measureLatency(source, amount),
+          ]),
+          limitArm(road),
         ]),
       ],
       absent: guest.absent,
-      [Symbol.asyncDispose]: () => kept[Symbol.asyncDispose](),
+      [Symbol.asyncDispose]: async () => {},
     };
   },
   figures: (summary, environment) => [
@@ -96,14 +99,29 @@ interface Taken {
   elapsedNs: number;
 }
 
+type Measure = (source: Source, amount: Amount) => Promise<Batches>;
+
 /** A session in whose guest records are made. */
 class Source {
   readonly session: Session;
-  readonly guest: LabGuest;
+  readonly run: LabRoad['run'];
+  readonly #programs: Programs;
 
-  constructor(session: Session, guest: LabGuest) {
+  private constructor(session: Session, run: LabRoad['run'], programs: Programs) {
     this.session = session;
-    this.guest = guest;
+    this.run = run;
+    this.#programs = programs;
+  }
+
+  /** Connects by this road, once it is the one in use. */
+  static async open(road: LabRoad, programs: Programs): Promise<Source> {
+    await road.use();
+    const session = await Session.connect(road.agent, { client: 'waep bench' });
+    return new Source(session, road.run, programs);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.session.close();
   }
 
   /** Attaches a program with a ring of its own for as long as `use` takes. */
@@ -114,9 +132,8 @@ class Source {
   }
 
   drive(command: readonly string[], count: number, pauseNs: number): Promise<string> {
-    const { programs } = this.guest;
     const amount = ['--count', String(count), '--pause', String(pauseNs)];
-    return this.guest.run([programs.events, ...command, ...amount]);
+    return this.run([this.#programs.events, ...command, ...amount]);
   }
 }
 
@@ -153,9 +170,9 @@ async function measureRates(source: Source, read: Read): Promise<Batches> {
   const measured: Batches = [];
   for (const size of recordBytes) {
     await source.emitting(ringBytes, size, async (from) => {
-      const before = await agentCpuNs(source.guest);
+      const before = await agentCpuNs(source);
       const taken = await read(from, source, records[size] ?? 0, 0);
-      const cpuNs = (await agentCpuNs(source.guest)) - before;
+      const cpuNs = (await agentCpuNs(source)) - before;
       const each = taken.elapsedNs / taken.delivered;
       measured.push({ metric: recordMetric(size), unit: 'ns', values: [each] });
       if (read === readInGuest) return;
@@ -179,20 +196,6 @@ async function measureRates(source: Source, read: Read): Promise<Batches> {
     });
   }
   return measured;
-}
-
-function nativeArm(source: Source): Arm {
-  return { name: 'native', measure: () => measureRates(source, readInGuest) };
-}
-
-function forwardedArm(road: LabRoad, source: Source): Arm {
-  return {
-    name: road.name,
-    measure: async (amount) => [
-      ...(await measureRates(source, readOnHost)),
-      await measureLatency(source, amount),
-    ],
-  };
 }
 
 async function measureLatency(source: Source, { samples, warmup }: Amount) {
@@ -223,20 +226,22 @@ async function measureLatency(source: Source, { samples, warmup }: Amount) {
   return { metric: latencyMetric, unit: 'ns' as const, values };
 }
 
-function limitArm(road: LabRoad, lab: Lab): Arm {
+function limitArm(road: LabRoad): Arm {
   const exchange = { requestBytes: 64, replyBytes: 64 };
   return {
     name: `${road.name}/c`,
-    measure: async (amount) => [
-      await limitBatch(latencyMetric, exchange, road.pingpong, lab, amount),
-    ],
+    measure: async (amount) => {
+      const values = await road.limit(exchange, amount);
+      expectSamples(latencyMetric, values.length, amount.samples);
+      return [{ metric: latencyMetric, unit: 'ns', values }];
+    },
   };
 }
 
 /** What the executors in the guest have used of its processors, in nanoseconds. */
-async function agentCpuNs(guest: LabGuest): Promise<number> {
+async function agentCpuNs(source: Source): Promise<number> {
   const script =
     'for t in /proc/[0-9]*/task/[0-9]*; do read c < $t/comm && [ "$c" = waep-executor ] && cat $t/schedstat; done; true';
-  const lines = (await guest.run(['/bin/sh', '-c', script])).trim().split('\n');
+  const lines = (await source.run(['/bin/sh', '-c', script])).trim().split('\n');
   return lines.reduce((sum, line) => sum + Number(line.split(' ')[0]), 0);
 }

@@ -4,15 +4,18 @@ import { pipelining, sessions } from './crowds.js';
 import { events } from './events.js';
 import { mapOps } from './map-ops.js';
 import { progSize } from './prog-size.js';
-import { rtt } from './rtt.js';
+import { rtt, rttOneCore } from './rtt.js';
 import { softwareOverhead } from './software-overhead.js';
 import { thesis } from './thesis.js';
+import { throughput } from './throughput.js';
 import { tools } from './tools.js';
 
 /** All experiments, in the order in which they run and are reported. */
 export const experiments: readonly Experiment[] = [
   thesis,
   rtt,
+  rttOneCore,
+  throughput,
   mapOps,
   progSize,
   pipelining,

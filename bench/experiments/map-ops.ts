@@ -4,7 +4,7 @@ import { expectSamples } from '../harness.js';
 import type { LabGuest, LabRoad } from '../lab.js';
 import { nativeSamples } from '../limit.js';
 import { elementMetrics, entriesMetric } from '../metrics.js';
-import { Probe } from '../probe/probe.js';
+import type { Probe } from '../probe/probe.js';
 import { warmUp } from './rtt.js';
 
 const large = 100_000;
@@ -54,20 +54,18 @@ export const mapOps: Experiment = {
   ]),
   async prepare({ guest }) {
     if (guest === undefined) throw new TypeError('the map-ops experiment needs a guest');
-    const probe = new Probe();
+    const { probe } = guest;
     const amount = { boots: 1, rounds: 1, samples: 1, warmup: 2 };
     const arms = [nativeArm(guest), ...guest.roads.map((road) => forwardedArm(road, probe))];
-    try {
-      await warmUp(probe, guest.roads, jitWarmup);
-      for (const arm of arms) await arm.measure(amount);
-    } catch (error) {
-      await probe[Symbol.asyncDispose]();
-      throw error;
+    await warmUp(probe, guest.roads, jitWarmup);
+    for (const arm of arms) {
+      await arm.prepare?.();
+      await arm.measure(amount);
     }
     return {
       arms,
       absent: guest.absent,
-      [Symbol.asyncDispose]: () => probe[Symbol.asyncDispose](),
+      [Symbol.asyncDispose]: async () => {},
     };
   },
   figures: (summary, environment) => [mapOpsFigure(summary, environment, large, small, batches)],
@@ -108,6 +106,7 @@ function forwardedArm(road: LabRoad, probe: Probe): Arm {
   const { agent: address } = road;
   return {
     name: road.name,
+    prepare: () => road.use(),
     measure: async (amount) => {
       const { samples, warmup } = amount;
       const measured = [...(await probe.measure({ task: 'elements', address, samples, warmup }))];

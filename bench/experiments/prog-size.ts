@@ -5,7 +5,7 @@ import { expectSamples } from '../harness.js';
 import type { LabGuest, LabRoad } from '../lab.js';
 import { nativeCommand, nativeSamples } from '../limit.js';
 import { loadMetric } from '../metrics.js';
-import { Probe } from '../probe/probe.js';
+import type { Probe } from '../probe/probe.js';
 import { encodeCallFile } from '../programs/call-file.js';
 import { sizedLoadCall } from '../programs/sized.js';
 import { warmUp } from './rtt.js';
@@ -43,12 +43,12 @@ export const progSize: Experiment = {
       const call = { name: 'PROG_LOAD', call: sizedLoadCall(size, 1) };
       await guest.write(callFile(size), encodeCallFile([call]));
     }
-    const probe = new Probe();
+    const { probe } = guest;
     await warmUp(probe, guest.roads, jitWarmup);
     return {
       arms: [nativeArm(guest), ...guest.roads.map((road) => forwardedArm(road, probe))],
       absent: guest.absent,
-      [Symbol.asyncDispose]: () => probe[Symbol.asyncDispose](),
+      [Symbol.asyncDispose]: async () => {},
     };
   },
   figures: (summary, environment) => [progSizeFigure(summary, environment, sizes)],
@@ -86,6 +86,7 @@ function forwardedArm(road: LabRoad, probe: Probe): Arm {
   const { agent: address } = road;
   return {
     name: road.name,
+    prepare: () => road.use(),
     measure: async (amount) => {
       const measured: (readonly [string, readonly number[]])[] = [];
       for (const instructions of sizes) {

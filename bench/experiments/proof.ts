@@ -25,11 +25,12 @@ export interface Proof {
  */
 export async function proveExecution(guest: LabGuest): Promise<Proof[]> {
   const proofs: Proof[] = [];
-  for (const road of guest.roads) proofs.push(await prove(guest, road));
+  for (const road of guest.roads) proofs.push(await prove(road));
   return proofs;
 }
 
-async function prove(guest: LabGuest, road: LabRoad): Promise<Proof> {
+async function prove(road: LabRoad): Promise<Proof> {
+  await road.use();
   const session = await Session.connect(road.agent, { client: 'waep bench' });
   let attached: string[];
   try {
@@ -38,12 +39,12 @@ async function prove(guest: LabGuest, road: LabRoad): Promise<Proof> {
       const { result, errno } = await session.call(call);
       if (result < 0) throw systemError('bpf', errno, { side: 'guest' });
     }
-    attached = await traceOfExecutions(guest);
+    attached = await traceOfExecutions(road);
     await session.release([link, program]);
   } finally {
     session.close();
   }
-  const detached = await traceOfExecutions(guest);
+  const detached = await traceOfExecutions(road);
   const proof: Proof = {
     road: road.name,
     executions,
@@ -63,7 +64,7 @@ async function prove(guest: LabGuest, road: LabRoad): Promise<Proof> {
  * Clears the guest's trace log, makes the execs, and returns the log's lines with the message. The
  * shell does all of it with built-ins, so that nothing else is executed in between.
  */
-async function traceOfExecutions(guest: LabGuest): Promise<string[]> {
+async function traceOfExecutions({ run }: LabRoad): Promise<string[]> {
   const script = [
     'cd /sys/kernel/tracing',
     'echo > trace',
@@ -71,6 +72,6 @@ async function traceOfExecutions(guest: LabGuest): Promise<string[]> {
     `while [ $i -lt ${executions} ]; do /bin/busybox true; i=$((i + 1)); done`,
     'while read -r line; do echo "$line"; done < trace',
   ].join('\n');
-  const log = await guest.run(['/bin/busybox', 'sh', '-c', script]);
+  const log = await run(['/bin/busybox', 'sh', '-c', script]);
   return log.split('\n').filter((line) => line.endsWith(message));
 }

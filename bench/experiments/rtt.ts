@@ -1,66 +1,104 @@
 import { rttFigure } from '../chart/rtt.js';
-import { Disposables } from '../disposables.js';
-import type { Amount, Arm, Batch, Comparison, Experiment } from '../experiment.js';
+import type { Arm, Batch, Comparison, Experiment } from '../experiment.js';
 import { expectSamples } from '../harness.js';
-import type { Lab, LabRoad } from '../lab.js';
-import { type Exchange, limitCommand, limitSamples } from '../limit.js';
+import type { LabRoad } from '../lab.js';
 import { echoMetric, lookupMetric } from '../metrics.js';
 import { lookupExchange } from '../probe/lookup.js';
-import { Probe } from '../probe/probe.js';
-import { run } from '../process.js';
+import type { Probe } from '../probe/probe.js';
 
 const payloadBytes = [64, 256, 1024, 4096, 16_384, 65_536];
 const roads = ['tcp', 'vsock-mux', 'vsock-kernel', 'vsock-device'];
 const exchange = lookupExchange();
 const jitWarmup = 2_000;
 
-const against = (arm: string, metric: string, bound?: number): Comparison => ({
+const ratio = (arm: string, against: string, metric: string, bound?: number): Comparison => ({
   kind: 'ratio',
   arm,
-  against: `${arm}/c`,
+  against,
   metric,
   quantile: 'p50',
   ...(bound === undefined ? {} : { bound }),
 });
 
+/** What tells one placement of the processes from another. */
+interface Placement {
+  name: string;
+  title: string;
+  placement: string;
+  /** The CPU that all of it is kept on, if it is. */
+  cpu: number | undefined;
+  /** How the in-process device should compare with TCP, for messages of 64 bytes and of 4 KiB. */
+  bounds: { stream: number; limit: number };
+}
+
+function roundTrips({ name, title, placement, cpu, bounds }: Placement): Experiment {
+  const small = [64, 4096].map(echoMetric);
+  return {
+    name,
+    title,
+    hypothesis:
+      'A bpf call through a session takes at most twice the time of a plain C exchange of the same bytes on the same road; vsock by a device in the process is faster than TCP and than vsock by another process.',
+    parameters: { payloadBytes, lookup: exchange, jitWarmup },
+    placement,
+    remarks: [
+      'Echo: a stream of waep/transport against the plain C server in the guest. MAP_LOOKUP_ELEM: a call through a session, from values to values, executed by the agent in the guest. The plain C client of vsock-device is the core of the addon without Node. Each of those two has a device of its own in the guest, whose driver changes from one to the other between the arms; vsock-mux leads to a second guest that is booted like the first.',
+    ],
+    guest: true,
+    full: { boots: 3, rounds: 10, samples: 200, warmup: 40 },
+    quick: { boots: 1, rounds: 5, samples: 60, warmup: 20 },
+    comparisons: [
+      ...roads.flatMap((arm) => [
+        ratio(arm, `${arm}/c`, lookupMetric, 2),
+        ...payloadBytes.map((size) => ratio(arm, `${arm}/c`, echoMetric(size))),
+      ]),
+      ...small.flatMap((metric) => [
+        ratio('vsock-device', 'tcp', metric, bounds.stream),
+        ratio('vsock-device/c', 'tcp/c', metric, bounds.limit),
+        { ...ratio('vsock-device/c', 'tcp/c', metric, 1), quantile: 'p99' as const },
+        ratio('vsock-device', 'vsock-mux', metric, 1),
+        ratio('vsock-device/c', 'vsock-mux/c', metric, 1),
+      ]),
+    ],
+    async prepare(lab) {
+      const { guest } = lab;
+      if (guest === undefined) throw new TypeError(`the ${name} experiment needs a guest`);
+      const { probe, roads } = guest;
+      await guest.pin(cpu);
+      await warmUp(probe, roads, jitWarmup);
+      return {
+        arms: roads.flatMap((road) => [streamArm(road, probe), limitArm(road, cpu)]),
+        absent: guest.absent,
+        [Symbol.asyncDispose]: async () => {},
+      };
+    },
+    figures: (summary, environment) => [rttFigure(summary, environment, payloadBytes, name)],
+  };
+}
+
 /** Round trips to the guest: bare streams by size, and a small bpf call. */
-export const rtt: Experiment = {
+export const rtt = roundTrips({
   name: 'rtt',
   title: 'Round-trip time per road, and the distance to plain C',
-  hypothesis:
-    'A bpf call through a session takes at most twice the time of a plain C exchange of the same bytes on the same road; vsock is no slower than TCP.',
-  parameters: { payloadBytes, lookup: exchange, jitWarmup },
   placement: 'host processes and the vCPU unpinned',
-  remarks: [
-    'Echo: a stream of waep/transport against the plain C server in the guest. MAP_LOOKUP_ELEM: a call through a session, from values to values, executed by the agent in the guest.',
-  ],
-  guest: true,
-  full: { boots: 3, rounds: 10, samples: 200, warmup: 40 },
-  quick: { boots: 1, rounds: 5, samples: 60, warmup: 20 },
-  comparisons: roads.flatMap((arm) => [
-    against(arm, lookupMetric, 2),
-    ...payloadBytes.map((size) => against(arm, echoMetric(size))),
-  ]),
-  async prepare(lab) {
-    if (lab.guest === undefined) throw new TypeError('the rtt experiment needs a guest');
-    await using owned = new Disposables();
-    const probe = owned.use(new Probe());
-    await warmUp(probe, lab.guest.roads, jitWarmup);
-    const kept = owned.move();
-    return {
-      arms: lab.guest.roads.flatMap((road) => [streamArm(road, probe), limitArm(road, lab)]),
-      absent: lab.guest.absent,
-      [Symbol.asyncDispose]: () => kept[Symbol.asyncDispose](),
-    };
-  },
-  figures: (summary, environment) => [rttFigure(summary, environment, payloadBytes)],
-};
+  cpu: undefined,
+  bounds: { stream: 0.85, limit: 0.75 },
+});
+
+/** The same with QEMU and everything that talks to it on one CPU. */
+export const rttOneCore = roundTrips({
+  name: 'rtt-one-core',
+  title: 'Round-trip time per road with everything on one core',
+  placement: 'QEMU and the host processes on CPU 0',
+  cpu: 0,
+  bounds: { stream: 0.7, limit: 0.55 },
+});
 
 type Batches = Pick<Batch, 'metric' | 'unit' | 'values'>[];
 
 function streamArm(road: LabRoad, probe: Probe): Arm {
   return {
     name: road.name,
+    prepare: () => road.use(),
     measure: async ({ samples, warmup }) => {
       const measured = [
         ...(await probe.measure({ task: 'lookup', address: road.agent, samples, warmup })),
@@ -76,16 +114,19 @@ function streamArm(road: LabRoad, probe: Probe): Arm {
   };
 }
 
-function limitArm(road: LabRoad, lab: Lab): Arm {
+function limitArm(road: LabRoad, cpu: number | undefined): Arm {
   return {
     name: `${road.name}/c`,
     measure: async (amount) => {
-      const batches: Batches = [
-        await limitBatch(lookupMetric, exchange, road.pingpong, lab, amount),
-      ];
+      const metrics = new Map([[lookupMetric, exchange]]);
       for (const size of payloadBytes) {
-        const sizes = { requestBytes: size, replyBytes: size };
-        batches.push(await limitBatch(echoMetric(size), sizes, road.pingpong, lab, amount));
+        metrics.set(echoMetric(size), { requestBytes: size, replyBytes: size });
+      }
+      const batches: Batches = [];
+      for (const [metric, sizes] of metrics) {
+        const values = await road.limit(sizes, amount, cpu);
+        expectSamples(metric, values.length, amount.samples);
+        batches.push({ metric, unit: 'ns', values });
       }
       return batches;
     },
@@ -98,25 +139,11 @@ function limitArm(road: LabRoad, lab: Lab): Arm {
  */
 export async function warmUp(
   probe: Probe,
-  roads: ReadonlyArray<{ agent: string }>,
+  roads: ReadonlyArray<Pick<LabRoad, 'agent'> & Partial<Pick<LabRoad, 'use'>>>,
   calls: number,
 ): Promise<void> {
-  for (const { agent: address } of roads) {
-    await probe.measure({ task: 'lookup', address, samples: 1, warmup: calls });
+  for (const road of roads) {
+    await road.use?.();
+    await probe.measure({ task: 'lookup', address: road.agent, samples: 1, warmup: calls });
   }
-}
-
-/** One batch of a plain C client's round trips. */
-export async function limitBatch(
-  metric: string,
-  sizes: Exchange,
-  address: string,
-  lab: Lab,
-  amount: Amount,
-  cpu?: number,
-) {
-  const command = limitCommand(lab.programs.pingpong, address, sizes, amount);
-  const values = limitSamples(await run(command, cpu));
-  expectSamples(metric, values.length, amount.samples);
-  return { metric, unit: 'ns' as const, values };
 }

@@ -5,13 +5,20 @@ import { softwareOverheadFigure } from '../chart/software-overhead.js';
 import { cpuTimeNs } from '../cpu-time.js';
 import { Disposables } from '../disposables.js';
 import type { Amount, Arm, Batch, Comparison, Experiment } from '../experiment.js';
+import { expectSamples } from '../harness.js';
 import { freePort, type Lab } from '../lab.js';
-import { nativeCommand, nativeSamples } from '../limit.js';
+import {
+  type Exchange,
+  limitCommand,
+  limitSamples,
+  nativeCommand,
+  nativeSamples,
+} from '../limit.js';
 import { commandMetrics, lookupMetric, placedMetric, thesisOverheadNs } from '../metrics.js';
 import { lookupExchange } from '../probe/lookup.js';
 import { Probe } from '../probe/probe.js';
 import { run, startServer } from '../process.js';
-import { limitBatch, warmUp } from './rtt.js';
+import { warmUp } from './rtt.js';
 import { commandBatches, figure2CallFile } from './thesis.js';
 
 const exchange = lookupExchange();
@@ -209,4 +216,19 @@ function limitArm({ name, pingpong }: HostRoad, lab: Lab): Arm {
 /** How often the commands are measured, which take far longer than look-ups. */
 function commandAmount(amount: Amount): Amount {
   return { ...amount, samples: amount.commands ?? amount.samples, warmup: 2 };
+}
+
+/** One batch of a plain C client's round trips. */
+async function limitBatch(
+  metric: string,
+  sizes: Exchange,
+  address: string,
+  lab: Lab,
+  amount: Amount,
+  cpu?: number,
+) {
+  const command = limitCommand(lab.programs.pingpong, address, sizes, amount);
+  const values = limitSamples(await run(command, cpu));
+  expectSamples(metric, values.length, amount.samples);
+  return { metric, unit: 'ns' as const, values };
 }

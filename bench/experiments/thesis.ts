@@ -5,7 +5,7 @@ import { expectSamples } from '../harness.js';
 import type { LabGuest } from '../lab.js';
 import { nativeCommand, nativeSamples } from '../limit.js';
 import { commandMetrics, thesisOverheadNs } from '../metrics.js';
-import { Probe } from '../probe/probe.js';
+import type { Probe } from '../probe/probe.js';
 import { encodeCallFile } from '../programs/call-file.js';
 import { attachCall, loadCall } from '../programs/figure2.js';
 import { proveExecution } from './proof.js';
@@ -50,15 +50,17 @@ export const thesis: Experiment = {
   async prepare({ guest }) {
     if (guest === undefined) throw new TypeError('the thesis experiment needs a guest');
     const proof = await proveExecution(guest);
-    const probe = new Probe();
     return {
       arms: [
         await nativeArm(guest),
-        ...guest.roads.map((road) => forwardedArm(road.name, road.agent, probe)),
+        ...guest.roads.map((road) => ({
+          ...forwardedArm(road.name, road.agent, guest.probe),
+          prepare: () => road.use(),
+        })),
       ],
       absent: guest.absent,
       records: { proof },
-      [Symbol.asyncDispose]: () => probe[Symbol.asyncDispose](),
+      [Symbol.asyncDispose]: async () => {},
     };
   },
   figures: (summary, environment) => [thesisFigure(summary, environment)],

@@ -65,7 +65,10 @@ export const tools: Experiment = {
     return {
       arms: [
         arm('guest', unmodified, guest.programs, (command) => guest.run(command)),
-        arm(road.name, unmodified, programs, run, { road, cache }),
+        {
+          ...arm(road.name, unmodified, programs, run, { road, cache }),
+          prepare: () => road.use(),
+        },
       ],
       absent: guest.absent,
       [Symbol.asyncDispose]: async () => {},

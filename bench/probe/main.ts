@@ -1,4 +1,7 @@
 /* The process that measures: nothing else runs in it, and it may be kept on one CPU. */
+
+import { VsockDevice } from '../../src/transport/index.js';
+import { measureBulk } from './bulk.js';
 import { measureCodec } from './codec.js';
 import { measureCommands } from './commands.js';
 import { measureCrowd, measureOpening } from './crowd.js';
@@ -7,7 +10,7 @@ import { measureLoads } from './load.js';
 import { measureLookups } from './lookup.js';
 import { measureElements, measureEntries } from './maps.js';
 import { profileLookups } from './profile.js';
-import type { MeasureRequest, ProbeAnswer, ProfileRequest } from './protocol.js';
+import type { DeviceRequest, MeasureRequest, ProbeAnswer, ProfileRequest } from './protocol.js';
 
 function measure(request: MeasureRequest): Promise<Record<string, number[]>> {
   if (request.task === 'commands') return measureCommands(request);
@@ -18,11 +21,19 @@ function measure(request: MeasureRequest): Promise<Record<string, number[]>> {
   if (request.task === 'load') return measureLoads(request);
   if (request.task === 'crowd') return measureCrowd(request);
   if (request.task === 'opening') return measureOpening(request);
+  if (request.task === 'bulk') return measureBulk(request);
   return Promise.resolve(measureCodec(request));
 }
 
-async function answer(request: MeasureRequest | ProfileRequest): Promise<ProbeAnswer> {
+type Request = MeasureRequest | ProfileRequest | DeviceRequest;
+
+async function answer(request: Request): Promise<ProbeAnswer> {
   try {
+    if (request.task === 'device') {
+      const { socket, path, guestCid } = request;
+      await VsockDevice.open({ socket, path, guestCid, multiplexer: true });
+      return { samples: {} };
+    }
     if (request.task !== 'profile') return { samples: await measure(request) };
     return { profile: await profileLookups(request.address, request.calls) };
   } catch (error) {
@@ -31,7 +42,7 @@ async function answer(request: MeasureRequest | ProfileRequest): Promise<ProbeAn
   }
 }
 
-process.on('message', (request: MeasureRequest | ProfileRequest) => {
+process.on('message', (request: Request) => {
   void answer(request).then((reply) => process.send?.(reply));
 });
 process.on('disconnect', () => process.exit());

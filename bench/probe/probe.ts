@@ -5,7 +5,13 @@ import { failure } from '../../src/errors.js';
 import { expectSamples } from '../harness.js';
 import { crowdMetrics } from '../metrics.js';
 import { leashed } from '../process.js';
-import type { MeasureRequest, ProbeAnswer, Profile, ProfileRequest } from './protocol.js';
+import type {
+  DeviceRequest,
+  MeasureRequest,
+  ProbeAnswer,
+  Profile,
+  ProfileRequest,
+} from './protocol.js';
 
 /** A client process that measures on request, one thing at a time. */
 export class Probe implements AsyncDisposable {
@@ -19,6 +25,10 @@ export class Probe implements AsyncDisposable {
       stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
       serialization: 'advanced',
     });
+  }
+
+  get pid(): number {
+    return this.#child.pid ?? 0;
   }
 
   /**
@@ -46,8 +56,17 @@ export class Probe implements AsyncDisposable {
     return 'profile' in answer ? answer.profile : undefined;
   }
 
+  /**
+   * Has the process serve a guest's vsock device, directly for itself and by a multiplexer for others.
+   *
+   * @throws ERR_TOOL_FAILED when the probe fails or ends
+   */
+  async openDevice(request: Omit<DeviceRequest, 'task'>): Promise<void> {
+    await this.#ask({ task: 'device', ...request });
+  }
+
   async #ask(
-    request: MeasureRequest | ProfileRequest,
+    request: MeasureRequest | ProfileRequest | DeviceRequest,
   ): Promise<Exclude<ProbeAnswer, { error: unknown }>> {
     const answered = new AbortController();
     const { signal } = answered;

@@ -10,6 +10,7 @@ export type MeasureRequest =
   | ({ task: 'load'; address: string; instructions: number } & Counts)
   | ({ task: 'crowd'; address: string } & Crowd & Counts)
   | ({ task: 'opening'; address: string } & Counts)
+  | ({ task: 'bulk'; address: string; requestBytes: number; replyBytes: number } & Counts)
   | { task: 'codec'; codec: Codec; samples: number };
 
 /** Look-ups that overlap: of several sessions, or in one. */
@@ -24,6 +25,15 @@ export interface ProfileRequest {
   task: 'profile';
   address: string;
   calls: number;
+}
+
+/** A device that a probe is asked to have, for addresses at `path`. */
+export interface DeviceRequest {
+  task: 'device';
+  /** For QEMU. */
+  socket: string;
+  path: string;
+  guestCid: number;
 }
 
 /** How many operations are measured, after how many that are not. */

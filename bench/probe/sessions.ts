@@ -14,7 +14,7 @@ export const lookupMap = {
 /** The key of the map's only element. */
 export const lookupKey = new Uint8Array(lookupKeyBytes).fill(0xa5);
 
-/** A session that stays open for as long as the probe lives, with a map to look values up in. */
+/** A session that stays open for as long as its road does, with a map to look values up in. */
 export interface ProbeSession {
   session: Session;
   map: BpfMap;
@@ -22,10 +22,11 @@ export interface ProbeSession {
 
 const sessions = new Map<string, ProbeSession>();
 
-/** The session with the agent at `address`, opened when it is first asked for. */
+/** The session with the agent at `address`, opened when there is none. */
 export async function sessionWith(address: string): Promise<ProbeSession> {
   const found = sessions.get(address);
-  if (found !== undefined) return found;
+  // A guest's driver that changes to another device ends those of the first.
+  if (found !== undefined && !found.session.closed) return found;
   const made = await openSession(address);
   sessions.set(address, made);
   return made;

@@ -5,12 +5,13 @@ import { mapOps } from '../../bench/experiments/map-ops.js';
 import { progSize } from '../../bench/experiments/prog-size.js';
 import { rtt } from '../../bench/experiments/rtt.js';
 import { thesis } from '../../bench/experiments/thesis.js';
+import { throughput } from '../../bench/experiments/throughput.js';
 import { openGuestLab, prepareGuest } from '../../bench/guest-lab.js';
 import { runExperiment } from '../../bench/harness.js';
 import type { Lab } from '../../bench/lab.js';
 import { summarise } from '../../bench/summary.js';
 
-t.setTimeout(240_000);
+t.setTimeout(420_000);
 
 const choice = { accel: 'auto', notice: () => {} } as const;
 const image = await prepareGuest(choice, (step) => t.comment(step));
@@ -62,7 +63,9 @@ t.test('the rtt experiment, in a guest', async (t) => {
   for (const arm of arms.filter((name) => !name.endsWith('/c'))) {
     t.ok(arms.includes(`${arm}/c`), `${arm} has its limit beside it`);
   }
-  t.equal(summary.comparisons.length, summary.rows.length / 2);
+  const beside = summary.comparisons.filter(({ arm, against }) => against === `${arm}/c`);
+  t.equal(beside.length, summary.rows.length / 2);
+  t.equal(summary.comparisons.length - beside.length, 10, 'the device beside TCP and the daemon');
 });
 
 t.test('the experiments of maps, programs and overlapping calls, in a guest', async (t) => {
@@ -75,4 +78,12 @@ t.test('the experiments of maps, programs and overlapping calls, in a guest', as
     t.equal(summary.comparisons.length, (experiment.comparisons.length / 4) * roads);
     t.equal(experiment.figures(summary, environment).length, 1);
   }
+});
+
+t.test('the throughput experiment, in a guest', async (t) => {
+  const { environment, summary } = await tinyRun(throughput);
+  const arms = new Set(summary.rows.map(({ arm }) => arm));
+  t.equal(summary.rows.length, arms.size * 4, 'two sizes, two directions');
+  t.ok(summary.rows.every(({ unit, p50 }) => unit === 'B/s' && p50 > 1e6));
+  t.equal(throughput.figures(summary, environment).length, 1);
 });

@@ -1,0 +1,95 @@
+import { throughputFigure } from '../chart/throughput.js';
+import type { Arm, Batch, Comparison, Experiment } from '../experiment.js';
+import type { LabGuest, LabRoad } from '../lab.js';
+import type { Exchange } from '../limit.js';
+import { bulkMetric } from '../metrics.js';
+
+const payloadBytes = [64 * 1024, 1024 * 1024];
+const directions = ['to the guest', 'from the guest'] as const;
+const roundBytes = 16 * 1024 * 1024;
+const roads = ['tcp', 'vsock-mux', 'vsock-kernel', 'vsock-device'];
+
+type Direction = (typeof directions)[number];
+
+const ratio = (arm: string, against: string, metric: string, bound?: number): Comparison => ({
+  kind: 'ratio',
+  arm,
+  against,
+  metric,
+  quantile: 'p50',
+  ...(bound === undefined ? {} : { bound }),
+});
+
+const transfers = payloadBytes.flatMap((size) =>
+  directions.map((direction) => ({ size, direction, metric: bulkMetric(size, direction) })),
+);
+
+/** How many bytes a second each road carries. */
+export const throughput: Experiment = {
+  name: 'throughput',
+  title: 'Throughput per road and direction',
+  hypothesis:
+    'A vsock device in the process carries at least 1.3 times as much as vhost-device-vsock does.',
+  parameters: { payloadBytes, roundBytes },
+  placement: 'host processes and the vCPU unpinned',
+  remarks: [
+    `${roundBytes / 1024 / 1024} MiB in messages of the given size, without waiting for answers; the time ends when the last byte has been read and acknowledged. The other end is the plain C server in the guest.`,
+  ],
+  guest: true,
+  full: { boots: 3, rounds: 6, samples: 1, warmup: 0 },
+  quick: { boots: 1, rounds: 2, samples: 1, warmup: 0 },
+  comparisons: transfers.flatMap(({ metric }) => [
+    ratio('vsock-device', 'vsock-mux', metric),
+    ratio('vsock-device/c', 'vsock-mux/c', metric),
+    ...roads.slice(1).map((arm) => ratio(`${arm}/c`, 'tcp/c', metric)),
+  ]),
+  async prepare({ guest }) {
+    if (guest === undefined) throw new TypeError('the throughput experiment needs a guest');
+    return {
+      arms: guest.roads.flatMap((road) => [streamArm(road, guest), limitArm(road)]),
+      absent: guest.absent,
+      [Symbol.asyncDispose]: async () => {},
+    };
+  },
+  figures: (summary, environment) => [throughputFigure(summary, environment)],
+};
+
+function exchangeOf(size: number, direction: Direction): Exchange {
+  return direction === 'to the guest'
+    ? { requestBytes: size, replyBytes: 1 }
+    : { requestBytes: 1, replyBytes: size };
+}
+
+type Batches = Pick<Batch, 'metric' | 'unit' | 'values'>[];
+
+async function measureAll(
+  bulk: (exchange: Exchange, messages: number) => Promise<number>,
+): Promise<Batches> {
+  const batches: Batches = [];
+  for (const { size, direction, metric } of transfers) {
+    const elapsedNs = await bulk(exchangeOf(size, direction), roundBytes / size);
+    batches.push({ metric, unit: 'B/s', values: [Math.round(roundBytes / (elapsedNs / 1e9))] });
+  }
+  return batches;
+}
+
+function streamArm(road: LabRoad, { probe }: LabGuest): Arm {
+  return {
+    name: road.name,
+    prepare: () => road.use(),
+    measure: () =>
+      measureAll(async (exchange, messages) => {
+        const address = road.pingpong;
+        const counts = { samples: 1, warmup: messages };
+        const found = await probe.measure({ task: 'bulk', address, ...exchange, ...counts });
+        return found.get('bulk')?.[0] ?? 0;
+      }),
+  };
+}
+
+function limitArm(road: LabRoad): Arm {
+  return {
+    name: `${road.name}/c`,
+    measure: () => measureAll((exchange, messages) => road.bulk(exchange, messages)),
+  };
+}
