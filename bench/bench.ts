@@ -126,9 +126,9 @@ async function runAll(
             amount: amountOf(experiment, options),
             budgetSeconds: budgetOf(experiment.name)[options.quick === true ? 'quick' : 'full'],
             command: commandOf(experiment, options),
-            openLab: async ({ guest, files }) =>
+            openLab: async ({ guest, files, profile }) =>
               guest && image !== undefined
-                ? openGuestLab(choice, image, await files?.())
+                ? openGuestLab(choice, image, { files: await files?.(), profile })
                 : openHostLab(programs),
             onProgress: sparingly((line) => {
               task.output = line;

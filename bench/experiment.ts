@@ -89,6 +89,8 @@ export interface Experiment {
   guest: boolean;
   /** What that guest has beside the bench's own programs, by path. */
   files?(): Promise<Readonly<Record<string, GuestFile>>>;
+  /** What that guest's agent allows, as its `--profile`. Default: what it allows by itself. */
+  profile?: string;
   full: Amount;
   quick: Amount;
   comparisons: readonly Comparison[];

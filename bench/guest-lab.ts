@@ -51,15 +51,23 @@ export async function prepareGuest(choice: GuestChoice, progress: Progress): Pro
   return image;
 }
 
+/** What a guest has for one experiment alone. */
+export interface GuestExtras {
+  /** Files, by path. */
+  files?: Readonly<Record<string, GuestFile>> | undefined;
+  /** The agent's profile. */
+  profile?: string | undefined;
+}
+
 /**
  * Boots a guest and starts the plain C ping-pong servers in it.
  *
- * @param files what it has besides, by path
+ * @param extras what an experiment asks for beyond that
  */
 export async function openGuestLab(
   choice: GuestChoice,
   image: Image,
-  files: Readonly<Record<string, GuestFile>> = {},
+  { files, profile }: GuestExtras = {},
 ): Promise<Lab> {
   const programs = await compilePrograms();
   await using resources = new Disposables();
@@ -83,21 +91,22 @@ export async function openGuestLab(
     },
   };
   // The devices choose the ports that the guest sees, as multiplexers do.
-  const agentArgs = ['--max-sessions', String(maxSessions), '--any-source-port'];
+  const agent = {
+    args: ['--max-sessions', String(maxSessions), '--any-source-port'],
+    ...(profile === undefined ? {} : { profile }),
+  };
   const guest = resources.use(
     await boot({
       ...common,
       // Its devices are several, and commands must get through while its driver changes.
       vsock: 'none',
       devices: (machine) => vsock.devices(machine),
-      agent: { listen, args: agentArgs },
+      agent: { ...agent, listen },
       ports: [pingpongPort],
     }),
   );
   // vhost-device-vsock does not tell its clients when the guest's driver leaves it.
-  const other = resources.use(
-    await boot({ ...common, vsock: 'mux', network: 'none', agent: { args: agentArgs } }),
-  );
+  const other = resources.use(await boot({ ...common, vsock: 'mux', network: 'none', agent }));
   await startPingpong(guest, `tcp:0.0.0.0:${pingpongPort}`);
   for (const one of [guest, other]) await startPingpong(one, `vsock:any:${pingpongPort}`);
   const run = runner(guest);

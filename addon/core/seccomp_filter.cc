@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <linux/audit.h>
 #include <linux/filter.h>
+#include <linux/netlink.h>
 #include <linux/seccomp.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -83,6 +84,19 @@ Program Build() {
     Notify(&program, number);
   }
   for (const uint32_t number : {SYS_bpf, SYS_perf_event_open}) Notify(&program, kX32 | number);
+
+  // Nothing is seen of what a ring of requests does.
+  program.UnlessEqual(SYS_io_uring_setup, 1);
+  program.Return(SECCOMP_RET_ERRNO | ENOSYS);
+
+  // socket: only those by which interfaces are told to run programs.
+  program.UnlessEqual(SYS_socket, 6);
+  program.Load(Argument(0));
+  program.UnlessEqual(AF_NETLINK, 3);
+  program.Load(Argument(2));
+  program.UnlessEqual(NETLINK_ROUTE, 1);
+  program.Return(SECCOMP_RET_USER_NOTIF);
+  program.Return(SECCOMP_RET_ALLOW);
 
   // mmap: only shared mappings of a descriptor.
   program.UnlessEqual(SYS_mmap, 6);

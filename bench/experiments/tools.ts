@@ -4,9 +4,9 @@ import { packageFolder } from '../../guest/paths.js';
 import { toolsFigure } from '../chart/tools.js';
 import type { Amount, Arm, Comparison, Experiment } from '../experiment.js';
 import { expectSamples } from '../harness.js';
-import type { LabGuest, LabRoad } from '../lab.js';
+import type { LabGuest } from '../lab.js';
 import { nativeSamples } from '../limit.js';
-import { interceptionMetrics, toolMetrics } from '../metrics.js';
+import { interceptionMetrics, lookupMetric, toolMetrics } from '../metrics.js';
 import { run } from '../process.js';
 import { findUnmodified, type Unmodified, unmodifiedFiles } from '../unmodified.js';
 
@@ -47,6 +47,7 @@ export const tools: Experiment = {
   ],
   guest: true,
   files: unmodifiedFiles,
+  profile: 'full',
   full: { boots: 1, rounds: 3, samples: 3, warmup: 1 },
   quick: { boots: 1, rounds: 1, samples: 2, warmup: 1 },
   comparisons: roads.flatMap((arm) => [
@@ -61,84 +62,112 @@ export const tools: Experiment = {
     // Beside one road the others would only repeat what rtt says of them.
     const road = guest.roads.find(({ name }) => name.startsWith('vsock')) ?? guest.roads[0];
     if (road === undefined) throw new TypeError('the guest has no road');
+    await road.use();
     const cache = join(folder, 'cache');
+    const commands = commandsOf(unmodified);
+    const host = side(programs, run, [
+      ...['env', `WAEP_CACHE_DIR=${cache}`],
+      ...[process.execPath, cli, 'run', '--vm', road.agent, '--'],
+    ]);
+    const failing = await tryAll(host, commands);
+    const working = commands.filter(({ metric }) => !failing.has(metric));
     return {
       arms: [
-        arm('guest', unmodified, guest.programs, (command) => guest.run(command)),
-        {
-          ...arm(road.name, unmodified, programs, run, { road, cache }),
-          prepare: () => road.use(),
-        },
+        arm('guest', side(guest.programs, guest.run), working),
+        arm(road.name, host, working, () => rm(cache, { recursive: true, force: true })),
       ],
-      absent: guest.absent,
+      absent: [
+        ...guest.absent,
+        ...[...failing].map(([metric, why]) => ({ arm: `${road.name}: ${metric}`, why })),
+      ],
       [Symbol.asyncDispose]: async () => {},
     };
   },
   figures: (summary, environment) => [toolsFigure(summary, environment)],
 };
 
-/** What a run from the host takes beyond the command. */
-interface Forwarded {
-  readonly road: LabRoad;
-  /** Where `waep run` keeps what it knows of a guest's kernel. */
-  readonly cache: string;
+/** A whole run that is timed. */
+interface ToolCommand {
+  readonly metric: string;
+  readonly words: readonly string[];
+  /** Whether it is timed once a round only, as it is long or leaves something behind. */
+  readonly once: boolean;
 }
 
+function commandsOf({ bpftool, bpftrace, hello }: Unmodified): ToolCommand[] {
+  const probe = [bpftool, 'feature', 'probe', 'kernel'];
+  return [
+    { metric: toolMetrics.show, words: [bpftool, 'prog', 'show'], once: false },
+    { metric: toolMetrics.probe, words: probe, once: true },
+    { metric: toolMetrics.probeAgain, words: probe, once: true },
+    { metric: toolMetrics.bpftrace, words: [bpftrace, '-e', 'BEGIN { exit(); }'], once: true },
+    { metric: toolMetrics.hello, words: hello, once: false },
+  ];
+}
+
+/** Where commands run, and what is put before them. */
+interface Side {
+  readonly programs: LabGuest['programs'];
+  readonly execute: (command: readonly string[]) => Promise<string>;
+  readonly prefix: readonly string[];
+}
+
+function side(
+  programs: Side['programs'],
+  execute: Side['execute'],
+  prefix: readonly string[] = [],
+): Side {
+  return { programs, execute, prefix };
+}
+
+/** Runs each command once. Returns why those fail that do, by metric. */
+async function tryAll(
+  { execute, prefix }: Side,
+  commands: readonly ToolCommand[],
+): Promise<Map<string, string>> {
+  const failing = new Map<string, string>();
+  for (const { metric, words } of commands) {
+    await execute([...prefix, ...words]).catch(({ message }: Error) =>
+      failing.set(metric, message),
+    );
+  }
+  return failing;
+}
+
+/** @param forget is called before each round: what earlier ones have asked is not to be known */
 function arm(
   name: string,
-  { bpftool, bpftrace, hello }: Unmodified,
-  programs: LabGuest['programs'],
-  execute: (command: readonly string[]) => Promise<string>,
-  forwarded?: Forwarded,
+  { programs, execute, prefix }: Side,
+  commands: readonly ToolCommand[],
+  forget: () => Promise<void> = async () => {},
 ): Arm {
-  const prefix =
-    forwarded === undefined
-      ? []
-      : [
-          ...['env', `WAEP_CACHE_DIR=${forwarded.cache}`],
-          ...[process.execPath, cli, 'run', '--vm', forwarded.road.agent, '--'],
-        ];
-  const timed = async (
-    metric: string,
-    command: readonly string[],
-    { samples, warmup }: Pick<Amount, 'samples' | 'warmup'>,
-  ) => {
+  const timed = async ({ metric, words, once }: ToolCommand, amount: Amount) => {
+    const { samples, warmup } = once ? { samples: 1, warmup: 0 } : amount;
     const counts = ['--warmup', String(warmup), '--count', String(samples)];
     const label = metric.replaceAll(' ', '-');
-    const output = await execute([
-      ...[programs.stopwatch, label, ...counts, '--'],
-      ...[...prefix, ...command],
-    ]);
-    const values = nativeSamples(output).get(label) ?? [];
-    expectSamples(metric, values.length, samples);
-    return { metric, unit: 'ns' as const, values };
+    const stopwatch = [programs.stopwatch, label, ...counts, '--'];
+    const output = await execute([...stopwatch, ...prefix, ...words]);
+    return batch(metric, nativeSamples(output).get(label), samples);
   };
-  const calls = async (program: string, words: readonly string[], wanted: string) => {
+  const calls = async (program: string, words: readonly string[], metric: string) => {
     const counts = ['--warmup', String(callWarmup), '--count', String(callSamples)];
     const output = await execute([...prefix, program, ...words, ...counts]);
-    const values = nativeSamples(output).get(wanted) ?? [];
-    expectSamples(wanted, values.length, callSamples);
-    return { metric: wanted, unit: 'ns' as const, values };
+    return batch(metric, nativeSamples(output).get(metric), callSamples);
   };
-  const once = { samples: 1, warmup: 0 };
-  const probe = [bpftool, 'feature', 'probe', 'kernel'];
-  const begin = [bpftrace, '-e', 'BEGIN { exit(); }'];
   return {
     name,
     async measure(amount) {
-      if (forwarded !== undefined) {
-        // What the guest has said in an earlier round is not to be known in this one.
-        await rm(forwarded.cache, { recursive: true, force: true });
-      }
-      return [
-        await timed(toolMetrics.show, [bpftool, 'prog', 'show'], amount),
-        await timed(toolMetrics.probe, probe, once),
-        await timed(toolMetrics.probeAgain, probe, once),
-        await timed(toolMetrics.bpftrace, begin, once),
-        await timed(toolMetrics.hello, hello, amount),
-        await calls(programs.uname, [], 'uname'),
-        await calls(programs.maps, ['ops'], 'MAP_LOOKUP_ELEM'),
-      ];
+      await forget();
+      const batches = [];
+      for (const command of commands) batches.push(await timed(command, amount));
+      batches.push(await calls(programs.uname, [], 'uname'));
+      batches.push(await calls(programs.maps, ['ops'], lookupMetric));
+      return batches;
     },
   };
+}
+
+function batch(metric: string, values: readonly number[] = [], expected: number) {
+  expectSamples(metric, values.length, expected);
+  return { metric, unit: 'ns' as const, values };
 }

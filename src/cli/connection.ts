@@ -3,18 +3,31 @@ import type { Command } from 'commander';
 import { failure } from '../errors.js';
 import { Session, type SessionOptions } from '../session/index.js';
 
-/** What the options of {@link connectionOptions} become. */
-export interface ConnectionOptions {
-  vm: string;
+/** What the options of {@link tlsOptions} become. */
+export interface TlsOptions {
   tlsCa?: string;
   tlsCert?: string;
   tlsKey?: string;
 }
 
+/** What the options of {@link connectionOptions} become. */
+export interface ConnectionOptions extends TlsOptions {
+  vm: string;
+}
+
 /** Adds the options by which a command reaches an agent. */
 export function connectionOptions(command: Command): Command {
+  return tlsOptions(
+    command.requiredOption(
+      '--vm <address>',
+      'the agent, such as vsock:3:1024 or tcp:127.0.0.1:1024',
+    ),
+  );
+}
+
+/** Adds the options by which a command and an agent prove to each other who they are. */
+export function tlsOptions(command: Command): Command {
   return command
-    .requiredOption('--vm <address>', 'the agent, such as vsock:3:1024 or tcp:127.0.0.1:1024')
     .option('--tls-ca <file>', "the authority that signed the agent's certificate (PEM)")
     .option('--tls-cert <file>', 'the certificate to show to the agent (PEM)')
     .option('--tls-key <file>', 'its key (PEM)');

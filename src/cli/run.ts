@@ -1,31 +1,71 @@
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Command } from 'commander';
 import pc from 'picocolors';
 import { cacheFolder } from '../../guest/paths.js';
+import { failure } from '../errors.js';
 import { run } from '../run/index.js';
-import { type ConnectionOptions, connectionOptions, openSession } from './connection.js';
+import { type ConnectionOptions, openSession, type TlsOptions, tlsOptions } from './connection.js';
+import { fanOut } from './fan-out.js';
+
+interface Options extends TlsOptions {
+  vm: string[];
+  vms?: string;
+}
 
 /** `waep run`: an eBPF application of this machine, on the guest's kernel. */
 export function runCommand(): Command {
-  return connectionOptions(new Command('run'))
+  const command = new Command('run')
     .summary("run an eBPF application on a guest's kernel")
     .description(
-      "Runs an eBPF application of this machine, unchanged, on a guest's kernel: its bpf(2) calls, and those of the programs it starts, are executed in the guest. Ends with the program's own exit status.",
+      "Runs an eBPF application of this machine, unchanged, on a guest's kernel: its bpf(2) calls, and those of the programs it starts, are executed in the guest. Ends with the program's own exit status. With several guests it runs once for each, and each line of output tells whose it is.",
     )
+    .option(
+      '--vm <address>',
+      'the agent, such as vsock:3:1024 or tcp:127.0.0.1:1024; may be given several times',
+      (address: string, others: string[]) => [...others, address],
+      [],
+    )
+    .option('--vms <file>', 'a file of addresses, one a line; # begins a comment');
+  return tlsOptions(command)
     .argument('<program...>', 'the program and its arguments; put -- before them')
     .passThroughOptions()
-    .action(async (program: string[], options: ConnectionOptions) => {
+    .action(async (program: string[], { vm, vms, ...tls }: Options) => {
+      const addresses = [...vm, ...(vms === undefined ? [] : await addressesIn(vms))];
+      const [address, ...others] = addresses;
+      if (address === undefined) {
+        throw failure('ERR_OPTION_INVALID', {
+          option: '--vm',
+          value: vms ?? '',
+          expected: 'at least one address of an agent, such as vsock:3:1024',
+        });
+      }
       // Ctrl-C is for the program, which ends when and as it likes.
       const ignore = () => {};
       process.on('SIGINT', ignore).on('SIGQUIT', ignore);
-      const session = await openSession(options, { client: `waep run ${program[0]}` });
       try {
-        const refused = (error: Error) => console.error(pc.yellow(`waep: ${error.message}`));
-        const options = { refused, cacheFolder: join(cacheFolder(), 'guests') };
-        process.exitCode = (await run(session, program, options)).status;
+        process.exitCode =
+          others.length === 0
+            ? await runIn({ vm: address, ...tls }, program)
+            : await fanOut(addresses, program, tls);
       } finally {
-        session.close();
         process.off('SIGINT', ignore).off('SIGQUIT', ignore);
       }
     });
+}
+
+async function runIn(options: ConnectionOptions, program: readonly string[]): Promise<number> {
+  const session = await openSession(options, { client: `waep run ${program[0]}` });
+  try {
+    const refused = (error: Error) => console.error(pc.yellow(`waep: ${error.message}`));
+    const kept = { refused, cacheFolder: join(cacheFolder(), 'guests') };
+    return (await run(session, program, kept)).status;
+  } finally {
+    session.close();
+  }
+}
+
+async function addressesIn(file: string): Promise<string[]> {
+  const lines = (await readFile(file, 'utf8')).split('\n');
+  return lines.map((line) => line.replace(/#.*/, '').trim()).filter((line) => line !== '');
 }

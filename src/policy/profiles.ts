@@ -37,6 +37,26 @@ const readable = [
   '/proc/config.gz',
   '/proc/version',
   '/proc/uptime',
+  '/proc/version_signature',
+  ...[
+    'bpf_stats_enabled',
+    'kptr_restrict',
+    'osrelease',
+    'perf_event_max_sample_rate',
+    'perf_event_max_stack',
+    'perf_event_paranoid',
+    'pid_max',
+    'randomize_va_space',
+    'unprivileged_bpf_disabled',
+    'version',
+  ].map((name) => `/proc/sys/kernel/${name}`),
+  ...['enable', 'harden', 'kallsyms', 'limit'].map((name) => `/proc/sys/net/core/bpf_jit_${name}`),
+  '/sys/devices/system/cpu/present',
+  '/sys/devices/system/cpu/kernel_max',
+  '/sys/kernel/debug/kprobes/',
+  '/sys/kernel/notes',
+  '/sys/kernel/kheaders.tar.xz',
+  '/boot/',
 ];
 
 /** The policies that are known by name. */

@@ -43,7 +43,7 @@ export function openFile(argument: number, flagsAt: 'argument' | 'structure') {
       throw failure('ERR_RUN_REFUSED', {
         call: `writing to ${path}`,
         why: 'files of the guest can only be read',
-        instead: 'Attach by a link, which needs none of them.',
+        instead: 'Attach by a link or by perf_event_open(2), which need none of them.',
       });
     }
     const opened = described === 0 ? path : `/proc/self/fdinfo/${described}`;

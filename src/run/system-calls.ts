@@ -61,6 +61,14 @@ const answers: ReadonlyMap<number, Answer> = new Map([
   [9, mapMemory],
   [16, controlPerfEvent],
   [
+    41,
+    refuse(
+      'socket(2) for NETLINK_ROUTE',
+      'it shows and changes the interfaces of this host, not those of the guest',
+      'Attach by links (XDP, TCX), and list with "bpftool link".',
+    ),
+  ],
+  [
     54,
     unlessOfGuest(
       3,

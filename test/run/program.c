@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/bpf.h>
+#include <linux/perf_event.h>
 #include <linux/bpf_common.h>
 #include <pthread.h>
 #include <signal.h>
@@ -11,6 +12,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -365,11 +368,164 @@ static void errors(void) {
   printf("i386: %s\n", WIFSIGNALED(status) ? "no such door" : strerrorname_np(WEXITSTATUS(status)));
 }
 
+// A program that hands the word it is run with to a helper: to a ring buffer, or a perf buffer.
+static int emitter(int map, int helper) {
+  const int perf = helper == BPF_FUNC_perf_event_output;
+  const struct bpf_insn code[] = {
+      {.code = BPF_LDX | BPF_MEM | BPF_DW, .dst_reg = 6, .src_reg = 1},
+      {.code = BPF_STX | BPF_MEM | BPF_DW, .dst_reg = 10, .src_reg = 6, .off = -8},
+      // bpf_ringbuf_output(map, data, 8, 0), bpf_perf_event_output(context, map, cpu, data, 8)
+      {.code = BPF_LD | BPF_IMM | BPF_DW,
+       .dst_reg = perf ? 2 : 1,
+       .src_reg = BPF_PSEUDO_MAP_FD,
+       .imm = map},
+      {0},
+      {.code = BPF_ALU64 | BPF_MOV | BPF_X, .dst_reg = perf ? 4 : 2, .src_reg = 10},
+      {.code = BPF_ALU64 | BPF_ADD | BPF_K, .dst_reg = perf ? 4 : 2, .imm = -8},
+      {.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = perf ? 5 : 3, .imm = 8},
+      {.code = (perf ? BPF_ALU : BPF_ALU64) | BPF_MOV | BPF_K,
+       .dst_reg = perf ? 3 : 4,
+       .imm = perf ? (int)BPF_F_CURRENT_CPU : 0},
+      {.code = BPF_JMP | BPF_CALL, .imm = helper},
+      {.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = 0},
+      {.code = BPF_JMP | BPF_EXIT},
+  };
+  union bpf_attr attr = {.prog_type = BPF_PROG_TYPE_RAW_TRACEPOINT,
+                         .insn_cnt = sizeof code / sizeof *code,
+                         .insns = (uintptr_t)code,
+                         .license = (uintptr_t)"GPL"};
+  return (int)bpf(BPF_PROG_LOAD, &attr, sizeof attr);
+}
+
+static int emit(int program, uint64_t value) {
+  union bpf_attr attr = {.test = {.prog_fd = (uint32_t)program,
+                                  .ctx_in = (uintptr_t)&value,
+                                  .ctx_size_in = sizeof value,
+                                  .flags = BPF_F_TEST_RUN_ON_CPU}};
+  return (int)bpf(BPF_PROG_TEST_RUN, &attr, sizeof attr);
+}
+
+// Counts through the helpers, as tools do that learn what a kernel can do, and uses the last
+// program that was accepted.
+static void probes(void) {
+  int accepted = 0;
+  int latest = -1;
+  for (int helper = 1; helper <= 60; ++helper) {
+    const struct bpf_insn code[] = {
+        {.code = BPF_JMP | BPF_CALL, .imm = helper},
+        {.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = 0},
+        {.code = BPF_JMP | BPF_EXIT},
+    };
+    union bpf_attr attr = {.prog_type = BPF_PROG_TYPE_RAW_TRACEPOINT,
+                           .insn_cnt = sizeof code / sizeof *code,
+                           .insns = (uintptr_t)code,
+                           .license = (uintptr_t)"GPL"};
+    const int fd = (int)bpf(BPF_PROG_LOAD, &attr, sizeof attr);
+    if (fd < 0) continue;
+    ++accepted;
+    if (latest >= 0) close(latest);
+    latest = fd;
+  }
+  struct bpf_prog_info info = {0};
+  union bpf_attr query = {
+      .info = {.bpf_fd = (uint32_t)latest, .info_len = sizeof info, .info = (uintptr_t)&info}};
+  const long result = bpf(BPF_OBJ_GET_INFO_BY_FD, &query, sizeof query);
+  printf("probes: %d accepted, %s\n", accepted,
+         result == 0 && info.id > 0 && info.type == BPF_PROG_TYPE_RAW_TRACEPOINT ? "one used" : "none");
+}
+
+enum { EVENTS = 1000, TURN = 50 };
+
+// As libbpf reads a ring buffer: maps it, waits by epoll, and reads until there is no more.
+static void ring(void) {
+  union bpf_attr attr = {.map_type = BPF_MAP_TYPE_RINGBUF, .max_entries = 4096};
+  const int fd = (int)bpf(BPF_MAP_CREATE, &attr, sizeof attr);
+  volatile uint64_t *read_to = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+  char *writer = mmap(NULL, 4096 * 3, PROT_READ, MAP_SHARED, fd, 4096);
+  const int epoll = epoll_create1(0);
+  struct epoll_event event = {.events = EPOLLIN};
+  epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event);
+  const int program = emitter(fd, BPF_FUNC_ringbuf_output);
+  if (read_to == MAP_FAILED || writer == MAP_FAILED || program < 0) {
+    printf("ring: %s\n", strerrorname_np(errno));
+    return;
+  }
+  uint64_t expected = 0;
+  int wrong = 0;
+  for (uint64_t sent = 0; sent < EVENTS;) {
+    for (int i = 0; i < TURN; ++i) wrong += emit(program, sent++) != 0;
+    while (expected < sent && epoll_wait(epoll, &event, 1, 20000) == 1) {
+      uint64_t at = *read_to;
+      while (at < __atomic_load_n((uint64_t *)writer, __ATOMIC_ACQUIRE)) {
+        const char *record = writer + 4096 + (at & 4095);
+        const uint32_t length = __atomic_load_n((uint32_t *)record, __ATOMIC_ACQUIRE);
+        wrong += length != 8 || memcmp(record + 8, &expected, 8) != 0;
+        ++expected;
+        at += 16;
+        __atomic_store_n((uint64_t *)read_to, at, __ATOMIC_RELEASE);
+      }
+    }
+  }
+  printf("ring: %llu events, %d wrong\n", (unsigned long long)expected, wrong);
+}
+
+// As libbpf reads a perf buffer.
+static void perf(void) {
+  union bpf_attr attr = {.map_type = BPF_MAP_TYPE_PERF_EVENT_ARRAY,
+                         .key_size = 4,
+                         .value_size = 4,
+                         .max_entries = 1};
+  const int fd = (int)bpf(BPF_MAP_CREATE, &attr, sizeof attr);
+  struct perf_event_attr output = {.type = PERF_TYPE_SOFTWARE,
+                                   .size = sizeof output,
+                                   .config = PERF_COUNT_SW_BPF_OUTPUT,
+                                   .sample_period = 1,
+                                   .sample_type = PERF_SAMPLE_RAW,
+                                   .wakeup_events = 1};
+  const int opened = (int)syscall(SYS_perf_event_open, &output, -1, 0, -1, PERF_FLAG_FD_CLOEXEC);
+  char *page = mmap(NULL, 4096 * 2, PROT_READ | PROT_WRITE, MAP_SHARED, opened, 0);
+  const int epoll = epoll_create1(0);
+  struct epoll_event event = {.events = EPOLLIN};
+  const int program = emitter(fd, BPF_FUNC_perf_event_output);
+  const uint32_t key = 0;
+  const uint32_t value = (uint32_t)opened;
+  union bpf_attr place = {
+      .map_fd = (uint32_t)fd, .key = (uintptr_t)&key, .value = (uintptr_t)&value};
+  if (page == MAP_FAILED || program < 0 || ioctl(opened, PERF_EVENT_IOC_ENABLE, 0) < 0 ||
+      bpf(BPF_MAP_UPDATE_ELEM, &place, sizeof place) < 0 ||
+      epoll_ctl(epoll, EPOLL_CTL_ADD, opened, &event) < 0) {
+    printf("perf: %s\n", strerrorname_np(errno));
+    return;
+  }
+  struct perf_event_mmap_page *header = (struct perf_event_mmap_page *)page;
+  uint64_t expected = 0;
+  int wrong = 0;
+  for (uint64_t sent = 0; sent < EVENTS;) {
+    for (int i = 0; i < TURN; ++i) wrong += emit(program, sent++) != 0;
+    while (expected < sent && epoll_wait(epoll, &event, 1, 20000) == 1) {
+      uint64_t at = header->data_tail;
+      while (at < __atomic_load_n(&header->data_head, __ATOMIC_ACQUIRE)) {
+        char record[64];
+        for (unsigned i = 0; i < sizeof record; ++i) record[i] = page[4096 + ((at + i) & 4095)];
+        const struct perf_event_header *head = (struct perf_event_header *)record;
+        wrong += head->type != PERF_RECORD_SAMPLE || memcmp(record + 12, &expected, 8) != 0;
+        ++expected;
+        at += head->size;
+      }
+      __atomic_store_n(&header->data_tail, at, __ATOMIC_RELEASE);
+    }
+  }
+  printf("perf: %llu events, %d wrong\n", (unsigned long long)expected, wrong);
+}
+
 int main(int argc, char **argv) {
   for (int i = 1; i < argc; ++i) {
     if (strcmp(argv[i], "copies") == 0) copies();
     if (strcmp(argv[i], "passed") == 0) passed();
     if (strcmp(argv[i], "mapped") == 0) mapped();
+    if (strcmp(argv[i], "probes") == 0) probes();
+    if (strcmp(argv[i], "ring") == 0) ring();
+    if (strcmp(argv[i], "perf") == 0) perf();
     if (strcmp(argv[i], "interrupted") == 0) interrupted();
     if (strcmp(argv[i], "threads") == 0) threads();
     if (strcmp(argv[i], "loaders") == 0) loaders();

@@ -1,5 +1,8 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import t from 'tap';
 import { Session } from '../../src/index.js';
 import { localAgent } from '../agent/local-agent.js';
@@ -7,8 +10,10 @@ import { application, cli } from './application.js';
 
 const { agent, address, close } = await localAgent();
 const program = application();
+const cache = mkdtempSync(join(tmpdir(), 'waep-cache-'));
 t.teardown(async () => {
   program.dispose();
+  rmSync(cache, { recursive: true });
   await close();
 });
 
@@ -21,8 +26,14 @@ interface Outcome {
 }
 
 function start(...command: string[]) {
-  const child = spawn(process.execPath, [cli, 'run', '--vm', address, '--', ...command], {
+  return startWith([], ...command);
+}
+
+function startWith(options: readonly string[], ...command: string[]) {
+  const words = [cli, 'run', '--vm', address, ...options, '--', ...command];
+  const child = spawn(process.execPath, words, {
     stdio: ['ignore', 'pipe', 'pipe'],
+    env: { ...process.env, NO_COLOR: '1', WAEP_CACHE_DIR: cache },
     // A process group of its own, as a terminal gives to what runs in its foreground.
     detached: true,
   });
@@ -125,6 +136,25 @@ t.test('fails as the kernel does, and refuses by name', async (t) => {
   const door = lines.at(-1);
   t.match(door, /^i386: (EOPNOTSUPP|no such door)$/);
   if (door === 'i386: EOPNOTSUPP') t.match(errors, /32-bit program is refused/);
+});
+
+t.test('a kernel is asked once what it can do', async (t) => {
+  const calls: number[] = [];
+  agent.on('ended', ({ report }) => calls.push(report?.calls ?? 0));
+  const first = await run(program.path, 'probes');
+  t.match(first.output, /^probes: \d+ accepted, one used\n$/);
+  const again = await run(program.path, 'probes');
+  t.equal(again.output, first.output);
+  while (calls.length < 2) await once(agent, 'ended');
+  const [asked = 0, later = 0] = calls;
+  t.ok(asked >= 60, `${asked} calls at first`);
+  t.ok(later < 10, `${later} calls later`);
+});
+
+t.test('runs once for each guest, and says whose a line is', async (t) => {
+  const { output, status } = await startWith(['--vm', address], 'uname', '-n').ended;
+  t.equal(status, 0);
+  t.same(output.trim().split('\n'), [`${address} | guest`, `${address} | guest`]);
 });
 
 t.test('is told that it runs on the kernel of the guest', async (t) => {

@@ -375,11 +375,12 @@ export const conformanceCases: readonly ConformanceCase[] = [
       const watch = setInterval(() => {
         rssPeak = Math.max(rssPeak, process.memoryUsage.rss());
       }, 20);
-      const { pauses, peakBytes } = await writePattern(socket, BULK_BYTES);
+      const { peakBytes, unpausedBytes } = await writePattern(socket, BULK_BYTES);
       const [hash, peerPeakBytes] = (await readLine(socket)).split(' ');
       clearInterval(watch);
       assert.equal(hash, patternHash(BULK_BYTES));
-      assert.ok(pauses > 0, 'write() asked for a pause');
+      // The kernel may take all of it at once, and newer versions of Node then ask for no pause.
+      assert.ok(unpausedBytes < socket.writableHighWaterMark, 'write() asks for pauses');
       assert.ok(peakBytes <= BUFFERED_BYTES, `${peakBytes} bytes waited here`);
       assert.ok(Number(peerPeakBytes) <= BUFFERED_BYTES, `${peerPeakBytes} waited at the peer`);
       assert.ok(rssPeak - rssBefore < RSS_GROWTH_BYTES, `grew by ${rssPeak - rssBefore} bytes`);

@@ -21,21 +21,23 @@ export function patternHash(sizeBytes: number): string {
   return hash.digest('hex');
 }
 
-/** Writes the pattern as fast as the stream takes it; returns what backpressure was seen. */
+/**
+ * Writes the pattern as fast as the stream takes it. Returns the most bytes that waited in it, and
+ * the most that did when write() asked for no pause.
+ */
 export async function writePattern(
   stream: Duplex,
   sizeBytes: number,
-): Promise<{ pauses: number; peakBytes: number }> {
-  let pauses = 0;
+): Promise<{ peakBytes: number; unpausedBytes: number }> {
   let peakBytes = 0;
+  let unpausedBytes = 0;
   for (const chunk of pattern(sizeBytes)) {
     const more = stream.write(chunk);
     peakBytes = Math.max(peakBytes, stream.writableLength);
-    if (more) continue;
-    pauses += 1;
-    await once(stream, 'drain');
+    if (more) unpausedBytes = Math.max(unpausedBytes, stream.writableLength);
+    else await once(stream, 'drain');
   }
-  return { pauses, peakBytes };
+  return { peakBytes, unpausedBytes };
 }
 
 /** Takes one chunk of at most `maximumBytes` out of a paused stream, or `undefined` at its end. */

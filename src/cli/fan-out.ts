@@ -1,0 +1,53 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { createInterface } from 'node:readline';
+import type { Readable, Writable } from 'node:stream';
+import pc from 'picocolors';
+import type { TlsOptions } from './connection.js';
+
+/** Colours that tell guests apart at a glance; their addresses tell them apart for sure. */
+const colours = [pc.cyan, pc.magenta, pc.green, pc.yellow, pc.blue, pc.red] as const;
+
+/**
+ * Runs a program once for each guest, each in a supervisor of its own, and passes on what they
+ * write line by line, behind the guest's address.
+ *
+ * @returns the exit status of the first that failed, in the order of the guests, or 0
+ */
+export async function fanOut(
+  addresses: readonly string[],
+  program: readonly string[],
+  { tlsCa, tlsCert, tlsKey }: TlsOptions,
+): Promise<number> {
+  const tls = Object.entries({ '--tls-ca': tlsCa, '--tls-cert': tlsCert, '--tls-key': tlsKey });
+  const options = tls.flatMap(([name, file]) => (file === undefined ? [] : [name, file]));
+  const [node, script = ''] = [process.execPath, process.argv[1]];
+  const widest = Math.max(...addresses.map(({ length }) => length));
+  const statuses = await Promise.all(
+    addresses.map(async (address, index) => {
+      const colour = colours[index % colours.length] ?? pc.reset;
+      const tag = `${colour(address.padEnd(widest))} | `;
+      const child = spawn(node, [script, 'run', '--vm', address, ...options, '--', ...program], {
+        stdio: ['ignore', 'pipe', 'pipe'],
+      });
+      const status = endOf(child);
+      await Promise.all([
+        passOn(child.stdout, process.stdout, tag),
+        passOn(child.stderr, process.stderr, tag),
+      ]);
+      return status;
+    }),
+  );
+  return statuses.find((status) => status !== 0) ?? 0;
+}
+
+async function endOf(child: ChildProcess): Promise<number> {
+  const [code] = await once(child, 'exit');
+  return code ?? 1;
+}
+
+async function passOn(from: Readable, to: Writable, tag: string): Promise<void> {
+  for await (const line of createInterface({ input: from, crlfDelay: Number.POSITIVE_INFINITY })) {
+    if (!to.write(`${tag}${line}\n`)) await once(to, 'drain');
+  }
+}
