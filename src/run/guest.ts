@@ -1,5 +1,6 @@
 import type { Session } from '../session/index.js';
 import type { GuestFiles } from '../view/index.js';
+import type { MappedEvents } from './mapped-events.js';
 import type { MappedMaps } from './mapped-maps.js';
 import type { Objects } from './objects.js';
 import type { Placeholders } from './placeholders.js';
@@ -12,6 +13,8 @@ export interface Guest {
   readonly objects: Objects;
   /** Its descriptors of them. */
   readonly placeholders: Placeholders;
+  /** The buffers of events that it has mapped. */
+  readonly events: MappedEvents;
   /** The maps that it has mapped. */
   readonly mapped: MappedMaps;
   /** What it has been asked before. */

@@ -5,6 +5,7 @@ import type { Session } from '../session/index.js';
 import { GuestCache, GuestFiles } from '../view/index.js';
 import type { Guest } from './guest.js';
 import { type Bind, launch } from './launch.js';
+import { MappedEvents } from './mapped-events.js';
 import { MappedMaps } from './mapped-maps.js';
 import { Notification } from './notification.js';
 import { Objects } from './objects.js';
@@ -58,8 +59,9 @@ export async function run(
     },
   });
   const files = new GuestFiles(session, cache);
+  const events = new MappedEvents(session, placeholders);
   const mapped = new MappedMaps(session, objects, placeholders);
-  const guest: Guest = { session, objects, placeholders, mapped, probes, files };
+  const guest: Guest = { session, objects, placeholders, events, mapped, probes, files };
   const { child, listener, go } = await launch(program, binds);
   // Not before Linux 6.6; the answers are the same without, only later.
   native.seccompSetSyncWakeUp(listener);
@@ -88,6 +90,7 @@ export async function run(
   } finally {
     poller.close();
     native.close(listener);
+    events.close();
     mapped.close();
     placeholders.close();
     await probes.close();

@@ -2,7 +2,7 @@ import { failure } from '../errors.js';
 import { forwardBpf } from './bpf-call.js';
 import { accessFile, openFile, readLink } from './files.js';
 import type { Guest } from './guest.js';
-import { mapMemory } from './memory-map.js';
+import { mapMemory, watchDescriptor } from './memory-map.js';
 import type { Notification } from './notification.js';
 import { controlPerfEvent, openPerfEvent } from './perf-events.js';
 import { ProcessMemory } from './process-memory.js';
@@ -59,6 +59,7 @@ const answers: ReadonlyMap<number, Answer> = new Map([
   [267, readLink(1)],
   [298, openPerfEvent],
   [9, mapMemory],
+  [233, watchDescriptor],
   [16, controlPerfEvent],
   [
     41,

@@ -99,6 +99,12 @@ t.test('memory of a map is the same on both sides', async (t) => {
   ]);
 });
 
+t.test('events come in order through the memory that the program has mapped', async (t) => {
+  const { output, errors } = await run(program.path, 'ring', 'perf');
+  t.equal(errors, '');
+  t.same(output.trim().split('\n'), ['ring: 1000 events, 0 wrong', 'perf: 1000 events, 0 wrong']);
+});
+
 t.test('signals and threads', async (t) => {
   const { output } = await run(program.path, 'interrupted', 'threads', 'urged', 'loaders');
   t.same(output.trim().split('\n'), [

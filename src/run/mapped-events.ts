@@ -1,0 +1,139 @@
+/* Ring buffers and buffers of perf events that the program has mapped, fed from the guest's. */
+import { writeSync } from 'node:fs';
+import { constants } from 'node:os';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { MapFacts } from '../bpf/index.js';
+import type { Handle } from '../call.js';
+import { failure, systemError } from '../errors.js';
+import { native } from '../native.js';
+import type { EventStream, Session, StreamOrigin } from '../session/index.js';
+import { type EventMemory, PerfMemory, RingbufMemory } from './event-memory.js';
+import type { Notification } from './notification.js';
+import type { Placeholders } from './placeholders.js';
+
+const PAGE_BYTES = 4096;
+const MAX_BYTES = 256 * 1024 * 1024;
+const PROT_WRITE = 2;
+/** How long a full buffer is left to its reader before it is looked at again. */
+const FULL_MS = 2;
+/** What is written to an eventfd is added to it; its reader wakes up. */
+const ONE_MORE = new Uint8Array(BigUint64Array.of(1n).buffer);
+const { errno } = constants;
+
+interface Mapped {
+  readonly buffer: EventMemory;
+  readonly stream: Promise<EventStream>;
+}
+
+/**
+ * Buffers of events on both sides: the agent empties the kernel's own, and what it sends fills
+ * memory that the program has mapped in its place. While that is full nothing more is asked for, so
+ * that the kernel's fills, and programs of the guest see what a slow reader makes them see.
+ *
+ * Waiting is for changes (EPOLLET): the program is woken for each batch, not while there is
+ * something left.
+ */
+export class MappedEvents {
+  readonly #session: Session;
+  readonly #placeholders: Placeholders;
+  readonly #mapped = new Map<Handle, Mapped>();
+  readonly #events = new Map<Handle, number>();
+  #closed = false;
+
+  constructor(session: Session, placeholders: Placeholders) {
+    this.#session = session;
+    this.#placeholders = placeholders;
+  }
+
+  /** Answers mmap(2) of a BPF_MAP_TYPE_RINGBUF: ringbuf_map_mmap_kern() in kernel/bpf/ringbuf.c. */
+  async mapRing(call: Notification, handle: Handle, { maxEntries }: MapFacts): Promise<void> {
+    const [lengthBytes, offset] = [Number(call.word(1)), Number(call.word(5))];
+    const writable = (call.argument(2) & PROT_WRITE) !== 0;
+    // Programs own the counts and the data of the writer; readers own a page.
+    if (writable && (offset !== 0 || lengthBytes !== PAGE_BYTES)) return call.fail(errno.EPERM);
+    if (offset + lengthBytes > 2 * PAGE_BYTES + 2 * maxEntries) return call.fail(errno.EINVAL);
+    const origin = { source: 'ring', map: handle, sizeBytes: maxEntries } as const;
+    await this.#map(call, handle, origin, () => new RingbufMemory(maxEntries));
+  }
+
+  /** Answers mmap(2) of a perf event: perf_mmap() in kernel/events/core.c. */
+  async mapPerf(call: Notification, handle: Handle): Promise<void> {
+    const pages = Number(call.word(1)) / PAGE_BYTES - 1;
+    const known = this.#mapped.get(handle)?.buffer;
+    const wrong = !Number.isInteger(pages) || pages < 1 || (pages & (pages - 1)) !== 0;
+    const other = known instanceof PerfMemory && known.pages !== pages;
+    if (wrong || other || call.word(5) !== 0n) return call.fail(errno.EINVAL);
+    const origin = { source: 'perf', events: [handle], pages } as const;
+    await this.#map(call, handle, origin, () => new PerfMemory(pages));
+  }
+
+  /** The eventfd that stands for an object when the program waits for it. */
+  eventOf(handle: Handle): number {
+    const known = this.#events.get(handle);
+    if (known !== undefined) return known;
+    const event = native.makeEvent();
+    if (event < 0) throw systemError('eventfd', event);
+    this.#placeholders.add(handle, event);
+    this.#events.set(handle, event);
+    return event;
+  }
+
+  /** Ends all streams. */
+  close(): void {
+    this.#closed = true;
+    for (const event of this.#events.values()) native.close(event);
+    this.#events.clear();
+    for (const { buffer, stream } of this.#mapped.values()) {
+      buffer.close();
+      stream.then((open) => open.close()).catch(() => {});
+    }
+    this.#mapped.clear();
+  }
+
+  async #map(
+    call: Notification,
+    handle: Handle,
+    origin: StreamOrigin,
+    make: () => EventMemory,
+  ): Promise<void> {
+    const bytes = Number(call.word(1));
+    if (bytes > MAX_BYTES) {
+      throw failure('ERR_RUN_REFUSED', {
+        call: `mmap(2) of a buffer of ${bytes} bytes`,
+        why: `no more than ${MAX_BYTES} are copied`,
+        instead: 'Use a smaller buffer.',
+      });
+    }
+    const mapped = this.#mapped.get(handle) ?? this.#begin(handle, origin, make());
+    // What the guest's kernel has against it, such as EBUSY, is the program's to know.
+    await mapped.stream;
+    if (call.replaceDescriptor(mapped.buffer.memory.fd, call.descriptor(4))) call.proceed();
+  }
+
+  #begin(handle: Handle, origin: StreamOrigin, buffer: EventMemory): Mapped {
+    const event = this.eventOf(handle);
+    this.#placeholders.add(handle, buffer.memory.fd);
+    // A batch has to fit into the program's buffer as a whole.
+    const batchBytes = Math.min(128 * 1024, buffer.capacityBytes / 2);
+    const options = { batchBytes, windowBytes: Math.max(64 * 1024, 4 * batchBytes) };
+    const stream = this.#session.subscribe(origin, options, ({ bytes }) =>
+      bytes.length > buffer.roomBytes
+        ? this.#whenRoom(buffer, event, bytes)
+        : deliver(buffer, event, bytes),
+    );
+    const mapped = { buffer, stream };
+    this.#mapped.set(handle, mapped);
+    stream.catch(() => this.#mapped.delete(handle));
+    return mapped;
+  }
+
+  async #whenRoom(buffer: EventMemory, event: number, bytes: Uint8Array): Promise<void> {
+    while (!this.#closed && bytes.length > buffer.roomBytes) await sleep(FULL_MS);
+    if (!this.#closed) deliver(buffer, event, bytes);
+  }
+}
+
+function deliver(buffer: EventMemory, event: number, bytes: Uint8Array): void {
+  buffer.write(bytes);
+  writeSync(event, ONE_MORE);
+}
