@@ -90,7 +90,7 @@ t.test(
       log?.set(Buffer.from('why\0'));
     });
     t.same(encoded.writes(reply), [
-      { address: 0x4000n, bytes: new Uint8Array(Buffer.from('why')) },
+      { address: 0x4000n, bytes: new Uint8Array(Buffer.from('why\0')) },
     ]);
     t.equal(encoded.decode(reply).log_buf, 'why');
   },
@@ -147,8 +147,8 @@ t.test('a test run without a length for its data gives all that there is', async
     data?.set(hex('060504030201'));
   });
   t.same(encoded.writes(reply), [
-    { address: ADDRESS + 12n, bytes: hex('06000000') },
     { address: 0x3000n, bytes: hex('060504030201') },
+    { address: ADDRESS + 12n, bytes: hex('06000000') },
   ]);
   t.equal(encoded.decode(reply).data_size_out, 6);
 });
@@ -187,7 +187,7 @@ t.test('common attributes are a second argument, with a log of its own', async (
   t.match(encoded.error(reply), { code: 'EINVAL', log: 'Invalid' });
   t.same(
     encoded.writes(reply).map(({ address }) => address),
-    [0x610n, 0x3000n],
+    [0x3000n, 0x610n],
   );
   const none = encodeRaw({ command, address: ADDRESS, image: attribute(20) }, process, facts, 5);
   t.same(none.call.buffers[1], { inout: new Uint8Array(0) });

@@ -20,7 +20,7 @@ const folder = new URL('readme/', import.meta.url);
 const source = fileURLToPath(new URL('examples.mts', folder));
 
 t.test('the examples of the README', async (t) => {
-  t.equal(examples.length, 4);
+  t.equal(examples.length, 5);
   mkdirSync(folder, { recursive: true });
   t.teardown(() => rmSync(folder, { recursive: true, force: true }));
   const local = skip === false ? await localAgent() : undefined;
@@ -57,6 +57,7 @@ t.test('the examples of the README', async (t) => {
     const said = [...section.matchAll(/^ {2}\/\/ (.*)$/gm)].map(([, comment]) => comment);
     t.same(lines.slice(4, 7), said, 'errors are those in the comments');
     t.ok(lines.some((line) => /^\d+ count_calls [0-9a-f]{16}$/.test(line)));
+    t.ok(lines.includes('0 records, 0 lost, 0 bytes waiting'));
     t.ok(lines.includes('struct new_utsname has 390 bytes there'));
     t.match(lines.at(-1), /^count_calls has run \d+ times in \d+ ns$/);
   });
