@@ -472,6 +472,10 @@ export const conformanceCases: readonly ConformanceCase[] = [
   },
   {
     name: 'detach: native code goes on where the socket stopped',
+    inapplicable: ({ peer }) =>
+      parseAddress(peer).road === 'vsock-device'
+        ? 'a connection of a device in this process has no descriptor'
+        : undefined,
     async run(road) {
       const socket = await open(road, 'echo');
       socket.write('one\ntwo\n');
