@@ -11,17 +11,17 @@ export interface Budget {
 /** By the names of experiments. */
 export const budgets: Readonly<Record<string, Budget>> = {
   thesis: { full: 130, quick: 30 },
-  rtt: { full: 130, quick: 35 },
-  'rtt-one-core': { full: 75, quick: 25 },
-  throughput: { full: 50, quick: 15 },
-  'map-ops': { full: 90, quick: 25 },
-  'prog-size': { full: 105, quick: 35 },
-  pipelining: { full: 60, quick: 20 },
-  sessions: { full: 70, quick: 25 },
-  events: { full: 100, quick: 30 },
-  tools: { full: 120, quick: 35 },
-  'software-overhead': { full: 110, quick: 25 },
-  codec: { full: 35, quick: 20 },
+  rtt: { full: 130, quick: 30 },
+  'rtt-one-core': { full: 75, quick: 15 },
+  throughput: { full: 50, quick: 12 },
+  'map-ops': { full: 90, quick: 20 },
+  'prog-size': { full: 105, quick: 25 },
+  pipelining: { full: 60, quick: 12 },
+  sessions: { full: 70, quick: 15 },
+  events: { full: 100, quick: 25 },
+  tools: { full: 120, quick: 25 },
+  'software-overhead': { full: 110, quick: 20 },
+  codec: { full: 35, quick: 10 },
 };
 
 /** The budget of an experiment that nobody has thought about. */
