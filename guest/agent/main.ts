@@ -24,7 +24,7 @@ interface Options {
   maxSessions: number;
   maxLeaseMs?: number;
   silenceMs: number;
-  audit: string;
+  audit?: string;
   auditMaxBytes: number;
   quiet: boolean;
 }
@@ -63,7 +63,10 @@ const program = new Command('waep-agent')
     Number,
     60_000,
   )
-  .option('--audit <file>', 'where to log sessions and what they do; - is standard output', '-')
+  .option(
+    '--audit <file>',
+    'also log what sessions load, attach and pin; - is standard output, where sessions and refusals are told anyway',
+  )
   .option(
     '--audit-max-bytes <n>',
     'at this size the log becomes FILE.1 and a new one is begun',
@@ -107,8 +110,10 @@ async function main(): Promise<void> {
       });
     }
   }
+  const rules = compile(policy, kernelNames());
   const agent = new Agent({
-    rules: compile(policy, kernelNames()),
+    // Telling of each call takes time beside it, so somebody has to want it.
+    rules: options.audit === undefined ? { ...rules, reports: [] } : rules,
     profile: policy.name,
     name: 'waep-agent/0.1.0',
     accept: options.anySourcePort ? { ...policy.accept, source_ports: 'any' } : policy.accept,
@@ -119,7 +124,7 @@ async function main(): Promise<void> {
     silenceMs: options.silenceMs,
   });
   if (!options.quiet) {
-    new AuditLog({ target: options.audit, maxBytes: options.auditMaxBytes }).follow(agent);
+    new AuditLog({ target: options.audit ?? '-', maxBytes: options.auditMaxBytes }).follow(agent);
   }
   agent.on('failed', ({ address, error }) => {
     console.error(`waep-agent: not listening on ${address} any more: ${error.message}`);
