@@ -68,7 +68,8 @@ export const events: Experiment = {
       measure: async (amount) => {
         // Another road may have been in use since.
         await using source = await Source.open(road, guest.programs);
-        return measure(source, amount);
+        // Not before that has ended is the session closed.
+        return await measure(source, amount);
       },
     });
     return {
