@@ -52,6 +52,8 @@ export const events: Experiment = {
     'Agent CPU: what all threads of the executors in the guest used, by /proc/PID/task/TID/schedstat, divided by the records delivered.',
   ],
   guest: true,
+  // It runs a program of the host's choosing to make one record.
+  profile: 'full',
   full: { boots: 1, rounds: 5, samples: 40, warmup: 5 },
   quick: { boots: 1, rounds: 2, samples: 20, warmup: 5 },
   comparisons: roads.flatMap((arm) => [
