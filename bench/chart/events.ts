@@ -14,6 +14,14 @@ import { bytes, rate, significant } from './format.js';
 import { type Bar, barPanel, sheet } from './panels.js';
 import { colourOf } from './theme.js';
 
+const half = 400;
+const whole = 860;
+
+/** Two of them to a row. */
+function pairs<T>(all: readonly T[]): T[][] {
+  return Array.from({ length: Math.ceil(all.length / 2) }, (_, i) => all.slice(2 * i, 2 * i + 2));
+}
+
 /** Rates by size, losses by rate, and latency, on the host and in the guest. */
 export function eventsFigure(
   summary: Summary,
@@ -31,35 +39,39 @@ export function eventsFigure(
       title: 'Events of the guest: time of a record, losses, latency',
       lines: environmentLines(environment),
       rows: [
-        recordBytes.map((size) =>
-          barPanel({
-            title: `A record of ${bytes(size)}, at full speed`,
-            subtitle: 'from the first to the last, each · median, 95 % interval',
-            yTitle: 'µs',
-            bars: bars(recordMetric(size)),
-            width: 250,
-            height: 200,
-          }),
+        ...pairs(recordBytes).map((sizes) =>
+          sizes.map((size) =>
+            barPanel({
+              title: `A record of ${bytes(size)}, at full speed`,
+              subtitle: 'from the first to the last, each · median, 95 % interval',
+              yTitle: 'µs',
+              bars: bars(recordMetric(size)),
+              width: half,
+              height: 200,
+            }),
+          ),
         ),
-        [
+        ...pairs(pausesNs).map((pauses, i) => [
           barPanel({
-            title: 'Lost, by the rate at which programs emit',
+            title: `Lost, by the rate at which programs emit${i === 0 ? '' : ' (faster)'}`,
             subtitle: 'records of 256 B, a ring of 256 KiB · refused by the full ring',
             yTitle: '%',
-            bars: lossBars(summary, pausesNs),
-            width: 760,
+            bars: lossBars(summary, pauses),
+            width: whole,
             height: 200,
           }),
-        ],
+        ]),
         [
           barPanel({
             title: 'From the program to the consumer, at 200 records a second',
             subtitle: 'at most, p50 · /c: a plain C round trip of 64 B',
             yTitle: 'µs',
             bars: bars(latencyMetric),
-            width: 330,
+            width: whole,
             height: 200,
           }),
+        ],
+        [
           barPanel({
             title: 'CPU time of the agent for a record',
             subtitle: 'all threads of the executor',
@@ -70,7 +82,7 @@ export function eventsFigure(
                 label: `${bar.label.split('\n')[0]}\n${bytes(size)}`,
               })),
             ),
-            width: 400,
+            width: whole,
             height: 200,
           }),
         ],
