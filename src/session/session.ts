@@ -1,15 +1,13 @@
 import { performance } from 'node:perf_hooks';
-import { Duplex } from 'node:stream';
-import { setTimeout as sleep } from 'node:timers/promises';
+import type { Duplex } from 'node:stream';
 import type { Call, Handle, IoctlCall, PerfOpenCall, Reply } from '../call.js';
-import { type ErrorCode, failure, systemError, WaepError } from '../errors.js';
+import { failure, systemError, type WaepError } from '../errors.js';
 import {
   callFrameBound,
   callFrameParts,
   FrameType,
   frameTypeName,
   ioctlBody,
-  type JoinPurpose,
   MAX_FRAME_BYTES,
   messageFrame,
   outputLengths,
@@ -19,31 +17,26 @@ import {
   perfOpenBody,
   putCallFrame,
   type SessionLimits,
-  type SessionTerms,
   type Welcome,
 } from '../frame/index.js';
 import { type Channel, ChannelEnd, ExchangeStatus, native } from '../native.js';
-import { type ConnectOptions, connect, detachStream, parseAddress } from '../transport/index.js';
+import { detachStream } from '../transport/index.js';
+import { Admission, type DialOptions, dial, type Opener } from './admission.js';
 import { GuestClock } from './clock.js';
 import { EventHub } from './event-hub.js';
 import type { BatchCallback, EventStream, StreamOptions, StreamOrigin } from './event-stream.js';
 import { greet } from './greeting.js';
 import { type CallOptions, GuestKernel } from './guest-kernel.js';
+import { Lease } from './lease.js';
 import { RingWriter } from './ring-writer.js';
-import { secure, type TlsOptions } from './secure.js';
 import { StreamChannel } from './stream-channel.js';
 
 /** Options of {@link Session.connect}. */
-export interface SessionOptions extends ConnectOptions {
+export interface SessionOptions extends DialOptions {
   /** How long a call may take unless it says otherwise, in milliseconds. Default 30 000. */
   callTimeoutMs?: number;
   /** How the guest's audit log should name this client. Default: the program's name and pid. */
   client?: string;
-  /**
-   * A certificate with its key, and the authority that signed the agent's, for agents that ask for
-   * mutual TLS; each PEM.
-   */
-  tls?: TlsOptions;
   /** How many bytes may wait to be sent before calls are held back. Default 1 MiB. */
   maxQueuedBytes?: number;
   /**
@@ -61,23 +54,6 @@ export interface SessionOptions extends ConnectOptions {
    */
   reconnect?: boolean | (() => Duplex | Promise<Duplex>);
 }
-
-/** Makes a further connection to the agent. */
-type Opener = () => Duplex | Promise<Duplex>;
-
-/** The time after a loss and before the session goes on, or ends. */
-interface Interruption {
-  reason: Error;
-  /** Settles when the time is over; rejects when the session ends with it. */
-  over: Promise<void>;
-  resolve: () => void;
-  reject: (error: Error) => void;
-  /** Ends the session with its lease. */
-  timer: NodeJS.Timeout;
-}
-
-const FIRST_RETRY_MS = 50;
-const LONGEST_RETRY_MS = 1000;
 
 interface Pending {
   id: number;
@@ -105,29 +81,8 @@ function callName(name: string | number): string {
   return typeof name === 'string' ? name : `bpf command ${name}`;
 }
 
-/** What no further attempt would change. */
-const final: ReadonlySet<string> = new Set<ErrorCode>([
-  'ERR_SESSION_UNKNOWN',
-  'ERR_PROTOCOL_VERSION',
-  'ERR_PROTOCOL_UNEXPECTED',
-  'ERR_FRAME_MALFORMED',
-]);
-
 /** How often deadlines are looked at, unless one is so near that it needs a time of its own. */
 const SWEEP_MS = 250;
-
-/** Connects to an agent, from a port that only root gets where that is possible, and secures it. */
-async function dial(target: string | Duplex, options: SessionOptions): Promise<Duplex> {
-  const { tls, handshakeTimeoutMs = 5_000 } = options;
-  const address = typeof target === 'string' ? target : 'stream';
-  let stream: Duplex;
-  if (target instanceof Duplex) stream = target;
-  else {
-    const onVsock = parseAddress(target).road === 'vsock' && process.geteuid?.() === 0;
-    stream = await connect(target, onVsock ? { localPort: 'privileged', ...options } : options);
-  }
-  return tls === undefined ? stream : secure(stream, address, tls, handshakeTimeoutMs);
-}
 
 /** Counters of one session, since it was opened. */
 export interface SessionStatistics {
@@ -157,20 +112,15 @@ export class Session extends GuestKernel {
   /** How long the guest keeps what the session holds after a loss, in milliseconds; 0: not at all. */
   readonly leaseMs: number;
 
-  readonly #terms: SessionTerms;
-  readonly #open: Opener | undefined;
+  readonly #silenceMs: number;
+  readonly #admission: Admission;
+  readonly #lease: Lease;
   readonly #reconnects: boolean;
-  readonly #handshakeTimeoutMs: number | undefined;
   #channel!: Channel;
   // The channel's accessors cross into C++; these are fixed.
   #sendBuffer!: Uint8Array;
   #receiveBuffer!: Uint8Array;
   #frame!: Uint32Array;
-  #interruption: Interruption | undefined;
-  #resuming: Promise<void> | undefined;
-  #resumptions = 0;
-  /** Handles that a call lost with a connection may have bound, or failed to free. */
-  #doubtful: Handle[] = [];
   #heartbeat: NodeJS.Timeout | undefined;
   #framesAtHeartbeat = 0;
   #referenced = true;
@@ -203,18 +153,18 @@ export class Session extends GuestKernel {
     this.address = address;
     this.limits = welcome.limits;
     this.profile = welcome.profile;
-    this.#terms = welcome.session;
     this.leaseMs = welcome.session.leaseMs;
-    this.#open = open;
     this.#reconnects = options.reconnect !== false;
-    this.#handshakeTimeoutMs = options.handshakeTimeoutMs;
-    this.#events = new EventHub(address, () => this.#join('events'));
+    const { token, silenceMs } = welcome.session;
+    this.#silenceMs = silenceMs;
+    this.#admission = new Admission(address, open, token, options.handshakeTimeoutMs);
+    this.#lease = this.#newLease();
+    this.#events = new EventHub(address, () => this.#admission.join('events'));
     this.#callTimeoutMs = options.callTimeoutMs ?? 30_000;
     this.#maxQueuedBytes = options.maxQueuedBytes ?? 1024 * 1024;
     this.#carry(stream);
-    const { silenceMs } = welcome.session;
-    if (silenceMs > 0) {
-      this.#heartbeat = setInterval(() => this.#beat(), Math.ceil(silenceMs / 4)).unref();
+    if (this.#silenceMs > 0) {
+      this.#heartbeat = setInterval(() => this.#beat(), Math.ceil(this.#silenceMs / 4)).unref();
     }
   }
 
@@ -290,13 +240,13 @@ export class Session extends GuestKernel {
       framesReceived: this.#framesReceived,
       pendingCalls: this.#pending.size,
       queuedBytes: this.#channel.queuedBytes,
-      resumptions: this.#resumptions,
+      resumptions: this.#lease.resumptions,
     };
   }
 
   /** Whether the connection is lost and the session has not been resumed yet. */
   get interrupted(): boolean {
-    return this.#interruption !== undefined;
+    return this.#lease.over !== undefined;
   }
 
   /** Calls `listener` once when the session ends, with the reason. */
@@ -372,9 +322,9 @@ export class Session extends GuestKernel {
     try {
       await this.#message(FrameType.CLOSE, handles, options, 'close');
     } catch (error) {
-      const over = this.#interruption?.over;
+      const { over } = this.#lease;
       if ((error as Partial<WaepError>).code !== 'ERR_SESSION_INTERRUPTED' || !over) throw error;
-      this.#doubtful.push(...handles);
+      for (const handle of handles) this.#lease.doubt(handle);
       await over;
     }
   }
@@ -461,16 +411,7 @@ export class Session extends GuestKernel {
     if (this.leaseMs === 0) {
       return Promise.reject(failure('ERR_SESSION_UNKNOWN', { why: 'the session has no lease' }));
     }
-    if (this.#resuming !== undefined) return this.#resuming;
-    if (this.#interruption === undefined) {
-      this.#interrupt(
-        failure('ERR_SESSION_CLOSED', { address: this.address, why: 'it moves to another one' }),
-      );
-    }
-    this.#resuming = this.#reconnect().finally(() => {
-      this.#resuming = undefined;
-    });
-    return this.#resuming;
+    return this.#lease.resume();
   }
 
   /**
@@ -479,7 +420,7 @@ export class Session extends GuestKernel {
    * Idempotent.
    */
   close(): void {
-    if (this.leaseMs > 0 && this.#closed === undefined && this.#interruption === undefined) {
+    if (this.leaseMs > 0 && this.#closed === undefined && !this.interrupted) {
       this.#channel.sendParts([messageFrame(FrameType.END, 0, undefined)]);
     }
     this.#end(
@@ -516,7 +457,7 @@ export class Session extends GuestKernel {
     const refusal = this.#refusal(name, frame(0).byteLength, options);
     if (refusal !== undefined) throw refusal;
     for (;;) {
-      if (this.#interruption !== undefined) await this.#interruption.over;
+      if (this.#lease.over !== undefined) await this.#lease.over;
       else if (this.#channel.queuedBytes > this.#maxQueuedBytes) await this.#room();
       else break;
     }
@@ -554,9 +495,8 @@ export class Session extends GuestKernel {
     const bound = callFrameBound(call);
     const refusal = this.#refusal(name, bound, options);
     if (refusal !== undefined) throw refusal;
-    if (this.#interruption !== undefined) {
-      return this.#interruption.over.then(() => this.start(call, options, name));
-    }
+    const { over } = this.#lease;
+    if (over !== undefined) return over.then(() => this.start(call, options, name));
     if (this.#pending.size > 0 && this.#channel.queuedBytes > this.#maxQueuedBytes) {
       return this.#room().then(() => this.start(call, options, name));
     }
@@ -596,9 +536,10 @@ export class Session extends GuestKernel {
     }
     // The connection may have ended while the answer was waited for.
     if (this.#closed !== undefined) throw this.#closed;
-    if (this.#interruption !== undefined) {
-      this.#doubt(call.result);
-      throw this.#interrupted(name, this.#interruption.reason);
+    const { reason } = this.#lease;
+    if (reason !== undefined) {
+      this.#lease.doubt(call.result);
+      throw this.#interruption(name, reason);
     }
     const pending = this.#begin(id, lengths, call.result, options, name);
     this.#sent(status);
@@ -714,9 +655,9 @@ export class Session extends GuestKernel {
 
   /** Asks the agent, over a connection of its own: this one is not read from during a call. */
   #cancel(call: number): void {
-    if (this.#open === undefined || this.#closed !== undefined) return;
+    if (!this.#admission.possible || this.#closed !== undefined) return;
     // A call that cannot be cancelled ends in its own time.
-    this.#join('cancel', call).then(
+    this.#admission.join('cancel', call).then(
       (stream) => stream.destroy(),
       () => {},
     );
@@ -797,108 +738,64 @@ export class Session extends GuestKernel {
 
   /** The connection is gone; with it the session, unless it has a lease. */
   #lose(reason: Error): void {
-    if (this.#closed !== undefined || this.#interruption !== undefined) return;
+    if (this.#closed !== undefined || this.interrupted) return;
     if (this.leaseMs === 0) {
       this.#end(reason);
       return;
     }
-    this.#interrupt(reason);
+    this.#lease.interrupt(reason);
     // A failure ends the session, which is how it is told.
     if (this.#reconnects) this.resume().catch(() => {});
   }
 
-  #interrupt(reason: Error): void {
-    const settle: Pick<Interruption, 'resolve' | 'reject'> = { resolve() {}, reject() {} };
-    const over = new Promise<void>((resolve, reject) => {
-      Object.assign(settle, { resolve, reject });
-    });
-    over.catch(() => {});
-    const timer = setTimeout(() => this.#end(this.#lost(reason)), this.leaseMs);
-    if (!this.#referenced) timer.unref();
-    this.#interruption = { reason, over, timer, ...settle };
+  #newLease(): Lease {
+    const session = this;
+    return new Lease(
+      {
+        address: this.address,
+        get closed() {
+          return session.#closed;
+        },
+        get referenced() {
+          return session.#referenced;
+        },
+        disconnect: (reason) => session.#disconnect(reason),
+        join: () => session.#admission.join('resume'),
+        carry: (stream) => session.#carry(stream),
+        close: async (handle) => {
+          await session.#message(FrameType.CLOSE, [handle], undefined, 'close');
+        },
+        end: (cause) => session.#end(session.#lost(cause)),
+      },
+      this.leaseMs,
+    );
+  }
+
+  /** Lets go of a connection that is lost; what was asked over it may have taken effect or not. */
+  #disconnect(reason: Error): void {
     this.#channel.close();
-    for (const makes of this.#abandoned.values()) this.#doubt(makes);
+    for (const makes of this.#abandoned.values()) this.#lease.doubt(makes);
     this.#abandoned.clear();
     for (const pending of this.#pending.values()) {
       this.#settle(pending);
-      this.#doubt(pending.makes);
-      pending.reject(this.#interrupted(pending.name, reason));
+      this.#lease.doubt(pending.makes);
+      pending.reject(this.#interruption(pending.name, reason));
     }
     this.#drained();
   }
 
-  #interrupted(name: string | number, reason: Error): Error {
+  #interruption(name: string | number, reason: Error): Error {
     const detail = { call: callName(name), address: this.address, why: reason.message };
     return failure('ERR_SESSION_INTERRUPTED', detail, reason);
-  }
-
-  #doubt(handle: Handle): void {
-    if (handle !== 0) this.#doubtful.push(handle);
-  }
-
-  /** Tries until the session goes on or ends. */
-  async #reconnect(): Promise<void> {
-    // A connection may be lost again before the session is what it was.
-    while (this.#interruption !== undefined) {
-      const { resolve, timer } = this.#interruption;
-      await this.#connectAgain();
-      if (this.#closed !== undefined) break;
-      clearTimeout(timer);
-      this.#interruption = undefined;
-      this.#resumptions++;
-      await this.#closeDoubtful();
-      resolve();
-    }
-    if (this.#closed !== undefined) throw this.#closed;
-  }
-
-  async #connectAgain(): Promise<void> {
-    for (let delayMs = FIRST_RETRY_MS; ; delayMs = Math.min(2 * delayMs, LONGEST_RETRY_MS)) {
-      try {
-        const stream = await this.#join('resume');
-        if (this.#closed !== undefined) stream.destroy();
-        else this.#carry(stream);
-        return;
-      } catch (error) {
-        if (error instanceof WaepError && final.has(error.code)) this.#end(this.#lost(error));
-        if (this.#closed !== undefined) return;
-        await sleep(delayMs, undefined, { ref: this.#referenced });
-      }
-    }
-  }
-
-  /** Requests are answered in turn, so whatever this finds, those before it are over. */
-  async #closeDoubtful(): Promise<void> {
-    const closing = this.#doubtful.splice(0).map((handle) =>
-      this.#message(FrameType.CLOSE, [handle], undefined, 'close').catch((error) => {
-        if ((error as Partial<WaepError>).code === 'ERR_SESSION_INTERRUPTED') this.#doubt(handle);
-      }),
-    );
-    await Promise.all(closing);
-  }
-
-  /** Makes a further connection of this session, and returns it once the agent has joined it. */
-  async #join(purpose: JoinPurpose, call?: number): Promise<Duplex> {
-    const stream = await (this.#open as Opener)();
-    const join = {
-      protocol: PROTOCOL_VERSION,
-      token: this.#terms.token,
-      purpose,
-      ...(call === undefined ? {} : { call }),
-    };
-    await greet(stream, this.address, FrameType.JOIN, join, {
-      handshakeTimeoutMs: this.#handshakeTimeoutMs,
-    });
-    return stream;
   }
 
   /** Lets the agent know that this client is there, and finds out whether the agent is. */
   #beat(): void {
     const idle = this.#framesSent === this.#framesAtHeartbeat;
     this.#framesAtHeartbeat = this.#framesSent;
-    if (!idle || this.#closed !== undefined || this.#interruption !== undefined) return;
+    if (!idle || this.#closed !== undefined || this.interrupted) return;
     const alone = this.#pending.size === 0;
-    const timeoutMs = this.#terms.silenceMs;
+    const timeoutMs = this.#silenceMs;
     this.#message(FrameType.PING, undefined, { timeoutMs }, 'ping').catch((error) => {
       // Behind other calls, an answer takes as long as these do.
       if ((error as Partial<WaepError>).code === 'ERR_CALL_TIMEOUT' && alone) this.#lose(error);
@@ -911,11 +808,7 @@ export class Session extends GuestKernel {
     clearTimeout(this.#timer);
     clearInterval(this.#heartbeat);
     this.#channel.close();
-    if (this.#interruption !== undefined) {
-      clearTimeout(this.#interruption.timer);
-      this.#interruption.reject(reason);
-      this.#interruption = undefined;
-    }
+    this.#lease.end(reason);
     this.#events.close(reason);
     for (const pending of this.#pending.values()) {
       this.#settle(pending);
