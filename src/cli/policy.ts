@@ -14,6 +14,7 @@ import {
   readObject,
   readPolicyFile,
   type Verdict,
+  warningsOf,
 } from '../policy/index.js';
 
 interface ExplainOptions extends Partial<Record<Question, string[]>> {
@@ -37,6 +38,7 @@ const asked: Readonly<Record<Question, readonly [argument: string, description: 
   perf: ['type', 'a type of perf events, such as kprobe'],
   pin: ['path', 'a path to pin an object at'],
   read: ['path', 'a file to read'],
+  rate: ['n', 'so many events a second'],
 };
 
 /** `waep policy`: what a policy's file says, before a guest is under it. */
@@ -51,7 +53,7 @@ export function policyCommand(): Command {
 function checkCommand(): Command {
   return new Command('check')
     .description(
-      'Says what is wrong with a policy file, or the rules that it comes down to. Ends with 1 if something is wrong.',
+      'Says what is wrong with a policy file, or the rules that it comes down to, and warns of rules that undo others. Ends with 1 if something is wrong.',
     )
     .argument('<file>', 'the policy')
     .option('--json', 'print the rules as an array of {rule, allows, from}')
@@ -61,6 +63,9 @@ function checkCommand(): Command {
       if (policy.problems.length > 0) {
         process.exitCode = 1;
         return;
+      }
+      for (const { from, what, cure } of warningsOf(policy)) {
+        console.error(pc.yellow(`${from}: warning: ${what}. ${cure}`));
       }
       const rules = describePolicy(policy);
       if (json) console.log(JSON.stringify(rules, null, 2));

@@ -26,8 +26,11 @@ export function preflightCommand(): Command {
 
 function print(found: Preflight): void {
   const { kernel, profile, lockdown, facilities, programTypes, mapTypes, helpers } = found;
+  const { maxEventsPerSecond } = found;
+  const rate =
+    maxEventsPerSecond === 0 ? 'any number of events' : `at most ${maxEventsPerSecond} events`;
   console.log(
-    `Linux ${kernel}, lockdown ${lockdown ?? 'cannot be read'}, under the policy "${profile}"\n`,
+    `Linux ${kernel}, lockdown ${lockdown ?? 'cannot be read'}, under the policy "${profile}", ${rate} a second\n`,
   );
   const groups: readonly (readonly [string, readonly Finding[]])[] = [
     ['facilities', facilities],
@@ -36,7 +39,7 @@ function print(found: Preflight): void {
     ['helpers', helpers],
   ];
   const table = new Table({
-    head: ['', 'there and allowed', 'not in this kernel', 'not asked for', 'refused by the policy'],
+    head: ['', 'there and allowed', 'not in this kernel', 'not known', 'refused by the policy'],
     style: { head: [], border: [] },
     wordWrap: true,
     colWidths: columns(process.stdout.columns ?? 120),
@@ -53,11 +56,22 @@ function print(found: Preflight): void {
       `${group}\n${there.length} of ${findings.length}`,
       pc.green(names((one) => one.offered === true)),
       names((one) => one.offered === false),
-      names((one) => one.offered === undefined && one.refusedBy === undefined),
+      unknown(findings),
       pc.yellow(names((one) => one.refusedBy !== undefined)),
     ]);
   }
   console.log(table.toString());
+}
+
+/** What could not be asked for, each reason once. */
+function unknown(findings: readonly Finding[]): string {
+  const reasons = new Map<string, string[]>();
+  for (const { name, offered, refusedBy, why = 'not asked for' } of findings) {
+    if (offered === undefined && refusedBy === undefined) {
+      reasons.set(why, [...(reasons.get(why) ?? []), name]);
+    }
+  }
+  return [...reasons].map(([why, names]) => `${names.join(' ')}: ${why}`).join('\n');
 }
 
 /** Widths of the columns on a terminal of this width. */

@@ -46,15 +46,14 @@ export interface KernelNames {
   interfaceIndex(name: string): number | undefined;
 }
 
-/** The bounds of sessions under every policy. */
-const limits: SessionLimits = {
+/** The bounds of sessions under every policy, but for the rate of events. */
+const limits: Omit<SessionLimits, 'maxEventsPerSecond'> = {
   maxFrameBytes: MAX_FRAME_BYTES,
   maxCallBytes: 128 * 1024 * 1024,
   maxBuffers: 256,
   maxRelocations: 1 << 20,
   maxHandles: 4096,
   maxStreams: 64,
-  maxEventsPerSecond: 0,
 };
 
 const one = (...numbers: number[]) => rangesOf(numbers);
@@ -432,6 +431,6 @@ export function compile(policy: Policy, kernel: KernelNames): Rules {
     ioctls: all(policy.perf_types)
       ? perfIoctls
       : perfIoctls.filter(({ request }) => request !== MODIFY_ATTRIBUTES),
-    limits,
+    limits: { ...limits, maxEventsPerSecond: policy.quotas.events_per_second ?? 0 },
   };
 }

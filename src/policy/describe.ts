@@ -53,7 +53,7 @@ const texts: readonly (readonly [rule: string, text: (policy: Policy) => string]
   ),
   ['perf_signals', ({ perf_signals }) => (perf_signals ? 'yes' : 'no')],
   ['foreign_objects', ({ foreign_objects }) => foreign_objects],
-  ...(['programs', 'maps', 'links', 'map_bytes'] as const).map(
+  ...(['programs', 'maps', 'links', 'map_bytes', 'events_per_second'] as const).map(
     (key) => [`quotas.${key}`, ({ quotas }: Policy) => amount(quotas[key])] as const,
   ),
   ['leases.max_seconds', ({ leases }) => `${leases.max_seconds}`],

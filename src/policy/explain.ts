@@ -39,6 +39,13 @@ const inSet =
     throw failure('ERR_OPTION_INVALID', { option: one, value: name, expected });
   };
 
+function allowsRate({ quotas }: Policy, rate: string): boolean {
+  if (/^\d{1,15}$/.test(rate))
+    return Number(rate) <= (quotas.events_per_second ?? Number.POSITIVE_INFINITY);
+  const expected = 'a whole number of events a second';
+  throw failure('ERR_OPTION_INVALID', { option: 'rate', value: rate, expected });
+}
+
 /** What can be asked about, by the name of its option. */
 const questions = {
   call: ['call', 'commands', inSet('commands')],
@@ -60,10 +67,15 @@ const questions = {
   ],
   pin: ['pin', 'pin_paths', ({ pin_paths }, path) => all(pin_paths) || inFolders(path, pin_paths)],
   read: ['file', 'readable_paths', ({ readable_paths }, path) => inFolders(path, readable_paths)],
+  rate: ['events a second:', 'quotas.events_per_second', allowsRate],
 } as const satisfies Readonly<
   Record<
     string,
-    readonly [what: string, rule: keyof Policy, allows: (policy: Policy, name: string) => boolean]
+    readonly [
+      what: string,
+      rule: keyof Policy | 'quotas.events_per_second',
+      allows: (policy: Policy, name: string) => boolean,
+    ]
   >
 >;
 

@@ -246,7 +246,28 @@ function readAmount(reader: Reader, node: unknown, unit: string): number | undef
 /** The agent counts in milliseconds of 32 bits. */
 const MAX_LEASE_SECONDS = 4_000_000;
 
-const quotaUnits = { programs: 'programs', maps: 'maps', links: 'links', map_bytes: 'bytes' };
+/** As addon/core/rules.cc reads it: more is no bound that anything could reach. */
+const MAX_EVENTS_PER_SECOND = 2 ** 30;
+
+const quotaUnits = {
+  programs: 'programs',
+  maps: 'maps',
+  links: 'links',
+  map_bytes: 'bytes',
+  events_per_second: 'events a second',
+};
+
+/** A rate of none would be no rate: who wants no events allows no maps that carry them. */
+function readRate(reader: Reader, node: unknown, unit: string): number | undefined {
+  const rate = readAmount(reader, node, unit);
+  if (rate === undefined || (rate > 0 && rate <= MAX_EVENTS_PER_SECOND)) return rate;
+  return reader.wrong(
+    reader.place(node),
+    `${rate}`,
+    `a number from 1 to ${MAX_EVENTS_PER_SECOND} of ${unit}, or any`,
+    'To have no events at all, deny the map types ringbuf and perf_event_array.',
+  );
+}
 
 /** How each of the other keys is read, into the same key of the policy. */
 const others: {
@@ -260,7 +281,8 @@ const others: {
     const members = reader.members(node, Object.keys(quotaUnits), 'quotas');
     for (const [name, value] of members) {
       const key = name as keyof typeof quotaUnits;
-      quotas[key] = readAmount(reader, value, quotaUnits[key]);
+      const read = key === 'events_per_second' ? readRate : readAmount;
+      quotas[key] = read(reader, value, quotaUnits[key]);
     }
     return quotas;
   },

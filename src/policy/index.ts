@@ -18,3 +18,4 @@ export type { Acceptance, Policy, Quotas } from './policy.js';
 export { profileNamed, profiles } from './profiles.js';
 export { type Check, encodeRules, type Range, type Rules } from './rules.js';
 export { nameOf, numberOf, type VocabularyName, vocabularies } from './vocabulary.js';
+export { type Warning, warningsOf } from './warnings.js';

@@ -55,11 +55,13 @@ export interface Acceptance {
   readonly source_ports: 'privileged' | 'any';
 }
 
-/** What a session may have at a time; `undefined` for any number. */
+/** What a session may have at a time, or send; `undefined` for any number. */
 export interface Quotas {
   readonly programs: number | undefined;
   readonly maps: number | undefined;
   readonly links: number | undefined;
   /** An estimate of what the maps' entries take, in bytes. */
   readonly map_bytes: number | undefined;
+  /** The records that the session's streams send in a second. The others are dropped, and counted. */
+  readonly events_per_second: number | undefined;
 }
