@@ -308,7 +308,7 @@ function pinChecks({ pin_paths }: Policy): Check[] {
 }
 
 /** Objects found by their ids may be looked into, but neither be attached, nor fed, nor changed. */
-function foreignChecks({ foreign_objects, map_types }: Policy): Check[] {
+function foreignChecks({ foreign_objects, map_types, program_types }: Policy): Check[] {
   if (foreign_objects === 'use') return [];
   const { BPF_PROG_GET_FD_BY_ID, BPF_MAP_GET_FD_BY_ID, BPF_LINK_GET_FD_BY_ID } = Cmd;
   const objects = [BPF_PROG_GET_FD_BY_ID, BPF_MAP_GET_FD_BY_ID, BPF_LINK_GET_FD_BY_ID];
@@ -325,6 +325,7 @@ function foreignChecks({ foreign_objects, map_types }: Policy): Check[] {
     kind: 'words',
     pointer,
   });
+  const replaces = contains(program_types, ProgType.BPF_PROG_TYPE_EXT);
   const holdsMaps = mapsOfMaps.some(([first, last]) =>
     [first, last].some((type) => contains(map_types, type)),
   );
@@ -362,6 +363,17 @@ function foreignChecks({ foreign_objects, map_types }: Policy): Check[] {
     word(Cmd.BPF_LINK_UPDATE, 0),
     word(Cmd.BPF_LINK_UPDATE, 4),
     word(Cmd.BPF_LINK_DETACH, 0),
+    // A program of the type ext takes the place of a function of another, when it is loaded for
+    // that and, whatever the attach type, by a link to a further one.
+    ...(replaces
+      ? [
+          {
+            ...word(Cmd.BPF_PROG_LOAD, 112),
+            when: [{ offset: 0, values: one(ProgType.BPF_PROG_TYPE_EXT) }],
+          },
+          word(Cmd.BPF_LINK_CREATE, 4),
+        ]
+      : []),
   ];
 }
 

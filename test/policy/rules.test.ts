@@ -1,18 +1,26 @@
 import t, { type Test } from 'tap';
-import { kernelNames } from '../../guest/agent/kernel-names.js';
 import { enums, insn, rows } from '../../src/bpf/index.js';
 import type { Call } from '../../src/call.js';
-import { compile, type Policy, profiles } from '../../src/policy/index.js';
+import { type Check, compile, nameOf, type Policy, profiles } from '../../src/policy/index.js';
+import { IOCTLS, PERF_EVENT_OPEN } from '../../src/policy/rules.js';
 import { Session } from '../../src/session/index.js';
 import { localAgent } from '../agent/local-agent.js';
+import {
+  type Case,
+  end,
+  foreignMap,
+  load,
+  map,
+  names,
+  observe,
+  others,
+  RAW_TRACEPOINT,
+  TRACING,
+} from './case.js';
+import { foreignCases } from './foreign-cases.js';
+import { hookCases } from './hook-cases.js';
 
 const { ProgType, MapType, AttachType, Helper, Cmd } = enums;
-const RAW_TRACEPOINT = ProgType.BPF_PROG_TYPE_RAW_TRACEPOINT;
-const TRACING = ProgType.BPF_PROG_TYPE_TRACING;
-const end = insn.program(insn.mov('r0', 0), insn.exit());
-const names = kernelNames();
-const observe: Policy = profiles.observe;
-
 /** A call of a kernel function, as a compiler writes it. */
 const kfunc = (id: number, fdIndex = 0): Uint8Array => {
   const bytes = Buffer.alloc(8);
@@ -25,8 +33,6 @@ const kfunc = (id: number, fdIndex = 0): Uint8Array => {
 
 const tracepoint = (name: string) => names.tracepoints((one) => one === name)[0] ?? 0;
 
-const load = (session: Session, instructions: Uint8Array = end, type: number = RAW_TRACEPOINT) =>
-  session.loadProgram({ type, instructions, license: 'GPL' });
 const helper = (number: number) =>
   insn.program(
     insn.mov('r1', 0),
@@ -36,9 +42,6 @@ const helper = (number: number) =>
     insn.mov('r0', 0),
     insn.exit(),
   );
-const map = (session: Session, type: number, maxEntries = 1) =>
-  session.createMap({ type, keySize: 4, valueSize: 8, maxEntries });
-
 /** A kprobe_multi link to named functions, or to an address. */
 function kprobes(symbols: readonly string[], address = 0n): Call {
   const attribute = Buffer.alloc(48);
@@ -60,25 +63,7 @@ function kprobes(symbols: readonly string[], address = 0n): Call {
   };
 }
 
-interface Case {
-  name: string;
-  rule: string;
-  /** For a session that nothing else has been done in. */
-  apart?: true;
-  /** What the policy has beside what `observe` has. */
-  policy?: Partial<Policy>;
-  refused(session: Session): Promise<unknown>;
-  /** What the refusal says of the value. */
-  value: RegExp;
-  allowed(session: Session): Promise<unknown>;
-}
-
-/** A program and a map of another session, which lives as long as the test. */
-const others = { program: 0, map: 0 };
-const foreignMap = (session: Session, flags: number = enums.ObjectFlag.BPF_F_RDONLY) =>
-  session.bpf(rows.MAP_GET_FD_BY_ID, { map_id: others.map, open_flags: flags });
-
-const cases: readonly Case[] = [
+const ownCases: readonly Case[] = [
   {
     name: 'a command',
     rule: 'commands',
@@ -546,6 +531,15 @@ const cases: readonly Case[] = [
   },
 ];
 
+const cases: readonly Case[] = [...ownCases, ...hookCases, ...foreignCases];
+
+/** What a refusal calls the command of a check. */
+function operation({ command }: Check): string {
+  if (command === PERF_EVENT_OPEN) return 'perf_event_open';
+  if (command >= IOCTLS) return 'PERF_EVENT_IOC_SET_BPF';
+  return `${nameOf('commands', command)} (${command})`;
+}
+
 /** Sessions under a policy, from one agent. */
 async function sessionsUnder(t: Test, policy: Policy): Promise<() => Promise<Session>> {
   const local = await localAgent({ rules: compile(policy, names), profile: policy.name });
@@ -563,8 +557,11 @@ t.test('every rule refuses, naming itself, and allows', { timeout: 120_000 }, as
   others.map = (await foreign.info()).id;
   const program = await load(owner);
   others.program = (await program.info()).id;
+  const attached = await program.attachRawTracepoint('sys_exit');
+  others.link = (await attached.info()).id;
   const observed = await sessionsUnder(t, observe);
   const usual = await observed();
+  const met = new Set<string>();
   for (const { name, rule, policy, apart, refused, value, allowed } of cases) {
     await t.test(name, async (t) => {
       const open =
@@ -572,8 +569,9 @@ t.test('every rule refuses, naming itself, and allows', { timeout: 120_000 }, as
       const session = policy === undefined && apart === undefined ? usual : await open();
       const error = await refused(session).then(
         () => undefined,
-        (error: Error & { detail?: { rule: string; value: string } }) => error,
+        (error: Error & { detail?: { rule: string; value: string; command: string } }) => error,
       );
+      met.add(`${error?.detail?.rule} of ${error?.detail?.command}`);
       t.match(error, { code: 'ERR_POLICY_REFUSED', detail: { rule, value } });
       t.match(error?.message, `rule ${rule} does not allow`);
       const other = rule.startsWith('quotas') ? await open() : session;
@@ -587,5 +585,24 @@ t.test('every rule refuses, naming itself, and allows', { timeout: 120_000 }, as
     });
   }
   // Objects that nobody refers to are closed.
-  await Promise.all([foreign.close(), program.close()]);
+  await Promise.all([foreign.close(), attached.close(), program.close()]);
+
+  // Each command of each rule that a policy can come down to has been refused by it.
+  const everyRule: Policy = {
+    ...profiles.full,
+    program_types: [[1, 30]],
+    attach_types: [],
+    map_types: [[1, 20]],
+    helpers: [],
+    kfuncs: [],
+    perf_types: ['software'],
+    perf_signals: false,
+    hooks: ['sched_*'],
+    interfaces: [],
+    pin_paths: [],
+    foreign_objects: 'inspect',
+    quotas: { programs: 1, maps: 1, links: 1, map_bytes: 1, events_per_second: undefined },
+  };
+  const checks = compile(everyRule, names).checks.map((one) => `${one.rule} of ${operation(one)}`);
+  t.same([...new Set(checks)].filter((one) => !met.has(one)).sort(), []);
 });

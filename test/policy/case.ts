@@ -1,0 +1,80 @@
+/* What a case about a rule consists of, and what cases have in common. */
+import { kernelNames } from '../../guest/agent/kernel-names.js';
+import { enums, insn, rows } from '../../src/bpf/index.js';
+import { type Call, type Handle, Relocation, type Reply } from '../../src/call.js';
+import { type Policy, profiles } from '../../src/policy/index.js';
+import type { Session } from '../../src/session/index.js';
+
+const { ProgType } = enums;
+export const RAW_TRACEPOINT = ProgType.BPF_PROG_TYPE_RAW_TRACEPOINT;
+export const TRACING = ProgType.BPF_PROG_TYPE_TRACING;
+export const end = insn.program(insn.mov('r0', 0), insn.exit());
+/** This machine's kernel, which plays the guest's. */
+export const names = kernelNames();
+export const observe: Policy = profiles.observe;
+
+export interface Case {
+  name: string;
+  rule: string;
+  /** For a session that nothing else has been done in. */
+  apart?: true;
+  /** What the policy has beside what `observe` has. */
+  policy?: Partial<Policy>;
+  refused(session: Session): Promise<unknown>;
+  /** What the refusal says of the value. */
+  value: RegExp;
+  allowed(session: Session): Promise<unknown>;
+}
+
+/** Ids of a program, a map and a link of another session, which lives as long as the test. */
+export const others = { program: 0, map: 0, link: 0 };
+export const foreignMap = (session: Session, flags: number = enums.ObjectFlag.BPF_F_RDONLY) =>
+  session.bpf(rows.MAP_GET_FD_BY_ID, { map_id: others.map, open_flags: flags });
+
+export const foreignProgram = (session: Session) =>
+  session.bpf(rows.PROG_GET_FD_BY_ID, { prog_id: others.program });
+export const foreignLink = (session: Session) =>
+  session.bpf(rows.LINK_GET_FD_BY_ID, { link_id: others.link });
+
+export const load = (
+  session: Session,
+  instructions: Uint8Array = end,
+  type: number = RAW_TRACEPOINT,
+) => session.loadProgram({ type, instructions, license: 'GPL' });
+export const map = (session: Session, type: number, maxEntries = 1) =>
+  session.createMap({ type, keySize: 4, valueSize: 8, maxEntries });
+
+/** The words of an attribute by their offsets: numbers, handles, pointers to bytes or to handles. */
+export interface Words {
+  readonly [offset: number]: number | Handled | Uint8Array | readonly Handled[];
+}
+
+interface Handled {
+  readonly handle: Handle;
+}
+
+/** Makes a call with an attribute of so many bytes, whatever the table of commands has to say to it. */
+export function raw(
+  session: Session,
+  command: number,
+  bytes: number,
+  words: Words,
+): Promise<Reply> {
+  const attribute = Buffer.alloc(bytes);
+  const buffers: Uint8Array[] = [attribute];
+  const relocations: number[] = [];
+  for (const [offset, value] of Object.entries(words)) {
+    const at = Number(offset);
+    if (typeof value === 'number') attribute.writeUInt32LE(value, at);
+    else if ('handle' in value) relocations.push(0, at, Relocation.FD32, value.handle);
+    else {
+      relocations.push(0, at, Relocation.POINTER, buffers.length);
+      for (const [index, one] of value instanceof Uint8Array ? [] : value.entries()) {
+        relocations.push(buffers.length, 4 * index, Relocation.FD32, one.handle);
+      }
+      buffers.push(value instanceof Uint8Array ? value : new Uint8Array(4 * value.length));
+    }
+  }
+  const call: Call = { command, args: 1, result: 0, buffers, relocations };
+  return session.call(call);
+}
