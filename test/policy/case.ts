@@ -2,15 +2,22 @@
 import { kernelNames } from '../../guest/agent/kernel-names.js';
 import { enums, insn, rows } from '../../src/bpf/index.js';
 import { type Call, type Handle, Relocation, type Reply } from '../../src/call.js';
-import { type Policy, profiles } from '../../src/policy/index.js';
+import { type KernelNames, type Policy, profiles } from '../../src/policy/index.js';
 import type { Session } from '../../src/session/index.js';
 
 const { ProgType } = enums;
 export const RAW_TRACEPOINT = ProgType.BPF_PROG_TYPE_RAW_TRACEPOINT;
 export const TRACING = ProgType.BPF_PROG_TYPE_TRACING;
 export const end = insn.program(insn.mov('r0', 0), insn.exit());
-/** This machine's kernel, which plays the guest's. */
-export const names = kernelNames();
+const kernel = kernelNames();
+/**
+ * This machine's kernel, which plays the guest's. Where it has no probes they have a number all the
+ * same: rules come before the kernel's own answer.
+ */
+export const names: KernelNames = {
+  ...kernel,
+  perfType: (device) => kernel.perfType(device) ?? { kprobe: 60, uprobe: 61 }[device],
+};
 export const observe: Policy = profiles.observe;
 
 export interface Case {
