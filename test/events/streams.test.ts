@@ -277,11 +277,14 @@ t.test(
   'records beyond the rate that the owner allows are dropped, and counted',
   { skip },
   async (t) => {
-    const full = compile(profiles.full, kernelNames());
-    const limits = { ...full.limits, maxEventsPerSecond: 100, maxStreams: 1 };
-    const local = await localAgent({ rules: { ...full, limits } });
+    const quotas = { ...profiles.full.quotas, events_per_second: 100 };
+    const rules = compile({ ...profiles.full, quotas }, kernelNames());
+    const local = await localAgent({
+      rules: { ...rules, limits: { ...rules.limits, maxStreams: 1 } },
+    });
     t.teardown(() => local.close());
     await using session = await Session.connect(local.address);
+    t.equal(session.limits.maxEventsPerSecond, 100, 'the host is told');
     await using ring = await ringOf(session, 64 * 1024);
     await using emit = await emitter(session, ring, 16);
     const events = ring.records();
@@ -305,6 +308,23 @@ t.test(
     await events.close();
   },
 );
+
+t.test('records within the rate that the owner allows all arrive', { skip }, async (t) => {
+  const quotas = { ...profiles.full.quotas, events_per_second: 100_000 };
+  const local = await localAgent({
+    rules: compile({ ...profiles.full, quotas }, kernelNames()),
+  });
+  t.teardown(() => local.close());
+  await using session = await Session.connect(local.address);
+  await using ring = await ringOf(session, 64 * 1024);
+  await using emit = await emitter(session, ring, 16);
+  const events = ring.records();
+  await events.consume(() => {});
+  for (let i = 0; i < 10; i++) await emit.run(100);
+  await until(() => events.statistics.delivered === 1000);
+  await events.close();
+  t.match(events.statistics, { delivered: 1000, dropped: 0, lost: 0 });
+});
 
 t.test('a host that dies leaves nothing behind', { skip }, async (t) => {
   const local = await localAgent();

@@ -6,7 +6,7 @@ import { kernelNames } from '../../guest/agent/kernel-names.js';
 import { packageFolder } from '../../guest/paths.js';
 import { compile, profiles, readObject } from '../../src/policy/index.js';
 import { preflight, Session } from '../../src/session/index.js';
-import { localAgent } from '../agent/local-agent.js';
+import { executorDescriptors, localAgent } from '../agent/local-agent.js';
 
 const main = join(packageFolder, 'dist/src/cli/main.js');
 
@@ -20,7 +20,8 @@ function waep(...args: string[]) {
 
 t.test('waep policy check', async (t) => {
   const folder = t.testdir({
-    'good.yaml': 'profile: observe\npin_paths: [/sys/fs/bpf/ours/]\nquotas: { maps: 7 }\n',
+    'good.yaml':
+      'profile: observe\npin_paths: [/sys/fs/bpf/ours/]\nquotas: { maps: 7, events_per_second: 500 }\n',
     'bad.yaml': 'profile: observe\nhelpers: { allow: [bpf_send_signl] }\nhoks: any\n',
   });
   const good = join(folder, 'good.yaml');
@@ -30,12 +31,39 @@ t.test('waep policy check', async (t) => {
   const find = (name: string) => rules.find(({ rule }) => rule === name);
   t.match(find('pin_paths'), { allows: '/sys/fs/bpf/ours/', from: `${good}:2` });
   t.match(find('quotas.maps'), { allows: '7', from: `${good}:3` });
+  t.match(find('quotas.events_per_second'), { allows: '500', from: `${good}:3` });
   t.match(find('helpers'), { allows: /^all but .*bpf_send_signal/, from: 'profile observe' });
   t.match(waep('policy', 'check', good).stdout, /pin_paths.*\/sys\/fs\/bpf\/ours\//);
   const bad = waep('policy', 'check', join(folder, 'bad.yaml'));
   t.equal(bad.status, 1);
   t.match(bad.stderr, /bad\.yaml:2:20: found bpf_send_signl; .* Did you mean bpf_send_signal\?/);
   t.match(bad.stderr, /bad\.yaml:3:1: found hoks; .* Did you mean hooks\?/);
+});
+
+t.test('waep policy check warns of rules that undo others', async (t) => {
+  const lines = {
+    open: 'profile: full\npin_paths: [/sys/fs/bpf/ours/]\n',
+    widened:
+      'commands: { allow: [prog_test_run] }\nprogram_types: { allow: [syscall] }\nhelpers: any\n',
+    helper: 'profile: full\nhelpers: { deny: [bpf_sys_bpf] }\n',
+    type: 'profile: full\nprogram_types: { deny: [syscall] }\n',
+    command: 'profile: full\ncommands: { deny: [prog_test_run] }\n',
+    observe: 'profile: observe\n',
+  };
+  const folder = t.testdir(lines);
+  const said = (name: keyof typeof lines) => waep('policy', 'check', '--json', join(folder, name));
+  for (const [name, from] of [
+    ['open', 'profile full'],
+    ['widened', `${join(folder, 'widened')}:3`],
+  ] as const) {
+    const { status, stdout, stderr } = said(name);
+    t.equal(status, 0, 'it is a policy all the same');
+    t.match(stderr, `${from}: warning: programs of the type syscall may call bpf_sys_bpf`);
+    t.ok(JSON.parse(stdout).length > 10, 'what is printed stays what programs can read');
+  }
+  for (const name of ['helper', 'type', 'command', 'observe'] as const) {
+    t.equal(said(name).stderr, '', name);
+  }
 });
 
 t.test('waep policy explain', async (t) => {
@@ -71,6 +99,14 @@ t.test('waep policy explain', async (t) => {
     'file /proc/kallsyms': true,
   });
   t.equal(waep('policy', 'explain', '--helper', 'bpf_loop').status, 0);
+  const folder = t.testdir({ 'rate.yaml': 'quotas: { events_per_second: 500 }\n' });
+  const file = join(folder, 'rate.yaml');
+  const rates = waep('policy', 'explain', file, '--json', '--rate', '500', '--rate', '501');
+  t.match(JSON.parse(rates.stdout), [
+    { what: 'events a second: 500', allowed: true },
+    { allowed: false, rule: 'quotas.events_per_second', from: `${file}:1` },
+  ]);
+  t.match(waep('policy', 'explain', '--rate', 'many').stderr, /whole number of events a second/);
   t.match(waep('policy', 'explain', '--helper', 'loop').stderr, /did you mean bpf_loop\?/);
   t.match(waep('policy', 'explain').stderr, /something to ask about/);
 });
@@ -128,8 +164,9 @@ t.test('files that are no objects', async (t) => {
 });
 
 t.test('preflight: what the kernel offers, and what the policy leaves of it', async (t) => {
+  const quotas = { ...profiles.observe.quotas, events_per_second: 500 };
   const local = await localAgent({
-    rules: compile(profiles.observe, kernelNames()),
+    rules: compile({ ...profiles.observe, quotas }, kernelNames()),
     profile: 'observe',
   });
   t.teardown(() => local.close());
@@ -145,7 +182,9 @@ t.test('preflight: what the kernel offers, and what the policy leaves of it', as
   t.match(of('helpers', 'bpf_ktime_get_ns'), { refusedBy: undefined });
   t.match(of('helpers', 'bpf_send_signal'), { refusedBy: 'helpers' });
   t.equal(found.helpers.length, 211);
-  t.equal(found.profile, 'observe');
+  t.match(found, { profile: 'observe', maxEventsPerSecond: 500 });
+  t.match(of('mapTypes', 'array_of_maps'), { refusedBy: 'map_types' });
+  t.match(of('mapTypes', 'sk_storage'), { offered: true });
 
   const all = await localAgent();
   t.teardown(() => all.close());
@@ -153,5 +192,24 @@ t.test('preflight: what the kernel offers, and what the policy leaves of it', as
   t.teardown(() => open.close());
   const everything = await preflight(open);
   t.ok(everything.programTypes.every(({ refusedBy }) => refusedBy === undefined));
-  t.ok(everything.programTypes.find(({ name }) => name === 'xdp')?.offered);
+  t.equal(everything.maxEventsPerSecond, 0);
+  const offered = (findings: readonly { name: string; offered: boolean | undefined }[]) =>
+    findings.filter((one) => one.offered === true).map(({ name }) => name);
+  // Since Linux 5.10 at the latest, whatever it was built for.
+  for (const name of ['xdp', 'cgroup_sock_addr', 'cgroup_sockopt', 'sk_lookup', 'tracing']) {
+    t.ok(offered(everything.programTypes).includes(name), name);
+  }
+  for (const name of ['array_of_maps', 'hash_of_maps', 'sk_storage', 'hash', 'ringbuf']) {
+    t.ok(offered(everything.mapTypes).includes(name), name);
+  }
+  const unknown = [...everything.mapTypes, ...everything.programTypes, ...everything.helpers]
+    .filter(({ offered }) => offered === undefined)
+    .map(({ name, why }) => ({ name, why }));
+  t.ok(
+    unknown.every(({ why }) => why !== undefined),
+    `what is not known is said with its reason: ${JSON.stringify(unknown)}`,
+  );
+  const before = executorDescriptors(all.agent);
+  await preflight(open);
+  t.same(executorDescriptors(all.agent), before, 'it leaves nothing behind');
 });

@@ -31,6 +31,7 @@ foreign_objects: use
 quotas:
   map_bytes: 64 MiB
   programs: any
+  events_per_second: 5000
 leases: { max_seconds: 5 }
 accept:
   cids: [2]
@@ -46,7 +47,12 @@ accept:
     interfaces: ['eth0'],
     pin_paths: ['/sys/fs/bpf/web/'],
     foreign_objects: 'use',
-    quotas: { map_bytes: 64 * 2 ** 20, programs: undefined, maps: profiles.observe.quotas.maps },
+    quotas: {
+      map_bytes: 64 * 2 ** 20,
+      programs: undefined,
+      maps: profiles.observe.quotas.maps,
+      events_per_second: 5000,
+    },
     leases: { max_seconds: 5 },
     accept: { cids: [2], source_ports: 'any' },
   });
@@ -114,6 +120,26 @@ const wrong: readonly (readonly [name: string, text: string, message: string])[]
     'an amount with a unit that it cannot have',
     'quotas: { programs: 3 KiB }\n',
     'p.yaml:1:21: found 3 KiB; expected a whole number of programs, or any. Write digits, and KiB, MiB or GiB after bytes.',
+  ],
+  [
+    'a rate of bytes',
+    'quotas: { events_per_second: 1 MiB }\n',
+    'p.yaml:1:30: found 1 MiB; expected a whole number of events a second, or any. Write digits, and KiB, MiB or GiB after bytes.',
+  ],
+  [
+    'a rate of nothing',
+    'quotas:\n  events_per_second: 0\n',
+    'p.yaml:2:22: found 0; expected a number from 1 to 1073741824 of events a second, or any. To have no events at all, deny the map types ringbuf and perf_event_array.',
+  ],
+  [
+    'a rate beyond all that could be',
+    'quotas:\n  events_per_second: 2000000000\n',
+    'p.yaml:2:22: found 2000000000; expected a number from 1 to 1073741824 of events a second, or any. To have no events at all, deny the map types ringbuf and perf_event_array.',
+  ],
+  [
+    'a quota that there is not',
+    'quotas: { events: 5 }\n',
+    'p.yaml:1:11: found events; expected one of the keys programs, maps, links, map_bytes, events_per_second. Choose one of them.',
   ],
   [
     'a choice that there is not',
