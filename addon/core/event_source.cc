@@ -62,6 +62,9 @@ uint64_t RingSource::written(size_t) const { return LoadAcquire(mapping_.data() 
 
 int RingSource::Peek(size_t, size_t max_bytes, Offer* offer) {
   const uint64_t end = written(0);
+  // More than there is room for: the client gave another size than the map's, or another reader has
+  // been here. What lies behind the mapping is nobody's to see.
+  if (end - position_ > size_) return -EPROTO;
   const uint8_t* const data = mapping_.data() + kData;
   const uint64_t start = position_ & (size_ - 1);
   uint64_t at = position_;
@@ -121,6 +124,8 @@ int PerfSource::Peek(size_t part, size_t max_bytes, Offer* offer) {
   const Buffer& buffer = *buffers_[part];
   const uint64_t start = buffer.position;
   const uint64_t end = written(part);
+  // As of an event that is written backwards, whose head goes down.
+  if (end - start > size_) return -EPROTO;
   uint64_t at = start;
   while (at < end) {
     // Records are multiples of 8 bytes, so that headers do not wrap; what follows them may.

@@ -1,5 +1,5 @@
 import type { Handle, Reply } from '../call.js';
-import { systemError } from '../errors.js';
+import { failure, systemError } from '../errors.js';
 import { type Events, FrameType, StreamSource } from '../frame/index.js';
 import type { EventConnection } from './event-connection.js';
 import type { EventHub } from './event-hub.js';
@@ -191,6 +191,12 @@ export class EventStream {
   }
 
   #receive(events: Events): void {
+    const parts = this.#origin.source === 'perf' ? this.#origin.events.length : 1;
+    if (events.part >= parts) {
+      const received = `EVENTS of part ${events.part}`;
+      this.#abandon(failure('ERR_PROTOCOL_UNEXPECTED', { received, expected: `one of ${parts}` }));
+      return;
+    }
     const part = this.#part(events);
     part.lost = events.lost;
     part.dropped = events.dropped;

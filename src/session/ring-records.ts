@@ -47,6 +47,7 @@ export function eachPerfRecord(bytes: Uint8Array, each: RecordCallback): void {
     }
     if (view.getUint32(at, true) === PERF_RECORD_SAMPLE) {
       const start = at + PERF_HEADER_BYTES + 4;
+      if (start > at + size) throw torn('perf buffer', at, bytes.length);
       const length = view.getUint32(start - 4, true);
       if (start + length > at + size) throw torn('perf buffer', at, bytes.length);
       each(bytes.subarray(start, start + length));

@@ -162,6 +162,25 @@ t.test('ring buffers', { skip }, async (t) => {
     });
     t.throws(() => array.records(), { code: 'ERR_OPTION_INVALID' });
   });
+
+  t.test('a ring that is said to be smaller than it is ends its stream', async (t) => {
+    await using ring = await ringOf(session, 64 * 1024);
+    await using emit = await emitter(session, ring, 56);
+    let resume = () => {};
+    const stalled = new Promise<void>((resolve) => {
+      resume = resolve;
+    });
+    const stream = await session.subscribe(
+      { source: 'ring', map: ring.handle, sizeBytes: 4096 },
+      { windowBytes: 1024 },
+      () => stalled,
+    );
+    await emit.run(1);
+    await until(() => stream.statistics.delivered === 1);
+    await emit.run(1000);
+    resume();
+    await t.rejects(stream.ended, { code: 'EPROTO', side: 'guest' });
+  });
 });
 
 t.test('perf buffers', { skip }, async (t) => {

@@ -62,6 +62,6 @@ export const targets: readonly Target[] = [
   {
     name: 'host',
     side: 'host',
-    what: 'frames, messages and results of an agent’s, addresses, BTF, and values for codecs',
+    what: 'frames, messages, results and events of an agent’s, addresses, policy files, BTF, and values for codecs',
   },
 ];

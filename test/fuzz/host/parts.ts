@@ -2,8 +2,10 @@
 import { addresses } from './addresses.js';
 import { btf } from './btf.js';
 import { codecs } from './codecs.js';
+import { events, records } from './events.js';
 import { frames } from './frames.js';
 import { messages, results } from './messages.js';
+import { policies } from './policies.js';
 import type { Random } from './random.js';
 
 /** A part of the host. */
@@ -20,6 +22,9 @@ export const parts: readonly Part[] = [
   { name: 'frames', feed: frames },
   { name: 'messages', feed: messages },
   { name: 'results', feed: results },
+  { name: 'events', feed: events },
+  { name: 'records', feed: records },
+  { name: 'policies', feed: policies },
   { name: 'addresses', feed: addresses },
   { name: 'BTF', feed: btf },
   { name: 'codecs', feed: codecs },
