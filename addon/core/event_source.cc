@@ -29,6 +29,9 @@ void StoreRelease(void* word, uint64_t value) {
   __atomic_store_n(static_cast<uint64_t*>(word), value, __ATOMIC_RELEASE);
 }
 
+// Records of both kinds of buffer begin at multiples of this.
+constexpr uint64_t kRecordAlignment = 8;
+
 constexpr uint64_t RoundUp8(uint64_t size) { return (size + 7) & ~uint64_t{7}; }
 
 // Both kinds of ring map: the consumer's page, the producer's, and the data twice in a row, so that
@@ -54,8 +57,10 @@ int RingSource::Open(AddressArena* arena, unique_fd map, uint64_t size) {
   map_ = std::move(map);
   size_ = size;
   const int error = MapRing(arena, &mapping_, map_.get(), size, PROT_READ | PROT_WRITE, PROT_READ);
-  if (error == 0) position_ = LoadAcquire(mapping_.data() + kConsumer);
-  return error;
+  if (error != 0) return error;
+  position_ = LoadAcquire(mapping_.data() + kConsumer);
+  // Of a ring, that is. Other maps can be mapped as well, with whatever they hold.
+  return position_ % kRecordAlignment == 0 ? 0 : -EINVAL;
 }
 
 uint64_t RingSource::written(size_t) const { return LoadAcquire(mapping_.data() + kProducer); }
@@ -107,6 +112,8 @@ int PerfSource::Open(AddressArena* arena, std::vector<unique_fd> events, uint64_
     if (error != 0) return error;
     buffer->position =
         LoadAcquire(buffer->mapping.data() + offsetof(perf_event_mmap_page, data_tail));
+    // Headers would be read from behind the end.
+    if (buffer->position % kRecordAlignment != 0) return -EINVAL;
     buffers_.push_back(std::move(buffer));
   }
   return 0;

@@ -1,4 +1,5 @@
 /* What is fuzzed. A new target is a row here and the file that it names. */
+import { eventSeeds } from './event-seeds.js';
 import { agentSeeds } from './seeds.js';
 
 /** C++ of addon/core, under libFuzzer with AddressSanitizer and UndefinedBehaviorSanitizer. */
@@ -44,6 +45,21 @@ export const targets: readonly Target[] = [
     ],
     maxInputBytes: 16_384,
     seeds: agentSeeds,
+  },
+  {
+    name: 'events',
+    side: 'core',
+    what: 'requests about streams, and buffers whose contents somebody else has chosen',
+    harness: 'events.cc',
+    sources: [
+      'address_arena.cc',
+      'event_connection.cc',
+      'event_source.cc',
+      'event_stream.cc',
+      'sockets.cc',
+    ],
+    maxInputBytes: 8192,
+    seeds: eventSeeds,
   },
   {
     name: 'device',
