@@ -17,6 +17,7 @@ export type Width = 1 | 2 | 4 | 8;
 export type Instruction =
   | Uint8Array
   | { readonly jump: string; readonly bytes: Uint8Array }
+  | { readonly function: string; readonly bytes: Uint8Array }
   | Label;
 
 /** A place in a program. */
@@ -116,6 +117,15 @@ export const loadMap = (to: Register, map: { readonly handle: Handle }) =>
 export const loadMapValue = (to: Register, map: { readonly handle: Handle }, offset = 0) =>
   load64(to, Pseudo.BPF_PSEUDO_MAP_VALUE, map.handle, offset);
 
+/**
+ * `to` = the function at a label, for a helper that calls back. Such a program is loaded with the
+ * types of its functions, `functions` of its options.
+ */
+export const loadFunction = (to: Register, label: string): Instruction => ({
+  function: label,
+  bytes: load64(to, Pseudo.BPF_PSEUDO_FUNC, 0, 0),
+});
+
 /** Calls a helper by its number, such as `Helper.BPF_FUNC_trace_printk`. */
 export const call = (helper: number) => instruction(0x85, 'r0', 0, 0, helper);
 
@@ -175,17 +185,21 @@ export function program(...parts: readonly (Instruction | readonly Instruction[]
   }
   const bytes = new Uint8Array(end);
   for (const { at, one } of placed) {
-    if (!('jump' in one)) {
+    if (one instanceof Uint8Array) {
       bytes.set(one, at);
       continue;
     }
     bytes.set(one.bytes, at);
-    const distance = (labels.get(one.jump) ?? Number.NaN) - at / 8 - 1;
+    const name = 'jump' in one ? one.jump : one.function;
+    const distance = (labels.get(name) ?? Number.NaN) - at / 8 - 1;
     if (!(Math.abs(distance) <= 0x7fff)) {
-      throw new TypeError(`label ${one.jump} is missing or too far away`);
+      throw new TypeError(`label ${name} is missing or too far away`);
     }
-    bytes[at + 2] = distance;
-    bytes[at + 3] = distance >> 8;
+    if ('function' in one) writeU32(bytes, at + 4, distance);
+    else {
+      bytes[at + 2] = distance;
+      bytes[at + 3] = distance >> 8;
+    }
   }
   return bytes;
 }

@@ -3,7 +3,8 @@ import { findInInstructions } from '../../src/bpf/fds.js';
 import { insn } from '../../src/bpf/index.js';
 import { hex, toHex } from './tools.js';
 
-const { alu, call, exit, jump, jumpIf, label, load, loadMap, loadMapValue, loadNumber } = insn;
+const { alu, call, exit, jump, jumpIf, label, load, loadFunction } = insn;
+const { loadMap, loadMapValue, loadNumber } = insn;
 const { mov, program, store, storeBytes } = insn;
 
 // The bytes are those that LLVM's assembler makes of the same text.
@@ -47,6 +48,15 @@ t.test('labels become distances, over loads of two slots, forwards and backwards
     '55010400 3b000000 18010000 01000000 00000000 00000000 ad21fcff 00000000 05000000 00000000 9500000000000000',
   );
   t.equal(toHex(bytes), toHex(expected));
+});
+
+t.test('a function is loaded by its distance', async (t) => {
+  const bytes = program(loadFunction('r2', 'f'), mov('r0', 0), exit(), label('f'), exit());
+  const expected = hex(
+    '18420000 03000000 00000000 00000000 b7000000 00000000 95000000 00000000 95000000 00000000',
+  );
+  t.equal(toHex(bytes), toHex(expected));
+  t.throws(() => program(loadFunction('r2', 'g')), { message: /label g/ });
 });
 
 t.test('a label must be there, and near', async (t) => {

@@ -2,10 +2,14 @@ import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import t from 'tap';
 import { kernelNames } from '../../guest/agent/kernel-names.js';
+import { decodeValue } from '../../src/codec/index.js';
 import { enums, Session, struct, u32, u64 } from '../../src/index.js';
 import { compile, profiles } from '../../src/policy/index.js';
+import { eachRingRecord } from '../../src/session/index.js';
 import { localAgent } from '../agent/local-agent.js';
 import { session as open, skip } from '../library/lab.js';
+import { FIRST, outOfOrder, SECOND } from './busy.js';
+import { drainOf } from './drain.js';
 import { emitter, until } from './emitter.js';
 import { arrayOf, ringOf } from './maps.js';
 import { relayTo } from './relay.js';
@@ -51,6 +55,38 @@ t.test('ring buffers', { skip }, async (t) => {
     await until(() => lengths.length === 12);
     await events.close();
     t.same(lengths, [0, 0, 1, 1, 7, 7, 8, 8, 9, 9, 1000, 1000]);
+  });
+
+  t.test('a record that is not finished holds back those behind it', async (t) => {
+    await using ring = await ringOf(session, 64 * 1024);
+    await using busy = await outOfOrder(session, ring);
+    const seen: { mark: bigint; finished: bigint; sent: bigint }[] = [];
+    const codec = struct({ mark: u64, finished: u64 });
+    const stream = await session.subscribe(
+      { source: 'ring', map: ring.handle, sizeBytes: 64 * 1024 },
+      {},
+      ({ bytes, timeNs }) =>
+        eachRingRecord(bytes, (record) => {
+          const { mark, finished } = decodeValue(codec, record);
+          seen.push({ mark, finished, sent: BigInt(timeNs) });
+        }),
+    );
+    const rounds = 50;
+    for (let i = 0; i < rounds; i++) await busy.testRun();
+    await until(() => seen.length === 2 * rounds);
+    await stream.close();
+    t.same(
+      seen.map(({ mark }) => mark),
+      Array.from(seen, (_, at) => (at % 2 === 0 ? FIRST : SECOND)),
+      'in the order in which they were reserved',
+    );
+    for (const [at, { finished, sent }] of seen.entries()) {
+      const second = seen[at + 1];
+      if (at % 2 !== 0 || second === undefined) continue;
+      t.ok(second.finished < finished, 'the second of a pair was there long before');
+      t.ok(sent >= finished, 'and was not sent before the first');
+    }
+    t.match(stream.statistics, { delivered: 2 * rounds, lostInTransit: 0, lagBytes: 0 });
   });
 
   t.test('two programs share a ring', async (t) => {
@@ -216,6 +252,37 @@ t.test('user ring buffers', { skip }, async (t) => {
     { name: 'TimeoutError' },
     'it is full, and nobody drains it',
   );
+});
+
+t.test('a program drains what the host writes', { skip }, async (t) => {
+  const session = await open(t);
+  await using ring = await session.createMap({
+    type: MapType.BPF_MAP_TYPE_USER_RINGBUF,
+    maxEntries: 4096,
+  });
+  await using drain = await drainOf(session, ring);
+  // Many times what there is room for, of lengths that make records lie across the end.
+  const records = Array.from({ length: 3000 }, (_, at) => {
+    const record = new Uint8Array(8 + ((at * 7) % 60)).fill(0xff);
+    new DataView(record.buffer).setBigUint64(0, BigInt(at) * 0x1_0000_0001n, true);
+    return record;
+  });
+  const sum = records.reduce(
+    (sum, { buffer }) => sum + new DataView(buffer).getBigUint64(0, true),
+    0n,
+  );
+  let written = false;
+  const writing = ring.submit(records).finally(() => {
+    written = true;
+  });
+  while (!written) await drain.run();
+  await writing;
+  await drain.run();
+  t.same(await drain.totals(), { sum, count: BigInt(records.length) });
+  // Too short for what the program reads: it is taken, and counts for nothing.
+  await ring.submit([new Uint8Array(7).fill(1)]);
+  await drain.run();
+  t.same(await drain.totals(), { sum, count: BigInt(records.length) });
 });
 
 t.test('files', { skip }, async (t) => {
