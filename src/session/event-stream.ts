@@ -74,6 +74,8 @@ export interface StreamStatistics {
 const DEFAULT_BATCH_BYTES = 128 * 1024;
 const DEFAULT_BATCH_US = 1000;
 const CREDIT_MS = 5;
+/** How long a guest may take to say the last of a stream. */
+const FAREWELL_MS = 2000;
 const DEFAULT_WINDOW_BYTES = 1024 * 1024;
 
 interface Part {
@@ -164,12 +166,14 @@ export class EventStream {
 
   /**
    * Ends the stream; resolves once the last callback has returned and the counts are final. What
-   * was read in the guest until then is delivered. Idempotent.
+   * was read in the guest until then is delivered. A guest that is silent, as when it is paused, is
+   * not waited for longer than two seconds; the counts are then what it told last. Idempotent.
    */
   async close(): Promise<void> {
     const connection = this.#connection;
     if (!this.#settled && connection !== undefined && !connection.closed) {
-      await connection.request(FrameType.UNSUBSCRIBE, [this.#id]).catch(() => {});
+      const answer = connection.request(FrameType.UNSUBSCRIBE, [this.#id]);
+      await within(FAREWELL_MS, answer).catch(() => {});
     }
     await this.#running;
     this.fail(undefined);
@@ -290,6 +294,15 @@ export class EventStream {
     this.#parts[part] = added;
     return added;
   }
+}
+
+/** Resolves with the work, or when so much time has passed. */
+async function within(milliseconds: number, work: Promise<unknown>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, milliseconds);
+  });
+  await Promise.race([work, late]).finally(() => clearTimeout(timer));
 }
 
 /** The items of a SUBSCRIBE that say what is read: source, handles, size. */

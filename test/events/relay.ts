@@ -3,7 +3,7 @@ import { connect, createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-/** A Unix socket in front of another, whose connections can be cut. */
+/** A Unix socket in front of an agent's address, whose connections can be cut. */
 export interface Relay {
   address: string;
   /** Cuts the connection that was made as the `index`-th. */
@@ -13,13 +13,13 @@ export interface Relay {
   close(): Promise<void>;
 }
 
-/** Relays to the Unix socket `target`. The caller closes it. */
+/** Relays to `target`, a Unix socket or a TCP port. The caller closes it. */
 export async function relayTo(target: string): Promise<Relay> {
   const folder = mkdtempSync(join(tmpdir(), 'waep-test-'));
   const path = join(folder, 'relay.sock');
   const pairs: [near: Socket, far: Socket][] = [];
   const server = createServer((near) => {
-    const far = connect(target.slice('unix:'.length));
+    const far = dial(target);
     pairs.push([near, far]);
     const end = () => {
       near.destroy();
@@ -43,4 +43,10 @@ export async function relayTo(target: string): Promise<Relay> {
       rmSync(folder, { recursive: true, force: true });
     },
   };
+}
+
+function dial(target: string): Socket {
+  if (target.startsWith('unix:')) return connect(target.slice('unix:'.length));
+  const { hostname, port } = new URL(target.replace('tcp:', 'tcp://'));
+  return connect(Number(port), hostname);
 }
