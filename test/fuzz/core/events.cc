@@ -38,8 +38,9 @@ namespace frame = waep::frame;
 
 constexpr size_t kPage = 4096;
 constexpr off_t kBufferBytes = off_t{3} << 30;
-constexpr size_t kMostPieces = 16;
-constexpr int kRounds = 4;
+// Each piece and each round cost a few system calls and a buffer to receive into.
+constexpr size_t kMostPieces = 4;
+constexpr int kRounds = 2;
 constexpr int64_t kRoundNs = 1'000'000;
 constexpr uint64_t kMaxStreams = 4;
 
