@@ -11,6 +11,16 @@ export class Disposables implements AsyncDisposable {
     return resource;
   }
 
+  /** Adds resources that are being made; throws the first failure once all of them are settled. */
+  async useAll<const T extends readonly Promise<AsyncDisposable>[]>(
+    making: T,
+  ): Promise<{ -readonly [K in keyof T]: Awaited<T[K]> }> {
+    for (const made of await Promise.allSettled(making)) {
+      if (made.status === 'fulfilled') this.use(made.value);
+    }
+    return (await Promise.all(making)) as { -readonly [K in keyof T]: Awaited<T[K]> };
+  }
+
   /** Hands everything over to a new owner, so that disposing of this one does nothing. */
   move(): Disposables {
     const next = new Disposables();

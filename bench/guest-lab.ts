@@ -95,8 +95,8 @@ export async function openGuestLab(
     args: ['--max-sessions', String(maxSessions), '--any-source-port'],
     ...(profile === undefined ? {} : { profile }),
   };
-  const guest = resources.use(
-    await boot({
+  const [guest, other] = await resources.useAll([
+    boot({
       ...common,
       // Its devices are several, and commands must get through while its driver changes.
       vsock: 'none',
@@ -104,9 +104,9 @@ export async function openGuestLab(
       agent: { ...agent, listen },
       ports: [pingpongPort],
     }),
-  );
-  // vhost-device-vsock does not tell its clients when the guest's driver leaves it.
-  const other = resources.use(await boot({ ...common, vsock: 'mux', network: 'none', agent }));
+    // vhost-device-vsock does not tell its clients when the guest's driver leaves it.
+    boot({ ...common, vsock: 'mux', network: 'none', agent }),
+  ]);
   await startPingpong(guest, `tcp:0.0.0.0:${pingpongPort}`);
   for (const one of [guest, other]) await startPingpong(one, `vsock:any:${pingpongPort}`);
   const run = runner(guest);

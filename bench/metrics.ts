@@ -98,3 +98,6 @@ export function deliveredMetric(pauseNs: number): string {
 
 /** From the moment of an event to its consumer. */
 export const latencyMetric = 'event latency';
+
+/** By how much {@link latencyMetric} may be wrong, because two machines have two clocks. */
+export const latencyErrorMetric = `${latencyMetric}, give or take`;

@@ -4,7 +4,8 @@
 // outside. A program that is attached to raw_tracepoint/sys_enter emits a record at every
 // getpgid(2).
 //
-//   events drive --count N --pause NS        so many calls, each so long after the one before
+//   events drive --count N --pause NS        so many calls, each so long after the one before; it
+//                                            sleeps through pauses of 1 ms and more
 //   events consume --map ID --size BYTES --count N --pause NS
 //                                            the same, in a child, and reads the ring buffer with
 //                                            this id; prints "delivered RECORDS NANOSECONDS", from
@@ -21,11 +22,12 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "clock.h"
 
-enum { PAGE = 4096 };
+enum { PAGE = 4096, SLEEP_NS = 1000000 };
 
 struct settings {
   uint32_t map;
@@ -43,6 +45,10 @@ static void drive(const struct settings* settings) {
     syscall(SYS_getpgid, 0);
     if (settings->pause_ns == 0) continue;
     due += settings->pause_ns;
+    if (settings->pause_ns >= SLEEP_NS) {
+      const struct timespec until = {(time_t)(due / 1000000000), (long)(due % 1000000000)};
+      clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL);
+    }
     while (clock_now_ns() < due) {
     }
   }

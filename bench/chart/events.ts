@@ -3,6 +3,7 @@ import type { Summary } from '../experiment.js';
 import {
   agentCpuMetric,
   deliveredMetric,
+  latencyErrorMetric,
   latencyMetric,
   offeredMetric,
   recordMetric,
@@ -64,7 +65,7 @@ export function eventsFigure(
         [
           barPanel({
             title: 'From the program to the consumer, at 200 records a second',
-            subtitle: 'at most, p50 · /c: a plain C round trip of 64 B',
+            subtitle: `p50, give or take ${errorOf(summary)} µs between the clocks · /c: a plain C round trip of 64 B`,
             yTitle: 'µs',
             bars: bars(latencyMetric),
             width: whole,
@@ -89,6 +90,12 @@ export function eventsFigure(
       ],
     }),
   };
+}
+
+/** The largest of the arms' medians. */
+function errorOf(summary: Summary): string {
+  const rows = summary.rows.filter(({ metric }) => metric === latencyErrorMetric);
+  return significant(Math.max(0, ...rows.map(({ p50 }) => p50)) / 1000);
 }
 
 function lossBars(summary: Summary, pausesNs: readonly number[]): Bar[] {

@@ -15,8 +15,6 @@ export interface Emission extends AsyncDisposable {
   readonly program: Program;
   /** How many records there were, and how many there was no room for, since it was loaded. */
   counts(): Promise<{ emitted: number; refused: number }>;
-  /** Has the program emit one record, from here. */
-  emitOne(): Promise<void>;
 }
 
 /** Loads the program for records of `recordBytes`: their number, the time, and what is left. */
@@ -70,7 +68,6 @@ export async function emission(
     license: 'GPL',
     name: 'emit',
   });
-  const arguments_ = new Uint8Array(BigUint64Array.of(0n, BigInt(GETPGID)).buffer);
   return {
     ring,
     program: loaded,
@@ -78,9 +75,6 @@ export async function emission(
       const value = (await counters.lookup(new Uint8Array(4))) as Uint8Array;
       const [emitted = 0n, refused = 0n] = new BigUint64Array(value.slice().buffer);
       return { emitted: Number(emitted), refused: Number(refused) };
-    },
-    emitOne: async () => {
-      await loaded.testRun({ context: arguments_ });
     },
     [Symbol.asyncDispose]: async () => {
       await Promise.all([ring.close(), counters.close(), loaded.close()]);
