@@ -6,56 +6,92 @@
 #include <cstdint>
 #include <cstring>
 #include <memory>
+#include <utility>
+#include <vector>
 
 namespace waep {
 
-// Bytes that have arrived and not been read. Memory is used as bytes come and given back when they
-// have gone.
-class ByteQueue {
+// Blocks of memory for byte queues. Some that are given back are kept for the next: memory that has
+// been touched lately is several times as fast as what the kernel has to find first.
+class BlockPool {
  public:
-  [[nodiscard]] size_t size() const { return end_ - start_; }
+  static constexpr size_t kBlockBytes = 16 * 1024;
+  using Block = std::unique_ptr<uint8_t[]>;
 
-  // Makes room for `length` bytes and returns where they go; Added() makes them part of the queue.
-  uint8_t* Reserve(size_t length) {
-    if (capacity_ - end_ >= length) return data_.get() + end_;
-    const size_t have = size();
-    if (capacity_ - have >= length && start_ >= have) {
-      std::memcpy(data_.get(), data_.get() + start_, have);
-    } else {
-      const size_t wanted = std::max({have + length, 2 * have, kSmall});
-      std::unique_ptr<uint8_t[]> larger(new uint8_t[wanted]);
-      if (have > 0) std::memcpy(larger.get(), data_.get() + start_, have);
-      data_ = std::move(larger);
-      capacity_ = wanted;
-    }
-    start_ = 0;
-    end_ = have;
-    return data_.get() + end_;
+  Block Take() {
+    if (kept_.empty()) return Block(new uint8_t[kBlockBytes]);
+    Block block = std::move(kept_.back());
+    kept_.pop_back();
+    return block;
   }
 
-  void Added(size_t length) { end_ += length; }
+  void Give(Block block) {
+    if (kept_.size() < kMaxKept) kept_.push_back(std::move(block));
+  }
 
+ private:
+  static constexpr size_t kMaxKept = 64;
+
+  std::vector<Block> kept_;
+};
+
+// Bytes that have arrived and not been read. Memory is used as bytes come and given back when they
+// have gone, to a pool that outlives the queue.
+class ByteQueue {
+ public:
+  explicit ByteQueue(BlockPool* pool) : pool_(pool) {}
+  ~ByteQueue() { Clear(); }
+  ByteQueue(const ByteQueue&) = delete;
+  ByteQueue& operator=(const ByteQueue&) = delete;
+
+  [[nodiscard]] size_t size() const { return end_ - start_; }
+
+  // Adds `length` bytes: `copy(to, offset, size)` puts there those from `offset` on.
+  template <typename Copy>
+  void Add(size_t length, Copy copy) {
+    for (size_t done = 0; done < length;) {
+      if (end_ == blocks_.size() * kBlock) blocks_.push_back(pool_->Take());
+      const size_t used = end_ % kBlock;
+      const size_t size = std::min(length - done, kBlock - used);
+      copy(blocks_.back().get() + used, done, size);
+      done += size;
+      end_ += size;
+    }
+  }
+
+  // Takes `length` bytes, or what there is.
   size_t Take(void* to, size_t length) {
     const size_t taken = std::min(length, size());
-    if (taken > 0) std::memcpy(to, data_.get() + start_, taken);
-    start_ += taken;
+    for (size_t done = 0; done < taken;) {
+      const uint8_t* const block = blocks_[start_ / kBlock].get();
+      const size_t piece = std::min(taken - done, kBlock - start_ % kBlock);
+      std::memcpy(static_cast<uint8_t*>(to) + done, block + start_ % kBlock, piece);
+      done += piece;
+      start_ += piece;
+    }
     if (start_ == end_) {
-      start_ = end_ = 0;
-      if (capacity_ > kLarge) {
-        data_.reset();
-        capacity_ = 0;
-      }
+      Clear();
+    } else if (const size_t read = start_ / kBlock; read > 0) {
+      for (size_t i = 0; i < read; ++i) pool_->Give(std::move(blocks_[i]));
+      blocks_.erase(blocks_.begin(), blocks_.begin() + static_cast<std::ptrdiff_t>(read));
+      start_ -= read * kBlock;
+      end_ -= read * kBlock;
     }
     return taken;
   }
 
- private:
-  static constexpr size_t kSmall = 4096;
-  static constexpr size_t kLarge = 64 * 1024;
+  void Clear() {
+    for (BlockPool::Block& block : blocks_) pool_->Give(std::move(block));
+    blocks_.clear();
+    start_ = end_ = 0;
+  }
 
-  std::unique_ptr<uint8_t[]> data_;
-  size_t capacity_ = 0;
-  size_t start_ = 0;
+ private:
+  static constexpr size_t kBlock = BlockPool::kBlockBytes;
+
+  BlockPool* const pool_;
+  std::vector<BlockPool::Block> blocks_;
+  size_t start_ = 0;  // both counted from where the first block begins
   size_t end_ = 0;
 };
 

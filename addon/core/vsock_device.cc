@@ -524,7 +524,9 @@ void VsockDevice::OnData(Stream& stream, const Header& header, const Chain& chai
     return;
   }
   if (header.len == 0 || (stream.own_shutdown & vsock::kNoReceive) != 0) return;
-  stream.received.Added(chain.Read(sizeof header, stream.received.Reserve(header.len), header.len));
+  stream.received.Add(header.len, [&chain](uint8_t* to, size_t offset, size_t size) {
+    chain.Read(sizeof(Header) + offset, to, size);
+  });
   Mark(stream);
 }
 
@@ -663,7 +665,7 @@ void VsockDevice::Mark(Stream& stream) {
 
 VsockDevice::Stream* VsockDevice::Make(uint32_t local_port, uint32_t peer_port) {
   if (by_ports_.size() >= options_.max_connections) return nullptr;
-  auto stream = std::make_unique<Stream>();
+  auto stream = std::make_unique<Stream>(&blocks_);
   stream->id = next_id_;
   // Numbers are given out once; after 2^31 connections they begin anew.
   do {
@@ -872,7 +874,7 @@ int VsockDevice::Close(int id) {
   Stream* const stream = FindOwned(id);
   if (stream == nullptr) return -EBADF;
   stream->owned = false;
-  stream->received = {};
+  stream->received.Clear();
   switch (stream->state) {
     case State::kDead:
       streams_.erase(id);

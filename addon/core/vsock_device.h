@@ -39,7 +39,8 @@ struct VsockDeviceOptions {
 // return negative errno values, -EBADF for a number that is not in use.
 //
 // What a guest says is not believed: nothing that it writes makes the device read or write outside
-// of the guest's memory, run without end, or hold more than buffer_bytes × max_connections.
+// of the guest's memory, run without end, or hold more than buffer_bytes × max_connections, each
+// rounded up to a block.
 class VsockDevice final {
  public:
   enum Event : int { kReadable = 1, kWritable = 2 };
@@ -118,6 +119,8 @@ class VsockDevice final {
   };
 
   struct Stream {
+    explicit Stream(BlockPool* blocks) : received(blocks) {}
+
     int id = 0;
     State state = State::kConnecting;
     bool owned = true;  // by the caller, who has not closed it
@@ -216,6 +219,7 @@ class VsockDevice final {
 
   int next_id_ = 1;
   uint32_t next_port_;
+  BlockPool blocks_;
   std::unordered_map<int, std::unique_ptr<Stream>> streams_;
   std::unordered_map<uint64_t, Stream*> by_ports_;
   std::unordered_map<int, std::unique_ptr<Listener>> listeners_;

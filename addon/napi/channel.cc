@@ -22,6 +22,8 @@ constexpr uint64_t kSpinNs = 20 * 1000;
 constexpr int64_t kWaitNs = 30 * 1000;
 constexpr uint32_t kMaxWaitBackoff = 1024;
 constexpr uint32_t kMaxTurns = 16;
+// How often at once what has arrived is taken, while it fills what there is room for.
+constexpr int kMaxReceives = 8;
 
 // What Exchange returns beside the statuses of Send; see native.ts.
 constexpr int kAnswered = 1;
@@ -234,8 +236,10 @@ void Channel::Ready(int status, int events) {
     return;
   }
   if ((events & UV_WRITABLE) != 0) Writable();
-  if (stream_ != nullptr && (events & UV_READABLE) != 0 && Receive() && stream_ != nullptr) {
+  if ((events & UV_READABLE) == 0) return;
+  for (int i = 0; i < kMaxReceives && stream_ != nullptr && Receive() && stream_ != nullptr; ++i) {
     DeliverComplete();
+    if (!filled_) break;
   }
 }
 
@@ -274,6 +278,7 @@ bool Channel::Receive() {
     return true;
   }
   (large ? large_have_ : end_) += static_cast<size_t>(got);
+  filled_ = static_cast<size_t>(got) == room;
   return true;
 }
 

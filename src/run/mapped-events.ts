@@ -114,7 +114,7 @@ export class MappedEvents {
     const event = this.eventOf(handle);
     this.#placeholders.add(handle, buffer.memory.fd);
     // A batch has to fit into the program's buffer as a whole.
-    const batchBytes = Math.min(128 * 1024, buffer.capacityBytes / 2);
+    const batchBytes = Math.min(63 * 1024, buffer.capacityBytes / 2);
     const options = { batchBytes, windowBytes: Math.max(64 * 1024, 4 * batchBytes) };
     const stream = this.#session.subscribe(origin, options, ({ bytes }) =>
       bytes.length > buffer.roomBytes
