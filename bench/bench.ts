@@ -9,7 +9,8 @@ import type { Amount, Experiment } from './experiment.js';
 import { experiments } from './experiments/index.js';
 import { type GuestChoice, openGuestLab, prepareGuest } from './guest-lab.js';
 import { runExperiment } from './harness.js';
-import { openHostLab } from './lab.js';
+import { type Lab, openHostLab } from './lab.js';
+import { SharedLab } from './shared-lab.js';
 import { type DerivedRun, runName, Store } from './store.js';
 import { listTable, runTables } from './terminal.js';
 
@@ -63,6 +64,8 @@ export async function bench(chosen: readonly Experiment[], options: BenchOptions
   if (needsGuest) {
     await ensurePrivateNetwork(async () => {
       await prepareGuest(choice, progress);
+      // They may have to be fetched, and there is no network later on.
+      for (const { files } of chosen) await files?.(progress);
     });
   }
   const image = needsGuest ? await prepareGuest(choice, progress) : undefined;
@@ -114,6 +117,13 @@ async function runAll(
   const outcome: Outcome = { folder: store.folder, runs: [], failures: [] };
   const run = runName(new Date());
   const programs = await compilePrograms();
+  await using shared = new SharedLab();
+  const openLab = async ({ guest, files, profile }: Experiment): Promise<Lab> => {
+    if (!guest || image === undefined) return openHostLab(programs);
+    const open = async () => openGuestLab(choice, image, { files: await files?.(), profile });
+    const plain = files === undefined && profile === undefined;
+    return options.quick === true && plain ? shared.use(open) : open();
+  };
   const tasks = new Listr(
     chosen.map((experiment) => ({
       title: experiment.title,
@@ -126,10 +136,7 @@ async function runAll(
             amount: amountOf(experiment, options),
             budgetSeconds: budgetOf(experiment.name)[options.quick === true ? 'quick' : 'full'],
             command: commandOf(experiment, options),
-            openLab: async ({ guest, files, profile }) =>
-              guest && image !== undefined
-                ? openGuestLab(choice, image, { files: await files?.(), profile })
-                : openHostLab(programs),
+            openLab,
             onProgress: sparingly((line) => {
               task.output = line;
             }),
@@ -138,6 +145,8 @@ async function runAll(
           outcome.runs.push(await store.write(experiment, record));
         } catch (error) {
           outcome.failures.push({ name: experiment.name, error: error as Error });
+          // Whatever it has left behind there is nobody else's.
+          await shared.drop();
           throw error;
         }
       },

@@ -1,4 +1,4 @@
-import type { GuestFile } from '../guest/index.js';
+import type { GuestFile, Progress } from '../guest/index.js';
 import type { Figure } from './chart/figure.js';
 import type { Environment } from './environment.js';
 import type { Lab } from './lab.js';
@@ -85,10 +85,10 @@ export interface Experiment {
   placement: string;
   /** What the reader of its figures should know besides. Full sentences. */
   remarks: readonly string[];
-  /** Whether it needs a guest of its own for each boot. */
+  /** Whether it needs a guest, booted anew for each boot; quick runs share one where they can. */
   guest: boolean;
-  /** What that guest has beside the bench's own programs, by path. */
-  files?(): Promise<Readonly<Record<string, GuestFile>>>;
+  /** What that guest has beside the bench’s own programs, by path; may have to fetch it. */
+  files?(progress?: Progress): Promise<Readonly<Record<string, GuestFile>>>;
   /** What that guest's agent allows, as its `--profile`. Default: what it allows by itself. */
   profile?: string;
   full: Amount;

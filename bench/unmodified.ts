@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { cached, contentKey } from '../guest/cache.js';
 import { fetchPackage } from '../guest/debian.js';
 import { sharedLibraries } from '../guest/image/libraries.js';
-import type { GuestFile } from '../guest/index.js';
+import type { GuestFile, Progress } from '../guest/index.js';
 import { packageFolder } from '../guest/paths.js';
 import { requireTool, runTool } from '../guest/tools.js';
 
@@ -17,8 +17,8 @@ export interface Unmodified {
 }
 
 /** Gets the programs, building what is not there. */
-export async function findUnmodified(): Promise<Unmodified> {
-  const folder = await buildHello();
+export async function findUnmodified(progress?: Progress): Promise<Unmodified> {
+  const folder = await buildHello(progress);
   return {
     bpftool: requireTool('bpftool'),
     bpftrace: requireTool('bpftrace'),
@@ -27,17 +27,17 @@ export async function findUnmodified(): Promise<Unmodified> {
 }
 
 /** What the guest needs to run them, too: themselves and their libraries, at the same paths. */
-export async function unmodifiedFiles(): Promise<Record<string, GuestFile>> {
-  const { bpftool, bpftrace, hello } = await findUnmodified();
+export async function unmodifiedFiles(progress?: Progress): Promise<Record<string, GuestFile>> {
+  const { bpftool, bpftrace, hello } = await findUnmodified(progress);
   const [program = '', object = ''] = hello;
   const libraries = await sharedLibraries([bpftool, bpftrace, program]);
   const paths = [bpftool, bpftrace, program, object, ...libraries];
   return Object.fromEntries(paths.map((path) => [path, { source: path, mode: 0o755 }]));
 }
 
-async function buildHello(): Promise<string> {
+async function buildHello(progress?: Progress): Promise<string> {
   const sources = join(packageFolder, 'bench/programs/hello');
-  const libbpf = await fetchPackage('libbpf-dev');
+  const libbpf = await fetchPackage('libbpf-dev', { progress });
   const names = (await readdir(sources)).sort();
   const contents = await Promise.all(names.map((name) => readFile(join(sources, name))));
   return cached('hello', contentKey(libbpf.version, ...contents), async (draft) => {

@@ -107,6 +107,11 @@ async function fromSomeSource(
     const apt = await privateState(suite);
     progress(`reading the package lists of ${suite ?? 'the configured suites'}`);
     await runTool('apt-get', [...apt, 'update']);
+    // Which succeeds without a network, too.
+    const lists = await readdir(listsFolder(suite));
+    if (!lists.some((name) => name.includes('_Packages'))) {
+      throw new Error('none of their package lists can be fetched; is there a network?');
+    }
     return await fetch(apt);
   } catch (error) {
     throw failure(
@@ -142,13 +147,21 @@ async function download(apt: string[], name: string, progress: Progress): Promis
   }
 }
 
+function stateFolder(suite: string | undefined): string {
+  return join(cacheFolder(), 'apt', suite ?? 'configured');
+}
+
+function listsFolder(suite: string | undefined): string {
+  return join(stateFolder(suite), 'lists');
+}
+
 /**
  * Options that give apt lists and a cache of its own, and for a foreign suite a source of its own
  * that is the configured one with another suite in it.
  */
 async function privateState(suite: string | undefined): Promise<string[]> {
-  const folder = join(cacheFolder(), 'apt', suite ?? 'configured');
-  await mkdir(join(folder, 'lists/partial'), { recursive: true });
+  const folder = stateFolder(suite);
+  await mkdir(join(listsFolder(suite), 'partial'), { recursive: true });
   await mkdir(join(folder, 'archives/partial'), { recursive: true });
   await writeFile(join(folder, 'status'), '');
   const settings: Record<string, string> = {
@@ -156,7 +169,7 @@ async function privateState(suite: string | undefined): Promise<string[]> {
     'Acquire::Languages': 'none',
     'Dir::Cache': folder,
     'Dir::State': folder,
-    'Dir::State::Lists': join(folder, 'lists'),
+    'Dir::State::Lists': listsFolder(suite),
     'Dir::State::status': join(folder, 'status'),
   };
   if (suite !== undefined) {

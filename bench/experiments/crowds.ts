@@ -87,7 +87,7 @@ export const pipelining: Experiment = crowdExperiment(
       '`rate` is that of all look-ups of a round at that depth, from the first call to the last answer; `call` is the time of each of them, in which it waits for those before it.',
     ],
     full: { boots: 2, rounds: 6, samples: 448, warmup: 64 },
-    quick: { boots: 1, rounds: 2, samples: 320, warmup: 64 },
+    quick: { boots: 1, rounds: 1, samples: 320, warmup: 64 },
   },
 );
 
@@ -103,6 +103,6 @@ export const sessions: Experiment = crowdExperiment(
       '`rate` is that of all sessions together; `call` is the time of each look-up. `open a session` is the time from connecting to the agent’s welcome, while all of the others are open: the agent starts a process for it.',
     ],
     full: { boots: 2, rounds: 4, samples: 384, warmup: 64 },
-    quick: { boots: 1, rounds: 1, samples: 192, warmup: 64 },
+    quick: { boots: 1, rounds: 1, samples: 64, warmup: 64 },
   },
 );

@@ -68,7 +68,7 @@ function roundTrips({ name, title, placement, cpu, bounds }: Placement): Experim
       return {
         arms: roads.flatMap((road) => [streamArm(road, probe), limitArm(road, cpu)]),
         absent: guest.absent,
-        [Symbol.asyncDispose]: async () => {},
+        [Symbol.asyncDispose]: () => guest.pin(undefined),
       };
     },
     figures: (summary, environment) => [rttFigure(summary, environment, payloadBytes, name)],
