@@ -197,8 +197,8 @@ async function start(options: BootOptions, image: Image, verdict: Verdict): Prom
       },
     });
     const devices: Device[] = [
-      board(machine, memoryMib, cpus),
-      processor(verdict.accelerator),
+      board(machine, memoryMib),
+      processor(verdict.accelerator, cpus),
       kernel(await bootableImage(image, verdict), initramfs),
       serialLog(serial),
       control(join(run.path, 'qmp')),

@@ -16,7 +16,7 @@ function argumentAfter(args: readonly string[], option: string): string[] {
 
 t.test('the parts of a machine become one command line', async (t) => {
   const parts: Device[] = [
-    board('pc', 1536, 1),
+    board('pc', 1536),
     kernel('/vmlinuz', '/initramfs'),
     { name: 'extra', args: ['-device', 'x'], kernelArgs: ['x=1'] },
   ];
@@ -44,6 +44,12 @@ t.test('the user-mode network forwards ports of this machine only', async (t) =>
 });
 
 t.test('each accelerator has its processor', async (t) => {
-  t.match(processor('kvm'), { args: ['-accel', 'kvm', '-cpu', 'host'], kernelArgs: undefined });
-  t.match(processor('tcg').kernelArgs, ['tsc=reliable']);
+  t.match(processor('kvm', 1), {
+    args: ['-accel', 'kvm', '-cpu', 'host', '-smp', '1'],
+    kernelArgs: undefined,
+  });
+  t.match(processor('tcg', 1), {
+    args: ['-accel', /^tcg/, '-cpu', /^max/, '-smp', 'cpus=1,maxcpus=2'],
+    kernelArgs: ['tsc=reliable', 'nr_cpus=1'],
+  });
 });

@@ -68,8 +68,8 @@ export async function makeInner(
     ...qemuParts.filter((path) => existsSync(path)),
   ];
   const devices = [
-    board('microvm', MEMORY_MIB, 1),
-    processor('tcg'),
+    board('microvm', MEMORY_MIB),
+    processor('tcg', 1),
     kernel(KERNEL, INITRAMFS),
     serialLog(INNER_LOG),
     tscFrequency(await tscKhz()),
