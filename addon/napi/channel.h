@@ -83,7 +83,7 @@ class Channel : public Napi::ObjectWrap<Channel> {
   uint32_t wait_skip_ = 0;
   uint32_t wait_backoff_ = 1;
   bool filled_ = false;  // whether the last receive had no room for more
-  uint32_t turns_ = 0;  // exchanges since the event loop last called
+  uint32_t turns_ = 0;   // exchanges since the event loop last called
 };
 
 }  // namespace waep
