@@ -1,6 +1,7 @@
 import t from 'tap';
 import { boot } from '../../guest/index.js';
 import { Session, struct, u64 } from '../../src/index.js';
+import { FIRST, outOfOrder, SECOND } from '../events/busy.js';
 import { emitter, until } from '../events/emitter.js';
 import { arrayOf, ringOf } from '../events/maps.js';
 
@@ -41,6 +42,23 @@ t.test('events of a guest with four CPUs', async (t) => {
     t.equal(Number(emitted + failed), MILLION);
     t.equal(delivered, Number(emitted));
     t.comment(`${delivered} delivered, ${failed} refused by the ring, ${elapsedMs.toFixed(0)} ms`);
+  });
+
+  t.test('records that are finished out of order arrive in theirs', async (t) => {
+    await using ring = await ringOf(session, 4096);
+    await using busy = await outOfOrder(session, ring);
+    const marks: bigint[] = [];
+    const events = ring.records({ codec: struct({ mark: u64 }) });
+    await events.consume(({ mark }) => marks.push(mark));
+    const rounds = 25 * CPUS;
+    for (let i = 0; i < rounds; i++) await busy.testRun({ cpu: i % CPUS });
+    await until(() => marks.length === 2 * rounds);
+    await events.close();
+    t.same(
+      marks,
+      Array.from(marks, (_, at) => (at % 2 === 0 ? FIRST : SECOND)),
+    );
+    t.match(events.statistics, { delivered: 2 * rounds, lost: 0, lostInTransit: 0 });
   });
 
   t.test('perf buffers of every CPU, with every loss counted', async (t) => {
