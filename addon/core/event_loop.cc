@@ -14,6 +14,8 @@ namespace waep {
 namespace {
 
 constexpr size_t kStackBytes = 256 * 1024;
+constexpr int64_t kHungUpNs = 20'000'000;
+constexpr short kHungUp = POLLERR | POLLHUP | POLLNVAL;
 
 int64_t NowNs() {
   timespec now;
@@ -94,11 +96,24 @@ void EventLoop::Wait(int64_t due_ns) {
     polled.push_back({connection->fd(), static_cast<short>(events), 0});
     connection->Watch(&sources);
   }
-  for (const int fd : sources) polled.push_back({fd, POLLIN, 0});
-  const int64_t left_ns = std::max<int64_t>(due_ns - NowNs(), 0);
+  const int64_t now_ns = NowNs();
+  if (now_ns >= hung_up_until_ns_) hung_up_.clear();
+  if (!hung_up_.empty()) due_ns = std::min(due_ns, hung_up_until_ns_);
+  const size_t first_source = polled.size();
+  for (const int fd : sources) {
+    if (std::find(hung_up_.begin(), hung_up_.end(), fd) == hung_up_.end()) {
+      polled.push_back({fd, POLLIN, 0});
+    }
+  }
+  const int64_t left_ns = std::max<int64_t>(due_ns - now_ns, 0);
   const timespec timeout = {left_ns / 1'000'000'000, left_ns % 1'000'000'000};
   if (::ppoll(polled.data(), polled.size(), due_ns == kNever ? nullptr : &timeout, nullptr) <= 0) {
     return;
+  }
+  for (size_t i = first_source; i < polled.size(); ++i) {
+    if ((polled[i].revents & kHungUp) == 0) continue;
+    if (hung_up_.empty()) hung_up_until_ns_ = now_ns + kHungUpNs;
+    hung_up_.push_back(polled[i].fd);
   }
   size_t at = 1;
   const auto over = [&](const std::unique_ptr<EventConnection>& connection) {

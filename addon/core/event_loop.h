@@ -35,6 +35,10 @@ class EventLoop {
   std::mutex mutex_;
   std::vector<unique_fd> attached_;
   std::vector<std::unique_ptr<EventConnection>> connections_;
+  // Descriptors that say at once that there is nothing to wait for, and would say so for ever: the
+  // perf event of a process that has ended, a map that is no ring. They are left out for a while.
+  std::vector<int> hung_up_;
+  int64_t hung_up_until_ns_ = 0;
   pthread_t thread_ = {};
   pthread_barrier_t running_ = {};
 };
