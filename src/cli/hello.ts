@@ -4,7 +4,7 @@ import pc from 'picocolors';
 import { enums } from '../bpf/index.js';
 import { type ConnectionOptions, connectionOptions, openSession } from './connection.js';
 import { instructions, message, tracepoint } from './hello-program.js';
-import { untilInterrupted } from './signals.js';
+import { closeAfter, untilInterrupted } from './signals.js';
 
 const TRACE_PIPE = '/sys/kernel/tracing/trace_pipe';
 const POLL_MS = 50;
@@ -33,6 +33,7 @@ export function helloCommand(): Command {
 async function follow(options: Options, signal: AbortSignal): Promise<void> {
   const { vm, count } = options;
   const session = await openSession(options, { client: 'waep hello', signal });
+  closeAfter(signal, session);
   try {
     const { release } = session.kernel;
     const program = await session.loadProgram({

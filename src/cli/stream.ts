@@ -5,7 +5,7 @@ import { enums } from '../bpf/index.js';
 import type { Codec } from '../codec/index.js';
 import { failure } from '../errors.js';
 import { type BpfMap, type RecordStream, Session, type Where } from '../session/index.js';
-import { untilInterrupted } from './signals.js';
+import { closeAfter, untilInterrupted } from './signals.js';
 
 interface Options {
   vm: string;
@@ -48,6 +48,7 @@ export function streamCommand(): Command {
 
 async function stream(name: string, options: Options, signal: AbortSignal): Promise<void> {
   await using session = await Session.connect(options.vm, { client: 'waep stream', signal });
+  closeAfter(signal, session);
   const map = await session.map(await find(session, name));
   const codec = options.type === undefined ? undefined : await codecOf(session, map, options.type);
   const records = map.records({ signal, ...(codec === undefined ? {} : { codec }) });

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { Command } from 'commander';
 import pc from 'picocolors';
 import { Session } from '../session/index.js';
-import { untilInterrupted } from './signals.js';
+import { closeAfter, untilInterrupted } from './signals.js';
 
 const TRACE_PIPES = ['/sys/kernel/tracing/trace_pipe', '/sys/kernel/debug/tracing/trace_pipe'];
 
@@ -18,6 +18,7 @@ export function traceCommand(): Command {
 
 async function follow(vm: string, signal: AbortSignal): Promise<void> {
   await using session = await Session.connect(vm, { client: 'waep trace', signal });
+  closeAfter(signal, session);
   const [first = '', second = ''] = TRACE_PIPES;
   const file = await session.open(first).catch(() => session.open(second));
   const stream = await session.subscribe(

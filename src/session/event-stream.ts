@@ -3,6 +3,7 @@ import { failure, systemError } from '../errors.js';
 import { type Events, FrameType, StreamSource } from '../frame/index.js';
 import type { EventConnection } from './event-connection.js';
 import type { EventHub } from './event-hub.js';
+import { farewell } from './farewell.js';
 
 /** How a stream is carried. */
 export interface StreamOptions {
@@ -75,8 +76,6 @@ export interface StreamStatistics {
 const DEFAULT_BATCH_BYTES = 63 * 1024;
 const DEFAULT_BATCH_US = 1000;
 const CREDIT_MS = 5;
-/** How long a guest may take to say the last of a stream. */
-const FAREWELL_MS = 2000;
 const DEFAULT_WINDOW_BYTES = 1024 * 1024;
 
 interface Part {
@@ -173,8 +172,7 @@ export class EventStream {
   async close(): Promise<void> {
     const connection = this.#connection;
     if (!this.#settled && connection !== undefined && !connection.closed) {
-      const answer = connection.request(FrameType.UNSUBSCRIBE, [this.#id]);
-      await within(FAREWELL_MS, answer).catch(() => {});
+      await farewell(connection.request(FrameType.UNSUBSCRIBE, [this.#id])).catch(() => {});
     }
     await this.#running;
     this.fail(undefined);
@@ -295,15 +293,6 @@ export class EventStream {
     this.#parts[part] = added;
     return added;
   }
-}
-
-/** Resolves with the work, or when so much time has passed. */
-async function within(milliseconds: number, work: Promise<unknown>): Promise<void> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<void>((resolve) => {
-    timer = setTimeout(resolve, milliseconds);
-  });
-  await Promise.race([work, late]).finally(() => clearTimeout(timer));
 }
 
 /** The items of a SUBSCRIBE that say what is read: source, handles, size. */

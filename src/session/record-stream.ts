@@ -8,6 +8,7 @@ import type {
   StreamOrigin,
   StreamStatistics,
 } from './event-stream.js';
+import { farewell } from './farewell.js';
 import { readText } from './guest-file.js';
 import type { GuestKernel } from './guest-kernel.js';
 import type { BpfMap } from './map.js';
@@ -137,6 +138,10 @@ export class RecordStream<T = Uint8Array> implements AsyncIterable<T> {
   /** Ends the stream. What has been read in the guest by then is delivered. Idempotent. */
   async close(): Promise<void> {
     await this.#stream?.close();
+    await farewell(this.#closeOutputs());
+  }
+
+  async #closeOutputs(): Promise<void> {
     // Records that were lost after the last one that was not are told of by the counters alone.
     const outputs = this.#outputs.splice(0);
     const counters = await Promise.all(outputs.map(({ event }) => event.read().catch(() => [])));

@@ -6,6 +6,7 @@ import { decodeValue } from '../../src/codec/index.js';
 import { enums, Session, struct, u32, u64 } from '../../src/index.js';
 import { compile, profiles } from '../../src/policy/index.js';
 import { eachRingRecord } from '../../src/session/index.js';
+import { connect } from '../../src/transport/index.js';
 import { localAgent } from '../agent/local-agent.js';
 import { session as open, skip } from '../library/lab.js';
 import { FIRST, outOfOrder, SECOND } from './busy.js';
@@ -411,6 +412,30 @@ t.test('records within the rate that the owner allows all arrive', { skip }, asy
   await events.close();
   t.match(events.statistics, { delivered: 1000, dropped: 0, lost: 0 });
 });
+
+t.test(
+  'a session over a stream of its caller needs another one for events',
+  { skip },
+  async (t) => {
+    const local = await localAgent();
+    t.teardown(() => local.close());
+    const another = () => connect(local.address);
+    await using alone = await Session.connect(await another());
+    await using mute = await ringOf(alone, 4096);
+    await t.rejects(
+      mute.records().consume(() => {}),
+      { code: 'ERR_OPTION_INVALID', message: /reconnect.*for events/ },
+    );
+    await using session = await Session.connect(await another(), { reconnect: another });
+    await using ring = await ringOf(session, 4096);
+    await using emit = await emitter(session, ring, 16);
+    const events = ring.records();
+    await events.consume(() => {});
+    await emit.run(5);
+    await until(() => events.statistics.delivered === 5);
+    await events.close();
+  },
+);
 
 t.test('a host that dies leaves nothing behind', { skip }, async (t) => {
   const local = await localAgent();

@@ -32,10 +32,12 @@ export function events(random: Random): boolean {
   );
   if (parsed === undefined) return false;
   const items = decoder.decode(body) as unknown[];
-  assert.deepEqual(
-    order.map((name) => parsed[name]),
-    items.slice(0, -1).map(Number),
-  );
+  for (const [at, name] of order.entries()) {
+    const count = Number(items[at]);
+    // Nothing is counted as far as that; what is rounded may be rounded twice.
+    const roundedBy = count > Number.MAX_SAFE_INTEGER ? count * Number.EPSILON : 0;
+    assert.ok(Math.abs(parsed[name] - count) <= roundedBy, `${name} is ${parsed[name]}`);
+  }
   assert.equal(Buffer.compare(parsed.bytes, items.at(-1) as Uint8Array), 0);
   return true;
 }
