@@ -27,6 +27,7 @@ const sweep = {
 };
 const roads = ['tcp', 'vsock-mux', 'vsock-kernel', 'vsock-device'];
 const lowRateMs = 5;
+const deliveryTimeoutMs = 30_000;
 /** At least 0.7 of the C program's rate. */
 const boundOfRate = 1 / 0.7;
 
@@ -163,7 +164,7 @@ const readOnHost: Read = async (from, source, count, pauseNs) => {
   });
   await source.drive(['drive'], count, pauseNs);
   const { emitted } = await from.counts();
-  while (delivered < emitted - before.emitted) await sleep(1);
+  await until(() => delivered >= emitted - before.emitted);
   await events.close();
   return { delivered, elapsedNs: (lastMs - firstMs) * 1e6 };
 };
@@ -206,19 +207,17 @@ async function measureLatency(source: Source, { samples, warmup }: Amount): Prom
   return await source.emitting(64 * 1024, 16, async ({ ring }) => {
     const stamps: { ktime: bigint; receivedMs: number }[] = [];
     const readings: Promise<unknown>[] = [session.readClock()];
-    const stream = await session.subscribe(
-      { source: 'ring', map: ring.handle, sizeBytes: ring.facts.maxEntries },
-      {},
-      ({ bytes, receivedMs }) => {
-        const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-        stamps.push({ ktime: view.getBigUint64(16, true), receivedMs });
-        // Soon after one record and long before the next.
-        readings.push(session.readClock(2));
-      },
-    );
+    const stream = ring.records();
+    await stream.consume((record) => {
+      const receivedMs = performance.now();
+      const view = new DataView(record.buffer, record.byteOffset, record.byteLength);
+      stamps.push({ ktime: view.getBigUint64(8, true), receivedMs });
+      // Soon after one record and long before the next.
+      readings.push(session.readClock(2));
+    });
     await readings[0];
     await source.drive(['drive'], count, lowRateMs * 1e6);
-    while (stamps.length < count) await sleep(1);
+    await until(() => stamps.length >= count);
     await Promise.all(readings);
     await stream.close();
     const clock = await session.readClock();
@@ -239,6 +238,15 @@ async function measureLatency(source: Source, { samples, warmup }: Amount): Prom
       ),
     ];
   });
+}
+
+/** Waits for what is under way already. */
+async function until(reached: () => boolean): Promise<void> {
+  const endMs = performance.now() + deliveryTimeoutMs;
+  while (!reached()) {
+    if (performance.now() > endMs) throw new Error('records that were emitted have not arrived');
+    await sleep(1);
+  }
 }
 
 function limitArm(road: LabRoad): Arm {
