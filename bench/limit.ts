@@ -1,9 +1,11 @@
 import type { Amount } from './experiment.js';
 
-/** The sizes of one exchange of the plain C ping-pong, in bytes. */
+/** One exchange of the plain C ping-pong. */
 export interface Exchange {
   requestBytes: number;
   replyBytes: number;
+  /** How long the client sleeps before each. Default 0. */
+  pauseNs?: number;
 }
 
 /** The command line of a plain C client that measures a road's limit; see bench/c/pingpong.c. */
@@ -17,6 +19,7 @@ export function limitCommand(
     ...[pingpong, 'client', address],
     ...['--request', String(exchange.requestBytes), '--reply', String(exchange.replyBytes)],
     ...['--warmup', String(amount.warmup), '--count', String(amount.samples)],
+    ...['--pause', String(exchange.pauseNs ?? 0)],
   ];
 }
 

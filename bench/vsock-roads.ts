@@ -166,10 +166,12 @@ export class DeviceClient implements AsyncDisposable {
 
   async roundTrips(
     port: number,
-    { requestBytes, replyBytes }: Exchange,
+    { requestBytes, replyBytes, pauseNs = 0 }: Exchange,
     { samples, warmup }: { samples: number; warmup: number },
   ): Promise<readonly number[]> {
-    return this.#ask(`client ${port} ${requestBytes} ${replyBytes} ${warmup} ${samples}`);
+    return this.#ask(
+      `client ${port} ${requestBytes} ${replyBytes} ${warmup} ${samples} ${pauseNs}`,
+    );
   }
 
   async bulk(

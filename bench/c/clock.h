@@ -13,4 +13,9 @@ static inline uint64_t clock_now_ns(void) {
   return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
+static inline void clock_sleep(uint64_t ns) {
+  const struct timespec pause = {(time_t)(ns / 1000000000u), (long)(ns % 1000000000u)};
+  if (ns > 0) nanosleep(&pause, NULL);
+}
+
 #endif

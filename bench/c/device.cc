@@ -8,8 +8,10 @@
 // Listens on the vhost-user socket SOCKET for QEMU and then takes commands, one per line on its
 // standard input:
 //
-//   state                                        "up" or "down": whether the guest's driver is there
-//   client PORT REQUEST REPLY WARMUP COUNT       one round-trip time in nanoseconds per line
+//   state                                        "up" or "down": whether the guest's driver is
+//   there client PORT REQUEST REPLY WARMUP COUNT PAUSE one round-trip time in nanoseconds per line,
+//   with a
+//                                                pause of so many nanoseconds before each
 //   bulk PORT REQUEST REPLY COUNT                requests without waiting for replies, then all of
 //                                                the replies; the whole time in nanoseconds
 //
@@ -98,13 +100,14 @@ void Begin(Client& client, uint32_t request, uint32_t reply) {
 }
 
 void RoundTrips(VsockDevice& device, uint32_t port, uint32_t request, uint32_t reply, size_t warmup,
-                size_t count) {
+                size_t count, uint64_t pause_ns) {
   Client client(device, port);
   Begin(client, request, reply);
   std::vector<char> out(request, 0x5a);
   std::vector<char> in(reply, 0);
   std::vector<uint64_t> samples(count);
   for (size_t i = 0; i < warmup + count; ++i) {
+    clock_sleep(pause_ns);
     const uint64_t start = clock_now_ns();
     client.SendAll(out.data(), out.size());
     client.ReceiveAll(in.data(), in.size());
@@ -130,9 +133,10 @@ void Obey(VsockDevice& device, const std::string& line) {
   unsigned reply;
   size_t warmup;
   size_t count;
-  if (sscanf(line.c_str(), "client %u %u %u %zu %zu", &port, &request, &reply, &warmup, &count) ==
-      5) {
-    RoundTrips(device, port, request, reply, warmup, count);
+  unsigned long pause_ns;
+  if (sscanf(line.c_str(), "client %u %u %u %zu %zu %lu", &port, &request, &reply, &warmup, &count,
+             &pause_ns) == 6) {
+    RoundTrips(device, port, request, reply, warmup, count, pause_ns);
   } else if (sscanf(line.c_str(), "bulk %u %u %u %zu", &port, &request, &reply, &count) == 4) {
     Bulk(device, port, request, reply, count);
   } else if (line == "state") {

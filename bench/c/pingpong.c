@@ -4,7 +4,7 @@
 // plain C programs that block in read(2).
 //
 //   pingpong serve ADDRESS [--cpu N]
-//   pingpong client ADDRESS --request BYTES --reply BYTES --warmup N --count N [--cpu N]
+//   pingpong client ADDRESS --request BYTES --reply BYTES --warmup N --count N [--pause NS] [--cpu N]
 //   pingpong bulk ADDRESS --request BYTES --reply BYTES --count N [--cpu N]
 //   pingpong cid
 //
@@ -107,7 +107,8 @@ static int serve(const char* address) {
   }
 }
 
-static int measure(const char* address, struct sizes sizes, size_t warmup, size_t count) {
+static int measure(const char* address, struct sizes sizes, size_t warmup, size_t count,
+                   uint64_t pause_ns) {
   const int fd = address_connect(address);
   char* request = touched(sizes.request + 1u);
   char* reply = touched(sizes.reply + 1u);
@@ -117,6 +118,7 @@ static int measure(const char* address, struct sizes sizes, size_t warmup, size_
     return 1;
   }
   for (size_t i = 0; i < warmup + count; i++) {
+    clock_sleep(pause_ns);
     const uint64_t start = clock_now_ns();
     if (!write_all(fd, request, sizes.request) || !read_all(fd, reply, sizes.reply)) {
       fprintf(stderr, "the connection to %s ended after %zu round trips\n", address, i);
@@ -166,7 +168,7 @@ static int usage(void) {
   fputs(
       "usage: pingpong serve ADDRESS [--cpu N]\n"
       "       pingpong client ADDRESS --request BYTES --reply BYTES --warmup N --count N "
-      "[--cpu N]\n"
+      "[--pause NS] [--cpu N]\n"
       "       pingpong bulk ADDRESS --request BYTES --reply BYTES --count N [--cpu N]\n"
       "       pingpong cid\n",
       stderr);
@@ -177,16 +179,19 @@ int main(int argc, char** argv) {
   static const struct option options[] = {
       {"request", required_argument, NULL, 'q'}, {"reply", required_argument, NULL, 'p'},
       {"warmup", required_argument, NULL, 'w'},  {"count", required_argument, NULL, 'n'},
-      {"cpu", required_argument, NULL, 'c'},     {NULL, 0, NULL, 0},
+      {"cpu", required_argument, NULL, 'c'},     {"pause", required_argument, NULL, 's'},
+      {NULL, 0, NULL, 0},
   };
   struct sizes sizes = {.request = 64, .reply = 64};
   size_t warmup = 0;
   size_t count = 1000;
+  uint64_t pause_ns = 0;
   for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
     if (option == 'q') sizes.request = (uint32_t)strtoul(optarg, NULL, 10);
     if (option == 'p') sizes.reply = (uint32_t)strtoul(optarg, NULL, 10);
     if (option == 'w') warmup = strtoul(optarg, NULL, 10);
     if (option == 'n') count = strtoul(optarg, NULL, 10);
+    if (option == 's') pause_ns = strtoull(optarg, NULL, 10);
     if (option == 'c') affinity_pin(atoi(optarg));
     if (option == '?') return usage();
   }
@@ -194,6 +199,8 @@ int main(int argc, char** argv) {
   if (argc - optind != 2) return usage();
   if (strcmp(argv[optind], "serve") == 0) return serve(argv[optind + 1]);
   if (strcmp(argv[optind], "bulk") == 0) return measure_bulk(argv[optind + 1], sizes, count);
-  if (strcmp(argv[optind], "client") == 0) return measure(argv[optind + 1], sizes, warmup, count);
+  if (strcmp(argv[optind], "client") == 0) {
+    return measure(argv[optind + 1], sizes, warmup, count, pause_ns);
+  }
   return usage();
 }

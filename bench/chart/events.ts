@@ -65,7 +65,7 @@ export function eventsFigure(
         [
           barPanel({
             title: 'From the program to the consumer, at 200 records a second',
-            subtitle: `p50, give or take ${errorOf(summary)} µs between the clocks · /c: a plain C round trip of 64 B`,
+            subtitle: `p50, give or take ${errorOf(summary)} µs between the clocks · /c: a plain C round trip of 64 B, as seldom`,
             yTitle: 'µs',
             bars: bars(latencyMetric),
             width: whole,

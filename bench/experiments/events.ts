@@ -50,12 +50,12 @@ export const events: Experiment = {
   placement: 'host processes and the vCPU unpinned',
   remarks: [
     'A loop of getpgid(2) in the guest drives a program that emits a record at each call, at full speed. `native` is bench/c/events.c, which maps the ring and reads it with epoll(7) as libbpf does; the other arms are `map.records().consume()` on the host. A record’s time is that from the first to the last one delivered, divided by their number; records that the full ring refused are not delivered.',
-    'Latency: from bpf_ktime_get_ns() in the program to the callback on the host, at one record every 5 ms, made by a process of the guest that sleeps in between. The stamp is placed on the host’s timeline by `session.readClock()`; `event latency, give or take` is the bound of that placing’s error. `/c`: a plain C round trip of 64 bytes on the same road.',
+    'Latency: from bpf_ktime_get_ns() in the program to the callback on the host, at one record every 5 ms, made by a process of the guest that sleeps in between. The stamp is placed on the host’s timeline by `session.readClock()`; `event latency, give or take` is the bound of that placing’s error. `/c`: a plain C round trip of 64 bytes on the same road, at the same rate.',
     'Agent CPU: what all threads of the executors in the guest used, by /proc/PID/task/TID/schedstat, divided by the records delivered.',
   ],
   guest: true,
-  full: { boots: 1, rounds: 5, samples: 40, warmup: 5 },
-  quick: { boots: 1, rounds: 2, samples: 20, warmup: 5 },
+  full: { boots: 1, rounds: 5, samples: 100, warmup: 100 },
+  quick: { boots: 1, rounds: 2, samples: 40, warmup: 40 },
   comparisons: roads.flatMap((arm) => [
     ...recordBytes.map((size) => ratio(arm, 'native', recordMetric(size), boundOfRate)),
     ratio(arm, `${arm}/c`, latencyMetric, 1.5),
@@ -250,7 +250,7 @@ async function until(reached: () => boolean): Promise<void> {
 }
 
 function limitArm(road: LabRoad): Arm {
-  const exchange = { requestBytes: 64, replyBytes: 64 };
+  const exchange = { requestBytes: 64, replyBytes: 64, pauseNs: lowRateMs * 1e6 };
   return {
     name: `${road.name}/c`,
     measure: async (amount) => {
