@@ -3,7 +3,7 @@ import { Listr } from 'listr2';
 import colours from 'picocolors';
 import { ensurePrivateNetwork, type Image } from '../guest/index.js';
 import { failure } from '../src/errors.js';
-import { budgetOf, planTable } from './budget.js';
+import { type Budget, budgetOf, planTable } from './budget.js';
 import { compilePrograms } from './compile.js';
 import type { Amount, Experiment } from './experiment.js';
 import { experiments } from './experiments/index.js';
@@ -22,6 +22,8 @@ export interface BenchOptions {
   kernel?: string;
   modules?: string;
   rounds?: number;
+  /** Seconds for each experiment, instead of its own. */
+  budget?: number;
 }
 
 /** What `--list` prints. */
@@ -79,7 +81,7 @@ export async function bench(chosen: readonly Experiment[], options: BenchOptions
     });
   }
   const names = chosen.map(({ name }) => name);
-  console.log(planTable(names, options.quick === true ? 'quick' : 'full'));
+  console.log(planTable(names, kindOf(options), options.budget));
   const startedMs = performance.now();
   const done = await runAll(chosen, options, { choice, image, signal: interrupt.signal });
   for (const line of notices) console.log(colours.yellow(line));
@@ -134,7 +136,7 @@ async function runAll(
             run,
             quick,
             amount: amountOf(experiment, options),
-            budgetSeconds: budgetOf(experiment.name)[options.quick === true ? 'quick' : 'full'],
+            budgetSeconds: options.budget ?? budgetOf(experiment.name)[kindOf(options)],
             command: commandOf(experiment, options),
             openLab,
             onProgress: sparingly((line) => {
@@ -182,6 +184,10 @@ function guestChoice(options: BenchOptions, notice: GuestChoice['notice']): Gues
   });
 }
 
+function kindOf({ quick }: BenchOptions): keyof Budget {
+  return quick === true ? 'quick' : 'full';
+}
+
 function amountOf(experiment: Experiment, options: BenchOptions): Amount {
   const amount = options.quick === true ? experiment.quick : experiment.full;
   return { ...amount, rounds: options.rounds ?? amount.rounds };
@@ -199,6 +205,7 @@ function commandOf(experiment: Experiment, options: BenchOptions): string {
     ...(options.accel === 'auto' ? [] : [`--accel ${options.accel}`]),
     ...(options.kernel === undefined ? [] : ['--kernel … --modules …']),
     ...(options.rounds === undefined ? [] : [`--rounds ${options.rounds}`]),
+    ...(options.budget === undefined ? [] : [`--budget ${options.budget}`]),
   ].join(' ');
 }
 

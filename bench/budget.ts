@@ -10,17 +10,17 @@ export interface Budget {
 
 /** By the names of experiments. */
 export const budgets: Readonly<Record<string, Budget>> = {
-  thesis: { full: 130, quick: 30 },
-  rtt: { full: 130, quick: 30 },
+  thesis: { full: 115, quick: 30 },
+  rtt: { full: 120, quick: 30 },
   'rtt-one-core': { full: 75, quick: 15 },
   throughput: { full: 50, quick: 12 },
   'map-ops': { full: 90, quick: 20 },
-  'prog-size': { full: 105, quick: 25 },
+  'prog-size': { full: 90, quick: 25 },
   pipelining: { full: 60, quick: 12 },
   sessions: { full: 70, quick: 15 },
-  events: { full: 100, quick: 25 },
-  tools: { full: 120, quick: 25 },
-  'software-overhead': { full: 110, quick: 20 },
+  events: { full: 90, quick: 25 },
+  tools: { full: 100, quick: 25 },
+  'software-overhead': { full: 100, quick: 20 },
   codec: { full: 35, quick: 10 },
 };
 
@@ -32,14 +32,19 @@ export function budgetOf(name: string): Budget {
   return budgets[name] ?? others;
 }
 
-/** What is going to be run, and how long it may take. */
-export function planTable(names: readonly string[], kind: keyof Budget): string {
+/** What is going to be run, and how long it may take: `seconds` each, or the budgets of this kind. */
+export function planTable(
+  names: readonly string[],
+  kind: keyof Budget,
+  seconds: number | undefined,
+): string {
+  const secondsOf = (name: string) => seconds ?? budgetOf(name)[kind];
   const table = new Table({
     head: ['experiment', 'at most'],
     style: { head: ['cyan'], compact: true },
   });
-  for (const name of names) table.push([name, `${budgetOf(name)[kind]} s`]);
-  const totalSeconds = names.reduce((sum, name) => sum + budgetOf(name)[kind], 0);
+  for (const name of names) table.push([name, `${secondsOf(name)} s`]);
+  const totalSeconds = names.reduce((sum, name) => sum + secondsOf(name), 0);
   table.push([colours.bold('all'), colours.bold(`${(totalSeconds / 60).toFixed(1)} min`)]);
   return table.toString();
 }

@@ -30,6 +30,11 @@ const program = new Command('npm run bench --')
     '--rounds <n>',
     'rounds in each boot; fewer than a full run count as --quick',
     positiveInteger,
+  )
+  .option(
+    '--budget <seconds>',
+    'begin no round of an experiment later than this, instead of what --list says',
+    positiveInteger,
   );
 
 async function main(): Promise<void> {
