@@ -100,11 +100,16 @@ unique_fd Perf(uint64_t tail, uint64_t head, const uint8_t* data, size_t size) {
   return fd;
 }
 
+// A file as a session opens them: for reading only, so that it passes for no buffer.
 unique_fd File(const uint8_t* data, size_t size) {
-  unique_fd fd(::memfd_create("file", MFD_CLOEXEC));
+  const unique_fd fd(::memfd_create("file", MFD_CLOEXEC));
   Expect(fd.valid(), "there is no memory file");
   Put(fd.get(), 0, data, size);
-  return fd;
+  char path[32];
+  snprintf(path, sizeof path, "/proc/self/fd/%d", fd.get());
+  unique_fd opened(::open(path, O_RDONLY | O_CLOEXEC));
+  Expect(opened.valid(), "the memory file cannot be opened");
+  return opened;
 }
 
 // Reads what the guest sends, which has to be whole frames of the kinds that there are.
