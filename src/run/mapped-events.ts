@@ -115,10 +115,11 @@ export class MappedEvents {
     this.#placeholders.add(handle, buffer.memory.fd);
     // A batch has to fit into the program's buffer as a whole.
     const batchBytes = Math.min(63 * 1024, buffer.capacityBytes / 2);
-    const options = { batchBytes, windowBytes: Math.max(64 * 1024, 4 * batchBytes) };
+    const windowBytes = Math.max(64 * 1024, 4 * batchBytes);
+    const options = { batchBytes, windowBytes, borrow: true };
     const stream = this.#session.subscribe(origin, options, ({ bytes }) =>
       bytes.length > buffer.roomBytes
-        ? this.#whenRoom(buffer, event, bytes)
+        ? this.#whenRoom(buffer, event, bytes.slice())
         : deliver(buffer, event, bytes),
     );
     const mapped = { buffer, stream };

@@ -15,8 +15,11 @@ import { type Channel, native } from '../native.js';
 import { detachStream } from '../transport/index.js';
 import { StreamChannel } from './stream-channel.js';
 
-/** Called for each EVENTS frame of a stream. Its bytes are nobody else's. */
-export type EventsCallback = (events: Events) => void;
+/**
+ * Called for each EVENTS frame of a stream. Bytes that are lent are overwritten after the call;
+ * others are the callback's.
+ */
+export type EventsCallback = (events: Events, lent: boolean) => void;
 
 interface Pending {
   resolve: (reply: Reply) => void;
@@ -103,8 +106,7 @@ export class EventConnection {
     try {
       if (type === FrameType.EVENTS) {
         const events = parseEvents(bytes, start, end);
-        if (bytes === this.#channel.receiveBuffer) events.bytes = events.bytes.slice();
-        this.#streams.get(id)?.(events);
+        this.#streams.get(id)?.(events, bytes === this.#channel.receiveBuffer);
         return;
       }
       const pending = this.#pending.get(id);

@@ -21,6 +21,11 @@ export interface StreamOptions {
    * Default 1 MiB; the guest caps it at 64 MiB.
    */
   windowBytes?: number;
+  /**
+   * Whether the callback makes do with bytes that are overwritten once it has returned, at once or
+   * with a promise, and copies what it keeps. Spares a copy of everything. Default `false`.
+   */
+  borrow?: boolean;
   /** Ends the stream. */
   signal?: AbortSignal;
 }
@@ -44,8 +49,8 @@ export interface EventBatch extends Events {
 }
 
 /**
- * Called for each batch, one after the other. The bytes belong to the callback; they count against
- * the window until it returns, or its promise settles.
+ * Called for each batch, one after the other. The bytes belong to the callback, unless it borrows
+ * them; they count against the window until it returns, or its promise settles.
  */
 export type BatchCallback = (batch: EventBatch) => void | Promise<void>;
 
@@ -121,6 +126,7 @@ export class EventStream {
       batchBytes: options.batchBytes ?? DEFAULT_BATCH_BYTES,
       batchMicroseconds: options.batchMicroseconds ?? DEFAULT_BATCH_US,
       windowBytes: options.windowBytes ?? DEFAULT_WINDOW_BYTES,
+      borrow: options.borrow ?? false,
     };
     this.ended = new Promise((resolve, reject) => {
       this.#resolve = resolve;
@@ -145,7 +151,7 @@ export class EventStream {
     if (this.#settled) return;
     this.#connection = connection;
     this.#credit = 0;
-    connection.deliver(this.#id, (events) => this.#receive(events));
+    connection.deliver(this.#id, (events, lent) => this.#receive(events, lent));
     const { batchBytes, batchMicroseconds, windowBytes } = this.#options;
     const body = [
       this.#id,
@@ -193,7 +199,7 @@ export class EventStream {
     else this.#reject(reason);
   }
 
-  #receive(events: Events): void {
+  #receive(events: Events, lent: boolean): void {
     const parts = this.#origin.source === 'perf' ? this.#origin.events.length : 1;
     if (events.part >= parts) {
       const received = `EVENTS of part ${events.part}`;
@@ -208,11 +214,13 @@ export class EventStream {
     const missing = events.sequence - part.sequence;
     if (missing > 0) this.#counts.lostInTransit += missing;
     part.sequence = events.sequence + events.records;
-    if (events.bytes.length > 0) this.#deliver(events);
+    if (events.bytes.length > 0) this.#deliver(events, lent);
     if (events.end !== 0) this.#finish(events.end - 1);
   }
 
-  #deliver(events: Events): void {
+  #deliver(events: Events, lent: boolean): void {
+    const now = this.#options.borrow && this.#running === undefined;
+    if (lent && !now) events.bytes = events.bytes.slice();
     const batch: EventBatch = Object.assign(events, { receivedMs: performance.now() });
     const run = () => {
       this.#counts.delivered += batch.records;

@@ -1,8 +1,8 @@
 import { enums, rows } from '../bpf/index.js';
-import { type Codec, viewOf } from '../codec/index.js';
+import type { Codec } from '../codec/index.js';
 import { failure, type SystemError } from '../errors.js';
 import type {
-  EventBatch,
+  BatchCallback,
   EventStream,
   StreamOptions,
   StreamOrigin,
@@ -18,7 +18,7 @@ import { eachPerfRecord, eachRingRecord, type RecordCallback } from './ring-reco
 const { MapType } = enums;
 
 /** Options of {@link BpfMap.records}. */
-export interface RecordOptions<T> extends StreamOptions {
+export interface RecordOptions<T> extends Omit<StreamOptions, 'borrow'> {
   /** What the bytes of a record are read as, such as `types.codec('struct event')`. */
   codec?: Codec<T, never>;
   /** Of a perf buffer: pages for data on each CPU, a power of two. Default 64. */
@@ -27,7 +27,10 @@ export interface RecordOptions<T> extends StreamOptions {
   wakeupEvents?: number;
 }
 
-/** Called for each record. */
+/**
+ * Called for each record. Bytes, where there is no codec, are overwritten once it has returned:
+ * `slice()` what is to be kept.
+ */
 export type RecordConsumer<T> = (record: T) => void;
 
 const PERF_TYPE_SOFTWARE = 1;
@@ -85,7 +88,9 @@ export class RecordStream<T = Uint8Array> implements AsyncIterable<T> {
    */
   async consume(callback: RecordConsumer<T>): Promise<void> {
     const deliver = this.#reader(callback);
-    await this.#open((batch) => this.#each(batch.bytes, deliver));
+    await this.#open({ ...this.#options, borrow: true }, (batch) =>
+      this.#each(batch.bytes, deliver),
+    );
   }
 
   /** Resolves when the stream has ended; rejects when a codec, or the connection, has failed. */
@@ -99,7 +104,7 @@ export class RecordStream<T = Uint8Array> implements AsyncIterable<T> {
     let consumed = () => {};
     let wake = () => {};
     const read = this.#reader((record) => records.push(record));
-    await this.#open((batch) => {
+    await this.#open(this.#options, (batch) => {
       this.#each(batch.bytes, read);
       if (records.length === 0) return;
       wake();
@@ -155,10 +160,10 @@ export class RecordStream<T = Uint8Array> implements AsyncIterable<T> {
     await this.close();
   }
 
-  async #open(callback: (batch: EventBatch) => void | Promise<void>): Promise<void> {
+  async #open(options: StreamOptions, callback: BatchCallback): Promise<void> {
     const { session } = this.#map;
     try {
-      this.#stream = await session.subscribe(await this.#origin(), this.#options, callback);
+      this.#stream = await session.subscribe(await this.#origin(), options, callback);
       // Programs find the events once their buffers are mapped.
       for (const { cpu, event } of this.#outputs) {
         const values = { map_fd: this.#map, key: word(cpu), value: word(event.handle) };
@@ -181,7 +186,8 @@ export class RecordStream<T = Uint8Array> implements AsyncIterable<T> {
           expected: `the ${codec.sizeBytes} bytes of a ${codec.name}`,
         });
       }
-      callback(codec.read(viewOf(record), 0));
+      // Of the whole memory, so that no codec takes its part for its own.
+      callback(codec.read(new DataView(record.buffer), record.byteOffset));
     };
   }
 
