@@ -17,7 +17,7 @@ import {
 import { type Emission, emission } from '../programs/emit.js';
 
 const recordBytes = [16, 256, 4096];
-const records: Readonly<Record<number, number>> = { 16: 40_000, 256: 40_000, 4096: 10_000 };
+const records: Readonly<Record<number, number>> = { 16: 40_000, 256: 40_000, 4096: 100_000 };
 const ringBytes = 4 * 1024 * 1024;
 const sweep = {
   recordBytes: 256,
@@ -49,7 +49,7 @@ export const events: Experiment = {
   parameters: { recordBytes, records, ringBytes, sweep, lowRateMs },
   placement: 'host processes and the vCPU unpinned',
   remarks: [
-    'A loop of getpgid(2) in the guest drives a program that emits a record at each call, at full speed. `native` is bench/c/events.c, which maps the ring and reads it with epoll(7) as libbpf does; the other arms are `map.records().consume()` on the host. A record’s time is that from the first to the last one delivered, divided by their number; records that the full ring refused are not delivered.',
+    'A loop of getpgid(2) in the guest drives a program that emits a record at each call, at full speed. `native` is bench/c/events.c, which maps the ring and reads it with epoll(7) as libbpf does; the other arms are `map.records().consume()` on the host. A record’s time is that from the first to the last one delivered, divided by their number; records that the full ring refused are not delivered. While it refuses, the loop in the guest goes on, and has as much of the guest’s only processor as who sends the records: those of 4 KiB cannot leave faster than half of it sends them.',
     'Latency: from bpf_ktime_get_ns() in the program to the callback on the host, at one record every 5 ms, made by a process of the guest that sleeps in between. The stamp is placed on the host’s timeline by `session.readClock()`; `event latency, give or take` is the bound of that placing’s error. `/c`: a plain C round trip of 64 bytes on the same road, at the same rate.',
     'Agent CPU: what all threads of the executors in the guest used, by /proc/PID/task/TID/schedstat, divided by the records delivered.',
   ],
