@@ -20,12 +20,14 @@ export const tools: readonly Tool[] = JSON.parse(
   readFileSync(join(packageFolder, 'guest/tools.json'), 'utf8'),
 );
 
-// Unprivileged users often lack the sbin folders, where ip and friends live.
-const folders = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/sbin'];
+/** Unprivileged users often lack the sbin folders, where ip and friends live. */
+function folders(): string[] {
+  return [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/sbin'];
+}
 
 /** The absolute path of a program, or `undefined` when this machine does not have it. */
 export function findTool(name: string): string | undefined {
-  return folders
+  return folders()
     .map((folder) => join(folder, name))
     .find((path) => {
       try {

@@ -6,6 +6,7 @@ import t from 'tap';
 import { boot, type KernelChoice } from '../../guest/index.js';
 import { fromHost, suiteFiles, workerUrl } from '../guest/conformance-guest.js';
 import { newerQemu } from './newer-qemu.js';
+import { record } from './page.js';
 
 const PEER_PORT = 7000;
 const CLOSED_PORT = 7001;
@@ -41,6 +42,12 @@ for (const { name, path } of machines) {
         refused: { address: guest.vsock(CLOSED_PORT), code: 'ECONNRESET' },
         workerUrl,
       });
+      t.ok(t.passing(), 'all of it passes');
+      record(
+        'the conformance suite',
+        `QEMU ${guest.facts.qemu}, Linux ${guest.facts.kernel}`,
+        `${t.counts.pass} passed, ${t.counts.fail} failed, ${t.counts.skip} skipped`,
+      );
     });
   }
 }

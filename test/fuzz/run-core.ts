@@ -47,8 +47,9 @@ async function compile(target: CoreTarget): Promise<string> {
       ...flags,
       '-I',
       coreFolder,
-      join(harnessFolder, target.harness),
+      ...target.harness.map((name) => join(harnessFolder, name)),
       ...target.sources.map((name) => join(coreFolder, name)),
+      ...(target.wrapped ?? []).map((name) => `-Wl,--wrap=${name}`),
       '-o',
       join(draft, target.name),
     ]);

@@ -8,10 +8,12 @@ export interface CoreTarget {
   readonly side: 'core';
   /** Completes the sentence "It is fed …". */
   readonly what: string;
-  /** The file of test/fuzz/core that has LLVMFuzzerTestOneInput. */
-  readonly harness: string;
+  /** The files of test/fuzz/core: one has LLVMFuzzerTestOneInput. */
+  readonly harness: readonly string[];
   /** The files of addon/core that it is linked with. */
   readonly sources: readonly string[];
+  /** Functions that the harness has in place of everybody's, as `__wrap_NAME`. */
+  readonly wrapped?: readonly string[];
   readonly maxInputBytes: number;
   /** Inputs to begin with, beside those in test/fuzz/corpus. */
   seeds?(): readonly Uint8Array[];
@@ -31,7 +33,7 @@ export const targets: readonly Target[] = [
     name: 'agent',
     side: 'core',
     what: 'a session’s rules and what its client sends, over a fake kernel that checks and fills all memory',
-    harness: 'agent.cc',
+    harness: ['agent.cc'],
     sources: [
       'call_loop.cc',
       'call_memory.cc',
@@ -65,13 +67,34 @@ export const targets: readonly Target[] = [
     name: 'device',
     side: 'core',
     what: 'a guest’s rings, descriptors and packets and a VMM’s messages, in memory whose edges are watched',
-    harness: 'device.cc',
+    harness: ['device.cc', 'fake_kernel.cc'],
     sources: [
       'guest_memory.cc',
       'vhost_backend.cc',
       'vhost_user.cc',
       'virtqueue.cc',
       'vsock_device.cc',
+    ],
+    wrapped: [
+      'clock_gettime',
+      'close',
+      'epoll_create1',
+      'epoll_ctl',
+      'epoll_wait',
+      'eventfd',
+      'fcntl',
+      'fstat',
+      'getrandom',
+      'madvise',
+      'mmap',
+      'munmap',
+      'poll',
+      'read',
+      'recvmsg',
+      'sendmsg',
+      'timerfd_create',
+      'timerfd_settime',
+      'write',
     ],
     maxInputBytes: 4096,
   },

@@ -3,41 +3,60 @@
 // A hostile guest and a hostile VMM against the vsock device. The input is a program: each byte
 // chooses a step, and the bytes after it are the step's operands. Steps write the guest's memory,
 // offer buffers and packets that are valid or nearly, send vhost-user messages with and without
-// descriptors, cut the memory's file short, and use the host's end.
+// descriptors, change the memory's layout, cut its file short, let time pass, and use the host's
+// end.
 //
-// The region of memory that the device gets neither begins nor ends at a page, and what lies around
-// it in the same pages must not change.
+// What the VMM has not given to the device cannot be touched, to the byte: the memory begins and
+// ends within pages, and AddressSanitizer guards what lies around it. Descriptors and the clock are
+// those of fake_kernel.h.
 
-#include <fcntl.h>
-#include <signal.h>
-#include <sys/eventfd.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <memory>
+#include <utility>
 #include <vector>
 
+#include "fake_kernel.h"
 #include "vsock_device.h"
 
 namespace {
 
+using fake_kernel::Kind;
 using waep::unique_fd;
 using waep::VsockDevice;
 
-constexpr size_t kFileBytes = 256 * 1024;
 constexpr size_t kLead = 512;
-constexpr size_t kMemoryBytes = kFileBytes - kLead - 512;
-constexpr uint8_t kCanary = 0xc5;
+constexpr size_t kMemoryBytes = fake_kernel::kFileBytes - kLead - 512;
 constexpr uint64_t kUserBase = 0x7f0000000000;
 constexpr uint32_t kQueueSize = 16;
 constexpr uint64_t kRings[] = {0, 1024, 2048};
 constexpr uint64_t kBuffers = 4096;
+constexpr uint64_t kSentBytes = 1024;
+constexpr uint64_t kReceived = kBuffers + kQueueSize * kSentBytes;
+constexpr uint64_t kReceivedBytes = 2048;
+// Where the memory is in two regions, it is cut amid a packet, and not at a multiple of anything.
+constexpr uint64_t kSplit = kBuffers + 5 * kSentBytes + 20;
 constexpr uint32_t kCid = 3;
+constexpr uint32_t kMaxConnections = 8;
 constexpr size_t kMaxSteps = 512;
+
+// Requests of vhost-user.
+constexpr uint32_t kSetFeatures = 2;
+constexpr uint32_t kSetMemoryTable = 5;
+constexpr uint32_t kSetQueueSize = 8;
+constexpr uint32_t kSetQueueAddresses = 9;
+constexpr uint32_t kSetQueueBase = 10;
+constexpr uint32_t kGetQueueBase = 11;
+constexpr uint32_t kSetQueueKick = 12;
+constexpr uint32_t kSetQueueCall = 13;
+constexpr uint32_t kSetProtocolFeatures = 16;
+constexpr uint32_t kSetQueueEnabled = 18;
+constexpr uint32_t kAddMemory = 37;
+constexpr uint32_t kRemoveMemory = 38;
 
 #define CHECK(condition)                          \
   do {                                            \
@@ -72,140 +91,158 @@ class Input {
   size_t size_;
 };
 
-// The guest's memory, its file made once.
-struct Memory {
-  Memory() : file(::memfd_create("guest", MFD_CLOEXEC)) { Reset(); }
-  void Reset() {
-    if (map != nullptr) ::munmap(map, kFileBytes);
-    CHECK(::ftruncate(file.get(), 0) == 0 && ::ftruncate(file.get(), kFileBytes) == 0);
-    map = static_cast<uint8_t*>(
-        ::mmap(nullptr, kFileBytes, PROT_READ | PROT_WRITE, MAP_SHARED, file.get(), 0));
-    CHECK(map != MAP_FAILED);
-    std::memset(map, kCanary, kLead);
-    std::memset(map + kLead + kMemoryBytes, kCanary, kFileBytes - kLead - kMemoryBytes);
-    cut = false;
-  }
-  void CheckCanaries() const {
-    if (cut) return;
-    for (size_t i = 0; i < kLead; ++i) CHECK(map[i] == kCanary);
-    for (size_t i = kLead + kMemoryBytes; i < kFileBytes; ++i) CHECK(map[i] == kCanary);
-  }
-  void Write(uint64_t address, const void* bytes, size_t size) const {
-    if (cut || address >= kMemoryBytes || size > kMemoryBytes - address) return;
-    std::memcpy(map + kLead + address, bytes, size);
-  }
-  template <typename T>
-  T Read(uint64_t address) const {
-    T value = {};
-    if (!cut) std::memcpy(&value, map + kLead + address, sizeof value);
-    return value;
-  }
-
-  unique_fd file;
-  uint8_t* map = nullptr;
-  bool cut = false;
+// A region as it is in messages.
+struct Region {
+  uint64_t guest_address;
+  uint64_t size;
+  uint64_t user_address;
+  uint64_t offset;
 };
+
+Region Part(uint64_t start, uint64_t end) {
+  return {start, end - start, kUserBase + start, kLead + start};
+}
 
 class World {
  public:
-  explicit World(Memory& memory) : memory_(memory) {
-    int pair[2];
-    CHECK(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) == 0);
-    vmm_.reset(pair[0]);
+  World() {
+    VsockDevice::Callbacks callbacks = {[this](int id, int events) { Ready(id, events); },
+                                        [](bool) {}};
     waep::VsockDeviceOptions options;
     options.guest_cid = kCid;
     options.buffer_bytes = 4096;
-    options.max_connections = 8;
-    VsockDevice::Callbacks callbacks = {[this](int id, int events) { Ready(id, events); },
-                                        [](bool) {}};
+    options.max_connections = kMaxConnections;
     int error = 0;
-    device_ = VsockDevice::Adopt(unique_fd(pair[1]), options, std::move(callbacks), &error);
+    device_ = VsockDevice::Adopt(unique_fd(fake_kernel::MakeSocket()), options,
+                                 std::move(callbacks), &error);
     CHECK(device_ != nullptr);
   }
 
   void Run(Input input) {
-    if (input.Byte() % 4 != 0) SetUp();
+    SetUp(input.Byte());
     for (size_t steps = 0; steps < kMaxSteps && !input.empty(); ++steps) {
+      // What is there twice is worth more of the time.
       static void (World::*const kSteps[])(Input&) = {
-          &World::WriteMemory, &World::OfferChain,    &World::SendPacket, &World::OfferBuffers,
-          &World::SendMessage, &World::UseHost,       &World::Restart,    &World::CutMemory,
-          &World::SendRubbish, &World::OfferIndirect,
+          &World::SendPacket,  &World::OfferBuffers, &World::UseHost,     &World::SendPacket,
+          &World::UseHost,     &World::OfferChain,   &World::WriteMemory, &World::OfferIndirect,
+          &World::SendMessage, &World::ChangeMemory, &World::Restart,     &World::PassTime,
+          &World::SendPacket,  &World::SendRubbish,  &World::CutMemory,   &World::HangUp,
       };
       (this->*kSteps[input.Byte() % (sizeof kSteps / sizeof *kSteps)])(input);
       device_->Run();
-      DrainAnswers();
-      CHECK(device_->connections() <= 8);
+      CHECK(device_->connections() <= kMaxConnections);
     }
     device_.reset();
-    memory_.CheckCanaries();
   }
+
+  [[nodiscard]] bool cut() const { return cut_; }
 
  private:
-  void Message(uint32_t request, uint32_t flags, const void* body, uint32_t size,
-               const std::vector<int>& descriptors) {
-    uint32_t header[3] = {request, flags, size};
-    iovec parts[2] = {{header, sizeof header}, {const_cast<void*>(body), size}};
-    alignas(cmsghdr) char control[CMSG_SPACE(16 * sizeof(int))] = {};
-    msghdr message = {};
-    message.msg_iov = parts;
-    message.msg_iovlen = 2;
-    if (!descriptors.empty()) {
-      message.msg_control = control;
-      message.msg_controllen = CMSG_SPACE(descriptors.size() * sizeof(int));
-      cmsghdr* const c = CMSG_FIRSTHDR(&message);
-      c->cmsg_level = SOL_SOCKET;
-      c->cmsg_type = SCM_RIGHTS;
-      c->cmsg_len = CMSG_LEN(descriptors.size() * sizeof(int));
-      std::memcpy(CMSG_DATA(c), descriptors.data(), descriptors.size() * sizeof(int));
+  static void Message(uint32_t request, uint32_t flags, const void* body, uint32_t size,
+                      const std::vector<Kind>& descriptors) {
+    uint8_t bytes[12 + 4096];
+    const uint32_t header[3] = {request, flags, size};
+    std::memcpy(bytes, header, sizeof header);
+    std::memcpy(bytes + sizeof header, body, size);
+    fake_kernel::Send(bytes, sizeof header + size, descriptors.data(), descriptors.size());
+  }
+
+  // The bytes of a region are the device's from now on.
+  static void Allow(const Region& region) {
+    if (region.offset > fake_kernel::kFileBytes ||
+        region.size > fake_kernel::kFileBytes - region.offset) {
+      return;
     }
-    (void)::sendmsg(vmm_.get(), &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+    fake_kernel::AllowMemory(region.offset, region.size);
   }
 
-  void DrainAnswers() {
-    char buffer[8192];
-    while (::recv(vmm_.get(), buffer, sizeof buffer, MSG_DONTWAIT) > 0) continue;
+  static void SetMemory(const Region* regions, uint32_t count, bool one_by_one) {
+    for (uint32_t i = 0; i < count; ++i) Allow(regions[i]);
+    if (one_by_one) {
+      for (uint32_t i = 0; i < count; ++i) ChangeRegion(kAddMemory, regions[i]);
+      return;
+    }
+    uint8_t body[8 + 8 * sizeof(Region)];
+    const uint32_t head[2] = {count, 0};
+    std::memcpy(body, head, sizeof head);
+    std::memcpy(body + sizeof head, regions, count * sizeof(Region));
+    Message(kSetMemoryTable, 1, body, static_cast<uint32_t>(sizeof head + count * sizeof(Region)),
+            std::vector<Kind>(count, Kind::kMemory));
   }
 
-  void SetUp() {
-    const uint64_t features = 1ull << 32 | 1ull << 30 | 1ull << 29 | 1ull << 28;
-    Message(2, 1, &features, sizeof features, {});
-    const uint64_t table[5] = {1, 0, kMemoryBytes, kUserBase, kLead};
-    Message(5, 1, table, sizeof table, {memory_.file.get()});
-    for (uint32_t queue = 0; queue < 2; ++queue) StartQueue(queue);
+  static void ChangeRegion(uint32_t request, const Region& region) {
+    uint8_t body[8 + sizeof(Region)] = {};
+    std::memcpy(body + 8, &region, sizeof region);
+    const bool added = request == kAddMemory;
+    Message(request, 1, body, sizeof body, std::vector<Kind>(added ? 1 : 0, Kind::kMemory));
+  }
+
+  // As a VMM does, in one of its ways, or not at all.
+  void SetUp(uint8_t how) {
+    if (how % 8 == 7) return;
+    uint64_t features = 1ull << 32 | 1ull << 30 | 1ull << 29 | 1ull << 28;
+    if (how % 8 == 6) features &= ~(1ull << 29);
+    Message(kSetFeatures, 1, &features, sizeof features, {});
+    const uint64_t protocol_features = how & 8 ? UINT64_MAX : 1ull << 9 | 1;
+    Message(kSetProtocolFeatures, 1, &protocol_features, sizeof protocol_features, {});
+    if (how & 16) {
+      const Region regions[] = {Part(0, kSplit), Part(kSplit, kMemoryBytes)};
+      SetMemory(regions, 2, (how & 32) != 0);
+    } else {
+      const Region region = Part(0, kMemoryBytes);
+      SetMemory(&region, 1, (how & 32) != 0);
+    }
+    for (uint32_t queue = 0; queue < 2; ++queue) StartQueue(queue, (how & 64) != 0);
     device_->Run();
   }
 
-  void StartQueue(uint32_t queue) {
+  void StartQueue(uint32_t queue, bool blocking) {
     const uint32_t size[2] = {queue, kQueueSize};
-    Message(8, 1, size, sizeof size, {});
+    Message(kSetQueueSize, 1, size, sizeof size, {});
     const uint32_t base[2] = {queue, 0};
-    Message(10, 1, base, sizeof base, {});
+    Message(kSetQueueBase, 1, base, sizeof base, {});
     const uint64_t at = kUserBase + kRings[queue];
     const uint64_t addresses[5] = {queue, at, at + 512, at + 256, 0};
-    Message(9, 1, addresses, sizeof addresses, {});
-    const unique_fd call(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
-    const unique_fd kick(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
+    Message(kSetQueueAddresses, 1, addresses, sizeof addresses, {});
     const uint64_t index = queue;
-    Message(13, 1, &index, sizeof index, {call.get()});
-    Message(12, 1, &index, sizeof index, {kick.get()});
+    Message(kSetQueueCall, 1, &index, sizeof index, {blocking ? Kind::kPipe : Kind::kEvent});
+    Message(kSetQueueKick, 1, &index, sizeof index, {Kind::kEvent});
+    const uint32_t enabled[2] = {queue, 1};
+    Message(kSetQueueEnabled, 1, enabled, sizeof enabled, {});
     available_[queue] = 0;
+  }
+
+  // The guest writes where the device may not look, too.
+  __attribute__((no_sanitize("address"))) void Write(uint64_t address, const void* bytes,
+                                                     size_t size) const {
+    if (cut_ || address >= kMemoryBytes || size > kMemoryBytes - address) return;
+    volatile uint8_t* const to = fake_kernel::Memory() + kLead + address;
+    for (size_t i = 0; i < size; ++i) to[i] = static_cast<const uint8_t*>(bytes)[i];
+  }
+
+  // Mostly in the memory or just behind it.
+  static uint64_t Address(Input& input) {
+    return input.Byte() == 0 ? input.Number(8) : input.Word();
+  }
+  static uint32_t Length(Input& input) {
+    return input.Byte() == 0 ? input.Long() : input.Word() % 4096;
   }
 
   // Steps
 
   void WriteMemory(Input& input) {
-    const uint32_t address = input.Long() % kMemoryBytes;
+    const uint64_t address = Address(input);
     uint8_t bytes[64];
     const size_t size = input.Byte() % (sizeof bytes + 1);
     input.Bytes(bytes, size);
-    memory_.Write(address, bytes, size);
+    Write(address, bytes, size);
   }
 
   void Publish(uint32_t queue, uint16_t head) {
     const uint64_t at = kRings[queue] + 256;
-    memory_.Write(at + 4 + (available_[queue] % kQueueSize) * 2, &head, sizeof head);
+    Write(at + 4 + (available_[queue] % kQueueSize) * 2, &head, sizeof head);
     ++available_[queue];
-    memory_.Write(at + 2, &available_[queue], sizeof available_[queue]);
+    Write(at + 2, &available_[queue], sizeof available_[queue]);
   }
 
   void Descriptor(uint64_t table, uint32_t index, uint64_t address, uint32_t length, uint16_t flags,
@@ -215,25 +252,30 @@ class World {
     std::memcpy(bytes + 8, &length, 4);
     std::memcpy(bytes + 12, &flags, 2);
     std::memcpy(bytes + 14, &next, 2);
-    memory_.Write(table + index * 16, bytes, sizeof bytes);
+    Write(table + index * 16, bytes, sizeof bytes);
   }
 
   void OfferChain(Input& input) {
     const uint32_t queue = input.Byte() % 2;
     const uint32_t count = input.Byte() % 8;
     for (uint32_t i = 0; i < count; ++i) {
-      Descriptor(kRings[queue], input.Byte() % (kQueueSize + 1), input.Long(), input.Long(),
-                 input.Word() % 8, input.Byte() % (kQueueSize + 2));
+      const uint32_t index = input.Byte() % (kQueueSize + 1);
+      const uint64_t address = Address(input);
+      const uint32_t length = Length(input);
+      const uint16_t flags = input.Byte() % 8;
+      Descriptor(kRings[queue], index, address, length, flags, input.Byte() % (kQueueSize + 2));
     }
     Publish(queue, input.Byte() % (kQueueSize + 2));
   }
 
   void OfferIndirect(Input& input) {
-    const uint64_t table = kBuffers + input.Word();
+    const uint64_t table = Address(input);
     const uint32_t count = 1 + input.Byte() % 8;
     for (uint32_t i = 0; i < count; ++i) {
-      Descriptor(table, i, kBuffers + input.Word(), input.Word(), input.Byte() % 8,
-                 static_cast<uint16_t>(i + 1 + input.Byte() % 2));
+      const uint64_t address = Address(input);
+      const uint32_t length = Length(input);
+      const uint16_t flags = input.Byte() % 8;
+      Descriptor(table, i, address, length, flags, static_cast<uint16_t>(i + 1 + input.Byte() % 2));
     }
     const uint32_t queue = input.Byte() % 2;
     const uint16_t head = input.Byte() % kQueueSize;
@@ -255,8 +297,8 @@ class World {
     header.buf_alloc = oddity == 6 ? input.Long() : 65536;
     header.fwd_cnt = input.Long();
     const uint16_t head = input.Byte() % (kQueueSize - 1);
-    const uint64_t at = kBuffers + head * 1024;
-    memory_.Write(at, &header, sizeof header);
+    const uint64_t at = kBuffers + head * kSentBytes;
+    Write(at, &header, sizeof header);
     const uint32_t size = oddity == 7 ? input.Word() : header.len;
     if (input.Byte() % 2 == 0) {
       Descriptor(kRings[1], head, at, static_cast<uint32_t>(sizeof header) + size, 0, 0);
@@ -272,7 +314,7 @@ class World {
     for (uint32_t i = 0; i < count; ++i) {
       const uint16_t head = available_[0] % kQueueSize;
       const uint32_t size = input.Byte() % 16 == 0 ? input.Byte() : 1024;
-      Descriptor(kRings[0], head, kBuffers + 64 * 1024 + head * 2048, size, 2, 0);
+      Descriptor(kRings[0], head, kReceived + head * kReceivedBytes, size, 2, 0);
       Publish(0, head);
     }
   }
@@ -281,43 +323,76 @@ class World {
     uint8_t body[600];
     const uint32_t request = input.Byte() % 44;
     const uint32_t flags = input.Byte() % 8 == 0 ? input.Long() : 1 | (input.Byte() % 2) << 3;
-    const uint32_t size = input.Word() % sizeof body;
+    const uint32_t size = input.Byte() == 0 ? input.Word() % sizeof body : input.Byte() % 64;
     input.Bytes(body, size);
-    std::vector<int> descriptors;
-    unique_fd own[10];
-    for (size_t i = 0, count = input.Byte() % 11; i < count; ++i) {
-      own[i].reset(input.Byte() % 2 == 0 ? ::fcntl(memory_.file.get(), F_DUPFD_CLOEXEC, 0)
-                                         : ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-      descriptors.push_back(own[i].get());
+    std::vector<Kind> descriptors(input.Byte() % 11);
+    for (Kind& kind : descriptors) {
+      static constexpr Kind kKinds[] = {Kind::kMemory, Kind::kEvent, Kind::kPipe};
+      kind = kKinds[input.Byte() % 3];
+    }
+    // What it announces is the device's.
+    const size_t first = request == kSetMemoryTable || request == kAddMemory ? 8 : size;
+    for (size_t at = first; at + sizeof(Region) <= size; at += sizeof(Region)) {
+      Region region;
+      std::memcpy(&region, body + at, sizeof region);
+      Allow(region);
     }
     Message(request, flags, body, size, descriptors);
+  }
+
+  void ChangeMemory(Input& input) {
+    Region regions[4];
+    const uint32_t count = 1 + input.Byte() % 4;
+    for (uint32_t i = 0; i < count; ++i) {
+      const uint64_t start = input.Word();
+      regions[i] = Part(start, start + input.Word());
+      if (input.Byte() == 0) regions[i].guest_address = input.Number(8);
+      if (input.Byte() == 0) regions[i].user_address = input.Number(8);
+    }
+    const uint8_t how = input.Byte();
+    if (how % 4 == 0) {
+      SetMemory(regions, count, false);
+    } else if (how % 4 == 1) {
+      SetMemory(regions, count, true);
+    } else if (how % 4 == 2) {
+      ChangeRegion(kRemoveMemory, regions[0]);
+    } else {
+      ChangeRegion(kRemoveMemory, Part(0, how & 4 ? kSplit : kMemoryBytes));
+    }
   }
 
   void SendRubbish(Input& input) {
     uint8_t bytes[32];
     const size_t size = input.Byte() % (sizeof bytes + 1);
     input.Bytes(bytes, size);
-    (void)::send(vmm_.get(), bytes, size, MSG_NOSIGNAL | MSG_DONTWAIT);
+    fake_kernel::Send(bytes, size, nullptr, 0);
   }
 
   void Restart(Input& input) {
     const uint32_t queue = input.Byte() % 3;
     const uint32_t state[2] = {queue, 0};
-    Message(11, 1, state, sizeof state, {});
-    if (queue < 2 && input.Byte() % 2 == 0) StartQueue(queue);
+    Message(kGetQueueBase, 1, state, sizeof state, {});
+    const uint8_t how = input.Byte();
+    if (queue < 2 && how % 2 == 0) StartQueue(queue, (how & 2) != 0);
   }
 
   void CutMemory(Input& input) {
     if (input.Byte() != 0x77) return;
-    (void)::ftruncate(memory_.file.get(), input.Long() % kFileBytes);
-    memory_.cut = true;
+    fake_kernel::CutMemory(input.Word());
+    cut_ = true;
   }
+
+  void HangUp(Input& input) {
+    if (input.Byte() == 0x77) fake_kernel::HangUp();
+  }
+
+  void PassTime(Input& input) { fake_kernel::PassTime(input.Byte() * 250'000'000ull); }
 
   void UseHost(Input& input) {
     const uint8_t action = input.Byte();
     const int id = ids_.empty() ? input.Byte() : ids_[input.Byte() % ids_.size()];
     uint8_t bytes[300] = {};
-    switch (action % 9) {
+    switch (action % 10) {
       case 0:
         Keep(device_->Connect(1000 + input.Byte() % 4, input.Byte() % 4));
         break;
@@ -344,6 +419,9 @@ class World {
         break;
       case 7:
         device_->Watch(id, input.Byte() % 4);
+        break;
+      case 8:
+        device_->Advance(id);
         break;
       default:
         device_->Close(id);
@@ -374,8 +452,7 @@ class World {
     if (id % 7 == 0) device_->Close(id);
   }
 
-  Memory& memory_;
-  unique_fd vmm_;
+  bool cut_ = false;
   std::unique_ptr<VsockDevice> device_;
   uint16_t available_[2] = {};
   std::vector<int> ids_;
@@ -385,13 +462,18 @@ class World {
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  static Memory memory;
-  if (memory.cut) {
-    memory.Reset();
-  } else {
-    std::memset(memory.map + kLead, 0, kBuffers);
+  // The same for every input: what one leaves in the memory, the next must not see.
+  fake_kernel::AllowMemory(0, fake_kernel::kFileBytes);
+  std::memset(fake_kernel::Memory(), 0, fake_kernel::kFileBytes);
+  fake_kernel::ForbidMemory();
+  fake_kernel::Begin();
+  bool cut;
+  {
+    World world;
+    world.Run(Input(data, size));
+    cut = world.cut();
   }
-  World world(memory);
-  world.Run(Input(data, size));
+  if (cut) fake_kernel::RestoreMemory();
+  fake_kernel::End();
   return 0;
 }
