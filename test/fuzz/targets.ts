@@ -1,5 +1,6 @@
 /* What is fuzzed. A new target is a row here and the file that it names. */
 import { eventSeeds } from './event-seeds.js';
+import { deviceSeeds } from './device-seeds.js';
 import { agentSeeds } from './seeds.js';
 
 /** C++ of addon/core, under libFuzzer with AddressSanitizer and UndefinedBehaviorSanitizer. */
@@ -52,7 +53,7 @@ export const targets: readonly Target[] = [
     name: 'events',
     side: 'core',
     what: 'requests about streams, and buffers whose contents somebody else has chosen',
-    harness: 'events.cc',
+    harness: ['events.cc'],
     sources: [
       'address_arena.cc',
       'event_connection.cc',
@@ -97,6 +98,7 @@ export const targets: readonly Target[] = [
       'write',
     ],
     maxInputBytes: 4096,
+    seeds: deviceSeeds,
   },
   {
     name: 'host',
