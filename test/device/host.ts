@@ -6,7 +6,7 @@ import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads';
 import { Session } from '../../src/session/index.js';
-import { connect, type Socket, VsockDevice } from '../../src/transport/index.js';
+import { connect, type Server, type Socket, VsockDevice } from '../../src/transport/index.js';
 
 /** The ways for it to end. */
 export type Ending =
@@ -43,12 +43,13 @@ class Traffic {
     this.device = device;
     let connections = 0;
     this.#poured = new Promise((resolve) => {
-      device.listen(HOST_PORT, (socket) => {
+      const server = device.listen(HOST_PORT, (socket) => {
         this.#add(socket);
         // Every other one is not read, so that the device holds what came.
         if (++connections % 2 === 0) socket.resume();
         if (connections === POURING) resolve();
       });
+      this.#endsWithError(server);
     });
   }
 
@@ -82,7 +83,13 @@ class Traffic {
 
   #add(socket: Socket): void {
     this.sockets.push(socket);
-    this.endings.push(new Promise((resolve) => socket.on('error', (e) => resolve(codeOf(e)))));
+    this.#endsWithError(socket);
+  }
+
+  #endsWithError(one: Socket | Server): void {
+    this.endings.push(
+      new Promise((resolve) => one.on('error', (error: Error) => resolve(codeOf(error)))),
+    );
   }
 }
 

@@ -97,7 +97,7 @@ export const targets: readonly Target[] = [
       'timerfd_settime',
       'write',
     ],
-    maxInputBytes: 4096,
+    maxInputBytes: 1024,
     seeds: deviceSeeds,
   },
   {

@@ -16,6 +16,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <initializer_list>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -138,13 +139,21 @@ class World {
   [[nodiscard]] bool cut() const { return cut_; }
 
  private:
+  static constexpr Kind kAllMemory[8] = {Kind::kMemory, Kind::kMemory, Kind::kMemory,
+                                         Kind::kMemory, Kind::kMemory, Kind::kMemory,
+                                         Kind::kMemory, Kind::kMemory};
+
   static void Message(uint32_t request, uint32_t flags, const void* body, uint32_t size,
-                      const std::vector<Kind>& descriptors) {
+                      std::initializer_list<Kind> descriptors) {
+    Message(request, flags, body, size, descriptors.begin(), descriptors.size());
+  }
+  static void Message(uint32_t request, uint32_t flags, const void* body, uint32_t size,
+                      const Kind* descriptors, size_t count) {
     uint8_t bytes[12 + 4096];
     const uint32_t header[3] = {request, flags, size};
     std::memcpy(bytes, header, sizeof header);
     std::memcpy(bytes + sizeof header, body, size);
-    fake_kernel::Send(bytes, sizeof header + size, descriptors.data(), descriptors.size());
+    fake_kernel::Send(bytes, sizeof header + size, descriptors, count);
   }
 
   // The bytes of a region are the device's from now on.
@@ -167,14 +176,14 @@ class World {
     std::memcpy(body, head, sizeof head);
     std::memcpy(body + sizeof head, regions, count * sizeof(Region));
     Message(kSetMemoryTable, 1, body, static_cast<uint32_t>(sizeof head + count * sizeof(Region)),
-            std::vector<Kind>(count, Kind::kMemory));
+            kAllMemory, count);
   }
 
   static void ChangeRegion(uint32_t request, const Region& region) {
     uint8_t body[8 + sizeof(Region)] = {};
     std::memcpy(body + 8, &region, sizeof region);
     const bool added = request == kAddMemory;
-    Message(request, 1, body, sizeof body, std::vector<Kind>(added ? 1 : 0, Kind::kMemory));
+    Message(request, 1, body, sizeof body, kAllMemory, added ? 1 : 0);
   }
 
   // As a VMM does, in one of its ways, or not at all.
@@ -325,10 +334,11 @@ class World {
     const uint32_t flags = input.Byte() % 8 == 0 ? input.Long() : 1 | (input.Byte() % 2) << 3;
     const uint32_t size = input.Byte() == 0 ? input.Word() % sizeof body : input.Byte() % 64;
     input.Bytes(body, size);
-    std::vector<Kind> descriptors(input.Byte() % 11);
-    for (Kind& kind : descriptors) {
+    Kind descriptors[10];
+    const size_t count = input.Byte() % 11;
+    for (size_t i = 0; i < count; ++i) {
       static constexpr Kind kKinds[] = {Kind::kMemory, Kind::kEvent, Kind::kPipe};
-      kind = kKinds[input.Byte() % 3];
+      descriptors[i] = kKinds[input.Byte() % 3];
     }
     // What it announces is the device's.
     const size_t first = request == kSetMemoryTable || request == kAddMemory ? 8 : size;
@@ -337,7 +347,7 @@ class World {
       std::memcpy(&region, body + at, sizeof region);
       Allow(region);
     }
-    Message(request, flags, body, size, descriptors);
+    Message(request, flags, body, size, descriptors, count);
   }
 
   void ChangeMemory(Input& input) {

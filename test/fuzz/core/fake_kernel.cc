@@ -19,16 +19,17 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <deque>
 
 namespace fake_kernel {
 namespace {
 
 // No descriptor of this process's is as large.
 constexpr int kFirst = 1 << 24;
-constexpr size_t kMost = 512;
+constexpr size_t kMost = 128;
+constexpr size_t kMostSegments = 64;
+constexpr size_t kMostKinds = 16;
+constexpr size_t kMostBytes = 64 * 1024;
 constexpr uint64_t kNsPerSecond = 1000 * 1000 * 1000;
-constexpr int kBufferBytes = 64;
 
 struct File {
   Kind kind = Kind::kNone;
@@ -42,15 +43,24 @@ struct Watch {
 
 // What one sendmsg(2) of the peer's would have made.
 struct Segment {
-  std::vector<uint8_t> bytes;
-  size_t taken = 0;
-  std::vector<Kind> kinds;
+  const uint8_t* bytes;
+  size_t size;
+  size_t count;
+  Kind kinds[kMostKinds];
 };
 
 bool active;
 File files[kMost];
-std::vector<Watch> watches;
-std::deque<Segment> incoming;
+int open_files;
+Watch watches[kMost];
+size_t watch_count;
+// What has been sent and not received: nothing is allocated for it, which would cost more than all
+// else.
+uint8_t sent_bytes[kMostBytes];
+size_t sent_size;
+Segment segments[kMostSegments];
+size_t first_segment;
+size_t segment_count;
 bool hung_up;
 uint64_t now_ns;
 uint64_t due_ns;
@@ -76,6 +86,7 @@ int Open(Kind kind) {
   for (size_t i = 0; i < kMost; ++i) {
     if (files[i].kind != Kind::kNone) continue;
     files[i] = {kind, 0};
+    ++open_files;
     return kFirst + static_cast<int>(i);
   }
   Wrong("there are too many descriptors");
@@ -94,10 +105,19 @@ bool Readable(int fd) {
     case Kind::kTimer:
       return due_ns != 0 && now_ns >= due_ns;
     case Kind::kSocket:
-      return hung_up || !incoming.empty();
+      return hung_up || first_segment < segment_count;
     default:
       return false;
   }
+}
+
+bool Unwatch(int fd) {
+  for (size_t i = 0; i < watch_count; ++i) {
+    if (watches[i].fd != fd) continue;
+    watches[i] = watches[--watch_count];
+    return true;
+  }
+  return false;
 }
 
 bool InMemory(const void* address) {
@@ -116,19 +136,22 @@ void Begin() {
 
 void End() {
   active = false;
-  watches.clear();
-  incoming.clear();
-  for (File& file : files) {
-    if (file.kind != Kind::kNone) Wrong("a descriptor is left");
-  }
+  watch_count = sent_size = first_segment = segment_count = 0;
+  if (open_files != 0) Wrong("a descriptor is left");
 }
 
 int MakeSocket() { return Open(Kind::kSocket); }
 
 void Send(const void* bytes, size_t size, const Kind* kinds, size_t count) {
-  if (size == 0 || incoming.size() > kBufferBytes) return;
-  const auto* const data = static_cast<const uint8_t*>(bytes);
-  incoming.push_back({{data, data + size}, 0, {kinds, kinds + count}});
+  if (first_segment == segment_count) sent_size = first_segment = segment_count = 0;
+  // A peer that does not wait for room loses what it sends.
+  if (size == 0 || size > kMostBytes - sent_size || segment_count == kMostSegments) return;
+  if (count > kMostKinds) Wrong("too many descriptors are sent");
+  Segment& segment = segments[segment_count++];
+  segment = {sent_bytes + sent_size, size, count, {}};
+  std::copy(kinds, kinds + count, segment.kinds);
+  std::memcpy(sent_bytes + sent_size, bytes, size);
+  sent_size += size;
 }
 
 void HangUp() { hung_up = true; }
@@ -193,33 +216,28 @@ int __wrap_close(int fd) {
   File* const file = FileOf(fd);
   if (file == nullptr) Wrong("what is closed is not open");
   *file = {};
-  watches.erase(std::remove_if(watches.begin(), watches.end(),
-                               [fd](const Watch& watch) { return watch.fd == fd; }),
-                watches.end());
+  --open_files;
+  Unwatch(fd);
   return 0;
 }
 
 int __wrap_epoll_ctl(int, int operation, int fd, epoll_event* event) {
   if (FileOf(fd) == nullptr) return Failed(EBADF);
-  const auto found = std::find_if(watches.begin(), watches.end(),
-                                  [fd](const Watch& watch) { return watch.fd == fd; });
-  if (operation == EPOLL_CTL_ADD) {
-    // epoll(7) takes no regular files.
-    if (FileOf(fd)->kind == Kind::kMemory) return Failed(EPERM);
-    if (found != watches.end()) return Failed(EEXIST);
-    watches.push_back({fd, *event});
-  } else {
-    if (found == watches.end()) return Failed(ENOENT);
-    watches.erase(found);
+  if (operation == EPOLL_CTL_DEL) return Unwatch(fd) ? 0 : Failed(ENOENT);
+  // epoll(7) takes no regular files.
+  if (FileOf(fd)->kind == Kind::kMemory) return Failed(EPERM);
+  for (size_t i = 0; i < watch_count; ++i) {
+    if (watches[i].fd == fd) return Failed(EEXIST);
   }
+  watches[watch_count++] = {fd, *event};
   return 0;
 }
 
 int __wrap_epoll_wait(int, epoll_event* events, int most, int) {
   int count = 0;
-  for (const Watch& watch : watches) {
-    if (count < most && Readable(watch.fd)) {
-      events[count] = watch.event;
+  for (size_t i = 0; i < watch_count; ++i) {
+    if (count < most && Readable(watches[i].fd)) {
+      events[count] = watches[i].event;
       events[count++].events = EPOLLIN;
     }
   }
@@ -311,16 +329,17 @@ ssize_t __wrap_recvmsg(int fd, msghdr* message, int) {
   message->msg_flags = 0;
   const size_t room = message->msg_controllen;
   message->msg_controllen = 0;
-  if (incoming.empty()) return hung_up ? 0 : Failed(EAGAIN);
-  Segment& segment = incoming.front();
+  if (first_segment == segment_count) return hung_up ? 0 : Failed(EAGAIN);
+  Segment& segment = segments[first_segment];
   const iovec& part = message->msg_iov[0];
-  const size_t size = std::min(part.iov_len, segment.bytes.size() - segment.taken);
-  std::memcpy(part.iov_base, segment.bytes.data() + segment.taken, size);
-  segment.taken += size;
-  if (!segment.kinds.empty() && size > 0) {
+  const size_t size = std::min(part.iov_len, segment.size);
+  std::memcpy(part.iov_base, segment.bytes, size);
+  segment.bytes += size;
+  segment.size -= size;
+  if (segment.count > 0 && size > 0) {
     const size_t fit = (room - CMSG_LEN(0)) / sizeof(int);
-    const size_t count = std::min(fit, segment.kinds.size());
-    if (count < segment.kinds.size()) message->msg_flags |= MSG_CTRUNC;
+    const size_t count = std::min(fit, segment.count);
+    if (count < segment.count) message->msg_flags |= MSG_CTRUNC;
     message->msg_controllen = CMSG_SPACE(count * sizeof(int));
     cmsghdr* const control = static_cast<cmsghdr*>(message->msg_control);
     control->cmsg_level = SOL_SOCKET;
@@ -330,9 +349,9 @@ ssize_t __wrap_recvmsg(int fd, msghdr* message, int) {
       const int number = Open(segment.kinds[i]);
       std::memcpy(CMSG_DATA(control) + i * sizeof number, &number, sizeof number);
     }
-    segment.kinds.clear();
+    segment.count = 0;
   }
-  if (segment.taken == segment.bytes.size()) incoming.pop_front();
+  if (segment.size == 0) ++first_segment;
   return static_cast<ssize_t>(size);
 }
 

@@ -5,7 +5,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <vector>
 
 // What the device asks of the kernel, answered without one: the linker leads its system calls here
 // (see `wrapped` in targets.ts), and those that concern nothing of this file's are passed on. An
