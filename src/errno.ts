@@ -12,6 +12,7 @@ const extra: Readonly<Record<string, number>> = {
   EBADFD: 77,
   ENODATA: 61,
   ESHUTDOWN: 108,
+  EHOSTDOWN: 112,
   ESOCKTNOSUPPORT: 94,
   EUCLEAN: 117,
 };

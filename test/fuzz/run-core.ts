@@ -100,6 +100,8 @@ export async function fuzzCore(
       '-print_final_stats=1',
       '-verbosity=1',
       '-print_funcs=0',
+      // Nobody else adds to the inputs meanwhile.
+      '-reload=0',
       grown,
       ...given,
     ],
