@@ -24,18 +24,27 @@ const kernels: readonly KernelChoice[] = [
   { suite: 'bullseye' },
   { suite: 'bookworm-backports' },
 ];
+// By both of virtio's transports, MMIO and PCI.
 const machines = [
-  { name: 'the installed QEMU', path: PATH },
-  { name: 'a newer QEMU', path: `${folder}${delimiter}${PATH}` },
-];
+  { name: 'the installed QEMU', path: PATH, machine: 'microvm' },
+  { name: 'a newer QEMU', path: `${folder}${delimiter}${PATH}`, machine: 'q35' },
+] as const;
 
-for (const { name, path } of machines) {
+for (const { name, path, machine } of machines) {
   for (const kernel of kernels) {
     const suite = 'suite' in kernel ? kernel.suite : 'this machine';
     await t.test(`${name}, the kernel of ${suite}`, async (t) => {
       process.env.PATH = path;
-      await using guest = await boot({ agent: false, lab: true, vsock: 'device', kernel, files });
-      t.comment(`QEMU ${guest.facts.qemu}, Linux ${guest.facts.kernel}`);
+      await using guest = await boot({
+        agent: false,
+        lab: true,
+        vsock: 'device',
+        machine,
+        kernel,
+        files,
+      });
+      const { qemu, kernel: release } = guest.facts;
+      t.comment(`QEMU ${qemu}, Linux ${release}`);
       await fromHost(t, guest, `vsock:any:${PEER_PORT}`, {
         peer: guest.vsock(PEER_PORT),
         halfClose: true,
@@ -45,7 +54,7 @@ for (const { name, path } of machines) {
       t.ok(t.passing(), 'all of it passes');
       record(
         'the conformance suite',
-        `QEMU ${guest.facts.qemu}, Linux ${guest.facts.kernel}`,
+        `QEMU ${qemu} (${machine}), Linux ${release}`,
         `${t.counts.pass} passed, ${t.counts.fail} failed, ${t.counts.skip} skipped`,
       );
     });

@@ -137,6 +137,10 @@ for (const { ending, guests } of scenarios) {
     clearTimeout(timer);
     t.equal(status, 0, stderr);
     t.same(reports, [], 'the sanitizer finds nothing');
-    record('teardown', `${ending}, ${guests} guests`, `${live} live sockets, nothing found`);
+    record(
+      'teardown',
+      `${ending}, ${guests === 1 ? 'a guest' : 'two guests'}`,
+      `${live} live sockets, nothing found`,
+    );
   });
 }

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { Worker } from 'node:worker_threads';
 import t from 'tap';
+import { errnoName } from '../../src/errno.js';
 import { connect, createServer, VsockDevice } from '../../src/transport/index.js';
 import { openDescriptors } from '../descriptors.js';
 import { socketFolder } from './fake-mux.js';
@@ -28,6 +29,16 @@ t.test('a device listens for QEMU, for this user only, until it is closed', asyn
   await device.close();
   t.notOk(existsSync(socket));
   t.equal(openDescriptors(), before);
+});
+
+t.test('whatever a connection of a device ends in has a name', (t) => {
+  // What addon/core/vsock_device.h promises, by Linux's numbers.
+  const codes = { EADDRINUSE: 98, ECONNABORTED: 103, ECONNRESET: 104, EHOSTDOWN: 112 };
+  const more = { EBADF: 9, ENODEV: 19, EPIPE: 32, ENOBUFS: 105, ENOTCONN: 107 };
+  for (const [name, number] of Object.entries({ ...codes, ...more })) {
+    t.equal(errnoName(number), name);
+  }
+  t.end();
 });
 
 t.test('what is wrong with its options is said', async (t) => {
