@@ -135,7 +135,9 @@ export async function mergeCorpus(target: CoreTarget): Promise<void> {
   const { grown, given } = await corpus(target);
   const [committed = '', ...seeds] = given;
   await runTool(program, [
-    '-merge=1',
+    '-set_cover_merge=1',
+    // By lines, not by how often each was run: that alone keeps many more.
+    '-use_counters=0',
     `-max_len=${COMMITTED_INPUT_BYTES}`,
     committed,
     grown,
