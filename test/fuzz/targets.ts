@@ -1,6 +1,7 @@
 /* What is fuzzed. A new target is a row here and the file that it names. */
-import { eventSeeds } from './event-seeds.js';
+
 import { deviceSeeds } from './device-seeds.js';
+import { eventSeeds } from './event-seeds.js';
 import { agentSeeds } from './seeds.js';
 
 /** C++ of addon/core, under libFuzzer with AddressSanitizer and UndefinedBehaviorSanitizer. */
