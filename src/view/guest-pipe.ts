@@ -1,13 +1,16 @@
 import { once } from 'node:events';
 import { Socket } from 'node:net';
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { Handle } from '../call.js';
 import { systemError } from '../errors.js';
 import { native } from '../native.js';
 import type { Session } from '../session/index.js';
 
 const READ_BYTES = 64 * 1024;
-const POLL_MS = 50;
+/** What lies here unread; the rest stays in the guest. */
+const WINDOW_BYTES = 256 * 1024;
+
+/** Fills a pipe until there is no more, or the pipe is closed. */
+type Source = (socket: Socket, closed: Promise<unknown>) => Promise<void>;
 
 /**
  * Opens a file of the guest that never ends, such as trace_pipe, and returns a descriptor from
@@ -17,20 +20,24 @@ const POLL_MS = 50;
  * @throws the guest's system error, such as ENOENT or EBUSY; ERR_POLICY_REFUSED
  */
 export async function openGuestPipe(session: Session, path: string): Promise<number> {
-  return readGuestPipe(session, await session.open(path), (handle) => session.release([handle]));
+  const handle = await session.open(path);
+  return makePipe(
+    (socket, closed) => follow(session, handle, socket, closed),
+    () => session.release([handle]),
+  );
 }
 
 /**
- * Returns a descriptor from which what a handle stands for can be read, such as an iterator. The
- * caller closes it.
+ * Returns a descriptor from which what a handle stands for can be read to its end, such as an
+ * iterator. The caller closes it.
  *
  * @param gone is told once its last copy is closed
  */
-export function readGuestPipe(
-  session: Session,
-  handle: Handle,
-  gone: (handle: Handle) => Promise<void>,
-): number {
+export function readGuestPipe(session: Session, handle: Handle, gone: () => Promise<void>): number {
+  return makePipe((socket, closed) => drain(session, handle, socket, closed), gone);
+}
+
+function makePipe(source: Source, gone: () => Promise<void>): number {
   const pair = new Int32Array(2);
   const status = native.socketPair(pair);
   if (status < 0) throw systemError('socketpair', status);
@@ -39,22 +46,49 @@ export function readGuestPipe(
   socket.on('error', () => {});
   const closed = once(socket.resume(), 'end').catch(() => {});
   closed.then(() => socket.destroy());
-  void pump(session, handle, socket)
+  void source(socket, closed)
+    .then(() => socket.end())
     // The session has ended, and the pipe ends with it.
     .catch(() => socket.destroy())
     .then(() => closed)
-    .then(() => gone(handle))
+    .then(gone)
     .catch(() => {});
   return theirs;
 }
 
-async function pump(session: Session, handle: Handle, socket: Socket): Promise<void> {
-  const ended = once(socket, 'close');
+/** Has what a file grows by sent as it does. */
+async function follow(
+  session: Session,
+  file: Handle,
+  socket: Socket,
+  closed: Promise<unknown>,
+): Promise<void> {
+  const options = { windowBytes: WINDOW_BYTES, batchBytes: READ_BYTES };
+  const stream = await session.subscribe({ source: 'file', file }, options, ({ bytes }) =>
+    // The bytes are the stream's own again once this has returned.
+    socket.destroyed || socket.write(Buffer.from(bytes)) ? undefined : drained(socket, closed),
+  );
+  await Promise.race([stream.ended, closed]);
+  await stream.close();
+}
+
+/** Reads to the end. */
+async function drain(
+  session: Session,
+  handle: Handle,
+  socket: Socket,
+  closed: Promise<unknown>,
+): Promise<void> {
   while (!socket.destroyed) {
+    // Iterators pause after a million elements without output: MAX_ITER_OBJECTS.
     const bytes = await session.read(handle, READ_BYTES);
-    if (bytes?.length === 0) break;
-    if (bytes === undefined) await sleep(POLL_MS, undefined, { ref: false });
-    else if (!socket.write(bytes)) await Promise.race([once(socket, 'drain'), ended]);
+    if (bytes?.length === 0) return;
+    if (bytes !== undefined && !socket.write(bytes)) await drained(socket, closed);
   }
-  socket.end();
+}
+
+async function drained(socket: Socket, closed: Promise<unknown>): Promise<void> {
+  const room = new AbortController();
+  // Whichever comes second is not waited for.
+  await Promise.race([once(socket, 'drain', room), closed]).finally(() => room.abort());
 }
