@@ -1,19 +1,22 @@
 // SPDX-License-Identifier: MIT
 //
-// waep-launch CONTROL [--bind SOURCE TARGET]… -- PROGRAM [ARGUMENT]…: becomes a program whose
+// waep-launch CONTROL AHEAD [--bind SOURCE TARGET]… -- PROGRAM [ARGUMENT]…: becomes a program whose
 // eBPF calls somebody else answers.
 //
-// In a mount namespace of its own it mounts an empty bpf file system and binds files over others,
-// then installs the filter (seccomp_filter.h), sends the listener over the Unix socket CONTROL,
-// waits for one byte back, and executes the program. Exits with 125 when it cannot, 126 or 127 as
-// env(1) does.
+// In a mount namespace of its own it mounts an empty bpf file system and binds files over others;
+// in a time namespace of its own, if it may have one, the monotonic clock is AHEAD nanoseconds
+// ahead of this machine's, and the clock since boot is the same. Then it installs the filter
+// (seccomp_filter.h), sends the listener over the Unix socket CONTROL, waits for one byte back, and
+// executes the program. Exits with 125 when it cannot, 126 or 127 as env(1) does.
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "seccomp_filter.h"
@@ -26,12 +29,46 @@ int Die(const char* what, const char* name, int error) {
   return 125;
 }
 
+constexpr long long kSecond = 1000000000;
+
+long long ClockNs(clockid_t clock) {
+  timespec now = {};
+  ::clock_gettime(clock, &now);
+  return now.tv_sec * kSecond + now.tv_nsec;
+}
+
+// Whoever cannot have clocks of their own goes by this machine's.
+void ShiftClocks(long long ahead_ns) {
+  // Since it began this machine may have slept, and the other one has not.
+  const long long slept_ns = ClockNs(CLOCK_BOOTTIME) - ClockNs(CLOCK_MONOTONIC);
+  if (::unshare(CLONE_NEWTIME) < 0) return;
+  char text[128];
+  int length = 0;
+  const struct {
+    const char* name;
+    long long ns;
+  } clocks[] = {{"monotonic", ahead_ns}, {"boottime", ahead_ns - slept_ns}};
+  for (const auto& [name, ns] : clocks) {
+    // Nanoseconds are never negative.
+    const long long seconds = ns / kSecond - (ns % kSecond < 0);
+    length += ::snprintf(text + length, sizeof text - static_cast<size_t>(length), "%s %lld %lld\n",
+                         name, seconds, ns - seconds * kSecond);
+  }
+  const int offsets = ::open("/proc/self/timens_offsets", O_WRONLY | O_CLOEXEC);
+  const bool set = ::write(offsets, text, static_cast<size_t>(length)) == length;
+  ::close(offsets);
+  const int own = ::open("/proc/self/ns/time_for_children", O_RDONLY | O_CLOEXEC);
+  if (set) ::setns(own, CLONE_NEWTIME);
+  ::close(own);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc < 4) return Die("not started by waep", "", -EINVAL);
+  if (argc < 5) return Die("not started by waep", "", -EINVAL);
   const int control = static_cast<int>(strtol(argv[1], nullptr, 10));
-  int next = 2;
+  ShiftClocks(strtoll(argv[2], nullptr, 10));
+  int next = 3;
   // Who may not have a namespace may not mount anything either, outside of it or in it.
   const bool apart = ::unshare(CLONE_NEWNS) == 0;
   if (!apart && strcmp(argv[next], "--bind") == 0) {

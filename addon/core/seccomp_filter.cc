@@ -29,8 +29,9 @@ constexpr uint32_t kSocketAttachBpf = 50;     // SO_ATTACH_BPF
 constexpr uint32_t kReuseportAttachBpf = 52;  // SO_ATTACH_REUSEPORT_EBPF
 constexpr uint32_t kPerfIoctlType = '$';      // _IO('$', …) of linux/perf_event.h
 constexpr uint32_t kWhole[] = {
-    SYS_bpf,    SYS_perf_event_open, SYS_uname,  SYS_readlink,  SYS_readlinkat, SYS_open,
-    SYS_openat, SYS_openat2,         SYS_access, SYS_faccessat, SYS_faccessat2, SYS_epoll_ctl,
+    SYS_bpf,        SYS_perf_event_open, SYS_uname,   SYS_readlink, SYS_readlinkat,
+    SYS_open,       SYS_openat,          SYS_openat2, SYS_access,   SYS_faccessat,
+    SYS_faccessat2, SYS_epoll_ctl,       SYS_poll,    SYS_ppoll,
 };
 constexpr uint32_t kI386[] = {357, 336};  // bpf, perf_event_open
 

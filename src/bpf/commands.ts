@@ -1086,9 +1086,11 @@ export const LINK_CREATE_ITER = command(
   {
     arm: 'link_create',
     makes: 'link',
+    // What is not restricted need not be known.
+    first: true,
     when: [
-      overA('other'),
       { ...anIterator, zero: 'iter_info_len' },
+      overA('other'),
       {
         fdKind: ['prog_fd', ['none', 'map', 'btf', 'link', 'token', ...notABpfObject]],
         ...anIterator,

@@ -1,7 +1,15 @@
 import { constants } from 'node:os';
-import { type Command, type Encoded, encodeRaw, enums } from '../bpf/index.js';
+import {
+  type Command,
+  type Encoded,
+  encode,
+  encodeRaw,
+  enums,
+  type RawCall,
+  rows,
+} from '../bpf/index.js';
 import type { Handle } from '../call.js';
-import { failure, type WaepError } from '../errors.js';
+import { failure, type SystemError, systemError, type WaepError } from '../errors.js';
 import { native } from '../native.js';
 import { readGuestPipe } from '../view/index.js';
 import type { Guest } from './guest.js';
@@ -11,13 +19,17 @@ import { ProcessMemory } from './process-memory.js';
 
 const PAGE_BYTES = 4096;
 const { errno } = constants;
-const { BPF_MAP_CREATE, BPF_OBJ_PIN, BPF_PROG_TEST_RUN, BPF_TASK_FD_QUERY } = enums.Cmd;
+const { BPF_MAP_CREATE, BPF_OBJ_PIN, BPF_PROG_LOAD, BPF_PROG_TEST_RUN, BPF_TASK_FD_QUERY } =
+  enums.Cmd;
+const { BPF_COMMON_ATTRS } = enums.CallFlag;
+/** The offset of attach_btf_id in BPF_PROG_LOAD's attribute. */
+const ATTACH_BTF_ID = 108;
 /** An errno of the kernel's that programs are not meant to see, and do. */
 const ENOTSUPP = 524;
 
 /** Has a bpf(2) call of the program executed in the guest. */
 export async function forwardBpf(call: Notification, guest: Guest): Promise<void> {
-  const { session, objects, placeholders, mapped } = guest;
+  const { session, objects, placeholders, mapped, userRings } = guest;
   const address = call.word(1);
   const sizeBytes = call.argument(2);
   // The kernel's order: bpf_check_uarg_tail_zero() looks at the size before it looks there.
@@ -29,9 +41,12 @@ export async function forwardBpf(call: Notification, guest: Guest): Promise<void
   // the guest's.
   if (pid !== 0 && placeholders.handleOf(pid, descriptor) === 0) return call.fail(ENOTSUPP);
   const memory = new ProcessMemory(call.thread, placeholders, pid);
-  const raw = { command: call.argument(0), address, image };
+  const common = commonOf(call, memory);
+  if (common instanceof Error) return call.fail(await commonErrno(guest, common));
+  const raw = { command: call.argument(0), address, image, ...common };
   const handle = session.newHandle();
   await mapped.push();
+  await userRings.push();
   const encoded = await encodeKnowing(objects, () => encodeRaw(raw, memory, objects, handle));
   // Whoever has the thread's number now, it may be another thread than was read from.
   if (!call.waits) return;
@@ -56,6 +71,30 @@ export async function forwardBpf(call: Notification, guest: Guest): Promise<void
   if (!bound) return call.succeed(reply.result);
   if (encoded.shape.makes === 'iter') return giveStream(call, handle, guest);
   if (!placeholders.create(handle, (fd) => call.giveDescriptor(fd))) release();
+}
+
+/** The fourth and fifth argument, of calls that have them; or what a kernel that knows them says. */
+function commonOf(call: Notification, memory: ProcessMemory): Partial<RawCall> | SystemError {
+  if ((call.argument(0) & BPF_COMMON_ATTRS) === 0) return {};
+  const sizeBytes = call.argument(4);
+  if (sizeBytes > PAGE_BYTES) return systemError('bpf', -errno.E2BIG);
+  const address = call.word(3);
+  const image = memory.read(address, sizeBytes);
+  if (image.length < sizeBytes) return systemError('bpf', -errno.EFAULT);
+  return { common: { address, image } };
+}
+
+/** Past all ids that there are. */
+const LAST_ID = 0x7ffffffe;
+
+/**
+ * The errno of a call whose common attributes are bad. Kernels before 7.2 know none, and whatever
+ * the call, say EINVAL: programs find out in this way.
+ */
+async function commonErrno({ session, objects }: Guest, bad: SystemError): Promise<number> {
+  const ask = encode(rows.PROG_GET_NEXT_ID, { start_id: LAST_ID }, objects, 0, {});
+  const reply = await session.call(ask.call, { name: ask.shape.name });
+  return reply.errno === errno.EINVAL ? errno.EINVAL : -bad.errno;
 }
 
 function noFolder(): WaepError {
@@ -90,18 +129,21 @@ function giveStream(call: Notification, handle: Handle, guest: Guest): void {
 
 /** Takes note of a new object. */
 function learn(objects: Objects, handle: Handle, shape: Command, image: Uint8Array): void {
-  if (shape.command !== BPF_MAP_CREATE) {
+  if (shape.command === BPF_MAP_CREATE) {
+    const [type = 0, keySize = 0, valueSize = 0, maxEntries = 0, flags = 0] = wordsAt(image, 0, 5);
+    objects.addMap(handle, { type, keySize, valueSize, maxEntries, flags });
+  } else if (shape.command === BPF_PROG_LOAD) {
+    objects.addProgram(handle, wordsAt(image, ATTACH_BTF_ID, 1)[0] ?? 0);
+  } else {
     objects.add(handle, shape.makes);
-    return;
   }
-  const words = Buffer.alloc(20);
-  words.set(image.subarray(0, words.length));
-  const [type = 0, keySize = 0, valueSize = 0, maxEntries = 0, flags = 0] = new Uint32Array(
-    words.buffer,
-    words.byteOffset,
-    5,
-  );
-  objects.addMap(handle, { type, keySize, valueSize, maxEntries, flags });
+}
+
+/** Words of an attribute, whose end is zeroes. */
+function wordsAt(image: Uint8Array, offset: number, count: number): Uint32Array {
+  const bytes = new Uint8Array(4 * count);
+  bytes.set(image.subarray(offset, offset + bytes.length));
+  return new Uint32Array(bytes.buffer);
 }
 
 /** Encodes, and where something of an object had to be known and was not, asks and encodes again. */

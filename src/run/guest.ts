@@ -2,6 +2,7 @@ import type { Session } from '../session/index.js';
 import type { GuestFiles } from '../view/index.js';
 import type { MappedEvents } from './mapped-events.js';
 import type { MappedMaps } from './mapped-maps.js';
+import type { MappedUserRings } from './mapped-user-rings.js';
 import type { Objects } from './objects.js';
 import type { Placeholders } from './placeholders.js';
 import type { Probes } from './probes.js';
@@ -15,6 +16,8 @@ export interface Guest {
   readonly placeholders: Placeholders;
   /** The buffers of events that it has mapped. */
   readonly events: MappedEvents;
+  /** The buffers that it has mapped to submit records to programs. */
+  readonly userRings: MappedUserRings;
   /** The maps that it has mapped. */
   readonly mapped: MappedMaps;
   /** What it has been asked before. */

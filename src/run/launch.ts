@@ -20,22 +20,31 @@ export interface Launched {
   go(): void;
 }
 
+/** What a program sees in the place of what this machine has. */
+export interface Surroundings {
+  readonly binds: readonly Bind[];
+  /** How far its monotonic clock is ahead of this machine's, in nanoseconds. */
+  readonly clockAheadNs: bigint;
+}
+
 /**
  * Starts a program whose system calls on eBPF wait to be answered here. It shares this process's
- * standard streams, environment and working directory.
+ * standard streams, environment and working directory. Without the privilege to have a time
+ * namespace, or on a kernel without them, its clock is this machine's.
  *
  * @throws ERR_RUN_LAUNCH; what is wrong is on standard error then
  */
 export async function launch(
   program: readonly string[],
-  binds: readonly Bind[],
+  { binds, clockAheadNs }: Surroundings,
 ): Promise<Launched> {
   const pair = new Int32Array(2);
   const made = native.socketPair(pair);
   if (made < 0) throw failure('ERR_RUN_LAUNCH', { why: `socketpair(2) failed with ${made}` });
   const [ours = -1, theirs = -1] = pair;
   const view = binds.flatMap(({ source, target }) => ['--bind', source, target]);
-  const child = spawn(nativeFile('waep-launch'), [String(CONTROL), ...view, '--', ...program], {
+  const words = [String(CONTROL), String(clockAheadNs), ...view, '--', ...program];
+  const child = spawn(nativeFile('waep-launch'), words, {
     stdio: ['inherit', 'inherit', 'inherit', theirs],
   });
   native.close(theirs);

@@ -1,10 +1,10 @@
 /* Ring buffers and buffers of perf events that the program has mapped, fed from the guest's. */
-import { writeSync } from 'node:fs';
+import { readSync, writeSync } from 'node:fs';
 import { constants } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { MapFacts } from '../bpf/index.js';
 import type { Handle } from '../call.js';
-import { failure, systemError } from '../errors.js';
+import { failure, type SystemError, systemError } from '../errors.js';
 import { native } from '../native.js';
 import type { EventStream, Session, StreamOrigin } from '../session/index.js';
 import { type EventMemory, PerfMemory, RingbufMemory } from './event-memory.js';
@@ -30,8 +30,8 @@ interface Mapped {
  * memory that the program has mapped in its place. While that is full nothing more is asked for, so
  * that the kernel's fills, and programs of the guest see what a slow reader makes them see.
  *
- * Waiting is for changes (EPOLLET): the program is woken for each batch, not while there is
- * something left.
+ * Waiting by epoll is for changes (EPOLLET): the program is woken for each batch, not while there
+ * is something left. Each poll(2) looks at what is left.
  */
 export class MappedEvents {
   readonly #session: Session;
@@ -76,6 +76,33 @@ export class MappedEvents {
     this.#placeholders.add(handle, event);
     this.#events.set(handle, event);
     return event;
+  }
+
+  /** Whether there is a buffer at all. */
+  get any(): boolean {
+    return this.#mapped.size > 0;
+  }
+
+  /**
+   * Sees to it that the eventfd of a buffer is readable exactly if the program has not read all of
+   * it, and returns the eventfd; `undefined` for anything that is not a mapped buffer.
+   */
+  settle(handle: Handle): number | undefined {
+    const buffer = this.#mapped.get(handle)?.buffer;
+    if (buffer === undefined) return undefined;
+    const event = this.eventOf(handle);
+    if (buffer.writtenBytes !== buffer.readBytes) writeSync(event, ONE_MORE);
+    else clear(event);
+    return event;
+  }
+
+  /** Wakes whoever waits for an object to be writable. */
+  pulse(handle: Handle): void {
+    const event = this.#events.get(handle);
+    if (event === undefined) return;
+    // An eventfd tells writers only of what is read from it.
+    writeSync(event, ONE_MORE);
+    clear(event);
   }
 
   /** Ends all streams. */
@@ -137,4 +164,12 @@ export class MappedEvents {
 function deliver(buffer: EventMemory, event: number, bytes: Uint8Array): void {
   buffer.write(bytes);
   writeSync(event, ONE_MORE);
+}
+
+function clear(event: number): void {
+  try {
+    readSync(event, new Uint8Array(ONE_MORE.length));
+  } catch (error) {
+    if ((error as SystemError).code !== 'EAGAIN') throw error;
+  }
 }

@@ -1,4 +1,13 @@
-import { enums, type FdKind, type MapFacts, type ObjectFacts, rows } from '../bpf/index.js';
+import {
+  enums,
+  type FdKind,
+  type IterTarget,
+  iterTargetNamed,
+  type MapFacts,
+  type ObjectFacts,
+  rows,
+} from '../bpf/index.js';
+import type { BtfTypes } from '../btf/index.js';
 import type { Handle } from '../call.js';
 import type { GuestKernel } from '../session/index.js';
 import { findableKind } from '../session/objects.js';
@@ -7,8 +16,16 @@ interface Known {
   kind?: FdKind;
   map?: MapFacts;
   linkType?: number;
+  /** Of a link to a perf event. */
+  perfType?: number;
   progType?: number;
+  /** The function that a program is attached to: an id in the kernel's own types, or 0. */
+  attachBtfId?: number;
+  /** What an iterator goes over; null when there is no telling. */
+  iterTarget?: IterTarget | null;
 }
+
+const { BPF_LINK_TYPE_UNSPEC, BPF_LINK_TYPE_PERF_EVENT } = enums.LinkType;
 
 /**
  * What is known of the guest's objects that the program holds.
@@ -21,10 +38,15 @@ export class Objects implements ObjectFacts {
   /** Objects that something was asked of that is not known. */
   readonly missing = new Set<Handle>();
   readonly #guest: GuestKernel;
+  readonly #kernelTypes: () => Promise<BtfTypes>;
   readonly #known = new Map<Handle, Known>();
+  /** Iterators among what is missing whose target was asked for: few are, and it takes longest. */
+  readonly #untold = new Set<Handle>();
 
-  constructor(guest: GuestKernel) {
+  /** @param kernelTypes the types of the guest's kernel, called when they are needed */
+  constructor(guest: GuestKernel, kernelTypes: () => Promise<BtfTypes>) {
     this.#guest = guest;
+    this.#kernelTypes = kernelTypes;
     this.possibleCpus = guest.kernel.possibleCpus;
   }
 
@@ -36,6 +58,16 @@ export class Objects implements ObjectFacts {
   /** Takes note of a new map. */
   addMap(handle: Handle, map: MapFacts): void {
     this.#known.set(handle, { kind: 'map', map });
+  }
+
+  /**
+   * Takes note of a new program.
+   *
+   * @param attachBtfId the function that it is attached to, in the kernel's own types; kernels
+   *   before 6.0 do not tell afterwards
+   */
+  addProgram(handle: Handle, attachBtfId: number): void {
+    this.#known.set(handle, { kind: 'prog', attachBtfId });
   }
 
   remove(handle: Handle): void {
@@ -60,6 +92,22 @@ export class Objects implements ObjectFacts {
     return this.#recall(handle, ({ progType, kind }) =>
       kind === 'prog' ? progType : kind && null,
     );
+  }
+
+  perfTypeOf(handle: Handle): number | undefined {
+    return this.#recall(handle, ({ perfType, linkType, kind }) => {
+      if (kind !== 'link') return kind && null;
+      if (linkType === undefined) return undefined;
+      return linkType === BPF_LINK_TYPE_PERF_EVENT ? perfType : null;
+    });
+  }
+
+  iterTargetOf(handle: Handle): IterTarget | undefined {
+    return this.#recall(handle, ({ iterTarget, kind }) => {
+      if (kind !== 'prog') return kind && null;
+      if (iterTarget === undefined) this.#untold.add(handle);
+      return iterTarget;
+    });
   }
 
   /** The kind of an object, which the guest is asked for if need be. */
@@ -108,10 +156,24 @@ export class Objects implements ObjectFacts {
       };
     } else if (known.kind === 'link') {
       const { info } = await this.#guest.bpf(rows.OBJ_GET_INFO_BY_FD_LINK, { bpf_fd });
-      known.linkType = info.type ?? enums.LinkType.BPF_LINK_TYPE_UNSPEC;
+      known.linkType = info.type ?? BPF_LINK_TYPE_UNSPEC;
+      if (known.linkType !== BPF_LINK_TYPE_PERF_EVENT) return;
+      const perf = await this.#guest.bpf(rows.OBJ_GET_INFO_BY_FD_LINK_PERF_EVENT, { bpf_fd });
+      known.perfType = perf.info.perf_type;
     } else if (known.kind === 'prog') {
       const { info } = await this.#guest.bpf(rows.OBJ_GET_INFO_BY_FD_PROG, { bpf_fd });
       known.progType = info.type;
+      known.attachBtfId ??= info.attach_btf_id ?? 0;
+      if (!this.#untold.delete(handle)) return;
+      known.iterTarget = await this.#targetOf(known.attachBtfId);
     }
+  }
+
+  async #targetOf(attachBtfId: number): Promise<IterTarget | null> {
+    if (attachBtfId === 0) return null;
+    const types = await this.#kernelTypes();
+    // Beyond the kernel's own types are those of modules.
+    if (attachBtfId >= types.length) return null;
+    return iterTargetNamed(types.type(attachBtfId).name);
   }
 }

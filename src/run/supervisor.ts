@@ -1,4 +1,5 @@
 import { constants } from 'node:os';
+import { BtfTypes } from '../btf/index.js';
 import { type SystemError, WaepError } from '../errors.js';
 import { native } from '../native.js';
 import type { Session } from '../session/index.js';
@@ -7,6 +8,7 @@ import type { Guest } from './guest.js';
 import { type Bind, launch } from './launch.js';
 import { MappedEvents } from './mapped-events.js';
 import { MappedMaps } from './mapped-maps.js';
+import { MappedUserRings } from './mapped-user-rings.js';
 import { Notification } from './notification.js';
 import { Objects } from './objects.js';
 import { Placeholders } from './placeholders.js';
@@ -15,6 +17,7 @@ import { answerOf } from './system-calls.js';
 
 const READABLE = 1;
 const HANG_UP = 4;
+const CLOCK_ROUNDS = 4;
 const { errno: Errno, signals } = constants;
 
 /** How a program ended. */
@@ -48,8 +51,12 @@ export async function run(
   program: readonly string[],
   { binds = [], cacheFolder, refused = () => {} }: RunOptions = {},
 ): Promise<Ending> {
-  const objects = new Objects(session);
   const cache = new GuestCache(session, cacheFolder);
+  const files = new GuestFiles(session, cache);
+  const objects = new Objects(
+    session,
+    async () => new BtfTypes(await files.bytes('/sys/kernel/btf/vmlinux')),
+  );
   const probes = new Probes(session, cache);
   const placeholders = new Placeholders({
     used: (handle) => probes.use(handle),
@@ -58,11 +65,13 @@ export async function run(
       if (!probes.drop(handle)) session.release([handle]).catch(() => {});
     },
   });
-  const files = new GuestFiles(session, cache);
   const events = new MappedEvents(session, placeholders);
   const mapped = new MappedMaps(session, objects, placeholders);
-  const guest: Guest = { session, objects, placeholders, events, mapped, probes, files };
-  const { child, listener, go } = await launch(program, binds);
+  const userRings = new MappedUserRings(session, placeholders, events);
+  const known = { session, objects, placeholders, probes, files };
+  const guest: Guest = { ...known, events, userRings, mapped };
+  const clockAheadNs = await clockAhead(session);
+  const { child, listener, go } = await launch(program, { binds, clockAheadNs });
   // Not before Linux 6.6; the answers are the same without, only later.
   native.seccompSetSyncWakeUp(listener);
   const told = new Set<string>();
@@ -90,11 +99,21 @@ export async function run(
   } finally {
     poller.close();
     native.close(listener);
+    await userRings.push();
+    userRings.close();
     events.close();
     mapped.close();
     placeholders.close();
     await probes.close();
   }
+}
+
+/** How far the guest's monotonic clock is ahead of this machine's, in nanoseconds. */
+async function clockAhead(session: Session): Promise<bigint> {
+  const best = (await session.readClock(CLOCK_ROUNDS)).best;
+  if (best === undefined) return 0n;
+  const agoMs = performance.now() - (best.afterMs + best.beforeMs) / 2;
+  return BigInt(Math.round(best.guestNs + agoMs * 1e6)) - process.hrtime.bigint();
 }
 
 function answer(call: Notification, guest: Guest, complain: (error: Error) => void): void {

@@ -2,7 +2,7 @@ import { failure } from '../errors.js';
 import { forwardBpf } from './bpf-call.js';
 import { accessFile, openFile, readLink } from './files.js';
 import type { Guest } from './guest.js';
-import { mapMemory, watchDescriptor } from './memory-map.js';
+import { mapMemory, pollDescriptors, watchDescriptor } from './memory-map.js';
 import type { Notification } from './notification.js';
 import { controlPerfEvent, openPerfEvent } from './perf-events.js';
 import { ProcessMemory } from './process-memory.js';
@@ -60,6 +60,8 @@ const answers: ReadonlyMap<number, Answer> = new Map([
   [298, openPerfEvent],
   [9, mapMemory],
   [233, watchDescriptor],
+  [7, pollDescriptors],
+  [271, pollDescriptors],
   [16, controlPerfEvent],
   [
     41,

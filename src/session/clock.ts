@@ -35,6 +35,14 @@ export class GuestClock {
     return Math.min(...this.#samples.map((s) => (s.beforeMs - s.afterMs) / 2));
   }
 
+  /** The reading that was made in the least time, if there is one: the clock was just so then. */
+  get best(): ClockSample | undefined {
+    return this.#samples.reduce<ClockSample | undefined>(
+      (best, sample) => (best !== undefined && width(best) <= width(sample) ? best : sample),
+      undefined,
+    );
+  }
+
   /** Takes a reading into account. */
   add(sample: ClockSample): void {
     this.#samples.push(sample);

@@ -1,4 +1,4 @@
-import { openSync } from 'node:fs';
+import { openSync, readFileSync } from 'node:fs';
 import type { Handle } from '../call.js';
 import { systemError } from '../errors.js';
 import { native } from '../native.js';
@@ -45,6 +45,20 @@ export class GuestFiles {
     const bytes = await this.#copy(path);
     await this.#cache.write(name, bytes);
     return this.#hold(bytes);
+  }
+
+  /**
+   * The bytes of a file of the guest.
+   *
+   * @throws as {@link open}
+   */
+  async bytes(path: string): Promise<Uint8Array> {
+    const fd = await this.open(path);
+    try {
+      return readFileSync(fd);
+    } finally {
+      native.close(fd);
+    }
   }
 
   /** Returns a descriptor to read `bytes` from, which the caller closes. */

@@ -1,0 +1,139 @@
+/* User ring buffers that the program has mapped: what it submits there goes to the guest's. */
+import { constants } from 'node:os';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { MapFacts } from '../bpf/index.js';
+import type { Handle } from '../call.js';
+import { systemError } from '../errors.js';
+import { native, type SharedMemory } from '../native.js';
+import type { RingWriter, Session } from '../session/index.js';
+import type { MappedEvents } from './mapped-events.js';
+import type { Notification } from './notification.js';
+import type { Placeholders } from './placeholders.js';
+
+const PAGE_BYTES = 4096;
+const PROT_WRITE = 2;
+const HEADER_BYTES = 8;
+/** BPF_RINGBUF_BUSY_BIT and BPF_RINGBUF_DISCARD_BIT of linux/bpf.h; the rest is the length. */
+const BUSY = 2 ** 31;
+const DISCARDED = 2 ** 30;
+/** How often is looked for what has been submitted: a program tells nobody that it has. */
+const LOOK_MS = 10;
+/** How long a call waits for what was submitted before it, which may have to wait for the call. */
+const PATIENCE_MS = 50;
+const { errno } = constants;
+
+interface Ring {
+  readonly handle: Handle;
+  readonly memory: SharedMemory;
+  /** The counts: that of bytes taken is the first word, that of bytes submitted a page later. */
+  readonly words: BigUint64Array;
+  /** Bytes of records that it holds. */
+  readonly capacityBytes: number;
+  readonly writer: RingWriter;
+  /** Bytes taken. */
+  taken: bigint;
+  flushing: Promise<void> | undefined;
+}
+
+/**
+ * User ring buffers on both sides: records that the program submits to memory are taken out of it
+ * every {@link LOOK_MS}, and before each bpf(2) call, and submitted in the guest. While the guest's
+ * buffer is full they stay, and the program sees a full one.
+ */
+export class MappedUserRings {
+  readonly #session: Session;
+  readonly #placeholders: Placeholders;
+  readonly #events: MappedEvents;
+  readonly #rings = new Map<Handle, Ring>();
+  readonly #over = new AbortController();
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(session: Session, placeholders: Placeholders, events: MappedEvents) {
+    this.#session = session;
+    this.#placeholders = placeholders;
+    this.#events = events;
+  }
+
+  /** Answers mmap(2) of a BPF_MAP_TYPE_USER_RINGBUF: ringbuf_map_mmap_user() in kernel/bpf/ringbuf.c. */
+  async map(call: Notification, handle: Handle, { maxEntries }: MapFacts): Promise<void> {
+    const [lengthBytes, offset] = [Number(call.word(1)), Number(call.word(5))];
+    const bytes = 2 * PAGE_BYTES + 2 * maxEntries;
+    // Programs own the count of what is taken.
+    if ((call.argument(2) & PROT_WRITE) !== 0 && offset === 0) return call.fail(errno.EPERM);
+    if (offset + lengthBytes > bytes) return call.fail(errno.EINVAL);
+    const { memory } = this.#rings.get(handle) ?? this.#begin(handle, maxEntries, bytes);
+    if (call.replaceDescriptor(memory.fd, call.descriptor(4))) call.proceed();
+  }
+
+  /** Sends what has been submitted, before a call that may depend on it. */
+  async push(): Promise<void> {
+    const flushes = [...this.#rings.values()].map((ring) => this.#flush(ring));
+    if (flushes.length === 0) return;
+    await Promise.race([Promise.all(flushes), sleep(PATIENCE_MS)]);
+  }
+
+  close(): void {
+    clearInterval(this.#timer);
+    this.#over.abort();
+    for (const { memory } of this.#rings.values()) native.close(memory.fd);
+    this.#rings.clear();
+  }
+
+  #begin(handle: Handle, capacityBytes: number, bytes: number): Ring {
+    const memory = native.shareMemory(bytes);
+    if (typeof memory === 'number') throw systemError('memfd_create', memory);
+    this.#placeholders.add(handle, memory.fd);
+    const words = new BigUint64Array(memory.buffer, 0, bytes / 8);
+    const writer = this.#session.ringWriter(handle, capacityBytes);
+    const fresh = { handle, memory, words, capacityBytes, writer };
+    const ring: Ring = { ...fresh, taken: 0n, flushing: undefined };
+    this.#rings.set(handle, ring);
+    this.#timer ??= setInterval(() => void this.push(), LOOK_MS);
+    return ring;
+  }
+
+  #flush(ring: Ring): Promise<void> {
+    ring.flushing ??= this.#send(ring)
+      // Without a session, or with the program gone, there is nobody to send it to.
+      .catch(() => {})
+      .finally(() => {
+        ring.flushing = undefined;
+      });
+    return ring.flushing;
+  }
+
+  async #send(ring: Ring): Promise<void> {
+    for (;;) {
+      const { records, position } = submitted(ring);
+      if (position === ring.taken) return;
+      await ring.writer.write(records, this.#over.signal);
+      ring.taken = position;
+      Atomics.store(ring.words, 0, position);
+      this.#events.pulse(ring.handle);
+    }
+  }
+}
+
+/** What the program has submitted and is not taken yet, and where that ends. */
+function submitted({ memory, words, capacityBytes, taken }: Ring): {
+  records: Uint8Array[];
+  position: bigint;
+} {
+  const end = Atomics.load(words, PAGE_BYTES / 8);
+  const headers = new Uint32Array(memory.buffer, 2 * PAGE_BYTES);
+  const records: Uint8Array[] = [];
+  let position = taken;
+  while (position < end) {
+    const at = Number(position % BigInt(capacityBytes));
+    const header = Atomics.load(headers, at / 4);
+    if (header >= BUSY) break;
+    const length = header % DISCARDED;
+    const total = HEADER_BYTES + Math.ceil(length / 8) * 8;
+    // The kernel stops at a record that cannot be, too.
+    if (total > capacityBytes || BigInt(total) > end - position) break;
+    const start = 2 * PAGE_BYTES + at + HEADER_BYTES;
+    if (header < DISCARDED) records.push(memory.slice(start, start + length));
+    position += BigInt(total);
+  }
+  return { records, position };
+}
