@@ -1,5 +1,5 @@
 /* What both sides of the matrix have: the tools, their libraries, and test/compat/programs, built. */
-import { copyFile, readdir, readFile } from 'node:fs/promises';
+import { copyFile, readdir, readFile, realpath } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { cached, contentKey } from '../../guest/cache.js';
 import { fetchPackage } from '../../guest/debian.js';
@@ -19,6 +19,8 @@ export interface Equipment {
 
 const sources = join(packageFolder, 'test/compat/programs');
 const goSources = join(sources, 'gotool');
+/** Those of libbpf; each is built with two versions. */
+const applications = ['events', 'orders'];
 
 /** The suite that has a newer libbpf than this machine's. */
 const NEWER_SUITE = 'trixie';
@@ -37,8 +39,11 @@ export async function equip(progress: Progress): Promise<Equipment> {
 
 /** What a guest has to have of these files and, where they are programs, of their libraries. */
 export async function filesOf(paths: readonly string[]): Promise<Record<string, GuestFile>> {
-  const dynamic = paths.filter((path) => /bin\/[^.]+$|\/events-/.test(path));
-  const all = [...paths, ...(await sharedLibraries(dynamic))];
+  const dynamic = paths.filter((path) => /bin\/[^.]+$|\/(events|orders)-/.test(path));
+  const libraries = await sharedLibraries(dynamic);
+  // Tools look for functions of libc where it is here, /usr being all there is.
+  const libc = libraries.filter((path) => basename(path) === 'libc.so.6');
+  const all = [...paths, ...libraries, ...(await Promise.all(libc.map((path) => realpath(path))))];
   return Object.fromEntries(all.map((path) => [path, { source: path, mode: 0o755 }]));
 }
 
@@ -63,7 +68,7 @@ async function buildPrograms(progress: Progress): Promise<string> {
   return cached('compat', contentKey(...versions, ...contents), async (draft) => {
     progress('building the programs of the matrix');
     const include = join(libraries.old.folder, 'usr/include');
-    for (const name of ['counts', 'events', 'iterator']) {
+    for (const name of ['counts', 'elements', 'events', 'iterator', 'orders']) {
       await runTool('clang', [
         ...['-target', 'bpf', '-g', '-O2', '-Wall', '-Werror', '-mcpu=v3'],
         ...['-I', include, '-I', '/usr/include/x86_64-linux-gnu'],
@@ -76,12 +81,14 @@ async function buildPrograms(progress: Progress): Promise<string> {
       ...['-o', join(draft, 'stimulus'), join(sources, 'stimulus.c')],
     ]);
     for (const { folder, version } of [libraries.old, libraries.new]) {
-      await runTool('gcc', [
-        ...[...warnings, '-I', join(folder, 'usr/include')],
-        ...['-o', join(draft, `events-${libbpfVersion(version)}`)],
-        ...['events.c', 'isoc23.c'].map((name) => join(sources, name)),
-        ...[join(folder, 'usr/lib/x86_64-linux-gnu/libbpf.a'), '-l:libelf.so.1', '-l:libz.so.1'],
-      ]);
+      for (const application of applications) {
+        await runTool('gcc', [
+          ...[...warnings, '-I', join(folder, 'usr/include')],
+          ...['-o', join(draft, `${application}-${libbpfVersion(version)}`)],
+          ...[`${application}.c`, 'isoc23.c'].map((name) => join(sources, name)),
+          ...[join(folder, 'usr/lib/x86_64-linux-gnu/libbpf.a'), '-l:libelf.so.1', '-l:libz.so.1'],
+        ]);
+      }
     }
     await runTool('go', ['build', '-o', join(draft, 'gotool'), '.'], {
       cwd: goSources,

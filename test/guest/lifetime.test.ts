@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -8,6 +8,7 @@ import { boot, type GuestFile, LAB_PORT } from '../../guest/index.js';
 import { exec } from '../../guest/lab.js';
 import { instructions, tracepoint } from '../../src/cli/hello-program.js';
 import { Session } from '../../src/index.js';
+import { application, cli } from '../run/application.js';
 
 t.setTimeout(240_000);
 
@@ -36,6 +37,39 @@ async function mortal(address: string, leaseMs = 0): Promise<ChildProcess> {
   });
   await once(createInterface(client.stdout), 'line');
   return client;
+}
+
+/** What {@link mortal} holds: a map, a program, a link. */
+const MORTAL_OBJECTS = 3;
+
+const program = application();
+t.teardown(program.dispose);
+
+/** What {@link tool} holds: a map of events and one of globals, both mapped, a program, a link. */
+const TOOL_OBJECTS = 4;
+
+/** An unmodified program under `waep run`, and its objects in the guest, all called mortal. */
+async function tool(address: string): Promise<ChildProcess> {
+  const words = [cli, 'run', '--vm', address, '--', program.path, 'hold'];
+  const waep = spawn(process.execPath, words, {
+    stdio: ['ignore', 'pipe', 'inherit'],
+    detached: true,
+  });
+  await once(createInterface(waep.stdout), 'line');
+  return waep;
+}
+
+/** The process that `waep run` has started. */
+function started({ pid }: ChildProcess): number {
+  return Number(execFileSync('pgrep', ['-P', String(pid)], { encoding: 'utf8' }));
+}
+
+function killAll({ pid }: ChildProcess): void {
+  try {
+    process.kill(-Number(pid), 'SIGKILL');
+  } catch {
+    // All have ended.
+  }
 }
 
 t.test('nothing survives its session, and everything its lease', async (t) => {
@@ -82,15 +116,33 @@ t.test('nothing survives its session, and everything its lease', async (t) => {
   for (const [road, address] of Object.entries(roads)) {
     await t.test(`a client that is killed, over ${road}`, async (t) => {
       const client = await mortal(address);
-      t.equal((await survivors()).length, 3, 'a program, a map and a link');
+      t.equal((await survivors()).length, MORTAL_OBJECTS);
       client.kill('SIGKILL');
       t.pass(`gone after ${await extinction(TOLERANCE_MS)} ms`);
     });
   }
 
+  const killings: Readonly<Record<string, (waep: ChildProcess) => void>> = {
+    'a program under waep run that is killed': (waep) => process.kill(started(waep), 'SIGKILL'),
+    'waep run, killed before its program': (waep) => waep.kill('SIGKILL'),
+    'waep run, killed with its program': killAll,
+  };
+  for (const [what, kill] of Object.entries(killings)) {
+    await t.test(what, async (t) => {
+      const waep = await tool(roads.vsock);
+      try {
+        t.equal((await survivors()).length, TOOL_OBJECTS);
+        kill(waep);
+        t.pass(`gone after ${await extinction(TOLERANCE_MS)} ms`);
+      } finally {
+        killAll(waep);
+      }
+    });
+  }
+
   await t.test('an executor that is killed', async (t) => {
     const client = await mortal(roads.vsock);
-    t.equal((await survivors()).length, 3);
+    t.equal((await survivors()).length, MORTAL_OBJECTS);
     await guest.sh('kill -9 $(pidof waep-executor)');
     t.pass(`gone after ${await extinction(TOLERANCE_MS)} ms`);
     client.kill('SIGKILL');
@@ -98,14 +150,17 @@ t.test('nothing survives its session, and everything its lease', async (t) => {
 
   await t.test('a link that is cut', async (t) => {
     const client = await mortal(roads.tcp);
-    t.equal((await survivors()).length, 3);
+    const waep = await tool(roads.tcp);
+    const all = MORTAL_OBJECTS + TOOL_OBJECTS;
+    t.equal((await survivors()).length, all);
     await guest.setLink(false);
     try {
-      t.equal((await survivors()).length, 3, 'at first there is no sign of it');
+      t.equal((await survivors()).length, all, 'at first there is no sign of it');
       t.pass(`gone after ${await extinction(SILENCE_MS + TOLERANCE_MS)} ms`);
     } finally {
       await guest.setLink(true);
       client.kill('SIGKILL');
+      killAll(waep);
     }
   });
 
@@ -113,7 +168,7 @@ t.test('nothing survives its session, and everything its lease', async (t) => {
     await t.test(`a client that is killed within its lease, over ${road}`, async (t) => {
       const client = await mortal(address, LEASE_MS);
       const before = await survivors();
-      t.equal(before.length, 3);
+      t.equal(before.length, MORTAL_OBJECTS);
       client.kill('SIGKILL');
       await once(client, 'exit');
       const startMs = performance.now();
@@ -139,7 +194,7 @@ t.test('nothing survives its session, and everything its lease', async (t) => {
     const program = await session.loadProgram({ type: 17, instructions, license: 'GPL', name });
     const link = await program.attachRawTracepoint(tracepoint);
     const before = await survivors();
-    t.equal(before.length, 3);
+    t.equal(before.length, MORTAL_OBJECTS);
     await session.resume();
     t.same(await map.lookup(key), Uint8Array.from(value));
     t.same(await survivors(), before);
@@ -158,7 +213,7 @@ t.test('nothing survives its session, and everything its lease', async (t) => {
   await t.test('a multiplexer that is killed', async (t) => {
     const lab = guest.tcp(LAB_PORT);
     const client = await mortal(roads.vsock);
-    t.equal((await survivors(lab)).length, 3);
+    t.equal((await survivors(lab)).length, MORTAL_OBJECTS);
     process.kill(vsock, 'SIGKILL');
     t.pass(`gone after ${await extinction(SILENCE_MS + TOLERANCE_MS, lab)} ms`);
     client.kill('SIGKILL');

@@ -44,6 +44,11 @@ t.test('unmodified programs act on the guest, and on nothing else', async (t) =>
   t.same([cpus, release], ['0', session.kernel.release]);
   t.ok(Number(btfBytes) > 1_000_000);
 
+  const uptimeS = Number.parseFloat(await guest.sh('cat /proc/uptime'));
+  const toldS = Number.parseFloat(await run('cat', '/proc/uptime'));
+  const laterS = Number.parseFloat(await guest.sh('cat /proc/uptime'));
+  t.ok(uptimeS <= toldS && toldS <= laterS, `${uptimeS} ≤ ${toldS} ≤ ${laterS}: its clock`);
+
   const pin = '/sys/fs/bpf/counts';
   const sizes = ['type', 'hash', 'key', '4', 'value', '8', 'entries', '16', 'name', 'counts'];
   await run('bpftool', 'map', 'create', pin, ...sizes);

@@ -6,6 +6,7 @@
 #include <linux/bpf.h>
 #include <linux/perf_event.h>
 #include <linux/bpf_common.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdint.h>
@@ -343,6 +344,10 @@ static void errors(void) {
   printf("fault: %s\n",
          syscall(SYS_bpf, BPF_MAP_CREATE, 8L, 64L) < 0 ? strerrorname_np(errno) : "ok");
   printf("command: %s\n", bpf(60000, &attr, sizeof attr) < 0 ? strerrorname_np(errno) : "ok");
+  // The fourth and fifth argument that newer kernels take.
+  printf("common: %s\n", syscall(SYS_bpf, BPF_PROG_LOAD | 1 << 16, &attr, sizeof attr, NULL, 24L) < 0
+                             ? strerrorname_np(errno)
+                             : "ok");
   check("foreign", STDERR_FILENO, 1);
   const int fd = map_with(4, 44);
   const uint32_t key = 4;
@@ -436,8 +441,21 @@ static void probes(void) {
 
 enum { EVENTS = 1000, TURN = 50 };
 
-// As libbpf reads a ring buffer: maps it, waits by epoll, and reads until there is no more.
-static void ring(void) {
+static int wait_by_epoll(int epoll, int fd) {
+  (void)fd;
+  struct epoll_event event;
+  return epoll_wait(epoll, &event, 1, 20000);
+}
+
+static int wait_by_poll(int epoll, int fd) {
+  (void)epoll;
+  struct pollfd one = {.fd = fd, .events = POLLIN};
+  return poll(&one, 1, 20000);
+}
+
+// As libbpf reads a ring buffer: maps it, waits, and reads until there is no more. `most` is how
+// many records are read before it waits again, and what is left must not be waited for in vain.
+static void ring(const char *name, int (*wait)(int, int), int most) {
   union bpf_attr attr = {.map_type = BPF_MAP_TYPE_RINGBUF, .max_entries = 4096};
   const int fd = (int)bpf(BPF_MAP_CREATE, &attr, sizeof attr);
   volatile uint64_t *read_to = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
@@ -447,16 +465,16 @@ static void ring(void) {
   epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event);
   const int program = emitter(fd, BPF_FUNC_ringbuf_output);
   if (read_to == MAP_FAILED || writer == MAP_FAILED || program < 0) {
-    printf("ring: %s\n", strerrorname_np(errno));
+    printf("%s: %s\n", name, strerrorname_np(errno));
     return;
   }
   uint64_t expected = 0;
   int wrong = 0;
   for (uint64_t sent = 0; sent < EVENTS;) {
     for (int i = 0; i < TURN; ++i) wrong += emit(program, sent++) != 0;
-    while (expected < sent && epoll_wait(epoll, &event, 1, 20000) == 1) {
+    while (expected < sent && wait(epoll, fd) == 1) {
       uint64_t at = *read_to;
-      while (at < __atomic_load_n((uint64_t *)writer, __ATOMIC_ACQUIRE)) {
+      for (int i = 0; i < most && at < __atomic_load_n((uint64_t *)writer, __ATOMIC_ACQUIRE); ++i) {
         const char *record = writer + 4096 + (at & 4095);
         const uint32_t length = __atomic_load_n((uint32_t *)record, __ATOMIC_ACQUIRE);
         wrong += length != 8 || memcmp(record + 8, &expected, 8) != 0;
@@ -466,7 +484,7 @@ static void ring(void) {
       }
     }
   }
-  printf("ring: %llu events, %d wrong\n", (unsigned long long)expected, wrong);
+  printf("%s: %llu events, %d wrong\n", name, (unsigned long long)expected, wrong);
 }
 
 // As libbpf reads a perf buffer.
@@ -518,13 +536,41 @@ static void perf(void) {
   printf("perf: %llu events, %d wrong\n", (unsigned long long)expected, wrong);
 }
 
+// Objects of each kind, all called mortal, mapped and waited for where that is possible.
+static void hold(void) {
+  union bpf_attr ring_attr = {.map_type = BPF_MAP_TYPE_RINGBUF, .max_entries = 4096};
+  strcpy(ring_attr.map_name, "mortal");
+  const int fd = (int)bpf(BPF_MAP_CREATE, &ring_attr, sizeof ring_attr);
+  const void *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+  struct epoll_event event = {.events = EPOLLIN};
+  const int watched = epoll_ctl(epoll_create1(0), EPOLL_CTL_ADD, fd, &event);
+  const int globals = create_array("mortal", 8, 1, BPF_F_MMAPABLE);
+  const void *data = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, globals, 0);
+  const struct bpf_insn code[] = {{.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0},
+                                  {.code = BPF_JMP | BPF_EXIT}};
+  union bpf_attr load = {.prog_type = BPF_PROG_TYPE_RAW_TRACEPOINT,
+                         .insns = (uintptr_t)code,
+                         .insn_cnt = sizeof code / sizeof *code,
+                         .license = (uintptr_t)"GPL"};
+  strcpy(load.prog_name, "mortal");
+  const int program = (int)bpf(BPF_PROG_LOAD, &load, sizeof load);
+  union bpf_attr attach = {
+      .raw_tracepoint = {.name = (uintptr_t)"sys_exit", .prog_fd = (uint32_t)program}};
+  const int link = (int)bpf(BPF_RAW_TRACEPOINT_OPEN, &attach, sizeof attach);
+  const int held = link >= 0 && watched == 0 && page != MAP_FAILED && data != MAP_FAILED;
+  puts(held ? "attached" : strerrorname_np(errno));
+  fflush(stdout);
+  pause();
+}
+
 int main(int argc, char **argv) {
   for (int i = 1; i < argc; ++i) {
     if (strcmp(argv[i], "copies") == 0) copies();
     if (strcmp(argv[i], "passed") == 0) passed();
     if (strcmp(argv[i], "mapped") == 0) mapped();
     if (strcmp(argv[i], "probes") == 0) probes();
-    if (strcmp(argv[i], "ring") == 0) ring();
+    if (strcmp(argv[i], "ring") == 0) ring("ring", wait_by_epoll, EVENTS);
+    if (strcmp(argv[i], "polled") == 0) ring("polled", wait_by_poll, 3);
     if (strcmp(argv[i], "perf") == 0) perf();
     if (strcmp(argv[i], "interrupted") == 0) interrupted();
     if (strcmp(argv[i], "threads") == 0) threads();
@@ -533,6 +579,7 @@ int main(int argc, char **argv) {
     if (strcmp(argv[i], "until-interrupted") == 0) until_interrupted();
     if (strcmp(argv[i], "legacy") == 0) legacy();
     if (strcmp(argv[i], "errors") == 0) errors();
+    if (strcmp(argv[i], "hold") == 0) hold();
     if (strcmp(argv[i], "wait") == 0) {
       map_with(5, 55);
       puts("waiting");

@@ -243,6 +243,10 @@ const others: readonly Row[] = [
   row('net show dev lo'),
   row('struct_ops show'),
   row('struct_ops dump'),
+  row(
+    'iter pin $COMPAT/elements.bpf.o /sys/fs/bpf/it map pinned /sys/fs/bpf/m && cat /sys/fs/bpf/it',
+    { setup: MAP },
+  ),
   row('iter pin $COMPAT/iterator.bpf.o /sys/fs/bpf/it && cat /sys/fs/bpf/it', {
     volatile: ['pid'],
   }),
