@@ -36,10 +36,13 @@ export async function forwardBpf(call: Notification, guest: Guest): Promise<void
   if (sizeBytes > PAGE_BYTES) return call.fail(errno.E2BIG);
   const image = new ProcessMemory(call.thread, placeholders).read(address, sizeBytes);
   if (image.length < sizeBytes) return call.fail(errno.EFAULT);
-  const { pid, descriptor } = call.argument(0) === BPF_TASK_FD_QUERY ? taskIn(image) : noTask;
+  const { pid, descriptor } = call.argument(0) === BPF_TASK_FD_QUERY ? taskIn(image) : nobody;
   // As the kernel answers where no program is attached: none of the guest's can be, to what is not
   // the guest's.
-  if (pid !== 0 && placeholders.handleOf(pid, descriptor) === 0) return call.fail(ENOTSUPP);
+  if (pid !== 0 && placeholders.handleOf(pid, descriptor) === 0) {
+    if (pid !== call.thread) guest.complain(noTask());
+    return call.fail(ENOTSUPP);
+  }
   const memory = new ProcessMemory(call.thread, placeholders, pid);
   const common = commonOf(call, memory);
   if (common instanceof Error) return call.fail(await commonErrno(guest, common));
@@ -105,11 +108,25 @@ function noFolder(): WaepError {
   });
 }
 
-const noTask = { pid: 0, descriptor: -1 };
+function noTask(): WaepError {
+  return failure('ERR_RUN_REFUSED', {
+    call: 'BPF_TASK_FD_QUERY about other processes',
+    why: 'those in /proc are of this machine, and none has anything of the guest',
+    instead: 'List what is attached there: bpftool link list.',
+  });
+}
+
+/** Of whom and what BPF_TASK_FD_QUERY asks; or of nobody. */
+interface Asked {
+  readonly pid: number;
+  readonly descriptor: number;
+}
+
+const nobody: Asked = { pid: 0, descriptor: -1 };
 
 /** Whose descriptor BPF_TASK_FD_QUERY asks about, by this machine's numbers. */
-function taskIn(image: Uint8Array): typeof noTask {
-  if (image.length < 8) return noTask;
+function taskIn(image: Uint8Array): Asked {
+  if (image.length < 8) return nobody;
   const view = new DataView(image.buffer, image.byteOffset);
   return { pid: view.getUint32(0, true), descriptor: view.getInt32(4, true) };
 }

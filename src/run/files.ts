@@ -2,7 +2,7 @@
 import { constants } from 'node:fs';
 import type { FdKind } from '../bpf/index.js';
 import type { Handle } from '../call.js';
-import { failure, type SystemError } from '../errors.js';
+import { failure, type SystemError, type WaepError } from '../errors.js';
 import { native } from '../native.js';
 import { isGuestCgroup, isGuestPath, isLive, openGuestPipe } from '../view/index.js';
 import type { Guest } from './guest.js';
@@ -35,10 +35,14 @@ export function openFile(argument: number, flagsAt: 'argument' | 'structure') {
     const memory = new ProcessMemory(call.thread, guest.placeholders);
     const path = pathAt(memory, call.word(argument));
     const described = path === undefined ? 0 : handleIn('fdinfo', path, memory);
-    if (path === undefined || (described === 0 && !isGuestPath(path))) return call.proceed();
-    const how = memory.read(call.word(argument + 1), flagsAt === 'structure' ? 8 : 0);
-    const flags =
-      flagsAt === 'structure' ? Buffer.from(how).readUInt32LE() : call.argument(argument + 1);
+    const root = path === undefined ? undefined : guestFolders.get(path);
+    if (path === undefined || (described === 0 && root === undefined && !isGuestPath(path))) {
+      return call.proceed();
+    }
+    const how = Buffer.from(memory.read(call.word(argument + 1), flagsAt === 'structure' ? 8 : 0));
+    if (flagsAt === 'structure' && how.length < 8) return call.proceed();
+    const flags = flagsAt === 'structure' ? how.readUInt32LE() : call.argument(argument + 1);
+    if (root !== undefined) return openRoot(call, path, flags, root, guest);
     if ((flags & ACCESS_MODE) !== constants.O_RDONLY) {
       throw failure('ERR_RUN_REFUSED', {
         call: `writing to ${path}`,
@@ -60,14 +64,48 @@ export function openFile(argument: number, flagsAt: 'argument' | 'structure') {
   };
 }
 
-/** Opens a cgroup of the guest, of which bpf(2) is told by descriptor. Other folders are not seen. */
+/**
+ * Folders of the guest that this machine has of its own: what is in them here. The bpf file system
+ * that a program sees is empty (launcher_main.cc).
+ */
+const guestFolders: ReadonlyMap<string, 'nothing' | 'others'> = new Map([
+  ['/sys/fs/bpf', 'nothing'],
+  ['/sys/fs/bpf/', 'nothing'],
+  ['/sys/fs/cgroup', 'others'],
+  ['/sys/fs/cgroup/', 'others'],
+]);
+
+/** Opens one of {@link guestFolders}, which can be passed to others, but not be listed. */
+async function openRoot(
+  call: Notification,
+  path: string,
+  flags: number,
+  holds: 'nothing' | 'others',
+  guest: Guest,
+): Promise<void> {
+  const listing = (flags & constants.O_DIRECTORY) !== 0;
+  if (listing && holds === 'others') throw unlisted(path);
+  if (listing) guest.complain(unlisted(path));
+  if (holds === 'nothing') return call.proceed();
+  return openFolder(call, path, (flags & CLOSE_ON_EXEC) !== 0, guest);
+}
+
+function unlisted(path: string): WaepError {
+  return failure('ERR_RUN_REFUSED', {
+    call: `listing ${path}`,
+    why: 'folders of the guest cannot be listed from here',
+    instead: 'Name what is in it.',
+  });
+}
+
+/** Opens a cgroup of the guest, of which bpf(2) is told by descriptor. */
 async function openFolder(
   call: Notification,
   path: string,
   closeOnExec: boolean,
   { session, objects, placeholders }: Guest,
 ): Promise<void> {
-  if (!isGuestCgroup(path)) return call.proceed();
+  if (!isGuestCgroup(path)) throw unlisted(path);
   const handle = await session.open(path);
   objects.add(handle, 'cgroup');
   if (placeholders.create(handle, (fd) => call.giveDescriptor(fd, closeOnExec))) return;

@@ -24,4 +24,6 @@ export interface Guest {
   readonly probes: Probes;
   /** The files of the guest's kernel. */
   readonly files: GuestFiles;
+  /** Tells the user of something that the program does not get, once. */
+  readonly complain: (error: Error) => void;
 }

@@ -68,22 +68,22 @@ export async function run(
   const events = new MappedEvents(session, placeholders);
   const mapped = new MappedMaps(session, objects, placeholders);
   const userRings = new MappedUserRings(session, placeholders, events);
-  const known = { session, objects, placeholders, probes, files };
-  const guest: Guest = { ...known, events, userRings, mapped };
-  const clockAheadNs = await clockAhead(session);
-  const { child, listener, go } = await launch(program, { binds, clockAheadNs });
-  // Not before Linux 6.6; the answers are the same without, only later.
-  native.seccompSetSyncWakeUp(listener);
   const told = new Set<string>();
   const complain = (error: Error) => {
     if (told.has(error.message)) return;
     told.add(error.message);
     refused(error);
   };
+  const known = { session, objects, placeholders, probes, files };
+  const guest: Guest = { ...known, events, userRings, mapped, complain };
+  const clockAheadNs = await clockAhead(session);
+  const { child, listener, go } = await launch(program, { binds, clockAheadNs });
+  // Not before Linux 6.6; the answers are the same without, only later.
+  native.seccompSetSyncWakeUp(listener);
   const poller = new native.Poller(listener, (_status, events) => {
     if ((events & READABLE) !== 0) {
       const call = Notification.receive(listener);
-      if (call !== undefined) answer(call, guest, complain);
+      if (call !== undefined) answer(call, guest);
     }
     if ((events & HANG_UP) !== 0) poller.close();
   });
@@ -116,11 +116,11 @@ async function clockAhead(session: Session): Promise<bigint> {
   return BigInt(Math.round(best.guestNs + agoMs * 1e6)) - process.hrtime.bigint();
 }
 
-function answer(call: Notification, guest: Guest, complain: (error: Error) => void): void {
+function answer(call: Notification, guest: Guest): void {
   const failed = (error: unknown) => {
     call.fail(errnoOf(error));
     // The kernel's own errors are the program's to tell.
-    if (error instanceof WaepError) complain(error);
+    if (error instanceof WaepError) guest.complain(error);
   };
   try {
     answerOf(call)(call, guest)?.catch(failed);

@@ -22,7 +22,7 @@ export function isGuestPath(path: string): boolean {
 
 /** Whether a path names a cgroup, or a file of one. */
 export function isGuestCgroup(path: string): boolean {
-  return path.startsWith('/sys/fs/cgroup/');
+  return path === '/sys/fs/cgroup' || path.startsWith('/sys/fs/cgroup/');
 }
 
 /** Whether a file of the kernel never ends: reading it waits for more. */
