@@ -38,7 +38,7 @@ function judge(row: Row, guest: Outcome, host: Outcome): { verdict: Verdict; why
   if (!isKilled(row) && guest.ending !== '0' && guest.stdout.trim() === '') {
     return { verdict: 'unsupported-in-guest', why: lastLine(guest.stderr) || guest.ending };
   }
-  return { verdict: 'different', why: row.known ?? difference };
+  return { verdict: 'different', why: difference };
 }
 
 /** What is killed has no time to print: it is about what it leaves behind. */

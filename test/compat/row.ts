@@ -32,8 +32,6 @@ export interface Row {
   readonly watch?: Watch;
   /** Whether it is of no use to compare how it fails, if it does in the guest. */
   readonly mustWork?: boolean;
-  /** Why it cannot be the same from the host, where that is known. */
-  readonly known?: string;
   /** Default 60. */
   readonly timeoutS?: number;
 }
