@@ -14,7 +14,6 @@ t.setTimeout(180_000);
 const chosen = [
   /^bpftool prog show$/,
   /^bpftool map list$/,
-  /^bpftool perf show$/,
   /create \/sys\/fs\/bpf\/x type (percpu_array|lpm_trie|ringbuf) /,
   /type queue /,
   /map freeze/,

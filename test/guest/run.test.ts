@@ -1,4 +1,5 @@
 import { execFile } from 'node:child_process';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import t from 'tap';
 import { boot } from '../../guest/index.js';
@@ -48,6 +49,17 @@ t.test('unmodified programs act on the guest, and on nothing else', async (t) =>
   const toldS = Number.parseFloat(await run('cat', '/proc/uptime'));
   const laterS = Number.parseFloat(await guest.sh('cat /proc/uptime'));
   t.ok(uptimeS <= toldS && toldS <= laterS, `${uptimeS} ≤ ${toldS} ≤ ${laterS}: its clock`);
+
+  const following = run('grep', '-m', '1', 'told by the guest', '/sys/kernel/tracing/trace_pipe');
+  let followed = false;
+  const ended = following.finally(() => {
+    followed = true;
+  });
+  while (!followed) {
+    await guest.sh('echo told by the guest > /sys/kernel/tracing/trace_marker');
+    await sleep(100);
+  }
+  t.match(await ended, /tracing_mark_write: told by the guest\n/);
 
   const pin = '/sys/fs/bpf/counts';
   const sizes = ['type', 'hash', 'key', '4', 'value', '8', 'entries', '16', 'name', 'counts'];
