@@ -12,6 +12,7 @@ import { ProcessMemory } from './process-memory.js';
 const PATH_MAX = 4096;
 const ACCESS_MODE = constants.O_WRONLY | constants.O_RDWR;
 const CLOSE_ON_EXEC = 0o2000000;
+const LISTED = constants.O_DIRECTORY | CLOSE_ON_EXEC;
 
 /** What the kernel calls the files of its objects: anon_inode_getfd() in kernel/bpf. */
 const fileNames: { readonly [K in FdKind]?: string } = {
@@ -83,7 +84,8 @@ async function openRoot(
   holds: 'nothing' | 'others',
   guest: Guest,
 ): Promise<void> {
-  const listing = (flags & constants.O_DIRECTORY) !== 0;
+  // opendir(3) closes on exec; libbpf, which wants a descriptor to have a token made, does not.
+  const listing = (flags & LISTED) === LISTED;
   if (listing && holds === 'others') throw unlisted(path);
   if (listing) guest.complain(unlisted(path));
   if (holds === 'nothing') return call.proceed();

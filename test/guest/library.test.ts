@@ -1,6 +1,7 @@
 import t from 'tap';
 import { boot } from '../../guest/index.js';
 import { count, enums, insn, perCpu, Session, struct, text, u32 } from '../../src/index.js';
+import { Objects } from '../../src/run/objects.js';
 
 const { AttachType, MapType, ProgType } = enums;
 const { alu, call, exit, jumpIf, label, load, mov, program, store } = insn;
@@ -90,6 +91,12 @@ t.test('the library, in a guest', async (t) => {
       license: 'GPL',
       name: 'tasks',
     });
+    const objects = new Objects(session, () => session.kernelTypes());
+    objects.add(tasks.handle, 'prog');
+    t.equal(objects.iterTargetOf(tasks.handle), undefined, 'nobody has asked yet');
+    t.ok(await objects.learn());
+    t.equal(objects.iterTargetOf(tasks.handle), 'task');
+    t.notOk(await objects.learn(), 'nothing is asked twice');
     await using link = await tasks.attachIterator();
     await using run = await link.iterate();
     const found = new Map<number, string>();
