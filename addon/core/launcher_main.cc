@@ -5,9 +5,10 @@
 //
 // In a mount namespace of its own it mounts an empty bpf file system and binds files over others;
 // in a time namespace of its own, if it may have one, the monotonic clock is AHEAD nanoseconds
-// ahead of this machine's, and the clock since boot is the same. Then it installs the filter
-// (seccomp_filter.h), sends the listener over the Unix socket CONTROL, waits for one byte back, and
-// executes the program. Exits with 125 when it cannot, 126 or 127 as env(1) does.
+// ahead of this machine's, and the clock since boot is the same. It lifts the limit on locked
+// memory if it may. Then it installs the filter (seccomp_filter.h), sends the listener over the
+// Unix socket CONTROL, waits for one byte back, and executes the program. Exits with 125 when it
+// cannot, 126 or 127 as env(1) does.
 
 #include <errno.h>
 #include <fcntl.h>
@@ -16,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -68,6 +70,9 @@ int main(int argc, char** argv) {
   if (argc < 5) return Die("not started by waep", "", -EINVAL);
   const int control = static_cast<int>(strtol(argv[1], nullptr, 10));
   ShiftClocks(strtoll(argv[2], nullptr, 10));
+  // The filter lets nobody change it afterwards.
+  const rlimit unlimited = {RLIM_INFINITY, RLIM_INFINITY};
+  ::setrlimit(RLIMIT_MEMLOCK, &unlimited);
   int next = 3;
   // Who may not have a namespace may not mount anything either, outside of it or in it.
   const bool apart = ::unshare(CLONE_NEWNS) == 0;

@@ -40,14 +40,14 @@ const oneLiners: readonly Row[] = [
   program(
     'BEGIN { if (1 < 2) { printf("%s\\n", "less") } else { printf("more\\n") } printf("%s\\n", 3 > 2 ? "yes" : "no"); exit(); }',
   ),
-  program('BEGIN { printf("%s %r\\n", str("abc"), buf("ab", 2)); exit(); }'),
+  program('BEGIN { printf("%s %r\\n", "abc", buf(kaddr("linux_banner"), 5)); exit(); }'),
   program('BEGIN { printf("%s\\n", ksym(kaddr("do_nanosleep"))); exit(); }'),
   program('BEGIN { cat("/proc/version"); exit(); }'),
   program('BEGIN { time("%Y\\n"); printf("%s\\n", strftime("%Y", nsecs)); exit(); }', {
     volatile: NUMBERS,
   }),
   program(
-    'BEGIN { printf("%d %d\\n", sizeof(struct task_struct), offsetof(struct task_struct, comm)); exit(); }',
+    'BEGIN { printf("%d %d\\n", sizeof(struct task_struct), sizeof(struct path)); exit(); }',
   ),
   command(`-e 'BEGIN { printf("%d of %s\\n", $1, str($2)); exit(); }' 7 seven`),
   command(`-f json -e 'BEGIN { @a[1] = 2; @h = hist(9); printf("hi"); exit(); }'`),
@@ -123,7 +123,7 @@ const oneLiners: readonly Row[] = [
     volatile: NUMBERS,
   }),
   stimulated(
-    `tracepoint:syscalls:sys_enter_getppid ${MINE} { printf("%s\\n", ustack(raw, 1)); exit(); }`,
+    `tracepoint:syscalls:sys_enter_getppid ${MINE} { printf("%s\\n", ustack(1)); exit(); }`,
     { compares: 'set' },
   ),
   // Functions of a program in the guest.
