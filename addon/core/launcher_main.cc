@@ -3,12 +3,12 @@
 // waep-launch CONTROL AHEAD [--bind SOURCE TARGET]… -- PROGRAM [ARGUMENT]…: becomes a program whose
 // eBPF calls somebody else answers.
 //
-// In a mount namespace of its own it mounts an empty bpf file system and binds files over others;
-// in a time namespace of its own, if it may have one, the monotonic clock is AHEAD nanoseconds
-// ahead of this machine's, and the clock since boot is the same. It lifts the limit on locked
-// memory if it may. Then it installs the filter (seccomp_filter.h), sends the listener over the
-// Unix socket CONTROL, waits for one byte back, and executes the program. Exits with 125 when it
-// cannot, 126 or 127 as env(1) does.
+// In a mount namespace of its own it mounts an empty bpf file system, an empty one in the place of
+// the tracing file system, and binds files over others; in a time namespace of its own, if it may
+// have one, the monotonic clock is AHEAD nanoseconds ahead of this machine's, and the clock since
+// boot is the same. It lifts the limit on locked memory if it may. Then it installs the filter
+// (seccomp_filter.h), sends the listener over the Unix socket CONTROL, waits for one byte back, and
+// executes the program. Exits with 125 when it cannot, 126 or 127 as env(1) does.
 
 #include <errno.h>
 #include <fcntl.h>
@@ -86,6 +86,9 @@ int main(int argc, char** argv) {
     // Programs look for a bpf file system before they pin, and mount one where there is none. This
     // one is empty and theirs alone: what they pin goes to the guest's.
     ::mount("bpf", "/sys/fs/bpf", "bpf", 0, nullptr);
+    // Folders of events are listed. What is in this one is for whoever answers to put there.
+    ::mount("waep", "/sys/kernel/tracing", "tmpfs", MS_NOSUID | MS_NOEXEC | MS_NODEV,
+            "mode=755,size=64m");
   }
   for (; next + 2 < argc && strcmp(argv[next], "--bind") == 0; next += 3) {
     if (::mount(argv[next + 1], argv[next + 2], nullptr, MS_BIND | MS_REC, nullptr) < 0) {

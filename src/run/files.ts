@@ -100,14 +100,17 @@ function unlisted(path: string): WaepError {
   });
 }
 
-/** Opens a cgroup of the guest, of which bpf(2) is told by descriptor. */
+/** Opens a cgroup of the guest, of which bpf(2) is told by descriptor, or a folder to be listed. */
 async function openFolder(
   call: Notification,
   path: string,
   closeOnExec: boolean,
-  { session, objects, placeholders }: Guest,
+  { session, objects, placeholders, folders }: Guest,
 ): Promise<void> {
-  if (!isGuestCgroup(path)) throw unlisted(path);
+  if (!isGuestCgroup(path)) {
+    if (await folders.fill(path, call.thread)) return call.proceed();
+    throw unlisted(path);
+  }
   const handle = await session.open(path);
   objects.add(handle, 'cgroup');
   if (placeholders.create(handle, (fd) => call.giveDescriptor(fd, closeOnExec))) return;

@@ -6,6 +6,7 @@ import type { MappedUserRings } from './mapped-user-rings.js';
 import type { Objects } from './objects.js';
 import type { Placeholders } from './placeholders.js';
 import type { Probes } from './probes.js';
+import type { TracingFolders } from './tracing-folders.js';
 
 /** The guest as a program knows it, and what answering its calls takes. */
 export interface Guest {
@@ -24,6 +25,8 @@ export interface Guest {
   readonly probes: Probes;
   /** The files of the guest's kernel. */
   readonly files: GuestFiles;
+  /** Those of its folders that are listed. */
+  readonly folders: TracingFolders;
   /** Tells the user of something that the program does not get, once. */
   readonly complain: (error: Error) => void;
 }

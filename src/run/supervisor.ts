@@ -14,6 +14,7 @@ import { Objects } from './objects.js';
 import { Placeholders } from './placeholders.js';
 import { Probes } from './probes.js';
 import { answerOf } from './system-calls.js';
+import { TracingFolders } from './tracing-folders.js';
 
 const READABLE = 1;
 const HANG_UP = 4;
@@ -74,7 +75,8 @@ export async function run(
     told.add(error.message);
     refused(error);
   };
-  const known = { session, objects, placeholders, probes, files };
+  const folders = new TracingFolders(files);
+  const known = { session, objects, placeholders, probes, files, folders };
   const guest: Guest = { ...known, events, userRings, mapped, complain };
   const clockAheadNs = await clockAhead(session);
   const { child, listener, go } = await launch(program, { binds, clockAheadNs });

@@ -128,6 +128,8 @@ export async function play(row: Row, side: Side, stage: Stage): Promise<Outcome>
 
 const CLEAN = 'rm -rf /sys/fs/bpf/*';
 const SETTLED_MS = 1000;
+/** A tool that has none by then goes on without, after warnings that it could attach nothing. */
+const NO_PROGRAM_MS = 30_000;
 const LOOK_MS = 100;
 const GAP_MS = 300;
 
@@ -140,8 +142,13 @@ async function watch(
   over: () => boolean,
 ): Promise<void> {
   const before = programs.join();
-  let [last, sinceMs] = [before, performance.now()];
-  while (!over() && (last === before || performance.now() - sinceMs < SETTLED_MS)) {
+  const startedMs = performance.now();
+  let [last, sinceMs] = [before, startedMs];
+  const waits = () =>
+    last === before
+      ? performance.now() - startedMs < NO_PROGRAM_MS
+      : performance.now() - sinceMs < SETTLED_MS;
+  while (!over() && waits()) {
     await sleep(LOOK_MS);
     const now = (await idsOf(session, 'prog')).join();
     if (now !== last) [last, sinceMs] = [now, performance.now()];

@@ -46,9 +46,7 @@ const oneLiners: readonly Row[] = [
   program('BEGIN { time("%Y\\n"); printf("%s\\n", strftime("%Y", nsecs)); exit(); }', {
     volatile: NUMBERS,
   }),
-  program(
-    'BEGIN { printf("%d %d\\n", sizeof(struct task_struct), sizeof(struct path)); exit(); }',
-  ),
+  program('BEGIN { printf("%d %d\\n", sizeof(struct task_struct), sizeof(struct path)); exit(); }'),
   command(`-e 'BEGIN { printf("%d of %s\\n", $1, str($2)); exit(); }' 7 seven`),
   command(`-f json -e 'BEGIN { @a[1] = 2; @h = hist(9); printf("hi"); exit(); }'`),
   // Timers and software events.
@@ -77,7 +75,10 @@ const oneLiners: readonly Row[] = [
     `tracepoint:syscalls:sys_enter_openat ${MINE} { printf("%s\\n", str(args->filename)); @n++; if (@n == 2) { exit(); } }`,
     { compares: 'set' },
   ),
-  stimulated(`tracepoint:syscalls:sys_exit_write ${MINE} { @ = hist(args->ret); exit(); }`),
+  stimulated(
+    `tracepoint:syscalls:sys_exit_write /comm == "stimulus" && args->ret == 1000/ { @ = hist(args->ret); exit(); }`,
+    { volatile: NUMBERS },
+  ),
   stimulated(
     'tracepoint:sched:sched_process_exec /comm == "true"/ { printf("%s\\n", str(args->filename)); exit(); }',
     { compares: 'set' },
@@ -102,7 +103,8 @@ const oneLiners: readonly Row[] = [
   }),
   stimulated(
     `kprobe:vfs_write ${MINE} { @start[tid] = nsecs; } kretprobe:vfs_write /@start[tid]/ { @ns = hist(nsecs - @start[tid]); delete(@start[tid]); exit(); }`,
-    { compares: 'shape', volatile: ['number', 'bar', 'spaces'] },
+    // What goes on between exit() and the end may be counted, too.
+    { compares: 'shape', lines: /Attaching|@ns|^\[/, volatile: ['bucket', 'number'] },
   ),
   stimulated(
     `kprobe:vfs_open ${MINE} { printf("%s\\n", str(((struct path *)arg0)->dentry->d_name.name)); @n++; if (@n == 1) { exit(); } }`,
@@ -152,7 +154,7 @@ const oneLiners: readonly Row[] = [
 const SHAPE = { compares: 'shape', volatile: ['bucket', 'time', 'number', 'spaces'] } as const;
 const LINES = {
   compares: 'set',
-  lines: /stimulus|Attaching|Tracing|Hit Ctrl|[A-Z]{3}/,
+  lines: /stimulus|Attaching|Tracing|Hit Ctrl|Top|[A-Z]{3}/,
   volatile: ['time', 'number', 'spaces'],
 } as const;
 
@@ -162,7 +164,6 @@ const figures = new Set([
   'biostacks.bt',
   'bitesize.bt',
   'cpuwalk.bt',
-  'dcsnoop.bt',
   'gethostlatency.bt',
   'loads.bt',
   'pidpersec.bt',
@@ -170,12 +171,15 @@ const figures = new Set([
   'runqlen.bt',
   'ssllatency.bt',
   'swapin.bt',
-  'syscount.bt',
-  'vfscount.bt',
   'vfsstat.bt',
   'writeback.bt',
   'xfsdist.bt',
 ]);
+
+/** Those that tell of whatever happens: only what the stimulus does is compared. */
+const others: Readonly<Record<string, Omit<Row, 'tool' | 'command'>>> = {
+  'vfscount.bt': { ...LINES, lines: /Attaching|Tracing|\[vfs_(open|read|write|unlink|mkdir)\]/ },
+};
 
 const scripts = (names: readonly string[]): Row[] =>
   names
@@ -184,7 +188,7 @@ const scripts = (names: readonly string[]): Row[] =>
       ...command(`/usr/sbin/${name}`),
       watch: {},
       mustWork: true,
-      ...(figures.has(name) ? SHAPE : LINES),
+      ...(others[name] ?? (figures.has(name) ? SHAPE : LINES)),
     }));
 
 /** One-liners, and the scripts that come with bpftrace. */
