@@ -31,6 +31,12 @@ const fields = {
     shown: '#',
     why: 'process ids, ports and the like count upwards',
   },
+  screen: {
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: that is what it is made of
+    pattern: /(?:\u001b\[\d*[A-Z])+/g,
+    shown: '',
+    why: 'how terminals are cleared, by a program of each side',
+  },
   time: { pattern: /\b\d{1,2}:\d\d:\d\d\b/g, shown: '#', why: 'the time of day' },
   number: {
     pattern: /\d+(?:\.\d+)?[KMG]?/g,

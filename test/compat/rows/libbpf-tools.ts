@@ -9,10 +9,13 @@ const FIGURES: More = {
   watch: { ends: true },
   mustWork: true,
 };
+const SCREENS: More = { ...FIGURES, volatile: ['screen', 'bucket', 'time', 'number', 'spaces'] };
+/** Whose figures are of whatever goes on. */
+const HEADINGS: More = { ...FIGURES, lines: /^ *[A-Z][a-z].*[A-Z]|PID|COMM/ };
 const LINES: More = {
   compares: 'set',
   lines: /stimulus|PID|COMM|Tracing|failed|error/i,
-  volatile: ['time', 'number', 'spaces'],
+  volatile: ['time', 'address', 'number', 'spaces'],
   watch: {},
   mustWork: true,
 };
@@ -38,25 +41,26 @@ const invocations: Readonly<Record<string, readonly [args: string, more: More]>>
   btrfsslower: ['-d 1', LINES],
   nfsslower: ['-d 1', LINES],
   xfsslower: ['-d 1', LINES],
-  filetop: ['1 1', FIGURES],
+  filetop: ['1 1', SCREENS],
   funclatency: ['-d 2 vfs_write', FIGURES],
   hardirqs: ['1 1', FIGURES],
-  klockstat: ['-d 1', FIGURES],
+  klockstat: ['-d 1', HEADINGS],
   ksnoop: ['info vfs_write', { compares: 'text' }],
   llcstat: ['1', FIGURES],
   numamove: ['', { ...FIGURES, watch: {} }],
-  offcputime: ['1', FIGURES],
+  offcputime: ['1', { ...FIGURES, lines: /^ {4}schedule$|^ {8}\d+$/ }],
   readahead: ['-d 1', FIGURES],
   runqlat: ['1 1', FIGURES],
+  runqslower: ['', { ...LINES, lines: /COMM|Tracing|failed|error/ }],
   runqlen: ['1 1', FIGURES],
-  slabratetop: ['1 1', FIGURES],
+  slabratetop: ['1 1', SCREENS],
   softirqs: ['1 1', FIGURES],
-  syscount: ['-d 1', FIGURES],
-  tcprtt: ['-d 1', FIGURES],
+  syscount: ['-d 1', { ...FIGURES, lines: /SYSCALL|Tracing/ }],
+  tcprtt: ['-i 1 -d 1', FIGURES],
   tcpsynbl: ['', { ...FIGURES, watch: {} }],
-  tcptop: ['1 1', FIGURES],
+  tcptop: ['1 1', SCREENS],
   vfsstat: ['1 1', FIGURES],
-  wakeuptime: ['1', FIGURES],
+  wakeuptime: ['1', { ...FIGURES, lines: /target:|waker:|Tracing/ }],
   javagc: ['-p 1', LINES],
 };
 
