@@ -1,4 +1,4 @@
-import type { Outcome, Result, Row, Verdict } from './row.js';
+import { NOT_RUN, type Outcome, type Result, type Row, type Verdict } from './row.js';
 import { withoutVolatile } from './volatile.js';
 
 /** What `waep run` says of what it does not forward. */
@@ -24,6 +24,10 @@ export function compare(row: Row, guest: Outcome, host: Outcome, run = ''): Resu
 function judge(row: Row, guest: Outcome, host: Outcome): { verdict: Verdict; why: string } {
   if (row.mustWork === true && !['0', '130'].includes(guest.ending)) {
     return { verdict: 'unsupported-in-guest', why: lastLine(guest.stderr) || guest.ending };
+  }
+  // Two that did nothing are not the same.
+  if (guest.ending === NOT_RUN || host.ending === NOT_RUN) {
+    return { verdict: 'different', why: lastLine(guest.stderr) || lastLine(host.stderr) };
   }
   const difference =
     host.left.length > guest.left.length

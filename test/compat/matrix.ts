@@ -1,10 +1,11 @@
 import type { Progress } from '../../guest/index.js';
+import { WaepError } from '../../src/errors.js';
 import { Session } from '../../src/index.js';
 import { compare } from './compare.js';
 import { equip } from './equipment.js';
 import { type HostWatch, type Sighting, watchHost } from './host-watch.js';
 import { joinGuest, openGuest } from './lab-guest.js';
-import type { Outcome, Result, Run } from './row.js';
+import { NOT_RUN, type Outcome, type Result, type Run } from './row.js';
 import { allRows } from './rows/index.js';
 import { guestSide, hostSide, play, type Stage } from './sides.js';
 
@@ -68,9 +69,10 @@ export async function runMatrix({
   return sofar();
 }
 
-/** A row that could not even be set up does not end the matrix. */
-function unplayable({ message }: Error): Outcome {
-  return { ending: 'not run', stdout: '', stderr: message, tookMs: 0, left: [] };
+/** A row that could not be set up does not end the matrix; a guest that does not answer does. */
+function unplayable(error: Error): Outcome {
+  if (!(error instanceof WaepError) || error.code !== 'ERR_GUEST_COMMAND') throw error;
+  return { ending: NOT_RUN, stdout: '', stderr: error.message, tookMs: 0, left: [] };
 }
 
 const unwatched: HostWatch = {

@@ -36,9 +36,12 @@ export interface Row {
   readonly timeoutS?: number;
 }
 
+/** How a command ended that was never started, for want of what `setup` makes. */
+export const NOT_RUN = 'not run';
+
 /** What a side printed and how it ended. */
 export interface Outcome {
-  /** The exit status, or `signal N`, or `no end within N s`. */
+  /** The exit status, or `signal N`, or `no end within N s`, or {@link NOT_RUN}. */
   readonly ending: string;
   readonly stdout: string;
   readonly stderr: string;
