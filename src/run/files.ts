@@ -54,6 +54,8 @@ export function openFile(argument: number, flagsAt: 'argument' | 'structure') {
     const opened = described === 0 ? path : `/proc/self/fdinfo/${described}`;
     const fd = await open(opened, guest).catch((error: SystemError) => error);
     if (fd instanceof Error) {
+      // Folders that this machine has and the guest has not are found by listing, or in /proc/mounts.
+      if (fd.code === 'ENOENT' && (flags & LISTED) === LISTED) throw unlisted(path);
       if (fd.code !== 'EISDIR') throw fd;
       return openFolder(call, path, (flags & CLOSE_ON_EXEC) !== 0, guest);
     }

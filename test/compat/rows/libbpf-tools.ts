@@ -9,7 +9,11 @@ const FIGURES: More = {
   watch: { ends: true },
   mustWork: true,
 };
-const SCREENS: More = { ...FIGURES, volatile: ['screen', 'bucket', 'time', 'number', 'spaces'] };
+const SCREENS: More = {
+  ...FIGURES,
+  lines: /PID|TID|CACHE/,
+  volatile: ['screen', 'time', 'number', 'spaces'],
+};
 /** Whose figures are of whatever goes on. */
 const HEADINGS: More = { ...FIGURES, lines: /^ *[A-Z][a-z].*[A-Z]|PID|COMM/ };
 const LINES: More = {
@@ -60,7 +64,7 @@ const invocations: Readonly<Record<string, readonly [args: string, more: More]>>
   tcpsynbl: ['', { ...FIGURES, watch: {} }],
   tcptop: ['1 1', SCREENS],
   vfsstat: ['1 1', FIGURES],
-  wakeuptime: ['1', { ...FIGURES, lines: /target:|waker:|Tracing/ }],
+  wakeuptime: ['1', { ...FIGURES, lines: /Tracing|target: +stimulus/ }],
   javagc: ['-p 1', LINES],
 };
 
