@@ -60,7 +60,7 @@ const invocations: Readonly<Record<string, readonly [args: string, more: More]>>
   slabratetop: ['1 1', SCREENS],
   softirqs: ['1 1', FIGURES],
   syscount: ['-d 1', { ...FIGURES, lines: /SYSCALL|Tracing/ }],
-  tcprtt: ['-i 1 -d 1', FIGURES],
+  tcprtt: ['-i 2 -d 4', FIGURES],
   tcpsynbl: ['', { ...FIGURES, watch: {} }],
   tcptop: ['1 1', SCREENS],
   vfsstat: ['1 1', FIGURES],
