@@ -108,7 +108,8 @@ function watchLists(session: Session) {
   let [looks, changes, last] = [0, 0, ''];
   let looking: Promise<void> = Promise.resolve();
   const timer = setInterval(() => {
-    looking = census(session)
+    looking = looking
+      .then(() => census(session))
       .then((all) => {
         const now = [...all].join();
         if (looks++ > 0 && now !== last) changes++;
