@@ -37,7 +37,9 @@ class Both {
   }
 
   get when(): Condition {
-    return [this.row.when ?? {}].flat()[0] ?? {};
+    const all: readonly Condition[] = [this.row.when ?? {}].flat();
+    // No field is left out here.
+    return all.find(({ zero }) => zero === undefined) ?? all[0] ?? {};
   }
 
   facts(): ObjectFacts {
