@@ -17,7 +17,7 @@ import {
 import { type Emission, emission } from '../programs/emit.js';
 
 const recordBytes = [16, 256, 4096];
-const records: Readonly<Record<number, number>> = { 16: 40_000, 256: 40_000, 4096: 100_000 };
+const records: Readonly<Record<number, number>> = { 16: 40_000, 256: 40_000, 4096: 50_000 };
 const ringBytes = 4 * 1024 * 1024;
 const sweep = {
   recordBytes: 256,
