@@ -15,6 +15,7 @@ import {
 import { runTool } from '../guest/tools.js';
 import { failure } from '../src/errors.js';
 import { compilePrograms, type Programs } from './compile.js';
+import { cpuTimeNs } from './cpu-time.js';
 import { Disposables } from './disposables.js';
 import type { GuestEnvironment } from './environment.js';
 import { type Lab, type LabRoad, openHostLab } from './lab.js';
@@ -118,8 +119,11 @@ export async function openGuestLab(
   ];
   const { folder } = host;
   const owned = resources.move();
-  const processes = [guest, other].flatMap(({ processes }) => [processes.qemu, processes.vsock]);
-  const pids = [...processes.filter((pid) => pid !== undefined), probe.pid, ...vsock.pids];
+  const present = (pid: number | undefined) => pid !== undefined;
+  const vmms = [guest, other].map(({ processes }) => processes.qemu).filter(present);
+  const daemons = [guest, other].map(({ processes }) => processes.vsock).filter(present);
+  const ends = [...daemons, probe.pid, ...vsock.pids];
+  const pids = [...vmms, ...ends];
   return {
     folder,
     programs,
@@ -135,6 +139,7 @@ export async function openGuestLab(
       run,
       write: (path, content) => guest.writeFile(path, content),
       pin: (cpu) => pin(pids, cpu),
+      cpuTimeNs: async () => ({ host: await cpuTimesNs(ends), guest: await cpuTimesNs(vmms) }),
     },
     [Symbol.asyncDispose]: () => owned[Symbol.asyncDispose](),
   };
@@ -189,6 +194,11 @@ function vsockRoad(road: VsockRoad, run: Run, programs: Programs, driver: Driver
       return client.bulk(pingpongPort, exchange, messages);
     },
   };
+}
+
+async function cpuTimesNs(pids: readonly number[]): Promise<number> {
+  const times = await Promise.all(pids.map(cpuTimeNs));
+  return times.reduce((sum, time) => sum + time, 0);
 }
 
 /** Keeps processes, all of their threads, on one CPU, or lets them run on all. */

@@ -60,6 +60,11 @@ export interface LabGuest {
   run(command: readonly string[]): Promise<string>;
   /** Keeps QEMU and everything on the host that talks to it on one CPU, or lets it run on all. */
   pin(cpu: number | undefined): Promise<void>;
+  /**
+   * What the host's processes at the roads' ends, and those that emulate or run guests, have used of
+   * the processors so far, in nanoseconds. Plain C clients with a socket are in neither.
+   */
+  cpuTimeNs(): Promise<{ host: number; guest: number }>;
   /** Puts a file into the guest. */
   write(path: string, content: Uint8Array): Promise<void>;
 }

@@ -25,6 +25,11 @@ export function bulkMetric(
   return `${bytes(payloadBytes)} ${direction}`;
 }
 
+/** What a side of a transfer uses of the processors for a mebibyte; see {@link bulkMetric}. */
+export function bulkCpuMetric(side: 'host' | 'guest', bulk: string): string {
+  return `CPU of the ${side} per MiB, ${bulk}`;
+}
+
 /** The round trip of a message of this size in each direction. */
 export function echoMetric(payloadBytes: number): string {
   return `echo ${bytes(payloadBytes)}`;

@@ -12,16 +12,11 @@ import { findRow } from '../summary.js';
 import { timeBar } from './bars.js';
 import type { Figure } from './figure.js';
 import { bytes, rate, significant } from './format.js';
-import { type Bar, barPanel, sheet } from './panels.js';
+import { type Bar, barPanel, pairs, sheet } from './panels.js';
 import { colourOf } from './theme.js';
 
 const half = 400;
 const whole = 860;
-
-/** Two of them to a row. */
-function pairs<T>(all: readonly T[]): T[][] {
-  return Array.from({ length: Math.ceil(all.length / 2) }, (_, i) => all.slice(2 * i, 2 * i + 2));
-}
 
 /** Rates by size, losses by rate, and latency, on the host and in the guest. */
 export function eventsFigure(

@@ -251,3 +251,8 @@ function panelTitle(text: string, subtitle: string | undefined) {
     anchor: 'start' as const,
   };
 }
+
+/** Two of them to a row. */
+export function pairs<T>(all: readonly T[]): T[][] {
+  return Array.from({ length: Math.ceil(all.length / 2) }, (_, i) => all.slice(2 * i, 2 * i + 2));
+}

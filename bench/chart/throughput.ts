@@ -1,12 +1,14 @@
 import { type Environment, environmentLines } from '../environment.js';
-import type { Summary } from '../experiment.js';
-import { rateBar } from './bars.js';
+import type { Summary, Unit } from '../experiment.js';
+import { rateBar, timeBar } from './bars.js';
 import type { Figure } from './figure.js';
-import { barPanel, sheet } from './panels.js';
+import { barPanel, pairs, sheet } from './panels.js';
 
 /** How much each road carries, by the size of the messages and by direction. */
 export function throughputFigure(summary: Summary, environment: Environment): Figure {
-  const metrics = [...new Set(summary.rows.map((row) => row.metric))];
+  const metricsIn = (unit: Unit) => [
+    ...new Set(summary.rows.filter((row) => row.unit === unit).map((row) => row.metric)),
+  ];
   return {
     file: 'throughput',
     title: 'Throughput per road, size of message and direction',
@@ -15,17 +17,31 @@ export function throughputFigure(summary: Summary, environment: Environment): Fi
     spec: sheet({
       title: 'Bytes per second to the guest and from it',
       lines: environmentLines(environment),
-      rows: metrics.map((metric) => [
-        barPanel({
-          title: metric,
-          subtitle: '/c: plain C · higher is better · 95 % confidence interval',
-          yTitle: 'bytes per second',
-          yFormat: '~s',
-          bars: summary.rows.filter((row) => row.metric === metric).map(rateBar),
-          width: 844,
-          height: 180,
-        }),
-      ]),
+      rows: [
+        ...metricsIn('B/s').map((metric) => [
+          barPanel({
+            title: metric,
+            subtitle: '/c: plain C · higher is better · 95 % confidence interval',
+            yTitle: 'bytes per second',
+            yFormat: '~s',
+            bars: summary.rows.filter((row) => row.metric === metric).map(rateBar),
+            width: 844,
+            height: 180,
+          }),
+        ]),
+        ...pairs(metricsIn('ns')).map((metrics) =>
+          metrics.map((metric) =>
+            barPanel({
+              title: metric,
+              subtitle: 'TypeScript, with the daemon where there is one',
+              yTitle: 'µs',
+              bars: summary.rows.filter((row) => row.metric === metric).map(timeBar),
+              width: 400,
+              height: 150,
+            }),
+          ),
+        ),
+      ],
     }),
   };
 }

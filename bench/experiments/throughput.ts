@@ -2,7 +2,7 @@ import { throughputFigure } from '../chart/throughput.js';
 import type { Arm, Batch, Comparison, Experiment } from '../experiment.js';
 import type { LabGuest, LabRoad } from '../lab.js';
 import type { Exchange } from '../limit.js';
-import { bulkMetric } from '../metrics.js';
+import { bulkCpuMetric, bulkMetric } from '../metrics.js';
 
 const payloadBytes = [64 * 1024, 1024 * 1024];
 const directions = ['to the guest', 'from the guest'] as const;
@@ -34,6 +34,7 @@ export const throughput: Experiment = {
   placement: 'host processes and the vCPU unpinned',
   remarks: [
     `${roundBytes / 1024 / 1024} MiB in messages of the given size, without waiting for answers; the time ends when the last byte has been read and acknowledged. The other end is the plain C server in the guest.`,
+    'CPU: what all threads used during the transfer, by /proc/PID/task/TID/schedstat. The host’s side is the TypeScript client, and the daemon between where there is one; the guest’s is QEMU, which emulates it. What the kernel does for TCP on its own account is in neither.',
   ],
   guest: true,
   full: { boots: 3, rounds: 6, samples: 1, warmup: 0 },
@@ -73,17 +74,31 @@ async function measureAll(
   return batches;
 }
 
-function streamArm(road: LabRoad, { probe }: LabGuest): Arm {
+function streamArm(road: LabRoad, guest: LabGuest): Arm {
+  const { probe } = guest;
   return {
     name: road.name,
     prepare: () => road.use(),
-    measure: () =>
-      measureAll(async (exchange, messages) => {
+    measure: async () => {
+      const used: { host: number; guest: number }[] = [];
+      const batches = await measureAll(async (exchange, messages) => {
         const address = road.pingpong;
         const counts = { samples: 1, warmup: messages };
+        const before = await guest.cpuTimeNs();
         const found = await probe.measure({ task: 'bulk', address, ...exchange, ...counts });
+        const after = await guest.cpuTimeNs();
+        used.push({ host: after.host - before.host, guest: after.guest - before.guest });
         return found.get('bulk')?.[0] ?? 0;
-      }),
+      });
+      const mebibytes = roundBytes / 1024 / 1024;
+      const cpu = transfers.flatMap(({ metric }, i) =>
+        (['host', 'guest'] as const).map((side) => {
+          const values = [(used[i]?.[side] ?? 0) / mebibytes];
+          return { metric: bulkCpuMetric(side, metric), unit: 'ns' as const, values };
+        }),
+      );
+      return [...batches, ...cpu];
+    },
   };
 }
 
