@@ -2,8 +2,9 @@ import { performance } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Session } from '../../src/session/index.js';
 import { eventsFigure } from '../chart/events.js';
+import { ratio } from '../comparisons.js';
 import type { Programs } from '../compile.js';
-import type { Amount, Arm, Batch, Comparison, Experiment } from '../experiment.js';
+import type { Amount, Arm, Batch, Experiment } from '../experiment.js';
 import { expectSamples } from '../harness.js';
 import type { LabRoad } from '../lab.js';
 import {
@@ -30,15 +31,6 @@ const lowRateMs = 5;
 const deliveryTimeoutMs = 30_000;
 /** At least 0.7 of the C program's rate. */
 const boundOfRate = 1 / 0.7;
-
-const ratio = (arm: string, against: string, metric: string, bound: number): Comparison => ({
-  kind: 'ratio',
-  arm,
-  against,
-  metric,
-  quantile: 'p50',
-  bound,
-});
 
 /** Records of a ring buffer from the guest's programs to the host, and to a C program beside them. */
 export const events: Experiment = {

@@ -1,5 +1,6 @@
 import { mapOpsFigure } from '../chart/map-ops.js';
-import type { Amount, Arm, Batch, Comparison, Experiment } from '../experiment.js';
+import { ratio } from '../comparisons.js';
+import type { Amount, Arm, Batch, Experiment } from '../experiment.js';
 import { expectSamples } from '../harness.js';
 import type { LabGuest, LabRoad } from '../lab.js';
 import { nativeSamples } from '../limit.js';
@@ -20,15 +21,6 @@ const readings = [
   { entries: small, batch: 1 },
 ];
 
-const ratio = (arm: string, metric: string, bound?: number): Comparison => ({
-  kind: 'ratio',
-  arm,
-  against: 'native',
-  metric,
-  quantile: 'p50',
-  ...(bound === undefined ? {} : { bound }),
-});
-
 /** The round trip of a small batch is no smaller than that of a large one. */
 const boundOf = (batch: number) => (batch >= 10_000 ? 2 : undefined);
 
@@ -47,10 +39,10 @@ export const mapOps: Experiment = {
   full: { boots: 2, rounds: 5, samples: 60, warmup: 10 },
   quick: { boots: 1, rounds: 2, samples: 30, warmup: 5 },
   comparisons: roads.flatMap((arm) => [
-    ...batches.map((batch) => ratio(arm, entriesMetric(large, batch), boundOf(batch))),
-    ratio(arm, entriesMetric(small, small)),
-    ratio(arm, entriesMetric(small, 1)),
-    ...elementMetrics.map((metric) => ratio(arm, metric)),
+    ...batches.map((batch) => ratio(arm, 'native', entriesMetric(large, batch), boundOf(batch))),
+    ratio(arm, 'native', entriesMetric(small, small)),
+    ratio(arm, 'native', entriesMetric(small, 1)),
+    ...elementMetrics.map((metric) => ratio(arm, 'native', metric)),
   ]),
   async prepare({ guest }) {
     if (guest === undefined) throw new TypeError('the map-ops experiment needs a guest');

@@ -1,5 +1,6 @@
 import { rttFigure } from '../chart/rtt.js';
-import type { Arm, Batch, Comparison, Experiment } from '../experiment.js';
+import { ratio } from '../comparisons.js';
+import type { Arm, Batch, Experiment } from '../experiment.js';
 import { expectSamples } from '../harness.js';
 import type { LabRoad } from '../lab.js';
 import { echoMetric, lookupMetric } from '../metrics.js';
@@ -10,15 +11,6 @@ const payloadBytes = [64, 256, 1024, 4096, 16_384, 65_536];
 const roads = ['tcp', 'vsock-mux', 'vsock-kernel', 'vsock-device'];
 const exchange = lookupExchange();
 const jitWarmup = 2_000;
-
-const ratio = (arm: string, against: string, metric: string, bound?: number): Comparison => ({
-  kind: 'ratio',
-  arm,
-  against,
-  metric,
-  quantile: 'p50',
-  ...(bound === undefined ? {} : { bound }),
-});
 
 /** What tells one placement of the processes from another. */
 interface Placement {

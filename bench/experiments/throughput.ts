@@ -1,5 +1,6 @@
 import { throughputFigure } from '../chart/throughput.js';
-import type { Arm, Batch, Comparison, Experiment } from '../experiment.js';
+import { ratio } from '../comparisons.js';
+import type { Arm, Batch, Experiment } from '../experiment.js';
 import type { LabGuest, LabRoad } from '../lab.js';
 import type { Exchange } from '../limit.js';
 import { bulkCpuMetric, bulkMetric } from '../metrics.js';
@@ -10,15 +11,6 @@ const roundBytes = 16 * 1024 * 1024;
 const roads = ['tcp', 'vsock-mux', 'vsock-kernel', 'vsock-device'];
 
 type Direction = (typeof directions)[number];
-
-const ratio = (arm: string, against: string, metric: string, bound?: number): Comparison => ({
-  kind: 'ratio',
-  arm,
-  against,
-  metric,
-  quantile: 'p50',
-  ...(bound === undefined ? {} : { bound }),
-});
 
 const transfers = payloadBytes.flatMap((size) =>
   directions.map((direction) => ({ size, direction, metric: bulkMetric(size, direction) })),

@@ -2,7 +2,8 @@ import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { packageFolder } from '../../guest/paths.js';
 import { toolsFigure } from '../chart/tools.js';
-import type { Amount, Arm, Comparison, Experiment } from '../experiment.js';
+import { ratio } from '../comparisons.js';
+import type { Amount, Arm, Experiment } from '../experiment.js';
 import { expectSamples } from '../harness.js';
 import type { LabGuest } from '../lab.js';
 import { nativeSamples } from '../limit.js';
@@ -24,15 +25,6 @@ const bounds: Readonly<Record<keyof typeof toolMetrics, number>> = {
   hello: 1.5,
 };
 
-const ratio = (arm: string, metric: string, bound?: number): Comparison => ({
-  kind: 'ratio',
-  arm,
-  against: 'guest',
-  metric,
-  quantile: 'p50',
-  ...(bound === undefined ? {} : { bound }),
-});
-
 /** Whole runs of unmodified programs, in the guest and from the host. */
 export const tools: Experiment = {
   name: 'tools',
@@ -52,9 +44,9 @@ export const tools: Experiment = {
   quick: { boots: 1, rounds: 1, samples: 2, warmup: 1 },
   comparisons: roads.flatMap((arm) => [
     ...Object.entries(toolMetrics).map(([name, metric]) =>
-      ratio(arm, metric, bounds[name as keyof typeof toolMetrics]),
+      ratio(arm, 'guest', metric, bounds[name as keyof typeof toolMetrics]),
     ),
-    ...interceptionMetrics.map((metric) => ratio(arm, metric)),
+    ...interceptionMetrics.map((metric) => ratio(arm, 'guest', metric)),
   ]),
   async prepare({ guest, folder, programs }) {
     if (guest === undefined) throw new TypeError('the tools experiment needs a guest');

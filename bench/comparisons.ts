@@ -1,0 +1,13 @@
+import type { Comparison } from './experiment.js';
+
+/** The median of `arm` divided by that of `against`, and the most that is expected of it. */
+export function ratio(arm: string, against: string, metric: string, bound?: number): Comparison {
+  return {
+    kind: 'ratio',
+    arm,
+    against,
+    metric,
+    quantile: 'p50',
+    ...(bound === undefined ? {} : { bound }),
+  };
+}
