@@ -1,11 +1,12 @@
-// Runs the tests whose paths begin with one of the arguments, or all of them, and ends with a line
-// "N passed, N failed". Tests that boot guests run one file at a time: they measure deadlines, and a
-// guest keeps both cores of a small machine busy.
+// Runs the tests whose paths begin with one of the arguments, or all of them, and ends with what
+// failed and a line "N passed, N failed". Tests that boot guests run one file at a time: they
+// measure deadlines, and a guest keeps both cores of a small machine busy.
 import { spawn } from 'node:child_process';
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { failures } from './failures.mjs';
 
 process.chdir(fileURLToPath(new URL('..', import.meta.url)));
 
@@ -37,6 +38,7 @@ function sourceExists(name) {
 
 const folder = mkdtempSync(join(tmpdir(), 'waep-tap-'));
 const total = { pass: 0, fail: 0, skip: 0 };
+const failed = [];
 let status = 0;
 
 async function run(names, jobs) {
@@ -62,6 +64,7 @@ async function run(names, jobs) {
   const code = await new Promise((resolve) => child.on('close', resolve));
   status ||= code ?? 1;
   if (terminal) text = readFileSync(output, 'utf8');
+  failed.push(...failures(text));
   const summary = text.match(/^# \{ total: .*\}$/gm)?.at(-1) ?? '';
   for (const key of Object.keys(total)) {
     total[key] += Number(summary.match(new RegExp(`${key}: (\\d+)`))?.[1] ?? 0);
@@ -79,6 +82,7 @@ if (total.pass + total.fail === 0) {
   status ||= 1;
 }
 if (status !== 0 && total.fail === 0) total.fail = 1;
+if (failed.length > 0) console.log(`\n${failed.join('\n')}`);
 const skipped = total.skip === 0 ? '' : `, ${total.skip} skipped`;
 console.log(`\n${total.pass} passed, ${total.fail} failed${skipped}`);
 process.exitCode = status;
