@@ -82,8 +82,14 @@ t.test('the experiments of maps, programs and overlapping calls, in a guest', as
 
 t.test('the throughput experiment, in a guest', async (t) => {
   const { environment, summary } = await tinyRun(throughput);
-  const arms = new Set(summary.rows.map(({ arm }) => arm));
-  t.equal(summary.rows.length, arms.size * 4, 'two sizes, two directions');
-  t.ok(summary.rows.every(({ unit, p50 }) => unit === 'B/s' && p50 > 1e6));
+  const arms = [...new Set(summary.rows.map(({ arm }) => arm))];
+  const rates = summary.rows.filter(({ unit }) => unit === 'B/s');
+  t.equal(rates.length, arms.length * 4, 'two sizes, two directions');
+  t.ok(rates.every(({ p50 }) => p50 > 1e6));
+  const cpu = summary.rows.filter(({ unit }) => unit === 'ns');
+  const clients = arms.filter((arm) => !arm.endsWith('/c'));
+  t.equal(cpu.length, clients.length * 8, 'and what each of the two sides used for them');
+  t.ok(cpu.every(({ p50 }) => p50 > 0));
+  t.equal(rates.length + cpu.length, summary.rows.length);
   t.equal(throughput.figures(summary, environment).length, 1);
 });
