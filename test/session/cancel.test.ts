@@ -58,7 +58,8 @@ t.test('an AbortSignal cancels, and leaves nothing of what came too late', async
   const session = await Session.connect(local.address);
   t.teardown(() => session.close());
   const [pid] = local.agent.executorPids as [number];
-  for (const turns of [900_000, 10]) {
+  const short = 10;
+  for (const turns of [900_000, short]) {
     const controller = new AbortController();
     const other = session.createMap({ type: 1, keySize: 4, valueSize: 4, maxEntries: 1 });
     const loading = session.bpf(
@@ -67,10 +68,13 @@ t.test('an AbortSignal cancels, and leaves nothing of what came too late', async
       { signal: controller.signal },
     );
     controller.abort();
-    await t.rejects(loading, { code: 'ERR_CALL_ABORTED' });
+    // What was answered while it was being sent has happened, and is its caller's to close.
+    const ended = await loading.catch((error: Error) => error);
+    if (turns === short && !(ended instanceof Error)) await session.release([ended.handle]);
+    else t.match(ended, { code: 'ERR_CALL_ABORTED' }, `${turns} turns`);
     await (await other).close();
     // What closes the program was sent before this, at the latest.
     await session.release([await session.open('/proc/version')]);
-    t.same(bpfObjects(pid), [], `${turns} turns`);
+    t.same(bpfObjects(pid), [], 'and nothing is left');
   }
 });
