@@ -15,7 +15,7 @@ import {
 import { runTool } from '../guest/tools.js';
 import { failure } from '../src/errors.js';
 import { compilePrograms, type Programs } from './compile.js';
-import { cpuTimeNs } from './cpu-time.js';
+import { cpuTimeNs, threadTimeNs } from './cpu-time.js';
 import { Disposables } from './disposables.js';
 import type { GuestEnvironment } from './environment.js';
 import { type Lab, type LabRoad, openHostLab } from './lab.js';
@@ -124,6 +124,7 @@ export async function openGuestLab(
   const daemons = [guest, other].map(({ processes }) => processes.vsock).filter(present);
   const ends = [...daemons, probe.pid, ...vsock.pids];
   const pids = [...vmms, ...ends];
+  const processors = (await Promise.all([guest, other].map(processorsOf))).flat();
   return {
     folder,
     programs,
@@ -139,7 +140,11 @@ export async function openGuestLab(
       run,
       write: (path, content) => guest.writeFile(path, content),
       pin: (cpu) => pin(pids, cpu),
-      cpuTimeNs: async () => ({ host: await cpuTimesNs(ends), guest: await cpuTimesNs(vmms) }),
+      cpuTimeNs: async () => ({
+        host: sum(await Promise.all(ends.map(cpuTimeNs))),
+        guest: sum(await Promise.all(vmms.map(cpuTimeNs))),
+        processors: sum(await Promise.all(processors.map((thread) => threadTimeNs(...thread)))),
+      }),
     },
     [Symbol.asyncDispose]: () => owned[Symbol.asyncDispose](),
   };
@@ -196,9 +201,15 @@ function vsockRoad(road: VsockRoad, run: Run, programs: Programs, driver: Driver
   };
 }
 
-async function cpuTimesNs(pids: readonly number[]): Promise<number> {
-  const times = await Promise.all(pids.map(cpuTimeNs));
-  return times.reduce((sum, time) => sum + time, 0);
+/** The threads that run a guest's processors, each with its process. */
+async function processorsOf(guest: Guest): Promise<(readonly [pid: number, thread: number])[]> {
+  const { qemu } = guest.processes;
+  if (qemu === undefined) return [];
+  return (await guest.processorThreads()).map((thread) => [qemu, thread] as const);
+}
+
+function sum(values: readonly number[]): number {
+  return values.reduce((sum, value) => sum + value, 0);
 }
 
 /** Keeps processes, all of their threads, on one CPU, or lets them run on all. */

@@ -62,9 +62,10 @@ export interface LabGuest {
   pin(cpu: number | undefined): Promise<void>;
   /**
    * What the host's processes at the roads' ends, and those that emulate or run guests, have used of
-   * the processors so far, in nanoseconds. Plain C clients with a socket are in neither.
+   * the processors so far, in nanoseconds. Plain C clients with a socket are in neither. Of the
+   * guest's share, `processors` is what the guests themselves had; the rest is QEMU's devices.
    */
-  cpuTimeNs(): Promise<{ host: number; guest: number }>;
+  cpuTimeNs(): Promise<{ host: number; guest: number; processors: number }>;
   /** Puts a file into the guest. */
   write(path: string, content: Uint8Array): Promise<void>;
 }

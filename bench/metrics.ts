@@ -30,6 +30,11 @@ export function bulkCpuMetric(side: 'host' | 'guest', bulk: string): string {
   return `CPU of the ${side} per MiB, ${bulk}`;
 }
 
+/** What a round trip uses of the processors; see {@link echoMetric}. */
+export function echoCpuMetric(part: 'the guest' | 'QEMU’s devices', echo: string): string {
+  return `CPU of ${part}, ${echo}`;
+}
+
 /** The round trip of a message of this size in each direction. */
 export function echoMetric(payloadBytes: number): string {
   return `echo ${bytes(payloadBytes)}`;

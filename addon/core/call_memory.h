@@ -46,8 +46,8 @@ class CallMemory {
 // The address ranges that this process had mapped at a moment.
 //
 // A client that puts an address where a relocation belongs would have the kernel read or write
-// this process at will. A word that falls in a mapped range is therefore refused wherever no
-// relocation covers it.
+// this process at will. A word that falls in a mapped range is therefore refused where the kernel
+// might follow it and no relocation covers it.
 class AddressGuard {
  public:
   // Reads /proc/self/maps; ranges closer than 16 MiB become one, and the heap gets room to grow.

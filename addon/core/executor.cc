@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/bpf.h>
 #include <linux/perf_event.h>
 #include <stddef.h>
 #include <sys/syscall.h>
@@ -131,7 +132,7 @@ bool Executor::Call(cbor::Reader body) {
   }
   if (!ReadHeap(&body, args)) return false;
   if (!body.AtEnd()) return Malformed("bytes follow the relocations");
-  if (!CheckBindable(result_handle) || !Relocate() || !CheckRules(number)) return false;
+  if (!CheckBindable(result_handle) || !Relocate(number, args) || !CheckRules(number)) return false;
 
   void* arguments[2] = {};
   uint32_t sizes[2] = {};
@@ -182,7 +183,7 @@ bool Executor::PerfOpen(cbor::Reader body) {
   if (!body.AtEnd()) return Malformed("bytes follow the relocations");
   int group_fd = -1;
   if ((of_cgroup && !FindHandle(cgroup, &pid)) || (group != 0 && !FindHandle(group, &group_fd)) ||
-      !CheckBindable(handle) || !Relocate() || !CheckRules(Rules::kPerfOpen)) {
+      !CheckBindable(handle) || !Relocate(Rules::kPerfOpen, 1) || !CheckRules(Rules::kPerfOpen)) {
     return false;
   }
   ++calls_;
@@ -248,7 +249,8 @@ bool Executor::Ioctl(cbor::Reader body) {
                      kExpected[static_cast<size_t>(rule->argument)]);
   }
   int fd = -1;
-  if (!FindHandle(handle, &fd) || !Relocate() || !CheckRules(Rules::kIoctls + number)) {
+  if (!FindHandle(handle, &fd) || !Relocate(Rules::kIoctls + number, 1) ||
+      !CheckRules(Rules::kIoctls + number)) {
     return false;
   }
   std::memcpy(&value, image_.buffers[0].memory, sizeof value);
@@ -386,7 +388,27 @@ bool Executor::ReadRelocations(cbor::Reader* body) {
   return true;
 }
 
-bool Executor::Relocate() {
+// Whether the kernel takes words of the values of the map that a call is about for addresses: task
+// storage has fields that are (map_check_btf() in kernel/bpf/syscall.c).
+bool Executor::ValuesHaveAddresses() {
+  const Relocation* const map = image_.relocations.empty() ? nullptr : &image_.relocations.front();
+  int fd = -1;
+  if (map == nullptr || map->buffer != 0 || map->offset != 0 || map->kind != CallImage::kFd32 ||
+      !FindHandle(map->target, &fd)) {
+    return true;
+  }
+  bpf_map_info info = {};
+  bpf_attr attribute = {};
+  attribute.info.bpf_fd = static_cast<uint32_t>(fd);
+  attribute.info.info_len = sizeof info;
+  attribute.info.info = reinterpret_cast<uintptr_t>(&info);
+  void* const arguments[2] = {&attribute, nullptr};
+  const uint32_t sizes[2] = {sizeof attribute, 0};
+  return bpf_(BPF_OBJ_GET_INFO_BY_FD, arguments, sizes, 1) < 0 ||
+         info.type == BPF_MAP_TYPE_TASK_STORAGE;
+}
+
+bool Executor::Relocate(uint64_t operation, size_t arguments) {
   // The words that relocations fill are zeroed first, so that what is left to look like an address
   // was put there by the client. Addends wait in the relocations meanwhile.
   for (Relocation& relocation : image_.relocations) {
@@ -394,10 +416,14 @@ bool Executor::Relocate() {
     std::memcpy(&relocation.value, word, relocation.width());
     std::memset(word, 0, relocation.width());
   }
-  for (size_t i = 0; i < image_.buffers.size(); ++i) {
+  // Other people's numbers look like addresses now and then, so only those are looked at that the
+  // kernel might follow.
+  const size_t followed = rules_.opaque.Contains(operation) ? arguments : image_.buffers.size();
+  for (size_t i = 0; i < std::min(followed, image_.buffers.size()); ++i) {
     if (image_.buffers[i].direction == Direction::kOut) continue;
     const int64_t offset = guard_.Find(image_.buffers[i].memory, image_.buffers[i].size);
     if (offset >= 0) {
+      if (operation == BPF_MAP_UPDATE_ELEM && i >= arguments && !ValuesHaveAddresses()) continue;
       ++refused_;
       return Malformed("the word at " + At(i, static_cast<uint64_t>(offset)) +
                        " is an address of the executor without a relocation");

@@ -98,7 +98,8 @@ class Executor {
   bool ReadHeap(cbor::Reader* body, uint64_t args);
   bool ReadBuffers(cbor::Reader* body, uint64_t args);
   bool ReadRelocations(cbor::Reader* body);
-  bool Relocate();
+  bool ValuesHaveAddresses();
+  bool Relocate(uint64_t operation, size_t arguments);
   void Unrelocate();
   bool CheckRules(uint64_t operation);
   bool FindHandle(uint64_t handle, int* fd);

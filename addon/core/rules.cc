@@ -254,7 +254,7 @@ std::string Rules::OperationName(uint64_t operation) const {
 
 bool Rules::Decode(cbor::Reader* reader, Rules* rules) {
   uint64_t count = 0;
-  if (!reader->ReadArrayOf(10) || !reader->ReadUint(&rules->commands) ||
+  if (!reader->ReadArrayOf(11) || !reader->ReadUint(&rules->commands) ||
       !reader->ReadBool(&rules->other_commands) || !reader->ReadBool(&rules->perf_events) ||
       !reader->ReadArray(&count)) {
     return false;
@@ -277,7 +277,8 @@ bool Rules::Decode(cbor::Reader* reader, Rules* rules) {
     if (!ReadReport(reader, &operation, &report)) return false;
     rules->reports[operation] = std::move(report);
   }
-  if (!ReadRanges(reader, &rules->keeping) || !ReadTexts(reader, &rules->readable_paths)) {
+  if (!ReadRanges(reader, &rules->keeping) || !ReadRanges(reader, &rules->opaque) ||
+      !ReadTexts(reader, &rules->readable_paths)) {
     return false;
   }
   if (!reader->ReadArray(&count)) return false;

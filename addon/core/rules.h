@@ -156,6 +156,7 @@ struct Rules {
   std::unordered_map<uint64_t, std::vector<Check>> checks;  // by command, or other operation
   std::unordered_map<uint64_t, Report> reports;             // by operation
   Ranges keeping;  // commands that let objects outlive their handles
+  Ranges opaque;   // commands for which what the attribute points to is bytes, never addresses
   std::vector<std::string> readable_paths;
   std::vector<IoctlRule> ioctls;
   Limits limits;
@@ -175,7 +176,7 @@ struct Rules {
 
   // Decodes
   //   rules = [commands, otherCommands, perfEvents, [[name...]...], [check...], [report...],
-  //   ranges, [path...],
+  //            ranges, ranges, [path...],
   //            [[name, request, argument]...], [maxFrameBytes, maxCallBytes, maxBuffers,
   //            maxRelocations, maxHandles, maxStreams, maxEventsPerSecond]]
   //   check = [rule, operation, [[offset, ranges]...], vocabulary, kind, ...]

@@ -2,8 +2,8 @@ import { rttFigure } from '../chart/rtt.js';
 import { ratio } from '../comparisons.js';
 import type { Arm, Batch, Experiment } from '../experiment.js';
 import { expectSamples } from '../harness.js';
-import type { LabRoad } from '../lab.js';
-import { echoMetric, lookupMetric } from '../metrics.js';
+import type { LabGuest, LabRoad } from '../lab.js';
+import { echoCpuMetric, echoMetric, lookupMetric } from '../metrics.js';
 import { lookupExchange } from '../probe/lookup.js';
 import type { Probe } from '../probe/probe.js';
 
@@ -11,6 +11,8 @@ const payloadBytes = [64, 256, 1024, 4096, 16_384, 65_536];
 const roads = ['tcp', 'vsock-mux', 'vsock-kernel', 'vsock-device'];
 const exchange = lookupExchange();
 const jitWarmup = 2_000;
+/** The messages that promises are about. */
+const small = [64, 4096].map(echoMetric);
 
 /** What tells one placement of the processes from another. */
 interface Placement {
@@ -24,7 +26,6 @@ interface Placement {
 }
 
 function roundTrips({ name, title, placement, cpu, bounds }: Placement): Experiment {
-  const small = [64, 4096].map(echoMetric);
   return {
     name,
     title,
@@ -34,6 +35,7 @@ function roundTrips({ name, title, placement, cpu, bounds }: Placement): Experim
     placement,
     remarks: [
       'Echo: a stream of waep/transport against the plain C server in the guest. MAP_LOOKUP_ELEM: a call through a session, from values to values, executed by the agent in the guest. The plain C client of vsock-device is the core of the addon without Node. Each of those two has a device of its own in the guest, whose driver changes from one to the other between the arms; vsock-mux leads to a second guest that is booted like the first.',
+      'CPU of a round trip of plain C: what the threads used while its samples were taken, by /proc/PID/task/TID/schedstat, shared among them. Of the guest: the threads that run its processor. Of QEMU’s devices: its other threads, which deliver interrupts and move the packets of TCP. The client, the device in its process and the host’s kernel are the rest of the time.',
     ],
     guest: true,
     full: { boots: 3, rounds: 10, samples: 200, warmup: 40 },
@@ -58,7 +60,7 @@ function roundTrips({ name, title, placement, cpu, bounds }: Placement): Experim
       await guest.pin(cpu);
       await warmUp(probe, roads, jitWarmup);
       return {
-        arms: roads.flatMap((road) => [streamArm(road, probe), limitArm(road, cpu)]),
+        arms: roads.flatMap((road) => [streamArm(road, probe), limitArm(road, guest, cpu)]),
         absent: guest.absent,
         [Symbol.asyncDispose]: () => guest.pin(undefined),
       };
@@ -106,7 +108,7 @@ function streamArm(road: LabRoad, probe: Probe): Arm {
   };
 }
 
-function limitArm(road: LabRoad, cpu: number | undefined): Arm {
+function limitArm(road: LabRoad, guest: LabGuest, cpu: number | undefined): Arm {
   return {
     name: `${road.name}/c`,
     measure: async (amount) => {
@@ -116,9 +118,20 @@ function limitArm(road: LabRoad, cpu: number | undefined): Arm {
       }
       const batches: Batches = [];
       for (const [metric, sizes] of metrics) {
+        const before = await guest.cpuTimeNs();
         const values = await road.limit(sizes, amount, cpu);
+        const after = await guest.cpuTimeNs();
         expectSamples(metric, values.length, amount.samples);
         batches.push({ metric, unit: 'ns', values });
+        if (!small.includes(metric)) continue;
+        const perTripNs = (time: (used: typeof before) => number) =>
+          (time(after) - time(before)) / (amount.samples + amount.warmup);
+        const processors = perTripNs((used) => used.processors);
+        const devices = perTripNs((used) => used.guest - used.processors);
+        batches.push(
+          { metric: echoCpuMetric('the guest', metric), unit: 'ns', values: [processors] },
+          { metric: echoCpuMetric('QEMU’s devices', metric), unit: 'ns', values: [devices] },
+        );
       }
       return batches;
     },

@@ -59,6 +59,23 @@ const limits: Omit<SessionLimits, 'maxEventsPerSecond'> = {
 const one = (...numbers: number[]) => rangesOf(numbers);
 const all = (patterns: readonly string[]) => patterns.length === 1 && patterns[0] === '*';
 
+/*
+ * Task storage, whose values may have fields that the kernel follows, can only be written one element
+ * at a time: the executor looks at the map for that.
+ */
+const opaque = one(
+  Cmd.BPF_MAP_LOOKUP_ELEM,
+  Cmd.BPF_MAP_DELETE_ELEM,
+  Cmd.BPF_MAP_GET_NEXT_KEY,
+  Cmd.BPF_MAP_LOOKUP_AND_DELETE_ELEM,
+  Cmd.BPF_MAP_LOOKUP_BATCH,
+  Cmd.BPF_MAP_LOOKUP_AND_DELETE_BATCH,
+  Cmd.BPF_MAP_UPDATE_BATCH,
+  Cmd.BPF_MAP_DELETE_BATCH,
+  Cmd.BPF_PROG_LOAD,
+  Cmd.BPF_BTF_LOAD,
+);
+
 const perCpuMaps = one(
   MapType.BPF_MAP_TYPE_PERCPU_HASH,
   MapType.BPF_MAP_TYPE_PERCPU_ARRAY,
@@ -439,6 +456,7 @@ export function compile(policy: Policy, kernel: KernelNames): Rules {
     ],
     reports,
     keeping: one(Cmd.BPF_OBJ_PIN, Cmd.BPF_PROG_ATTACH),
+    opaque,
     readablePaths: policy.readable_paths,
     ioctls: all(policy.perf_types)
       ? perfIoctls

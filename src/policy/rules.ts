@@ -107,6 +107,11 @@ export interface Rules {
   readonly reports: readonly Report[];
   /** Commands that let objects live longer than the handles that they were made with. */
   readonly keeping: readonly Range[];
+  /**
+   * Commands for which all that the attribute points to is bytes: the kernel copies it and follows
+   * no address in it. Of other commands, a word there that is an address of the executor is refused.
+   */
+  readonly opaque: readonly Range[];
   /** Absolute paths that may be opened for reading; one that ends in `/` stands for what is below. */
   readonly readablePaths: readonly string[];
   readonly ioctls: readonly IoctlRule[];
@@ -225,6 +230,7 @@ export function encodeRules(rules: Rules): Uint8Array {
       facts.map((fact) => [fact.label, vocabularyIndex(fact.vocabulary), ...encodeFact(fact)]),
     ]),
     rules.keeping.flat(),
+    rules.opaque.flat(),
     rules.readablePaths,
     rules.ioctls.map(({ name, request, argument }) => [
       name,

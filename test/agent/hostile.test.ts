@@ -12,6 +12,7 @@ import {
 } from '../../src/frame/index.js';
 import { Session } from '../../src/session/index.js';
 import { openDescriptors } from '../descriptors.js';
+import { pair } from '../differential/cases/btf.js';
 import { Client } from './client.js';
 import { executorDescriptors, type LocalAgent, localAgent } from './local-agent.js';
 
@@ -468,6 +469,29 @@ t.test('what a client forges leads nowhere', async (t) => {
       { code: 'ERR_CALL_MALFORMED', message: /is an address of the executor/ },
       line.slice(0, 40),
     );
+  }
+
+  // What the kernel copies and no more may be any number, even one that happens to be an address.
+  const numbers = await session.createMap({ type: 1, keySize: 4, valueSize: 8, maxEntries: 4 });
+  const stores = await session.createMap({
+    type: 29,
+    keySize: 4,
+    valueSize: 8,
+    maxEntries: 0,
+    flags: 1,
+    types: { btf: await session.loadBtf(pair), key: 1, value: 2 },
+  });
+  for (const line of maps) {
+    if (line.includes('[vsyscall]')) continue;
+    const value = Buffer.alloc(8);
+    value.writeBigUInt64LE(BigInt(`0x${line.split('-')[0]}`) + 16n);
+    await numbers.update(key, value);
+    t.same(await numbers.lookup(key), value, line.slice(0, 40));
+    const several = [1, 2, 3].map((one) => [Buffer.from([one, 0, 0, 0]), value] as const);
+    t.equal(await numbers.updateMany(several), 3);
+    t.same(await numbers.lookup(key), value);
+    // Values of task storage may have pointers that the kernel follows.
+    await t.rejects(stores.update(key, value), { message: /is an address of the executor/ });
   }
 
   // Descriptors by number: what another session holds is not to be had here.

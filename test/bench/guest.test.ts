@@ -64,7 +64,10 @@ t.test('the rtt experiment, in a guest', async (t) => {
     t.ok(arms.includes(`${arm}/c`), `${arm} has its limit beside it`);
   }
   const beside = summary.comparisons.filter(({ arm, against }) => against === `${arm}/c`);
-  t.equal(beside.length, summary.rows.length / 2);
+  const shares = summary.rows.filter(({ metric }) => metric.startsWith('CPU of '));
+  t.equal(shares.length, (arms.length / 2) * 4, 'two sizes of plain C, two parts of each');
+  t.ok(shares.every(({ arm, p50 }) => arm.endsWith('/c') && p50 >= 0));
+  t.equal(beside.length, (summary.rows.length - shares.length) / 2);
   t.equal(summary.comparisons.length - beside.length, 10, 'the device beside TCP and the daemon');
 });
 

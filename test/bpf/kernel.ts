@@ -22,6 +22,7 @@ const rules = encodeRules({
   checks: [],
   reports: [],
   keeping: [],
+  opaque: [],
   readablePaths: ['/'],
   ioctls: [],
   limits: {
