@@ -35,7 +35,7 @@ function roundTrips({ name, title, placement, cpu, bounds }: Placement): Experim
     placement,
     remarks: [
       'Echo: a stream of waep/transport against the plain C server in the guest. MAP_LOOKUP_ELEM: a call through a session, from values to values, executed by the agent in the guest. The plain C client of vsock-device is the core of the addon without Node. Each of those two has a device of its own in the guest, whose driver changes from one to the other between the arms; vsock-mux leads to a second guest that is booted like the first.',
-      'CPU of a round trip of plain C: what the threads used while its samples were taken, by /proc/PID/task/TID/schedstat, shared among them. Of the guest: the threads that run its processor. Of QEMU’s devices: its other threads, which deliver interrupts and move the packets of TCP. The client, the device in its process and the host’s kernel are the rest of the time.',
+      'CPU of a round trip of plain C: what the threads used while its samples were taken, by /proc/PID/task/TID/schedstat, shared among them, with the opening of the connection. Of the guest: the threads that run its processor. Of QEMU’s devices: its other threads, which deliver interrupts and move the packets of TCP. The client, the device in its process and the host’s kernel are the rest of the time.',
     ],
     guest: true,
     full: { boots: 3, rounds: 10, samples: 200, warmup: 40 },
