@@ -25,8 +25,9 @@
 namespace waep {
 
 // Executes a session's frames: checks a call in full, builds its memory, calls bpf(2) and forms the
-// answer. It knows the frames of PROTOCOL.md; commands, perf events and ioctls are numbers to it that
-// the rules tell apart, but for the one that writes task storage. Not thread-safe; one per session.
+// answer. It knows the frames of PROTOCOL.md; commands, perf events and ioctls are numbers to it
+// that the rules tell apart, but for the one that writes task storage. Not thread-safe; one per
+// session.
 class Executor {
  public:
   // Replaceable for tests and fuzzing.
