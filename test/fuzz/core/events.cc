@@ -26,6 +26,7 @@
 #include <vector>
 
 #include "event_connection.h"
+#include "expect.h"
 #include "sockets.h"
 
 namespace {
@@ -49,15 +50,6 @@ enum Options : uint8_t { kNeverReads = 1, kSmallSocket = 2, kReconnects = 4, kPi
 
 // What the client's handles stand for.
 enum Handle : uint32_t { kRing = 1, kPerf = 2, kUserRing = 3, kFile = 4 };
-
-[[noreturn]] void Wrong(const char* what) {
-  fprintf(stderr, "wrong: %s\n", what);
-  abort();
-}
-
-void Expect(bool condition, const char* what) {
-  if (!condition) Wrong(what);
-}
 
 using Bytes = std::vector<uint8_t>;
 

@@ -16,9 +16,9 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cstdio>
-#include <cstdlib>
 #include <cstring>
+
+#include "expect.h"
 
 namespace fake_kernel {
 namespace {
@@ -69,11 +69,6 @@ size_t file_bytes = kFileBytes;
 int memory_file = -1;
 uint8_t* memory;
 bool pipe_is_full;
-
-[[noreturn]] void Wrong(const char* what) {
-  fprintf(stderr, "wrong: %s\n", what);
-  abort();
-}
 
 bool IsFake(int fd) { return fd >= kFirst; }
 
