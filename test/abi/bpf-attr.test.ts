@@ -58,7 +58,9 @@ t.test('the table agrees with the newest header', { skip: noCompiler }, async (t
     (error: Error) => error,
   );
   if (fetched instanceof Error) {
-    t.pass('there is no newer header here', { skip: `${fetched.message} (try again with a network)` });
+    t.pass('there is no newer header here', {
+      skip: `${fetched.message} (try again with a network)`,
+    });
     return;
   }
   const folder = join(fetched.folder, 'usr/include');
