@@ -79,9 +79,13 @@ export async function spawn(
         socket.destroy();
       } else if (!output.write(body)) {
         socket.pause();
-        output.once('drain', () => socket.resume());
       }
     };
+    for (const output of [stdout, stderr]) {
+      output.on('drain', () => {
+        if (!stdout.writableNeedDrain && !stderr.writableNeedDrain) socket.resume();
+      });
+    }
     let pending: Buffer = Buffer.alloc(0);
     socket.on('data', (chunk: Buffer) => {
       pending = pending.length === 0 ? chunk : Buffer.concat([pending, chunk]);
