@@ -320,7 +320,10 @@ static void until_interrupted(void) {
   fflush(stdout);
   while (!stopped) {
     uint64_t value = 0;
-    if (element(BPF_MAP_LOOKUP_ELEM, fd, 7, &value) != 0) printf("%s\n", strerrorname_np(errno));
+    // A handler without SA_RESTART can meet a call that nobody has taken up yet: then it is EINTR.
+    if (element(BPF_MAP_LOOKUP_ELEM, fd, 7, &value) != 0 && errno != EINTR) {
+      printf("%s\n", strerrorname_np(errno));
+    }
   }
   check("stopped", fd, 7);
 }
