@@ -4,6 +4,7 @@
  */
 import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads';
 import { Session } from '../../src/session/index.js';
 import { connect, type Server, type Socket, VsockDevice } from '../../src/transport/index.js';
@@ -153,7 +154,7 @@ async function inProcess(ending: Ending, sockets: string[]): Promise<void> {
 
 if (!isMainThread) {
   await inWorker(workerData);
-} else if (process.send !== undefined) {
+} else if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const [, , ending = '', ...sockets] = process.argv;
   await (ending.includes('worker') ? withWorker : inProcess)(ending as Ending, sockets);
 }
