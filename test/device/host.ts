@@ -68,7 +68,7 @@ class Traffic {
         for (let written = 0; written < 32; written++) socket.write(Buffer.alloc(65_536));
       }
     }
-    const session = await Session.connect(device.address(1024));
+    const session = await Session.connect(device.address(1024), { handshakeTimeoutMs: 60_000 });
     const map = await session.createMap({ type: 2, keySize: 4, valueSize: 8, maxEntries: 1 });
     const loop = async (): Promise<never> => {
       for (;;) {
