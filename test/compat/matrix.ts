@@ -66,7 +66,8 @@ export async function runMatrix({
     if (result.verdict !== 'same') outputs?.(printed(inGuest, fromHost));
     await record?.(await sofar());
   }
-  return sofar();
+  // Not without await: what it asks would be put away first.
+  return await sofar();
 }
 
 /** A row that could not be set up does not end the matrix; a guest that does not answer does. */
