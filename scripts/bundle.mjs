@@ -3,7 +3,9 @@
 //
 //   dist/guest/agent.cjs    the agent, so that a guest needs no node_modules. The addon stays
 //                           outside; the agent finds it by WAEP_NATIVE_DIR.
-//   dist/src/cli/waep.cjs   the command
+//   dist/src/cli/command.cjs
+//                           the command
+//   dist/src/cli/waep.cjs   what starts it, from code that is compiled already
 
 import { chmodSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -11,7 +13,8 @@ import { build } from 'esbuild';
 
 const programs = {
   'dist/guest/agent.cjs': 'guest/agent/main.ts',
-  'dist/src/cli/waep.cjs': 'src/cli/main.ts',
+  'dist/src/cli/command.cjs': 'src/cli/main.ts',
+  'dist/src/cli/waep.cjs': 'src/cli/entry.ts',
 };
 
 for (const [outfile, entry] of Object.entries(programs)) {
@@ -25,9 +28,12 @@ for (const [outfile, entry] of Object.entries(programs)) {
     target: 'node20',
     // An emulated guest takes its time over every line.
     minifyWhitespace: true,
-    // cbor-x looks for a native helper and does without.
+    // cbor-x does without its native helper, which costs more to find than it saves.
     external: ['cbor-extract'],
-    define: { 'import.meta.url': 'bundleUrl' },
+    define: {
+      'import.meta.url': 'bundleUrl',
+      'process.env.CBOR_NATIVE_ACCELERATION_DISABLED': '"true"',
+    },
     banner: { js: "const bundleUrl = require('node:url').pathToFileURL(__filename).href;" },
     logLevel: 'warning',
   });

@@ -1,0 +1,85 @@
+#!/usr/bin/env node
+/*
+ * What "waep" starts: the command itself, command.cjs beside this, from the code that V8 made of it
+ * the last time. Compiling takes a third of the start of "waep run".
+ */
+import {
+  closeSync,
+  fstatSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
+import { createRequire } from 'node:module';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { Script } from 'node:vm';
+import { cacheFolder } from '../../guest/paths.js';
+
+const OTHERS_MAY_WRITE = 0o022;
+
+const path = fileURLToPath(new URL('command.cjs', import.meta.url));
+const folder = join(cacheFolder(), 'code');
+/** Subcommands have little code in common that others could use. */
+const kept = join(folder, /^[a-z-]+$/.exec(process.argv[2] ?? '')?.[0] ?? 'waep');
+
+/** What the code was made of, and by whom: V8 looks at the length of the source only. */
+function identityOf(file: string): string {
+  const { ctimeNs, size } = statSync(file, { bigint: true });
+  return `${JSON.stringify([process.version, process.arch, file, `${ctimeNs}`, `${size}`])}\n`;
+}
+
+function isPrivate({ uid, mode }: { uid: number; mode: number }): boolean {
+  return uid === process.getuid?.() && (mode & OTHERS_MAY_WRITE) === 0;
+}
+
+/** The code that was kept, if there is any that nobody else can have written. */
+function readCode(identity: string): Buffer | undefined {
+  try {
+    if (!isPrivate(statSync(folder))) return undefined;
+    const fd = openSync(kept, 'r');
+    try {
+      const bytes = isPrivate(fstatSync(fd)) ? readFileSync(fd) : Buffer.alloc(0);
+      const same = bytes.toString('latin1', 0, identity.length) === identity;
+      return same ? bytes.subarray(identity.length) : undefined;
+    } finally {
+      closeSync(fd);
+    }
+  } catch {
+    return undefined;
+  }
+}
+
+/** Keeps code for the next time. Without a place to keep it in, the command starts as it did. */
+function writeCode(identity: string, code: Buffer): void {
+  const draft = `${kept}.${process.pid}`;
+  try {
+    mkdirSync(folder, { recursive: true, mode: 0o700 });
+    if (!isPrivate(statSync(folder))) return;
+    writeFileSync(draft, Buffer.concat([Buffer.from(identity, 'latin1'), code]), {
+      flag: 'wx',
+      mode: 0o600,
+    });
+    renameSync(draft, kept);
+  } catch {
+    rmSync(draft, { force: true });
+  }
+}
+
+const identity = identityOf(path);
+const cachedData = readCode(identity);
+const parameters = 'exports, require, module, __filename, __dirname';
+// The bundle is ASCII, which is read and kept as one byte a character in this way.
+const source = `(function (${parameters}) {${readFileSync(path, 'latin1')}\n})`;
+const script = new Script(source, { filename: path, ...(cachedData && { cachedData }) });
+if (cachedData === undefined || script.cachedDataRejected === true) {
+  // With all that has been compiled by then.
+  process.once('exit', () => writeCode(identity, script.createCachedData()));
+}
+const command = { exports: {} };
+const here = fileURLToPath(new URL('.', import.meta.url));
+script.runInThisContext()(command.exports, createRequire(path), command, path, here);
