@@ -21,7 +21,8 @@ import { native } from '../../src/native.js';
 import type { Acceptance } from '../../src/policy/index.js';
 import { encodeRules, type Rules } from '../../src/policy/rules.js';
 import { createServer, detach, type Server, type Socket } from '../../src/transport/index.js';
-import { type ExecutorCall, type ExecutorEnd, ExecutorProcess } from './executor.js';
+import type { ExecutorCall, ExecutorEnd, ExecutorProcess } from './executor.js';
+import { ExecutorPool } from './executor-pool.js';
 import { kernelFacts } from './kernel-facts.js';
 import { TlsGate, type TlsIdentity } from './tls.js';
 
@@ -50,6 +51,8 @@ export interface AgentOptions {
    * never. A link that is cut shows in nothing else.
    */
   silenceMs: number;
+  /** Whether to keep an executor ready for the next session. Default: no. */
+  keepsSpare?: boolean;
 }
 
 interface OpenSession {
@@ -83,7 +86,7 @@ export interface AgentEvents {
  */
 export class Agent extends EventEmitter<AgentEvents> {
   readonly #options: AgentOptions;
-  readonly #rules: Uint8Array;
+  readonly #executors: ExecutorPool;
   readonly #tls: TlsGate | undefined;
   readonly #servers = new Set<Server>();
   readonly #open = new Map<number, OpenSession>();
@@ -94,7 +97,7 @@ export class Agent extends EventEmitter<AgentEvents> {
   constructor(options: AgentOptions) {
     super();
     this.#options = options;
-    this.#rules = encodeRules(options.rules);
+    this.#executors = new ExecutorPool(encodeRules(options.rules), options.keepsSpare === true);
     this.#tls = options.tls === undefined ? undefined : new TlsGate(options.tls);
   }
 
@@ -113,6 +116,11 @@ export class Agent extends EventEmitter<AgentEvents> {
     return [...this.#open.values()].map(({ executor }) => executor.pid);
   }
 
+  /** The process id of the executor that is kept ready, if there is one. */
+  get sparePid(): number | undefined {
+    return this.#executors.sparePid;
+  }
+
   /**
    * Starts to accept connections at `address`. Should that end by itself, `failed` tells; sessions
    * go on.
@@ -126,6 +134,7 @@ export class Agent extends EventEmitter<AgentEvents> {
     server.listen(address);
     await once(server, 'listening');
     this.#servers.add(server);
+    this.#executors.fill();
     server.on('error', (error) => {
       this.#servers.delete(server);
       this.emit('failed', { address, error });
@@ -217,6 +226,7 @@ export class Agent extends EventEmitter<AgentEvents> {
       this.emit('ended', { session, peer, ...end });
     } finally {
       this.#open.delete(session);
+      this.#executors.fill();
     }
   }
 
@@ -230,7 +240,7 @@ export class Agent extends EventEmitter<AgentEvents> {
     const leaseMs = Math.min(hello.leaseMs ?? 0, this.#options.maxLeaseMs);
     const token = randomBytes(TOKEN_BYTES);
     sendNow(fd, messageFrame(FrameType.WELCOME, id, this.#welcome({ token, leaseMs, silenceMs })));
-    const executor = new ExecutorProcess(this.#rules);
+    const executor = this.#executors.take();
     executor.attach(fd, leaseMs, silenceMs);
     const session = ++this.#sessions;
     const client = hello.client.slice(0, 200);
@@ -293,6 +303,7 @@ export class Agent extends EventEmitter<AgentEvents> {
     for (const executor of ending) executor.kill();
     await Promise.all([
       ...ending.map((executor) => executor.ended),
+      this.#executors.close(),
       ...[...this.#servers].map(
         (server) => new Promise<void>((resolve) => server.close(() => resolve())),
       ),

@@ -122,6 +122,7 @@ async function main(): Promise<void> {
     maxSessions: options.maxSessions,
     maxLeaseMs: options.maxLeaseMs ?? policy.leases.max_seconds * 1000,
     silenceMs: options.silenceMs,
+    keepsSpare: true,
   });
   if (!options.quiet) {
     new AuditLog({ target: options.audit ?? '-', maxBytes: options.auditMaxBytes }).follow(agent);

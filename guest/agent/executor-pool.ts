@@ -1,0 +1,56 @@
+import { ExecutorProcess } from './executor.js';
+
+/** After how long without another session, which would have to share the processor with it. */
+const REFILL_MS = 1000;
+
+/**
+ * Where sessions get their executors from. It can keep one ready, whose start, a tenth of a second
+ * in an emulated guest, no session then waits for.
+ */
+export class ExecutorPool {
+  readonly #rules: Uint8Array;
+  readonly #keepsOne: boolean;
+  #spare: ExecutorProcess | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #closed = false;
+
+  /** @param rules from `encodeRules` */
+  constructor(rules: Uint8Array, keepsOne: boolean) {
+    this.#rules = rules;
+    this.#keepsOne = keepsOne;
+  }
+
+  /** The process id of the executor that is kept ready, if there is one. */
+  get sparePid(): number | undefined {
+    return this.#spare?.pid;
+  }
+
+  /** Returns an executor that no session has had. */
+  take(): ExecutorProcess {
+    const taken = this.#spare ?? new ExecutorProcess(this.#rules);
+    this.#spare = undefined;
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.fill(), REFILL_MS).unref();
+    return taken;
+  }
+
+  /** Gets one ready, if one is to be kept. */
+  fill(): void {
+    if (!this.#keepsOne || this.#closed || this.#spare !== undefined) return;
+    const spare = new ExecutorProcess(this.#rules);
+    this.#spare = spare;
+    const gone = () => {
+      if (this.#spare === spare) this.#spare = undefined;
+    };
+    spare.ended.then(gone, gone);
+  }
+
+  /** Ends what is kept, and keeps no more. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    clearTimeout(this.#timer);
+    const spare = this.#spare;
+    spare?.kill();
+    await spare?.ended.catch(() => {});
+  }
+}

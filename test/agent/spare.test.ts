@@ -1,0 +1,49 @@
+import { existsSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { test } from 'tap';
+import { Session } from '../../src/index.js';
+import { localAgent } from './local-agent.js';
+
+async function until(holds: () => boolean): Promise<void> {
+  while (!holds()) await sleep(10);
+}
+
+test('a session gets the executor that is kept ready', { timeout: 30_000 }, async (t) => {
+  const local = await localAgent({ keepsSpare: true });
+  t.teardown(() => local.close());
+  const { agent, address } = local;
+  const spare = agent.sparePid as number;
+  t.ok(existsSync(`/proc/${spare}`));
+  t.same(agent.executorPids, [], 'it is no session');
+
+  const first = await Session.connect(address);
+  t.same(agent.executorPids, [spare]);
+  await first.readClock(1);
+  const second = await Session.connect(address);
+  await second.readClock(1);
+  t.equal(new Set(agent.executorPids).size, 2, 'each session has its own');
+  first.close();
+  await until(() => agent.sessions === 1);
+  t.notOk(existsSync(`/proc/${spare}`), 'it is used once');
+  const next = agent.sparePid as number;
+  t.ok(existsSync(`/proc/${next}`), 'the next one is ready');
+
+  process.kill(next, 'SIGKILL');
+  await until(() => agent.sparePid === undefined);
+  const third = await Session.connect(address);
+  await third.readClock(1);
+  t.pass('a session does without');
+  third.close();
+  second.close();
+  await until(() => agent.sessions === 0 && agent.sparePid !== undefined);
+  const last = agent.sparePid as number;
+  await agent.close();
+  t.notOk(existsSync(`/proc/${last}`), 'it goes with the agent');
+  t.equal(agent.sparePid, undefined);
+});
+
+test('no executor is kept unless that is asked for', async (t) => {
+  const local = await localAgent();
+  t.teardown(() => local.close());
+  t.equal(local.agent.sparePid, undefined);
+});
