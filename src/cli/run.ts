@@ -43,14 +43,12 @@ export function runCommand(): Command {
       // Ctrl-C is for the program, which ends when and as it likes.
       const ignore = () => {};
       process.on('SIGINT', ignore).on('SIGQUIT', ignore);
-      try {
-        process.exitCode =
-          others.length === 0
-            ? await runIn({ vm: address, ...tls }, program)
-            : await fanOut(addresses, program, tls);
-      } finally {
-        process.off('SIGINT', ignore).off('SIGQUIT', ignore);
-      }
+      const status =
+        others.length === 0
+          ? await runIn({ vm: address, ...tls }, program)
+          : await fanOut(addresses, program, tls);
+      // All has been said and put away; taking Node itself apart would only keep the user waiting.
+      process.exit(status);
     });
 }
 
