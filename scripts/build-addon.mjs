@@ -1,5 +1,5 @@
 // Builds the addon and the session executor, and puts both where a package takes them from.
-import { copyFileSync, existsSync, mkdirSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, renameSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -39,4 +39,8 @@ if (!made || !isCurrent(stamp, hash)) {
   setCurrent(stamp, hash);
 }
 mkdirSync(prebuilds, { recursive: true });
-for (const name of products) copyFileSync(`build/Release/${name}`, `${prebuilds}/${name}`);
+for (const name of products) {
+  // Not over the old one, which may be running, or be part of what is.
+  copyFileSync(`build/Release/${name}`, `${prebuilds}/${name}.new`);
+  renameSync(`${prebuilds}/${name}.new`, `${prebuilds}/${name}`);
+}
