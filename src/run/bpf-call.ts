@@ -53,7 +53,8 @@ export async function forwardBpf(call: Notification, guest: Guest): Promise<void
   const encoded = await encodeKnowing(objects, () => encodeRaw(raw, memory, objects, handle));
   // Whoever has the thread's number now, it may be another thread than was read from.
   if (!call.waits) return;
-  const reply = await guest.probes.call(encoded.call, encoded.shape.name);
+  const answer = guest.probes.call(encoded.call, encoded.shape.name);
+  const reply = answer instanceof Promise ? await answer : answer;
   const bound = encoded.call.result !== 0 && reply.result >= 0;
   const written = encoded.writes(reply).every(({ address, bytes }) => memory.write(address, bytes));
   if (bound) learn(objects, handle, encoded.shape, image);

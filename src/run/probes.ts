@@ -2,14 +2,13 @@
  * Feature probes: tools load thousands of tiny programs to learn what a kernel can do. A kernel
  * always says the same, so it is asked once.
  */
-import { createHash } from 'node:crypto';
 import { constants } from 'node:os';
-import { Decoder, Encoder } from 'cbor-x';
 import { enums } from '../bpf/index.js';
 import { type Call, type CallBuffer, type Handle, Relocation, type Reply } from '../call.js';
 import { outputLengths } from '../frame/index.js';
 import type { Session } from '../session/index.js';
 import type { GuestCache } from '../view/index.js';
+import { encodeVerdicts, type Verdict, VerdictFile } from './verdicts.js';
 
 const { errno } = constants;
 const { BPF_PROG_LOAD } = enums.Cmd;
@@ -21,7 +20,7 @@ const MAX_PROBE_BYTES = 512;
 const MAX_KEPT = 16_384;
 /** How many loads are made ahead of a tool that counts. */
 const AHEAD = 24;
-const FILE = 'probes';
+const FILE = 'verdicts';
 
 /** Refusals that may have been for want of something just then, or of a privilege. */
 const passing: ReadonlySet<number> = new Set([
@@ -32,9 +31,6 @@ const passing: ReadonlySet<number> = new Set([
   errno.EMFILE,
   errno.ENFILE,
 ]);
-
-/** What came of a load: the errno, 0 if it succeeded, and the outputs. */
-type Verdict = readonly [errno: number, outputs: readonly Uint8Array[]];
 
 /**
  * Answers loads of programs from what the same kernel has said before.
@@ -51,7 +47,8 @@ export class Probes {
   readonly #verdicts = new Map<string, Verdict | Promise<Verdict>>();
   /** Programs that the program has descriptors of and the guest has not loaded. */
   readonly #deferred = new Map<Handle, Call>();
-  #loaded = false;
+  /** What was known from the start. */
+  #before: VerdictFile | undefined;
   #latest: Call | undefined;
   /** Up to which value of the counted word loads have been made ahead; 0 when nothing is counted. */
   #horizon = 0;
@@ -62,23 +59,31 @@ export class Probes {
     this.#cache = cache;
   }
 
-  /** Makes a call, or has it that it was made. */
-  async call(call: Call, name: string): Promise<Reply> {
-    const session = this.#session;
+  /**
+   * Makes a call, or has it that it was made. The outputs may be shared with other replies: they
+   * are to be read only.
+   */
+  call(call: Call, name: string): Reply | Promise<Reply> {
     if (lists.has(call.command)) this.#loadAll();
-    if (!isProbe(call)) return session.call(call, { name });
-    if (!this.#loaded) this.#load();
     const key = keyOf(call);
-    const known = this.#verdicts.get(key);
+    if (key === undefined) return this.#session.call(call, { name });
+    this.#before ??= new VerdictFile(this.#cache.read(FILE) ?? new Uint8Array(0));
+    const known = this.#verdicts.get(key) ?? this.#before.get(key);
     // What was known from the start is so for the rest of the count, most likely.
     if (known === undefined || this.#horizon > 0) this.#expect(call);
     this.#latest = call;
-    if (known === undefined) {
-      const reply = await session.call(call, { name });
-      this.#keep(key, [reply.result < 0 ? reply.errno : 0, reply.outputs]);
-      return reply;
-    }
-    const [error, outputs] = known instanceof Promise ? await known : known;
+    if (known === undefined) return this.#ask(call, name, key);
+    if (known instanceof Promise) return known.then((verdict) => this.#recall(call, verdict));
+    return this.#recall(call, known);
+  }
+
+  async #ask(call: Call, name: string, key: string): Promise<Reply> {
+    const reply = await this.#session.call(call, { name });
+    this.#keep(key, [reply.result < 0 ? reply.errno : 0, reply.outputs]);
+    return reply;
+  }
+
+  #recall(call: Call, [error, outputs]: Verdict): Reply {
     if (error === 0) this.#deferred.set(call.result, call);
     const result = error === 0 ? call.result : -1;
     return { result, errno: error, outputs: filled(outputs, outputLengths(call)) };
@@ -101,31 +106,24 @@ export class Probes {
   /** Keeps what was learnt for the next program. */
   async close(): Promise<void> {
     if (!this.#news) return;
-    const verdicts: [string, Verdict][] = [];
+    const verdicts: [string, Verdict][] = [...(this.#before ?? [])];
     for (const [key, verdict] of this.#verdicts) {
       if (!(verdict instanceof Promise)) verdicts.push([key, verdict]);
     }
-    await this.#cache.write(FILE, encoder.encode(verdicts));
+    await this.#cache.write(FILE, encodeVerdicts(verdicts));
   }
 
   #loadAll(): void {
     for (const handle of [...this.#deferred.keys()]) this.use(handle);
   }
 
-  #load(): void {
-    this.#loaded = true;
-    const bytes = this.#cache.read(FILE);
-    if (bytes === undefined) return;
-    try {
-      for (const [key, verdict] of decoder.decode(bytes)) this.#verdicts.set(key, verdict);
-    } catch {
-      // Somebody has written something else there.
-    }
+  get #full(): boolean {
+    return this.#verdicts.size + (this.#before?.size ?? 0) >= MAX_KEPT;
   }
 
   #keep(key: string, verdict: Verdict): void {
     this.#verdicts.delete(key);
-    if (passing.has(verdict[0]) || this.#verdicts.size >= MAX_KEPT) return;
+    if (passing.has(verdict[0]) || this.#full) return;
     this.#news = true;
     this.#verdicts.set(key, [verdict[0], verdict[1].map(trimmed)]);
   }
@@ -143,7 +141,9 @@ export class Probes {
     for (let next = first; next <= this.#horizon; next++) {
       const expected = { ...call, buffers: stepped(call.buffers, word, next - value) };
       const key = keyOf(expected);
-      if (this.#verdicts.has(key) || this.#verdicts.size >= MAX_KEPT) continue;
+      if (key === undefined || this.#verdicts.has(key) || this.#before?.has(key) || this.#full) {
+        continue;
+      }
       const verdict = this.#ahead(key, expected);
       // If nobody asks for it, nobody need know that it failed.
       verdict.catch(() => {});
@@ -167,38 +167,53 @@ export class Probes {
   }
 }
 
-const encoder = new Encoder({ useRecords: false, tagUint8Array: false });
-const decoder = new Decoder({ useRecords: false });
-
 /** Commands whose results show which programs there are. */
 const lists: ReadonlySet<number> = new Set([
   enums.Cmd.BPF_PROG_GET_NEXT_ID,
   enums.Cmd.BPF_PROG_GET_FD_BY_ID,
 ]);
 
-function isProbe({ command, args, buffers, relocations }: Call): boolean {
-  if (command !== BPF_PROG_LOAD || args !== 1) return false;
-  for (let at = 2; at < relocations.length; at += 4) {
-    if (relocations[at] !== Relocation.POINTER) return false;
-  }
-  const sizes = buffers.map((buffer) => bytesOf(buffer)?.length ?? 0);
-  if (sizes.reduce((sum, size) => sum + size, 0) > MAX_PROBE_BYTES) return false;
-  const attribute = bytesOf(buffers[0]) ?? new Uint8Array(0);
-  return attribute.subarray(NAME_OFFSET, NAME_OFFSET + NAME_BYTES).every((byte) => byte === 0);
-}
-
 function bytesOf(buffer: CallBuffer | undefined): Uint8Array | undefined {
   if (buffer === undefined || typeof buffer === 'number') return undefined;
   return buffer instanceof Uint8Array ? buffer : buffer.inout;
 }
 
-/** What the kernel's answer depends on. */
-function keyOf({ buffers, relocations }: Call): string {
-  const hash = createHash('sha256');
-  const lengths = buffers.map((buffer) => bytesOf(buffer)?.length ?? -1 - Number(buffer));
-  hash.update(JSON.stringify([lengths, relocations]));
-  for (const buffer of buffers) hash.update(bytesOf(buffer) ?? '');
-  return hash.digest('base64url').slice(0, 22);
+/** Numbers, each 32 bits, that go before the bytes in a key. */
+const KEY_NUMBERS = 64;
+const keyBytes = Buffer.alloc(4 * KEY_NUMBERS + MAX_PROBE_BYTES);
+
+/**
+ * What the kernel's answer to a probe depends on: the lengths of all buffers, the relocations, and
+ * the bytes that go in, as characters of a byte each. `undefined` for what is no probe.
+ */
+function keyOf({ command, args, buffers, relocations }: Call): string | undefined {
+  if (command !== BPF_PROG_LOAD || args !== 1) return undefined;
+  if (1 + buffers.length + relocations.length > KEY_NUMBERS) return undefined;
+  for (let at = 2; at < relocations.length; at += 4) {
+    if (relocations[at] !== Relocation.POINTER) return undefined;
+  }
+  const attribute = bytesOf(buffers[0]);
+  for (let at = NAME_OFFSET; at < NAME_OFFSET + NAME_BYTES; at++) {
+    if ((attribute?.[at] ?? 0) !== 0) return undefined;
+  }
+  let end = keyBytes.writeInt32LE(buffers.length);
+  for (const buffer of buffers) {
+    end = keyBytes.writeInt32LE(typeof buffer === 'number' ? ~buffer : lengthOf(buffer), end);
+  }
+  for (const number of relocations) end = keyBytes.writeInt32LE(number, end);
+  const start = end;
+  for (const buffer of buffers) {
+    const bytes = bytesOf(buffer);
+    if (bytes === undefined) continue;
+    if (end + bytes.length - start > MAX_PROBE_BYTES) return undefined;
+    keyBytes.set(bytes, end);
+    end += bytes.length;
+  }
+  return keyBytes.toString('latin1', 0, end);
+}
+
+function lengthOf(buffer: CallBuffer): number {
+  return bytesOf(buffer)?.length ?? 0;
 }
 
 /** Without the zeroes at the end, which most of an output is. */
@@ -206,10 +221,19 @@ function trimmed(bytes: Uint8Array): Uint8Array {
   return bytes.slice(0, bytes.findLastIndex((byte) => byte !== 0) + 1);
 }
 
+/** Outputs of zeroes, which most are, by their length. */
+const zeroes = new Map<number, Uint8Array>();
+const MAX_ZEROES = 64;
+
 function filled(outputs: readonly Uint8Array[], lengths: readonly number[]): Uint8Array[] {
   return lengths.map((length, index) => {
+    const output = outputs[index];
+    const shared = output === undefined || output.length === 0;
+    const known = shared ? zeroes.get(length) : undefined;
+    if (known !== undefined) return known;
     const bytes = new Uint8Array(length);
-    bytes.set(outputs[index]?.subarray(0, length) ?? []);
+    if (!shared) bytes.set(output.subarray(0, length));
+    else if (zeroes.size < MAX_ZEROES) zeroes.set(length, bytes);
     return bytes;
   });
 }

@@ -9,6 +9,24 @@ const EFAULT = 14;
 /** Up to here text is read at once; what is longer takes another turn. */
 const TEXT_BYTES = 256;
 
+/** What is read at once shares blocks: one allocation outside of the heap serves many calls. */
+const BLOCK_BYTES = 64 * 1024;
+const MAX_SHARED_BYTES = 4096;
+let block = new ArrayBuffer(BLOCK_BYTES);
+let used = 0;
+
+function roomFor(length: number): Uint8Array {
+  if (length > MAX_SHARED_BYTES) return new Uint8Array(length);
+  if (used + length > BLOCK_BYTES) {
+    block = new ArrayBuffer(BLOCK_BYTES);
+    used = 0;
+  }
+  const bytes = new Uint8Array(block, used, length);
+  // Callers look at words.
+  used += (length + 7) & ~7;
+  return bytes;
+}
+
 /** The memory of the thread that made a call. */
 export class ProcessMemory implements Memory {
   /** The process whose descriptors the call is about, where that is said in the call. */
@@ -23,7 +41,7 @@ export class ProcessMemory implements Memory {
   }
 
   read(address: bigint, length: number): Uint8Array {
-    const bytes = new Uint8Array(length);
+    const bytes = roomFor(length);
     const got = length === 0 ? 0 : native.readMemory(this.#thread, address, bytes);
     return got === length ? bytes : bytes.subarray(0, Math.max(0, got));
   }
@@ -35,13 +53,13 @@ export class ProcessMemory implements Memory {
   }
 
   readText(address: bigint, maximumBytes: number): Uint8Array {
-    let text = new Uint8Array(0);
+    let text: Uint8Array = new Uint8Array(0);
     while (text.length < maximumBytes) {
       const wanted = Math.min(TEXT_BYTES, maximumBytes - text.length);
       const more = this.read(address + BigInt(text.length), wanted);
       const end = more.indexOf(0) + 1;
       const kept = end === 0 ? more : more.subarray(0, end);
-      text = Uint8Array.from([...text, ...kept]);
+      text = text.length === 0 ? kept : Uint8Array.from(Buffer.concat([text, kept]));
       if (end !== 0 || more.length < wanted) break;
     }
     return text;
