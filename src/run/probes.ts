@@ -155,7 +155,9 @@ export class Probes {
     const session = this.#session;
     const handle = session.newHandle();
     try {
-      const reply = await session.call({ ...call, result: handle }, { name: 'BPF_PROG_LOAD' });
+      // Until the answer is there, the tool can be told of earlier ones.
+      const options = { name: 'BPF_PROG_LOAD', ahead: true };
+      const reply = await session.call({ ...call, result: handle }, options);
       if (reply.result >= 0) session.release([handle]).catch(() => {});
       const verdict: Verdict = [reply.result < 0 ? reply.errno : 0, reply.outputs];
       this.#keep(key, verdict);
@@ -218,7 +220,9 @@ function lengthOf(buffer: CallBuffer): number {
 
 /** Without the zeroes at the end, which most of an output is. */
 function trimmed(bytes: Uint8Array): Uint8Array {
-  return bytes.slice(0, bytes.findLastIndex((byte) => byte !== 0) + 1);
+  let end = bytes.length;
+  while (end > 0 && bytes[end - 1] === 0) end--;
+  return bytes.slice(0, end);
 }
 
 /** Outputs of zeroes, which most are, by their length. */

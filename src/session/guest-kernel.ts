@@ -60,6 +60,11 @@ export interface CallOptions {
   signal?: AbortSignal | undefined;
   /** What errors call it, such as `BPF_PROG_LOAD`. */
   name?: string;
+  /**
+   * Whether the answer is wanted later, and other work comes first: the call is sent, and this
+   * thread does not stay for its answer. Default: no.
+   */
+  ahead?: boolean;
 }
 
 /** Options of one bpf(2) call. */

@@ -502,7 +502,8 @@ export class Session extends GuestKernel {
     }
     const lengths = outputLengths(call);
     // Alone in flight, a call is likely to be waited for.
-    if (this.#pending.size === 0 && bound <= this.#sendBuffer.byteLength) {
+    const alone = this.#pending.size === 0 && options?.ahead !== true;
+    if (alone && bound <= this.#sendBuffer.byteLength) {
       return this.#exchange(call, lengths, options, name);
     }
     const pending = this.#begin(this.#newId(), lengths, call.result, options, name);

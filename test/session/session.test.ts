@@ -13,6 +13,18 @@ const u32 = (value: number) => {
   return bytes;
 };
 
+t.test('nobody stays for the answer to a call that is made ahead', async (t) => {
+  const local = await localAgent();
+  t.teardown(() => local.close());
+  const session = await Session.connect(local.address);
+  t.teardown(() => session.close());
+  const ask = () =>
+    session.tryBpf(rows.PROG_GET_NEXT_ID, { start_id: 0x7ffffffe }, { ahead: true });
+  const answers = [ask(), ask()];
+  t.equal(session.statistics.pendingCalls, 2, 'both are under way');
+  for (const { errno } of await Promise.all(answers)) t.equal(errno, 2);
+});
+
 t.test('a hash map, there and back', async (t) => {
   const local = await localAgent();
   t.teardown(() => local.close());
