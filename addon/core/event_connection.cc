@@ -125,7 +125,8 @@ void EventConnection::Subscribe(uint32_t id, cbor::Reader body) {
   terms.batch_bytes = std::min(terms.batch_bytes, kMaxBatchBytes);
   terms.window_bytes = std::min(terms.window_bytes, kMaxWindowBytes);
   const auto stream = static_cast<uint32_t>(stream_id);
-  if (!Resume(stream, terms, &subscription)) {
+  const bool resumed = Resume(stream, terms, &subscription);
+  if (!resumed) {
     // Whoever has lost a connection for good does not stand in the way of others.
     while (!context_->parked.empty() && (context_->subscriptions >= max_streams ||
                                          count > kMaxDescriptors - context_->descriptors)) {
@@ -144,7 +145,7 @@ void EventConnection::Subscribe(uint32_t id, cbor::Reader body) {
     context_->descriptors += count;
   }
   streams_.emplace(stream, std::move(subscription));
-  Answer(id, 0, 0);
+  Answer(id, resumed ? 1 : 0, 0);
 }
 
 bool EventConnection::Resume(uint32_t id, const StreamTerms& terms, Subscription* subscription) {

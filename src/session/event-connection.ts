@@ -22,6 +22,7 @@ import { StreamChannel } from './stream-channel.js';
 export type EventsCallback = (events: Events, lent: boolean) => void;
 
 interface Pending {
+  onReply: ((reply: Reply) => void) | undefined;
   resolve: (reply: Reply) => void;
   reject: (error: Error) => void;
 }
@@ -69,12 +70,16 @@ export class EventConnection {
     else this.#streams.set(id, callback);
   }
 
-  /** Sends a request and resolves with its answer. A failure of the guest's kernel is in the reply. */
-  request(type: number, body: unknown): Promise<Reply> {
+  /**
+   * Sends a request and resolves with its answer. A failure of the guest's kernel is in the reply.
+   *
+   * @param onReply called with the answer before anything is received that comes behind it
+   */
+  request(type: number, body: unknown, onReply?: (reply: Reply) => void): Promise<Reply> {
     if (this.#closed !== undefined) return Promise.reject(this.#closed);
     const id = this.#nextId++;
     return new Promise((resolve, reject) => {
-      this.#pending.set(id, { resolve, reject });
+      this.#pending.set(id, { onReply, resolve, reject });
       this.#send(messageFrame(type, id, body));
     });
   }
@@ -112,7 +117,9 @@ export class EventConnection {
       const pending = this.#pending.get(id);
       this.#pending.delete(id);
       if (type === FrameType.RESULT) {
-        pending?.resolve(parseReply(bytes, start, end, undefined, false));
+        const reply = parseReply(bytes, start, end, undefined, false);
+        pending?.onReply?.(reply);
+        pending?.resolve(reply);
       } else if (type === FrameType.ERROR) {
         pending?.reject(parseError(bytes.slice(start, end)));
       } else {

@@ -103,6 +103,8 @@ export class EventStream {
   readonly #parts: Part[] = [];
   readonly #counts = { delivered: 0, bytes: 0, batches: 0, lostInTransit: 0, resumed: 0 };
   #connection: EventConnection | undefined;
+  /** Whether it began with the counts of an earlier stream, which is known once it has begun. */
+  #inherits: boolean | undefined;
   #credit = 0;
   #timer: NodeJS.Timeout | undefined;
   #settled = false;
@@ -160,7 +162,9 @@ export class EventStream {
       batchMicroseconds,
       windowBytes,
     ];
-    const reply = await connection.request(FrameType.SUBSCRIBE, body);
+    const reply = await connection.request(FrameType.SUBSCRIBE, body, ({ result }) => {
+      if (result >= 0) this.#inherits ??= result > 0;
+    });
     check(reply, 'SUBSCRIBE');
   }
 
@@ -297,7 +301,13 @@ export class EventStream {
   #part({ part, sequence }: Events): Part {
     const known = this.#parts[part];
     if (known !== undefined) return known;
-    const added = { sequence, lost: 0, dropped: 0, lag: 0 };
+    // What was sent before the first batch that got here is lost, unless it was somebody else's.
+    const added = {
+      sequence: this.#inherits === false ? 0 : sequence,
+      lost: 0,
+      dropped: 0,
+      lag: 0,
+    };
     this.#parts[part] = added;
     return added;
   }

@@ -327,6 +327,29 @@ t.test('a connection that is lost is made again, and counts stay exact', { skip 
   t.match(events.statistics, { delivered: seen, resumed: 1 });
 });
 
+t.test('what was lost before anything arrived is counted', { skip }, async (t) => {
+  const local = await localAgent();
+  t.teardown(() => local.close());
+  const relay = await relayTo(local.address);
+  t.teardown(() => relay.close());
+  await using session = await Session.connect(relay.address);
+  await using ring = await ringOf(session, 64 * 1024);
+  await using emit = await emitter(session, ring, 16);
+  const events = ring.records();
+  await events.consume(() => {});
+  relay.pause(1, true);
+  await emit.run(100);
+  // The agent has sent them by then, unless it is slow, and then none of them is lost.
+  await sleep(100);
+  relay.cut(1);
+  await until(() => events.statistics.resumed === 1);
+  await emit.run(1);
+  await until(() => events.statistics.delivered > 0);
+  await events.close();
+  const { delivered, lostInTransit } = events.statistics;
+  t.equal(delivered + lostInTransit, 101);
+});
+
 t.test('the clock', { skip }, async (t) => {
   const session = await open(t);
   const clock = await session.readClock();

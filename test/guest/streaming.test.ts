@@ -313,6 +313,7 @@ t.test('events, followed from the host', async (t) => {
       // First the connection for events alone, then that for calls as well.
       if (i === 5) relay.cut(1);
       if (i === 12) {
+        await until(() => events.statistics.resumed === 1);
         relay.cut(2);
         relay.cut(0);
         await until(() => cut.statistics.resumptions === 1);
