@@ -226,7 +226,8 @@ export class Agent extends EventEmitter<AgentEvents> {
       this.emit('ended', { session, peer, ...end });
     } finally {
       this.#open.delete(session);
-      this.#executors.fill();
+      // While there are others, they would see it among what they look at.
+      if (this.#open.size === 0) this.#executors.fill();
     }
   }
 

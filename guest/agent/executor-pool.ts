@@ -1,8 +1,5 @@
 import { ExecutorProcess } from './executor.js';
 
-/** After how long without another session, which would have to share the processor with it. */
-const REFILL_MS = 1000;
-
 /**
  * Where sessions get their executors from. It can keep one ready, whose start, a tenth of a second
  * in an emulated guest, no session then waits for.
@@ -11,7 +8,6 @@ export class ExecutorPool {
   readonly #rules: Uint8Array;
   readonly #keepsOne: boolean;
   #spare: ExecutorProcess | undefined;
-  #timer: NodeJS.Timeout | undefined;
   #closed = false;
 
   /** @param rules from `encodeRules` */
@@ -29,12 +25,13 @@ export class ExecutorPool {
   take(): ExecutorProcess {
     const taken = this.#spare ?? new ExecutorProcess(this.#rules);
     this.#spare = undefined;
-    clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.fill(), REFILL_MS).unref();
     return taken;
   }
 
-  /** Gets one ready, if one is to be kept. */
+  /**
+   * Gets one ready, if one is to be kept. To be called while there is no session: a start takes the
+   * processor, and whoever looks at what the guest executes sees it.
+   */
   fill(): void {
     if (!this.#keepsOne || this.#closed || this.#spare !== undefined) return;
     const spare = new ExecutorProcess(this.#rules);
@@ -48,7 +45,6 @@ export class ExecutorPool {
   /** Ends what is kept, and keeps no more. */
   async close(): Promise<void> {
     this.#closed = true;
-    clearTimeout(this.#timer);
     const spare = this.#spare;
     spare?.kill();
     await spare?.ended.catch(() => {});

@@ -25,6 +25,9 @@ test('a session gets the executor that is kept ready', { timeout: 30_000 }, asyn
   first.close();
   await until(() => agent.sessions === 1);
   t.notOk(existsSync(`/proc/${spare}`), 'it is used once');
+  t.equal(agent.sparePid, undefined, 'nothing is started while there is a session');
+  second.close();
+  await until(() => agent.sessions === 0);
   const next = agent.sparePid as number;
   t.ok(existsSync(`/proc/${next}`), 'the next one is ready');
 
@@ -34,7 +37,6 @@ test('a session gets the executor that is kept ready', { timeout: 30_000 }, asyn
   await third.readClock(1);
   t.pass('a session does without');
   third.close();
-  second.close();
   await until(() => agent.sessions === 0 && agent.sparePid !== undefined);
   const last = agent.sparePid as number;
   await agent.close();
