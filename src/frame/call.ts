@@ -1,5 +1,6 @@
 import type { Call, CallBuffer, Reply } from '../call.js';
 import { failure } from '../errors.js';
+import { allocateBytes } from '../shared-block.js';
 import { FrameType, HEADER_BYTES, putHeader } from './header.js';
 
 /*
@@ -142,26 +143,6 @@ export function outputLengths(call: Pick<Call, 'buffers'>): number[] {
   return lengths;
 }
 
-/*
- * Small outputs share blocks of memory, as Node's own small Buffers do: a block costs one
- * allocation outside of the heap where each output would cost one.
- */
-const BLOCK_BYTES = 64 * 1024;
-const SMALL_BYTES = 4 * 1024;
-let block = new ArrayBuffer(BLOCK_BYTES);
-let blockUsed = 0;
-
-function allocate(length: number): Uint8Array {
-  if (length > SMALL_BYTES) return new Uint8Array(length);
-  if (blockUsed + length > BLOCK_BYTES) {
-    block = new ArrayBuffer(BLOCK_BYTES);
-    blockUsed = 0;
-  }
-  const bytes = new Uint8Array(block, blockUsed, length);
-  blockUsed += (length + 7) & ~7;
-  return bytes;
-}
-
 let at = 0;
 
 function readHead(bytes: Uint8Array, end: number, major: number): number {
@@ -227,7 +208,7 @@ export function parseReply(
     if (alias && size === length) {
       outputs[i] = bytes.subarray(at, at + size);
     } else {
-      const output = allocate(length);
+      const output = allocateBytes(length);
       if (size > LOOP_BYTES) output.set(bytes.subarray(at, at + size));
       else for (let k = 0; k < size; k++) output[k] = bytes[at + k] as number;
       outputs[i] = output;

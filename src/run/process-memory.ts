@@ -2,30 +2,13 @@ import type { Memory } from '../bpf/index.js';
 import type { Handle } from '../call.js';
 import { systemError } from '../errors.js';
 import { native } from '../native.js';
+import { allocateBytes } from '../shared-block.js';
 import type { Placeholders } from './placeholders.js';
 
 const EFAULT = 14;
 
 /** Up to here text is read at once; what is longer takes another turn. */
 const TEXT_BYTES = 256;
-
-/** What is read at once shares blocks: one allocation outside of the heap serves many calls. */
-const BLOCK_BYTES = 64 * 1024;
-const MAX_SHARED_BYTES = 4096;
-let block = new ArrayBuffer(BLOCK_BYTES);
-let used = 0;
-
-function roomFor(length: number): Uint8Array {
-  if (length > MAX_SHARED_BYTES) return new Uint8Array(length);
-  if (used + length > BLOCK_BYTES) {
-    block = new ArrayBuffer(BLOCK_BYTES);
-    used = 0;
-  }
-  const bytes = new Uint8Array(block, used, length);
-  // Callers look at words.
-  used += (length + 7) & ~7;
-  return bytes;
-}
 
 /** The memory of the thread that made a call. */
 export class ProcessMemory implements Memory {
@@ -41,7 +24,7 @@ export class ProcessMemory implements Memory {
   }
 
   read(address: bigint, length: number): Uint8Array {
-    const bytes = roomFor(length);
+    const bytes = allocateBytes(length);
     const got = length === 0 ? 0 : native.readMemory(this.#thread, address, bytes);
     return got === length ? bytes : bytes.subarray(0, Math.max(0, got));
   }

@@ -1,19 +1,19 @@
 import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import t from 'tap';
+import t, { type Test } from 'tap';
 import { kernelNames } from '../../guest/agent/kernel-names.js';
 import { decodeValue } from '../../src/codec/index.js';
 import { enums, Session, struct, u32, u64 } from '../../src/index.js';
 import { compile, profiles } from '../../src/policy/index.js';
 import { eachRingRecord } from '../../src/session/index.js';
 import { connect } from '../../src/transport/index.js';
-import { localAgent } from '../agent/local-agent.js';
+import { type LocalAgent, localAgent } from '../agent/local-agent.js';
 import { session as open, skip } from '../library/lab.js';
 import { FIRST, outOfOrder, SECOND } from './busy.js';
 import { drainOf } from './drain.js';
 import { emitter, until } from './emitter.js';
 import { arrayOf, ringOf } from './maps.js';
-import { relayTo } from './relay.js';
+import { type Relay, relayTo } from './relay.js';
 
 const { MapType } = enums;
 
@@ -303,11 +303,17 @@ t.test('files', { skip }, async (t) => {
   t.ok(text.endsWith('\n'));
 });
 
-t.test('a connection that is lost is made again, and counts stay exact', { skip }, async (t) => {
+/** An agent of its own, behind connections that can be cut. */
+async function relayedAgent(t: Test): Promise<{ local: LocalAgent; relay: Relay }> {
   const local = await localAgent();
   t.teardown(() => local.close());
   const relay = await relayTo(local.address);
   t.teardown(() => relay.close());
+  return { local, relay };
+}
+
+t.test('a connection that is lost is made again, and counts stay exact', { skip }, async (t) => {
+  const { relay } = await relayedAgent(t);
   await using session = await Session.connect(relay.address);
   await using ring = await ringOf(session, 64 * 1024);
   await using emit = await emitter(session, ring, 16);
@@ -328,10 +334,7 @@ t.test('a connection that is lost is made again, and counts stay exact', { skip 
 });
 
 t.test('what was lost before anything arrived is counted', { skip }, async (t) => {
-  const local = await localAgent();
-  t.teardown(() => local.close());
-  const relay = await relayTo(local.address);
-  t.teardown(() => relay.close());
+  const { relay } = await relayedAgent(t);
   await using session = await Session.connect(relay.address);
   await using ring = await ringOf(session, 64 * 1024);
   await using emit = await emitter(session, ring, 16);
@@ -485,10 +488,7 @@ t.test('a host that dies leaves nothing behind', { skip }, async (t) => {
 });
 
 t.test('a host that reads nothing at all costs the agent no memory', { skip }, async (t) => {
-  const local = await localAgent();
-  t.teardown(() => local.close());
-  const relay = await relayTo(local.address);
-  t.teardown(() => relay.close());
+  const { local, relay } = await relayedAgent(t);
   await using session = await Session.connect(relay.address);
   await using ring = await ringOf(session, 1024 * 1024);
   await using emit = await emitter(session, ring, 1000);
