@@ -31,6 +31,7 @@
         "<@(core_executor)",
         "<@(core_device)",
         "addon/core/seccomp_listener.cc",
+        "addon/core/standby_socket.cc",
         "addon/napi/channel.cc",
         "addon/napi/device_binding.cc",
         "addon/napi/device_loop.cc",
@@ -40,6 +41,7 @@
         "addon/napi/poller.cc",
         "addon/napi/seccomp_binding.cc",
         "addon/napi/sockets_binding.cc",
+        "addon/napi/standby_binding.cc",
         "addon/napi/uv_poll.cc"
       ],
       "include_dirs": ["<!(node -p \"require('node-addon-api').include_dir\")"],
@@ -68,9 +70,11 @@
       "target_name": "waep-launch",
       "type": "executable",
       "sources": [
+        "addon/core/launch.cc",
         "addon/core/launcher_main.cc",
         "addon/core/seccomp_filter.cc",
-        "addon/core/sockets.cc"
+        "addon/core/sockets.cc",
+        "addon/core/standby_socket.cc"
       ],
       "cflags": ["-fPIE"],
       "ldflags": ["-static-pie"]

@@ -89,6 +89,8 @@ const messages = {
 
   // programs of others
   ERR_RUN_LAUNCH: (d: { why: string }) => `The program could not be started: ${d.why}.`,
+  ERR_STANDBY: (d: { address: string; why: string; instead: string }) =>
+    `Cannot stand by for ${d.address}: ${d.why}. ${d.instead}`,
   ERR_RUN_REFUSED: (d: { call: string; why: string; instead: string }) =>
     `${d.call} is refused: ${d.why}. ${d.instead}`,
 

@@ -286,6 +286,22 @@ export interface Native {
   /** eventfd(2) → fd. */
   makeEvent(): number;
 
+  /*
+   * Standing by for programs that are to run on a guest (addon/core/standby_socket.h): each sends
+   * its name and its standard error, is told by how much the guest's clock is ahead, hands over the
+   * listener of its system calls, and is let go by a byte.
+   */
+
+  /**
+   * Listens for those that name this address → fd, non-blocking. -EADDRINUSE: another process
+   * stands by for it; -ENAMETOOLONG.
+   */
+  standbyListen(address: string): number;
+  /** → fd, non-blocking; -EPERM when it was another user's, who has been turned away. */
+  standbyAccept(fd: number): number;
+  /** → the length of the program's name, in `name` (255 bytes); `output[0]` is its standard error. */
+  standbyReceive(fd: number, name: Uint8Array, output: Int32Array): number;
+
   /** sched_setaffinity(2) on the calling thread. */
   setAffinity(cpus: readonly number[]): number;
 }

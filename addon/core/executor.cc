@@ -578,8 +578,12 @@ bool Executor::Read(cbor::Reader body) {
 
 bool Executor::Close(cbor::Reader body) {
   uint64_t count = 0;
-  if (!body.ReadArray(&count)) return Malformed("CLOSE is not an array of handles");
   std::vector<uint32_t> closing;
+  if (body.AtEnd()) {
+    for (const auto& [handle, object] : handles_) closing.push_back(handle);
+  } else if (!body.ReadArray(&count)) {
+    return Malformed("CLOSE is not an array of handles");
+  }
   for (uint64_t i = 0; i < count; ++i) {
     uint64_t handle = 0;
     if (!body.ReadUint(UINT32_MAX, &handle)) return Malformed("CLOSE is not an array of handles");

@@ -7,10 +7,12 @@
 #include "poller.h"
 #include "seccomp_binding.h"
 #include "sockets_binding.h"
+#include "standby_binding.h"
 
 static Napi::Object Init(Napi::Env env, Napi::Object exports) {
   waep::ExportSockets(env, exports);
   waep::ExportSeccomp(env, exports);
+  waep::ExportStandby(env, exports);
   exports.Set("Channel", waep::Channel::Define(env));
   exports.Set("Device", waep::DeviceBinding::Define(env));
   exports.Set("Executor", waep::ExecutorBinding::Define(env));

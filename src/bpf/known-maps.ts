@@ -51,4 +51,9 @@ export class KnownMaps implements Facts {
   closed(handle: Handle): void {
     this.#maps.delete(handle);
   }
+
+  /** Forgets every handle. */
+  clear(): void {
+    this.#maps.clear();
+  }
 }

@@ -17,6 +17,7 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   vm: async () => (await import('./vm.js')).vmCommand(),
   hello: async () => (await import('./hello.js')).helloCommand(),
   run: async () => (await import('./run.js')).runCommand(),
+  standby: async () => (await import('./standby.js')).standbyCommand(),
   trace: async () => (await import('./trace.js')).traceCommand(),
   stream: async () => (await import('./stream.js')).streamCommand(),
   'vsock-device': async () => (await import('./vsock-device.js')).vsockDeviceCommand(),

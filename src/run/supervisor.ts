@@ -1,7 +1,7 @@
 import { constants } from 'node:os';
 import { BtfTypes } from '../btf/index.js';
 import { type SystemError, WaepError } from '../errors.js';
-import { native } from '../native.js';
+import { native, type Poller } from '../native.js';
 import type { Session } from '../session/index.js';
 import { GuestCache, GuestFiles } from '../view/index.js';
 import type { Guest } from './guest.js';
@@ -27,14 +27,18 @@ export interface Ending {
   readonly status: number;
 }
 
-/** Options of {@link run}. */
-export interface RunOptions {
-  /** What the program sees of this machine's files in the place of the machine's own. */
-  readonly binds?: readonly Bind[];
+/** Options of {@link Supervision}. */
+export interface SupervisionOptions {
   /** The folder to keep what a guest's kernel has said in. Absent: it is asked every time. */
   readonly cacheFolder?: string | undefined;
   /** Told of everything that the program asked for and does not get, once for each. */
   readonly refused?: (error: Error) => void;
+}
+
+/** Options of {@link run}. */
+export interface RunOptions extends SupervisionOptions {
+  /** What the program sees of this machine's files in the place of the machine's own. */
+  readonly binds?: readonly Bind[];
 }
 
 /**
@@ -50,8 +54,73 @@ export interface RunOptions {
 export async function run(
   session: Session,
   program: readonly string[],
-  { binds = [], cacheFolder, refused = () => {} }: RunOptions = {},
+  { binds = [], ...options }: RunOptions = {},
 ): Promise<Ending> {
+  const clockAheadNs = await clockAhead(session);
+  const { child, listener, go } = await launch(program, { binds, clockAheadNs });
+  const ended = new Promise<Ending>((resolve) => {
+    child.once('exit', (code, signal) => {
+      resolve({ status: code ?? 128 + (signal === null ? 0 : signals[signal]) });
+    });
+  });
+  const supervision = new Supervision(session, listener, options);
+  go();
+  try {
+    return await ended;
+  } finally {
+    await supervision.close();
+  }
+}
+
+/** The answering of a program's system calls, from when it is made until {@link close}. */
+export class Supervision {
+  /** Resolves when nobody is left whose calls could be answered. */
+  readonly deserted: Promise<void>;
+  readonly #guest: Guest;
+  readonly #listener: number;
+  readonly #poller: Poller;
+
+  /** @param listener the listener of the program's system calls, which is closed in the end */
+  constructor(session: Session, listener: number, options: SupervisionOptions) {
+    this.#guest = guestOf(session, options);
+    this.#listener = listener;
+    // Not before Linux 6.6; the answers are the same without, only later.
+    native.seccompSetSyncWakeUp(listener);
+    let desert = () => {};
+    this.deserted = new Promise((resolve) => {
+      desert = resolve;
+    });
+    this.#poller = new native.Poller(listener, (_status, events) => {
+      if ((events & READABLE) !== 0) {
+        const call = Notification.receive(listener);
+        if (call !== undefined) answer(call, this.#guest);
+      }
+      if ((events & HANG_UP) !== 0) {
+        this.#poller.close();
+        desert();
+      }
+    });
+    this.#poller.poll(READABLE | HANG_UP);
+  }
+
+  /** Ends the answering. What the program had of the guest's is let go, not all of it at once. */
+  async close(): Promise<void> {
+    const { userRings, events, mapped, placeholders, probes } = this.#guest;
+    this.#poller.close();
+    native.close(this.#listener);
+    await userRings.push();
+    userRings.close();
+    events.close();
+    mapped.close();
+    placeholders.close();
+    await probes.close();
+  }
+}
+
+function guestOf(
+  session: Session,
+  { cacheFolder, refused = () => {} }: SupervisionOptions,
+): Guest {
   const cache = new GuestCache(session, cacheFolder);
   const files = new GuestFiles(session, cache);
   const objects = new Objects(
@@ -77,41 +146,11 @@ export async function run(
   };
   const folders = new TracingFolders(files);
   const known = { session, objects, placeholders, probes, files, folders };
-  const guest: Guest = { ...known, events, userRings, mapped, complain };
-  const clockAheadNs = await clockAhead(session);
-  const { child, listener, go } = await launch(program, { binds, clockAheadNs });
-  // Not before Linux 6.6; the answers are the same without, only later.
-  native.seccompSetSyncWakeUp(listener);
-  const poller = new native.Poller(listener, (_status, events) => {
-    if ((events & READABLE) !== 0) {
-      const call = Notification.receive(listener);
-      if (call !== undefined) answer(call, guest);
-    }
-    if ((events & HANG_UP) !== 0) poller.close();
-  });
-  const ended = new Promise<Ending>((resolve) => {
-    child.once('exit', (code, signal) => {
-      resolve({ status: code ?? 128 + (signal === null ? 0 : signals[signal]) });
-    });
-  });
-  poller.poll(READABLE | HANG_UP);
-  go();
-  try {
-    return await ended;
-  } finally {
-    poller.close();
-    native.close(listener);
-    await userRings.push();
-    userRings.close();
-    events.close();
-    mapped.close();
-    placeholders.close();
-    await probes.close();
-  }
+  return { ...known, events, userRings, mapped, complain };
 }
 
 /** How far the guest's monotonic clock is ahead of this machine's, in nanoseconds. */
-async function clockAhead(session: Session): Promise<bigint> {
+export async function clockAhead(session: Session): Promise<bigint> {
   const best = (await session.readClock(CLOCK_ROUNDS)).best;
   if (best === undefined) return 0n;
   const agoMs = performance.now() - (best.afterMs + best.beforeMs) / 2;

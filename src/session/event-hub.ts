@@ -29,6 +29,11 @@ export class EventHub {
     this.#join = join;
   }
 
+  /** How many streams and writers there have been. */
+  get subscribed(): number {
+    return this.#nextId - 1;
+  }
+
   /** See {@link GuestKernel.subscribe}. */
   async subscribe(
     origin: StreamOrigin,

@@ -92,6 +92,8 @@ export interface SessionStatistics {
   queuedBytes: number;
   /** How often the session was resumed on another connection. */
   resumptions: number;
+  /** Streams of events that have been subscribed to, those that have ended included. */
+  streams: number;
 }
 
 /**
@@ -241,6 +243,7 @@ export class Session extends GuestKernel {
       pendingCalls: this.#pending.size,
       queuedBytes: this.#channel.queuedBytes,
       resumptions: this.#lease.resumptions,
+      streams: this.#events.subscribed,
     };
   }
 
@@ -326,6 +329,22 @@ export class Session extends GuestKernel {
       if ((error as Partial<WaepError>).code !== 'ERR_SESSION_INTERRUPTED' || !over) throw error;
       for (const handle of handles) this.#lease.doubt(handle);
       await over;
+    }
+  }
+
+  /**
+   * Closes every handle that the session has, or that a call under way is to bind. Streams hold on
+   * to what they read from until they are closed themselves.
+   */
+  async releaseAll(options?: CallOptions): Promise<void> {
+    this.knownMaps.clear();
+    try {
+      await this.#message(FrameType.CLOSE, undefined, options, 'close');
+    } catch (error) {
+      const { over } = this.#lease;
+      if ((error as Partial<WaepError>).code !== 'ERR_SESSION_INTERRUPTED' || !over) throw error;
+      await over;
+      await this.releaseAll(options);
     }
   }
 

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: MIT
+#include "launch.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "seccomp_filter.h"
+#include "sockets.h"
+
+namespace waep {
+namespace {
+
+int Die(const char* what, const char* name, int error) {
+  fprintf(stderr, "waep: %s%s%s: %s\n", what, name[0] == '\0' ? "" : " ", name, strerror(-error));
+  return 125;
+}
+
+constexpr long long kSecond = 1000000000;
+
+long long ClockNs(clockid_t clock) {
+  timespec now = {};
+  ::clock_gettime(clock, &now);
+  return now.tv_sec * kSecond + now.tv_nsec;
+}
+
+// Whoever cannot have clocks of their own goes by this machine's.
+void ShiftClocks(long long ahead_ns) {
+  // Since it began this machine may have slept, and the other one has not.
+  const long long slept_ns = ClockNs(CLOCK_BOOTTIME) - ClockNs(CLOCK_MONOTONIC);
+  if (::unshare(CLONE_NEWTIME) < 0) return;
+  char text[128];
+  int length = 0;
+  const struct {
+    const char* name;
+    long long ns;
+  } clocks[] = {{"monotonic", ahead_ns}, {"boottime", ahead_ns - slept_ns}};
+  for (const auto& [name, ns] : clocks) {
+    // Nanoseconds are never negative.
+    const long long seconds = ns / kSecond - (ns % kSecond < 0);
+    length += ::snprintf(text + length, sizeof text - static_cast<size_t>(length), "%s %lld %lld\n",
+                         name, seconds, ns - seconds * kSecond);
+  }
+  const int offsets = ::open("/proc/self/timens_offsets", O_WRONLY | O_CLOEXEC);
+  const bool set = ::write(offsets, text, static_cast<size_t>(length)) == length;
+  ::close(offsets);
+  const int own = ::open("/proc/self/ns/time_for_children", O_RDONLY | O_CLOEXEC);
+  if (set) ::setns(own, CLONE_NEWTIME);
+  ::close(own);
+}
+
+}  // namespace
+
+int Become(char** program, const Surroundings& surroundings, int control) {
+  ShiftClocks(surroundings.clock_ahead_ns);
+  // The filter lets nobody change it afterwards.
+  const rlimit unlimited = {RLIM_INFINITY, RLIM_INFINITY};
+  ::setrlimit(RLIMIT_MEMLOCK, &unlimited);
+  // Who may not have a namespace may not mount anything either, outside of it or in it.
+  const bool apart = ::unshare(CLONE_NEWNS) == 0;
+  if (!apart && !surroundings.binds.empty()) {
+    return Die("making a mount namespace", "", -errno);
+  }
+  if (apart) {
+    if (::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) < 0) {
+      return Die("making mounts private", "", -errno);
+    }
+    // Programs look for a bpf file system before they pin, and mount one where there is none. This
+    // one is empty and theirs alone: what they pin goes to the guest's.
+    ::mount("bpf", "/sys/fs/bpf", "bpf", 0, nullptr);
+    // Folders of events are listed. What is in this one is for whoever answers to put there.
+    ::mount("waep", "/sys/kernel/tracing", "tmpfs", MS_NOSUID | MS_NOEXEC | MS_NODEV,
+            "mode=755,size=64m");
+  }
+  for (const auto& [source, target] : surroundings.binds) {
+    if (::mount(source, target, nullptr, MS_BIND | MS_REC, nullptr) < 0) {
+      return Die("binding a file of the guest over", target, -errno);
+    }
+  }
+  const int listener = seccomp::Install();
+  if (listener < 0) {
+    return Die(listener == -EINVAL ? "installing the seccomp filter (it needs Linux 5.19)"
+                                   : "installing the seccomp filter",
+               "", listener);
+  }
+  char byte = 0;
+  const iovec part = {&byte, 1};
+  const ssize_t sent = sockets::SendMessage(control, &part, 1, listener, 0);
+  if (sent < 0) return Die("handing over the listener", "", static_cast<int>(sent));
+  if (::read(control, &byte, 1) != 1) return Die("waiting for the supervisor", "", -ECONNRESET);
+  ::close(listener);
+  ::close(control);
+  ::execvp(program[0], program);
+  const int error = errno;
+  fprintf(stderr, "waep: %s: %s\n", program[0], strerror(error));
+  return error == ENOENT ? 127 : 126;
+}
+
+}  // namespace waep

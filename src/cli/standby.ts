@@ -1,0 +1,43 @@
+import { write } from 'node:fs';
+import { join } from 'node:path';
+import { isatty } from 'node:tty';
+import { Command } from 'commander';
+import pc from 'picocolors';
+import { cacheFolder } from '../../guest/paths.js';
+import { Standby } from '../run/index.js';
+import { type ConnectionOptions, connectionOptions, openSession } from './connection.js';
+import { untilInterrupted } from './signals.js';
+
+/** `waep standby`: what makes `waep run` start at once. */
+export function standbyCommand(): Command {
+  const command = new Command('standby')
+    .summary('have a session ready for "waep run"')
+    .description(
+      'Has a session with a guest ready until Ctrl-C. While it does, "waep run --vm" with the same address starts without waiting for Node or for the guest: this process answers the program\'s system calls. Each program has a session for itself, and what it leaves behind is closed before the next one gets it. It serves its own user and root.',
+    );
+  return connectionOptions(command).action(standBy);
+}
+
+async function standBy(options: ConnectionOptions): Promise<void> {
+  const standby = await Standby.open(options.vm, {
+    connect: () => openSession(options, { client: `waep standby ${process.pid}` }),
+    cacheFolder: join(cacheFolder(), 'guests'),
+    refused: (error, output) => tell(output, error.message),
+    failed: (error, program) => {
+      console.error(pc.yellow(`waep: ${program} was left to itself: ${error.message}`));
+    },
+  });
+  console.log(`Ready for: waep run --vm ${options.vm} -- PROGRAM`);
+  console.error(pc.dim('Ctrl-C ends it. Programs that it answers for fail from then on.'));
+  await untilInterrupted(
+    (signal) => new Promise((resolve) => signal.addEventListener('abort', () => resolve())),
+  );
+  await standby.close();
+}
+
+/** Writes to the standard error of a program, which may be gone, or full. */
+function tell(output: number, message: string): void {
+  const text = `waep: ${message}\n`;
+  const colors = pc.createColors(isatty(output));
+  write(output, colors.yellow(text), () => {});
+}

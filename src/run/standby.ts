@@ -1,0 +1,245 @@
+import { readFileSync } from 'node:fs';
+import { constants } from 'node:os';
+import { failure } from '../errors.js';
+import { native, type Poller } from '../native.js';
+import type { Session } from '../session/index.js';
+import { clockAhead, Supervision, type SupervisionOptions } from './supervisor.js';
+
+const READABLE = 1;
+const { errno } = constants;
+/** kMaxNameBytes of addon/core/standby_socket.h. */
+const MAX_NAME_BYTES = 255;
+/** How long a program may take between connecting and being started. */
+const PATIENCE_MS = 10_000;
+/** How old what is known of the guest's clock gets. */
+const CLOCK_AGE_MS = 15_000;
+
+/** A session that waits for a program. */
+interface Ready {
+  readonly session: Session;
+  readonly clockAheadNs: bigint;
+  /** When that was so, by performance.now(). */
+  readonly clockReadMs: number;
+}
+
+/** Options of {@link Standby.open}. */
+export interface StandbyOptions {
+  /** Opens a session with the guest, for one program after another. */
+  readonly connect: () => Promise<Session>;
+  /** As in {@link SupervisionOptions}. */
+  readonly cacheFolder?: string | undefined;
+  /**
+   * Told of everything that a program asked for and does not get, once for each.
+   *
+   * @param output the program's standard error
+   */
+  readonly refused?: (error: Error, output: number) => void;
+  /** Told why a program could not be taken on. It is run without this process, then. */
+  readonly failed?: (error: Error, program: string) => void;
+}
+
+/**
+ * Stands by for programs that `waep run` starts on one guest: it has a session open and its code
+ * warm, so that they need not wait for either. Each program has a session for itself; when it and
+ * all that it has started have ended, everything of it is closed in the guest before the session
+ * waits for another one.
+ *
+ * Who starts a program becomes that program (addon/core/launcher_main.cc); of this process it has
+ * only the answers to its system calls.
+ */
+export class Standby {
+  readonly #options: StandbyOptions;
+  readonly #listener: number;
+  readonly #poller: Poller;
+  readonly #clock: NodeJS.Timeout;
+  /** What a program gets that comes now, or what will become of it. */
+  #ready: Promise<Ready | undefined>;
+  /** How many programs are running. */
+  #running = 0;
+  #closed = false;
+
+  /**
+   * Connects to the guest and begins to stand by.
+   *
+   * @param address the agent's address, as programs name it
+   * @throws ERR_STANDBY, and what `connect` throws
+   */
+  static async open(address: string, options: StandbyOptions): Promise<Standby> {
+    checkTracing(address);
+    const ready = await makeReady(options);
+    const listener = native.standbyListen(address);
+    if (listener >= 0) return new Standby(options, listener, ready);
+    ready.session.close();
+    if (listener === -errno.EADDRINUSE) {
+      const why = 'another process does already';
+      throw failure('ERR_STANDBY', { address, why, instead: 'One is enough: use it, or end it.' });
+    }
+    const why = listener === -errno.ENAMETOOLONG ? 'the address is too long' : `errno ${-listener}`;
+    throw failure('ERR_STANDBY', { address, why, instead: 'waep run does without it.' });
+  }
+
+  private constructor(options: StandbyOptions, listener: number, ready: Ready) {
+    this.#options = options;
+    this.#listener = listener;
+    this.#ready = Promise.resolve(ready);
+    this.#poller = new native.Poller(listener, () => {
+      const control = native.standbyAccept(listener);
+      if (control >= 0) void this.#take(control);
+    });
+    this.#poller.poll(READABLE);
+    this.#clock = setInterval(() => this.#refresh(), CLOCK_AGE_MS).unref();
+  }
+
+  /** Ends everything, the answers to programs that are running included. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    clearInterval(this.#clock);
+    this.#poller.close();
+    native.close(this.#listener);
+    (await this.#ready)?.session.close();
+  }
+
+  /** Has the one at the other end of `control` become a program, and serves it. */
+  async #take(control: number): Promise<void> {
+    let output = -1;
+    let program = '';
+    let ready: Ready | undefined;
+    try {
+      const heard = await hear(control);
+      ({ output, program } = heard);
+      ready = await this.#next();
+      native.send(control, [Buffer.from(`${ready.clockAheadNs}`)], 0);
+      await readable(control);
+      const listener = native.receiveDescriptor(control);
+      if (listener >= 0) await this.#serve(ready.session, listener, control, output);
+      this.#keep(ready);
+    } catch (error) {
+      ready?.session.close();
+      if (!this.#closed) this.#options.failed?.(error as Error, program);
+    } finally {
+      native.close(control);
+      if (output >= 0) native.close(output);
+    }
+  }
+
+  async #serve(session: Session, listener: number, control: number, output: number): Promise<void> {
+    const { cacheFolder, refused } = this.#options;
+    const supervised: SupervisionOptions = {
+      cacheFolder,
+      refused: (error) => refused?.(error, output),
+    };
+    this.#running++;
+    const supervision = new Supervision(session, listener, supervised);
+    try {
+      native.send(control, [Uint8Array.of(1)], 0);
+      await supervision.deserted;
+    } finally {
+      this.#running--;
+      await supervision.close();
+    }
+  }
+
+  /** The session for a program that has come. */
+  async #next(): Promise<Ready> {
+    // Others that come meanwhile are not to wait for this one.
+    const ready = this.#ready;
+    this.#ready = Promise.resolve(undefined);
+    const waiting = await ready;
+    return waiting === undefined || waiting.session.closed ? makeReady(this.#options) : waiting;
+  }
+
+  /** Has the session of a program that has ended wait for the next one, if it is as good as new. */
+  #keep(used: Ready): void {
+    const { session } = used;
+    const before = this.#ready;
+    this.#ready = (async () => {
+      const waiting = await before;
+      // Streams may be on their way to their end yet.
+      const reusable = !this.#closed && !session.closed && session.statistics.streams === 0;
+      if (waiting !== undefined || !reusable) {
+        session.close();
+        return waiting ?? (this.#closed || this.#running > 0 ? undefined : this.#renew());
+      }
+      try {
+        await session.releaseAll();
+        return await upToDate(used);
+      } catch {
+        session.close();
+        return undefined;
+      }
+    })();
+  }
+
+  async #renew(): Promise<Ready | undefined> {
+    try {
+      return await makeReady(this.#options);
+    } catch {
+      // The next program tries again, and is told.
+      return undefined;
+    }
+  }
+
+  #refresh(): void {
+    const before = this.#ready;
+    this.#ready = (async () => {
+      const waiting = await before;
+      if (waiting === undefined || waiting.session.closed) return undefined;
+      try {
+        return await upToDate(waiting);
+      } catch {
+        return undefined;
+      }
+    })();
+  }
+}
+
+async function makeReady({ connect }: StandbyOptions): Promise<Ready> {
+  return upToDate({ session: await connect(), clockAheadNs: 0n, clockReadMs: -Infinity });
+}
+
+async function upToDate(ready: Ready): Promise<Ready> {
+  const { session, clockReadMs } = ready;
+  const nowMs = performance.now();
+  if (nowMs - clockReadMs < CLOCK_AGE_MS) return ready;
+  return { session, clockAheadNs: await clockAhead(session), clockReadMs: nowMs };
+}
+
+/** What a program's side has to say first. */
+async function hear(control: number): Promise<{ program: string; output: number }> {
+  await readable(control);
+  const name = Buffer.alloc(MAX_NAME_BYTES);
+  const output = new Int32Array(1);
+  const length = native.standbyReceive(control, name, output);
+  if (length < 0) throw new Error(`a program hung up: errno ${-length}`);
+  return { program: name.toString('utf8', 0, length), output: output[0] ?? -1 };
+}
+
+function readable(fd: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const done = (settle: () => void) => {
+      clearTimeout(timer);
+      poller.close();
+      settle();
+    };
+    const poller = new native.Poller(fd, () => done(resolve));
+    const timer = setTimeout(() => {
+      done(() => reject(new Error('a program was not started in time')));
+    }, PATIENCE_MS);
+    poller.poll(READABLE);
+  });
+}
+
+/** Programs are no children of this process, whose memory one has to be allowed to read. */
+function checkTracing(address: string): void {
+  if (process.geteuid?.() === 0) return;
+  let scope = '0';
+  try {
+    scope = readFileSync('/proc/sys/kernel/yama/ptrace_scope', 'utf8').trim();
+  } catch {
+    // A kernel without Yama lets users trace what is theirs.
+  }
+  if (scope === '0') return;
+  const why = `kernel.yama.ptrace_scope is ${scope}: users may look at their own children only`;
+  const instead = 'Stand by as root, or set it to 0. waep run does without, too.';
+  throw failure('ERR_STANDBY', { address, why, instead });
+}
