@@ -22,7 +22,8 @@ struct Surroundings {
 // the limit on locked memory if it may. Then it installs the filter (seccomp_filter.h), sends the
 // listener over the Unix socket `control`, waits for one byte back, and executes the program.
 //
-// Returns only when it cannot, having said why on standard error: 125, or 126 or 127 as env(1) does.
+// Returns only when it cannot, having said why on standard error: 125, or 126 or 127 as env(1)
+// does.
 int Become(char** program, const Surroundings& surroundings, int control);
 
 }  // namespace waep

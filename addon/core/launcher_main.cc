@@ -35,7 +35,8 @@ int Launch(int count, char** words) {
     surroundings.binds.emplace_back(words[next + 1], words[next + 2]);
   }
   if (next + 1 >= count || strcmp(words[next], "--") != 0) return NotStartedByWaep();
-  return waep::Become(words + next + 1, surroundings, static_cast<int>(strtol(words[0], nullptr, 10)));
+  return waep::Become(words + next + 1, surroundings,
+                      static_cast<int>(strtol(words[0], nullptr, 10)));
 }
 
 // What "waep run" was told, where that is an address and a program only.

@@ -8,9 +8,9 @@
 // socket of messages, whose name in the abstract namespace is the user's number and the guest's
 // address as it was given. It belongs to the network namespace, like the addresses.
 //
-// The program's side says its name, and passes its standard error. The answer is how far the guest's
-// monotonic clock is ahead, in nanoseconds, as decimal digits; or an end, when the guest cannot be
-// had. Then follow the listener and the byte of launch.h.
+// The program's side says its name, and passes its standard error. The answer is how far the
+// guest's monotonic clock is ahead, in nanoseconds, as decimal digits; or an end, when the guest
+// cannot be had. Then follow the listener and the byte of launch.h.
 //
 // Both sides trust only their own user, or root: anybody could have taken the name.
 namespace waep::standby {

@@ -12,9 +12,9 @@ const roads: Readonly<Record<string, string>> = {
   'cbor-x': '#e69f00',
 };
 
-/** The colour of an arm; an arm and its C limit (`<road>/c`) share one. */
+/** The colour of an arm; arms of one road, such as its C limit (`<road>/c`), share one. */
 export function colourOf(arm: string): string {
-  return roads[arm.replace(/\/c$/, '')] ?? '#444444';
+  return roads[arm.replace(/\/.*$/, '')] ?? '#444444';
 }
 
 const ink = '#1f2328';

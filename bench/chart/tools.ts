@@ -1,9 +1,14 @@
 import { type Environment, environmentLines } from '../environment.js';
-import type { Summary } from '../experiment.js';
+import type { Row, Summary } from '../experiment.js';
 import { interceptionMetrics, toolMetrics } from '../metrics.js';
 import { timeBar } from './bars.js';
 import type { Figure } from './figure.js';
-import { barPanel, sheet } from './panels.js';
+import { type Bar, barPanel, sheet } from './panels.js';
+
+function bar(row: Row): Bar {
+  const [road = '', standby] = row.arm.split('/');
+  return { ...timeBar(row), label: standby === undefined ? road : `${road},\n${standby}` };
+}
 
 /** Whole runs of unmodified programs, and what a call of theirs costs. */
 export function toolsFigure(summary: Summary, environment: Environment): Figure {
@@ -12,8 +17,8 @@ export function toolsFigure(summary: Summary, environment: Environment): Figure 
       title: metric,
       subtitle,
       yTitle: 'µs',
-      bars: summary.rows.filter((row) => row.metric === metric).map(timeBar),
-      width: 210,
+      bars: summary.rows.filter((row) => row.metric === metric).map(bar),
+      width: 230,
       height: 190,
     });
   const metrics = Object.values(toolMetrics);

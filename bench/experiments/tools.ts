@@ -8,11 +8,14 @@ import { expectSamples } from '../harness.js';
 import type { LabGuest } from '../lab.js';
 import { nativeSamples } from '../limit.js';
 import { interceptionMetrics, lookupMetric, toolMetrics } from '../metrics.js';
-import { run } from '../process.js';
+import { run, startServer } from '../process.js';
 import { findUnmodified, type Unmodified, unmodifiedFiles } from '../unmodified.js';
 
 const roads = ['tcp', 'vsock-mux', 'vsock-kernel', 'vsock-device'];
+const waep = join(packageFolder, 'bin/waep');
 const cli = join(packageFolder, 'dist/src/cli/waep.cjs');
+/** The arm of a road on which a process stands by. */
+const standing = (road: string) => `${road}/standby`;
 const callSamples = 300;
 const callWarmup = 100;
 
@@ -30,11 +33,12 @@ export const tools: Experiment = {
   name: 'tools',
   title: 'Unmodified programs: from the host, and in the guest',
   hypothesis:
-    'Under `waep run` a tool takes at most 1.5 times what it takes inside the guest, and a probe of all features at most twice; once the guest’s kernel has been probed, half.',
+    'Under `waep run`, with `waep standby` for the guest, a tool takes at most 1.5 times what it takes inside the guest, and a probe of all features at most twice; once the guest’s kernel has been probed, half.',
   parameters: { callSamples, callWarmup },
   placement: 'host processes and the vCPU unpinned',
   remarks: [
     'Wall time from fork(2) to the end of the process, `waep run` and its session included, by bench/c/stopwatch.c on both sides.',
+    'standby: a `waep standby` for the guest has a session ready, and has run each of the programs before. Without it each `waep run` starts Node, opens its session and compiles its code on the way.',
     '“uname” is a system call that `waep run` answers without asking the guest: what intercepting costs. MAP_LOOKUP_ELEM is made by the same C program on both sides; from the host it is intercepted and crosses the link.',
   ],
   guest: true,
@@ -42,11 +46,14 @@ export const tools: Experiment = {
   profile: 'full',
   full: { boots: 1, rounds: 3, samples: 3, warmup: 1 },
   quick: { boots: 1, rounds: 1, samples: 2, warmup: 1 },
-  comparisons: roads.flatMap((arm) => [
-    ...Object.entries(toolMetrics).map(([name, metric]) =>
-      ratio(arm, 'guest', metric, bounds[name as keyof typeof toolMetrics]),
+  comparisons: roads.flatMap((road) => [
+    ...Object.entries(toolMetrics).flatMap(([name, metric]) => [
+      ratio(standing(road), 'guest', metric, bounds[name as keyof typeof toolMetrics]),
+      ratio(road, 'guest', metric),
+    ]),
+    ...[standing(road), road].flatMap((arm) =>
+      interceptionMetrics.map((metric) => ratio(arm, 'guest', metric)),
     ),
-    ...interceptionMetrics.map((metric) => ratio(arm, 'guest', metric)),
   ]),
   async prepare({ guest, folder, programs }) {
     if (guest === undefined) throw new TypeError('the tools experiment needs a guest');
@@ -56,17 +63,29 @@ export const tools: Experiment = {
     if (road === undefined) throw new TypeError('the guest has no road');
     await road.use();
     const cache = join(folder, 'cache');
+    const environment = ['env', `WAEP_CACHE_DIR=${cache}`];
     const commands = commandsOf(unmodified);
-    const host = side(programs, run, [
-      ...['env', `WAEP_CACHE_DIR=${cache}`],
-      ...[process.execPath, cli, 'run', '--vm', road.agent, '--'],
-    ]);
-    const failing = await tryAll(host, commands);
+    const words = ['run', '--vm', road.agent, '--'];
+    // What bin/waep starts where nobody stands by.
+    const alone = side(programs, run, [...environment, process.execPath, cli, ...words]);
+    const attended = side(programs, run, [...environment, waep, ...words]);
+    const failing = await tryAll(alone, commands);
+    const forget = () => rm(cache, { recursive: true, force: true });
     const working = commands.filter(({ metric }) => !failing.has(metric));
     return {
       arms: [
         arm('guest', side(guest.programs, guest.run), working),
-        arm(road.name, host, working, () => rm(cache, { recursive: true, force: true })),
+        arm(road.name, alone, working, forget),
+        {
+          name: standing(road.name),
+          async measure(amount) {
+            // Only while it is measured: its session would keep the agent from having one ready.
+            const command = [...environment, waep, 'standby', '--vm', road.agent];
+            await using _ = await startServer(command, { ready: 'Ready' });
+            await tryAll(attended, working);
+            return arm(road.name, attended, working, forget).measure(amount);
+          },
+        },
       ],
       absent: [
         ...guest.absent,

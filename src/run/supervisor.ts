@@ -117,10 +117,7 @@ export class Supervision {
   }
 }
 
-function guestOf(
-  session: Session,
-  { cacheFolder, refused = () => {} }: SupervisionOptions,
-): Guest {
+function guestOf(session: Session, { cacheFolder, refused = () => {} }: SupervisionOptions): Guest {
   const cache = new GuestCache(session, cacheFolder);
   const files = new GuestFiles(session, cache);
   const objects = new Objects(

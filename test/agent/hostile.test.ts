@@ -564,6 +564,15 @@ t.test('handles run out with an error, not with the machine', async (t) => {
   await session.release(paths.slice(0, 1));
   await session.open('/proc/uptime');
   t.pass('one closed makes room for one');
+  // In its turn: what is still under way is closed with the others.
+  const late = session.open('/proc/uptime').catch(({ code }) => code);
+  const releasing = session.releaseAll();
+  t.equal(await late, 'ERR_HANDLE_LIMIT');
+  await releasing;
+  await session.releaseAll();
+  const rest = executorDescriptors(local.agent);
+  for (let i = 0; i < session.limits.maxHandles; i++) await session.open('/proc/uptime');
+  t.equal(executorDescriptors(local.agent)[0], (rest[0] ?? 0) + session.limits.maxHandles);
 });
 
 t.test('connections beyond the maximum are refused, silent ones included', async (t) => {

@@ -1,4 +1,3 @@
-import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -7,6 +6,7 @@ import t from 'tap';
 import { Session } from '../../src/index.js';
 import { localAgent } from '../agent/local-agent.js';
 import { application, cli } from './application.js';
+import { start as startProgram } from './outcome.js';
 
 const { agent, address, close } = await localAgent();
 const program = application();
@@ -17,38 +17,13 @@ t.teardown(async () => {
   await close();
 });
 
-/** What came of a program under `waep run`. */
-interface Outcome {
-  status: number | null;
-  signal: NodeJS.Signals | null;
-  output: string;
-  errors: string;
-}
-
 function start(...command: string[]) {
   return startWith([], ...command);
 }
 
 function startWith(options: readonly string[], ...command: string[]) {
   const words = [cli, 'run', '--vm', address, ...options, '--', ...command];
-  const child = spawn(process.execPath, words, {
-    stdio: ['ignore', 'pipe', 'pipe'],
-    env: { ...process.env, NO_COLOR: '1', WAEP_CACHE_DIR: cache },
-    // A process group of its own, as a terminal gives to what runs in its foreground.
-    detached: true,
-  });
-  let output = '';
-  let errors = '';
-  child.stdout.setEncoding('utf8').on('data', (text: string) => {
-    output += text;
-  });
-  child.stderr.setEncoding('utf8').on('data', (text: string) => {
-    errors += text;
-  });
-  const ended = once(child, 'close').then(
-    ([status, signal]): Outcome => ({ status, signal, output, errors }),
-  );
-  return { child, ended };
+  return startProgram([process.execPath, ...words], { WAEP_CACHE_DIR: cache });
 }
 
 const run = (...command: string[]) => start(...command).ended;

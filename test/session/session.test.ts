@@ -73,6 +73,17 @@ t.test('a hash map, there and back', async (t) => {
   await map.close();
   await map.close();
   t.same(bpfObjects(pid), [], 'closed in the kernel');
+  const early = session.createMap({
+    type: enums.MapType.BPF_MAP_TYPE_ARRAY,
+    keySize: 4,
+    valueSize: 4,
+    maxEntries: 1,
+    name: 'under_way',
+  });
+  const all = session.releaseAll();
+  t.ok((await early).handle > 0);
+  await all;
+  t.same(bpfObjects(pid), [], 'what was under way is closed, too');
 });
 
 t.test('programs: the verifier, its log, and an attachment', async (t) => {
