@@ -83,7 +83,7 @@ export const tools: Experiment = {
             const command = [...environment, waep, 'standby', '--vm', road.agent];
             await using _ = await startServer(command, { ready: 'Ready' });
             await tryAll(attended, working);
-            return arm(road.name, attended, working, forget).measure(amount);
+            return await arm(road.name, attended, working, forget).measure(amount);
           },
         },
       ],
