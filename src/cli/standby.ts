@@ -19,20 +19,25 @@ export function standbyCommand(): Command {
 }
 
 async function standBy(options: ConnectionOptions): Promise<void> {
-  const standby = await Standby.open(options.vm, {
-    connect: () => openSession(options, { client: `waep standby ${process.pid}` }),
-    cacheFolder: join(cacheFolder(), 'guests'),
-    refused: (error, output) => tell(output, error.message),
-    failed: (error, program) => {
-      console.error(pc.yellow(`waep: ${program} was left to itself: ${error.message}`));
-    },
-  });
+  const standby = await openStandby(options);
   console.log(`Ready for: waep run --vm ${options.vm} -- PROGRAM`);
   console.error(pc.dim('Ctrl-C ends it. Programs that it answers for fail from then on.'));
   await untilInterrupted(
     (signal) => new Promise((resolve) => signal.addEventListener('abort', () => resolve())),
   );
-  await standby.close();
+  standby.close();
+}
+
+/** Has this process stand by for programs that `waep run` starts on a guest. */
+export function openStandby(options: ConnectionOptions): Promise<Standby> {
+  return Standby.open(options.vm, {
+    connect: () => openSession(options, { client: `waep standby ${process.pid}` }),
+    cacheFolder: join(cacheFolder(), 'guests'),
+    refused: (error, output) => tell(output, error.message),
+    failed: (error, program) => {
+      console.error(pc.yellow(`waep: ${program} was not taken on: ${error.message}`));
+    },
+  });
 }
 
 /** Writes to the standard error of a program, which may be gone, or full. */

@@ -13,7 +13,9 @@ import {
 } from '../../guest/index.js';
 import { failure } from '../errors.js';
 import { parsePolicy } from '../policy/index.js';
+import type { Standby } from '../run/index.js';
 import { progressLine } from './progress.js';
+import { openStandby } from './standby.js';
 import { wholeNumber } from './whole-number.js';
 
 interface Options {
@@ -99,7 +101,9 @@ async function run(options: Options): Promise<void> {
       console.error(pc.yellow(line));
     },
   }).finally(progress.clear);
-  print(guest, options);
+  const address = print(guest, options);
+  // Programs on its guest are answered by the process that has the device: there is no shorter way.
+  const standby = address === undefined ? undefined : await standBy(address);
 
   const interrupted = new Promise<undefined>((settle) => {
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
@@ -107,10 +111,22 @@ async function run(options: Options): Promise<void> {
     }
   });
   const how = await Promise.race([guest.ended, interrupted]);
+  standby?.close();
   await guest.stop();
   if (how === undefined) return;
   console.error(`The guest ended by itself (${how}).`);
   process.exitCode = 1;
+}
+
+async function standBy(vm: string): Promise<Standby | undefined> {
+  try {
+    return await openStandby({ vm });
+  } catch (error) {
+    console.error(
+      pc.yellow(`"waep run" has to do without this process: ${(error as Error).message}`),
+    );
+    return undefined;
+  }
 }
 
 function kernelChoice({ kernel, modules, suite }: Options): KernelChoice {
@@ -125,8 +141,11 @@ function kernelChoice({ kernel, modules, suite }: Options): KernelChoice {
   });
 }
 
-/** Addresses go to stdout, so that scripts can read them; the rest is for people. */
-function print(guest: Guest, { vsock, net }: Options): void {
+/**
+ * Addresses go to stdout, so that scripts can read them; the rest is for people. Returns the first
+ * of them, if there is any.
+ */
+function print(guest: Guest, { vsock, net }: Options): string | undefined {
   const { facts } = guest;
   const cpus = facts.cpus === 1 ? '1 CPU' : `${facts.cpus} CPUs`;
   const seconds = (facts.bootMs / 1000).toFixed(1);
@@ -141,4 +160,5 @@ function print(guest: Guest, { vsock, net }: Options): void {
   console.error(pc.dim(`Its console is written to ${guest.log}. Try, in another terminal:`));
   for (const address of addresses.slice(0, 1)) console.error(`  npx waep hello --vm ${address}`);
   console.error(pc.dim('Ctrl-C ends it.'));
+  return addresses[0];
 }

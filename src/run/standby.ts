@@ -57,6 +57,8 @@ export class Standby {
   /** How many programs are running. */
   #running = 0;
   #closed = false;
+  readonly #closing: Promise<void>;
+  #beginClosing = () => {};
 
   /**
    * Connects to the guest and begins to stand by.
@@ -82,6 +84,9 @@ export class Standby {
     this.#options = options;
     this.#listener = listener;
     this.#ready = Promise.resolve(ready);
+    this.#closing = new Promise((resolve) => {
+      this.#beginClosing = resolve;
+    });
     this.#poller = new native.Poller(listener, () => {
       const control = native.standbyAccept(listener);
       if (control >= 0) void this.#take(control);
@@ -91,12 +96,13 @@ export class Standby {
   }
 
   /** Ends everything, the answers to programs that are running included. */
-  async close(): Promise<void> {
+  close(): void {
     this.#closed = true;
+    this.#beginClosing();
     clearInterval(this.#clock);
     this.#poller.close();
     native.close(this.#listener);
-    (await this.#ready)?.session.close();
+    void this.#ready.then((ready) => ready?.session.close());
   }
 
   /** Has the one at the other end of `control` become a program, and serves it. */
@@ -132,7 +138,7 @@ export class Standby {
     const supervision = new Supervision(session, listener, supervised);
     try {
       native.send(control, [Uint8Array.of(1)], 0);
-      await supervision.deserted;
+      await Promise.race([supervision.deserted, this.#closing]);
     } finally {
       this.#running--;
       await supervision.close();

@@ -160,18 +160,20 @@ t.test('without anybody who stands by, and for other options, Node does it', asy
   t.match((await startProgram([waep, '--version'], known).ended).output, /^\d+\.\d+\.\d+\n$/);
 });
 
-t.test('a program whose answers end fails, and ends', async (t) => {
-  const { stop, child } = await standBy();
-  t.teardown(stop);
-  const { child: orphan, ended } = start(program.path, 'until-interrupted');
-  await once(orphan.stdout, 'data');
-  child.kill('SIGKILL');
-  await once(child, 'exit');
-  process.kill(-Number(orphan.pid), 'SIGINT');
-  const { output } = await ended;
-  // Nobody listens: its calls fail with ENOSYS.
-  t.not(output, 'running\nstopped: 77\n');
-});
+for (const signal of ['SIGINT', 'SIGKILL'] as const) {
+  t.test(`a program whose answers end with ${signal} fails, and ends`, async (t) => {
+    const { stop, child } = await standBy();
+    t.teardown(stop);
+    const { child: orphan, ended } = start(program.path, 'until-interrupted');
+    await once(orphan.stdout, 'data');
+    child.kill(signal);
+    await once(child, 'exit');
+    process.kill(-Number(orphan.pid), 'SIGINT');
+    const { output } = await ended;
+    // Nobody listens: its calls fail with ENOSYS.
+    t.not(output, 'running\nstopped: 77\n');
+  });
+}
 
 t.test('one is enough', async (t) => {
   const { stop } = await standBy();
