@@ -1,17 +1,30 @@
 /* Answers to what a program asks of files: those that tell it about the kernel are the guest's. */
-import { constants } from 'node:fs';
+import { constants, readlinkSync } from 'node:fs';
+import { constants as system } from 'node:os';
 import type { FdKind } from '../bpf/index.js';
 import type { Handle } from '../call.js';
 import { failure, type SystemError, type WaepError } from '../errors.js';
 import { native } from '../native.js';
-import { isGuestCgroup, isGuestPath, isLive, openGuestPipe } from '../view/index.js';
+import {
+  isGuestCgroup,
+  isGuestPath,
+  isLive,
+  isProgramFile,
+  openGuestPipe,
+  processOf,
+} from '../view/index.js';
 import type { Guest } from './guest.js';
 import type { Notification } from './notification.js';
+import { isProbeDefinitions, refusal } from './probe-definitions.js';
 import { ProcessMemory } from './process-memory.js';
 
+const { errno } = system;
 const PATH_MAX = 4096;
 const ACCESS_MODE = constants.O_WRONLY | constants.O_RDWR;
 const CLOSE_ON_EXEC = 0o2000000;
+/** How tools open what they append a definition to. */
+const APPENDED = constants.O_WRONLY | constants.O_APPEND;
+const FALLBACK = ACCESS_MODE | constants.O_APPEND | constants.O_CREAT | constants.O_TRUNC;
 const LISTED = constants.O_DIRECTORY | CLOSE_ON_EXEC;
 
 /** What the kernel calls the files of its objects: anon_inode_getfd() in kernel/bpf. */
@@ -37,7 +50,10 @@ export function openFile(argument: number, flagsAt: 'argument' | 'structure') {
     const path = pathAt(memory, call.word(argument));
     const described = path === undefined ? 0 : handleIn('fdinfo', path, memory);
     const root = path === undefined ? undefined : guestFolders.get(path);
-    if (path === undefined || (described === 0 && root === undefined && !isGuestPath(path))) {
+    if (
+      path === undefined ||
+      (described === 0 && root === undefined && !isOfGuest(path, call.thread))
+    ) {
       return call.proceed();
     }
     const how = Buffer.from(memory.read(call.word(argument + 1), flagsAt === 'structure' ? 8 : 0));
@@ -45,6 +61,11 @@ export function openFile(argument: number, flagsAt: 'argument' | 'structure') {
     const flags = flagsAt === 'structure' ? how.readUInt32LE() : call.argument(argument + 1);
     if (root !== undefined) return openRoot(call, path, flags, root, guest);
     if ((flags & ACCESS_MODE) !== constants.O_RDONLY) {
+      if (isProbeDefinitions(path)) {
+        // Shells, which create what they write to, pass it on by another number.
+        if ((flags & FALLBACK) === APPENDED && guest.definitions.open(call)) return;
+        throw refusal();
+      }
       throw failure('ERR_RUN_REFUSED', {
         call: `writing to ${path}`,
         why: 'files of the guest can only be read',
@@ -125,8 +146,8 @@ export function accessFile(argument: number) {
   return async (call: Notification, guest: Guest): Promise<void> => {
     const memory = new ProcessMemory(call.thread, guest.placeholders);
     const path = pathAt(memory, call.word(argument));
-    if (path === undefined || !isGuestPath(path)) return call.proceed();
-    await guest.files.access(path);
+    if (path === undefined || !isOfGuest(path, call.thread)) return call.proceed();
+    if (!guest.recent.has(path)) await guest.files.access(path);
     call.succeed(0);
   };
 }
@@ -136,6 +157,7 @@ export function readLink(argument: number) {
   return async (call: Notification, guest: Guest): Promise<void> => {
     const memory = new ProcessMemory(call.thread, guest.placeholders);
     const path = pathAt(memory, call.word(argument));
+    if (path !== undefined && isForeign(path, call.thread)) return call.fail(errno.ENOENT);
     const handle = path === undefined ? 0 : handleIn('fd', path, memory);
     const kind = handle === 0 ? undefined : await guest.objects.find(handle);
     const name = kind === undefined ? undefined : fileNames[kind];
@@ -143,6 +165,40 @@ export function readLink(argument: number) {
     const text = Buffer.from(`anon_inode:${name}`).subarray(0, call.argument(argument + 2));
     memory.writeOrFault(call.word(argument + 1), text);
     call.succeed(text.length);
+  };
+}
+
+/** Whether a path means something of the guest to a thread of the program. */
+function isOfGuest(path: string, thread: number): boolean {
+  return isGuestPath(path) || isForeign(path, thread);
+}
+
+/**
+ * Whether a path tells of a process that is none of the program's own: its id is one of the guest's.
+ * The program's own run on this machine, and share the mounts that waep-launch has made for them.
+ */
+function isForeign(path: string, thread: number): boolean {
+  const id = processOf(path);
+  if (id === undefined) return false;
+  const mountsOf = (process: number) => readlinkSync(`/proc/${process}/ns/mnt`);
+  try {
+    return mountsOf(id) !== mountsOf(thread);
+  } catch {
+    return true;
+  }
+}
+
+/**
+ * Answers stat(2) and its kin. What files of the guest's processes are like, and where their links
+ * lead, cannot be asked for: they are said not to be there. This machine's processes of the same
+ * ids are not meant.
+ */
+export function lookAtFile(argument: number) {
+  return (call: Notification, guest: Guest): void => {
+    const memory = new ProcessMemory(call.thread, guest.placeholders);
+    const path = pathAt(memory, call.word(argument));
+    if (path !== undefined && isForeign(path, call.thread)) call.fail(errno.ENOENT);
+    else call.proceed();
   };
 }
 
@@ -158,6 +214,7 @@ function handleIn(folder: 'fd' | 'fdinfo', path: string, memory: ProcessMemory):
   return found === folder ? memory.handleOf(Number(descriptor)) : 0;
 }
 
-function open(path: string, { session, files }: Guest): Promise<number> {
-  return isLive(path) ? openGuestPipe(session, path) : files.open(path);
+function open(path: string, { session, files, recent }: Guest): Promise<number> {
+  if (isLive(path)) return openGuestPipe(session, path);
+  return isProgramFile(path) ? recent.open(path) : files.open(path);
 }

@@ -1,10 +1,11 @@
 import type { Session } from '../session/index.js';
-import type { GuestFiles } from '../view/index.js';
+import type { GuestFiles, RecentFiles } from '../view/index.js';
 import type { MappedEvents } from './mapped-events.js';
 import type { MappedMaps } from './mapped-maps.js';
 import type { MappedUserRings } from './mapped-user-rings.js';
 import type { Objects } from './objects.js';
 import type { Placeholders } from './placeholders.js';
+import type { ProbeDefinitions } from './probe-definitions.js';
 import type { Probes } from './probes.js';
 import type { TracingFolders } from './tracing-folders.js';
 
@@ -25,6 +26,10 @@ export interface Guest {
   readonly probes: Probes;
   /** The files of the guest's kernel. */
   readonly files: GuestFiles;
+  /** Those of what the guest's processes run. */
+  readonly recent: RecentFiles;
+  /** Where it defines probes by name. */
+  readonly definitions: ProbeDefinitions;
   /** Those of its folders that are listed. */
   readonly folders: TracingFolders;
   /** Tells the user of something that the program does not get, once. */

@@ -3,7 +3,7 @@ import { BtfTypes } from '../btf/index.js';
 import { type SystemError, WaepError } from '../errors.js';
 import { native, type Poller } from '../native.js';
 import type { Session } from '../session/index.js';
-import { GuestCache, GuestFiles } from '../view/index.js';
+import { GuestCache, GuestFiles, RecentFiles } from '../view/index.js';
 import type { Guest } from './guest.js';
 import { type Bind, launch } from './launch.js';
 import { MappedEvents } from './mapped-events.js';
@@ -12,6 +12,7 @@ import { MappedUserRings } from './mapped-user-rings.js';
 import { Notification } from './notification.js';
 import { Objects } from './objects.js';
 import { Placeholders } from './placeholders.js';
+import { ProbeDefinitions } from './probe-definitions.js';
 import { Probes } from './probes.js';
 import { answerOf } from './system-calls.js';
 import { TracingFolders } from './tracing-folders.js';
@@ -105,13 +106,15 @@ export class Supervision {
 
   /** Ends the answering. What the program had of the guest's is let go, not all of it at once. */
   async close(): Promise<void> {
-    const { userRings, events, mapped, placeholders, probes } = this.#guest;
+    const { userRings, events, mapped, definitions, recent, placeholders, probes } = this.#guest;
     this.#poller.close();
     native.close(this.#listener);
     await userRings.push();
     userRings.close();
     events.close();
     mapped.close();
+    definitions.close();
+    recent.close();
     placeholders.close();
     await probes.close();
   }
@@ -137,12 +140,17 @@ function guestOf(session: Session, { cacheFolder, refused = () => {} }: Supervis
   const userRings = new MappedUserRings(session, placeholders, events);
   const told = new Set<string>();
   const complain = (error: Error) => {
-    if (told.has(error.message)) return;
-    told.add(error.message);
+    // Tools ask the same of many processes.
+    const kind = error.message.replace(/\/proc\/\d+\//g, '/proc/');
+    if (told.has(kind)) return;
+    told.add(kind);
     refused(error);
   };
   const folders = new TracingFolders(files);
-  const known = { session, objects, placeholders, probes, files, folders };
+  const recent = new RecentFiles(files);
+  const definitions = new ProbeDefinitions();
+  const views = { files, recent, folders, definitions };
+  const known = { session, objects, placeholders, probes, ...views };
   return { ...known, events, userRings, mapped, complain };
 }
 

@@ -1,10 +1,11 @@
 import { failure } from '../errors.js';
 import { forwardBpf } from './bpf-call.js';
-import { accessFile, openFile, readLink } from './files.js';
+import { accessFile, lookAtFile, openFile, readLink } from './files.js';
 import type { Guest } from './guest.js';
 import { mapMemory, pollDescriptors, watchDescriptor } from './memory-map.js';
 import type { Notification } from './notification.js';
 import { controlPerfEvent, openPerfEvent } from './perf-events.js';
+import { defineProbe } from './probe-definitions.js';
 import { ProcessMemory } from './process-memory.js';
 
 /** Answers one system call of the program. What it throws becomes the program's error. */
@@ -57,12 +58,17 @@ const answers: ReadonlyMap<number, Answer> = new Map([
   [439, accessFile(1)],
   [89, readLink(0)],
   [267, readLink(1)],
+  [4, lookAtFile(0)],
+  [6, lookAtFile(0)],
+  [262, lookAtFile(1)],
+  [332, lookAtFile(1)],
   [298, openPerfEvent],
   [9, mapMemory],
   [233, watchDescriptor],
   [7, pollDescriptors],
   [271, pollDescriptors],
   [16, controlPerfEvent],
+  [1, defineProbe],
   [
     41,
     refuse(

@@ -20,6 +20,21 @@ export function isGuestPath(path: string): boolean {
   return guestPaths.some((pattern) => pattern.test(path));
 }
 
+/**
+ * The id of the process that a path tells of: what it runs, by which addresses of its stacks get
+ * their names, and what it is called.
+ */
+export function processOf(path: string): number | undefined {
+  const [, id] =
+    /^\/proc\/(\d+)\/(?:maps|exe|comm|cmdline|stat|status|root|root\/.*)$/.exec(path) ?? [];
+  return id === undefined ? undefined : Number(id);
+}
+
+/** Whether a path names what a process runs, or another file as the process sees it. */
+export function isProgramFile(path: string): boolean {
+  return /^\/proc\/\d+\/(?:exe$|root\/)/.test(path);
+}
+
 /** Whether a path names a cgroup, or a file of one. */
 export function isGuestCgroup(path: string): boolean {
   return path === '/sys/fs/cgroup' || path.startsWith('/sys/fs/cgroup/');

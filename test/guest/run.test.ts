@@ -19,7 +19,14 @@ async function hostObjects(): Promise<string> {
 }
 
 t.test('unmodified programs act on the guest, and on nothing else', async (t) => {
-  await using guest = await boot({ lab: true, agent: { profile: 'full' }, notice: () => {} });
+  const program = application();
+  t.teardown(program.dispose);
+  await using guest = await boot({
+    lab: true,
+    agent: { profile: 'full' },
+    files: { '/program': { source: program.path, mode: 0o755 } },
+    notice: () => {},
+  });
   const address = guest.vsock();
   const run = async (...command: string[]) => {
     const { stdout } = await execute(process.execPath, [
@@ -80,16 +87,40 @@ t.test('unmodified programs act on the guest, and on nothing else', async (t) =>
   const btfs: { name?: string }[] = await bpftool('btf', 'list');
   t.ok(btfs.some(({ name }) => name === 'vmlinux'));
 
-  const program = application();
-  try {
-    const parts = await run(program.path, 'copies', 'passed', 'interrupted', 'threads', 'self');
-    t.same(parts.trim().split('\n'), [
-      ...['closed: EBADF', 'dup: 11', 'fcntl: 11', 'dup3: 11', 'child: 11'],
-      ...['passed: 22', 'interrupted: 0 failed, alarmed', 'threads: 0 wrong', 'inherited: 66'],
-    ]);
-  } finally {
-    program.dispose();
+  const parts = await run(program.path, 'copies', 'passed', 'interrupted', 'threads', 'self');
+  t.same(parts.trim().split('\n'), [
+    ...['closed: EBADF', 'dup: 11', 'fcntl: 11', 'dup3: 11', 'child: 11'],
+    ...['passed: 22', 'interrupted: 0 failed, alarmed', 'threads: 0 wrong', 'inherited: 66'],
+  ]);
+
+  // Why a kernel function cannot be probed, the guest's kernel says in the same words.
+  const impossible = ['p:a no_such_function', 'r:g/b vfs_write+5', 'p:c vfs_write+1', 'p:d memcpy'];
+  for (const text of impossible) {
+    const inGuest = await guest.sh(`/program define '${text}'`);
+    t.match(inGuest, /: E[A-Z]+\n$/);
+    t.equal(await run(program.path, 'define', text), inGuest);
   }
+  // What would work is not done, since it would stay; nor what is not understood or not seen.
+  const refused = ['p:e vfs_write', 'p:f vfs_write a=%ax', '-:e', 'p:g no_such_module:no_such'];
+  for (const text of refused) {
+    t.equal(await run(program.path, 'define', text), `${text}: EOPNOTSUPP\n`);
+  }
+  const copied = await run(program.path, 'define-by-copy', 'p:h vfs_write');
+  t.equal(copied, 'p:h vfs_write: EBADF\n');
+  t.equal(await guest.sh('cat /sys/kernel/tracing/kprobe_events'), '');
+
+  // Of processes, those of the guest are seen and those of the program, not others of this machine.
+  const id = (await guest.sh('/program wait > /dev/null & echo $!')).trim();
+  const proc = `/proc/${id}`;
+  const seen = `cat ${proc}/maps ${proc}/comm; cat ${proc}/exe ${proc}/root/program | sha256sum`;
+  t.equal(await run('sh', '-c', seen), await guest.sh(seen));
+  t.equal(
+    await run('sh', '-c', 'cat /proc/$$/comm; stat -L -c %F /proc/$$/exe'),
+    'sh\nregular file\n',
+  );
+  await guest.sh(`kill ${id}`);
+  const gone = `for file in maps comm exe; do cat /proc/${process.pid}/$file && echo seen; done; stat /proc/${process.pid}/exe || readlink /proc/${process.pid}/exe || echo none`;
+  t.equal(await run('sh', '-c', `${gone} 2> /dev/null`), 'none\n');
 
   const left: string[] = [];
   for await (const map of session.maps()) left.push(map.name);

@@ -566,6 +566,14 @@ static void hold(void) {
   pause();
 }
 
+// As tools do for which perf_event_open(2) has failed.
+static void define(const char *text, int copied) {
+  int file = open("/sys/kernel/tracing/kprobe_events", O_WRONLY | O_APPEND | O_CLOEXEC);
+  if (copied) file = dup(file);
+  const ssize_t written = write(file, text, strlen(text));
+  printf("%s: %s\n", text, written < 0 ? strerrorname_np(errno) : "defined");
+}
+
 int main(int argc, char **argv) {
   for (int i = 1; i < argc; ++i) {
     if (strcmp(argv[i], "copies") == 0) copies();
@@ -583,6 +591,8 @@ int main(int argc, char **argv) {
     if (strcmp(argv[i], "legacy") == 0) legacy();
     if (strcmp(argv[i], "errors") == 0) errors();
     if (strcmp(argv[i], "hold") == 0) hold();
+    if (strcmp(argv[i], "define") == 0) define(argv[++i], 0);
+    if (strcmp(argv[i], "define-by-copy") == 0) define(argv[++i], 1);
     if (strcmp(argv[i], "wait") == 0) {
       map_with(5, 55);
       puts("waiting");

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: MIT
-// Does, in the guest, what tools are to tell of: one small thing of each kind, the same each time.
+// stimulus [STAY_MS]: does, in the guest, what tools are to tell of: one small thing of each kind, the
+// same each time. Then it stays for a moment, for tools that look at it while it runs.
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
@@ -72,7 +74,7 @@ static void processes(void) {
   waitpid(victim, NULL, 0);
 }
 
-int main(void) {
+int main(int argc, char **argv) {
   prctl(PR_SET_NAME, "stimulus");
   for (int i = 0; i < 3; ++i) {
     syscall(SYS_getppid);
@@ -86,7 +88,8 @@ int main(void) {
   setuid(0);
   setgid(0);
   setresuid(-1, 0, 0);
-  const struct timespec nap = {0, 20000000};
+  const long stay_ms = argc > 1 ? atol(argv[1]) : 20;
+  const struct timespec nap = {stay_ms / 1000, stay_ms % 1000 * 1000000};
   nanosleep(&nap, NULL);
   return 0;
 }

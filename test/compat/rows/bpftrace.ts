@@ -124,10 +124,11 @@ const oneLiners: readonly Row[] = [
     compares: 'set',
     volatile: NUMBERS,
   }),
-  stimulated(
-    `tracepoint:syscalls:sys_enter_getppid ${MINE} { printf("%s\\n", ustack(1)); exit(); }`,
-    { compares: 'set' },
-  ),
+  // The names in it come from the file that the process runs, found by /proc while there is one.
+  program(`tracepoint:syscalls:sys_enter_getppid ${MINE} { printf("%s\\n", ustack(1)); exit(); }`, {
+    watch: { stimulus: '$COMPAT/stimulus 1000', times: MOST_STIMULI },
+    compares: 'set',
+  }),
   // Functions of a program in the guest.
   stimulated(
     `uprobe:'$COMPAT'/stimulus:stimulate { printf("%d\\n", arg0); @n++; if (@n == 3) { exit(); } }`,
@@ -171,13 +172,18 @@ const figures = new Set([
   'runqlen.bt',
   'ssllatency.bt',
   'swapin.bt',
-  'vfsstat.bt',
   'writeback.bt',
   'xfsdist.bt',
 ]);
 
 /** Those that tell of whatever happens: only what the stimulus does is compared. */
 const others: Readonly<Record<string, Omit<Row, 'tool' | 'command'>>> = {
+  // What is counted is printed each second, and dropped at the end: it takes more than one of them.
+  'vfsstat.bt': {
+    ...SHAPE,
+    lines: /Attaching|Tracing|^\d\d:\d\d:\d\d|\[vfs_(open|read|write)\]/,
+    watch: { times: 8 },
+  },
   'vfscount.bt': { ...LINES, lines: /Attaching|Tracing|\[vfs_(open|read|write|unlink|mkdir)\]/ },
 };
 

@@ -58,7 +58,8 @@ const invocations: Readonly<Record<string, readonly [args: string, more: More]>>
   runqslower: ['', { ...LINES, lines: /COMM|Tracing|failed|error/ }],
   runqlen: ['1 1', FIGURES],
   slabratetop: ['1 1', SCREENS],
-  softirqs: ['1 1', FIGURES],
+  // Long enough for the stimulus; which others there are is of the moment.
+  softirqs: ['3 1', { ...FIGURES, lines: /Tracing|SOFTIRQ|timer|net_rx|sched|rcu/ }],
   syscount: ['-d 1', { ...FIGURES, lines: /SYSCALL|Tracing/ }],
   tcprtt: ['-i 2 -d 4', FIGURES],
   tcpsynbl: ['', { ...FIGURES, watch: {} }],
