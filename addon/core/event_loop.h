@@ -19,8 +19,8 @@ class EventLoop {
 
   // Starts the thread and returns 0 or a negative errno, once the thread needs nothing of the
   // kernel any more but what its work takes: the sandbox may follow, and Executor::Prepare, which
-  // looks at what is mapped.
-  int Start();
+  // looks at what is mapped. The thread gets the priority `nice` where it may have it.
+  int Start(int nice);
   // Hands a connection over. From any thread.
   void Attach(unique_fd connection);
 
@@ -39,6 +39,7 @@ class EventLoop {
   // perf event of a process that has ended, a map that is no ring. They are left out for a while.
   std::vector<int> hung_up_;
   int64_t hung_up_until_ns_ = 0;
+  int nice_ = 0;
   pthread_t thread_ = {};
   pthread_barrier_t running_ = {};
 };

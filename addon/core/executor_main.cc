@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// waep-executor PARENT_PID: serves one session.
+// waep-executor PARENT_PID EVENT_NICE: serves one session, and its events with that priority.
 //
 // The agent starts one of these for each session, with their common channel (control.h) as standard
 // input, over which it sends the session's rules and its connections. A process of its own means:
@@ -126,8 +126,8 @@ void Report(waep::control::Channel* channel, int end, const waep::CallLoop& loop
 int main(int argc, char** argv) {
   // The agent's death is the session's.
   ::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
-  if (argc != 2 || ::getppid() != static_cast<pid_t>(strtol(argv[1], nullptr, 10))) {
-    return Die("not started by an agent (usage: waep-executor PARENT_PID)", -EINVAL);
+  if (argc != 3 || ::getppid() != static_cast<pid_t>(strtol(argv[1], nullptr, 10))) {
+    return Die("not started by an agent (usage: waep-executor PARENT_PID EVENT_NICE)", -EINVAL);
   }
   // Large allocations come from the heap too, and those of all threads from one: every mapping
   // exists before the first call.
@@ -161,7 +161,7 @@ int main(int argc, char** argv) {
   waep::CallLoop loop(&executor);
   error = loop.Reserve();
   if (error == 0) error = cancellation.Prepare();
-  if (error == 0) error = events.Start();
+  if (error == 0) error = events.Start(static_cast<int>(strtol(argv[2], nullptr, 10)));
   if (error == 0) error = thread.Start();
   if (error == 0) error = waep::EnterSandbox(executor.rules());
   if (error == 0) error = executor.Prepare();

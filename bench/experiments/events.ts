@@ -1,5 +1,3 @@
-import { performance } from 'node:perf_hooks';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { Session } from '../../src/session/index.js';
 import { eventsFigure } from '../chart/events.js';
 import { ratio } from '../comparisons.js';
@@ -15,10 +13,12 @@ import {
   offeredMetric,
   recordMetric,
 } from '../metrics.js';
-import { type Emission, emission } from '../programs/emit.js';
+import type { Probe } from '../probe/probe.js';
+import type { Followed } from '../probe/protocol.js';
+import { emission } from '../programs/emit.js';
 
 const recordBytes = [16, 256, 4096];
-const records: Readonly<Record<number, number>> = { 16: 40_000, 256: 40_000, 4096: 50_000 };
+const records: Readonly<Record<number, number>> = { 16: 40_000, 256: 40_000, 4096: 200_000 };
 const ringBytes = 4 * 1024 * 1024;
 const sweep = {
   recordBytes: 256,
@@ -28,7 +28,6 @@ const sweep = {
 };
 const roads = ['tcp', 'vsock-mux', 'vsock-kernel', 'vsock-device'];
 const lowRateMs = 5;
-const deliveryTimeoutMs = 30_000;
 /** At least 0.7 of the C program's rate. */
 const boundOfRate = 1 / 0.7;
 
@@ -57,23 +56,30 @@ export const events: Experiment = {
     if (guest === undefined) throw new TypeError('the events experiment needs a guest');
     const [first] = guest.roads;
     if (first === undefined) throw new TypeError('the guest has no road');
-    const arm = (road: LabRoad, name: string, measure: Measure): Arm => ({
-      name,
-      measure: async (amount) => {
-        // Another road may have been in use since.
-        await using source = await Source.open(road, guest.programs);
-        // Not before that has ended is the session closed.
-        return await measure(source, amount);
-      },
-    });
+    const { probe } = guest;
+    const native = async () => {
+      await first.use();
+      await using session = await Session.connect(first.agent, { client: 'waep bench' });
+      return await measureRates(readInGuest(session, new Driver(first.run, guest.programs)));
+    };
+    const host = async (road: LabRoad, amount: Amount) => {
+      // Another road may have been in use since.
+      await road.use();
+      const driver = new Driver(road.run, guest.programs);
+      try {
+        return [
+          ...(await measureRates(readOnHost(probe, road.agent, driver))),
+          ...(await measureLatency(probe, road.agent, driver, amount)),
+        ];
+      } finally {
+        await probe.leave();
+      }
+    };
     return {
       arms: [
-        arm(first, 'native', (source) => measureRates(source, readInGuest)),
+        { name: 'native', measure: native },
         ...guest.roads.flatMap((road) => [
-          arm(road, road.name, async (source, amount) => [
-            ...(await measureRates(source, readOnHost)),
-            ...(await measureLatency(source, amount)),
-          ]),
+          { name: road.name, measure: (amount: Amount) => host(road, amount) },
           limitArm(road),
         ]),
       ],
@@ -88,157 +94,108 @@ export const events: Experiment = {
 
 type Batches = Pick<Batch, 'metric' | 'unit' | 'values'>[];
 
-/** What a reader got of a run: how many records, and how long from the first to the last. */
-interface Taken {
-  delivered: number;
-  elapsedNs: number;
+/** What is emitted: how large the ring and a record are. */
+interface Kind {
+  ringBytes: number;
+  recordBytes: number;
 }
 
-type Measure = (source: Source, amount: Amount) => Promise<Batches>;
+/** What a reader got of a run, and what the agent used for it. */
+type Taken = Omit<Followed, 'latencies'> & { agentCpuNs: number };
 
-/** A session in whose guest records are made. */
-class Source {
-  readonly session: Session;
-  readonly run: LabRoad['run'];
-  readonly #programs: Programs;
+/** Has so many records made, so long after one another, and read. */
+type Read = (kind: Kind, count: number, pauseNs: number) => Promise<Taken>;
 
-  private constructor(session: Session, run: LabRoad['run'], programs: Programs) {
-    this.session = session;
-    this.run = run;
-    this.#programs = programs;
-  }
+/** The program that makes events, run in the guest of a road. */
+class Driver {
+  readonly #run: LabRoad['run'];
+  readonly #program: string;
 
-  /** Connects by this road, once it is the one in use. */
-  static async open(road: LabRoad, programs: Programs): Promise<Source> {
-    await road.use();
-    const session = await Session.connect(road.agent, { client: 'waep bench' });
-    return new Source(session, road.run, programs);
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    this.session.close();
-  }
-
-  /** Attaches a program with a ring of its own for as long as `use` takes. */
-  async emitting<T>(ring: number, record: number, use: (from: Emission) => Promise<T>): Promise<T> {
-    await using made = await emission(this.session, ring, record);
-    await using _ = await made.program.attachRawTracepoint('sys_enter');
-    return await use(made);
+  constructor(run: LabRoad['run'], programs: Programs) {
+    this.#run = run;
+    this.#program = programs.events;
   }
 
   drive(command: readonly string[], count: number, pauseNs: number): Promise<string> {
     const amount = ['--count', String(count), '--pause', String(pauseNs)];
-    return this.run([this.#programs.events, ...command, ...amount]);
+    return this.#run([this.#program, ...command, ...amount]);
+  }
+
+  /** What the executors in the guest have used of its processors, in nanoseconds. */
+  async agentCpuNs(): Promise<number> {
+    const script =
+      'for t in /proc/[0-9]*/task/[0-9]*; do read c < $t/comm && [ "$c" = waep-executor ] && cat $t/schedstat; done; true';
+    const lines = (await this.#run(['/bin/sh', '-c', script])).trim().split('\n');
+    return lines.reduce((sum, line) => sum + Number(line.split(' ')[0]), 0);
   }
 }
 
-type Read = (from: Emission, source: Source, count: number, pauseNs: number) => Promise<Taken>;
+function readInGuest(session: Session, driver: Driver): Read {
+  return async ({ ringBytes, recordBytes }, count, pauseNs) => {
+    await using made = await emission(session, ringBytes, recordBytes);
+    await using _ = await made.program.attachRawTracepoint('sys_enter');
+    const { id } = await made.ring.info();
+    const command = ['consume', '--map', String(id), '--size', String(ringBytes)];
+    const [, delivered, elapsedNs] = (await driver.drive(command, count, pauseNs)).split(' ');
+    const read = { delivered: Number(delivered), elapsedNs: Number(elapsedNs), agentCpuNs: 0 };
+    return { ...read, ...(await made.counts()) };
+  };
+}
 
-const readInGuest: Read = async ({ ring }, source, count, pauseNs) => {
-  const { id } = await ring.info();
-  const size = String(ring.facts.maxEntries);
-  const command = ['consume', '--map', String(id), '--size', size];
-  const [, delivered, elapsedNs] = (await source.drive(command, count, pauseNs)).split(' ');
-  return { delivered: Number(delivered), elapsedNs: Number(elapsedNs) };
-};
+function readOnHost(probe: Probe, address: string, driver: Driver): Read {
+  return async (kind, count, pauseNs) => {
+    await probe.follow({ address, ...kind, stamped: false });
+    const before = await driver.agentCpuNs();
+    await driver.drive(['drive'], count, pauseNs);
+    const taken = await probe.followed();
+    return { ...taken, agentCpuNs: (await driver.agentCpuNs()) - before };
+  };
+}
 
-const readOnHost: Read = async (from, source, count, pauseNs) => {
-  const events = from.ring.records();
-  const before = await from.counts();
-  let firstMs = 0;
-  let lastMs = 0;
-  let delivered = 0;
-  await events.consume(() => {
-    delivered++;
-    // Reading the clock for each would cost more than the rest.
-    if (firstMs === 0) firstMs = performance.now();
-    else if ((delivered & 63) === 0) lastMs = performance.now();
-  });
-  await source.drive(['drive'], count, pauseNs);
-  const { emitted } = await from.counts();
-  await until(() => delivered >= emitted - before.emitted);
-  await events.close();
-  return { delivered, elapsedNs: (lastMs - firstMs) * 1e6 };
-};
-
-async function measureRates(source: Source, read: Read): Promise<Batches> {
+async function measureRates(read: Read): Promise<Batches> {
   const measured: Batches = [];
   for (const size of recordBytes) {
-    await source.emitting(ringBytes, size, async (from) => {
-      const before = await agentCpuNs(source);
-      const taken = await read(from, source, records[size] ?? 0, 0);
-      const cpuNs = (await agentCpuNs(source)) - before;
-      const each = taken.elapsedNs / taken.delivered;
-      measured.push({ metric: recordMetric(size), unit: 'ns', values: [each] });
-      if (read === readInGuest) return;
-      const values = [cpuNs / taken.delivered];
-      measured.push({ metric: agentCpuMetric(size), unit: 'ns', values });
-    });
+    const taken = await read({ ringBytes, recordBytes: size }, records[size] ?? 0, 0);
+    const each = taken.elapsedNs / taken.delivered;
+    measured.push({ metric: recordMetric(size), unit: 'ns', values: [each] });
+    if (taken.agentCpuNs === 0) continue;
+    const values = [taken.agentCpuNs / taken.delivered];
+    measured.push({ metric: agentCpuMetric(size), unit: 'ns', values });
   }
   for (const pauseNs of sweep.pausesNs) {
-    await source.emitting(sweep.ringBytes, sweep.recordBytes, async (from) => {
-      const taken = await read(from, source, sweep.records, pauseNs);
-      const { emitted, refused } = await from.counts();
-      const perSecond = 1e9 / taken.elapsedNs;
-      measured.push(
-        {
-          metric: offeredMetric(pauseNs),
-          unit: 'ops/s',
-          values: [(emitted + refused) * perSecond],
-        },
-        { metric: deliveredMetric(pauseNs), unit: 'ops/s', values: [taken.delivered * perSecond] },
-      );
-    });
+    const taken = await read(sweep, sweep.records, pauseNs);
+    const perSecond = 1e9 / taken.elapsedNs;
+    const offered = (taken.emitted + taken.refused) * perSecond;
+    const delivered = taken.delivered * perSecond;
+    measured.push(
+      { metric: offeredMetric(pauseNs), unit: 'ops/s', values: [offered] },
+      { metric: deliveredMetric(pauseNs), unit: 'ops/s', values: [delivered] },
+    );
   }
   return measured;
 }
 
-async function measureLatency(source: Source, { samples, warmup }: Amount): Promise<Batches> {
-  const { session } = source;
-  const count = warmup + samples;
-  return await source.emitting(64 * 1024, 16, async ({ ring }) => {
-    const stamps: { ktime: bigint; receivedMs: number }[] = [];
-    const readings: Promise<unknown>[] = [session.readClock()];
-    const stream = ring.records();
-    await stream.consume((record) => {
-      const receivedMs = performance.now();
-      const view = new DataView(record.buffer, record.byteOffset, record.byteLength);
-      stamps.push({ ktime: view.getBigUint64(8, true), receivedMs });
-      // Soon after one record and long before the next.
-      readings.push(session.readClock(2));
-    });
-    await readings[0];
-    await source.drive(['drive'], count, lowRateMs * 1e6);
-    await until(() => stamps.length >= count);
-    await Promise.all(readings);
-    await stream.close();
-    const clock = await session.readClock();
-    const placed = stamps.slice(warmup).map(({ ktime, receivedMs }) => {
-      const { hostMs, errorMs } = clock.place(ktime, receivedMs);
-      return { latencyNs: (receivedMs - hostMs) * 1e6, errorNs: errorMs * 1e6 };
-    });
-    expectSamples(latencyMetric, placed.length, samples);
-    const batch = (metric: string, values: number[]) => ({ metric, unit: 'ns' as const, values });
-    return [
-      batch(
-        latencyMetric,
-        placed.map(({ latencyNs }) => latencyNs),
-      ),
-      batch(
-        latencyErrorMetric,
-        placed.map(({ errorNs }) => errorNs),
-      ),
-    ];
-  });
-}
-
-/** Waits for what is under way already. */
-async function until(reached: () => boolean): Promise<void> {
-  const endMs = performance.now() + deliveryTimeoutMs;
-  while (!reached()) {
-    if (performance.now() > endMs) throw new Error('records that were emitted have not arrived');
-    await sleep(1);
-  }
+async function measureLatency(
+  probe: Probe,
+  address: string,
+  driver: Driver,
+  { samples, warmup }: Amount,
+): Promise<Batches> {
+  await probe.follow({ address, ringBytes: 64 * 1024, recordBytes: 16, stamped: true });
+  await driver.drive(['drive'], warmup + samples, lowRateMs * 1e6);
+  const placed = (await probe.followed()).latencies.slice(warmup);
+  expectSamples(latencyMetric, placed.length, samples);
+  const batch = (metric: string, values: number[]) => ({ metric, unit: 'ns' as const, values });
+  return [
+    batch(
+      latencyMetric,
+      placed.map(({ latencyNs }) => latencyNs),
+    ),
+    batch(
+      latencyErrorMetric,
+      placed.map(({ errorNs }) => errorNs),
+    ),
+  ];
 }
 
 function limitArm(road: LabRoad): Arm {
@@ -251,12 +208,4 @@ function limitArm(road: LabRoad): Arm {
       return [{ metric: latencyMetric, unit: 'ns', values }];
     },
   };
-}
-
-/** What the executors in the guest have used of its processors, in nanoseconds. */
-async function agentCpuNs(source: Source): Promise<number> {
-  const script =
-    'for t in /proc/[0-9]*/task/[0-9]*; do read c < $t/comm && [ "$c" = waep-executor ] && cat $t/schedstat; done; true';
-  const lines = (await source.run(['/bin/sh', '-c', script])).trim().split('\n');
-  return lines.reduce((sum, line) => sum + Number(line.split(' ')[0]), 0);
 }

@@ -6,11 +6,19 @@ import { measureCodec } from './codec.js';
 import { measureCommands } from './commands.js';
 import { measureCrowd, measureOpening } from './crowd.js';
 import { measureEcho } from './echo.js';
+import { follow, followed, leave } from './events.js';
 import { measureLoads } from './load.js';
 import { measureLookups } from './lookup.js';
 import { measureElements, measureEntries } from './maps.js';
 import { profileLookups } from './profile.js';
-import type { DeviceRequest, MeasureRequest, ProbeAnswer, ProfileRequest } from './protocol.js';
+import type {
+  DeviceRequest,
+  FollowedRequest,
+  FollowRequest,
+  MeasureRequest,
+  ProbeAnswer,
+  ProfileRequest,
+} from './protocol.js';
 
 function measure(request: MeasureRequest): Promise<Record<string, number[]>> {
   if (request.task === 'commands') return measureCommands(request);
@@ -25,13 +33,22 @@ function measure(request: MeasureRequest): Promise<Record<string, number[]>> {
   return Promise.resolve(measureCodec(request));
 }
 
-type Request = MeasureRequest | ProfileRequest | DeviceRequest;
+type Request = MeasureRequest | ProfileRequest | DeviceRequest | FollowRequest | FollowedRequest;
 
 async function answer(request: Request): Promise<ProbeAnswer> {
   try {
     if (request.task === 'device') {
       const { socket, path, guestCid } = request;
       await VsockDevice.open({ socket, path, guestCid, multiplexer: true });
+      return { samples: {} };
+    }
+    if (request.task === 'follow') {
+      await follow(request);
+      return { samples: {} };
+    }
+    if (request.task === 'followed') return { followed: await followed() };
+    if (request.task === 'leave') {
+      leave();
       return { samples: {} };
     }
     if (request.task !== 'profile') return { samples: await measure(request) };

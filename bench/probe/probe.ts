@@ -7,6 +7,9 @@ import { crowdMetrics } from '../metrics.js';
 import { leashed } from '../process.js';
 import type {
   DeviceRequest,
+  Followed,
+  FollowedRequest,
+  FollowRequest,
   MeasureRequest,
   ProbeAnswer,
   Profile,
@@ -65,8 +68,33 @@ export class Probe implements AsyncDisposable {
     await this.#ask({ task: 'device', ...request });
   }
 
+  /**
+   * Has a program emit in the guest and reads what it emits, until {@link followed} asks for it.
+   *
+   * @throws ERR_TOOL_FAILED when the probe fails or ends
+   */
+  async follow(request: Omit<FollowRequest, 'task'>): Promise<void> {
+    await this.#ask({ task: 'follow', ...request });
+  }
+
+  /**
+   * Returns what was read once all of it has arrived.
+   *
+   * @throws ERR_TOOL_FAILED when the probe fails or ends, or something does not arrive
+   */
+  async followed(): Promise<Followed> {
+    const answer = await this.#ask({ task: 'followed' });
+    if ('followed' in answer) return answer.followed;
+    throw new TypeError('the probe has answered another question');
+  }
+
+  /** Ends the session that events were followed in. */
+  async leave(): Promise<void> {
+    await this.#ask({ task: 'leave' });
+  }
+
   async #ask(
-    request: MeasureRequest | ProfileRequest | DeviceRequest,
+    request: MeasureRequest | ProfileRequest | DeviceRequest | FollowRequest | FollowedRequest,
   ): Promise<Exclude<ProbeAnswer, { error: unknown }>> {
     const answered = new AbortController();
     const { signal } = answered;

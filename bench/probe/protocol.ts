@@ -36,6 +36,32 @@ export interface DeviceRequest {
   guestCid: number;
 }
 
+/** Events that a probe is asked to have emitted in a guest, and to read. */
+export interface FollowRequest {
+  task: 'follow';
+  /** The agent's. What is followed one after the other shares a session, and so an address. */
+  address: string;
+  ringBytes: number;
+  recordBytes: number;
+  /** Whether each record's way is timed, for which they have to come seldom. */
+  stamped: boolean;
+}
+
+/** What came of a {@link FollowRequest}. */
+export interface Followed {
+  delivered: number;
+  /** From the first record to the last; 0 where they are stamped. */
+  elapsedNs: number;
+  /** How many records there were, and how many there was no room for. */
+  emitted: number;
+  refused: number;
+  /** How long each took to get here, give or take; none where they are not stamped. */
+  latencies: readonly { latencyNs: number; errorNs: number }[];
+}
+
+/** Asks for what has been followed, or ends the session that it was followed in. */
+export type FollowedRequest = { task: 'followed' } | { task: 'leave' };
+
 /** How many operations are measured, after how many that are not. */
 export interface Counts {
   warmup: number;
@@ -52,8 +78,9 @@ export interface Profile {
   functions: { name: string; usPerCall: number }[];
 }
 
-/** What a probe answers: samples by metric, a profile, or why there is neither. */
+/** What a probe answers: samples by metric, a profile, what was followed, or why there is none. */
 export type ProbeAnswer =
   | { samples: Record<string, number[]> }
   | { profile: Profile }
+  | { followed: Followed }
   | { error: { message: string; stack: string } };

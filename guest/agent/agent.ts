@@ -51,6 +51,11 @@ export interface AgentOptions {
    * never. A link that is cut shows in nothing else.
    */
   silenceMs: number;
+  /**
+   * The priority of the threads that read events, as nice(2) counts it: below 0 they get more of a
+   * busy processor than programs do, where this process may ask for that. Default 0.
+   */
+  eventNice?: number;
   /** Whether to keep an executor ready for the next session. Default: no. */
   keepsSpare?: boolean;
 }
@@ -97,7 +102,8 @@ export class Agent extends EventEmitter<AgentEvents> {
   constructor(options: AgentOptions) {
     super();
     this.#options = options;
-    this.#executors = new ExecutorPool(encodeRules(options.rules), options.keepsSpare === true);
+    const { rules, eventNice = 0, keepsSpare = false } = options;
+    this.#executors = new ExecutorPool(encodeRules(rules), eventNice, keepsSpare);
     this.#tls = options.tls === undefined ? undefined : new TlsGate(options.tls);
   }
 

@@ -6,13 +6,18 @@ import { ExecutorProcess } from './executor.js';
  */
 export class ExecutorPool {
   readonly #rules: Uint8Array;
+  readonly #eventNice: number;
   readonly #keepsOne: boolean;
   #spare: ExecutorProcess | undefined;
   #closed = false;
 
-  /** @param rules from `encodeRules` */
-  constructor(rules: Uint8Array, keepsOne: boolean) {
+  /**
+   * @param rules from `encodeRules`
+   * @param eventNice as in `AgentOptions`
+   */
+  constructor(rules: Uint8Array, eventNice: number, keepsOne: boolean) {
     this.#rules = rules;
+    this.#eventNice = eventNice;
     this.#keepsOne = keepsOne;
   }
 
@@ -23,7 +28,7 @@ export class ExecutorPool {
 
   /** Returns an executor that no session has had. */
   take(): ExecutorProcess {
-    const taken = this.#spare ?? new ExecutorProcess(this.#rules);
+    const taken = this.#spare ?? new ExecutorProcess(this.#rules, this.#eventNice);
     this.#spare = undefined;
     return taken;
   }
@@ -34,7 +39,7 @@ export class ExecutorPool {
    */
   fill(): void {
     if (!this.#keepsOne || this.#closed || this.#spare !== undefined) return;
-    const spare = new ExecutorProcess(this.#rules);
+    const spare = new ExecutorProcess(this.#rules, this.#eventNice);
     this.#spare = spare;
     const gone = () => {
       if (this.#spare === spare) this.#spare = undefined;

@@ -55,11 +55,14 @@ export class ExecutorProcess extends EventEmitter<ExecutorEvents> {
   readonly #control: ControlChannel;
   #report: ExecutorReport | undefined;
 
-  /** @param rules from `encodeRules` */
-  constructor(rules: Uint8Array) {
+  /**
+   * @param rules from `encodeRules`
+   * @param eventNice as in `AgentOptions`
+   */
+  constructor(rules: Uint8Array, eventNice: number) {
     super();
     const [ours, theirs] = ControlChannel.pair();
-    const child = spawn(nativeFile('waep-executor'), [String(process.pid)], {
+    const child = spawn(nativeFile('waep-executor'), [`${process.pid}`, `${eventNice}`], {
       stdio: [theirs, 'ignore', 'inherit'],
     });
     native.close(theirs);

@@ -24,9 +24,23 @@ interface Options {
   maxSessions: number;
   maxLeaseMs?: number;
   silenceMs: number;
+  eventNice: number;
   audit?: string;
   auditMaxBytes: number;
   quiet: boolean;
+}
+
+// As auditd's own default for the same work (priority_boost).
+const DEFAULT_EVENT_NICE = -4;
+
+function niceness(value: string): number {
+  const nice = Number(value);
+  if (Number.isInteger(nice) && nice >= -20 && nice <= 19) return nice;
+  throw failure('ERR_OPTION_INVALID', {
+    option: '--event-nice',
+    value,
+    expected: 'a whole number from -20 to 19',
+  });
 }
 
 const collect = (value: string, all: string[]) => [...all, value];
@@ -62,6 +76,12 @@ const program = new Command('waep-agent')
     'after how long a silence of the client a connection counts as lost; 0 for never',
     Number,
     60_000,
+  )
+  .option(
+    '--event-nice <n>',
+    'the priority with which events are read, from -20, the most urgent, to 19: what is emitted faster than it is sent gets lost',
+    niceness,
+    DEFAULT_EVENT_NICE,
   )
   .option(
     '--audit <file>',
@@ -122,6 +142,7 @@ async function main(): Promise<void> {
     maxSessions: options.maxSessions,
     maxLeaseMs: options.maxLeaseMs ?? policy.leases.max_seconds * 1000,
     silenceMs: options.silenceMs,
+    eventNice: options.eventNice,
     keepsSpare: true,
   });
   if (!options.quiet) {

@@ -10,6 +10,12 @@ import { findTool } from '../tools.js';
 import { type Device, kernelVsock, type Machine, vhostUserVsock } from './devices.js';
 import { type Helper, startHelper } from './process.js';
 
+/**
+ * What vhost-device-vsock holds of a connection, and the guest may send ahead: as much as the
+ * kernel's sockets. Its own default, a packet, has the guest wait after each.
+ */
+const MULTIPLEXER_BUFFER_BYTES = 256 * 1024;
+
 /** Who serves the guest's vsock device on the host. */
 export type VsockChoice = 'auto' | 'kernel' | 'device' | 'mux' | 'none';
 
@@ -137,7 +143,8 @@ export async function startMultiplexer(
   const socket = join(run.path, 'vhost.sock');
   const path = join(run.path, 'vsock');
   const log = join(run.path, 'vsock.log');
-  const args = ['--guest-cid', '3', '--socket', socket, '--uds-path', path];
+  const credit = ['--tx-buffer-size', String(MULTIPLEXER_BUFFER_BYTES)];
+  const args = ['--guest-cid', '3', '--socket', socket, '--uds-path', path, ...credit];
   const helper = startHelper(run, program, args, log);
   // QEMU connects once and does not try again.
   const deadline = Date.now() + 5000;
