@@ -301,6 +301,8 @@ export interface Native {
   standbyAccept(fd: number): number;
   /** → the length of the program's name, in `name` (255 bytes); `output[0]` is its standard error. */
   standbyReceive(fd: number, name: Uint8Array, output: Int32Array): number;
+  /** Writes to a program's standard error without waiting → 0; -EAGAIN when it is full. */
+  standbyTell(output: number, text: Uint8Array): number;
 
   /** sched_setaffinity(2) on the calling thread. */
   setAffinity(cpus: readonly number[]): number;

@@ -2,6 +2,8 @@
 #include "standby_socket.h"
 
 #include <errno.h>
+#include <limits.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -73,6 +75,15 @@ ssize_t Receive(int control, char* name, int* output) {
   const ssize_t got = sockets::ReceiveMessage(control, name, kMaxNameBytes, output);
   if (got <= 0) return got == 0 ? -ECONNRESET : got;
   return *output < 0 ? -EPROTO : got;
+}
+
+int Tell(int output, const char* text, size_t length) {
+  // Others have the file, too, so that it cannot be told not to wait. A pipe that can be written to
+  // has room for as much as is written in one piece.
+  if (length > PIPE_BUF) return -EAGAIN;
+  pollfd ready = {output, POLLOUT, 0};
+  if (::poll(&ready, 1, 0) <= 0) return -EAGAIN;
+  return ::write(output, text, length) < 0 ? -errno : 0;
 }
 
 int Ask(const char* address, const char* name, int output) {

@@ -28,6 +28,10 @@ int Accept(int listener);
 // kMaxNameBytes; returns the length. `*output` is its standard error, the caller's to close.
 ssize_t Receive(int control, char* name, int* output);
 
+// Writes to a program's standard error, if that takes it without waiting. Returns 0, or -EAGAIN: it
+// is full; or another negative errno.
+int Tell(int output, const char* text, size_t length);
+
 // The program's side. Returns a descriptor, or a negative errno.
 int Ask(const char* address, const char* name, int output);
 // Waits for the answer. False when there is none.

@@ -34,6 +34,13 @@ Napi::Value Receive(const Info& info) {
   return Napi::Number::New(info.Env(), static_cast<double>(got));
 }
 
+Napi::Value Tell(const Info& info) {
+  const arguments::Bytes text = arguments::View(info[1]);
+  const int result =
+      standby::Tell(Int(info, 0), reinterpret_cast<const char*>(text.data), text.size);
+  return Napi::Number::New(info.Env(), result);
+}
+
 }  // namespace
 
 void ExportStandby(Napi::Env env, Napi::Object exports) {
@@ -43,6 +50,7 @@ void ExportStandby(Napi::Env env, Napi::Object exports) {
   add("standbyListen", Listen);
   add("standbyAccept", Accept);
   add("standbyReceive", Receive);
+  add("standbyTell", Tell);
 }
 
 }  // namespace waep

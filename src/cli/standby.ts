@@ -1,6 +1,4 @@
-import { write } from 'node:fs';
 import { join } from 'node:path';
-import { isatty } from 'node:tty';
 import { Command } from 'commander';
 import pc from 'picocolors';
 import { cacheFolder } from '../../guest/paths.js';
@@ -33,16 +31,11 @@ export function openStandby(options: ConnectionOptions): Promise<Standby> {
   return Standby.open(options.vm, {
     connect: () => openSession(options, { client: `waep standby ${process.pid}` }),
     cacheFolder: join(cacheFolder(), 'guests'),
-    refused: (error, output) => tell(output, error.message),
+    refused: (error, output) => {
+      output.write(pc.createColors(output.isTerminal).yellow(`waep: ${error.message}\n`));
+    },
     failed: (error, program) => {
       console.error(pc.yellow(`waep: ${program} was not taken on: ${error.message}`));
     },
   });
-}
-
-/** Writes to the standard error of a program, which may be gone, or full. */
-function tell(output: number, message: string): void {
-  const text = `waep: ${message}\n`;
-  const colors = pc.createColors(isatty(output));
-  write(output, colors.yellow(text), () => {});
 }

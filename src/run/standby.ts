@@ -1,5 +1,6 @@
-import { readFileSync } from 'node:fs';
+import { readFileSync, write } from 'node:fs';
 import { constants } from 'node:os';
+import { isatty } from 'node:tty';
 import { failure } from '../errors.js';
 import { native, type Poller } from '../native.js';
 import type { Session } from '../session/index.js';
@@ -22,6 +23,35 @@ interface Ready {
   readonly clockReadMs: number;
 }
 
+/** The standard error of a program. */
+export class ProgramOutput {
+  readonly #fd: number;
+  readonly isTerminal: boolean;
+  #writing: Promise<void> | undefined;
+
+  /** @param fd is closed by {@link close} */
+  constructor(fd: number) {
+    this.#fd = fd;
+    this.isTerminal = isatty(fd);
+  }
+
+  /** Writes at once, unless nobody reads what is there: then when there is room. */
+  write(text: string): void {
+    const bytes = Buffer.from(text);
+    if (this.#writing === undefined && native.standbyTell(this.#fd, bytes) >= 0) return;
+    const before = this.#writing ?? Promise.resolve();
+    this.#writing = before.then(
+      () => new Promise((resolve) => write(this.#fd, bytes, () => resolve())),
+    );
+  }
+
+  /** Closes it once all has been written. */
+  async close(): Promise<void> {
+    await this.#writing;
+    native.close(this.#fd);
+  }
+}
+
 /** Options of {@link Standby.open}. */
 export interface StandbyOptions {
   /** Opens a session with the guest, for one program after another. */
@@ -29,11 +59,10 @@ export interface StandbyOptions {
   /** As in {@link SupervisionOptions}. */
   readonly cacheFolder?: string | undefined;
   /**
-   * Told of everything that a program asked for and does not get, once for each.
-   *
-   * @param output the program's standard error
+   * Told of everything that a program asked for and does not get, once for each, before the program
+   * goes on.
    */
-  readonly refused?: (error: Error, output: number) => void;
+  readonly refused?: (error: Error, output: ProgramOutput) => void;
   /** Told why a program could not be taken on. It is run without this process, then. */
   readonly failed?: (error: Error, program: string) => void;
 }
@@ -107,12 +136,11 @@ export class Standby {
 
   /** Has the one at the other end of `control` become a program, and serves it. */
   async #take(control: number): Promise<void> {
-    let output = -1;
+    let output: ProgramOutput | undefined;
     let program = '';
     let ready: Ready | undefined;
     try {
-      const heard = await hear(control);
-      ({ output, program } = heard);
+      ({ output, program } = await hear(control));
       ready = await this.#next();
       native.send(control, [Buffer.from(`${ready.clockAheadNs}`)], 0);
       await readable(control);
@@ -124,11 +152,16 @@ export class Standby {
       if (!this.#closed) this.#options.failed?.(error as Error, program);
     } finally {
       native.close(control);
-      if (output >= 0) native.close(output);
+      await output?.close();
     }
   }
 
-  async #serve(session: Session, listener: number, control: number, output: number): Promise<void> {
+  async #serve(
+    session: Session,
+    listener: number,
+    control: number,
+    output: ProgramOutput,
+  ): Promise<void> {
     const { cacheFolder, refused } = this.#options;
     const supervised: SupervisionOptions = {
       cacheFolder,
@@ -211,13 +244,13 @@ async function upToDate(ready: Ready): Promise<Ready> {
 }
 
 /** What a program's side has to say first. */
-async function hear(control: number): Promise<{ program: string; output: number }> {
+async function hear(control: number): Promise<{ program: string; output: ProgramOutput }> {
   await readable(control);
   const name = Buffer.alloc(MAX_NAME_BYTES);
   const output = new Int32Array(1);
   const length = native.standbyReceive(control, name, output);
   if (length < 0) throw new Error(`a program hung up: errno ${-length}`);
-  return { program: name.toString('utf8', 0, length), output: output[0] ?? -1 };
+  return { program: name.toString('utf8', 0, length), output: new ProgramOutput(output[0] ?? -1) };
 }
 
 function readable(fd: number): Promise<void> {
