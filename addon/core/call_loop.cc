@@ -4,6 +4,12 @@
 #include <poll.h>
 
 namespace waep {
+namespace {
+
+// How much of answers waits for others at most.
+constexpr size_t kHeldBytes = 32 * 1024;
+
+}  // namespace
 
 int CallLoop::Run(int fd) {
   fd_ = fd;
@@ -26,28 +32,39 @@ int CallLoop::Run(int fd) {
 }
 
 int CallLoop::ExecuteComplete() {
+  const int end = Execute();
+  const int error = SendHeld({});
+  return end != kClean ? end : error;
+}
+
+int CallLoop::Execute() {
   while (received_.size() >= frame::kHeaderBytes) {
     const frame::Header header = frame::Parse(received_.data());
     const uint64_t maximum = executor_->rules().limits.max_frame_bytes;
     if (header.length > maximum) {
-      SendAll(executor_->Reject(header.id, "ERR_FRAME_TOO_LARGE",
-                                {{"length", header.length, {}}, {"maximum", maximum, {}}}));
+      Answer(executor_->Reject(header.id, "ERR_FRAME_TOO_LARGE",
+                               {{"length", header.length, {}}, {"maximum", maximum, {}}}),
+             false);
       return kTooLarge;
     }
     if (header.type == frame::kEnd && header.flags == 0 && header.reserved == 0) return kEnded;
     if (!Executor::AcceptsHeader(header)) {
-      SendAll(executor_->Reject(
-          header.id, "ERR_FRAME_MALFORMED",
-          {{"why", 0,
-            "type " + std::to_string(header.type) + ", flags " + std::to_string(header.flags) +
-                ", reserved " + std::to_string(header.reserved) + " is no request of version 1"}}));
+      Answer(executor_->Reject(
+                 header.id, "ERR_FRAME_MALFORMED",
+                 {{"why", 0,
+                   "type " + std::to_string(header.type) + ", flags " +
+                       std::to_string(header.flags) + ", reserved " +
+                       std::to_string(header.reserved) + " is no request of version 1"}}),
+             false);
       return kMalformed;
     }
     const size_t whole = frame::kHeaderBytes + header.length;
     if (received_.size() < whole) break;
     ++statistics_.frames_in;
-    const int error = SendAll(executor_->Execute(
-        header.type, header.id, received_.data() + frame::kHeaderBytes, header.length));
+    const int error =
+        Answer(executor_->Execute(header.type, header.id, received_.data() + frame::kHeaderBytes,
+                                  header.length),
+               (header.flags & frame::kAnswerMayWait) != 0);
     if (error != 0) return error;
     received_.Take(whole);
   }
@@ -55,10 +72,29 @@ int CallLoop::ExecuteComplete() {
   return kClean;
 }
 
-int CallLoop::SendAll(const std::vector<iovec>& answer) {
+int CallLoop::Answer(const std::vector<iovec>& answer, bool may_wait) {
+  ++statistics_.frames_out;
+  size_t size = 0;
+  for (const iovec& part : answer) size += part.iov_len;
+  if (!may_wait || size > kHeldBytes - held_.size()) return SendHeld(answer);
+  for (const iovec& part : answer) {
+    const auto* const bytes = static_cast<const uint8_t*>(part.iov_base);
+    held_.insert(held_.end(), bytes, bytes + part.iov_len);
+  }
+  return 0;
+}
+
+int CallLoop::SendHeld(const std::vector<iovec>& last) {
+  if (held_.empty()) return SendAll(last.data(), last.size());
+  parts_.assign(1, {held_.data(), held_.size()});
+  parts_.insert(parts_.end(), last.begin(), last.end());
+  const int error = SendAll(parts_.data(), parts_.size());
+  held_.clear();
+  return error;
+}
+
+int CallLoop::SendAll(const iovec* parts, size_t count) {
   std::vector<iovec> rest;
-  const iovec* parts = answer.data();
-  size_t count = answer.size();
   while (count > 0) {
     ssize_t sent = sockets::Send(fd_, parts, count);
     if (sent < 0) return static_cast<int>(sent);
@@ -68,13 +104,14 @@ int CallLoop::SendAll(const std::vector<iovec>& answer) {
       sent -= static_cast<ssize_t>(parts[done++].iov_len);
     }
     if (done == count) break;
-    rest.assign(parts + done, parts + count);
-    rest.front().iov_base = static_cast<uint8_t*>(rest.front().iov_base) + sent;
-    rest.front().iov_len -= static_cast<size_t>(sent);
+    // `parts` may be those of `rest`.
+    std::vector<iovec> left(parts + done, parts + count);
+    left.front().iov_base = static_cast<uint8_t*>(left.front().iov_base) + sent;
+    left.front().iov_len -= static_cast<size_t>(sent);
+    rest.swap(left);
     parts = rest.data();
     count = rest.size();
   }
-  ++statistics_.frames_out;
   return 0;
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include "executor.h"
 #include "receive_buffer.h"
@@ -37,14 +38,23 @@ class CallLoop {
   [[nodiscard]] const CallLoopStatistics& statistics() const { return statistics_; }
 
  private:
-  // Executes every complete frame. Returns kClean to go on.
+  // Executes every complete frame and sends the answers. Returns kClean to go on.
   int ExecuteComplete();
-  int SendAll(const std::vector<iovec>& parts);
+  // The same, but leaves answers that may wait in held_.
+  int Execute();
+  // Sends an answer behind those that have waited, unless it may wait as well.
+  int Answer(const std::vector<iovec>& answer, bool may_wait);
+  // Sends the answers that have waited, and `last` behind them.
+  int SendHeld(const std::vector<iovec>& last);
+  int SendAll(const iovec* parts, size_t count);
 
   int fd_ = -1;
   bool is_unix_ = false;
   Executor* executor_;
   ReceiveBuffer received_;
+  // Answers that may wait. Never anything while there is nothing to execute.
+  std::vector<uint8_t> held_;
+  std::vector<iovec> parts_;
   CallLoopStatistics statistics_;
 };
 

@@ -58,7 +58,7 @@ int Executor::Prepare() {
 }
 
 bool Executor::AcceptsHeader(const frame::Header& header) {
-  return header.flags == 0 && header.reserved == 0 &&
+  return (header.flags & ~frame::kAnswerMayWait) == 0 && header.reserved == 0 &&
          ((header.type >= frame::kCall && header.type <= frame::kClock) ||
           header.type == frame::kPing);
 }

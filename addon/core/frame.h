@@ -31,10 +31,15 @@ enum Type : uint8_t {
   kEvents = 0x21,
 };
 
+// The bits of a request's flags. All others are zero in version 1, and so are those of an answer.
+enum Flag : uint8_t {
+  kAnswerMayWait = 0x01,  // the answer may be sent together with that of the request behind it
+};
+
 struct Header {
   uint32_t length = 0;    // b[0:4]  bytes of the body
   uint8_t type = 0;       // b[4]
-  uint8_t flags = 0;      // b[5]    zero in version 1
+  uint8_t flags = 0;      // b[5]    Flag bits
   uint16_t reserved = 0;  // b[6:8]  zero in version 1
   uint32_t id = 0;        // b[8:12] repeated in the answer
 };

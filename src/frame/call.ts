@@ -86,8 +86,10 @@ function putRelocations(target: Uint8Array, at: number, relocations: readonly nu
 /**
  * Writes the whole CALL frame into `target`, which has at least {@link callFrameBound} bytes.
  * Returns the frame's length.
+ *
+ * @param flags {@link FrameFlag} bits
  */
-export function putCallFrame(target: Uint8Array, id: number, call: Call): number {
+export function putCallFrame(target: Uint8Array, id: number, call: Call, flags = 0): number {
   let at = putCallHead(target, HEADER_BYTES, call);
   for (let i = 0; i < call.buffers.length; i++) {
     const buffer = call.buffers[i] as CallBuffer;
@@ -101,7 +103,7 @@ export function putCallFrame(target: Uint8Array, id: number, call: Call): number
     }
   }
   at = putRelocations(target, at, call.relocations);
-  putHeader(target, 0, at - HEADER_BYTES, FrameType.CALL, id);
+  putHeader(target, 0, at - HEADER_BYTES, FrameType.CALL, id, flags);
   return at;
 }
 

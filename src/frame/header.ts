@@ -30,6 +30,12 @@ export const FrameType = {
   EVENTS: 0x21,
 } as const;
 
+/** The bits of a header's `flags`. All others are zero in version 1. */
+export const FrameFlag = {
+  /** On a request: its answer may be sent together with that of the request behind it. */
+  ANSWER_MAY_WAIT: 0x01,
+} as const;
+
 /** Returns a frame type's name, or its number in hexadecimal. */
 export function frameTypeName(type: number): string {
   for (const [name, value] of Object.entries(FrameType)) if (value === type) return name;
@@ -41,7 +47,7 @@ export interface FrameHeader {
   /** Bytes of the body. */
   length: number;
   type: number;
-  /** Zero in version 1. */
+  /** {@link FrameFlag} bits. */
   flags: number;
   /** Zero in version 1. */
   reserved: number;
@@ -56,13 +62,14 @@ export function putHeader(
   length: number,
   type: number,
   id: number,
+  flags = 0,
 ): void {
   target[offset] = length;
   target[offset + 1] = length >>> 8;
   target[offset + 2] = length >>> 16;
   target[offset + 3] = length >>> 24;
   target[offset + 4] = type;
-  target[offset + 5] = 0;
+  target[offset + 5] = flags;
   target[offset + 6] = 0;
   target[offset + 7] = 0;
   target[offset + 8] = id;

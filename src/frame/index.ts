@@ -7,6 +7,7 @@ export {
 } from './call.js';
 export { type Events, parseEvents, StreamSource } from './events.js';
 export {
+  FrameFlag,
   type FrameHeader,
   FrameType,
   frameTypeName,

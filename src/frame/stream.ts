@@ -43,7 +43,7 @@ export class FrameAssembler {
     const header = parseHeader(this.#peek(HEADER_BYTES));
     if (header.flags !== 0 || header.reserved !== 0) {
       throw failure('ERR_FRAME_MALFORMED', {
-        why: `${frameTypeName(header.type)} has flags ${header.flags} and reserved ${header.reserved}; version 1 has zeros there`,
+        why: `${frameTypeName(header.type)} has flags ${header.flags} and reserved ${header.reserved}; expected zeros`,
       });
     }
     if (header.length > this.#maxFrameBytes) {

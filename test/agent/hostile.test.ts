@@ -292,7 +292,12 @@ const cases: Array<{
     code: 'ERR_FRAME_MALFORMED',
     ends: true,
   },
-  { name: 'flags', frame: raw(0x10).fill(1, 5, 6), code: 'ERR_FRAME_MALFORMED', ends: true },
+  {
+    name: 'unknown flags',
+    frame: raw(0x10).fill(3, 5, 6),
+    code: 'ERR_FRAME_MALFORMED',
+    ends: true,
+  },
   {
     name: 'reserved bits',
     frame: raw(0x10).fill(1, 7, 8),
@@ -550,6 +555,74 @@ t.test('what a client forges leads nowhere', async (t) => {
   const out = Buffer.from(outputs[0] as Uint8Array);
   t.equal(out.readBigUInt64LE(0), 0xffffffffffffffffn, 'the address in an output');
   t.equal(out.readUInt32LE(8), 0xffffffff, 'the descriptor in an output');
+});
+
+t.test('answers that may wait come all the same, in order', async (t) => {
+  const local = await localAgent();
+  t.teardown(() => local.close());
+  const client = await Client.greeted(local.address);
+  t.teardown(() => client.close());
+  const MAY_WAIT = 1;
+  const ping = (id: number, flags = MAY_WAIT) => {
+    const frame = messageFrame(FrameType.PING, id, undefined);
+    frame[5] = flags;
+    return frame;
+  };
+  const ids = async (count: number) => {
+    const found: (number | undefined)[] = [];
+    while (found.length < count) found.push((await client.frame())?.id);
+    return found;
+  };
+
+  client.send(ping(1));
+  t.same(await ids(1), [1], 'one with nothing behind it');
+  client.send(Buffer.concat([ping(2), ping(3), ping(4, 0)]));
+  t.same(await ids(3), [2, 3, 4], 'three together');
+  const part = ping(7);
+  client.send(Buffer.concat([ping(5), ping(6), part.subarray(0, 5)]));
+  t.same(await ids(2), [5, 6], 'two before a part of a third');
+  client.send(part.subarray(5));
+  t.same(await ids(1), [7], 'the third');
+
+  // More than is held back: each answer has 8 KiB.
+  const zero = messageFrame(FrameType.OPEN, 8, ['/proc/kallsyms', 1]);
+  client.send(zero);
+  t.same(await ids(1), [8]);
+  const reads = Array.from({ length: 20 }, (_, at) => {
+    const frame = messageFrame(FrameType.READ, 100 + at, [1, 8192]);
+    frame[5] = MAY_WAIT;
+    return frame;
+  });
+  client.send(Buffer.concat(reads));
+  t.same(
+    await ids(20),
+    [...Array(20).keys()].map((at) => 100 + at),
+    'more than may wait',
+  );
+
+  const many = Array.from({ length: 5000 }, (_, at) => ping(1000 + at));
+  client.send(Buffer.concat([...many, ping(9, 2)]));
+  t.same(
+    await ids(5000),
+    [...Array(5000).keys()].map((at) => 1000 + at),
+    'what waits is bounded',
+  );
+  t.equal((await client.error())?.code, 'ERR_FRAME_MALFORMED', 'behind them all, the end');
+  t.equal(await client.frame(), undefined);
+
+  // The end of a session is one whether its answers can still be sent or not.
+  const leased = await Client.greeted(local.address, 60_000);
+  const ended = once(local.agent, 'ended');
+  const end = messageFrame(FrameType.END, 0, undefined);
+  leased.send(Buffer.concat([ping(1), ping(2), end]));
+  leased.end();
+  await ended;
+  await leased.close();
+  const flagged = await Client.greeted(local.address);
+  end[5] = MAY_WAIT;
+  flagged.send(end);
+  t.equal((await flagged.error())?.code, 'ERR_FRAME_MALFORMED', 'END has no answer');
+  await flagged.close();
 });
 
 t.test('handles run out with an error, not with the machine', async (t) => {

@@ -1,6 +1,6 @@
 /* Valid inputs for the C++ targets, made by the code that makes them in earnest. */
 import { type Call, Relocation } from '../../src/call.js';
-import { callFrameParts, FrameType, messageFrame } from '../../src/frame/index.js';
+import { callFrameParts, FrameFlag, FrameType, messageFrame } from '../../src/frame/index.js';
 import { compile, encodeRules, type KernelNames, profiles } from '../../src/policy/index.js';
 
 /** The modes of core/agent.cc. */
@@ -53,7 +53,14 @@ const requests: readonly Uint8Array[] = [
   messageFrame(FrameType.OPEN, 1, ['/proc/version', 5]),
   messageFrame(FrameType.READ, 2, [5, 300]),
   messageFrame(FrameType.CLOSE, 3, [5]),
+  mayWait(messageFrame(FrameType.PING, 4, undefined)),
+  mayWait(messageFrame(FrameType.CLOCK, 5, [])),
 ];
+
+function mayWait(frame: Uint8Array): Uint8Array {
+  frame[5] = FrameFlag.ANSWER_MAY_WAIT;
+  return frame;
+}
 
 /** A kernel that has none of what profiles may name. */
 const noKernel: KernelNames = {
