@@ -5,6 +5,7 @@ import { failure, systemError, type WaepError } from '../errors.js';
 import {
   callFrameBound,
   callFrameParts,
+  FrameFlag,
   FrameType,
   frameTypeName,
   ioctlBody,
@@ -274,6 +275,43 @@ export class Session extends GuestKernel {
    */
   async call(call: Call, options?: CallOptions): Promise<Reply> {
     return this.start(call, options, options?.name ?? call.command);
+  }
+
+  /**
+   * Has calls executed in the guest in their order, whatever becomes of each: like {@link call} for
+   * one after the other, but they travel together, and so do their answers, for which this thread
+   * does not stay. Many small calls take a fraction of the time so.
+   *
+   * @returns the replies in the order of the calls; each rejects by itself, as {@link call} does
+   */
+  callAll(calls: readonly Call[], options?: CallOptions): Promise<Reply>[] {
+    const buffer = this.#sendBuffer;
+    let used = 0;
+    let frames = 0;
+    const flush = () => {
+      if (frames > 0) this.#sent(this.#channel.send(used), frames);
+      used = frames = 0;
+    };
+    const replies = calls.map((call, index) => {
+      const name = options?.name ?? call.command;
+      const bound = callFrameBound(call);
+      if (bound > buffer.byteLength - used) flush();
+      const held =
+        this.#lease.over !== undefined || this.#channel.queuedBytes > this.#maxQueuedBytes;
+      const refusal = this.#refusal(name, bound, options);
+      if (refusal !== undefined) return Promise.reject(refusal);
+      if (held || bound > buffer.byteLength) {
+        return this.call(call, { ...options, ahead: true });
+      }
+      const lengths = outputLengths(call);
+      const pending = this.#begin(this.#newId(), lengths, call.result, options, name);
+      const flags = index < calls.length - 1 ? FrameFlag.ANSWER_MAY_WAIT : 0;
+      used += putCallFrame(buffer.subarray(used), pending.id, call, flags);
+      frames++;
+      return pending.promise;
+    });
+    flush();
+    return replies;
   }
 
   /**
@@ -607,12 +645,12 @@ export class Session extends GuestKernel {
     return pending;
   }
 
-  #sent(status: number): void {
+  #sent(status: number, frames = 1): void {
     if (status < 0) {
       this.#lose(this.#lost(systemError('send', status, { address: this.address })));
       return;
     }
-    this.#framesSent++;
+    this.#framesSent += frames;
     if (status === ExchangeStatus.ANSWERED) this.#receive(this.#receiveBuffer);
     else if (status === ExchangeStatus.UNDELIVERED) this.#channel.deliver();
   }

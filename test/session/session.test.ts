@@ -4,6 +4,7 @@ import { createServer, connect as netConnect, type Socket } from 'node:net';
 import { Duplex } from 'node:stream';
 import t from 'tap';
 import { enums, insn, rows } from '../../src/bpf/index.js';
+import type { Call } from '../../src/call.js';
 import { Session } from '../../src/session/index.js';
 import { bpfObjects, localAgent } from '../agent/local-agent.js';
 
@@ -23,6 +24,58 @@ t.test('nobody stays for the answer to a call that is made ahead', async (t) => 
   const answers = [ask(), ask()];
   t.equal(session.statistics.pendingCalls, 2, 'both are under way');
   for (const { errno } of await Promise.all(answers)) t.equal(errno, 2);
+});
+
+t.test('calls that travel together are answered each by itself', async (t) => {
+  const local = await localAgent();
+  t.teardown(() => local.close());
+  const session = await Session.connect(local.address, { maxQueuedBytes: 1024 });
+  t.teardown(() => session.close());
+  const create = (entries: number, padding = 0): Call => ({
+    command: enums.Cmd.BPF_MAP_CREATE,
+    args: 1,
+    result: session.newHandle(),
+    buffers: [
+      Buffer.concat([Buffer.from(Uint32Array.of(2, 4, 8, entries).buffer), Buffer.alloc(48)]),
+      // Nothing refers to it.
+      Buffer.alloc(padding),
+    ],
+    relocations: [],
+  });
+  t.same(session.callAll([]), []);
+  const before = session.statistics.framesSent;
+  // One that cannot be made, one that can be made once, and one larger than what is sent at once.
+  const once = create(1);
+  const calls = [create(1), create(0), once, once, create(3, 200_000), create(4)];
+  const replies = session.callAll(calls, { name: 'BPF_MAP_CREATE' });
+  t.equal(session.statistics.pendingCalls, calls.length, 'all are under way');
+  const outcomes = await Promise.allSettled(replies);
+  t.same(
+    outcomes.map((outcome) =>
+      outcome.status === 'rejected' ? outcome.reason.code : outcome.value.errno,
+    ),
+    [0, 22, 0, 'ERR_HANDLE_IN_USE', 0, 0],
+  );
+  t.equal(session.statistics.framesSent - before, calls.length);
+  const [pid] = local.agent.executorPids as [number];
+  t.equal(bpfObjects(pid).length, 4);
+
+  const many = await Promise.all(session.callAll(Array.from({ length: 3000 }, () => create(0))));
+  t.ok(
+    many.every(({ errno }) => errno === 22),
+    'more than the queue may hold',
+  );
+
+  const abort = new AbortController();
+  abort.abort(new Error('not any more'));
+  const aborted = session.callAll([create(1), create(1)], { signal: abort.signal });
+  for (const reply of aborted) await t.rejects(reply, { code: 'ERR_CALL_ABORTED' });
+  const left = session.callAll([create(1), create(1)]);
+  session.close();
+  for (const reply of left) await t.rejects(reply, { code: 'ERR_SESSION_CLOSED' });
+  for (const reply of session.callAll([create(1)])) {
+    await t.rejects(reply, { code: 'ERR_SESSION_CLOSED' });
+  }
 });
 
 t.test('a hash map, there and back', async (t) => {
