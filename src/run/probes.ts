@@ -8,6 +8,7 @@ import { type Call, type CallBuffer, type Handle, Relocation, type Reply } from 
 import { outputLengths } from '../frame/index.js';
 import type { Session } from '../session/index.js';
 import type { GuestCache } from '../view/index.js';
+import { Count, stepped, stretches } from './count.js';
 import { encodeVerdicts, type Verdict, VerdictFile } from './verdicts.js';
 
 const { errno } = constants;
@@ -18,8 +19,6 @@ const NAME_BYTES = 16;
 /** Programs of use are longer. */
 const MAX_PROBE_BYTES = 512;
 const MAX_KEPT = 16_384;
-/** How many loads are made ahead of a tool that counts. */
-const AHEAD = 24;
 const FILE = 'verdicts';
 
 /** Refusals that may have been for want of something just then, or of a privilege. */
@@ -49,9 +48,9 @@ export class Probes {
   readonly #deferred = new Map<Handle, Call>();
   /** What was known from the start. */
   #before: VerdictFile | undefined;
-  #latest: Call | undefined;
-  /** Up to which value of the counted word loads have been made ahead; 0 when nothing is counted. */
-  #horizon = 0;
+  readonly #count = new Count();
+  /** Programs of loads that were made ahead, to be closed. */
+  #unwanted: Handle[] = [];
   #news = false;
 
   constructor(session: Session, cache: GuestCache) {
@@ -70,8 +69,7 @@ export class Probes {
     this.#before ??= new VerdictFile(this.#cache.read(FILE) ?? new Uint8Array(0));
     const known = this.#verdicts.get(key) ?? this.#before.get(key);
     // What was known from the start is so for the rest of the count, most likely.
-    if (known === undefined || this.#horizon > 0) this.#expect(call);
-    this.#latest = call;
+    if (known === undefined || this.#count.active) this.#expect(call);
     if (known === undefined) return this.#ask(call, name, key);
     if (known instanceof Promise) return known.then((verdict) => this.#recall(call, verdict));
     return this.#recall(call, known);
@@ -130,44 +128,61 @@ export class Probes {
 
   /** Makes the loads that follow if the tool goes on as from the load before this one. */
   #expect(call: Call): void {
-    const word = this.#latest === undefined ? undefined : nextWord(this.#latest, call);
-    if (word === undefined) {
-      this.#horizon = 0;
-      return;
-    }
-    const value = wordAt(bytesOf(call.buffers[word.buffer]) ?? new Uint8Array(0), word.offset);
-    const first = Math.max(value, this.#horizon) + 1;
-    this.#horizon = value + AHEAD;
-    for (let next = first; next <= this.#horizon; next++) {
-      const expected = { ...call, buffers: stepped(call.buffers, word, next - value) };
-      const key = keyOf(expected);
-      if (key === undefined || this.#verdicts.has(key) || this.#before?.has(key) || this.#full) {
-        continue;
+    const expected = this.#count.next(call.buffers.map((buffer) => bytesOf(buffer) ?? nothing));
+    if (expected === undefined) return;
+    for (const [first, last] of stretches(expected)) {
+      const calls = new Map<string, Call>();
+      for (let step = first; step <= last; step++) {
+        const buffers = call.buffers.map((buffer, part) =>
+          part === expected.word.part ? later(buffer, expected.word.offset, step) : buffer,
+        );
+        const next = { ...call, buffers, result: this.#session.newHandle() };
+        const key = keyOf(next);
+        if (key === undefined || this.#verdicts.has(key) || this.#before?.has(key) || this.#full) {
+          continue;
+        }
+        calls.set(key, next);
       }
-      const verdict = this.#ahead(key, expected);
+      this.#ahead(calls);
+    }
+  }
+
+  /** Makes loads that nobody waits for yet. */
+  #ahead(calls: ReadonlyMap<string, Call>): void {
+    const made = [...calls.values()];
+    const replies = this.#session.callAll(made, { name: 'BPF_PROG_LOAD' });
+    for (const [index, key] of [...calls.keys()].entries()) {
+      const reply = replies[index] as Promise<Reply>;
+      const verdict = reply.then(
+        (reply): Verdict => {
+          if (reply.result >= 0) this.#release(reply.result);
+          const verdict: Verdict = [reply.result < 0 ? reply.errno : 0, reply.outputs];
+          this.#keep(key, verdict);
+          return verdict;
+        },
+        (error) => {
+          this.#verdicts.delete(key);
+          throw error;
+        },
+      );
       // If nobody asks for it, nobody need know that it failed.
       verdict.catch(() => {});
       this.#verdicts.set(key, verdict);
     }
   }
 
-  async #ahead(key: string, call: Call): Promise<Verdict> {
-    const session = this.#session;
-    const handle = session.newHandle();
-    try {
-      // Until the answer is there, the tool can be told of earlier ones.
-      const options = { name: 'BPF_PROG_LOAD', ahead: true };
-      const reply = await session.call({ ...call, result: handle }, options);
-      if (reply.result >= 0) session.release([handle]).catch(() => {});
-      const verdict: Verdict = [reply.result < 0 ? reply.errno : 0, reply.outputs];
-      this.#keep(key, verdict);
-      return verdict;
-    } catch (error) {
-      this.#verdicts.delete(key);
-      throw error;
-    }
+  /** Has a program closed, together with others. */
+  #release(handle: Handle): void {
+    if (this.#unwanted.push(handle) > 1) return;
+    setImmediate(() => {
+      const handles = this.#unwanted;
+      this.#unwanted = [];
+      this.#session.release(handles).catch(() => {});
+    });
   }
 }
+
+const nothing = new Uint8Array(0);
 
 /** Commands whose results show which programs there are. */
 const lists: ReadonlySet<number> = new Set([
@@ -242,41 +257,9 @@ function filled(outputs: readonly Uint8Array[], lengths: readonly number[]): Uin
   });
 }
 
-interface Word {
-  readonly buffer: number;
-  readonly offset: number;
-}
-
-/** The one word that is larger by one in `after`, if that is all the difference. */
-function nextWord(before: Call, after: Call): Word | undefined {
-  if (before.buffers.length !== after.buffers.length) return undefined;
-  let found: Word | undefined;
-  for (let buffer = 0; buffer < after.buffers.length; buffer++) {
-    const was = bytesOf(before.buffers[buffer]);
-    const is = bytesOf(after.buffers[buffer]);
-    if (was?.length !== is?.length) return undefined;
-    if (was === undefined || is === undefined || Buffer.compare(was, is) === 0) continue;
-    for (let offset = 0; offset + 4 <= is.length; offset += 4) {
-      const difference = wordAt(is, offset) - wordAt(was, offset);
-      if (difference === 0) continue;
-      if (difference !== 1 || found !== undefined) return undefined;
-      found = { buffer, offset };
-    }
-  }
-  return found;
-}
-
-function wordAt(bytes: Uint8Array, offset: number): number {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).readUInt32LE(offset);
-}
-
-/** Copies of buffers, one of whose words is larger by `step`. */
-function stepped(buffers: readonly CallBuffer[], { buffer, offset }: Word, step: number) {
-  return buffers.map((source, index): CallBuffer => {
-    const bytes = bytesOf(source);
-    if (bytes === undefined || index !== buffer) return source;
-    const copy = Buffer.from(bytes);
-    copy.writeUInt32LE((copy.readUInt32LE(offset) + step) >>> 0, offset);
-    return source instanceof Uint8Array ? copy : { inout: copy };
-  });
+/** A copy of a buffer, one of whose words is larger by `step`. */
+function later(buffer: CallBuffer, offset: number, step: number): CallBuffer {
+  if (typeof buffer === 'number') return buffer;
+  if (buffer instanceof Uint8Array) return stepped(buffer, offset, step);
+  return { inout: stepped(buffer.inout, offset, step) };
 }
