@@ -12,7 +12,7 @@ interface Kept {
 }
 
 /**
- * Copies of what the guest's processes run, which are there for five seconds more.
+ * Copies of what the guest's processes run, which are there until five seconds after their last use.
  *
  * Who wants the names of addresses opens a program and its libraries several times for each, and
  * counts on a descriptor to stay good when the process has ended meanwhile.
@@ -38,6 +38,7 @@ export class RecentFiles {
    */
   async open(path: string): Promise<number> {
     const kept = this.#kept.get(path);
+    kept?.forget.refresh();
     const fd = kept?.fd ?? (await this.#files.open(path));
     if (kept === undefined) this.#keep(path, fd);
     // A description of its own: readers do not share a position.

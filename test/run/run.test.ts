@@ -60,6 +60,14 @@ t.test('a descriptor means the same object wherever it goes', async (t) => {
   ]);
 });
 
+t.test(
+  "what is written to the program's own descriptors is written, whatever their number",
+  async (t) => {
+    const words = 'exec 992>&1 1023>&1; echo first >&992; echo second >&1023';
+    t.equal((await run('bash', '-c', words)).output, 'first\nsecond\n');
+  },
+);
+
 t.test('memory of a map is the same on both sides', async (t) => {
   const { output, status } = await run(program.path, 'mapped');
   t.equal(status, 0);
