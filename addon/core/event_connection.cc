@@ -30,6 +30,20 @@ int64_t MonotonicNs() {
 
 }  // namespace
 
+void EventContext::DropParked() {
+  Subscription& oldest = parked.front();
+  if (oldest.events != nullptr) {
+    remains.push_back({oldest.kind, oldest.serials, oldest.events->LastCounts()});
+    size_t parts = 0;
+    for (const Remains& each : remains) parts += each.counts.size();
+    for (; parts > EventConnection::kMaxDescriptors; remains.pop_front()) {
+      parts -= remains.front().counts.size();
+    }
+  }
+  Drop(oldest);
+  parked.pop_front();
+}
+
 EventConnection::~EventConnection() {
   for (auto& [id, stream] : streams_) context_->parked.push_back(std::move(stream));
 }
@@ -125,13 +139,12 @@ void EventConnection::Subscribe(uint32_t id, cbor::Reader body) {
   terms.batch_bytes = std::min(terms.batch_bytes, kMaxBatchBytes);
   terms.window_bytes = std::min(terms.window_bytes, kMaxWindowBytes);
   const auto stream = static_cast<uint32_t>(stream_id);
-  const bool resumed = Resume(stream, terms, &subscription);
+  bool resumed = Resume(stream, terms, &subscription);
   if (!resumed) {
     // Whoever has lost a connection for good does not stand in the way of others.
     while (!context_->parked.empty() && (context_->subscriptions >= max_streams ||
                                          count > kMaxDescriptors - context_->descriptors)) {
-      context_->Drop(context_->parked.front());
-      context_->parked.pop_front();
+      context_->DropParked();
     }
     if (context_->subscriptions >= max_streams) {
       return Fail(id, "ERR_STREAM_LIMIT", "maximum", max_streams, "streams");
@@ -141,6 +154,7 @@ void EventConnection::Subscribe(uint32_t id, cbor::Reader body) {
     }
     const int error = OpenSource(stream, std::move(descriptors), size, terms, &subscription);
     if (error != 0) return Answer(id, -1, -error);
+    resumed = Recall(&subscription);
     ++context_->subscriptions;
     context_->descriptors += count;
   }
@@ -157,6 +171,17 @@ bool EventConnection::Resume(uint32_t id, const StreamTerms& terms, Subscription
   *subscription = std::move(*found);
   context_->parked.erase(found);
   if (subscription->events != nullptr) subscription->events->Resume(id, terms);
+  return true;
+}
+
+bool EventConnection::Recall(Subscription* subscription) {
+  const auto found =
+      std::find_if(context_->remains.begin(), context_->remains.end(), [&](const Remains& each) {
+        return each.kind == subscription->kind && each.serials == subscription->serials;
+      });
+  if (found == context_->remains.end()) return false;
+  subscription->events->Continue(found->counts);
+  context_->remains.erase(found);
   return true;
 }
 

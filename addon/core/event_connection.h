@@ -28,6 +28,13 @@ struct Subscription {
   std::unique_ptr<UserRing> ring;
 };
 
+// What is left of a subscription that had to make room.
+struct Remains {
+  uint64_t kind = 0;
+  std::vector<uint64_t> serials;
+  std::vector<PartCounts> counts;
+};
+
 // What the event connections of a session share.
 struct EventContext {
   const SharedHandles* handles;
@@ -41,10 +48,16 @@ struct EventContext {
   // goes on with them: nothing is lost uncounted, and the buffers of perf events are still there.
   std::list<Subscription> parked;
 
+  // The counts of those that were parked and had to make room, the oldest first, of no more parts
+  // together than there may be descriptors.
+  std::list<Remains> remains;
+
   void Drop(const Subscription& subscription) {
     --subscriptions;
     descriptors -= subscription.serials.size();
   }
+  // Drops the oldest of those that are parked.
+  void DropParked();
 };
 
 // A connection that carries events: answers SUBSCRIBE, UNSUBSCRIBE, CREDIT and WRITE, and sends
@@ -80,6 +93,7 @@ class EventConnection {
   int OpenSource(uint32_t id, std::vector<unique_fd> descriptors, uint64_t size,
                  const StreamTerms& terms, Subscription* subscription);
   bool Resume(uint32_t id, const StreamTerms& terms, Subscription* subscription);
+  bool Recall(Subscription* subscription);
   void Unsubscribe(uint32_t id, cbor::Reader body);
   bool Credit(cbor::Reader body);
   void Write(uint32_t id, cbor::Reader body);

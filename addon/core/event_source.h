@@ -40,6 +40,8 @@ class EventSource {
   // Where reading has come to, and where writing has: bytes since the beginning.
   [[nodiscard]] virtual uint64_t position(size_t part) const = 0;
   [[nodiscard]] virtual uint64_t written(size_t part) const = 0;
+  // Whether what nobody has taken is there for the next reader, when this one is gone.
+  [[nodiscard]] virtual bool lasting() const { return false; }
   // Bytes that a part has room for, or 0 when that is no bound.
   [[nodiscard]] virtual uint64_t capacity() const { return 0; }
 };
@@ -60,6 +62,7 @@ class RingSource final : public EventSource {
   void Take(size_t part, const Offer& offer) override;
   [[nodiscard]] uint64_t position(size_t) const override { return position_; }
   [[nodiscard]] uint64_t written(size_t part) const override;
+  [[nodiscard]] bool lasting() const override { return true; }
   [[nodiscard]] uint64_t capacity() const override { return size_; }
 
  private:

@@ -37,6 +37,30 @@ void EventStream::Resume(uint32_t id, StreamTerms terms) {
   if (fills_ns > 0) terms_.batch_ns = std::min(terms_.batch_ns, fills_ns);
 }
 
+std::vector<PartCounts> EventStream::LastCounts() {
+  std::vector<PartCounts> all;
+  for (size_t part = 0; part < parts_.size(); ++part) {
+    PartCounts counts = parts_[part];
+    // Not further: programs may go on writing.
+    const uint64_t end = source_->written(part);
+    while (!ended_ && !source_->lasting() && source_->position(part) < end) {
+      Offer offer;
+      if (source_->Peek(part, 0, &offer) != 0 || offer.bytes == 0) break;
+      counts.sequence += offer.records;
+      counts.lost += offer.lost;
+      source_->Take(part, offer);
+    }
+    all.push_back(counts);
+  }
+  return all;
+}
+
+void EventStream::Continue(const std::vector<PartCounts>& counts) {
+  for (size_t part = 0; part < parts_.size(); ++part) {
+    static_cast<PartCounts&>(parts_[part]) = counts[part];
+  }
+}
+
 void EventStream::Credit(uint64_t bytes) {
   credit_ += std::min(bytes, terms_.window_bytes - credit_);
 }

@@ -31,6 +31,13 @@ struct StreamTerms {
   uint64_t window_bytes = 0;
 };
 
+// What has become of the records of a part.
+struct PartCounts {
+  uint64_t sequence = 0;  // sent
+  uint64_t lost = 0;      // by the kernel, as it says so
+  uint64_t dropped = 0;   // by the quota
+};
+
 // A subscription: a source, how far the client lets it go on, and what has become of its records.
 //
 // It never copies a record and never holds one back: an offer is sent from where it lies, and only
@@ -42,6 +49,12 @@ class EventStream {
 
   // Goes on where an earlier subscription to the same source was cut off.
   void Resume(uint32_t id, StreamTerms terms);
+
+  // The counts of all parts, as they are for whoever reads the same later: what is in buffers that
+  // end with this stream counts as sent, and gets nowhere.
+  std::vector<PartCounts> LastCounts();
+  // Begins with the counts of a stream that read the same. There are as many parts.
+  void Continue(const std::vector<PartCounts>& counts);
 
   struct Batch {
     size_t part = 0;
@@ -70,10 +83,7 @@ class EventStream {
   void Watch(std::vector<int>* descriptors) const;
 
  private:
-  struct Part {
-    uint64_t sequence = 0;
-    uint64_t lost = 0;
-    uint64_t dropped = 0;
+  struct Part : PartCounts {
     uint64_t told_written = 0;
     uint64_t told_dropped = 0;
     int64_t not_before_ns = 0;  // the next batch that is not full

@@ -170,8 +170,8 @@ export class EventStream {
 
   /** Goes on over another connection. */
   async resume(connection: EventConnection): Promise<void> {
-    this.#counts.resumed++;
     await this.open(connection);
+    this.#counts.resumed++;
   }
 
   /**
