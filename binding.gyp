@@ -30,6 +30,7 @@
       "sources": [
         "<@(core_executor)",
         "<@(core_device)",
+        "addon/core/recall.cc",
         "addon/core/seccomp_listener.cc",
         "addon/core/standby_socket.cc",
         "addon/napi/channel.cc",
@@ -37,8 +38,10 @@
         "addon/napi/device_loop.cc",
         "addon/napi/executor_binding.cc",
         "addon/napi/loop_stream.cc",
+        "addon/napi/listener.cc",
         "addon/napi/module.cc",
         "addon/napi/poller.cc",
+        "addon/napi/recall.cc",
         "addon/napi/seccomp_binding.cc",
         "addon/napi/sockets_binding.cc",
         "addon/napi/standby_binding.cc",

@@ -122,6 +122,63 @@ export interface Channel {
  */
 export const NOTIFICATION_WORDS = 10;
 
+/** What became of a call that {@link Recall} was asked about. */
+export const Recalled = {
+  /** Nothing: its outcome is not known, or it has no key. */
+  NO: 0,
+  /** It has failed as it did before. */
+  ANSWERED: 1,
+  /** The same, by an outcome that was taught as one to tell of. */
+  TELLING: 2,
+  /** It succeeds: the outputs are written, the rest is left to do, and it waits for the answer. */
+  SUCCEEDS: 3,
+} as const;
+
+/**
+ * What calls of one command have come to, by keys: the bytes of all that their outcome depends on.
+ * Calls that can refer to a descriptor have none.
+ */
+export interface Recall {
+  /** The key of the call that was read last, if it has one. */
+  readonly key: Uint8Array | undefined;
+  /** The key of the call that was answered last; empty before that. */
+  readonly latest: Uint8Array;
+  /** How many outcomes are kept. */
+  readonly size: number;
+  /** The key of a call that waits, whose memory is read. */
+  read(notification: BigUint64Array): Uint8Array | undefined;
+  /** Answers a call that waits, if that can be done → {@link Recalled}. */
+  answer(listener: number, notification: BigUint64Array): number;
+  /** The errno that is kept for a key, 0 for success. */
+  find(key: Uint8Array): number | undefined;
+  /**
+   * Keeps an outcome, in the place of an older one.
+   *
+   * @param writes what the kernel writes: parts of three 32-bit words (the region, which is 0 for
+   *   the attribute and 1 for what the first pointer of the recipe leads to, the offset there, the
+   *   length) and bytes
+   * @param telling whether {@link Listener} tells of calls that are answered by it
+   * @returns whether there was room
+   */
+  teach(key: Uint8Array, errno: number, writes: Uint8Array, telling: boolean): boolean;
+  /** All outcomes, as a file. */
+  save(): Uint8Array;
+  /** Adds the outcomes of a file of the same recipe, up to where it is damaged. */
+  load(file: Uint8Array): void;
+}
+
+/**
+ * The listener of a program's system calls. Calls that {@link Recall} knows are answered by it;
+ * after an answer the next call is looked out for up to 50 µs, while that pays, instead of through
+ * the event loop.
+ */
+export interface Listener {
+  /** The call that `onCall` is called for, in {@link NOTIFICATION_WORDS}, until that returns. */
+  readonly words: BigUint64Array;
+  /** Ends the watch. The descriptor, which is the caller's, may be closed as soon as this returns. */
+  close(): void;
+}
+
 /** What {@link Channel.exchange} found after it sent. */
 export const ExchangeStatus = {
   /** Nothing; what comes in will be delivered in the usual way. */
@@ -167,6 +224,20 @@ export type SharedMemory = Uint8Array & { readonly fd: number };
 /** The addon's exports. Functions that return `number` return a negative errno on failure. */
 export interface Native {
   Poller: new (fd: number, callback: (status: number, events: number) => void) => Poller;
+  /** @param recipe see addon/core/recall.h */
+  Recall: new (
+    recipe: Uint32Array,
+  ) => Recall;
+  /**
+   * @param onCall takes a call, and what {@link Recalled} says of it: never `ANSWERED`
+   * @param onEnd called when nobody is left who could make a call
+   */
+  Listener: new (
+    fd: number,
+    recall: Recall,
+    onCall: (recalled: number) => void,
+    onEnd: () => void,
+  ) => Listener;
   Channel: new (
     source: ChannelSource,
     maxFrameBytes: number,
@@ -237,12 +308,11 @@ export interface Native {
   /*
    * Answering the system calls of another process: seccomp_unotify(2). `listener` is the descriptor
    * that waep-launch hands over; `notification` has {@link NOTIFICATION_WORDS} words, of which
-   * `seccompReceive` fills all and the others look at the first. -ENOENT: the call waits no more.
+   * these look at the first. -ENOENT: the call waits no more.
    */
 
   /** Has waiting callers woken on this processor: SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP, Linux 6.6. */
   seccompSetSyncWakeUp(listener: number): number;
-  seccompReceive(listener: number, notification: BigUint64Array): number;
   /** 0 while the thread is the one that made the call: what was read of it can be trusted. */
   seccompCheck(listener: number, notification: BigUint64Array): number;
   /** Lets the call return `value`, or fail with the positive `errno`. */

@@ -4,7 +4,9 @@
 #include "channel.h"
 #include "device_binding.h"
 #include "executor_binding.h"
+#include "listener.h"
 #include "poller.h"
+#include "recall.h"
 #include "seccomp_binding.h"
 #include "sockets_binding.h"
 #include "standby_binding.h"
@@ -16,6 +18,8 @@ static Napi::Object Init(Napi::Env env, Napi::Object exports) {
   exports.Set("Channel", waep::Channel::Define(env));
   exports.Set("Device", waep::DeviceBinding::Define(env));
   exports.Set("Executor", waep::ExecutorBinding::Define(env));
+  exports.Set("Listener", waep::Listener::Define(env));
+  exports.Set("Recall", waep::Recall::Define(env));
   exports.Set("Poller", waep::Poller::Define(env));
   return exports;
 }

@@ -15,9 +15,6 @@ namespace {
 using arguments::Int;
 using Info = Napi::CallbackInfo;
 
-// The words of a notification in a BigUint64Array: id, thread, architecture, number, arguments.
-constexpr size_t kWords = 10;
-
 Napi::Value Number(const Info& info, double value) { return Napi::Number::New(info.Env(), value); }
 
 uint64_t Word(const Napi::Value& value) {
@@ -32,21 +29,6 @@ uint64_t Id(const Info& info) {
 
 Napi::Value SetSyncWakeUp(const Info& info) {
   return Number(info, seccomp::SetSyncWakeUp(Int(info, 0)));
-}
-
-Napi::Value Receive(const Info& info) {
-  const arguments::Bytes out = arguments::View(info[1]);
-  if (out.size < kWords * sizeof(uint64_t)) return Number(info, -EINVAL);
-  seccomp::Notification notification;
-  const int result = seccomp::Receive(Int(info, 0), &notification);
-  if (result < 0) return Number(info, result);
-  auto* const words = reinterpret_cast<uint64_t*>(out.data);
-  words[0] = notification.id;
-  words[1] = notification.thread;
-  words[2] = notification.architecture;
-  words[3] = static_cast<uint32_t>(notification.number);
-  std::copy_n(notification.arguments, 6, words + 4);
-  return Number(info, 0);
 }
 
 Napi::Value Check(const Info& info) { return Number(info, seccomp::Check(Int(info, 0), Id(info))); }
@@ -112,7 +94,6 @@ void ExportSeccomp(Napi::Env env, Napi::Object exports) {
     exports.Set(name, Napi::Function::New(env, function, name));
   };
   set("seccompSetSyncWakeUp", SetSyncWakeUp);
-  set("seccompReceive", Receive);
   set("seccompCheck", Check);
   set("seccompRespond", Respond);
   set("seccompContinue", Continue);

@@ -20,6 +20,7 @@ export { Pseudo } from './fds.js';
 export * as insn from './insn.js';
 export { KnownMaps } from './known-maps.js';
 export type { Memory, Write } from './memory.js';
+export { type Recipe, type RecipePointer, recipeOf, recipeWords } from './recipe.js';
 export type { Command, FdKind, IterTarget, Struct } from './rows.js';
 export { commands, shapeOf } from './table.js';
 export type { Arguments, Ref, Results } from './types.js';

@@ -29,7 +29,9 @@ const ENOTSUPP = 524;
 
 /** Has a bpf(2) call of the program executed in the guest. */
 export async function forwardBpf(call: Notification, guest: Guest): Promise<void> {
-  const { session, objects, placeholders, mapped, userRings } = guest;
+  const { session, objects, placeholders, mapped, userRings, probes } = guest;
+  const key = probes.keyOf(call);
+  if (key !== undefined && (await probes.await(key)) && call.recall(probes.recall)) return;
   const address = call.word(1);
   const sizeBytes = call.argument(2);
   // The kernel's order: bpf_check_uarg_tail_zero() looks at the size before it looks there.
@@ -53,19 +55,23 @@ export async function forwardBpf(call: Notification, guest: Guest): Promise<void
   const encoded = await encodeKnowing(objects, () => encodeRaw(raw, memory, objects, handle));
   // Whoever has the thread's number now, it may be another thread than was read from.
   if (!call.waits) return;
-  const answer = guest.probes.call(encoded.call, encoded.shape.name);
-  const reply = answer instanceof Promise ? await answer : answer;
+  probes.about(encoded.call.command);
+  if (call.recalled && encoded.call.result !== 0) {
+    probes.defer(encoded.call);
+    learn(objects, handle, encoded.shape, image);
+    if (!placeholders.create(handle, (fd) => call.giveDescriptor(fd))) drop(handle, guest);
+    return;
+  }
+  const reply =
+    key === undefined
+      ? await session.call(encoded.call, { name: encoded.shape.name })
+      : await probes.load({ key, encoded, image, address });
   const bound = encoded.call.result !== 0 && reply.result >= 0;
   const written = encoded.writes(reply).every(({ address, bytes }) => memory.write(address, bytes));
   if (bound) learn(objects, handle, encoded.shape, image);
   if (encoded.shape.command === BPF_PROG_TEST_RUN) await mapped.pull();
-  const release = () => {
-    objects.remove(handle);
-    // The session may have ended, and the object with it.
-    if (!guest.probes.drop(handle)) session.release([handle]).catch(() => {});
-  };
   if (!written) {
-    if (bound) release();
+    if (bound) drop(handle, guest);
     return call.fail(errno.EFAULT);
   }
   if (reply.result < 0) {
@@ -74,7 +80,14 @@ export async function forwardBpf(call: Notification, guest: Guest): Promise<void
   }
   if (!bound) return call.succeed(reply.result);
   if (encoded.shape.makes === 'iter') return giveStream(call, handle, guest);
-  if (!placeholders.create(handle, (fd) => call.giveDescriptor(fd))) release();
+  if (!placeholders.create(handle, (fd) => call.giveDescriptor(fd))) drop(handle, guest);
+}
+
+/** Lets go of an object that the program does not have. */
+function drop(handle: Handle, { session, objects, probes }: Guest): void {
+  objects.remove(handle);
+  // The session may have ended, and the object with it.
+  if (!probes.drop(handle)) session.release([handle]).catch(() => {});
 }
 
 /** The fourth and fifth argument, of calls that have them; or what a kernel that knows them says. */

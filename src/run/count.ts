@@ -4,26 +4,20 @@
 const AHEAD = 48;
 /** How much more is expected at once, unless the count ends before. */
 const STRETCH = 24;
+/** How many calls in a row are looked further from: tools leave some out. */
+const MARKS = 3;
 
-/** A 32-bit word of a call's parts. */
-export interface CountedWord {
-  readonly part: number;
-  readonly offset: number;
-}
-
-/** What to expect: calls whose word is larger by `first` up to, and with, `last`. */
+/** What to expect: calls whose word at `offset` is larger by `first` up to, and with, `last`. */
 export interface Expected {
-  readonly word: CountedWord;
+  readonly offset: number;
   readonly first: number;
   readonly last: number;
 }
 
-type Parts = readonly Uint8Array[];
-
-/** Follows a tool's calls, and finds out when it counts, and how far. */
+/** Follows a tool's calls, given as bytes, and finds out when it counts, and how far. */
 export class Count {
-  #latest: Parts = [];
-  #word: CountedWord | undefined;
+  #latest: Uint8Array = new Uint8Array(0);
+  #offset = -1;
   /** Where the count began, and where one that began there has ended before. */
   #start = 0;
   #end = Number.POSITIVE_INFINITY;
@@ -36,42 +30,54 @@ export class Count {
     return this.#active;
   }
 
-  /** Takes note of the next call, and says what to expect then that was not yet expected. */
-  next(parts: Parts): Expected | undefined {
+  /**
+   * Takes note of a call, and says what to expect then that was not yet expected. Of those within
+   * what was expected some may be left out.
+   */
+  next(call: Uint8Array): Expected | undefined {
     const latest = this.#latest;
-    this.#latest = parts;
-    const word = counted(latest, parts);
-    const value = word === undefined ? 0 : wordAt(parts, word);
-    const step = word === undefined ? 0 : value - wordAt(latest, word);
-    const same = word?.part === this.#word?.part && word?.offset === this.#word?.offset;
+    if (Buffer.compare(latest, call) === 0) return undefined;
+    this.#latest = call;
+    const offset = differing(latest, call);
+    const value = wordAt(call, offset);
+    const step = value - wordAt(latest, offset);
+    const same = offset >= 0 && offset === this.#offset;
     // What it leaves out is no end of it.
-    if (word !== undefined && this.#active && same && step > 0 && value <= this.#horizon) {
-      return this.#expect(word, value);
+    if (this.#active && same && step > 0 && value <= this.#horizon + STRETCH) {
+      return this.#expect(value);
     }
-    if (this.#active && this.#word !== undefined) this.#end = wordAt(latest, this.#word);
+    if (this.#active) this.#end = wordAt(latest, this.#offset);
     this.#active = false;
-    if (this.#word !== undefined && wordAt(parts, this.#word) === this.#start && !same) {
-      return this.#begin(this.#word, this.#start);
+    if (!same && this.#offset >= 0 && wordAt(call, this.#offset) === this.#start) {
+      return this.#begin(this.#start);
     }
-    if (word === undefined || step !== 1) return undefined;
+    if (offset < 0 || step !== 1) return undefined;
     if (!same || value - 1 !== this.#start) this.#end = Number.POSITIVE_INFINITY;
-    this.#word = word;
+    this.#offset = offset;
     this.#start = value - 1;
-    return this.#begin(word, value);
+    return this.#begin(value);
   }
 
-  #begin(word: CountedWord, value: number): Expected | undefined {
+  /** Takes note of how far the tool has got meanwhile, in the count that it is at. */
+  reached(call: Uint8Array): void {
+    const further = wordAt(call, this.#offset) > wordAt(this.#latest, this.#offset);
+    if (this.#active && further && differing(this.#latest, call) === this.#offset) {
+      this.#latest = call;
+    }
+  }
+
+  #begin(value: number): Expected | undefined {
     this.#active = true;
     this.#horizon = value;
-    return this.#expect(word, value);
+    return this.#expect(value);
   }
 
-  #expect(word: CountedWord, value: number): Expected | undefined {
+  #expect(value: number): Expected | undefined {
     const before = Math.max(this.#horizon, value);
     const last = Math.min(value + AHEAD, value <= this.#end ? this.#end : Number.POSITIVE_INFINITY);
     if (last <= before || (last - before < STRETCH && last < this.#end)) return undefined;
     this.#horizon = last;
-    return { word, first: before + 1 - value, last: last - value };
+    return { offset: this.#offset, first: before + 1 - value, last: last - value };
   }
 }
 
@@ -80,28 +86,26 @@ export function* stretches({ first, last }: Expected): Generator<readonly [numbe
   for (let at = first; at <= last; at += STRETCH) yield [at, Math.min(at + STRETCH - 1, last)];
 }
 
-/** The one word that differs, if there is one and the parts are alike in all else. */
-function counted(before: Parts, after: Parts): CountedWord | undefined {
-  if (before.length !== after.length) return undefined;
-  let found: CountedWord | undefined;
-  for (const [part, is] of after.entries()) {
-    const was = before[part];
-    if (was?.length !== is.length) return undefined;
-    if (Buffer.compare(was, is) === 0) continue;
-    for (let offset = 0; offset < is.length; offset += 4) {
-      if (wordOf(is, offset) === wordOf(was, offset)) continue;
-      if (found !== undefined || offset + 4 > is.length) return undefined;
-      found = { part, offset };
-    }
+/** Whether a call is one to look further from, once `last` is what has been expected. */
+export function isMark(step: number, last: number): boolean {
+  return step > last - STRETCH && step <= last - STRETCH + MARKS;
+}
+
+/** The offset of the one word that differs, if there is one and the calls are alike in all else. */
+export function differing(before: Uint8Array, after: Uint8Array): number {
+  if (before.length !== after.length) return -1;
+  let found = -1;
+  for (let at = 0; at < after.length; at++) {
+    if (before[at] === after[at]) continue;
+    const offset = at & ~3;
+    if ((found >= 0 && found !== offset) || offset + 4 > after.length) return -1;
+    found = offset;
   }
   return found;
 }
 
-function wordAt(parts: Parts, { part, offset }: CountedWord): number {
-  return wordOf(parts[part] ?? new Uint8Array(0), offset);
-}
-
-function wordOf(bytes: Uint8Array, offset: number): number {
+/** The 32-bit word at an offset; bytes that are not there are zero. */
+export function wordAt(bytes: Uint8Array, offset: number): number {
   return (
     ((bytes[offset] ?? 0) |
       ((bytes[offset + 1] ?? 0) << 8) |

@@ -1,23 +1,30 @@
-import { NOTIFICATION_WORDS, native } from '../native.js';
+import { native, type Recall, Recalled } from '../native.js';
 
 const ENOENT = -2;
 
 /** One system call of the program, which waits until it is answered. */
 export class Notification {
+  #recalled: boolean;
   readonly #listener: number;
   readonly #words: BigUint64Array;
 
-  private constructor(listener: number, words: BigUint64Array) {
+  /** @param words the call's, which are copied */
+  constructor(listener: number, words: BigUint64Array, recalled = false) {
+    this.#recalled = recalled;
     this.#listener = listener;
-    this.#words = words;
+    this.#words = words.slice();
   }
 
-  /** Takes the next call that waits, or returns `undefined` when its thread has gone meanwhile. */
-  static receive(listener: number): Notification | undefined {
-    const words = new BigUint64Array(NOTIFICATION_WORDS);
-    return native.seccompReceive(listener, words) < 0
-      ? undefined
-      : new Notification(listener, words);
+  /** Whether it succeeds as it did before, and what the kernel writes has been written. */
+  get recalled(): boolean {
+    return this.#recalled;
+  }
+
+  /** Has the call answered as it was before, if it failed then. Returns whether it is. */
+  recall(table: Recall): boolean {
+    const recalled = table.answer(this.#listener, this.#words);
+    this.#recalled = recalled === Recalled.SUCCEEDS;
+    return recalled === Recalled.ANSWERED || recalled === Recalled.TELLING;
   }
 
   /** The thread that made the call, as this process sees it. */

@@ -3,25 +3,22 @@
  * always says the same, so it is asked once.
  */
 import { constants } from 'node:os';
-import { enums } from '../bpf/index.js';
+import { type EncodedCall, enums, type Recipe, recipeOf, recipeWords, rows } from '../bpf/index.js';
 import { type Call, type CallBuffer, type Handle, Relocation, type Reply } from '../call.js';
-import { outputLengths } from '../frame/index.js';
+import { native, type Recall } from '../native.js';
 import type { Session } from '../session/index.js';
 import type { GuestCache } from '../view/index.js';
-import { Count, stepped, stretches } from './count.js';
-import { encodeVerdicts, type Verdict, VerdictFile } from './verdicts.js';
+import { Count, differing, type Expected, isMark, stepped, stretches, wordAt } from './count.js';
+import type { Notification } from './notification.js';
+import { BPF, X86_64 } from './numbers.js';
 
 const { errno } = constants;
-const { BPF_PROG_LOAD } = enums.Cmd;
-
-const NAME_OFFSET = 48;
-const NAME_BYTES = 16;
-/** Programs of use are longer. */
-const MAX_PROBE_BYTES = 512;
-const MAX_KEPT = 16_384;
 const FILE = 'verdicts';
 
-/** Refusals that may have been for want of something just then, or of a privilege. */
+/**
+ * Refusals that may have been for want of something just then, or of a privilege, or of memory where
+ * the program wanted to be told more.
+ */
 const passing: ReadonlySet<number> = new Set([
   errno.EPERM,
   errno.EINTR,
@@ -29,62 +26,105 @@ const passing: ReadonlySet<number> = new Set([
   errno.ENOMEM,
   errno.EMFILE,
   errno.ENFILE,
+  errno.EFAULT,
 ]);
+
+/** A load as the program made it. */
+export interface Load {
+  /** What tells it apart from others. */
+  readonly key: Uint8Array;
+  readonly encoded: EncodedCall;
+  /** Its attribute, and where that is. */
+  readonly image: Uint8Array;
+  readonly address: bigint;
+}
 
 /**
  * Answers loads of programs from what the same kernel has said before.
  *
  * Only loads that ask nothing but whether they are possible are answered so: of a nameless program
- * of at most 512 bytes in all, that refers to no descriptor. When the answer is that it is, the
- * program is loaded as soon as its descriptor is used for anything, or programs are listed;
- * probes close it at once. While a tool counts, through the numbers of helpers for instance,
- * the loads that are to be expected are made ahead.
+ * of at most 512 bytes with its license, that refers to no descriptor. Those that fail are answered
+ * by {@link recall} alone. When the answer is that it is possible, the program is loaded as soon as
+ * its descriptor is used for anything, or programs are listed; probes close it at once. While a tool
+ * counts, through the numbers of helpers for instance, the loads that are to be expected are made
+ * ahead.
  */
 export class Probes {
+  /** What loads have come to. */
+  readonly recall: Recall;
+  readonly #recipe: Recipe;
   readonly #session: Session;
   readonly #cache: GuestCache;
-  readonly #verdicts = new Map<string, Verdict | Promise<Verdict>>();
+  /** Loads that are made ahead, by their keys' bytes as characters. */
+  readonly #ahead = new Map<string, Promise<void>>();
   /** Programs that the program has descriptors of and the guest has not loaded. */
   readonly #deferred = new Map<Handle, Call>();
-  /** What was known from the start. */
-  #before: VerdictFile | undefined;
   readonly #count = new Count();
+  /** The latest load of the count that has been seen whole. */
+  #sample: Load | undefined;
   /** Programs of loads that were made ahead, to be closed. */
   #unwanted: Handle[] = [];
+  #hasRead = false;
   #news = false;
 
   constructor(session: Session, cache: GuestCache) {
     this.#session = session;
     this.#cache = cache;
+    this.#recipe = recipeOf(rows.PROG_LOAD, ['prog_name']);
+    this.recall = new native.Recall(recipeWords(this.#recipe, X86_64, BPF));
   }
 
-  /**
-   * Makes a call, or has it that it was made. The outputs may be shared with other replies: they
-   * are to be read only.
-   */
-  call(call: Call, name: string): Reply | Promise<Reply> {
-    if (lists.has(call.command)) this.#loadAll();
-    const key = keyOf(call);
-    if (key === undefined) return this.#session.call(call, { name });
-    this.#before ??= new VerdictFile(this.#cache.read(FILE) ?? new Uint8Array(0));
-    const known = this.#verdicts.get(key) ?? this.#before.get(key);
-    // What was known from the start is so for the rest of the count, most likely.
-    if (known === undefined || this.#count.active) this.#expect(call);
-    if (known === undefined) return this.#ask(call, name, key);
-    if (known instanceof Promise) return known.then((verdict) => this.#recall(call, verdict));
-    return this.#recall(call, known);
+  /** The key of the call that has just come in, if it is a probe whose outcome is not known. */
+  keyOf(call: Notification): Uint8Array | undefined {
+    return call.recalled ? undefined : this.recall.key;
   }
 
-  async #ask(call: Call, name: string, key: string): Promise<Reply> {
-    const reply = await this.#session.call(call, { name });
-    this.#keep(key, [reply.result < 0 ? reply.errno : 0, reply.outputs]);
+  /** Waits for what may tell the outcome of a call. Returns false when nothing can. */
+  async await(key: Uint8Array): Promise<boolean> {
+    if (!this.#hasRead) {
+      this.#hasRead = true;
+      const file = this.#cache.read(FILE);
+      if (file !== undefined) this.recall.load(file);
+      return true;
+    }
+    const ahead = this.#ahead.get(nameOf(key));
+    if (ahead === undefined) return false;
+    this.follow(key);
+    await ahead;
+    return true;
+  }
+
+  /** Whether the program counts, so that {@link follow} is to hear of what is recalled. */
+  get counting(): boolean {
+    return this.#count.active;
+  }
+
+  /** A load was answered, or is about to be, which the count may go on from. */
+  follow(key: Uint8Array): void {
+    const expected = this.#count.next(key);
+    if (expected !== undefined) this.#makeAhead(key, expected);
+  }
+
+  /** Makes a load whose outcome is not known. */
+  async load(load: Load): Promise<Reply> {
+    // How far it has got is not told of each load that is recalled.
+    this.#count.reached(this.recall.latest);
+    this.#sample = load;
+    this.follow(load.key);
+    const reply = await this.#session.call(load.encoded.call, { name: load.encoded.shape.name });
+    this.#teach(load.key, load, reply, false);
     return reply;
   }
 
-  #recall(call: Call, [error, outputs]: Verdict): Reply {
-    if (error === 0) this.#deferred.set(call.result, call);
-    const result = error === 0 ? call.result : -1;
-    return { result, errno: error, outputs: filled(outputs, outputLengths(call)) };
+  /** Leaves a load, which is known to succeed, to be made when it matters. */
+  defer(call: Call): void {
+    this.#deferred.set(call.result, call);
+  }
+
+  /** A call is about to be made. */
+  about(command: number): void {
+    if (!lists.has(command)) return;
+    for (const handle of [...this.#deferred.keys()]) this.use(handle);
   }
 
   /** Something is about to be done with an object. */
@@ -93,7 +133,7 @@ export class Probes {
     if (call === undefined) return;
     this.#deferred.delete(handle);
     // Whatever uses it is executed after it; if it fails, that finds out.
-    this.#session.call(call, { name: 'BPF_PROG_LOAD' }).catch(() => {});
+    this.#session.call(call, { name: rows.PROG_LOAD.name }).catch(() => {});
   }
 
   /** Forgets an object. Returns whether it was never in the guest. */
@@ -103,71 +143,73 @@ export class Probes {
 
   /** Keeps what was learnt for the next program. */
   async close(): Promise<void> {
-    if (!this.#news) return;
-    const verdicts: [string, Verdict][] = [...(this.#before ?? [])];
-    for (const [key, verdict] of this.#verdicts) {
-      if (!(verdict instanceof Promise)) verdicts.push([key, verdict]);
-    }
-    await this.#cache.write(FILE, encodeVerdicts(verdicts));
+    if (this.#news) await this.#cache.write(FILE, this.recall.save());
   }
 
-  #loadAll(): void {
-    for (const handle of [...this.#deferred.keys()]) this.use(handle);
+  #teach(key: Uint8Array, load: Load, reply: Reply, telling: boolean): void {
+    const error = reply.result < 0 ? reply.errno : 0;
+    if (passing.has(error)) return;
+    if (this.recall.teach(key, error, this.#writesOf(load, reply), telling)) this.#news = true;
   }
 
-  get #full(): boolean {
-    return this.#verdicts.size + (this.#before?.size ?? 0) >= MAX_KEPT;
-  }
-
-  #keep(key: string, verdict: Verdict): void {
-    this.#verdicts.delete(key);
-    if (passing.has(verdict[0]) || this.#full) return;
-    this.#news = true;
-    this.#verdicts.set(key, [verdict[0], verdict[1].map(trimmed)]);
-  }
-
-  /** Makes the loads that follow if the tool goes on as from the load before this one. */
-  #expect(call: Call): void {
-    const expected = this.#count.next(call.buffers.map((buffer) => bytesOf(buffer) ?? nothing));
-    if (expected === undefined) return;
-    for (const [first, last] of stretches(expected)) {
-      const calls = new Map<string, Call>();
-      for (let step = first; step <= last; step++) {
-        const buffers = call.buffers.map((buffer, part) =>
-          part === expected.word.part ? later(buffer, expected.word.offset, step) : buffer,
-        );
-        const next = { ...call, buffers, result: this.#session.newHandle() };
-        const key = keyOf(next);
-        if (key === undefined || this.#verdicts.has(key) || this.#before?.has(key) || this.#full) {
-          continue;
-        }
-        calls.set(key, next);
+  /** What the kernel writes, in the parts that {@link Recall.teach} takes. */
+  #writesOf({ encoded, image, address }: Load, reply: Reply): Uint8Array {
+    const view = new DataView(image.buffer, image.byteOffset, image.length);
+    const regions = this.#recipe.pointers.map(({ offset }) =>
+      offset + 8 <= image.length ? view.getBigUint64(offset, true) : 0n,
+    );
+    regions.unshift(address);
+    const parts: Uint8Array[] = [];
+    for (const { address: start, bytes } of encoded.writes(reply)) {
+      let region = 0;
+      for (const [index, base] of regions.entries()) {
+        const nearer = base <= start && base >= (regions[region] as bigint);
+        if (nearer || (regions[region] as bigint) > start) region = index;
       }
-      this.#ahead(calls);
+      const offset = Number(start - (regions[region] as bigint));
+      parts.push(Buffer.from(Uint32Array.of(region, offset, bytes.length).buffer), bytes);
     }
+    return Buffer.concat(parts);
   }
 
-  /** Makes loads that nobody waits for yet. */
-  #ahead(calls: ReadonlyMap<string, Call>): void {
-    const made = [...calls.values()];
-    const replies = this.#session.callAll(made, { name: 'BPF_PROG_LOAD' });
-    for (const [index, key] of [...calls.keys()].entries()) {
-      const reply = replies[index] as Promise<Reply>;
-      const verdict = reply.then(
-        (reply): Verdict => {
-          if (reply.result >= 0) this.#release(reply.result);
-          const verdict: Verdict = [reply.result < 0 ? reply.errno : 0, reply.outputs];
-          this.#keep(key, verdict);
-          return verdict;
-        },
-        (error) => {
-          this.#verdicts.delete(key);
-          throw error;
-        },
-      );
-      // If nobody asks for it, nobody need know that it failed.
-      verdict.catch(() => {});
-      this.#verdicts.set(key, verdict);
+  /** Makes the loads that follow if the tool goes on counting from `key`. */
+  #makeAhead(key: Uint8Array, expected: Expected): void {
+    const sample = this.#sample;
+    if (sample === undefined) return;
+    const { offset } = expected;
+    const differs = differing(sample.key, key);
+    const place = placeOf(this.#recipe, sample, offset);
+    if (place === undefined || (differs !== offset && Buffer.compare(sample.key, key) !== 0))
+      return;
+    const passed = wordAt(key, offset) - wordAt(sample.key, offset);
+    for (const [first, last] of stretches(expected)) {
+      const keys: Uint8Array[] = [];
+      const calls: Call[] = [];
+      const telling: boolean[] = [];
+      for (let step = first; step <= last; step++) {
+        const next = stepped(key, offset, step);
+        if (this.#ahead.has(nameOf(next)) || this.recall.find(next) !== undefined) continue;
+        keys.push(next);
+        calls.push(later(sample.encoded.call, place, passed + step, this.#session.newHandle()));
+        telling.push(isMark(step, expected.last));
+      }
+      for (const [index, reply] of this.#session
+        .callAll(calls, { name: rows.PROG_LOAD.name })
+        .entries()) {
+        const made = keys[index] as Uint8Array;
+        const done = reply.then(
+          (reply) => {
+            if (reply.result >= 0) this.#release(reply.result);
+            this.#teach(made, sample, reply, telling[index] as boolean);
+          },
+          // Whoever asks for it makes it.
+          () => {},
+        );
+        this.#ahead.set(
+          nameOf(made),
+          done.finally(() => this.#ahead.delete(nameOf(made))),
+        );
+      }
     }
   }
 
@@ -182,84 +224,56 @@ export class Probes {
   }
 }
 
-const nothing = new Uint8Array(0);
-
 /** Commands whose results show which programs there are. */
 const lists: ReadonlySet<number> = new Set([
   enums.Cmd.BPF_PROG_GET_NEXT_ID,
   enums.Cmd.BPF_PROG_GET_FD_BY_ID,
 ]);
 
-function bytesOf(buffer: CallBuffer | undefined): Uint8Array | undefined {
-  if (buffer === undefined || typeof buffer === 'number') return undefined;
-  return buffer instanceof Uint8Array ? buffer : buffer.inout;
+function nameOf(key: Uint8Array): string {
+  return Buffer.from(key.buffer, key.byteOffset, key.length).toString('latin1');
 }
 
-/** Numbers, each 32 bits, that go before the bytes in a key. */
-const KEY_NUMBERS = 64;
-const keyBytes = Buffer.alloc(4 * KEY_NUMBERS + MAX_PROBE_BYTES);
+/** The command and the size of the attribute, which a key begins with. */
+const KEY_HEAD_BYTES = 8;
 
-/**
- * What the kernel's answer to a probe depends on: the lengths of all buffers, the relocations, and
- * the bytes that go in, as characters of a byte each. `undefined` for what is no probe.
- */
-function keyOf({ command, args, buffers, relocations }: Call): string | undefined {
-  if (command !== BPF_PROG_LOAD || args !== 1) return undefined;
-  if (1 + buffers.length + relocations.length > KEY_NUMBERS) return undefined;
-  for (let at = 2; at < relocations.length; at += 4) {
-    if (relocations[at] !== Relocation.POINTER) return undefined;
-  }
-  const attribute = bytesOf(buffers[0]);
-  for (let at = NAME_OFFSET; at < NAME_OFFSET + NAME_BYTES; at++) {
-    if ((attribute?.[at] ?? 0) !== 0) return undefined;
-  }
-  let end = keyBytes.writeInt32LE(buffers.length);
-  for (const buffer of buffers) {
-    end = keyBytes.writeInt32LE(typeof buffer === 'number' ? ~buffer : lengthOf(buffer), end);
-  }
-  for (const number of relocations) end = keyBytes.writeInt32LE(number, end);
-  const start = end;
-  for (const buffer of buffers) {
-    const bytes = bytesOf(buffer);
-    if (bytes === undefined) continue;
-    if (end + bytes.length - start > MAX_PROBE_BYTES) return undefined;
-    keyBytes.set(bytes, end);
-    end += bytes.length;
-  }
-  return keyBytes.toString('latin1', 0, end);
+interface Place {
+  readonly buffer: number;
+  readonly offset: number;
 }
 
-function lengthOf(buffer: CallBuffer): number {
-  return bytesOf(buffer)?.length ?? 0;
+/** Where a call has the word that its key has at `offset`. */
+function placeOf(recipe: Recipe, { key, encoded, image }: Load, offset: number): Place | undefined {
+  let start = KEY_HEAD_BYTES + image.length;
+  if (offset < start) return { buffer: 0, offset: offset - KEY_HEAD_BYTES };
+  for (const pointer of recipe.pointers) {
+    const target = targetOf(encoded.call, pointer.offset);
+    if (target === undefined) continue;
+    start += 4;
+    if (pointer.kind === 'output') continue;
+    const length = wordAt(key, start - 4);
+    if (offset >= start && offset < start + length)
+      return { buffer: target, offset: offset - start };
+    start += length;
+  }
+  return undefined;
 }
 
-/** Without the zeroes at the end, which most of an output is. */
-function trimmed(bytes: Uint8Array): Uint8Array {
-  let end = bytes.length;
-  while (end > 0 && bytes[end - 1] === 0) end--;
-  return bytes.slice(0, end);
+/** The buffer that the pointer at an offset of the attribute leads to, unless it is NULL. */
+function targetOf({ relocations }: Call, offset: number): number | undefined {
+  for (let at = 0; at < relocations.length; at += 4) {
+    const [buffer, place, kind, target] = relocations.slice(at, at + 4);
+    if (buffer === 0 && place === offset && kind === Relocation.POINTER) return target;
+  }
+  return undefined;
 }
 
-/** Outputs of zeroes, which most are, by their length. */
-const zeroes = new Map<number, Uint8Array>();
-const MAX_ZEROES = 64;
-
-function filled(outputs: readonly Uint8Array[], lengths: readonly number[]): Uint8Array[] {
-  return lengths.map((length, index) => {
-    const output = outputs[index];
-    const shared = output === undefined || output.length === 0;
-    const known = shared ? zeroes.get(length) : undefined;
-    if (known !== undefined) return known;
-    const bytes = new Uint8Array(length);
-    if (!shared) bytes.set(output.subarray(0, length));
-    else if (zeroes.size < MAX_ZEROES) zeroes.set(length, bytes);
-    return bytes;
+/** A copy of a call, one of whose words is larger by `step`. */
+function later(call: Call, { buffer, offset }: Place, step: number, result: Handle): Call {
+  const buffers = call.buffers.map((source, index): CallBuffer => {
+    if (index !== buffer || typeof source === 'number') return source;
+    if (source instanceof Uint8Array) return stepped(source, offset, step);
+    return { inout: stepped(source.inout, offset, step) };
   });
-}
-
-/** A copy of a buffer, one of whose words is larger by `step`. */
-function later(buffer: CallBuffer, offset: number, step: number): CallBuffer {
-  if (typeof buffer === 'number') return buffer;
-  if (buffer instanceof Uint8Array) return stepped(buffer, offset, step);
-  return { inout: stepped(buffer.inout, offset, step) };
+  return { ...call, buffers, result };
 }

@@ -1,7 +1,7 @@
 import { constants } from 'node:os';
 import { BtfTypes } from '../btf/index.js';
 import { type SystemError, WaepError } from '../errors.js';
-import { native, type Poller } from '../native.js';
+import { type Listener, native, Recalled } from '../native.js';
 import type { Session } from '../session/index.js';
 import { GuestCache, GuestFiles, RecentFiles } from '../view/index.js';
 import type { Guest } from './guest.js';
@@ -17,8 +17,6 @@ import { Probes } from './probes.js';
 import { answerOf } from './system-calls.js';
 import { TracingFolders } from './tracing-folders.js';
 
-const READABLE = 1;
-const HANG_UP = 4;
 const CLOCK_ROUNDS = 4;
 const { errno: Errno, signals } = constants;
 
@@ -79,7 +77,7 @@ export class Supervision {
   readonly deserted: Promise<void>;
   readonly #guest: Guest;
   readonly #listener: number;
-  readonly #poller: Poller;
+  readonly #calls: Listener;
 
   /** @param listener the listener of the program's system calls, which is closed in the end */
   constructor(session: Session, listener: number, options: SupervisionOptions) {
@@ -91,23 +89,23 @@ export class Supervision {
     this.deserted = new Promise((resolve) => {
       desert = resolve;
     });
-    this.#poller = new native.Poller(listener, (_status, events) => {
-      if ((events & READABLE) !== 0) {
-        const call = Notification.receive(listener);
-        if (call !== undefined) answer(call, this.#guest);
-      }
-      if ((events & HANG_UP) !== 0) {
-        this.#poller.close();
-        desert();
-      }
+    const { probes } = this.#guest;
+    const onCall = (recalled: number) => {
+      if (recalled !== Recalled.NO && probes.counting) probes.follow(probes.recall.latest);
+      if (recalled === Recalled.TELLING) return;
+      answer(new Notification(listener, words, recalled === Recalled.SUCCEEDS), this.#guest);
+    };
+    this.#calls = new native.Listener(listener, probes.recall, onCall, () => {
+      this.#calls.close();
+      desert();
     });
-    this.#poller.poll(READABLE | HANG_UP);
+    const { words } = this.#calls;
   }
 
   /** Ends the answering. What the program had of the guest's is let go, not all of it at once. */
   async close(): Promise<void> {
     const { userRings, events, mapped, definitions, recent, placeholders, probes } = this.#guest;
-    this.#poller.close();
+    this.#calls.close();
     native.close(this.#listener);
     await userRings.push();
     userRings.close();

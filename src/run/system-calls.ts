@@ -4,6 +4,7 @@ import { accessFile, lookAtFile, openFile, readLink } from './files.js';
 import type { Guest } from './guest.js';
 import { mapMemory, pollDescriptors, watchDescriptor } from './memory-map.js';
 import type { Notification } from './notification.js';
+import { BPF, X86_64 } from './numbers.js';
 import { controlPerfEvent, openPerfEvent } from './perf-events.js';
 import { defineProbe } from './probe-definitions.js';
 import { ProcessMemory } from './process-memory.js';
@@ -11,8 +12,6 @@ import { ProcessMemory } from './process-memory.js';
 /** Answers one system call of the program. What it throws becomes the program's error. */
 export type Answer = (call: Notification, guest: Guest) => void | Promise<void>;
 
-/** AUDIT_ARCH_X86_64 of linux/audit.h. */
-const X86_64 = 0xc000003e;
 const X32 = 0x40000000;
 
 /** `struct utsname`: six texts. */
@@ -48,7 +47,7 @@ function unlessOfGuest(descriptorArgument: number, refusal: Answer): Answer {
 
 /** The calls that waep-launch's filter hands over (addon/core/seccomp_filter.cc), by number. */
 const answers: ReadonlyMap<number, Answer> = new Map([
-  [321, forwardBpf],
+  [BPF, forwardBpf],
   [63, uname],
   [2, openFile(0, 'argument')],
   [257, openFile(1, 'argument')],

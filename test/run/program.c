@@ -413,6 +413,59 @@ static int emit(int program, uint64_t value) {
   return (int)bpf(BPF_PROG_TEST_RUN, &attr, sizeof attr);
 }
 
+// Asks whether a helper can be called, with room for the verifier's log, and adds what it is told to
+// `*sum`. The room is filled before, to see what is written.
+static int probe(int type, int helper, void *room, uint32_t room_bytes, uint64_t *sum) {
+  const struct bpf_insn code[] = {
+      {.code = BPF_JMP | BPF_CALL, .imm = helper},
+      {.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = 0},
+      {.code = BPF_JMP | BPF_EXIT},
+  };
+  union bpf_attr attr = {.prog_type = (uint32_t)type,
+                         .insn_cnt = sizeof code / sizeof *code,
+                         .insns = (uintptr_t)code,
+                         .license = (uintptr_t)"GPL",
+                         .log_level = 1,
+                         .log_size = room_bytes,
+                         .log_buf = (uintptr_t)room};
+  static char before[4096];
+  const int in_memory = (uintptr_t)room > sizeof before;
+  if (in_memory) memset(room, 0xa5, room_bytes);
+  errno = 0;
+  const int fd = (int)bpf(BPF_PROG_LOAD, &attr, sizeof attr);
+  *sum = *sum * 31 + (uint64_t)(fd < 0 ? errno : 0);
+  const unsigned char *const attribute = (const void *)&attr;
+  for (size_t i = 0; i < 32; ++i) *sum = *sum * 31 + (i < 8 ? attribute[i] : 0);
+  // Behind the end of the log nothing says what the kernel leaves there.
+  const unsigned char *const log = room;
+  for (uint32_t i = 0; in_memory && i < room_bytes && log[i] != 0; ++i) *sum = *sum * 31 + log[i];
+  return fd;
+}
+
+// Counts through the helpers for some types of programs, with logs of several sizes, one of which is
+// nowhere in memory.
+static void logs(void) {
+  static char room[4096];
+  uint64_t sum = 0;
+  int accepted = 0;
+  for (int type = BPF_PROG_TYPE_SOCKET_FILTER; type <= BPF_PROG_TYPE_TRACEPOINT; ++type) {
+    for (int helper = 1; helper <= 120; ++helper) {
+      if (helper == 6 || helper == 36) continue;
+      const int fd = probe(type, helper, room, sizeof room, &sum);
+      if (fd < 0) continue;
+      ++accepted;
+      close(fd);
+    }
+  }
+  for (int helper = 1000; helper < 1004; ++helper) {
+    probe(BPF_PROG_TYPE_SOCKET_FILTER, helper, room, 200, &sum);
+    probe(BPF_PROG_TYPE_SOCKET_FILTER, helper, room + 1, 199, &sum);
+    probe(BPF_PROG_TYPE_SOCKET_FILTER, helper, (void *)16, 200, &sum);
+    probe(BPF_PROG_TYPE_SOCKET_FILTER, helper, room, 200, &sum);
+  }
+  printf("logs: %d accepted, %016llx\n", accepted, (unsigned long long)sum);
+}
+
 // Counts through the helpers, as tools do that learn what a kernel can do, and uses the last
 // program that was accepted.
 static void probes(void) {
@@ -580,6 +633,7 @@ int main(int argc, char **argv) {
     if (strcmp(argv[i], "passed") == 0) passed();
     if (strcmp(argv[i], "mapped") == 0) mapped();
     if (strcmp(argv[i], "probes") == 0) probes();
+    if (strcmp(argv[i], "logs") == 0) logs();
     if (strcmp(argv[i], "ring") == 0) ring("ring", wait_by_epoll, EVENTS);
     if (strcmp(argv[i], "polled") == 0) ring("polled", wait_by_poll, 3);
     if (strcmp(argv[i], "perf") == 0) perf();

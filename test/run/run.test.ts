@@ -1,5 +1,7 @@
+import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { readdir } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t from 'tap';
@@ -143,6 +145,43 @@ t.test('a kernel is asked once what it can do', async (t) => {
   const [asked = 0, later = 0] = calls;
   t.ok(asked >= 60, `${asked} calls at first`);
   t.ok(later < 10, `${later} calls later`);
+});
+
+t.test('what a kernel said before is what it would say', async (t) => {
+  // The local agent's kernel is this machine's.
+  const expected = execFileSync(program.path, ['logs'], { encoding: 'utf8' });
+  const output = async () => (await run(program.path, 'logs')).output;
+  t.equal(await output(), expected, 'at first');
+  t.equal(await output(), expected, 'recalled');
+  const [file = ''] = (await readdir(cache, { recursive: true })).filter((name) =>
+    name.endsWith('verdicts'),
+  );
+  const path = join(cache, file);
+  const whole = readFileSync(path);
+  writeFileSync(path, whole.subarray(0, whole.length / 2));
+  t.equal(await output(), expected, 'from half of the file');
+  t.ok(readFileSync(path).length > whole.length / 2, 'the rest was learnt again');
+
+  for (const [what, at] of [
+    ['a region', 0],
+    ['an offset', 4],
+    ['a length', 8],
+  ] as const) {
+    const damaged = Buffer.from(whole);
+    let changed = 0;
+    for (let entry = 12 + damaged.readUInt32LE(8); entry < damaged.length; ) {
+      const key = damaged.readUInt32LE(entry);
+      const writes = damaged.readUInt32LE(entry + 8);
+      if (writes > 0) {
+        damaged.writeUInt32LE(0xfffffff0, entry + 12 + key + at);
+        changed++;
+      }
+      entry += 12 + key + writes;
+    }
+    t.ok(changed > 100);
+    writeFileSync(path, damaged);
+    t.equal(await output(), expected, `${what} that no call has`);
+  }
 });
 
 t.test('runs once for each guest, and says whose a line is', async (t) => {
