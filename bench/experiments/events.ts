@@ -103,8 +103,12 @@ interface Kind {
 /** What a reader got of a run, and what the agent used for it. */
 type Taken = Omit<Followed, 'latencies'> & { agentCpuNs: number };
 
-/** Has so many records made, so long after one another, and read. */
-type Read = (kind: Kind, count: number, pauseNs: number) => Promise<Taken>;
+/**
+ * Has so many records made, so long after one another, and read.
+ *
+ * @param withCpu whether to ask for `agentCpuNs`, which takes as long as a short run; it is 0 without
+ */
+type Read = (kind: Kind, count: number, pauseNs: number, withCpu: boolean) => Promise<Taken>;
 
 /** The program that makes events, run in the guest of a road. */
 class Driver {
@@ -143,19 +147,20 @@ function readInGuest(session: Session, driver: Driver): Read {
 }
 
 function readOnHost(probe: Probe, address: string, driver: Driver): Read {
-  return async (kind, count, pauseNs) => {
+  return async (kind, count, pauseNs, withCpu) => {
+    const cpuNs = async () => (withCpu ? await driver.agentCpuNs() : 0);
     await probe.follow({ address, ...kind, stamped: false });
-    const before = await driver.agentCpuNs();
+    const before = await cpuNs();
     await driver.drive(['drive'], count, pauseNs);
     const taken = await probe.followed();
-    return { ...taken, agentCpuNs: (await driver.agentCpuNs()) - before };
+    return { ...taken, agentCpuNs: (await cpuNs()) - before };
   };
 }
 
 async function measureRates(read: Read): Promise<Batches> {
   const measured: Batches = [];
   for (const size of recordBytes) {
-    const taken = await read({ ringBytes, recordBytes: size }, records[size] ?? 0, 0);
+    const taken = await read({ ringBytes, recordBytes: size }, records[size] ?? 0, 0, true);
     const each = taken.elapsedNs / taken.delivered;
     measured.push({ metric: recordMetric(size), unit: 'ns', values: [each] });
     if (taken.agentCpuNs === 0) continue;
@@ -163,7 +168,7 @@ async function measureRates(read: Read): Promise<Batches> {
     measured.push({ metric: agentCpuMetric(size), unit: 'ns', values });
   }
   for (const pauseNs of sweep.pausesNs) {
-    const taken = await read(sweep, sweep.records, pauseNs);
+    const taken = await read(sweep, sweep.records, pauseNs, false);
     const perSecond = 1e9 / taken.elapsedNs;
     const offered = (taken.emitted + taken.refused) * perSecond;
     const delivered = taken.delivered * perSecond;
