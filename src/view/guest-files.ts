@@ -1,6 +1,6 @@
 import { openSync, readFileSync } from 'node:fs';
 import type { Handle } from '../call.js';
-import { systemError } from '../errors.js';
+import { type SystemError, systemError } from '../errors.js';
 import { native } from '../native.js';
 import type { Session } from '../session/index.js';
 import type { GuestCache } from './guest-cache.js';
@@ -12,7 +12,8 @@ const PAGE_BYTES = 4096;
 const MAX_FILE_BYTES = 256 * 1024 * 1024;
 
 /** Files that stay as they are for as long as the guest's kernel runs, apart from its modules'. */
-const lasting = /^\/(sys\/kernel\/btf\/vmlinux|proc\/config\.gz|proc\/version|boot\/config-.*)$/;
+const lasting =
+  /^\/(sys\/kernel\/btf\/vmlinux|proc\/config\.gz|proc\/version|proc\/version_signature|boot\/config-.*)$/;
 
 /**
  * Copies of files of the guest's kernel, such as `/sys/kernel/btf/vmlinux`, as descriptors of
@@ -26,6 +27,8 @@ export class GuestFiles {
   readonly #session: Session;
   readonly #cache: GuestCache;
   readonly #texts = new Map<string, Promise<string>>();
+  /** Whether files that never change are there: libbpf asks before each load of some types. */
+  readonly #reached = new Map<string, Promise<void>>();
 
   constructor(session: Session, cache: GuestCache) {
     this.#session = session;
@@ -90,7 +93,20 @@ export class GuestFiles {
    *
    * @throws as {@link open}
    */
-  async access(path: string): Promise<void> {
+  access(path: string): Promise<void> {
+    if (!lasting.test(path)) return this.#reach(path);
+    const known = this.#reached.get(path);
+    if (known !== undefined) return known;
+    const reached = this.#reach(path);
+    this.#reached.set(path, reached);
+    reached.catch((error: Partial<SystemError>) => {
+      // Only the guest's kernel can say that it is not there.
+      if (error.side !== 'guest') this.#reached.delete(path);
+    });
+    return reached;
+  }
+
+  async #reach(path: string): Promise<void> {
     const handle = await this.#session.open(path);
     this.#release(handle);
   }
