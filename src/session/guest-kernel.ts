@@ -65,6 +65,8 @@ export interface CallOptions {
    * thread does not stay for its answer. Default: no.
    */
   ahead?: boolean;
+  /** Whether outputs may come without the zeroes at their ends, as they travel. Default: no. */
+  trimmed?: boolean;
 }
 
 /** Options of one bpf(2) call. */

@@ -82,6 +82,11 @@ function callName(name: string | number): string {
   return typeof name === 'string' ? name : `bpf command ${name}`;
 }
 
+/** How long the outputs of a reply are to be; undefined for as they come. */
+function lengthsOf(call: Call, options: CallOptions | undefined): number[] | undefined {
+  return options?.trimmed === true ? undefined : outputLengths(call);
+}
+
 /** How often deadlines are looked at, unless one is so near that it needs a time of its own. */
 const SWEEP_MS = 250;
 
@@ -303,7 +308,7 @@ export class Session extends GuestKernel {
       if (held || bound > buffer.byteLength) {
         return this.call(call, { ...options, ahead: true });
       }
-      const lengths = outputLengths(call);
+      const lengths = lengthsOf(call, options);
       const pending = this.#begin(this.#newId(), lengths, call.result, options, name);
       const flags = index < calls.length - 1 ? FrameFlag.ANSWER_MAY_WAIT : 0;
       used += putCallFrame(buffer.subarray(used), pending.id, call, flags);
@@ -557,7 +562,7 @@ export class Session extends GuestKernel {
     if (this.#pending.size > 0 && this.#channel.queuedBytes > this.#maxQueuedBytes) {
       return this.#room().then(() => this.start(call, options, name));
     }
-    const lengths = outputLengths(call);
+    const lengths = lengthsOf(call, options);
     // Alone in flight, a call is likely to be waited for.
     const alone = this.#pending.size === 0 && options?.ahead !== true;
     if (alone && bound <= this.#sendBuffer.byteLength) {
@@ -574,7 +579,7 @@ export class Session extends GuestKernel {
 
   #exchange(
     call: Call,
-    lengths: readonly number[],
+    lengths: readonly number[] | undefined,
     options: CallOptions | undefined,
     name: string | number,
   ): Reply | Promise<Reply> {

@@ -66,6 +66,19 @@ t.test('calls that travel together are answered each by itself', async (t) => {
     'more than the queue may hold',
   );
 
+  const ask: Call = {
+    command: enums.Cmd.BPF_PROG_GET_NEXT_ID,
+    args: 1,
+    result: 0,
+    buffers: [{ inout: Buffer.from(Uint32Array.of(0x7ffffffe, 0, 0, 0).buffer) }],
+    relocations: [],
+  };
+  for (const trimmed of [true, false]) {
+    const [reply] = await Promise.all(session.callAll([ask], { trimmed }));
+    t.equal(reply?.outputs[0]?.length, trimmed ? 4 : 16, 'zeroes at the end');
+    t.equal((await session.call(ask, { trimmed })).outputs[0]?.length, trimmed ? 4 : 16);
+  }
+
   const abort = new AbortController();
   abort.abort(new Error('not any more'));
   const aborted = session.callAll([create(1), create(1)], { signal: abort.signal });
