@@ -163,7 +163,10 @@ export interface Recall {
   teach(key: Uint8Array, errno: number, writes: Uint8Array, telling: boolean): boolean;
   /** All outcomes, as a file. */
   save(): Uint8Array;
-  /** Adds the outcomes of a file of the same recipe, up to where it is damaged. */
+  /**
+   * Adds the outcomes of a file of the same recipe, up to where it is damaged. The bytes are the
+   * table's own from then on.
+   */
   load(file: Uint8Array): void;
 }
 

@@ -23,6 +23,8 @@ constexpr size_t kMaxParts = 64;
 constexpr uint64_t kPage = 4096;
 constexpr size_t kPointerWords = 7;
 constexpr size_t kZeroesWords = 2;
+// Before each outcome in a file: the lengths of the key and of what is written, and the errno.
+constexpr size_t kHead = 3 * sizeof(uint32_t);
 
 uint32_t WordAt(const char* bytes) {
   uint32_t word;
@@ -264,24 +266,36 @@ bool RecallTable::Teach(std::string_view key, const Outcome& outcome) {
   return true;
 }
 
-std::string RecallTable::Save() const {
-  std::string file(kMagic);
-  file.reserve(kMagic.size() + described_.size() + kept_bytes_ + 12 * outcomes_.size() + 4);
-  Append(&file, static_cast<uint32_t>(described_.size()));
-  file += described_;
+size_t RecallTable::SavedBytes() const {
+  size_t bytes = kMagic.size() + sizeof(uint32_t) + described_.size();
+  for (const auto& [key, outcome] : outcomes_) bytes += kHead + key.size() + outcome.writes.size();
+  return bytes;
+}
+
+void RecallTable::Save(uint8_t* file) const {
+  const auto put = [&file](std::string_view bytes) {
+    file = std::copy(bytes.begin(), bytes.end(), file);
+  };
+  const auto put_word = [&file](size_t value) {
+    const auto word = static_cast<uint32_t>(value);
+    std::memcpy(file, &word, sizeof word);
+    file += sizeof word;
+  };
+  put(kMagic);
+  put_word(described_.size());
+  put(described_);
   for (const auto& [key, outcome] : outcomes_) {
-    Append(&file, static_cast<uint32_t>(key.size()));
-    Append(&file, outcome.error);
-    Append(&file, static_cast<uint32_t>(outcome.writes.size()));
-    file += key;
-    file += outcome.writes;
+    put_word(key.size());
+    put_word(outcome.error);
+    put_word(outcome.writes.size());
+    put(key);
+    put(outcome.writes);
   }
-  return file;
 }
 
 void RecallTable::Load(const uint8_t* bytes, size_t size) {
   if (size > kMaxKeptBytes) return;
-  std::string_view left = memory_.emplace_back(reinterpret_cast<const char*>(bytes), size);
+  std::string_view left(reinterpret_cast<const char*>(bytes), size);
   const auto take = [&](size_t length) {
     const std::string_view taken = left.substr(0, length);
     left.remove_prefix(taken.size());
@@ -291,8 +305,8 @@ void RecallTable::Load(const uint8_t* bytes, size_t size) {
   const size_t described = WordAt(take(4).data());
   if (take(described) != described_) return;
   outcomes_.reserve(kMaxOutcomes);
-  while (left.size() >= 12) {
-    const std::string_view head = take(12);
+  while (left.size() >= kHead) {
+    const std::string_view head = take(kHead);
     const size_t key_size = WordAt(head.data());
     const size_t writes_size = WordAt(head.data() + 8);
     if (key_size > left.size() || writes_size > left.size() - key_size) return;

@@ -81,8 +81,11 @@ class RecallTable {
   bool Teach(std::string_view key, const Outcome& outcome);
 
   [[nodiscard]] size_t size() const { return outcomes_.size(); }
-  [[nodiscard]] std::string Save() const;
-  // Adds what Save has returned in a table with the same recipe, up to where it is damaged.
+  // Writes all outcomes as a file of SavedBytes() bytes.
+  void Save(uint8_t* file) const;
+  [[nodiscard]] size_t SavedBytes() const;
+  // Adds what Save has returned in a table with the same recipe, up to where it is damaged. The
+  // bytes are not copied: they stay as they are for as long as the table lasts.
   void Load(const uint8_t* bytes, size_t size);
 
  private:

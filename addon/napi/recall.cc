@@ -79,10 +79,15 @@ Napi::Value Recall::Teach(const Napi::CallbackInfo& info) {
   return Napi::Boolean::New(info.Env(), kept);
 }
 
-Napi::Value Recall::Save(const Napi::CallbackInfo& info) { return Copy(info.Env(), table_.Save()); }
+Napi::Value Recall::Save(const Napi::CallbackInfo& info) {
+  auto file = Napi::Uint8Array::New(info.Env(), table_.SavedBytes());
+  table_.Save(file.Data());
+  return file;
+}
 
 Napi::Value Recall::Load(const Napi::CallbackInfo& info) {
   const arguments::Bytes file = arguments::View(info[0]);
+  loaded_.push_back(Napi::Persistent(info[0].As<Napi::Object>()));
   table_.Load(file.data, file.size);
   return info.Env().Undefined();
 }

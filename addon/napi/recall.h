@@ -3,6 +3,8 @@
 
 #include <napi.h>
 
+#include <vector>
+
 #include "../core/recall.h"
 
 namespace waep {
@@ -27,6 +29,8 @@ class Recall : public Napi::ObjectWrap<Recall> {
   Napi::Value Load(const Napi::CallbackInfo& info);
 
   seccomp::RecallTable table_;
+  // What the table refers to.
+  std::vector<Napi::ObjectReference> loaded_;
 };
 
 }  // namespace waep

@@ -5,6 +5,7 @@
 import { constants } from 'node:os';
 import { type EncodedCall, enums, type Recipe, recipeOf, recipeWords, rows } from '../bpf/index.js';
 import { type Call, type CallBuffer, type Handle, Relocation, type Reply } from '../call.js';
+import { outputLengths } from '../frame/index.js';
 import { native, type Recall } from '../native.js';
 import type { Session } from '../session/index.js';
 import type { GuestCache } from '../view/index.js';
@@ -182,32 +183,38 @@ export class Probes {
     if (place === undefined || (differs !== offset && Buffer.compare(sample.key, key) !== 0))
       return;
     const passed = wordAt(key, offset) - wordAt(sample.key, offset);
+    const lengths = outputLengths(sample.encoded.call);
     for (const [first, last] of stretches(expected)) {
+      const names: string[] = [];
       const keys: Uint8Array[] = [];
       const calls: Call[] = [];
       const telling: boolean[] = [];
       for (let step = first; step <= last; step++) {
         const next = stepped(key, offset, step);
-        if (this.#ahead.has(nameOf(next)) || this.recall.find(next) !== undefined) continue;
+        const name = nameOf(next);
+        if (this.#ahead.has(name) || this.recall.find(next) !== undefined) continue;
+        names.push(name);
         keys.push(next);
         calls.push(later(sample.encoded.call, place, passed + step, this.#session.newHandle()));
         telling.push(isMark(step, expected.last));
       }
-      for (const [index, reply] of this.#session
-        .callAll(calls, { name: rows.PROG_LOAD.name })
-        .entries()) {
-        const made = keys[index] as Uint8Array;
-        const done = reply.then(
-          (reply) => {
-            if (reply.result >= 0) this.#release(reply.result);
-            this.#teach(made, sample, reply, telling[index] as boolean);
-          },
-          // Whoever asks for it makes it.
-          () => {},
-        );
+      const replies = this.#session.callAll(calls, { name: rows.PROG_LOAD.name, trimmed: true });
+      for (const [index, name] of names.entries()) {
+        const settled = (reply?: Reply) => {
+          this.#ahead.delete(name);
+          // Whoever asks for one that failed to travel makes it.
+          if (reply === undefined) return;
+          if (reply.result >= 0) this.#release(reply.result);
+          const { result, errno: error } = reply;
+          const outputs = filled(reply.outputs, lengths);
+          if (outputs === undefined) return;
+          const made = keys[index] as Uint8Array;
+          this.#teach(made, sample, { result, errno: error, outputs }, telling[index] as boolean);
+        };
+        const reply = replies[index] as Promise<Reply>;
         this.#ahead.set(
-          nameOf(made),
-          done.finally(() => this.#ahead.delete(nameOf(made))),
+          name,
+          reply.then(settled, () => settled()),
         );
       }
     }
@@ -232,6 +239,30 @@ const lists: ReadonlySet<number> = new Set([
 
 function nameOf(key: Uint8Array): string {
   return Buffer.from(key.buffer, key.byteOffset, key.length).toString('latin1');
+}
+
+/** Room for outputs, which are looked at one reply at a time. */
+const rooms = new Map<string, Uint8Array>();
+const MAX_ROOMS = 64;
+
+/** Outputs with the zeroes at their ends, until the next are asked for. */
+function filled(
+  outputs: readonly Uint8Array[],
+  lengths: readonly number[],
+): Uint8Array[] | undefined {
+  if (outputs.length !== lengths.length) return undefined;
+  const whole: Uint8Array[] = [];
+  for (const [index, output] of outputs.entries()) {
+    const length = lengths[index] as number;
+    if (output.length > length) return undefined;
+    const name = `${index} ${length}`;
+    const room = rooms.get(name) ?? new Uint8Array(length);
+    if (rooms.size < MAX_ROOMS) rooms.set(name, room);
+    room.fill(0, output.length);
+    room.set(output);
+    whole.push(room);
+  }
+  return whole;
 }
 
 /** The command and the size of the attribute, which a key begins with. */
