@@ -139,7 +139,7 @@ bool RecallTable::ReadAttribute(pid_t thread, uint64_t address, size_t size) {
     got_ = static_cast<size_t>(got) - size;
     return true;
   }
-  got_ = 0;
+  inputs_.clear();
   return ReadMemory(thread, address, attribute_.data(), size) == static_cast<ssize_t>(size);
 }
 

@@ -67,6 +67,7 @@ export class Probes {
   #unwanted: Handle[] = [];
   #hasRead = false;
   #news = false;
+  #isFull = false;
 
   constructor(session: Session, cache: GuestCache) {
     this.#session = session;
@@ -151,6 +152,7 @@ export class Probes {
     const error = reply.result < 0 ? reply.errno : 0;
     if (passing.has(error)) return;
     if (this.recall.teach(key, error, this.#writesOf(load, reply), telling)) this.#news = true;
+    else this.#isFull = true;
   }
 
   /** What the kernel writes, in the parts that {@link Recall.teach} takes. */
@@ -176,7 +178,7 @@ export class Probes {
   /** Makes the loads that follow if the tool goes on counting from `key`. */
   #makeAhead(key: Uint8Array, expected: Expected): void {
     const sample = this.#sample;
-    if (sample === undefined) return;
+    if (sample === undefined || this.#isFull) return;
     const { offset } = expected;
     const differs = differing(sample.key, key);
     const place = placeOf(this.#recipe, sample, offset);
