@@ -18,7 +18,7 @@ export function toolsFigure(summary: Summary, environment: Environment): Figure 
       subtitle,
       yTitle: 'µs',
       bars: summary.rows.filter((row) => row.metric === metric).map(bar),
-      width: 230,
+      width: 260,
       height: 190,
     });
   const metrics = Object.values(toolMetrics);

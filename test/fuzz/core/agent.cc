@@ -414,6 +414,10 @@ class Client {
   }
 
   void Closes() {
+    if (asked_.length == 0) {
+      bound_.clear();
+      return;
+    }
     cbor::Reader body(body_, asked_.length);
     uint64_t count = 0;
     Expect(body.ReadArray(&count), "CLOSE of no array succeeded");
