@@ -73,8 +73,9 @@ int Accept(int listener) {
 
 ssize_t Receive(int control, char* name, int* output) {
   const ssize_t got = sockets::ReceiveMessage(control, name, kMaxNameBytes, output);
-  if (got <= 0) return got == 0 ? -ECONNRESET : got;
-  return *output < 0 ? -EPROTO : got;
+  if (got < 0) return got;
+  if (*output < 0) return got == 0 ? -ECONNRESET : -EPROTO;
+  return got;
 }
 
 int Tell(int output, const char* text, size_t length) {

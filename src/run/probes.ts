@@ -15,6 +15,8 @@ import { BPF, X86_64 } from './numbers.js';
 
 const { errno } = constants;
 const FILE = 'verdicts';
+/** Loads whose kernel is to tell more than this are not made ahead. */
+const MAX_OUTPUT_BYTES = 64 * 1024;
 
 /**
  * Refusals that may have been for want of something just then, or of a privilege, or of memory where
@@ -104,7 +106,13 @@ export class Probes {
   /** A load was answered, or is about to be, which the count may go on from. */
   follow(key: Uint8Array): void {
     const expected = this.#count.next(key);
-    if (expected !== undefined) this.#makeAhead(key, expected);
+    if (expected === undefined) return;
+    try {
+      this.#makeAhead(key, expected);
+    } catch {
+      // A tool that changes what it asks while it is read only does without.
+      this.#sample = undefined;
+    }
   }
 
   /** Makes a load whose outcome is not known. */
@@ -186,6 +194,7 @@ export class Probes {
       return;
     const passed = wordAt(key, offset) - wordAt(sample.key, offset);
     const lengths = outputLengths(sample.encoded.call);
+    if (lengths.some((length) => length > MAX_OUTPUT_BYTES)) return;
     for (const [first, last] of stretches(expected)) {
       const names: string[] = [];
       const keys: Uint8Array[] = [];
@@ -278,14 +287,15 @@ interface Place {
 /** Where a call has the word that its key has at `offset`. */
 function placeOf(recipe: Recipe, { key, encoded, image }: Load, offset: number): Place | undefined {
   let start = KEY_HEAD_BYTES + image.length;
-  if (offset < start) return { buffer: 0, offset: offset - KEY_HEAD_BYTES };
+  if (offset + 4 <= start) return { buffer: 0, offset: offset - KEY_HEAD_BYTES };
+  if (offset < start) return undefined;
   for (const pointer of recipe.pointers) {
     const target = targetOf(encoded.call, pointer.offset);
     if (target === undefined) continue;
     start += 4;
     if (pointer.kind === 'output') continue;
     const length = wordAt(key, start - 4);
-    if (offset >= start && offset < start + length)
+    if (offset >= start && offset + 4 <= start + length)
       return { buffer: target, offset: offset - start };
     start += length;
   }

@@ -226,6 +226,7 @@ export class Standby {
       try {
         return await upToDate(waiting);
       } catch {
+        waiting.session.close();
         return undefined;
       }
     })();
@@ -233,7 +234,13 @@ export class Standby {
 }
 
 async function makeReady({ connect }: StandbyOptions): Promise<Ready> {
-  return upToDate({ session: await connect(), clockAheadNs: 0n, clockReadMs: -Infinity });
+  const session = await connect();
+  try {
+    return await upToDate({ session, clockAheadNs: 0n, clockReadMs: -Infinity });
+  } catch (error) {
+    session.close();
+    throw error;
+  }
 }
 
 async function upToDate(ready: Ready): Promise<Ready> {

@@ -107,14 +107,17 @@ export class Supervision {
     const { userRings, events, mapped, definitions, recent, placeholders, probes } = this.#guest;
     this.#calls.close();
     native.close(this.#listener);
-    await userRings.push();
-    userRings.close();
-    events.close();
-    mapped.close();
-    definitions.close();
-    recent.close();
-    placeholders.close();
-    await probes.close();
+    try {
+      await userRings.push();
+    } finally {
+      userRings.close();
+      events.close();
+      mapped.close();
+      definitions.close();
+      recent.close();
+      placeholders.close();
+      await probes.close();
+    }
   }
 }
 
