@@ -101,15 +101,14 @@ async function run(options: Options): Promise<void> {
       console.error(pc.yellow(line));
     },
   }).finally(progress.clear);
-  const address = print(guest, options);
-  // Programs on its guest are answered by the process that has the device: there is no shorter way.
-  const standby = address === undefined ? undefined : await standBy(address);
-
   const interrupted = new Promise<undefined>((settle) => {
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
       process.once(signal, () => settle(undefined));
     }
   });
+  const address = print(guest, options);
+  // Programs on its guest are answered by the process that has the device: there is no shorter way.
+  const standby = address === undefined ? undefined : await standBy(address);
   const how = await Promise.race([guest.ended, interrupted]);
   standby?.close();
   await guest.stop();
