@@ -77,11 +77,7 @@ Channel::Channel(const Napi::CallbackInfo& info)
     stream_ = binding->loop()->Take(number, std::move(ready));
   }
   if (stream_ == nullptr) {
-    Napi::Error failure = Napi::Error::New(env, uv_strerror(error));
-    failure.Set("errno", Napi::Number::New(env, error));
-    failure.Set("code", Napi::String::New(env, uv_err_name(error)));
-    failure.Set("syscall", Napi::String::New(env, "poll"));
-    failure.ThrowAsJavaScriptException();
+    ThrowPollError(env, error);
     return;
   }
   Ref();

@@ -30,11 +30,7 @@ Listener::Listener(const Napi::CallbackInfo& info)
   poll_ = UvPoll::Create(
       info.Env(), fd_, [this](int status, int events) { Ready(status, events); }, &error);
   if (poll_ == nullptr) {
-    Napi::Error failure = Napi::Error::New(info.Env(), uv_strerror(error));
-    failure.Set("errno", Napi::Number::New(info.Env(), error));
-    failure.Set("code", Napi::String::New(info.Env(), uv_err_name(error)));
-    failure.Set("syscall", Napi::String::New(info.Env(), "poll"));
-    failure.ThrowAsJavaScriptException();
+    ThrowPollError(info.Env(), error);
     return;
   }
   // The loop holds the object for as long as it may call it.

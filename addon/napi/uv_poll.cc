@@ -79,4 +79,12 @@ void MakeCallback(const Napi::FunctionReference& function, Napi::AsyncContext& c
   }
 }
 
+void ThrowPollError(Napi::Env env, int error) {
+  Napi::Error failure = Napi::Error::New(env, uv_strerror(error));
+  failure.Set("errno", Napi::Number::New(env, error));
+  failure.Set("code", Napi::String::New(env, uv_err_name(error)));
+  failure.Set("syscall", Napi::String::New(env, "poll"));
+  failure.ThrowAsJavaScriptException();
+}
+
 }  // namespace waep

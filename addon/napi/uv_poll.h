@@ -44,4 +44,7 @@ class UvPoll {
 void MakeCallback(const Napi::FunctionReference& function, Napi::AsyncContext& context,
                   std::initializer_list<napi_value> args);
 
+// Throws the system error of a descriptor that cannot be watched.
+void ThrowPollError(Napi::Env env, int error);
+
 }  // namespace waep
