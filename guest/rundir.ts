@@ -1,17 +1,14 @@
-import {
-  copyFileSync,
-  existsSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
+import { randomBytes } from 'node:crypto';
+import { copyFileSync, lstatSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { onExit } from 'signal-exit';
+import { failure } from '../src/errors.js';
+import { type Lock, tryLock } from './lock.js';
 
-const PREFIX = 'waep-';
+const LOCK = '.lock';
+/** A socket's path has at most 107 bytes; the names below a run folder take up to 40 of them. */
+const MAX_ROOT_BYTES = 60;
 
 /** A folder for sockets, logs and archives of one guest. Its path is short, as sockets need. */
 export interface RunFolder {
@@ -26,12 +23,22 @@ export interface RunFolder {
 
 const open = new Set<RunFolder>();
 
-/** Makes a run folder, after removing those whose process is gone. */
+/**
+ * Makes a run folder, after removing those whose process is gone. All of a user's run folders lie
+ * in one folder that other users cannot enter: `waep` in `XDG_RUNTIME_DIR`, else `waep-UID` in the
+ * folder for temporary files. Each run folder has a lock beside it, which its process holds.
+ *
+ * @throws ERR_FOLDER_UNSAFE when somebody else could write there
+ */
 export function makeRunFolder(): RunFolder {
-  sweep();
+  const root = runRoot();
+  sweep(root);
   installHandlers();
-  const path = mkdtempSync(join(tmpdir(), PREFIX));
-  writeFileSync(join(path, 'owner'), `${process.pid}\n`);
+  const path = join(root, randomBytes(4).toString('hex'));
+  // Before the folder is there, so that nobody finds it without its lock.
+  const lock = tryLock(path + LOCK);
+  if (lock === undefined) return makeRunFolder();
+  mkdirSync(path, { mode: 0o700 });
   const pids = new Set<number>();
   const copies = new Map<string, string>();
   const folder: RunFolder = {
@@ -47,24 +54,46 @@ export function makeRunFolder(): RunFolder {
       for (const pid of pids) killQuietly(pid);
       pids.clear();
       for (const [file, copy] of copies) copyQuietly(file, copy);
-      rmSync(path, { recursive: true, force: true });
+      removeFolder(path, lock);
     },
   };
   open.add(folder);
   return folder;
 }
 
-function sweep(): void {
-  for (const name of readdirSync(tmpdir())) {
-    if (!name.startsWith(PREFIX)) continue;
-    const path = join(tmpdir(), name);
-    try {
-      const owner = readFileSync(join(path, 'owner'), 'utf8').trim();
-      if (!existsSync(`/proc/${owner}`)) rmSync(path, { recursive: true, force: true });
-    } catch {
-      // Not ours, or another process is sweeping it.
-    }
+function runRoot(): string {
+  const { XDG_RUNTIME_DIR: xdg } = process.env;
+  const uid = process.geteuid?.() ?? 0;
+  const inSession = xdg !== undefined && xdg.startsWith('/') && isOwn(xdg, uid);
+  const wanted = inSession ? join(xdg, 'waep') : join(tmpdir(), `waep-${uid}`);
+  const path = Buffer.byteLength(wanted) > MAX_ROOT_BYTES ? `/tmp/waep-${uid}` : wanted;
+  mkdirSync(path, { recursive: true, mode: 0o700 });
+  if (isOwn(path, uid)) return path;
+  throw failure('ERR_FOLDER_UNSAFE', {
+    path,
+    why: 'it is not a folder of this user that nobody else can enter (mode 0700)',
+    cure: 'Remove it, or name another folder in XDG_RUNTIME_DIR or TMPDIR.',
+  });
+}
+
+/** Whether a path is a folder, no link, that only this user can use. */
+function isOwn(path: string, uid: number): boolean {
+  const found = lstatSync(path, { throwIfNoEntry: false });
+  return found?.isDirectory() === true && found.uid === uid && (found.mode & 0o077) === 0;
+}
+
+function sweep(root: string): void {
+  for (const name of readdirSync(root)) {
+    if (!name.endsWith(LOCK)) continue;
+    const lock = tryLock(join(root, name));
+    if (lock !== undefined) removeFolder(join(root, basename(name, LOCK)), lock);
   }
+}
+
+/** Removes the folder before the lock: who finds the lock free finds the folder, too. */
+function removeFolder(path: string, lock: Lock): void {
+  rmSync(path, { recursive: true, force: true });
+  lock.release();
 }
 
 function copyQuietly(file: string, copy: string): void {

@@ -110,6 +110,8 @@ const messages = {
   ERR_TOOL_MISSING: (d: { tool: string; cure: string }) => `${d.tool} is missing. ${d.cure}`,
   ERR_TOOL_FAILED: (d: { tool: string; why: string; log: string }) =>
     `${d.tool} failed: ${d.why}. See ${d.log}.`,
+  ERR_FOLDER_UNSAFE: (d: { path: string; why: string; cure: string }) =>
+    `The folder ${d.path} cannot be used: ${d.why}. ${d.cure}`,
   ERR_PACKAGE_UNAVAILABLE: (d: { name: string; suite: string; why: string }) =>
     `The Debian package ${d.name} could not be fetched from ${d.suite}: ${d.why}`,
   ERR_KERNEL_MODULE: (d: { module: string; folder: string }) =>

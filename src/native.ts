@@ -377,6 +377,8 @@ export interface Native {
   /** Writes to a program's standard error without waiting → 0; -EAGAIN when it is full. */
   standbyTell(output: number, text: Uint8Array): number;
 
+  /** flock(2), exclusive and without waiting → 0; -EWOULDBLOCK when another open file has the lock. */
+  tryLock(fd: number): number;
   /** sched_setaffinity(2) on the calling thread. */
   setAffinity(cpus: readonly number[]): number;
 }

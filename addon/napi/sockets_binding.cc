@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <sched.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -143,6 +144,10 @@ Napi::Value SetNoDelay(const Info& info) {
   return Number(info, 0);
 }
 
+Napi::Value TryLock(const Info& info) {
+  return Number(info, ::flock(Int(info, 0), LOCK_EX | LOCK_NB) < 0 ? -errno : 0);
+}
+
 Napi::Value SetAffinity(const Info& info) {
   cpu_set_t set;
   CPU_ZERO(&set);
@@ -182,6 +187,7 @@ void ExportSockets(Napi::Env env, Napi::Object exports) {
   add("setBlocking", SetBlocking);
   add("setTimeouts", SetTimeouts);
   add("setNoDelay", SetNoDelay);
+  add("tryLock", TryLock);
   add("setAffinity", SetAffinity);
 }
 

@@ -1,21 +1,16 @@
-import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t from 'tap';
 import { boot } from '../../guest/index.js';
 import type { WaepError } from '../../src/index.js';
 
-/** Run folders of this process. */
-function folders(): string[] {
-  return readdirSync(tmpdir()).filter((name) => {
-    const owner = join(tmpdir(), name, 'owner');
-    return (
-      name.startsWith('waep-') &&
-      existsSync(owner) &&
-      readFileSync(owner, 'utf8') === `${process.pid}\n`
-    );
-  });
-}
+const runtime = mkdtempSync(join(tmpdir(), 'waep-test-'));
+process.env.XDG_RUNTIME_DIR = runtime;
+t.teardown(() => rmSync(runtime, { recursive: true }));
+
+/** Run folders, and their locks. */
+const folders = () => (existsSync(join(runtime, 'waep')) ? readdirSync(join(runtime, 'waep')) : []);
 
 async function failed(options: Parameters<typeof boot>[0]): Promise<{ why: string; log: string }> {
   try {

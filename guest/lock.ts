@@ -1,0 +1,38 @@
+/* Locks between processes, held by the kernel: they end with their process, however it ends. */
+import { closeSync, constants, fstatSync, lstatSync, openSync, unlinkSync } from 'node:fs';
+import { native } from '../src/native.js';
+
+const { O_CREAT, O_NOFOLLOW, O_RDWR } = constants;
+
+/** A lock that this process holds. */
+export interface Lock {
+  /** Removes the lock's file and gives the lock up. */
+  release(): void;
+}
+
+/**
+ * Takes the lock of the file `path`, which is made if need be, or returns undefined when another
+ * process, or another part of this one, holds it. The lock is flock(2)'s: it works across PID
+ * namespaces and containers that share the folder. Only its owner may write to the folder.
+ *
+ * @throws the system error when the file cannot be opened
+ */
+export function tryLock(path: string): Lock | undefined {
+  for (;;) {
+    const fd = openSync(path, O_RDWR | O_CREAT | O_NOFOLLOW, 0o600);
+    if (native.tryLock(fd) < 0) {
+      closeSync(fd);
+      return undefined;
+    }
+    // The last holder may have removed the file after it was opened here and before it was locked.
+    if (lstatSync(path, { throwIfNoEntry: false })?.ino === fstatSync(fd).ino) {
+      return {
+        release() {
+          unlinkSync(path);
+          closeSync(fd);
+        },
+      };
+    }
+    closeSync(fd);
+  }
+}
