@@ -25,6 +25,9 @@ constexpr uint32_t kMaxTurns = 16;
 // How often at once what has arrived is taken, while it fills what there is room for.
 constexpr int kMaxReceives = 8;
 
+// What a channel keeps. A frame too large for the receive buffer is assembled in memory of its own.
+enum Value : size_t { kOnFrame, kOnEnd, kOnDrain, kReceiveBuffer, kSendBuffer, kFrame, kLarge };
+
 // What Exchange returns beside the statuses of Send; see native.ts.
 constexpr int kAnswered = 1;
 constexpr int kUndelivered = 2;
@@ -49,22 +52,20 @@ Napi::Function Channel::Define(Napi::Env env) {
 }
 
 Channel::Channel(const Napi::CallbackInfo& info)
-    : Napi::ObjectWrap<Channel>(info),
-      max_frame_bytes_(arguments::Uint(info, 1)),
-      on_frame_(Napi::Persistent(info[2].As<Napi::Function>())),
-      on_end_(Napi::Persistent(info[3].As<Napi::Function>())),
-      on_drain_(Napi::Persistent(info[4].As<Napi::Function>())),
-      context_(info.Env(), "waep:Channel") {
+    : LoopObject(info, "waep:Channel"), max_frame_bytes_(arguments::Uint(info, 1)) {
+  Keep(kOnFrame, info[2]);
+  Keep(kOnEnd, info[3]);
+  Keep(kOnDrain, info[4]);
   const Napi::Env env = info.Env();
   auto receive = Napi::Uint8Array::New(env, kBufferBytes);
   auto send = Napi::Uint8Array::New(env, kBufferBytes);
   receive_data_ = receive.Data();
   send_data_ = send.Data();
-  receive_buffer_ = Napi::Persistent(receive);
-  send_buffer_ = Napi::Persistent(send);
+  Keep(kReceiveBuffer, receive);
+  Keep(kSendBuffer, send);
   auto frame = Napi::Uint32Array::New(env, 4);
   frame_data_ = frame.Data();
-  frame_ = Napi::Persistent(frame);
+  Keep(kFrame, frame);
   LoopStream::Ready ready = [this](int status, int events) { Ready(status, events); };
   int error = -EBADF;
   if (info[0].IsNumber()) {
@@ -80,15 +81,15 @@ Channel::Channel(const Napi::CallbackInfo& info)
     ThrowPollError(env, error);
     return;
   }
-  Ref();
+  Opened();
   DefineExchange(info.This().As<Napi::Object>());
   stream_->OnTeardown([this] { stream_.reset(); });
 }
 
-Napi::Value Channel::ReceiveBuffer(const Napi::CallbackInfo&) { return receive_buffer_.Value(); }
-Napi::Value Channel::SendBuffer(const Napi::CallbackInfo&) { return send_buffer_.Value(); }
+Napi::Value Channel::ReceiveBuffer(const Napi::CallbackInfo&) { return Kept(kReceiveBuffer); }
+Napi::Value Channel::SendBuffer(const Napi::CallbackInfo&) { return Kept(kSendBuffer); }
 
-Napi::Value Channel::Frame(const Napi::CallbackInfo&) { return frame_.Value(); }
+Napi::Value Channel::Frame(const Napi::CallbackInfo&) { return Kept(kFrame); }
 
 Napi::Value Channel::QueuedBytes(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), static_cast<double>(queue_.size() - queue_start_));
@@ -252,7 +253,7 @@ void Channel::Writable() {
   queue_ = {};
   queue_start_ = 0;
   Watch();
-  MakeCallback(on_drain_, context_, {});
+  Call(kOnDrain, {});
 }
 
 bool Channel::Receive() {
@@ -309,7 +310,7 @@ void Channel::DeliverComplete() {
     if (header.length > kBufferBytes - frame::kHeaderBytes) {
       const Napi::HandleScope scope(Env());
       auto large = Napi::Uint8Array::New(Env(), header.length);
-      large_ = Napi::Persistent(large);
+      Keep(kLarge, large);
       large_data_ = large.Data();
       // A frame larger than the buffer cannot be complete in it, and nothing can follow it there.
       large_have_ = have;
@@ -325,7 +326,7 @@ void Channel::DeliverComplete() {
     start_ = body + header.length;
     Describe(header.type, header.id, body, start_);
     if (start_ == end_) start_ = end_ = 0;
-    Deliver(receive_buffer_.Value());
+    Deliver(Kept(kReceiveBuffer));
   }
   if (start_ == end_) {
     start_ = end_ = 0;
@@ -338,10 +339,10 @@ void Channel::DeliverComplete() {
 
 void Channel::DeliverLarge() {
   const Napi::HandleScope scope(Env());
-  const Napi::Value bytes = large_.Value();
+  const Napi::Value bytes = Kept(kLarge);
   Describe(large_type_, large_id_, 0, large_want_);
   large_data_ = nullptr;
-  large_.Reset();
+  Drop(kLarge);
   Deliver(bytes);
 }
 
@@ -354,7 +355,7 @@ void Channel::Describe(uint8_t type, uint32_t id, size_t start, size_t end) {
 
 void Channel::Deliver(napi_value bytes) {
   const Napi::HandleScope scope(Env());
-  MakeCallback(on_frame_, context_, {bytes});
+  Call(kOnFrame, {bytes});
 }
 
 void Channel::End(int status, size_t have, size_t want) {
@@ -362,16 +363,18 @@ void Channel::End(int status, size_t have, size_t want) {
   const Napi::Env env = Env();
   const Napi::HandleScope scope(env);
   Release();
-  MakeCallback(on_end_, context_,
-               {Napi::Number::New(env, status), Napi::Number::New(env, static_cast<double>(have)),
+  Call(kOnEnd, {Napi::Number::New(env, status), Napi::Number::New(env, static_cast<double>(have)),
                 Napi::Number::New(env, static_cast<double>(want))});
 }
 
 void Channel::Release() {
   if (stream_ == nullptr) return;
   const std::unique_ptr<LoopStream> stream = std::move(stream_);
-  stream->Close([this] { Unref(); });
+  stream->Close(Closing());
   queue_ = {};
+  queue_start_ = 0;
+  start_ = end_ = 0;
+  large_data_ = nullptr;
 }
 
 }  // namespace waep

@@ -6,12 +6,13 @@
 #include <memory>
 #include <vector>
 
+#include "loop_object.h"
 #include "loop_stream.h"
 
 namespace waep {
 
 // `Channel` of src/native.ts.
-class Channel : public Napi::ObjectWrap<Channel> {
+class Channel : public LoopObject<Channel, 7> {
  public:
   static Napi::Function Define(Napi::Env env);
   explicit Channel(const Napi::CallbackInfo& info);
@@ -55,19 +56,12 @@ class Channel : public Napi::ObjectWrap<Channel> {
 
   std::unique_ptr<LoopStream> stream_;  // null once it has ended
   size_t max_frame_bytes_;
-  Napi::FunctionReference on_frame_;
-  Napi::FunctionReference on_end_;
-  Napi::FunctionReference on_drain_;
-  Napi::Reference<Napi::Uint8Array> receive_buffer_;
-  Napi::Reference<Napi::Uint8Array> send_buffer_;
-  Napi::Reference<Napi::Uint32Array> frame_;
   uint8_t* receive_data_ = nullptr;
   uint8_t* send_data_ = nullptr;
   uint32_t* frame_data_ = nullptr;
   size_t start_ = 0;
   size_t end_ = 0;
   // A frame too large for the receive buffer is assembled in memory of its own.
-  Napi::Reference<Napi::Uint8Array> large_;
   uint8_t* large_data_ = nullptr;
   size_t large_have_ = 0;
   size_t large_want_ = 0;
@@ -75,7 +69,6 @@ class Channel : public Napi::ObjectWrap<Channel> {
   uint32_t large_id_ = 0;
   std::vector<uint8_t> queue_;
   size_t queue_start_ = 0;
-  Napi::AsyncContext context_;
   bool started_ = false;
   const std::shared_ptr<Channel*> self_ = std::make_shared<Channel*>(this);
   // How many exchanges to let pass before waiting is tried again, and how many after the next

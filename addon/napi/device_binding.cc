@@ -15,6 +15,9 @@ using arguments::Int;
 using arguments::Uint;
 using Info = Napi::CallbackInfo;
 
+// What a device keeps.
+enum Value : size_t { kOnReady, kOnState };
+
 Napi::Value Number(const Info& info, double value) { return Napi::Number::New(info.Env(), value); }
 
 }  // namespace
@@ -40,11 +43,9 @@ Napi::Function DeviceBinding::Define(Napi::Env env) {
                      });
 }
 
-DeviceBinding::DeviceBinding(const Info& info)
-    : Napi::ObjectWrap<DeviceBinding>(info),
-      on_ready_(Napi::Persistent(info[2].As<Napi::Function>())),
-      on_state_(Napi::Persistent(info[3].As<Napi::Function>())),
-      context_(info.Env(), "waep:Device") {
+DeviceBinding::DeviceBinding(const Info& info) : LoopObject(info, "waep:Device") {
+  Keep(kOnReady, info[2]);
+  Keep(kOnState, info[3]);
   const Napi::Env env = info.Env();
   const std::string path = info[0].As<Napi::String>();
   const auto settings = info[1].As<Napi::Object>();
@@ -58,12 +59,9 @@ DeviceBinding::DeviceBinding(const Info& info)
   options.spin_ns = setting("spinNs");
   VsockDevice::Callbacks callbacks = {
       [this](int stream, int events) {
-        MakeCallback(on_ready_, context_,
-                     {Napi::Number::New(Env(), stream), Napi::Number::New(Env(), events)});
+        Call(kOnReady, {Napi::Number::New(Env(), stream), Napi::Number::New(Env(), events)});
       },
-      [this](bool running) {
-        MakeCallback(on_state_, context_, {Napi::Boolean::New(Env(), running)});
-      },
+      [this](bool running) { Call(kOnState, {Napi::Boolean::New(Env(), running)}); },
   };
   int error = 0;
   loop_ = DeviceLoop::Open(env, path.c_str(), options, std::move(callbacks), &error);
@@ -75,8 +73,7 @@ DeviceBinding::DeviceBinding(const Info& info)
     failure.ThrowAsJavaScriptException();
     return;
   }
-  // The loop holds the object for as long as it may call it.
-  Ref();
+  Opened();
 }
 
 Napi::Value DeviceBinding::Running(const Info& info) {
@@ -154,8 +151,6 @@ void DeviceBinding::Hold(const Info&) { loop_->Hold(); }
 
 void DeviceBinding::LetGo(const Info&) { loop_->LetGo(); }
 
-void DeviceBinding::DoClose(const Info&) {
-  loop_->Close([this] { Unref(); });
-}
+void DeviceBinding::DoClose(const Info&) { loop_->Close(Closing()); }
 
 }  // namespace waep

@@ -6,11 +6,12 @@
 #include <memory>
 
 #include "device_loop.h"
+#include "loop_object.h"
 
 namespace waep {
 
 // `Device` of src/native.ts.
-class DeviceBinding : public Napi::ObjectWrap<DeviceBinding> {
+class DeviceBinding : public LoopObject<DeviceBinding, 2> {
  public:
   static Napi::Function Define(Napi::Env env);
   explicit DeviceBinding(const Napi::CallbackInfo& info);
@@ -35,9 +36,6 @@ class DeviceBinding : public Napi::ObjectWrap<DeviceBinding> {
   void DoClose(const Napi::CallbackInfo& info);
 
   std::shared_ptr<DeviceLoop> loop_;
-  Napi::FunctionReference on_ready_;
-  Napi::FunctionReference on_state_;
-  Napi::AsyncContext context_;
 };
 
 }  // namespace waep

@@ -109,6 +109,7 @@ std::shared_ptr<DeviceLoop> DeviceLoop::Open(Napi::Env env, const char* path,
 }
 
 std::unique_ptr<LoopStream> DeviceLoop::Take(int stream, LoopStream::Ready ready) {
+  if (closed_) return nullptr;
   return std::make_unique<DeviceStream>(shared_from_this(), stream, std::move(ready));
 }
 

@@ -25,7 +25,7 @@ class DeviceLoop final : public std::enable_shared_from_this<DeviceLoop> {
   // Null once it is closed.
   [[nodiscard]] VsockDevice* device() const { return closed_ ? nullptr : device_.get(); }
   // Takes a stream over for native code. `ready` is called for its events instead of the general
-  // callback, and with -ECONNABORTED when the device is closed.
+  // callback, and with -ECONNABORTED when the device is closed. Null once it is closed.
   std::unique_ptr<LoopStream> Take(int stream, LoopStream::Ready ready);
   // Each hold keeps the loop alive until it is let go.
   void Hold();

@@ -6,6 +6,12 @@
 #include "notification_words.h"
 
 namespace waep {
+namespace {
+
+// What a listener keeps.
+enum Value : size_t { kRecall, kOnCall, kOnEnd, kWords };
+
+}  // namespace
 
 Napi::Function Listener::Define(Napi::Env env) {
   return DefineClass(env, "Listener",
@@ -16,16 +22,15 @@ Napi::Function Listener::Define(Napi::Env env) {
 }
 
 Listener::Listener(const Napi::CallbackInfo& info)
-    : Napi::ObjectWrap<Listener>(info),
+    : LoopObject(info, "waep:Listener"),
       fd_(arguments::Int(info, 0)),
-      recall_object_(Napi::Persistent(info[1].As<Napi::Object>())),
-      recall_(Recall::Unwrap(info[1].As<Napi::Object>())),
-      on_call_(Napi::Persistent(info[2].As<Napi::Function>())),
-      on_end_(Napi::Persistent(info[3].As<Napi::Function>())),
-      context_(info.Env(), "waep:Listener") {
+      recall_(Recall::Unwrap(info[1].As<Napi::Object>())) {
+  Keep(kRecall, info[1]);
+  Keep(kOnCall, info[2]);
+  Keep(kOnEnd, info[3]);
   auto words = Napi::BigUint64Array::New(info.Env(), NotificationWords::kCount);
   words_data_ = words.Data();
-  words_ = Napi::Persistent(words);
+  Keep(kWords, words);
   int error = 0;
   poll_ = UvPoll::Create(
       info.Env(), fd_, [this](int status, int events) { Ready(status, events); }, &error);
@@ -33,8 +38,7 @@ Listener::Listener(const Napi::CallbackInfo& info)
     ThrowPollError(info.Env(), error);
     return;
   }
-  // The loop holds the object for as long as it may call it.
-  Ref();
+  Opened();
   // No JavaScript runs any more that could close it.
   poll_->OnTeardown([this] {
     poll_ = nullptr;
@@ -43,17 +47,17 @@ Listener::Listener(const Napi::CallbackInfo& info)
   poll_->Poll(UV_READABLE | UV_DISCONNECT);
 }
 
-Napi::Value Listener::Words(const Napi::CallbackInfo&) { return words_.Value(); }
+Napi::Value Listener::Words(const Napi::CallbackInfo&) { return Kept(kWords); }
 
 void Listener::Close(const Napi::CallbackInfo&) {
   if (poll_ == nullptr) return;
-  poll_->Close([this] { Unref(); });
+  poll_->Close(Closing());
   poll_ = nullptr;
 }
 
 void Listener::Ready(int, int events) {
   if ((events & UV_READABLE) != 0) Serve();
-  if ((events & UV_DISCONNECT) != 0 && poll_ != nullptr) MakeCallback(on_end_, context_, {});
+  if ((events & UV_DISCONNECT) != 0 && poll_ != nullptr) Call(kOnEnd, {});
 }
 
 void Listener::Serve() {
@@ -65,7 +69,7 @@ void Listener::Serve() {
     if (answered == seccomp::RecallTable::kYes) continue;
     const Napi::HandleScope scope(Env());
     NotificationWords::Put(call, words_data_);
-    MakeCallback(on_call_, context_, {Napi::Number::New(Env(), answered)});
+    Call(kOnCall, {Napi::Number::New(Env(), answered)});
   } while (poll_ != nullptr && lookout_.Wait(fd_));
 }
 

@@ -4,13 +4,13 @@
 #include <napi.h>
 
 #include "../core/lookout.h"
+#include "loop_object.h"
 #include "recall.h"
-#include "uv_poll.h"
 
 namespace waep {
 
 // `Listener` of src/native.ts.
-class Listener : public Napi::ObjectWrap<Listener> {
+class Listener : public LoopObject<Listener, 4> {
  public:
   static Napi::Function Define(Napi::Env env);
   explicit Listener(const Napi::CallbackInfo& info);
@@ -22,13 +22,8 @@ class Listener : public Napi::ObjectWrap<Listener> {
   void Serve();
 
   int fd_;
-  Napi::ObjectReference recall_object_;
   Recall* recall_;
-  Napi::FunctionReference on_call_;
-  Napi::FunctionReference on_end_;
-  Napi::Reference<Napi::BigUint64Array> words_;
   uint64_t* words_data_;
-  Napi::AsyncContext context_;
   Lookout lookout_;
   UvPoll* poll_ = nullptr;
 };

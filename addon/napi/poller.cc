@@ -5,6 +5,12 @@
 #include "arguments.h"
 
 namespace waep {
+namespace {
+
+// What a poller keeps.
+constexpr size_t kCallback = 0;
+
+}  // namespace
 
 Napi::Function Poller::Define(Napi::Env env) {
   return DefineClass(env, "Poller",
@@ -17,10 +23,8 @@ Napi::Function Poller::Define(Napi::Env env) {
 }
 
 Poller::Poller(const Napi::CallbackInfo& info)
-    : Napi::ObjectWrap<Poller>(info),
-      callback_(Napi::Persistent(info[1].As<Napi::Function>())),
-      context_(info.Env(), "waep:Poller"),
-      fd_(arguments::Int(info, 0)) {
+    : LoopObject(info, "waep:Poller"), fd_(arguments::Int(info, 0)) {
+  Keep(kCallback, info[1]);
   int error = 0;
   poll_ = UvPoll::Create(
       info.Env(), fd_, [this](int status, int events) { Ready(status, events); }, &error);
@@ -28,8 +32,7 @@ Poller::Poller(const Napi::CallbackInfo& info)
     ThrowPollError(info.Env(), error);
     return;
   }
-  // The loop holds the object for as long as it may call it.
-  Ref();
+  Opened();
   // No JavaScript runs any more that could close it.
   poll_->OnTeardown([this] {
     poll_ = nullptr;
@@ -52,14 +55,13 @@ void Poller::DoUnref(const Napi::CallbackInfo&) {
 
 void Poller::Close(const Napi::CallbackInfo&) {
   if (poll_ == nullptr) return;
-  poll_->Close([this] { Unref(); });
+  poll_->Close(Closing());
   poll_ = nullptr;
 }
 
 void Poller::Ready(int status, int events) {
   const Napi::Env env = Env();
-  MakeCallback(callback_, context_,
-               {Napi::Number::New(env, status), Napi::Number::New(env, events)});
+  Call(kCallback, {Napi::Number::New(env, status), Napi::Number::New(env, events)});
 }
 
 }  // namespace waep

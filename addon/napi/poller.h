@@ -3,12 +3,12 @@
 
 #include <napi.h>
 
-#include "uv_poll.h"
+#include "loop_object.h"
 
 namespace waep {
 
 // `Poller` of src/native.ts.
-class Poller : public Napi::ObjectWrap<Poller> {
+class Poller : public LoopObject<Poller, 1> {
  public:
   static Napi::Function Define(Napi::Env env);
   explicit Poller(const Napi::CallbackInfo& info);
@@ -20,8 +20,6 @@ class Poller : public Napi::ObjectWrap<Poller> {
   void Close(const Napi::CallbackInfo& info);
   void Ready(int status, int events);
 
-  Napi::FunctionReference callback_;
-  Napi::AsyncContext context_;
   int fd_;
   UvPoll* poll_ = nullptr;
 };

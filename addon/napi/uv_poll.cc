@@ -65,13 +65,12 @@ void UvPoll::Close(std::function<void()> on_closed) {
   });
 }
 
-void MakeCallback(const Napi::FunctionReference& function, Napi::AsyncContext& context,
+void MakeCallback(Napi::Env env, napi_value function, Napi::AsyncContext& context,
                   std::initializer_list<napi_value> args) {
-  const Napi::Env env = function.Env();
   napi_value global;
   napi_get_global(env, &global);
-  const napi_status status = napi_make_callback(env, context, global, function.Value(), args.size(),
-                                                args.begin(), nullptr);
+  const napi_status status =
+      napi_make_callback(env, context, global, function, args.size(), args.begin(), nullptr);
   if (status == napi_pending_exception) {
     napi_value exception;
     napi_get_and_clear_last_exception(env, &exception);

@@ -41,7 +41,7 @@ class UvPoll {
 
 // Calls `function` from the event loop; an exception in it becomes an uncaughtException, as for
 // any other callback of Node's.
-void MakeCallback(const Napi::FunctionReference& function, Napi::AsyncContext& context,
+void MakeCallback(Napi::Env env, napi_value function, Napi::AsyncContext& context,
                   std::initializer_list<napi_value> args);
 
 // Throws the system error of a descriptor that cannot be watched.
