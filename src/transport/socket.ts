@@ -385,6 +385,8 @@ export class VsockSocket extends Duplex implements NetSocket, SocketFacts {
       return;
     }
     if (!this.#refed) this.#poller.unref();
+    // The stream asks once for data, and it may have asked before there was a descriptor.
+    this.#watch();
   }
 
   /** As net.Socket does, so that an error or the end is noticed although nobody reads. */

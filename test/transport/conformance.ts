@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import http from 'node:http';
+import { Writable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import tls from 'node:tls';
 import { Worker } from 'node:worker_threads';
@@ -208,6 +209,41 @@ export const conformanceCases: readonly ConformanceCase[] = [
       assert.equal(socket.setNoDelay(true), socket);
       assert.equal(socket.setKeepAlive(true), socket);
       await discard(socket);
+    },
+  },
+  {
+    name: 'who reads before the connection is made receives everything',
+    async run(road) {
+      for (const begin of [
+        (socket: Socket, sink: Writable) => socket.on('data', (chunk) => sink.write(chunk)),
+        (socket: Socket, sink: Writable) => socket.pipe(sink),
+        (socket: Socket, sink: Writable) =>
+          socket.resume().on('data', (chunk) => sink.write(chunk)),
+        (socket: Socket, sink: Writable) => {
+          socket.on('readable', () => {
+            for (let chunk = socket.read(); chunk !== null; chunk = socket.read())
+              sink.write(chunk);
+          });
+        },
+      ]) {
+        const socket = createConnection(road.peer);
+        let received = '';
+        const sink = new Writable({
+          write(chunk, _encoding, done) {
+            received += String(chunk);
+            done();
+          },
+        });
+        begin(socket, sink);
+        socket.write('echo\nearly');
+        await once(socket, 'connect');
+        socket.write(', late');
+        assert.ok(
+          await eventually(() => received === 'early, late'),
+          `received ${JSON.stringify(received)} in mode ${begin}`,
+        );
+        await discard(socket);
+      }
     },
   },
   {

@@ -1,4 +1,5 @@
 import { once } from 'node:events';
+import { Writable } from 'node:stream';
 import { finished } from 'node:stream/promises';
 import t from 'tap';
 import { PollEvent } from '../../src/native.js';
@@ -75,6 +76,44 @@ t.test('tells who is connected to whom', (t) => {
   socket.destroy();
   t.end();
 });
+
+for (const [how, begin] of Object.entries({
+  "a 'data' listener": (socket: VsockSocket, received: string[]) =>
+    socket.on('data', (chunk) => received.push(String(chunk))),
+  "a 'readable' listener": (socket: VsockSocket, received: string[]) =>
+    socket.on('readable', () => {
+      const chunk = socket.read();
+      if (chunk !== null) received.push(String(chunk));
+    }),
+  'pipe()': (socket: VsockSocket, received: string[]) =>
+    socket.pipe(
+      new Writable({
+        write(chunk, _encoding, done) {
+          received.push(String(chunk));
+          done();
+        },
+      }),
+    ),
+  'read(0)': (socket: VsockSocket, received: string[]) => {
+    socket.read(0);
+    socket.once('connect', () => socket.on('data', (chunk) => received.push(String(chunk))));
+  },
+})) {
+  t.test(`${how} from before the connection receives what comes after it`, async (t) => {
+    const { system, socket, opening } = makeConnecting();
+    const received: string[] = [];
+    begin(socket, received);
+    await tick();
+    opening.opened(FD);
+    await tick();
+    t.equal(system.poller.events & PollEvent.READABLE, PollEvent.READABLE);
+    system.received.push(Buffer.from('hello'));
+    system.ready();
+    await tick();
+    t.same(received, ['hello']);
+    socket.destroy();
+  });
+}
 
 t.test('an EAGAIN in the middle of a write waits for the watch', async (t) => {
   const { system, socket } = make();
