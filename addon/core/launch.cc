@@ -55,6 +55,13 @@ void ShiftClocks(long long ahead_ns) {
   ::close(own);
 }
 
+// Sends one message, with a copy of `descriptor` unless that is negative.
+int HandOver(int control, int descriptor) {
+  char byte = 0;
+  const iovec part = {&byte, 1};
+  return static_cast<int>(sockets::SendMessage(control, &part, 1, descriptor, 0));
+}
+
 }  // namespace
 
 int Become(char** program, const Surroundings& surroundings, int control) {
@@ -67,6 +74,7 @@ int Become(char** program, const Surroundings& surroundings, int control) {
   if (!apart && !surroundings.binds.empty()) {
     return Die("making a mount namespace", "", -errno);
   }
+  int tracing = -1;
   if (apart) {
     if (::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) < 0) {
       return Die("making mounts private", "", -errno);
@@ -75,24 +83,30 @@ int Become(char** program, const Surroundings& surroundings, int control) {
     // one is empty and theirs alone: what they pin goes to the guest's.
     ::mount("bpf", "/sys/fs/bpf", "bpf", 0, nullptr);
     // Folders of events are listed. What is in this one is for whoever answers to put there.
-    ::mount("waep", "/sys/kernel/tracing", "tmpfs", MS_NOSUID | MS_NOEXEC | MS_NODEV,
-            "mode=755,size=64m");
+    // The supervisor gets a descriptor of it: by its path, the program could have put something
+    // else there.
+    if (::mount("waep", "/sys/kernel/tracing", "tmpfs", MS_NOSUID | MS_NOEXEC | MS_NODEV,
+                "mode=755,size=64m") == 0) {
+      tracing = ::open("/sys/kernel/tracing", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    }
   }
   for (const auto& [source, target] : surroundings.binds) {
     if (::mount(source, target, nullptr, MS_BIND | MS_REC, nullptr) < 0) {
       return Die("binding a file of the guest over", target, -errno);
     }
   }
+  int sent = HandOver(control, tracing);
+  if (sent < 0) return Die("handing over the folder of tracepoints", "", sent);
+  if (tracing >= 0) ::close(tracing);
   const int listener = seccomp::Install();
   if (listener < 0) {
     return Die(listener == -EINVAL ? "installing the seccomp filter (it needs Linux 5.19)"
                                    : "installing the seccomp filter",
                "", listener);
   }
+  sent = HandOver(control, listener);
+  if (sent < 0) return Die("handing over the listener", "", sent);
   char byte = 0;
-  const iovec part = {&byte, 1};
-  const ssize_t sent = sockets::SendMessage(control, &part, 1, listener, 0);
-  if (sent < 0) return Die("handing over the listener", "", static_cast<int>(sent));
   if (::read(control, &byte, 1) != 1) return Die("waiting for the supervisor", "", -ECONNRESET);
   ::close(listener);
   ::close(control);

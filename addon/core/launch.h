@@ -19,8 +19,10 @@ struct Surroundings {
 // In a mount namespace of its own this process mounts an empty bpf file system, an empty one in the
 // place of the tracing file system, and binds files over others; in a time namespace of its own, if
 // it may have one, the monotonic clock is shifted, and the clock since boot is the same. It lifts
-// the limit on locked memory if it may. Then it installs the filter (seccomp_filter.h), sends the
-// listener over the Unix socket `control`, waits for one byte back, and executes the program.
+// the limit on locked memory if it may. Then it installs the filter (seccomp_filter.h), waits for
+// one byte over the Unix socket `control`, and executes the program. Before that byte it sends two
+// messages: one with a descriptor of the empty file system, or with none where it could not be
+// mounted, and one with the listener.
 //
 // Returns only when it cannot, having said why on standard error: 125, or 126 or 127 as env(1)
 // does.

@@ -81,10 +81,12 @@ Program Build() {
   Program program;
   constexpr uint32_t kNumber = offsetof(seccomp_data, nr);
   program.Load(offsetof(seccomp_data, arch));
-  program.IfEqual(AUDIT_ARCH_X86_64, 6);
+  program.IfEqual(AUDIT_ARCH_X86_64, 8);
   // A 32-bit program: its calls have other numbers, and the supervisor refuses them.
   program.Load(kNumber);
   for (const uint32_t number : kI386) Notify(&program, number);
+  program.UnlessEqual(SYS_io_uring_setup, 1);  // newer calls have one number everywhere
+  program.Return(SECCOMP_RET_ERRNO | ENOSYS);
   program.Return(SECCOMP_RET_ALLOW);
   program.Load(kNumber);
   for (const uint32_t number : kWhole) {
@@ -93,8 +95,10 @@ Program Build() {
   for (const uint32_t number : {SYS_bpf, SYS_perf_event_open}) Notify(&program, kX32 | number);
 
   // Nothing is seen of what a ring of requests does.
-  program.UnlessEqual(SYS_io_uring_setup, 1);
-  program.Return(SECCOMP_RET_ERRNO | ENOSYS);
+  for (const uint32_t number : {uint32_t{SYS_io_uring_setup}, SYS_io_uring_setup | kX32}) {
+    program.UnlessEqual(number, 1);
+    program.Return(SECCOMP_RET_ERRNO | ENOSYS);
+  }
 
   // socket: only those by which interfaces are told to run programs.
   program.UnlessEqual(SYS_socket, 6);

@@ -131,7 +131,7 @@ async function openFolder(
   { session, objects, placeholders, folders }: Guest,
 ): Promise<void> {
   if (!isGuestCgroup(path)) {
-    if (await folders.fill(path, call.thread)) return call.proceed();
+    if (await folders.fill(path)) return call.proceed();
     throw unlisted(path);
   }
   const handle = await session.open(path);

@@ -12,11 +12,18 @@ export interface Bind {
   readonly target: string;
 }
 
+/** Descriptors that a launcher hands over (addon/core/launch.h). The caller closes them. */
+export interface HandedOver {
+  /** The listener of the program's system calls. */
+  readonly listener: number;
+  /** The empty file system that the program sees at /sys/kernel/tracing, if it has one. */
+  readonly tracing: number | undefined;
+}
+
 /** A program that has been started and waits until {@link Launched.go}. */
 export interface Launched {
   readonly child: ChildProcess;
-  /** The listener of the program's system calls; the caller closes it. */
-  readonly listener: number;
+  readonly handedOver: HandedOver;
   go(): void;
 }
 
@@ -58,28 +65,54 @@ export async function launch(
     });
   });
   try {
-    await Promise.race([readable(ours), failed]);
-    const listener = native.receiveDescriptor(ours);
-    if (listener < 0) await failed;
+    const handedOver = await Promise.race([receiveHandedOver(ours), failed]);
+    // The launcher has said why it ended.
+    if (handedOver === undefined) return await failed;
     child.removeAllListeners('exit');
     failed.catch(() => {});
     const go = () => {
       native.send(ours, [Uint8Array.of(1)], 0);
       native.close(ours);
     };
-    return { child, listener, go };
+    return { child, handedOver, go };
   } catch (error) {
     native.close(ours);
     throw error;
   }
 }
 
-function readable(fd: number): Promise<void> {
-  return new Promise((resolve) => {
-    const poller = new native.Poller(fd, () => {
+/**
+ * Receives what the launcher at the other end of `control` hands over, or undefined when it ends
+ * before. A launcher that takes longer than `timeoutMs` is an error.
+ */
+export async function receiveHandedOver(
+  control: number,
+  timeoutMs?: number,
+): Promise<HandedOver | undefined> {
+  await readable(control, timeoutMs);
+  const tracing = native.receiveDescriptor(control);
+  await readable(control, timeoutMs);
+  const listener = native.receiveDescriptor(control);
+  if (listener >= 0) return { listener, tracing: tracing < 0 ? undefined : tracing };
+  if (tracing >= 0) native.close(tracing);
+  return undefined;
+}
+
+/** Resolves when there is something to read, an end included. */
+export function readable(fd: number, timeoutMs?: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const done = (settle: () => void) => {
+      clearTimeout(timer);
       poller.close();
-      resolve();
-    });
+      settle();
+    };
+    const poller = new native.Poller(fd, () => done(resolve));
+    const timer =
+      timeoutMs === undefined
+        ? undefined
+        : setTimeout(() => {
+            done(() => reject(new Error('a program was not started in time')));
+          }, timeoutMs);
     poller.poll(READABLE);
   });
 }

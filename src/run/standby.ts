@@ -4,6 +4,7 @@ import { isatty } from 'node:tty';
 import { failure } from '../errors.js';
 import { native, type Poller } from '../native.js';
 import type { Session } from '../session/index.js';
+import { type HandedOver, readable, receiveHandedOver } from './launch.js';
 import { clockAhead, Supervision, type SupervisionOptions } from './supervisor.js';
 
 const READABLE = 1;
@@ -143,9 +144,8 @@ export class Standby {
       ({ output, program } = await hear(control));
       ready = await this.#next();
       native.send(control, [Buffer.from(`${ready.clockAheadNs}`)], 0);
-      await readable(control);
-      const listener = native.receiveDescriptor(control);
-      if (listener >= 0) await this.#serve(ready.session, listener, control, output);
+      const handedOver = await receiveHandedOver(control, PATIENCE_MS);
+      if (handedOver !== undefined) await this.#serve(ready.session, handedOver, control, output);
       this.#keep(ready);
     } catch (error) {
       ready?.session.close();
@@ -158,7 +158,7 @@ export class Standby {
 
   async #serve(
     session: Session,
-    listener: number,
+    handedOver: HandedOver,
     control: number,
     output: ProgramOutput,
   ): Promise<void> {
@@ -168,7 +168,7 @@ export class Standby {
       refused: (error) => refused?.(error, output),
     };
     this.#running++;
-    const supervision = new Supervision(session, listener, supervised);
+    const supervision = new Supervision(session, handedOver, supervised);
     try {
       native.send(control, [Uint8Array.of(1)], 0);
       await Promise.race([supervision.deserted, this.#closing]);
@@ -252,27 +252,12 @@ async function upToDate(ready: Ready): Promise<Ready> {
 
 /** What a program's side has to say first. */
 async function hear(control: number): Promise<{ program: string; output: ProgramOutput }> {
-  await readable(control);
+  await readable(control, PATIENCE_MS);
   const name = Buffer.alloc(MAX_NAME_BYTES);
   const output = new Int32Array(1);
   const length = native.standbyReceive(control, name, output);
   if (length < 0) throw new Error(`a program hung up: errno ${-length}`);
   return { program: name.toString('utf8', 0, length), output: new ProgramOutput(output[0] ?? -1) };
-}
-
-function readable(fd: number): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const done = (settle: () => void) => {
-      clearTimeout(timer);
-      poller.close();
-      settle();
-    };
-    const poller = new native.Poller(fd, () => done(resolve));
-    const timer = setTimeout(() => {
-      done(() => reject(new Error('a program was not started in time')));
-    }, PATIENCE_MS);
-    poller.poll(READABLE);
-  });
 }
 
 /** Programs are no children of this process, whose memory one has to be allowed to read. */

@@ -5,7 +5,7 @@ import { type Listener, native, Recalled } from '../native.js';
 import type { Session } from '../session/index.js';
 import { GuestCache, GuestFiles, RecentFiles } from '../view/index.js';
 import type { Guest } from './guest.js';
-import { type Bind, launch } from './launch.js';
+import { type Bind, type HandedOver, launch } from './launch.js';
 import { MappedEvents } from './mapped-events.js';
 import { MappedMaps } from './mapped-maps.js';
 import { MappedUserRings } from './mapped-user-rings.js';
@@ -56,13 +56,13 @@ export async function run(
   { binds = [], ...options }: RunOptions = {},
 ): Promise<Ending> {
   const clockAheadNs = await clockAhead(session);
-  const { child, listener, go } = await launch(program, { binds, clockAheadNs });
+  const { child, handedOver, go } = await launch(program, { binds, clockAheadNs });
   const ended = new Promise<Ending>((resolve) => {
     child.once('exit', (code, signal) => {
       resolve({ status: code ?? 128 + (signal === null ? 0 : signals[signal]) });
     });
   });
-  const supervision = new Supervision(session, listener, options);
+  const supervision = new Supervision(session, handedOver, options);
   go();
   try {
     return await ended;
@@ -79,9 +79,9 @@ export class Supervision {
   readonly #listener: number;
   readonly #calls: Listener;
 
-  /** @param listener the listener of the program's system calls, which is closed in the end */
-  constructor(session: Session, listener: number, options: SupervisionOptions) {
-    this.#guest = guestOf(session, options);
+  /** Owns the descriptors that the program's launcher handed over. */
+  constructor(session: Session, { listener, tracing }: HandedOver, options: SupervisionOptions) {
+    this.#guest = guestOf(session, tracing, options);
     this.#listener = listener;
     // Not before Linux 6.6; the answers are the same without, only later.
     native.seccompSetSyncWakeUp(listener);
@@ -104,7 +104,8 @@ export class Supervision {
 
   /** Ends the answering. What the program had of the guest's is let go, not all of it at once. */
   async close(): Promise<void> {
-    const { userRings, events, mapped, definitions, recent, placeholders, probes } = this.#guest;
+    const { userRings, events, mapped, folders, definitions, recent, placeholders, probes } =
+      this.#guest;
     this.#calls.close();
     native.close(this.#listener);
     try {
@@ -113,6 +114,7 @@ export class Supervision {
       userRings.close();
       events.close();
       mapped.close();
+      folders.close();
       definitions.close();
       recent.close();
       placeholders.close();
@@ -121,7 +123,11 @@ export class Supervision {
   }
 }
 
-function guestOf(session: Session, { cacheFolder, refused = () => {} }: SupervisionOptions): Guest {
+function guestOf(
+  session: Session,
+  tracing: number | undefined,
+  { cacheFolder, refused = () => {} }: SupervisionOptions,
+): Guest {
   const cache = new GuestCache(session, cacheFolder);
   const files = new GuestFiles(session, cache);
   const objects = new Objects(
@@ -147,7 +153,7 @@ function guestOf(session: Session, { cacheFolder, refused = () => {} }: Supervis
     told.add(kind);
     refused(error);
   };
-  const folders = new TracingFolders(files);
+  const folders = new TracingFolders(files, tracing);
   const recent = new RecentFiles(files);
   const definitions = new ProbeDefinitions();
   const views = { files, recent, folders, definitions };

@@ -1,11 +1,10 @@
 /* Folders of the tracing file system, which programs list to find tracepoints. */
-import { mkdirSync, statfsSync, writeFileSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { native } from '../native.js';
 import type { GuestFiles } from '../view/index.js';
 
 const ROOT = '/sys/kernel/tracing';
 const AVAILABLE = `${ROOT}/available_events`;
-/** TMPFS_MAGIC of linux/magic.h. */
-const TMPFS = 0x01021994;
 /** What there is of each event, to be seen; what is read is the guest's. */
 const eventFiles = ['enable', 'filter', 'format', 'id', 'trigger'];
 
@@ -16,34 +15,48 @@ const eventFiles = ['enable', 'filter', 'format', 'id', 'trigger'];
  */
 export class TracingFolders {
   readonly #files: GuestFiles;
+  #root: number | undefined;
   readonly #filled = new Map<string, Promise<void>>();
   #events: Promise<ReadonlyMap<string, readonly string[]>> | undefined;
 
-  constructor(files: GuestFiles) {
+  /**
+   * @param root a descriptor of that file system, which {@link close} closes; undefined when the
+   *   program has none. Nothing is made by the program's path to it, where the program could have
+   *   put a link.
+   */
+  constructor(files: GuestFiles, root: number | undefined) {
     this.#files = files;
+    this.#root = root;
   }
 
   /**
-   * Fills a folder for a thread of the program. Returns false for what is no folder of events, and
-   * where the program could not be given a file system of its own.
+   * Fills a folder. Returns false for what is no folder of events, and where the program could not
+   * be given a file system of its own.
    *
    * @throws the guest's system error; ERR_POLICY_REFUSED
    */
-  async fill(path: string, thread: number): Promise<boolean> {
+  async fill(path: string): Promise<boolean> {
     const [found, system] = /^\/sys\/kernel\/tracing\/events\/?([^/]+)?/.exec(path) ?? [];
-    const seen = `/proc/${thread}/root${ROOT}`;
-    if (found === undefined || statfsSync(seen).type !== TMPFS) return false;
+    if (found === undefined || this.#root === undefined) return false;
     const name = system ?? '';
-    const filled = this.#filled.get(name) ?? this.#put(`${seen}/events`, name);
+    const filled = this.#filled.get(name) ?? this.#put(name);
     this.#filled.set(name, filled);
     await filled;
     return true;
   }
 
-  /** @param system the one whose events to put into `folder`, or '' for a folder of each system */
-  async #put(folder: string, system: string): Promise<void> {
+  /** Fills no folder any more. */
+  close(): void {
+    if (this.#root !== undefined) native.close(this.#root);
+    this.#root = undefined;
+  }
+
+  /** @param system the one whose events to put into its folder, or '' for a folder of each system */
+  async #put(system: string): Promise<void> {
     this.#events ??= this.#list();
     const events = await this.#events;
+    if (this.#root === undefined) return;
+    const folder = `/proc/self/fd/${this.#root}/events`;
     for (const name of system === '' ? events.keys() : [system]) {
       mkdirSync(`${folder}/${name}`, { recursive: true });
     }

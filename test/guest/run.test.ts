@@ -1,4 +1,7 @@
 import { execFile } from 'node:child_process';
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import t from 'tap';
@@ -108,6 +111,17 @@ t.test('unmodified programs act on the guest, and on nothing else', async (t) =>
   const copied = await run(program.path, 'define-by-copy', 'p:h vfs_write');
   t.equal(copied, 'p:h vfs_write: EBADF\n');
   t.equal(await guest.sh('cat /sys/kernel/tracing/kprobe_events'), '');
+
+  const events = '/sys/kernel/tracing/events';
+  const list = (folder: string) =>
+    `${process.execPath} -p 'fs.readdirSync("${folder}").toString()'`;
+  t.match(await run('sh', '-c', list(`${events}/sched`)), /\bsched_switch\b/);
+  // A program that puts a link in the place of that folder has nothing written behind it.
+  const behind = mkdtempSync(join(tmpdir(), 'waep-test-'));
+  t.teardown(() => rmSync(behind, { recursive: true }));
+  const link = `mount -t tmpfs tmpfs /sys/kernel/tracing && ln -s ${behind} ${events}`;
+  t.equal(await run('unshare', '--mount', 'sh', '-c', `${link} && ${list(events)}`), '\n');
+  t.same(readdirSync(behind), []);
 
   // Of processes, those of the guest are seen and those of the program, not others of this machine.
   const id = (await guest.sh('/program wait > /dev/null & echo $!')).trim();

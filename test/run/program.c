@@ -341,6 +341,21 @@ static void legacy(void) {
   check("legacy", fd, 8);
 }
 
+// Makes a call by i386's own door, which some kernels do not have, in a child that it may end.
+static void i386_call(const char *name, long number) {
+  fflush(stdout);
+  const pid_t child = fork();
+  if (child == 0) {
+    long result;
+    __asm__ volatile("int $0x80" : "=a"(result) : "a"(number), "b"(0L), "c"(0L), "d"(0L) : "memory");
+    _exit(result < 0 ? (int)-result : 0);
+  }
+  int status = 0;
+  waitpid(child, &status, 0);
+  printf("i386 %s: %s\n", name,
+         WIFSIGNALED(status) ? "no such door" : strerrorname_np(WEXITSTATUS(status)));
+}
+
 static void errors(void) {
   union bpf_attr attr = {0};
   printf("big: %s\n", bpf(BPF_MAP_CREATE, &attr, 4097) < 0 ? strerrorname_np(errno) : "ok");
@@ -363,17 +378,8 @@ static void errors(void) {
   ftruncate(file, 4096);
   map = mmap(NULL, 4096, PROT_READ, MAP_SHARED, file, 0);
   printf("own mmap: %s\n", outcome(map));
-  fflush(stdout);
-  const pid_t child = fork();
-  if (child == 0) {
-    // i386's number of bpf(2), by i386's own door, which some kernels do not have.
-    long result;
-    __asm__ volatile("int $0x80" : "=a"(result) : "a"(357L), "b"(0L), "c"(0L), "d"(0L) : "memory");
-    _exit(result < 0 ? (int)-result : 0);
-  }
-  int status = 0;
-  waitpid(child, &status, 0);
-  printf("i386: %s\n", WIFSIGNALED(status) ? "no such door" : strerrorname_np(WEXITSTATUS(status)));
+  i386_call("bpf", 357);
+  i386_call("io_uring_setup", 425);
 }
 
 // A program that hands the word it is run with to a helper: to a ring buffer, or a perf buffer.
