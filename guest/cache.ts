@@ -30,17 +30,26 @@ export const keptForMs = 30 * 24 * 60 * 60 * 1000;
  * The folder `kind/key` of the cache; `fill` makes its contents when it is not there.
  *
  * `fill` writes into a folder of its own that gets its name only when complete, so that nobody
- * sees half of it; builders of the same folder wait for the first.
+ * sees half of it; builders of the same folder wait for the first. A folder that `complete` does
+ * not accept, by default an empty one, counts as not there and is replaced.
+ *
+ * @throws what `fill` throws, and an error when `complete` does not accept what `fill` made
  */
 export async function cached(
   kind: string,
   key: string,
   fill: (folder: string) => Promise<void>,
+  complete: (folder: string) => Promise<boolean> = hasEntries,
 ): Promise<string> {
   const folder = join(cacheFolder(), kind, key);
-  if (await used(folder)) return folder;
+  if (await complete(folder)) {
+    // The time of modification says when it was last asked for. The folder may be another user's.
+    const now = new Date();
+    await utimes(folder, now, now).catch(() => {});
+    return folder;
+  }
   await locked(`${kind}-${key}`, async () => {
-    if (existsSync(folder)) return;
+    if (await complete(folder)) return;
     const draft = join(
       cacheFolder(),
       kind,
@@ -49,9 +58,10 @@ export async function cached(
     try {
       await mkdir(draft, { recursive: true });
       await fill(draft);
-      await rename(draft, folder).catch((error: NodeJS.ErrnoException) => {
-        if (!existsSync(folder)) throw error;
-      });
+      if (!(await complete(draft))) throw new Error(`what was made for ${folder} is not complete`);
+      if (await complete(folder)) return;
+      await rm(folder, { recursive: true, force: true });
+      await rename(draft, folder);
     } finally {
       await rm(draft, { recursive: true, force: true });
     }
@@ -75,13 +85,20 @@ export async function prune(kind: string): Promise<void> {
   }
 }
 
-/** Whether the folder is there; notes down that it was asked for, in its time of modification. */
-async function used(folder: string): Promise<boolean> {
-  const now = new Date();
-  return utimes(folder, now, now).then(
-    () => true,
-    () => existsSync(folder),
-  );
+async function hasEntries(folder: string): Promise<boolean> {
+  return (await readdir(folder).catch(() => [])).length > 0;
+}
+
+/** Writes a file that others see whole or not at all. */
+export async function writeWhole(path: string, content: string): Promise<void> {
+  await mkdir(dirname(path), { recursive: true });
+  const draft = `${path}.${process.pid}-${randomBytes(4).toString('hex')}`;
+  try {
+    await writeFile(draft, content);
+    await rename(draft, path);
+  } finally {
+    await rm(draft, { force: true });
+  }
 }
 
 /** Runs `action` while no other process of this user runs one under the same name. */

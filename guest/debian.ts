@@ -1,11 +1,12 @@
 import { existsSync } from 'node:fs';
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
+import { join } from 'node:path';
+import { execa } from 'execa';
 import { failure } from '../src/errors.js';
-import { cached, locked } from './cache.js';
+import { cached, contentKey, locked, writeWhole } from './cache.js';
 import { cacheFolder } from './paths.js';
 import { type Progress, silent } from './progress.js';
-import { runTool } from './tools.js';
+import { requireTool, runTool } from './tools.js';
 
 /** A package of the Debian archive, unpacked in the cache; nothing is installed. */
 export interface DebianPackage {
@@ -15,93 +16,76 @@ export interface DebianPackage {
   folder: string;
 }
 
-/** Which suite to take a package from; without one, those that this machine is set up for. */
+/** One package's paragraph in the archive's index: its fields, by their names in small letters. */
+export type Stanza = ReadonlyMap<string, string>;
+
+/** What to fetch besides the package itself, and when it is complete. */
 export interface FetchOptions {
-  /** A suite such as `'unstable'`, `'bullseye'` or `'bookworm-backports'`. */
+  /**
+   * A suite such as `'unstable'`, `'bullseye'` or `'bookworm-backports'`; without one, those that
+   * this machine is set up for.
+   */
   suite?: string | undefined;
+  /**
+   * Says of a package's dependency, by its paragraph in the index, whether it is unpacked with the
+   * package, and its own dependencies looked at. By default no dependency is.
+   */
+  follow?: (dependency: Stanza) => boolean;
+  /** Whether the unpacked tree has what is wanted of it; by default, when there is any file. */
+  complete?: (folder: string) => Promise<boolean>;
   progress?: Progress | undefined;
 }
 
 /**
- * Fetches a package and unpacks it into the cache. Once there it is used for ever and needs no
- * network; remove the cache folder to get a newer one. Needs no root and changes nothing of the
- * system's own package state.
+ * Fetches a package and unpacks it into the cache, in one tree with the dependencies that
+ * {@link FetchOptions.follow} names. Once there it is used for ever and needs no network; remove
+ * the cache folder to get a newer one. Needs no root and changes nothing of the system's own
+ * package state.
  *
- * @throws ERR_PACKAGE_UNAVAILABLE when no source has it or it cannot be fetched
+ * @throws ERR_PACKAGE_UNAVAILABLE when no source has it, it cannot be fetched, or it is not complete
  */
 export async function fetchPackage(
   name: string,
   options: FetchOptions = {},
 ): Promise<DebianPackage> {
-  return remembered(name, options, (apt) => download(apt, name, options.progress ?? silent));
-}
-
-/**
- * Fetches the package that a metapackage depends on and whose name begins with `prefix`; with it
- * `linux-image-cloud-amd64` becomes the current kernel of a suite.
- *
- * @throws ERR_PACKAGE_UNAVAILABLE when no source has it or it cannot be fetched
- */
-export async function fetchDependency(
-  metapackage: string,
-  prefix: string,
-  options: FetchOptions = {},
-): Promise<DebianPackage> {
-  return remembered(metapackage, options, async (apt) => {
-    const text = await runTool('apt-cache', [...apt, 'depends', '--no-recommends', metapackage]);
-    const name = text
-      .split('\n')
-      .map((line) => line.match(/^\s*Depends: (\S+)/)?.[1])
-      .find((dependency) => dependency?.startsWith(prefix));
-    if (name === undefined) throw new Error(`${metapackage} depends on no ${prefix}*`);
-    return download(apt, name, options.progress ?? silent);
-  });
-}
-
-/** The package that a name meant when it was fetched, if it is in the cache. Needs no network. */
-export async function knownPackage(
-  name: string,
-  suite?: string,
-): Promise<DebianPackage | undefined> {
-  const text = await readFile(notePath(name, suite), 'utf8').catch(() => undefined);
-  if (text === undefined) return undefined;
-  const found: DebianPackage = JSON.parse(text);
-  return existsSync(found.folder) ? found : undefined;
-}
-
-function notePath(name: string, suite: string | undefined): string {
-  return join(cacheFolder(), 'packages', `${suite ?? 'configured'}-${name}.json`);
-}
-
-/** Fetches once: what a name meant the first time is written down beside the packages. */
-async function remembered(
-  name: string,
-  { suite, progress = silent }: FetchOptions,
-  fetch: (apt: string[]) => Promise<DebianPackage>,
-): Promise<DebianPackage> {
-  const known = await knownPackage(name, suite);
+  const { suite } = options;
+  const known = await knownPackage(name, options);
   if (known !== undefined) return known;
   return locked(`package-${suite ?? 'configured'}`, async () => {
-    const fetchedMeanwhile = await knownPackage(name, suite);
+    const fetchedMeanwhile = await knownPackage(name, options);
     if (fetchedMeanwhile !== undefined) return fetchedMeanwhile;
-    const found = await fromSomeSource(name, suite, progress, fetch);
-    const note = notePath(name, suite);
-    await mkdir(dirname(note), { recursive: true });
-    await writeFile(note, `${JSON.stringify(found, null, 2)}\n`);
+    const found = await fromSomeSource(name, options);
+    await writeWhole(notePath(name, suite), `${JSON.stringify(found, null, 2)}\n`);
     return found;
   });
 }
 
-async function fromSomeSource(
+/**
+ * The package that a name meant when it was fetched, if it is in the cache and complete. Needs no
+ * network.
+ */
+export async function knownPackage(
   name: string,
-  suite: string | undefined,
-  progress: Progress,
-  fetch: (apt: string[]) => Promise<DebianPackage>,
-): Promise<DebianPackage> {
+  { suite, complete }: FetchOptions = {},
+): Promise<DebianPackage | undefined> {
+  const text = await readFile(notePath(name, suite), 'utf8').catch(() => undefined);
+  if (text === undefined) return undefined;
+  const found: DebianPackage = JSON.parse(text);
+  const there = complete === undefined ? existsSync(found.folder) : await complete(found.folder);
+  return there ? found : undefined;
+}
+
+/** What a name meant the first time is written down beside the packages. */
+function notePath(name: string, suite: string | undefined): string {
+  return join(cacheFolder(), 'packages', `${suite ?? 'configured'}-${name}.json`);
+}
+
+async function fromSomeSource(name: string, options: FetchOptions): Promise<DebianPackage> {
+  const { suite, progress = silent } = options;
   try {
     if (suite === undefined) {
       // The system's own package lists do, unless they are missing or out of date.
-      const found = await fetch([]).catch(() => undefined);
+      const found = await download([], name, options).catch(() => undefined);
       if (found !== undefined) return found;
     }
     const apt = await privateState(suite);
@@ -112,7 +96,7 @@ async function fromSomeSource(
     if (!lists.some((name) => name.includes('_Packages'))) {
       throw new Error('none of their package lists can be fetched; is there a network?');
     }
-    return await fetch(apt);
+    return await download(apt, name, options);
   } catch (error) {
     throw failure(
       'ERR_PACKAGE_UNAVAILABLE',
@@ -126,25 +110,104 @@ async function fromSomeSource(
   }
 }
 
-async function download(apt: string[], name: string, progress: Progress): Promise<DebianPackage> {
-  const folder = join(cacheFolder(), 'packages');
-  await mkdir(folder, { recursive: true });
-  const draft = await mkdtemp(join(folder, '.download-'));
-  try {
-    progress(`fetching ${name}`);
-    const sandbox = ['-o', 'APT::Sandbox::User=root'];
-    await runTool('apt-get', [...apt, ...sandbox, 'download', name], { cwd: draft });
-    const file = (await readdir(draft)).find((entry) => entry.endsWith('.deb'));
-    if (file === undefined) throw new Error(`apt-get download ${name} left no .deb file`);
-    const version = decodeURIComponent(basename(file).split('_')[1] ?? '');
-    const unpacked = await cached('packages', `${name}_${version}`, async (target) => {
-      progress(`unpacking ${name}`);
-      await runTool('dpkg-deb', ['-x', join(draft, file), target]);
-    });
-    return { name, version, folder: unpacked };
-  } finally {
-    await rm(draft, { recursive: true, force: true });
+async function download(
+  apt: readonly string[],
+  name: string,
+  { follow, complete, progress = silent }: FetchOptions,
+): Promise<DebianPackage> {
+  const packages = await withDependencies(name, follow ?? (() => false), (names) =>
+    readStanzas(apt, names),
+  );
+  const names = packages.map((stanza) => stanza.get('package') ?? '');
+  const versions = packages.map((stanza) => stanza.get('version') ?? '');
+  const [version = ''] = versions;
+  const others = packages.length === 1 ? '' : `_${contentKey(...names, ...versions)}`;
+  const fill = async (target: string): Promise<void> => {
+    const folder = join(cacheFolder(), 'packages');
+    const draft = await mkdtemp(join(folder, '.download-'));
+    try {
+      progress(`fetching ${names.join(', ')}`);
+      const sandbox = ['-o', 'APT::Sandbox::User=root'];
+      await runTool('apt-get', [...apt, ...sandbox, 'download', ...names], { cwd: draft });
+      const files = (await readdir(draft)).filter((entry) => entry.endsWith('.deb'));
+      for (const file of files) {
+        progress(`unpacking ${file}`);
+        await runTool('dpkg-deb', ['-x', join(draft, file), target]);
+      }
+    } finally {
+      await rm(draft, { recursive: true, force: true });
+    }
+  };
+  const folder = await cached('packages', `${name}_${version}${others}`, fill, complete);
+  return { name, version, folder };
+}
+
+/**
+ * A package's paragraph, and those of the dependencies that `follow` accepts, theirs too, each
+ * once. Of alternatives the first that is accepted counts. What the index does not have, such as a
+ * virtual package, is left out.
+ *
+ * @param read gives the paragraphs of those of the names that the index has
+ * @throws an error when the index does not have the package itself
+ */
+export async function withDependencies(
+  name: string,
+  follow: (dependency: Stanza) => boolean,
+  read: (names: readonly string[]) => Promise<readonly Stanza[]>,
+): Promise<Stanza[]> {
+  const seen = new Map<string, Stanza | undefined>();
+  const look = async (names: readonly string[]): Promise<void> => {
+    const fresh = [...new Set(names)].filter((name) => !seen.has(name));
+    for (const name of fresh) seen.set(name, undefined);
+    if (fresh.length === 0) return;
+    for (const stanza of await read(fresh)) seen.set(stanza.get('package') ?? '', stanza);
+  };
+  await look([name]);
+  const first = seen.get(name);
+  if (first === undefined) throw new Error(`there is no package ${name}`);
+  const found = new Set([first]);
+  for (const stanza of found) {
+    const clauses = dependencies(stanza);
+    await look(clauses.flat());
+    for (const alternatives of clauses) {
+      const chosen = alternatives
+        .map((alternative) => seen.get(alternative))
+        .find((candidate) => candidate !== undefined && follow(candidate));
+      if (chosen !== undefined) found.add(chosen);
+    }
   }
+  return [...found];
+}
+
+/** The names that a package depends on: clauses, each of one or more alternatives. */
+function dependencies(stanza: Stanza): string[][] {
+  return ['pre-depends', 'depends']
+    .flatMap((field) => (stanza.get(field) ?? '').split(','))
+    .map((clause) =>
+      clause.split('|').flatMap((alternative) => alternative.match(/[a-z0-9][a-z0-9+.-]+/) ?? []),
+    );
+}
+
+async function readStanzas(apt: readonly string[], names: readonly string[]): Promise<Stanza[]> {
+  // It fails when it does not know one of the names, and shows the others all the same.
+  const args = [...apt, 'show', '--no-all-versions', ...names];
+  const { stdout } = await execa(requireTool('apt-cache'), args, { reject: false });
+  return parseStanzas(stdout);
+}
+
+/** Reads paragraphs of fields as the archive's indices have them. Lines that go on are left out. */
+export function parseStanzas(text: string): Stanza[] {
+  return text
+    .split(/\n\s*\n/)
+    .map(
+      (paragraph) =>
+        new Map(
+          [...paragraph.matchAll(/^([A-Za-z0-9-]+):[ \t]*(.*)$/gm)].map(
+            ([, name = '', value = '']) => [name.toLowerCase(), value.trim()],
+          ),
+        ),
+    )
+    .filter((stanza) => stanza.size > 0);
 }
 
 function stateFolder(suite: string | undefined): string {
@@ -228,17 +291,11 @@ function oneLineSources(text: string): Source[] {
 }
 
 function deb822Sources(text: string): Source[] {
-  return text.split(/\n\s*\n/).flatMap((stanza) => {
-    const fields = new Map(
-      [...stanza.matchAll(/^([A-Za-z-]+):[ \t]*(.*)$/gm)].map(([, name = '', value = '']) => [
-        name.toLowerCase(),
-        value.trim(),
-      ]),
-    );
-    const [uri] = (fields.get('uris') ?? '').split(/\s+/);
-    if (uri === undefined || uri === '' || !/\bdeb\b/.test(fields.get('types') ?? '')) return [];
+  return parseStanzas(text).flatMap((stanza) => {
+    const [uri] = (stanza.get('uris') ?? '').split(/\s+/);
+    if (uri === undefined || uri === '' || !/\bdeb\b/.test(stanza.get('types') ?? '')) return [];
     return [
-      { uri, suites: (fields.get('suites') ?? '').split(/\s+/), signedBy: fields.get('signed-by') },
+      { uri, suites: (stanza.get('suites') ?? '').split(/\s+/), signedBy: stanza.get('signed-by') },
     ];
   });
 }

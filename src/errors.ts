@@ -114,6 +114,8 @@ const messages = {
     `The folder ${d.path} cannot be used: ${d.why}. ${d.cure}`,
   ERR_PACKAGE_UNAVAILABLE: (d: { name: string; suite: string; why: string }) =>
     `The Debian package ${d.name} could not be fetched from ${d.suite}: ${d.why}`,
+  ERR_KERNEL_MISSING: (d: { why: string }) =>
+    `There is no kernel for a guest: ${d.why} Neither is there one that can be read in /boot and /lib/modules. Install this distribution's kernel package, or name a kernel with --kernel and --modules.`,
   ERR_KERNEL_MODULE: (d: { module: string; folder: string }) =>
     `The kernel module ${d.module} is neither in ${d.folder} nor built into that kernel. Choose a kernel that has it.`,
   ERR_GUEST_STOPPED: (d: { why: string; log: string }) =>

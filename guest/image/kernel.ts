@@ -1,8 +1,11 @@
-import { readdir } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import { access, readdir } from 'node:fs/promises';
+import { release as runningRelease } from 'node:os';
 import { basename, join } from 'node:path';
 import { failure } from '../../src/errors.js';
-import { fetchDependency } from '../debian.js';
+import { type FetchOptions, fetchPackage, knownPackage } from '../debian.js';
 import type { Progress } from '../progress.js';
+import { findTool } from '../tools.js';
 
 /** A kernel on this machine's disk. */
 export interface Kernel {
@@ -18,44 +21,109 @@ export interface Kernel {
 
 /** Names a kernel to boot. */
 export type KernelChoice =
-  /** Debian's cloud kernel of a suite; without one, of the suites this machine is set up for. */
+  /**
+   * The kernel for clouds of a suite of the Debian archive. Without a suite, that of the archive
+   * which this machine is set up for, and where none has such a kernel, the machine's own.
+   */
   | { suite?: string | undefined }
   /** Any other kernel: its image, and the folder `/lib/modules/<release>` with its modules. */
   | { image: string; modules: string };
 
+/** Kernels without drivers for real hardware, in the archives of Debian and of Ubuntu. */
+const archiveKernels: readonly string[] = ['linux-image-cloud-amd64', 'linux-image-virtual'];
+
+/** A kernel is spread over packages that depend on one another, in another way in each release. */
+const wholeKernel: FetchOptions = {
+  follow: (dependency) => dependency.get('section')?.split('/').at(-1) === 'kernel',
+  complete: async (folder) => (await kernelsIn(folder)).length > 0,
+};
+
 /**
- * Finds the chosen kernel, fetching it when it is a Debian one and not in the cache.
+ * Finds the chosen kernel, fetching it when it comes from an archive and is not in the cache.
  *
- * @throws ERR_PACKAGE_UNAVAILABLE, or ERR_OPTION_INVALID when the package holds no kernel
+ * @throws ERR_PACKAGE_UNAVAILABLE, or ERR_KERNEL_MISSING when this machine has none either
  */
 export async function findKernel(choice: KernelChoice = {}, progress?: Progress): Promise<Kernel> {
   if ('image' in choice) {
     const { image, modules } = choice;
     return { image, modules, release: basename(modules), origin: image };
   }
-  const found = await fetchDependency('linux-image-cloud-amd64', 'linux-image-', {
-    suite: choice.suite,
-    progress,
-  });
-  const image = (await names(join(found.folder, 'boot'))).find((name) =>
-    name.startsWith('vmlinuz-'),
-  );
-  const libraries = [join(found.folder, 'lib/modules'), join(found.folder, 'usr/lib/modules')];
-  for (const library of libraries) {
-    const [release] = await names(library);
-    if (image === undefined || release === undefined) continue;
-    return {
-      image: join(found.folder, 'boot', image),
-      modules: join(library, release),
-      release,
-      origin: `${found.name} ${found.version}`,
-    };
+  const { suite } = choice;
+  const known = await knownKernel(suite);
+  if (known !== undefined) return known;
+  if (suite !== undefined) return fromArchive(archiveKernels[0] ?? '', { suite, progress });
+  const reasons: string[] = [];
+  for (const name of findTool('apt-get') === undefined ? [] : archiveKernels) {
+    try {
+      return await fromArchive(name, { progress });
+    } catch (error) {
+      reasons.push((error as Error).message);
+    }
   }
-  throw failure('ERR_OPTION_INVALID', {
-    option: 'kernel',
-    value: found.name,
-    expected: 'a package with boot/vmlinuz-* and lib/modules/*',
+  const own = await ownKernel();
+  if (own !== undefined) return own;
+  throw failure('ERR_KERNEL_MISSING', {
+    why: reasons.join(' ') || 'this machine has no apt-get to fetch one with',
   });
+}
+
+/** The kernel of an archive that {@link findKernel} takes, if it is in the cache. */
+export async function knownKernel(suite?: string): Promise<Kernel | undefined> {
+  for (const name of archiveKernels) {
+    const found = await knownPackage(name, { ...wholeKernel, suite });
+    const [kernel] = found === undefined ? [] : await kernelsIn(found.folder);
+    if (kernel !== undefined) return { ...kernel, origin: `${found?.name} ${found?.version}` };
+  }
+  return undefined;
+}
+
+async function fromArchive(name: string, options: FetchOptions): Promise<Kernel> {
+  const found = await fetchPackage(name, { ...wholeKernel, ...options });
+  const [kernel] = await kernelsIn(found.folder);
+  if (kernel === undefined) throw new Error(`${found.folder} changed while it was read`);
+  return { ...kernel, origin: `${found.name} ${found.version}` };
+}
+
+/**
+ * The kernel that this machine runs, if its image and its modules can be read here; else the newest
+ * of which they can. In a container it need not be the one that runs.
+ *
+ * @param root where the machine's file system is
+ */
+export async function ownKernel(root = '/'): Promise<Kernel | undefined> {
+  const kernels = await kernelsIn(root);
+  return kernels.find(({ release }) => release === runningRelease()) ?? kernels[0];
+}
+
+/**
+ * The kernels in a tree, the newest first: those with modules whose image lies beside them, or in
+ * `/boot`, and can be read.
+ */
+async function kernelsIn(root: string): Promise<Kernel[]> {
+  const found = new Map<string, Kernel>();
+  for (const library of ['usr/lib/modules', 'lib/modules']) {
+    for (const release of await names(join(root, library))) {
+      const modules = join(root, library, release);
+      const images = [join(modules, 'vmlinuz'), join(root, 'boot', `vmlinuz-${release}`)];
+      const there = await Promise.all(images.map(isReadable));
+      const image = images.find((_, n) => there[n]);
+      const parts = await Promise.all(
+        ['kernel', 'modules.builtin'].map((name) => isReadable(join(modules, name))),
+      );
+      if (image === undefined || parts.includes(false)) continue;
+      found.set(release, { image, modules, release, origin: image });
+    }
+  }
+  return [...found.values()].sort((a, b) =>
+    b.release.localeCompare(a.release, 'en', { numeric: true }),
+  );
+}
+
+function isReadable(path: string): Promise<boolean> {
+  return access(path, constants.R_OK).then(
+    () => true,
+    () => false,
+  );
 }
 
 async function names(folder: string): Promise<string[]> {

@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
-import { open, readFile, rm, stat } from 'node:fs/promises';
+import { open, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { cached, contentKey } from '../cache.js';
 import { findTool } from '../tools.js';
@@ -40,7 +40,9 @@ export async function unpackKernel(image: string): Promise<string | undefined> {
     async (draft) => {
       const kernel = join(draft, 'vmlinux');
       await unpack(await readFile(image), kernel);
-      if (!(await hasPvhEntry(kernel))) await rm(kernel, { force: true });
+      if (await hasPvhEntry(kernel)) return;
+      await rm(kernel, { force: true });
+      await writeFile(join(draft, 'none'), `${image} has no PVH entry point that is found here\n`);
     },
   );
   const path = join(folder, 'vmlinux');

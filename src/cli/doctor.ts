@@ -3,7 +3,7 @@ import { statfs } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { Command } from 'commander';
 import pc from 'picocolors';
-import { knownPackage } from '../../guest/debian.js';
+import { knownKernel } from '../../guest/image/kernel.js';
 import { boot } from '../../guest/index.js';
 import { agentPath, cacheFolder } from '../../guest/paths.js';
 import { chooseAccelerator, qemuVersion } from '../../guest/qemu/accelerator.js';
@@ -155,10 +155,8 @@ function checkTool({ tool, package: name, why }: Tool): Check {
 
 async function checkKernel(): Promise<Finding> {
   const check = 'guest kernel';
-  const known = await knownPackage('linux-image-cloud-amd64');
-  if (known !== undefined) {
-    return { check, status: 'ok', found: `${known.name} ${known.version}, in the cache` };
-  }
+  const known = await knownKernel();
+  if (known !== undefined) return { check, status: 'ok', found: `${known.origin}, in the cache` };
   if (findTool('apt-get') !== undefined) {
     return { check, status: 'ok', found: 'not in the cache; the first guest fetches it' };
   }

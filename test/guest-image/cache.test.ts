@@ -61,6 +61,30 @@ t.test('a failure leaves nothing behind', async (t) => {
   t.same(readdirSync(join(folder, 'locks')), []);
 });
 
+t.test(
+  'an empty folder, or one that is not complete, is not taken for what was made',
+  async (t) => {
+    const parent = join(process.env.WAEP_CACHE_DIR ?? '', 'kind');
+    await mkdir(join(parent, 'empty'), { recursive: true });
+    const empty = await cached('kind', 'empty', (folder) => writeFile(join(folder, 'file'), 'new'));
+    t.same(readdirSync(empty), ['file']);
+
+    const complete = async (folder: string) => existsSync(join(folder, 'wanted'));
+    await mkdir(join(parent, 'half'));
+    await writeFile(join(parent, 'half/other'), '');
+    const half = await cached('kind', 'half', (f) => writeFile(join(f, 'wanted'), ''), complete);
+    t.same(readdirSync(half), ['wanted']);
+
+    const fill = (folder: string) => writeFile(join(folder, 'other'), '');
+    await t.rejects(cached('kind', 'never', fill, complete), { message: /never is not complete$/ });
+    await t.rejects(
+      cached('kind', 'nothing', async () => {}),
+      { message: /nothing is not complete$/ },
+    );
+    t.same(readdirSync(parent).sort(), ['empty', 'half']);
+  },
+);
+
 t.test('the lock of a process that is gone is taken over', async (t) => {
   const folder = join(process.env.WAEP_CACHE_DIR ?? '', 'locks');
   await mkdir(folder, { recursive: true });

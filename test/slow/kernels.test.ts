@@ -1,0 +1,23 @@
+import t from 'tap';
+import { boot } from '../../guest/index.js';
+import { enums, Session } from '../../src/index.js';
+
+t.setTimeout(600_000);
+
+/** Suites of the archive, and what the releases of their kernels begin with. */
+const suites: ReadonlyArray<[string | undefined, RegExp]> = [
+  ['bullseye', /^5\.10\./],
+  [undefined, /^\d+\./],
+  ['trixie', /^6\.12\./],
+  ['sid', /^[7-9]\./],
+];
+
+for (const [suite, release] of suites) {
+  t.test(`the kernel of ${suite ?? 'the configured suites'} boots`, async (t) => {
+    await using guest = await boot({ kernel: { suite }, network: 'none', notice: () => {} });
+    t.match(guest.facts.kernel, release);
+    await using session = await Session.connect(guest.vsock());
+    const map = { type: enums.MapType.BPF_MAP_TYPE_ARRAY, keySize: 4, valueSize: 8, maxEntries: 1 };
+    await using _ = await session.createMap(map);
+  });
+}
