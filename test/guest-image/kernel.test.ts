@@ -73,13 +73,13 @@ function archive(t: Test, without?: string): void {
   const scripts = {
     'apt-cache': 'for name; do cat "$index/$name" 2>/dev/null; done; exit 100',
     'apt-get':
-      'for name; do if [ -e "$index/$name" ]; then echo "$name" > "${name}_7_amd64.deb"; fi; done',
+      'for name; do if [ -e "$index/$name" ]; then echo "$name" > "$name"_7_amd64.deb; fi; done',
     'dpkg-deb': [
       'case $(cat "$2") in',
       ...files.map(([name, path]) => `${name}) file=$3/${path};;`),
       '*) file=$3/usr/share/doc/$(cat "$2");;',
       'esac',
-      'mkdir -p "${file%/*}" && echo > "$file"',
+      'mkdir -p "$(dirname "$file")" && echo > "$file"',
     ].join('\n'),
   };
   for (const [name, text] of Object.entries(scripts)) {
@@ -147,20 +147,22 @@ t.test('what the cache has of a kernel counts only when it is complete', async (
 for (const without of Object.keys(contents)) {
   t.test(`without ${without} nothing is kept`, async (t) => {
     archive(t, without);
-    await t.rejects(findKernel({ suite: 'sid' }), { code: 'ERR_PACKAGE_UNAVAILABLE' });
     const packages = join(process.env.WAEP_CACHE_DIR ?? '', 'packages');
+    // Where this machine has a kernel of its own, it is that one.
+    const kernel = await findKernel({}).catch(() => undefined);
+    t.notOk(kernel?.image.startsWith(packages), `${kernel?.image}`);
     t.same(readdirSync(packages), []);
   });
 }
 
 t.test("the machine's own kernel: the running one, else the newest that is whole", async (t) => {
-  const whole = { kernel: {}, 'modules.builtin': '' };
+  const whole = () => ({ kernel: {}, 'modules.builtin': '' });
   const root = t.testdir({
     boot: { 'vmlinuz-6.9.1': '', 'vmlinuz-6.10.0': '', 'vmlinuz-6.12.0': '' },
     lib: {
-      modules: { '6.9.1': whole, '6.10.0': whole, '6.12.0': { kernel: {} }, '6.13.0': whole },
+      modules: { '6.9.1': whole(), '6.10.0': whole(), '6.12.0': { kernel: {} }, '6.13.0': whole() },
     },
-    usr: { lib: { modules: { '6.8.0': { ...whole, vmlinuz: '' } } } },
+    usr: { lib: { modules: { '6.8.0': { ...whole(), vmlinuz: '' } } } },
   });
   t.match(await ownKernel(root), {
     release: '6.10.0',
