@@ -30,6 +30,7 @@
       "sources": [
         "<@(core_executor)",
         "<@(core_device)",
+        "addon/core/mounts.cc",
         "addon/core/recall.cc",
         "addon/core/seccomp_listener.cc",
         "addon/core/standby_socket.cc",
@@ -40,6 +41,7 @@
         "addon/napi/loop_stream.cc",
         "addon/napi/listener.cc",
         "addon/napi/module.cc",
+        "addon/napi/mounts_binding.cc",
         "addon/napi/poller.cc",
         "addon/napi/recall.cc",
         "addon/napi/seccomp_binding.cc",

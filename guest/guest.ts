@@ -85,6 +85,8 @@ export interface BootOptions {
   lab?: boolean;
   /** Whether the guest executes a program every second, so that there is something to watch. */
   pulse?: boolean;
+  /** Whether nothing is mounted below /sys: no tracefs, debugfs, securityfs, bpffs or cgroups. */
+  bare?: boolean;
   /** Files to put into the guest, by absolute path. */
   files?: Readonly<Record<string, GuestFile>>;
   kernelArgs?: readonly string[];
@@ -189,6 +191,7 @@ async function start(options: BootOptions, image: Image, verdict: Verdict): Prom
     const initramfs = await writeInitramfs(image, run.path, {
       files: { ...policyFile(options.agent), ...options.files },
       lab: options.lab ?? false,
+      bare: options.bare ?? false,
       agentArguments: agent?.args,
       settings: {
         ...network?.settings,

@@ -80,6 +80,8 @@ const messages = {
     `The agent refuses connections from ${d.peer}: ${d.why}.`,
 
   // bpf
+  ERR_KERNEL_LACKS: (d: { kernel: string; what: string; cure: string }) =>
+    `Linux ${d.kernel} of the guest has no ${d.what}. ${d.cure}`,
   ERR_BPF_UNKNOWN_COMMAND: (d: { command: number | string }) =>
     `bpf command ${d.command} is not in the command table, so its pointers and descriptors are unknown and it cannot be forwarded.`,
   ERR_BPF_FIELD: (d: { command: string; field: string; value: unknown; expected: string }) =>

@@ -379,6 +379,20 @@ export interface Native {
 
   /** flock(2), exclusive and without waiting → 0; -EWOULDBLOCK when another open file has the lock. */
   tryLock(fd: number): number;
+
+  /*
+   * Mounts of this process' own (addon/core/mounts.h). They are those of the calling thread and of
+   * the processes that it starts; libuv's threads, which serve asynchronous calls of `node:fs`, do
+   * not see them.
+   */
+
+  /** unshare(2) with CLONE_NEWNS: what is mounted from then on, nobody else sees. */
+  leaveMounts(): number;
+  /** mount(2) of a new file system of this type. */
+  mount(type: string, place: string): number;
+  /** mount(2) with MS_BIND: shows at `place` what is mounted at `source`. */
+  bindMount(source: string, place: string): number;
+
   /** sched_setaffinity(2) on the calling thread. */
   setAffinity(cpus: readonly number[]): number;
 }

@@ -5,6 +5,7 @@
 #include "device_binding.h"
 #include "executor_binding.h"
 #include "listener.h"
+#include "mounts_binding.h"
 #include "poller.h"
 #include "recall.h"
 #include "seccomp_binding.h"
@@ -13,6 +14,7 @@
 
 static Napi::Object Init(Napi::Env env, Napi::Object exports) {
   waep::ExportSockets(env, exports);
+  waep::ExportMounts(env, exports);
   waep::ExportSeccomp(env, exports);
   waep::ExportStandby(env, exports);
   exports.Set("Channel", waep::Channel::Define(env));

@@ -8,6 +8,7 @@ import type { Policy } from '../../src/policy/index.js';
 import { profileNamed, profiles } from '../../src/policy/profiles.js';
 import { Agent } from './agent.js';
 import { AuditLog } from './audit.js';
+import { provideFileSystems, remarksOn } from './file-systems.js';
 import { kernelNames } from './kernel-names.js';
 import type { TlsIdentity } from './tls.js';
 
@@ -130,6 +131,8 @@ async function main(): Promise<void> {
       });
     }
   }
+  // Before anything of the kernel's is read, and before there is an executor.
+  for (const remark of remarksOn(provideFileSystems())) console.error(`waep-agent: ${remark}`);
   const rules = compile(policy, kernelNames());
   const agent = new Agent({
     // Telling of each call takes time beside it, so somebody has to want it.

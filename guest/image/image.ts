@@ -72,6 +72,8 @@ export interface OverlayOptions {
   settings?: Readonly<Record<string, string>>;
   /** Whether the command daemon of tests and bench is in the guest. */
   lab?: boolean;
+  /** Whether nothing is mounted below /sys, as in many guests that others make. */
+  bare?: boolean;
 }
 
 /**
@@ -91,18 +93,26 @@ export async function writeInitramfs(
   return path;
 }
 
-/** What the guest's first process mounts, in this order, once devices are there. */
-const fileSystems: readonly string[] = [
+/** What the first process of every guest mounts, in this order, once devices are there. */
+const leastFileSystems: readonly string[] = [
   'proc /proc proc',
   'sysfs /sys sysfs',
   'tmpfs /run tmpfs',
   'tmpfs /dev/shm tmpfs',
   'devpts /dev/pts devpts',
+];
+
+/** What it mounts besides, unless the guest is a bare one. */
+const fileSystems: readonly string[] = [
+  ...leastFileSystems,
   'tracefs /sys/kernel/tracing tracefs',
   'debugfs /sys/kernel/debug debugfs',
+  'securityfs /sys/kernel/security securityfs',
   'bpf /sys/fs/bpf bpf',
   'cgroup2 /sys/fs/cgroup cgroup2',
 ];
+
+const fstab = (lines: readonly string[]) => text(lines.map((line) => `${line}\n`));
 
 /** Names a file's content without reading it. */
 async function identity(path: string): Promise<string> {
@@ -118,7 +128,7 @@ async function baseEntries(
   for (const folder of ['/dev', '/proc', '/sys', '/run', '/tmp', '/root', '/sbin']) {
     entries.set(folder, { kind: 'folder' });
   }
-  entries.set('/etc/fstab', text(fileSystems.map((line) => `${line}\n`)));
+  entries.set('/etc/fstab', fstab(fileSystems));
   const applets = (await runTool('busybox', ['--list'])).split('\n');
   for (const applet of applets) entries.set(`/bin/${applet}`, { kind: 'link', to: 'busybox' });
   entries.set('/bin/busybox', await program(requireTool('busybox')));
@@ -143,6 +153,7 @@ async function overlayEntries(options: OverlayOptions): Promise<Map<string, Cpio
   entries.set('/init', await program(join(packageFolder, 'guest/init')));
   const settings = Object.entries(options.settings ?? {});
   entries.set('/etc/waep/settings', text(settings.map(([name, value]) => `${name}='${value}'\n`)));
+  if (options.bare === true) entries.set('/etc/fstab', fstab(leastFileSystems));
   if (options.agentArguments !== undefined) {
     entries.set('/usr/lib/waep/agent.cjs', await program(agentPath));
     for (const name of ['waep.node', 'waep-executor']) {

@@ -4,7 +4,7 @@ import pc from 'picocolors';
 import { Session } from '../session/index.js';
 import { closeAfter, untilInterrupted } from './signals.js';
 
-const TRACE_PIPES = ['/sys/kernel/tracing/trace_pipe', '/sys/kernel/debug/tracing/trace_pipe'];
+const TRACE_PIPE = '/sys/kernel/tracing/trace_pipe';
 
 /** `waep trace`: what the guest's kernel and its programs print. */
 export function traceCommand(): Command {
@@ -19,8 +19,7 @@ export function traceCommand(): Command {
 async function follow(vm: string, signal: AbortSignal): Promise<void> {
   await using session = await Session.connect(vm, { client: 'waep trace', signal });
   closeAfter(signal, session);
-  const [first = '', second = ''] = TRACE_PIPES;
-  const file = await session.open(first).catch(() => session.open(second));
+  const file = await session.open(TRACE_PIPE);
   const stream = await session.subscribe(
     { source: 'file', file },
     { signal },

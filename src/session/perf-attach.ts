@@ -1,5 +1,5 @@
 import { enums, rows } from '../bpf/index.js';
-import { failure } from '../errors.js';
+import { failure, type SystemError } from '../errors.js';
 import { readText } from './guest-file.js';
 import type { GuestKernel } from './guest-kernel.js';
 import { Link } from './link.js';
@@ -39,7 +39,7 @@ const PERF_TYPE_TRACEPOINT = 2;
 /** The bit of `config` for return probes, and where its half for reference counters begins. */
 const ON_RETURN = 1n;
 const REFERENCE_COUNTER_SHIFT = 32n;
-const TRACING = ['/sys/kernel/tracing', '/sys/kernel/debug/tracing'];
+const TRACING = '/sys/kernel/tracing';
 const EINVAL = 22;
 
 /** The event of a tracepoint such as `sched/sched_switch`. */
@@ -51,8 +51,10 @@ export async function tracepointEvent(
     const expected = 'category/name, as in /sys/kernel/tracing/events';
     throw failure('ERR_OPTION_INVALID', { option: 'tracepoint', value: name, expected });
   }
-  const [first = '', second = ''] = TRACING.map((folder) => `${folder}/events/${name}/id`);
-  const text = await readText(session, first).catch(() => readText(session, second));
+  const text = await readText(session, `${TRACING}/events/${name}/id`).catch(async (error) => {
+    if (!isMissing(error) || (await isThere(session, `${TRACING}/available_events`))) throw error;
+    throw lacks(session, 'tracefs, so that tracepoints have no names there', error);
+  });
   return { type: PERF_TYPE_TRACEPOINT, config: Number(text), samplePeriod: 1, name };
 }
 
@@ -83,7 +85,28 @@ export async function uprobeEvent(
 }
 
 async function deviceType(session: GuestKernel, device: string): Promise<number> {
-  return Number(await readText(session, `/sys/bus/event_source/devices/${device}/type`));
+  const path = `/sys/bus/event_source/devices/${device}/type`;
+  const text = await readText(session, path).catch((error) => {
+    throw isMissing(error) ? lacks(session, `perf events of the type ${device}`, error) : error;
+  });
+  return Number(text);
+}
+
+const isMissing = (error: unknown) => (error as SystemError).code === 'ENOENT';
+
+async function isThere(session: GuestKernel, path: string): Promise<boolean> {
+  try {
+    await session.release([await session.open(path)]);
+    return true;
+  } catch (error) {
+    if (isMissing(error)) return false;
+    throw error;
+  }
+}
+
+function lacks({ kernel }: GuestKernel, what: string, cause: unknown) {
+  const cure = 'What its agent printed when it started may say why; preflight lists what is there.';
+  return failure('ERR_KERNEL_LACKS', { kernel: kernel.release, what, cure }, cause);
 }
 
 /** Opens an event and attaches a program to it; see {@link Program.attachPerfEvent}. */

@@ -1,4 +1,5 @@
 /* What a case about a rule consists of, and what cases have in common. */
+import { provideFileSystems } from '../../guest/agent/file-systems.js';
 import { kernelNames } from '../../guest/agent/kernel-names.js';
 import { enums, insn, rows } from '../../src/bpf/index.js';
 import { type Call, type Handle, Relocation, type Reply } from '../../src/call.js';
@@ -9,6 +10,8 @@ const { ProgType } = enums;
 export const RAW_TRACEPOINT = ProgType.BPF_PROG_TYPE_RAW_TRACEPOINT;
 export const TRACING = ProgType.BPF_PROG_TYPE_TRACING;
 export const end = insn.program(insn.mov('r0', 0), insn.exit());
+// Names come from tracefs, which this machine need not have mounted.
+provideFileSystems();
 const kernel = kernelNames();
 /**
  * This machine's kernel, which plays the guest's. Where it has no probes they have a number all the

@@ -1,0 +1,171 @@
+import { readFileSync, statfsSync } from 'node:fs';
+import { errnoName } from '../../src/errno.js';
+import { native } from '../../src/native.js';
+
+/** A file system of the kernel's that sessions find things in. */
+interface FileSystem {
+  /** Its name in /proc/filesystems. */
+  readonly type: string;
+  /** Its number of linux/magic.h, which statfs(2) tells. */
+  readonly magic: number;
+  /** Where clients look for it. */
+  readonly place: string;
+  /** Whether its owner may have it anywhere else: clients name its folders themselves. */
+  readonly anywhere?: true;
+  /** What cannot be done without it. */
+  readonly without: string;
+}
+
+/** In the order in which they lie in one another. */
+const fileSystems: readonly FileSystem[] = [
+  {
+    type: 'sysfs',
+    magic: 0x62656572,
+    place: '/sys',
+    without: 'neither processors nor devices can be told',
+  },
+  {
+    type: 'debugfs',
+    magic: 0x64626720,
+    place: '/sys/kernel/debug',
+    without: 'files below /sys/kernel/debug cannot be read',
+  },
+  {
+    type: 'tracefs',
+    magic: 0x74726163,
+    place: '/sys/kernel/tracing',
+    without:
+      'tracepoints have no names here: none can be attached to by its name, and a policy with the rule hooks refuses all that are asked for by their numbers',
+  },
+  {
+    type: 'securityfs',
+    magic: 0x73636673,
+    place: '/sys/kernel/security',
+    without: 'whether the kernel is locked down cannot be told',
+  },
+  {
+    type: 'bpf',
+    magic: 0xcafe4a11,
+    place: '/sys/fs/bpf',
+    without: 'nothing can be pinned',
+  },
+  {
+    type: 'cgroup2',
+    magic: 0x63677270,
+    place: '/sys/fs/cgroup',
+    anywhere: true,
+    without: 'no program can be attached to a cgroup',
+  },
+];
+
+/** How the agent and its executors come to a file system. */
+export interface Provision {
+  /** Its name in /proc/filesystems, such as `tracefs`. */
+  readonly type: string;
+  /** Where sessions find it, such as `/sys/kernel/tracing`. */
+  readonly place: string;
+  /**
+   * `found` where the machine has mounted it; `bound` from where else the machine has it; `mounted`
+   * by the agent; or `missing`. What is bound or mounted is so for the agent and its executors only.
+   */
+  readonly how: 'found' | 'bound' | 'mounted' | 'missing';
+  /** Why it is missing and what cannot be done therefore, or from where it is bound. */
+  readonly detail: string;
+}
+
+/** Where what has been mounted: the machine's, unless a test says otherwise. */
+export interface Machine {
+  /** /proc/self/mountinfo. */
+  mounts: string;
+  /** /proc/filesystems. */
+  known: string;
+  /** The magic number of what is at a place, or `undefined`. */
+  magicOf(place: string): number | undefined;
+}
+
+function thisMachine(): Machine {
+  return {
+    mounts: readFileSync('/proc/self/mountinfo', 'utf8'),
+    known: readFileSync('/proc/filesystems', 'utf8'),
+    magicOf: (place) => {
+      try {
+        return statfsSync(place).type;
+      } catch {
+        return undefined;
+      }
+    },
+  };
+}
+
+/** Where whole file systems of a type are mounted, by what /proc/self/mountinfo says. */
+export function mountedAt(type: string, mounts: string): string[] {
+  return mounts.split('\n').flatMap((line) => {
+    const [front = '', back = ''] = line.split(' - ');
+    const [, , , root, place = ''] = front.split(' ');
+    if (root !== '/' || !back.startsWith(`${type} `)) return [];
+    // Blanks and their like are written as octal numbers.
+    return Buffer.from(
+      place.replace(/\\([0-7]{3})/g, (_, octal) => String.fromCharCode(Number.parseInt(octal, 8))),
+      'latin1',
+    ).toString();
+  });
+}
+
+/**
+ * Sees to it that sessions find the kernel's file systems at their usual places: those that the
+ * machine has elsewhere are bound to these, and those that it has nowhere are mounted, in a mount
+ * namespace that this thread and the processes that it starts are in from then on. The machine's
+ * own mounts stay as they are. To be called before the first executor is started.
+ *
+ * A bpf file system that is mounted here lasts as long as this process and its executors, and with
+ * it what is pinned there. Owners who want pins to outlive the agent mount one before they start it.
+ */
+export function provideFileSystems(machine: Machine = thisMachine()): Provision[] {
+  const mounts: Mounts = { left: undefined };
+  return fileSystems.map((one) => provide(one, machine, mounts));
+}
+
+/** The outcome of leaving the machine's mounts, once that was tried. */
+interface Mounts {
+  left: number | undefined;
+}
+
+function provide(one: FileSystem, machine: Machine, mounts: Mounts): Provision {
+  const { type, place, magic, without } = one;
+  if (machine.magicOf(place) === magic) return { type, place, how: 'found', detail: '' };
+  // What another mount lies upon cannot be reached.
+  const elsewhere = mountedAt(type, machine.mounts).find((path) => machine.magicOf(path) === magic);
+  if (one.anywhere === true && elsewhere !== undefined) {
+    return { type, place: elsewhere, how: 'found', detail: '' };
+  }
+  const missing = (why: string): Provision => {
+    return { type, place, how: 'missing', detail: `${why}. Without it ${without}` };
+  };
+  if (!machine.known.split('\n').includes(`nodev\t${type}`)) {
+    return missing('this kernel has no such file system');
+  }
+  mounts.left ??= native.leaveMounts();
+  const result =
+    mounts.left < 0
+      ? mounts.left
+      : elsewhere === undefined
+        ? native.mount(type, place)
+        : native.bindMount(elsewhere, place);
+  if (result < 0) {
+    const why = errnoName(-result);
+    const cure = why === 'EPERM' ? ', which needs CAP_SYS_ADMIN; or mount it before' : '';
+    return missing(`it is not mounted here, and mounting it ends with ${why}${cure}`);
+  }
+  return elsewhere === undefined
+    ? { type, place, how: 'mounted', detail: '' }
+    : { type, place, how: 'bound', detail: elsewhere };
+}
+
+/** What the owner of the machine should know about how file systems were come by. */
+export function remarksOn(provisions: readonly Provision[]): string[] {
+  return provisions.flatMap(({ type, place, how, detail }) => {
+    if (how === 'missing') return `there is no ${type} at ${place}: ${detail}.`;
+    if (how !== 'mounted' || type !== 'bpf') return [];
+    return `no bpf file system is mounted here, so that sessions get one at ${place} that nobody else sees: what they pin there is gone when the agent ends. Mount one before the agent is started to keep pins.`;
+  });
+}
