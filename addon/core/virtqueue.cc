@@ -26,6 +26,9 @@ constexpr size_t kDescriptorBytes = 16;
 constexpr size_t kUsedElementBytes = 8;
 constexpr size_t kRingHeaderBytes = 4;
 
+// A quarter of what a socket of Linux has under way at most, unless it is told otherwise.
+constexpr size_t kMuchBytes = 64 * 1024;
+
 constexpr uint16_t kNext = 1;
 constexpr uint16_t kWrite = 2;
 constexpr uint16_t kIndirect = 4;
@@ -128,7 +131,8 @@ void Virtqueue::Resolve(const GuestMemory& memory) {
               Aligned(reinterpret_cast<uintptr_t>(used_), 4);
   if (!resolved_ || was_resolved) return;
   next_used_ = published_ = Load(used_ + 2);
-  held_ = 0;
+  held_descriptors_ = 0;
+  held_bytes_ = 0;
   signalled_ = false;
   kicks_enabled_ = true;
 }
@@ -155,7 +159,8 @@ bool Virtqueue::Take(const GuestMemory& memory, Direction direction, Chain* chai
   chain->count = chain->bytes = 0;
   if (!Walk(memory, direction, chain)) return Break();
   ++next_available_;
-  held_ += static_cast<uint32_t>(chain->count);
+  held_descriptors_ += static_cast<uint32_t>(chain->count);
+  held_bytes_ += chain->bytes;
   return true;
 }
 
@@ -238,7 +243,8 @@ void Virtqueue::Give(uint16_t head, uint32_t written) {
 void Virtqueue::Publish() {
   if (!running() || next_used_ == published_) return;
   const uint16_t before = std::exchange(published_, next_used_);
-  held_ = 0;
+  held_descriptors_ = 0;
+  held_bytes_ = 0;
   Store(used_ + 2, next_used_);
   // The driver looks at the index after it has asked for an interrupt, and we the other way round.
   FullFence();
@@ -254,10 +260,8 @@ void Virtqueue::Publish() {
   if (wanted) Signal();
 }
 
-bool Virtqueue::PublishIfMuch() {
-  // What a driver needs for one packet is always far less than the rest of its descriptors.
-  if (held_ >= size_ / 8) Publish();
-  return running() && next_used_ != published_;
+bool Virtqueue::HoldsMuch() const {
+  return held_descriptors_ >= size_ / 8 || held_bytes_ >= kMuchBytes;
 }
 
 void Virtqueue::Signal() {

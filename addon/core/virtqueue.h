@@ -61,9 +61,9 @@ class Virtqueue {
   void Give(uint16_t head, uint32_t written);
   // Lets the driver see what was given back since, and interrupts it if it wants that.
   void Publish();
-  // The same, unless it is so little that the driver can do without for a while. True when there is
-  // something left to publish.
-  bool PublishIfMuch();
+  // Whether what was taken since then is so much that the driver may need it back at once: in
+  // descriptors, of which it has as many as the queue's size, or in bytes, which senders wait for.
+  [[nodiscard]] bool HoldsMuch() const;
 
   // Stops the queue of a driver that breaks the rules. Returns false.
   bool Break();
@@ -102,7 +102,9 @@ class Virtqueue {
   uint16_t seen_available_ = 0;
   uint16_t next_used_ = 0;
   uint16_t published_ = 0;
-  uint32_t held_ = 0;  // descriptors of what has not been published
+  // Of what has not been published:
+  uint32_t held_descriptors_ = 0;
+  size_t held_bytes_ = 0;
 };
 
 }  // namespace waep

@@ -291,12 +291,17 @@ void VsockDevice::Run() {
         break;
     }
   }
-  Process();
-  Dispatch();
-  SendControl();
+  Turn();
   if (options_.spin_ns > 0 && running_) Spin();
   in_run_ = false;
   if (!ready_.empty()) Wake();
+}
+
+void VsockDevice::Turn() {
+  Process();
+  Dispatch();
+  SendControl();
+  Publish();
 }
 
 void VsockDevice::Process() {
@@ -321,9 +326,7 @@ void VsockDevice::Spin() {
     }
     ++rounds;
     helped = true;
-    Process();
-    Dispatch();
-    SendControl();
+    Turn();
     until = NowNs() + options_.spin_ns;
   }
   if (helped) {
@@ -337,6 +340,7 @@ void VsockDevice::Spin() {
 void VsockDevice::Advance(int own) {
   if (in_run_) return;
   Process();
+  Publish();
   const bool others =
       std::any_of(ready_.begin(), ready_.end(), [own](int id) { return id != own; });
   if (others) Wake();
@@ -390,7 +394,6 @@ void VsockDevice::StartClock() {
 void VsockDevice::Tick() {
   const uint64_t now = NowNs();
   bool needed = false;
-  if (running_) backend_->transmit().Publish();
   std::vector<Stream*> late;
   for (const auto& [key, stream] : by_ports_) {
     if (stream->state == State::kClosing) {
@@ -429,8 +432,15 @@ void VsockDevice::Drain() {
       break;
     }
   } while (queue.EnableKicks());
-  // Each interrupt costs the guest more than it is worth to have its buffers back at once.
-  if (queue.PublishIfMuch()) StartClock();
+  if (queue.HoldsMuch()) queue.Publish();
+}
+
+// An interrupt costs the guest more than a few small buffers are worth to it, so that these wait
+// for the callbacks, whose answers interrupt it anyway. They wait for nothing that may not happen.
+void VsockDevice::Publish() {
+  if (!running_) return;
+  backend_->receive().Publish();
+  backend_->transmit().Publish();
 }
 
 void VsockDevice::Packet(const Chain& chain) {
@@ -590,7 +600,7 @@ void VsockDevice::SendControl() {
     if (stream != nullptr && stream->state == State::kEstablished) Mark(*stream);
   }
   if (!room) WantRoom();
-  backend_->receive().Publish();
+  Publish();
 }
 
 bool VsockDevice::Emit(const Header& header) {
@@ -627,6 +637,10 @@ void VsockDevice::Room() {
 uint32_t VsockDevice::Credit(const Stream& stream) const {
   const uint32_t under_way = stream.sent - stream.peer_taken;
   return under_way < stream.peer_buffer ? stream.peer_buffer - under_way : 0;
+}
+
+uint32_t VsockDevice::Window(const Stream& stream) const {
+  return std::max<uint32_t>(2, std::min(options_.buffer_bytes, stream.peer_buffer));
 }
 
 uint32_t VsockDevice::UsefulCredit(const Stream& stream) {
@@ -776,8 +790,7 @@ ssize_t VsockDevice::Receive(int id, void* buffer, size_t length) {
   }
   stream->taken += static_cast<uint32_t>(taken);
   // Early enough for the guest to go on sending while it is told.
-  if (stream->state == State::kEstablished &&
-      stream->taken - stream->told >= options_.buffer_bytes / 2) {
+  if (stream->state == State::kEstablished && stream->taken - stream->told >= Window(*stream) / 2) {
     Enqueue(*stream, vsock::kCreditUpdate);
   }
   if ((stream->events & kReadable) != 0 && stream->received.size() > 0) {
@@ -842,7 +855,7 @@ ssize_t VsockDevice::Send(int id, const iovec* parts, size_t count) {
     left -= size;
     total += size;
   }
-  queue.Publish();
+  if (total > 0) Publish();
   if (left == 0) stream->short_of_credit = false;
   return total > 0 ? static_cast<ssize_t>(total) : -EAGAIN;
 }

@@ -41,6 +41,21 @@ struct VsockDeviceOptions {
 // What a guest says is not believed: nothing that it writes makes the device read or write outside
 // of the guest's memory, run without end, or hold more than buffer_bytes × max_connections, each
 // rounded up to a block.
+//
+// What it gives back to the guest's driver, and tells it, is due before the caller sleeps. Drivers
+// of Linux differ in what they wait for (net/vmw_vsock of 6.1.176, 6.12.117 and 7.2.13):
+//
+//   - A packet of 64 KiB is a header and one part; since 6.17 and 6.12.95 a header and parts of up
+//   to
+//     32 KiB. Since 6.2 a buffer for what comes from the host is one part of 3776 bytes.
+//   - Since 6.7 a socket's packets in the transmit queue count as its write memory until the device
+//     gives them back. A sender that sleeps for credit is woken by credit only while that memory is
+//     less than half of SO_SNDBUF (212992 bytes by default), else by the return of its packets.
+//     close(2) with SO_LINGER waits for their return as well (7.x), and so do SIOCOUTQ and the
+//     notifications of MSG_ZEROCOPY.
+//   - By 6.1.176 a sender has no more under way than its own socket may receive, however much
+//   credit
+//     it got, and it does not ask for more: it waits until it is told that this much was read.
 class VsockDevice final {
  public:
   enum Event : int { kReadable = 1, kWritable = 2 };
@@ -157,8 +172,10 @@ class VsockDevice final {
   void ResetAll(int error);
   void WatchKicks();
   void UnwatchKicks();
+  void Turn();
   void Process();
   void Spin();
+  void Publish();
 
   void Drain();
   void Packet(const Chain& chain);
@@ -179,6 +196,8 @@ class VsockDevice final {
   void Room();
 
   [[nodiscard]] uint32_t Credit(const Stream& stream) const;
+  // What a peer's sender has under way at most.
+  [[nodiscard]] uint32_t Window(const Stream& stream) const;
   [[nodiscard]] static uint32_t UsefulCredit(const Stream& stream);
   [[nodiscard]] int Ready(Stream& stream);
   void Mark(Stream& stream);
