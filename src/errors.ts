@@ -25,6 +25,8 @@ const messages = {
     `${d.operation} is not possible: it is ${d.state}. ${d.cure}`,
   ERR_OPTION_INVALID: (d: { option: string; value: unknown; expected: string }) =>
     `Invalid ${d.option}: ${JSON.stringify(d.value)}. Expected ${d.expected}.`,
+  ERR_OPTION_UNKNOWN: (d: { option: string; operation: string; cure: string }) =>
+    `${d.operation} has no option ${JSON.stringify(d.option)}. ${d.cure}`,
 
   // frames and protocol
   ERR_FRAME_TOO_LARGE: (d: { length: number; maximum: number }) =>

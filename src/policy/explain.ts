@@ -1,8 +1,8 @@
 import { failure } from '../errors.js';
+import { nearest } from '../nearest.js';
 import { globMatcher } from './compile.js';
 import { originOf } from './describe.js';
 import type { PolicyFile } from './file.js';
-import { nearest } from './nearest.js';
 import type { ObjectProgram } from './object.js';
 import type { Policy } from './policy.js';
 import { contains } from './rules.js';

@@ -1,6 +1,6 @@
 import { isMap, isScalar, isSeq, LineCounter, type Node, parseDocument } from 'yaml';
 import { failure, type WaepError } from '../errors.js';
-import { nearest } from './nearest.js';
+import { nearest } from '../nearest.js';
 import type { Policy } from './policy.js';
 import { profiles } from './profiles.js';
 import { MAX_VALUE, type Range, subtract } from './rules.js';

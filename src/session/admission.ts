@@ -19,14 +19,18 @@ export type Opener = () => Duplex | Promise<Duplex>;
 
 /** Connects to an agent, from a port that only root gets where that is possible, and secures it. */
 export async function dial(target: string | Duplex, options: DialOptions): Promise<Duplex> {
-  const { tls, handshakeTimeoutMs = 5_000 } = options;
+  const { tls, ...socketOptions } = options;
   const address = typeof target === 'string' ? target : 'stream';
   let stream: Duplex;
   if (target instanceof Duplex) stream = target;
   else {
     const onVsock = parseAddress(target).road === 'vsock' && process.geteuid?.() === 0;
-    stream = await connect(target, onVsock ? { localPort: 'privileged', ...options } : options);
+    stream = await connect(
+      target,
+      onVsock ? { localPort: 'privileged', ...socketOptions } : socketOptions,
+    );
   }
+  const { handshakeTimeoutMs = 5_000 } = options;
   return tls === undefined ? stream : secure(stream, address, tls, handshakeTimeoutMs);
 }
 

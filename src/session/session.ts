@@ -214,13 +214,14 @@ export class Session extends GuestKernel {
    * @throws the transport's errors; ERR_HANDSHAKE_TIMEOUT, ERR_PROTOCOL_VERSION, ERR_PEER_REFUSED
    */
   static async connect(target: string | Duplex, options: SessionOptions = {}): Promise<Session> {
-    const { reconnect, leaseMs = 0, handshakeTimeoutMs, signal } = options;
+    const { reconnect, leaseMs = 0, client, callTimeoutMs, maxQueuedBytes, ...how } = options;
+    const { handshakeTimeoutMs, signal } = how;
     const address = typeof target === 'string' ? target : 'stream';
     let open: Opener | undefined;
     if (typeof reconnect === 'function') open = reconnect;
     else if (typeof target === 'string') {
       // The signal is for the first connection only.
-      open = () => dial(target, { ...options, signal: undefined });
+      open = () => dial(target, { ...how, signal: undefined });
     }
     if (leaseMs > 0 && open === undefined) {
       throw failure('ERR_OPTION_INVALID', {
@@ -229,9 +230,10 @@ export class Session extends GuestKernel {
         expected: 'no lease with a stream, unless reconnect is a function that makes another one',
       });
     }
-    const stream = await dial(target, options);
-    const client = options.client ?? `${process.title} ${process.pid}`;
-    const hello = { protocol: PROTOCOL_VERSION, client, ...(leaseMs > 0 ? { leaseMs } : {}) };
+    const stream = await dial(target, how);
+    const name = client ?? `${process.title} ${process.pid}`;
+    const lease = leaseMs > 0 ? { leaseMs } : {};
+    const hello = { protocol: PROTOCOL_VERSION, client: name, ...lease };
     const bounds = { handshakeTimeoutMs, signal };
     const welcome = await greet(stream, address, FrameType.HELLO, hello, bounds);
     return new Session(stream, address, open, welcome, options);

@@ -23,33 +23,46 @@ const NOT_YET = new Set([
  * Starts to connect and returns the socket at once, as `net.createConnection` does: usable as
  * `http.request({ createConnection: () => createConnection('vsock:3:80') })`.
  *
- * What goes wrong is emitted as 'error'; only an invalid address or option is thrown.
+ * What goes wrong is emitted as 'error'; only an invalid address or option is thrown. `signal`
+ * destroys the socket with an AbortError whenever it aborts, connected or not.
  *
  * @param onConnect is called once, on 'connect'
  */
 export function createConnection(
   address: string | Address,
-  options: ConnectOptions = {},
+  options?: ConnectOptions | (() => void),
   onConnect?: () => void,
 ): Socket {
-  const target = toAddress(address);
-  const socket = roadOf(target).connect(target, resolveConnectOptions(options));
-  if (onConnect !== undefined) socket.once('connect', onConnect);
-  const { signal } = options;
-  if (signal?.aborted) return socket.destroy(abortError(signal));
-  if (signal !== undefined) {
-    const abort = (): void => void socket.destroy(abortError(signal));
-    const forget = (): void => signal.removeEventListener('abort', abort);
-    signal.addEventListener('abort', abort);
-    socket.once('connect', forget);
-    socket.once('close', forget);
-  }
+  const [settings, callback] =
+    typeof options === 'function' ? [{}, options] : [options ?? {}, onConnect];
+  checkOptions('createConnection()', settings);
+  const socket = dial(toAddress(address), settings);
+  if (callback !== undefined) socket.once('connect', callback);
+  heed(settings.signal, socket, ['close']);
   return socket;
+}
+
+function dial(address: Address, options: ConnectOptions): Socket {
+  return roadOf(address).connect(address, resolveConnectOptions(options));
+}
+
+/** Destroys the socket when `signal` aborts before one of these events. */
+function heed(signal: AbortSignal | undefined, socket: Socket, until: readonly string[]): void {
+  if (signal === undefined) return;
+  const abort = (): void => void socket.destroy(abortError(signal));
+  if (signal.aborted) {
+    abort();
+    return;
+  }
+  const forget = (): void => signal.removeEventListener('abort', abort);
+  signal.addEventListener('abort', abort);
+  for (const event of until) socket.once(event, forget);
 }
 
 function attempt(address: Address, options: ConnectOptions): Promise<Socket> {
   return new Promise((resolve, reject) => {
-    const socket = createConnection(address, options);
+    const socket = dial(address, options);
+    heed(options.signal, socket, ['connect', 'close']);
     socket.once('error', reject);
     socket.once('connect', () => {
       socket.off('error', reject);
@@ -63,8 +76,9 @@ function attempt(address: Address, options: ConnectOptions): Promise<Socket> {
  *
  * Rejects with the kernel's error (`code`, `errno`, `syscall`, `address`: a refusal is ECONNREFUSED
  * on TCP and ECONNRESET on vsock, an absent machine ENODEV), with ERR_CONNECT_TIMEOUT,
- * ERR_HANDSHAKE_TIMEOUT, ERR_MUX_REFUSED or ERR_MUX_PROTOCOL, with ERR_ADDRESS_INVALID or
- * ERR_OPTION_INVALID, or with an AbortError.
+ * ERR_HANDSHAKE_TIMEOUT, ERR_MUX_REFUSED or ERR_MUX_PROTOCOL, with ERR_ADDRESS_INVALID,
+ * ERR_OPTION_INVALID or ERR_OPTION_UNKNOWN, or with an AbortError. Once it has resolved, `signal`
+ * has no effect on the socket.
  *
  * @param options.retryDelayMs keeps trying, at this distance, while the peer is not up yet and
  *   until `timeoutMs` has passed; the last attempt's error is the one it rejects with
@@ -74,7 +88,7 @@ export async function connect(
   options: ConnectOptions & { retryDelayMs?: number } = {},
 ): Promise<Socket> {
   const { retryDelayMs, ...rest } = options;
-  checkOptions(options);
+  checkOptions('connect()', options);
   const target = toAddress(address);
   const { signal } = options;
   if (signal?.aborted) throw abortError(signal);

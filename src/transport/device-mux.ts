@@ -16,7 +16,11 @@ const REQUEST = /^CONNECT (\d{1,10})\r?$/i;
 const HANDSHAKE_TIMEOUT_MS = 10_000;
 const NEWLINE = 0x0a;
 /** What the kernel, too, gives a guest that does not answer, which is told by no text here. */
-const CONNECT = { timeoutMs: 10_000, allowHalfOpen: true, localPort: undefined };
+const CONNECT = {
+  timeoutMs: 10_000,
+  localPort: undefined,
+  stream: { allowHalfOpen: true },
+};
 
 /** Carries bytes and ends both ways; what breaks one side ends the other. */
 function relay(a: net.Socket, b: net.Socket): void {

@@ -7,7 +7,9 @@ import {
   type ListenOptions,
   type ResolvedConnectOptions,
   type ServerOptions,
+  type StreamOptions,
   startDeadline,
+  streamOptionsOf,
 } from './options.js';
 import { type Acceptor, type Listener, type Road, refuseOption } from './road.js';
 import {
@@ -122,12 +124,12 @@ export class DeviceStreams {
   /** Starts to connect to a port of the guest. */
   connect(
     port: number,
-    options: Pick<ResolvedConnectOptions, 'timeoutMs' | 'allowHalfOpen' | 'localPort'>,
+    options: Pick<ResolvedConnectOptions, 'timeoutMs' | 'localPort' | 'stream'>,
   ): Socket {
     return this.#socket(
       this.addressOf(port),
       (opening) => this.#dial(port, options, opening),
-      options,
+      options.stream,
     );
   }
 
@@ -179,7 +181,7 @@ export class DeviceStreams {
   #socket(
     address: DeviceAddress,
     source: number | Opener,
-    options: { allowHalfOpen?: boolean | undefined; paused?: boolean | undefined },
+    options: StreamOptions & { paused?: boolean },
   ): Socket {
     return new VsockSocket({
       road: 'vsock-device',
@@ -189,8 +191,7 @@ export class DeviceStreams {
         ? { localEndpoint: this.#hostEnd(source), remoteEndpoint: this.#guestEnd(source) }
         : { remoteEndpoint: { address: `vm(${this.path})`, port: address.port } }),
       remote: address,
-      allowHalfOpen: options.allowHalfOpen ?? false,
-      paused: options.paused ?? false,
+      ...options,
       system: this.#system,
     });
   }
@@ -201,14 +202,14 @@ export class DeviceStreams {
     options: ServerOptions & ListenOptions,
     acceptor: Acceptor,
   ): Listener {
-    const { allowHalfOpen, pauseOnConnect: paused } = options;
-    const close = this.#listen(address.port, options.backlog ?? DEFAULT_BACKLOG, (stream) => {
-      if (this.#device.confirm(stream) < 0) {
-        this.#device.closeStream(stream);
+    const stream = { ...streamOptionsOf(options), paused: options.pauseOnConnect ?? false };
+    const close = this.#listen(address.port, options.backlog ?? DEFAULT_BACKLOG, (accepted) => {
+      if (this.#device.confirm(accepted) < 0) {
+        this.#device.closeStream(accepted);
         return;
       }
-      const { port = 0 } = this.#guestEnd(stream);
-      acceptor.accepted(this.#socket({ ...address, port }, stream, { allowHalfOpen, paused }));
+      const { port = 0 } = this.#guestEnd(accepted);
+      acceptor.accepted(this.#socket({ ...address, port }, accepted, stream));
     });
     const failed = (): void =>
       acceptor.failed(systemError('accept', -ECONNABORTED, { address: HOST, port: address.port }));

@@ -82,10 +82,10 @@ export class VsockDevice extends EventEmitter<VsockDeviceEvents> implements Asyn
    * Makes a device and resolves when QEMU can be started.
    *
    * @throws EADDRINUSE and other system errors of the sockets, ERR_OPTION_INVALID,
-   *   ERR_ADDRESS_INVALID for a path that no socket can have
+   *   ERR_OPTION_UNKNOWN, ERR_ADDRESS_INVALID for a path that no socket can have
    */
   static async open(options: VsockDeviceOptions): Promise<VsockDevice> {
-    checkOptions(options);
+    checkOptions('VsockDevice.open()', options);
     for (const path of [options.socket, options.path ?? options.socket]) {
       deviceNotation.parse(`${path}:1`, (why) => {
         throw failure('ERR_ADDRESS_INVALID', { value: path, why });

@@ -23,9 +23,22 @@ export {
 export { connect, createConnection } from './connect.js';
 export { type DetachedStream, detach, detachStream } from './detach.js';
 export { VsockDevice, type VsockDeviceEvents, type VsockDeviceOptions } from './device.js';
-export type { ConnectOptions, ListenOptions, ServerOptions } from './options.js';
+export type {
+  ConnectOptions,
+  ListenOptions,
+  OnRead,
+  ServerOptions,
+  StreamOptions,
+  TcpOptions,
+} from './options.js';
 export { type Acceptor, type Listener, type Road, registerRoad, roadNames } from './road.js';
-export { type ConnectionTarget, createServer, Server, type ServerEvents } from './server.js';
+export {
+  type ConnectionTarget,
+  createServer,
+  type DropData,
+  Server,
+  type ServerEvents,
+} from './server.js';
 export {
   type Detached,
   type Endpoint,

@@ -11,7 +11,7 @@ import {
 import { descriptorOf } from './detach.js';
 import { handshake } from './handshake.js';
 import { listenWithNode, removeStaleSocket } from './node-socket.js';
-import { type ResolvedConnectOptions, startDeadline } from './options.js';
+import { type ResolvedConnectOptions, startDeadline, streamOptionsOf } from './options.js';
 import { type Road, refuseOption } from './road.js';
 import { type Endpoint, type Opening, VsockSocket } from './socket.js';
 
@@ -105,7 +105,7 @@ export function makeMuxRoad<A extends PathAddress>(
         source: (opening) => dial(where, address, options, opening),
         remote: address,
         remoteEndpoint: { address: `vm(${address.path})`, port: address.port },
-        allowHalfOpen: options.allowHalfOpen,
+        ...options.stream,
       });
     },
 
@@ -131,7 +131,7 @@ export function makeMuxRoad<A extends PathAddress>(
             source: fd,
             remoteEndpoint: { address: `vm(${address.path})` },
             localEndpoint,
-            allowHalfOpen: options.allowHalfOpen ?? false,
+            ...streamOptionsOf(options),
             paused: options.pauseOnConnect ?? false,
           });
         },

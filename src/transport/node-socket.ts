@@ -2,9 +2,16 @@ import { lstat, rm } from 'node:fs/promises';
 import net from 'node:net';
 import { failure } from '../errors.js';
 import { type Address, describeAddress } from './address.js';
-import { type ListenOptions, type ServerOptions, startDeadline } from './options.js';
+import {
+  type ListenOptions,
+  type ServerOptions,
+  type StreamOptions,
+  startDeadline,
+  streamOptionsOf,
+  tcpOptionsOf,
+} from './options.js';
 import type { Acceptor, Listener } from './road.js';
-import type { Socket, SocketFacts } from './socket.js';
+import { reconnect, type Socket, type SocketFacts } from './socket.js';
 
 const DEFAULT_BACKLOG = 1024;
 
@@ -16,6 +23,17 @@ export function withFacts(
 ): Socket {
   const facts: SocketFacts = { road, halfClose: true, remote, remoteCid: undefined };
   return Object.assign(socket, facts);
+}
+
+/** The options of a stream, as node:net takes them. */
+export function nodeStreamOptions({ onread, ...rest }: StreamOptions) {
+  return onread === undefined ? rest : { ...rest, onread: onread as net.OnReadOpts };
+}
+
+/** Keeps a socket connected where it is: see {@link reconnect}. */
+export function dialled(socket: Socket): Socket {
+  socket.connect = (...args: unknown[]) => reconnect(socket, args);
+  return socket;
 }
 
 /** Destroys a connecting socket when `timeoutMs` has passed. */
@@ -44,9 +62,9 @@ export interface NodeListening {
 export async function listenWithNode(listening: NodeListening): Promise<Listener> {
   const { where, options, acceptor } = listening;
   const server = net.createServer({
-    allowHalfOpen: options.allowHalfOpen ?? false,
+    ...streamOptionsOf(options),
+    ...tcpOptionsOf(options),
     pauseOnConnect: options.pauseOnConnect ?? false,
-    noDelay: true,
   });
   server.on('connection', (raw) => {
     const socket = listening.adopt(raw);

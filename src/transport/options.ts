@@ -1,7 +1,36 @@
 import { failure } from '../errors.js';
+import { nearest } from '../nearest.js';
+
+/** Where received bytes go when no stream is wanted of them; see {@link StreamOptions.onread}. */
+export interface OnRead {
+  /** What the bytes are written into, or a function that gives one for every read. */
+  buffer: Uint8Array | (() => Uint8Array);
+  /** Is told how many bytes of which buffer came; `false` pauses the socket. */
+  callback(sizeBytes: number, buffer: Uint8Array): boolean;
+}
+
+/** Options of the stream that a socket is, as node:net has them. */
+export interface StreamOptions {
+  /** Whether to stay writable when the peer has ended. Default false. */
+  allowHalfOpen?: boolean;
+  /** How many bytes may wait in either direction before the socket asks for a pause. */
+  highWaterMark?: number;
+  /** Reads into one buffer and tells a callback: no 'data' is emitted. For clients only. */
+  onread?: OnRead;
+}
+
+/** Options of TCP, as node:net has them. Other roads take them without effect. */
+export interface TcpOptions {
+  /** Whether small writes leave at once. Default true, where node:net has false. */
+  noDelay?: boolean;
+  /** Whether the kernel asks an idle peer if it is still there. Default false. */
+  keepAlive?: boolean;
+  /** After how many idle milliseconds it asks first. */
+  keepAliveInitialDelay?: number;
+}
 
 /** Options of `connect` and `createConnection`. */
-export interface ConnectOptions {
+export interface ConnectOptions extends StreamOptions, TcpOptions {
   /**
    * How long the kernel may take to connect, in milliseconds; `Infinity` for no deadline. Default
    * 10 000. With `retryDelayMs` it bounds all attempts together.
@@ -12,15 +41,17 @@ export interface ConnectOptions {
    * no deadline. Default 5 000. Other roads have no handshake.
    */
   handshakeTimeoutMs?: number;
-  /** Gives up connecting. Once the socket is connected, the signal has no effect on it. */
+  /**
+   * Ends what it was given to. `createConnection` makes a socket, which the signal destroys at any
+   * time, as in node:net. `connect` makes a connection, and once that is made the signal has no
+   * effect on it.
+   */
   signal?: AbortSignal;
   /**
    * The receive buffer in bytes (SO_VM_SOCKETS_BUFFER_SIZE, by default 262 144), which is also the
    * credit the peer gets. On `vsock` only; other roads keep their kernel's own sizing.
    */
   bufferBytes?: number;
-  /** As in node:net: whether to stay writable when the peer has ended. Default false. */
-  allowHalfOpen?: boolean;
   /**
    * The port to connect from. `'privileged'` takes a free one below 1024, which on a host only a
    * privileged process can do; a guest may take it for proof of that. On `vsock` only.
@@ -33,14 +64,14 @@ export interface ResolvedConnectOptions {
   readonly timeoutMs: number;
   readonly handshakeTimeoutMs: number;
   readonly bufferBytes: number | undefined;
-  readonly allowHalfOpen: boolean;
   readonly localPort: number | 'privileged' | undefined;
+  /** As given; what is absent has the stream's own default. */
+  readonly stream: StreamOptions;
+  readonly tcp: TcpOptions;
 }
 
 /** Options of `createServer`. */
-export interface ServerOptions {
-  /** As in node:net: whether sockets stay writable when the peer has ended. Default false. */
-  allowHalfOpen?: boolean;
+export interface ServerOptions extends Omit<StreamOptions, 'onread'>, TcpOptions {
   /** As in node:net: whether sockets start paused, with nothing read from them. Default false. */
   pauseOnConnect?: boolean;
   /** The receive buffer of accepted sockets in bytes. On `vsock` only. */
@@ -103,35 +134,114 @@ const rules: Readonly<Record<string, Rule>> = {
   },
   allowHalfOpen: { expected: 'a boolean', holds: (value) => typeof value === 'boolean' },
   pauseOnConnect: { expected: 'a boolean', holds: (value) => typeof value === 'boolean' },
+  multiplexer: { expected: 'a boolean', holds: (value) => typeof value === 'boolean' },
+  noDelay: { expected: 'a boolean', holds: (value) => typeof value === 'boolean' },
+  keepAlive: { expected: 'a boolean', holds: (value) => typeof value === 'boolean' },
+  keepAliveInitialDelay: {
+    expected: 'milliseconds, 0 or more',
+    holds: (value) => wholeNumber(value, 0, 2 ** 31 - 1),
+  },
+  highWaterMark: {
+    expected: 'a whole number of bytes from 0 to 2^31 − 1',
+    holds: (value) => wholeNumber(value, 0, 2 ** 31 - 1),
+  },
+  onread: {
+    expected: '{ buffer: a Uint8Array or a function that returns one, callback: a function }',
+    holds(value) {
+      const { buffer, callback } = (value ?? {}) as Partial<OnRead>;
+      const place =
+        typeof buffer === 'function' || (buffer instanceof Uint8Array && buffer.length > 0);
+      return place && typeof callback === 'function';
+    },
+  },
   signal: { expected: 'an AbortSignal', holds: (value) => value instanceof AbortSignal },
 };
 
+const streamOptions = ['allowHalfOpen', 'highWaterMark'];
+const tcpOptions = ['noDelay', 'keepAlive', 'keepAliveInitialDelay'];
+const connectOptions = [
+  ...['timeoutMs', 'handshakeTimeoutMs', 'signal', 'bufferBytes', 'localPort', 'onread'],
+  ...streamOptions,
+  ...tcpOptions,
+];
+
+/** What takes options, and which. */
+const known: Readonly<Record<string, readonly string[]>> = {
+  'createConnection()': connectOptions,
+  'connect()': [...connectOptions, 'retryDelayMs'],
+  'createServer()': ['pauseOnConnect', 'bufferBytes', ...streamOptions, ...tcpOptions],
+  'listen()': ['backlog', 'signal'],
+  'VsockDevice.open()': [
+    ...['socket', 'path', 'multiplexer', 'guestCid', 'bufferBytes', 'maxConnections', 'spinUs'],
+  ],
+};
+
+/** Options of node:net that are called something else here, or are no options here. */
+const elsewhere: Readonly<Record<string, string>> = {
+  timeout: 'Use timeoutMs to bound connecting, and socket.setTimeout() to notice an idle socket.',
+  host: 'The address has it: tcp:HOST:PORT.',
+  port: 'The address has it, such as vsock:CID:PORT.',
+  fd: 'A socket of this library is made from an address.',
+};
+
+function cureFor(option: string, names: readonly string[]): string {
+  const other = elsewhere[option];
+  if (other !== undefined) return other;
+  const meant = nearest(option, names);
+  return meant === undefined ? `It has ${names.join(', ')}.` : `Did you mean ${meant}?`;
+}
+
 /**
- * Checks every option that this folder knows; absent and unknown ones pass.
+ * Checks the options of an operation; those that are undefined pass.
  *
- * @throws ERR_OPTION_INVALID
+ * @throws ERR_OPTION_INVALID, and ERR_OPTION_UNKNOWN for a name that the operation does not have
  */
-export function checkOptions(options: object): void {
+export function checkOptions(operation: keyof typeof known & string, options: object): void {
+  if (typeof options !== 'object' || options === null) {
+    const value = typeof options === 'function' ? 'a function' : options;
+    throw failure('ERR_OPTION_INVALID', { option: 'options', value, expected: 'an object' });
+  }
+  const names = known[operation] ?? [];
   for (const [option, value] of Object.entries(options)) {
+    if (value === undefined) continue;
+    if (!names.includes(option)) {
+      const cure = cureFor(option, names);
+      throw failure('ERR_OPTION_UNKNOWN', { option, operation, cure });
+    }
     const rule = rules[option];
-    if (rule === undefined || value === undefined || rule.holds(value)) continue;
+    if (rule === undefined || rule.holds(value)) continue;
     throw failure('ERR_OPTION_INVALID', { option, value, expected: rule.expected });
   }
 }
 
-/**
- * Fills in the defaults.
- *
- * @throws ERR_OPTION_INVALID
- */
+/** The options of the stream among others; what is absent or undefined is left out. */
+export function streamOptionsOf(options: StreamOptions): StreamOptions {
+  const { allowHalfOpen, highWaterMark, onread } = options;
+  return {
+    allowHalfOpen: allowHalfOpen ?? false,
+    ...(highWaterMark === undefined ? {} : { highWaterMark }),
+    ...(onread === undefined ? {} : { onread }),
+  };
+}
+
+/** The options of TCP among others, with their defaults filled in. */
+export function tcpOptionsOf({ noDelay, keepAlive, keepAliveInitialDelay }: TcpOptions) {
+  return {
+    noDelay: noDelay ?? true,
+    keepAlive: keepAlive ?? false,
+    ...(keepAliveInitialDelay === undefined ? {} : { keepAliveInitialDelay }),
+  };
+}
+
+/** Fills in the defaults of options that have been checked. */
 export function resolveConnectOptions(options: ConnectOptions): ResolvedConnectOptions {
-  checkOptions(options);
   return {
     timeoutMs: options.timeoutMs ?? 10_000,
     handshakeTimeoutMs: options.handshakeTimeoutMs ?? 5_000,
     bufferBytes: options.bufferBytes,
-    allowHalfOpen: options.allowHalfOpen ?? false,
     localPort: options.localPort,
+    stream: streamOptionsOf(options),
+    tcp: tcpOptionsOf(options),
   };
 }
 

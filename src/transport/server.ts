@@ -1,6 +1,6 @@
 import { EventEmitter } from 'node:events';
-import { failure } from '../errors.js';
 import { type Address, toAddress } from './address.js';
+import { nodeError } from './node-errors.js';
 import { checkOptions, type ListenOptions, type ServerOptions } from './options.js';
 import { type Listener, roadOf } from './road.js';
 import type { Socket } from './socket.js';
@@ -18,7 +18,23 @@ export interface ServerEvents {
   error: [error: Error];
   close: [];
   /** A connection was closed at once because of `maxConnections`. */
-  drop: [socket: Socket];
+  drop: [data: DropData];
+}
+
+/** Who was turned away, as far as the road tells. */
+export interface DropData {
+  localAddress?: string;
+  localPort?: number;
+  localFamily?: string;
+  remoteAddress?: string;
+  remotePort?: number;
+  remoteFamily?: string;
+}
+
+function dropData(socket: Socket): DropData {
+  const { localAddress, localPort, localFamily, remoteAddress, remotePort, remoteFamily } = socket;
+  const ends = { localAddress, localPort, localFamily, remoteAddress, remotePort, remoteFamily };
+  return Object.fromEntries(Object.entries(ends).filter(([, value]) => value !== undefined));
 }
 
 /**
@@ -28,8 +44,8 @@ export interface ServerEvents {
  * once at a time; after 'close' it can listen again.
  */
 export class Server extends EventEmitter<ServerEvents> implements AsyncDisposable {
-  /** Connections beyond this number are closed at once. */
-  maxConnections = Infinity;
+  /** Connections beyond this number are closed at once; undefined for no limit. */
+  maxConnections: number | undefined;
 
   readonly #options: ServerOptions;
   readonly #sockets = new Set<Socket>();
@@ -40,7 +56,7 @@ export class Server extends EventEmitter<ServerEvents> implements AsyncDisposabl
 
   constructor(options: ServerOptions = {}, onConnection?: (socket: Socket) => void) {
     super();
-    checkOptions(options);
+    checkOptions('createServer()', options);
     this.#options = options;
     if (onConnection !== undefined) this.on('connection', onConnection);
   }
@@ -54,7 +70,8 @@ export class Server extends EventEmitter<ServerEvents> implements AsyncDisposabl
    * Starts to listen. 'listening' follows, or 'error': EADDRINUSE, EADDRNOTAVAIL, EACCES and so on.
    * For a Unix socket, a file left behind by a dead listener is replaced.
    *
-   * @throws ERR_ADDRESS_INVALID, ERR_OPTION_INVALID, or ERR_SOCKET_STATE when it listens already
+   * @throws ERR_ADDRESS_INVALID, ERR_OPTION_INVALID, ERR_OPTION_UNKNOWN, or
+   *   ERR_SERVER_ALREADY_LISTEN when it listens or its connections have not ended yet
    */
   listen(
     address: string | Address,
@@ -63,14 +80,13 @@ export class Server extends EventEmitter<ServerEvents> implements AsyncDisposabl
   ): this {
     const [settings, callback] =
       typeof options === 'function' ? [{}, options] : [options ?? {}, onListening];
-    checkOptions(settings);
+    checkOptions('listen()', settings);
     const target = toAddress(address);
     if (this.#state !== 'closed') {
-      throw failure('ERR_SOCKET_STATE', {
-        operation: 'listen()',
-        state: this.#state,
-        cure: "Wait for 'close', or make a server of its own for each address.",
-      });
+      throw nodeError(
+        'ERR_SERVER_ALREADY_LISTEN',
+        `listen() is not possible while the server is ${this.#state}. Wait for 'close', or make a server for each address.`,
+      );
     }
     if (callback !== undefined) this.once('listening', callback);
     this.#state = 'starting';
@@ -98,20 +114,20 @@ export class Server extends EventEmitter<ServerEvents> implements AsyncDisposabl
    * Stops listening. 'close' follows when the last connection has ended; connections that an HTTP
    * server keeps idle are closed.
    *
-   * @param callback is called on 'close', with ERR_SOCKET_STATE if the server was not listening
+   * @param callback is called on 'close', with ERR_SERVER_NOT_RUNNING if the server was not
+   *   listening
    */
   close(callback?: (error?: Error) => void): this {
-    if (this.#state === 'closed') {
-      const error = failure('ERR_SOCKET_STATE', {
-        operation: 'close()',
-        state: 'not listening',
-        cure: 'Call listen() first.',
-      });
-      if (callback !== undefined) process.nextTick(callback, error);
-      return this;
+    const running = this.#state === 'listening' || this.#state === 'starting';
+    if (callback !== undefined) {
+      this.once('close', () =>
+        running
+          ? callback()
+          : callback(nodeError('ERR_SERVER_NOT_RUNNING', 'Server is not running.')),
+      );
     }
-    if (callback !== undefined) this.once('close', () => callback());
-    if (this.#state === 'closing') return this;
+    if (this.#state === 'closed') process.nextTick(() => this.emit('close'));
+    if (!running) return this;
     const started = this.#state === 'listening';
     this.#state = 'closing';
     for (const target of this.#targets) target.closeIdleConnections?.();
@@ -203,9 +219,10 @@ export class Server extends EventEmitter<ServerEvents> implements AsyncDisposabl
   }
 
   #accept(socket: Socket): void {
-    if (this.#sockets.size >= this.maxConnections) {
+    if (this.maxConnections !== undefined && this.#sockets.size >= this.maxConnections) {
+      const data = dropData(socket);
       socket.destroy();
-      this.emit('drop', socket);
+      this.emit('drop', data);
       return;
     }
     this.#sockets.add(socket);

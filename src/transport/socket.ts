@@ -4,6 +4,8 @@ import { Duplex } from 'node:stream';
 import { failure, systemError } from '../errors.js';
 import { type ChannelSource, type Native, native, PollEvent, type Poller } from '../native.js';
 import type { Address, RoadName } from './address.js';
+import { argumentError, nodeError } from './node-errors.js';
+import { type OnRead, type StreamOptions, streamOptionsOf } from './options.js';
 
 /** What a socket of any road says about itself beyond what `net.Socket` does. */
 export interface SocketFacts {
@@ -60,7 +62,7 @@ export interface Opening {
  */
 export type Opener = (opening: Opening) => () => void;
 
-export interface VsockSocketOptions {
+export interface VsockSocketOptions extends StreamOptions {
   road: RoadName;
   halfClose: boolean;
   /** A connected, non-blocking descriptor, which the socket owns; or how to get one. */
@@ -68,7 +70,6 @@ export interface VsockSocketOptions {
   remote?: Address;
   remoteEndpoint: Endpoint;
   localEndpoint?: Endpoint;
-  allowHalfOpen?: boolean;
   /** Whether an accepted socket starts paused. */
   paused?: boolean;
   system?: SocketSystem;
@@ -135,8 +136,6 @@ export class VsockSocket extends Duplex implements NetSocket, SocketFacts {
   readonly remote: Address | undefined;
   /** Bytes taken from the kernel so far. */
   bytesRead = 0;
-  /** Bytes that the kernel has taken so far. */
-  bytesWritten = 0;
   /** Whether the connection is still being made. */
   connecting = false;
   /** The idle timeout in milliseconds, as set by {@link setTimeout}. */
@@ -144,12 +143,15 @@ export class VsockSocket extends Duplex implements NetSocket, SocketFacts {
   readonly autoSelectFamilyAttemptedAddresses: string[] = [];
 
   readonly #system: SocketSystem;
+  readonly #onread: OnRead | undefined;
+  readonly #dialled: boolean;
   readonly #remoteEndpoint: Endpoint;
   #localEndpoint: Endpoint | undefined;
   #fd = -1;
   #poller: Poller | undefined;
   #watched = 0;
   #wantsRead = false;
+  #sentBytes = 0;
   #ended = false;
   #write: PendingWrite | undefined;
   #final: ((error?: Error | null) => void) | undefined;
@@ -160,13 +162,15 @@ export class VsockSocket extends Duplex implements NetSocket, SocketFacts {
 
   constructor(options: VsockSocketOptions) {
     // 'close' is emitted by _destroy, because that of net.Socket says whether there was an error.
-    super({ allowHalfOpen: options.allowHalfOpen ?? false, emitClose: false });
+    super({ ...streamOptionsOf(options), emitClose: false });
     this.road = options.road;
     this.halfClose = options.halfClose;
     this.remote = options.remote;
     this.#remoteEndpoint = options.remoteEndpoint;
     this.#localEndpoint = options.localEndpoint;
     this.#system = options.system ?? native;
+    this.#onread = options.onread;
+    this.#dialled = typeof options.source !== 'number';
     if (options.paused) this.pause();
     if (typeof options.source === 'number') {
       this.#adopt(options.source);
@@ -216,6 +220,11 @@ export class VsockSocket extends Duplex implements NetSocket, SocketFacts {
     return this.#fd < 0;
   }
 
+  /** Bytes written so far; as in node:net, those that still wait here count. */
+  get bytesWritten(): number {
+    return this.#sentBytes + this.writableLength;
+  }
+
   get bufferSize(): number {
     return this.writableLength;
   }
@@ -233,13 +242,15 @@ export class VsockSocket extends Duplex implements NetSocket, SocketFacts {
     return { address, family: this.road, port };
   }
 
-  /** Not available: a socket is connected where it is made. */
-  connect(): this {
-    throw failure('ERR_TRANSPORT_UNSUPPORTED', {
-      operation: 'socket.connect()',
-      road: this.road,
-      cure: 'Make a new socket with connect() or createConnection().',
-    });
+  /**
+   * Connects nowhere else: a socket is connected where it was made. Libraries that are given a
+   * socket call this with the port and host that they know, and go on at 'connect', which follows.
+   *
+   * @throws ERR_TRANSPORT_UNSUPPORTED for an accepted socket and for one that has ended
+   */
+  connect(...args: unknown[]): this {
+    if (!this.#dialled) throw notDialled(this);
+    return reconnect(this, args);
   }
 
   /** Has no effect: there is no Nagle's algorithm on this road. */
@@ -252,18 +263,27 @@ export class VsockSocket extends Duplex implements NetSocket, SocketFacts {
     return this;
   }
 
-  /** As in node:net: emits `'timeout'` after `timeoutMs` without traffic; 0 turns it off. */
+  /**
+   * As in node:net: emits `'timeout'` after `timeoutMs` without traffic; 0 turns it off.
+   *
+   * @throws ERR_INVALID_ARG_TYPE, and ERR_OUT_OF_RANGE for a time that is negative or not finite
+   */
   setTimeout(timeoutMs: number, callback?: () => void): this {
-    if (typeof timeoutMs !== 'number' || !(timeoutMs >= 0)) {
-      throw failure('ERR_OPTION_INVALID', {
-        option: 'timeout',
-        value: timeoutMs,
-        expected: 'milliseconds, 0 or more',
-      });
+    if (this.destroyed) return this;
+    if (typeof timeoutMs !== 'number') throw argumentError('msecs', 'of type number', timeoutMs);
+    if (!(timeoutMs >= 0) || timeoutMs === Infinity) {
+      const expected = 'It must be a non-negative finite number';
+      throw nodeError(
+        'ERR_OUT_OF_RANGE',
+        `The value of "msecs" is out of range. ${expected}. Received ${timeoutMs}`,
+      );
+    }
+    if (callback !== undefined && typeof callback !== 'function') {
+      throw argumentError('callback', 'of type function', callback);
     }
     clearTimeout(this.#idle);
     this.timeout = timeoutMs;
-    if (timeoutMs === 0 || timeoutMs === Infinity) {
+    if (timeoutMs === 0) {
       this.#idle = undefined;
       if (callback !== undefined) this.removeListener('timeout', callback);
       return this;
@@ -294,7 +314,21 @@ export class VsockSocket extends Duplex implements NetSocket, SocketFacts {
 
   /** Closes at once. AF_VSOCK has no separate reset: the peer sees an end. */
   resetAndDestroy(): this {
-    return this.destroy();
+    return this.destroy(
+      this.pending && !this.connecting
+        ? nodeError('ERR_SOCKET_CLOSED', 'Socket is closed')
+        : undefined,
+    );
+  }
+
+  override pause(): this {
+    if (this.#onread !== undefined) this.#wantsRead = false;
+    return super.pause();
+  }
+
+  override resume(): this {
+    if (this.#onread !== undefined) this._read();
+    return super.resume();
   }
 
   override _read(): void {
@@ -330,6 +364,7 @@ export class VsockSocket extends Duplex implements NetSocket, SocketFacts {
   override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
     const cancel = this.#cancel;
     this.#cancel = undefined;
+    const unconnected = this.connecting;
     this.connecting = false;
     clearTimeout(this.#idle);
     clearTimeout(this.#linger);
@@ -338,7 +373,15 @@ export class VsockSocket extends Duplex implements NetSocket, SocketFacts {
     if (fd >= 0) this.#system.close(fd);
     const write = this.#write;
     this.#write = undefined;
-    write?.done(error ?? this.#error('write', ECANCELED));
+    write?.done(
+      error ??
+        (unconnected
+          ? nodeError(
+              'ERR_SOCKET_CLOSED_BEFORE_CONNECTION',
+              'Socket closed before the connection was established',
+            )
+          : this.#error('write', ECANCELED)),
+    );
     done(error);
     process.nextTick(() => this.emit('close', error !== null));
   }
@@ -448,6 +491,10 @@ export class VsockSocket extends Duplex implements NetSocket, SocketFacts {
   }
 
   #receive(): void {
+    if (this.#onread !== undefined) {
+      this.#receiveInto(this.#onread);
+      return;
+    }
     for (let reads = 0; reads < READS_PER_EVENT && this.#fd >= 0; reads++) {
       const received = this.#system.recv(this.#fd, scratch, 0, SCRATCH_BYTES);
       if (received > 0) {
@@ -455,6 +502,25 @@ export class VsockSocket extends Duplex implements NetSocket, SocketFacts {
         this.#idle?.refresh();
         this.#wantsRead = this.push(takeReceived(received));
         if (!this.#wantsRead || received < SCRATCH_BYTES) return;
+      } else if (received === 0) {
+        this.#end();
+        return;
+      } else {
+        if (received !== -EAGAIN) this.destroy(this.#error('read', received));
+        return;
+      }
+    }
+  }
+
+  /** Hands received bytes to a callback instead of the stream. */
+  #receiveInto(onread: OnRead): void {
+    for (let reads = 0; reads < READS_PER_EVENT && this.#wantsRead && this.#fd >= 0; reads++) {
+      const buffer = typeof onread.buffer === 'function' ? onread.buffer() : onread.buffer;
+      const received = this.#system.recv(this.#fd, buffer, 0, buffer.length);
+      if (received > 0) {
+        this.bytesRead += received;
+        this.#idle?.refresh();
+        this.#wantsRead = onread.callback(received, buffer) !== false && this.#wantsRead;
       } else if (received === 0) {
         this.#end();
         return;
@@ -497,10 +563,10 @@ export class VsockSocket extends Duplex implements NetSocket, SocketFacts {
         return;
       }
       write.offset += sent;
-      this.bytesWritten += sent;
       this.#idle?.refresh();
     }
     this.#write = undefined;
+    this.#sentBytes += write.sizeBytes;
     write.done();
   }
 
@@ -522,6 +588,32 @@ export class VsockSocket extends Duplex implements NetSocket, SocketFacts {
     const { address, port } = this.#remoteEndpoint;
     return systemError(syscall, errno, port === undefined ? { address } : { address, port });
   }
+}
+
+function notDialled(socket: Socket): Error {
+  return failure('ERR_TRANSPORT_UNSUPPORTED', {
+    operation: 'socket.connect()',
+    road: socket.road,
+    cure: 'Make a new socket with connect() or createConnection().',
+  });
+}
+
+/**
+ * Answers `socket.connect(port, host, …)` on a socket that was connected where it was made: the
+ * destination is not looked at, and 'connect' is emitted for whoever waits for it.
+ *
+ * @throws ERR_TRANSPORT_UNSUPPORTED when the socket has ended
+ */
+export function reconnect<S extends Socket>(socket: S, args: readonly unknown[]): S {
+  if (socket.destroyed || socket.writableEnded) throw notDialled(socket);
+  const callback = args.at(-1);
+  if (typeof callback === 'function') socket.once('connect', callback as () => void);
+  if (!socket.connecting) {
+    process.nextTick(() => {
+      if (!socket.destroyed) socket.emit('connect');
+    });
+  }
+  return socket;
 }
 
 /** Takes everything out of a socket's receive queue. */

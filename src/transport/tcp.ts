@@ -1,6 +1,12 @@
 import net from 'node:net';
 import { type TcpAddress, tcpNotation } from './address.js';
-import { boundConnect, listenWithNode, withFacts } from './node-socket.js';
+import {
+  boundConnect,
+  dialled,
+  listenWithNode,
+  nodeStreamOptions,
+  withFacts,
+} from './node-socket.js';
 import { type Road, refuseOption } from './road.js';
 
 const TUNING_CURE = 'Leave it out: TCP sizes its buffers itself.';
@@ -11,7 +17,7 @@ function remoteOf(socket: net.Socket): TcpAddress | undefined {
   return host === undefined || port === undefined ? undefined : { road: 'tcp', host, port };
 }
 
-/** The road of TCP, over node:net, with Nagle's algorithm off. */
+/** The road of TCP, over node:net, with Nagle's algorithm off by default. */
 export const tcpRoad: Road<TcpAddress> = {
   name: 'tcp',
   notation: tcpNotation,
@@ -23,11 +29,11 @@ export const tcpRoad: Road<TcpAddress> = {
     const socket = net.connect({
       host: address.host,
       port: address.port,
-      noDelay: true,
-      allowHalfOpen: options.allowHalfOpen,
+      ...options.tcp,
+      ...nodeStreamOptions(options.stream),
     });
     boundConnect(socket, address, options.timeoutMs);
-    return withFacts(socket, 'tcp', address);
+    return dialled(withFacts(socket, 'tcp', address));
   },
 
   listen(address, options, acceptor) {

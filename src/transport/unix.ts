@@ -1,6 +1,13 @@
 import net from 'node:net';
 import { type UnixAddress, unixNotation } from './address.js';
-import { boundConnect, listenWithNode, removeStaleSocket, withFacts } from './node-socket.js';
+import {
+  boundConnect,
+  dialled,
+  listenWithNode,
+  nodeStreamOptions,
+  removeStaleSocket,
+  withFacts,
+} from './node-socket.js';
 import { type Road, refuseOption } from './road.js';
 
 const TUNING_CURE = 'Leave it out: the kernel sizes the buffers of Unix sockets.';
@@ -15,9 +22,9 @@ export const unixRoad: Road<UnixAddress> = {
   connect(address, options) {
     refuseOption('unix', 'bufferBytes', options.bufferBytes, TUNING_CURE);
     refuseOption('unix', 'localPort', options.localPort, PORT_CURE);
-    const socket = net.connect({ path: address.path, allowHalfOpen: options.allowHalfOpen });
+    const socket = net.connect({ path: address.path, ...nodeStreamOptions(options.stream) });
     boundConnect(socket, address, options.timeoutMs);
-    return withFacts(socket, 'unix', address);
+    return dialled(withFacts(socket, 'unix', address));
   },
 
   async listen(address, options, acceptor) {

@@ -7,6 +7,7 @@ import {
   type ResolvedConnectOptions,
   type ServerOptions,
   startDeadline,
+  streamOptionsOf,
 } from './options.js';
 import type { Acceptor, Listener, Road } from './road.js';
 import {
@@ -238,7 +239,7 @@ class VsockListener implements Listener {
         remote: { road: 'vsock', cid, port },
         remoteEndpoint: endpoint(cid, port),
         localEndpoint: nameOf(this.#system, fd) ?? this.#local,
-        allowHalfOpen: this.#options.allowHalfOpen ?? false,
+        ...streamOptionsOf(this.#options),
         paused: this.#options.pauseOnConnect ?? false,
         system: this.#system,
       }),
@@ -267,7 +268,7 @@ export function makeVsockRoad(system: VsockSystem): Road<VsockAddress> {
         source: open,
         remote: address,
         remoteEndpoint: endpoint(address.cid, address.port),
-        allowHalfOpen: options.allowHalfOpen,
+        ...options.stream,
         system,
       });
     },

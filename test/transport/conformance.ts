@@ -332,7 +332,7 @@ export const conformanceCases: readonly ConformanceCase[] = [
     },
   },
   {
-    name: 'an abort after connecting has no effect',
+    name: 'an abort after connect() has resolved has no effect',
     async run(road) {
       const abort = new AbortController();
       const socket = await open(road, 'echo', { signal: abort.signal });

@@ -24,7 +24,7 @@ t.test('listens, says where, counts and closes', async (t) => {
   t.equal(server.listening, false);
   t.equal(server.address(), null);
   server.listen('tcp:127.0.0.1:0');
-  t.throws(() => server.listen('tcp:127.0.0.1:0'), { code: 'ERR_SOCKET_STATE' });
+  t.throws(() => server.listen('tcp:127.0.0.1:0'), { code: 'ERR_SERVER_ALREADY_LISTEN' });
   await once(server, 'listening');
   const address = server.address();
   t.match(address, { road: 'tcp', host: '127.0.0.1', port: Number });
@@ -48,7 +48,7 @@ t.test('listens, says where, counts and closes', async (t) => {
   t.ok(closed);
   t.equal(await count(), 0);
   const late = new Promise((resolve) => server.close(resolve));
-  t.match(await late, { code: 'ERR_SOCKET_STATE' });
+  t.match(await late, { code: 'ERR_SERVER_NOT_RUNNING' });
 });
 
 t.test('listens again after it has closed', async (t) => {
@@ -105,7 +105,7 @@ t.test('maxConnections', async (t) => {
   const first = await connect(`unix:${path('max')}`);
   const dropped = once(server, 'drop');
   const second = await connect(`unix:${path('max')}`);
-  await dropped;
+  t.match(await dropped, [{ localAddress: undefined }]);
   second.resume();
   if (!second.closed) await once(second, 'close');
   first.destroy();
@@ -141,6 +141,88 @@ t.test('wrong options are refused by name', (t) => {
   }
   t.end();
 });
+
+t.test(
+  'an option that there is not is refused by name, with what was probably meant',
+  async (t) => {
+    const refused = (option: string, message: RegExp) => ({
+      code: 'ERR_OPTION_UNKNOWN',
+      detail: { option },
+      message,
+    });
+    const wrong = (options: object) => options as { signal: AbortSignal };
+    t.throws(
+      () => createConnection('unix:/x', wrong({ allowHalfopen: true })),
+      refused(
+        'allowHalfopen',
+        /createConnection\(\) has no option "allowHalfopen".*allowHalfOpen\?/,
+      ),
+    );
+    t.throws(
+      () => createConnection('unix:/x', wrong({ timeout: 10 })),
+      refused('timeout', /timeoutMs.*setTimeout/),
+    );
+    await t.rejects(
+      connect('unix:/x', wrong({ retryDelay: 5 })),
+      refused('retryDelay', /retryDelayMs/),
+    );
+    t.throws(
+      () => createServer(wrong({ backlog: 5 }) as object),
+      refused('backlog', /It has pauseOnConnect/),
+    );
+    t.throws(
+      () => createServer().listen('unix:/x', wrong({ port: 5 })),
+      refused('port', /address/),
+    );
+    t.throws(() => createServer(null as never), { code: 'ERR_OPTION_INVALID' });
+    const nothing = createConnection('unix:/nowhere', wrong({ other: undefined }));
+    t.match(await new Promise((resolve) => nothing.once('error', resolve)), { code: 'ENOENT' });
+  },
+);
+
+t.test('the data of drop says who was turned away', async (t) => {
+  const server = createServer().listen('tcp:127.0.0.1:0');
+  await once(server, 'listening');
+  server.maxConnections = 1;
+  const address = server.address() ?? '';
+  const first = await connect(address);
+  const dropped = once(server, 'drop');
+  const second = createConnection(address);
+  await once(second, 'connect');
+  const { localPort } = second;
+  const [data] = await dropped;
+  t.same(data, {
+    localAddress: '127.0.0.1',
+    localPort: (address as { port: number }).port,
+    localFamily: 'IPv4',
+    remoteAddress: '127.0.0.1',
+    remotePort: localPort,
+    remoteFamily: 'IPv4',
+  });
+  for (const socket of [first, second]) socket.destroy();
+  await server[Symbol.asyncDispose]();
+});
+
+t.test(
+  'a signal destroys a connected socket of createConnection(), not one of connect()',
+  async (t) => {
+    const server = createServer((peer) => peer.pipe(peer)).listen(`unix:${path('signalled')}`);
+    await once(server, 'listening');
+    const abort = new AbortController();
+    const { signal } = abort;
+    const kept = await connect(`unix:${path('signalled')}`, { signal });
+    const socket = createConnection(`unix:${path('signalled')}`, { signal });
+    await once(socket, 'connect');
+    const failed = new Promise((resolve) => socket.once('error', resolve));
+    abort.abort();
+    t.match(await failed, { name: 'AbortError', code: 'ABORT_ERR' });
+    kept.write('still here\n');
+    t.equal(await readLine(kept), 'still here');
+    const late = createConnection(`unix:${path('signalled')}`, { signal });
+    t.match(await new Promise((resolve) => late.once('error', resolve)), { name: 'AbortError' });
+    await server[Symbol.asyncDispose]();
+  },
+);
 
 t.test('http over any road, with a server that closes idle connections', async (t) => {
   const web = http.createServer((request, response) => response.end(`hello ${request.url}`));

@@ -72,7 +72,7 @@ t.test('tells who is connected to whom', (t) => {
   t.same(socket.address(), { address: 'host(2)', family: 'vsock', port: 5000 });
   t.equal(socket.setNoDelay(), socket);
   t.equal(socket.setKeepAlive(), socket);
-  t.throws(() => socket.connect(), { code: 'ERR_TRANSPORT_UNSUPPORTED' });
+  t.throws(() => socket.connect(), { code: 'ERR_TRANSPORT_UNSUPPORTED' }, 'it was accepted');
   socket.destroy();
   t.end();
 });
@@ -124,7 +124,7 @@ t.test('an EAGAIN in the middle of a write waits for the watch', async (t) => {
   });
   await tick();
   t.equal(system.poller.events & PollEvent.WRITABLE, PollEvent.WRITABLE);
-  t.equal(socket.bytesWritten, 3);
+  t.equal(socket.bytesWritten, 11, 'what waits here counts');
   t.notOk(written);
   system.sends.push(2, 100);
   system.ready(PollEvent.WRITABLE);
@@ -374,6 +374,79 @@ t.test('connecting: a failure is emitted and nothing is cancelled', async (t) =>
   t.equal(cancelled(), 0);
 });
 
+t.test(
+  'connect() with a destination is answered by the connection that is made anyway',
+  async (t) => {
+    const { socket, opening } = makeConnecting();
+    const connected = new Promise<void>((resolve) => {
+      t.equal(socket.connect(5432, 'localhost', resolve), socket);
+    });
+    opening.opened(FD);
+    await connected;
+    await new Promise<void>((resolve) => socket.connect(5432, 'localhost', resolve));
+    await new Promise<void>((resolve) => {
+      socket.once('connect', resolve);
+      socket.connect({ port: 5432 });
+    });
+    socket.end();
+    t.throws(() => socket.connect(5432), {
+      code: 'ERR_TRANSPORT_UNSUPPORTED',
+      message: /Make a new socket/,
+    });
+    socket.destroy();
+  },
+);
+
+t.test('connecting: destroy() fails what was written with the code of node:net', async (t) => {
+  const { socket } = makeConnecting();
+  const outcome = new Promise((resolve) => socket.write('never', resolve));
+  socket.destroy();
+  t.match(await outcome, { code: 'ERR_SOCKET_CLOSED_BEFORE_CONNECTION' });
+});
+
+t.test('onread: bytes go into the buffer, and false pauses', async (t) => {
+  const received: string[] = [];
+  const buffer = Buffer.alloc(4);
+  let more = true;
+  const { system, socket } = make({
+    onread: {
+      buffer,
+      callback(sizeBytes, used) {
+        received.push(Buffer.from(used.subarray(0, sizeBytes)).toString());
+        return more;
+      },
+    },
+  });
+  socket.on('data', () => t.fail("no 'data' is emitted"));
+  await tick();
+  system.readable(Buffer.from('abcdef'));
+  t.same(received, ['abcd', 'ef']);
+  more = false;
+  system.readable(Buffer.from('ghijkl'));
+  t.same(received, ['abcd', 'ef', 'ghij'], 'nothing is read after false');
+  t.equal(system.received.length, 1);
+  more = true;
+  socket.resume();
+  system.ready();
+  t.same(received, ['abcd', 'ef', 'ghij', 'kl']);
+  t.equal(socket.bytesRead, 12);
+  const ended = once(socket, 'end');
+  system.readable(0);
+  await ended;
+});
+
+t.test('setTimeout() refuses what node:net refuses', (t) => {
+  const { socket } = make();
+  const wrong = (value: unknown) => () => socket.setTimeout(value as number);
+  for (const value of [-1, Number.NaN, Number.POSITIVE_INFINITY]) {
+    t.throws(wrong(value), { code: 'ERR_OUT_OF_RANGE' });
+  }
+  t.throws(wrong('5'), { code: 'ERR_INVALID_ARG_TYPE' });
+  t.throws(() => socket.setTimeout(5, 7 as never), { code: 'ERR_INVALID_ARG_TYPE' });
+  socket.destroy();
+  t.end();
+});
+
 t.test('connecting: destroy() cancels once', async (t) => {
   const { socket, cancelled } = makeConnecting();
   socket.destroy();
@@ -433,7 +506,7 @@ t.test('the idle timeout starts again with every byte', async (t) => {
   await new Promise((resolve) => setTimeout(resolve, 120));
   t.ok(fired >= 95, `fired after ${fired} ms`);
   socket.setTimeout(0);
-  t.throws(() => socket.setTimeout(-1), { code: 'ERR_OPTION_INVALID' });
+  t.throws(() => socket.setTimeout(-1), { code: 'ERR_OUT_OF_RANGE' });
   socket.destroy();
 });
 

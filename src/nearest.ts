@@ -18,7 +18,7 @@ export function nearest(word: string, known: readonly string[]): string | undefi
   let best: string | undefined;
   let least = Math.max(2, Math.floor(wanted.length / 3)) + 1;
   for (const candidate of known) {
-    const steps = distance(wanted, candidate);
+    const steps = distance(wanted, candidate.toLowerCase());
     if (steps < least) {
       least = steps;
       best = candidate;
