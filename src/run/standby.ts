@@ -41,9 +41,13 @@ export class ProgramOutput {
     const bytes = Buffer.from(text);
     if (this.#writing === undefined && native.standbyTell(this.#fd, bytes) >= 0) return;
     const before = this.#writing ?? Promise.resolve();
-    this.#writing = before.then(
-      () => new Promise((resolve) => write(this.#fd, bytes, () => resolve())),
+    const writing = before.then(
+      () => new Promise<void>((resolve) => write(this.#fd, bytes, () => resolve())),
     );
+    this.#writing = writing;
+    void writing.then(() => {
+      if (this.#writing === writing) this.#writing = undefined;
+    });
   }
 
   /** Closes it once all has been written. */
@@ -59,10 +63,7 @@ export interface StandbyOptions {
   readonly connect: () => Promise<Session>;
   /** As in {@link SupervisionOptions}. */
   readonly cacheFolder?: string | undefined;
-  /**
-   * Told of everything that a program asked for and does not get, once for each, before the program
-   * goes on.
-   */
+  /** As in {@link SupervisionOptions}, with the standard error of the program concerned. */
   readonly refused?: (error: Error, output: ProgramOutput) => void;
   /** Told why a program could not be taken on. It is run without this process, then. */
   readonly failed?: (error: Error, program: string) => void;

@@ -30,7 +30,10 @@ export interface Ending {
 export interface SupervisionOptions {
   /** The folder to keep what a guest's kernel has said in. Absent: it is asked every time. */
   readonly cacheFolder?: string | undefined;
-  /** Told of everything that the program asked for and does not get, once for each. */
+  /**
+   * Told of everything that the program asked for and does not get, once for each. The program's
+   * call returns after that.
+   */
   readonly refused?: (error: Error) => void;
 }
 
@@ -171,9 +174,13 @@ export async function clockAhead(session: Session): Promise<bigint> {
 
 function answer(call: Notification, guest: Guest): void {
   const failed = (error: unknown) => {
-    call.fail(errnoOf(error));
-    // The kernel's own errors are the program's to tell.
-    if (error instanceof WaepError) guest.complain(error);
+    try {
+      // The kernel's own errors are the program's to tell.
+      if (error instanceof WaepError) guest.complain(error);
+    } finally {
+      // Last: whoever reads a terminal is to see why before the program says what came of it.
+      call.fail(errnoOf(error));
+    }
   };
   try {
     answerOf(call)(call, guest)?.catch(failed);

@@ -19,7 +19,9 @@ const skip =
 test('events are read with the priority that the agent is given', { skip }, async (t) => {
   const local = await localAgent({ eventNice: -4 });
   t.teardown(() => local.close());
-  await using _ = await Session.connect(local.address);
+  await using session = await Session.connect(local.address);
+  // Its executor answers once all of its threads run as they are to.
+  await session.readClock(1);
   const [pid = 0] = local.agent.executorPids;
   const nice = niceOf(pid);
   t.equal(nice.filter((value) => value === -4).length, 1, 'one thread has it');

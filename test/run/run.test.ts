@@ -1,14 +1,18 @@
 import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { appendFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t from 'tap';
 import { Session } from '../../src/index.js';
+import { run as supervise } from '../../src/run/index.js';
 import { localAgent } from '../agent/local-agent.js';
 import { application, cli } from './application.js';
 import { start as startProgram } from './outcome.js';
+
+/** As long as a terminal over a slow line may take. */
+const SLOW_TELLER_MS = 200;
 
 const { agent, address, close } = await localAgent();
 const program = application();
@@ -131,6 +135,21 @@ t.test('fails as the kernel does, and refuses by name', async (t) => {
   if (doors[0] === 'i386 bpf: no such door') return;
   t.same(doors, ['i386 bpf: EOPNOTSUPP', 'i386 io_uring_setup: ENOSYS']);
   t.match(errors, /32-bit program is refused/);
+});
+
+t.test('a refusal is told before the program goes on, however slow the one who tells', async (t) => {
+  const path = join(cache, 'told');
+  const wait = new Int32Array(new SharedArrayBuffer(4));
+  const refused = (error: Error) => {
+    Atomics.wait(wait, 0, 0, SLOW_TELLER_MS);
+    appendFileSync(path, `${error.message}\n`);
+  };
+  // The shell has the file open before: the supervisor has no part in the second line.
+  const words = `exec 3>>${path}; true >/sys/kernel/tracing/tracing_on; echo after it >&3`;
+  const session = await Session.connect(address);
+  t.teardown(() => session.close());
+  await supervise(session, ['sh', '-c', `{ ${words}; } 2>/dev/null`], { refused });
+  t.match(readFileSync(path, 'utf8'), /^writing to .* is refused.*\nafter it\n$/);
 });
 
 t.test('a kernel is asked once what it can do', async (t) => {
