@@ -1,8 +1,8 @@
 // Builds the addon and the session executor, and puts both where a package takes them from.
 import { copyFileSync, existsSync, mkdirSync, renameSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
-import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { headers } from './headers.mjs';
 import { hashOf, isCurrent, setCurrent } from './stamp.mjs';
 import { step } from './step.mjs';
 
@@ -16,13 +16,9 @@ const hash = hashOf({
   files: ['binding.gyp', 'package-lock.json'],
   folders: ['addon'],
   suffixes: ['.h', '.cc'],
-  text: process.version,
 });
 const made = products.every((name) => existsSync(`build/Release/${name}`));
 if (!made || !isCurrent(stamp, hash)) {
-  // Node's own headers where they are installed beside it; node-gyp fetches them elsewhere.
-  const prefix = dirname(dirname(process.execPath));
-  const local = existsSync(join(prefix, 'include/node/node_api.h'));
   // What was configured for the same project and Node only has to compile what has changed.
   const configured = hashOf({
     files: ['binding.gyp', 'package-lock.json'],
@@ -33,7 +29,7 @@ if (!made || !isCurrent(stamp, hash)) {
     'node_modules/node-gyp/bin/node-gyp.js',
     again ? 'build' : 'rebuild',
     `--jobs=${availableParallelism()}`,
-    ...(local ? [`--nodedir=${prefix}`] : []),
+    ...(headers === undefined ? [] : [`--nodedir=${headers}`]),
   ]);
   setCurrent(configuredStamp, configured);
   setCurrent(stamp, hash);

@@ -77,14 +77,15 @@ async function runOnce({ node, busy, mounts }, log) {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: { ...process.env, PATH: `${dirname(node)}${delimiter}${process.env.PATH}` },
     });
-    let text = '';
-    for (const stream of [child.stdout, child.stderr]) {
-      stream.setEncoding('utf8').on('data', (chunk) => {
-        text += chunk;
-      });
-    }
+    let [text, errors] = ['', ''];
+    child.stdout.setEncoding('utf8').on('data', (chunk) => {
+      text += chunk;
+    });
+    child.stderr.setEncoding('utf8').on('data', (chunk) => {
+      errors += chunk;
+    });
     const status = await new Promise((resolve) => child.on('close', resolve));
-    writeFileSync(log, text);
+    writeFileSync(log, `${text}\n${errors}`);
     const [, passed = 0, failed = 0] = /^(\d+) passed, (\d+) failed/m.exec(text) ?? [];
     return {
       passed: Number(passed),

@@ -1,13 +1,12 @@
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import t from 'tap';
 
 const repository = fileURLToPath(new URL('../..', import.meta.url));
-const prefix = dirname(dirname(process.execPath));
-const headers = existsSync(join(prefix, 'include/node/node_api.h')) ? [`--nodedir=${prefix}`] : [];
+const { headers } = await import(new URL('../../scripts/headers.mjs', import.meta.url).href);
 
 const run = (cwd: string, command: string, ...args: string[]) =>
   execFileSync(command, args, { cwd, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
@@ -45,9 +44,11 @@ t.test('the package works in an empty project', async (t) => {
 
   const installed = join(folder, 'node_modules/waep');
   rmSync(join(installed, 'prebuilds'), { recursive: true });
-  t.throws(use, /ERR_ADDON_MISSING.*|npx node-gyp rebuild/s, 'without it, the cure is said');
+  t.throws(use, /ERR_ADDON_MISSING/, 'without it, that is said');
+  t.throws(use, /Build it with "npx node-gyp rebuild"/, 'and the cure');
   const nodeGyp = join(repository, 'node_modules/node-gyp/bin/node-gyp.js');
-  run(installed, process.execPath, nodeGyp, 'rebuild', ...headers);
+  const local = headers === undefined ? [] : [`--nodedir=${headers}`];
+  run(installed, process.execPath, nodeGyp, 'rebuild', ...local);
   t.equal(use(), 'hello  function BPF_PROG_LOAD\n', 'with the addon built there');
 });
 

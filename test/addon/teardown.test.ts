@@ -4,6 +4,7 @@ import t from 'tap';
 import { Session } from '../../src/session/index.js';
 import { localAgent } from '../agent/local-agent.js';
 import { openDescriptors } from '../descriptors.js';
+import { until } from '../until.js';
 
 const session = new URL('../../src/session/index.js', import.meta.url).href;
 
@@ -17,10 +18,12 @@ function worker(address: string, ending: string): Worker {
      const key = Buffer.alloc(4);
      let running = true;
      let calls = 0;
-     const loop = async () => { while (running) { await map.lookup(key); calls++; } };
+     let begin;
+     const begun = new Promise((resolve) => { begin = resolve; });
+     const loop = async () => { while (running) { await map.lookup(key); if (++calls === 9) begin(); } };
      const loops = [loop(), loop(), loop()];
      for (const each of loops) each.catch(() => {});
-     await new Promise((resolve) => setTimeout(resolve, 30));
+     await Promise.race([begun, ...loops]);
      ${ending}
      parentPort.postMessage(calls);`,
     { eval: true, workerData: { session, address } },
@@ -56,8 +59,8 @@ t.test('a worker may end with sessions open', async (t) => {
   await once(killed, 'message');
   await killed.terminate();
   while (local.agent.sessions > 0) await once(local.agent, 'ended');
-  await new Promise((resolve) => setTimeout(resolve, 50));
-  t.equal(openDescriptors(), before, 'no descriptor stays behind');
+  const left = () => `no descriptor to stay behind: ${before} and now ${openDescriptors()}`;
+  await until(left, () => openDescriptors() === before);
 });
 
 t.test('several workers share an address, not a session', async (t) => {

@@ -13,6 +13,7 @@ import {
 import { Session } from '../../src/session/index.js';
 import { openDescriptors } from '../descriptors.js';
 import { pair } from '../differential/cases/btf.js';
+import { until } from '../until.js';
 import { Client } from './client.js';
 import { executorDescriptors, type LocalAgent, localAgent } from './local-agent.js';
 
@@ -361,15 +362,16 @@ t.test('malformed and hostile requests', async (t) => {
     });
   }
 
-  await settled(local, 1);
-  t.equal(openDescriptors(), before, 'the agent has as many descriptors as before');
+  await settled(local, 1, before);
   t.same(executorDescriptors(local.agent), executorBefore, 'and so has the bystander');
 });
 
-async function settled(local: LocalAgent, sessions: number): Promise<void> {
+/** Waits until the others have ended, and all that the agent had open for them is closed. */
+async function settled(local: LocalAgent, sessions: number, descriptors: number): Promise<void> {
   while (local.agent.sessions > sessions) await once(local.agent, 'ended');
-  // The last pipe of an executor closes in the turn after it ends.
-  await new Promise((resolve) => setTimeout(resolve, 50));
+  // The last pipe of an executor closes in a turn after it ends.
+  const seen = () => `${descriptors} descriptors, and not ${openDescriptors()}`;
+  await until(seen, () => openDescriptors() === descriptors);
 }
 
 t.test('a request cut short at every byte ends its session only', async (t) => {
@@ -387,10 +389,9 @@ t.test('a request cut short at every byte ends its session only', async (t) => {
     client.end();
     t.equal(await client.frame(), undefined, `cut at ${length}`);
   }
-  await settled(local, 1);
+  await settled(local, 1, before);
   t.same(new Set(ends), new Set([1]), 'each session ended inside a frame');
   await serves(t, bystander);
-  t.equal(openDescriptors(), before);
 });
 
 t.test('a greeting cut short at every byte, or none at all', async (t) => {
@@ -423,8 +424,7 @@ t.test('a greeting cut short at every byte, or none at all', async (t) => {
   const eager = new Client(local.address);
   eager.send(Buffer.concat([hello, frameOf(lookup)]));
   t.match(await eager.error(), { code: 'ERR_PROTOCOL_UNEXPECTED' }, 'a call before WELCOME');
-  await settled(local, 0);
-  t.equal(openDescriptors(), before);
+  await settled(local, 0, before);
 });
 
 t.test('what a client forges leads nowhere', async (t) => {

@@ -8,6 +8,8 @@ export interface BreakableRoad {
   address: string;
   /** Drops every connection there is; new ones can be made. */
   cut(): void;
+  /** Lets no answer through any more. Returns how many bytes of requests have gone through since. */
+  mute(): () => number;
   close(): Promise<void>;
 }
 
@@ -16,8 +18,10 @@ export async function breakableRoad(address: string): Promise<BreakableRoad> {
   const folder = mkdtempSync(join(tmpdir(), 'waep-test-'));
   const path = join(folder, 'road.sock');
   const sockets = new Set<Socket>();
+  const pairs: (readonly [near: Socket, far: Socket])[] = [];
   const server = createServer((near) => {
     const far = connect(address.slice('unix:'.length));
+    pairs.push([near, far]);
     for (const [one, other] of [
       [near, far],
       [far, near],
@@ -38,6 +42,16 @@ export async function breakableRoad(address: string): Promise<BreakableRoad> {
   return {
     address: `unix:${path}`,
     cut,
+    mute: () => {
+      let bytes = 0;
+      for (const [near, far] of pairs) {
+        far.unpipe(near).resume();
+        near.on('data', (chunk) => {
+          bytes += chunk.length;
+        });
+      }
+      return () => bytes;
+    },
     close: async () => {
       const closed = new Promise((resolve) => server.close(resolve));
       cut();

@@ -1,12 +1,8 @@
 import { existsSync } from 'node:fs';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { test } from 'tap';
 import { Session } from '../../src/index.js';
+import { until } from '../until.js';
 import { localAgent } from './local-agent.js';
-
-async function until(holds: () => boolean): Promise<void> {
-  while (!holds()) await sleep(10);
-}
 
 test('a session gets the executor that is kept ready', { timeout: 30_000 }, async (t) => {
   const local = await localAgent({ keepsSpare: true });
@@ -23,21 +19,21 @@ test('a session gets the executor that is kept ready', { timeout: 30_000 }, asyn
   await second.readClock(1);
   t.equal(new Set(agent.executorPids).size, 2, 'each session has its own');
   first.close();
-  await until(() => agent.sessions === 1);
+  await until('the end of the first', () => agent.sessions === 1);
   t.notOk(existsSync(`/proc/${spare}`), 'it is used once');
   t.equal(agent.sparePid, undefined, 'nothing is started while there is a session');
   second.close();
-  await until(() => agent.sessions === 0);
+  await until('the end of both', () => agent.sessions === 0);
   const next = agent.sparePid as number;
   t.ok(existsSync(`/proc/${next}`), 'the next one is ready');
 
   process.kill(next, 'SIGKILL');
-  await until(() => agent.sparePid === undefined);
+  await until('its end', () => agent.sparePid === undefined);
   const third = await Session.connect(address);
   await third.readClock(1);
   t.pass('a session does without');
   third.close();
-  await until(() => agent.sessions === 0 && agent.sparePid !== undefined);
+  await until('another spare', () => agent.sessions === 0 && agent.sparePid !== undefined);
   const last = agent.sparePid as number;
   await agent.close();
   t.notOk(existsSync(`/proc/${last}`), 'it goes with the agent');

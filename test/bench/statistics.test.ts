@@ -8,6 +8,8 @@ import {
   sorted,
 } from '../../bench/statistics.js';
 
+const TRIALS = 2000;
+
 t.test('quantiles are interpolated between ranks', async (t) => {
   const values = sorted([40, 10, 30, 20]);
   for (const [q, expected] of [
@@ -43,11 +45,13 @@ t.test('the interval of a median', async (t) => {
 
   t.test('covers the true median about 95 times in 100', async (t) => {
     let covered = 0;
-    for (let trial = 0; trial < 200; trial++) {
+    for (let trial = 0; trial < TRIALS; trial++) {
       const { low, high } = bootstrapMedian(Array.from({ length: 60 }, () => 100 + normal()));
       if (low <= 100 && 100 <= high) covered++;
     }
-    t.ok(covered > 176 && covered <= 200, `covered ${covered} of 200`);
+    // Of intervals that cover 95 in 100, these bounds hold in 999 of 1000 such simulations.
+    const share = covered / TRIALS;
+    t.ok(share > 0.93 && share < 0.97, `covered ${covered} of ${TRIALS}`);
   });
 
   t.test('is wide when rounds differ, however many samples a round has', async (t) => {

@@ -1,15 +1,13 @@
-import { existsSync, mkdirSync, rmdirSync } from 'node:fs';
+import { mkdirSync, rmdirSync } from 'node:fs';
 import t from 'tap';
 import { type Arguments, enums, insn, rows } from '../../src/bpf/index.js';
-import { LocalKernel, whyNoKernel } from './kernel.js';
+import { cgroupHierarchy, LocalKernel, lacks, whyNoKernel } from './kernel.js';
 
 const { exit, mov, program } = insn;
 const { AttachFlag, AttachType, LinkType, MapType, ProgType, QueryFlag, TaskFdType } = enums;
 const skip = whyNoKernel();
 const LOOPBACK = 1;
-const hierarchy = ['/sys/fs/cgroup/unified', '/sys/fs/cgroup'].find((folder) =>
-  existsSync(`${folder}/cgroup.procs`),
-);
+const hierarchy = cgroupHierarchy();
 const noCgroup = hierarchy === undefined && 'no cgroup2 hierarchy (try: mount -t cgroup2)';
 const ENOENT = 2;
 const EBADF = 9;
@@ -108,7 +106,7 @@ t.test('programs at the places of this machine’s kernel', { skip }, async (t) 
     const [first, second, third] = [loaded(), loaded(), loaded()];
     const at = { target_ifindex: LOOPBACK, attach_type };
     const before = kernel.try(rows.PROG_QUERY_INTERFACE, at);
-    if (before.errno === EINVAL) return t.comment('this kernel has no tcx');
+    if (before.errno === EINVAL) return lacks(t, 'tcx', '6.6');
     kernel.call(rows.PROG_ATTACH_INTERFACE, { ...at, attach_bpf_fd: second });
     t.teardown(() => kernel.try(rows.PROG_DETACH_INTERFACE, { ...at, attach_bpf_fd: second }));
     const link = kernel.call(rows.LINK_CREATE_TCX, {
@@ -173,7 +171,7 @@ t.test('programs at the places of this machine’s kernel', { skip }, async (t) 
     const again = kernel.try(rows.PROG_DETACH_SOCKMAP, { ...at, attach_bpf_fd: prog });
     t.equal(again.errno, ENOENT);
     const linked = kernel.try(rows.LINK_CREATE_SOCKMAP, { ...at, prog_fd: prog });
-    if (linked.errno === EINVAL) return t.comment('this kernel has no links to such maps');
+    if (linked.errno === EINVAL) return lacks(t, 'links to such maps', '6.10');
     const { info } = kernel.call(rows.OBJ_GET_INFO_BY_FD_LINK_SOCKMAP, { bpf_fd: linked });
     t.match(info, { type: LinkType.BPF_LINK_TYPE_SOCKMAP, attach_type: at.attach_type });
     kernel.forget(linked);

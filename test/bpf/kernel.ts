@@ -1,4 +1,5 @@
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
+import type { Test } from 'tap';
 import { type Arguments, type Command, encode, KnownMaps } from '../../src/bpf/index.js';
 import type { Results } from '../../src/bpf/types.js';
 import type { Call, Handle, Reply } from '../../src/call.js';
@@ -117,6 +118,18 @@ export class LocalKernel {
   close(): void {
     this.#executor.close();
   }
+}
+
+/** Where this machine has its cgroup2 hierarchy, by itself or beside others. */
+export function cgroupHierarchy(): string | undefined {
+  return ['/sys/fs/cgroup/unified', '/sys/fs/cgroup'].find((folder) =>
+    existsSync(`${folder}/cgroup.controllers`),
+  );
+}
+
+/** Skips the rest of a test, for a feature that came with a version of Linux. */
+export function lacks(t: Pick<Test, 'pass'>, feature: string, version: string): void {
+  t.pass(feature, { skip: `this kernel has no ${feature} (try: Linux ${version})` });
 }
 
 /** Why this machine cannot run tests against its own kernel, or `false`. */

@@ -11,7 +11,7 @@ import { boot, type Guest } from '../../guest/index.js';
 import { vhostUserVsock } from '../../guest/qemu/devices.js';
 import { connect, createServer, type Socket, VsockDevice } from '../../src/transport/index.js';
 import { openDescriptors } from '../descriptors.js';
-import { eventually } from '../transport/stream-tools.js';
+import { until } from '../until.js';
 import { echoFiles, startEcho, startPouring } from './echo.js';
 import { record } from './page.js';
 
@@ -230,7 +230,7 @@ t.test('the driver is unbound and bound', async (t) => {
     for i in $(seq ${REBINDS}); do sleep 1; echo $device > unbind; sleep 0.2; echo $device > bind; done`);
   const reboundMs = performance.now();
   const allSpeak = () => spokeAtMs.every((at) => at > reboundMs);
-  t.ok(await eventually(allSpeak, 20_000), 'all of them have a connection again');
+  await until('a connection again for all of them', allSpeak);
   running = false;
   await guest.stop();
   await Promise.all(talkers);

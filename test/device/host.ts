@@ -3,11 +3,11 @@
  * the ending and the devices' sockets; its parent says when the guests are there.
  */
 import { once } from 'node:events';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads';
 import { Session } from '../../src/session/index.js';
 import { connect, type Server, type Socket, VsockDevice } from '../../src/transport/index.js';
+import { until } from '../until.js';
 
 /** The ways for it to end. */
 export type Ending =
@@ -23,7 +23,6 @@ export const POURING = 8;
 const CLOSED_PORT = 7101;
 const ECHOES = 8;
 const STALLED = 2;
-const EARLY_MS = 500;
 
 /** What the process says to its parent, in this order. */
 export type Message =
@@ -77,7 +76,7 @@ class Traffic {
       }
     };
     for (let i = 0; i < 3; i++) this.endings.push(loop().catch(codeOf));
-    await sleep(EARLY_MS);
+    await until('a call that is answered', () => this.calls > 0);
     // One that is still being made.
     this.endings.push(connect(device.address(CLOSED_PORT)).then(() => '', codeOf));
   }

@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import { type BpfMap, enums, insn, type Program, type Session } from '../../src/index.js';
 
 const { MapType, ProgType, Helper } = enums;
@@ -132,9 +131,4 @@ export async function emitter(
       await control.close();
     },
   };
-}
-
-/** Waits until a condition holds. The test's own deadline bounds it. */
-export async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await sleep(2);
 }

@@ -6,11 +6,14 @@ import t from 'tap';
 import { enums, Session } from '../../src/index.js';
 import { localAgent } from '../agent/local-agent.js';
 import { session as open, skip } from '../library/lab.js';
-import { emitter, until } from './emitter.js';
+import { until } from '../until.js';
+import { emitter } from './emitter.js';
 import { arrayOf } from './maps.js';
 
 const { MapType, ObjectFlag } = enums;
 const PAGE = 4096;
+/** How long it is watched that next to nothing is computed. */
+const WATCHED_MS = 1000;
 const PERF_TYPE_SOFTWARE = 1;
 const PERF_SAMPLE_RAW = 1 << 10;
 const BPF_OUTPUT = 10;
@@ -45,7 +48,7 @@ t.test('a map that poses as a ring shows nothing but what it holds', { skip }, a
         bytes += batch.bytes.length;
       },
     );
-    await until(() => bytes > 0);
+    await until('what the map holds', () => bytes > 0);
     await stream.close();
     return bytes;
   };
@@ -104,7 +107,7 @@ t.test('what nothing can be waited for is not waited for without a pause', { ski
   };
   const idles = async (what: string) => {
     const before = ticks();
-    await sleep(1000);
+    await sleep(WATCHED_MS);
     t.ok(ticks() - before < 10, `${what}: ${10 * (ticks() - before)} ms of a second`);
   };
   const child = spawn('sleep', ['1000']);

@@ -10,6 +10,8 @@ export interface Relay {
   cut(index: number): void;
   /** Stops, or resumes, taking what comes from the other side for it. */
   pause(index: number, paused: boolean): void;
+  /** Takes what comes from the other side for it, and keeps it. Returns how many bytes it has. */
+  hold(index: number): () => number;
   close(): Promise<void>;
 }
 
@@ -36,6 +38,16 @@ export async function relayTo(target: string): Promise<Relay> {
       const far = pairs[index]?.[1];
       if (paused) far?.pause();
       else far?.resume();
+    },
+    hold: (index) => {
+      const [near, far] = pairs[index] ?? [];
+      let bytes = 0;
+      if (near) far?.unpipe(near);
+      far?.on('data', (chunk) => {
+        bytes += chunk.length;
+      });
+      far?.resume();
+      return () => bytes;
     },
     close: async () => {
       for (const [near] of pairs) near.destroy();

@@ -2,12 +2,15 @@ import t from 'tap';
 import { boot } from '../../guest/index.js';
 import { Session, struct, u64 } from '../../src/index.js';
 import { FIRST, outOfOrder, SECOND } from '../events/busy.js';
-import { emitter, until } from '../events/emitter.js';
+import { emitter } from '../events/emitter.js';
 import { arrayOf, ringOf } from '../events/maps.js';
+import { until } from '../until.js';
 
 const CPUS = 4;
 const MILLION = 1_000_000;
 const PER_RUN = 1000;
+/** Records of 32 bytes that four pages of a perf buffer have room for, with their headers. */
+const ROOM = 300;
 
 t.setTimeout(240_000);
 
@@ -34,7 +37,8 @@ t.test('events of a guest with four CPUs', async (t) => {
     const startMs = performance.now();
     for (let i = 0; i < MILLION; i += PER_RUN) await emit.run(PER_RUN);
     const { emitted, failed } = await emit.counts();
-    await until(() => events.statistics.delivered + events.statistics.lostInTransit >= emitted);
+    const counted = () => events.statistics.delivered + events.statistics.lostInTransit;
+    await until('every record', () => counted() >= emitted);
     const elapsedMs = performance.now() - startMs;
     await events.close();
     const { delivered } = events.statistics;
@@ -52,7 +56,7 @@ t.test('events of a guest with four CPUs', async (t) => {
     await events.consume(({ mark }) => marks.push(mark));
     const rounds = 25 * CPUS;
     for (let i = 0; i < rounds; i++) await busy.testRun({ cpu: i % CPUS });
-    await until(() => marks.length === 2 * rounds);
+    await until('both records of each round', () => marks.length === 2 * rounds);
     await events.close();
     t.same(
       marks,
@@ -64,7 +68,6 @@ t.test('events of a guest with four CPUs', async (t) => {
   t.test('perf buffers of every CPU, with every loss counted', async (t) => {
     await using array = await arrayOf(session);
     await using emit = await emitter(session, array, 32, 'perf');
-    const perCpu = new Map<bigint, number>();
     let last = -1n;
     let disorder = 0;
     const events = array.records({
@@ -78,17 +81,17 @@ t.test('events of a guest with four CPUs', async (t) => {
     });
     for (let cpu = 0; cpu < CPUS; cpu++) {
       last = -1n;
-      const { delivered, lost } = events.statistics;
+      const before = events.statistics.delivered;
       await emit.run(PER_RUN, cpu);
-      perCpu.set(BigInt(cpu), delivered + lost);
       const { emitted } = await emit.counts();
-      await until(() => events.statistics.delivered === Number(emitted));
+      await until('every record', () => events.statistics.delivered === Number(emitted));
+      // As many as a buffer of four pages has room for, and a window besides, at least.
+      t.ok(events.statistics.delivered - before >= ROOM, `those of CPU ${cpu} arrive`);
     }
     const { emitted, failed } = await emit.counts();
     await events.close();
     t.equal(disorder, 0);
     t.equal(Number(emitted + failed), CPUS * PER_RUN);
     t.match(events.statistics, { delivered: Number(emitted), lost: Number(failed) });
-    t.equal(perCpu.size, CPUS);
   });
 });

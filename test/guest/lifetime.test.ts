@@ -4,11 +4,12 @@ import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import t from 'tap';
 import { sharedLibraries } from '../../guest/image/libraries.js';
-import { boot, type GuestFile, LAB_PORT } from '../../guest/index.js';
+import { boot, type Guest, type GuestFile, LAB_PORT, type VsockChoice } from '../../guest/index.js';
 import { exec } from '../../guest/lab.js';
 import { instructions, tracepoint } from '../../src/cli/hello-program.js';
 import { Session } from '../../src/index.js';
 import { application, cli } from '../run/application.js';
+import { until } from '../until.js';
 
 t.setTimeout(240_000);
 
@@ -72,53 +73,58 @@ function killAll({ pid }: ChildProcess): void {
   }
 }
 
-t.test('nothing survives its session, and everything its lease', async (t) => {
+async function bootLab(vsock: VsockChoice = 'auto'): Promise<Guest> {
   const programs = [BPFTOOL, ...(await sharedLibraries([BPFTOOL]))];
   const files: Record<string, GuestFile> = Object.fromEntries(
     programs.map((source) => [source, { source, mode: 0o755 }]),
   );
   const agent = { args: ['--silence-ms', `${SILENCE_MS}`] };
-  await using guest = await boot({ lab: true, network: 'user', notice: () => {}, agent, files });
-  const roads = { vsock: guest.vsock(), tcp: guest.tcp() };
+  return boot({ lab: true, network: 'user', vsock, notice: () => {}, agent, files });
+}
 
-  /** What bpftool in the guest finds of the clients above, such as `prog 7`; asked over a road. */
-  const survivors = async (lab = guest.vsock(LAB_PORT)): Promise<string[]> => {
-    // An empty list may be printed as nothing at all.
-    const script = `set -e; for kind in prog map link; do list=$(${BPFTOOL} -j $kind list); echo "=$list"; done`;
-    const { status, stdout, stderr } = await exec(lab, ['/bin/sh', '-c', script]);
-    if (status !== 0) throw new Error(`bpftool ended with ${status}: ${stderr}`);
-    type Listed = { id: number; name?: string; prog_id?: number };
-    const lists = stdout.trim().split('\n');
-    const [progs = [], maps = [], links = []] = lists.map((line): Listed[] =>
-      JSON.parse(line.slice(1) || '[]'),
-    );
-    const named = progs.filter(({ name }) => name === 'mortal');
-    const ids = new Set(named.map(({ id }) => id));
-    return [
-      ...named.map(({ id }) => `prog ${id}`),
-      ...maps.filter(({ name }) => name === 'mortal').map(({ id }) => `map ${id}`),
-      ...links.filter(({ prog_id }) => ids.has(prog_id ?? 0)).map(({ id }) => `link ${id}`),
-    ];
+/** What bpftool in the guest finds of the clients above, such as `prog 7`; asked over a road. */
+async function survivors(lab: string): Promise<string[]> {
+  // An empty list may be printed as nothing at all.
+  const script = `set -e; for kind in prog map link; do list=$(${BPFTOOL} -j $kind list); echo "=$list"; done`;
+  const { status, stdout, stderr } = await exec(lab, ['/bin/sh', '-c', script]);
+  if (status !== 0) throw new Error(`bpftool ended with ${status}: ${stderr}`);
+  type Listed = { id: number; name?: string; prog_id?: number };
+  const lists = stdout.trim().split('\n');
+  const [progs = [], maps = [], links = []] = lists.map((line): Listed[] =>
+    JSON.parse(line.slice(1) || '[]'),
+  );
+  const named = progs.filter(({ name }) => name === 'mortal');
+  const ids = new Set(named.map(({ id }) => id));
+  return [
+    ...named.map(({ id }) => `prog ${id}`),
+    ...maps.filter(({ name }) => name === 'mortal').map(({ id }) => `map ${id}`),
+    ...links.filter(({ prog_id }) => ids.has(prog_id ?? 0)).map(({ id }) => `link ${id}`),
+  ];
+}
+/** Waits until nothing is left, and returns how long that took, or fails. */
+async function extinction(withinMs: number, lab: string): Promise<number> {
+  const startMs = performance.now();
+  let left: string[] = [];
+  const gone = async () => {
+    left = await survivors(lab);
+    return left.length === 0;
   };
-  /** Waits until nothing is left, and returns how long that took, or fails. */
-  const extinction = async (withinMs: number, lab?: string): Promise<number> => {
-    const startMs = performance.now();
-    for (;;) {
-      const tookMs = performance.now() - startMs;
-      const left = await survivors(lab);
-      if (left.length === 0) return tookMs;
-      if (tookMs > withinMs) throw new Error(`${left} survived for ${tookMs} ms`);
-      await sleep(200);
-    }
-  };
-  t.same(await survivors(), []);
+  await until(() => `the end of ${left}`, gone, { withinMs, everyMs: 200 });
+  return performance.now() - startMs;
+}
+
+t.test('nothing survives its session, and everything its lease', async (t) => {
+  await using guest = await bootLab();
+  const roads = { vsock: guest.vsock(), tcp: guest.tcp() };
+  const lab = guest.vsock(LAB_PORT);
+  t.same(await survivors(lab), []);
 
   for (const [road, address] of Object.entries(roads)) {
     await t.test(`a client that is killed, over ${road}`, async (t) => {
       const client = await mortal(address);
-      t.equal((await survivors()).length, MORTAL_OBJECTS);
+      t.equal((await survivors(lab)).length, MORTAL_OBJECTS);
       client.kill('SIGKILL');
-      t.pass(`gone after ${await extinction(TOLERANCE_MS)} ms`);
+      t.pass(`gone after ${await extinction(TOLERANCE_MS, lab)} ms`);
     });
   }
 
@@ -131,9 +137,9 @@ t.test('nothing survives its session, and everything its lease', async (t) => {
     await t.test(what, async (t) => {
       const waep = await tool(roads.vsock);
       try {
-        t.equal((await survivors()).length, TOOL_OBJECTS);
+        t.equal((await survivors(lab)).length, TOOL_OBJECTS);
         kill(waep);
-        t.pass(`gone after ${await extinction(TOLERANCE_MS)} ms`);
+        t.pass(`gone after ${await extinction(TOLERANCE_MS, lab)} ms`);
       } finally {
         killAll(waep);
       }
@@ -142,9 +148,9 @@ t.test('nothing survives its session, and everything its lease', async (t) => {
 
   await t.test('an executor that is killed', async (t) => {
     const client = await mortal(roads.vsock);
-    t.equal((await survivors()).length, MORTAL_OBJECTS);
+    t.equal((await survivors(lab)).length, MORTAL_OBJECTS);
     await guest.sh('kill -9 $(pidof waep-executor)');
-    t.pass(`gone after ${await extinction(TOLERANCE_MS)} ms`);
+    t.pass(`gone after ${await extinction(TOLERANCE_MS, lab)} ms`);
     client.kill('SIGKILL');
   });
 
@@ -152,11 +158,11 @@ t.test('nothing survives its session, and everything its lease', async (t) => {
     const client = await mortal(roads.tcp);
     const waep = await tool(roads.tcp);
     const all = MORTAL_OBJECTS + TOOL_OBJECTS;
-    t.equal((await survivors()).length, all);
+    t.equal((await survivors(lab)).length, all);
     await guest.setLink(false);
     try {
-      t.equal((await survivors()).length, all, 'at first there is no sign of it');
-      t.pass(`gone after ${await extinction(SILENCE_MS + TOLERANCE_MS)} ms`);
+      t.equal((await survivors(lab)).length, all, 'at first there is no sign of it');
+      t.pass(`gone after ${await extinction(SILENCE_MS + TOLERANCE_MS, lab)} ms`);
     } finally {
       await guest.setLink(true);
       client.kill('SIGKILL');
@@ -167,18 +173,18 @@ t.test('nothing survives its session, and everything its lease', async (t) => {
   for (const [road, address] of Object.entries(roads)) {
     await t.test(`a client that is killed within its lease, over ${road}`, async (t) => {
       const client = await mortal(address, LEASE_MS);
-      const before = await survivors();
+      const before = await survivors(lab);
       t.equal(before.length, MORTAL_OBJECTS);
       client.kill('SIGKILL');
       await once(client, 'exit');
       const startMs = performance.now();
       while (performance.now() < startMs + LEASE_MS - 1500) {
-        const now = await survivors();
+        const now = await survivors(lab);
         // What was asked too late says nothing.
         if (performance.now() < startMs + LEASE_MS) t.same(now, before, 'everything is there');
         await sleep(500);
       }
-      await extinction(TOLERANCE_MS);
+      await extinction(TOLERANCE_MS, lab);
       const tookMs = performance.now() - startMs;
       t.ok(tookMs > LEASE_MS - 500 && tookMs < LEASE_MS + TOLERANCE_MS, `gone after ${tookMs} ms`);
     });
@@ -193,29 +199,26 @@ t.test('nothing survives its session, and everything its lease', async (t) => {
     await map.update(key, value);
     const program = await session.loadProgram({ type: 17, instructions, license: 'GPL', name });
     const link = await program.attachRawTracepoint(tracepoint);
-    const before = await survivors();
+    const before = await survivors(lab);
     t.equal(before.length, MORTAL_OBJECTS);
     await session.resume();
     t.same(await map.lookup(key), Uint8Array.from(value));
-    t.same(await survivors(), before);
+    t.same(await survivors(lab), before);
     await link.close();
-    t.equal((await survivors()).length, 2, 'its handles are what they were');
+    t.equal((await survivors(lab)).length, 2, 'its handles are what they were');
     session.close();
-    const tookMs = await extinction(TOLERANCE_MS);
+    const tookMs = await extinction(TOLERANCE_MS, lab);
     t.ok(tookMs < LEASE_MS - 500, `gone after ${tookMs} ms, without waiting for its lease`);
   });
+});
 
-  const { vsock } = guest.processes;
-  if (vsock === undefined) {
-    t.pass('this host serves vsock by its kernel; there is no multiplexer to kill');
-    return;
-  }
-  await t.test('a multiplexer that is killed', async (t) => {
-    const lab = guest.tcp(LAB_PORT);
-    const client = await mortal(roads.vsock);
-    t.equal((await survivors(lab)).length, MORTAL_OBJECTS);
-    process.kill(vsock, 'SIGKILL');
-    t.pass(`gone after ${await extinction(SILENCE_MS + TOLERANCE_MS, lab)} ms`);
-    client.kill('SIGKILL');
-  });
+t.test('nothing survives a multiplexer that is killed', async (t) => {
+  await using guest = await bootLab('mux');
+  // The road that is left.
+  const lab = guest.tcp(LAB_PORT);
+  const client = await mortal(guest.vsock());
+  t.equal((await survivors(lab)).length, MORTAL_OBJECTS);
+  process.kill(Number(guest.processes.vsock), 'SIGKILL');
+  t.pass(`gone after ${await extinction(SILENCE_MS + TOLERANCE_MS, lab)} ms`);
+  client.kill('SIGKILL');
 });

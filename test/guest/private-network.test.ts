@@ -2,9 +2,9 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readdirSync, readFileSync, rmSync } from 'node:fs';
 import { text } from 'node:stream/consumers';
-import { setTimeout as sleep } from 'node:timers/promises';
 import t from 'tap';
 import { buildImage, findMultiplexer } from '../../guest/index.js';
+import { until } from '../until.js';
 
 await Promise.all([buildImage(), findMultiplexer()]);
 
@@ -76,6 +76,8 @@ t.test('a program that is killed takes its guest along', { skip }, async (t) => 
   t.teardown(() => rmSync(facts.log.replace(/\/[^/]*$/, ''), { recursive: true, force: true }));
   child.kill('SIGKILL');
   const pids = [facts.qemu, facts.vsock];
-  for (let tries = 0; running(pids).length > 0 && tries < 100; tries++) await sleep(100);
-  t.same(running(pids), []);
+  await until(
+    () => `the end of ${running(pids)}`,
+    () => running(pids).length === 0,
+  );
 });

@@ -2,12 +2,12 @@ import { execFile } from 'node:child_process';
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import t from 'tap';
 import { boot } from '../../guest/index.js';
 import { Session } from '../../src/index.js';
 import { application, cli } from '../run/application.js';
+import { until } from '../until.js';
 
 t.setTimeout(240_000);
 
@@ -65,10 +65,11 @@ t.test('unmodified programs act on the guest, and on nothing else', async (t) =>
   const ended = following.finally(() => {
     followed = true;
   });
-  while (!followed) {
+  const told = async () => {
     await guest.sh('echo told by the guest > /sys/kernel/tracing/trace_marker');
-    await sleep(100);
-  }
+    return followed;
+  };
+  await until('the line that the guest tells', told, { everyMs: 100 });
   t.match(await ended, /tracing_mark_write: told by the guest\n/);
 
   const pin = '/sys/fs/bpf/counts';

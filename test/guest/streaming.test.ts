@@ -6,10 +6,11 @@ import { boot, type Guest } from '../../guest/index.js';
 import { instructions as hello, tracepoint } from '../../src/cli/hello-program.js';
 import { enums, Session, struct, u64 } from '../../src/index.js';
 import { drainOf } from '../events/drain.js';
-import { emitter, until } from '../events/emitter.js';
+import { emitter } from '../events/emitter.js';
 import { ringOf } from '../events/maps.js';
 import { relayTo } from '../events/relay.js';
 import { cli } from '../run/application.js';
+import { until } from '../until.js';
 
 t.setTimeout(240_000);
 
@@ -104,14 +105,18 @@ t.test('events, followed from the host', async (t) => {
     const link = await program.attachRawTracepoint(tracepoint);
     const trace = waep(t, 'trace', '--vm', address);
     const greetings = () => trace.lines().filter((line) => /: Hello World!$/.test(line)).length;
-    await until(() => trace.err().includes(`following the log of Linux ${session.kernel.release}`));
+    const ready = `following the log of Linux ${session.kernel.release}`;
+    await until(`"${ready}"`, () => trace.err().includes(ready));
     const before = greetings();
     await guest.sh('/bin/busybox true; /bin/busybox true; /bin/busybox true');
-    await until(() => greetings() >= before + 4);
+    await until('four greetings', () => greetings() >= before + 4);
     await link.close();
+    await guest.sh('/bin/busybox true; echo detached > /sys/kernel/tracing/trace_marker');
+    // The log has an order: what came before this line is there by then.
+    await until('the line behind the greetings', () => / detached$/m.test(trace.out()));
     const attached = greetings();
-    await guest.sh('/bin/busybox true');
-    await sleep(200);
+    await guest.sh('/bin/busybox true; echo the end > /sys/kernel/tracing/trace_marker');
+    await until('the last line', () => / the end$/m.test(trace.out()));
     trace.child.kill('SIGINT');
     t.equal(await trace.ended, 0);
     t.equal(greetings(), attached, 'nothing once it is detached');
@@ -153,7 +158,8 @@ t.test('events, followed from the host', async (t) => {
     const terminal = start(t, 'script', '-qec', command.join(' '), '/dev/null');
     await emit.run(100);
     const shown = () => terminal.out().replaceAll('\x1b[K', '<clear>');
-    await until(() => /\r<clear>100 records, none lost, \d+ bytes waiting/.test(shown()));
+    const hundred = /\r<clear>100 records, none lost, \d+ bytes waiting/;
+    await until('the line of 100 records', () => hundred.test(shown()));
     await emit.run(100);
     t.equal(await terminal.ended, 0);
     t.match(shown(), /\r<clear>200 records, none lost, 0 bytes waiting\r\n/);
@@ -170,10 +176,11 @@ t.test('events, followed from the host', async (t) => {
     });
     await using emit = await emitter(owner, ring, RECORD_BYTES);
     const stream = waep(t, 'stream', 'bounded', '--vm', strict);
-    while (!/\d+ dropped by policy/.test(stream.err())) {
+    const told = async () => {
       await emit.run(1000);
-      await sleep(100);
-    }
+      return /\d+ dropped by policy/.test(stream.err());
+    };
+    await until('word of what the policy drops', told, { everyMs: 100 });
     stream.child.kill('SIGINT');
     t.equal(await stream.ended, 0);
     const last = stream.err().trim().split('\n').at(-1) ?? '';
@@ -222,7 +229,7 @@ t.test('events, followed from the host', async (t) => {
       await trickle.run(10);
       hostMost = Math.max(hostMost, process.memoryUsage().arrayBuffers - hostBefore);
     }
-    await until(() => events.statistics.delivered === 10 * rounds);
+    await until('the lively records', () => events.statistics.delivered === 10 * rounds);
     const { emitted, failed } = await flood.counts();
     t.equal(Number(emitted + failed), 1 + 1000 * rounds, 'the program was never held up');
     const room = (ringBytes + windowBytes) / perRecord + 1;
@@ -233,7 +240,7 @@ t.test('events, followed from the host', async (t) => {
     t.ok(hostMost < hostBound, `the host had ${hostMost} bytes more`);
     t.ok(stream.statistics.lagBytes > 0, 'it is told that something waits');
     resume();
-    await until(() => sequences.length === Number(emitted));
+    await until('every record', () => sequences.length === Number(emitted));
     t.same(
       sequences,
       Array.from(sequences, (_, at) => BigInt(at)),
@@ -258,7 +265,7 @@ t.test('events, followed from the host', async (t) => {
     })();
     for (let i = 0; i < 20; i++) await emit.run(1000);
     const { emitted, failed } = await emit.counts();
-    await until(() => next === emitted);
+    await until('every record', () => next === emitted);
     await events.close();
     await reading;
     t.equal(disorder, 0);
@@ -280,13 +287,14 @@ t.test('events, followed from the host', async (t) => {
     const before = await executors();
     const stream = waep(t, 'stream', 'doomed', '--vm', address);
     await emit.run(10);
-    await until(() => stream.lines().length === 10);
+    await until('ten lines', () => stream.lines().length === 10);
     t.equal(await executors(), before + 1);
     stream.child.kill('SIGKILL');
     await stream.ended;
     for (let i = 0; i < 10; i++) await lively.run(10);
-    await until(() => events.statistics.delivered === 100);
-    while ((await executors()) > before) await sleep(100);
+    await until('100 records', () => events.statistics.delivered === 100);
+    const gone = async () => (await executors()) <= before;
+    await until('the end of its executor', gone, { everyMs: 100 });
     // The ring is the next one's.
     await emit.run(100);
     const next = waep(t, 'stream', 'doomed', '--vm', address, '--count', '100');
@@ -313,16 +321,16 @@ t.test('events, followed from the host', async (t) => {
       // First the connection for events alone, then that for calls as well.
       if (i === 5) relay.cut(1);
       if (i === 12) {
-        await until(() => events.statistics.resumed === 1);
+        await until('another connection for events', () => events.statistics.resumed === 1);
         relay.cut(2);
         relay.cut(0);
-        await until(() => cut.statistics.resumptions === 1);
+        await until('another connection for calls', () => cut.statistics.resumptions === 1);
       }
     }
-    await until(() => events.statistics.resumed >= 2);
+    await until('a third connection for events', () => events.statistics.resumed >= 2);
     await emit.run(1);
     const { emitted } = await emit.counts();
-    await until(() => last === emitted - 1n);
+    await until('the last record', () => last === emitted - 1n);
     await events.close();
     const { delivered, lostInTransit } = events.statistics;
     t.equal(delivered + lostInTransit, Number(emitted));

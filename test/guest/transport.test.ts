@@ -1,6 +1,6 @@
 import net from 'node:net';
 import { text } from 'node:stream/consumers';
-import { setTimeout as sleep } from 'node:timers/promises';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import t from 'tap';
 import { boot } from '../../guest/index.js';
 import { type DeviceAddress, parseAddress } from '../../src/transport/index.js';
@@ -10,14 +10,15 @@ import { fromHost, inGuest, suiteFiles, workerUrl } from './conformance-guest.js
 const PEER_PORT = 7000;
 const CLOSED_PORT = 7001;
 
-// An emulated guest takes a minute for a thousand connections.
-t.setTimeout(280_000);
+// An emulated guest takes a minute for a thousand connections, and more on a busy machine.
+t.setTimeout(900_000);
 
 const files = await suiteFiles(t);
-const guest = await boot({ agent: false, lab: true, files });
+// By the device in the process on every host, also where the kernel has one.
+const guest = await boot({ agent: false, lab: true, vsock: 'device', files });
 t.teardown(() => guest.stop());
 
-t.test('AF_VSOCK between two processes of the guest', { timeout: 140_000 }, async (t) => {
+t.test('AF_VSOCK between two processes of the guest', { timeout: 400_000 }, async (t) => {
   await inGuest(t, guest, [
     ...['--listen', `vsock:any:${PEER_PORT}`],
     ...['--connect', `vsock:local:${PEER_PORT}`],
@@ -27,7 +28,7 @@ t.test('AF_VSOCK between two processes of the guest', { timeout: 140_000 }, asyn
   ]);
 });
 
-t.test('AF_VSOCK from the host, by its own road', { timeout: 140_000 }, async (t) => {
+t.test('AF_VSOCK from the host, by its own road', { timeout: 400_000 }, async (t) => {
   const address = guest.vsock(PEER_PORT + 10);
   await fromHost(t, guest, `vsock:any:${PEER_PORT + 10}`, {
     peer: address,
@@ -38,7 +39,6 @@ t.test('AF_VSOCK from the host, by its own road', { timeout: 140_000 }, async (t
 });
 
 t.test('AF_VSOCK from the guest, to a listener of the host', async (t) => {
-  if (guest.vsockRoad === 'kernel') return t.pass('the host has AF_VSOCK itself', { skip: true });
   const port = PEER_PORT + 20;
   const peer = await startRole('listen', guest.vsock(port));
   t.teardown(() => peer[Symbol.asyncDispose]());
@@ -50,10 +50,6 @@ t.test('AF_VSOCK from the guest, to a listener of the host', async (t) => {
 });
 
 t.test('the multiplexer of an in-process device keeps what others lose', async (t) => {
-  if (guest.vsockRoad !== 'device') {
-    t.pass('there is none', { skip: true });
-    return;
-  }
   const { path } = parseAddress(guest.vsock(1)) as DeviceAddress;
   const port = PEER_PORT + 10;
   const dial = async (...pieces: string[]) => {
@@ -61,7 +57,9 @@ t.test('the multiplexer of an in-process device keeps what others lose', async (
     client.setEncoding('latin1');
     for (const piece of pieces) {
       client.write(piece);
-      await sleep(20);
+      // Both ends have one event loop: it sees that there is something, and then reads it.
+      await nextTurn();
+      await nextTurn();
     }
     return client;
   };

@@ -1,10 +1,10 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import t from 'tap';
 import { enums, insn, Session, u32 } from '../../src/index.js';
 import { bpfObjects, localAgent } from '../agent/local-agent.js';
 import { int, Kind, writeBtf } from '../btf/writer.js';
+import { until } from '../until.js';
 import { session as open, skip } from './lab.js';
 
 const { MapType, ProgType } = enums;
@@ -86,11 +86,11 @@ t.test('what was forgotten is closed some time later; links are not', { skip }, 
   })();
   const maps = () => held().filter((id) => id.startsWith('map')).length;
   t.equal(maps(), 20);
-  for (let attempt = 0; attempt < 100 && maps() > 0; attempt++) {
+  const forgotten = () => {
     collect();
-    await sleep(20);
-  }
-  t.equal(maps(), 0);
+    return maps() === 0;
+  };
+  await until('the end of all maps', forgotten, { everyMs: 20 });
   t.ok(
     held().some((id) => id.startsWith('link')),
     'the link is there',

@@ -2,6 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, rmdirSync } from 'node:fs';
 import t from 'tap';
 import { enums, insn, struct, u32, u64 } from '../../src/index.js';
+import { cgroupHierarchy } from '../bpf/kernel.js';
 import { session as open, skip } from './lab.js';
 
 const { ProgType, AttachType, MapType } = enums;
@@ -10,8 +11,8 @@ const { alu, call, exit, jumpIf, label, load, loadMapValue, mov, program, store 
 const BPF_FUNC_seq_write = 127;
 const returning = (value: number) => program(mov('r0', value), exit());
 
-const CGROUPS = '/sys/fs/cgroup/unified';
-const skipCgroup = existsSync(CGROUPS) ? false : 'no cgroup2 is mounted beside others here';
+const hierarchy = cgroupHierarchy();
+const skipCgroup = hierarchy === undefined && 'no cgroup2 hierarchy (try: mount -t cgroup2)';
 const skipTypes = existsSync('/sys/kernel/btf/vmlinux') ? false : 'this kernel has no BTF';
 
 t.test('programs', { skip }, async (t) => {
@@ -241,7 +242,7 @@ t.test('programs', { skip }, async (t) => {
   });
 
   t.test('a cgroup link is updated and detached', { skip: skipCgroup }, async (t) => {
-    const folder = `${CGROUPS}/waep-test-${process.pid}`;
+    const folder = `${hierarchy}/waep-test-${process.pid}`;
     mkdirSync(folder);
     t.teardown(() => rmdirSync(folder));
     const load = (value: number) =>

@@ -2,12 +2,12 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { setTimeout as sleep } from 'node:timers/promises';
 import t, { type Test } from 'tap';
 import { AGENT_PORT, boot, type GuestProcess } from '../../guest/index.js';
 import { nativeFile } from '../../src/native.js';
 import { bundleForGuest } from '../guest-bundle.js';
 import type { CaseReport } from '../transport/conformance-run.js';
+import { until } from '../until.js';
 import { INNER_CID, INNER_LOG, makeInner } from './inner.js';
 
 const PEER_PORT = 7000;
@@ -68,16 +68,13 @@ async function innerUp(): Promise<void> {
       ending = error.message;
     },
   );
-  const deadline = performance.now() + BOOT_DEADLINE_MS;
-  for (;;) {
-    const log = await outer.readFile(INNER_LOG).catch(() => '');
-    if (['waep-agent: listening', 'waep-labd: listening'].every((line) => log.includes(line))) {
-      return;
-    }
+  let log = '';
+  const up = async () => {
     if (ending !== undefined) throw new Error(`the inner QEMU ended: ${ending} ${output.text}`);
-    if (performance.now() > deadline) throw new Error(`the inner guest is not up: ${log}`);
-    await sleep(2000);
-  }
+    log = await outer.readFile(INNER_LOG).catch(() => '');
+    return ['waep-agent: listening', 'waep-labd: listening'].every((line) => log.includes(line));
+  };
+  await until(() => `the inner guest: ${log}`, up, { withinMs: BOOT_DEADLINE_MS, everyMs: 2000 });
 }
 
 /** Turns the reports of a process in the outer guest into assertions. */

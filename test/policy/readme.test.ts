@@ -23,12 +23,12 @@ t.test('the example of a policy', async (t) => {
   const waep = (line: string) => {
     const [, , ...args] = line.split(' ');
     const cli = join(packageFolder, 'dist/src/cli/waep.cjs');
-    const { stdout, stderr } = spawnSync(process.execPath, [cli, ...args], {
+    const { status, stdout, stderr } = spawnSync(process.execPath, [cli, ...args], {
       cwd: folder,
       encoding: 'utf8',
       env: { ...process.env, NO_COLOR: '1' },
     });
-    return stdout + stderr;
+    return { status, output: stdout + stderr };
   };
   const commands = shown.split(/^# /m).slice(1);
   const output = new Map(
@@ -38,12 +38,14 @@ t.test('the example of a policy', async (t) => {
     }),
   );
   const explain = [...output.keys()].find((line) => line.includes('explain web.yaml --helper'));
-  t.equal(waep(explain ?? ''), output.get(explain ?? ''));
-  t.match(waep('npx waep policy check web.yaml'), /web servers|helpers/, 'the example is valid');
+  t.equal(waep(explain ?? '').output, output.get(explain ?? ''));
+  const valid = waep('npx waep policy check web.yaml');
+  t.equal(valid.status, 0, 'the example is valid');
+  t.match(valid.output, /program_types.*web\.yaml:3/, 'and says what comes from where');
   writeFileSync(join(folder, 'web.yaml'), policy.replace('allow: [xdp]', 'allow: [xpd]'));
-  t.match(
-    waep('npx waep policy check web.yaml'),
-    (output.get('npx waep policy check web.yaml') ?? '').trim(),
-    'and a slip of the pen is pointed at',
-  );
+  const slip = waep('npx waep policy check web.yaml');
+  t.equal(slip.status, 1);
+  const told = output.get('npx waep policy check web.yaml')?.trim();
+  t.match(told, /xpd/, 'README.md shows a slip of the pen');
+  t.equal(slip.output.trim(), told, 'which is pointed at so');
 });

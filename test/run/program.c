@@ -23,6 +23,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+// How long anything is waited for.
+#define PATIENCE_MS 60000
+
 static long bpf(int command, union bpf_attr *attr, unsigned size) {
   return syscall(SYS_bpf, command, attr, size);
 }
@@ -149,7 +152,7 @@ static void mapped(void) {
   volatile uint64_t *again = mmap(NULL, 4096, PROT_READ, MAP_SHARED, fd, 0);
   value = 72;
   element(BPF_MAP_UPDATE_ELEM, fd, 0, &value);
-  while (again[0] != 72) usleep(1000);
+  for (int ms = 0; again[0] != 72 && ms < PATIENCE_MS; ++ms) usleep(1000);
   printf("updated: %llu\n", (unsigned long long)memory[0]);
   check("still", fd, 1);
   printf("beyond: %s\n", outcome(mmap(NULL, 8192, PROT_READ, MAP_SHARED, fd, 0)));

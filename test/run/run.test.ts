@@ -8,6 +8,7 @@ import t from 'tap';
 import { Session } from '../../src/index.js';
 import { run as supervise } from '../../src/run/index.js';
 import { localAgent } from '../agent/local-agent.js';
+import { until } from '../until.js';
 import { application, cli } from './application.js';
 import { start as startProgram } from './outcome.js';
 
@@ -137,24 +138,27 @@ t.test('fails as the kernel does, and refuses by name', async (t) => {
   t.match(errors, /32-bit program is refused/);
 });
 
-t.test('a refusal is told before the program goes on, however slow the one who tells', async (t) => {
-  const path = join(cache, 'told');
-  const wait = new Int32Array(new SharedArrayBuffer(4));
-  const refused = (error: Error) => {
-    Atomics.wait(wait, 0, 0, SLOW_TELLER_MS);
-    appendFileSync(path, `${error.message}\n`);
-  };
-  // The shell has the file open before: the supervisor has no part in the second line.
-  const words = `exec 3>>${path}; true >/sys/kernel/tracing/tracing_on; echo after it >&3`;
-  const session = await Session.connect(address);
-  t.teardown(() => session.close());
-  await supervise(session, ['sh', '-c', `{ ${words}; } 2>/dev/null`], { refused });
-  t.match(readFileSync(path, 'utf8'), /^writing to .* is refused.*\nafter it\n$/);
-});
+t.test(
+  'a refusal is told before the program goes on, however slow the one who tells',
+  async (t) => {
+    const path = join(cache, 'told');
+    const wait = new Int32Array(new SharedArrayBuffer(4));
+    const refused = (error: Error) => {
+      Atomics.wait(wait, 0, 0, SLOW_TELLER_MS);
+      appendFileSync(path, `${error.message}\n`);
+    };
+    // The shell has the file open before: the supervisor has no part in the second line.
+    const words = `exec 3>>${path}; true >/sys/kernel/tracing/tracing_on; echo after it >&3`;
+    const session = await Session.connect(address);
+    t.teardown(() => session.close());
+    await supervise(session, ['sh', '-c', `{ ${words}; } 2>/dev/null`], { refused });
+    t.match(readFileSync(path, 'utf8'), /^writing to .* is refused.*\nafter it\n$/);
+  },
+);
 
 t.test('a kernel is asked once what it can do', async (t) => {
   // The sessions of the programs before end in their own time.
-  while (agent.executorPids.length > 1) await new Promise((resolve) => setTimeout(resolve, 20));
+  await until('the end of all sessions', () => agent.sessions === 0);
   const calls: number[] = [];
   agent.on('ended', ({ report }) => calls.push(report?.calls ?? 0));
   const first = await run(program.path, 'probes');
@@ -234,7 +238,7 @@ t.test('nothing stays behind', async (t) => {
     child.kill('SIGKILL');
     process.kill(Number(pid), 'SIGKILL');
     await ended;
-    while (agent.executorPids.length > 1) await new Promise((resolve) => setTimeout(resolve, 20));
+    await until('the end of its session', () => agent.sessions === 0);
     t.notOk((await mapNames()).includes('parts'));
   });
 });

@@ -3,11 +3,11 @@ import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import t from 'tap';
 import { bpfObjects, localAgent } from '../agent/local-agent.js';
+import { until } from '../until.js';
 import { application, cli } from './application.js';
 import { start as startProgram } from './outcome.js';
 
@@ -57,7 +57,7 @@ const run = (...command: string[]) => start(...command).ended;
 
 /** Waits until nobody but the process that stands by has a session. */
 async function oneSession(): Promise<void> {
-  while (agent.executorPids.length > 1) await sleep(10);
+  await until('the end of all sessions but one', () => agent.executorPids.length === 1);
 }
 
 t.test('programs run without Node, in one session after the other', async (t) => {

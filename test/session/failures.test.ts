@@ -1,9 +1,14 @@
 import type { Socket } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
 import t from 'tap';
 import type { Call } from '../../src/call.js';
 import { type Frame, FrameType, messageFrame, putHeader } from '../../src/frame/index.js';
 import { Session } from '../../src/session/index.js';
+import { until } from '../until.js';
 import { fakeAgent, welcome } from './fake-agent.js';
+
+/** How long it is watched that nothing more is sent. */
+const WATCHED_MS = 100;
 
 const call: Call = {
   command: 1,
@@ -53,7 +58,7 @@ t.test('a call that is not answered ends at its deadline', async (t) => {
   // An answer that comes too late is nobody's; the session goes on.
   for (const [frame, socket] of frames) socket.write(answer(frame));
   const next = session.call(call);
-  while (frames.length < 3) await new Promise((resolve) => setTimeout(resolve, 5));
+  await until('the third call, at the agent', () => frames.length === 3);
   const [frame, socket] = frames[2] as [Frame, Socket];
   socket.write(answer(frame));
   t.equal((await next).result, 0);
@@ -214,7 +219,8 @@ t.test('a peer that does not read holds calls back, not the memory', async (t) =
   t.teardown(() => session.close());
   const big: Call = { ...call, buffers: [Buffer.alloc(8), Buffer.alloc(200_000)] };
   const calls = Array.from({ length: 60 }, () => session.call(big));
-  await new Promise((resolve) => setTimeout(resolve, 100));
+  await until('the first call, on its way', () => session.statistics.framesSent > 0);
+  await sleep(WATCHED_MS);
   t.ok(session.statistics.queuedBytes < 1024 * 1024, `${session.statistics.queuedBytes} queued`);
   t.ok(session.statistics.framesSent < 20);
   resume();

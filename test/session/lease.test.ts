@@ -1,7 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { Duplex } from 'node:stream';
-import { setTimeout as sleep } from 'node:timers/promises';
 import t, { type Test } from 'tap';
 import type { AgentOptions } from '../../guest/agent/agent.js';
 import { enums, insn, rows } from '../../src/bpf/index.js';
@@ -11,6 +10,7 @@ import { connect } from '../../src/transport/index.js';
 import { Client } from '../agent/client.js';
 import { bpfObjects, type LocalAgent, localAgent } from '../agent/local-agent.js';
 import { breakableRoad } from '../agent/road.js';
+import { until } from '../until.js';
 import { fakeAgent } from './fake-agent.js';
 
 const u32 = (value: number) => {
@@ -71,10 +71,15 @@ t.test('what was under way at a loss is settled', async (t) => {
   );
   const map = await session.createMap({ type: 1, keySize: 4, valueSize: 4, maxEntries: 4 });
   const other = await session.createMap({ type: 1, keySize: 4, valueSize: 4, maxEntries: 4 });
+  const { framesSent: sent } = session.statistics;
+  const passed = road.mute();
   const load = session.bpf(rows.PROG_LOAD, { prog_type: 17, insns, license: 'GPL' });
   const update = map.update(u32(2), u32(22));
   const closing = other.close();
-  await sleep(5);
+  await until(
+    'three calls, at the agent',
+    () => session.statistics.framesSent === sent + 3 && passed() > 0,
+  );
   road.cut();
   const interrupted = { code: 'ERR_SESSION_INTERRUPTED', message: /may have taken effect/ };
   await Promise.all([t.rejects(load, interrupted), t.rejects(update, interrupted)]);
@@ -94,7 +99,6 @@ t.test('a lease ends when it says so', async (t) => {
   road.cut();
   await detached;
   const startMs = performance.now();
-  await sleep(400);
   t.equal(bpfObjects(pid).length, 1, 'before its end everything is there');
   t.ok(session.interrupted);
   const [endMs, facts] = await ended;
@@ -182,9 +186,7 @@ t.test('two resume a session at once', async (t) => {
   for (const other of others) t.match(await other.frame(), { type: FrameType.WELCOME });
   t.equal(await first.frame(), undefined, 'whose place is taken is told by the end');
   for (const other of others) other.send(messageFrame(FrameType.READ, 2, [7, 10]));
-  const answers = await Promise.all(
-    others.map((other) => Promise.race([other.frame(), sleep(300)])),
-  );
+  const answers = await Promise.all(others.map((other) => other.frame()));
   const served = others.filter((_, i) => answers[i] !== undefined);
   t.equal(served.length, 1, 'one of them has it');
   t.match(

@@ -1,11 +1,16 @@
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
 import t from 'tap';
 import { kernelNames } from '../../guest/agent/kernel-names.js';
 import { enums, insn, Session, u32, u64 } from '../../src/index.js';
 import { compile, profiles } from '../../src/policy/index.js';
 import { localAgent } from '../agent/local-agent.js';
 import { session as open, skip } from '../library/lab.js';
+import { until } from '../until.js';
+
+/** How long it is watched that nothing is counted. */
+const WATCHED_MS = 20;
 
 const { ProgType, MapType } = enums;
 const { alu, exit, load, loadMapValue, mov, program, store } = insn;
@@ -80,25 +85,24 @@ t.test('perf events', { skip }, async (t) => {
         name: 'count',
       });
     const seen = async () => (await counts.lookup(0)) ?? 0n;
-    const until = async (target: bigint) => {
-      while ((await seen()) < target) await new Promise((resolve) => setTimeout(resolve, 5));
-    };
+    const samples = (count: bigint) =>
+      until(`${count} samples`, async () => (await seen()) >= count);
 
     await using sampling = await count(ProgType.BPF_PROG_TYPE_PERF_EVENT);
     const clock = { type: PERF_TYPE_SOFTWARE, config: CPU_CLOCK, samplePeriod: 1_000_000 };
     await using event = await session.openPerfEvent({ ...clock, cpu: 0 });
     const link = await sampling.attachPerfEvent(event);
-    await until(10n);
+    await samples(10n);
     await link.close();
     await event.close();
     const after = await seen();
-    await new Promise((resolve) => setTimeout(resolve, 20));
+    await sleep(WATCHED_MS);
     t.equal(await seen(), after, 'closing detaches');
 
     // By the road of kernels without links to perf events.
     await using second = await session.openPerfEvent({ ...clock, cpu: 0 });
     await second.setProgram(sampling);
-    await until(after + 10n);
+    await samples(after + 10n);
     await t.rejects(second.setProgram(sampling), { code: 'EEXIST' });
     await second.close();
 

@@ -283,7 +283,8 @@ t.test('an awaited loop does not keep the event loop from others', async (t) => 
   setImmediate(turn);
   for (let i = 0; i < 1000; i++) await map.lookup(u32(0));
   running = false;
-  t.ok(turns >= 1000 / 17, `${turns} turns`);
+  // The last turn may be under way.
+  t.ok(turns >= Math.floor(1000 / 17), `${turns} turns`);
 });
 
 t.test('a long run of the verifier holds up its own session only', async (t) => {

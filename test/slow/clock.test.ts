@@ -4,8 +4,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import t, { type Test } from 'tap';
 import { boot } from '../../guest/index.js';
 import { enums, type GuestClock, Session } from '../../src/index.js';
-import { emitter, until } from '../events/emitter.js';
+import { emitter } from '../events/emitter.js';
 import { cli } from '../run/application.js';
+import { until } from '../until.js';
 
 t.setTimeout(240_000);
 
@@ -50,7 +51,7 @@ t.test("the guest's clock on the host's timeline", async (t) => {
     const afterMs = performance.now();
     await emit.run(1);
     const beforeMs = performance.now();
-    await until(() => arrived.length > count);
+    await until('a stamp', () => arrived.length > count, { everyMs: 1 });
     return { ...(arrived[count] as (typeof arrived)[number]), afterMs, beforeMs };
   };
   /** Reads the clock, and returns the shortest round trip that was measured beside that. */

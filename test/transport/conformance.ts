@@ -14,9 +14,9 @@ import {
   type Socket,
 } from '../../src/transport/index.js';
 import { openDescriptors } from '../descriptors.js';
+import { until } from '../until.js';
 import { type PeerStatistics, TLS_NAME } from './peer.js';
 import {
-  eventually,
   exchangePattern,
   pattern,
   patternHash,
@@ -114,7 +114,7 @@ async function assertRefused({ address, code }: Unreachable): Promise<void> {
     assert.ok('address' in error, 'the error has the address');
   }
   assert.ok(tookMs < 5000, `told after ${tookMs} ms`);
-  assert.ok(await eventually(() => openDescriptors() <= before), 'the attempt left a descriptor');
+  await until('the end of the descriptor of an attempt', () => openDescriptors() <= before);
 }
 
 function runWorker(road: RoadUnderTest, task: Omit<WorkerTask, 'peer'>): Worker {
@@ -239,7 +239,7 @@ export const conformanceCases: readonly ConformanceCase[] = [
         await once(socket, 'connect');
         socket.write(', late');
         assert.ok(
-          await eventually(() => received === 'early, late'),
+          await until('both parts', () => received === 'early, late'),
           `received ${JSON.stringify(received)} in mode ${begin}`,
         );
         await discard(socket);
@@ -291,7 +291,7 @@ export const conformanceCases: readonly ConformanceCase[] = [
         assert.equal(outcome.code, silent.code, outcome.message);
         assert.ok(tookMs >= timeoutMs - 5 && tookMs < 3 * timeoutMs, `after ${tookMs} ms`);
         for (const socket of connected) await discard(socket);
-        assert.ok(await eventually(() => openDescriptors() <= before), 'a descriptor was left');
+        await until('the end of every descriptor', () => openDescriptors() <= before);
         return;
       }
       assert.fail('every attempt was answered');
@@ -328,7 +328,7 @@ export const conformanceCases: readonly ConformanceCase[] = [
         }
         assert.ok(performance.now() - started < 1500);
       }
-      assert.ok(await eventually(() => openDescriptors() <= before), 'a descriptor was left');
+      await until('the end of every descriptor', () => openDescriptors() <= before);
     },
   },
   {
@@ -364,10 +364,10 @@ export const conformanceCases: readonly ConformanceCase[] = [
       assert.equal(socket.halfClose, false);
       socket.resume();
       socket.end('bye');
-      assert.ok(await eventually(() => socket.closed, 10_000), 'the socket closes');
+      if (!socket.closed) await once(socket, 'close');
       const gone = async (): Promise<boolean> =>
         (await peerStatistics(road)).connections <= connections;
-      assert.ok(await eventually(gone, 10_000), 'the peer sees the end');
+      await until('the end of the connection at the peer', gone);
     },
   },
   {
@@ -474,10 +474,10 @@ export const conformanceCases: readonly ConformanceCase[] = [
       for (let made = 0; made < CONNECTIONS; made += CONNECTIONS_AT_ONCE) {
         await Promise.all(Array.from({ length: CONNECTIONS_AT_ONCE }, one));
       }
-      assert.ok(await eventually(() => openDescriptors() <= before), 'a descriptor was left here');
+      await until('the end of every descriptor here', () => openDescriptors() <= before);
       const gone = async (): Promise<boolean> =>
         (await peerStatistics(road)).descriptors <= peerBefore.descriptors;
-      assert.ok(await eventually(gone, 15_000), 'a descriptor was left at the peer');
+      await until('the end of every descriptor at the peer', gone);
     },
   },
   {
@@ -516,13 +516,13 @@ export const conformanceCases: readonly ConformanceCase[] = [
       const socket = await open(road, 'echo');
       socket.write('one\ntwo\n');
       assert.equal(await readLine(socket), 'one');
-      await eventually(() => socket.readableLength === 4);
+      await until('the second line', () => socket.readableLength === 4);
       const taken = detach(socket);
       assert.ok(taken !== undefined);
       const buffer = Buffer.alloc(64);
       let received = Buffer.from(taken.unread).toString();
       native.send(taken.fd, [Buffer.from('three\n')], 0);
-      await eventually(() => {
+      await until('ten bytes', () => {
         const count = native.recv(taken.fd, buffer, 0, buffer.length);
         assert.notEqual(count, 0, 'the connection has ended');
         if (count > 0) received += buffer.toString('latin1', 0, count);
@@ -565,8 +565,8 @@ export const conformanceCases: readonly ConformanceCase[] = [
       await worker.terminate();
       const gone = async (): Promise<boolean> =>
         (await peerStatistics(road)).connections <= peerBefore.connections;
-      assert.ok(await eventually(gone), 'the peer sees the connections end');
-      assert.ok(await eventually(() => openDescriptors() <= before), 'a descriptor was left');
+      await until('the end of the connections at the peer', gone);
+      await until('the end of every descriptor', () => openDescriptors() <= before);
     },
   },
 ];

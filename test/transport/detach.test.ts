@@ -13,9 +13,10 @@ import {
   VsockSocket,
 } from '../../src/transport/index.js';
 import { openDescriptors } from '../descriptors.js';
+import { until } from '../until.js';
 import { socketFolder } from './fake-mux.js';
 import { descriptorPair } from './fake-system.js';
-import { eventually, pattern, patternHash, readPattern } from './stream-tools.js';
+import { pattern, patternHash, readPattern } from './stream-tools.js';
 
 const EAGAIN = -11;
 const folder = socketFolder();
@@ -27,7 +28,7 @@ async function drain(fd: number, sizeBytes: number): Promise<Buffer> {
   const buffer = Buffer.alloc(65536);
   const chunks: Buffer[] = [];
   let readBytes = 0;
-  await eventually(() => {
+  await until(`${sizeBytes} bytes, or an end`, () => {
     for (;;) {
       const count = native.recv(fd, buffer, 0, buffer.length);
       if (count === EAGAIN) return readBytes >= sizeBytes;
@@ -93,7 +94,7 @@ t.test('loses no byte while the other side keeps sending', async (t) => {
         });
       });
     } else {
-      await eventually(() => socket.readableLength > 0);
+      await until('bytes that nobody has read', () => socket.readableLength > 0);
     }
     const taken = detach(socket);
     t.ok(taken);
@@ -104,7 +105,7 @@ t.test('loses no byte while the other side keeps sending', async (t) => {
     native.close(taken.fd);
   }
   await server[Symbol.asyncDispose]();
-  t.ok(await eventually(() => openDescriptors() <= before));
+  await until('the end of every descriptor', () => openDescriptors() <= before);
 });
 
 t.test('the connection does not notice', async (t) => {
@@ -130,7 +131,7 @@ t.test('keeps bytes that were decoded or put back', async (t) => {
   const { socket, other } = pair();
   socket.setEncoding('utf8');
   native.send(other, [Buffer.from('grüße')], 0);
-  await eventually(() => socket.readableLength > 0);
+  await until('bytes that nobody has read', () => socket.readableLength > 0);
   t.equal(Buffer.from(detach(socket)?.unread ?? []).toString(), 'grüße');
 
   const second = pair();

@@ -2,19 +2,25 @@ import { once } from 'node:events';
 import { readdirSync, writeFileSync } from 'node:fs';
 import net from 'node:net';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
+import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
 import t from 'tap';
 import { connect, createConnection, createServer, type Socket } from '../../src/transport/index.js';
 import { openDescriptors } from '../descriptors.js';
+import { until } from '../until.js';
 import { type FakeMux, type MuxBehaviour, startFakeMux } from './fake-mux.js';
-import { eventually, readLine } from './stream-tools.js';
+import { readLine } from './stream-tools.js';
 
-/** Answers with these pieces, one after the other. */
+/** How long it is watched that nothing happens. */
+const SILENCE_MS = 40;
+
+/** Answers with these pieces, each of which is read before the next one is sent. */
 function answer(...pieces: string[]): MuxBehaviour {
   return async (socket) => {
     for (const piece of pieces) {
       socket.write(piece);
-      await sleep(15);
+      // Both ends have one event loop: it sees that there is something, and then reads it.
+      await nextTurn();
+      await nextTurn();
     }
   };
 }
@@ -88,7 +94,7 @@ t.test('what is written while connecting follows the handshake', (t) => {
     socket.on('data', (data) => {
       received += data;
     });
-    await sleep(40);
+    await sleep(SILENCE_MS);
     t.equal(received, '', 'nothing is sent before the answer');
     socket.write('OK 1\n');
   };
@@ -96,7 +102,7 @@ t.test('what is written while connecting follows the handshake', (t) => {
     const socket = createConnection(`vsock-mux:${mux.path}:7`);
     socket.write('early');
     await once(socket, 'connect');
-    t.ok(await eventually(() => received === 'early'));
+    await until('what was written early', () => received === 'early');
     await close(socket);
   });
 });
@@ -159,8 +165,8 @@ for (const { name, behave, expected } of failures) {
       const before = openDescriptors();
       const address = `vsock-mux:${mux.path}:7`;
       await t.rejects(connect(address, { handshakeTimeoutMs: 120 }), expected);
-      t.ok(await eventually(() => mux.sockets.size === 0), 'the multiplexer sees it closed');
-      t.ok(await eventually(() => openDescriptors() <= before), 'no descriptor is left');
+      await until('the end at the multiplexer', () => mux.sockets.size === 0);
+      await until('the end of every descriptor', () => openDescriptors() <= before);
     }),
   );
 }
@@ -171,10 +177,10 @@ t.test('an abort during the handshake', (t) =>
     async (mux) => {
       const abort = new AbortController();
       const attempt = connect(`vsock-mux:${mux.path}:7`, { signal: abort.signal });
-      t.ok(await eventually(() => mux.requests.length === 1));
+      await until('the request', () => mux.requests.length === 1);
       abort.abort();
       await t.rejects(attempt, { name: 'AbortError', code: 'ABORT_ERR' });
-      t.ok(await eventually(() => mux.sockets.size === 0));
+      await until('the end at the multiplexer', () => mux.sockets.size === 0);
     },
   ),
 );

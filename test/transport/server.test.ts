@@ -11,9 +11,10 @@ import {
   createServer,
   formatAddress,
 } from '../../src/transport/index.js';
+import { until } from '../until.js';
 import { makeIdentity } from './certificate.js';
 import { socketFolder } from './fake-mux.js';
-import { eventually, readLine } from './stream-tools.js';
+import { readLine } from './stream-tools.js';
 
 const folder = socketFolder();
 t.teardown(() => rmSync(folder, { recursive: true, force: true }));
@@ -243,7 +244,7 @@ t.test('http over any road, with a server that closes idle connections', async (
   const count = (): Promise<number> =>
     new Promise((resolve) => server.getConnections((_error, n) => resolve(n)));
   t.equal(await count(), 1, 'the connection is kept alive');
-  await eventually(() => Object.keys(agent.freeSockets).length === 1);
+  await until('a connection that is free again', () => Object.keys(agent.freeSockets).length === 1);
   server.close();
   await once(server, 'close');
   agent.destroy();

@@ -134,16 +134,3 @@ export async function exchangePattern(stream: Duplex, sizeBytes: number): Promis
     }
   }
 }
-
-/** Waits until `condition` holds, looking every 20 ms; returns whether it did within the time. */
-export async function eventually(
-  condition: () => boolean | Promise<boolean>,
-  timeoutMs = 5000,
-): Promise<boolean> {
-  const deadline = performance.now() + timeoutMs;
-  while (!(await condition())) {
-    if (performance.now() > deadline) return false;
-    await sleep(20);
-  }
-  return true;
-}
