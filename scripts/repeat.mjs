@@ -64,16 +64,31 @@ async function nodeOf(version) {
 const git = (...words) => execFileSync('git', words, { encoding: 'utf8' }).trim();
 const versionOf = (node) => execFileSync(node, ['--version'], { encoding: 'utf8' }).trim();
 
+/** What is running. Whatever ends this process ends that, too. */
+const running = new Set();
+process.on('exit', () => {
+  for (const child of running) process.kill(-child.pid, 'SIGKILL');
+});
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => process.exit(1));
+
+/** Starts a process that is the first of a group, as a terminal does. */
+function start(file, words, options) {
+  const child = spawn(file, words, { ...options, detached: true });
+  running.add(child);
+  child.on('exit', () => running.delete(child));
+  return child;
+}
+
 /** Runs the tests once; returns what is kept of it. */
 async function runOnce({ node, busy, mounts }, log) {
   const loops = Array.from({ length: busy }, () =>
-    spawn(process.execPath, ['-e', 'for (;;);'], { stdio: 'ignore' }),
+    start(process.execPath, ['-e', 'for (;;);'], { stdio: 'ignore' }),
   );
   const startMs = performance.now();
   try {
     const mounted = mounts === 'all' ? ['--mounted'] : [];
     const command = [node, 'scripts/test.mjs', ...tests];
-    const child = spawn(node, ['scripts/fresh.mjs', ...mounted, '--', ...command], {
+    const child = start(node, ['scripts/fresh.mjs', ...mounted, '--', ...command], {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: { ...process.env, PATH: `${dirname(node)}${delimiter}${process.env.PATH}` },
     });
