@@ -24,7 +24,7 @@ const messages = {
   ERR_SOCKET_STATE: (d: { operation: string; state: string; cure: string }) =>
     `${d.operation} is not possible: it is ${d.state}. ${d.cure}`,
   ERR_OPTION_INVALID: (d: { option: string; value: unknown; expected: string }) =>
-    `Invalid ${d.option}: ${JSON.stringify(d.value)}. Expected ${d.expected}.`,
+    `Invalid ${d.option}: ${shown(d.value)}. Expected ${d.expected}.`,
   ERR_OPTION_UNKNOWN: (d: { option: string; operation: string; cure: string }) =>
     `${d.operation} has no option ${JSON.stringify(d.option)}. ${d.cure}`,
 

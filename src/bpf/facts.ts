@@ -1,6 +1,7 @@
 import type { Handle } from '../call.js';
 import { failure } from '../errors.js';
-import { ElementFlag, MapType } from './enums.js';
+import { ElementFlag } from './enums.js';
+import { typesWith } from './map-kinds.js';
 import type { FdKind, IterTarget } from './rows.js';
 
 /** What the lengths of keys and values depend on. Sizes are in bytes. */
@@ -44,33 +45,9 @@ export interface ObjectFacts extends Facts {
   iterTargetOf?(handle: Handle): IterTarget | undefined;
 }
 
-/** A table by map type: a look-up in a set costs several times as much, and calls make many. */
-function markedTypes(types: readonly number[]): readonly boolean[] {
-  return Array.from({ length: 1 + Math.max(...types) }, (_, type) => types.includes(type));
-}
-
-const perCpu = markedTypes([
-  MapType.BPF_MAP_TYPE_PERCPU_HASH,
-  MapType.BPF_MAP_TYPE_LRU_PERCPU_HASH,
-  MapType.BPF_MAP_TYPE_PERCPU_ARRAY,
-  MapType.BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE,
-]);
-
-const holdsFds = markedTypes([
-  MapType.BPF_MAP_TYPE_PROG_ARRAY,
-  MapType.BPF_MAP_TYPE_PERF_EVENT_ARRAY,
-  MapType.BPF_MAP_TYPE_CGROUP_ARRAY,
-  MapType.BPF_MAP_TYPE_ARRAY_OF_MAPS,
-  MapType.BPF_MAP_TYPE_HASH_OF_MAPS,
-]);
-
-const hashes = markedTypes([
-  MapType.BPF_MAP_TYPE_HASH,
-  MapType.BPF_MAP_TYPE_PERCPU_HASH,
-  MapType.BPF_MAP_TYPE_LRU_HASH,
-  MapType.BPF_MAP_TYPE_LRU_PERCPU_HASH,
-  MapType.BPF_MAP_TYPE_HASH_OF_MAPS,
-]);
+const perCpu = typesWith('perCpu');
+const holdsFds = typesWith('holdsFds');
+const hashes = typesWith('hashed');
 
 const oneCpu = ElementFlag.BPF_F_CPU | ElementFlag.BPF_F_ALL_CPUS;
 

@@ -19,6 +19,7 @@ export {
 export { Pseudo } from './fds.js';
 export * as insn from './insn.js';
 export { KnownMaps } from './known-maps.js';
+export { fits, leastOf, type MapKind, mapKind, type Sizes } from './map-kinds.js';
 export type { Memory, Write } from './memory.js';
 export { type Recipe, type RecipePointer, recipeOf, recipeWords } from './recipe.js';
 export type { Command, FdKind, IterTarget, Struct } from './rows.js';

@@ -219,13 +219,14 @@ export abstract class GuestKernel {
    * });
    * ```
    *
-   * @throws EINVAL for sizes or flags that the type does not have, ENOMEM, EPERM;
-   *   ERR_OPTION_INVALID for codecs that do not fit
+   * @throws ERR_OPTION_INVALID for what no kernel takes: sizes, entries, flags and names that the
+   *   type does not have, and codecs that do not fit; EINVAL for what this kernel does not take,
+   *   ENOMEM, EPERM
    */
   async createMap<K = Uint8Array, V = Uint8Array, KIn = K, VIn = V>(
     options: MapOptions<K, V, KIn, VIn>,
   ): Promise<BpfMap<K, V, KIn, VIn>> {
-    const values = createArguments(options);
+    const values = createArguments(options, this.kernel.pageSize);
     const facts = factsOf(values);
     const { name = '' } = options;
     // Before the map is there, so that a codec that does not fit leaves nothing behind.

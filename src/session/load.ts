@@ -3,6 +3,7 @@ import type { BtfKind, BtfTypes } from '../btf/index.js';
 import { failure } from '../errors.js';
 import type { Btf } from './btf.js';
 import type { BpfOptions, GuestKernel } from './guest-kernel.js';
+import { checkName } from './object-name.js';
 import { Program } from './program.js';
 import { withLog } from './verifier-log.js';
 
@@ -22,7 +23,7 @@ export interface ProgramOptions {
   instructions: Uint8Array;
   /** Decides which helpers the program may call. */
   license: string;
-  /** At most 15 characters; shown by bpftool, and by errors. */
+  /** At most 15 letters, digits, `_` and `.`; shown by bpftool, and by errors. */
   name?: string;
   /** `BPF_*` attach type, for the program types that want it at load time. */
   expectedAttachType?: number;
@@ -63,6 +64,7 @@ export interface ProgramOptions {
 /** Has a program verified and loaded; see {@link GuestKernel.loadProgram}. */
 export async function loadProgram(session: GuestKernel, options: ProgramOptions): Promise<Program> {
   const { type, name = '', expectedAttachType = 0 } = options;
+  checkName(name);
   const subject = name === '' ? undefined : `program "${name}"`;
   const about: BpfOptions = { subject };
   const values = await loadArguments(session, options);

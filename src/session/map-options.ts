@@ -2,6 +2,7 @@ import type { Arguments, MapFacts, Ref, rows } from '../bpf/index.js';
 import { valueBytes } from '../bpf/index.js';
 import { bytes, type Codec } from '../codec/index.js';
 import { failure } from '../errors.js';
+import { checkMapOptions } from './map-checks.js';
 
 /** What a map's keys and values mean. Without codecs they are bytes, as the kernel has them. */
 export interface MapCodecs<K, V, KIn = K, VIn = V> {
@@ -20,10 +21,14 @@ export interface MapOptions<K = Uint8Array, V = Uint8Array, KIn = K, VIn = V>
   keySize?: number;
   /** Follows from `value` where that is given. Default 0, for maps without values. */
   valueSize?: number;
+  /**
+   * How many entries there can be; of a ring buffer its bytes, a power of two and at least a page;
+   * 0 for storage that belongs to other objects.
+   */
   maxEntries: number;
   /** `BPF_F_*`. Default 0. */
   flags?: number;
-  /** At most 15 characters; shown by bpftool, and by errors. */
+  /** At most 15 letters, digits, `_` and `.`; shown by bpftool, and by errors. */
   name?: string;
   /** What the maps in a map of maps are like. */
   innerMap?: Ref<'map'>;
@@ -37,15 +42,22 @@ export interface MapOptions<K = Uint8Array, V = Uint8Array, KIn = K, VIn = V>
   interfaceIndex?: number;
 }
 
-/** The arguments of BPF_MAP_CREATE. */
+/**
+ * The arguments of BPF_MAP_CREATE.
+ *
+ * @param pageSize of the guest, in bytes
+ * @throws ERR_OPTION_INVALID for what no kernel takes
+ */
 export function createArguments(
   options: MapOptions<unknown, unknown, never, never>,
+  pageSize: number,
 ): Arguments<typeof rows.MAP_CREATE> {
+  checkMapOptions(options, pageSize);
   const { type, maxEntries, flags = 0, name = '', key, value, types } = options;
   return {
     map_type: type,
-    key_size: sizeOf('keySize', options.keySize, key),
-    value_size: sizeOf('valueSize', options.valueSize, value),
+    key_size: key?.sizeBytes ?? options.keySize ?? 0,
+    value_size: value?.sizeBytes ?? options.valueSize ?? 0,
     max_entries: maxEntries,
     map_flags: flags,
     map_name: name,
@@ -69,15 +81,6 @@ export function factsOf(values: Arguments<typeof rows.MAP_CREATE>): MapFacts {
     flags: values.map_flags ?? 0,
   };
 }
-
-function sizeOf(option: string, size: number | undefined, codec: SizedCodec | undefined): number {
-  if (codec === undefined) return size ?? 0;
-  if (size === undefined || size === codec.sizeBytes) return codec.sizeBytes;
-  const expected = `${codec.sizeBytes}, the size of a ${codec.name}; or leave it out`;
-  throw failure('ERR_OPTION_INVALID', { option, value: size, expected });
-}
-
-type SizedCodec = Pick<Codec<unknown, never>, 'name' | 'sizeBytes'>;
 
 /**
  * The codecs of a map as bpf(2) copies its keys and values.

@@ -77,7 +77,10 @@ t.test('maps', { skip }, async (t) => {
     await t.rejects(map.update(1, 3), { code: 'EPERM', message: /it is frozen/ });
     t.equal(await map.lookup(1), 1);
     await t.rejects(
-      session.createMap({ type: MapType.BPF_MAP_TYPE_HASH, maxEntries: 1, name: 'bad' }),
+      session.createMap({
+        ...{ type: MapType.BPF_MAP_TYPE_HASH, key: u32, value: u32, maxEntries: 1, name: 'bad' },
+        flags: enums.ObjectFlag.BPF_F_STACK_BUILD_ID,
+      }),
       { code: 'EINVAL', message: /map "bad": the type does not take these sizes/ },
     );
     await t.rejects(

@@ -1,0 +1,144 @@
+/* What maps of each type are made of: the one table of facts about map types. */
+import { MapType, ObjectFlag } from './enums.js';
+
+/** Sizes in bytes: one of these, or all from one to another. */
+export type Sizes =
+  | readonly number[]
+  | { readonly from: number; readonly to?: number; readonly multipleOf?: number };
+
+/**
+ * What every kernel that has a type of map wants of one, as far as that is the same for all of
+ * them. Sizes are in bytes.
+ */
+export interface MapKind {
+  /** Its constant in lower case and without BPF_MAP_TYPE_. */
+  readonly name: string;
+  readonly keySizes: Sizes;
+  readonly valueSizes: Sizes;
+  /**
+   * What `max_entries` is: a number above 0; 0, where entries come and go with what they belong to;
+   * or the bytes of a ring, a power of two and at least a page.
+   */
+  readonly entries: 'counted' | 'none' | 'ring bytes';
+  /** `BPF_F_*` that it must have. */
+  readonly flags?: number;
+  /** What it is made with: a map like those in it, or types (BTF) of its keys and values. */
+  readonly needs?: 'inner map' | 'types';
+  /** Whether bpf(2) copies a value for each possible CPU. */
+  readonly perCpu?: true;
+  /** Whether bpf(2) takes descriptors as values, and gives ids. */
+  readonly holdsFds?: true;
+  /** Whether positions in a batch are bucket numbers. */
+  readonly hashed?: true;
+}
+
+/** A row of the table. */
+type Kind = Omit<MapKind, 'name'>;
+
+const NO_PREALLOC = ObjectFlag.BPF_F_NO_PREALLOC;
+const any: Sizes = { from: 1 };
+const index: Sizes = [4];
+const none: Sizes = [0];
+const descriptor: Sizes = [4];
+
+/** Keyed by anything, with a bound on their number. */
+const hash: Kind = { keySizes: any, valueSizes: any, entries: 'counted', hashed: true };
+const array: Kind = { keySizes: index, valueSizes: any, entries: 'counted' };
+const descriptors: Kind = {
+  ...{ keySizes: index, valueSizes: descriptor, entries: 'counted', holdsFds: true },
+};
+/** What redirects packets: values may say more than where to. */
+const targets: Kind = { keySizes: index, valueSizes: [4, 8], entries: 'counted' };
+const queue: Kind = { keySizes: none, valueSizes: any, entries: 'counted' };
+const ring: Kind = { keySizes: none, valueSizes: none, entries: 'ring bytes' };
+/** What belongs to a cgroup and is found by its id, alone or with the attach type. */
+const ofCgroups: Kind = { keySizes: [16, 8], valueSizes: any, entries: 'none' };
+/** What belongs to another object, described by types for who lists it. */
+const storage: Kind = {
+  ...{ keySizes: [4], valueSizes: any, entries: 'none', needs: 'types' },
+  flags: NO_PREALLOC,
+};
+
+/**
+ * The types whose needs are known, by their constants. Those that are missing are for a kernel to
+ * judge alone.
+ *
+ * Kernel source: the map_alloc_check and map_alloc operations of each type.
+ */
+const kinds: Readonly<Partial<Record<keyof typeof MapType, Kind>>> = {
+  BPF_MAP_TYPE_HASH: hash,
+  BPF_MAP_TYPE_ARRAY: array,
+  BPF_MAP_TYPE_PROG_ARRAY: descriptors,
+  BPF_MAP_TYPE_PERF_EVENT_ARRAY: descriptors,
+  BPF_MAP_TYPE_PERCPU_HASH: { ...hash, perCpu: true },
+  BPF_MAP_TYPE_PERCPU_ARRAY: { ...array, perCpu: true },
+  BPF_MAP_TYPE_STACK_TRACE: { ...array, valueSizes: { from: 8, multipleOf: 8 } },
+  BPF_MAP_TYPE_CGROUP_ARRAY: descriptors,
+  BPF_MAP_TYPE_LRU_HASH: hash,
+  BPF_MAP_TYPE_LRU_PERCPU_HASH: { ...hash, perCpu: true },
+  // A key is the length of a prefix, 4 bytes, and up to 256 bytes of it.
+  BPF_MAP_TYPE_LPM_TRIE: {
+    ...{ keySizes: { from: 5, to: 260 }, valueSizes: any, entries: 'counted' },
+    flags: NO_PREALLOC,
+  },
+  BPF_MAP_TYPE_ARRAY_OF_MAPS: { ...descriptors, needs: 'inner map' },
+  BPF_MAP_TYPE_HASH_OF_MAPS: { ...descriptors, keySizes: any, needs: 'inner map', hashed: true },
+  BPF_MAP_TYPE_DEVMAP: targets,
+  BPF_MAP_TYPE_SOCKMAP: targets,
+  BPF_MAP_TYPE_CPUMAP: targets,
+  BPF_MAP_TYPE_XSKMAP: { ...targets, valueSizes: descriptor },
+  BPF_MAP_TYPE_SOCKHASH: { ...targets, keySizes: any },
+  BPF_MAP_TYPE_CGROUP_STORAGE: ofCgroups,
+  BPF_MAP_TYPE_REUSEPORT_SOCKARRAY: targets,
+  BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE: { ...ofCgroups, perCpu: true },
+  BPF_MAP_TYPE_QUEUE: queue,
+  BPF_MAP_TYPE_STACK: queue,
+  BPF_MAP_TYPE_SK_STORAGE: storage,
+  BPF_MAP_TYPE_DEVMAP_HASH: targets,
+  BPF_MAP_TYPE_RINGBUF: ring,
+  BPF_MAP_TYPE_INODE_STORAGE: storage,
+  BPF_MAP_TYPE_TASK_STORAGE: storage,
+  BPF_MAP_TYPE_BLOOM_FILTER: queue,
+  BPF_MAP_TYPE_USER_RINGBUF: ring,
+  BPF_MAP_TYPE_CGRP_STORAGE: storage,
+  BPF_MAP_TYPE_ARENA: {
+    ...{ keySizes: none, valueSizes: none, entries: 'counted' },
+    flags: ObjectFlag.BPF_F_MMAPABLE,
+  },
+  BPF_MAP_TYPE_INSN_ARRAY: { ...array, valueSizes: [16] },
+  BPF_MAP_TYPE_RHASH: { keySizes: any, valueSizes: any, entries: 'counted', flags: NO_PREALLOC },
+};
+
+const byNumber: readonly (MapKind | undefined)[] = Object.entries(MapType).reduce(
+  (table: (MapKind | undefined)[], [constant, type]) => {
+    const kind = kinds[constant as keyof typeof MapType];
+    const name = constant.replace('BPF_MAP_TYPE_', '').toLowerCase();
+    table[type] = kind === undefined ? undefined : { name, ...kind };
+    return table;
+  },
+  [],
+);
+
+/** What maps of a type are made of, or `undefined` where only a kernel can tell. */
+export function mapKind(type: number): MapKind | undefined {
+  return byNumber[type];
+}
+
+/** All types with a fact, as a table by number: a look-up in a set costs several times as much. */
+export function typesWith(fact: 'perCpu' | 'holdsFds' | 'hashed'): readonly boolean[] {
+  return Array.from(byNumber, (kind) => kind?.[fact] === true);
+}
+
+/** Whether keys or values may have this size. */
+export function fits(sizeBytes: number, sizes: Sizes): boolean {
+  if ('from' in sizes) {
+    const { from, to = Number.POSITIVE_INFINITY, multipleOf = 1 } = sizes;
+    return sizeBytes >= from && sizeBytes <= to && sizeBytes % multipleOf === 0;
+  }
+  return sizes.includes(sizeBytes);
+}
+
+/** The first of the sizes that keys or values may have. */
+export function leastOf(sizes: Sizes): number {
+  return 'from' in sizes ? sizes.from : (sizes[0] as number);
+}
