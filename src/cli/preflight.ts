@@ -1,87 +1,163 @@
-import Table from 'cli-table3';
 import { Command } from 'commander';
 import pc from 'picocolors';
-import { type Finding, type Preflight, preflight } from '../session/index.js';
+import { type Finding, type HelperFinding, type Preflight, preflight } from '../session/index.js';
 import { type ConnectionOptions, connectionOptions, openSession } from './connection.js';
+
+interface Options extends ConnectionOptions {
+  all?: true;
+  json?: true;
+}
 
 /** `waep preflight`: what can be done in a guest, before something is done. */
 export function preflightCommand(): Command {
   return connectionOptions(new Command('preflight'))
     .summary("what a guest's kernel offers and its policy leaves of it")
     .description(
-      "Asks a guest's kernel what it offers (types, probes, program and map types, helpers), and says what the guest's policy leaves of it.",
+      "Asks a guest's kernel what it offers (types, probes, program and map types, and the helpers of each program type), and says what the guest's policy leaves of it.",
     )
+    .option('--all', 'also list what is there, and which program types may call each helper')
     .option('--json', 'print {kernel, profile, btf, lockdown, facilities, programTypes, …}')
-    .action(async ({ json, ...options }: ConnectionOptions & { json?: true }) => {
+    .action(async ({ all, json, ...options }: Options) => {
       const session = await openSession(options, { client: 'waep preflight' });
       try {
         const found = await preflight(session);
         if (json) console.log(JSON.stringify(found, null, 2));
-        else print(found);
+        else
+          console.log(rendered(found, { all: all === true, width: process.stdout.columns ?? 80 }));
       } finally {
         session.close();
       }
     });
 }
 
-function print(found: Preflight): void {
+/** Wider lines are hard to read. */
+const MAX_WIDTH = 100;
+const LABEL_WIDTH = 16;
+const COUNT_WIDTH = 12;
+
+/** How a finding is counted. */
+const verdicts = ['there', 'not there', 'not known', 'refused'] as const;
+type Verdict = (typeof verdicts)[number];
+
+function verdictOf({ offered, refusedBy }: Finding): Verdict {
+  if (refusedBy !== undefined) return 'refused';
+  return offered === undefined ? 'not known' : offered ? 'there' : 'not there';
+}
+
+/** The text for a terminal of this width. */
+export function rendered(
+  found: Preflight,
+  { all, width: available }: { all: boolean; width: number },
+): string {
+  const width = Math.min(available, MAX_WIDTH);
   const { kernel, profile, lockdown, facilities, programTypes, mapTypes, helpers } = found;
-  const { maxEventsPerSecond } = found;
+  const { maxEventsPerSecond, helpersNotAskedOf } = found;
   const rate =
     maxEventsPerSecond === 0 ? 'any number of events' : `at most ${maxEventsPerSecond} events`;
-  console.log(
-    `Linux ${kernel}, lockdown ${lockdown ?? 'cannot be read'}, under the policy "${profile}", ${rate} a second\n`,
-  );
   const groups: readonly (readonly [string, readonly Finding[]])[] = [
     ['facilities', facilities],
     ['program types', programTypes],
     ['map types', mapTypes],
     ['helpers', helpers],
   ];
-  const table = new Table({
-    head: ['', 'there and allowed', 'not in this kernel', 'not known', 'refused by the policy'],
-    style: { head: [], border: [] },
-    wordWrap: true,
-    colWidths: columns(process.stdout.columns ?? 120),
-  });
-  for (const [group, findings] of groups) {
-    const names = (which: (finding: Finding) => boolean) =>
-      findings
-        .filter(which)
-        .map(({ name }) => name)
-        .join(' ');
-    const asked = findings.filter(({ refusedBy }) => refusedBy === undefined);
-    const there = asked.filter(({ offered }) => offered === true);
-    table.push([
-      `${group}\n${there.length} of ${findings.length}`,
-      pc.green(names((one) => one.offered === true)),
-      names((one) => one.offered === false),
-      unknown(findings),
-      pc.yellow(names((one) => one.refusedBy !== undefined)),
-    ]);
+  const lines = [
+    ...wrapped(
+      '',
+      `Linux ${kernel}, lockdown ${lockdown ?? 'cannot be read'}, under the policy "${profile}", ${rate} a second`,
+      width,
+    ),
+    '',
+    ' '.repeat(LABEL_WIDTH) + verdicts.map((one) => one.padStart(COUNT_WIDTH)).join(''),
+    ...groups.map(
+      ([group, findings]) =>
+        group.padEnd(LABEL_WIDTH) +
+        verdicts
+          .map((one) => String(findings.filter((it) => verdictOf(it) === one).length))
+          .map((count) => count.padStart(COUNT_WIDTH))
+          .join(''),
+    ),
+  ];
+  const section = (title: string, entries: readonly (readonly [string, string])[]) => {
+    if (entries.length === 0) return;
+    lines.push('', pc.bold(title));
+    for (const [label, text] of entries) lines.push(...wrapped(label, text, width));
+  };
+  const named = (which: (finding: Finding) => boolean) =>
+    groups.flatMap(([group, findings]): [string, string][] => {
+      const names = findings.filter(which).map(({ name }) => name);
+      return names.length === 0 ? [] : [[group, names.join(group === 'facilities' ? ', ' : ' ')]];
+    });
+  section(
+    'Not in this kernel',
+    named((one) => verdictOf(one) === 'not there'),
+  );
+  section('Not known', [
+    ...groups.flatMap(([group, findings]) => reasons(group, findings)),
+    ...Object.entries(helpersNotAskedOf)
+      .filter(([, why]) => all || !why.startsWith('refused by'))
+      .map(([type, why]): [string, string] => ['helpers', `of ${type}: ${why}`]),
+  ]);
+  const rules = [
+    ...new Set(groups.flatMap(([, all]) => all.flatMap((one) => one.refusedBy ?? []))),
+  ];
+  for (const rule of rules) {
+    section(
+      `Refused by the policy's rule ${rule}`,
+      named((one) => one.refusedBy === rule),
+    );
   }
-  console.log(table.toString());
+  if (!all) {
+    lines.push('', pc.dim('--all lists what is there, and who may call each helper.'));
+    return lines.join('\n');
+  }
+  section(
+    'There',
+    named((one) => verdictOf(one) === 'there'),
+  );
+  const asked = programTypes
+    .filter((one) => one.offered === true && helpersNotAskedOf[one.name] === undefined)
+    .map(({ name }) => name);
+  section(
+    `Which of ${asked.length} program types may call a helper`,
+    helpers.filter((one) => one.offered === true).map((one) => [one.name, callers(one, asked)]),
+  );
+  return lines.join('\n');
+}
+
+/** The program types that may call a helper, or those that may not where these are few. */
+function callers({ programTypes }: HelperFinding, asked: readonly string[]): string {
+  const others = asked.filter((type) => !programTypes.includes(type));
+  if (others.length === 0) return 'all';
+  return others.length < programTypes.length / 2
+    ? `all but ${others.join(' ')}`
+    : programTypes.join(' ');
 }
 
 /** What could not be asked for, each reason once. */
-function unknown(findings: readonly Finding[]): string {
+function reasons(group: string, findings: readonly Finding[]): [string, string][] {
   const reasons = new Map<string, string[]>();
-  for (const { name, offered, refusedBy, why = 'not asked for' } of findings) {
-    if (offered === undefined && refusedBy === undefined) {
-      reasons.set(why, [...(reasons.get(why) ?? []), name]);
-    }
+  for (const finding of findings) {
+    if (verdictOf(finding) !== 'not known') continue;
+    const { name, why = 'not asked for' } = finding;
+    reasons.set(why, [...(reasons.get(why) ?? []), name]);
   }
-  return [...reasons].map(([why, names]) => `${names.join(' ')}: ${why}`).join('\n');
+  return [...reasons].map(([why, names]) => [group, `${names.join(' ')}: ${why}`]);
 }
 
-/** Widths of the columns on a terminal of this width. */
-function columns(width: number): number[] {
-  const rest = Math.max(60, width - 22);
-  return [
-    16,
-    Math.floor(rest * 0.4),
-    Math.floor(rest * 0.2),
-    Math.floor(rest * 0.15),
-    Math.floor(rest * 0.25),
-  ];
+/** Lines with a label before them, broken at blanks. */
+function wrapped(label: string, text: string, width: number): string[] {
+  const indent = label === '' ? 0 : LABEL_WIDTH + 2;
+  const lines: string[] = [];
+  let line = label === '' ? '' : `  ${label} `.padEnd(indent);
+  let empty = true;
+  for (const word of text.split(' ')) {
+    if (!empty && line.length + 1 + word.length > width) {
+      lines.push(line);
+      line = ' '.repeat(indent);
+      empty = true;
+    }
+    line += empty ? word : ` ${word}`;
+    empty = false;
+  }
+  return [...lines, line];
 }

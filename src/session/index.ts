@@ -9,6 +9,7 @@ export {
   type StreamOrigin,
   type StreamStatistics,
 } from './event-stream.js';
+export type { Finding } from './finding.js';
 export {
   type BpfOptions,
   type CallOptions,
@@ -16,6 +17,7 @@ export {
   type Outcome,
 } from './guest-kernel.js';
 export { GuestObject, PinnableObject } from './guest-object.js';
+export type { HelperFinding } from './helper-survey.js';
 export type { BtfInfo, LinkInfo, MapInfo, ProgramInfo } from './info.js';
 export { KernelIterator } from './iterator.js';
 export { Link } from './link.js';
@@ -26,7 +28,7 @@ export type { MapCodecs, MapOptions } from './map-options.js';
 export type { FileKind, Where } from './objects.js';
 export type { KprobeTarget, PerfAttachment, UprobeTarget } from './perf-attach.js';
 export { PerfEvent, type PerfEventOptions, type PerfTarget } from './perf-event.js';
-export { type Finding, type Preflight, preflight } from './preflight.js';
+export { type Preflight, preflight } from './preflight.js';
 export {
   type AttachOrder,
   type IteratorScope,

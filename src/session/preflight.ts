@@ -1,21 +1,10 @@
-import { type Arguments, enums, insn, rows } from '../bpf/index.js';
+import { type Arguments, enums, insn, leastOf, mapKind, rows } from '../bpf/index.js';
 import type { Handle } from '../call.js';
 import { errnoNumber } from '../errno.js';
-import { WaepError } from '../errors.js';
+import { ask, type Finding, refusingRule } from './finding.js';
 import type { GuestObject } from './guest-object.js';
+import { type HelperFinding, surveyHelpers, typeName, type Way, wayOf } from './helper-survey.js';
 import type { Session } from './session.js';
-
-/** What became of a question to the guest's kernel. */
-export interface Finding {
-  /** The name in the kernel's interface, without its prefix. */
-  readonly name: string;
-  /** Whether the kernel has it; `undefined` where it could not be asked, or was not heard. */
-  readonly offered: boolean | undefined;
-  /** Why that is not known, where no rule of the policy refuses it. */
-  readonly why?: string;
-  /** The policy's rule that refuses it. */
-  readonly refusedBy: string | undefined;
-}
 
 /** What a guest's kernel offers, and what of it the guest's policy leaves to a host. */
 export interface Preflight {
@@ -29,14 +18,15 @@ export interface Preflight {
   readonly facilities: readonly Finding[];
   readonly programTypes: readonly Finding[];
   readonly mapTypes: readonly Finding[];
-  /** Helpers, as programs of the type `kprobe` may call them. */
-  readonly helpers: readonly Finding[];
+  readonly helpers: readonly HelperFinding[];
+  /** The program types that helpers could not be asked of, each with the reason. */
+  readonly helpersNotAskedOf: Readonly<Record<string, string>>;
 }
 
 /** How many questions are on their way at a time. */
 const DEPTH = 32;
 const LOG_BYTES = 4096;
-const { AttachType, MapType, ObjectFlag, ProgType, Helper } = enums;
+const { MapType, ProgType } = enums;
 
 async function inParallel<T, R>(items: readonly T[], ask: (item: T) => Promise<R>): Promise<R[]> {
   const answers: R[] = [];
@@ -46,30 +36,11 @@ async function inParallel<T, R>(items: readonly T[], ask: (item: T) => Promise<R
   return answers;
 }
 
-/**
- * Asks, and tells a refusal by the guest's policy from its kernel's.
- *
- * @param question answers with a text where it cannot be known, which says why
- */
-async function ask(name: string, question: () => Promise<boolean | string>): Promise<Finding> {
-  try {
-    const answer = await question();
-    return typeof answer === 'string'
-      ? { name, offered: undefined, why: answer, refusedBy: undefined }
-      : { name, offered: answer, refusedBy: undefined };
-  } catch (error) {
-    if (error instanceof WaepError && error.code === 'ERR_POLICY_REFUSED') {
-      return { name, offered: undefined, refusedBy: (error.detail as { rule: string }).rule };
-    }
-    throw error;
-  }
-}
-
-async function load(session: Session, type: number, instructions: Uint8Array, attachType = 0) {
+async function load(session: Session, type: number, way: Way) {
   const outcome = await session.tryBpf(rows.PROG_LOAD, {
     prog_type: type,
-    expected_attach_type: attachType,
-    insns: instructions,
+    ...way,
+    insns: nothing,
     license: 'GPL',
     log_level: 1,
     log_size: LOG_BYTES,
@@ -88,50 +59,34 @@ async function drop(
 
 const nothing = insn.program(insn.mov('r0', 0), insn.exit());
 
-/** What programs must say that they are for, without which they are refused like unknown ones. */
-const attachTypes: Readonly<Partial<Record<keyof typeof ProgType, number>>> = {
-  BPF_PROG_TYPE_CGROUP_SOCK_ADDR: AttachType.BPF_CGROUP_INET4_CONNECT,
-  BPF_PROG_TYPE_CGROUP_SOCKOPT: AttachType.BPF_CGROUP_GETSOCKOPT,
-  BPF_PROG_TYPE_SK_LOOKUP: AttachType.BPF_SK_LOOKUP,
-  BPF_PROG_TYPE_NETFILTER: AttachType.BPF_NETFILTER,
-};
-
 /** A type that the kernel does not know is refused before the verifier says a word. */
 const programTypes = (session: Session) =>
   inParallel(Object.entries(ProgType).slice(1), ([constant, type]) =>
-    ask(constant.replace('BPF_PROG_TYPE_', '').toLowerCase(), async () => {
-      const attachType = attachTypes[constant as keyof typeof ProgType];
-      const { loaded, log } = await load(session, type, nothing, attachType);
+    ask(typeName(constant), async () => {
+      const { loaded, log } = await load(session, type, wayOf(constant));
       return loaded || log !== '';
     }),
   );
 
 type MapShape = Arguments<typeof rows.MAP_CREATE>;
 
-/** Maps of these types keep what belongs to other objects, and are described by types of their own. */
-const storage: MapShape = { max_entries: 0, map_flags: ObjectFlag.BPF_F_NO_PREALLOC };
 /** No structure of a kernel's has this number. */
 const NO_STRUCTURE = 0x7fffffff;
+const structOps: MapShape = { btf_vmlinux_value_type_id: NO_STRUCTURE };
 
-/** What makes a map of each type that is not like an array. */
-const mapShapes: Readonly<Partial<Record<keyof typeof MapType, MapShape>>> = {
-  BPF_MAP_TYPE_STACK_TRACE: { value_size: 8 },
-  BPF_MAP_TYPE_LPM_TRIE: { key_size: 8, map_flags: ObjectFlag.BPF_F_NO_PREALLOC },
-  BPF_MAP_TYPE_CGROUP_STORAGE: { key_size: 16, max_entries: 0 },
-  BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE: { key_size: 16, max_entries: 0 },
-  BPF_MAP_TYPE_QUEUE: { key_size: 0 },
-  BPF_MAP_TYPE_STACK: { key_size: 0 },
-  BPF_MAP_TYPE_BLOOM_FILTER: { key_size: 0 },
-  BPF_MAP_TYPE_RINGBUF: { key_size: 0, value_size: 0, max_entries: 4096 },
-  BPF_MAP_TYPE_USER_RINGBUF: { key_size: 0, value_size: 0, max_entries: 4096 },
-  BPF_MAP_TYPE_ARENA: { key_size: 0, value_size: 0, map_flags: ObjectFlag.BPF_F_MMAPABLE },
-  BPF_MAP_TYPE_INSN_ARRAY: { value_size: 16 },
-  BPF_MAP_TYPE_SK_STORAGE: storage,
-  BPF_MAP_TYPE_INODE_STORAGE: storage,
-  BPF_MAP_TYPE_TASK_STORAGE: storage,
-  BPF_MAP_TYPE_CGRP_STORAGE: storage,
-  BPF_MAP_TYPE_STRUCT_OPS: { btf_vmlinux_value_type_id: NO_STRUCTURE },
-};
+/** A small map of a type. Those that nothing is known of are like arrays. */
+function shapeOf(type: number, pageSize: number): MapShape {
+  const small = { key_size: 4, value_size: 4, max_entries: 1 };
+  if (type === MapType.BPF_MAP_TYPE_STRUCT_OPS) return { ...small, ...structOps };
+  const kind = mapKind(type);
+  if (kind === undefined) return small;
+  return {
+    key_size: leastOf(kind.keySizes),
+    value_size: leastOf(kind.valueSizes),
+    max_entries: { counted: 1, none: 0, 'ring bytes': pageSize }[kind.entries],
+    map_flags: kind.flags ?? 0,
+  };
+}
 
 /** Types (BTF) with a number of 32 bits, id 1: what is needed to describe keys and values. */
 const oneType = Uint8Array.from([
@@ -151,10 +106,12 @@ class Ingredients {
     this.#session = session;
   }
 
-  async for(constant: string): Promise<MapShape> {
-    if (constant.endsWith('_OF_MAPS')) return { inner_map_fd: await this.#once('map') };
-    if (mapShapes[constant as keyof typeof MapType] !== storage) return {};
-    return { btf_fd: await this.#once('btf'), btf_key_type_id: 1, btf_value_type_id: 1 };
+  async for(type: number): Promise<MapShape> {
+    const needs = mapKind(type)?.needs;
+    if (needs === 'inner map') return { inner_map_fd: await this.#once('map') };
+    if (needs !== 'types') return {};
+    const btf_fd = await this.#once('btf');
+    return { btf_fd, btf_key_type_id: 1, btf_value_type_id: 1, value_size: 4 };
   }
 
   #once<K extends keyof typeof makers>(kind: K): ReturnType<(typeof makers)[K]> {
@@ -192,11 +149,8 @@ async function mapTypes(session: Session): Promise<Finding[]> {
       ask(constant.replace('BPF_MAP_TYPE_', '').toLowerCase(), async () => {
         const outcome = await session.tryBpf(rows.MAP_CREATE, {
           map_type: type,
-          key_size: 4,
-          value_size: 4,
-          max_entries: 1,
-          ...mapShapes[constant as keyof typeof MapType],
-          ...(await ingredients.for(constant)),
+          ...shapeOf(type, session.kernel.pageSize),
+          ...(await ingredients.for(type)),
         });
         await drop(session, outcome);
         if (outcome.result >= 0) return true;
@@ -211,17 +165,6 @@ async function mapTypes(session: Session): Promise<Finding[]> {
   }
 }
 
-/** The verifier names a helper that it does not have; whatever else it says, it knew this one. */
-const helpers = (session: Session) =>
-  inParallel(Object.entries(Helper), ([constant, number]) =>
-    ask(constant.replace('BPF_FUNC_', 'bpf_'), async () => {
-      const call = insn.program(insn.call(number), insn.mov('r0', 0), insn.exit());
-      const { loaded, log } = await load(session, ProgType.BPF_PROG_TYPE_KPROBE, call);
-      if (!loaded && log === '') return 'programs of the type kprobe cannot be loaded';
-      return loaded || !/(invalid|unknown) func /.test(log);
-    }),
-  );
-
 async function read(session: Session, path: string): Promise<string | undefined> {
   try {
     const file = await session.open(path);
@@ -229,7 +172,7 @@ async function read(session: Session, path: string): Promise<string | undefined>
     await session.release([file]);
     return bytes === undefined ? undefined : Buffer.from(bytes).toString('latin1');
   } catch (error) {
-    if (error instanceof WaepError && error.code === 'ERR_POLICY_REFUSED') throw error;
+    if (refusingRule(error) !== undefined) throw error;
     return undefined;
   }
 }
@@ -245,8 +188,9 @@ const facilities: Readonly<Record<string, string>> = {
 };
 
 /**
- * Asks a guest's kernel what it offers, through the guest's policy: some 300 calls, each of which
- * leaves nothing behind.
+ * Asks a guest's kernel what it offers, through the guest's policy: some 6 500 calls, each of which
+ * leaves no object behind. The kernel notes in its log that programs with bpf_probe_write_user() were
+ * looked at.
  *
  * @throws what {@link Session.call} throws, refusals by the policy excepted
  */
@@ -255,6 +199,8 @@ export async function preflight(session: Session): Promise<Preflight> {
     ask(name, async () => (await read(session, path)) !== undefined),
   );
   const lockdown = await read(session, '/sys/kernel/security/lockdown').catch(() => undefined);
+  const types = await programTypes(session);
+  const { helpers, notAskedOf } = await surveyHelpers(session, types);
   return {
     kernel: session.kernel.release,
     profile: session.profile,
@@ -262,8 +208,9 @@ export async function preflight(session: Session): Promise<Preflight> {
     lockdown: lockdown === undefined ? undefined : (/\[(\w+)\]/.exec(lockdown)?.[1] ?? 'none'),
     maxEventsPerSecond: session.limits.maxEventsPerSecond,
     facilities: found,
-    programTypes: await programTypes(session),
+    programTypes: types,
     mapTypes: await mapTypes(session),
-    helpers: await helpers(session),
+    helpers,
+    helpersNotAskedOf: notAskedOf,
   };
 }
