@@ -28,12 +28,7 @@ for (const [outfile, entry] of Object.entries(programs)) {
     target: 'node20',
     // An emulated guest takes its time over every line.
     minifyWhitespace: true,
-    // cbor-x does without its native helper, which costs more to find than it saves.
-    external: ['cbor-extract'],
-    define: {
-      'import.meta.url': 'bundleUrl',
-      'process.env.CBOR_NATIVE_ACCELERATION_DISABLED': '"true"',
-    },
+    define: { 'import.meta.url': 'bundleUrl' },
     banner: { js: "const bundleUrl = require('node:url').pathToFileURL(__filename).href;" },
     logLevel: 'warning',
   });

@@ -68,10 +68,8 @@ async function installTools() {
 async function installPackages() {
   const hash = hashOf({ files: ['package-lock.json'], text: process.version });
   if (existsSync('node_modules') && isCurrent(npmLock, hash)) return;
-  // Not "npm ci": it insists on optional packages for other platforms, which not every registry
-  // serves. None of the packages needs its install script here, and newer npm asks about each.
-  const install = ['install', '--no-save', '--ignore-scripts', '--no-audit', '--no-fund'];
-  await step('installing npm packages', 'npm', install);
+  // None of the packages needs its install script here, and newer npm asks about each.
+  await step('installing npm packages', 'npm', ['ci', '--ignore-scripts']);
   setCurrent(npmLock, hash);
 }
 

@@ -12,8 +12,6 @@ export async function bundleForGuest(module: URL, folder: string, name: string):
     platform: 'node',
     format: 'esm',
     target: 'node20',
-    // cbor-x looks for a native helper and does without.
-    external: ['cbor-extract'],
     logLevel: 'warning',
   });
   return outfile;

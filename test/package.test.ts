@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import t from 'tap';
+import { foreignPackages, missingPackages } from './package-lock.js';
 
 const repository = fileURLToPath(new URL('../..', import.meta.url));
 const { headers } = await import(new URL('../../scripts/headers.mjs', import.meta.url).href);
@@ -20,6 +21,23 @@ t.test('the package is well-formed', async (t) => {
     [],
   );
 });
+
+t.test('the lock is complete, for every platform', async (t) => {
+  const lock = JSON.parse(readFileSync(join(repository, 'package-lock.json'), 'utf8'));
+  t.same(missingPackages(lock), []);
+  t.ok(foreignPackages(lock).includes('@esbuild/win32-x64'), 'npm leaves out what it names so');
+});
+
+t.test(
+  'CBOR is read and written by JavaScript alone, whatever helpers are installed',
+  async (t) => {
+    const script = `
+    import '${new URL('../src/index.js', import.meta.url)}';
+    import { isNativeAccelerationEnabled } from 'cbor-x/decode';
+    console.log(isNativeAccelerationEnabled);`;
+    t.equal(run(repository, process.execPath, '--input-type=module', '-e', script), 'false\n');
+  },
+);
 
 t.test('the package works in an empty project', async (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'waep-package-'));

@@ -1,5 +1,5 @@
 import Benchmark from 'benchmark';
-import { Decoder } from 'cbor-x';
+import { Decoder } from 'cbor-x/decode';
 import type { Call } from '../../src/call.js';
 import {
   FrameType,

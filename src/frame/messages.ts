@@ -1,4 +1,4 @@
-import { Decoder, Encoder } from 'cbor-x';
+import { Decoder, Encoder } from 'cbor-x/decode';
 import { type ErrorCode, failure, isErrorCode, WaepError } from '../errors.js';
 import { HEADER_BYTES, PROTOCOL_VERSION, putHeader } from './header.js';
 

@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { Encoder } from 'cbor-x';
+import { Encoder } from 'cbor-x/decode';
 import t from 'tap';
 import type { Call } from '../../src/call.js';
 import {

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { Decoder, Encoder } from 'cbor-x';
+import { Decoder, Encoder } from 'cbor-x/decode';
 import { type Events, parseEvents } from '../../../src/frame/index.js';
 import { eachPerfRecord, eachRingRecord } from '../../../src/session/ring-records.js';
 import type { Random } from './random.js';

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { Encoder } from 'cbor-x';
+import { Encoder } from 'cbor-x/decode';
 import type { Reply } from '../../../src/call.js';
 import { errorCodes, WaepError } from '../../../src/errors.js';
 import {
