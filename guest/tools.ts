@@ -1,42 +1,34 @@
-import { accessSync, constants, readFileSync } from 'node:fs';
-import { delimiter, isAbsolute, join } from 'node:path';
+import { existsSync, readFileSync } from 'node:fs';
+import { isAbsolute, join } from 'node:path';
 import { execa } from 'execa';
 import { failure } from '../src/errors.js';
 import { packageFolder } from './paths.js';
+import { installation, locate, managerOf, type Table, type Tool } from './tool-table.mjs';
 
-/** A program that this package starts, and the Debian package that has it. */
-export interface Tool {
-  /** Its name, or the path of a library. */
-  tool: string;
-  package: string;
-  /** Completes the sentence "<tool> …". */
-  why: string;
-  /** What needs it: `test`, `bench`, `compat`, `fuzz`. */
-  for: string[];
-}
-
-/** The table that scripts/setup.mjs installs from. */
-export const tools: readonly Tool[] = JSON.parse(
+/** What this project needs of a machine: the table that scripts/setup.mjs installs from. */
+export const table: Table = JSON.parse(
   readFileSync(join(packageFolder, 'guest/tools.json'), 'utf8'),
 );
 
-/** Unprivileged users often lack the sbin folders, where ip and friends live. */
-function folders(): string[] {
-  return [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/sbin'];
+/** This system's package manager, or `undefined` when it is none that the table has. */
+export const manager = managerOf(
+  table,
+  existsSync('/etc/os-release') ? readFileSync('/etc/os-release', 'utf8') : '',
+);
+
+/** How to get tools: a command for this system's package manager, or what to do where there is none. */
+export function cureFor(tools: readonly Tool[]): string {
+  const named = tools.map(({ tool }) => tool).join(', ');
+  if (manager === undefined) return `install ${named} with this system's package manager`;
+  const { commands, without } = installation(table, manager, tools);
+  const command = commands.at(-1)?.join(' ');
+  const byHand = without.map(({ tool }) => `install ${tool}, which ${manager} has no package of`);
+  return [...(command === undefined ? [] : [command]), ...byHand].join('; ');
 }
 
 /** The absolute path of a program, or `undefined` when this machine does not have it. */
 export function findTool(name: string): string | undefined {
-  return folders()
-    .map((folder) => join(folder, name))
-    .find((path) => {
-      try {
-        accessSync(path, constants.X_OK);
-        return true;
-      } catch {
-        return false;
-      }
-    });
+  return locate({ tool: name });
 }
 
 /**
@@ -48,10 +40,10 @@ export function requireTool(name: string): string {
   if (isAbsolute(name)) return name;
   const path = findTool(name);
   if (path !== undefined) return path;
-  const row = tools.find((tool) => tool.tool === name);
+  const row = table.tools.find((tool) => tool.tool === name);
   throw failure('ERR_TOOL_MISSING', {
     tool: name,
-    cure: row === undefined ? 'Install it.' : `It ${row.why}; apt-get install ${row.package}.`,
+    cure: row === undefined ? 'Install it.' : `It ${row.why}; to get it: ${cureFor([row])}.`,
   });
 }
 

@@ -1,8 +1,8 @@
 // Makes programs of one file each. CommonJS, because Node's ES module loader costs an emulated
 // guest half a second of its boot, and "waep run" as much as all the rest of its start.
 //
-//   dist/guest/agent.cjs    the agent, so that a guest needs no node_modules. The addon stays
-//                           outside; the agent finds it by WAEP_NATIVE_DIR.
+//   dist/guest/agent.cjs    the agent, so that a guest needs no node_modules. The addon and the
+//                           executor stay outside; the agent finds them beside it.
 //   dist/src/cli/command.cjs
 //                           the command
 //   dist/src/cli/waep.cjs   what starts it, from code that is compiled already
@@ -12,7 +12,7 @@ import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 
 const programs = {
-  'dist/guest/agent.cjs': 'guest/agent/main.ts',
+  'dist/guest/agent.cjs': 'guest/agent/entry.ts',
   'dist/src/cli/command.cjs': 'src/cli/main.ts',
   'dist/src/cli/waep.cjs': 'src/cli/entry.ts',
 };
@@ -28,6 +28,8 @@ for (const [outfile, entry] of Object.entries(programs)) {
     target: 'node20',
     // An emulated guest takes its time over every line.
     minifyWhitespace: true,
+    // Node shows the line in which an error was thrown that nobody caught.
+    lineLimit: 200,
     define: { 'import.meta.url': 'bundleUrl' },
     banner: { js: "const bundleUrl = require('node:url').pathToFileURL(__filename).href;" },
     logLevel: 'warning',

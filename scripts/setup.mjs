@@ -1,8 +1,8 @@
-// Makes a fresh clone ready to test, to bench or to fuzz: the one argument says which. It runs before
+// Makes a fresh clone ready for a purpose of guest/tools.json, the one argument. It runs before
 // anything is installed, so it uses Node's own modules only.
-import { accessSync, constants, existsSync, readFileSync } from 'node:fs';
-import { delimiter, isAbsolute, join } from 'node:path';
+import { existsSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import { installation, locate, managerOf, toolsFor } from '../guest/tool-table.mjs';
 import { hashOf, isCurrent, setCurrent } from './stamp.mjs';
 import { step } from './step.mjs';
 
@@ -31,38 +31,31 @@ function checkMachine() {
   }
 }
 
-function has(tool) {
-  // A library is known by its path.
-  if (isAbsolute(tool)) return existsSync(tool);
-  const folders = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/sbin'];
-  return folders.some((folder) => {
-    try {
-      accessSync(join(folder, tool), constants.X_OK);
-      return true;
-    } catch {
-      return false;
-    }
-  });
-}
-
 async function installTools() {
-  const tools = JSON.parse(readFileSync('guest/tools.json', 'utf8'));
-  const missing = tools.filter((row) => row.for.includes(purpose) && !has(row.tool));
+  const table = JSON.parse(readFileSync('guest/tools.json', 'utf8'));
+  const system = existsSync('/etc/os-release') ? readFileSync('/etc/os-release', 'utf8') : '';
+  const manager = managerOf(table, system);
+  const missing = toolsFor(table, purpose, manager).filter((tool) => locate(tool) === undefined);
   if (missing.length === 0) return;
-  const packages = [...new Set(missing.map((row) => row.package))];
-  for (const row of missing) console.error(`  ${row.tool} is missing: it ${row.why}`);
-  if (process.getuid?.() !== 0) {
-    throw new Error(`run "apt-get install ${packages.join(' ')}" as root, and this again.`);
+  for (const { tool, why } of missing) console.error(`  ${tool} is missing: it ${why}`);
+  if (manager === undefined) {
+    const names = missing.map(({ tool }) => tool).join(', ');
+    throw new Error(`install these with this system's package manager: ${names}`);
   }
-  if (!has('apt-get')) {
-    throw new Error(
-      `install these with your distribution's package manager: ${packages.join(' ')}`,
-    );
+  const { commands, packages, without } = installation(table, manager, missing);
+  const asRoot = commands.map((words) => words.join(' ')).join(' && ');
+  if (without.length > 0) {
+    const names = without.map(({ tool }) => tool).join(', ');
+    const others = commands.length === 0 ? '' : `; for the others run "${asRoot}" as root`;
+    throw new Error(`no package of ${manager} is known that has ${names}: install them${others}.`);
   }
+  if (process.getuid?.() !== 0) throw new Error(`run "${asRoot}" as root, and this again.`);
   const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
-  const install = ['install', '-y', '--no-install-recommends', ...packages];
-  await step('fetching package lists', 'apt-get', ['update'], { env });
-  await step(`installing ${packages.join(', ')}`, 'apt-get', install, { env });
+  for (const [command, ...args] of commands.slice(0, -1)) {
+    await step('fetching package lists', command, args, { env });
+  }
+  const [command, ...args] = commands.at(-1);
+  await step(`installing ${packages.join(', ')}`, command, args, { env });
 }
 
 async function installPackages() {
@@ -77,7 +70,7 @@ async function compile() {
   const hash = hashOf({
     files: ['tsconfig.json', 'package-lock.json', 'scripts/bundle.mjs'],
     folders: ['src', 'guest', 'bench', 'test'],
-    suffixes: ['.ts'],
+    suffixes: ['.ts', '.mjs'],
   });
   if (isCurrent(tsStamp, hash)) return;
   await step('compiling the TypeScript', 'npm', ['run', '--silent', 'build:ts']);

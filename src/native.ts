@@ -398,20 +398,26 @@ export interface Native {
 }
 
 /**
- * Returns the path of a file that the addon's build makes: `waep.node`, or the `waep-executor`
- * program. WAEP_NATIVE_DIR names a folder to look in instead of the package's own.
+ * Returns the path of a file that the addon's build makes: `waep.node`, or the programs
+ * `waep-executor` and `waep-launch`. It is taken from the package, and from beside the running file
+ * for a bundle that was copied somewhere else. WAEP_NATIVE_DIR names another folder to take it from.
+ *
+ * @throws ERR_ADDON_MISSING
  */
 export function nativeFile(name: string): string {
-  let folder = dirname(fileURLToPath(import.meta.url));
-  while (!existsSync(join(folder, 'package.json')) && folder !== '/') folder = dirname(folder);
+  const here = dirname(fileURLToPath(import.meta.url));
   const override = process.env.WAEP_NATIVE_DIR;
-  const folders =
-    override === undefined
-      ? [join(folder, 'build/Release'), join(folder, 'prebuilds/linux-x64')]
-      : [override];
+  const folders = override === undefined ? [...packageFolders(here), here] : [override];
   const path = folders.map((candidate) => join(candidate, name)).find((file) => existsSync(file));
   if (path !== undefined) return path;
   throw failure('ERR_ADDON_MISSING', { path: join(folders[0] ?? '', name), why: 'no such file' });
+}
+
+/** Where the package has them that this file is part of. A copy of a bundle is part of none. */
+function packageFolders(here: string): string[] {
+  const at = `${here}/`.lastIndexOf('/dist/');
+  if (at < 0) return [];
+  return ['build/Release', 'prebuilds/linux-x64'].map((name) => join(here.slice(0, at), name));
 }
 
 function load(): Native {

@@ -6,6 +6,9 @@ import { fileURLToPath } from 'node:url';
 import t from 'tap';
 import { foreignPackages, missingPackages } from './package-lock.js';
 
+// The addon is compiled once.
+t.setTimeout(600_000);
+
 const repository = fileURLToPath(new URL('../..', import.meta.url));
 const { headers } = await import(new URL('../../scripts/headers.mjs', import.meta.url).href);
 

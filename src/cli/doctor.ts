@@ -1,92 +1,129 @@
 import { accessSync, constants, existsSync } from 'node:fs';
 import { statfs } from 'node:fs/promises';
+import { userInfo } from 'node:os';
 import { dirname } from 'node:path';
 import { Command } from 'commander';
 import pc from 'picocolors';
-import { knownKernel } from '../../guest/image/kernel.js';
+import { knownKernel, ownKernel } from '../../guest/image/kernel.js';
 import { boot } from '../../guest/index.js';
 import { agentPath, cacheFolder } from '../../guest/paths.js';
-import { chooseAccelerator, qemuVersion } from '../../guest/qemu/accelerator.js';
+import { chooseAccelerator, kvmProblem, type Verdict } from '../../guest/qemu/accelerator.js';
 import { kernelVsockProblem } from '../../guest/qemu/vsock.js';
-import { findTool, type Tool, tools } from '../../guest/tools.js';
+import { locate, purposesOf, type Tool, toolsFor } from '../../guest/tool-table.mjs';
+import { cureFor, findTool, manager, table } from '../../guest/tools.js';
 import { nativeFile } from '../native.js';
 import { hasVsockLoopback } from '../transport/index.js';
 import { type ProgressLine, progressLine } from './progress.js';
 
-/**
- * What a check found: `ok`; `lesser`, when there is another way that does as well or nearly; or
- * `lacking`, when no guest can be booted without it.
- */
-type Status = 'ok' | 'lesser' | 'lacking';
-
 /** One row of the table. */
-interface Finding {
+export interface Finding {
   check: string;
-  status: Status;
+  /**
+   * What was found: `ok`; `lesser`, when everything works without it, in part or more slowly; or
+   * `lacking`, when some purpose cannot do without it.
+   */
+  status: 'ok' | 'lesser' | 'lacking';
   found: string;
   /** What to do about it, where something can be done. */
   cure?: string;
+  /** With `lacking`: the purposes that cannot do without it. */
+  neededFor?: string[];
 }
 
-type Check = (progress: ProgressLine) => Finding | Promise<Finding>;
+/** What is said of a purpose. */
+export interface Answer {
+  purpose: string;
+  /** The command that serves it. */
+  command: string;
+  /** Whether nothing is lacking. */
+  ready: boolean;
+  /** The checks that found something lacking. */
+  lacking: string[];
+  /** How to get the tools among these, in one command. */
+  cure?: string;
+}
 
-const marks: Record<Status, string> = {
+const marks: Record<Finding['status'], string> = {
   ok: pc.green('✔'),
   lesser: pc.yellow('○'),
   lacking: pc.red('✘'),
 };
 
-const checks: readonly Check[] = [
-  checkRoot,
-  checkAddon,
-  checkAgent,
-  checkQemu,
-  ...tools.filter(concernsGuests).map(checkTool),
-  checkKernel,
-  checkVhostVsock,
-  checkLoopback,
-  checkTap,
-  checkDisk,
-  checkKvm,
-];
-
-function concernsGuests({ tool, for: purposes }: Tool): boolean {
-  return tool !== 'qemu-system-x86_64' && purposes.some((purpose) => purpose !== 'fuzz');
-}
-
-/** `waep doctor`: what this machine has for guests and what it lacks, with cures. */
+/** `waep doctor`: what this machine has and lacks for each purpose, with cures. */
 export function doctorCommand(): Command {
   return new Command('doctor')
-    .summary('what this machine has for guests and what it lacks')
+    .summary('what this machine has and lacks, with cures')
     .description(
-      'Says what this machine has for running guests and what it lacks, with cures. Ends with 1 if no guest can be booted.',
+      `Says what this machine has and lacks for each purpose (${Object.keys(table.purposes).join(', ')}), with cures. Ends with 1 when something is lacking that a guest cannot be booted without.`,
     )
-    .option('--json', 'print an array of {check, status, found, cure}')
+    .option(
+      '--json',
+      'print {purposes: [{purpose, command, ready, lacking, cure}], findings: [{check, status, found, cure, neededFor}]}',
+    )
     .action(async ({ json }: { json?: true }) => {
       const progress = progressLine();
-      const findings: Finding[] = [];
-      for (const check of checks) findings.push(await check(progress));
+      const findings = await examine(progress);
       progress.clear();
-      if (json) console.log(JSON.stringify(findings, null, 2));
-      else print(findings);
-      if (findings.some(({ status }) => status === 'lacking')) process.exitCode = 1;
+      const purposes = answers(findings);
+      if (json) console.log(JSON.stringify({ purposes, findings }, null, 2));
+      else print(purposes, findings);
+      if (!purposes.every(({ purpose, ready }) => purpose !== 'guest' || ready)) {
+        process.exitCode = 1;
+      }
     });
 }
 
-function print(findings: readonly Finding[]): void {
+async function examine(progress: ProgressLine): Promise<Finding[]> {
+  const findings = [
+    checkRoot(),
+    { check: 'addon', status: 'ok' as const, found: nativeFile('waep.node') },
+    checkAgent(),
+    ...table.tools.filter(isToBeInstalled).map(checkTool),
+    await checkKernel(),
+    checkVhostVsock(),
+    checkLoopback(),
+    checkTap(),
+    await checkDisk(),
+  ];
+  // The last check: where nothing is known yet, only a guest can tell.
+  const ready = answers(findings).some(({ purpose, ready }) => purpose === 'guest' && ready);
+  return [...findings, await checkKvm(ready, progress)];
+}
+
+/** What findings come down to for each purpose. */
+export function answers(findings: readonly Finding[]): Answer[] {
+  return Object.entries(table.purposes).map(([purpose, { command }]) => {
+    const lacking = findings
+      .filter(({ neededFor }) => neededFor?.includes(purpose) === true)
+      .map(({ check }) => check);
+    const missing = table.tools.filter(({ tool }) => lacking.includes(tool));
+    return {
+      purpose,
+      command,
+      ready: lacking.length === 0,
+      lacking,
+      ...(missing.length > 0 && { cure: cureFor(missing) }),
+    };
+  });
+}
+
+function print(purposes: readonly Answer[], findings: readonly Finding[]): void {
   const width = Math.max(...findings.map(({ check }) => check.length));
   const indent = ' '.repeat(width + 4);
-  for (const { check, status, found, cure } of findings) {
-    const text = wrapped(found, (process.stdout.columns ?? 120) - indent.length);
+  const columns = (process.stdout.columns ?? 120) - indent.length;
+  for (const { check, status, found, cure, neededFor = [] } of findings) {
+    const needed = neededFor.length === 0 ? '' : ` (needed for: ${neededFor.join(', ')})`;
+    const text = wrapped(`${found}${needed}`, columns);
     console.log(`${marks[status]} ${check.padEnd(width)}  ${text.join(`\n${indent}`)}`);
     if (cure !== undefined) console.log(`${indent}${pc.cyan(`→ ${cure}`)}`);
   }
-  const lacking = findings.filter(({ status }) => status === 'lacking').length;
-  console.log(
-    lacking === 0
-      ? `\nA guest can be booted here: ${pc.bold('npx waep vm')}`
-      : `\nNo guest can be booted here until ${lacking === 1 ? 'the one thing' : `the ${lacking} things`} marked ${marks.lacking} ${lacking === 1 ? 'is' : 'are'} there.`,
-  );
+  console.log('');
+  for (const { purpose, command, ready, lacking, cure } of purposes) {
+    const name = `${marks[ready ? 'ok' : 'lacking']} ${purpose.padEnd(width)}  `;
+    const text = ready ? `nothing is lacking: ${pc.bold(command)}` : `lacks ${lacking.join(', ')}`;
+    console.log(`${name}${wrapped(text, columns).join(`\n${indent}`)}`);
+    if (cure !== undefined) console.log(`${indent}${pc.cyan(`→ ${cure}`)}`);
+  }
 }
 
 function wrapped(text: string, width: number): string[] {
@@ -101,70 +138,61 @@ function wrapped(text: string, width: number): string[] {
   return [...lines, line];
 }
 
+/** The purposes that cannot be served when a guest cannot be booted. */
+const guestPurposes = Object.keys(table.purposes).filter((purpose) =>
+  purposesOf(table, purpose).includes('guest'),
+);
+
 function checkRoot(): Finding {
-  const root = process.getuid?.() === 0;
-  if (root) return { check: 'privileges', status: 'ok', found: 'root' };
+  const check = 'privileges';
+  if (process.getuid?.() === 0) return { check, status: 'ok', found: 'root' };
   return {
-    check: 'privileges',
+    check,
     status: 'lesser',
     found: 'not root: guests get the user-mode network, which is slow',
     cure: 'run as root for figures of the TCP road',
   };
 }
 
-function checkAddon(): Finding {
-  return { check: 'addon', status: 'ok', found: nativeFile('waep.node') };
-}
-
 function checkAgent(): Finding {
-  if (existsSync(agentPath)) return { check: 'agent', status: 'ok', found: agentPath };
-  const cure = 'npm run build';
-  return { check: 'agent', status: 'lacking', found: 'its bundle is not built', cure };
+  const check = 'agent';
+  if (existsSync(agentPath)) return { check, status: 'ok', found: agentPath };
+  const found = 'its bundle is not built';
+  return { check, status: 'lacking', found, cure: 'npm run build', neededFor: guestPurposes };
 }
 
-async function checkQemu(): Promise<Finding> {
-  const check = 'QEMU';
-  if (findTool('qemu-system-x86_64') !== undefined) {
-    return { check, status: 'ok', found: await qemuVersion() };
-  }
-  return { check, status: 'lacking', found: 'missing', cure: 'apt-get install qemu-system-x86' };
+function isToBeInstalled({ fetched }: Tool): boolean {
+  return manager === undefined || fetched?.includes(manager) !== true;
 }
 
-/** Programs without which a guest boots all the same: they serve the build and the tests. */
-const dispensable = new Set([
-  'g++',
-  'make',
-  'python3',
-  'gcc',
-  'ip',
-  'xz',
-  'zstd',
-  'lz4',
-  'socat',
-  'bpftool',
-]);
-
-function checkTool({ tool, package: name, why }: Tool): Check {
-  return () => {
-    const path = findTool(tool);
-    if (path !== undefined) return { check: tool, status: 'ok', found: path };
-    const status = dispensable.has(tool) ? 'lesser' : 'lacking';
-    return { check: tool, status, found: `missing: it ${why}`, cure: `apt-get install ${name}` };
-  };
+function checkTool(row: Tool): Finding {
+  const { tool, why } = row;
+  const path = locate(row);
+  if (path !== undefined) return { check: tool, status: 'ok', found: path };
+  const neededFor = Object.keys(table.purposes).filter((purpose) =>
+    toolsFor(table, purpose, manager).includes(row),
+  );
+  const status = neededFor.length === 0 ? 'lesser' : 'lacking';
+  return { check: tool, status, found: `missing: it ${why}`, cure: cureFor([row]), neededFor };
 }
 
 async function checkKernel(): Promise<Finding> {
   const check = 'guest kernel';
   const known = await knownKernel();
   if (known !== undefined) return { check, status: 'ok', found: `${known.origin}, in the cache` };
+  const own = await ownKernel();
+  const instead = own === undefined ? '' : `; if it cannot, guests get ${own.image}`;
   if (findTool('apt-get') !== undefined) {
-    return { check, status: 'ok', found: 'not in the cache; the first guest fetches it' };
+    const found = `none in the cache: the first guest fetches one over the network${instead}`;
+    return { check, status: 'ok', found };
   }
+  if (own !== undefined) return { check, status: 'ok', found: `this machine's own, ${own.image}` };
   return {
     check,
-    status: 'lesser',
-    found: 'none, and no apt-get to fetch one',
-    cure: 'name one with --kernel and --modules',
+    status: 'lacking',
+    found: 'none in /boot and /lib/modules that can be read',
+    cure: "install the distribution's kernel, or name one with --kernel and --modules",
+    neededFor: guestPurposes,
   };
 }
 
@@ -214,14 +242,17 @@ async function checkDisk(): Promise<Finding> {
   const found = `${gib.toFixed(1)} GiB free for ${cacheFolder()}`;
   if (gib >= NEEDED_GIB) return { check, status: 'ok', found };
   const cure = `free ${NEEDED_GIB} GiB there, or set WAEP_CACHE_DIR`;
-  return { check, status: 'lacking', found, cure };
+  return { check, status: 'lacking', found, cure, neededFor: guestPurposes };
 }
 
-/** The last check: where nothing is known yet, only a guest can tell. */
-async function checkKvm(progress: ProgressLine): Promise<Finding> {
+async function checkKvm(ready: boolean, progress: ProgressLine): Promise<Finding> {
   const check = 'KVM';
-  if (findTool('qemu-system-x86_64') === undefined || findTool('busybox') === undefined) {
-    return { check, status: 'lesser', found: 'not tried: a guest cannot be booted yet' };
+  const problem = kvmProblem();
+  if (problem !== undefined)
+    return kvmRefused(problem, existsSync('/dev/kvm'), userInfo().username);
+  if (!ready) {
+    const found = '/dev/kvm can be opened; whether a guest runs on it was not tried';
+    return { check, status: 'lesser', found };
   }
   try {
     let verdict = await chooseAccelerator('auto');
@@ -235,14 +266,28 @@ async function checkKvm(progress: ProgressLine): Promise<Finding> {
       });
       verdict = await chooseAccelerator('auto');
     }
-    if (verdict.accelerator === 'kvm') return { check, status: 'ok', found: verdict.why };
-    return {
-      check,
-      status: 'lesser',
-      found: `not used, guests are emulated (TCG), which is slow: ${verdict.why}`,
-      cure: 'a host with working hardware virtualisation',
-    };
+    return kvmTried(verdict);
   } catch (error) {
-    return { check, status: 'lacking', found: (error as Error).message };
+    const found = `a guest was tried and did not boot: ${(error as Error).message}`;
+    return { check: 'a guest', status: 'lacking', found, neededFor: guestPurposes };
   }
+}
+
+const emulated = 'guests are emulated (TCG), which is slow';
+
+/** What is said of a /dev/kvm that this user cannot open, or that is not there. */
+export function kvmRefused(problem: string, exists: boolean, user: string): Finding {
+  const cure = !exists
+    ? 'a machine with hardware virtualisation; in a virtual machine, nested virtualisation of its host'
+    : user === 'root'
+      ? 'let this container open the device (--device /dev/kvm)'
+      : `as root: usermod -aG kvm ${user}; then log in again`;
+  return { check: 'KVM', status: 'lesser', found: `${problem}; ${emulated}`, cure };
+}
+
+/** What is said of a KVM that a guest was tried on. */
+export function kvmTried({ accelerator, why }: Verdict): Finding {
+  const check = 'KVM';
+  if (accelerator === 'kvm') return { check, status: 'ok', found: why };
+  return { check, status: 'lesser', found: `${why}; ${emulated}` };
 }

@@ -75,6 +75,7 @@ for (const version of ['10', '11']) {
       await t.resolves(
         promisify(execFile)('npx', ['--yes', '--package', `npm@${version}`, '-c', inner], {
           cwd: folder,
+          env: { ...process.env, NODE_OPTIONS: '' },
         }),
       );
       for (const name of ['tap', 'esbuild', '@biomejs/cli-linux-x64', 'cbor-x']) {

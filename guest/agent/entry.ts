@@ -1,0 +1,25 @@
+/*
+ * What the agent's bundle starts with. Everything else, the addon too, is loaded after it, so that
+ * an agent that cannot start says why in two lines.
+ */
+import { accessSync, constants } from 'node:fs';
+
+const OLDEST_NODE = 20;
+
+async function start(): Promise<void> {
+  const [major = 0] = process.versions.node.split('.').map(Number);
+  if (major < OLDEST_NODE) throw new Error(`Node ${process.version} is too old`);
+  const { nativeFile } = await import('../../src/native.js');
+  accessSync(nativeFile('waep-executor'), constants.X_OK);
+  await import('./main.js');
+}
+
+start().catch((error: Error) => {
+  const report = process.report.getReport() as { header?: { glibcVersionRuntime?: string } };
+  const glibc = report.header?.glibcVersionRuntime ?? 'no glibc';
+  console.error(`waep-agent: it cannot start: ${error.message.replaceAll('\n', ' ')}`);
+  console.error(
+    `waep-agent: it needs Node ${OLDEST_NODE} or later, and beside it waep.node and waep-executor, made for a glibc that is not newer than the one here. This is Node ${process.version} with glibc ${glibc}.`,
+  );
+  process.exitCode = 1;
+});

@@ -1,0 +1,8 @@
+/* Boots a guest by defaults and prints where its kernel is from. */
+import { boot } from '../../guest/index.js';
+import { Session } from '../../src/index.js';
+
+await using guest = await boot({ accel: 'tcg', network: 'none', notice: () => {} });
+await using session = await Session.connect(guest.vsock());
+const { kernelOrigin: origin } = guest.facts;
+console.log(JSON.stringify({ origin, release: session.kernel.release }));
