@@ -19,6 +19,8 @@ export interface BenchOptions {
   only?: string[];
   quick?: boolean;
   accel: GuestChoice['accel'];
+  /** Suites of the Debian archive whose kernels are booted. */
+  suite?: string[];
   kernel?: string;
   modules?: string;
   rounds?: number;
@@ -60,12 +62,13 @@ export async function rerender(
 /** Runs experiments and stores what they yield; prints progress, and tables at the end. */
 export async function bench(chosen: readonly Experiment[], options: BenchOptions): Promise<void> {
   const notices: string[] = [];
-  const choice = guestChoice(options, (line) => notices.push(line));
   const needsGuest = chosen.some((experiment) => experiment.guest);
+  const boots = needsGuest || chosen.some(({ suites }) => suites !== undefined);
+  const choice = guestChoice(options, needsGuest, (line) => notices.push(line));
   const progress = (step: string) => console.error(colours.dim(`· ${step}`));
-  if (needsGuest) {
+  if (boots) {
     await ensurePrivateNetwork(async () => {
-      await prepareGuest(choice, progress);
+      if (needsGuest) await prepareGuest(choice, progress);
       // They may have to be fetched, and there is no network later on.
       for (const { files } of chosen) await files?.(progress);
     });
@@ -171,8 +174,24 @@ function sparingly(print: (line: string) => void): (what: string, done: number) 
   };
 }
 
-function guestChoice(options: BenchOptions, notice: GuestChoice['notice']): GuestChoice {
-  const { accel, kernel, modules } = options;
+function guestChoice(
+  options: BenchOptions,
+  needsGuest: boolean,
+  notice: GuestChoice['notice'],
+): GuestChoice {
+  const { accel, suite, kernel, modules } = options;
+  if (suite !== undefined && needsGuest) {
+    const [only] = suite;
+    if (suite.length === 1 && kernel === undefined && modules === undefined) {
+      return { accel, notice, kernel: { suite: only } };
+    }
+    throw failure('ERR_OPTION_INVALID', {
+      option: '--suite',
+      value: suite.join(' '),
+      expected:
+        'one suite, and neither --kernel nor --modules; --only kernels takes several suites',
+    });
+  }
   if (kernel === undefined && modules === undefined) return { accel, notice };
   if (kernel !== undefined && modules !== undefined) {
     return { accel, notice, kernel: { image: kernel, modules } };
@@ -203,6 +222,7 @@ function commandOf(experiment: Experiment, options: BenchOptions): string {
     `npm run bench -- --only ${experiment.name}`,
     ...(options.quick === true ? ['--quick'] : []),
     ...(options.accel === 'auto' ? [] : [`--accel ${options.accel}`]),
+    ...(options.suite === undefined ? [] : [`--suite ${options.suite.join(' ')}`]),
     ...(options.kernel === undefined ? [] : ['--kernel … --modules …']),
     ...(options.rounds === undefined ? [] : [`--rounds ${options.rounds}`]),
     ...(options.budget === undefined ? [] : [`--budget ${options.budget}`]),

@@ -2,6 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { cpus, release, totalmem } from 'node:os';
 
+import type { Guest } from '../guest/index.js';
 import type { Amount } from './experiment.js';
 
 /** What the guest was, in the words that charts print. */
@@ -19,6 +20,12 @@ export interface GuestEnvironment {
   network: string;
   /** What terminates the guest's vsock on the host. */
   vsock: string;
+}
+
+/** What a guest is, with what serves its vsock on the host. */
+export function guestEnvironment({ facts }: Guest, vsock: string): GuestEnvironment {
+  const { accel, why, qemu, machine, kernel, commandLine, memoryMib, cpus, network } = facts;
+  return { accel, why, qemu, machine, kernel, commandLine, memoryMib, cpus, network, vsock };
 }
 
 /** Everything about a run that its samples do not say themselves. */

@@ -1,6 +1,6 @@
 import type { GuestFile, Progress } from '../guest/index.js';
 import type { Figure } from './chart/figure.js';
-import type { Environment } from './environment.js';
+import type { Environment, GuestEnvironment } from './environment.js';
 import type { Lab } from './lab.js';
 
 /** What a sample's number counts. All times are kept in nanoseconds. */
@@ -69,6 +69,8 @@ export interface Prepared extends AsyncDisposable {
   arms: readonly Arm[];
   /** Arms that this machine cannot offer, and why. They are reported, never guessed. */
   absent: ReadonlyArray<{ arm: string; why: string }>;
+  /** The guest, or several in one description, where the experiment booted it by itself. */
+  guest?: GuestEnvironment;
   /** Facts of this boot to keep beside the samples, by the name of their JSON file. */
   records?: Readonly<Record<string, unknown>>;
 }
@@ -87,6 +89,8 @@ export interface Experiment {
   remarks: readonly string[];
   /** Whether it needs a guest, booted anew for each boot; quick runs share one where they can. */
   guest: boolean;
+  /** The suites of the Debian archive of whose kernels it boots guests by itself. */
+  suites?: readonly string[];
   /** What that guest has beside the bench’s own programs, by path; may have to fetch it. */
   files?(progress?: Progress): Promise<Readonly<Record<string, GuestFile>>>;
   /** What that guest's agent allows, as its `--profile`. Default: what it allows by itself. */

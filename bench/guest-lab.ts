@@ -17,7 +17,7 @@ import { failure } from '../src/errors.js';
 import { compilePrograms, type Programs } from './compile.js';
 import { cpuTimeNs, threadTimeNs } from './cpu-time.js';
 import { Disposables } from './disposables.js';
-import type { GuestEnvironment } from './environment.js';
+import { guestEnvironment } from './environment.js';
 import { type Lab, type LabRoad, openHostLab } from './lab.js';
 import { bulkCommand, limitCommand, limitSamples } from './limit.js';
 import { Probe } from './probe/probe.js';
@@ -108,8 +108,9 @@ export async function openGuestLab(
     // vhost-device-vsock does not tell its clients when the guest's driver leaves it.
     boot({ ...common, vsock: 'mux', network: 'none', agent }),
   ]);
-  await startPingpong(guest, `tcp:0.0.0.0:${pingpongPort}`);
-  for (const one of [guest, other]) await startPingpong(one, `vsock:any:${pingpongPort}`);
+  const { pingpong } = guestPrograms;
+  await startPingpong(guest, pingpong, `tcp:0.0.0.0:${pingpongPort}`);
+  for (const one of [guest, other]) await startPingpong(one, pingpong, `vsock:any:${pingpongPort}`);
   const run = runner(guest);
   const driver = await DriverSwitch.find(run, [guestPrograms.pingpong, 'cid']);
   const roads = [
@@ -129,7 +130,7 @@ export async function openGuestLab(
     folder,
     programs,
     guest: {
-      environment: environmentOf(
+      environment: guestEnvironment(
         guest,
         `in-process device; another guest's by ${other.facts.vsock}`,
       ),
@@ -218,8 +219,13 @@ async function pin(pids: readonly number[], cpu: number | undefined): Promise<vo
   for (const pid of pids) await runTool('taskset', ['-a', '-c', '-p', cpus, String(pid)]);
 }
 
-async function startPingpong(guest: Guest, listen: string): Promise<GuestProcess> {
-  const server = await guest.spawn([guestPrograms.pingpong, 'serve', listen]);
+/** Starts the plain C ping-pong server, which is at that path in the guest. */
+export async function startPingpong(
+  guest: Guest,
+  pingpong: string,
+  listen: string,
+): Promise<GuestProcess> {
+  const server = await guest.spawn([pingpong, 'serve', listen]);
   const [line] = await Promise.race([server.stdout.take(1).toArray(), server.ended.then(() => [])]);
   if (String(line).startsWith('listening')) return server;
   throw failure('ERR_GUEST_COMMAND', {
@@ -230,21 +236,6 @@ async function startPingpong(guest: Guest, listen: string): Promise<GuestProcess
 }
 
 const commandTimeoutMs = 300_000;
-
-function environmentOf({ facts }: Guest, vsock: string): GuestEnvironment {
-  return {
-    accel: facts.accel,
-    why: facts.why,
-    qemu: facts.qemu,
-    machine: facts.machine,
-    kernel: facts.kernel,
-    commandLine: facts.commandLine,
-    memoryMib: facts.memoryMib,
-    cpus: facts.cpus,
-    network: facts.network,
-    vsock,
-  };
-}
 
 function runner(guest: Guest): Run {
   return async (command) => {

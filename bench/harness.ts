@@ -45,13 +45,15 @@ export async function runExperiment(
   for (let boot = 1; boot <= amount.boots; boot++) {
     const bootDone = (boot - 1) / amount.boots;
     options.onProgress(
-      experiment.guest ? `boot ${boot}: starting the guest` : 'starting',
+      experiment.guest || experiment.suites !== undefined
+        ? `boot ${boot}: starting the guest`
+        : 'starting',
       bootDone,
     );
     signal.throwIfAborted();
     await using lab = await unlessAborted(options.openLab(experiment), signal);
-    guest = lab.guest?.environment;
     await using prepared = await unlessAborted(experiment.prepare(lab), signal);
+    guest = prepared.guest ?? lab.guest?.environment;
     for (const { arm, why } of prepared.absent) absent.set(arm, why);
     for (const [name, value] of Object.entries(prepared.records ?? {})) {
       records[name] = [...(records[name] ?? []), { boot, [name]: value }];

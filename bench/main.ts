@@ -2,7 +2,7 @@ import { Command, InvalidArgumentError, Option } from 'commander';
 import { failure } from '../src/errors.js';
 import type { BenchOptions } from './bench.js';
 import { bench, listing, rerender } from './bench.js';
-import { experiments } from './experiments/index.js';
+import { experimentsWith } from './experiments/index.js';
 
 function positiveInteger(text: string): number {
   const number = Number(text);
@@ -24,6 +24,10 @@ const program = new Command('npm run bench --')
       .choices(['auto', 'kvm', 'tcg'])
       .default('auto'),
   )
+  .option(
+    '--suite <suite...>',
+    'boot the newest kernel of this suite of the Debian archive; `kernels` compares several',
+  )
   .option('--kernel <file>', 'boot this kernel instead of the stock one')
   .option('--modules <folder>', 'with the modules in this folder')
   .option(
@@ -39,7 +43,7 @@ const program = new Command('npm run bench --')
 
 async function main(): Promise<void> {
   const options = program.parse().opts<BenchOptions & { list?: boolean; render?: string | true }>();
-  const chosen = chooseExperiments(options.only);
+  const chosen = chooseExperiments(options.only, options.suite);
   if (options.list === true) {
     console.log(listing(chosen));
   } else if (options.render !== undefined) {
@@ -49,7 +53,11 @@ async function main(): Promise<void> {
   }
 }
 
-function chooseExperiments(names: readonly string[] | undefined) {
+function chooseExperiments(
+  names: readonly string[] | undefined,
+  suites: readonly string[] | undefined,
+) {
+  const experiments = experimentsWith(suites);
   for (const name of names ?? []) {
     if (experiments.some((experiment) => experiment.name === name)) continue;
     const known = experiments.map((experiment) => experiment.name);

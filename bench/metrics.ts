@@ -35,6 +35,11 @@ export function echoCpuMetric(part: 'the guest' | 'QEMU’s devices', echo: stri
   return `CPU of ${part}, ${echo}`;
 }
 
+/** A metric of a guest with the kernel of this suite of the Debian archive. */
+export function onKernelMetric(metric: string, suite: string): string {
+  return `${metric}, kernel of ${suite}`;
+}
+
 /** The round trip of a message of this size in each direction. */
 export function echoMetric(payloadBytes: number): string {
   return `echo ${bytes(payloadBytes)}`;
