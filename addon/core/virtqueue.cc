@@ -26,9 +26,6 @@ constexpr size_t kDescriptorBytes = 16;
 constexpr size_t kUsedElementBytes = 8;
 constexpr size_t kRingHeaderBytes = 4;
 
-// A quarter of what a socket of Linux has under way at most, unless it is told otherwise.
-constexpr size_t kMuchBytes = 64 * 1024;
-
 constexpr uint16_t kNext = 1;
 constexpr uint16_t kWrite = 2;
 constexpr uint16_t kIndirect = 4;
@@ -258,10 +255,6 @@ void Virtqueue::Publish() {
     if (!std::exchange(signalled_, true)) wanted = true;
   }
   if (wanted) Signal();
-}
-
-bool Virtqueue::HoldsMuch() const {
-  return held_descriptors_ >= size_ / 8 || held_bytes_ >= kMuchBytes;
 }
 
 void Virtqueue::Signal() {

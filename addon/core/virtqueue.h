@@ -61,9 +61,10 @@ class Virtqueue {
   void Give(uint16_t head, uint32_t written);
   // Lets the driver see what was given back since, and interrupts it if it wants that.
   void Publish();
-  // Whether what was taken since then is so much that the driver may need it back at once: in
-  // descriptors, of which it has as many as the queue's size, or in bytes, which senders wait for.
-  [[nodiscard]] bool HoldsMuch() const;
+  // Descriptors and bytes of what was taken since then.
+  [[nodiscard]] uint32_t held_descriptors() const { return held_descriptors_; }
+  [[nodiscard]] size_t held_bytes() const { return held_bytes_; }
+  [[nodiscard]] uint32_t size() const { return size_; }
 
   // Stops the queue of a driver that breaks the rules. Returns false.
   bool Break();

@@ -32,6 +32,10 @@ constexpr uint32_t kMaxSpinBackoff = 1024;
 // that does not take them.
 constexpr size_t kMaxRefusals = 8192;
 constexpr size_t kMaxPacketBytes = 64 * 1024;
+// So large a part of the transmit queue, and so many bytes in it, are given back at once: the
+// driver may need them for what comes next.
+constexpr uint32_t kMuch = 8;
+constexpr size_t kMuchBytes = 64 * 1024;
 // A blocked sender goes on when it can send as much, rather than in crumbs.
 constexpr uint32_t kUsefulCreditBytes = 16 * 1024;
 // Ports below need a privilege on other hosts, so none of them is given out unasked.
@@ -301,7 +305,7 @@ void VsockDevice::Turn() {
   Process();
   Dispatch();
   SendControl();
-  Publish();
+  if (owes_) Publish();
 }
 
 void VsockDevice::Process() {
@@ -340,7 +344,7 @@ void VsockDevice::Spin() {
 void VsockDevice::Advance(int own) {
   if (in_run_) return;
   Process();
-  Publish();
+  if (owes_) Publish();
   const bool others =
       std::any_of(ready_.begin(), ready_.end(), [own](int id) { return id != own; });
   if (others) Wake();
@@ -432,13 +436,16 @@ void VsockDevice::Drain() {
       break;
     }
   } while (queue.EnableKicks());
-  if (queue.HoldsMuch()) queue.Publish();
+  const bool much =
+      queue.held_descriptors() >= queue.size() / kMuch || queue.held_bytes() >= kMuchBytes;
+  if (much) Publish();
 }
 
-// An interrupt costs the guest more than a few small buffers are worth to it, so that these wait
-// for the callbacks, whose answers interrupt it anyway. They wait for nothing that may not happen.
+// Whatever goes to the guest takes along what it gets back: one interrupt instead of two, and who
+// waits there for credit until its packets are back gets both.
 void VsockDevice::Publish() {
   if (!running_) return;
+  owes_ = false;
   backend_->receive().Publish();
   backend_->transmit().Publish();
 }
@@ -447,6 +454,9 @@ void VsockDevice::Packet(const Chain& chain) {
   Header header;
   if (chain.Read(0, &header, sizeof header) != sizeof header) return;
   if (header.src_cid != options_.guest_cid || header.dst_cid != vsock::kHostCid) return;
+  // An interrupt costs the guest more than news of credit are worth to it. Nobody waits for their
+  // return, as a program does for that of its bytes.
+  owes_ = owes_ || header.op != vsock::kCreditUpdate;
   if (header.type != vsock::kStream || header.len > chain.bytes - sizeof header ||
       header.len > kMaxPacketBytes) {
     Refuse(header);

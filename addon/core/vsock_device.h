@@ -227,6 +227,7 @@ class VsockDevice final {
   bool in_run_ = false;
   bool announced_ = false;  // that the driver is there
   bool was_lost_ = false;   // since then
+  bool owes_ = false;       // the guest something that a program may wait for
   int watched_kicks_[2] = {-1, -1};
   uint32_t spin_skip_ = 0;
   uint32_t spin_backoff_ = 1;
