@@ -10,6 +10,7 @@ import {
   type GuestProcess,
   type Image,
   type KernelChoice,
+  multiplexerProblem,
   type Progress,
 } from '../guest/index.js';
 import { runTool } from '../guest/tools.js';
@@ -96,6 +97,8 @@ export async function openGuestLab(
     args: ['--max-sessions', String(maxSessions), '--any-source-port'],
     ...(profile === undefined ? {} : { profile }),
   };
+  const multiplexer = await findMultiplexer();
+  const problem = multiplexerProblem(multiplexer.version, image.kernel.release);
   const [guest, other] = await resources.useAll([
     boot({
       ...common,
@@ -106,37 +109,46 @@ export async function openGuestLab(
       ports: [pingpongPort],
     }),
     // vhost-device-vsock does not tell its clients when the guest's driver leaves it.
-    boot({ ...common, vsock: 'mux', network: 'none', agent }),
+    ...(problem === undefined ? [boot({ ...common, vsock: 'mux', network: 'none', agent })] : []),
   ]);
+  if (guest === undefined) throw new RangeError('no guest was booted');
+  const guests = other === undefined ? [guest] : [guest, other];
   const { pingpong } = guestPrograms;
   await startPingpong(guest, pingpong, `tcp:0.0.0.0:${pingpongPort}`);
-  for (const one of [guest, other]) await startPingpong(one, pingpong, `vsock:any:${pingpongPort}`);
+  for (const one of guests) await startPingpong(one, pingpong, `vsock:any:${pingpongPort}`);
   const run = runner(guest);
   const driver = await DriverSwitch.find(run, [guestPrograms.pingpong, 'cid']);
   const roads = [
     plainRoad('tcp', guest, (port) => guest.tcp(port), programs),
     ...vsock.roads.map((road) => vsockRoad(road, run, programs, driver)),
-    plainRoad('vsock-mux', other, (port) => other.vsock(port), programs),
+    ...(other === undefined
+      ? []
+      : [plainRoad('vsock-mux', other, (port) => other.vsock(port), programs)]),
   ];
   const { folder } = host;
   const owned = resources.move();
   const present = (pid: number | undefined) => pid !== undefined;
-  const vmms = [guest, other].map(({ processes }) => processes.qemu).filter(present);
-  const daemons = [guest, other].map(({ processes }) => processes.vsock).filter(present);
+  const vmms = guests.map(({ processes }) => processes.qemu).filter(present);
+  const daemons = guests.map(({ processes }) => processes.vsock).filter(present);
   const ends = [...daemons, probe.pid, ...vsock.pids];
   const pids = [...vmms, ...ends];
-  const processors = (await Promise.all([guest, other].map(processorsOf))).flat();
+  const processors = (await Promise.all(guests.map(processorsOf))).flat();
   return {
     folder,
     programs,
     guest: {
       environment: guestEnvironment(
         guest,
-        `in-process device; another guest's by ${other.facts.vsock}`,
+        other === undefined
+          ? 'in-process device'
+          : `in-process device; another guest's by ${other.facts.vsock}`,
       ),
       roads,
       probe,
-      absent: vsock.absent,
+      absent: [
+        ...vsock.absent,
+        ...(problem === undefined ? [] : [{ arm: 'vsock-mux', why: problem }]),
+      ],
       programs: guestPrograms,
       run,
       write: (path, content) => guest.writeFile(path, content),

@@ -182,7 +182,8 @@ async function start(options: BootOptions, image: Image, verdict: Verdict): Prom
   if (options.keepLog !== undefined) run.keep(serial, options.keepLog);
   const parts: Parts = { run, serial };
   try {
-    const vsock = await startVsock(options.vsock ?? 'auto', machine, run, progress);
+    const { release } = image.kernel;
+    const vsock = await startVsock(options.vsock ?? 'auto', machine, release, run, progress);
     parts.vsock = vsock;
     const ports = [AGENT_PORT, LAB_PORT, ...(options.ports ?? [])];
     const network = await startNetwork(options.network ?? 'auto', machine, ports);

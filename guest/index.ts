@@ -27,4 +27,4 @@ export type { Progress } from './progress.js';
 export type { AcceleratorChoice } from './qemu/accelerator.js';
 export type { Device, Machine } from './qemu/devices.js';
 export type { NetworkChoice } from './qemu/network.js';
-export { findMultiplexer, type VsockChoice } from './qemu/vsock.js';
+export { findMultiplexer, multiplexerProblem, type VsockChoice } from './qemu/vsock.js';

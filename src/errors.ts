@@ -46,8 +46,13 @@ const messages = {
     `The connection with ${d.address} was lost before ${d.call} was answered: ${d.why}. The call may have taken effect, and will not any more; the session itself can be resumed.`,
   ERR_SESSION_UNKNOWN: (d: { why: string }) =>
     `The agent cannot join the connection to a session: ${d.why}. Begin a new session.`,
-  ERR_CALL_TIMEOUT: (d: { call: string; address: string; timeoutMs: number }) =>
-    `No answer to ${d.call} from ${d.address} within ${d.timeoutMs} ms. The call may still take effect in the guest; close the session to undo it.`,
+  ERR_CALL_TIMEOUT: (d: {
+    call: string;
+    address: string;
+    timeoutMs: number;
+    suspicion?: string | undefined;
+  }) =>
+    `No answer to ${d.call} from ${d.address} within ${d.timeoutMs} ms. The call may still take effect in the guest; close the session to undo it.${d.suspicion === undefined ? '' : ` ${d.suspicion}.`}`,
   ERR_CALL_ABORTED: (d: { call: string; address: string }) =>
     `${d.call} on ${d.address} was aborted by its AbortSignal. The guest is asked to cancel it; where that comes too late it takes effect, but an object that it makes is closed.`,
   ERR_CALL_CANCELLED: (_: Record<string, never>) =>

@@ -6,7 +6,7 @@ import { VsockDevice } from '../../src/transport/index.js';
 import { fetchPackage } from '../debian.js';
 import type { Progress } from '../progress.js';
 import type { RunFolder } from '../rundir.js';
-import { findTool } from '../tools.js';
+import { findTool, runTool } from '../tools.js';
 import { type Device, kernelVsock, type Machine, vhostUserVsock } from './devices.js';
 import { type Helper, startHelper } from './process.js';
 
@@ -46,16 +46,47 @@ export function kernelVsockProblem(): string | undefined {
   }
 }
 
-/** Makes the host's end, starting a process where the kernel does not do it. */
+/**
+ * What keeps a version of vhost-device-vsock from serving a guest with a kernel of this release, or
+ * `undefined`.
+ *
+ * Since Linux 6.17, and 6.12.68 of the long-term series, packets of more than 32 KiB come in several
+ * parts. vhost-device-vsock 0.3.0 drops them, and with them bytes amid a connection: seen with a plain
+ * C sender in the guest and a plain client on the host.
+ */
+export function multiplexerProblem(version: string, release: string): string | undefined {
+  if (compareVersions(version, '0.3.0') > 0) return undefined;
+  const inParts =
+    compareVersions(release, '6.17') >= 0 ||
+    (release.startsWith('6.12.') && compareVersions(release, '6.12.68') >= 0);
+  return inParts
+    ? `vhost-device-vsock ${version} loses what Linux ${release} sends in packets of more than 32 KiB`
+    : undefined;
+}
+
+/** Compares as many leading numbers as `b` has; below 0 when `a` is the older. */
+function compareVersions(a: string, b: string): number {
+  const numbers = (text: string) => text.split(/[^0-9]+/).map(Number);
+  const [ours, theirs] = [numbers(a), numbers(b)];
+  return theirs.map((number, i) => (ours[i] ?? 0) - number).find((sign) => sign !== 0) ?? 0;
+}
+
+/**
+ * Makes the host's end, starting a process where the kernel does not do it.
+ *
+ * @param release the release of the guest's kernel
+ * @throws ERR_OPTION_INVALID when the choice does not work on this machine or with this kernel
+ */
 export async function startVsock(
   choice: VsockChoice,
   machine: Machine,
+  release: string,
   run: RunFolder,
   progress: Progress,
 ): Promise<VsockBackend | undefined> {
   if (choice === 'none') return undefined;
   const problem = kernelVsockProblem();
-  if (choice === 'mux') return multiplexerBackend(machine, run, progress);
+  if (choice === 'mux') return multiplexerBackend(machine, release, run, progress);
   if (choice === 'device' || (choice === 'auto' && problem !== undefined)) {
     return deviceBackend(machine, run);
   }
@@ -98,25 +129,42 @@ async function deviceBackend(machine: Machine, run: RunFolder): Promise<VsockBac
   };
 }
 
+/** A vhost-device-vsock program. */
+export interface Multiplexer {
+  program: string;
+  version: string;
+}
+
 /** Finds the vhost-device-vsock program: the installed one, else Debian's, from the cache. */
-export async function findMultiplexer(
-  progress?: Progress,
-): Promise<{ program: string; description: string }> {
+export async function findMultiplexer(progress?: Progress): Promise<Multiplexer> {
   const installed = findTool('vhost-device-vsock');
-  if (installed !== undefined) return { program: installed, description: 'vhost-device-vsock' };
+  if (installed !== undefined) {
+    const words = await runTool(installed, ['--version']);
+    return { program: installed, version: words.trim().split(' ').at(-1) ?? '' };
+  }
   const found = await fetchPackage('vhost-device-vsock', { suite: 'unstable', progress });
   return {
     program: join(found.folder, 'usr/bin/vhost-device-vsock'),
-    description: `vhost-device-vsock ${found.version}`,
+    version: found.version,
   };
 }
 
 async function multiplexerBackend(
   machine: Machine,
+  release: string,
   run: RunFolder,
   progress: Progress,
 ): Promise<VsockBackend> {
-  const { helper, description, socket, path } = await startMultiplexer(run, progress);
+  const multiplexer = await findMultiplexer(progress);
+  const problem = multiplexerProblem(multiplexer.version, release);
+  if (problem !== undefined) {
+    throw failure('ERR_OPTION_INVALID', {
+      option: 'vsock',
+      value: 'mux',
+      expected: `device: ${problem}`,
+    });
+  }
+  const { helper, description, socket, path } = await startMultiplexer(run, multiplexer);
   return {
     kind: 'mux',
     description,
@@ -137,9 +185,8 @@ export interface ForeignMultiplexer {
 /** Starts vhost-device-vsock for a guest with the context identifier 3. */
 export async function startMultiplexer(
   run: RunFolder,
-  progress: Progress,
+  { program, version }: Multiplexer,
 ): Promise<ForeignMultiplexer> {
-  const { program, description } = await findMultiplexer(progress);
   const socket = join(run.path, 'vhost.sock');
   const path = join(run.path, 'vsock');
   const log = join(run.path, 'vsock.log');
@@ -155,5 +202,5 @@ export async function startMultiplexer(
     }
     await sleep(5);
   }
-  return { helper, description, socket, path };
+  return { helper, description: `vhost-device-vsock ${version}`, socket, path };
 }

@@ -23,6 +23,7 @@ import {
 import { type Channel, ChannelEnd, ExchangeStatus, native } from '../native.js';
 import { detachStream } from '../transport/index.js';
 import { Admission, type DialOptions, dial, type Opener } from './admission.js';
+import { suspicionOf } from './causes.js';
 import { GuestClock } from './clock.js';
 import { EventHub } from './event-hub.js';
 import type { BatchCallback, EventStream, StreamOptions, StreamOrigin } from './event-stream.js';
@@ -771,6 +772,7 @@ export class Session extends GuestKernel {
           call: callName(pending.name),
           address: this.address,
           timeoutMs: pending.timeoutMs,
+          suspicion: suspicionOf(this.address),
         }),
       );
     }
@@ -782,7 +784,10 @@ export class Session extends GuestKernel {
   }
 
   #lost(cause: Error): Error {
-    return failure('ERR_SESSION_CLOSED', { address: this.address, why: cause.message }, cause);
+    const garbled = (cause as Partial<WaepError>).code?.startsWith('ERR_FRAME_') === true;
+    const suspicion = garbled ? suspicionOf(this.address) : undefined;
+    const why = suspicion === undefined ? cause.message : `${cause.message} ${suspicion}`;
+    return failure('ERR_SESSION_CLOSED', { address: this.address, why }, cause);
   }
 
   #ended(status: number, have: number, want: number): void {
