@@ -14,7 +14,7 @@ export const budgets: Readonly<Record<string, Budget>> = {
   rtt: { full: 120, quick: 30 },
   'rtt-one-core': { full: 75, quick: 15 },
   throughput: { full: 50, quick: 12 },
-  kernels: { full: 170, quick: 60 },
+  kernels: { full: 85, quick: 60 },
   'map-ops': { full: 90, quick: 20 },
   'prog-size': { full: 90, quick: 25 },
   pipelining: { full: 60, quick: 12 },

@@ -84,7 +84,7 @@ export function kernels(suites: readonly string[] = kernelSuites): Experiment {
     ],
     guest: false,
     suites,
-    full: { boots: 2, rounds: 5, samples: 200, warmup: 100 },
+    full: { boots: 1, rounds: 8, samples: 200, warmup: 100 },
     quick: { boots: 1, rounds: 2, samples: 60, warmup: 30 },
     comparisons: kernelComparisons(suites),
     files: async (progress) => {
