@@ -71,13 +71,13 @@ class Describer {
     return text;
   }
   std::string operator()(const RecordsCheck& records) const {
-    const CallImage::Stretch behind = image_.Behind(0, records.pointer);
-    const size_t count = std::min<size_t>(behind.size / 8, image_.Word(records.count, 4));
+    const CallImage::Stretch behind = image_.Behind(0, records.records.pointer);
+    const size_t count = std::min<size_t>(behind.size / 8, image_.Word(records.records.count, 4));
     std::set<uint64_t> values;
     for (size_t i = 0; i < count && values.size() <= kMaxValues; ++i) {
       uint64_t record;
       std::memcpy(&record, behind.data + i * 8, 8);
-      if ((record & records.mask) == records.pattern) {
+      if (records.records.Has(record)) {
         values.insert(record >> records.shift & records.value_mask);
       }
     }

@@ -5,16 +5,22 @@
 
 namespace waep {
 
-CallImage::Stretch CallImage::Behind(uint32_t buffer, size_t offset) const {
+const CallImage::Relocation* CallImage::RelocationAt(uint32_t buffer, size_t offset) const {
   const auto found = std::lower_bound(relocations.begin(), relocations.end(), offset,
                                       [buffer](const Relocation& relocation, size_t wanted) {
                                         return relocation.buffer != buffer
                                                    ? relocation.buffer < buffer
                                                    : relocation.offset < wanted;
                                       });
+  const bool there =
+      found != relocations.end() && found->buffer == buffer && found->offset == offset;
+  return there ? &*found : nullptr;
+}
+
+CallImage::Stretch CallImage::Behind(uint32_t buffer, size_t offset) const {
+  const Relocation* const found = RelocationAt(buffer, offset);
   Stretch stretch;
-  if (found != relocations.end() && found->buffer == buffer && found->offset == offset &&
-      found->kind == kPointer) {
+  if (found != nullptr && found->kind == kPointer) {
     const Buffer& target = buffers[found->target];
     stretch.kind = Stretch::kBytes;
     stretch.buffer = found->target;

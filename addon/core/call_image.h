@@ -57,6 +57,21 @@ struct CallImage {
     return value;
   }
 
+  // The little-endian 32-bit number at an offset of a buffer, of which bytes that are not there are
+  // zero.
+  [[nodiscard]] uint32_t Word32(uint32_t buffer, size_t offset) const {
+    uint32_t value = 0;
+    const Buffer& where = buffers[buffer];
+    if (offset < where.size) {
+      std::memcpy(&value, where.memory + offset,
+                  where.size - offset < 4 ? where.size - offset : sizeof value);
+    }
+    return value;
+  }
+
+  // The relocation at an offset of a buffer, or null.
+  [[nodiscard]] const Relocation* RelocationAt(uint32_t buffer, size_t offset) const;
+
   // What the 8-byte word at an offset of a buffer points to. A word that is neither zero nor a
   // relocation leads nobody knows where. To be asked once the relocations are in place.
   [[nodiscard]] Stretch Behind(uint32_t buffer, size_t offset) const;

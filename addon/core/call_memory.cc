@@ -5,21 +5,13 @@
 #include <stdio.h>
 #include <sys/mman.h>
 
-#include <algorithm>
 #include <cstring>
 
 namespace waep {
 namespace {
 
 constexpr size_t kPage = 4096;
-constexpr size_t kSmallBytes = 64 * 1024;
-constexpr size_t kSmallStride = kSmallBytes + kPage;
-constexpr size_t kSmallCount = 16;
-// Arguments of up to a page have pages of their own, so that only what the last call can have
-// touched needs to be zeroed: what it sent, and what the kernel writes beyond that. No command
-// writes back past the end of union bpf_attr, which is far below this.
-constexpr size_t kArguments = 2;
-constexpr size_t kWrittenBack = 512;
+constexpr int kOnes = 0xff;
 
 size_t RoundUp(size_t size) { return (size + kPage - 1) & ~(kPage - 1); }
 
@@ -30,39 +22,60 @@ CallMemory::~CallMemory() {
 }
 
 int CallMemory::Reserve(size_t max_bytes, size_t max_buffers) {
-  const size_t small_end = kSmallCount * kSmallStride;
-  large_start_ = small_end + kArguments * 2 * kPage;
+  // The first page is the inaccessible one before the first place.
+  size_t used = kPage;
+  for (const Places* places : {&pages_, &small_, &arguments_}) {
+    used += Places::kCount * (places->bytes + kPage);
+  }
+  large_start_ = used;
   // A large buffer costs up to a page of rounding and a page of guard.
   reserved_ = large_start_ + RoundUp(max_bytes) + 2 * kPage * (max_buffers + 2);
   void* const memory =
       ::mmap(nullptr, reserved_, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (memory == MAP_FAILED) return -errno;
   base_ = static_cast<uint8_t*>(memory);
-  for (size_t i = 0; i < kSmallCount; ++i) {
-    if (::mprotect(base_ + i * kSmallStride, kSmallBytes, PROT_READ | PROT_WRITE) < 0)
-      return -errno;
-  }
-  arguments_ = base_ + small_end;
-  for (size_t i = 0; i < kArguments; ++i) {
-    if (::mprotect(arguments_ + i * 2 * kPage, kPage, PROT_READ | PROT_WRITE) < 0) return -errno;
+  uint8_t* at = base_ + kPage;
+  for (Places* places : {&pages_, &small_, &arguments_}) {
+    const int error = Open(places, at);
+    if (error != 0) return error;
+    at += Places::kCount * (places->bytes + kPage);
   }
   return 0;
 }
 
+int CallMemory::Open(Places* places, uint8_t* base) {
+  places->base = base;
+  for (size_t i = 0; i < Places::kCount; ++i) {
+    uint8_t* const place = base + i * (places->bytes + kPage);
+    if (::mprotect(place, places->bytes, PROT_READ | PROT_WRITE) < 0) return -errno;
+  }
+  return 0;
+}
+
+uint8_t* CallMemory::Take(Places* places, size_t size) {
+  const size_t index = places->used++;
+  uint8_t* const place = places->base + index * (places->bytes + kPage);
+  const size_t before = places->bytes - size;
+  // What was in front of the last buffer is as it was left: the kernel writes to buffers from their
+  // start on.
+  size_t* const ones = &places->ones[index];
+  if (before > *ones) std::memset(place + *ones, kOnes, before - *ones);
+  *ones = before;
+  return place + before;
+}
+
 uint8_t* CallMemory::Allocate(size_t size) {
-  if (size <= kSmallBytes && small_used_ < kSmallCount) {
-    return base_ + small_used_++ * kSmallStride + kSmallBytes - size;
+  for (Places* places : {&pages_, &small_}) {
+    if (size <= places->bytes && places->used < Places::kCount) return Take(places, size);
   }
   return AllocateLarge(size);
 }
 
 uint8_t* CallMemory::AllocateArgument(size_t size) {
-  if (size <= kPage && arguments_used_ < kArguments) {
-    const size_t index = arguments_used_++;
-    uint8_t* const memory = arguments_ + index * 2 * kPage;
-    std::memset(memory, 0, arguments_dirty_[index]);
-    arguments_dirty_[index] = std::max(size, kWrittenBack);
-    return memory;
+  if (size <= arguments_.bytes && arguments_.used < Places::kCount) {
+    uint8_t* const page = Take(&arguments_, arguments_.bytes);
+    std::memset(page, 0, arguments_.bytes);
+    return page;
   }
   const size_t rounded = size == 0 ? kPage : RoundUp(size);
   uint8_t* const memory = Allocate(rounded);
@@ -76,12 +89,12 @@ uint8_t* CallMemory::AllocateLarge(size_t size) {
   uint8_t* const start = base_ + large_start_ + large_used_;
   if (::mprotect(start, rounded, PROT_READ | PROT_WRITE) < 0) return nullptr;
   large_used_ += rounded + kPage;
+  std::memset(start, kOnes, rounded - size);
   return start + rounded - size;
 }
 
 void CallMemory::Reset() {
-  arguments_used_ = 0;
-  small_used_ = 0;
+  pages_.used = small_.used = arguments_.used = 0;
   if (large_used_ == 0) return;
   ::madvise(base_ + large_start_, large_used_, MADV_DONTNEED);
   ::mprotect(base_ + large_start_, large_used_, PROT_NONE);

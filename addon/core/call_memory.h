@@ -11,7 +11,9 @@ namespace waep {
 //
 // Nobody here knows how much the kernel will copy: a client can name a one-byte buffer for a map
 // whose values have a megabyte. So every buffer ends exactly where an inaccessible page begins, and
-// a copy that goes beyond it, in either direction, is EFAULT for the caller and nothing else.
+// a copy that goes beyond it, in either direction, is EFAULT for the caller and nothing else. What
+// lies before a buffer is all ones, which is no descriptor and no address, up to an inaccessible
+// page. An argument lies at the start of its page, and behind it all is zero.
 class CallMemory {
  public:
   CallMemory() = default;
@@ -31,14 +33,24 @@ class CallMemory {
   void Reset();
 
  private:
+  // Places of one size, each between inaccessible pages.
+  struct Places {
+    static constexpr size_t kCount = 16;
+    size_t bytes;
+    size_t used = 0;
+    uint8_t* base = nullptr;
+    size_t ones[kCount] = {};  // bytes at the start of each that are known to be all ones
+  };
+
+  int Open(Places* places, uint8_t* base);
+  static uint8_t* Take(Places* places, size_t size);
   uint8_t* AllocateLarge(size_t size);
 
   uint8_t* base_ = nullptr;
   size_t reserved_ = 0;
-  uint8_t* arguments_ = nullptr;  // kArguments pages, each with a guard page behind it
-  size_t arguments_used_ = 0;
-  size_t arguments_dirty_[2] = {};
-  size_t small_used_ = 0;
+  Places pages_ = {4096};
+  Places small_ = {64 * 1024};
+  Places arguments_ = {4096};
   size_t large_start_ = 0;
   size_t large_used_ = 0;
 };

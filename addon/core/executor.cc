@@ -388,24 +388,60 @@ bool Executor::ReadRelocations(cbor::Reader* body) {
   return true;
 }
 
-// Whether the kernel takes words of the values of the map that a call is about for addresses: task
-// storage has fields that are (map_check_btf() in kernel/bpf/syscall.c).
-bool Executor::ValuesHaveAddresses() {
-  const Relocation* const map = image_.relocations.empty() ? nullptr : &image_.relocations.front();
-  int fd = -1;
-  if (map == nullptr || map->buffer != 0 || map->offset != 0 || map->kind != CallImage::kFd32 ||
-      !FindHandle(map->target, &fd)) {
-    return true;
-  }
+ObjectFacts Executor::Ask(const void* executor, int fd) {
   bpf_map_info info = {};
   bpf_attr attribute = {};
   attribute.info.bpf_fd = static_cast<uint32_t>(fd);
+  // Of other objects there is less to know, and what begins it is the type as well.
   attribute.info.info_len = sizeof info;
   attribute.info.info = reinterpret_cast<uintptr_t>(&info);
   void* const arguments[2] = {&attribute, nullptr};
   const uint32_t sizes[2] = {sizeof attribute, 0};
-  return bpf_(BPF_OBJ_GET_INFO_BY_FD, arguments, sizes, 1) < 0 ||
-         info.type == BPF_MAP_TYPE_TASK_STORAGE;
+  const long result =
+      static_cast<const Executor*>(executor)->bpf_(BPF_OBJ_GET_INFO_BY_FD, arguments, sizes, 1);
+  if (result < 0) return {ObjectFacts::kUnknown, 0, 0, 0};
+  return {ObjectFacts::kKnown, info.type, info.key_size, info.value_size};
+}
+
+// Whether the kernel takes words of the values of the map that a call is about for addresses: task
+// storage has fields that are (map_check_btf() in kernel/bpf/syscall.c).
+bool Executor::ValuesHaveAddresses() {
+  const Relocation* const map = image_.RelocationAt(0, 0);
+  if (map == nullptr || map->kind != CallImage::kFd32) return true;
+  const auto handle = handles_.find(map->target);
+  if (handle == handles_.end()) return true;
+  const ObjectFacts& facts = checker_.FactsOf(&handle->second);
+  return facts.state == ObjectFacts::kUnknown || facts.type == BPF_MAP_TYPE_TASK_STORAGE;
+}
+
+// A buffer has one pointer to its start, so that what the kernel writes by one it does not read by
+// another. Texts that it only reads may lie in one buffer, behind the pointers of another.
+bool Executor::CheckPointers(size_t arguments) {
+  constexpr uint32_t kNone = UINT32_MAX;
+  referrers_.assign(image_.buffers.size(), kNone);
+  for (const Relocation& relocation : image_.relocations) {
+    if (relocation.kind != CallImage::kPointer) continue;
+    const auto refuse = [&](const std::string& why) {
+      ++refused_;
+      return Malformed("the relocation at " + At(relocation.buffer, relocation.offset) +
+                       " points to " + why);
+    };
+    const Buffer& target = image_.buffers[relocation.target];
+    const std::string name = "buffer " + std::to_string(relocation.target);
+    if (relocation.target < arguments) return refuse(name + ", which is an argument");
+    if (relocation.value > target.size) {
+      return refuse("offset " + std::to_string(relocation.value) + " of " + name + ", which has " +
+                    std::to_string(target.size) + " bytes");
+    }
+    uint32_t* const referrer = &referrers_[relocation.target];
+    const bool again = *referrer != kNone;
+    const bool may_share = relocation.buffer >= arguments && target.direction == Direction::kIn &&
+                           (!again || *referrer == relocation.buffer);
+    if (again && !may_share) return refuse(name + ", to which another one points");
+    if (relocation.value != 0 && !may_share) return refuse("the inside of " + name);
+    *referrer = relocation.buffer;
+  }
+  return true;
 }
 
 bool Executor::Relocate(uint64_t operation, size_t arguments) {
@@ -416,6 +452,7 @@ bool Executor::Relocate(uint64_t operation, size_t arguments) {
     std::memcpy(&relocation.value, word, relocation.width());
     std::memset(word, 0, relocation.width());
   }
+  if (!CheckPointers(arguments)) return false;
   // Other people's numbers look like addresses now and then, so only those are looked at that the
   // kernel might follow.
   const size_t followed = rules_.opaque.Contains(operation) ? arguments : image_.buffers.size();
@@ -432,14 +469,8 @@ bool Executor::Relocate(uint64_t operation, size_t arguments) {
   for (Relocation& relocation : image_.relocations) {
     uint64_t value = 0;
     if (relocation.kind == CallImage::kPointer) {
-      const Buffer& target = image_.buffers[relocation.target];
-      if (relocation.value > target.size) {
-        return Malformed("the relocation at " + At(relocation.buffer, relocation.offset) +
-                         " points to offset " + std::to_string(relocation.value) + " of buffer " +
-                         std::to_string(relocation.target) + ", which has " +
-                         std::to_string(target.size) + " bytes");
-      }
-      value = reinterpret_cast<uintptr_t>(target.memory) + relocation.value;
+      value =
+          reinterpret_cast<uintptr_t>(image_.buffers[relocation.target].memory) + relocation.value;
     } else if (relocation.kind == CallImage::kPid) {
       value = pid_;
     } else {
@@ -469,7 +500,7 @@ void Executor::Unrelocate() {
 
 bool Executor::CheckRules(uint64_t operation) {
   // After relocation: a rule is about the values that the kernel will see.
-  if (checker_.Allows(operation, image_, handles_)) return true;
+  if (checker_.Allows(operation, image_, &handles_)) return true;
   const RuleChecker::Refusal& refusal = checker_.refusal();
   return Refuse(refusal.rule, refusal.value, rules_.OperationName(operation));
 }

@@ -99,7 +99,9 @@ class Executor {
   bool ReadHeap(cbor::Reader* body, uint64_t args);
   bool ReadBuffers(cbor::Reader* body, uint64_t args);
   bool ReadRelocations(cbor::Reader* body);
+  static ObjectFacts Ask(const void* executor, int fd);
   bool ValuesHaveAddresses();
+  bool CheckPointers(size_t arguments);
   bool Relocate(uint64_t operation, size_t arguments);
   void Unrelocate();
   bool CheckRules(uint64_t operation);
@@ -119,12 +121,13 @@ class Executor {
   BpfFunction bpf_;
   CallMemory memory_;
   AddressGuard guard_;
-  RuleChecker checker_{rules_};
+  RuleChecker checker_{rules_, Ask, this};
   AuditTrail audit_;
   HandleTable handles_;
   SharedHandles shared_;
   std::unordered_set<uint32_t> events_;  // the handles that are perf events
   CallImage image_;
+  std::vector<uint32_t> referrers_;  // by buffer, where the pointers to it are
   std::vector<uint8_t> scratch_;
   // Parts of the answer: a stretch of scratch_, then bytes that are sent from where they are.
   struct Stretch {

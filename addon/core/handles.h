@@ -26,6 +26,16 @@ class Charge {
 
 using Charges = std::vector<std::shared_ptr<Charge>>;
 
+// What the kernel says of an object: of maps, programs and links the type; of maps also the bytes
+// of a key and of a value.
+struct ObjectFacts {
+  enum State : uint8_t { kUnasked, kKnown, kUnknown };
+  State state = kUnasked;
+  uint32_t type = 0;
+  uint32_t key_size = 0;
+  uint32_t value_size = 0;
+};
+
 // What a session's handle stands for.
 struct Handle {
   static constexpr uint32_t kNoCommand = UINT32_MAX;
@@ -38,6 +48,7 @@ struct Handle {
   uint32_t origin;  // the command whose result it is
   // What it keeps from being free: its own object's, and those of objects that this one refers to.
   Charges charges;
+  ObjectFacts facts;  // once somebody has asked for them
 };
 
 using HandleTable = std::unordered_map<uint32_t, Handle>;

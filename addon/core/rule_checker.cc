@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "rule_checker.h"
 
-#include <sys/stat.h>
-
 #include <algorithm>
 #include <cstring>
 #include <utility>
@@ -10,8 +8,6 @@
 namespace waep {
 namespace {
 
-// No name that the kernel takes is longer (PATH_MAX).
-constexpr size_t kMaxText = 4096;
 constexpr char kUnknownPointer[] = "a pointer that is no relocation";
 
 uint64_t SaturatingMultiply(uint64_t a, uint64_t b) {
@@ -24,11 +20,6 @@ uint64_t SaturatingAdd(uint64_t a, uint64_t b) {
   return __builtin_add_overflow(a, b, &sum) ? UINT64_MAX : sum;
 }
 
-bool IsOpen(uint64_t fd) {
-  struct stat status;
-  return fd <= INT32_MAX && ::fstat(static_cast<int>(fd), &status) == 0;
-}
-
 // The beginning of a text of the client's, as a text that anybody can print.
 std::string Printable(std::string_view text) {
   constexpr size_t kShown = 256;
@@ -37,6 +28,12 @@ std::string Printable(std::string_view text) {
     if (character < ' ' || character > '~') character = '?';
   }
   return shown;
+}
+
+uint64_t RecordAt(const CallImage::Stretch& records, size_t index) {
+  uint64_t record;
+  std::memcpy(&record, records.data + index * sizeof record, sizeof record);
+  return record;
 }
 
 void Hold(const Charges& charges, Charges* holder) {
@@ -49,24 +46,41 @@ void Hold(const Charges& charges, Charges* holder) {
 
 }  // namespace
 
-bool RuleChecker::Allows(uint64_t operation, const CallImage& image, const HandleTable& handles) {
+bool RuleChecker::Allows(uint64_t operation, const CallImage& image, HandleTable* handles) {
   taken_.clear();
-  const auto found = rules_.checks.find(operation);
-  if (found == rules_.checks.end()) return true;
+  judged_.clear();
   image_ = &image;
-  handles_ = &handles;
-  origins_known_ = false;
+  handles_ = handles;
+  const auto found = rules_.checks.find(operation);
+  if (found == rules_.checks.end()) return TestForeign();
   for (const Check& check : found->second) {
     const bool applies =
-        std::all_of(check.when.begin(), check.when.end(), [&](const Check::Condition& condition) {
-          return condition.values.Contains(image.Word(condition.offset, 4));
-        });
+        std::all_of(check.when.begin(), check.when.end(),
+                    [&](const Check::Condition& condition) { return Applies(condition); });
     if (applies && !std::visit([&](const auto& what) { return Test(check, what); }, check.what)) {
       taken_.clear();
       return false;
     }
   }
-  return true;
+  if (TestForeign()) return true;
+  taken_.clear();
+  return false;
+}
+
+bool RuleChecker::Applies(const Check::Condition& condition) const {
+  if (!condition.type) return condition.values.Contains(image_->Word(condition.offset, 4));
+  // The kernel refuses what names no object; of one that cannot be asked about anything may be so.
+  Handle* const handle = HandleAt(0, condition.offset);
+  if (handle == nullptr) return true;
+  const ObjectFacts& facts = FactsOf(handle);
+  return facts.state == ObjectFacts::kUnknown || condition.values.Contains(facts.type);
+}
+
+const ObjectFacts& RuleChecker::FactsOf(Handle* handle) const {
+  if (handle->facts.state == ObjectFacts::kUnasked) {
+    handle->facts = ask_(context_, handle->get());
+  }
+  return handle->facts;
 }
 
 void RuleChecker::Settle(uint32_t command, bool succeeded, Handle* bound, const CallImage& image,
@@ -120,14 +134,13 @@ bool RuleChecker::Test(const Check& check, const WordsCheck& what) {
 }
 
 bool RuleChecker::Test(const Check& check, const RecordsCheck& what) {
-  const CallImage::Stretch records = image_->Behind(0, what.pointer);
+  const CallImage::Stretch records = image_->Behind(0, what.records.pointer);
   if (records.kind == CallImage::Stretch::kUnknown) return Refuse(check, kUnknownPointer);
   // Where the buffer is too short for them, the kernel finds an inaccessible page and gives up.
-  const size_t count = std::min<size_t>(records.size / 8, image_->Word(what.count, 4));
+  const size_t count = std::min<size_t>(records.size / 8, image_->Word(what.records.count, 4));
   for (size_t i = 0; i < count; ++i) {
-    uint64_t record;
-    std::memcpy(&record, records.data + i * 8, 8);
-    if ((record & what.mask) != what.pattern) continue;
+    const uint64_t record = RecordAt(records, i);
+    if (!what.records.Has(record)) continue;
     if (!TestValue(check, what.values, record >> what.shift & what.value_mask)) return false;
   }
   return true;
@@ -149,9 +162,12 @@ bool RuleChecker::TestText(const Check& check, const TextCheck& what,
   if (text.kind == CallImage::Stretch::kNull) return true;
   if (text.kind == CallImage::Stretch::kUnknown) return Refuse(check, kUnknownPointer);
   const auto* const characters = reinterpret_cast<const char*>(text.data);
-  const std::string_view name(characters, ::strnlen(characters, std::min(text.size, kMaxText)));
-  const bool matches = name.size() < kMaxText && (what.paths ? MatchesPath(name, what.patterns)
-                                                             : MatchesGlobs(name, what.patterns));
+  const std::string_view name(characters,
+                              ::strnlen(characters, std::min<size_t>(text.size, what.maximum)));
+  // Of a text without an end nobody knows here how much the kernel takes.
+  const bool ends = name.size() < std::min<size_t>(text.size, what.maximum);
+  const bool matches =
+      ends && (what.paths ? MatchesPath(name, what.patterns) : MatchesGlobs(name, what.patterns));
   return matches || Refuse(check, Printable(name));
 }
 
@@ -174,27 +190,168 @@ bool RuleChecker::Test(const Check& check, const QuotaCheck& what) {
   return true;
 }
 
-bool RuleChecker::TestValue(const Check& check, const Values& values, uint64_t value) {
-  if (!values.origins) {
-    return values.ranges.Contains(value) || Refuse(check, rules_.Name(check.vocabulary, value));
+bool RuleChecker::Test(const Check& check, const RestCheck& what) {
+  const CallImage::Buffer& attribute = image_->buffers[0];
+  for (size_t offset = what.offset; offset < attribute.size; ++offset) {
+    if (attribute.memory[offset] == 0) continue;
+    return Refuse(check, "byte " + std::to_string(offset) + " of the attribute, which ends at " +
+                             std::to_string(what.offset) + " for all that is known here");
   }
-  return TestOrigin(check, values.ranges, value);
+  return true;
 }
 
-bool RuleChecker::TestOrigin(const Check& check, const Ranges& refused, uint64_t fd) {
-  if (!origins_known_) {
-    origins_.clear();
-    for (const auto& [number, handle] : *handles_) {
-      const auto index = static_cast<size_t>(handle.get());
-      if (index >= origins_.size()) origins_.resize(index + 1, kNoHandle);
-      origins_[index] = handle.origin;
-    }
-    origins_known_ = true;
+bool RuleChecker::Test(const Check& check, const DescriptorCheck& what) {
+  if (what.pointer == DescriptorCheck::kAttribute) {
+    return TestDescriptor(what.presence, what.objects, 0, what.offset);
   }
-  if (fd < first_fd_) return true;
-  const uint64_t origin = fd < origins_.size() ? origins_[fd] : kNoHandle;
-  if (origin == kNoHandle) return !IsOpen(fd) || Refuse(check, "a descriptor without a handle");
-  return !refused.Contains(origin) || Refuse(check, "an object from " + rules_.Name(1, origin));
+  const CallImage::Stretch behind = image_->Behind(0, what.pointer);
+  if (behind.kind == CallImage::Stretch::kUnknown) return Refuse(check, kUnknownPointer);
+  return behind.kind == CallImage::Stretch::kNull ||
+         TestDescriptor(what.presence, what.objects, behind.buffer, behind.offset + what.offset);
+}
+
+bool RuleChecker::Test(const Check& check, const DescriptorsCheck& what) {
+  const CallImage::Stretch behind = image_->Behind(0, what.pointer);
+  if (behind.kind == CallImage::Stretch::kUnknown) return Refuse(check, kUnknownPointer);
+  const size_t count = std::min<size_t>(behind.size / 4, image_->Word(what.count, 4));
+  for (size_t i = 0; i < count; ++i) {
+    if (!TestDescriptor({}, what.objects, behind.buffer, behind.offset + i * 4)) return false;
+  }
+  return true;
+}
+
+bool RuleChecker::Test(const Check& check, const ReferencesCheck& what) {
+  const CallImage::Stretch records = image_->Behind(0, what.records.pointer);
+  if (records.kind == CallImage::Stretch::kUnknown) return Refuse(check, kUnknownPointer);
+  const size_t count = std::min<size_t>(records.size / 8, image_->Word(what.records.count, 4));
+  for (size_t i = 0; i < count; ++i) {
+    if (what.records.Has(RecordAt(records, i)) &&
+        !TestDescriptor(what.presence, what.objects, records.buffer,
+                        records.offset + i * 8 + what.at)) {
+      return false;
+    }
+  }
+  return true;
+}
+
+bool RuleChecker::Test(const Check& check, const IndicesCheck& what) {
+  const CallImage::Stretch records = image_->Behind(0, what.records.pointer);
+  if (records.kind == CallImage::Stretch::kUnknown) return Refuse(check, kUnknownPointer);
+  const size_t count = std::min<size_t>(records.size / 8, image_->Word(what.records.count, 4));
+  for (size_t i = 0; i < count; ++i) {
+    const uint64_t record = RecordAt(records, i);
+    if (!what.records.Has(record)) continue;
+    const uint32_t unused = 64 - what.bits;
+    const int64_t index = static_cast<int64_t>(record >> what.shift << unused) >> unused;
+    if (index == 0 && what.zero_is_none) continue;
+    const CallImage::Stretch array = image_->Behind(0, what.array);
+    if (array.kind == CallImage::Stretch::kUnknown) return Refuse(check, kUnknownPointer);
+    if (index < 0) return Refuse(check, "the index " + std::to_string(index));
+    // What lies beyond the array is inaccessible, and without one the kernel takes no index.
+    if (static_cast<uint64_t>(index) >= array.size / 4) continue;
+    if (!TestDescriptor({}, what.objects, array.buffer,
+                        array.offset + static_cast<size_t>(index) * 4)) {
+      return false;
+    }
+  }
+  return true;
+}
+
+bool RuleChecker::Test(const Check& check, const ElementsCheck& what) {
+  Handle* const map = HandleAt(0, what.map);
+  if (map == nullptr) return true;
+  const ObjectFacts& facts = FactsOf(map);
+  if (facts.state == ObjectFacts::kUnknown) return Refuse(check, "a map that tells nothing");
+  if (!what.types.Contains(facts.type)) return true;
+  const CallImage::Stretch behind = image_->Behind(0, what.pointer);
+  if (behind.kind == CallImage::Stretch::kUnknown) return Refuse(check, kUnknownPointer);
+  const size_t stride = what.keys ? facts.key_size : facts.value_size;
+  if (stride < what.at + size_t{4}) return true;
+  const uint64_t count = what.count == ElementsCheck::kOne ? 1 : image_->Word(what.count, 4);
+  for (size_t i = 0; i < count && (i + 1) * stride <= behind.size; ++i) {
+    if (!TestDescriptor(what.presence, what.objects, behind.buffer,
+                        behind.offset + i * stride + what.at)) {
+      return false;
+    }
+  }
+  return true;
+}
+
+bool RuleChecker::IsPresent(const Presence& presence, uint32_t number) const {
+  switch (presence.kind) {
+    case Presence::kNonzero:
+      return number != 0;
+    case Presence::kFlag:
+      return (image_->Word(presence.offset, 8) & presence.mask) != 0;
+    case Presence::kUnless:
+      return number != 0 && (image_->Word(presence.offset, 8) & presence.mask) == 0;
+    case Presence::kPositive:
+      return number != 0 && number <= INT32_MAX;
+    default:
+      return true;
+  }
+}
+
+bool RuleChecker::TestDescriptor(const Presence& presence, const Objects& objects, uint32_t buffer,
+                                 size_t offset) {
+  const CallImage::Relocation* const named = Descriptor(buffer, offset);
+  if (named != nullptr) {
+    const Handle& handle = handles_->at(named->target);
+    if (objects.refused.Contains(handle.origin)) return RefuseObject(handle, objects.use);
+    if (rules_.foreign.Contains(handle.origin)) judged_.push_back(named);
+    return true;
+  }
+  const uint32_t number = image_->Word32(buffer, offset);
+  if (!IsPresent(presence, number) || number > INT32_MAX) return true;
+  // The standard descriptors are nothing that bpf(2) takes.
+  if (buffer == 0 && number < first_fd_) return true;
+  if (presence.kind != Presence::kPerhaps) return RefuseNumber(number);
+  for (const auto& [name, handle] : *handles_) {
+    const bool names = static_cast<uint32_t>(handle.get()) == number;
+    if (names && objects.refused.Contains(handle.origin)) return RefuseNumber(number);
+  }
+  return true;
+}
+
+// What is known of a call leaves no place out. A descriptor of another's object in a place of which
+// nothing is known leads nobody knows where.
+bool RuleChecker::TestForeign() {
+  if (rules_.foreign.ranges.empty()) return true;
+  for (const CallImage::Relocation& relocation : image_->relocations) {
+    if (relocation.kind != CallImage::kFd32 && relocation.kind != CallImage::kFd64) continue;
+    const Handle& handle = handles_->at(relocation.target);
+    if (!rules_.foreign.Contains(handle.origin)) continue;
+    if (std::find(judged_.begin(), judged_.end(), &relocation) == judged_.end()) {
+      return RefuseObject(handle, "used in a way that is not known");
+    }
+  }
+  return true;
+}
+
+const CallImage::Relocation* RuleChecker::Descriptor(uint32_t buffer, size_t offset) const {
+  const CallImage::Relocation* const found = image_->RelocationAt(buffer, offset);
+  const bool names =
+      found != nullptr && (found->kind == CallImage::kFd32 || found->kind == CallImage::kFd64);
+  return names ? found : nullptr;
+}
+
+Handle* RuleChecker::HandleAt(uint32_t buffer, size_t offset) const {
+  const CallImage::Relocation* const named = Descriptor(buffer, offset);
+  return named == nullptr ? nullptr : &handles_->at(named->target);
+}
+
+bool RuleChecker::TestValue(const Check& check, const Ranges& values, uint64_t value) {
+  return values.Contains(value) || Refuse(check, rules_.Name(check.vocabulary, value));
+}
+
+bool RuleChecker::RefuseNumber(uint32_t number) {
+  refusal_ = {"descriptors", "the number " + std::to_string(number) + ", which names no handle"};
+  return false;
+}
+
+bool RuleChecker::RefuseObject(const Handle& handle, const std::string& use) {
+  refusal_ = {"foreign_objects", "an object from " + rules_.Name(1, handle.origin) + ", " + use};
+  return false;
 }
 
 bool RuleChecker::Refuse(const Check& check, std::string value) {

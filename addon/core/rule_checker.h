@@ -20,15 +20,22 @@ class RuleChecker {
     std::string value;
   };
 
-  explicit RuleChecker(const Rules& rules) : rules_(rules) {}
+  // Asks the kernel for a descriptor's facts.
+  using AskFunction = ObjectFacts (*)(const void* context, int fd);
+
+  RuleChecker(const Rules& rules, AskFunction ask, const void* context)
+      : rules_(rules), ask_(ask), context_(context) {}
 
   // Descriptors below this number are not the session's.
   void set_first_fd(uint64_t fd) { first_fd_ = fd; }
 
   // Whether a call may be made; to be asked once its relocations are in place. If so, and if it has
   // quotas, they are taken until Settle.
-  bool Allows(uint64_t operation, const CallImage& image, const HandleTable& handles);
+  bool Allows(uint64_t operation, const CallImage& image, HandleTable* handles);
   [[nodiscard]] const Refusal& refusal() const { return refusal_; }
+
+  // What the object behind a handle is.
+  const ObjectFacts& FactsOf(Handle* handle) const;
 
   // Says how the call went: null handle when it bound none. Its charges go to what holds its
   // objects: to the new handle, which also holds what it was made from; without one, to every
@@ -42,18 +49,35 @@ class RuleChecker {
   bool Test(const Check& check, const RecordsCheck& what);
   bool Test(const Check& check, const TextCheck& what);
   bool Test(const Check& check, const QuotaCheck& what);
+  bool Test(const Check& check, const RestCheck& what);
+  bool Test(const Check& check, const DescriptorCheck& what);
+  bool Test(const Check& check, const DescriptorsCheck& what);
+  bool Test(const Check& check, const ReferencesCheck& what);
+  bool Test(const Check& check, const IndicesCheck& what);
+  bool Test(const Check& check, const ElementsCheck& what);
   bool TestText(const Check& check, const TextCheck& what, const CallImage::Stretch& text);
-  bool TestValue(const Check& check, const Values& values, uint64_t value);
-  bool TestOrigin(const Check& check, const Ranges& refused, uint64_t fd);
+  bool TestValue(const Check& check, const Ranges& values, uint64_t value);
+  // A word of a buffer that is a descriptor.
+  bool TestDescriptor(const Presence& presence, const Objects& objects, uint32_t buffer,
+                      size_t offset);
+  bool TestForeign();
   bool Refuse(const Check& check, std::string value);
+  bool RefuseNumber(uint32_t number);
+  bool RefuseObject(const Handle& handle, const std::string& use);
+
+  [[nodiscard]] bool Applies(const Check::Condition& condition) const;
+  [[nodiscard]] bool IsPresent(const Presence& presence, uint32_t number) const;
+  // The relocation that puts a descriptor in a word, or null.
+  [[nodiscard]] const CallImage::Relocation* Descriptor(uint32_t buffer, size_t offset) const;
+  [[nodiscard]] Handle* HandleAt(uint32_t buffer, size_t offset) const;
 
   const Rules& rules_;
+  AskFunction ask_;
+  const void* context_;
   uint64_t first_fd_ = 3;
   const CallImage* image_ = nullptr;
-  const HandleTable* handles_ = nullptr;
-  static constexpr uint64_t kNoHandle = UINT64_MAX;
-  std::vector<uint64_t> origins_;  // by descriptor; filled when first needed in a call
-  bool origins_known_ = false;
+  HandleTable* handles_ = nullptr;
+  std::vector<const CallImage::Relocation*> judged_;  // those of objects of others
   std::array<uint64_t, Rules::kMaxCounters> used_ = {};
   Charges taken_;
   Charges kept_;  // until the session ends

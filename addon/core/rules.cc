@@ -26,11 +26,6 @@ bool ReadRanges(cbor::Reader* reader, Ranges* ranges) {
   return true;
 }
 
-bool ReadValues(cbor::Reader* reader, Values* values) {
-  return reader->ReadArrayOf(2) && reader->ReadBool(&values->origins) &&
-         ReadRanges(reader, &values->ranges);
-}
-
 bool ReadTexts(cbor::Reader* reader, std::vector<std::string>* texts) {
   uint64_t count = 0;
   if (!reader->ReadArray(&count)) return false;
@@ -43,28 +38,88 @@ bool ReadTexts(cbor::Reader* reader, std::vector<std::string>* texts) {
   return true;
 }
 
+// An offset, or `none` where there is false.
+bool ReadOptional(cbor::Reader* reader, uint32_t none, uint32_t* offset) {
+  bool given = false;
+  if (!reader->ReadBool(&given)) return ReadOffset(reader, offset);
+  *offset = none;
+  return !given;
+}
+
 bool ReadWord(cbor::Reader* reader, WordCheck* check) {
   uint64_t width = 0;
   if (!ReadOffset(reader, &check->offset) || !reader->ReadUint(8, &width)) return false;
   check->width = static_cast<uint32_t>(width);
-  return ReadValues(reader, &check->values);
+  return ReadRanges(reader, &check->values);
+}
+
+bool ReadRecordsOf(cbor::Reader* reader, Records* records) {
+  return reader->ReadArrayOf(4) && ReadOffset(reader, &records->pointer) &&
+         ReadOffset(reader, &records->count) && reader->ReadUint(&records->mask) &&
+         reader->ReadUint(&records->pattern);
 }
 
 bool ReadRecords(cbor::Reader* reader, RecordsCheck* check) {
   uint64_t shift = 0;
-  if (!ReadOffset(reader, &check->pointer) || !ReadOffset(reader, &check->count) ||
-      !reader->ReadUint(&check->mask) || !reader->ReadUint(&check->pattern) ||
-      !reader->ReadUint(63, &shift) || !reader->ReadUint(&check->value_mask)) {
+  if (!ReadRecordsOf(reader, &check->records) || !reader->ReadUint(63, &shift) ||
+      !reader->ReadUint(&check->value_mask)) {
     return false;
   }
   check->shift = static_cast<uint32_t>(shift);
-  return ReadValues(reader, &check->values);
+  return ReadRanges(reader, &check->values);
 }
 
 bool ReadText(cbor::Reader* reader, bool array, TextCheck* check) {
   check->array = array;
   return ReadOffset(reader, &check->pointer) && (!array || ReadOffset(reader, &check->count)) &&
-         reader->ReadBool(&check->paths) && ReadTexts(reader, &check->patterns);
+         reader->ReadUint(UINT32_MAX, &check->maximum) && reader->ReadBool(&check->paths) &&
+         ReadTexts(reader, &check->patterns);
+}
+
+bool ReadPresence(cbor::Reader* reader, Presence* presence) {
+  uint64_t kind = 0;
+  if (!reader->ReadArrayOf(3) || !reader->ReadUint(Presence::kPerhaps, &kind)) return false;
+  presence->kind = static_cast<Presence::Kind>(kind);
+  return ReadOffset(reader, &presence->offset) && reader->ReadUint(&presence->mask);
+}
+
+bool ReadObjects(cbor::Reader* reader, Objects* objects) {
+  std::string_view use;
+  if (!reader->ReadArrayOf(2) || !reader->ReadText(&use)) return false;
+  objects->use = use;
+  return ReadRanges(reader, &objects->refused);
+}
+
+bool ReadDescriptor(cbor::Reader* reader, DescriptorCheck* check) {
+  return ReadOptional(reader, DescriptorCheck::kAttribute, &check->pointer) &&
+         ReadOffset(reader, &check->offset) && ReadPresence(reader, &check->presence) &&
+         ReadObjects(reader, &check->objects);
+}
+
+bool ReadReferences(cbor::Reader* reader, ReferencesCheck* check) {
+  return ReadRecordsOf(reader, &check->records) && ReadOffset(reader, &check->at) &&
+         ReadPresence(reader, &check->presence) && ReadObjects(reader, &check->objects);
+}
+
+bool ReadIndices(cbor::Reader* reader, IndicesCheck* check) {
+  uint64_t shift = 0;
+  uint64_t bits = 0;
+  if (!ReadRecordsOf(reader, &check->records) || !reader->ReadUint(63, &shift) ||
+      !reader->ReadUint(32, &bits) || bits == 0 || shift + bits > 64) {
+    return false;
+  }
+  check->shift = static_cast<uint32_t>(shift);
+  check->bits = static_cast<uint32_t>(bits);
+  return reader->ReadBool(&check->zero_is_none) && ReadOffset(reader, &check->array) &&
+         ReadObjects(reader, &check->objects);
+}
+
+bool ReadElements(cbor::Reader* reader, ElementsCheck* check) {
+  return ReadOffset(reader, &check->map) && ReadRanges(reader, &check->types) &&
+         ReadOffset(reader, &check->pointer) &&
+         ReadOptional(reader, ElementsCheck::kOne, &check->count) &&
+         reader->ReadBool(&check->keys) && ReadOffset(reader, &check->at) &&
+         ReadPresence(reader, &check->presence) && ReadObjects(reader, &check->objects);
 }
 
 bool ReadQuota(cbor::Reader* reader, QuotaCheck* check) {
@@ -83,11 +138,24 @@ bool ReadQuota(cbor::Reader* reader, QuotaCheck* check) {
       return false;
     }
   }
-  bool factor = false;
-  return reader->ReadBool(&factor) ? !factor : ReadOffset(reader, &check->factor);
+  return ReadOptional(reader, QuotaCheck::kNoFactor, &check->factor);
 }
 
-enum Kind : uint64_t { kWord, kWords, kRecords, kText, kTexts, kQuota, kCharacters };
+enum Kind : uint64_t {
+  kWord,
+  kWords,
+  kRecords,
+  kText,
+  kTexts,
+  kQuota,
+  kCharacters,
+  kRest,
+  kDescriptor,
+  kDescriptors,
+  kReferences,
+  kIndices,
+  kElements
+};
 
 bool ReadFact(cbor::Reader* reader, Fact* fact) {
   uint64_t items = 0;
@@ -104,10 +172,10 @@ bool ReadFact(cbor::Reader* reader, Fact* fact) {
     case kWord:
       return items == 6 && ReadWord(reader, &fact->where.emplace<WordCheck>());
     case kRecords:
-      return items == 10 && ReadRecords(reader, &fact->where.emplace<RecordsCheck>());
+      return items == 7 && ReadRecords(reader, &fact->where.emplace<RecordsCheck>());
     case kText:
     case kTexts:
-      return items == (kind == kTexts ? 7u : 6u) &&
+      return items == (kind == kTexts ? 8u : 7u) &&
              ReadText(reader, kind == kTexts, &fact->where.emplace<TextCheck>());
     case kCharacters: {
       auto& characters = fact->where.emplace<CharactersFact>();
@@ -152,29 +220,46 @@ bool ReadCheck(cbor::Reader* reader, uint64_t* operation, Check* check) {
   check->rule = rule;
   check->when.resize(conditions);
   for (Check::Condition& condition : check->when) {
-    if (!reader->ReadArrayOf(2) || !ReadOffset(reader, &condition.offset) ||
-        !ReadRanges(reader, &condition.values)) {
+    if (!reader->ReadArrayOf(3) || !reader->ReadBool(&condition.type) ||
+        !ReadOffset(reader, &condition.offset) || !ReadRanges(reader, &condition.values)) {
       return false;
     }
   }
   if (!reader->ReadUint(UINT32_MAX, &vocabulary) || !reader->ReadUint(&kind)) return false;
   check->vocabulary = static_cast<uint32_t>(vocabulary);
-  constexpr uint64_t kItems[] = {3, 2, 7, 3, 4, 5};
-  if (kind > kQuota || items != 5 + kItems[kind]) return false;
+  constexpr uint64_t kItems[] = {3, 2, 4, 4, 5, 5, 0, 1, 4, 3, 4, 6, 8};
+  if (kind > kElements || items != 5 + kItems[kind]) return false;
   switch (kind) {
     case kWord:
       return ReadWord(reader, &check->what.emplace<WordCheck>());
     case kWords: {
       auto& words = check->what.emplace<WordsCheck>();
-      return ReadOffset(reader, &words.pointer) && ReadValues(reader, &words.values);
+      return ReadOffset(reader, &words.pointer) && ReadRanges(reader, &words.values);
     }
     case kRecords:
       return ReadRecords(reader, &check->what.emplace<RecordsCheck>());
     case kText:
     case kTexts:
       return ReadText(reader, kind == kTexts, &check->what.emplace<TextCheck>());
-    default:
+    case kQuota:
       return ReadQuota(reader, &check->what.emplace<QuotaCheck>());
+    case kRest:
+      return ReadOffset(reader, &check->what.emplace<RestCheck>().offset);
+    case kDescriptor:
+      return ReadDescriptor(reader, &check->what.emplace<DescriptorCheck>());
+    case kDescriptors: {
+      auto& descriptors = check->what.emplace<DescriptorsCheck>();
+      return ReadOffset(reader, &descriptors.pointer) && ReadOffset(reader, &descriptors.count) &&
+             ReadObjects(reader, &descriptors.objects);
+    }
+    case kReferences:
+      return ReadReferences(reader, &check->what.emplace<ReferencesCheck>());
+    case kIndices:
+      return ReadIndices(reader, &check->what.emplace<IndicesCheck>());
+    case kElements:
+      return ReadElements(reader, &check->what.emplace<ElementsCheck>());
+    default:
+      return false;
   }
 }
 
@@ -254,7 +339,7 @@ std::string Rules::OperationName(uint64_t operation) const {
 
 bool Rules::Decode(cbor::Reader* reader, Rules* rules) {
   uint64_t count = 0;
-  if (!reader->ReadArrayOf(11) || !reader->ReadUint(&rules->commands) ||
+  if (!reader->ReadArrayOf(12) || !reader->ReadUint(&rules->commands) ||
       !reader->ReadBool(&rules->other_commands) || !reader->ReadBool(&rules->perf_events) ||
       !reader->ReadArray(&count)) {
     return false;
@@ -278,7 +363,7 @@ bool Rules::Decode(cbor::Reader* reader, Rules* rules) {
     rules->reports[operation] = std::move(report);
   }
   if (!ReadRanges(reader, &rules->keeping) || !ReadRanges(reader, &rules->opaque) ||
-      !ReadTexts(reader, &rules->readable_paths)) {
+      !ReadRanges(reader, &rules->foreign) || !ReadTexts(reader, &rules->readable_paths)) {
     return false;
   }
   if (!reader->ReadArray(&count)) return false;

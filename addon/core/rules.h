@@ -40,43 +40,43 @@ struct Ranges {
   }
 };
 
-// What a number in a call has to be.
-struct Values {
-  // Whether the number is a descriptor. Then the ranges are of the commands that it must not stem
-  // from; a number that is no open descriptor is the kernel's to refuse.
-  bool origins = false;
-  Ranges ranges;
-};
-
 // A word of the attribute.
 struct WordCheck {
   uint32_t offset = 0;
   uint32_t width = 4;
-  Values values;
+  Ranges values;
 };
 
 // Every 32-bit word behind a pointer of the attribute.
 struct WordsCheck {
   uint32_t pointer = 0;
-  Values values;
+  Ranges values;
 };
 
-// Of `count` 8-byte records behind a pointer, those of a pattern: a number inside of them.
-struct RecordsCheck {
+// 8-byte records behind a pointer, of which a check is about those of a pattern.
+struct Records {
   uint32_t pointer = 0;
   uint32_t count = 0;  // where the attribute has their number
   uint64_t mask = 0;
   uint64_t pattern = 0;
+
+  [[nodiscard]] bool Has(uint64_t record) const { return (record & mask) == pattern; }
+};
+
+// A number inside of records.
+struct RecordsCheck {
+  Records records;
   uint32_t shift = 0;
   uint64_t value_mask = 0;
-  Values values;
+  Ranges values;
 };
 
 // A text behind a pointer, or `count` of them behind an array of pointers.
 struct TextCheck {
   uint32_t pointer = 0;
   bool array = false;
-  uint32_t count = 0;  // where the attribute has their number, when they are an array
+  uint32_t count = 0;    // where the attribute has their number, when they are an array
+  uint64_t maximum = 0;  // the bytes of one that the kernel reads at most, its NUL included
   // Whether the patterns are paths, where one that ends in a slash stands for all below it, rather
   // than names with the wildcards * and ?.
   bool paths = false;
@@ -99,16 +99,95 @@ struct QuotaCheck {
   uint32_t factor = kNoFactor;
 };
 
+// Bytes of the attribute of which nothing is known: they must be zero.
+struct RestCheck {
+  uint32_t offset = 0;
+};
+
+// What may be behind a descriptor: nothing that is the result of one of these commands, given what
+// the call does with it. A descriptor is named by a relocation; a number in its place is refused.
+struct Objects {
+  std::string use;
+  Ranges refused;
+};
+
+// When a word is a descriptor.
+struct Presence {
+  enum Kind : uint64_t {
+    kAlways,
+    kNonzero,
+    kFlag,      // if a bit of another word is set
+    kUnless,    // unless it is zero, or a bit of another word is set
+    kPositive,  // as a signed number
+    kPerhaps,   // what else it can be is a number that anybody may choose
+  };
+  Kind kind = kAlways;
+  uint32_t offset = 0;
+  uint64_t mask = 0;
+};
+
+// A descriptor in the attribute, or in the structure that a word of the attribute points to.
+struct DescriptorCheck {
+  static constexpr uint32_t kAttribute = UINT32_MAX;
+  uint32_t pointer = kAttribute;
+  uint32_t offset = 0;
+  Presence presence;
+  Objects objects;
+};
+
+// As many descriptors as a word of the attribute says, behind a pointer.
+struct DescriptorsCheck {
+  uint32_t pointer = 0;
+  uint32_t count = 0;
+  Objects objects;
+};
+
+// A descriptor in records, counted in bytes from the start of each.
+struct ReferencesCheck {
+  Records records;
+  uint32_t at = 0;
+  Presence presence;
+  Objects objects;
+};
+
+// A signed index in records, of a descriptor in an array behind a pointer.
+struct IndicesCheck {
+  Records records;
+  uint32_t shift = 0;
+  uint32_t bits = 0;
+  bool zero_is_none = false;
+  uint32_t array = 0;
+  Objects objects;
+};
+
+// A descriptor in each key or value that a call hands over, of a map of one of these types.
+struct ElementsCheck {
+  static constexpr uint32_t kOne = UINT32_MAX;
+  uint32_t map = 0;  // where the attribute has the map's descriptor
+  Ranges types;
+  uint32_t pointer = 0;
+  uint32_t count = kOne;  // where the attribute has their number
+  bool keys = false;
+  uint32_t at = 0;  // from the start of each
+  Presence presence;
+  Objects objects;
+};
+
 // One thing that a call must satisfy.
 struct Check {
+  // It is made for calls of which 32-bit words of the attribute, or the types of the objects whose
+  // descriptors they are, have such values.
   struct Condition {
+    bool type;
     uint32_t offset;
     Ranges values;
   };
   std::string rule;
-  std::vector<Condition> when;  // the 32-bit words of the attribute for which it is made
-  uint32_t vocabulary = 0;      // one more than the index of its values' names; 0 for none
-  std::variant<WordCheck, WordsCheck, RecordsCheck, TextCheck, QuotaCheck> what;
+  std::vector<Condition> when;
+  uint32_t vocabulary = 0;  // one more than the index of its values' names; 0 for none
+  std::variant<WordCheck, WordsCheck, RecordsCheck, TextCheck, QuotaCheck, RestCheck,
+               DescriptorCheck, DescriptorsCheck, ReferencesCheck, IndicesCheck, ElementsCheck>
+      what;
 };
 
 // What the third argument of an ioctl(2) is.
@@ -157,6 +236,7 @@ struct Rules {
   std::unordered_map<uint64_t, Report> reports;             // by operation
   Ranges keeping;  // commands that let objects outlive their handles
   Ranges opaque;   // commands for which what the attribute points to is bytes, never addresses
+  Ranges foreign;  // commands whose results are of others, of which what is unknown is refused
   std::vector<std::string> readable_paths;
   std::vector<IoctlRule> ioctls;
   Limits limits;
@@ -176,17 +256,25 @@ struct Rules {
 
   // Decodes
   //   rules = [commands, otherCommands, perfEvents, [[name...]...], [check...], [report...],
-  //            ranges, ranges, [path...],
+  //            ranges, ranges, ranges, [path...],
   //            [[name, request, argument]...], [maxFrameBytes, maxCallBytes, maxBuffers,
   //            maxRelocations, maxHandles, maxStreams, maxEventsPerSecond]]
-  //   check = [rule, operation, [[offset, ranges]...], vocabulary, kind, ...]
-  //     kind 0 word: offset, width, values         1 words: pointer, values
-  //          2 records: pointer, count, mask, pattern, shift, valueMask, values
-  //          3 text: pointer, paths, [pattern...]  4 texts: pointer, count, paths, [pattern...]
+  //   check = [rule, operation, [[type, offset, ranges]...], vocabulary, kind, ...]
+  //     kind 0 word: offset, width, ranges         1 words: pointer, ranges
+  //          2 records: records, shift, valueMask, ranges
+  //          3 text: pointer, maximum, paths, [pattern...]
+  //          4 texts: pointer, count, maximum, paths, [pattern...]
   //          5 quota: counter, maximum, constant, [[offset, round, multiplier]...], factor or false
+  //          7 rest: offset
+  //          8 descriptor: pointer or false, offset, presence, objects
+  //          9 descriptors: pointer, count, objects
+  //         10 references: records, at, presence, objects
+  //         11 indices: records, shift, bits, zeroIsNone, array, objects
+  //         12 elements: map, ranges, pointer, count or false, keys, at, presence, objects
   //   report = [operation, event, [[label, vocabulary, kind, ...]...]], of kinds 0, 2, 3, 4 and
   //          6 characters: offset, size
-  //   values = [origins, ranges], ranges = [first, last, ...]
+  //   records = [pointer, count, mask, pattern], presence = [kind, offset, mask],
+  //   objects = [use, ranges], ranges = [first, last, ...]
   [[nodiscard]] static bool Decode(cbor::Reader* reader, Rules* rules);
 };
 

@@ -12,8 +12,10 @@ import {
 } from './enums.js';
 import * as infos from './infos.js';
 import {
+  attaches,
   batchToken,
   buffer,
+  changes,
   chars,
   command,
   cString,
@@ -29,6 +31,7 @@ import {
   out,
   pointsTo,
   type Release,
+  runs,
   type Struct,
   s32,
   self,
@@ -100,14 +103,14 @@ export const MAP_LOOKUP_ELEM_BLOOM_FILTER = command(
 );
 
 export const MAP_UPDATE_ELEM = command('BPF_MAP_UPDATE_ELEM', Cmd.BPF_MAP_UPDATE_ELEM, 'status', {
-  map_fd: fd(0, 'map'),
+  map_fd: changes(fd(0, 'map')),
   key: buffer(8, 'in', mapKey('map_fd'), 'mapKeys'),
   value: buffer(16, 'in', mapValue('map_fd', 'flags'), 'mapValues'),
   flags: u64(24),
 });
 
 export const MAP_DELETE_ELEM = command('BPF_MAP_DELETE_ELEM', Cmd.BPF_MAP_DELETE_ELEM, 'status', {
-  map_fd: fd(0, 'map'),
+  map_fd: changes(fd(0, 'map')),
   key: buffer(8, 'in', mapKey('map_fd'), 'mapKeys'),
 });
 
@@ -127,7 +130,7 @@ export const MAP_LOOKUP_AND_DELETE_ELEM = command(
   Cmd.BPF_MAP_LOOKUP_AND_DELETE_ELEM,
   'status',
   {
-    map_fd: fd(0, 'map'),
+    map_fd: changes(fd(0, 'map')),
     key: buffer(8, 'in', mapKey('map_fd'), 'mapKeys'),
     value: buffer(16, 'out', mapValue('map_fd', 'flags')),
     flags: u64(24),
@@ -135,7 +138,7 @@ export const MAP_LOOKUP_AND_DELETE_ELEM = command(
 );
 
 export const MAP_FREEZE = command('BPF_MAP_FREEZE', Cmd.BPF_MAP_FREEZE, 'status', {
-  map_fd: fd(0, 'map'),
+  map_fd: changes(fd(0, 'map')),
 });
 
 const lookupBatch = {
@@ -161,7 +164,7 @@ export const MAP_LOOKUP_AND_DELETE_BATCH = command(
   'BPF_MAP_LOOKUP_AND_DELETE_BATCH',
   Cmd.BPF_MAP_LOOKUP_AND_DELETE_BATCH,
   'status',
-  lookupBatch,
+  { ...lookupBatch, map_fd: changes(fd(36, 'map')) },
   { arm: 'batch' },
 );
 
@@ -173,7 +176,7 @@ export const MAP_UPDATE_BATCH = command(
     keys: buffer(16, 'in', mapKey('map_fd', 'count'), 'mapKeys'),
     values: buffer(24, 'in', mapValue('map_fd', 'elem_flags', 'count'), 'mapValues'),
     count: inout(u32(32)),
-    map_fd: fd(36, 'map'),
+    map_fd: changes(fd(36, 'map')),
     elem_flags: u64(40),
     flags: u64(48),
   },
@@ -187,7 +190,7 @@ export const MAP_DELETE_BATCH = command(
   {
     keys: buffer(16, 'in', mapKey('map_fd', 'count'), 'mapKeys'),
     count: inout(u32(32)),
-    map_fd: fd(36, 'map'),
+    map_fd: changes(fd(36, 'map')),
     elem_flags: u64(40),
     flags: u64(48),
   },
@@ -220,10 +223,13 @@ export const PROG_LOAD = command(
     line_info: nullable(buffer(96, 'in', times('line_info_cnt', 'line_info_rec_size'))),
     line_info_cnt: u32(104),
     attach_btf_id: u32(108),
-    attach_prog_fd: fdIf('nonzero', 112, 'prog'),
+    // It is watched, but a program of this type takes the place of a function of it.
+    attach_prog_fd: changes(fdIf('nonzero', 112, 'prog'), {
+      value: ['prog_type', [ProgType.BPF_PROG_TYPE_EXT]],
+    }),
     attach_btf_obj_fd: since('5.11', fdIf('nonzero', 112, 'btf')),
     core_relo_cnt: since('5.17', u32(116)),
-    fd_array: since('5.14', nullable(fds(120, usedFds('fd_array_cnt'), 'map', 'btf'))),
+    fd_array: since('5.14', nullable(changes(fds(120, usedFds('fd_array_cnt'), 'map', 'btf')))),
     core_relos: since(
       '5.17',
       nullable(buffer(128, 'in', times('core_relo_cnt', 'core_relo_rec_size'))),
@@ -263,28 +269,35 @@ export const PROG_LOAD_LOADER = command(
 
 export const OBJ_PIN = command('BPF_OBJ_PIN', Cmd.BPF_OBJ_PIN, 'status', {
   pathname: string(0, 'in', cString(PATH_MAX)),
-  bpf_fd: fd(8, 'map', 'prog', 'link'),
+  // What is pinned outlives who made it, and can be opened for writing.
+  bpf_fd: changes(fd(8, 'map', 'prog', 'link')),
   file_flags: u32(12),
   path_fd: since('6.5', fdIf({ flag: ['file_flags', BPF_F_PATH_FD] }, 16, 'directory')),
 });
 
-export const OBJ_GET = command('BPF_OBJ_GET', Cmd.BPF_OBJ_GET, 'fd', {
-  pathname: string(0, 'in', cString(PATH_MAX)),
-  bpf_fd: u32(8),
-  file_flags: u32(12),
-  path_fd: since('6.5', fdIf({ flag: ['file_flags', BPF_F_PATH_FD] }, 16, 'directory')),
-});
+export const OBJ_GET = command(
+  'BPF_OBJ_GET',
+  Cmd.BPF_OBJ_GET,
+  'fd',
+  {
+    pathname: string(0, 'in', cString(PATH_MAX)),
+    bpf_fd: u32(8),
+    file_flags: u32(12),
+    path_fd: since('6.5', fdIf({ flag: ['file_flags', BPF_F_PATH_FD] }, 16, 'directory')),
+  },
+  { finds: true },
+);
 
 const attach = {
-  attach_bpf_fd: fd(4, 'prog'),
+  attach_bpf_fd: attaches(fd(4, 'prog')),
   attach_type: u32(8),
   attach_flags: u32(12),
-  replace_bpf_fd: fdIf({ flag: ['attach_flags', BPF_F_REPLACE] }, 16, 'prog'),
+  replace_bpf_fd: changes(fdIf({ flag: ['attach_flags', BPF_F_REPLACE] }, 16, 'prog')),
   relative_fd: since('6.6', fdIf({ unless: ['attach_flags', BPF_F_ID] }, 20, 'prog', 'link')),
   relative_id: since('6.6', u32(20)),
   expected_revision: since('6.6', u64(24)),
 };
-const detach = { ...attach, attach_bpf_fd: fdIf('nonzero', 4, 'prog') };
+const detach = { ...attach, attach_bpf_fd: changes(fdIf('nonzero', 4, 'prog')) };
 
 // What the target of a program is follows from its attach type.
 const interfaceAttachTypes = [
@@ -364,7 +377,7 @@ export const PROG_ATTACH_SOCKMAP = command(
   'BPF_PROG_ATTACH',
   Cmd.BPF_PROG_ATTACH,
   'status',
-  { target_fd: fd(0, 'map'), ...attach },
+  { target_fd: changes(fd(0, 'map')), ...attach },
   onSockmap,
 );
 export const PROG_ATTACH_LIRC = command(
@@ -409,7 +422,7 @@ export const PROG_DETACH_SOCKMAP = command(
   'BPF_PROG_DETACH',
   Cmd.BPF_PROG_DETACH,
   'status',
-  { target_fd: fd(0, 'map'), ...detach },
+  { target_fd: changes(fd(0, 'map')), ...detach },
   onSockmap,
 );
 export const PROG_DETACH_LIRC = command(
@@ -527,7 +540,7 @@ export const PROG_TEST_RUN = command(
   Cmd.BPF_PROG_TEST_RUN,
   'status',
   {
-    prog_fd: fd(0, 'prog'),
+    prog_fd: runs(fd(0, 'prog')),
     retval: out(u32(4)),
     data_size_in: u32(8),
     data_size_out: inout(u32(12)),
@@ -583,14 +596,14 @@ export const PROG_GET_FD_BY_ID = command(
   Cmd.BPF_PROG_GET_FD_BY_ID,
   'fd',
   { prog_id: u32(0), ...byId },
-  { makes: 'prog' },
+  { makes: 'prog', finds: true },
 );
 export const MAP_GET_FD_BY_ID = command(
   'BPF_MAP_GET_FD_BY_ID',
   Cmd.BPF_MAP_GET_FD_BY_ID,
   'fd',
   { map_id: u32(0), ...byId },
-  { makes: 'map' },
+  { makes: 'map', finds: true },
 );
 export const BTF_GET_FD_BY_ID = command(
   'BPF_BTF_GET_FD_BY_ID',
@@ -604,7 +617,7 @@ export const LINK_GET_FD_BY_ID = command(
   Cmd.BPF_LINK_GET_FD_BY_ID,
   'fd',
   { link_id: u32(0) },
-  { makes: 'link' },
+  { makes: 'link', finds: true },
 );
 
 const notABpfObject = [
@@ -774,7 +787,7 @@ export const RAW_TRACEPOINT_OPEN = command(
   'fd',
   {
     name: nullable(string(0, 'in', cString(128))),
-    prog_fd: fd(8, 'prog'),
+    prog_fd: attaches(fd(8, 'prog')),
     cookie: since('6.10', u64(16)),
   },
   { arm: 'raw_tracepoint', makes: 'link' },
@@ -815,7 +828,7 @@ export const LINK_CREATE_STRUCT_OPS = command(
   'BPF_LINK_CREATE',
   Cmd.BPF_LINK_CREATE,
   'fd',
-  { map_fd: since('6.4', fd(0, 'map')), ...link },
+  { map_fd: since('6.4', attaches(fd(0, 'map'))), ...link },
   {
     arm: 'link_create',
     makes: 'link',
@@ -827,7 +840,12 @@ export const LINK_CREATE_EXT = command(
   'BPF_LINK_CREATE',
   Cmd.BPF_LINK_CREATE,
   'fd',
-  { prog_fd: fd(0, 'prog'), target_fd: fdIf('nonzero', 4, 'prog'), ...link, ...tracing },
+  {
+    prog_fd: attaches(fd(0, 'prog')),
+    target_fd: changes(fdIf('nonzero', 4, 'prog')),
+    ...link,
+    ...tracing,
+  },
   {
     arm: 'link_create',
     makes: 'link',
@@ -839,7 +857,7 @@ export const LINK_CREATE_TRACING = command(
   'BPF_LINK_CREATE',
   Cmd.BPF_LINK_CREATE,
   'fd',
-  { prog_fd: fd(0, 'prog'), target_fd: fdIf('nonzero', 4, 'prog'), ...link, ...tracing },
+  { prog_fd: attaches(fd(0, 'prog')), target_fd: fdIf('nonzero', 4, 'prog'), ...link, ...tracing },
   {
     arm: 'link_create',
     makes: 'link',
@@ -863,7 +881,7 @@ export const LINK_CREATE_TRACING_MULTI = command(
   Cmd.BPF_LINK_CREATE,
   'fd',
   {
-    prog_fd: fd(0, 'prog'),
+    prog_fd: attaches(fd(0, 'prog')),
     ...link,
     ids: member('tracing_multi.ids', since('7.2', buffer(16, 'in', times('cnt', 4)))),
     cookies: member(
@@ -891,14 +909,19 @@ export const LINK_CREATE_CGROUP = command(
   'BPF_LINK_CREATE',
   Cmd.BPF_LINK_CREATE,
   'fd',
-  { prog_fd: fd(0, 'prog'), target_fd: fd(4, 'cgroup'), ...link, ...relative('cgroup', '6.17') },
+  {
+    prog_fd: attaches(fd(0, 'prog')),
+    target_fd: fd(4, 'cgroup'),
+    ...link,
+    ...relative('cgroup', '6.17'),
+  },
   { arm: 'link_create', makes: 'link', when: { value: ['attach_type', cgroupAttachTypes] } },
 );
 export const LINK_CREATE_TCX = command(
   'BPF_LINK_CREATE',
   Cmd.BPF_LINK_CREATE,
   'fd',
-  { prog_fd: fd(0, 'prog'), target_ifindex: u32(4), ...link, ...relative('tcx', '6.6') },
+  { prog_fd: attaches(fd(0, 'prog')), target_ifindex: u32(4), ...link, ...relative('tcx', '6.6') },
   {
     arm: 'link_create',
     makes: 'link',
@@ -909,7 +932,12 @@ export const LINK_CREATE_NETKIT = command(
   'BPF_LINK_CREATE',
   Cmd.BPF_LINK_CREATE,
   'fd',
-  { prog_fd: fd(0, 'prog'), target_ifindex: u32(4), ...link, ...relative('netkit', '6.7') },
+  {
+    prog_fd: attaches(fd(0, 'prog')),
+    target_ifindex: u32(4),
+    ...link,
+    ...relative('netkit', '6.7'),
+  },
   {
     arm: 'link_create',
     makes: 'link',
@@ -920,14 +948,14 @@ export const LINK_CREATE_XDP = command(
   'BPF_LINK_CREATE',
   Cmd.BPF_LINK_CREATE,
   'fd',
-  { prog_fd: fd(0, 'prog'), target_ifindex: u32(4), ...link },
+  { prog_fd: attaches(fd(0, 'prog')), target_ifindex: u32(4), ...link },
   { arm: 'link_create', makes: 'link', when: { value: ['attach_type', [AttachType.BPF_XDP]] } },
 );
 export const LINK_CREATE_NETNS = command(
   'BPF_LINK_CREATE',
   Cmd.BPF_LINK_CREATE,
   'fd',
-  { prog_fd: fd(0, 'prog'), target_fd: fd(4, 'netns'), ...link },
+  { prog_fd: attaches(fd(0, 'prog')), target_fd: fd(4, 'netns'), ...link },
   {
     arm: 'link_create',
     makes: 'link',
@@ -938,7 +966,7 @@ export const LINK_CREATE_SOCKMAP = command(
   'BPF_LINK_CREATE',
   Cmd.BPF_LINK_CREATE,
   'fd',
-  { prog_fd: fd(0, 'prog'), target_fd: fd(4, 'map'), ...link },
+  { prog_fd: attaches(fd(0, 'prog')), target_fd: changes(fd(4, 'map')), ...link },
   { arm: 'link_create', makes: 'link', when: { value: ['attach_type', sockmapAttachTypes] } },
 );
 export const LINK_CREATE_NETFILTER = command(
@@ -946,7 +974,7 @@ export const LINK_CREATE_NETFILTER = command(
   Cmd.BPF_LINK_CREATE,
   'fd',
   {
-    prog_fd: fd(0, 'prog'),
+    prog_fd: attaches(fd(0, 'prog')),
     ...link,
     pf: member('netfilter.pf', since('6.4', u32(16))),
     hooknum: member('netfilter.hooknum', since('6.4', u32(20))),
@@ -964,7 +992,7 @@ export const LINK_CREATE_PERF_EVENT = command(
   Cmd.BPF_LINK_CREATE,
   'fd',
   {
-    prog_fd: fd(0, 'prog'),
+    prog_fd: attaches(fd(0, 'prog')),
     target_fd: fd(4, 'perf_event'),
     ...link,
     bpf_cookie: member('perf_event.bpf_cookie', since('5.15', u64(16))),
@@ -980,7 +1008,7 @@ export const LINK_CREATE_KPROBE_MULTI = command(
   Cmd.BPF_LINK_CREATE,
   'fd',
   {
-    prog_fd: fd(0, 'prog'),
+    prog_fd: attaches(fd(0, 'prog')),
     ...link,
     kprobe_flags: member('kprobe_multi.flags', since('5.18', u32(16))),
     cnt: member('kprobe_multi.cnt', since('5.18', u32(20))),
@@ -1008,7 +1036,7 @@ export const LINK_CREATE_UPROBE_MULTI = command(
   Cmd.BPF_LINK_CREATE,
   'fd',
   {
-    prog_fd: fd(0, 'prog'),
+    prog_fd: attaches(fd(0, 'prog')),
     ...link,
     path: member('uprobe_multi.path', since('6.6', nullable(string(16, 'in', cString(PATH_MAX))))),
     offsets: member('uprobe_multi.offsets', since('6.6', buffer(24, 'in', times('cnt', 8)))),
@@ -1042,7 +1070,7 @@ export const LINK_CREATE_UPROBE_MULTI = command(
 
 // What an iterator is restricted to depends on what its program goes over.
 const iterator = <S extends Struct>(to: S) => ({
-  prog_fd: fd(0, 'prog'),
+  prog_fd: attaches(fd(0, 'prog')),
   ...link,
   iter_info: nullable(pointsTo(16, 'in', to, sizedBy('iter_info_len'))),
   iter_info_len: u32(24),
@@ -1078,7 +1106,7 @@ export const LINK_CREATE_ITER = command(
   Cmd.BPF_LINK_CREATE,
   'fd',
   {
-    prog_fd: fd(0, 'prog'),
+    prog_fd: attaches(fd(0, 'prog')),
     ...link,
     iter_info: nullable(buffer(16, 'in', sizedBy('iter_info_len'))),
     iter_info_len: u32(24),
@@ -1110,7 +1138,7 @@ export const LINK_CREATE_OTHER = command(
   'BPF_LINK_CREATE',
   Cmd.BPF_LINK_CREATE,
   'fd',
-  { prog_fd: fd(0, 'prog'), target_fd: fdIf('nonzero', 4, 'file'), ...link },
+  { prog_fd: attaches(fd(0, 'prog')), target_fd: fdIf('nonzero', 4, 'file'), ...link },
   { arm: 'link_create', makes: 'link', when: { value: ['attach_type', notForLinks] } },
 );
 
@@ -1119,8 +1147,8 @@ export const LINK_UPDATE = command(
   Cmd.BPF_LINK_UPDATE,
   'status',
   {
-    link_fd: fd(0, 'link'),
-    new_prog_fd: fd(4, 'prog'),
+    link_fd: changes(fd(0, 'link')),
+    new_prog_fd: attaches(fd(4, 'prog')),
     flags: u32(8),
     old_prog_fd: fdIf({ flag: ['flags', BPF_F_REPLACE] }, 12, 'prog'),
   },
@@ -1133,8 +1161,8 @@ export const LINK_UPDATE_STRUCT_OPS = command(
   Cmd.BPF_LINK_UPDATE,
   'status',
   {
-    link_fd: fd(0, 'link'),
-    new_map_fd: since('6.4', fd(4, 'map')),
+    link_fd: changes(fd(0, 'link')),
+    new_map_fd: since('6.4', attaches(fd(4, 'map'))),
     flags: u32(8),
     old_map_fd: since('6.4', fdIf({ flag: ['flags', BPF_F_REPLACE] }, 12, 'map')),
   },
@@ -1145,7 +1173,7 @@ export const LINK_DETACH = command(
   'BPF_LINK_DETACH',
   Cmd.BPF_LINK_DETACH,
   'status',
-  { link_fd: fd(0, 'link') },
+  { link_fd: changes(fd(0, 'link')) },
   { arm: 'link_detach' },
 );
 
@@ -1161,7 +1189,8 @@ export const ITER_CREATE = command(
   'BPF_ITER_CREATE',
   Cmd.BPF_ITER_CREATE,
   'fd',
-  { link_fd: fd(0, 'link'), flags: u32(4) },
+  // Reading from an iterator runs its program.
+  { link_fd: runs(fd(0, 'link')), flags: u32(4) },
   { arm: 'iter_create', makes: 'iter' },
 );
 
@@ -1169,7 +1198,7 @@ export const PROG_BIND_MAP = command(
   'BPF_PROG_BIND_MAP',
   Cmd.BPF_PROG_BIND_MAP,
   'status',
-  { prog_fd: fd(0, 'prog'), map_fd: fd(4, 'map'), flags: u32(8) },
+  { prog_fd: changes(fd(0, 'prog')), map_fd: fd(4, 'map'), flags: u32(8) },
   { arm: 'prog_bind_map' },
 );
 
@@ -1189,7 +1218,8 @@ export const PROG_STREAM_READ_BY_FD = command(
     stream_buf: since('6.17', buffer(0, 'out', sizedBy('stream_buf_len'))),
     stream_buf_len: since('6.17', u32(8)),
     stream_id: since('6.17', u32(12)),
-    prog_fd: since('6.17', fd(16, 'prog')),
+    // What is read is gone.
+    prog_fd: since('6.17', changes(fd(16, 'prog'))),
   },
   { arm: 'prog_stream_read' },
 );
@@ -1199,8 +1229,8 @@ export const PROG_ASSOC_STRUCT_OPS = command(
   Cmd.BPF_PROG_ASSOC_STRUCT_OPS,
   'status',
   {
-    map_fd: since('7.0', fd(0, 'map')),
-    prog_fd: since('7.0', fd(4, 'prog')),
+    map_fd: since('7.0', attaches(fd(0, 'map'))),
+    prog_fd: since('7.0', changes(fd(4, 'prog'))),
     flags: since('7.0', u32(8)),
   },
   { arm: 'prog_assoc_struct_ops' },

@@ -529,3 +529,35 @@ export const Helper = {
   BPF_FUNC_cgrp_storage_get: 210,
   BPF_FUNC_cgrp_storage_delete: 211,
 } as const;
+
+/** `enum perf_type_id` of <linux/perf_event.h>. */
+export const PerfType = {
+  PERF_TYPE_HARDWARE: 0,
+  PERF_TYPE_SOFTWARE: 1,
+  PERF_TYPE_TRACEPOINT: 2,
+  PERF_TYPE_HW_CACHE: 3,
+  PERF_TYPE_RAW: 4,
+  PERF_TYPE_BREAKPOINT: 5,
+} as const;
+
+/** Requests of ioctl(2) on perf events. */
+export const PerfIoctl = {
+  PERF_EVENT_IOC_ENABLE: 0x2400,
+  PERF_EVENT_IOC_DISABLE: 0x2401,
+  PERF_EVENT_IOC_REFRESH: 0x2402,
+  PERF_EVENT_IOC_RESET: 0x2403,
+  PERF_EVENT_IOC_PERIOD: 0x40082404,
+  PERF_EVENT_IOC_SET_OUTPUT: 0x2405,
+  PERF_EVENT_IOC_SET_FILTER: 0x40082406,
+  PERF_EVENT_IOC_ID: 0x80082407,
+  PERF_EVENT_IOC_SET_BPF: 0x40042408,
+  PERF_EVENT_IOC_PAUSE_OUTPUT: 0x40042409,
+  PERF_EVENT_IOC_QUERY_BPF: 0xc008240a,
+  PERF_EVENT_IOC_MODIFY_ATTRIBUTES: 0x4008240b,
+} as const;
+
+/** Flags of perf_event_open(2). */
+export const PerfFlag = {
+  PERF_FLAG_PID_CGROUP: 4,
+  PERF_FLAG_FD_CLOEXEC: 8,
+} as const;

@@ -7,7 +7,7 @@
 import { failure } from '../errors.js';
 import { MapType } from './enums.js';
 import type { MapFacts } from './facts.js';
-import type { FdKind } from './rows.js';
+import type { FdKind, Use } from './rows.js';
 import { readU16, readU32 } from './words.js';
 
 /** Takes a descriptor found at a byte offset. `where` says in words what holds it. */
@@ -24,11 +24,66 @@ export const Pseudo = {
   BPF_PSEUDO_FUNC: 4,
   BPF_PSEUDO_MAP_IDX: 5,
   BPF_PSEUDO_MAP_IDX_VALUE: 6,
+  BPF_PSEUDO_CALL: 1,
   BPF_PSEUDO_KFUNC_CALL: 2,
 } as const;
 
+/** An instruction's opcode and `src_reg`, as {@link OPERATION_MASK} leaves them of its first bytes. */
+const operation = (code: number, source: number) => code | (source << 12);
+
+/** The bits of an instruction's first two bytes that say what it does. */
+export const OPERATION_MASK = 0xf0ff;
+/** A call of a helper, whose number is the immediate. */
+export const HELPER_CALL = operation(CALL, 0);
+/** A call of a kernel function, whose BTF id is the immediate. */
+export const KFUNC_CALL = operation(CALL, Pseudo.BPF_PSEUDO_KFUNC_CALL);
+/** The bits of an instruction, as a little-endian 64-bit word, that are its offset and immediate. */
+export const OFFSET_BITS = { shift: 16, bits: 16 } as const;
+export const IMMEDIATE_BITS = { shift: 32, bits: 32 } as const;
+
 const maps: readonly FdKind[] = ['map'];
 const btfs: readonly FdKind[] = ['btf'];
+
+/** An instruction that refers to an object. */
+export interface Reference {
+  readonly operation: number;
+  /** What it does with the object. */
+  readonly use: Use;
+  /** Where it has a descriptor, in bytes from its start; with `nonzero`, 0 is none. */
+  readonly at?: number;
+  /** Where it has a signed index into `fd_array` instead. */
+  readonly index?: { readonly shift: number; readonly bits: number };
+  readonly nonzero?: true;
+}
+
+/** A program may write to a map whatever its descriptor is open for. */
+export const references: readonly Reference[] = [
+  { operation: operation(LD_IMM64, Pseudo.BPF_PSEUDO_MAP_FD), use: 'change', at: 4 },
+  { operation: operation(LD_IMM64, Pseudo.BPF_PSEUDO_MAP_VALUE), use: 'change', at: 4 },
+  { operation: operation(LD_IMM64, Pseudo.BPF_PSEUDO_BTF_ID), use: 'read', at: 12, nonzero: true },
+  {
+    operation: operation(LD_IMM64, Pseudo.BPF_PSEUDO_MAP_IDX),
+    use: 'change',
+    index: IMMEDIATE_BITS,
+  },
+  {
+    operation: operation(LD_IMM64, Pseudo.BPF_PSEUDO_MAP_IDX_VALUE),
+    use: 'change',
+    index: IMMEDIATE_BITS,
+  },
+  { operation: KFUNC_CALL, use: 'read', index: OFFSET_BITS, nonzero: true },
+];
+
+/** The opcodes whose `src_reg` says what they refer to, and the last that any kernel knows. */
+export const knownSources: readonly { readonly code: number; readonly last: number }[] = [
+  { code: LD_IMM64, last: Pseudo.BPF_PSEUDO_MAP_IDX_VALUE },
+  { code: CALL, last: Pseudo.BPF_PSEUDO_KFUNC_CALL },
+];
+/** The bits of an instruction's first two bytes that are its opcode; those of `src_reg`. */
+export const CODE_MASK = 0xff;
+export const SOURCE_BITS = { shift: 12, bits: 4 } as const;
+
+const referring = new Map(references.map((one) => [one.operation, one]));
 
 /**
  * Finds the descriptors in instructions.
@@ -42,35 +97,25 @@ export function findInInstructions(
 ): void {
   for (let at = 0; at + 8 <= bytes.length; at += 8) {
     const code = bytes[at];
-    if (code === CALL) {
-      const module = readU16(bytes, at + 2);
-      if (source(bytes, at) === Pseudo.BPF_PSEUDO_KFUNC_CALL && module !== 0) reached(module);
-    } else if (code === LD_IMM64) {
-      switch (source(bytes, at)) {
-        case Pseudo.BPF_PSEUDO_MAP_FD:
-        case Pseudo.BPF_PSEUDO_MAP_VALUE:
-          found(at + 4, maps, `the immediate of instruction ${at / 8}`);
-          break;
-        case Pseudo.BPF_PSEUDO_BTF_ID:
-          if (at + 16 <= bytes.length && readU32(bytes, at + 12) !== 0) {
-            found(at + 12, btfs, `the second immediate of instruction ${at / 8}`);
-          }
-          break;
-        case Pseudo.BPF_PSEUDO_MAP_IDX:
-        case Pseudo.BPF_PSEUDO_MAP_IDX_VALUE:
-          reached(readU32(bytes, at + 4));
-          break;
+    if (code !== LD_IMM64 && code !== CALL) continue;
+    const reference = referring.get(readU16(bytes, at) & OPERATION_MASK);
+    if (reference?.index !== undefined) {
+      const index = reference.index.shift === 16 ? readU16(bytes, at + 2) : readU32(bytes, at + 4);
+      if (index !== 0 || reference.nonzero !== true) reached(index);
+    } else if (reference?.at !== undefined && at + reference.at + 4 <= bytes.length) {
+      const second = reference.at > 8;
+      const number = `instruction ${at / 8}`;
+      const where = second ? `the second immediate of ${number}` : `the immediate of ${number}`;
+      if (!second || readU32(bytes, at + reference.at) !== 0) {
+        found(at + reference.at, second ? btfs : maps, where);
       }
-      at += 8;
     }
+    if (code === LD_IMM64) at += 8;
   }
 }
 
-function source(bytes: Uint8Array, at: number): number {
-  return (bytes[at + 1] ?? 0) >> 4;
-}
-
-interface Hidden {
+/** A descriptor in each key or value of a map. */
+export interface Hidden {
   readonly offset: number;
   readonly kinds: readonly FdKind[];
   /** Whether only a positive number is a descriptor. */
@@ -79,6 +124,8 @@ interface Hidden {
   readonly nonzero?: boolean;
   /** Why such a descriptor cannot travel. */
   readonly stays?: string;
+  /** What writing it does with the object, where it is one of bpf(2). */
+  readonly use?: Use;
 }
 
 const sockets: Hidden = {
@@ -88,9 +135,9 @@ const sockets: Hidden = {
     'it holds sockets, and a socket of this host does not exist in the guest; ' +
     'let a program in the guest add its own, with bpf_sock_map_update()',
 };
-const programAfterWord: Hidden = { offset: 4, kinds: ['prog'], positive: true };
+const programAfterWord: Hidden = { offset: 4, kinds: ['prog'], positive: true, use: 'attach' };
 
-const implementation: Hidden = { offset: 0, kinds: ['prog'], nonzero: true };
+const implementation: Hidden = { offset: 0, kinds: ['prog'], nonzero: true, use: 'attach' };
 const unknownPlaces: Hidden = {
   offset: 0,
   kinds: [],
@@ -100,12 +147,12 @@ const unknownPlaces: Hidden = {
 };
 
 /** Where the values of a map type hold a descriptor when they are written. */
-const inValues: { readonly [mapType: number]: Hidden } = {
-  [MapType.BPF_MAP_TYPE_PROG_ARRAY]: { offset: 0, kinds: ['prog'] },
+export const inValues: { readonly [mapType: number]: Hidden } = {
+  [MapType.BPF_MAP_TYPE_PROG_ARRAY]: { offset: 0, kinds: ['prog'], use: 'run' },
   [MapType.BPF_MAP_TYPE_PERF_EVENT_ARRAY]: { offset: 0, kinds: ['perf_event'] },
   [MapType.BPF_MAP_TYPE_CGROUP_ARRAY]: { offset: 0, kinds: ['cgroup'] },
-  [MapType.BPF_MAP_TYPE_ARRAY_OF_MAPS]: { offset: 0, kinds: ['map'] },
-  [MapType.BPF_MAP_TYPE_HASH_OF_MAPS]: { offset: 0, kinds: ['map'] },
+  [MapType.BPF_MAP_TYPE_ARRAY_OF_MAPS]: { offset: 0, kinds: ['map'], use: 'change' },
+  [MapType.BPF_MAP_TYPE_HASH_OF_MAPS]: { offset: 0, kinds: ['map'], use: 'change' },
   [MapType.BPF_MAP_TYPE_DEVMAP]: programAfterWord,
   [MapType.BPF_MAP_TYPE_DEVMAP_HASH]: programAfterWord,
   [MapType.BPF_MAP_TYPE_CPUMAP]: programAfterWord,
@@ -116,7 +163,7 @@ const inValues: { readonly [mapType: number]: Hidden } = {
 };
 
 /** Where the keys of a map type hold a descriptor. */
-const inKeys: { readonly [mapType: number]: Hidden } = {
+export const inKeys: { readonly [mapType: number]: Hidden } = {
   [MapType.BPF_MAP_TYPE_SK_STORAGE]: sockets,
   [MapType.BPF_MAP_TYPE_INODE_STORAGE]: { offset: 0, kinds: ['file'] },
   [MapType.BPF_MAP_TYPE_TASK_STORAGE]: { offset: 0, kinds: ['pidfd'] },

@@ -16,12 +16,29 @@ export {
   type ObjectFacts,
   valueBytes,
 } from './facts.js';
-export { Pseudo } from './fds.js';
+export {
+  CODE_MASK,
+  HELPER_CALL,
+  IMMEDIATE_BITS,
+  inKeys,
+  inValues,
+  KFUNC_CALL,
+  knownSources,
+  OFFSET_BITS,
+  OPERATION_MASK,
+  Pseudo,
+  type Reference,
+  references,
+  SOURCE_BITS,
+} from './fds.js';
+export * as infos from './infos.js';
 export * as insn from './insn.js';
 export { KnownMaps } from './known-maps.js';
 export { fits, leastOf, type MapKind, mapKind, type Sizes } from './map-kinds.js';
 export type { Memory, Write } from './memory.js';
+export * as perf from './perf.js';
+export { fieldBytes } from './plan.js';
 export { type Recipe, type RecipePointer, recipeOf, recipeWords } from './recipe.js';
-export type { Command, FdKind, IterTarget, Struct } from './rows.js';
+export type { Command, FdField, FdKind, Field, IterTarget, Struct, Use } from './rows.js';
 export { commands, shapeOf } from './table.js';
 export type { Arguments, Ref, Results } from './types.js';

@@ -3,6 +3,7 @@ import {
   bit,
   buffer,
   bytes,
+  changes,
   chars,
   fdIf,
   inout,
@@ -280,7 +281,8 @@ export const LINK_INFO_TRACING_MULTI = struct('struct bpf_link_info', {
 
 /** What TRACE_ITER links are restricted to; which member applies depends on the program. */
 export const ITER_LINK_INFO_MAP = struct('union bpf_iter_link_info', {
-  map_fd: member('map.map_fd', fdIf('nonzero', 0, 'map')),
+  // Programs that go over a map's elements can write to them.
+  map_fd: member('map.map_fd', changes(fdIf('nonzero', 0, 'map'))),
 });
 export const ITER_LINK_INFO_CGROUP = struct('union bpf_iter_link_info', {
   order: member('cgroup.order', since('6.1', u32(0))),

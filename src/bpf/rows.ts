@@ -73,8 +73,24 @@ export interface SelfField extends Placed {
   readonly flow: 'in';
 }
 
+/**
+ * What a call does with an object that it names: looks at it, changes it (its contents, its life,
+ * where it is attached), runs it, or attaches it.
+ */
+export type Use = 'read' | 'change' | 'run' | 'attach';
+
+/** What a call does with the object behind a descriptor. */
+interface Used {
+  /** Absent: it reads. */
+  readonly use?: Use;
+  /** For which calls that is so; the others read. Absent: for all. */
+  readonly usedWhen?: Condition;
+}
+
 /** A 32-bit descriptor. */
-export interface FdField<K extends FdKind = FdKind, P extends Presence = Presence> extends Placed {
+export interface FdField<K extends FdKind = FdKind, P extends Presence = Presence>
+  extends Placed,
+    Used {
   readonly type: 'fd';
   readonly flow: 'in';
   readonly kinds: readonly K[];
@@ -150,7 +166,9 @@ export interface StringsField<N extends boolean = boolean> extends Pointer {
 }
 
 /** A pointer to 32-bit descriptors. */
-export interface FdsField<K extends FdKind = FdKind, N extends boolean = boolean> extends Pointer {
+export interface FdsField<K extends FdKind = FdKind, N extends boolean = boolean>
+  extends Pointer,
+    Used {
   readonly type: 'fds';
   readonly flow: 'in';
   readonly kinds: readonly K[];
@@ -214,6 +232,8 @@ export interface Command<F extends Fields = Fields, R extends Returns = Returns>
   readonly returns: R;
   /** What kind of object the new descriptor is, where the command alone tells. */
   readonly makes?: FdKind;
+  /** Whether the new descriptor is of an object that is there already, which may be another's. */
+  readonly finds?: true;
   /** Why calls of this shape cannot be carried to another kernel, and what to do instead. */
   readonly stays?: { readonly what: string; readonly why: string };
   /**
@@ -359,6 +379,21 @@ export const mapValue = (map: string, flags?: string, count?: string) =>
   }) as const;
 export const batchToken = (map: string) => ({ by: 'batchToken', map }) as const;
 export const usedFds = (count: string) => ({ by: 'usedFds', count }) as const;
+
+const used =
+  (use: Use) =>
+  <F extends FdField | FdsField>(field: F, usedWhen?: Condition): F => ({
+    ...field,
+    use,
+    ...(usedWhen === undefined ? {} : { usedWhen }),
+  });
+
+/** The call changes the object: its contents, its life, or where it is attached. */
+export const changes = used('change');
+/** The call runs the program. */
+export const runs = used('run');
+/** The call attaches the program. */
+export const attaches = used('attach');
 
 type With<F, P> = Omit<F, keyof P> & P;
 

@@ -1,32 +1,33 @@
-import { AttachType, Cmd, MapType, ObjectFlag, ProgType } from '../bpf/enums.js';
+import { AttachType, Cmd, MapType, ObjectFlag, PerfIoctl, ProgType } from '../bpf/enums.js';
+import {
+  CODE_MASK,
+  commands,
+  fieldBytes,
+  HELPER_CALL,
+  IMMEDIATE_BITS,
+  KFUNC_CALL,
+  knownSources,
+  OFFSET_BITS,
+  perf,
+  rows,
+  SOURCE_BITS,
+} from '../bpf/index.js';
 import { MAX_FRAME_BYTES } from '../frame/header.js';
 import type { SessionLimits } from '../frame/messages.js';
-import { MODIFY_ATTRIBUTES, perfIoctls, SET_BPF } from './ioctls.js';
-import {
-  HELPER_CALL,
-  IMMEDIATE,
-  INSTRUCTION,
-  KFUNC_CALL,
-  LOAD_MAP,
-  LOAD_MAP_VALUE,
-  OFFSET,
-  PERF_CONFIG,
-  PERF_CONFIG1,
-  PERF_FLAGS_HIGH,
-  PERF_TYPE,
-} from './layout.js';
+import { descriptorChecks, finding } from './descriptors.js';
+import { perfIoctls } from './ioctls.js';
+import { instructions, offsetIn, textIn, wordIn } from './places.js';
 import type { Policy } from './policy.js';
 import { reports } from './reports.js';
 import {
   type Check,
-  contains,
-  IOCTLS,
   MAX_VALUE,
   PERF_EVENT_OPEN,
   type Range,
   type Rules,
   rangesOf,
   subtract,
+  type When,
 } from './rules.js';
 import { numberOf } from './vocabulary.js';
 
@@ -56,6 +57,16 @@ const limits: Omit<SessionLimits, 'maxEventsPerSecond'> = {
   maxStreams: 64,
 };
 
+/** The bytes of the longest path that the kernel takes, its NUL included. */
+const PATH_MAX = 4096;
+
+/** For calls of which a word of a shape of a command has such values. */
+const whenWord = (
+  row: (typeof commands)[number],
+  name: string,
+  values: readonly Range[],
+): { when: readonly When[] } => ({ when: [{ offset: offsetIn(row, name), values }] });
+
 const one = (...numbers: number[]) => rangesOf(numbers);
 const all = (patterns: readonly string[]) => patterns.length === 1 && patterns[0] === '*';
 
@@ -84,62 +95,82 @@ const perCpuMaps = one(
 );
 const ringBuffers = one(MapType.BPF_MAP_TYPE_RINGBUF, MapType.BPF_MAP_TYPE_USER_RINGBUF);
 const arenas = one(MapType.BPF_MAP_TYPE_ARENA);
-const mapsOfMaps = one(MapType.BPF_MAP_TYPE_ARRAY_OF_MAPS, MapType.BPF_MAP_TYPE_HASH_OF_MAPS);
 /** What the kernel keeps for an entry beside its key and value, about. */
 const ENTRY_BYTES = 64;
+
+const { PERF_EVENT_ATTR, PERF_EVENT_FLAGS, PerfEventBit } = perf;
+
+/** Where a word of a shape of a command is, and of which command. */
+const word = (row: (typeof commands)[number], name: string) =>
+  ({ command: row.command, kind: 'word', ...wordIn(row, name) }) as const;
 
 /** Sets of numbers: a word, or the instructions of a program. */
 function numberChecks(policy: Policy): Check[] {
   const { map_types, program_types, attach_types, helpers } = policy;
-  const program = { command: Cmd.BPF_PROG_LOAD } as const;
   const checks: Check[] = [
     {
       rule: 'program_types',
-      ...program,
       vocabulary: 'program_types',
-      kind: 'word',
-      offset: 0,
+      ...word(rows.PROG_LOAD, 'prog_type'),
       values: program_types,
     },
     {
       rule: 'attach_types',
-      ...program,
       vocabulary: 'attach_types',
-      kind: 'word',
-      offset: 68,
+      ...word(rows.PROG_LOAD, 'expected_attach_type'),
       // Zero is also what programs have that are not attached by type.
       values: [[0, 0], ...attach_types],
     },
     {
       rule: 'helpers',
-      ...program,
+      command: Cmd.BPF_PROG_LOAD,
       vocabulary: 'helpers',
-      kind: 'records',
-      ...INSTRUCTION,
-      pattern: HELPER_CALL,
-      ...IMMEDIATE,
+      ...instructions(HELPER_CALL),
+      ...IMMEDIATE_BITS,
       values: helpers,
     },
     {
       rule: 'map_types',
-      command: Cmd.BPF_MAP_CREATE,
       vocabulary: 'map_types',
-      kind: 'word',
-      offset: 0,
+      ...word(rows.MAP_CREATE, 'map_type'),
       values: map_types,
     },
-    ...[Cmd.BPF_LINK_CREATE, Cmd.BPF_PROG_ATTACH].map(
-      (command): Check => ({
+    ...[rows.LINK_CREATE_TRACING, rows.PROG_ATTACH_CGROUP].map(
+      (row): Check => ({
         rule: 'attach_types',
-        command,
         vocabulary: 'attach_types',
-        kind: 'word',
-        offset: 8,
+        ...word(row, 'attach_type'),
         values: attach_types,
       }),
     ),
   ];
   return checks.filter(({ rule }) => !isEverything(policy[rule as 'program_types']));
+}
+
+/**
+ * What is not known of a command, or of instructions, is nothing that a policy can speak of: a later
+ * kernel may take it for a descriptor.
+ */
+function unknownChecks({ commands: allowed }: Policy): Check[] {
+  const ends = new Map<number, number>();
+  for (const { command, fields } of isEverything(allowed) ? [] : commands) {
+    const end = Math.max(...Object.values(fields).map((one) => one.offset + fieldBytes(one)));
+    ends.set(command, Math.max(ends.get(command) ?? 0, end));
+  }
+  return [
+    ...[...ends].map(
+      ([command, offset]): Check => ({ rule: 'commands', command, kind: 'rest', offset }),
+    ),
+    ...knownSources.map(
+      ({ code, last }): Check => ({
+        rule: 'descriptors',
+        command: Cmd.BPF_PROG_LOAD,
+        ...instructions(code, CODE_MASK),
+        ...SOURCE_BITS,
+        values: [[0, last]],
+      }),
+    ),
+  ];
 }
 
 function isEverything(ranges: readonly Range[]): boolean {
@@ -152,15 +183,13 @@ function kfuncChecks({ kfuncs }: Policy, kernel: KernelNames): Check[] {
   const call = {
     rule: 'kfuncs',
     command: Cmd.BPF_PROG_LOAD,
-    kind: 'records',
-    ...INSTRUCTION,
-    pattern: KFUNC_CALL,
+    ...instructions(KFUNC_CALL),
   } as const;
   const ids = kfuncs.length === 0 ? [] : kernel.functions((name) => allowed.has(name));
   return [
     // The numbers are of the kernel's own types; those of a module's would mean other functions.
-    { ...call, ...OFFSET, values: one(0) },
-    { ...call, ...IMMEDIATE, values: rangesOf(ids) },
+    { ...call, ...OFFSET_BITS, values: one(0) },
+    { ...call, ...IMMEDIATE_BITS, values: rangesOf(ids) },
   ];
 }
 
@@ -183,51 +212,62 @@ export function globMatcher(globs: readonly string[]): (name: string) => boolean
     wanted.some((glob) => glob.test(name)) && !unwanted.some((glob) => glob.test(name));
 }
 
-/** `sigtrap` among the upper 32 of the attribute's flags; all above it are without a meaning yet. */
-const SIGTRAP_HIGH = 1 << 5;
-
 function perfChecks({ perf_types, perf_signals, hooks }: Policy, kernel: KernelNames): Check[] {
-  const event = { command: PERF_EVENT_OPEN, kind: 'word' } as const;
+  const field = (name: keyof typeof PERF_EVENT_ATTR.fields) =>
+    ({
+      command: PERF_EVENT_OPEN,
+      kind: 'word',
+      ...wordIn(PERF_EVENT_ATTR, name),
+    }) as const;
   const checks: Check[] = [];
   if (!all(perf_types)) {
     const numbers = perf_types.flatMap(
       (name) => numberOf('perf_types', name) ?? kernel.perfType(name) ?? [],
     );
     checks.push({
-      ...event,
+      ...field('type'),
       rule: 'perf_types',
       vocabulary: 'perf_types',
-      offset: PERF_TYPE,
       values: rangesOf(numbers),
     });
   }
   if (!perf_signals) {
-    const values: Range[] = [[0, SIGTRAP_HIGH - 1]];
-    checks.push({ ...event, rule: 'perf_signals', offset: PERF_FLAGS_HIGH, values });
+    // All bits above `sigtrap` are without a meaning yet.
+    const offset = PERF_EVENT_FLAGS + 4;
+    const values: Range[] = [[0, 2 ** (PerfEventBit.sigtrap - 32) - 1]];
+    checks.push({
+      command: PERF_EVENT_OPEN,
+      kind: 'word',
+      rule: 'perf_signals',
+      offset,
+      width: 4,
+      values,
+    });
   }
   if (all(hooks)) return checks;
   const ofType = (...types: (number | undefined)[]) => ({
-    when: [{ offset: 0, values: rangesOf(types.filter((type) => type !== undefined)) }],
+    when: [
+      {
+        offset: offsetIn(PERF_EVENT_ATTR, 'type'),
+        values: rangesOf(types.filter((type) => type !== undefined)),
+      },
+    ],
   });
   const probes = ofType(kernel.perfType('kprobe'), kernel.perfType('uprobe'));
   const ids = rangesOf(kernel.tracepoints(globMatcher(hooks)));
   return [
     ...checks,
     {
-      ...event,
+      ...field('config'),
       ...ofType(numberOf('perf_types', 'tracepoint')),
       rule: 'hooks',
-      offset: PERF_CONFIG,
-      width: 8,
       values: ids,
     },
     // Without a name there is an address only.
     {
-      ...event,
+      ...field('config1'),
       ...probes,
       rule: 'hooks',
-      offset: PERF_CONFIG1,
-      width: 8,
       values: [[1, Number.MAX_SAFE_INTEGER]],
     },
     {
@@ -235,7 +275,8 @@ function perfChecks({ perf_types, perf_signals, hooks }: Policy, kernel: KernelN
       command: PERF_EVENT_OPEN,
       rule: 'hooks',
       kind: 'text',
-      pointer: PERF_CONFIG1,
+      pointer: offsetIn(PERF_EVENT_ATTR, 'config1'),
+      maximum: PATH_MAX,
       paths: false,
       patterns: hooks,
     },
@@ -245,159 +286,145 @@ function perfChecks({ perf_types, perf_signals, hooks }: Policy, kernel: KernelN
 function hookChecks({ hooks }: Policy, kernel: KernelNames): Check[] {
   if (all(hooks)) return [];
   const named = { rule: 'hooks', kind: 'text', paths: false, patterns: hooks } as const;
-  const link = { rule: 'hooks', command: Cmd.BPF_LINK_CREATE } as const;
-  const to = (...types: number[]) => ({ when: [{ offset: 8, values: rangesOf(types) }] });
-  const toKprobes = to(AttachType.BPF_TRACE_KPROBE_MULTI, AttachType.BPF_TRACE_KPROBE_SESSION);
-  const toUprobes = to(AttachType.BPF_TRACE_UPROBE_MULTI, AttachType.BPF_TRACE_UPROBE_SESSION);
+  const to = (row: (typeof commands)[number], ...types: number[]) =>
+    whenWord(row, 'attach_type', rangesOf(types));
+  const { LINK_CREATE_KPROBE_MULTI, LINK_CREATE_UPROBE_MULTI, LINK_CREATE_TRACING_MULTI } = rows;
+  const toKprobes = to(
+    LINK_CREATE_KPROBE_MULTI,
+    AttachType.BPF_TRACE_KPROBE_MULTI,
+    AttachType.BPF_TRACE_KPROBE_SESSION,
+  );
+  const toUprobes = to(
+    LINK_CREATE_UPROBE_MULTI,
+    AttachType.BPF_TRACE_UPROBE_MULTI,
+    AttachType.BPF_TRACE_UPROBE_SESSION,
+  );
   const ids = rangesOf(kernel.hooks(globMatcher(hooks)));
   const byId = {
     rule: 'hooks',
-    command: Cmd.BPF_PROG_LOAD,
-    when: [
-      {
-        offset: 0,
-        values: one(
-          ProgType.BPF_PROG_TYPE_TRACING,
-          ProgType.BPF_PROG_TYPE_LSM,
-          ProgType.BPF_PROG_TYPE_EXT,
-        ),
-      },
-    ],
-    kind: 'word',
-  } as const;
+    ...whenWord(
+      rows.PROG_LOAD,
+      'prog_type',
+      one(ProgType.BPF_PROG_TYPE_TRACING, ProgType.BPF_PROG_TYPE_LSM, ProgType.BPF_PROG_TYPE_EXT),
+    ),
+  };
   return [
-    { ...named, command: Cmd.BPF_RAW_TRACEPOINT_OPEN, pointer: 0 },
-    { ...named, ...link, ...toKprobes, pointer: 24, count: 20 },
-    // Addresses have no names.
-    { ...link, ...toKprobes, kind: 'word', offset: 32, width: 8, values: one(0) },
-    { ...named, ...link, ...toUprobes, pointer: 16 },
-    // A descriptor in place of the path (BPF_F_UPROBE_MULTI_PATH_FD) has none, either.
-    { ...link, ...toUprobes, kind: 'word', offset: 52, values: [[0, 1]] },
     {
-      ...link,
+      ...named,
+      command: Cmd.BPF_RAW_TRACEPOINT_OPEN,
+      ...textIn(rows.RAW_TRACEPOINT_OPEN, 'name'),
+    },
+    {
+      ...named,
+      command: Cmd.BPF_LINK_CREATE,
+      ...toKprobes,
+      ...textIn(LINK_CREATE_KPROBE_MULTI, 'syms'),
+      count: offsetIn(LINK_CREATE_KPROBE_MULTI, 'cnt'),
+    },
+    // Addresses have no names.
+    {
+      rule: 'hooks',
+      ...word(LINK_CREATE_KPROBE_MULTI, 'addrs'),
+      ...toKprobes,
+      values: one(0),
+    },
+    {
+      ...named,
+      command: Cmd.BPF_LINK_CREATE,
+      ...toUprobes,
+      ...textIn(LINK_CREATE_UPROBE_MULTI, 'path'),
+    },
+    // A descriptor in place of the path (BPF_F_UPROBE_MULTI_PATH_FD) has none, either.
+    {
+      rule: 'hooks',
+      ...word(LINK_CREATE_UPROBE_MULTI, 'uprobe_flags'),
+      ...toUprobes,
+      values: [[0, 1]],
+    },
+    {
+      rule: 'hooks',
+      command: Cmd.BPF_LINK_CREATE,
       ...to(
+        LINK_CREATE_TRACING_MULTI,
         AttachType.BPF_TRACE_FENTRY_MULTI,
         AttachType.BPF_TRACE_FEXIT_MULTI,
         AttachType.BPF_TRACE_FSESSION_MULTI,
       ),
       kind: 'words',
-      pointer: 16,
+      pointer: offsetIn(LINK_CREATE_TRACING_MULTI, 'ids'),
       values: ids,
     },
-    { ...byId, offset: 108, values: ids },
+    { ...word(rows.PROG_LOAD, 'attach_btf_id'), ...byId, values: ids },
     // Ids are those of the kernel's own types, not of a module's or another program's.
-    { ...byId, offset: 112, values: one(0) },
+    { ...word(rows.PROG_LOAD, 'attach_prog_fd'), ...byId, values: one(0) },
   ];
 }
 
 function interfaceChecks({ interfaces }: Policy, kernel: KernelNames): Check[] {
   if (all(interfaces)) return [];
   const indices = interfaces.flatMap((name) => kernel.interfaceIndex(name) ?? []);
-  const check = { rule: 'interfaces', kind: 'word', values: rangesOf(indices) } as const;
+  const check = { rule: 'interfaces', values: rangesOf(indices) } as const;
   const stacked = [
     AttachType.BPF_TCX_INGRESS,
     AttachType.BPF_TCX_EGRESS,
     AttachType.BPF_NETKIT_PRIMARY,
     AttachType.BPF_NETKIT_PEER,
   ];
-  const to = (...types: number[]) => [{ offset: 8, values: rangesOf(types) }];
+  const to = (row: (typeof commands)[number], ...types: number[]) =>
+    whenWord(row, 'attach_type', rangesOf(types));
   return [
     {
       ...check,
-      command: Cmd.BPF_LINK_CREATE,
-      when: to(AttachType.BPF_XDP, ...stacked),
-      offset: 4,
+      ...word(rows.LINK_CREATE_XDP, 'target_ifindex'),
+      ...to(rows.LINK_CREATE_XDP, AttachType.BPF_XDP, ...stacked),
     },
-    { ...check, command: Cmd.BPF_PROG_ATTACH, when: to(...stacked), offset: 0 },
+    {
+      ...check,
+      ...word(rows.PROG_ATTACH_INTERFACE, 'target_ifindex'),
+      ...to(rows.PROG_ATTACH_INTERFACE, ...stacked),
+    },
   ];
 }
 
 function pinChecks({ pin_paths }: Policy): Check[] {
   if (all(pin_paths)) return [];
-  return [Cmd.BPF_OBJ_PIN, Cmd.BPF_OBJ_GET].map((command) => ({
+  return [rows.OBJ_PIN, rows.OBJ_GET].map((row) => ({
     rule: 'pin_paths',
-    command,
+    command: row.command,
     kind: 'text',
-    pointer: 0,
+    ...textIn(row, 'pathname'),
     paths: true,
     patterns: pin_paths,
   }));
 }
 
-/** Objects found by their ids may be looked into, but neither be attached, nor fed, nor changed. */
-function foreignChecks({ foreign_objects, map_types, program_types }: Policy): Check[] {
-  if (foreign_objects === 'use') return [];
-  const { BPF_PROG_GET_FD_BY_ID, BPF_MAP_GET_FD_BY_ID, BPF_LINK_GET_FD_BY_ID } = Cmd;
-  const objects = [BPF_PROG_GET_FD_BY_ID, BPF_MAP_GET_FD_BY_ID, BPF_LINK_GET_FD_BY_ID];
-  const foreign = { rule: 'foreign_objects', values: { notFrom: objects } } as const;
-  const word = (command: number, offset: number): Check => ({
-    ...foreign,
-    command,
-    kind: 'word',
-    offset,
-  });
-  const words = (command: number, pointer: number): Check => ({
-    ...foreign,
-    command,
-    kind: 'words',
-    pointer,
-  });
-  const replaces = contains(program_types, ProgType.BPF_PROG_TYPE_EXT);
-  const holdsMaps = mapsOfMaps.some(([first, last]) =>
-    [first, last].some((type) => contains(map_types, type)),
-  );
+/** Objects of others may be looked at, but neither be changed, nor run, nor attached. */
+function foreignChecks(policy: Policy): Check[] {
+  if (policy.foreign_objects === 'use') return [];
   return [
     {
       rule: 'foreign_objects',
-      command: BPF_MAP_GET_FD_BY_ID,
-      kind: 'word',
-      offset: 8,
+      ...word(rows.MAP_GET_FD_BY_ID, 'open_flags'),
       values: one(ObjectFlag.BPF_F_RDONLY),
     },
-    // A program may write to a map whatever its descriptor is open for.
-    ...[LOAD_MAP, LOAD_MAP_VALUE].map(
-      (pattern): Check => ({
-        ...foreign,
-        command: Cmd.BPF_PROG_LOAD,
-        kind: 'records',
-        ...INSTRUCTION,
-        pattern,
-        ...IMMEDIATE,
-      }),
-    ),
-    words(Cmd.BPF_PROG_LOAD, 120), // fd_array
-    ...(holdsMaps ? [words(Cmd.BPF_MAP_UPDATE_ELEM, 16), words(Cmd.BPF_MAP_UPDATE_BATCH, 24)] : []),
-    word(IOCTLS + SET_BPF, 0),
-    word(Cmd.BPF_PROG_ATTACH, 4),
-    word(Cmd.BPF_PROG_TEST_RUN, 0),
-    word(Cmd.BPF_RAW_TRACEPOINT_OPEN, 8),
-    word(Cmd.BPF_MAP_FREEZE, 0),
-    word(Cmd.BPF_LINK_CREATE, 0),
+    // Without a program named, whatever there is goes.
     {
-      ...words(Cmd.BPF_LINK_CREATE, 16), // iter_info
-      when: [{ offset: 8, values: one(AttachType.BPF_TRACE_ITER) }],
+      rule: 'foreign_objects',
+      ...word(rows.PROG_DETACH_CGROUP, 'attach_bpf_fd'),
+      values: [[1, MAX_VALUE]],
     },
-    word(Cmd.BPF_LINK_UPDATE, 0),
-    word(Cmd.BPF_LINK_UPDATE, 4),
-    word(Cmd.BPF_LINK_DETACH, 0),
-    // A program of the type ext takes the place of a function of another, when it is loaded for
-    // that and, whatever the attach type, by a link to a further one.
-    ...(replaces
-      ? [
-          {
-            ...word(Cmd.BPF_PROG_LOAD, 112),
-            when: [{ offset: 0, values: one(ProgType.BPF_PROG_TYPE_EXT) }],
-          },
-          word(Cmd.BPF_LINK_CREATE, 4),
-        ]
-      : []),
   ];
 }
 
 function quotaChecks({ quotas }: Policy, kernel: KernelNames): Check[] {
   const create = { command: Cmd.BPF_MAP_CREATE };
-  const key = { offset: 4, round: 8 };
-  const ofType = (values: readonly Range[]) => ({ when: [{ offset: 0, values }] });
+  const term = (name: keyof typeof rows.MAP_CREATE.fields, round = 1, multiplier = 1) => ({
+    offset: offsetIn(rows.MAP_CREATE, name),
+    round,
+    multiplier,
+  });
+  const factor = offsetIn(rows.MAP_CREATE, 'max_entries');
+  const ofType = (values: readonly Range[]) => whenWord(rows.MAP_CREATE, 'map_type', values);
   const counted: readonly (readonly [name: keyof Policy['quotas'], parts: readonly object[]])[] = [
     ['programs', [{ command: Cmd.BPF_PROG_LOAD, constant: 1 }]],
     ['maps', [{ ...create, constant: 1 }]],
@@ -415,18 +442,18 @@ function quotaChecks({ quotas }: Policy, kernel: KernelNames): Check[] {
           ...create,
           ...ofType(subtract([[0, MAX_VALUE]], [...perCpuMaps, ...ringBuffers, ...arenas])),
           constant: ENTRY_BYTES,
-          terms: [key, { offset: 8, round: 8 }],
-          factor: 12,
+          terms: [term('key_size', 8), term('value_size', 8)],
+          factor,
         },
         {
           ...create,
           ...ofType(perCpuMaps),
           constant: ENTRY_BYTES,
-          terms: [key, { offset: 8, round: 8, multiplier: kernel.possibleCpus }],
-          factor: 12,
+          terms: [term('key_size', 8), term('value_size', 8, kernel.possibleCpus)],
+          factor,
         },
-        { ...create, ...ofType(ringBuffers), constant: 0, terms: [{ offset: 12, round: 4096 }] },
-        { ...create, ...ofType(arenas), constant: 0, terms: [{ offset: 12, multiplier: 4096 }] },
+        { ...create, ...ofType(ringBuffers), constant: 0, terms: [term('max_entries', 4096)] },
+        { ...create, ...ofType(arenas), constant: 0, terms: [term('max_entries', 1, 4096)] },
       ],
     ],
   ];
@@ -452,15 +479,18 @@ export function compile(policy: Policy, kernel: KernelNames): Rules {
       ...interfaceChecks(policy, kernel),
       ...pinChecks(policy),
       ...foreignChecks(policy),
+      ...unknownChecks(policy),
+      ...descriptorChecks(policy),
       ...quotaChecks(policy, kernel),
     ],
     reports,
     keeping: one(Cmd.BPF_OBJ_PIN, Cmd.BPF_PROG_ATTACH),
     opaque,
+    foreign: policy.foreign_objects === 'use' ? [] : finding,
     readablePaths: policy.readable_paths,
     ioctls: all(policy.perf_types)
       ? perfIoctls
-      : perfIoctls.filter(({ request }) => request !== MODIFY_ATTRIBUTES),
+      : perfIoctls.filter(({ request }) => request !== PerfIoctl.PERF_EVENT_IOC_MODIFY_ATTRIBUTES),
     limits: { ...limits, maxEventsPerSecond: policy.quotas.events_per_second ?? 0 },
   };
 }

@@ -1,5 +1,5 @@
+import { HELPER_CALL, OPERATION_MASK } from '../bpf/index.js';
 import { failure } from '../errors.js';
-import { HELPER_CALL } from './layout.js';
 import { nameOf } from './vocabulary.js';
 
 /** What an object file has of a program, as far as policies are concerned. */
@@ -150,7 +150,7 @@ function helpersOf(code: Buffer): string[] {
   const found = new Set<string>();
   for (let at = 0; at + 8 <= code.length; at += 8) {
     // Without a relocation, a call is one of a helper.
-    if ((code.readUInt16LE(at) & 0xf0ff) >>> 0 === HELPER_CALL) {
+    if ((code.readUInt16LE(at) & OPERATION_MASK) === HELPER_CALL) {
       found.add(nameOf('helpers', code.readUInt32LE(at + 4)));
     }
   }

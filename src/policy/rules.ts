@@ -6,8 +6,31 @@ import { type VocabularyName, vocabularies } from './vocabulary.js';
 /** Numbers from the first to the last, both included. */
 export type Range = readonly [first: number, last: number];
 
-/** What a number in a call has to be: one of these, or a descriptor that stems from none of these commands. */
-export type Values = readonly Range[] | { readonly notFrom: readonly number[] };
+/** A word of the attribute, or the type of the object whose descriptor it is, has such a value. */
+export interface When {
+  readonly type?: boolean;
+  readonly offset: number;
+  readonly values: readonly Range[];
+}
+
+/** When a word is a descriptor; the mask is of the 64-bit word at the offset. */
+export type Presence =
+  | { readonly kind: 'always' | 'nonzero' | 'positive' | 'perhaps' }
+  | { readonly kind: 'flag' | 'unless'; readonly offset: number; readonly mask: number };
+
+/** What a call does with an object, and of which commands' results it may not be. */
+export interface Objects {
+  readonly use: string;
+  readonly notFrom: readonly Range[];
+}
+
+/** 8-byte records behind a pointer, as many as a word says, of a pattern. */
+export interface Records {
+  readonly pointer: number;
+  readonly count: number;
+  readonly mask: number;
+  readonly pattern: number;
+}
 
 /** The part of a call's amount that grows with a 32-bit word of the attribute. */
 export interface Term {
@@ -26,8 +49,8 @@ export type Check = {
   readonly rule: string;
   /** A command's number, {@link PERF_EVENT_OPEN}, or {@link IOCTLS} plus a request. */
   readonly command: number;
-  /** For calls whose 32-bit words have such values only. */
-  readonly when?: readonly { readonly offset: number; readonly values: readonly Range[] }[];
+  /** For calls of which all of this holds only. */
+  readonly when?: readonly When[];
   /** What the values are called. */
   readonly vocabulary?: VocabularyName;
 } & (
@@ -35,26 +58,25 @@ export type Check = {
       readonly kind: 'word';
       readonly offset: number;
       readonly width?: 4 | 8;
-      readonly values: Values;
+      readonly values: readonly Range[];
     }
   /** Every 32-bit word of the buffer behind a pointer. */
-  | { readonly kind: 'words'; readonly pointer: number; readonly values: Values }
-  /** Of the 8-byte records behind a pointer, those of a pattern: a number inside of them. */
+  | { readonly kind: 'words'; readonly pointer: number; readonly values: readonly Range[] }
+  /** A number inside of records. */
   | {
       readonly kind: 'records';
-      readonly pointer: number;
-      readonly count: number;
-      readonly mask: number;
-      readonly pattern: number;
+      readonly records: Records;
       readonly shift: number;
       readonly bits: number;
-      readonly values: Values;
+      readonly values: readonly Range[];
     }
   /** A text behind a pointer, or with `count` one behind each pointer of an array. */
   | {
       readonly kind: 'text';
       readonly pointer: number;
       readonly count?: number;
+      /** The bytes that the kernel reads of one at most, its NUL included. */
+      readonly maximum: number;
       /** Whether the patterns are paths, of which those that end in `/` stand for what is below. */
       readonly paths: boolean;
       readonly patterns: readonly string[];
@@ -68,6 +90,53 @@ export type Check = {
       readonly terms?: readonly Term[];
       readonly factor?: number;
     }
+  /** Bytes of the attribute of which nothing is known: they must be zero. */
+  | { readonly kind: 'rest'; readonly offset: number }
+  /** A descriptor in the attribute, or in the structure behind a pointer of it. */
+  | {
+      readonly kind: 'descriptor';
+      readonly pointer?: number;
+      readonly offset: number;
+      readonly presence: Presence;
+      readonly objects: Objects;
+    }
+  /** As many descriptors behind a pointer as a word says. */
+  | {
+      readonly kind: 'descriptors';
+      readonly pointer: number;
+      readonly count: number;
+      readonly objects: Objects;
+    }
+  /** A descriptor in records, so many bytes from the start of each. */
+  | {
+      readonly kind: 'references';
+      readonly records: Records;
+      readonly at: number;
+      readonly presence: Presence;
+      readonly objects: Objects;
+    }
+  /** A signed index in records, into the descriptors behind a pointer. */
+  | {
+      readonly kind: 'indices';
+      readonly records: Records;
+      readonly shift: number;
+      readonly bits: number;
+      readonly zeroIsNone: boolean;
+      readonly array: number;
+      readonly objects: Objects;
+    }
+  /** A descriptor in each key or value of a map of such a type. */
+  | {
+      readonly kind: 'elements';
+      readonly map: number;
+      readonly types: readonly Range[];
+      readonly pointer: number;
+      readonly count?: number;
+      readonly keys: boolean;
+      readonly at: number;
+      readonly presence: Presence;
+      readonly objects: Objects;
+    }
 );
 
 /** Something to tell of a call, found where checks find what they are about. */
@@ -78,14 +147,16 @@ export type Fact = {
   | { readonly kind: 'word'; readonly offset: number; readonly width?: 4 | 8 }
   | {
       readonly kind: 'records';
-      readonly pointer: number;
-      readonly count: number;
-      readonly mask: number;
-      readonly pattern: number;
+      readonly records: Records;
       readonly shift: number;
       readonly bits: number;
     }
-  | { readonly kind: 'text'; readonly pointer: number; readonly count?: number }
+  | {
+      readonly kind: 'text';
+      readonly pointer: number;
+      readonly count?: number;
+      readonly maximum: number;
+    }
   /** A text of so many bytes in the attribute itself. */
   | { readonly kind: 'characters'; readonly offset: number; readonly size: number }
 );
@@ -112,6 +183,8 @@ export interface Rules {
    * no address in it. Of other commands, a word there that is an address of the executor is refused.
    */
   readonly opaque: readonly Range[];
+  /** Commands whose results are refused where it is not known what a call does with them. */
+  readonly foreign: readonly Range[];
   /** Absolute paths that may be opened for reading; one that ends in `/` stands for what is below. */
   readonly readablePaths: readonly string[];
   readonly ioctls: readonly IoctlRule[];
@@ -161,30 +234,37 @@ export function subtract(ranges: readonly Range[], fewer: readonly Range[]): Ran
   return rest;
 }
 
-function encodeValues(values: Values): unknown {
-  return 'notFrom' in values
-    ? [true, rangesOf(values.notFrom).flat()]
-    : [false, values.flat().map(whole)];
-}
+const encodeRecords = ({ pointer, count, mask, pattern }: Records) => [
+  pointer,
+  count,
+  mask,
+  pattern,
+];
+const presences = ['always', 'nonzero', 'flag', 'unless', 'positive', 'perhaps'] as const;
+const encodePresence = (presence: Presence) => [
+  presences.indexOf(presence.kind),
+  ...('mask' in presence ? [presence.offset, presence.mask] : [0, 0]),
+];
+const encodeObjects = ({ use, notFrom }: Objects) => [use, notFrom.flat()];
+const encodeRanges = (ranges: readonly Range[]) => ranges.flat().map(whole);
 
 /** What follows the head of each kind of check. */
 const encodings: {
   readonly [K in Check['kind']]: (check: Extract<Check, { kind: K }>) => readonly unknown[];
 } = {
-  word: ({ offset, width = 4, values }) => [0, offset, width, encodeValues(values)],
-  words: ({ pointer, values }) => [1, pointer, encodeValues(values)],
-  records: ({ pointer, count, mask, pattern, shift, bits, values }) => [
+  word: ({ offset, width = 4, values }) => [0, offset, width, encodeRanges(values)],
+  words: ({ pointer, values }) => [1, pointer, encodeRanges(values)],
+  records: ({ records, shift, bits, values }) => [
     2,
-    pointer,
-    count,
-    mask,
-    pattern,
+    encodeRecords(records),
     shift,
     2 ** bits - 1,
-    encodeValues(values),
+    encodeRanges(values),
   ],
-  text: ({ pointer, count, paths, patterns }) =>
-    count === undefined ? [3, pointer, paths, patterns] : [4, pointer, count, paths, patterns],
+  text: ({ pointer, count, maximum, paths, patterns }) =>
+    count === undefined
+      ? [3, pointer, maximum, paths, patterns]
+      : [4, pointer, count, maximum, paths, patterns],
   quota: ({ counter, maximum, constant, terms = [], factor = false }) => [
     5,
     counter,
@@ -192,6 +272,42 @@ const encodings: {
     constant,
     terms.map(({ offset, round = 1, multiplier = 1 }) => [offset, round, multiplier]),
     factor,
+  ],
+  rest: ({ offset }) => [7, offset],
+  descriptor: ({ pointer = false, offset, presence, objects }) => [
+    8,
+    pointer,
+    offset,
+    encodePresence(presence),
+    encodeObjects(objects),
+  ],
+  descriptors: ({ pointer, count, objects }) => [9, pointer, count, encodeObjects(objects)],
+  references: ({ records, at, presence, objects }) => [
+    10,
+    encodeRecords(records),
+    at,
+    encodePresence(presence),
+    encodeObjects(objects),
+  ],
+  indices: ({ records, shift, bits, zeroIsNone, array, objects }) => [
+    11,
+    encodeRecords(records),
+    shift,
+    bits,
+    zeroIsNone,
+    array,
+    encodeObjects(objects),
+  ],
+  elements: ({ map, types, pointer, count = false, keys, at, presence, objects }) => [
+    12,
+    map,
+    types.flat(),
+    pointer,
+    count,
+    keys,
+    at,
+    encodePresence(presence),
+    encodeObjects(objects),
   ],
 };
 
@@ -220,7 +336,11 @@ export function encodeRules(rules: Rules): Uint8Array {
     rules.checks.map((check) => [
       check.rule,
       whole(check.command),
-      (check.when ?? []).map(({ offset, values }) => [offset, values.flat()]),
+      (check.when ?? []).map(({ type = false, offset, values }) => [
+        type,
+        offset,
+        encodeRanges(values),
+      ]),
       vocabularyIndex(check.vocabulary),
       ...(encodings[check.kind] as (check: Check) => readonly unknown[])(check),
     ]),
@@ -231,6 +351,7 @@ export function encodeRules(rules: Rules): Uint8Array {
     ]),
     rules.keeping.flat(),
     rules.opaque.flat(),
+    rules.foreign.flat(),
     rules.readablePaths,
     rules.ioctls.map(({ name, request, argument }) => [
       name,

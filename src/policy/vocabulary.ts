@@ -1,4 +1,4 @@
-import { AttachType, Cmd, Helper, MapType, ProgType } from '../bpf/enums.js';
+import { AttachType, Cmd, Helper, MapType, PerfType, ProgType } from '../bpf/enums.js';
 
 /** Kinds of things that have numbers in the kernel's interface and names in a policy. */
 export type VocabularyName =
@@ -8,16 +8,6 @@ export type VocabularyName =
   | 'attach_types'
   | 'helpers'
   | 'perf_types';
-
-/** `enum perf_type_id` of <linux/perf_event.h>. */
-const PerfType = {
-  PERF_TYPE_HARDWARE: 0,
-  PERF_TYPE_SOFTWARE: 1,
-  PERF_TYPE_TRACEPOINT: 2,
-  PERF_TYPE_HW_CACHE: 3,
-  PERF_TYPE_RAW: 4,
-  PERF_TYPE_BREAKPOINT: 5,
-};
 
 /** The names of one kind of things, as bpffs has them for its delegation options. */
 export interface Vocabulary {

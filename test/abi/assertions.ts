@@ -4,6 +4,7 @@
  */
 import * as enums from '../../src/bpf/enums.js';
 import * as infos from '../../src/bpf/infos.js';
+import { PERF_EVENT_ATTR } from '../../src/bpf/perf.js';
 import { fieldBytes } from '../../src/bpf/plan.js';
 import type { Field, Release, Struct } from '../../src/bpf/rows.js';
 import { commands } from '../../src/bpf/table.js';
@@ -40,9 +41,9 @@ function mentioned(name: string, text: string): boolean {
 /**
  * Writes the assertions.
  *
- * @param include the line that includes the header
+ * @param include the lines that include the headers
  * @param release the header's kernel release, by which the fences are opened
- * @param text the header itself: constants that it does not mention are fenced off
+ * @param text the headers themselves: constants that it does not mention are fenced off
  */
 export function assertions(include: string, release: Release, text: string): Assertions {
   // A dump of a kernel's types has its own size_t, so that <stddef.h> would be in its way.
@@ -54,7 +55,7 @@ export function assertions(include: string, release: Release, text: string): Ass
   ];
   const checked = new Set<string>();
   const skipped = new Set<string>();
-  const rows: readonly Struct[] = [...commands, ...Object.values(infos)];
+  const rows: readonly Struct[] = [...commands, ...Object.values(infos), PERF_EVENT_ATTR];
   for (const row of rows) {
     for (const [name, field] of Object.entries(row.fields)) {
       const path = memberPath(row, name, field);

@@ -5,9 +5,11 @@ import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { fetchPackage } from '../../guest/debian.js';
 import { Cmd } from '../../src/bpf/enums.js';
+import { PERF_EVENT_FLAGS, PerfEventBit } from '../../src/bpf/perf.js';
 import type { Release } from '../../src/bpf/rows.js';
 import { type Assertions, assertions } from './assertions.js';
 
+const INCLUDES = '#include <linux/bpf.h>\n#include <linux/perf_event.h>';
 const HEADER = '/usr/include/linux/bpf.h';
 const VMLINUX = '/sys/kernel/btf/vmlinux';
 
@@ -16,6 +18,12 @@ function headerRelease(folder: string): Release {
   const version = readFileSync(join(folder, 'linux/version.h'), 'utf8');
   const number = (name: string) => Number(new RegExp(`${name} (\\d+)`).exec(version)?.[1] ?? 0);
   return `${number('LINUX_VERSION_MAJOR')}.${number('LINUX_VERSION_PATCHLEVEL')}`;
+}
+
+/** The text of the headers in `folder` that the table is about. */
+function headers(folder: string): string {
+  const names = ['linux/bpf.h', 'linux/perf_event.h'];
+  return names.map((name) => readFileSync(join(folder, name), 'utf8')).join('\n');
 }
 
 function report(t: Test, { checked, skipped }: Assertions): void {
@@ -46,8 +54,7 @@ t.test(
     skip: noCompiler || (!existsSync(HEADER) && 'no header (try: apt-get install linux-libc-dev)'),
   },
   async (t) => {
-    const text = readFileSync(HEADER, 'utf8');
-    const made = assertions('#include <linux/bpf.h>', headerRelease('/usr/include'), text);
+    const made = assertions(INCLUDES, headerRelease('/usr/include'), headers('/usr/include'));
     t.equal(compile(t.testdir(), made.source), '');
     report(t, made);
   },
@@ -64,8 +71,8 @@ t.test('the table agrees with the newest header', { skip: noCompiler }, async (t
     return;
   }
   const folder = join(fetched.folder, 'usr/include');
-  const text = readFileSync(join(folder, 'linux/bpf.h'), 'utf8');
-  const made = assertions('#include <linux/bpf.h>', headerRelease(folder), text);
+  const text = headers(folder);
+  const made = assertions(INCLUDES, headerRelease(folder), text);
   const architecture = join(folder, 'x86_64-linux-gnu');
   t.equal(compile(t.testdir(), made.source, [folder, architecture]), '');
   report(t, made);
@@ -94,8 +101,36 @@ t.test(
   },
 );
 
+t.test(
+  'the flags of a perf event are where the table has them',
+  { skip: noCompiler },
+  async (t) => {
+    const folder = t.testdir({
+      'flags.c': [
+        '#include <linux/perf_event.h>',
+        '#include <stdio.h>',
+        '#include <string.h>',
+        'int main(void) { struct perf_event_attr a;',
+        ...Object.keys(PerfEventBit).map(
+          (name) =>
+            `memset(&a, 0, sizeof a); a.${name} = 1;` +
+            ' for (unsigned i = 0; i < 8 * sizeof a; ++i)' +
+            ` if (((unsigned char *)&a)[i / 8] >> i % 8 & 1) printf("${name} %u\\n", i);`,
+        ),
+        '}',
+      ].join('\n'),
+    });
+    execFileSync('gcc', ['-o', join(folder, 'flags'), join(folder, 'flags.c')]);
+    const said = execFileSync(join(folder, 'flags'), { encoding: 'utf8' }).trim().split('\n');
+    t.same(
+      said,
+      Object.entries(PerfEventBit).map(([name, bit]) => `${name} ${8 * PERF_EVENT_FLAGS + bit}`),
+    );
+  },
+);
+
 t.test('a wrong row does not compile', { skip: noCompiler }, async (t) => {
-  const source = assertions('#include <linux/bpf.h>', '5.10', '').source;
+  const source = assertions(INCLUDES, '5.10', '').source;
   const wrong = source.replace(
     '(union bpf_attr, map_type) == 0',
     '(union bpf_attr, map_type) == 4',

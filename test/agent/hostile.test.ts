@@ -199,6 +199,54 @@ const cases: Array<{
     code: 'ERR_CALL_MALFORMED',
     why: /points to offset/,
   },
+  {
+    name: 'a pointer to an argument',
+    frame: frameOf({ ...lookup, relocations: [0, 8, 0, 0] }),
+    code: 'ERR_CALL_MALFORMED',
+    why: /points to buffer 0, which is an argument/,
+  },
+  {
+    name: 'a pointer to the second argument',
+    frame: frameOf({ ...lookup, args: 2, relocations: [0, 8, 0, 1] }),
+    code: 'ERR_CALL_MALFORMED',
+    why: /points to buffer 1, which is an argument/,
+  },
+  {
+    name: 'a pointer to the inside of a buffer',
+    frame: frameOf({
+      ...lookup,
+      buffers: [Buffer.from([...Array(8).fill(0), 4, ...Array(23).fill(0)]), Buffer.alloc(4), 8],
+      relocations: [0, 8, 0, 1],
+    }),
+    code: 'ERR_CALL_MALFORMED',
+    why: /points to the inside of buffer 1/,
+  },
+  {
+    name: 'two pointers to one buffer',
+    frame: frameOf({ ...lookup, relocations: [0, 8, 0, 2, 0, 16, 0, 2] }),
+    code: 'ERR_CALL_MALFORMED',
+    why: /points to buffer 2, to which another one points/,
+  },
+  {
+    name: 'a text to which two arrays point',
+    frame: frameOf({
+      ...lookup,
+      buffers: [Buffer.alloc(32), Buffer.alloc(8), Buffer.alloc(8), Buffer.alloc(4)],
+      relocations: [0, 8, 0, 1, 0, 16, 0, 2, 1, 0, 0, 3, 2, 0, 0, 3],
+    }),
+    code: 'ERR_CALL_MALFORMED',
+    why: /points to buffer 3, to which another one points/,
+  },
+  {
+    name: 'an output to which an array points twice',
+    frame: frameOf({
+      ...lookup,
+      buffers: [Buffer.alloc(32), Buffer.alloc(16), 4],
+      relocations: [0, 8, 0, 1, 1, 0, 0, 2, 1, 8, 0, 2],
+    }),
+    code: 'ERR_CALL_MALFORMED',
+    why: /points to buffer 2, to which another one points/,
+  },
   // handles
   {
     name: 'an unknown handle',
@@ -505,17 +553,21 @@ t.test('what a client forges leads nowhere', async (t) => {
   const [, otherPid] = local.agent.executorPids as [number, number];
   await other.createMap({ type: 1, keySize: 4, valueSize: 4, maxEntries: 4 });
   const { readdirSync } = await import('node:fs');
-  for (const fd of readdirSync(`/proc/${pid}/fd`)) {
+  for (const fd of readdirSync(`/proc/${pid}/fd`).map(Number)) {
     const attribute = Buffer.alloc(32);
-    attribute.writeUInt32LE(Number(fd), 0);
-    const forged = await other.call({
-      command: 1,
-      args: 1,
-      result: 0,
-      buffers: [attribute, key, 4096],
-      relocations: [0, 8, 0, 1, 0, 16, 0, 2],
-    });
-    t.notOk(Buffer.from(forged.outputs[0] ?? []).includes(0xab), `descriptor ${fd}`);
+    attribute.writeUInt32LE(fd, 0);
+    const forged = await other
+      .call({
+        command: 1,
+        args: 1,
+        result: 0,
+        buffers: [attribute, key, 4096],
+        relocations: [0, 8, 0, 1, 0, 16, 0, 2],
+      })
+      .catch((error: Error & { detail?: { rule: string } }) => error);
+    // The standard ones are none of a session's objects.
+    if (fd > 2) t.match(forged, { code: 'ERR_POLICY_REFUSED', detail: { rule: 'descriptors' } });
+    else t.match(forged, { result: -1 }, `descriptor ${fd}`);
   }
   t.not(pid, otherPid);
 

@@ -24,6 +24,7 @@ const rules = encodeRules({
   reports: [],
   keeping: [],
   opaque: [],
+  foreign: [],
   readablePaths: ['/'],
   ioctls: [],
   limits: {

@@ -13,12 +13,17 @@ export const end = insn.program(insn.mov('r0', 0), insn.exit());
 // Names come from tracefs, which this machine need not have mounted.
 provideFileSystems();
 const kernel = kernelNames();
+const tracepoints = ['sched_switch', 'sched_wakeup', 'sys_enter', 'sys_exit'];
 /**
- * This machine's kernel, which plays the guest's. Where it has no probes they have a number all the
- * same: rules come before the kernel's own answer.
+ * This machine's kernel, which plays the guest's. Where it has no probes, or shows no tracepoints,
+ * they have a number all the same: rules come before the kernel's own answer.
  */
 export const names: KernelNames = {
   ...kernel,
+  tracepoints: (matches) => {
+    const ids = kernel.tracepoints(matches);
+    return ids.length > 0 ? ids : tracepoints.flatMap((name, i) => (matches(name) ? 300 + i : []));
+  },
   perfType: (device) => kernel.perfType(device) ?? { kprobe: 60, uprobe: 61 }[device],
 };
 export const observe: Policy = profiles.observe;

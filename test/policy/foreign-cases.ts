@@ -15,9 +15,9 @@ import {
 const { AttachType, Cmd, MapType, ProgType } = enums;
 const { BPF_MAP_TYPE_ARRAY, BPF_MAP_TYPE_ARRAY_OF_MAPS } = MapType;
 
-const program = /^an object from prog_get_fd_by_id \(13\)$/;
-const aMap = /^an object from map_get_fd_by_id \(14\)$/;
-const link = /^an object from link_get_fd_by_id \(30\)$/;
+const program = /^an object from prog_get_fd_by_id \(13\), to be (attached|run|changed)$/;
+const aMap = /^an object from map_get_fd_by_id \(14\), to be changed$/;
+const link = /^an object from link_get_fd_by_id \(30\), to be (changed|run)$/;
 
 /** Everything, but with the objects of others for looking at only. */
 const inspects: Partial<Policy> = { ...profiles.full, foreign_objects: 'inspect' };
@@ -52,11 +52,12 @@ export const foreignCases: readonly Case[] = (
     {
       name: "a program that has another's map in a list",
       refused: async (session) =>
-        raw(session, Cmd.BPF_PROG_LOAD, 128, {
+        raw(session, Cmd.BPF_PROG_LOAD, 152, {
           0: ProgType.BPF_PROG_TYPE_RAW_TRACEPOINT,
           4: end.byteLength / 8,
           8: end,
           120: [await foreignMap(session)],
+          148: 1,
         }),
       value: aMap,
       allowed: async (session) =>
@@ -236,19 +237,93 @@ export const foreignCases: readonly Case[] = (
         }),
     },
     {
-      name: "a program moved to a function of another's",
-      policy: inspects,
+      name: "another's program in an array of programs",
       refused: async (session) =>
-        raw(session, Cmd.BPF_LINK_CREATE, 48, {
-          0: await load(session),
-          4: await foreignProgram(session),
+        raw(session, Cmd.BPF_MAP_UPDATE_ELEM, 32, {
+          0: await session.createMap({
+            type: MapType.BPF_MAP_TYPE_PROG_ARRAY,
+            keySize: 4,
+            valueSize: 4,
+            maxEntries: 1,
+          }),
+          8: new Uint8Array(4),
+          16: [await foreignProgram(session)],
         }),
       value: program,
       allowed: async (session) =>
-        raw(session, Cmd.BPF_LINK_CREATE, 48, {
-          0: await load(session),
-          4: await load(session),
+        raw(session, Cmd.BPF_MAP_UPDATE_ELEM, 32, {
+          0: await session.createMap({
+            type: MapType.BPF_MAP_TYPE_PROG_ARRAY,
+            keySize: 4,
+            valueSize: 4,
+            maxEntries: 1,
+          }),
+          8: new Uint8Array(4),
+          16: [await load(session)],
         }),
+    },
+    {
+      name: "a map bound to another's program",
+      refused: async (session) =>
+        raw(session, Cmd.BPF_PROG_BIND_MAP, 12, {
+          0: await foreignProgram(session),
+          4: await map(session, BPF_MAP_TYPE_ARRAY),
+        }),
+      value: program,
+      allowed: async (session) =>
+        raw(session, Cmd.BPF_PROG_BIND_MAP, 12, {
+          0: await load(session),
+          4: await map(session, BPF_MAP_TYPE_ARRAY),
+        }),
+    },
+    {
+      name: "what another's program has printed",
+      refused: async (session) =>
+        raw(session, Cmd.BPF_PROG_STREAM_READ_BY_FD, 24, { 16: await foreignProgram(session) }),
+      value: program,
+      allowed: async (session) =>
+        raw(session, Cmd.BPF_PROG_STREAM_READ_BY_FD, 24, { 16: await load(session) }),
+    },
+    {
+      name: "reading from another's iterator",
+      refused: async (session) =>
+        raw(session, Cmd.BPF_ITER_CREATE, 8, { 0: await foreignLink(session) }),
+      value: link,
+      allowed: async (session) =>
+        raw(session, Cmd.BPF_ITER_CREATE, 8, {
+          0: await (await load(session)).attachRawTracepoint('sys_enter'),
+        }),
+    },
+    {
+      name: "writing to another's map",
+      refused: async (session) =>
+        raw(session, Cmd.BPF_MAP_UPDATE_ELEM, 32, {
+          0: await foreignMap(session),
+          8: new Uint8Array(4),
+          16: new Uint8Array(8),
+        }),
+      value: aMap,
+      allowed: async (session) =>
+        raw(session, Cmd.BPF_MAP_LOOKUP_ELEM, 32, {
+          0: await foreignMap(session),
+          8: new Uint8Array(4),
+          16: new Uint8Array(8),
+        }),
+    },
+    {
+      name: 'detaching whatever program is there',
+      policy: inspects,
+      refused: async (session) => raw(session, Cmd.BPF_PROG_DETACH, 16, {}),
+      value: /^0$/,
+      allowed: async (session) => raw(session, Cmd.BPF_PROG_DETACH, 16, { 4: await load(session) }),
+    },
+    {
+      name: "another's map in a place that is not known",
+      refused: async (session) =>
+        raw(session, Cmd.BPF_MAP_GET_NEXT_ID, 12, { 8: await foreignMap(session) }),
+      value: /^an object from map_get_fd_by_id \(14\), used in a way that is not known$/,
+      allowed: async (session) =>
+        raw(session, Cmd.BPF_MAP_GET_NEXT_ID, 12, { 8: await map(session, BPF_MAP_TYPE_ARRAY) }),
     },
   ] satisfies readonly Omit<Case, 'rule'>[]
 ).map((one) => ({ ...one, rule: 'foreign_objects' }));

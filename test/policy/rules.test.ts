@@ -15,6 +15,7 @@ import {
   observe,
   others,
   RAW_TRACEPOINT,
+  raw,
   TRACING,
 } from './case.js';
 import { foreignCases } from './foreign-cases.js';
@@ -378,7 +379,7 @@ const ownCases: readonly Case[] = [
         insn.program(insn.loadMap('r1', { handle }), insn.mov('r0', 0), insn.exit()),
       );
     },
-    value: /^an object from map_get_fd_by_id \(14\)$/,
+    value: /^an object from map_get_fd_by_id \(14\), to be changed$/,
     allowed: async (session) => {
       const own = await map(session, MapType.BPF_MAP_TYPE_ARRAY);
       return load(session, insn.program(insn.loadMap('r1', own), insn.mov('r0', 0), insn.exit()));
@@ -386,7 +387,7 @@ const ownCases: readonly Case[] = [
   },
   {
     name: "a program that uses another's map by a number that it guesses",
-    rule: 'foreign_objects',
+    rule: 'descriptors',
     apart: true,
     refused: async (session) => {
       const guess = insn.program(insn.loadMap('r1', { handle: 0 }), insn.mov('r0', 0), insn.exit());
@@ -413,7 +414,7 @@ const ownCases: readonly Case[] = [
         relocations: [0, 8, 0, 1],
       });
     },
-    value: /^a descriptor without a handle$/,
+    value: /^the number 3, which names no handle$/,
     allowed: (session) => load(session),
   },
   {
@@ -423,7 +424,7 @@ const ownCases: readonly Case[] = [
       const { handle } = await session.bpf(rows.PROG_GET_FD_BY_ID, { prog_id: others.program });
       return session.bpf(rows.RAW_TRACEPOINT_OPEN, { name: 'sys_enter', prog_fd: { handle } });
     },
-    value: /^an object from prog_get_fd_by_id \(13\)$/,
+    value: /^an object from prog_get_fd_by_id \(13\), to be attached$/,
     allowed: async (session) => {
       const { handle } = await session.bpf(rows.PROG_GET_FD_BY_ID, { prog_id: others.program });
       return session.bpf(rows.OBJ_GET_INFO_BY_FD_PROG, { bpf_fd: { handle } });
@@ -559,6 +560,116 @@ async function sessionsUnder(t: Test, policy: Policy): Promise<() => Promise<Ses
   };
 }
 
+/** A number that no session has a descriptor of, and which no handle stands for in these calls. */
+const NUMBER = 77;
+const bytesOf = (...numbers: number[]) => new Uint8Array(Uint32Array.from(numbers).buffer);
+
+/** A call in which a check finds a number in the place of a descriptor. */
+async function numbered(session: Session, check: Check): Promise<unknown> {
+  const words: Record<number, number | Uint8Array | { handle: number }> = {};
+  for (const { type, offset, values } of check.when ?? []) {
+    if (type === true) return undefined;
+    words[offset] = values[0]?.[0] ?? 0;
+  }
+  const call = () => raw(session, check.command, 168, words);
+  const record = (pattern: number) => bytesOf(pattern, 0, 0, 0);
+  switch (check.kind) {
+    case 'descriptor': {
+      const { presence, offset, pointer } = check;
+      if (pointer !== undefined || check.command >= IOCTLS) return undefined;
+      if (presence.kind === 'flag') words[presence.offset] = presence.mask;
+      words[offset] = NUMBER;
+      return call();
+    }
+    case 'descriptors':
+      Object.assign(words, { [check.pointer]: bytesOf(NUMBER), [check.count]: 1 });
+      return call();
+    case 'references': {
+      const { records, at } = check;
+      const code = record(records.pattern);
+      code[at] = NUMBER;
+      Object.assign(words, { [records.pointer]: code, [records.count]: 2 });
+      return call();
+    }
+    case 'indices': {
+      const { records, array } = check;
+      const code = record(records.pattern);
+      code[check.shift / 8] = 1;
+      const refused = { [records.pointer]: code, [records.count]: 2 };
+      Object.assign(words, refused, { [array]: bytesOf(0xffffffff, NUMBER) });
+      return call();
+    }
+    case 'elements': {
+      const type = check.types[0]?.[0] ?? 0;
+      const valueSize = check.keys ? 8 : check.at + 4;
+      const made = await session
+        .createMap({ type, keySize: 4, valueSize, maxEntries: 1 })
+        .catch(() => undefined);
+      if (made === undefined) return undefined;
+      const element = new Uint8Array(8);
+      element[check.at] = NUMBER;
+      Object.assign(words, { [check.map]: made, [check.pointer]: element });
+      if (check.count !== undefined) words[check.count] = 1;
+      return call();
+    }
+    default:
+      return undefined;
+  }
+}
+
+t.test('a number is no name of an object', async (t) => {
+  const policy: Policy = { ...profiles.full, foreign_objects: 'inspect' };
+  const session = await (await sessionsUnder(t, policy))();
+  const checks = compile(policy, names).checks.filter(({ rule }) => rule === 'descriptors');
+  const met = new Set<string>();
+  for (const check of checks) {
+    const what = `${check.kind} of ${operation(check)}`;
+    const made = numbered(session, check).catch((error: Error) => error);
+    const error = await made;
+    if (error === undefined) continue;
+    met.add(check.kind);
+    const value = `the number ${NUMBER}, which names no handle`;
+    const refusal = { code: 'ERR_POLICY_REFUSED', detail: { rule: 'descriptors', value } };
+    // Another rule may come first.
+    const late = [Cmd.BPF_PROG_DETACH, Cmd.BPF_MAP_GET_FD_BY_ID] as readonly number[];
+    t.match(error, late.includes(check.command) ? { code: refusal.code } : refusal, what);
+  }
+  t.same([...met].sort(), ['descriptor', 'descriptors', 'elements', 'indices', 'references']);
+
+  for (const code of [0x18, 0x85]) {
+    const unknown = raw(session, Cmd.BPF_PROG_LOAD, 48, {
+      4: 1,
+      8: bytesOf(code | (15 << 12), 0),
+    }).catch((error: Error) => error);
+    t.match(await unknown, { detail: { rule: 'descriptors', value: '15' } });
+  }
+  for (const [code, index] of [
+    [0x5018, -1],
+    [0x6018, -0x80000000],
+    [0x2085 | (0xffff << 16), 0],
+  ] as const) {
+    const refused = raw(session, Cmd.BPF_PROG_LOAD, 128, {
+      4: 1,
+      8: bytesOf(code, index),
+      120: bytesOf(0, 0),
+    });
+    const value = `the index ${index === 0 ? -1 : index}`;
+    t.match(await refused.catch((error: Error) => error), {
+      detail: { rule: 'descriptors', value },
+    });
+  }
+});
+
+t.test('what an agent does not know of a command it refuses', async (t) => {
+  const session = await (await sessionsUnder(t, observe))();
+  const longer = raw(session, Cmd.BPF_MAP_CREATE, 4096, { 0: 2, 4092: 1 });
+  t.match(await longer.catch((error: Error) => error), {
+    detail: { rule: 'commands', value: /^byte 4092 of the attribute/ },
+  });
+  const zeros = await raw(session, Cmd.BPF_MAP_CREATE, 4096, { 0: 2, 4: 4, 8: 8, 12: 1 });
+  t.ok(zeros.result > 0, 'zeros mean nothing to any kernel');
+});
+
 t.test('every rule refuses, naming itself, and allows', { timeout: 120_000 }, async (t) => {
   const owner = await (await sessionsUnder(t, profiles.full))();
   const foreign = await map(owner, MapType.BPF_MAP_TYPE_ARRAY);
@@ -610,6 +721,9 @@ t.test('every rule refuses, naming itself, and allows', { timeout: 120_000 }, as
     foreign_objects: 'inspect',
     quotas: { programs: 1, maps: 1, links: 1, map_bytes: 1, events_per_second: undefined },
   };
-  const checks = compile(everyRule, names).checks.map((one) => `${one.rule} of ${operation(one)}`);
+  // Those of each place for a descriptor are the matter of a test of their own.
+  const checks = compile(everyRule, names)
+    .checks.filter(({ rule }) => rule !== 'descriptors')
+    .map((one) => `${one.rule} of ${operation(one)}`);
   t.same([...new Set(checks)].filter((one) => !met.has(one)).sort(), []);
 });

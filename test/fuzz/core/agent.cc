@@ -189,6 +189,18 @@ Bytes Held(const Layout& layout, size_t index) {
   return bytes;
 }
 
+// What a negative offset from a buffer leads to: ones, which are no descriptor and no address, and
+// then nothing.
+void CheckBefore(const uint8_t* start, bool is_argument) {
+  constexpr size_t kFarthest = 64 * 1024;
+  const uint8_t* at = start;
+  while (reinterpret_cast<uintptr_t>(at) % kPage != 0 || Accessible(at - 1)) {
+    Expect(!is_argument, "an argument is behind something");
+    Expect(*--at == 0xff, "a buffer is behind something else than ones");
+    Expect(static_cast<size_t>(start - at) <= kFarthest, "too much is before a buffer");
+  }
+}
+
 // Looking for what is behind a buffer costs a fault, which is why it is not done for every call.
 void CheckMemory(const Layout& layout, bool with_guards) {
   for (size_t i = 0; i < layout.buffers.size(); ++i) {
@@ -205,6 +217,7 @@ void CheckMemory(const Layout& layout, bool with_guards) {
       }
     }
     Expect(!with_guards || !Accessible(end), "a buffer has no inaccessible page behind it");
+    if (with_guards) CheckBefore(buffer.address, i < layout.args);
   }
 }
 
@@ -252,21 +265,22 @@ long Succeed(const Layout& layout, uint64_t hash) {
   return fd;
 }
 
-// What the executor asks before it writes a number that could be an address of its own to a map.
-long TellMapType(uint32_t command, void* argument, unsigned count) {
+// What the executor asks of an object before a call that its type decides about.
+long TellObject(void* argument, unsigned count) {
   auto* const attribute = static_cast<bpf_attr*>(argument);
-  Expect(command == BPF_OBJ_GET_INFO_BY_FD && count == 1, "the executor asks something of its own");
+  Expect(count == 1, "the executor asks something of its own");
   Expect(attribute->info.info_len == sizeof(bpf_map_info), "its answer has another size");
   auto* const info = reinterpret_cast<bpf_map_info*>(attribute->info.info);
   info->type = attribute->info.bpf_fd % 2 == 0 ? BPF_MAP_TYPE_HASH : BPF_MAP_TYPE_TASK_STORAGE;
+  info->key_size = info->value_size = 4;
   return 0;
 }
 
 long FakeBpf(uint32_t command, void* const arguments[2], const uint32_t sizes[2], unsigned count) {
   Layout& layout = current.layout;
   if (current.readable && !current.called && command != layout.command &&
-      layout.command == BPF_MAP_UPDATE_ELEM) {
-    return TellMapType(command, arguments[0], count);
+      command == BPF_OBJ_GET_INFO_BY_FD) {
+    return TellObject(arguments[0], count);
   }
   Expect(current.readable, "a call that cannot be read reached the kernel");
   Expect(!current.called, "a call reached the kernel twice");

@@ -1,0 +1,276 @@
+/*
+ * The rules about descriptors, as the table of commands has them: each is named by a relocation,
+ * and what may be done with objects of others is said in one column, whatever names them.
+ */
+import {
+  type Command,
+  commands,
+  type FdField,
+  type Field,
+  inKeys,
+  inValues,
+  OPERATION_MASK,
+  references,
+  rows,
+  type Struct,
+  type Use,
+} from '../bpf/index.js';
+import { perfIoctls } from './ioctls.js';
+import { offsetIn } from './places.js';
+import type { Policy } from './policy.js';
+import type { Check, Objects, Presence, Range, When } from './rules.js';
+import { IOCTLS, rangesOf } from './rules.js';
+
+/** Commands whose results are objects that others may have made. */
+export const finding = rangesOf(
+  commands.filter(({ finds }) => finds).map(({ command }) => command),
+);
+
+const words: Readonly<Record<Use, string>> = {
+  read: 'to be looked at',
+  change: 'to be changed',
+  run: 'to be run',
+  attach: 'to be attached',
+};
+
+/** What the rules of a policy refuse for a use of an object. */
+const objectsFor =
+  ({ foreign_objects }: Policy) =>
+  (use: Use = 'read'): Objects => ({
+    use: words[use],
+    notFrom: foreign_objects === 'use' || use === 'read' ? [] : finding,
+  });
+
+type ObjectsFor = ReturnType<typeof objectsFor>;
+const ALWAYS: Presence = { kind: 'always' };
+
+function presenceOf(row: Struct, { present }: FdField): Presence {
+  if (typeof present === 'string') return { kind: present };
+  const [kind, [field, mask]] =
+    'flag' in present ? (['flag', present.flag] as const) : (['unless', present.unless] as const);
+  return { kind, offset: offsetIn(row, field), mask };
+}
+
+/** The conditions of a shape that a call and its objects tell; what others there are may hold. */
+function conditionsOf(row: Struct, when: Command['when']): readonly (readonly When[])[] {
+  return [when ?? {}].flat().map(({ value, zero, mapType, progType, linkType }) => {
+    const types = [mapType, progType, linkType].filter((one) => one !== undefined);
+    return [
+      ...(value === undefined
+        ? []
+        : [{ offset: offsetIn(row, value[0]), values: rangesOf(value[1]) }]),
+      ...(zero === undefined ? [] : [{ offset: offsetIn(row, zero), values: rangesOf([0]) }]),
+      ...types.map(([field, of]) => ({
+        type: true,
+        offset: offsetIn(row, field),
+        values: rangesOf(of),
+      })),
+    ];
+  });
+}
+
+/** A check, and of which shapes of its command it is. */
+interface Shaped {
+  /** The conditions of the shape. */
+  readonly shape: readonly When[];
+  /** With conditions of its own, where only some calls of the shape do that. */
+  readonly check: Check;
+}
+
+/** The checks of one shape of a command. */
+function checksOf(row: Command, objects: ObjectsFor): Shaped[] {
+  const checks = Object.values(row.fields).flatMap((field) => fieldChecks(row, field, objects));
+  return conditionsOf(row, row.when).flatMap((shape) => checks.map((check) => ({ shape, check })));
+}
+
+function fieldChecks(row: Command, field: Field, objects: ObjectsFor): Check[] {
+  const about = { rule: 'descriptors', command: row.command };
+  const { offset } = field;
+  switch (field.type) {
+    case 'fd': {
+      const presence = presenceOf(row, field);
+      const check = { ...about, kind: 'descriptor', offset, presence } as const;
+      if (field.usedWhen === undefined) return [{ ...check, objects: objects(field.use) }];
+      return [
+        { ...check, objects: objects() },
+        ...conditionsOf(row, field.usedWhen).map((when) => ({
+          ...check,
+          when,
+          objects: objects(field.use),
+        })),
+      ];
+    }
+    case 'fds': {
+      const count = offsetIn(row, countOf(field.length));
+      return [
+        { ...about, kind: 'descriptors', pointer: offset, count, objects: objects(field.use) },
+      ];
+    }
+    case 'struct':
+      return behind(field.struct).map((inner) => ({
+        ...about,
+        kind: 'descriptor',
+        pointer: offset,
+        offset: inner.offset,
+        // Which structure is behind the pointer follows from the program.
+        presence: { kind: 'perhaps' },
+        objects: objects(inner.use),
+      }));
+    case 'buffer':
+      if (field.holds === 'instructions') {
+        return instructionChecks(row, offset, countOf(field.length), objects);
+      }
+      return field.holds === undefined || !('map' in field.length)
+        ? []
+        : elementChecks(row, field.holds, offset, field.length, objects);
+    default:
+      return [];
+  }
+}
+
+const behind = (struct: Struct) => Object.values(struct.fields).filter((one) => one.type === 'fd');
+
+function countOf(length: { readonly by: string }): string {
+  if ('count' in length && typeof length.count === 'string') return length.count;
+  if ('field' in length && typeof length.field === 'string') return length.field;
+  throw new TypeError(`a length by ${length.by} has no count`);
+}
+
+function instructionChecks(
+  row: Command,
+  pointer: number,
+  count: string,
+  objects: ObjectsFor,
+): Check[] {
+  const about = { rule: 'descriptors', command: row.command };
+  const array = offsetIn(row, 'fd_array');
+  return references.map(({ operation, use, at, index, nonzero = false }): Check => {
+    const records = {
+      pointer,
+      count: offsetIn(row, count),
+      mask: OPERATION_MASK,
+      pattern: operation,
+    };
+    if (index === undefined) {
+      const presence = nonzero ? ({ kind: 'nonzero' } as const) : ALWAYS;
+      return {
+        ...about,
+        kind: 'references',
+        records,
+        at: at ?? 0,
+        presence,
+        objects: objects(use),
+      };
+    }
+    return {
+      ...about,
+      kind: 'indices',
+      records,
+      ...index,
+      zeroIsNone: nonzero,
+      array,
+      objects: objects(use),
+    };
+  });
+}
+
+function elementChecks(
+  row: Command,
+  holds: 'mapKeys' | 'mapValues',
+  pointer: number,
+  { map, count }: { readonly map: string; readonly count?: string },
+  objects: ObjectsFor,
+): Check[] {
+  const places = holds === 'mapKeys' ? inKeys : inValues;
+  const types = new Map<string, number[]>();
+  for (const [type, { offset, positive, nonzero, use }] of Object.entries(places)) {
+    const key = JSON.stringify([
+      offset,
+      positive ? 'positive' : nonzero ? 'nonzero' : 'always',
+      use,
+    ]);
+    types.set(key, [...(types.get(key) ?? []), Number(type)]);
+  }
+  return [...types].map(([key, numbers]) => {
+    const [at, kind, use] = JSON.parse(key);
+    return {
+      rule: 'descriptors',
+      command: row.command,
+      kind: 'elements',
+      map: offsetIn(row, map),
+      types: rangesOf(numbers),
+      pointer,
+      ...(count === undefined ? {} : { count: offsetIn(row, count) }),
+      keys: holds === 'mapKeys',
+      at,
+      presence: { kind },
+      objects: objects(use ?? undefined),
+    };
+  });
+}
+
+/** Checks that say the same are made once: of every call where each shape has them. */
+function merged(shapes: readonly (readonly Shaped[])[]): Check[] {
+  const same = new Map<string, Shaped[]>();
+  for (const one of shapes.flat()) {
+    const key = JSON.stringify(one.check);
+    same.set(key, [...(same.get(key) ?? []), one]);
+  }
+  return [...same.values()].flatMap((group) => {
+    const check = group[0]?.check;
+    if (check === undefined) return [];
+    if (shapes.every((shape) => shape.some((one) => group.includes(one)))) return [check];
+    const own = check.when ?? [];
+    return joined(group.map(({ shape }) => shape)).map((when) => ({
+      ...check,
+      when: [...when, ...own],
+    }));
+  });
+}
+
+/** Of conditions that are about the same word alone, one with all of its values. */
+function joined(shapes: readonly (readonly When[])[]): (readonly When[])[] {
+  const words = new Map<number, Range[]>();
+  const others: (readonly When[])[] = [];
+  for (const shape of shapes) {
+    const [only] = shape;
+    if (only === undefined || shape.length > 1 || only.type === true) others.push(shape);
+    else words.set(only.offset, merge([...(words.get(only.offset) ?? []), ...only.values]));
+  }
+  return [...others, ...[...words].map(([offset, values]) => [{ offset, values }])];
+}
+
+function merge(ranges: readonly Range[]): Range[] {
+  return rangesOf(
+    ranges.flatMap(([first, last]) =>
+      Array.from({ length: last - first + 1 }, (_, i) => first + i),
+    ),
+  );
+}
+
+/** The rules about descriptors in calls. */
+export function descriptorChecks(policy: Policy): Check[] {
+  const objects = objectsFor(policy);
+  const shapes = new Map<number, Shaped[][]>();
+  for (const row of commands) {
+    if (row.stays !== undefined) continue;
+    // Whose numbers a process asks about by, its own, is a matter of the process.
+    if (row.command === rows.TASK_FD_QUERY.command) continue;
+    shapes.set(row.command, [...(shapes.get(row.command) ?? []), checksOf(row, objects)]);
+  }
+  return [
+    ...[...shapes.values()].flatMap(merged),
+    ...perfIoctls
+      .filter(({ argument }) => argument === 'handle')
+      .map(
+        ({ request, use }): Check => ({
+          rule: 'descriptors',
+          command: IOCTLS + request,
+          kind: 'descriptor',
+          offset: 0,
+          presence: ALWAYS,
+          objects: objects(use),
+        }),
+      ),
+  ];
+}
