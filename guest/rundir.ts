@@ -64,8 +64,8 @@ export function makeRunFolder(): RunFolder {
 function runRoot(): string {
   const { XDG_RUNTIME_DIR: xdg } = process.env;
   const uid = process.geteuid?.() ?? 0;
-  const inSession = xdg !== undefined && xdg.startsWith('/') && isOwn(xdg, uid);
-  const wanted = inSession ? join(xdg, 'waep') : join(tmpdir(), `waep-${uid}`);
+  const parent = xdg?.startsWith('/') && isOwn(xdg, uid) ? xdg : undefined;
+  const wanted = parent === undefined ? join(tmpdir(), `waep-${uid}`) : join(parent, 'waep');
   const path = Buffer.byteLength(wanted) > MAX_ROOT_BYTES ? `/tmp/waep-${uid}` : wanted;
   mkdirSync(path, { recursive: true, mode: 0o700 });
   if (isOwn(path, uid)) return path;

@@ -1,4 +1,5 @@
 import { errnoName } from './errno.js';
+import { printable } from './printable.js';
 
 /**
  * Every error code of this package, with the sentence it prints.
@@ -131,6 +132,8 @@ const messages = {
     `The guest is no longer running: ${d.why}. Its serial log is ${d.log}.`,
   ERR_GUEST_BOOT: (d: { why: string; log: string }) =>
     `The guest did not boot: ${d.why}. Its serial log is ${d.log}.`,
+  ERR_GUEST_FILE: (d: { path: string; maxBytes: number }) =>
+    `The guest's file ${d.path} has more than ${d.maxBytes} bytes. No more of a file is read at once; read it in parts with session.open() and session.read().`,
   ERR_GUEST_COMMAND: (d: { command: string; status: number | string; output: string }) =>
     `"${d.command}" in the guest ended with ${d.status}: ${d.output}`,
   ERR_KVM_UNUSABLE: (d: { why: string }) =>
@@ -177,7 +180,7 @@ export class WaepError<C extends ErrorCode = ErrorCode> extends Error {
   readonly detail: ErrorDetail<C>;
 
   constructor(code: C, detail: ErrorDetail<C>, options?: { cause?: unknown }) {
-    super((messages[code] as (d: ErrorDetail<C>) => string)(detail), options);
+    super(printable((messages[code] as (d: ErrorDetail<C>) => string)(detail)), options);
     this.code = code;
     this.detail = detail;
   }
@@ -261,7 +264,7 @@ export function systemError(
   const why = context.why === undefined ? '' : `: ${context.why}`;
   const log = context.log === undefined || context.log === '' ? '' : `\n${lastOf(context.log)}`;
   const error = new Error(
-    `${what} ${code}${where}${object}${why}${log}`,
+    printable(`${what} ${code}${where}${object}${why}${log}`),
     context.cause === undefined ? undefined : { cause: context.cause },
   ) as SystemError;
   const { cause: _, ...facts } = context;

@@ -20,6 +20,7 @@ import { type Frame, readFrame } from '../../src/frame/stream.js';
 import { native } from '../../src/native.js';
 import type { Acceptance } from '../../src/policy/index.js';
 import { encodeRules, type Rules } from '../../src/policy/rules.js';
+import { printable } from '../../src/printable.js';
 import { createServer, detach, type Server, type Socket } from '../../src/transport/index.js';
 import type { ExecutorCall, ExecutorEnd, ExecutorProcess } from './executor.js';
 import { ExecutorPool } from './executor-pool.js';
@@ -250,7 +251,7 @@ export class Agent extends EventEmitter<AgentEvents> {
     const executor = this.#executors.take();
     executor.attach(fd, leaseMs, silenceMs);
     const session = ++this.#sessions;
-    const client = hello.client.slice(0, 200);
+    const client = printable(hello.client).slice(0, 200);
     const begun = { session, token, leaseMs, executor };
     this.#open.set(session, begun);
     this.emit('session', { session, peer, client });

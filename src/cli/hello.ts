@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Command, InvalidArgumentError } from 'commander';
 import pc from 'picocolors';
 import { enums } from '../bpf/index.js';
+import { printable } from '../printable.js';
 import { type ConnectionOptions, connectionOptions, openSession } from './connection.js';
 import { instructions, message, tracepoint } from './hello-program.js';
 import { closeAfter, untilInterrupted } from './signals.js';
@@ -59,7 +60,7 @@ async function follow(options: Options, signal: AbortSignal): Promise<void> {
       rest = lines.pop() ?? '';
       for (const line of lines) {
         if (!line.includes(message)) continue;
-        console.log(line);
+        console.log(printable(line));
         if (++seen === count) return;
       }
     }

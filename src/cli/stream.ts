@@ -4,6 +4,7 @@ import pc from 'picocolors';
 import { enums } from '../bpf/index.js';
 import type { Codec } from '../codec/index.js';
 import { failure } from '../errors.js';
+import { printable } from '../printable.js';
 import { type BpfMap, type RecordStream, Session, type Where } from '../session/index.js';
 import { closeAfter, untilInterrupted } from './signals.js';
 
@@ -121,7 +122,7 @@ const plain = (_: string, value: unknown) => {
 
 const json = {
   line: (record: unknown) =>
-    JSON.stringify(record instanceof Uint8Array ? { bytes: record } : record, plain),
+    printable(JSON.stringify(record instanceof Uint8Array ? { bytes: record } : record, plain)),
 };
 
 /** Columns as wide as what was seen in them so far. */
@@ -141,18 +142,20 @@ class Columns {
   }
 
   #row(cells: readonly string[], head: readonly string[]): string {
-    return cells
+    const row = cells
       .map((text, at) => {
         const width = Math.max(this.#widths[at] ?? 0, text.length, head[at]?.length ?? 0);
         this.#widths[at] = width;
         return text.padEnd(width);
       })
-      .join('  ')
-      .trimEnd();
+      .join('  ');
+    return printable(row.trimEnd());
   }
 }
 
 function cell(value: unknown): string {
   if (value instanceof Uint8Array) return Buffer.from(value).toString('hex');
-  return typeof value === 'object' ? JSON.stringify(value, plain) : String(value);
+  if (typeof value === 'object') return JSON.stringify(value, plain);
+  // A line is a record: what would end it within a text is shown as in JSON.
+  return String(value).replaceAll('\n', '\\n');
 }

@@ -1,6 +1,8 @@
 import { once } from 'node:events';
+import { StringDecoder } from 'node:string_decoder';
 import { Command } from 'commander';
 import pc from 'picocolors';
+import { printable } from '../printable.js';
 import { Session } from '../session/index.js';
 import { closeAfter, untilInterrupted } from './signals.js';
 
@@ -20,11 +22,13 @@ async function follow(vm: string, signal: AbortSignal): Promise<void> {
   await using session = await Session.connect(vm, { client: 'waep trace', signal });
   closeAfter(signal, session);
   const file = await session.open(TRACE_PIPE);
+  const decoder = new StringDecoder('utf8');
   const stream = await session.subscribe(
     { source: 'file', file },
     { signal },
     async ({ bytes }) => {
-      if (!process.stdout.write(bytes)) await once(process.stdout, 'drain');
+      if (!process.stdout.write(printable(decoder.write(bytes))))
+        await once(process.stdout, 'drain');
     },
   );
   console.error(pc.dim(`following the log of Linux ${session.kernel.release}; Ctrl-C ends it`));

@@ -1,5 +1,6 @@
 import { Decoder, Encoder } from 'cbor-x/decode';
 import { type ErrorCode, failure, isErrorCode, WaepError } from '../errors.js';
+import { printable } from '../printable.js';
 import { HEADER_BYTES, PROTOCOL_VERSION, putHeader } from './header.js';
 
 /** What a client says first. */
@@ -110,10 +111,33 @@ export function decodeBody(bytes: Uint8Array): unknown {
   }
 }
 
-type Shape = { [key: string]: 'string' | 'number' | 'boolean' | 'bytes' | Shape };
+/** What a field may be; a number within bounds, or a text that can be shown. */
+type Kind = 'number' | 'boolean' | 'bytes' | 'string' | 'text' | { least: number; most: number };
+type Shape = { [key: string]: Kind | Shape };
 
-function kindOf(value: unknown): string {
-  return value instanceof Uint8Array ? 'bytes' : typeof value;
+/** Names and versions are shown to people, and are no longer than those of a kernel. */
+const MAX_TEXT_CHARACTERS = 256;
+const between = (least: number, most: number): Kind => ({ least, most });
+const uint32 = between(0, 2 ** 32 - 1);
+
+function isShape(kind: Kind | Shape): kind is Shape {
+  return typeof kind === 'object' && typeof kind.least !== 'number';
+}
+
+/** What is wrong with a value, or undefined. */
+function fault(value: unknown, kind: Kind): string | undefined {
+  const found = value instanceof Uint8Array ? 'bytes' : typeof value;
+  if (value === undefined) return 'is missing';
+  if (typeof kind === 'object') {
+    const fits =
+      Number.isInteger(value) && Number(value) >= kind.least && Number(value) <= kind.most;
+    return fits ? undefined : `is ${String(value)}; expected ${kind.least} to ${kind.most}`;
+  }
+  if (found !== (kind === 'text' ? 'string' : kind)) return `is a ${found}; expected a ${kind}`;
+  if (kind !== 'text') return undefined;
+  const text = value as string;
+  if (text.length <= MAX_TEXT_CHARACTERS && printable(text) === text) return undefined;
+  return `has ${text.length} characters, or control characters; expected ${MAX_TEXT_CHARACTERS} plain ones at most`;
 }
 
 function check(value: unknown, shape: Shape, path: string): void {
@@ -122,11 +146,9 @@ function check(value: unknown, shape: Shape, path: string): void {
   }
   for (const [key, kind] of Object.entries(shape)) {
     const member = (value as Record<string, unknown>)[key];
-    if (typeof kind === 'object') check(member, kind, `${path}.${key}`);
-    else if (kindOf(member) !== kind) {
-      throw failure('ERR_FRAME_MALFORMED', {
-        why: `${path}.${key} is ${member === undefined ? 'missing' : `a ${kindOf(member)}`}; expected a ${kind}`,
-      });
+    const wrong = isShape(kind) ? check(member, kind, `${path}.${key}`) : fault(member, kind);
+    if (wrong !== undefined) {
+      throw failure('ERR_FRAME_MALFORMED', { why: `${path}.${key} ${wrong}` });
     }
   }
 }
@@ -174,21 +196,22 @@ export function parseJoin(body: Uint8Array): Join {
 }
 
 const limitsShape: Shape = {
-  maxFrameBytes: 'number',
-  maxCallBytes: 'number',
-  maxBuffers: 'number',
-  maxRelocations: 'number',
-  maxHandles: 'number',
-  maxStreams: 'number',
-  maxEventsPerSecond: 'number',
+  maxFrameBytes: uint32,
+  maxCallBytes: uint32,
+  maxBuffers: uint32,
+  maxRelocations: uint32,
+  maxHandles: uint32,
+  maxStreams: uint32,
+  maxEventsPerSecond: uint32,
 };
 const kernelShape: Shape = {
-  release: 'string',
-  version: 'string',
-  machine: 'string',
-  bootId: 'string',
-  possibleCpus: 'number',
-  pageSize: 'number',
+  release: 'text',
+  version: 'text',
+  machine: 'text',
+  bootId: 'text',
+  // CONFIG_NR_CPUS of the largest kernels.
+  possibleCpus: between(1, 8192),
+  pageSize: between(4096, 65_536),
   btf: 'boolean',
 };
 
@@ -196,24 +219,22 @@ const kernelShape: Shape = {
 export function parseWelcome(body: Uint8Array): Welcome {
   const value = decodeBody(body);
   checkVersion(value);
+  const duration = between(0, 2 ** 31 - 1);
   check(
     value,
     {
-      agent: 'string',
-      profile: 'string',
+      agent: 'text',
+      profile: 'text',
       kernel: kernelShape,
       limits: limitsShape,
-      session: { token: 'bytes', leaseMs: 'number', silenceMs: 'number' },
+      session: { token: 'bytes', leaseMs: duration, silenceMs: duration },
     },
     'WELCOME',
   );
-  const { session } = value as Welcome;
-  if (
-    session.token.byteLength !== TOKEN_BYTES ||
-    !isDuration(session.leaseMs) ||
-    !isDuration(session.silenceMs)
-  ) {
-    throw failure('ERR_FRAME_MALFORMED', { why: 'WELCOME.session has an impossible value' });
+  if ((value as Welcome).session.token.byteLength !== TOKEN_BYTES) {
+    throw failure('ERR_FRAME_MALFORMED', {
+      why: `WELCOME.session.token has not ${TOKEN_BYTES} bytes`,
+    });
   }
   return value as Welcome;
 }

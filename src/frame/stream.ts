@@ -54,8 +54,10 @@ export class FrameAssembler {
     }
     const whole = HEADER_BYTES + header.length;
     if (this.#bytes < whole) return undefined;
-    const bytes = this.#take(whole);
-    return { type: header.type, id: header.id, body: bytes.subarray(HEADER_BYTES) };
+    const { buffer, byteOffset } = this.#take(whole);
+    // A plain array, whatever the chunks were: slice() of a Buffer would be no copy.
+    const body = new Uint8Array(buffer, byteOffset + HEADER_BYTES, header.length);
+    return { type: header.type, id: header.id, body };
   }
 
   /** Returns and forgets everything that is waiting. */

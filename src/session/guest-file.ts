@@ -1,27 +1,58 @@
-import type { SystemError } from '../errors.js';
-import type { GuestKernel } from './guest-kernel.js';
+import type { Handle } from '../call.js';
+import { failure } from '../errors.js';
 
+/** What reading a file takes of a session. */
+export interface FileReader {
+  readonly closed: boolean;
+  newHandle(): Handle;
+  open(path: string, options: { handle: Handle }): Promise<Handle>;
+  read(handle: Handle, maxBytes: number): Promise<Uint8Array | undefined>;
+  release(handles: readonly Handle[]): Promise<unknown>;
+}
+
+/** A whole number of pages; files of the kernel that are larger come in as many turns. */
 const READ_BYTES = 1024 * 1024;
+/** No file of a kernel's own is larger; programs that its processes run can be. */
+const MAX_FILE_BYTES = 256 * 1024 * 1024;
 
-/** Reads a whole file of the guest's kernel, down to what is there at the moment. */
-export async function readFile(session: GuestKernel, path: string): Promise<Uint8Array> {
-  const handle = await session.open(path);
+/**
+ * Reads a whole file of the guest, down to what is there at the moment.
+ *
+ * @throws the guest's system error, such as ENOENT; ERR_POLICY_REFUSED; ERR_GUEST_FILE when there
+ *   is more of it than `maxBytes`
+ */
+export async function readFile(
+  session: FileReader,
+  path: string,
+  maxBytes = MAX_FILE_BYTES,
+): Promise<Uint8Array> {
+  const handle = session.newHandle();
+  // The requests are on the way together: what is opened has been when it is to be read.
+  const opened = session.open(path, { handle });
+  let next = session.read(handle, READ_BYTES);
+  // If it is not, the opening says why.
+  next.catch(() => {});
+  await opened;
   try {
     const chunks: Uint8Array[] = [];
-    for (;;) {
-      const chunk = await session.read(handle, READ_BYTES);
-      if (chunk === undefined || chunk.length === 0) break;
-      chunks.push(chunk);
+    for (let sizeBytes = 0; ; ) {
+      const bytes = (await next) ?? new Uint8Array(0);
+      sizeBytes += bytes.length;
+      if (sizeBytes > maxBytes) throw failure('ERR_GUEST_FILE', { path, maxBytes });
+      chunks.push(bytes);
+      // Reading stops early at the end only.
+      if (bytes.length < READ_BYTES) break;
+      next = session.read(handle, READ_BYTES);
+      next.catch(() => {});
     }
-    return Buffer.concat(chunks);
+    return chunks.length === 1 ? (chunks[0] as Uint8Array) : Buffer.concat(chunks);
   } finally {
-    await session.release([handle]).catch((error: SystemError) => {
-      if (!session.closed) throw error;
-    });
+    // Nothing depends on it, and nobody else has it.
+    session.release([handle]).catch(() => {});
   }
 }
 
 /** Reads a whole file of the guest's kernel as text. */
-export async function readText(session: GuestKernel, path: string): Promise<string> {
+export async function readText(session: FileReader, path: string): Promise<string> {
   return Buffer.from(await readFile(session, path)).toString();
 }

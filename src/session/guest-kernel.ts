@@ -131,7 +131,7 @@ export abstract class GuestKernel {
     name: string | number,
   ): Reply | Promise<Reply>;
   /** Opens a file of the guest's kernel for reading. */
-  abstract open(path: string, options?: CallOptions): Promise<Handle>;
+  abstract open(path: string, options?: CallOptions & { handle?: Handle }): Promise<Handle>;
   /** Reads from what a handle stands for. */
   abstract read(
     handle: Handle,

@@ -10,6 +10,7 @@ export {
   type StreamStatistics,
 } from './event-stream.js';
 export type { Finding } from './finding.js';
+export { readFile } from './guest-file.js';
 export {
   type BpfOptions,
   type CallOptions,

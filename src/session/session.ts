@@ -356,9 +356,17 @@ export class Session extends GuestKernel {
   ): Promise<Uint8Array | undefined> {
     const reply = await this.#message(FrameType.READ, [handle, lengthBytes], options, 'read');
     if (reply.result >= 0) {
-      const bytes = new Uint8Array(reply.result);
-      bytes.set(reply.outputs[0] ?? []);
-      return bytes;
+      const sent = reply.outputs[0] ?? new Uint8Array(0);
+      if (reply.result <= lengthBytes && sent.length <= reply.result) {
+        // Zeroes at the end do not travel.
+        const bytes = new Uint8Array(reply.result);
+        bytes.set(sent);
+        return bytes;
+      }
+      throw failure('ERR_PROTOCOL_UNEXPECTED', {
+        received: `${sent.length} bytes and a result of ${reply.result} from ${this.address}`,
+        expected: `at most as many bytes as the result, and as the ${lengthBytes} asked for`,
+      });
     }
     const error = systemError('read', reply.errno, { side: 'guest' });
     if (error.code === 'EAGAIN') return undefined;
@@ -430,8 +438,9 @@ export class Session extends GuestKernel {
       const afterMs = performance.now();
       const { outputs } = await this.#message(FrameType.CLOCK, [], undefined, 'clock', [24]);
       const beforeMs = performance.now();
-      const [, monotonic = 0n] = new BigUint64Array((outputs[0] as Uint8Array).slice().buffer);
-      this.#clock.add({ guestNs: Number(monotonic), afterMs, beforeMs });
+      const { buffer, byteOffset } = outputs[0] as Uint8Array;
+      const monotonicNs = new DataView(buffer, byteOffset).getBigUint64(8, true);
+      this.#clock.add({ guestNs: Number(monotonicNs), afterMs, beforeMs });
     }
     return this.#clock;
   }

@@ -2,14 +2,10 @@ import { openSync, readFileSync } from 'node:fs';
 import type { Handle } from '../call.js';
 import { type SystemError, systemError } from '../errors.js';
 import { native } from '../native.js';
-import type { Session } from '../session/index.js';
+import { readFile, type Session } from '../session/index.js';
 import type { GuestCache } from './guest-cache.js';
 
-/** A whole number of pages; files of the kernel that are larger come in as many turns. */
-const READ_BYTES = 1024 * 1024;
 const PAGE_BYTES = 4096;
-/** No file of the kernel's view that is worth having is larger. */
-const MAX_FILE_BYTES = 256 * 1024 * 1024;
 
 /** Files that stay as they are for as long as the guest's kernel runs, apart from its modules'. */
 const lasting =
@@ -117,30 +113,8 @@ export class GuestFiles {
       .trim();
   }
 
-  async #copy(path: string, atMost = MAX_FILE_BYTES): Promise<Uint8Array> {
-    const session = this.#session;
-    const handle = session.newHandle();
-    const turnBytes = Math.min(READ_BYTES, atMost);
-    // The requests are on the way together: what is opened has been when it is to be read.
-    const opened = session.open(path, { handle });
-    let next = session.read(handle, turnBytes);
-    // If it is not, the opening says why.
-    next.catch(() => {});
-    await opened;
-    try {
-      const chunks: Uint8Array[] = [];
-      for (let sizeBytes = 0; ; ) {
-        const bytes = (await next) ?? new Uint8Array(0);
-        chunks.push(bytes);
-        sizeBytes += bytes.length;
-        // Reading stops early at the end only.
-        if (bytes.length < turnBytes || sizeBytes >= atMost) break;
-        next = session.read(handle, turnBytes);
-      }
-      return chunks.length === 1 ? (chunks[0] as Uint8Array) : Buffer.concat(chunks);
-    } finally {
-      this.#release(handle);
-    }
+  #copy(path: string, maxBytes?: number): Promise<Uint8Array> {
+    return readFile(this.#session, path, maxBytes);
   }
 
   #release(handle: Handle): void {

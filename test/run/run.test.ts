@@ -8,6 +8,7 @@ import t from 'tap';
 import { Session } from '../../src/index.js';
 import { run as supervise } from '../../src/run/index.js';
 import { localAgent } from '../agent/local-agent.js';
+import { makeIdentity } from '../transport/certificate.js';
 import { until } from '../until.js';
 import { application, cli } from './application.js';
 import { start as startProgram } from './outcome.js';
@@ -42,6 +43,24 @@ async function mapNames(): Promise<string[]> {
   for await (const map of session.maps()) names.push(map.name);
   return names;
 }
+
+t.test('over TLS as over any other stream', async (t) => {
+  const [server, client] = [makeIdentity('agent'), makeIdentity('operator')];
+  const secure = await localAgent({ tls: { ...server, ca: client.cert } });
+  t.teardown(secure.close);
+  const pem = { ca: server.cert, cert: client.cert, key: client.key };
+  const options = Object.entries(pem).flatMap(([name, text]) => {
+    writeFileSync(join(cache, `${name}.pem`), text, { mode: 0o600 });
+    return [`--tls-${name}`, join(cache, `${name}.pem`)];
+  });
+  const command = [cli, 'run', '--vm', secure.address, ...options, '--', program.path];
+  const parts = ['copies', 'mapped', 'logs', 'ring', 'perf', 'loaders'];
+  const { ended } = startProgram([process.execPath, ...command, ...parts], {});
+  const { output, status, errors } = await ended;
+  t.equal(errors, '');
+  t.equal(status, 0);
+  t.equal(output, (await run(program.path, ...parts)).output);
+});
 
 t.test('ends as the program does', async (t) => {
   t.equal((await run('true')).status, 0);
