@@ -6,6 +6,7 @@ import { failure } from '../../src/errors.js';
 import { compile } from '../../src/policy/compile.js';
 import type { Policy } from '../../src/policy/index.js';
 import { profileNamed, profiles } from '../../src/policy/profiles.js';
+import { wholeNumber } from '../../src/whole-number.js';
 import { Agent } from './agent.js';
 import { AuditLog } from './audit.js';
 import { provideFileSystems, remarksOn } from './file-systems.js';
@@ -34,15 +35,8 @@ interface Options {
 // As auditd's own default for the same work (priority_boost).
 const DEFAULT_EVENT_NICE = -4;
 
-function niceness(value: string): number {
-  const nice = Number(value);
-  if (Number.isInteger(nice) && nice >= -20 && nice <= 19) return nice;
-  throw failure('ERR_OPTION_INVALID', {
-    option: '--event-nice',
-    value,
-    expected: 'a whole number from -20 to 19',
-  });
-}
+/** The longest that a timer can be set to. */
+const MAX_MS = 2 ** 31 - 1;
 
 const collect = (value: string, all: string[]) => [...all, value];
 
@@ -65,23 +59,28 @@ const program = new Command('waep-agent')
   .option('--tls-key <file>', 'its key')
   .option('--tls-ca <file>', "the authority that signs clients' certificates")
   .option('--insecure-tcp', 'accept sessions over TCP from anybody who can reach the port', false)
-  .option('--hello-timeout-ms <n>', 'how long a client may take to introduce itself', Number, 5000)
-  .option('--max-sessions <n>', 'how many sessions may be open at once', Number, 64)
+  .option(
+    '--hello-timeout-ms <n>',
+    'how long a client may take to introduce itself',
+    wholeNumber(1, MAX_MS),
+    5000,
+  )
+  .option('--max-sessions <n>', 'how many sessions may be open at once', wholeNumber(1, 65_535), 64)
   .option(
     '--max-lease-ms <n>',
     'how long a session may outlive the loss of its connection, if its client asks for that',
-    Number,
+    wholeNumber(0, MAX_MS),
   )
   .option(
     '--silence-ms <n>',
     'after how long a silence of the client a connection counts as lost; 0 for never',
-    Number,
+    wholeNumber(0, MAX_MS),
     60_000,
   )
   .option(
     '--event-nice <n>',
     'the priority with which events are read, from -20, the most urgent, to 19: what is emitted faster than it is sent gets lost',
-    niceness,
+    wholeNumber(-20, 19),
     DEFAULT_EVENT_NICE,
   )
   .option(
@@ -91,7 +90,7 @@ const program = new Command('waep-agent')
   .option(
     '--audit-max-bytes <n>',
     'at this size the log becomes FILE.1 and a new one is begun',
-    Number,
+    wholeNumber(4096),
     16 * 1024 * 1024,
   )
   .option('--quiet', 'log nothing', false);

@@ -1,8 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Command, InvalidArgumentError } from 'commander';
+import { Command } from 'commander';
 import pc from 'picocolors';
 import { enums } from '../bpf/index.js';
 import { printable } from '../printable.js';
+import { wholeNumber } from '../whole-number.js';
 import { type ConnectionOptions, connectionOptions, openSession } from './connection.js';
 import { instructions, message, tracepoint } from './hello-program.js';
 import { closeAfter, untilInterrupted } from './signals.js';
@@ -15,19 +16,13 @@ interface Options extends ConnectionOptions {
   count?: number;
 }
 
-function positive(value: string): number {
-  const count = Number(value);
-  if (Number.isInteger(count) && count > 0) return count;
-  throw new InvalidArgumentError('Expected a whole number above 0.');
-}
-
 /** `waep hello`: the shortest way to see that everything works. */
 export function helloCommand(): Command {
   return connectionOptions(new Command('hello'))
     .description(
       "Loads the thesis' example into a guest's kernel and follows its log: a line for every program that the guest executes. Ctrl-C detaches it.",
     )
-    .option('--count <n>', 'stop after so many lines', positive)
+    .option('--count <n>', 'stop after so many lines', wholeNumber(1))
     .action((options: Options) => untilInterrupted((signal) => follow(options, signal)));
 }
 

@@ -1,11 +1,12 @@
 import { once } from 'node:events';
-import { Command, InvalidArgumentError, Option } from 'commander';
+import { Command, Option } from 'commander';
 import pc from 'picocolors';
 import { enums } from '../bpf/index.js';
 import type { Codec } from '../codec/index.js';
 import { failure } from '../errors.js';
 import { printable } from '../printable.js';
 import { type BpfMap, type RecordStream, Session, type Where } from '../session/index.js';
+import { wholeNumber } from '../whole-number.js';
 import { closeAfter, untilInterrupted } from './signals.js';
 
 interface Options {
@@ -17,12 +18,6 @@ interface Options {
 
 const { MapType } = enums;
 const STATUS_MS = 1000;
-
-function positive(value: string): number {
-  const count = Number(value);
-  if (Number.isInteger(count) && count > 0) return count;
-  throw new InvalidArgumentError('Expected a whole number above 0.');
-}
 
 /** `waep stream`: the records that programs in the guest write to a map. */
 export function streamCommand(): Command {
@@ -41,7 +36,7 @@ export function streamCommand(): Command {
         .choices(['json', 'table'])
         .default('json'),
     )
-    .option('--count <n>', 'stop after so many records', positive)
+    .option('--count <n>', 'stop after so many records', wholeNumber(1))
     .action((map: string, options: Options) =>
       untilInterrupted((signal) => stream(map, options, signal)),
     );

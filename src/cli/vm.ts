@@ -14,9 +14,9 @@ import {
 import { failure } from '../errors.js';
 import { parsePolicy } from '../policy/index.js';
 import type { Standby } from '../run/index.js';
+import { wholeNumber } from '../whole-number.js';
 import { progressLine } from './progress.js';
 import { openStandby } from './standby.js';
-import { wholeNumber } from './whole-number.js';
 
 interface Options {
   accel: AcceleratorChoice;

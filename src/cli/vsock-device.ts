@@ -2,7 +2,7 @@ import { resolve } from 'node:path';
 import { Command } from 'commander';
 import pc from 'picocolors';
 import { VsockDevice } from '../transport/index.js';
-import { wholeNumber } from './whole-number.js';
+import { wholeNumber } from '../whole-number.js';
 
 interface Options {
   socket: string;

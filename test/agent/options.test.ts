@@ -1,0 +1,27 @@
+import { spawnSync } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import t from 'tap';
+
+const agent = fileURLToPath(new URL('../../guest/agent.cjs', import.meta.url));
+
+t.test('numbers that make no sense are refused by name before anything is done', async (t) => {
+  const wrong = {
+    '--max-sessions': ['abc', '0', '', '-1', '1e9', '0x10', '70000'],
+    '--hello-timeout-ms': ['5s', '0', 'NaN', '2147483648'],
+    '--max-lease-ms': ['-1', '1.5'],
+    '--silence-ms': ['never', 'Infinity'],
+    '--event-nice': ['-21', '20', 'high'],
+    '--audit-max-bytes': ['16MiB', '0'],
+  };
+  for (const [option, values] of Object.entries(wrong)) {
+    for (const value of values) {
+      const words = [agent, '--listen', 'unix:/nonexistent/agent.sock', `${option}=${value}`];
+      const { status, stderr } = spawnSync(process.execPath, words, { encoding: 'utf8' });
+      t.equal(status, 1);
+      t.match(
+        stderr,
+        `option '${option} <n>' argument '${value}' is invalid. Expected a whole number`,
+      );
+    }
+  }
+});
