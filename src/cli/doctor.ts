@@ -1,4 +1,4 @@
-import { accessSync, constants, existsSync } from 'node:fs';
+import { accessSync, constants, existsSync, readFileSync, statSync } from 'node:fs';
 import { statfs } from 'node:fs/promises';
 import { userInfo } from 'node:os';
 import { dirname } from 'node:path';
@@ -248,8 +248,7 @@ async function checkDisk(): Promise<Finding> {
 async function checkKvm(ready: boolean, progress: ProgressLine): Promise<Finding> {
   const check = 'KVM';
   const problem = kvmProblem();
-  if (problem !== undefined)
-    return kvmRefused(problem, existsSync('/dev/kvm'), userInfo().username);
+  if (problem !== undefined) return kvmRefused(problem, kvmGroup(), userName());
   if (!ready) {
     const found = '/dev/kvm can be opened; whether a guest runs on it was not tried';
     return { check, status: 'lesser', found };
@@ -275,14 +274,51 @@ async function checkKvm(ready: boolean, progress: ProgressLine): Promise<Finding
 
 const emulated = 'guests are emulated (TCG), which is slow';
 
-/** What is said of a /dev/kvm that this user cannot open, or that is not there. */
-export function kvmRefused(problem: string, exists: boolean, user: string): Finding {
-  const cure = !exists
-    ? 'a machine with hardware virtualisation; in a virtual machine, nested virtualisation of its host'
-    : user === 'root'
-      ? 'let this container open the device (--device /dev/kvm)'
-      : `as root: usermod -aG kvm ${user}; then log in again`;
-  return { check: 'KVM', status: 'lesser', found: `${problem}; ${emulated}`, cure };
+/**
+ * What is said of a /dev/kvm that this user cannot open, or that is not there.
+ *
+ * @param group the group that may open it, `null` when none may, `undefined` without the device
+ */
+export function kvmRefused(
+  problem: string,
+  group: string | null | undefined,
+  user: string,
+): Finding {
+  return {
+    check: 'KVM',
+    status: 'lesser',
+    found: `${problem}; ${emulated}`,
+    cure: kvmCure(group, user),
+  };
+}
+
+function kvmCure(group: string | null | undefined, user: string): string {
+  if (group === undefined) {
+    return 'a machine with hardware virtualisation; in a virtual machine, nested virtualisation of its host';
+  }
+  if (user === 'root') return 'let this container open the device (--device /dev/kvm)';
+  if (group === null) return `as root: setfacl -m u:${user}:rw /dev/kvm`;
+  return `as root: usermod -aG ${group} ${user}; then log in again`;
+}
+
+/** This user's name. Containers run users that nothing names. */
+function userName(): string {
+  try {
+    return userInfo().username;
+  } catch {
+    return `${process.getuid?.()}`;
+  }
+}
+
+const GROUP_MAY_USE = 0o060;
+
+/** The group that may open /dev/kvm, as {@link kvmRefused} takes it. */
+function kvmGroup(): string | null | undefined {
+  if (!existsSync('/dev/kvm')) return undefined;
+  const { gid, mode } = statSync('/dev/kvm');
+  if ((mode & GROUP_MAY_USE) !== GROUP_MAY_USE || gid === 0) return null;
+  const groups = readFileSync('/etc/group', 'utf8');
+  return groups.match(new RegExp(`^([^:]+):[^:]*:${gid}:`, 'm'))?.[1] ?? `${gid}`;
 }
 
 /** What is said of a KVM that a guest was tried on. */

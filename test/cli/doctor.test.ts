@@ -93,13 +93,14 @@ t.test('an answer follows from the findings alone', async (t) => {
 
 t.test('KVM: each cause has its own cure', async (t) => {
   const closed = '/dev/kvm cannot be opened (EACCES)';
-  t.match(kvmRefused(closed, true, 'someone'), {
+  t.match(kvmRefused(closed, 'kvm', 'someone'), {
     status: 'lesser',
     found: closed,
     cure: /usermod -aG kvm someone/,
   });
-  t.match(kvmRefused(closed, true, 'root'), { cure: /--device \/dev\/kvm/ });
-  t.match(kvmRefused('there is none', false, 'someone'), { cure: /nested virtualisation/ });
+  t.match(kvmRefused(closed, null, 'someone'), { cure: /setfacl -m u:someone:rw \/dev\/kvm/ });
+  t.match(kvmRefused(closed, 'kvm', 'root'), { cure: /--device \/dev\/kvm/ });
+  t.match(kvmRefused('there is none', undefined, 'someone'), { cure: /nested virtualisation/ });
   const works = { accelerator: 'kvm', why: 'a guest boots on it', proven: true } as const;
   t.match(kvmTried(works), { status: 'ok', found: 'a guest boots on it' });
   const failed = { accelerator: 'tcg', why: 'a guest does not boot on it', proven: true } as const;
