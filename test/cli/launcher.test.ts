@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { copyFileSync, symlinkSync } from 'node:fs';
+import { chmodSync, copyFileSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { packageFolder } from '../../guest/paths.js';
@@ -40,6 +40,18 @@ t.test('a clone that is not built is built first, whatever the command', async (
     });
     t.match(await waep(root, args, PATH), { status: 0, stderr: '' }, 'once');
   }
+});
+
+t.test('it is not built by a Node that is too old', async (t) => {
+  const node = '#!/bin/sh\ncase $1 in -p) echo false;; --version) echo v12.22.12;; esac\n';
+  const root = t.testdir({ bin: { node }, scripts: { 'setup.mjs': builds } });
+  chmodSync(join(root, 'bin/node'), 0o755);
+  copyFileSync(join(packageFolder, 'bin/waep'), join(root, 'bin/waep'));
+  t.same(await waep(root, ['doctor'], join(root, 'bin')), {
+    status: 1,
+    stdout: '',
+    stderr: 'waep: this is Node v12.22.12; install Node 20 or later\n',
+  });
 });
 
 t.test('what cannot be built says so, and is not started', async (t) => {
