@@ -1,7 +1,7 @@
 import { rows } from '../bpf/index.js';
 import { BtfTypes } from '../btf/index.js';
 import type { Handle } from '../call.js';
-import { readFile } from './guest-file.js';
+import { isMissing, lacks, readFile } from './guest-file.js';
 import type { BpfOptions, GuestKernel } from './guest-kernel.js';
 import { GuestObject } from './guest-object.js';
 import { type BtfInfo, readBtfInfo } from './info.js';
@@ -52,5 +52,8 @@ export async function readKernelTypes(session: GuestKernel): Promise<BtfTypes> {
     return await btf.types();
   }
   // Before 5.11 the kernel's own types are no object yet, but a file.
-  return new BtfTypes(await readFile(session, VMLINUX));
+  const bytes = await readFile(session, VMLINUX).catch((error) => {
+    throw isMissing(error) ? lacks(session, 'types (BTF) of its own', error) : error;
+  });
+  return new BtfTypes(bytes);
 }

@@ -1,5 +1,5 @@
 import type { Handle } from '../call.js';
-import { failure } from '../errors.js';
+import { failure, type SystemError } from '../errors.js';
 
 /** What reading a file takes of a session. */
 export interface FileReader {
@@ -55,4 +55,17 @@ export async function readFile(
 /** Reads a whole file of the guest's kernel as text. */
 export async function readText(session: FileReader, path: string): Promise<string> {
   return Buffer.from(await readFile(session, path)).toString();
+}
+
+/** Whether an error says that there is no such file. */
+export const isMissing = (error: unknown): boolean => (error as SystemError).code === 'ENOENT';
+
+/** The error for what a guest's kernel does not have, by which a file is missing. */
+export function lacks(
+  { kernel }: { readonly kernel: { readonly release: string } },
+  what: string,
+  cause: unknown,
+): Error {
+  const cure = 'What its agent printed when it started may say why; preflight lists what is there.';
+  return failure('ERR_KERNEL_LACKS', { kernel: kernel.release, what, cure }, cause);
 }

@@ -1,6 +1,6 @@
 import { enums, rows } from '../bpf/index.js';
-import { failure, type SystemError } from '../errors.js';
-import { readText } from './guest-file.js';
+import { failure } from '../errors.js';
+import { isMissing, lacks, readText } from './guest-file.js';
 import type { GuestKernel } from './guest-kernel.js';
 import { Link } from './link.js';
 import type { PerfEvent, PerfEventOptions } from './perf-event.js';
@@ -92,8 +92,6 @@ async function deviceType(session: GuestKernel, device: string): Promise<number>
   return Number(text);
 }
 
-const isMissing = (error: unknown) => (error as SystemError).code === 'ENOENT';
-
 async function isThere(session: GuestKernel, path: string): Promise<boolean> {
   try {
     await session.release([await session.open(path)]);
@@ -102,11 +100,6 @@ async function isThere(session: GuestKernel, path: string): Promise<boolean> {
     if (isMissing(error)) return false;
     throw error;
   }
-}
-
-function lacks({ kernel }: GuestKernel, what: string, cause: unknown) {
-  const cure = 'What its agent printed when it started may say why; preflight lists what is there.';
-  return failure('ERR_KERNEL_LACKS', { kernel: kernel.release, what, cure }, cause);
 }
 
 /** Opens an event and attaches a program to it; see {@link Program.attachPerfEvent}. */
