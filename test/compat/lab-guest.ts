@@ -1,6 +1,13 @@
 /* The guest of the matrix: one of its own, or one that another process keeps. */
 import { readFile } from 'node:fs/promises';
-import { boot, type Guest, type GuestFacts, LAB_PORT, type Progress } from '../../guest/index.js';
+import {
+  boot,
+  type Guest,
+  type GuestFacts,
+  type KernelChoice,
+  LAB_PORT,
+  type Progress,
+} from '../../guest/index.js';
 import { exec, spawn } from '../../guest/lab.js';
 import { failure } from '../../src/errors.js';
 import type { Equipment } from './equipment.js';
@@ -30,8 +37,13 @@ interface Kept {
 }
 
 /** Boots a guest for the matrix. */
-export function bootEquipped({ files }: Equipment, progress: Progress): Promise<Guest> {
+export function bootEquipped(
+  { files }: Equipment,
+  progress: Progress,
+  kernel?: KernelChoice,
+): Promise<Guest> {
   return boot({
+    kernel,
     lab: true,
     memoryMib: MEMORY_MIB,
     cpus: CPUS,
@@ -63,8 +75,12 @@ export async function joinGuest(path: string): Promise<LabGuest> {
 }
 
 /** A guest of its own. */
-export async function openGuest(equipment: Equipment, progress: Progress): Promise<LabGuest> {
-  const guest = await bootEquipped(equipment, progress);
+export async function openGuest(
+  equipment: Equipment,
+  progress: Progress,
+  kernel?: KernelChoice,
+): Promise<LabGuest> {
+  const guest = await bootEquipped(equipment, progress, kernel);
   return over(keptOf(guest, equipment.folder), () => guest.stop());
 }
 

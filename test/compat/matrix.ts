@@ -1,4 +1,4 @@
-import type { Progress } from '../../guest/index.js';
+import type { KernelChoice, Progress } from '../../guest/index.js';
 import { WaepError } from '../../src/errors.js';
 import { Session } from '../../src/index.js';
 import { compare } from './compare.js';
@@ -12,6 +12,8 @@ import { guestSide, hostSide, play, type Stage } from './sides.js';
 /** What to run, and whom to tell. */
 export interface Options {
   readonly only?: RegExp;
+  /** The kernel of a guest of its own. Default: that of the configured suites. */
+  readonly kernel?: KernelChoice;
   /** The file that describes a guest to use in the place of an own one. */
   readonly join?: string;
   readonly show: (result: Result, done: number, total: number) => void;
@@ -25,6 +27,7 @@ export interface Options {
 /** Runs the matrix in a guest of its own. */
 export async function runMatrix({
   only,
+  kernel: choice,
   join,
   show,
   progress,
@@ -33,7 +36,12 @@ export async function runMatrix({
 }: Options): Promise<Run> {
   const startedMs = performance.now();
   const equipment = await equip(progress);
-  await using guest = await (join === undefined ? openGuest(equipment, progress) : joinGuest(join));
+  const rows = allRows(equipment);
+  const chosen = rows.filter(({ tool, command }) => only?.test(`${tool}: ${command}`) ?? true);
+  if (chosen.length === 0) throw new Error(`No command matches ${only}. Expected a part of one.`);
+  await using guest = await (join === undefined
+    ? openGuest(equipment, progress, choice)
+    : joinGuest(join));
   const env = { COMPAT: guest.folder };
   const address = guest.agent;
   await using session = await Session.connect(address);
@@ -41,8 +49,6 @@ export async function runMatrix({
   await using watch = typeof watching === 'string' ? unwatched : watching;
   const stage: Stage = { guest, session, env };
   const sides = [guestSide(guest, env), hostSide(address, env, watch.wrap)] as const;
-  const rows = allRows(equipment);
-  const chosen = rows.filter(({ tool, command }) => only?.test(`${tool}: ${command}`) ?? true);
   const at = new Date().toISOString();
   const { kernel, kernelOrigin, accel } = guest.facts;
   const results: Result[] = [];

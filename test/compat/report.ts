@@ -12,7 +12,7 @@ export function renderCompat(results: readonly Result[], runs: readonly RunFacts
   const lines = [
     '# Compatibility of `waep run`',
     '',
-    'Written by `npm run compat`; do not edit. Each command runs twice: inside the guest, which holds the',
+    'Written by `npm run compat -- --record`; do not edit. Each command runs twice: inside the guest, which holds the',
     'tools for this purpose, and on the host under `waep run`, acting on the same guest. What it prints,',
     'how it ends and what it leaves behind are compared. `test/compat/rows` has the commands.',
     '',

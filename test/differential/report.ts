@@ -19,8 +19,8 @@ export function renderConformance(runs: readonly KernelRun[]): string {
   const lines = [
     '# Conformance of forwarded calls',
     '',
-    'Written by `npm run test:differential`; do not edit. Each case is a short life of a process that',
-    'calls bpf(2), written down as data (`test/differential/cases`). It is lived twice in the same guest:',
+    'Written by `npm run test:differential -- --record`; do not edit. Each case is a short life of a',
+    'process that calls bpf(2), written down as data (`test/differential/cases`). It is lived twice in the same guest:',
     'by a C program there that makes the system calls on its own memory (`test/differential/oracle.c`),',
     'and by a process on the host whose calls are forwarded. Compared are the result, errno and **all',
     'memory** after each call: attributes, buffers, and what lies around them.',

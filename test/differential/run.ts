@@ -7,7 +7,7 @@ import { packageFolder } from '../../guest/paths.js';
 import { Session } from '../../src/index.js';
 import { compileScript, type Outcome, parseReports } from './binary.js';
 import { Caller } from './caller.js';
-import { allCases } from './cases/index.js';
+import { casesOf, type Part } from './cases/index.js';
 import { type Compared, compareCase } from './compare.js';
 import type { Case } from './script.js';
 import type { World } from './world.js';
@@ -39,9 +39,13 @@ export async function bootWithOracle(kernel?: KernelChoice): Promise<Guest> {
   });
 }
 
-/** Runs all cases in a guest by the oracle, then by the forwarder, and compares what they saw. */
-export async function compareIn(guest: Guest, world: World): Promise<KernelRun> {
-  const cases = allCases(world);
+/** Runs all cases, or those of some parts, in a guest by the oracle, then by the forwarder, and compares what they saw. */
+export async function compareIn(
+  guest: Guest,
+  world: World,
+  parts?: readonly Part[],
+): Promise<KernelRun> {
+  const cases = casesOf(world, parts);
   const startedMs = performance.now();
   await prepare(guest);
   const oracle = await runOracle(guest, cases);

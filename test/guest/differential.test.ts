@@ -1,4 +1,10 @@
+import { execFile } from 'node:child_process';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 import t from 'tap';
+import { packageFolder } from '../../guest/paths.js';
 import { stepName } from '../differential/compare.js';
 import { bootWithOracle, compareIn } from '../differential/run.js';
 import { commandNames } from '../differential/uapi.js';
@@ -6,7 +12,7 @@ import { worldOf } from '../differential/world.js';
 
 const FEWEST_CASES = 400;
 
-t.setTimeout(180_000);
+t.setTimeout(300_000);
 
 t.test('forwarded calls do what calls made in the guest do', async (t) => {
   const guest = await bootWithOracle();
@@ -23,4 +29,14 @@ t.test('forwarded calls do what calls made in the guest do', async (t) => {
       .map(({ case: one, step, differences }) => [one.name, stepName(step), ...differences]);
     t.same(different, [], `${command}: ${steps.length} calls`);
   }
+});
+
+t.test('the suite runs a part on one kernel, and writes no results unless told', async (t) => {
+  const page = join(packageFolder, 'results/conformance.md');
+  const before = await readFile(page, 'utf8');
+  const suite = fileURLToPath(new URL('../differential/main.js', import.meta.url));
+  const words = [suite, '--kernel', '6.1', '--part', 'batches'];
+  const { stdout } = await promisify(execFile)(process.execPath, words);
+  t.match(stdout, /^Linux 6\.1\.\S+: \d+ calls, 0 different, \d+ ms\n$/);
+  t.equal(await readFile(page, 'utf8'), before);
 });

@@ -1,4 +1,4 @@
-/* All cases. */
+/* All cases, by what they are about. */
 import type { Case } from '../script.js';
 import type { World } from '../world.js';
 import { batchCases } from './batches.js';
@@ -7,7 +7,20 @@ import { linkCases } from './links.js';
 import { mapCases } from './maps.js';
 import { programCases } from './programs.js';
 
-/** The cases for a guest, in the order in which they are run. */
-export function allCases(world: World): Case[] {
-  return [mapCases, batchCases, programCases, linkCases, idCases].flatMap((cases) => cases(world));
+/** The parts of the suite, in the order in which they are run. */
+export const parts = {
+  maps: mapCases,
+  batches: batchCases,
+  programs: programCases,
+  links: linkCases,
+  ids: idCases,
+} as const;
+
+export type Part = keyof typeof parts;
+
+/** The cases for a guest: all, or those of some parts. */
+export function casesOf(world: World, chosen = Object.keys(parts) as readonly Part[]): Case[] {
+  return Object.entries(parts).flatMap(([name, cases]) =>
+    chosen.includes(name as Part) ? cases(world) : [],
+  );
 }
