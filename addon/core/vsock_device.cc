@@ -38,6 +38,13 @@ constexpr uint32_t kMuch = 8;
 constexpr size_t kMuchBytes = 64 * 1024;
 // A blocked sender goes on when it can send as much, rather than in crumbs.
 constexpr uint32_t kUsefulCreditBytes = 16 * 1024;
+// What one packet costs a Linux guest beside its bytes, generously; and the most packets of a
+// connection that are remembered until it has read them.
+constexpr uint32_t kPacketOverheadBytes = 640;
+constexpr size_t kMaxUnread = 1024;
+// Every driver tells of credit when it has read something and the peer knows of less than this that
+// is free, which in a small socket is always.
+constexpr uint32_t kLittleFreeBytes = 64 * 1024;
 // Ports below need a privilege on other hosts, so none of them is given out unasked.
 constexpr uint32_t kFirstFreePort = 1024;
 
@@ -406,6 +413,7 @@ void VsockDevice::Tick() {
     } else if (stream->short_of_credit) {
       // Drivers tell unasked; one that did not would leave us waiting for ever.
       needed = true;
+      stream->asked_for_credit = true;
       Enqueue(*stream, vsock::kCreditRequest);
     }
   }
@@ -478,8 +486,7 @@ void VsockDevice::Packet(const Chain& chain) {
     Refuse(header);
     return;
   }
-  stream->peer_buffer = header.buf_alloc;
-  stream->peer_taken = header.fwd_cnt;
+  LearnCredit(*stream, header);
   (this->*kHandlers[header.op])(*stream, header, chain);
 }
 
@@ -644,6 +651,26 @@ void VsockDevice::Room() {
   }
 }
 
+void VsockDevice::LearnCredit(Stream& stream, const Header& header) {
+  const uint32_t read = header.fwd_cnt - stream.peer_taken;
+  if (header.op == vsock::kCreditUpdate && !stream.asked_for_credit && read > 0 &&
+      header.buf_alloc > kLittleFreeBytes && read < header.buf_alloc - kLittleFreeBytes) {
+    tells_of_end_ = true;
+  }
+  stream.peer_buffer = header.buf_alloc;
+  stream.peer_taken = header.fwd_cnt;
+  const auto unread = std::find_if(stream.unread.begin(), stream.unread.end(), [&](uint32_t end) {
+    return static_cast<int32_t>(end - stream.peer_taken) > 0;
+  });
+  stream.unread.erase(stream.unread.begin(), unread);
+}
+
+bool VsockDevice::TakesPackets(const Stream& stream) const {
+  const size_t most = std::min<size_t>(stream.peer_buffer / kPacketOverheadBytes, kMaxUnread);
+  const bool bounded = tells_of_end_ || stream.peer_buffer <= kLittleFreeBytes;
+  return !bounded || stream.unread.size() < std::max<size_t>(most, 1);
+}
+
 uint32_t VsockDevice::Credit(const Stream& stream) const {
   const uint32_t under_way = stream.sent - stream.peer_taken;
   return under_way < stream.peer_buffer ? stream.peer_buffer - under_way : 0;
@@ -668,7 +695,7 @@ int VsockDevice::Ready(Stream& stream) {
   bool writable = over || (stream.peer_shutdown & vsock::kNoReceive) != 0 ||
                   (stream.own_shutdown & vsock::kNoSend) != 0;
   if (!writable && (stream.events & kWritable) != 0) {
-    if (Credit(stream) < UsefulCredit(stream)) {
+    if (Credit(stream) < UsefulCredit(stream) || !TakesPackets(stream)) {
       stream.short_of_credit = true;
       StartClock();
     } else if (!stream.queued && backend_->receive().Available()) {
@@ -831,7 +858,7 @@ ssize_t VsockDevice::Send(int id, const iovec* parts, size_t count) {
   size_t offset = 0;  // in the part
   while (left > 0) {
     const uint32_t credit = Credit(*stream);
-    if (credit < std::min<size_t>(left, UsefulCredit(*stream))) {
+    if (credit < std::min<size_t>(left, UsefulCredit(*stream)) || !TakesPackets(*stream)) {
       stream->short_of_credit = true;
       StartClock();
       break;
@@ -847,6 +874,7 @@ ssize_t VsockDevice::Send(int id, const iovec* parts, size_t count) {
     const size_t size =
         std::min({left, size_t{credit}, outgoing_->bytes - sizeof(Header), kMaxPacketBytes});
     stream->sent += static_cast<uint32_t>(size);
+    if (stream->unread.size() < kMaxUnread) stream->unread.push_back(stream->sent);
     Header header = HeaderOf(*stream, vsock::kData);
     header.len = static_cast<uint32_t>(size);
     outgoing_->Write(0, &header, sizeof header);

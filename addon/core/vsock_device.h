@@ -53,6 +53,11 @@ struct VsockDeviceOptions {
 //     less than half of SO_SNDBUF (212992 bytes by default), else by the return of its packets.
 //     close(2) with SO_LINGER waits for their return as well (7.x), and so do SIOCOUTQ and the
 //     notifications of MSG_ZEROCOPY.
+//   - Since 6.12.92 a socket also bounds how many packets wait in it to be read: by 6.12.94 so many
+//     that 576 bytes for each are no more than its buffer. It resets the connection at the next
+//     one, whatever credit is left (6.12.117 and 7.2.13 put small packets together before that).
+//     Every driver that does so tells of its credit, too, when a program has read all there was;
+//     5.10 does not, and puts no bound to packets.
 //   - By 6.1.176 a sender has no more under way than its own socket may receive, however much
 //   credit
 //     it got, and it does not ask for more: it waits until it is told that this much was read.
@@ -143,11 +148,12 @@ class VsockDevice final {
     uint32_t local_port = 0;
     uint32_t peer_port = 0;
     ByteQueue received;
-    uint32_t taken = 0;        // bytes read so far (fwd_cnt)
-    uint32_t told = 0;         // what the peer knows of that
-    uint32_t sent = 0;         // bytes sent so far (tx_cnt)
-    uint32_t peer_buffer = 0;  // buf_alloc of the peer
-    uint32_t peer_taken = 0;   // fwd_cnt of the peer
+    uint32_t taken = 0;            // bytes read so far (fwd_cnt)
+    uint32_t told = 0;             // what the peer knows of that
+    uint32_t sent = 0;             // bytes sent so far (tx_cnt)
+    uint32_t peer_buffer = 0;      // buf_alloc of the peer
+    uint32_t peer_taken = 0;       // fwd_cnt of the peer
+    std::vector<uint32_t> unread;  // where packets end that the peer may not have read
     uint8_t own_shutdown = 0;
     uint8_t peer_shutdown = 0;
     int error = 0;
@@ -157,6 +163,7 @@ class VsockDevice final {
     bool marked = false;   // in ready_
     bool waiting = false;  // in waiting_
     bool short_of_credit = false;
+    bool asked_for_credit = false;
     uint64_t deadline_ns = 0;  // of closing
   };
 
@@ -195,7 +202,10 @@ class VsockDevice final {
   void WantRoom();
   void Room();
 
+  void LearnCredit(Stream& stream, const vsock::Header& header);
   [[nodiscard]] uint32_t Credit(const Stream& stream) const;
+  // Whether the peer's queue takes another packet, however little is in it.
+  [[nodiscard]] bool TakesPackets(const Stream& stream) const;
   // What a peer's sender has under way at most.
   [[nodiscard]] uint32_t Window(const Stream& stream) const;
   [[nodiscard]] static uint32_t UsefulCredit(const Stream& stream);
@@ -225,9 +235,10 @@ class VsockDevice final {
   bool running_ = false;
   bool wants_room_ = false;
   bool in_run_ = false;
-  bool announced_ = false;  // that the driver is there
-  bool was_lost_ = false;   // since then
-  bool owes_ = false;       // the guest something that a program may wait for
+  bool announced_ = false;     // that the driver is there
+  bool was_lost_ = false;      // since then
+  bool owes_ = false;          // the guest something that a program may wait for
+  bool tells_of_end_ = false;  // the driver, unasked, when all of it has been read
   int watched_kicks_[2] = {-1, -1};
   uint32_t spin_skip_ = 0;
   uint32_t spin_backoff_ = 1;

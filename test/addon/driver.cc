@@ -59,16 +59,18 @@ constexpr size_t kPacketOverheadBytes = 576;
 
 struct Model {
   const char* name;
-  size_t part_bytes;   // of a packet's parts
-  bool counts_memory;  // what is in transmit buffers, before it wakes a sender
-  bool caps_credit;    // by what the socket itself receives
+  size_t part_bytes;    // of a packet's parts
+  bool counts_memory;   // what is in transmit buffers, before it wakes a sender
+  bool caps_credit;     // by what the socket itself receives
+  bool tells_of_end;    // when all has been read, rather than when little is free
+  bool bounds_packets;  // in its receive queue, at which it resets the connection
 };
 
 constexpr Model kModels[] = {
-    {"5.10", kMaxPacketBytes, false, false},
-    {"6.1.176", kMaxPacketBytes, false, true},
-    {"6.7", kMaxPacketBytes, true, false},
-    {"6.12.117", 32 * 1024, true, true},
+    {"5.10", kMaxPacketBytes, false, false, false, false},
+    {"6.1.176", kMaxPacketBytes, false, true, true, false},
+    {"6.7", kMaxPacketBytes, true, false, false, false},
+    {"6.12.95", 32 * 1024, true, true, true, true},
 };
 
 // A driver's side of one split virtqueue.
@@ -241,7 +243,9 @@ class Guest {
     }
     unread_.clear();
     taken_ = got;
-    Control(waep::vsock::kCreditUpdate);
+    const uint64_t untold = taken_ - told_;
+    const bool little_free = socket_bytes_ - std::min<uint64_t>(untold, socket_bytes_) < 64 * 1024;
+    if (model_.tells_of_end || little_free) Control(waep::vsock::kCreditUpdate);
   }
 
  private:
@@ -327,6 +331,7 @@ class Guest {
     header.type = waep::vsock::kStream;
     header.buf_alloc = socket_bytes_;
     header.fwd_cnt = static_cast<uint32_t>(taken_);
+    told_ = taken_;
     memcpy(memory_ + at, &header, sizeof header);
     for (uint32_t i = 0; i < header.len; ++i) {
       memory_[at + sizeof header + i] = Pattern(position + i);
@@ -408,6 +413,10 @@ class Guest {
       CHECK(header.len == written - sizeof header);
       const uint8_t* const bytes = memory_ + at + sizeof header;
       unread_.emplace_back(bytes, bytes + header.len);
+      if (model_.bounds_packets && unread_.size() * kPacketOverheadBytes > socket_bytes_) {
+        reset = true;
+        Control(waep::vsock::kReset);
+      }
     }
     if (header.op == waep::vsock::kCreditRequest) Control(waep::vsock::kCreditUpdate);
   }
@@ -427,6 +436,7 @@ class Guest {
   bool asleep_ = false;
   uint64_t sent_ = 0;
   uint64_t taken_ = 0;
+  uint64_t told_ = 0;
   uint64_t peer_taken_ = 0;
   uint32_t peer_buffer_ = 0;
 };
@@ -528,9 +538,13 @@ void ToGuest(const Model& model, uint32_t socket_bytes, size_t message_bytes, bo
   const uint64_t total = std::min<uint64_t>(6'000'000, message_bytes * 20'000);
   Guest guest(model, socket_bytes, 256 * 1024);
   Host host(guest);
-  guest.reads = !late;
   host.message_bytes = message_bytes;
-  host.to_send = total;
+  // A conversation begins with something that is read.
+  host.to_send = std::min<uint64_t>(total, message_bytes);
+  host.Write();
+  guest.Settle();
+  guest.reads = !late;
+  host.to_send = total - host.sent;
   host.Write();
   guest.Settle();
   // A program that was busy with something else until nothing more came.
@@ -565,7 +579,7 @@ void RoundTrips() {
 int main() {
   for (const Model& model : kModels) {
     for (const uint32_t socket_bytes : {4096u, 64u * 1024, 256u * 1024, 1024u * 1024}) {
-      for (const size_t message_bytes : {size_t{64}, size_t{1000}, size_t{65536}}) {
+      for (const size_t message_bytes : {size_t{64}, size_t{300}, size_t{1000}, size_t{65536}}) {
         for (const bool flag : {false, true}) {
           FromGuest(model, socket_bytes, message_bytes, flag);
           ToGuest(model, socket_bytes, message_bytes, flag);
