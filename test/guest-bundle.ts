@@ -12,6 +12,10 @@ export async function bundleForGuest(module: URL, folder: string, name: string):
     platform: 'node',
     format: 'esm',
     target: 'node20',
+    // Packages in CommonJS ask for Node's own modules by it.
+    banner: {
+      js: "import { createRequire as requireIn } from 'node:module'; const require = requireIn(import.meta.url);",
+    },
     logLevel: 'warning',
   });
   return outfile;

@@ -20,6 +20,14 @@ export {
   type UnixAddress,
   type VsockAddress,
 } from './address.js';
+export {
+  type AgentOptions,
+  agent,
+  type ClientOptions,
+  dispatcher,
+  type UndiciConnector,
+  webSocketOptions,
+} from './clients.js';
 export { connect, createConnection } from './connect.js';
 export { type DetachedStream, detach, detachStream } from './detach.js';
 export { VsockDevice, type VsockDeviceEvents, type VsockDeviceOptions } from './device.js';

@@ -1,0 +1,158 @@
+import http from 'node:http';
+import https from 'node:https';
+import { isIP } from 'node:net';
+import type { Duplex } from 'node:stream';
+import tls from 'node:tls';
+import type { Address } from './address.js';
+import { createConnection } from './connect.js';
+import type { ConnectOptions } from './options.js';
+
+/** How the clients of this file connect. */
+export interface ClientOptions {
+  /** Options of each connection. */
+  connect?: ConnectOptions;
+  /** Options of TLS, for `https:` and `wss:`, such as `{ ca, servername }`. */
+  tls?: tls.ConnectionOptions;
+}
+
+/** Options of {@link agent}: those of `http.Agent` and of its connections. */
+export interface AgentOptions extends Omit<http.AgentOptions, 'host' | 'port'>, ClientOptions {}
+
+class PlainAgent extends http.Agent {
+  readonly #dial: () => Duplex;
+
+  constructor(dial: () => Duplex, options: http.AgentOptions) {
+    super(options);
+    this.#dial = dial;
+  }
+
+  override createConnection(): Duplex {
+    return this.#dial();
+  }
+}
+
+class SecureAgent extends https.Agent {
+  readonly #dial: () => Duplex;
+
+  constructor(dial: () => Duplex, options: https.AgentOptions) {
+    super(options);
+    this.#dial = dial;
+  }
+
+  override createConnection(
+    options: tls.ConnectionOptions,
+    created?: (error: Error | null, socket: Duplex) => void,
+  ): Duplex {
+    const socket = this.#dial();
+    const secure = super.createConnection({ ...options, socket } as object, created) as Duplex;
+    // TLS over a stream that is no net.Socket does not pass on why it could not be connected.
+    socket.once('error', (error) => secure.destroy(error));
+    return secure;
+  }
+}
+
+/**
+ * Makes an agent whose connections all lead to one address, whatever host a request names. With
+ * `tls` it is an `https.Agent`, else an `http.Agent`. Connections are kept alive unless
+ * `keepAlive` is false; `agent.destroy()` closes them.
+ *
+ * ```ts
+ * import http from 'node:http';
+ * import { agent } from 'waep/transport';
+ *
+ * const guest = agent('vsock:3:80');
+ * http.get('http://guest/status', { agent: guest }, (response) => response.pipe(process.stdout));
+ *
+ * const secure = agent('vsock:3:443', { tls: { ca, servername: 'guest.example' } });
+ * https.get('https://guest/status', { agent: secure }, (response) => …);
+ * ```
+ *
+ * @throws ERR_ADDRESS_INVALID, ERR_OPTION_INVALID and ERR_OPTION_UNKNOWN when it connects
+ */
+export function agent(
+  address: string | Address,
+  options: AgentOptions & { tls: tls.ConnectionOptions },
+): https.Agent;
+export function agent(address: string | Address, options?: AgentOptions): http.Agent;
+export function agent(address: string | Address, options: AgentOptions = {}): http.Agent {
+  const { connect, tls: secure, ...rest } = options;
+  const dial = (): Duplex => createConnection(address, connect);
+  const settings = { keepAlive: true, ...rest };
+  if (secure === undefined) return new PlainAgent(dial, settings);
+  return new SecureAgent(dial, { ...settings, ...(secure as https.AgentOptions) });
+}
+
+/** What undici asks of a function that connects. */
+export type UndiciConnector = (
+  options: { hostname: string; protocol: string; servername?: string },
+  callback: (...outcome: [Error, null] | [null, tls.TLSSocket]) => void,
+) => void;
+
+/**
+ * Makes a dispatcher of undici's whose connections all lead to one address, whatever host a URL
+ * names. The class comes from the caller, because undici is no dependency of this package: `Agent`,
+ * `Pool` or anything else that takes undici's option `connect`.
+ *
+ * ```ts
+ * import { Agent, fetch } from 'undici';
+ * import { dispatcher } from 'waep/transport';
+ *
+ * const guest = dispatcher('vsock:3:80', Agent);
+ * const response = await fetch('http://guest/status', { dispatcher: guest });
+ * ```
+ *
+ * @param options goes to the class, with `connect` and `tls` as for {@link agent}: `tls` is for
+ *   `https:` URLs
+ */
+export function dispatcher<D>(
+  address: string | Address,
+  Agent: new (options: { connect: UndiciConnector }) => D,
+  options: ClientOptions & Readonly<Record<string, unknown>> = {},
+): D {
+  const { connect, tls: secure, ...rest } = options;
+  return new Agent({
+    ...rest,
+    connect({ hostname, protocol, servername }, callback) {
+      const raw = createConnection(address, connect);
+      const socket =
+        protocol === 'https:'
+          ? tls.connect({
+              ALPNProtocols: ['http/1.1'],
+              servername: servername ?? (isIP(hostname) === 0 ? hostname : ''),
+              ...secure,
+              socket: raw,
+            })
+          : raw;
+      const fail = (error: Error): void => {
+        socket.destroy();
+        callback(error, null);
+      };
+      socket.once('error', fail);
+      if (socket !== raw) raw.once('error', (error) => socket.destroy(error));
+      socket.once(socket === raw ? 'connect' : 'secureConnect', () => {
+        socket.off('error', fail);
+        callback(null, socket as tls.TLSSocket);
+      });
+    },
+  });
+}
+
+/**
+ * Makes the options by which the package `ws` reaches an address; spread more of its options beside
+ * them. Give `tls` for `wss:` URLs.
+ *
+ * ```ts
+ * import { WebSocket } from 'ws';
+ * import { webSocketOptions } from 'waep/transport';
+ *
+ * const socket = new WebSocket('ws://guest/events', webSocketOptions('vsock:3:80'));
+ * ```
+ *
+ * Node's own `WebSocket` takes a {@link dispatcher} instead.
+ */
+export function webSocketOptions(
+  address: string | Address,
+  options: ClientOptions = {},
+): { agent: http.Agent } {
+  return { agent: agent(address, { ...options, keepAlive: false }) };
+}

@@ -1,0 +1,159 @@
+/*
+ * Runs clients and servers of the ecosystem on every road:
+ *
+ *   node dist/test/ecosystem/main.js [--road unix] [--only pg] [--record]
+ *
+ * With --record it writes results/ecosystem.md, with "not run" where nothing was.
+ */
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { packageFolder } from '../../guest/paths.js';
+import type { ProgramReport } from './ecosystem-run.js';
+import { startPostgres, startSshd } from './hosts.js';
+import {
+  bootServers,
+  type Errand,
+  ecosystemFiles,
+  fromHost,
+  inGuest,
+  overStandIn,
+  overTcp,
+  overUnix,
+} from './places.js';
+import { programs } from './programs.js';
+
+/** The roads, as the table has them. */
+const roads = {
+  unix: 'Unix sockets, two processes',
+  tcp: 'TCP on loopback, two processes',
+  'vsock, in a guest': "the kernel's AF_VSOCK by loopback, two processes of a guest",
+  'vsock-device': "host to guest by the process's own vsock device",
+  'vsock-mux': 'host to guest by vhost-device-vsock',
+  'vsock-mux, stand-in': 'a multiplexer of the test with the manners of Firecracker',
+} as const;
+type RoadName = keyof typeof roads;
+
+const { values } = parseArgs({
+  options: {
+    road: { type: 'string', multiple: true },
+    only: { type: 'string', multiple: true },
+    record: { type: 'boolean' },
+  },
+});
+const wanted = (road: RoadName): boolean => values.road?.includes(road) ?? true;
+const outcomes = new Map<RoadName, Map<string, ProgramReport>>();
+const folder = mkdtempSync(join(tmpdir(), 'waep-eco-'));
+
+function reportTo(road: RoadName): (report: ProgramReport) => void {
+  const rows = new Map<string, ProgramReport>();
+  outcomes.set(road, rows);
+  return (report) => {
+    rows.set(report.program, report);
+    const why = report.ok ? '' : `\n  ${report.why}`;
+    console.log(
+      `${report.ok ? '✔' : '✘'} ${road}: ${report.program} (${report.durationMs} ms)${why}`,
+    );
+  };
+}
+
+function versionOf(name: string): string {
+  const { resolve } = createRequire(import.meta.url);
+  for (const folder of createRequire(import.meta.url).resolve.paths(name) ?? []) {
+    try {
+      return JSON.parse(readFileSync(join(folder, name, 'package.json'), 'utf8')).version;
+    } catch {}
+  }
+  return resolve(name);
+}
+
+function table(): string {
+  const columns = Object.keys(roads) as RoadName[];
+  const cell = (road: RoadName, program: string): string => {
+    const report = outcomes.get(road)?.get(program);
+    if (report === undefined) return 'not run';
+    return report.ok ? 'ok' : `fails: ${report.why?.split('\n')[0]}`;
+  };
+  const rows = programs.map(
+    ({ name }) => `| ${name} | ${columns.map((road) => cell(road, name)).join(' | ')} |`,
+  );
+  const packages = ['ws', '@grpc/grpc-js', 'undici', 'pg', 'fastify'];
+  return `# The ecosystem over every road
+
+\`npm run test:ecosystem -- --record\` wrote this file. Each client talks to its server over the road of the column: a megabyte or more of content there and back, checked byte by byte, and several connections at once. The clients use \`createConnection()\`, \`agent()\`, \`dispatcher()\` and \`webSocketOptions()\` of \`waep/transport\`.
+
+Node ${process.version} on the host; ${packages.map((name) => `${name} ${versionOf(name)}`).join(', ')}.
+
+| | ${columns.join(' | ')} |
+|---|${columns.map(() => '---|').join('')}
+${rows.join('\n')}
+
+The roads:
+
+${Object.entries(roads)
+  .map(([road, meaning]) => `* ${road}: ${meaning}`)
+  .join('\n')}
+
+The programs:
+
+${programs
+  .filter(({ note }) => note !== undefined)
+  .map(({ name, note }) => `* ${name}: ${note}`)
+  .join('\n')}
+`;
+}
+
+async function attempt(what: string, run: () => Promise<void>): Promise<void> {
+  await run().catch((error: Error) => {
+    console.error(`✘ ${what}: ${error.stack}`);
+    process.exitCode = 1;
+  });
+}
+
+try {
+  await using postgres = await startPostgres(folder);
+  await using sshd = await startSshd(folder);
+  const errandOf = (road: RoadName): Errand => ({
+    report: reportTo(road),
+    only: values.only ?? [],
+    postgres: postgres.address,
+    sshd,
+  });
+  if (wanted('unix')) await attempt('unix', () => overUnix(errandOf('unix')));
+  if (wanted('tcp')) await attempt('tcp', () => overTcp(errandOf('tcp')));
+  const standIn = 'vsock-mux, stand-in';
+  if (wanted(standIn)) await attempt(standIn, () => overStandIn(errandOf(standIn)));
+  const files = await ecosystemFiles(folder, sshd);
+  if (wanted('vsock-device') || wanted('vsock, in a guest')) {
+    await attempt('vsock-device', async () => {
+      const guest = await bootServers(errandOf('vsock-device'), { files, vsock: 'device' });
+      try {
+        if (wanted('vsock-device')) await fromHost(guest, errandOf('vsock-device'));
+        if (wanted('vsock, in a guest')) await inGuest(guest, errandOf('vsock, in a guest'));
+      } finally {
+        await guest.stop();
+      }
+    });
+  }
+  if (wanted('vsock-mux')) {
+    await attempt('vsock-mux', async () => {
+      const errand = errandOf('vsock-mux');
+      const guest = await bootServers(errand, { files, vsock: 'mux' });
+      try {
+        await fromHost(guest, errand);
+      } finally {
+        await guest.stop();
+      }
+    });
+  }
+} finally {
+  rmSync(folder, { recursive: true, force: true });
+}
+if ([...outcomes.values()].some((rows) => [...rows.values()].some(({ ok }) => !ok))) {
+  process.exitCode = 1;
+}
+if (values.record) writeFileSync(join(packageFolder, 'results/ecosystem.md'), table());
+// A device of this process may still hold listeners.
+process.exit();

@@ -1,0 +1,77 @@
+import { rmSync } from 'node:fs';
+import { join } from 'node:path';
+import t, { type Test } from 'tap';
+import { formatAddress } from '../../src/transport/index.js';
+import { bridge, socketFolder, startFakeMux } from './fake-mux.js';
+import { behaviours, differenceOn, type Kit, observed, type TableRoad } from './like-net.js';
+import { nodeKit, roadKit } from './like-net-kits.js';
+import { page } from './like-net-table.js';
+
+t.setTimeout(200_000);
+
+const folder = socketFolder();
+t.teardown(() => rmSync(folder, { recursive: true, force: true }));
+let made = 0;
+
+async function compare(t: Test, road: TableRoad, node: Kit, ours: Kit): Promise<void> {
+  for (const behaviour of behaviours) {
+    if (behaviour.observe === undefined) continue;
+    const difference = differenceOn(behaviour, road);
+    const reference = await observed(behaviour, node);
+    const seen = await observed(behaviour, ours, difference !== undefined);
+    if (difference === undefined) t.equal(seen, reference, behaviour.name);
+    else t.not(seen, reference, `${behaviour.name}: different on purpose`);
+  }
+}
+
+t.test('unix, beside node:net on Unix sockets', (t) =>
+  compare(
+    t,
+    'unix',
+    nodeKit(folder),
+    roadKit({
+      next() {
+        const address = `unix:${join(folder, `r${made++}`)}`;
+        return { listen: address, dial: () => address };
+      },
+      nobody: `unix:${join(folder, 'nobody')}`,
+    }),
+  ),
+);
+
+t.test('tcp, beside node:net on TCP', (t) =>
+  compare(
+    t,
+    'tcp',
+    nodeKit(),
+    roadKit({
+      next: () => ({
+        listen: 'tcp:127.0.0.1:0',
+        dial: (server) => formatAddress(server.address() ?? { road: 'unix', path: '/' }),
+      }),
+      nobody: 'tcp:127.0.0.1:1',
+    }),
+  ),
+);
+
+t.test('vsock-mux, over a multiplexer of the test, beside node:net on TCP', async (t) => {
+  const mux = await startFakeMux(bridge);
+  t.teardown(() => mux[Symbol.asyncDispose]());
+  const places = {
+    next() {
+      const port = 9000 + made++;
+      return {
+        listen: `unix:${join(mux.folder, `guest_${port}`)}`,
+        dial: () => `vsock-mux:${mux.path}:${port}`,
+      };
+    },
+    nobody: `vsock-mux:${mux.path}:9`,
+  };
+  await compare(t, 'vsock-mux', nodeKit(), roadKit(places));
+});
+
+t.test('the page has the table as this suite would write it', (t) => {
+  const { found, wanted } = page();
+  t.equal(found, wanted, 'write it by: node dist/test/transport/like-net-table.js');
+  t.end();
+});
