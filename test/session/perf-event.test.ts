@@ -1,18 +1,19 @@
 import { execFileSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { readFileSync, realpathSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import t from 'tap';
 import { kernelNames } from '../../guest/agent/kernel-names.js';
-import { enums, insn, Session, u32, u64 } from '../../src/index.js';
+import { enums, insn, rows, Session, u32, u64 } from '../../src/index.js';
 import { compile, profiles } from '../../src/policy/index.js';
 import { localAgent } from '../agent/local-agent.js';
+import { lacks } from '../bpf/kernel.js';
 import { session as open, skip } from '../library/lab.js';
 import { until } from '../until.js';
 
 /** How long it is watched that nothing is counted. */
 const WATCHED_MS = 20;
 
-const { ProgType, MapType } = enums;
+const { AttachType, LinkType, MapType, PerfEventType, ProgType } = enums;
 const { alu, exit, load, loadMapValue, mov, program, store } = insn;
 
 const PERF_TYPE_SOFTWARE = 1;
@@ -116,6 +117,42 @@ t.test('perf events', { skip }, async (t) => {
     t.equal(await seen(), before + 3n);
     t.match(await ('info' in probe ? probe.info() : { type: 'perf_event' }), {
       type: 'perf_event',
+    });
+  });
+
+  t.test('links tell what they are to', async (t) => {
+    const load = (type: number) =>
+      session.loadProgram({
+        type,
+        instructions: program(mov('r0', 0), exit()),
+        license: 'GPL',
+      });
+    await using sampling = await load(ProgType.BPF_PROG_TYPE_PERF_EVENT);
+    await using event = await session.openPerfEvent({ ...faults, samplePeriod: 1_000_000 });
+    const prog_fd = { handle: sampling.handle };
+    const linked = await session.bpf(rows.LINK_CREATE_PERF_EVENT, {
+      prog_fd,
+      target_fd: { handle: event.handle },
+      attach_type: AttachType.BPF_PERF_EVENT,
+      bpf_cookie: 5n,
+    });
+    const bpf_fd = { handle: linked.handle };
+    const { info } = await session.bpf(rows.OBJ_GET_INFO_BY_FD_LINK_PERF_EVENT, { bpf_fd });
+    t.equal(info.type, LinkType.BPF_LINK_TYPE_PERF_EVENT);
+    if (info.perf_type === 0) return lacks(t, 'kinds of links to perf events', '6.6');
+    t.equal(info.perf_type, PerfEventType.BPF_PERF_EVENT_EVENT);
+    const other = await session.bpf(rows.OBJ_GET_INFO_BY_FD_LINK_PERF_OTHER, { bpf_fd });
+    t.match(other.info, { config: BigInt(PAGE_FAULTS), config_type: PERF_TYPE_SOFTWARE });
+
+    await using tracing = await load(ProgType.BPF_PROG_TYPE_KPROBE);
+    const place = { path: '/usr/bin/true', offset: 0x1000 };
+    await using probe = await tracing.attachUprobe(place);
+    const asked = { bpf_fd: { handle: probe.handle }, info: { name_len: 64 } };
+    const found = await session.bpf(rows.OBJ_GET_INFO_BY_FD_LINK_PERF_UPROBE, asked);
+    t.match(found.info, {
+      perf_type: PerfEventType.BPF_PERF_EVENT_UPROBE,
+      file_name: realpathSync(place.path),
+      offset: place.offset,
     });
   });
 
