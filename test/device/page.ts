@@ -29,7 +29,7 @@ export function record(test: string, what: string, seen: string): void {
 }
 
 /** Renders the page. */
-export function renderDevice(all: readonly Row[]): string {
+function renderDevice(all: readonly Row[]): string {
   const latest = new Map(all.map((row) => [`${row.test}\n${row.what}`, row]));
   const table = [...latest.values()].map(
     ({ test, what, seen, commit, day }) => `| ${test} | ${what} | ${seen} | ${commit} | ${day} |`,

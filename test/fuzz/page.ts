@@ -36,7 +36,7 @@ export async function record(
 }
 
 /** Renders the page. */
-export function renderFuzzing(runs: readonly Recorded[]): string {
+function renderFuzzing(runs: readonly Recorded[]): string {
   const byTarget = targets
     .map((target) => ({ target, of: runs.filter((run) => run.target === target.name) }))
     .filter(({ of }) => of.length > 0);

@@ -27,7 +27,7 @@ export async function suiteFiles(t: Test): Promise<Record<string, GuestFile>> {
 }
 
 /** Starts the suite's peer in the guest and resolves when it listens. */
-export async function startPeer(guest: Guest, address: string): Promise<void> {
+async function startPeer(guest: Guest, address: string): Promise<void> {
   const peer = await guest.spawn(['node', SCRIPT, '--listen', address], { env });
   peer.stderr.pipe(process.stderr, { end: false });
   await new Promise<void>((resolve, reject) => {

@@ -38,7 +38,7 @@ export interface CaseReport {
 }
 
 /** Runs the cases one after the other and reports each. */
-export async function runConformance(
+async function runConformance(
   road: RoadUnderTest,
   report: (report: CaseReport) => void,
   only = '',
