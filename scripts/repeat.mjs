@@ -3,6 +3,7 @@
 import { execFileSync, spawn } from 'node:child_process';
 import {
   appendFileSync,
+  createWriteStream,
   existsSync,
   mkdirSync,
   mkdtempSync,
@@ -92,15 +93,14 @@ async function runOnce({ node, busy, mounts }, log) {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: { ...process.env, PATH: `${dirname(node)}${delimiter}${process.env.PATH}` },
     });
-    let [text, errors] = ['', ''];
+    const written = createWriteStream(log);
+    let text = '';
     child.stdout.setEncoding('utf8').on('data', (chunk) => {
       text += chunk;
     });
-    child.stderr.setEncoding('utf8').on('data', (chunk) => {
-      errors += chunk;
-    });
+    for (const stream of [child.stdout, child.stderr]) stream.pipe(written, { end: false });
     const status = await new Promise((resolve) => child.on('close', resolve));
-    writeFileSync(log, `${text}\n${errors}`);
+    written.end();
     const [, passed = 0, failed = 0] = /^(\d+) passed, (\d+) failed/m.exec(text) ?? [];
     return {
       passed: Number(passed),

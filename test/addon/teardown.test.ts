@@ -42,6 +42,7 @@ t.test('a worker may end with sessions open', async (t) => {
   t.teardown(() => local.close());
   const warm = worker(local.address, 'session.close(); running = false;');
   await once(warm, 'exit');
+  while (local.agent.sessions > 0) await once(local.agent, 'ended');
   const before = openDescriptors();
   for (const [name, ending] of Object.entries(endings)) {
     const one = worker(local.address, ending);
@@ -60,7 +61,7 @@ t.test('a worker may end with sessions open', async (t) => {
   await killed.terminate();
   while (local.agent.sessions > 0) await once(local.agent, 'ended');
   const left = () => `no descriptor to stay behind: ${before} and now ${openDescriptors()}`;
-  await until(left, () => openDescriptors() === before);
+  await until(left, () => openDescriptors() <= before);
 });
 
 t.test('several workers share an address, not a session', async (t) => {
