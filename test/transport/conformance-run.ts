@@ -38,7 +38,7 @@ export interface CaseReport {
 }
 
 /** Runs the cases one after the other and reports each. */
-async function runConformance(
+export async function runConformance(
   road: RoadUnderTest,
   report: (report: CaseReport) => void,
   only = '',
