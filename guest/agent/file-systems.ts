@@ -161,11 +161,20 @@ function provide(one: FileSystem, machine: Machine, mounts: Mounts): Provision {
     : { type, place, how: 'bound', detail: elsewhere };
 }
 
-/** What the owner of the machine should know about how file systems were come by. */
-export function remarksOn(provisions: readonly Provision[]): string[] {
-  return provisions.flatMap(({ type, place, how, detail }) => {
+/**
+ * What the owner of the machine should know about how file systems were come by.
+ *
+ * @param btf whether the kernel has types of its own
+ */
+export function remarksOn(provisions: readonly Provision[], btf: boolean): string[] {
+  const remarks = provisions.flatMap(({ type, place, how, detail }) => {
     if (how === 'missing') return `there is no ${type} at ${place}: ${detail}.`;
     if (how !== 'mounted' || type !== 'bpf') return [];
     return `no bpf file system is mounted here, so that sessions get one at ${place} that nobody else sees: what they pin there is gone when the agent ends. Mount one before the agent is started to keep pins.`;
   });
+  if (btf) return remarks;
+  return [
+    ...remarks,
+    'there are no types (BTF) at /sys/kernel/btf/vmlinux: this kernel was built without. Without them no program is attached to a function or a hook by its name, and kernel functions have no names for policies.',
+  ];
 }

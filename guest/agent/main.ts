@@ -10,6 +10,7 @@ import { wholeNumber } from '../../src/whole-number.js';
 import { Agent } from './agent.js';
 import { AuditLog } from './audit.js';
 import { provideFileSystems, remarksOn } from './file-systems.js';
+import { kernelFacts } from './kernel-facts.js';
 import { kernelNames } from './kernel-names.js';
 import type { TlsIdentity } from './tls.js';
 
@@ -131,7 +132,10 @@ async function main(): Promise<void> {
     }
   }
   // Before anything of the kernel's is read, and before there is an executor.
-  for (const remark of remarksOn(provideFileSystems())) console.error(`waep-agent: ${remark}`);
+  const provisions = provideFileSystems();
+  for (const remark of remarksOn(provisions, kernelFacts().btf)) {
+    console.error(`waep-agent: ${remark}`);
+  }
   const rules = compile(policy, kernelNames());
   const agent = new Agent({
     // Telling of each call takes time beside it, so somebody has to want it.

@@ -1,7 +1,9 @@
 import { type Arguments, enums, insn, leastOf, mapKind, rows } from '../bpf/index.js';
 import type { Handle } from '../call.js';
-import { errnoNumber } from '../errno.js';
+import { errnoName, errnoNumber } from '../errno.js';
+import type { SystemError } from '../errors.js';
 import { ask, type Finding, refusingRule } from './finding.js';
+import { isMissing } from './guest-file.js';
 import type { GuestObject } from './guest-object.js';
 import { type HelperFinding, surveyHelpers, typeName, type Way, wayOf } from './helper-survey.js';
 import type { Session } from './session.js';
@@ -47,7 +49,7 @@ async function load(session: Session, type: number, way: Way) {
   });
   const { log_buf: log = '' } = outcome.values();
   await drop(session, outcome);
-  return { loaded: outcome.result >= 0, log: String(log) };
+  return { loaded: outcome.result >= 0, errno: outcome.errno, log: String(log) };
 }
 
 async function drop(
@@ -59,12 +61,21 @@ async function drop(
 
 const nothing = insn.program(insn.mov('r0', 0), insn.exit());
 
+/** What a kernel answers that does not have a type, or is not made for it. */
+const NOT_HAD: ReadonlySet<string> = new Set(['EINVAL', 'E2BIG', 'ENOTSUPP', 'EOPNOTSUPP']);
+
+/** `false` where an errno says that there is no such type, else why that is not known. */
+function lacking(errno: number): false | string {
+  const name = errnoName(errno);
+  return NOT_HAD.has(name) ? false : `asking ends with ${name}`;
+}
+
 /** A type that the kernel does not know is refused before the verifier says a word. */
 const programTypes = (session: Session) =>
   inParallel(Object.entries(ProgType).slice(1), ([constant, type]) =>
     ask(typeName(constant), async () => {
-      const { loaded, log } = await load(session, type, wayOf(constant));
-      return loaded || log !== '';
+      const { loaded, errno, log } = await load(session, type, wayOf(constant));
+      return loaded || log !== '' || lacking(errno);
     }),
   );
 
@@ -157,7 +168,7 @@ async function mapTypes(session: Session): Promise<Finding[]> {
         // Without its own types a kernel has no structures either, and answers the same.
         return constant === 'BPF_MAP_TYPE_STRUCT_OPS' && outcome.errno === ENOTSUPP
           ? session.kernel.btf
-          : false;
+          : lacking(outcome.errno);
       }),
     );
   } finally {
@@ -165,15 +176,21 @@ async function mapTypes(session: Session): Promise<Finding[]> {
   }
 }
 
-async function read(session: Session, path: string): Promise<string | undefined> {
+async function read(session: Session, path: string): Promise<string> {
+  const file = await session.open(path);
+  const bytes = await session.read(file, 4096);
+  await session.release([file]);
+  return Buffer.from(bytes ?? []).toString('latin1');
+}
+
+/** Whether there is a file, or why that is not known. */
+async function isThere(session: Session, path: string): Promise<boolean | string> {
   try {
-    const file = await session.open(path);
-    const bytes = await session.read(file, 4096);
-    await session.release([file]);
-    return bytes === undefined ? undefined : Buffer.from(bytes).toString('latin1');
+    await read(session, path);
+    return true;
   } catch (error) {
-    if (refusingRule(error) !== undefined) throw error;
-    return undefined;
+    if (refusingRule(error) !== undefined || session.closed) throw error;
+    return isMissing(error) ? false : `reading ${path} ends with ${(error as SystemError).code}`;
   }
 }
 
@@ -196,7 +213,7 @@ const facilities: Readonly<Record<string, string>> = {
  */
 export async function preflight(session: Session): Promise<Preflight> {
   const found = await inParallel(Object.entries(facilities), ([name, path]) =>
-    ask(name, async () => (await read(session, path)) !== undefined),
+    ask(name, () => isThere(session, path)),
   );
   const lockdown = await read(session, '/sys/kernel/security/lockdown').catch(() => undefined);
   const types = await programTypes(session);

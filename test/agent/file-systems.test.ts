@@ -38,16 +38,21 @@ t.test('a kernel that lacks file systems says which, and what cannot be done', a
     },
   );
   t.match(
-    remarksOn(provisions).find((remark) => remark.includes('bpf')),
+    remarksOn(provisions, true).find((remark) => remark.includes('bpf')),
     /^there is no bpf at \/sys\/fs\/bpf: this kernel has no such file system\. Without it nothing can be pinned\.$/,
   );
+});
+
+t.test('a kernel without types says so', async (t) => {
+  t.same(remarksOn([], true), []);
+  t.match(remarksOn([], false), [/^there are no types \(BTF\) at \/sys\/kernel\/btf\/vmlinux: /]);
 });
 
 t.test('who may not mount is told what would help', async (t) => {
   const script = `
     import { provideFileSystems, remarksOn } from ${JSON.stringify(agentModule)};
     const machine = { mounts: '', known: 'nodev\\ttracefs\\n', magicOf: () => undefined };
-    console.log(remarksOn(provideFileSystems(machine)).join('\\n'));`;
+    console.log(remarksOn(provideFileSystems(machine), true).join('\\n'));`;
   const words = [
     '--bounding-set=-sys_admin',
     process.execPath,

@@ -111,7 +111,7 @@ export function comparison(features: Features, found: Preflight, { program }: Bp
 }
 
 function said(answer: boolean | undefined): string {
-  return answer === undefined ? 'not asked' : answer ? 'yes' : 'no';
+  return answer === undefined ? 'not known' : answer ? 'yes' : 'no';
 }
 
 /** What bpftool does not ask of kernels that have it, and why. */
@@ -132,3 +132,9 @@ export const unaskedByBpftool: readonly string[] = [
 export const wrongOfBpftool: readonly string[] = ['bpf_setsockopt', 'bpf_getsockopt'].map(
   (name) => `helper ${name} of cgroup_sockopt: bpftool no, preflight yes`,
 );
+
+/**
+ * Linux 7.2 answers ENOMEM in a guest of 1.5 GiB whatever the size of the arena: bpftool takes that
+ * for a kernel without arenas.
+ */
+export const arenaWithoutMemory = 'map type arena: bpftool no, preflight not known';
