@@ -139,7 +139,7 @@ export class MappedEvents {
 
   #begin(handle: Handle, origin: StreamOrigin, buffer: EventMemory): Mapped {
     const event = this.eventOf(handle);
-    this.#placeholders.add(handle, buffer.memory.fd);
+    const forget = this.#placeholders.add(handle, buffer.memory.fd);
     // A batch has to fit into the program's buffer as a whole.
     const batchBytes = Math.min(63 * 1024, buffer.capacityBytes / 2);
     const windowBytes = Math.max(64 * 1024, 4 * batchBytes);
@@ -151,7 +151,11 @@ export class MappedEvents {
     );
     const mapped = { buffer, stream };
     this.#mapped.set(handle, mapped);
-    stream.catch(() => this.#mapped.delete(handle));
+    stream.catch(() => {
+      if (!this.#mapped.delete(handle)) return;
+      forget();
+      buffer.close();
+    });
     return mapped;
   }
 

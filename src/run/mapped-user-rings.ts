@@ -1,6 +1,5 @@
 /* User ring buffers that the program has mapped: what it submits there goes to the guest's. */
 import { constants } from 'node:os';
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { MapFacts } from '../bpf/index.js';
 import type { Handle } from '../call.js';
 import { systemError } from '../errors.js';
@@ -32,7 +31,7 @@ interface Ring {
   readonly writer: RingWriter;
   /** Bytes taken. */
   taken: bigint;
-  flushing: Promise<void> | undefined;
+  flushing: boolean;
 }
 
 /**
@@ -46,6 +45,8 @@ export class MappedUserRings {
   readonly #events: MappedEvents;
   readonly #rings = new Map<Handle, Ring>();
   readonly #over = new AbortController();
+  /** Told when all that was submitted has been sent. */
+  readonly #waiting = new Set<() => void>();
   #timer: NodeJS.Timeout | undefined;
 
   constructor(session: Session, placeholders: Placeholders, events: MappedEvents) {
@@ -67,9 +68,18 @@ export class MappedUserRings {
 
   /** Sends what has been submitted, before a call that may depend on it. */
   async push(): Promise<void> {
-    const flushes = [...this.#rings.values()].map((ring) => this.#flush(ring));
-    if (flushes.length === 0) return;
-    await Promise.race([Promise.all(flushes), sleep(PATIENCE_MS)]);
+    if (this.#rings.size === 0) return;
+    for (const ring of this.#rings.values()) this.#flush(ring);
+    // A ring may stay full for hours, so those who wait leave nothing with what they wait for.
+    await new Promise<void>((resolve) => {
+      const done = () => {
+        clearTimeout(timer);
+        this.#waiting.delete(done);
+        resolve();
+      };
+      const timer = setTimeout(done, PATIENCE_MS);
+      this.#waiting.add(done);
+    });
   }
 
   close(): void {
@@ -86,20 +96,23 @@ export class MappedUserRings {
     const words = new BigUint64Array(memory.buffer, 0, bytes / 8);
     const writer = this.#session.ringWriter(handle, capacityBytes);
     const fresh = { handle, memory, words, capacityBytes, writer };
-    const ring: Ring = { ...fresh, taken: 0n, flushing: undefined };
+    const ring: Ring = { ...fresh, taken: 0n, flushing: false };
     this.#rings.set(handle, ring);
     this.#timer ??= setInterval(() => void this.push(), LOOK_MS);
     return ring;
   }
 
-  #flush(ring: Ring): Promise<void> {
-    ring.flushing ??= this.#send(ring)
+  #flush(ring: Ring): void {
+    if (ring.flushing) return;
+    ring.flushing = true;
+    void this.#send(ring)
       // Without a session, or with the program gone, there is nobody to send it to.
       .catch(() => {})
-      .finally(() => {
-        ring.flushing = undefined;
+      .then(() => {
+        ring.flushing = false;
+        if ([...this.#rings.values()].some(({ flushing }) => flushing)) return;
+        for (const done of this.#waiting) done();
       });
-    return ring.flushing;
   }
 
   async #send(ring: Ring): Promise<void> {

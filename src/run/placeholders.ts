@@ -67,10 +67,10 @@ export class Placeholders {
     return true;
   }
 
-  /** Has `fd`, shared memory or an eventfd of this process, stand for an object, too. */
-  add(handle: Handle, fd: number): void {
+  /** As {@link adopt}, for shared memory or an eventfd of this process. */
+  add(handle: Handle, fd: number): () => void {
     this.#lasting.add(handle);
-    this.adopt(handle, fd);
+    return this.adopt(handle, fd);
   }
 
   /** Has `fd`, a socket of this process, stand for an object until the result is called. */

@@ -85,11 +85,9 @@ export class Standby {
   readonly #clock: NodeJS.Timeout;
   /** What a program gets that comes now, or what will become of it. */
   #ready: Promise<Ready | undefined>;
-  /** How many programs are running. */
-  #running = 0;
   #closed = false;
-  readonly #closing: Promise<void>;
-  #beginClosing = () => {};
+  /** Ends the answering of each program that is running. */
+  readonly #ends = new Set<() => void>();
 
   /**
    * Connects to the guest and begins to stand by.
@@ -115,9 +113,6 @@ export class Standby {
     this.#options = options;
     this.#listener = listener;
     this.#ready = Promise.resolve(ready);
-    this.#closing = new Promise((resolve) => {
-      this.#beginClosing = resolve;
-    });
     this.#poller = new native.Poller(listener, () => {
       const control = native.standbyAccept(listener);
       if (control >= 0) void this.#take(control);
@@ -129,7 +124,7 @@ export class Standby {
   /** Ends everything, the answers to programs that are running included. */
   close(): void {
     this.#closed = true;
-    this.#beginClosing();
+    for (const end of this.#ends) end();
     clearInterval(this.#clock);
     this.#poller.close();
     native.close(this.#listener);
@@ -168,13 +163,19 @@ export class Standby {
       cacheFolder,
       refused: (error) => refused?.(error, output),
     };
-    this.#running++;
     const supervision = new Supervision(session, handedOver, supervised);
+    let end = () => {};
+    const ended = new Promise<void>((resolve) => {
+      end = resolve;
+    });
+    this.#ends.add(end);
+    if (this.#closed) end();
     try {
       native.send(control, [Uint8Array.of(1)], 0);
-      await Promise.race([supervision.deserted, this.#closing]);
+      void supervision.deserted.then(end);
+      await ended;
     } finally {
-      this.#running--;
+      this.#ends.delete(end);
       await supervision.close();
     }
   }
@@ -198,7 +199,7 @@ export class Standby {
       const reusable = !this.#closed && !session.closed && session.statistics.streams === 0;
       if (waiting !== undefined || !reusable) {
         session.close();
-        return waiting ?? (this.#closed || this.#running > 0 ? undefined : this.#renew());
+        return waiting ?? (this.#closed || this.#ends.size > 0 ? undefined : this.#renew());
       }
       try {
         await session.releaseAll();

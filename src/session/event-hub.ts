@@ -52,8 +52,15 @@ export class EventHub {
       stream.fail(error as Error);
       throw error;
     }
-    options.signal?.addEventListener('abort', () => void stream.close(), { once: true });
-    if (options.signal?.aborted) await stream.close();
+    const { signal } = options;
+    if (signal !== undefined) {
+      const close = () => void stream.close();
+      // A signal may outlive many streams.
+      const forget = () => signal.removeEventListener('abort', close);
+      signal.addEventListener('abort', close);
+      stream.ended.then(forget, forget);
+      if (signal.aborted) await stream.close();
+    }
     return stream;
   }
 

@@ -34,7 +34,7 @@ export async function openGuestPipe(session: Session, path: string): Promise<num
  * @param gone is told once its last copy is closed
  */
 export function readGuestPipe(session: Session, handle: Handle, gone: () => Promise<void>): number {
-  return makePipe((socket, closed) => drain(session, handle, socket, closed), gone);
+  return makePipe((socket) => drain(session, handle, socket), gone);
 }
 
 function makePipe(source: Source, gone: () => Promise<void>): number {
@@ -66,29 +66,30 @@ async function follow(
   const options = { windowBytes: WINDOW_BYTES, batchBytes: READ_BYTES };
   const stream = await session.subscribe({ source: 'file', file }, options, ({ bytes }) =>
     // The bytes are the stream's own again once this has returned.
-    socket.destroyed || socket.write(Buffer.from(bytes)) ? undefined : drained(socket, closed),
+    socket.destroyed || socket.write(Buffer.from(bytes)) ? undefined : drained(socket),
   );
   await Promise.race([stream.ended, closed]);
   await stream.close();
 }
 
 /** Reads to the end. */
-async function drain(
-  session: Session,
-  handle: Handle,
-  socket: Socket,
-  closed: Promise<unknown>,
-): Promise<void> {
+async function drain(session: Session, handle: Handle, socket: Socket): Promise<void> {
   while (!socket.destroyed) {
     // Iterators pause after a million elements without output: MAX_ITER_OBJECTS.
     const bytes = await session.read(handle, READ_BYTES);
     if (bytes?.length === 0) return;
-    if (bytes !== undefined && !socket.write(bytes)) await drained(socket, closed);
+    if (bytes !== undefined && !socket.write(bytes)) await drained(socket);
   }
 }
 
-async function drained(socket: Socket, closed: Promise<unknown>): Promise<void> {
-  const room = new AbortController();
-  // Whichever comes second is not waited for.
-  await Promise.race([once(socket, 'drain', room), closed]).finally(() => room.abort());
+/** Resolves when there is room again, or nobody reads any more. Nothing of the waiting stays. */
+function drained(socket: Socket): Promise<void> {
+  return new Promise((resolve) => {
+    const settle = () => {
+      socket.off('drain', settle).off('close', settle);
+      resolve();
+    };
+    socket.on('drain', settle).on('close', settle);
+    if (socket.destroyed) settle();
+  });
 }
