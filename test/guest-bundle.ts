@@ -10,7 +10,7 @@ export async function bundleForGuest(module: URL, folder: string, name: string):
     outfile,
     bundle: true,
     platform: 'node',
-    format: 'esm',
+    format: name.endsWith('.cjs') ? 'cjs' : 'esm',
     target: 'node20',
     // Packages in CommonJS ask for Node's own modules by it.
     banner: {

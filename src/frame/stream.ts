@@ -79,7 +79,8 @@ export class FrameAssembler {
       this.#chunks.length === 1 ? (this.#chunks[0] as Uint8Array) : Buffer.concat(this.#chunks);
     this.#chunks = count < all.byteLength ? [all.subarray(count)] : [];
     this.#bytes -= count;
-    return all.subarray(0, count);
+    // Not a Buffer, whose slice() is no copy.
+    return new Uint8Array(all.buffer, all.byteOffset, count);
   }
 }
 

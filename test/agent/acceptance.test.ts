@@ -112,6 +112,9 @@ t.test('mutual TLS', async (t) => {
   for (const address of [local.address, `tcp:127.0.0.1:${port}`]) {
     const session = await Session.connect(address, { tls: { ...client, ca: server.cert } });
     t.equal((await session.open('/proc/version')) > 0, true);
+    const clock = await session.readClock(1);
+    const { hostMs } = clock.place(process.hrtime.bigint(), performance.now());
+    t.ok(Math.abs(hostMs - performance.now()) < 60_000, 'the clock is that of this machine');
     const large = await session.createMap({
       type: 2,
       keySize: 4,

@@ -3,7 +3,7 @@ import v8 from 'node:v8';
 import type { Test } from 'tap';
 
 /** A class, whether or not its constructor is private. */
-interface Class {
+export interface Class {
   readonly prototype: object;
 }
 
@@ -14,7 +14,7 @@ type Count = (type: Class, options: { format: 'count' }) => number;
 const MAX_TURNS = 30;
 
 /** How many objects of a class are alive. It collects all garbage before it counts. */
-function alive(type: Class): number {
+export function alive(type: Class): number {
   const { queryObjects } = v8 as unknown as { queryObjects?: Count };
   if (queryObjects === undefined) {
     throw new Error(`Node ${process.version} cannot count objects; use 20.13, 22 or later`);

@@ -1,29 +1,162 @@
 import { ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
+import { getEventListeners, once } from 'node:events';
 import net from 'node:net';
-import t from 'tap';
+import tls from 'node:tls';
+import t, { type Test } from 'tap';
+import type { AgentOptions } from '../../guest/agent/agent.js';
 import { ControlChannel } from '../../guest/agent/control.js';
 import { ExecutorProcess } from '../../guest/agent/executor.js';
-import { Session } from '../../src/index.js';
+import type { Call } from '../../src/call.js';
+import {
+  BpfMap,
+  enums,
+  GuestObject,
+  insn,
+  PerfEvent,
+  Program,
+  RecordStream,
+  RingWriter,
+  Session,
+} from '../../src/index.js';
 import { native } from '../../src/native.js';
-import { localAgent } from '../agent/local-agent.js';
+import { EventConnection } from '../../src/session/event-connection.js';
+import { EventStream } from '../../src/session/event-stream.js';
+import { Lease } from '../../src/session/lease.js';
+import { StreamChannel } from '../../src/session/stream-channel.js';
+import { type LocalAgent, localAgent } from '../agent/local-agent.js';
+import { arrayOf, ringOf } from '../events/maps.js';
+import { session as open, skip } from '../library/lab.js';
+import { makeIdentity } from '../transport/certificate.js';
 import { noneStays } from './alive.js';
 
-t.setTimeout(120_000);
+t.setTimeout(240_000);
 
+const { Channel, Poller } = native;
 /** What a session is made of: on the host, and in the agent, which is in this process, too. */
-const host = { Session, Channel: native.Channel, Poller: native.Poller, 'net.Socket': net.Socket };
+const host = { Session, Lease, Channel, Poller, 'net.Socket': net.Socket };
 const agent = { ExecutorProcess, ControlChannel, ChildProcess };
 
-t.test('sessions', async (t) => {
-  const local = await localAgent();
+async function localTo(t: Test, options: Partial<AgentOptions> = {}): Promise<LocalAgent> {
+  const local = await localAgent(options);
   t.teardown(() => local.close());
+  return local;
+}
+
+/** Waits until the agent has seen the end of every session. */
+async function allEnded({ agent: { sessions }, agent }: LocalAgent): Promise<void> {
+  for (let left = sessions; left > 0; left = agent.sessions) await once(agent, 'ended');
+}
+
+t.test('sessions', async (t) => {
+  const local = await localTo(t);
   const { signal } = new AbortController();
-  await noneStays(t, { ...host, ...agent, AbortSignal }, 1000, async () => {
+  await noneStays(t, { ...host, ...agent, AbortSignal, AbortController }, 1000, async () => {
     const session = await Session.connect(local.address, { signal });
     session.onClose(() => {});
     await session.readClock(1);
     session.close();
-    while (local.agent.sessions > 0) await once(local.agent, 'ended');
+    await allEnded(local);
   });
+  t.equal(getEventListeners(signal, 'abort').length, 0);
+});
+
+t.test('sessions under TLS', async (t) => {
+  const identity = makeIdentity('agent');
+  const client = { ...identity, ca: identity.cert };
+  const local = await localTo(t, { tls: client });
+  const classes = { ...host, ...agent, StreamChannel, TLSSocket: tls.TLSSocket };
+  await noneStays(t, { ...classes, 'tls.Server': tls.Server }, 40, async () => {
+    const session = await Session.connect(local.address, { tls: client });
+    await session.readClock(1);
+    session.close();
+    await allEnded(local);
+  });
+});
+
+t.test('sessions that were not to be', async (t) => {
+  const local = await localTo(t, { maxSessions: 0 });
+  await noneStays(t, { ...host, ...agent }, 300, async () => {
+    await Session.connect(local.address).catch(() => {});
+  });
+});
+
+t.test('sessions that went on over another connection', async (t) => {
+  const local = await localTo(t);
+  await noneStays(t, { ...host, ...agent }, 60, async () => {
+    const session = await Session.connect(local.address, { leaseMs: 10_000 });
+    await session.resume();
+    session.close();
+    await allEnded(local);
+  });
+});
+
+t.test('sessions that end with streams and calls under way', { skip }, async (t) => {
+  const local = await localTo(t);
+  const classes = { ...host, ...agent, EventConnection, EventStream, RecordStream, GuestObject };
+  await noneStays(t, classes, 60, async () => {
+    const session = await Session.connect(local.address);
+    const ring = await ringOf(session, 4096);
+    const records = ring.records();
+    await records.consume(() => {});
+    const call = session.readClock(1);
+    session.close();
+    await call.catch(() => {});
+    await records.ended.catch(() => {});
+    await allEnded(local);
+  });
+});
+
+t.test('objects of a session that goes on', { skip }, async (t) => {
+  const session = await open(t);
+  const instructions = insn.program(insn.mov('r0', 0), insn.exit());
+  const type = enums.ProgType.BPF_PROG_TYPE_RAW_TRACEPOINT;
+  await noneStays(t, { GuestObject, BpfMap, Program, PerfEvent }, 1000, async () => {
+    const map = await session.createMap({ type: 1, keySize: 4, valueSize: 8, maxEntries: 4 });
+    const program = await session.loadProgram({ type, instructions, license: 'GPL' });
+    const event = await session.openPerfEvent({ type: 1, pid: 0 });
+    await event.close();
+    await program.close();
+    await map.close();
+  });
+});
+
+t.test('streams and writers of a session that goes on', { skip }, async (t) => {
+  const session = await open(t);
+  const ring = await ringOf(session, 4096);
+  const array = await arrayOf(session);
+  const { BPF_MAP_TYPE_USER_RINGBUF: type } = enums.MapType;
+  const user = await session.createMap({ type, maxEntries: 64 * 1024 });
+  const { signal } = new AbortController();
+  const classes = { EventConnection, EventStream, RecordStream, RingWriter, PerfEvent };
+  await noneStays(t, { ...classes, AbortSignal }, 200, async () => {
+    for (const map of [ring, array]) {
+      const records = map.records({ signal });
+      await records.consume(() => {});
+      await records.close();
+    }
+    const writer = session.ringWriter(user.handle, 64 * 1024);
+    await writer.write([new Uint8Array(8)], signal).catch(() => {});
+    await writer.close();
+  });
+  t.equal(
+    getEventListeners(signal, 'abort').length,
+    0,
+    'a signal that lives on knows none of them',
+  );
+});
+
+t.test('calls that a signal could end', async (t) => {
+  const local = await localTo(t);
+  const session = await Session.connect(local.address);
+  t.teardown(() => session.close());
+  const { signal } = new AbortController();
+  const call: Call = {
+    command: 0x7fff,
+    buffers: [new Uint8Array(8)],
+    relocations: [],
+    args: 1,
+    result: 0,
+  };
+  for (let i = 0; i < 1000; i++) await session.call(call, { signal }).catch(() => {});
+  t.equal(getEventListeners(signal, 'abort').length, 0);
 });

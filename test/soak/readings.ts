@@ -1,0 +1,106 @@
+/* How much the processes of a soak hold. */
+import { readdirSync, readFileSync, rmSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Guest } from '../../guest/index.js';
+import { type Held, held } from './collector.js';
+
+/** Where the agent in the guest writes what it holds. */
+const GUEST_FILE = '/tmp/held';
+/** How long a process may take to collect its garbage on a busy machine. */
+const PATIENCE_MS = 20_000;
+
+/** A process at a moment: its memory right after a collection, its descriptors and threads. */
+export interface Reading extends Held {
+  descriptors: number;
+  threads: number;
+}
+
+/** What the kernel of the guest says of its memory, and what else runs there. */
+export interface GuestReading {
+  memAvailableKib: number;
+  slabKib: number;
+  executors: number;
+  executorsRssKib: number;
+}
+
+/**
+ * What a process needs of memory: what is resident, without the room that the JavaScript engine
+ * keeps for objects to come, which grows and shrinks with the rate of garbage.
+ */
+export function neededBytes({ rss, heapTotal, heapUsed }: Held): number {
+  return rss - heapTotal + heapUsed;
+}
+
+const threadsIn = (status: string) => Number(/^Threads:\s*(\d+)/m.exec(status)?.[1]);
+
+/** Reads this process. */
+export async function readHere(): Promise<Reading> {
+  return {
+    ...(await held()),
+    descriptors: readdirSync('/proc/self/fd').length,
+    threads: threadsIn(readFileSync('/proc/self/status', 'utf8')),
+  };
+}
+
+/** Reads a process of this machine that has loaded the collector, which writes to `file`. */
+export async function readProcess(pid: number, file: string): Promise<Reading> {
+  rmSync(file, { force: true });
+  process.kill(pid, 'SIGUSR2');
+  for (let waitedMs = 0; waitedMs < PATIENCE_MS; waitedMs += 20) {
+    await sleep(20);
+    try {
+      return {
+        ...(JSON.parse(readFileSync(file, 'utf8')) as Held),
+        descriptors: readdirSync(`/proc/${pid}/fd`).length,
+        threads: threadsIn(readFileSync(`/proc/${pid}/status`, 'utf8')),
+      };
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+    }
+  }
+  throw new Error(`process ${pid} has not told what it holds within ${PATIENCE_MS} ms`);
+}
+
+/** What boots a guest whose agent tells what it holds; `collector` is the bundled file. */
+export function tellingGuest(collector: string) {
+  return {
+    files: { '/usr/lib/waep/collector.cjs': { source: collector } },
+    // Variables that the kernel does not know are the environment of its first process.
+    kernelArgs: [
+      'NODE_OPTIONS=--require=/usr/lib/waep/collector.cjs',
+      `WAEP_MEMORY_FILE=${GUEST_FILE}`,
+    ],
+  };
+}
+
+/** Reads the agent of a guest, and the guest. */
+export async function readGuest(guest: Guest): Promise<{ agent: Reading; guest: GuestReading }> {
+  const text = await guest.sh(`
+    pid=$(pidof node)
+    rm -f ${GUEST_FILE}
+    kill -USR2 $pid
+    i=0
+    while [ ! -e ${GUEST_FILE} ] && [ $i -lt 1000 ]; do sleep 0.02; i=$((i+1)); done
+    cat ${GUEST_FILE}; echo
+    ls /proc/$pid/fd | wc -l
+    grep Threads /proc/$pid/status
+    grep -E '^(MemAvailable|Slab)' /proc/meminfo
+    for p in $(pidof waep-executor); do grep VmRSS /proc/$p/status; done
+    true`);
+  const [json = '', descriptors = ''] = text.split('\n');
+  const number = (pattern: RegExp) => Number(pattern.exec(text)?.[1]);
+  const executors = [...text.matchAll(/^VmRSS:\s*(\d+)/gm)].map(([, kib]) => Number(kib));
+  return {
+    agent: {
+      ...(JSON.parse(json) as Held),
+      descriptors: Number(descriptors),
+      threads: number(/^Threads:\s*(\d+)/m),
+    },
+    guest: {
+      memAvailableKib: number(/^MemAvailable:\s*(\d+)/m),
+      slabKib: number(/^Slab:\s*(\d+)/m),
+      executors: executors.length,
+      executorsRssKib: executors.reduce((sum, kib) => sum + kib, 0),
+    },
+  };
+}
