@@ -22,6 +22,10 @@ const REBOOTS = 20;
 const REBINDS = 10;
 const TALKERS = 8;
 const STALLED = 50;
+const POOL = 5000;
+/** What a socket may take while it is open, and may leave behind. */
+const MAX_OPEN_BYTES = 16 * 1024;
+const MAX_CLOSED_BYTES = 256;
 const CREDIT_BYTES = 256 * 1024;
 const MIB = 1024 * 1024;
 /** Before round trips are measured, after much has changed. */
@@ -78,6 +82,55 @@ t.test('1 000 connections at a time', async (t) => {
     'each echoes',
     `made in ${seconds(connected - started)}, answered in ${seconds(answered - connected)}`,
   );
+});
+
+t.test(`${POOL} sockets at a time`, async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'waep-sock-'));
+  t.teardown(() => rmSync(folder, { recursive: true, force: true }));
+  const socket = join(folder, 'vhost.sock');
+  await using device = await VsockDevice.open({ socket, maxConnections: 2 * POOL });
+  const guest = await boot({
+    agent: false,
+    lab: true,
+    vsock: 'none',
+    network: 'user',
+    files,
+    devices: (machine) => [vhostUserVsock(machine, socket)],
+  });
+  t.teardown(() => guest.stop());
+  await startEcho(guest, PORT);
+  const open = async (count: number): Promise<Socket[]> => {
+    const sockets: Socket[] = [];
+    let left = count;
+    const worker = async () => {
+      while (left-- > 0) {
+        const one = await connect(device.address(PORT), { timeoutMs: 120_000 });
+        sockets.push(one);
+        if (!(await echoes(one, 'x'))) throw new Error('the echo was another');
+      }
+    };
+    await Promise.all(Array.from({ length: 16 }, worker));
+    return sockets;
+  };
+  const close = async (sockets: readonly Socket[]) => {
+    await Promise.all(
+      sockets.map((one) => {
+        one.destroy();
+        return once(one, 'close');
+      }),
+    );
+    // The guest's answers to the ends of the last ones are under way.
+    await sleep(1000);
+  };
+  await close(await open(POOL));
+  const beforeBytes = heldBytes();
+  const sockets = await open(POOL);
+  const openBytes = (heldBytes() - beforeBytes) / POOL;
+  await close(sockets.splice(0));
+  const closedBytes = (heldBytes() - beforeBytes) / POOL;
+  const figures = `${openBytes.toFixed(0)} bytes a socket while they are open, ${closedBytes.toFixed(0)} once they are closed`;
+  t.ok(openBytes < MAX_OPEN_BYTES && closedBytes < MAX_CLOSED_BYTES, figures);
+  record(`${POOL} sockets at a time`, 'memory of the process, each having echoed', figures);
 });
 
 t.test(`${CYCLES} connections, one after another`, async (t) => {

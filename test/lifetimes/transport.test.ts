@@ -1,11 +1,13 @@
 import { once } from 'node:events';
 import { rm } from 'node:fs/promises';
+import http from 'node:http';
 import net from 'node:net';
 import { join } from 'node:path';
 import t from 'tap';
 import { native } from '../../src/native.js';
 import {
   connect,
+  createConnection,
   createServer,
   Server,
   VsockDevice,
@@ -43,6 +45,29 @@ t.test('sockets that could not be connected', async (t) => {
   await noneStays(t, { VsockSocket, Poller, 'net.Socket': net.Socket }, 1000, async () => {
     await connect(`vsock-mux:${mux.path}:7`, { signal }).catch(() => {});
   });
+});
+
+t.test('the pool of a keep-alive agent', async (t) => {
+  await using mux = await startFakeMux(bridge);
+  const web = http.createServer((_request, response) => response.end('hello'));
+  const server = createServer().forward(web);
+  server.listen(`vsock-mux:${join(mux.folder, 'guest')}:7`);
+  await once(server, 'listening');
+  const { Agent, ClientRequest, IncomingMessage } = http;
+  const classes = { VsockSocket, Poller, Agent, ClientRequest, IncomingMessage };
+  await noneStays(t, classes, 100, async () => {
+    const agent = new Agent({ keepAlive: true, maxSockets: 4 });
+    Object.assign(agent, { createConnection: () => createConnection(`vsock-mux:${mux.path}:7`) });
+    const get = async () => {
+      const [response] = await once(http.get({ agent, host: 'guest' }), 'response');
+      await once(response.resume(), 'end');
+    };
+    await Promise.all(Array.from({ length: 12 }, get));
+    const pooled = Object.values(agent.freeSockets).flat();
+    if (pooled.length > 4) throw new Error(`${pooled.length} sockets for a pool of 4`);
+    agent.destroy();
+  });
+  await new Promise((resolve) => server.close(resolve));
 });
 
 t.test('servers', async (t) => {
