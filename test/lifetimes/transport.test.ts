@@ -55,7 +55,7 @@ t.test('the pool of a keep-alive agent', async (t) => {
   await once(server, 'listening');
   const { Agent, ClientRequest, IncomingMessage } = http;
   const classes = { VsockSocket, Poller, Agent, ClientRequest, IncomingMessage };
-  await noneStays(t, classes, 100, async () => {
+  await noneStays(t, classes, 50, async () => {
     const agent = new Agent({ keepAlive: true, maxSockets: 4 });
     Object.assign(agent, { createConnection: () => createConnection(`vsock-mux:${mux.path}:7`) });
     const get = async () => {
