@@ -10,6 +10,8 @@ import { ringOf } from '../events/maps.js';
 const { MapType, ProgType } = enums;
 const RECORD_BYTES = 64;
 const RECORDS_PER_RUN = 100;
+/** An emulated guest on a busy machine takes its time. */
+const PATIENT = { timeoutMs: 60_000, handshakeTimeoutMs: 60_000, callTimeoutMs: 120_000 };
 
 /** What was done so far. */
 export interface Counts {
@@ -34,10 +36,10 @@ export interface Place {
 
 const running = ({ untilMs }: Place) => performance.now() < untilMs;
 
-/** One stream of records without end: some 500 a second, each of which has to arrive. */
+/** One stream of records without end: some 200 a second, each of which has to arrive. */
 export async function events(place: Place): Promise<void> {
   const { counts } = place;
-  await using session = await Session.connect(place.addresses[0] as string);
+  await using session = await Session.connect(place.addresses[0] as string, PATIENT);
   await using ring = await ringOf(session, 256 * 1024);
   await using emit = await emitter(session, ring, RECORD_BYTES);
   let next = 0n;
@@ -50,7 +52,7 @@ export async function events(place: Place): Promise<void> {
   while (running(place)) {
     await emit.run(RECORDS_PER_RUN);
     counts.recordsEmitted = Number((await emit.counts()).emitted);
-    await sleep(200);
+    await sleep(500);
   }
   await until(() => counts.recordsDelivered >= counts.recordsEmitted);
   await records.close();
@@ -88,7 +90,7 @@ export async function sessions(place: Place): Promise<void> {
     const address = place.addresses[i % place.addresses.length] as string;
     const use = uses[Math.floor(i / place.addresses.length) % uses.length] as (typeof uses)[number];
     try {
-      const session = await Session.connect(address, { leaseMs: 5000 });
+      const session = await Session.connect(address, { ...PATIENT, leaseMs: 5000 });
       try {
         await use(session);
       } finally {
@@ -98,7 +100,7 @@ export async function sessions(place: Place): Promise<void> {
     } catch (error) {
       place.failed('sessions', error);
     }
-    await sleep(20);
+    await sleep(100);
   }
 }
 
@@ -106,14 +108,16 @@ export async function sessions(place: Place): Promise<void> {
 export async function connections(place: Place): Promise<void> {
   for (let i = 0; running(place); i++) {
     try {
-      const socket = await connect(place.addresses[i % place.addresses.length] as string);
+      const socket = await connect(place.addresses[i % place.addresses.length] as string, {
+        timeoutMs: 60_000,
+      });
       socket.destroy();
       await once(socket, 'close');
       place.counts.connections++;
     } catch (error) {
       place.failed('connections', error);
     }
-    await sleep(50);
+    await sleep(500);
   }
 }
 
@@ -136,6 +140,6 @@ export async function tools(
     const [status, signal] = await once(child, 'close');
     if (status === 0) place.counts.tools++;
     else place.failed('tools', new Error(`${words.join(' ')}: ${status ?? signal} ${errors}`));
-    await sleep(300);
+    await sleep(1000);
   }
 }

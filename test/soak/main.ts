@@ -20,9 +20,9 @@ import { type Counts, connections, events, type Place, sessions, tools } from '.
 import { neededBytes, readGuest, readHere, readProcess, tellingGuest } from './readings.js';
 import type { Sample } from './samples.js';
 
-const SAMPLE_MS = 10_000;
-/** Those who count as settled have opened so many sessions. */
-const SETTLED_SESSIONS = 1000;
+const SAMPLE_MS = 20_000;
+/** When processes count as settled. */
+const SETTLED_SECONDS = 300;
 /** How many samples at the beginning and at the end are compared, by their medians. */
 const COMPARED = 5;
 /** By how much what is needed may grow from there to the end. */
@@ -48,7 +48,7 @@ async function standBy(address: string, collector: string, file: string) {
 
 /** Programs and maps that are in the guest's kernel, beyond those of the session that looks. */
 async function left(guest: Guest): Promise<{ programs: number; maps: number }> {
-  await using session = await Session.connect(guest.vsock());
+  await using session = await Session.connect(guest.vsock(), { handshakeTimeoutMs: 60_000 });
   const count = async (all: AsyncIterable<unknown>) => {
     let found = 0;
     for await (const _ of all) found++;
@@ -71,7 +71,7 @@ async function soak(minutes: number, folder: string): Promise<void> {
     lab: true,
     network: 'user',
     vsock: 'device',
-    agent: { profile: 'full' },
+    agent: { profile: 'full', args: ['--hello-timeout-ms', '60000'] },
     notice: () => {},
     ...tellingGuest(collector),
   });
@@ -103,8 +103,7 @@ async function soak(minutes: number, folder: string): Promise<void> {
     [waep, 'run', '--vm', vsock, '--', 'bpftool', 'prog', 'show'],
     [waep, 'run', '--vm', vsock, '--', program.path, 'ring', 'perf', 'mapped'],
     [waep, 'run', '--vm', vsock, '--', program.path, 'copies', 'passed'],
-    // Without the process that stands by.
-    [process.execPath, cli, 'run', '--vm', vsock, '--', 'bpftool', 'map', 'show'],
+    [waep, 'run', '--vm', vsock, '--', 'bpftool', 'map', 'show'],
   ];
   const samples: Sample[] = [];
   const file = join(folder, 'samples.jsonl');
@@ -132,20 +131,23 @@ async function soak(minutes: number, folder: string): Promise<void> {
   };
   const watch = async () => {
     while (performance.now() < place.untilMs) {
-      await look();
+      await look().catch((error) => place.failed('looking', error));
       await sleep(SAMPLE_MS);
     }
   };
   const env = { WAEP_CACHE_DIR: join(scratch, 'cache') };
-  await Promise.all([
-    events(place),
-    sessions(place),
-    connections(place),
-    tools(place, commands, env),
-    watch(),
-  ]);
-  await look();
-  standby.kill('SIGINT');
+  try {
+    await Promise.all([
+      events(place).catch((error) => place.failed('events', error)),
+      sessions(place),
+      connections(place),
+      tools(place, commands, env),
+      watch(),
+    ]);
+    await look();
+  } finally {
+    standby.kill('SIGINT');
+  }
   await once(standby, 'exit');
   await sleep(1000);
   const after = await left(guest);
@@ -159,7 +161,7 @@ async function soak(minutes: number, folder: string): Promise<void> {
     host: hostEnvironment(),
     guest: facts,
     loads:
-      'a stream of 500 records a second; sessions, connections and tools one after the other; vsock by the device in the process and tcp by turns',
+      'a stream of up to 200 records a second; sessions, connections and tools one after the other; vsock by the device in the process and tcp by turns',
     memory:
       'Each process collects all garbage, then tells what it holds. Needed is what is resident without the free room of the JavaScript heap.',
     objectsLeft: { before, after },
@@ -183,13 +185,13 @@ async function soak(minutes: number, folder: string): Promise<void> {
 interface Growth {
   readonly fromMib: number;
   readonly toMib: number;
-  /** Of what was needed at first; NaN when there were too few sessions. */
+  /** Of what was needed at first; NaN when the soak was too short to tell. */
   readonly share: number;
 }
 
 /** By how much each process needs more than when it had settled. */
 function growths(samples: readonly Sample[]): Record<string, Growth> {
-  const settled = samples.filter(({ counts }) => counts.sessions >= SETTLED_SESSIONS);
+  const settled = samples.filter(({ seconds }) => seconds >= SETTLED_SECONDS);
   return Object.fromEntries(
     (['host', 'standby', 'agent'] as const).map((who) => {
       const needed = settled.map((sample) => neededBytes(sample[who]) / 2 ** 20);

@@ -75,18 +75,21 @@ export function tellingGuest(collector: string) {
 
 /** Reads the agent of a guest, and the guest. */
 export async function readGuest(guest: Guest): Promise<{ agent: Reading; guest: GuestReading }> {
-  const text = await guest.sh(`
+  const text = await guest.sh(
+    `
     pid=$(pidof node)
     rm -f ${GUEST_FILE}
     kill -USR2 $pid
     i=0
-    while [ ! -e ${GUEST_FILE} ] && [ $i -lt 1000 ]; do sleep 0.02; i=$((i+1)); done
+    while [ ! -e ${GUEST_FILE} ] && [ $i -lt 100 ]; do sleep 0.3; i=$((i+1)); done
     cat ${GUEST_FILE}; echo
     ls /proc/$pid/fd | wc -l
     grep Threads /proc/$pid/status
     grep -E '^(MemAvailable|Slab)' /proc/meminfo
     for p in $(pidof waep-executor); do grep VmRSS /proc/$p/status; done
-    true`);
+    true`,
+    { timeoutMs: 120_000 },
+  );
   const [json = '', descriptors = ''] = text.split('\n');
   const number = (pattern: RegExp) => Number(pattern.exec(text)?.[1]);
   const executors = [...text.matchAll(/^VmRSS:\s*(\d+)/gm)].map(([, kib]) => Number(kib));
