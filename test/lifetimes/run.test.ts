@@ -23,7 +23,8 @@ import { openDescriptors } from '../descriptors.js';
 import { application } from '../run/application.js';
 import { noneStays } from './alive.js';
 
-t.setTimeout(240_000);
+// Each time is work for several processes, and a machine may be busy.
+t.setTimeout(900_000);
 
 /** What the answering of a program's calls is made of. */
 const classes = {

@@ -16,7 +16,8 @@ import {
 import { bridge, socketFolder, startFakeMux } from '../transport/fake-mux.js';
 import { noneStays } from './alive.js';
 
-t.setTimeout(120_000);
+// Each time is work for several processes, and a machine may be busy.
+t.setTimeout(900_000);
 
 const folder = socketFolder();
 t.teardown(() => rm(folder, { recursive: true, force: true }));

@@ -13,6 +13,7 @@ import { agentPath, packageFolder } from '../../guest/paths.js';
 import { Session } from '../../src/session/index.js';
 import { connect } from '../../src/transport/index.js';
 import { bundleForGuest } from '../guest-bundle.js';
+import { alive } from '../lifetimes/alive.js';
 import { application, cli } from '../run/application.js';
 import { neededBytes, type Reading, readHere, readProcess } from '../soak/readings.js';
 import { startFakeMux } from '../transport/fake-mux.js';
@@ -93,6 +94,7 @@ t.test(`${SESSIONS} sessions`, async (t) => {
     await session.readClock(1);
     session.close();
   });
+  t.equal(alive(Session), 0, 'no session is alive');
 });
 
 t.test(`${CONNECTIONS} connections`, async (t) => {

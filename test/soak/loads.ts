@@ -4,8 +4,9 @@ import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { enums, insn, Session, struct, u32, u64 } from '../../src/index.js';
 import { connect } from '../../src/transport/index.js';
-import { emitter, until } from '../events/emitter.js';
+import { emitter } from '../events/emitter.js';
 import { ringOf } from '../events/maps.js';
+import { until } from '../until.js';
 
 const { MapType, ProgType } = enums;
 const RECORD_BYTES = 64;
@@ -54,7 +55,7 @@ export async function events(place: Place): Promise<void> {
     counts.recordsEmitted = Number((await emit.counts()).emitted);
     await sleep(500);
   }
-  await until(() => counts.recordsDelivered >= counts.recordsEmitted);
+  await until('the last records', () => counts.recordsDelivered >= counts.recordsEmitted);
   await records.close();
 }
 
@@ -79,7 +80,7 @@ const uses: readonly ((session: Session) => Promise<void>)[] = [
     const records = ring.records();
     await records.consume(() => seen++);
     await emit.run(10);
-    await until(() => seen === 10);
+    await until('ten records', () => seen === 10);
   },
   async (session) => session.resume(),
 ];
@@ -90,7 +91,7 @@ export async function sessions(place: Place): Promise<void> {
     const address = place.addresses[i % place.addresses.length] as string;
     const use = uses[Math.floor(i / place.addresses.length) % uses.length] as (typeof uses)[number];
     try {
-      const session = await Session.connect(address, { ...PATIENT, leaseMs: 5000 });
+      const session = await Session.connect(address, { ...PATIENT, leaseMs: 60_000 });
       try {
         await use(session);
       } finally {

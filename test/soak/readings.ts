@@ -1,13 +1,11 @@
 /* How much the processes of a soak hold. */
-import { readdirSync, readFileSync, rmSync } from 'node:fs';
-import { setTimeout as sleep } from 'node:timers/promises';
+import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import type { Guest } from '../../guest/index.js';
+import { until } from '../until.js';
 import { type Held, held } from './collector.js';
 
 /** Where the agent in the guest writes what it holds. */
 const GUEST_FILE = '/tmp/held';
-/** How long a process may take to collect its garbage on a busy machine. */
-const PATIENCE_MS = 20_000;
 
 /** A process at a moment: its memory right after a collection, its descriptors and threads. */
 export interface Reading extends Held {
@@ -46,19 +44,12 @@ export async function readHere(): Promise<Reading> {
 export async function readProcess(pid: number, file: string): Promise<Reading> {
   rmSync(file, { force: true });
   process.kill(pid, 'SIGUSR2');
-  for (let waitedMs = 0; waitedMs < PATIENCE_MS; waitedMs += 20) {
-    await sleep(20);
-    try {
-      return {
-        ...(JSON.parse(readFileSync(file, 'utf8')) as Held),
-        descriptors: readdirSync(`/proc/${pid}/fd`).length,
-        threads: threadsIn(readFileSync(`/proc/${pid}/status`, 'utf8')),
-      };
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
-    }
-  }
-  throw new Error(`process ${pid} has not told what it holds within ${PATIENCE_MS} ms`);
+  await until(`what process ${pid} holds`, () => existsSync(file));
+  return {
+    ...(JSON.parse(readFileSync(file, 'utf8')) as Held),
+    descriptors: readdirSync(`/proc/${pid}/fd`).length,
+    threads: threadsIn(readFileSync(`/proc/${pid}/status`, 'utf8')),
+  };
 }
 
 /** What boots a guest whose agent tells what it holds; `collector` is the bundled file. */
