@@ -15,7 +15,7 @@ import { connect } from '../../src/transport/index.js';
 import { bundleForGuest } from '../guest-bundle.js';
 import { alive } from '../lifetimes/alive.js';
 import { application, cli } from '../run/application.js';
-import { neededBytes, type Reading, readHere, readProcess } from '../soak/readings.js';
+import { GIVES_BACK, neededBytes, type Reading, readHere, readProcess } from '../soak/readings.js';
 import { startFakeMux } from '../transport/fake-mux.js';
 
 t.setTimeout(3_600_000);
@@ -47,7 +47,12 @@ async function start(t: Test, name: string, words: readonly string[]): Promise<T
   const file = join(folder, `${name}.json`);
   const child = spawn(process.execPath, ['--require', collector, ...words], {
     stdio: ['ignore', 'pipe', 'inherit'],
-    env: { ...process.env, WAEP_MEMORY_FILE: file, WAEP_CACHE_DIR: join(folder, 'cache') },
+    env: {
+      ...process.env,
+      GLIBC_TUNABLES: GIVES_BACK,
+      WAEP_MEMORY_FILE: file,
+      WAEP_CACHE_DIR: join(folder, 'cache'),
+    },
   });
   t.teardown(() => child.kill('SIGKILL'));
   await once(child.stdout, 'data');

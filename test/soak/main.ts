@@ -17,7 +17,14 @@ import { alive } from '../lifetimes/alive.js';
 import { application, cli } from '../run/application.js';
 import { soakChart } from './chart.js';
 import { type Counts, connections, events, type Place, sessions, tools } from './loads.js';
-import { neededBytes, readGuest, readHere, readProcess, tellingGuest } from './readings.js';
+import {
+  GIVES_BACK,
+  neededBytes,
+  readGuest,
+  readHere,
+  readProcess,
+  tellingGuest,
+} from './readings.js';
 import type { Sample } from './samples.js';
 
 const SAMPLE_MS = 20_000;
@@ -40,7 +47,7 @@ function minutesOf(text: string): number {
 async function standBy(address: string, collector: string, file: string) {
   const child = spawn(process.execPath, ['--require', collector, cli, 'standby', '--vm', address], {
     stdio: ['ignore', 'pipe', 'inherit'],
-    env: { ...process.env, WAEP_MEMORY_FILE: file },
+    env: { ...process.env, GLIBC_TUNABLES: GIVES_BACK, WAEP_MEMORY_FILE: file },
   });
   await once(child.stdout, 'data');
   return child;

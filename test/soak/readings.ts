@@ -4,6 +4,13 @@ import type { Guest } from '../../guest/index.js';
 import { until } from '../until.js';
 import { type Held, held } from './collector.js';
 
+/**
+ * Has the C library give freed memory back at once. It would keep holes between what is in use for
+ * later, which cannot be told from memory that is never freed.
+ */
+export const GIVES_BACK =
+  'glibc.malloc.mmap_threshold=65536:glibc.malloc.trim_threshold=65536:glibc.malloc.arena_max=1';
+
 /** Where the agent in the guest writes what it holds. */
 const GUEST_FILE = '/tmp/held';
 
