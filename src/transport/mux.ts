@@ -147,6 +147,7 @@ export function makeMuxRoad<A extends PathAddress>(
  * It has no half-close: Firecracker and vhost-device-vsock take a half-close of ours as the end of
  * both directions and do not show us the guest's. vhost-device-vsock 0.3.0 can stall for ever when
  * both directions of a connection are full at once, whoever the client is: a protocol for this road
- * should not send without bound while it is answered.
+ * should not send without bound while it is answered. It drops packets of more than 32 KiB of guests
+ * with Linux 6.12.68, 6.17 and newer, whoever the sender is.
  */
 export const muxRoad: Road<MuxAddress> = makeMuxRoad('vsock-mux', muxNotation, false);
