@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
-import { cpus, release, totalmem } from 'node:os';
+import { cpus, loadavg, release, totalmem } from 'node:os';
 
 import type { Guest } from '../guest/index.js';
 import type { Amount } from './experiment.js';
@@ -58,6 +58,8 @@ export interface HostEnvironment {
   cpuModel: string;
   cpus: number;
   memoryMib: number;
+  /** How many threads ran or waited to, over the last minute of the run; earlier runs lack it. */
+  load?: number;
   node: string;
   v8: string;
   compiler: string;
@@ -73,6 +75,7 @@ export function hostEnvironment(): HostEnvironment {
     cpuModel: cpus()[0]?.model.trim() ?? 'unknown',
     cpus: cpus().length,
     memoryMib: Math.round(totalmem() / 2 ** 20),
+    load: Math.round((loadavg()[0] ?? 0) * 10) / 10,
     node: process.versions.node,
     v8: process.versions.v8,
     compiler: outputOf('gcc', ['--version']).split('\n')[0] ?? 'unknown',
@@ -108,7 +111,7 @@ export function environmentLines(environment: Environment): string[] {
     );
   }
   lines.push(
-    `Host: Linux ${host.kernel}, ${host.cpus} × ${host.cpuModel}, Node ${host.node} · run ${environment.run}`,
+    `Host: Linux ${host.kernel}, ${host.cpus} × ${host.cpuModel}${host.load === undefined ? '' : `, load ${host.load}`}, Node ${host.node} · run ${environment.run}`,
     `Placement: ${environment.placement}`,
   );
   return lines;
