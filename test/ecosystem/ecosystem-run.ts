@@ -14,7 +14,7 @@ import { once } from 'node:events';
 import http from 'node:http';
 import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
-import { parseArgs } from 'node:util';
+import { inspect, parseArgs } from 'node:util';
 import { createConnection, createServer, type Server } from '../../src/transport/index.js';
 import { makeIdentity } from '../transport/certificate.js';
 import { TLS_NAME } from '../transport/peer.js';
@@ -80,7 +80,8 @@ export async function useAll(
     });
     const outcome = await Promise.race([program.use(at(template, index + 1), context), deadline])
       .then(() => ({ ok: true }))
-      .catch((error: Error) => ({ ok: false, why: error.stack ?? error.message }));
+      // undici says why a fetch failed in the cause of its error.
+      .catch((error: Error) => ({ ok: false, why: inspect(error) }));
     clearTimeout(timer);
     const durationMs = Math.round(performance.now() - started);
     report({ program: program.name, durationMs, ...outcome });

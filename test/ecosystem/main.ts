@@ -3,9 +3,10 @@
  *
  *   node dist/test/ecosystem/main.js [--road unix] [--only pg] [--record]
  *
- * With --record it writes results/ecosystem.md, with "not run" where nothing was.
+ * With --record it keeps what was seen in results/ecosystem.json, road by road, and writes
+ * results/ecosystem.md from all that is kept.
  */
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -69,10 +70,34 @@ function versionOf(name: string): string {
   return resolve(name);
 }
 
-function table(): string {
+/** What is kept of a road. */
+interface KeptRoad {
+  node: string;
+  date: string;
+  programs: ProgramReport[];
+}
+
+const keptPath = join(packageFolder, 'results/ecosystem.json');
+
+/** Puts what was seen now in the place of what was kept of the same roads. */
+function keep(): Partial<Record<RoadName, KeptRoad>> {
+  const kept: Partial<Record<RoadName, KeptRoad>> = existsSync(keptPath)
+    ? JSON.parse(readFileSync(keptPath, 'utf8'))
+    : {};
+  const date = new Date().toISOString().slice(0, 10);
+  for (const [road, rows] of outcomes) {
+    if (rows.size === 0) continue;
+    const others = kept[road]?.programs.filter(({ program }) => !rows.has(program)) ?? [];
+    kept[road] = { node: process.version, date, programs: [...others, ...rows.values()] };
+  }
+  writeFileSync(keptPath, `${JSON.stringify(kept, undefined, 1)}\n`);
+  return kept;
+}
+
+function table(kept: Partial<Record<RoadName, KeptRoad>>): string {
   const columns = Object.keys(roads) as RoadName[];
   const cell = (road: RoadName, program: string): string => {
-    const report = outcomes.get(road)?.get(program);
+    const report = kept[road]?.programs.find((one) => one.program === program);
     if (report === undefined) return 'not run';
     return report.ok ? 'ok' : `fails: ${report.why?.split('\n')[0]}`;
   };
@@ -84,7 +109,7 @@ function table(): string {
 
 \`npm run test:ecosystem -- --record\` wrote this file. Each client talks to its server over the road of the column: a megabyte or more of content there and back, checked byte by byte, and several connections at once. The clients use \`createConnection()\`, \`agent()\`, \`dispatcher()\` and \`webSocketOptions()\` of \`waep/transport\`.
 
-Node ${process.version} on the host; ${packages.map((name) => `${name} ${versionOf(name)}`).join(', ')}.
+Packages: ${packages.map((name) => `${name} ${versionOf(name)}`).join(', ')}.
 
 | | ${columns.join(' | ')} |
 |---|${columns.map(() => '---|').join('')}
@@ -93,7 +118,10 @@ ${rows.join('\n')}
 The roads:
 
 ${Object.entries(roads)
-  .map(([road, meaning]) => `* ${road}: ${meaning}`)
+  .map(([road, meaning]) => {
+    const { date, node } = kept[road as RoadName] ?? {};
+    return `* ${road}: ${meaning} (${date === undefined ? 'not run' : `${date}, Node ${node}`})`;
+  })
   .join('\n')}
 
 The programs:
@@ -154,6 +182,8 @@ try {
 if ([...outcomes.values()].some((rows) => [...rows.values()].some(({ ok }) => !ok))) {
   process.exitCode = 1;
 }
-if (values.record) writeFileSync(join(packageFolder, 'results/ecosystem.md'), table());
+if (values.record) {
+  writeFileSync(join(packageFolder, 'results/ecosystem.md'), table(keep()));
+}
 // A device of this process may still hold listeners.
 process.exit();

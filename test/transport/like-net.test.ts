@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { formatAddress } from '../../src/transport/index.js';
 import { bridge, socketFolder, startFakeMux } from './fake-mux.js';
-import { behaviours, differenceOn, type Kit, observed, type TableRoad } from './like-net.js';
+import { behaviours, differenceHere, type Kit, observed, type TableRoad } from './like-net.js';
 import { nodeKit, roadKit } from './like-net-kits.js';
 import { page } from './like-net-table.js';
 
@@ -16,7 +16,7 @@ let made = 0;
 async function compare(t: Test, road: TableRoad, node: Kit, ours: Kit): Promise<void> {
   for (const behaviour of behaviours) {
     if (behaviour.observe === undefined) continue;
-    const difference = differenceOn(behaviour, road);
+    const difference = differenceHere(behaviour, road);
     const reference = await observed(behaviour, node);
     const seen = await observed(behaviour, ours, difference !== undefined);
     if (difference === undefined) t.equal(seen, reference, behaviour.name);

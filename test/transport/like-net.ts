@@ -55,6 +55,8 @@ export const comparedRoads = ['unix', 'tcp', 'vsock-mux'] as const;
 export interface Difference {
   readonly roads: readonly TableRoad[];
   readonly kind: 'different' | 'unsupported';
+  /** The version of Node from which node:net does the same. */
+  readonly equalSinceNode?: number;
   readonly reason: string;
 }
 
@@ -644,8 +646,9 @@ export const behaviours: readonly Behaviour[] = [
       {
         roads: OWN,
         kind: 'different',
+        equalSinceNode: 24,
         reason:
-          'The callback gets ECANCELED, because the bytes have not all been sent. node:net calls it without an error.',
+          'The callback gets ECANCELED, because the bytes have not all been sent. node:net of Node 20 calls it without an error; that of Node 24 does the same as here.',
       },
     ],
   },
@@ -1026,6 +1029,13 @@ export async function observed(behaviour: Behaviour, kit: Kit, impatient = false
     clearTimeout(timer);
     await closeAll();
   }
+}
+
+/** The difference that a behaviour has on a road with this Node, if any. */
+export function differenceHere(behaviour: Behaviour, road: TableRoad): Difference | undefined {
+  const difference = differenceOn(behaviour, road);
+  const [major = 0] = process.versions.node.split('.').map(Number);
+  return major < (difference?.equalSinceNode ?? Infinity) ? difference : undefined;
 }
 
 /** The difference that a behaviour has on a road, if any. */
