@@ -212,7 +212,7 @@ export const ChannelEnd = { TRUNCATED: 1, MALFORMED: 2, TOO_LARGE: 3 } as const;
 
 /**
  * Executes frames on the calling thread and in this process: the session executor's core without
- * its process. For tests; it has none of the isolation of the real one.
+ * its process. For tests, and to judge calls by; it has none of the isolation of the real one.
  */
 export interface Executor {
   /** Takes one whole frame, header included, and returns the whole answering frame. */
@@ -255,9 +255,13 @@ export interface Native {
     onReady: (id: number, events: number) => void,
     onState: (running: boolean) => void,
   ) => Device;
-  /** `rules` in CBOR, as addon/core/rules.h describes and guest/agent/rules.ts encodes. */
+  /**
+   * @param rules in CBOR, as addon/core/rules.h describes and src/policy/rules.ts encodes
+   * @param judges whether calls are held against the rules only: what they allow ends with ENOSYS
+   */
   Executor: new (
     rules: Uint8Array,
+    judges?: boolean,
   ) => Executor;
 
   /** socket(AF_VSOCK, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0) → fd. */

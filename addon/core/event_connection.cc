@@ -21,6 +21,7 @@ constexpr size_t kMaxWrites = 4096;
 constexpr int64_t kCountsNs = 100'000'000;
 // After so many batches requests get a turn.
 constexpr int kTurn = 16;
+constexpr uint64_t kPageBytes = 4096;
 
 int64_t MonotonicNs() {
   timespec now;
@@ -139,11 +140,14 @@ void EventConnection::Subscribe(uint32_t id, cbor::Reader body) {
   terms.batch_bytes = std::min(terms.batch_bytes, kMaxBatchBytes);
   terms.window_bytes = std::min(terms.window_bytes, kMaxWindowBytes);
   const auto stream = static_cast<uint32_t>(stream_id);
+  // The pages of each part, and one that says where in them records are.
+  const uint64_t ring_bytes = kind == kPerf ? (size + 1) * kPageBytes * count : 0;
   bool resumed = Resume(stream, terms, &subscription);
   if (!resumed) {
     // Whoever has lost a connection for good does not stand in the way of others.
-    while (!context_->parked.empty() && (context_->subscriptions >= max_streams ||
-                                         count > kMaxDescriptors - context_->descriptors)) {
+    while (!context_->parked.empty() &&
+           (context_->subscriptions >= max_streams ||
+            count > kMaxDescriptors - context_->descriptors || !context_->HasRoom(ring_bytes))) {
       context_->DropParked();
     }
     if (context_->subscriptions >= max_streams) {
@@ -152,11 +156,17 @@ void EventConnection::Subscribe(uint32_t id, cbor::Reader body) {
     if (count > kMaxDescriptors - context_->descriptors) {
       return Fail(id, "ERR_STREAM_LIMIT", "maximum", kMaxDescriptors, "descriptors of streams");
     }
+    if (!context_->HasRoom(ring_bytes)) {
+      return Fail(id, "ERR_STREAM_LIMIT", "maximum", context_->limits->max_ring_bytes,
+                  "bytes of perf buffers");
+    }
+    subscription.ring_bytes = ring_bytes;
     const int error = OpenSource(stream, std::move(descriptors), size, terms, &subscription);
     if (error != 0) return Answer(id, -1, -error);
     resumed = Recall(&subscription);
     ++context_->subscriptions;
     context_->descriptors += count;
+    context_->ring_bytes += ring_bytes;
   }
   streams_.emplace(stream, std::move(subscription));
   Answer(id, resumed ? 1 : 0, 0);

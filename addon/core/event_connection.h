@@ -3,6 +3,7 @@
 
 #include <sys/uio.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <list>
@@ -26,6 +27,7 @@ struct Subscription {
   std::vector<uint64_t> serials;  // of what its handles were bound to
   std::unique_ptr<EventStream> events;
   std::unique_ptr<UserRing> ring;
+  uint64_t ring_bytes = 0;  // of buffers that the kernel has for it alone
 };
 
 // What is left of a subscription that had to make room.
@@ -44,6 +46,7 @@ struct EventContext {
   RateQuota quota{0};
   size_t subscriptions = 0;
   size_t descriptors = 0;
+  uint64_t ring_bytes = 0;
   // Those whose connection was lost, the oldest first. Somebody who subscribes to the same again
   // goes on with them: nothing is lost uncounted, and the buffers of perf events are still there.
   std::list<Subscription> parked;
@@ -55,6 +58,11 @@ struct EventContext {
   void Drop(const Subscription& subscription) {
     --subscriptions;
     descriptors -= subscription.serials.size();
+    ring_bytes -= subscription.ring_bytes;
+  }
+  [[nodiscard]] bool HasRoom(uint64_t bytes) const {
+    const uint64_t most = limits->max_ring_bytes;
+    return most == 0 || bytes <= most - std::min(most, ring_bytes);
   }
   // Drops the oldest of those that are parked.
   void DropParked();

@@ -41,11 +41,37 @@ size_t TrimZeros(const uint8_t* data, size_t size) {
 
 }  // namespace
 
-long Executor::CallBpf(uint32_t command, void* const arguments[2], const uint32_t sizes[2],
-                       unsigned count) {
-  if (count == 1) return ::syscall(SYS_bpf, command, arguments[0], sizes[0]);
-  return ::syscall(SYS_bpf, command, arguments[0], sizes[0], arguments[1], sizes[1]);
-}
+const Executor::Kernel Executor::kReal = {
+    [](uint32_t command, void* const arguments[2], const uint32_t sizes[2], unsigned count) {
+      return count == 1
+                 ? ::syscall(SYS_bpf, command, arguments[0], sizes[0])
+                 : ::syscall(SYS_bpf, command, arguments[0], sizes[0], arguments[1], sizes[1]);
+    },
+    [](void* attribute, int pid, int cpu, int group, unsigned long flags) {
+      return ::syscall(SYS_perf_event_open, attribute, pid, cpu, group, flags);
+    },
+    [](int fd, uint32_t request, uint64_t argument) {
+      return ::syscall(SYS_ioctl, fd, request, argument);
+    },
+    [](const char* path) { return ::open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY); }};
+
+const Executor::Kernel Executor::kNone = {
+    [](uint32_t, void* const[2], const uint32_t[2], unsigned) -> long {
+      errno = ENOSYS;
+      return -1;
+    },
+    [](void*, int, int, int, unsigned long) -> long {
+      errno = ENOSYS;
+      return -1;
+    },
+    [](int, uint32_t, uint64_t) -> long {
+      errno = ENOSYS;
+      return -1;
+    },
+    [](const char*) {
+      errno = ENOSYS;
+      return -1;
+    }};
 
 int Executor::Prepare() {
   const Limits& limits = rules_.limits;
@@ -141,14 +167,15 @@ bool Executor::Call(cbor::Reader body) {
     sizes[i] = static_cast<uint32_t>(image_.buffers[i].size);
   }
   ++calls_;
-  long result = bpf_(static_cast<uint32_t>(command), arguments, sizes, static_cast<unsigned>(args));
+  long result =
+      kernel_.bpf(static_cast<uint32_t>(command), arguments, sizes, static_cast<unsigned>(args));
   const int error = result < 0 ? errno : 0;
   Handle* bound = nullptr;
   if (result >= 0 && result_handle != 0) {
     bound = Bind(result_handle, number, &result);
     if (bound == nullptr) return false;
   }
-  checker_.Settle(number, error == 0, bound, image_, &handles_);
+  checker_.Settle(number, error == 0, bound, nullptr, image_, &handles_);
   if (error == 0) {
     audit_.Made(rules_, number, image_, static_cast<uint32_t>(result_handle), bound);
   }
@@ -187,8 +214,8 @@ bool Executor::PerfOpen(cbor::Reader body) {
     return false;
   }
   ++calls_;
-  long result = ::syscall(SYS_perf_event_open, image_.buffers[0].memory, pid, cpu, group_fd,
-                          flags | PERF_FLAG_FD_CLOEXEC);
+  long result = kernel_.perf_event_open(image_.buffers[0].memory, pid, cpu, group_fd,
+                                        flags | PERF_FLAG_FD_CLOEXEC);
   const int error = result < 0 ? errno : 0;
   if (result >= 0) {
     const Handle* const bound = Bind(handle, Handle::kNoCommand, &result);
@@ -255,8 +282,10 @@ bool Executor::Ioctl(cbor::Reader body) {
   }
   std::memcpy(&value, image_.buffers[0].memory, sizeof value);
   ++calls_;
-  const long result = ::syscall(SYS_ioctl, fd, request, value);
+  const long result = kernel_.ioctl(fd, number, value);
   const int error = result < 0 ? errno : 0;
+  Handle* const on = &handles_.find(static_cast<uint32_t>(handle))->second;
+  checker_.Settle(Rules::kIoctls + number, error == 0, nullptr, on, image_, &handles_);
   if (error == 0) {
     audit_.Made(rules_, Rules::kIoctls + number, image_, 0, nullptr);
   }
@@ -397,8 +426,8 @@ ObjectFacts Executor::Ask(const void* executor, int fd) {
   attribute.info.info = reinterpret_cast<uintptr_t>(&info);
   void* const arguments[2] = {&attribute, nullptr};
   const uint32_t sizes[2] = {sizeof attribute, 0};
-  const long result =
-      static_cast<const Executor*>(executor)->bpf_(BPF_OBJ_GET_INFO_BY_FD, arguments, sizes, 1);
+  const long result = static_cast<const Executor*>(executor)->kernel_.bpf(BPF_OBJ_GET_INFO_BY_FD,
+                                                                          arguments, sizes, 1);
   if (result < 0) return {ObjectFacts::kUnknown, 0, 0, 0};
   return {ObjectFacts::kKnown, info.type, info.key_size, info.value_size};
 }
@@ -562,7 +591,7 @@ bool Executor::Open(cbor::Reader body) {
   } else if (!rules_.AllowsPath(path)) {
     return Refuse("readable_paths", std::move(name), "open");
   }
-  unique_fd fd(::open(name.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY));
+  unique_fd fd(kernel_.open(name.c_str()));
   if (!fd.valid()) {
     Answer(-1, errno);
     return true;

@@ -30,11 +30,21 @@ namespace waep {
 // session.
 class Executor {
  public:
-  // Replaceable for tests and fuzzing.
-  using BpfFunction = long (*)(uint32_t command, void* const arguments[2], const uint32_t sizes[2],
-                               unsigned count);
+  // What is asked of the kernel, with the results of system calls: replaceable for who judges calls
+  // only, for tests and for fuzzing.
+  struct Kernel {
+    long (*bpf)(uint32_t command, void* const arguments[2], const uint32_t sizes[2],
+                unsigned count);
+    long (*perf_event_open)(void* attribute, int pid, int cpu, int group, unsigned long flags);
+    long (*ioctl)(int fd, uint32_t request, uint64_t argument);
+    int (*open)(const char* path);
+  };
+  static const Kernel kReal;
+  // Has none of the calls: what the rules allow ends with ENOSYS.
+  static const Kernel kNone;
 
-  explicit Executor(Rules rules, BpfFunction bpf = CallBpf) : rules_(std::move(rules)), bpf_(bpf) {}
+  explicit Executor(Rules rules, const Kernel& kernel = kReal)
+      : rules_(std::move(rules)), kernel_(kernel) {}
 
   // Reserves memory. Returns 0 or a negative errno. To be called once, last before the first frame,
   // since the addresses in use at this moment are the ones that calls are kept from.
@@ -78,9 +88,6 @@ class Executor {
     checker_.set_first_fd(static_cast<uint64_t>(first));
   }
 
-  static long CallBpf(uint32_t command, void* const arguments[2], const uint32_t sizes[2],
-                      unsigned count);
-
  private:
   using Direction = CallImage::Direction;
   using Buffer = CallImage::Buffer;
@@ -118,7 +125,7 @@ class Executor {
   void FinishParts(uint8_t type, uint32_t id);
 
   Rules rules_;
-  BpfFunction bpf_;
+  Kernel kernel_;
   CallMemory memory_;
   AddressGuard guard_;
   RuleChecker checker_{rules_, Ask, this};

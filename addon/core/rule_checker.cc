@@ -49,6 +49,7 @@ void Hold(const Charges& charges, Charges* holder) {
 bool RuleChecker::Allows(uint64_t operation, const CallImage& image, HandleTable* handles) {
   taken_.clear();
   judged_.clear();
+  numbered_.clear();
   image_ = &image;
   handles_ = handles;
   const auto found = rules_.checks.find(operation);
@@ -83,19 +84,22 @@ const ObjectFacts& RuleChecker::FactsOf(Handle* handle) const {
   return handle->facts;
 }
 
-void RuleChecker::Settle(uint32_t command, bool succeeded, Handle* bound, const CallImage& image,
-                         HandleTable* handles) {
+void RuleChecker::Settle(uint64_t operation, bool succeeded, Handle* bound, Handle* on,
+                         const CallImage& image, HandleTable* handles) {
   if (!succeeded) {
     taken_.clear();
     return;
   }
-  const bool keeps = rules_.keeping.Contains(command);
+  const bool keeps = rules_.keeping.Contains(operation);
   std::vector<Handle*> involved;
-  if (bound != nullptr || keeps || image.relocations.size() > 1) {
+  // What holds nothing yet may have to hold what another one does.
+  if (on != nullptr) involved.push_back(on);
+  involved.insert(involved.end(), numbered_.begin(), numbered_.end());
+  if (bound != nullptr || keeps || !involved.empty() || image.relocations.size() > 1) {
     for (const CallImage::Relocation& relocation : image.relocations) {
       if (relocation.kind != CallImage::kFd32 && relocation.kind != CallImage::kFd64) continue;
       const auto handle = handles->find(relocation.target);
-      if (handle == handles->end() || handle->second.charges.empty()) continue;
+      if (handle == handles->end()) continue;
       if (involved.empty() || involved.back() != &handle->second) {
         involved.push_back(&handle->second);
       }
@@ -277,6 +281,42 @@ bool RuleChecker::Test(const Check& check, const ElementsCheck& what) {
   return true;
 }
 
+bool RuleChecker::Test(const Check& check, const ProbesCheck& what) {
+  const CallImage::Stretch text = image_->Behind(0, what.path);
+  if (text.kind == CallImage::Stretch::kUnknown) return Refuse(check, kUnknownPointer);
+  const auto* const characters = reinterpret_cast<const char*>(text.data);
+  const size_t most = std::min<size_t>(text.size, what.maximum);
+  const std::string_view path(characters, text.data == nullptr ? 0 : ::strnlen(characters, most));
+  const auto file = std::find_if(
+      what.files.begin(), what.files.end(),
+      [&](const ProbesCheck::File& one) { return path.size() < most && one.path == path; });
+  const auto allows = [&](uint64_t offset, uint64_t counter) {
+    const bool known =
+        file != what.files.end() &&
+        std::any_of(file->places.begin(), file->places.end(), [&](const ProbesCheck::Place& one) {
+          return one.offset == offset && (counter == 0 || counter == one.counter);
+        });
+    std::string value = Printable(path) + "+" + std::to_string(offset);
+    if (counter != 0) value += " with a counter at " + std::to_string(counter);
+    return known || Refuse(check, std::move(value));
+  };
+  if (what.count == ProbesCheck::kOne) {
+    return allows(image_->Word(what.offset, 8), image_->Word(what.counter, 8) >> what.shift);
+  }
+  const CallImage::Stretch offsets = image_->Behind(0, what.offset);
+  const CallImage::Stretch counters = image_->Behind(0, what.counter);
+  if (offsets.kind == CallImage::Stretch::kUnknown ||
+      counters.kind == CallImage::Stretch::kUnknown) {
+    return Refuse(check, kUnknownPointer);
+  }
+  const uint64_t count = image_->Word(what.count, 4);
+  for (size_t i = 0; i < count && (i + 1) * 8 <= offsets.size; ++i) {
+    const bool counted = (i + 1) * 8 <= counters.size;
+    if (!allows(RecordAt(offsets, i), counted ? RecordAt(counters, i) : 0)) return false;
+  }
+  return file != what.files.end() || Refuse(check, Printable(path));
+}
+
 bool RuleChecker::IsPresent(const Presence& presence, uint32_t number) const {
   switch (presence.kind) {
     case Presence::kNonzero:
@@ -306,9 +346,10 @@ bool RuleChecker::TestDescriptor(const Presence& presence, const Objects& object
   // The standard descriptors are nothing that bpf(2) takes.
   if (buffer == 0 && number < first_fd_) return true;
   if (presence.kind != Presence::kPerhaps) return RefuseNumber(number);
-  for (const auto& [name, handle] : *handles_) {
-    const bool names = static_cast<uint32_t>(handle.get()) == number;
-    if (names && objects.refused.Contains(handle.origin)) return RefuseNumber(number);
+  for (auto& [name, handle] : *handles_) {
+    if (static_cast<uint32_t>(handle.get()) != number) continue;
+    if (objects.refused.Contains(handle.origin)) return RefuseNumber(number);
+    numbered_.push_back(&handle);
   }
   return true;
 }

@@ -37,10 +37,10 @@ class RuleChecker {
   // What the object behind a handle is.
   const ObjectFacts& FactsOf(Handle* handle) const;
 
-  // Says how the call went: null handle when it bound none. Its charges go to what holds its
-  // objects: to the new handle, which also holds what it was made from; without one, to every
-  // handle that it brought together.
-  void Settle(uint32_t command, bool succeeded, Handle* bound, const CallImage& image,
+  // Says how the call went: null handle when it bound none; `on` is the handle that it was made on,
+  // where that is not in the image. Its charges go to what holds its objects: to the new handle,
+  // which also holds what it was made from; without one, to every handle that it brought together.
+  void Settle(uint64_t operation, bool succeeded, Handle* bound, Handle* on, const CallImage& image,
               HandleTable* handles);
 
  private:
@@ -55,6 +55,7 @@ class RuleChecker {
   bool Test(const Check& check, const ReferencesCheck& what);
   bool Test(const Check& check, const IndicesCheck& what);
   bool Test(const Check& check, const ElementsCheck& what);
+  bool Test(const Check& check, const ProbesCheck& what);
   bool TestText(const Check& check, const TextCheck& what, const CallImage::Stretch& text);
   bool TestValue(const Check& check, const Ranges& values, uint64_t value);
   // A word of a buffer that is a descriptor.
@@ -78,6 +79,7 @@ class RuleChecker {
   const CallImage* image_ = nullptr;
   HandleTable* handles_ = nullptr;
   std::vector<const CallImage::Relocation*> judged_;  // those of objects of others
+  std::vector<Handle*> numbered_;  // what numbers of the call may name, beside its relocations
   std::array<uint64_t, Rules::kMaxCounters> used_ = {};
   Charges taken_;
   Charges kept_;  // until the session ends

@@ -122,6 +122,33 @@ bool ReadElements(cbor::Reader* reader, ElementsCheck* check) {
          ReadPresence(reader, &check->presence) && ReadObjects(reader, &check->objects);
 }
 
+bool ReadProbes(cbor::Reader* reader, ProbesCheck* check) {
+  uint64_t shift = 0;
+  uint64_t files = 0;
+  if (!ReadOffset(reader, &check->path) || !reader->ReadUint(UINT32_MAX, &check->maximum) ||
+      !ReadOptional(reader, ProbesCheck::kOne, &check->count) ||
+      !ReadOffset(reader, &check->offset) || !ReadOffset(reader, &check->counter) ||
+      !reader->ReadUint(63, &shift) || !reader->ReadArray(&files)) {
+    return false;
+  }
+  check->shift = static_cast<uint32_t>(shift);
+  check->files.resize(files);
+  for (ProbesCheck::File& file : check->files) {
+    uint64_t numbers = 0;
+    std::string_view path;
+    if (!reader->ReadArrayOf(2) || !reader->ReadText(&path) || !reader->ReadArray(&numbers) ||
+        numbers % 2 != 0) {
+      return false;
+    }
+    file.path = path;
+    file.places.resize(numbers / 2);
+    for (ProbesCheck::Place& place : file.places) {
+      if (!reader->ReadUint(&place.offset) || !reader->ReadUint(&place.counter)) return false;
+    }
+  }
+  return true;
+}
+
 bool ReadQuota(cbor::Reader* reader, QuotaCheck* check) {
   uint64_t counter = 0;
   uint64_t terms = 0;
@@ -154,7 +181,8 @@ enum Kind : uint64_t {
   kDescriptors,
   kReferences,
   kIndices,
-  kElements
+  kElements,
+  kProbes
 };
 
 bool ReadFact(cbor::Reader* reader, Fact* fact) {
@@ -227,8 +255,8 @@ bool ReadCheck(cbor::Reader* reader, uint64_t* operation, Check* check) {
   }
   if (!reader->ReadUint(UINT32_MAX, &vocabulary) || !reader->ReadUint(&kind)) return false;
   check->vocabulary = static_cast<uint32_t>(vocabulary);
-  constexpr uint64_t kItems[] = {3, 2, 4, 4, 5, 5, 0, 1, 4, 3, 4, 6, 8};
-  if (kind > kElements || items != 5 + kItems[kind]) return false;
+  constexpr uint64_t kItems[] = {3, 2, 4, 4, 5, 5, 0, 1, 4, 3, 4, 6, 8, 7};
+  if (kind > kProbes || items != 5 + kItems[kind]) return false;
   switch (kind) {
     case kWord:
       return ReadWord(reader, &check->what.emplace<WordCheck>());
@@ -258,6 +286,8 @@ bool ReadCheck(cbor::Reader* reader, uint64_t* operation, Check* check) {
       return ReadIndices(reader, &check->what.emplace<IndicesCheck>());
     case kElements:
       return ReadElements(reader, &check->what.emplace<ElementsCheck>());
+    case kProbes:
+      return ReadProbes(reader, &check->what.emplace<ProbesCheck>());
     default:
       return false;
   }
@@ -381,13 +411,14 @@ bool Rules::Decode(cbor::Reader* reader, Rules* rules) {
     rule.argument = static_cast<IoctlArgument>(argument);
   }
   Limits& limits = rules->limits;
-  return reader->ReadArrayOf(7) && reader->ReadUint(1u << 30, &limits.max_frame_bytes) &&
+  return reader->ReadArrayOf(8) && reader->ReadUint(1u << 30, &limits.max_frame_bytes) &&
          reader->ReadUint(1u << 30, &limits.max_call_bytes) &&
          reader->ReadUint(1u << 16, &limits.max_buffers) &&
          reader->ReadUint(1u << 24, &limits.max_relocations) &&
          reader->ReadUint(1u << 20, &limits.max_handles) &&
          reader->ReadUint(1u << 10, &limits.max_streams) &&
-         reader->ReadUint(1u << 30, &limits.max_events_per_second);
+         reader->ReadUint(1u << 30, &limits.max_events_per_second) &&
+         reader->ReadUint(&limits.max_ring_bytes);
 }
 
 }  // namespace waep

@@ -22,6 +22,7 @@ struct Limits {
   uint64_t max_handles = 4096;
   uint64_t max_streams = 64;
   uint64_t max_events_per_second = 0;  // 0: as many as there are
+  uint64_t max_ring_bytes = 0;         // of perf buffers at a time; 0: any number
 };
 
 // Numbers in closed ranges, ascending.
@@ -173,6 +174,28 @@ struct ElementsCheck {
   Objects objects;
 };
 
+// Where in which files probes may be, given a path behind a pointer.
+struct ProbesCheck {
+  static constexpr uint32_t kOne = UINT32_MAX;
+  struct Place {
+    uint64_t offset;   // in the file
+    uint64_t counter;  // the offset of what the kernel counts up while there is a probe; 0 for none
+  };
+  struct File {
+    std::string path;
+    std::vector<Place> places;
+  };
+  uint32_t path = 0;
+  uint64_t maximum = 0;
+  // Where the attribute has the number of places. Then the offsets, and the counters' if there are
+  // any, are behind pointers; a single place is in the attribute itself.
+  uint32_t count = kOne;
+  uint32_t offset = 0;
+  uint32_t counter = 0;
+  uint32_t shift = 0;  // of a single counter in its word
+  std::vector<File> files;
+};
+
 // One thing that a call must satisfy.
 struct Check {
   // It is made for calls of which 32-bit words of the attribute, or the types of the objects whose
@@ -186,7 +209,8 @@ struct Check {
   std::vector<Condition> when;
   uint32_t vocabulary = 0;  // one more than the index of its values' names; 0 for none
   std::variant<WordCheck, WordsCheck, RecordsCheck, TextCheck, QuotaCheck, RestCheck,
-               DescriptorCheck, DescriptorsCheck, ReferencesCheck, IndicesCheck, ElementsCheck>
+               DescriptorCheck, DescriptorsCheck, ReferencesCheck, IndicesCheck, ElementsCheck,
+               ProbesCheck>
       what;
 };
 
@@ -258,7 +282,7 @@ struct Rules {
   //   rules = [commands, otherCommands, perfEvents, [[name...]...], [check...], [report...],
   //            ranges, ranges, ranges, [path...],
   //            [[name, request, argument]...], [maxFrameBytes, maxCallBytes, maxBuffers,
-  //            maxRelocations, maxHandles, maxStreams, maxEventsPerSecond]]
+  //            maxRelocations, maxHandles, maxStreams, maxEventsPerSecond, maxRingBytes]]
   //   check = [rule, operation, [[type, offset, ranges]...], vocabulary, kind, ...]
   //     kind 0 word: offset, width, ranges         1 words: pointer, ranges
   //          2 records: records, shift, valueMask, ranges
@@ -271,6 +295,8 @@ struct Rules {
   //         10 references: records, at, presence, objects
   //         11 indices: records, shift, bits, zeroIsNone, array, objects
   //         12 elements: map, ranges, pointer, count or false, keys, at, presence, objects
+  //         13 probes: path, maximum, count or false, offset, counter, shift,
+  //            [[path, [offset, counter, ...]]...]
   //   report = [operation, event, [[label, vocabulary, kind, ...]...]], of kinds 0, 2, 3, 4 and
   //          6 characters: offset, size
   //   records = [pointer, count, mask, pattern], presence = [kind, offset, mask],

@@ -25,7 +25,9 @@ ExecutorBinding::ExecutorBinding(const Napi::CallbackInfo& info)
         .ThrowAsJavaScriptException();
     return;
   }
-  executor_ = std::make_unique<Executor>(std::move(rules));
+  const bool judges = info[1].ToBoolean();
+  executor_ =
+      std::make_unique<Executor>(std::move(rules), judges ? Executor::kNone : Executor::kReal);
   const int error = executor_->Prepare();
   if (error != 0) {
     executor_.reset();

@@ -34,6 +34,7 @@ const asked: Readonly<Record<Question, readonly [argument: string, description: 
   helper: ['name', 'a helper, such as bpf_send_signal'],
   kfunc: ['name', 'a function of the kernel, such as bpf_rcu_read_lock'],
   hook: ['name', 'what programs attach to, such as sys_enter or vfs_read'],
+  uprobe: ['place', 'a place in a file, such as /usr/bin/bash:readline'],
   interface: ['name', 'a network interface'],
   perf: ['type', 'a type of perf events, such as kprobe'],
   pin: ['path', 'a path to pin an object at'],

@@ -1,4 +1,12 @@
-import { AttachType, Cmd, MapType, ObjectFlag, PerfIoctl, ProgType } from '../bpf/enums.js';
+import {
+  AttachType,
+  Cmd,
+  MapType,
+  ObjectFlag,
+  PerfIoctl,
+  PerfType,
+  ProgType,
+} from '../bpf/enums.js';
 import {
   CODE_MASK,
   commands,
@@ -11,6 +19,7 @@ import {
   perf,
   rows,
   SOURCE_BITS,
+  type Struct,
 } from '../bpf/index.js';
 import { MAX_FRAME_BYTES } from '../frame/header.js';
 import type { SessionLimits } from '../frame/messages.js';
@@ -31,6 +40,14 @@ import {
 } from './rules.js';
 import { numberOf } from './vocabulary.js';
 
+/** A place that can be probed. */
+export interface ProbePlace {
+  /** In the file, in bytes. */
+  readonly offset: number;
+  /** Where in the file the kernel counts up while there is a probe; 0 for nowhere. */
+  readonly counter: number;
+}
+
 /** What only the kernel that a policy is for can tell. */
 export interface KernelNames {
   /** How many CPUs the kernel reckons with. */
@@ -39,6 +56,8 @@ export interface KernelNames {
   functions(matches: (name: string) => boolean): readonly number[];
   /** The BTF ids of what tracing programs can be attached to, by the names of the hooks. */
   hooks(matches: (name: string) => boolean): readonly number[];
+  /** Where a file has the symbols, or notes of USDT as `PROVIDER:NAME`, whose names match. */
+  probes(file: string, matches: (name: string) => boolean): readonly ProbePlace[];
   /** The ids of the kernel's tracepoints whose names match, whatever system they belong to. */
   tracepoints(matches: (name: string) => boolean): readonly number[];
   /** The number that the kernel gives to the perf events of a device, or `undefined`. */
@@ -59,10 +78,18 @@ const limits: Omit<SessionLimits, 'maxEventsPerSecond'> = {
 
 /** The bytes of the longest path that the kernel takes, its NUL included. */
 const PATH_MAX = 4096;
+/** The bytes of the longest name of a kernel function (KSYM_NAME_LEN), its NUL included. */
+const KSYM_NAME_MAX = 512;
+/** PERF_UPROBE_REF_CTR_OFFSET_SHIFT of kernel/events/core.c. */
+const REF_CTR_OFFSET_SHIFT = 32;
+const uprobeTypes = rangesOf([
+  AttachType.BPF_TRACE_UPROBE_MULTI,
+  AttachType.BPF_TRACE_UPROBE_SESSION,
+]);
 
 /** For calls of which a word of a shape of a command has such values. */
 const whenWord = (
-  row: (typeof commands)[number],
+  row: Struct,
   name: string,
   values: readonly Range[],
 ): { when: readonly When[] } => ({ when: [{ offset: offsetIn(row, name), values }] });
@@ -95,6 +122,24 @@ const perCpuMaps = one(
 );
 const ringBuffers = one(MapType.BPF_MAP_TYPE_RINGBUF, MapType.BPF_MAP_TYPE_USER_RINGBUF);
 const arenas = one(MapType.BPF_MAP_TYPE_ARENA);
+/** Maps whose entries are not allocated with them. */
+const storages = one(
+  MapType.BPF_MAP_TYPE_SK_STORAGE,
+  MapType.BPF_MAP_TYPE_INODE_STORAGE,
+  MapType.BPF_MAP_TYPE_TASK_STORAGE,
+  MapType.BPF_MAP_TYPE_CGRP_STORAGE,
+  MapType.BPF_MAP_TYPE_CGROUP_STORAGE,
+  MapType.BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE,
+);
+const notByEntry = [...perCpuMaps, ...ringBuffers, ...arenas, ...storages];
+/** How many entries such a map is reckoned to have. */
+const STORAGE_ENTRIES = 4096;
+/** What a program or a set of types takes beside what depends on its size: pages of its own. */
+const OBJECT_BYTES = 16 * 1024;
+/** An instruction as it was loaded, as the verifier leaves it, and as machine code. */
+const INSTRUCTION_BYTES = 40;
+/** What the kernel keeps of a line of source, or of a function. */
+const LINE_BYTES = 24;
 /** What the kernel keeps for an entry beside its key and value, about. */
 const ENTRY_BYTES = 64;
 
@@ -135,14 +180,19 @@ function numberChecks(policy: Policy): Check[] {
       ...word(rows.MAP_CREATE, 'map_type'),
       values: map_types,
     },
-    ...[rows.LINK_CREATE_TRACING, rows.PROG_ATTACH_CGROUP].map(
-      (row): Check => ({
-        rule: 'attach_types',
-        vocabulary: 'attach_types',
-        ...word(row, 'attach_type'),
-        values: attach_types,
-      }),
-    ),
+    {
+      rule: 'attach_types',
+      vocabulary: 'attach_types',
+      ...word(rows.PROG_ATTACH_CGROUP, 'attach_type'),
+      values: attach_types,
+    },
+    {
+      rule: 'attach_types',
+      vocabulary: 'attach_types',
+      ...word(rows.LINK_CREATE_TRACING, 'attach_type'),
+      // Probes in files have a rule of their own.
+      values: [...attach_types, ...uprobeTypes].sort(([a], [b]) => a - b),
+    },
   ];
   return checks.filter(({ rule }) => !isEverything(policy[rule as 'program_types']));
 }
@@ -228,7 +278,8 @@ function perfChecks({ perf_types, perf_signals, hooks }: Policy, kernel: KernelN
       ...field('type'),
       rule: 'perf_types',
       vocabulary: 'perf_types',
-      values: rangesOf(numbers),
+      // Probes in files have a rule of their own.
+      values: rangesOf([...numbers, ...[kernel.perfType('uprobe') ?? []].flat()]),
     });
   }
   if (!perf_signals) {
@@ -253,7 +304,7 @@ function perfChecks({ perf_types, perf_signals, hooks }: Policy, kernel: KernelN
       },
     ],
   });
-  const probes = ofType(kernel.perfType('kprobe'), kernel.perfType('uprobe'));
+  const probes = ofType(kernel.perfType('kprobe'));
   const ids = rangesOf(kernel.tracepoints(globMatcher(hooks)));
   return [
     ...checks,
@@ -276,9 +327,68 @@ function perfChecks({ perf_types, perf_signals, hooks }: Policy, kernel: KernelN
       rule: 'hooks',
       kind: 'text',
       pointer: offsetIn(PERF_EVENT_ATTR, 'config1'),
-      maximum: PATH_MAX,
+      maximum: KSYM_NAME_MAX,
       paths: false,
       patterns: hooks,
+    },
+    // How long a function is nobody knows here.
+    {
+      ...field('config2'),
+      ...probes,
+      rule: 'hooks',
+      values: one(0),
+    },
+    // A breakpoint is at an address, which has no name.
+    {
+      ...field('type'),
+      rule: 'hooks',
+      vocabulary: 'perf_types',
+      values: subtract([[0, MAX_VALUE]], one(PerfType.PERF_TYPE_BREAKPOINT)),
+    },
+  ];
+}
+
+/** Probes in files, by file and symbol. */
+function uprobeChecks({ uprobes }: Policy, kernel: KernelNames): Check[] {
+  if (all(uprobes)) return [];
+  const symbols = new Map<string, string[]>();
+  for (const uprobe of uprobes) {
+    const [file = '', ...symbol] = uprobe.split(':');
+    symbols.set(file, [...(symbols.get(file) ?? []), symbol.join(':')]);
+  }
+  const files = [...symbols].map(
+    ([file, globs]) => [file, kernel.probes(file, globMatcher(globs))] as const,
+  );
+  const probes = { rule: 'uprobes', kind: 'probes', maximum: PATH_MAX, files } as const;
+  const { LINK_CREATE_UPROBE_MULTI: multi } = rows;
+  const types = uprobeTypes.flatMap(([first, last]) => [first, last]);
+  const toUprobes = whenWord(multi, 'attach_type', rangesOf(types));
+  const uprobe = kernel.perfType('uprobe');
+  return [
+    ...(uprobe === undefined
+      ? []
+      : [
+          {
+            ...probes,
+            ...whenWord(PERF_EVENT_ATTR, 'type', one(uprobe)),
+            command: PERF_EVENT_OPEN,
+            path: offsetIn(PERF_EVENT_ATTR, 'config1'),
+            offset: offsetIn(PERF_EVENT_ATTR, 'config2'),
+            counter: offsetIn(PERF_EVENT_ATTR, 'config'),
+            shift: REF_CTR_OFFSET_SHIFT,
+          },
+        ]),
+    // A descriptor in place of the path (BPF_F_UPROBE_MULTI_PATH_FD) has no name.
+    { rule: 'uprobes', ...word(multi, 'uprobe_flags'), ...toUprobes, values: [[0, 1]] },
+    {
+      ...probes,
+      ...toUprobes,
+      command: Cmd.BPF_LINK_CREATE,
+      path: offsetIn(multi, 'path'),
+      count: offsetIn(multi, 'cnt'),
+      offset: offsetIn(multi, 'offsets'),
+      counter: offsetIn(multi, 'ref_ctr_offsets'),
+      shift: 0,
     },
   ];
 }
@@ -288,16 +398,11 @@ function hookChecks({ hooks }: Policy, kernel: KernelNames): Check[] {
   const named = { rule: 'hooks', kind: 'text', paths: false, patterns: hooks } as const;
   const to = (row: (typeof commands)[number], ...types: number[]) =>
     whenWord(row, 'attach_type', rangesOf(types));
-  const { LINK_CREATE_KPROBE_MULTI, LINK_CREATE_UPROBE_MULTI, LINK_CREATE_TRACING_MULTI } = rows;
+  const { LINK_CREATE_KPROBE_MULTI, LINK_CREATE_TRACING_MULTI } = rows;
   const toKprobes = to(
     LINK_CREATE_KPROBE_MULTI,
     AttachType.BPF_TRACE_KPROBE_MULTI,
     AttachType.BPF_TRACE_KPROBE_SESSION,
-  );
-  const toUprobes = to(
-    LINK_CREATE_UPROBE_MULTI,
-    AttachType.BPF_TRACE_UPROBE_MULTI,
-    AttachType.BPF_TRACE_UPROBE_SESSION,
   );
   const ids = rangesOf(kernel.hooks(globMatcher(hooks)));
   const byId = {
@@ -327,19 +432,6 @@ function hookChecks({ hooks }: Policy, kernel: KernelNames): Check[] {
       ...word(LINK_CREATE_KPROBE_MULTI, 'addrs'),
       ...toKprobes,
       values: one(0),
-    },
-    {
-      ...named,
-      command: Cmd.BPF_LINK_CREATE,
-      ...toUprobes,
-      ...textIn(LINK_CREATE_UPROBE_MULTI, 'path'),
-    },
-    // A descriptor in place of the path (BPF_F_UPROBE_MULTI_PATH_FD) has none, either.
-    {
-      rule: 'hooks',
-      ...word(LINK_CREATE_UPROBE_MULTI, 'uprobe_flags'),
-      ...toUprobes,
-      values: [[0, 1]],
     },
     {
       rule: 'hooks',
@@ -440,20 +532,42 @@ function quotaChecks({ quotas }: Policy, kernel: KernelNames): Check[] {
       [
         {
           ...create,
-          ...ofType(subtract([[0, MAX_VALUE]], [...perCpuMaps, ...ringBuffers, ...arenas])),
+          ...ofType(subtract([[0, MAX_VALUE]], notByEntry)),
           constant: ENTRY_BYTES,
           terms: [term('key_size', 8), term('value_size', 8)],
           factor,
         },
+        // Nobody says how many there will be of these: one for each task, file, socket or cgroup
+        // that a program meets.
         {
           ...create,
-          ...ofType(perCpuMaps),
+          ...ofType(storages),
+          constant: STORAGE_ENTRIES * ENTRY_BYTES,
+          terms: [term('value_size', 8, STORAGE_ENTRIES)],
+        },
+        {
+          ...create,
+          ...ofType(subtract(perCpuMaps, storages)),
           constant: ENTRY_BYTES,
           terms: [term('key_size', 8), term('value_size', 8, kernel.possibleCpus)],
           factor,
         },
         { ...create, ...ofType(ringBuffers), constant: 0, terms: [term('max_entries', 4096)] },
         { ...create, ...ofType(arenas), constant: 0, terms: [term('max_entries', 1, 4096)] },
+        {
+          command: Cmd.BPF_PROG_LOAD,
+          constant: OBJECT_BYTES,
+          terms: [
+            { offset: offsetIn(rows.PROG_LOAD, 'insn_cnt'), multiplier: INSTRUCTION_BYTES },
+            { offset: offsetIn(rows.PROG_LOAD, 'line_info_cnt'), multiplier: LINE_BYTES },
+            { offset: offsetIn(rows.PROG_LOAD, 'func_info_cnt'), multiplier: LINE_BYTES },
+          ],
+        },
+        {
+          command: Cmd.BPF_BTF_LOAD,
+          constant: OBJECT_BYTES,
+          terms: [{ offset: offsetIn(rows.BTF_LOAD, 'btf_size'), multiplier: 2 }],
+        },
       ],
     ],
   ];
@@ -470,8 +584,9 @@ function quotaChecks({ quotas }: Policy, kernel: KernelNames): Check[] {
 export function compile(policy: Policy, kernel: KernelNames): Rules {
   return {
     commands: policy.commands,
-    perfEvents: policy.perf_types.length > 0,
+    perfEvents: policy.perf_types.length + policy.uprobes.length > 0,
     checks: [
+      ...uprobeChecks(policy, kernel),
       ...numberChecks(policy),
       ...kfuncChecks(policy, kernel),
       ...perfChecks(policy, kernel),
@@ -491,6 +606,7 @@ export function compile(policy: Policy, kernel: KernelNames): Rules {
     ioctls: all(policy.perf_types)
       ? perfIoctls
       : perfIoctls.filter(({ request }) => request !== PerfIoctl.PERF_EVENT_IOC_MODIFY_ATTRIBUTES),
+    ringBytes: policy.quotas.map_bytes ?? 0,
     limits: { ...limits, maxEventsPerSecond: policy.quotas.events_per_second ?? 0 },
   };
 }

@@ -48,9 +48,17 @@ const texts: readonly (readonly [rule: string, text: (policy: Policy) => string]
   ...(['commands', 'program_types', 'attach_types', 'map_types', 'helpers'] as const).map(
     (key) => [key, (policy: Policy) => describeNumbers(key, policy[key])] as const,
   ),
-  ...(['kfuncs', 'hooks', 'interfaces', 'perf_types', 'pin_paths', 'readable_paths'] as const).map(
-    (key) => [key, (policy: Policy) => patterns(policy[key])] as const,
-  ),
+  ...(
+    [
+      'kfuncs',
+      'hooks',
+      'uprobes',
+      'interfaces',
+      'perf_types',
+      'pin_paths',
+      'readable_paths',
+    ] as const
+  ).map((key) => [key, (policy: Policy) => patterns(policy[key])] as const),
   ['perf_signals', ({ perf_signals }) => (perf_signals ? 'yes' : 'no')],
   ['foreign_objects', ({ foreign_objects }) => foreign_objects],
   ...(['programs', 'maps', 'links', 'map_bytes', 'events_per_second'] as const).map(

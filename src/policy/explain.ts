@@ -1,11 +1,18 @@
-import { failure } from '../errors.js';
+import { AttachType, Cmd } from '../bpf/enums.js';
+import { type Command, HELPER_CALL, KFUNC_CALL, perf, rows } from '../bpf/index.js';
+import { Relocation } from '../call.js';
+import { failure, type WaepError } from '../errors.js';
+import { FrameType, HEADER_BYTES, messageFrame, parseError, parseHeader } from '../frame/index.js';
+import { native } from '../native.js';
 import { nearest } from '../nearest.js';
-import { globMatcher } from './compile.js';
+import { compile, type KernelNames } from './compile.js';
 import { originOf } from './describe.js';
 import type { PolicyFile } from './file.js';
 import type { ObjectProgram } from './object.js';
+import { offsetIn } from './places.js';
 import type { Policy } from './policy.js';
-import { contains } from './rules.js';
+import { profiles } from './profiles.js';
+import { encodeRules, PERF_EVENT_OPEN } from './rules.js';
 import { numberOf, type VocabularyName, vocabularies } from './vocabulary.js';
 
 /** What a policy says to one thing. */
@@ -19,25 +26,152 @@ export interface Verdict {
   from: string;
 }
 
-const all = (texts: readonly string[]) => texts.includes('*');
-
-function inFolders(path: string, folders: readonly string[]): boolean {
-  if (!path.startsWith('/') || /\/\.\.(\/|$)/.test(path)) return false;
-  return folders.some((one) => (one.endsWith('/') ? path.startsWith(one) : path === one));
+/** The number of a name, which the kernel's interface must have. */
+function numberNamed(kind: VocabularyName, name: string): number {
+  const number = numberOf(kind, name);
+  if (number !== undefined) return number;
+  const { one, names } = vocabularies[kind];
+  const known = names.filter((known) => known !== undefined);
+  const meant = nearest(name, known);
+  const expected = `the name or the number of a ${one}${meant === undefined ? '' : `; did you mean ${meant}?`}`;
+  throw failure('ERR_OPTION_INVALID', { option: one, value: name, expected });
 }
 
-/** Whether a policy's set of numbers, which has the vocabulary's name, has a name's. */
-const inSet =
-  (kind: Exclude<VocabularyName, 'perf_types'>) =>
-  (policy: Policy, name: string): boolean => {
-    const number = numberOf(kind, name);
-    if (number !== undefined) return contains(policy[kind], number);
-    const { one, names } = vocabularies[kind];
-    const known = names.filter((known) => known !== undefined);
-    const meant = nearest(name, known);
-    const expected = `the name or the number of a ${one}${meant === undefined ? '' : `; did you mean ${meant}?`}`;
-    throw failure('ERR_OPTION_INVALID', { option: one, value: name, expected });
+/** A kernel that has what was asked about, under the number 1. */
+const kernelOf = (name: string): KernelNames => {
+  const ids = (matches: (name: string) => boolean) => (matches(name) ? [1] : []);
+  return {
+    possibleCpus: 1,
+    functions: ids,
+    hooks: ids,
+    tracepoints: ids,
+    probes: (file, matches) =>
+      name.startsWith(`${file}:`) && matches(name.slice(file.length + 1))
+        ? [{ offset: 1, counter: 0 }]
+        : [],
+    perfType: (device) => (device === name ? ASKED_TYPE : device === 'uprobe' ? UPROBE_TYPE : 0),
+    interfaceIndex: (one) => (one === name ? 1 : undefined),
   };
+};
+const ASKED_TYPE = 1000;
+const UPROBE_TYPE = 1001;
+
+/** A call with such words in its attribute; bytes are behind a pointer. */
+function call(command: number, words: Readonly<Record<number, number | Uint8Array>>): Uint8Array {
+  const attribute = Buffer.alloc(ATTRIBUTE_BYTES);
+  const buffers: Uint8Array[] = [attribute];
+  const relocations: number[] = [];
+  for (const [offset, value] of Object.entries(words)) {
+    if (typeof value === 'number') attribute.writeUInt32LE(value, Number(offset));
+    else {
+      relocations.push(0, Number(offset), Relocation.POINTER, buffers.length);
+      buffers.push(value);
+    }
+  }
+  if (command === PERF_EVENT_OPEN) {
+    return messageFrame(FrameType.PERF_OPEN, 0, [1, -1, 0, 0, 0, buffers, relocations]);
+  }
+  return messageFrame(FrameType.CALL, 0, [command, 1, 0, buffers, relocations]);
+}
+const ATTRIBUTE_BYTES = 128;
+
+const text = (value: string) => Buffer.from(`${value}\0`);
+
+/** A program of one instruction. */
+function program(operation: number, immediate: number): Uint8Array {
+  const bytes = Buffer.alloc(8);
+  bytes.writeUInt16LE(operation, 0);
+  bytes.writeUInt32LE(immediate >>> 0, 4);
+  return call(Cmd.BPF_PROG_LOAD, {
+    [offsetIn(rows.PROG_LOAD, 'insn_cnt')]: 1,
+    [offsetIn(rows.PROG_LOAD, 'insns')]: bytes,
+  });
+}
+
+const wordCall = (row: Command, field: string, value: number | Uint8Array) =>
+  call(row.command, { [offsetIn(row, field)]: value });
+
+function uprobe(place: string): Uint8Array {
+  const { PERF_EVENT_ATTR } = perf;
+  return call(PERF_EVENT_OPEN, {
+    [offsetIn(PERF_EVENT_ATTR, 'type')]: UPROBE_TYPE,
+    [offsetIn(PERF_EVENT_ATTR, 'config1')]: text(place.split(':')[0] ?? ''),
+    [offsetIn(PERF_EVENT_ATTR, 'config2')]: 1,
+  });
+}
+
+/** What can be asked about, by the name of its option: the rule, and a call that needs the thing. */
+const questions = {
+  call: ['call', 'commands', (name) => call(numberNamed('commands', name), {})],
+  program: [
+    'program type',
+    'program_types',
+    (name) => wordCall(rows.PROG_LOAD, 'prog_type', numberNamed('program_types', name)),
+  ],
+  attach: [
+    'attach type',
+    'attach_types',
+    (name) => wordCall(rows.LINK_CREATE_TRACING, 'attach_type', numberNamed('attach_types', name)),
+  ],
+  map: [
+    'map type',
+    'map_types',
+    (name) => wordCall(rows.MAP_CREATE, 'map_type', numberNamed('map_types', name)),
+  ],
+  helper: ['helper', 'helpers', (name) => program(HELPER_CALL, numberNamed('helpers', name))],
+  // A function that the policy does not allow has no number among those that it does.
+  kfunc: ['kernel function', 'kfuncs', () => program(KFUNC_CALL, 1)],
+  hook: ['hook', 'hooks', (name) => wordCall(rows.RAW_TRACEPOINT_OPEN, 'name', text(name))],
+  uprobe: ['place to probe', 'uprobes', uprobe],
+  interface: [
+    'interface',
+    'interfaces',
+    () =>
+      call(Cmd.BPF_LINK_CREATE, {
+        [offsetIn(rows.LINK_CREATE_XDP, 'attach_type')]: AttachType.BPF_XDP,
+        [offsetIn(rows.LINK_CREATE_XDP, 'target_ifindex')]: 1,
+      }),
+  ],
+  perf: [
+    'perf event type',
+    'perf_types',
+    (name) =>
+      call(PERF_EVENT_OPEN, {
+        [offsetIn(perf.PERF_EVENT_ATTR, 'type')]: numberOf('perf_types', name) ?? ASKED_TYPE,
+      }),
+  ],
+  pin: ['pin', 'pin_paths', (path) => wordCall(rows.OBJ_PIN, 'pathname', text(path))],
+  read: ['file', 'readable_paths', (path) => messageFrame(FrameType.OPEN, 0, [path, 1])],
+} as const satisfies Readonly<
+  Record<string, readonly [what: string, rule: keyof Policy, needs: (name: string) => Uint8Array]>
+>;
+
+/** The kinds of things that {@link explain} knows. */
+export type Question = keyof typeof questions | 'rate';
+export const questionNames = [...Object.keys(questions), 'rate'] as Question[];
+
+/**
+ * Whether the checker that executors have allows a call, by one rule of a policy alone.
+ *
+ * @returns the rule that refuses it, or `undefined`
+ */
+function refusing(policy: Policy, rule: keyof Policy, name: string, frame: Uint8Array) {
+  // Perf events of probes in files have a rule of their own.
+  const beside = rule === 'perf_types' ? { uprobes: policy.uprobes } : {};
+  const only = { ...profiles.full, [rule]: policy[rule], ...beside };
+  const rules = compile(only, kernelOf(name));
+  const judge = new native.Executor(encodeRules(rules), true);
+  try {
+    const answer = judge.execute(frame);
+    const body = answer.subarray(HEADER_BYTES);
+    if (parseHeader(answer).type !== FrameType.ERROR) return undefined;
+    const error = parseError(body) as WaepError;
+    if (error.code !== 'ERR_POLICY_REFUSED') throw error;
+    return (error as WaepError<'ERR_POLICY_REFUSED'>).detail.rule as keyof Policy;
+  } finally {
+    judge.close();
+  }
+}
 
 function allowsRate({ quotas }: Policy, rate: string): boolean {
   if (/^\d{1,15}$/.test(rate))
@@ -46,55 +180,26 @@ function allowsRate({ quotas }: Policy, rate: string): boolean {
   throw failure('ERR_OPTION_INVALID', { option: 'rate', value: rate, expected });
 }
 
-/** What can be asked about, by the name of its option. */
-const questions = {
-  call: ['call', 'commands', inSet('commands')],
-  program: ['program type', 'program_types', inSet('program_types')],
-  attach: ['attach type', 'attach_types', inSet('attach_types')],
-  map: ['map type', 'map_types', inSet('map_types')],
-  helper: ['helper', 'helpers', inSet('helpers')],
-  kfunc: ['kernel function', 'kfuncs', ({ kfuncs }, name) => all(kfuncs) || kfuncs.includes(name)],
-  hook: ['hook', 'hooks', ({ hooks }, name) => globMatcher(hooks)(name)],
-  interface: [
-    'interface',
-    'interfaces',
-    ({ interfaces }, name) => all(interfaces) || interfaces.includes(name),
-  ],
-  perf: [
-    'perf event type',
-    'perf_types',
-    ({ perf_types }, name) => all(perf_types) || perf_types.includes(name),
-  ],
-  pin: ['pin', 'pin_paths', ({ pin_paths }, path) => all(pin_paths) || inFolders(path, pin_paths)],
-  read: ['file', 'readable_paths', ({ readable_paths }, path) => inFolders(path, readable_paths)],
-  rate: ['events a second:', 'quotas.events_per_second', allowsRate],
-} as const satisfies Readonly<
-  Record<
-    string,
-    readonly [
-      what: string,
-      rule: keyof Policy | 'quotas.events_per_second',
-      allows: (policy: Policy, name: string) => boolean,
-    ]
-  >
->;
-
-/** The kinds of things that {@link explain} knows. */
-export type Question = keyof typeof questions;
-export const questionNames = Object.keys(questions) as Question[];
-
 /**
- * Says what a policy does with a thing, and by which rule.
+ * Says what a policy does with a thing, and by which rule. The checker that enforces policies in
+ * guests is asked.
  *
  * @throws ERR_OPTION_INVALID for a name that the kernel's interface does not have
  */
 export function explain(policy: PolicyFile, question: Question, name: string): Verdict {
-  const [what, rule, allows] = questions[question];
+  if (question === 'rate') {
+    const rule = 'quotas.events_per_second';
+    const allowed = allowsRate(policy.policy, name);
+    return { what: `events a second: ${name}`, allowed, rule, from: originOf(policy, rule) };
+  }
+  const [what, rule, needs] = questions[question];
+  const refused = refusing(policy.policy, rule, name, needs(name));
+  const decides = refused ?? rule;
   return {
     what: `${what} ${name}`,
-    allowed: allows(policy.policy, name),
-    rule,
-    from: originOf(policy, rule),
+    allowed: refused === undefined,
+    rule: decides,
+    from: originOf(policy, decides),
   };
 }
 

@@ -211,6 +211,12 @@ const sets: Readonly<Record<string, SetReader<Range> | SetReader<string>>> = {
     'Write a name such as software, tracepoint or kprobe.',
   ),
   hooks,
+  uprobes: words(
+    'place to probe',
+    'a file and a symbol of it, such as /usr/bin/bash:readline, or /lib/libc.so.6:libc:setjmp',
+    /^\/(?!.*\/\.\.?(\/|$))[^\0:]*(:[\w.$@*?-]+){1,2}$/,
+    'Write FILE:SYMBOL, or FILE:PROVIDER:NAME for a probe of USDT.',
+  ),
   interfaces: words(
     'interface',
     "an interface's name",

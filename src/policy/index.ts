@@ -3,7 +3,7 @@
  *
  * @module
  */
-export { compile, type KernelNames } from './compile.js';
+export { compile, type KernelNames, type ProbePlace } from './compile.js';
 export { describePolicy, type RuleText } from './describe.js';
 export {
   explain,

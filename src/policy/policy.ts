@@ -26,6 +26,12 @@ export interface Policy {
   readonly perf_signals: boolean;
   /** Globs of the names of what programs may be attached to; a leading `!` excludes. */
   readonly hooks: readonly string[];
+  /**
+   * Places in files that may be probed, each `FILE:SYMBOL` or, for one of USDT, `FILE:PROVIDER:NAME`;
+   * the part behind the file may have the wildcards * and ?. The file's own table of symbols, or its
+   * notes, say where that is. `*` for any place, inside of an instruction, too.
+   */
+  readonly uprobes: readonly string[];
   /** Interfaces that programs may be attached to, by name; `*` for all. */
   readonly interfaces: readonly string[];
   /** Folders of bpffs, each with a `/` at its end, in which objects may be pinned and found; `*` for all. */
@@ -60,7 +66,10 @@ export interface Quotas {
   readonly programs: number | undefined;
   readonly maps: number | undefined;
   readonly links: number | undefined;
-  /** An estimate of what the maps' entries take, in bytes. */
+  /**
+   * An estimate of what the session's objects take of the kernel's memory, in bytes: entries of maps,
+   * programs, types, and, counted apart, the buffers of perf events.
+   */
   readonly map_bytes: number | undefined;
   /** The records that the session's streams send in a second. The others are dropped, and counted. */
   readonly events_per_second: number | undefined;

@@ -93,8 +93,8 @@ export const profiles: Readonly<Record<'observe' | 'full', Policy>> = {
     attach_types: named(
       'attach_types',
       `trace_raw_tp trace_fentry trace_fexit trace_iter perf_event trace_kprobe_multi
-       trace_kprobe_session trace_uprobe_multi trace_uprobe_session trace_fsession
-       trace_fentry_multi trace_fexit_multi trace_fsession_multi`,
+       trace_kprobe_session trace_fsession trace_fentry_multi trace_fexit_multi
+       trace_fsession_multi`,
     ),
     helpers: allBut(
       'helpers',
@@ -102,18 +102,11 @@ export const profiles: Readonly<Record<'observe' | 'full', Policy>> = {
        bpf_setsockopt bpf_sys_bpf bpf_sys_close`,
     ),
     kfuncs: [],
-    perf_types: [
-      'hardware',
-      'software',
-      'tracepoint',
-      'hw_cache',
-      'raw',
-      'breakpoint',
-      'kprobe',
-      'uprobe',
-    ],
+    perf_types: ['hardware', 'software', 'tracepoint', 'hw_cache', 'raw', 'breakpoint', 'kprobe'],
     perf_signals: false,
     hooks: ['*'],
+    // A probe changes the program that it is in.
+    uprobes: [],
     interfaces: [],
     pin_paths: [],
     readable_paths: readable,
@@ -140,6 +133,7 @@ export const profiles: Readonly<Record<'observe' | 'full', Policy>> = {
     perf_types: ['*'],
     perf_signals: true,
     hooks: ['*'],
+    uprobes: ['*'],
     interfaces: ['*'],
     pin_paths: ['*'],
     readable_paths: [...readable, '/sys/', '/proc/', '/boot/'],

@@ -90,6 +90,21 @@ export type Check = {
       readonly terms?: readonly Term[];
       readonly factor?: number;
     }
+  /** Probes in files: which places, and which counters with them. */
+  | {
+      readonly kind: 'probes';
+      readonly path: number;
+      readonly maximum: number;
+      /** Where their number is, for several behind pointers. */
+      readonly count?: number;
+      readonly offset: number;
+      readonly counter: number;
+      readonly shift: number;
+      readonly files: readonly (readonly [
+        path: string,
+        places: readonly { readonly offset: number; readonly counter: number }[],
+      ])[];
+    }
   /** Bytes of the attribute of which nothing is known: they must be zero. */
   | { readonly kind: 'rest'; readonly offset: number }
   /** A descriptor in the attribute, or in the structure behind a pointer of it. */
@@ -188,6 +203,8 @@ export interface Rules {
   /** Absolute paths that may be opened for reading; one that ends in `/` stands for what is below. */
   readonly readablePaths: readonly string[];
   readonly ioctls: readonly IoctlRule[];
+  /** The bytes of perf buffers that a session may have at a time; 0 for any number. */
+  readonly ringBytes: number;
   readonly limits: SessionLimits;
 }
 
@@ -274,6 +291,19 @@ const encodings: {
     factor,
   ],
   rest: ({ offset }) => [7, offset],
+  probes: ({ path, maximum, count = false, offset, counter, shift, files }) => [
+    13,
+    path,
+    maximum,
+    count,
+    offset,
+    counter,
+    shift,
+    files.map(([file, places]) => [
+      file,
+      places.flatMap((place) => [whole(place.offset), whole(place.counter)]),
+    ]),
+  ],
   descriptor: ({ pointer = false, offset, presence, objects }) => [
     8,
     pointer,
@@ -366,6 +396,7 @@ export function encodeRules(rules: Rules): Uint8Array {
       limits.maxHandles,
       limits.maxStreams,
       limits.maxEventsPerSecond,
+      whole(rules.ringBytes),
     ],
   ]);
 }

@@ -25,6 +25,7 @@ const rules = encodeRules({
   keeping: [],
   opaque: [],
   foreign: [],
+  ringBytes: 0,
   readablePaths: ['/'],
   ioctls: [],
   limits: {

@@ -67,14 +67,18 @@ async function compile(target: CoreTarget): Promise<string> {
 }
 
 /** The folders of a target's inputs: one that grows with each run, and those that it begins with. */
-async function corpus(target: CoreTarget): Promise<{ grown: string; given: string[] }> {
+async function corpus(
+  target: CoreTarget,
+): Promise<{ grown: string; given: string[]; rules: string }> {
   const work = join(cacheFolder(), 'fuzz-corpus', target.name);
   const grown = join(work, 'grown');
   const seeds = join(work, 'seeds');
   const committed = join(corpusFolder, target.name);
   for (const folder of [grown, seeds, committed]) await mkdir(folder, { recursive: true });
   for (const seed of target.seeds?.() ?? []) await writeFile(join(seeds, contentKey(seed)), seed);
-  return { grown, given: [committed, seeds] };
+  const rules = join(work, 'rules');
+  await writeFile(rules, target.rules?.() ?? '');
+  return { grown, given: [committed, seeds], rules };
 }
 
 /** Fuzzes a target for a time, from a seed on. */
@@ -83,7 +87,7 @@ export async function fuzzCore(
   { seconds, seed }: { seconds: number; seed: number },
 ): Promise<Outcome> {
   const program = await compile(target);
-  const { grown, given } = await corpus(target);
+  const { grown, given, rules } = await corpus(target);
   const artifacts = join(cacheFolder(), 'fuzz-found', target.name);
   await mkdir(artifacts, { recursive: true });
   const started = performance.now();
@@ -105,7 +109,7 @@ export async function fuzzCore(
       grown,
       ...given,
     ],
-    { reject: false, stdin: 'ignore', all: true, env: { ASAN_OPTIONS } },
+    { reject: false, stdin: 'ignore', all: true, env: { ASAN_OPTIONS, WAEP_FUZZ_RULES: rules } },
   );
   const number = (pattern: RegExp) => Number([...run.all.matchAll(pattern)].at(-1)?.[1] ?? 0);
   const edges = number(/ cov: (\d+) /g);
@@ -132,9 +136,9 @@ function report(output: string): string {
 /** Adds to the committed corpus what reaches further than it does. */
 export async function mergeCorpus(target: CoreTarget): Promise<void> {
   const program = await compile(target);
-  const { grown, given } = await corpus(target);
+  const { grown, given, rules } = await corpus(target);
   const [committed = '', ...seeds] = given;
-  await runTool(program, [
+  const args = [
     '-set_cover_merge=1',
     // By lines, not by how often each was run: that alone keeps many more.
     '-use_counters=0',
@@ -142,5 +146,6 @@ export async function mergeCorpus(target: CoreTarget): Promise<void> {
     committed,
     grown,
     ...seeds,
-  ]);
+  ];
+  await runTool(program, args, { env: { ...process.env, WAEP_FUZZ_RULES: rules } });
 }

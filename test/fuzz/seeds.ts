@@ -69,6 +69,7 @@ const noKernel: KernelNames = {
   hooks: () => [],
   tracepoints: () => [],
   perfType: () => undefined,
+  probes: () => [],
   interfaceIndex: () => undefined,
 };
 

@@ -2,6 +2,7 @@
 
 import { deviceSeeds } from './device-seeds.js';
 import { eventSeeds } from './event-seeds.js';
+import { oracleRules, oracleSeeds } from './oracle.js';
 import { agentSeeds } from './seeds.js';
 
 /** C++ of addon/core, under libFuzzer with AddressSanitizer and UndefinedBehaviorSanitizer. */
@@ -19,6 +20,8 @@ export interface CoreTarget {
   readonly maxInputBytes: number;
   /** Inputs to begin with, beside those in test/fuzz/corpus. */
   seeds?(): readonly Uint8Array[];
+  /** Encoded rules, in the file that the environment variable `WAEP_FUZZ_RULES` names. */
+  rules?(): Uint8Array;
 }
 
 /** TypeScript, fed by a generator of the kind that makes valid inputs and spoils them. */
@@ -49,6 +52,24 @@ export const targets: readonly Target[] = [
     ],
     maxInputBytes: 16_384,
     seeds: agentSeeds,
+  },
+  {
+    name: 'policy',
+    side: 'core',
+    what: 'sequences of calls under a policy, over a fake kernel that reads memory as the real one does and knows in words what it may be given',
+    harness: ['policy.cc'],
+    sources: [
+      'audit_trail.cc',
+      'call_image.cc',
+      'call_memory.cc',
+      'cancellation.cc',
+      'executor.cc',
+      'rule_checker.cc',
+      'rules.cc',
+    ],
+    maxInputBytes: 4096,
+    seeds: oracleSeeds,
+    rules: oracleRules,
   },
   {
     name: 'events',

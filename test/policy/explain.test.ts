@@ -80,7 +80,8 @@ t.test('waep policy explain', async (t) => {
       '/sys/fs/bpf/x',
     ],
     ...['--read', '/proc/kallsyms', '--map', 'hash', '--perf', 'kprobe', '--kfunc', 'f'],
-    ...['--attach', 'lsm_mac', '--interface', 'lo'],
+    ...['--attach', 'lsm_mac', '--interface', 'lo', '--uprobe', '/bin/sh:main'],
+    ...['--perf', 'uprobe'],
   );
   t.equal(status, 1, 'something is refused');
   const verdicts: { what: string; allowed: boolean; rule: string }[] = JSON.parse(stdout);
@@ -94,6 +95,8 @@ t.test('waep policy explain', async (t) => {
     'kernel function f': false,
     'hook sys_enter': true,
     'interface lo': false,
+    'place to probe /bin/sh:main': false,
+    'perf event type uprobe': false,
     'perf event type kprobe': true,
     'pin /sys/fs/bpf/x': false,
     'file /proc/kallsyms': true,

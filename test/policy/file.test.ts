@@ -89,7 +89,7 @@ const wrong: readonly (readonly [name: string, text: string, message: string])[]
   [
     'a key that is misspelt',
     'profile: observe\npin_path: [/sys/fs/bpf/]\n',
-    'p.yaml:2:1: found pin_path; expected one of the keys profile, name, commands, map_types, program_types, attach_types, helpers, kfuncs, perf_types, hooks, interfaces, pin_paths, readable_paths, foreign_objects, perf_signals, quotas, leases, accept. Did you mean pin_paths?',
+    'p.yaml:2:1: found pin_path; expected one of the keys profile, name, commands, map_types, program_types, attach_types, helpers, kfuncs, perf_types, hooks, uprobes, interfaces, pin_paths, readable_paths, foreign_objects, perf_signals, quotas, leases, accept. Did you mean pin_paths?',
   ],
   [
     'a profile that does not exist',

@@ -15,12 +15,27 @@ async function link(session: Session, attachType: number, arm: Parameters<typeof
   return raw(session, Cmd.BPF_LINK_CREATE, 64, { 0: await load(session), 8: attachType, ...arm });
 }
 
-const uprobes = (path: string, flags = 0) => ({
+const uprobes = (path: string, offset: number, flags = 0, counter = 0) => ({
   16: text(path),
-  24: new Uint8Array(8),
+  24: words(offset, 0),
+  32: words(counter, 0),
   48: 1,
   52: flags,
 });
+
+/** Node's own binary, which has symbols; where one of its functions is, by its own table. */
+const FILE = process.execPath;
+const place = names.probes(FILE, (name) => name === 'uv_run')[0]?.offset ?? 0;
+const probed = { uprobes: [`${FILE}:uv_run`] };
+/** A probe by a perf event, with a counter in the upper half of `config`. */
+const probe = (session: Session, path: string, offset: number, counter = 0) =>
+  session.openPerfEvent({
+    type: perfType('uprobe'),
+    config: BigInt(counter) << 32n,
+    config1: path,
+    config2: offset,
+    pid: 0,
+  });
 
 /** A tracing program for what has an id in the types of the kernel, or of the object `of`. */
 const traces = (
@@ -50,38 +65,53 @@ export const hookCases: readonly Case[] = [
     value: /^\d+$/,
     allowed: (session) => link(session, AttachType.BPF_TRACE_KPROBE_SESSION, {}),
   },
-  {
-    name: 'places in a program file',
-    rule: 'hooks',
-    policy: { hooks: ['/usr/bin/*'] },
-    refused: (session) => link(session, AttachType.BPF_TRACE_UPROBE_MULTI, uprobes('/bin/login')),
-    value: /^\/bin\/login$/,
-    allowed: (session) => link(session, AttachType.BPF_TRACE_UPROBE_MULTI, uprobes('/usr/bin/env')),
-  },
-  {
-    name: 'places in a program file, in a session of entry and return',
-    rule: 'hooks',
-    policy: { hooks: ['/usr/bin/*', '!/usr/bin/passwd'] },
-    refused: (session) =>
-      link(session, AttachType.BPF_TRACE_UPROBE_SESSION, uprobes('/usr/bin/passwd')),
-    value: /^\/usr\/bin\/passwd$/,
-    allowed: (session) =>
-      link(session, AttachType.BPF_TRACE_UPROBE_SESSION, uprobes('/usr/bin/env', 1)),
-  },
-  {
-    name: 'places in a program file that only a descriptor stands for',
-    rule: 'hooks',
-    policy: { hooks: ['/usr/bin/*'] },
-    refused: (session) =>
-      link(
-        session,
-        AttachType.BPF_TRACE_UPROBE_MULTI,
-        uprobes('/usr/bin/env', UprobeFlag.BPF_F_UPROBE_MULTI_PATH_FD),
-      ),
-    value: /^2$/,
-    allowed: (session) =>
-      link(session, AttachType.BPF_TRACE_UPROBE_MULTI, uprobes('/usr/bin/env', 1)),
-  },
+  ...(
+    [
+      ['places in a program file', AttachType.BPF_TRACE_UPROBE_MULTI],
+      ['places in it, in a session of entry and return', AttachType.BPF_TRACE_UPROBE_SESSION],
+    ] as const
+  ).flatMap(([what, attachType]): Case[] => [
+    {
+      name: `${what}: another file`,
+      rule: 'uprobes',
+      policy: probed,
+      refused: (session) => link(session, attachType, uprobes('/bin/login', place)),
+      value: /^\/bin\/login\+\d+$/,
+      allowed: (session) => link(session, attachType, uprobes(FILE, place)),
+    },
+    {
+      name: `${what}: inside of an instruction`,
+      rule: 'uprobes',
+      policy: probed,
+      refused: (session) => link(session, attachType, uprobes(FILE, place + 1)),
+      value: new RegExp(`\\+${place + 1}$`),
+      allowed: (session) => link(session, attachType, uprobes(FILE, place, 1)),
+    },
+    {
+      name: `${what}: with a counter`,
+      rule: 'uprobes',
+      policy: probed,
+      refused: (session) => link(session, attachType, uprobes(FILE, place, 0, 4096)),
+      value: / with a counter at 4096$/,
+      allowed: (session) => link(session, attachType, uprobes(FILE, place)),
+    },
+    {
+      name: `${what}: without a path`,
+      rule: 'uprobes',
+      policy: probed,
+      refused: (session) =>
+        link(session, attachType, uprobes(FILE, place, UprobeFlag.BPF_F_UPROBE_MULTI_PATH_FD)),
+      value: /^2$/,
+      allowed: (session) => link(session, attachType, uprobes(FILE, place, 1)),
+    },
+    {
+      name: `${what}: at all`,
+      rule: 'uprobes',
+      refused: (session) => link(session, attachType, uprobes(FILE, place)),
+      value: new RegExp(`\\+${place}$`),
+      allowed: (session) => load(session),
+    },
+  ]),
   ...(
     [
       ['entries', AttachType.BPF_TRACE_FENTRY_MULTI],
@@ -152,14 +182,58 @@ export const hookCases: readonly Case[] = [
       session.openPerfEvent({ type: perfType('kprobe'), config1: 'vfs_write', pid: 0 }),
   },
   {
-    name: 'a place in a program file, by a perf event',
+    name: 'a function beyond its start, by a perf event',
     rule: 'hooks',
-    policy: { hooks: ['/usr/bin/*'] },
+    policy: vfs,
     refused: (session) =>
-      session.openPerfEvent({ type: perfType('uprobe'), config1: '/bin/login', pid: 0 }),
-    value: /^\/bin\/login$/,
+      session.openPerfEvent({
+        type: perfType('kprobe'),
+        config1: 'vfs_read',
+        config2: 0x10000,
+        pid: 0,
+      }),
+    value: /^65536$/,
     allowed: (session) =>
-      session.openPerfEvent({ type: perfType('uprobe'), config1: '/usr/bin/env', pid: 0 }),
+      session.openPerfEvent({ type: perfType('kprobe'), config1: 'vfs_read', pid: 0 }),
+  },
+  {
+    name: 'a breakpoint',
+    rule: 'hooks',
+    policy: vfs,
+    refused: (session) => session.openPerfEvent({ type: 5, config1: 4096, pid: 0 }),
+    value: /^breakpoint \(5\)$/,
+    allowed: (session) => session.openPerfEvent({ type: 1, pid: 0 }),
+  },
+  {
+    name: 'a place in another program file, by a perf event',
+    rule: 'uprobes',
+    policy: probed,
+    refused: (session) => probe(session, '/bin/login', place),
+    value: /^\/bin\/login\+\d+$/,
+    allowed: (session) => probe(session, FILE, place),
+  },
+  {
+    name: 'the inside of an instruction, by a perf event',
+    rule: 'uprobes',
+    policy: probed,
+    refused: (session) => probe(session, FILE, place + 1),
+    value: new RegExp(`\\+${place + 1}$`),
+    allowed: (session) => probe(session, FILE, place),
+  },
+  {
+    name: 'a counter, by a perf event',
+    rule: 'uprobes',
+    policy: probed,
+    refused: (session) => probe(session, FILE, place, 4096),
+    value: / with a counter at 4096$/,
+    allowed: (session) => probe(session, FILE, place),
+  },
+  {
+    name: 'a place in a program file, by a perf event, under the profile',
+    rule: 'uprobes',
+    refused: (session) => probe(session, FILE, place),
+    value: new RegExp(`\\+${place}$`),
+    allowed: (session) => load(session),
   },
   {
     name: 'an attachment without a link',
@@ -226,6 +300,43 @@ export const hookCases: readonly Case[] = [
     },
     value: /^request 1074275339$/,
     allowed: async (session) => (await session.openPerfEvent({ type: 1, pid: 0 })).disable(),
+  },
+  {
+    name: 'a program of too many instructions',
+    rule: 'quotas.map_bytes',
+    policy: { quotas: { ...profiles.observe.quotas, map_bytes: 100_000 } },
+    refused: (session) =>
+      raw(session, Cmd.BPF_PROG_LOAD, 128, { 0: RAW_TRACEPOINT, 4: 4096, 8: new Uint8Array(8) }),
+    value: /^180224 more/,
+    allowed: (session) => load(session),
+  },
+  {
+    name: 'types of too many bytes',
+    rule: 'quotas.map_bytes',
+    policy: { quotas: { ...profiles.observe.quotas, map_bytes: 100_000 } },
+    refused: (session) => raw(session, Cmd.BPF_BTF_LOAD, 32, { 0: new Uint8Array(8), 16: 50_000 }),
+    value: /^116384 more/,
+    allowed: (session) => raw(session, Cmd.BPF_BTF_LOAD, 32, { 0: new Uint8Array(8), 16: 100 }),
+  },
+  {
+    name: 'storage for as many as there may be',
+    rule: 'quotas.map_bytes',
+    policy: { quotas: { ...profiles.observe.quotas, map_bytes: 1 << 20 } },
+    refused: (session) =>
+      raw(session, Cmd.BPF_MAP_CREATE, 72, {
+        0: MapType.BPF_MAP_TYPE_TASK_STORAGE,
+        4: 4,
+        8: 1024,
+        16: 1,
+      }),
+    value: /^4456448 more/,
+    allowed: (session) =>
+      raw(session, Cmd.BPF_MAP_CREATE, 72, {
+        0: MapType.BPF_MAP_TYPE_TASK_STORAGE,
+        4: 4,
+        8: 8,
+        16: 1,
+      }),
   },
   {
     name: 'an arena of too many pages',

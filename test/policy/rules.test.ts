@@ -716,6 +716,7 @@ t.test('every rule refuses, naming itself, and allows', { timeout: 120_000 }, as
     perf_types: ['software'],
     perf_signals: false,
     hooks: ['sched_*'],
+    uprobes: [],
     interfaces: [],
     pin_paths: [],
     foreign_objects: 'inspect',

@@ -15,6 +15,7 @@ const kernel: KernelNames = {
   hooks: (matches) => (matches('vfs_read') ? [7] : []),
   tracepoints: (matches) => (matches('sched_switch') ? [300] : []),
   perfType: (device) => (device === 'kprobe' ? 6 : undefined),
+  probes: (_, matches) => (matches('readline') ? [{ offset: 4096, counter: 0 }] : []),
   interfaceIndex: (name) => (name === 'lo' ? 1 : undefined),
 };
 
@@ -29,6 +30,7 @@ const keys = [
   'kfuncs',
   'perf_types',
   'hooks',
+  'uprobes',
   'interfaces',
   'pin_paths',
   'readable_paths',
