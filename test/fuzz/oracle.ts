@@ -181,6 +181,53 @@ function perfOpen(type: number, name: string, config = 0n, config2 = 0n): Uint8A
   );
 }
 
+/** Calls that each have got round the rules once, or that one step more would get round them. */
+const attacks: readonly (readonly Call[])[] = [
+  // What a call leaves behind its argument, and another one reads there.
+  [
+    call(
+      Cmd.BPF_MAP_LOOKUP_ELEM,
+      0,
+      [attribute(512, { 16: 512 }), zeros(4)],
+      [0, 0, FD32, Handle.MAP, 0, 8, POINTER, 1, 0, 16, POINTER, 0],
+    ),
+    call(
+      Cmd.BPF_PROG_LOAD,
+      Further.NEW,
+      [attribute(512, { 0: 17, 4: 1, 8: 512 }), text('GPL')],
+      [0, 8, POINTER, 0, 0, 16, POINTER, 1],
+    ),
+  ],
+  // An array that begins inside of a buffer, with an index that leads before it, and that does not.
+  ...[-1, 0].map((index) => {
+    const code = Buffer.concat([words(0x5018, index >>> 0, 0, 0), end]);
+    const { buffers, ...rest } = load(
+      Further.NEW,
+      code,
+      [4, 4, FD32, Handle.FOREIGN_MAP, 4, 8, FD32, Handle.MAP],
+      zeros(16),
+    );
+    (buffers[0] as Buffer).writeUInt32LE(8, 120);
+    return [{ ...rest, buffers }];
+  }),
+  // A log that is written over an array of descriptors.
+  [
+    {
+      ...load(Further.NEW, byIndex, [], zeros(16)),
+      relocations: [0, 8, POINTER, 1, 0, 16, POINTER, 2, 0, 32, POINTER, 4, 0, 120, POINTER, 4],
+    },
+  ],
+  [element(Cmd.BPF_MAP_UPDATE_ELEM, Further.PROGRAMS, 4, 2, 0, FD32, Handle.FOREIGN_PROGRAM)],
+  [
+    call(
+      Cmd.BPF_PROG_BIND_MAP,
+      0,
+      [attribute(12)],
+      [0, 0, FD32, Handle.FOREIGN_PROGRAM, 0, 4, FD32, Handle.MAP],
+    ),
+  ],
+];
+
 /** Inputs of core/policy.cc: each call of the table above after what it needs. */
 export function oracleSeeds(): Uint8Array[] {
   const before = Buffer.concat(preparation.flatMap((one, at) => callFrameParts(at, one)));
@@ -204,5 +251,8 @@ export function oracleSeeds(): Uint8Array[] {
     ...each.map((one) => Buffer.concat([before, one])),
     ...others.map((one) => Buffer.concat([before, one])),
     Buffer.concat([before, ...each]),
+    ...attacks.map((calls) =>
+      Buffer.concat([before, ...calls.flatMap((one, at) => callFrameParts(at, one))]),
+    ),
   ];
 }
