@@ -213,7 +213,7 @@ const attacks: readonly (readonly Call[])[] = [
   // A log that is written over an array of descriptors.
   [
     {
-      ...load(Further.NEW, byIndex, [], zeros(16)),
+      ...load(Further.NEW, byIndex, [], zeros(32)),
       relocations: [0, 8, POINTER, 1, 0, 16, POINTER, 2, 0, 32, POINTER, 4, 0, 120, POINTER, 4],
     },
   ],

@@ -19,7 +19,6 @@ const flags = [
   '-fno-exceptions',
   '-fno-rtti',
   '-fno-omit-frame-pointer',
-  '-fsanitize=fuzzer,address,undefined',
   '-fno-sanitize-recover=all',
   // Which of its own lines a fake runs says nothing about an input.
   `-fsanitize-coverage-ignorelist=${join(harnessFolder, 'uncovered.txt')}`,
@@ -52,8 +51,10 @@ async function compile(target: CoreTarget): Promise<string> {
   const contents = await Promise.all(files.flat().map((path) => readFile(path)));
   const key = contentKey(flags.join(' '), JSON.stringify(target), ...files.flat(), ...contents);
   const folder = await cached('fuzz', key, async (draft) => {
+    const addresses = target.withoutAddresses === true ? '' : 'address,';
     await runTool('clang++-14', [
       ...flags,
+      `-fsanitize=fuzzer,${addresses}undefined`,
       '-I',
       coreFolder,
       ...target.harness.map((name) => join(harnessFolder, name)),
