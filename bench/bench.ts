@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Listr } from 'listr2';
 import colours from 'picocolors';
 import { ensurePrivateNetwork, type Image } from '../guest/index.js';
+import { type MachineOptions, machineChoice } from '../src/cli/machine-options.js';
 import { failure } from '../src/errors.js';
 import { type Budget, budgetOf, planTable } from './budget.js';
 import { compilePrograms } from './compile.js';
@@ -15,10 +16,9 @@ import { type DerivedRun, runName, Store } from './store.js';
 import { listTable, runTables } from './terminal.js';
 
 /** The options of the command line. */
-export interface BenchOptions {
+export interface BenchOptions extends MachineOptions {
   only?: string[];
   quick?: boolean;
-  accel: GuestChoice['accel'];
   /** Suites of the Debian archive whose kernels are booted. */
   suite?: string[];
   kernel?: string;
@@ -179,11 +179,12 @@ function guestChoice(
   needsGuest: boolean,
   notice: GuestChoice['notice'],
 ): GuestChoice {
-  const { accel, suite, kernel, modules } = options;
+  const { suite, kernel, modules } = options;
+  const choice = { ...machineChoice(options), notice };
   if (suite !== undefined && needsGuest) {
     const [only] = suite;
     if (suite.length === 1 && kernel === undefined && modules === undefined) {
-      return { accel, notice, kernel: { suite: only } };
+      return { ...choice, kernel: { suite: only } };
     }
     throw failure('ERR_OPTION_INVALID', {
       option: '--suite',
@@ -192,9 +193,9 @@ function guestChoice(
         'one suite, and neither --kernel nor --modules; --only kernels takes several suites',
     });
   }
-  if (kernel === undefined && modules === undefined) return { accel, notice };
+  if (kernel === undefined && modules === undefined) return choice;
   if (kernel !== undefined && modules !== undefined) {
-    return { accel, notice, kernel: { image: kernel, modules } };
+    return { ...choice, kernel: { image: kernel, modules } };
   }
   throw failure('ERR_OPTION_INVALID', {
     option: '--kernel and --modules',
@@ -222,6 +223,10 @@ function commandOf(experiment: Experiment, options: BenchOptions): string {
     `npm run bench -- --only ${experiment.name}`,
     ...(options.quick === true ? ['--quick'] : []),
     ...(options.accel === 'auto' ? [] : [`--accel ${options.accel}`]),
+    ...(options.machine === undefined ? [] : [`--machine ${options.machine}`]),
+    ...(options.cpu === undefined ? [] : [`--cpu '${options.cpu}'`]),
+    ...(options.append === undefined ? [] : [`--append '${options.append}'`]),
+    ...(options.bootTimeout === undefined ? [] : [`--boot-timeout ${options.bootTimeout}`]),
     ...(options.suite === undefined ? [] : [`--suite ${options.suite.join(' ')}`]),
     ...(options.kernel === undefined ? [] : ['--kernel … --modules …']),
     ...(options.rounds === undefined ? [] : [`--rounds ${options.rounds}`]),

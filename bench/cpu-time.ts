@@ -1,27 +1,61 @@
 import { readdir, readFile } from 'node:fs/promises';
 
+/** What threads had used of the processors when they were looked at, in nanoseconds, by `PID/TID`. */
+export type ThreadTimes = ReadonlyMap<string, number>;
+
 /**
- * What a thread of a process has used of the processors so far, in nanoseconds.
+ * Looks at every thread of these processes and of all their descendants, each once.
  *
  * Kernel source: proc_pid_schedstat() in fs/proc/base.c.
  */
-export async function threadTimeNs(pid: number, thread: number): Promise<number> {
-  const [own = '0'] = (await readFile(`/proc/${pid}/task/${thread}/schedstat`, 'utf8')).split(' ');
-  return Number(own);
+export async function threadTimes(pids: readonly number[]): Promise<ThreadTimes> {
+  const found = await Promise.all(pids.map(threadsOf));
+  return new Map(found.flat());
 }
 
-/** What a process and all of its descendants have used of the processors so far, in nanoseconds. */
-export async function cpuTimeNs(pid: number): Promise<number> {
+/**
+ * What was used between two looks, by threads that `counts` (default: all of them). A thread that
+ * was not there at the first look began with nothing; one that is gone at the second counts for
+ * nothing. Each thread is compared with itself, and its time only grows: no part of the whole is
+ * taken at another moment than the whole, so no difference between them can be negative.
+ */
+export function usedNs(
+  before: ThreadTimes,
+  after: ThreadTimes,
+  counts: (thread: string) => boolean = () => true,
+): number {
+  let sum = 0;
+  for (const [thread, time] of after) if (counts(thread)) sum += time - (before.get(thread) ?? 0);
+  return sum;
+}
+
+async function threadsOf(pid: number): Promise<[string, number][]> {
   const tasks = await readdir(`/proc/${pid}/task`);
-  const times = await Promise.all(
-    tasks.map(async (task) => {
-      const own = await threadTimeNs(pid, Number(task));
-      const children = (await readFile(`/proc/${pid}/task/${task}/children`, 'utf8')).split(' ');
+  const found = await Promise.all(
+    tasks.map(async (task): Promise<[string, number][]> => {
+      const folder = `/proc/${pid}/task/${task}`;
+      const times = await unlessGone(readFile(`${folder}/schedstat`, 'utf8'), undefined);
+      if (times === undefined) return [];
+      const children = await unlessGone(readFile(`${folder}/children`, 'utf8'), '');
       const theirs = await Promise.all(
-        children.filter((child) => child !== '').map((child) => cpuTimeNs(Number(child))),
+        children
+          .split(' ')
+          .filter((child) => child !== '')
+          .map((child) => unlessGone(threadsOf(Number(child)), [])),
       );
-      return theirs.reduce((sum, time) => sum + time, own);
+      return [[`${pid}/${task}`, Number(times.split(' ')[0])], ...theirs.flat()];
     }),
   );
-  return times.reduce((sum, time) => sum + time, 0);
+  return found.flat();
+}
+
+/** A thread or a child may end between the listing and the look. */
+async function unlessGone<T, U>(look: Promise<T>, otherwise: U): Promise<T | U> {
+  try {
+    return await look;
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'ENOENT' || code === 'ESRCH') return otherwise;
+    throw error;
+  }
 }

@@ -1,17 +1,19 @@
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { cpus, loadavg, release, totalmem } from 'node:os';
-
-import type { Guest } from '../guest/index.js';
+import type { AcceleratorName, Guest } from '../guest/index.js';
 import type { Amount } from './experiment.js';
 
 /** What the guest was, in the words that charts print. */
 export interface GuestEnvironment {
-  accel: 'tcg' | 'kvm';
+  /** What ran its instructions; `kvm` is KVM by hardware. */
+  accel: AcceleratorName;
   /** Why this accelerator was used. */
   why: string;
   qemu: string;
   machine: string;
+  /** QEMU's `-cpu`; earlier runs did not tell. */
+  cpu?: string;
   kernel: string;
   commandLine: string;
   memoryMib: number;
@@ -24,8 +26,8 @@ export interface GuestEnvironment {
 
 /** What a guest is, with what serves its vsock on the host. */
 export function guestEnvironment({ facts }: Guest, vsock: string): GuestEnvironment {
-  const { accel, why, qemu, machine, kernel, commandLine, memoryMib, cpus, network } = facts;
-  return { accel, why, qemu, machine, kernel, commandLine, memoryMib, cpus, network, vsock };
+  const { accel, why, qemu, machine, cpu, kernel, commandLine, memoryMib, cpus, network } = facts;
+  return { accel, why, qemu, machine, cpu, kernel, commandLine, memoryMib, cpus, network, vsock };
 }
 
 /** Everything about a run that its samples do not say themselves. */
@@ -34,7 +36,7 @@ export interface Environment {
   run: string;
   quick: boolean;
   /** The guest's accelerator, or `none` for an experiment without a guest. */
-  accel: 'tcg' | 'kvm' | 'none';
+  accel: AcceleratorName | 'none';
   startedAt: string;
   finishedAt: string;
   /** The command that repeats this run. */
@@ -97,7 +99,9 @@ export function sourceEnvironment(): Environment['source'] {
 
 const cautions = {
   tcg: 'Emulated guest (TCG): not comparable with KVM figures in absolute terms',
-  kvm: 'Guest under KVM',
+  kvm: 'Guest under KVM (virtualised by the processor)',
+  'kvm-software':
+    'Guest under a KVM without a processor’s virtualisation: its kernel is emulated, and not comparable with KVM figures',
   none: 'No guest: everything runs on the host, at native speed',
 } as const;
 

@@ -1,7 +1,7 @@
 import { availableParallelism } from 'node:os';
 import {
-  type AcceleratorChoice,
   AGENT_PORT,
+  type BootOptions,
   boot,
   buildImage,
   findMultiplexer,
@@ -16,18 +16,18 @@ import {
 import { runTool } from '../guest/tools.js';
 import { failure } from '../src/errors.js';
 import { compilePrograms, type Programs } from './compile.js';
-import { cpuTimeNs, threadTimeNs } from './cpu-time.js';
+import { threadTimes, usedNs } from './cpu-time.js';
 import { Disposables } from './disposables.js';
 import { guestEnvironment } from './environment.js';
-import { type Lab, type LabRoad, openHostLab } from './lab.js';
+import { type CpuUse, type Lab, type LabRoad, openHostLab } from './lab.js';
 import { bulkCommand, limitCommand, limitSamples } from './limit.js';
 import { Probe } from './probe/probe.js';
 import { run as runHere } from './process.js';
 import { DriverSwitch, openVsockRoads, type Run, type VsockRoad } from './vsock-roads.js';
 
-/** Which guest to boot. */
-export interface GuestChoice {
-  accel: AcceleratorChoice;
+/** Which guest to boot, and on what machine. */
+export interface GuestChoice
+  extends Pick<BootOptions, 'accel' | 'machine' | 'cpu' | 'kernelArgs' | 'deadlineMs'> {
   kernel?: KernelChoice;
   /** Receives what people should be told, such as why KVM is not used. */
   notice: (line: string) => void;
@@ -78,9 +78,8 @@ export async function openGuestLab(
   const vsock = resources.use(await openVsockRoads(probe, programs.device, pingpongPort));
   const listen = [`vsock:any:${AGENT_PORT}`, `tcp:0.0.0.0:${AGENT_PORT}`];
   const common = {
+    ...choice,
     image,
-    accel: choice.accel,
-    notice: choice.notice,
     lab: true,
     files: {
       [guestPrograms.pingpong]: { source: programs.pingpong, mode: 0o755 },
@@ -132,7 +131,7 @@ export async function openGuestLab(
   const daemons = guests.map(({ processes }) => processes.vsock).filter(present);
   const ends = [...daemons, probe.pid, ...vsock.pids];
   const pids = [...vmms, ...ends];
-  const processors = (await Promise.all(guests.map(processorsOf))).flat();
+  const processors = new Set((await Promise.all(guests.map(processorsOf))).flat());
   return {
     folder,
     programs,
@@ -153,11 +152,7 @@ export async function openGuestLab(
       run,
       write: (path, content) => guest.writeFile(path, content),
       pin: (cpu) => pin(pids, cpu),
-      cpuTimeNs: async () => ({
-        host: sum(await Promise.all(ends.map(cpuTimeNs))),
-        guest: sum(await Promise.all(vmms.map(cpuTimeNs))),
-        processors: sum(await Promise.all(processors.map((thread) => threadTimeNs(...thread)))),
-      }),
+      measureCpu: () => measureCpu({ ends, vmms, processors }),
     },
     [Symbol.asyncDispose]: () => owned[Symbol.asyncDispose](),
   };
@@ -214,15 +209,31 @@ function vsockRoad(road: VsockRoad, run: Run, programs: Programs, driver: Driver
   };
 }
 
-/** The threads that run a guest's processors, each with its process. */
-async function processorsOf(guest: Guest): Promise<(readonly [pid: number, thread: number])[]> {
+/** The threads that run a guest's processors, as {@link threadTimes} names them. */
+async function processorsOf(guest: Guest): Promise<string[]> {
   const { qemu } = guest.processes;
-  if (qemu === undefined) return [];
-  return (await guest.processorThreads()).map((thread) => [qemu, thread] as const);
+  return (await guest.processorThreads()).map((thread) => `${qemu}/${thread}`);
 }
 
-function sum(values: readonly number[]): number {
-  return values.reduce((sum, value) => sum + value, 0);
+interface Measured {
+  ends: readonly number[];
+  vmms: readonly number[];
+  processors: ReadonlySet<string>;
+}
+
+async function measureCpu({ ends, vmms, processors }: Measured): Promise<() => Promise<CpuUse>> {
+  const look = () => Promise.all([threadTimes(ends), threadTimes(vmms)]);
+  const [hostBefore, guestBefore] = await look();
+  return async () => {
+    const [hostAfter, guestAfter] = await look();
+    const used = usedNs.bind(undefined, guestBefore, guestAfter);
+    return {
+      host: usedNs(hostBefore, hostAfter),
+      guest: used(),
+      processors: used((thread) => processors.has(thread)),
+      devices: used((thread) => !processors.has(thread)),
+    };
+  };
 }
 
 /** Keeps processes, all of their threads, on one CPU, or lets them run on all. */

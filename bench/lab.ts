@@ -46,6 +46,18 @@ export interface LabRoad {
   bulk(exchange: Exchange, messages: number): Promise<number>;
 }
 
+/** What was used of the processors, in nanoseconds. Plain C clients with a socket are in neither side. */
+export interface CpuUse {
+  /** By the host's processes at the roads' ends. */
+  host: number;
+  /** By the processes that emulate or run guests: `processors` and `devices` together. */
+  guest: number;
+  /** By the threads that run the guests' processors. */
+  processors: number;
+  /** By QEMU's other threads. */
+  devices: number;
+}
+
 /** A guest that is up, with the agent and the plain C ping-pong server running in it. */
 export interface LabGuest {
   readonly environment: GuestEnvironment;
@@ -61,11 +73,10 @@ export interface LabGuest {
   /** Keeps QEMU and everything on the host that talks to it on one CPU, or lets it run on all. */
   pin(cpu: number | undefined): Promise<void>;
   /**
-   * What the host's processes at the roads' ends, and those that emulate or run guests, have used of
-   * the processors so far, in nanoseconds. Plain C clients with a socket are in neither. Of the
-   * guest's share, `processors` is what the guests themselves had; the rest is QEMU's devices.
+   * Begins to measure what is used of the processors. The function that it resolves with ends that
+   * and tells the times in nanoseconds.
    */
-  cpuTimeNs(): Promise<{ host: number; guest: number; processors: number }>;
+  measureCpu(): Promise<() => Promise<CpuUse>>;
   /** Puts a file into the guest. */
   write(path: string, content: Uint8Array): Promise<void>;
 }

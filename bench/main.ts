@@ -1,4 +1,5 @@
-import { Command, InvalidArgumentError, Option } from 'commander';
+import { Command, InvalidArgumentError } from 'commander';
+import { addMachineOptions } from '../src/cli/machine-options.js';
 import { failure } from '../src/errors.js';
 import type { BenchOptions } from './bench.js';
 import { bench, listing, rerender } from './bench.js';
@@ -10,7 +11,7 @@ function positiveInteger(text: string): number {
   throw new InvalidArgumentError('Expected a whole number of at least 1.');
 }
 
-const program = new Command('npm run bench --')
+const program = addMachineOptions(new Command('npm run bench --'))
   .description('Runs the experiments and leaves samples, tables and charts in results/.')
   .option('--list', 'list the experiments')
   .option('--only <name...>', 'run these experiments only')
@@ -18,11 +19,6 @@ const program = new Command('npm run bench --')
   .option(
     '--render [run]',
     'make summaries and charts anew from the samples of a run, or of all runs; needs no guest',
-  )
-  .addOption(
-    new Option('--accel <accelerator>', 'how the guest is run')
-      .choices(['auto', 'kvm', 'tcg'])
-      .default('auto'),
   )
   .option(
     '--suite <suite...>',

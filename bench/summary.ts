@@ -16,8 +16,15 @@ export function summarise(
 ): Summary {
   return {
     rows: groups(batches).map((group) => row(group, labels)),
-    comparisons: comparisons.flatMap((comparison) => compare(batches, comparison)),
+    comparisons: comparisons
+      .map((comparison) => comparable(comparison, labels))
+      .flatMap((comparison) => compare(batches, comparison)),
   };
+}
+
+/** The thesis' guests ran under KVM by hardware; what a KVM in software takes says nothing of it. */
+function comparable({ thesis, ...comparison }: Comparison, { accel }: SummaryLabels): Comparison {
+  return thesis === undefined || accel === 'kvm-software' ? comparison : { ...comparison, thesis };
 }
 
 /** The row of an arm and a metric, where they were measured. */

@@ -1,8 +1,17 @@
-import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { failure } from '../src/errors.js';
+import { profileNamed } from '../src/policy/profiles.js';
 import { connect } from '../src/transport/index.js';
+import {
+  agentEnding,
+  completeLines,
+  lacksMemory,
+  lastLine,
+  panicIsOver,
+  panicOf,
+} from './boot-log.js';
 import { buildImage, type GuestFile, type Image, writeInitramfs } from './image/image.js';
 import type { KernelChoice } from './image/kernel.js';
 import { unpackKernel } from './image/unpack.js';
@@ -19,6 +28,9 @@ import { cacheFolder } from './paths.js';
 import { type Progress, silent } from './progress.js';
 import {
   type AcceleratorChoice,
+  type AcceleratorName,
+  acceleratorName,
+  acceleratorNames,
   chooseAccelerator,
   qemuVersion,
   remember,
@@ -37,6 +49,7 @@ import {
   serialLog,
   tscFrequency,
 } from './qemu/devices.js';
+import { MachineState } from './qemu/machine-state.js';
 import { type Network, type NetworkChoice, startNetwork } from './qemu/network.js';
 import { type Helper, startHelper } from './qemu/process.js';
 import { Qmp } from './qemu/qmp.js';
@@ -71,6 +84,8 @@ export interface BootOptions {
   accel?: AcceleratorChoice | undefined;
   /** Default `microvm` under emulation, where it boots a second sooner, and `pc` on KVM. */
   machine?: Machine | undefined;
+  /** QEMU's `-cpu`: a model of processor with its features. Default: one that suits the accelerator. */
+  cpu?: string | undefined;
   /** Default 1536. */
   memoryMib?: number | undefined;
   /** Default 1. */
@@ -89,11 +104,12 @@ export interface BootOptions {
   bare?: boolean;
   /** Files to put into the guest, by absolute path. */
   files?: Readonly<Record<string, GuestFile>>;
+  /** More for the kernel's command line, after what this package puts there. */
   kernelArgs?: readonly string[];
   /** Parts to add to the machine, or what makes them for it. */
   devices?: readonly Device[] | ((machine: Machine) => readonly Device[]);
   /** How long the guest may take until all of it answers. Default 60 000. */
-  deadlineMs?: number;
+  deadlineMs?: number | undefined;
   /** Where to keep the serial log when the guest is stopped. */
   keepLog?: string | undefined;
   progress?: Progress | undefined;
@@ -103,12 +119,15 @@ export interface BootOptions {
 
 /** What a guest is, in the words that records and charts print. */
 export interface GuestFacts {
-  accel: 'kvm' | 'tcg';
+  /** What runs the guest's instructions; `kvm` is KVM by hardware. */
+  accel: AcceleratorName;
   /** Why this accelerator is used. */
   why: string;
   /** QEMU's version. */
   qemu: string;
   machine: Machine;
+  /** QEMU's `-cpu`. */
+  cpu: string;
   /** The kernel's release. */
   kernel: string;
   /** Where the kernel comes from: a package with its version, or a path. */
@@ -126,6 +145,9 @@ export interface GuestFacts {
   bootMs: number;
 }
 
+/** QEMU's end of its control connection. */
+const CONTROL_DESCRIPTOR = 3;
+
 /** How long an unproven KVM gets until the guest's first process must have spoken. */
 const KVM_TRIAL_MS = 10_000;
 
@@ -136,11 +158,18 @@ let noticed = false;
  *
  * The guest lives no longer than this process, and it does not keep the process from ending.
  *
- * @throws ERR_GUEST_BOOT with the place of the serial log; what the image needs and cannot be had
- *   (ERR_PACKAGE_UNAVAILABLE, ERR_TOOL_MISSING, ERR_KERNEL_MODULE); ERR_OPTION_INVALID
+ * @throws ERR_GUEST_BOOT with the place of the whole log, as soon as it is known that the guest will
+ *   not come up: its kernel panicked, its agent ended, QEMU stopped or ended it, or the deadline
+ *   passed; ERR_KVM_UNUSABLE when KVM was asked for and cannot be opened; what the image needs and
+ *   cannot be had (ERR_PACKAGE_UNAVAILABLE, ERR_TOOL_MISSING, ERR_KERNEL_MODULE);
+ *   ERR_OPTION_INVALID
  */
 export async function boot(options: BootOptions = {}): Promise<Guest> {
-  const { kernel, modules = [], progress } = options;
+  const { kernel, modules = [], progress, agent } = options;
+  // A guest in which the agent does not start would be a slow way to learn that.
+  if (agent !== undefined && agent !== false && agent.profile !== undefined) {
+    profileNamed(agent.profile);
+  }
   const image = options.image ?? (await buildImage({ kernel, modules, progress }));
   const notice = options.notice ?? ((line) => process.stderr.write(`${line}\n`));
   const announce = (verdict: Verdict) => {
@@ -200,12 +229,14 @@ async function start(options: BootOptions, image: Image, verdict: Verdict): Prom
         ...(options.pulse === true ? { PULSE: '1' } : {}),
       },
     });
+    const archiveMib = Math.ceil((await stat(initramfs)).size / 2 ** 20);
+    const processors = processor(verdict.accelerator, cpus, options.cpu);
     const devices: Device[] = [
       board(machine, memoryMib),
-      processor(verdict.accelerator, cpus),
+      processors,
       kernel(await bootableImage(image, verdict), initramfs),
       serialLog(serial),
-      control(join(run.path, 'qmp')),
+      control(CONTROL_DESCRIPTOR),
       ...(machine === 'microvm' && verdict.accelerator === 'tcg'
         ? [tscFrequency(await tscKhz())]
         : []),
@@ -215,39 +246,42 @@ async function start(options: BootOptions, image: Image, verdict: Verdict): Prom
         ? options.devices(machine)
         : (options.devices ?? [])),
     ];
-    progress(`booting Linux ${image.kernel.release} on ${verdict.accelerator.toUpperCase()}`);
+    const accel = acceleratorName(verdict.accelerator);
+    progress(`booting Linux ${image.kernel.release} on ${acceleratorNames[accel]}`);
     const startedMs = performance.now();
-    const qemu = startHelper(
-      run,
-      requireTool('qemu-system-x86_64'),
-      commandLine(devices, kernelArgs),
-      join(run.path, 'qemu.log'),
-    );
+    const qemuLog = join(run.path, 'qemu.log');
+    const program = requireTool('qemu-system-x86_64');
+    const qemu = startHelper(run, program, commandLine(devices, kernelArgs), qemuLog);
     parts.qemu = qemu;
+    const qmp = new Qmp(qemu.control);
+    parts.qmp = qmp;
+    const state = new MachineState(qmp, qemuLog);
+    const booting: Booting = { ...parts, qemu, state, memoryMib, archiveMib, accel };
     const deadline = startedMs + deadlineMs;
     const trialDeadline = verdict.proven ? deadline : startedMs + KVM_TRIAL_MS;
-    await waitForLines(parts, ['waep-init: '], Math.min(deadline, trialDeadline)).catch((error) => {
-      throw verdict.proven
-        ? error
-        : new KvmTrialError(`a guest does not boot on it: ${error.message}`);
-    });
+    try {
+      await letRun(booting, qmp, deadline);
+      await waitForLines(booting, ['waep-init: '], Math.min(deadline, trialDeadline));
+    } catch (error) {
+      if (verdict.proven || !(error instanceof BootError)) throw error;
+      throw new KvmTrialError(`a guest does not boot on it: ${error.message}`);
+    }
     const lines = (agent?.listen ?? []).map((address) => `waep-agent: listening on ${address}`);
     if (options.lab === true) lines.push('waep-labd: listening');
     // On the user-mode network QEMU accepts connections before the guest has a network.
     if (network !== undefined) lines.push('waep-init: eth0 is ');
-    await waitForLines(parts, ['waep-init: ready', ...lines], deadline);
+    await waitForLines(booting, ['waep-init: ready', ...lines], deadline);
     // QEMU has read it into the guest's memory.
     await rm(initramfs);
     await probe(parts, agent !== undefined, options.lab === true, deadline);
-    const qmp = await Qmp.connect(join(run.path, 'qmp'));
-    parts.qmp = qmp;
     return new Guest(
       parts,
       {
-        accel: verdict.accelerator,
+        accel,
         why: verdict.why,
         qemu: await qemuVersion(),
         machine,
+        cpu: processors.cpu,
         kernel: image.kernel.release,
         kernelOrigin: image.kernel.origin,
         commandLine: kernelCommandLine(devices, kernelArgs),
@@ -260,9 +294,10 @@ async function start(options: BootOptions, image: Image, verdict: Verdict): Prom
       },
       qemu,
       qmp,
+      state,
     );
   } catch (error) {
-    const log = error instanceof BootError ? await keepFailedLog(parts) : '';
+    const log = error instanceof BootError ? await keepFailedLog(parts, error) : '';
     await dismantle(parts);
     if (error instanceof BootError) {
       throw failure('ERR_GUEST_BOOT', { why: error.message, log }, error);
@@ -279,7 +314,10 @@ async function bootableImage({ kernel }: Image, { accelerator }: Verdict): Promi
 }
 
 /** Why a guest did not come up; the caller adds where its log was kept. */
-class BootError extends Error {}
+class BootError extends Error {
+  /** What the guest's processors did at the end, for the log. */
+  processors = '';
+}
 
 /** All that a guest consists of on the host, as far as it exists. */
 interface Parts {
@@ -322,34 +360,105 @@ function agentSetup(
   };
 }
 
+/** A guest on its way up, and what a cause of failure is judged by. */
+interface Booting extends Parts {
+  qemu: Helper;
+  state: MachineState;
+  accel: AcceleratorName;
+  memoryMib: number;
+  /** The size of the guest's root file system. */
+  archiveMib: number;
+}
+
+/** Lets the processors run, once nothing that QEMU tells of them can be missed. */
+async function letRun(booting: Booting, qmp: Qmp, deadline: number): Promise<void> {
+  const running = qmp.open().then(() => qmp.execute('cont'));
+  const late = sleep(Math.max(0, deadline - performance.now()), undefined, { ref: false });
+  try {
+    if ((await Promise.race([running.then(() => true), late])) === true) return;
+  } catch {
+    throw new BootError(await endOfQemu(booting));
+  }
+  throw new BootError('in time QEMU did not answer on its control connection');
+}
+
 /** Waits until the serial log has a line that begins with each of `beginnings`. */
 async function waitForLines(
-  parts: Parts,
+  booting: Booting,
   beginnings: readonly string[],
   deadline: number,
 ): Promise<void> {
   for (;;) {
-    const ending = parts.qemu?.ending;
-    const lines = (await readFile(parts.serial, 'utf8').catch(() => '')).split(/\r?\n/);
+    const { ending } = booting.qemu;
+    const late = performance.now() > deadline;
+    const text = await readFile(booting.serial, 'utf8').catch(() => '');
+    const lines = completeLines(text);
     const missing = beginnings.filter((start) => !lines.some((line) => line.startsWith(start)));
     if (missing.length === 0) return;
-    if (ending !== undefined)
-      throw new BootError(`QEMU ended with ${ending}${await lastWords(parts)}`);
-    if (performance.now() > deadline) {
+    const told = failureTold(booting, lines, ending !== undefined || late);
+    if (told !== undefined) throw new BootError(told);
+    if (ending !== undefined) throw new BootError(await endOfQemu(booting));
+    if (late) {
       const awaited = missing.map((line) => `"${line.trim()}"`).join(', ');
-      throw new BootError(`in time it did not print ${awaited}${await lastWords(parts)}`);
+      const error = new BootError(`in time it did not print ${awaited}${await lastWords(booting)}`);
+      error.processors = await processorsOf(booting);
+      throw error;
     }
     await sleep(20);
   }
 }
 
-async function lastWords({ run, serial }: Parts): Promise<string> {
-  for (const path of [join(run.path, 'qemu.log'), serial]) {
-    const lines = (await readFile(path, 'utf8').catch(() => '')).trim().split(/\r?\n/);
-    const last = lines.findLast((line) => line.trim() !== '');
-    if (last !== undefined) return `; the last line of its output is "${last.trim()}"`;
+/** The cause that the guest or QEMU has named, as far as it has. */
+function failureTold(
+  { state, accel, memoryMib, archiveMib }: Booting,
+  lines: readonly string[],
+  isLast: boolean,
+): string | undefined {
+  const panic = panicOf(lines);
+  if (panic !== undefined && (isLast || panicIsOver(lines))) {
+    const cure = lacksMemory(lines)
+      ? `. ${memoryMib} MiB of memory are too few for its root file system, which is ${archiveMib} MiB; give it ${enoughMib(archiveMib)} MiB`
+      : '';
+    return `its kernel panicked: ${panic}${cure}`;
+  }
+  const agent = agentEnding(lines);
+  if (agent !== undefined) return agent;
+  if (state.stop === undefined) return undefined;
+  return accel === 'tcg' ? state.stop : `${state.stop}; use --accel tcg, which is slower`;
+}
+
+/**
+ * What is surely enough for a root file system: it is there twice while it is unpacked, may take
+ * half of the memory that is left beside the archive, and the kernel needs some, too.
+ */
+function enoughMib(archiveMib: number): number {
+  return Math.ceil((3 * archiveMib + 64) / 128) * 128;
+}
+
+/** How QEMU ended, and why as far as it has told. */
+async function endOfQemu(booting: Booting): Promise<string> {
+  const ending = await booting.qemu.ended;
+  const { shutdown } = booting.state;
+  return shutdown === undefined
+    ? `QEMU ended with ${ending}${await lastWords(booting)}`
+    : `${shutdown}${await lastWords(booting, [booting.serial])}`;
+}
+
+async function lastWords(
+  { run, serial }: Parts,
+  logs: readonly string[] = [join(run.path, 'qemu.log'), serial],
+): Promise<string> {
+  for (const path of logs) {
+    const last = lastLine(await readFile(path, 'utf8').catch(() => ''));
+    if (last !== undefined) return `; the last line of its output is "${last}"`;
   }
   return '';
+}
+
+async function processorsOf({ state }: Booting): Promise<string> {
+  // A QEMU that does not answer either is no reason to wait for ever.
+  const late = sleep(2000, 'QEMU did not answer in time', { ref: false });
+  return Promise.race([state.processors(), late]).catch((error: Error) => error.message);
 }
 
 /** Checks that what listens in the guest can be reached from here on every road. */
@@ -369,7 +478,8 @@ async function probe(parts: Parts, agent: boolean, lab: boolean, deadline: numbe
   }
 }
 
-async function keepFailedLog({ run, serial }: Parts): Promise<string> {
+/** Keeps all that there is about the guest: its console, and what QEMU and others printed. */
+async function keepFailedLog({ run, serial }: Parts, { processors }: BootError): Promise<string> {
   const path = join(cacheFolder(), 'logs', `${new Date().toISOString()}-${process.pid}.log`);
   await mkdir(dirname(path), { recursive: true });
   const texts = await Promise.all(
@@ -377,7 +487,7 @@ async function keepFailedLog({ run, serial }: Parts): Promise<string> {
       readFile(log).catch(() => Buffer.alloc(0)),
     ),
   );
-  await writeFile(path, Buffer.concat(texts));
+  await writeFile(path, Buffer.concat([...texts, Buffer.from(processors)]));
   return path;
 }
 
@@ -396,22 +506,25 @@ export class Guest implements AsyncDisposable {
   readonly #parts: Parts;
   readonly #qemu: Helper;
   readonly #qmp: Qmp;
+  readonly #state: MachineState;
   #stopping: Promise<void> | undefined;
 
-  constructor(parts: Parts, facts: GuestFacts, qemu: Helper, qmp: Qmp) {
+  constructor(parts: Parts, facts: GuestFacts, qemu: Helper, qmp: Qmp, state: MachineState) {
     this.#parts = parts;
+    this.#state = state;
     this.#qmp = qmp;
     this.#qemu = qemu;
     this.facts = facts;
   }
 
   /**
-   * How QEMU ended, once it has: `status 0` after the guest powered itself off. Once this was asked
-   * for, the guest keeps the program from ending.
+   * How QEMU ended, once it has: `status 0` after the guest powered itself off; or why it stopped the
+   * guest for ever, such as an internal error of KVM. Once this was asked for, the guest keeps the
+   * program from ending.
    */
   get ended(): Promise<string> {
     this.#qemu.ref();
-    return this.#qemu.ended;
+    return Promise.race([this.#qemu.ended, this.#state.stopped]);
   }
 
   /** The file that the guest's console is written to, while the guest runs. */
@@ -525,7 +638,10 @@ export class Guest implements AsyncDisposable {
   }
 
   #assertRunning(): void {
-    const why = this.#qemu.ending ?? (this.#stopping === undefined ? undefined : 'it was stopped');
+    const why =
+      this.#qemu.ending ??
+      this.#state.stop ??
+      (this.#stopping === undefined ? undefined : 'it was stopped');
     if (why !== undefined) throw failure('ERR_GUEST_STOPPED', { why, log: this.log });
   }
 

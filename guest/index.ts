@@ -24,7 +24,11 @@ export {
 } from './lab.js';
 export { ensurePrivateNetwork, inPrivateNetwork } from './netns.js';
 export type { Progress } from './progress.js';
-export type { AcceleratorChoice } from './qemu/accelerator.js';
+export {
+  type AcceleratorChoice,
+  type AcceleratorName,
+  acceleratorNames,
+} from './qemu/accelerator.js';
 export type { Device, Machine } from './qemu/devices.js';
 export type { NetworkChoice } from './qemu/network.js';
 export { findMultiplexer, multiplexerProblem, type VsockChoice } from './qemu/vsock.js';

@@ -137,7 +137,7 @@ const messages = {
   ERR_GUEST_COMMAND: (d: { command: string; status: number | string; output: string }) =>
     `"${d.command}" in the guest ended with ${d.status}: ${d.output}`,
   ERR_KVM_UNUSABLE: (d: { why: string }) =>
-    `KVM cannot run this guest here: ${d.why}. Use --accel tcg (slower), or a host with working hardware virtualisation.`,
+    `KVM cannot be used here: ${d.why}. --accel tcg is slower and works everywhere.`,
 
   // the bench
   ERR_BENCH_INCOMPLETE: (d: { what: string; received: number; expected: number }) =>

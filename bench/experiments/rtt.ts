@@ -118,20 +118,16 @@ function limitArm(road: LabRoad, guest: LabGuest, cpu: number | undefined): Arm 
       }
       const batches: Batches = [];
       for (const [metric, sizes] of metrics) {
-        const before = small.includes(metric) ? await guest.cpuTimeNs() : undefined;
+        const measured = small.includes(metric) ? await guest.measureCpu() : undefined;
         const values = await road.limit(sizes, amount, cpu);
         expectSamples(metric, values.length, amount.samples);
         batches.push({ metric, unit: 'ns', values });
-        if (before === undefined) continue;
-        const after = await guest.cpuTimeNs();
-        const perTripNs = (time: (used: typeof after) => number) =>
-          (time(after) - time(before)) / (amount.samples + amount.warmup);
-        const processors = perTripNs((used) => used.processors);
-        const devices = perTripNs((used) => used.guest - used.processors);
-        batches.push(
-          { metric: echoCpuMetric('the guest', metric), unit: 'ns', values: [processors] },
-          { metric: echoCpuMetric('QEMU’s devices', metric), unit: 'ns', values: [devices] },
-        );
+        if (measured === undefined) continue;
+        const used = await measured();
+        const trips = amount.samples + amount.warmup;
+        const of = (who: 'the guest' | 'QEMU’s devices', ns: number) =>
+          ({ metric: echoCpuMetric(who, metric), unit: 'ns', values: [ns / trips] }) as const;
+        batches.push(of('the guest', used.processors), of('QEMU’s devices', used.devices));
       }
       return batches;
     },

@@ -2,7 +2,7 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { agentPath } from '../../guest/paths.js';
 import { softwareOverheadFigure } from '../chart/software-overhead.js';
-import { cpuTimeNs } from '../cpu-time.js';
+import { threadTimes, usedNs } from '../cpu-time.js';
 import { Disposables } from '../disposables.js';
 import type { Amount, Arm, Batch, Comparison, Experiment } from '../experiment.js';
 import { expectSamples } from '../harness.js';
@@ -148,9 +148,9 @@ async function profileOf(agentPid: number, roads: readonly HostRoad[]) {
     for (const { name: placement, clientCpu } of placements) {
       await using probe = new Probe(clientCpu);
       await warmUp(probe, [road], jitWarmup);
-      const before = await cpuTimeNs(agentPid);
+      const before = await threadTimes([agentPid]);
       const client = await probe.profile({ address: road.agent, calls: profiledCalls });
-      const agentCpuUs = ((await cpuTimeNs(agentPid)) - before) / 1000;
+      const agentCpuUs = usedNs(before, await threadTimes([agentPid])) / 1000;
       const agent = { cpuUsPerCall: agentCpuUs / profiledCalls };
       profiles.push({ road: road.name, placement, agent, client });
     }

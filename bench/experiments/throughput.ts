@@ -1,7 +1,7 @@
 import { throughputFigure } from '../chart/throughput.js';
 import { ratio } from '../comparisons.js';
 import type { Arm, Batch, Experiment } from '../experiment.js';
-import type { LabGuest, LabRoad } from '../lab.js';
+import type { CpuUse, LabGuest, LabRoad } from '../lab.js';
 import type { Exchange } from '../limit.js';
 import { bulkCpuMetric, bulkMetric } from '../metrics.js';
 
@@ -72,14 +72,13 @@ function streamArm(road: LabRoad, guest: LabGuest): Arm {
     name: road.name,
     prepare: () => road.use(),
     measure: async () => {
-      const used: { host: number; guest: number }[] = [];
+      const used: CpuUse[] = [];
       const batches = await measureAll(async (exchange, messages) => {
         const address = road.pingpong;
         const counts = { samples: 1, warmup: messages };
-        const before = await guest.cpuTimeNs();
+        const measured = await guest.measureCpu();
         const found = await probe.measure({ task: 'bulk', address, ...exchange, ...counts });
-        const after = await guest.cpuTimeNs();
-        used.push({ host: after.host - before.host, guest: after.guest - before.guest });
+        used.push(await measured());
         return found.get('bulk')?.[0] ?? 0;
       });
       const mebibytes = roundBytes / 1024 / 1024;

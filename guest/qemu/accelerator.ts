@@ -1,12 +1,34 @@
-import { accessSync, constants, readFileSync } from 'node:fs';
+import { accessSync, constants, existsSync, readFileSync } from 'node:fs';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { failure } from '../../src/errors.js';
 import { cacheFolder } from '../paths.js';
 import { requireTool, runTool } from '../tools.js';
 import type { Accelerator } from './devices.js';
 
 /** Which accelerator to use; `auto` is KVM where it works. */
 export type AcceleratorChoice = Accelerator | 'auto';
+
+/**
+ * What runs a guest's instructions, as records and charts name it: `kvm` is KVM on a processor with
+ * virtualisation, `kvm-software` a KVM that does without and emulates the kernel mode of its guests.
+ */
+export type AcceleratorName = 'kvm' | 'kvm-software' | 'tcg';
+
+/** The same, for people. */
+export const acceleratorNames: Readonly<Record<AcceleratorName, string>> = {
+  kvm: 'KVM',
+  'kvm-software': 'KVM in software',
+  tcg: 'TCG',
+};
+
+/** Names an accelerator truly, from what this machine's kernel says of its processor and of KVM. */
+export function acceleratorName(accelerator: Accelerator, root = '/'): AcceleratorName {
+  if (accelerator === 'tcg') return 'tcg';
+  const cpuinfo = readFileSync(join(root, 'proc/cpuinfo'), 'utf8');
+  const hardware = /^flags\s*:.*\b(vmx|svm)\b/m.test(cpuinfo);
+  return hardware && !existsSync(join(root, 'sys/module/kvm_pvm')) ? 'kvm' : 'kvm-software';
+}
 
 /** What was decided, and the reason in words. */
 export interface Verdict {
@@ -20,10 +42,15 @@ export interface Verdict {
  * Decides how to run a guest, from what is known without trying. The existence of /dev/kvm proves
  * nothing: nested hypervisors offer one that no stock kernel boots on. Whoever boots on an
  * unproven KVM must watch it, and call {@link remember} with the outcome.
+ *
+ * @throws ERR_KVM_UNUSABLE when KVM is asked for and /dev/kvm cannot be opened
  */
 export async function chooseAccelerator(choice: AcceleratorChoice): Promise<Verdict> {
+  const problem = choice === 'tcg' ? undefined : kvmProblem();
+  if (choice === 'kvm' && problem !== undefined) {
+    throw failure('ERR_KVM_UNUSABLE', { why: problem });
+  }
   if (choice !== 'auto') return { accelerator: choice, why: 'it was asked for', proven: true };
-  const problem = kvmProblem();
   if (problem !== undefined) return { accelerator: 'tcg', why: problem, proven: true };
   const known = await readFile(await verdictPath(), 'utf8').catch(() => undefined);
   if (known !== undefined) return JSON.parse(known);

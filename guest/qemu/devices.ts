@@ -44,20 +44,31 @@ export function board(machine: Machine, memoryMib: number): Device {
  * QEMU leaves memory barriers out of what it emulates where there can be one processor only. Other
  * processes that share the guest's rings then miss its requests for interrupts now and then, and it
  * misses theirs to be told of buffers: a second processor, never plugged in, keeps the barriers.
+ *
+ * @param cpu QEMU's model of processor, in place of the one that is described here
  */
-export function processor(accelerator: Accelerator, cpus: number): Device {
+export function processor(
+  accelerator: Accelerator,
+  cpus: number,
+  cpu: string = models[accelerator],
+): Device & { cpu: string } {
   const parts: Record<Accelerator, Omit<Device, 'name'>> = {
-    kvm: { args: ['-accel', 'kvm', '-cpu', 'host', '-smp', `${cpus}`] },
+    kvm: { args: ['-accel', 'kvm', '-cpu', cpu, '-smp', `${cpus}`] },
     tcg: {
       args: [
-        ...['-accel', 'tcg,thread=multi', '-cpu', 'max,-erms,-fsrm,-la57,-cx16'],
+        ...['-accel', 'tcg,thread=multi', '-cpu', cpu],
         ...['-smp', `cpus=${cpus},maxcpus=${Math.max(cpus, 2)}`],
       ],
       kernelArgs: ['tsc=reliable', `nr_cpus=${cpus}`],
     },
   };
-  return { name: 'processor', ...parts[accelerator] };
+  return { name: 'processor', cpu, ...parts[accelerator] };
 }
+
+const models: Readonly<Record<Accelerator, string>> = {
+  kvm: 'host',
+  tcg: 'max,-erms,-fsrm,-la57,-cx16',
+};
 
 /**
  * The frequency of the emulated time stamp counter, which is the host's. A microvm has no other
@@ -93,9 +104,18 @@ export function serialLog(path: string): Device {
   };
 }
 
-/** QEMU's control socket. */
-export function control(path: string): Device {
-  return { name: 'control', args: ['-qmp', `unix:${path},server=on,wait=off`] };
+/**
+ * QEMU's control connection, on a socket that it inherits. The processors wait for the command
+ * `cont`, so that nothing QEMU has to tell of them is missed.
+ */
+export function control(descriptor: number): Device {
+  return {
+    name: 'control',
+    args: [
+      ...['-chardev', `socket,id=control,fd=${descriptor}`],
+      ...['-mon', 'chardev=control,mode=control', '-S'],
+    ],
+  };
 }
 
 /** A network card on a tap device that already exists. */

@@ -1,11 +1,14 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, openSync } from 'node:fs';
+import type { Socket } from 'node:net';
 import type { RunFolder } from '../rundir.js';
 import { requireTool } from '../tools.js';
 
 /** A process that lives no longer than this one. */
 export interface Helper {
   pid: number;
+  /** The other end of the socket that the program has as its file descriptor 3. */
+  control: Socket;
   /** How it ended, once it has: `status 1`, `signal SIGKILL`. */
   ended: Promise<string>;
   /** Like {@link Helper.ended}, without waiting. */
@@ -31,7 +34,7 @@ export function startHelper(
   let child: ChildProcess;
   try {
     child = spawn(requireTool('setpriv'), ['--pdeathsig', 'KILL', program, ...args], {
-      stdio: ['ignore', output, output],
+      stdio: ['ignore', output, output, 'pipe'],
       // Ctrl-C in a terminal reaches the whole group; this process decides when its guest ends.
       detached: true,
     });
@@ -52,9 +55,13 @@ export function startHelper(
   // A guest that is up does not keep a program from ending.
   child.unref();
   const { pid } = child;
+  // Node makes what it calls a pipe of two connected sockets.
+  const control = child.stdio[3] as Socket;
+  control.unref();
   if (pid !== undefined) run.kill(pid);
   return {
     pid: pid ?? 0,
+    control,
     ended,
     get ending() {
       return ending;

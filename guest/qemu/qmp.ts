@@ -1,40 +1,57 @@
-import { once } from 'node:events';
-import { createConnection, type Socket } from 'node:net';
+import { EventEmitter } from 'node:events';
 import { createInterface } from 'node:readline';
+import type { Duplex } from 'node:stream';
 import { failure } from '../../src/errors.js';
 
-/** QEMU's control connection (docs/interop/qmp-spec.txt): one command at a time per id. */
-export class Qmp {
-  readonly #socket: Socket;
+/** Something that QEMU tells unasked, such as `STOP` or `SHUTDOWN`. */
+export interface QmpEvent {
+  event: string;
+  data?: Record<string, unknown>;
+}
+
+/** A connection that does not keep a program from ending once {@link Control.unref} was called. */
+export type Control = Duplex & { ref(): unknown; unref(): unknown };
+
+/**
+ * QEMU's control connection (docs/interop/qmp-spec.rst): one command at a time per id. Emits `event`
+ * for everything that QEMU tells unasked, once {@link Qmp.open} has resolved.
+ */
+export class Qmp extends EventEmitter<{ event: [QmpEvent] }> {
+  readonly #control: Control;
   readonly #waiting = new Map<number, (answer: Answer) => void>();
   #nextId = 1;
+  #closed = false;
 
-  private constructor(socket: Socket) {
-    this.#socket = socket;
-    const lines = createInterface({ input: socket });
+  /** @param control one end of a pair of sockets, of which QEMU has the other */
+  constructor(control: Control) {
+    super();
+    this.#control = control;
+    const lines = createInterface({ input: control });
     lines.on('line', (line) => {
-      const answer: Answer = JSON.parse(line);
-      if (answer.id === undefined) return;
-      this.#waiting.get(answer.id)?.(answer);
-      this.#waiting.delete(answer.id);
+      const message: Answer | QmpEvent = JSON.parse(line);
+      if ('event' in message) {
+        this.emit('event', message);
+        return;
+      }
+      if (message.id === undefined) return;
+      this.#waiting.get(message.id)?.(message);
+      this.#waiting.delete(message.id);
       // A guest that is up does not keep a program from ending; an awaited answer does.
-      if (this.#waiting.size === 0) socket.unref();
+      if (this.#waiting.size === 0) control.unref();
     });
-    socket.on('close', () => {
-      for (const settle of this.#waiting.values()) settle({ error: { desc: 'QEMU has ended' } });
+    control.on('close', () => {
+      this.#closed = true;
+      for (const settle of this.#waiting.values()) settle(ended);
       this.#waiting.clear();
     });
     // What goes wrong on the way reaches the callers through 'close'.
-    socket.on('error', () => {});
+    control.on('error', () => {});
+    control.unref();
   }
 
-  /** Connects to QEMU's socket and leaves its negotiation mode. */
-  static async connect(path: string): Promise<Qmp> {
-    const socket = createConnection(path);
-    await once(socket, 'connect');
-    const qmp = new Qmp(socket);
-    await qmp.execute('qmp_capabilities');
-    return qmp;
+  /** Leaves QEMU's negotiation mode: from here on it takes commands and tells events. */
+  async open(): Promise<void> {
+    await this.execute('qmp_capabilities');
   }
 
   /**
@@ -45,10 +62,10 @@ export class Qmp {
   async execute(command: string, args: Record<string, unknown> = {}): Promise<unknown> {
     const id = this.#nextId++;
     const answer = await new Promise<Answer>((resolve) => {
+      if (this.#closed || this.#control.destroyed) return resolve(ended);
       this.#waiting.set(id, resolve);
-      this.#socket.ref();
-      if (this.#socket.destroyed) resolve({ error: { desc: 'QEMU has ended' } });
-      else this.#socket.write(`${JSON.stringify({ execute: command, arguments: args, id })}\n`);
+      this.#control.ref();
+      this.#control.write(`${JSON.stringify({ execute: command, arguments: args, id })}\n`);
     });
     if (answer.error === undefined) return answer.return;
     const why = answer.error.desc;
@@ -56,7 +73,7 @@ export class Qmp {
   }
 
   close(): void {
-    this.#socket.destroy();
+    this.#control.destroy();
   }
 }
 
@@ -65,3 +82,5 @@ interface Answer {
   return?: unknown;
   error?: { desc: string };
 }
+
+const ended: Answer = { error: { desc: 'QEMU has ended' } };

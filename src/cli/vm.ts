@@ -3,24 +3,22 @@ import { resolve } from 'node:path';
 import { Command, Option } from 'commander';
 import pc from 'picocolors';
 import {
-  type AcceleratorChoice,
+  acceleratorNames,
   boot,
   type Guest,
   type KernelChoice,
-  type Machine,
   type NetworkChoice,
   type VsockChoice,
 } from '../../guest/index.js';
 import { failure } from '../errors.js';
-import { parsePolicy } from '../policy/index.js';
+import { parsePolicy, profiles } from '../policy/index.js';
 import type { Standby } from '../run/index.js';
 import { wholeNumber } from '../whole-number.js';
+import { addMachineOptions, type MachineOptions, machineChoice } from './machine-options.js';
 import { progressLine } from './progress.js';
 import { openStandby } from './standby.js';
 
-interface Options {
-  accel: AcceleratorChoice;
-  machine?: Machine;
+interface Options extends MachineOptions {
   memory: number;
   cpus: number;
   kernel?: string;
@@ -33,25 +31,18 @@ interface Options {
   keepLog?: string;
 }
 
+/** With less, the root file system does not fit beside its archive while the kernel unpacks it. */
+const LEAST_MEMORY_MIB = 384;
+
 /** `waep vm`: boots a guest with an agent in it and keeps it until Ctrl-C. */
 export function vmCommand(): Command {
-  return new Command('vm')
+  const command = new Command('vm')
     .summary('boot a guest and keep it')
     .description(
       'Boots a guest on a stock Debian kernel with an agent in it, prints its addresses and keeps it until Ctrl-C. The guest executes "sleep 1" for ever, so that there is something to watch.',
-    )
-    .addOption(
-      new Option('--accel <how>', 'how to run it; auto is KVM where that works')
-        .choices(['auto', 'kvm', 'tcg'])
-        .default('auto'),
-    )
-    .addOption(
-      new Option(
-        '--machine <type>',
-        "QEMU's machine (default: the one that boots soonest)",
-      ).choices(['microvm', 'pc', 'q35']),
-    )
-    .option('--memory <mib>', 'memory in MiB', wholeNumber(256), 1536)
+    );
+  return addMachineOptions(command)
+    .option('--memory <mib>', 'memory in MiB', wholeNumber(LEAST_MEMORY_MIB), 1536)
     .option('--cpus <n>', 'processors', wholeNumber(1), 1)
     .option('--suite <name>', "take the kernel from this Debian suite, not this machine's own")
     .option('--kernel <file>', 'another kernel; needs --modules')
@@ -70,9 +61,9 @@ export function vmCommand(): Command {
         .default('auto'),
     )
     .addOption(
-      new Option('--profile <name>', "what hosts may do in it, as the agent's --profile").conflicts(
-        'policy',
-      ),
+      new Option('--profile <name>', "what hosts may do in it, as the agent's --profile")
+        .choices(Object.keys(profiles))
+        .conflicts('policy'),
     )
     .option('--policy <file>', "what hosts may do in it, as the agent's --policy")
     .option('--keep-log <file>', 'write its serial log there when it ends')
@@ -85,9 +76,8 @@ async function run(options: Options): Promise<void> {
   if (policy !== undefined) parsePolicy(readFileSync(policy, 'utf8'), policy);
   const progress = progressLine();
   const guest = await boot({
+    ...machineChoice(options),
     kernel: kernelChoice(options),
-    accel: options.accel,
-    machine: options.machine,
     memoryMib: options.memory,
     cpus: options.cpus,
     network: options.net,
@@ -149,7 +139,7 @@ function print(guest: Guest, { vsock, net }: Options): string | undefined {
   const cpus = facts.cpus === 1 ? '1 CPU' : `${facts.cpus} CPUs`;
   const seconds = (facts.bootMs / 1000).toFixed(1);
   console.error(
-    `Linux ${facts.kernel} on ${facts.accel.toUpperCase()} (${facts.machine}), ${cpus}, ${facts.memoryMib} MiB, up after ${seconds} s`,
+    `Linux ${facts.kernel} on ${acceleratorNames[facts.accel]} (${facts.machine}), ${cpus}, ${facts.memoryMib} MiB, up after ${seconds} s`,
   );
   const addresses = [
     ...(vsock === 'none' ? [] : [guest.vsock()]),

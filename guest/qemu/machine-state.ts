@@ -1,0 +1,85 @@
+import { readFile } from 'node:fs/promises';
+import type { Qmp } from './qmp.js';
+
+/** QEMU's run states (qapi/run-state.json) in which a machine was stopped by no one's wish. */
+const broken: Readonly<Record<string, string>> = {
+  'internal-error': 'an internal error of its accelerator',
+  'io-error': 'an error of a device',
+  'guest-panicked': 'a panic of its kernel',
+  watchdog: 'its watchdog',
+};
+
+/** Why QEMU ends a machine (ShutdownCause in qapi/run-state.json), in words. */
+const shutdowns: Readonly<Record<string, string>> = {
+  'guest-shutdown': 'the guest powered itself off',
+  'guest-reset': 'the guest reset its machine, as it does after a triple fault',
+  'guest-panic': 'the kernel of the guest panicked',
+  'host-signal': 'a signal ended QEMU',
+};
+
+/** What QEMU tells of a machine's end, from the moment its connection is open. */
+export class MachineState {
+  readonly #qmp: Qmp;
+  readonly #log: string;
+  readonly #stopped: Promise<string>;
+  #stop: string | undefined;
+  #shutdown: string | undefined;
+
+  /** @param log the file that has QEMU's own output */
+  constructor(qmp: Qmp, log: string) {
+    this.#qmp = qmp;
+    this.#log = log;
+    this.#stopped = new Promise((resolve) => {
+      qmp.on('event', ({ event, data }) => {
+        if (event === 'SHUTDOWN') this.#shutdown = `${data?.reason}`;
+        if (event === 'STOP') void this.#reason().then((why) => why !== undefined && resolve(why));
+      });
+    });
+  }
+
+  /** Resolves with the reason when QEMU has stopped the processors and will not go on. */
+  get stopped(): Promise<string> {
+    return this.#stopped;
+  }
+
+  /** Like {@link MachineState.stopped}, without waiting. */
+  get stop(): string | undefined {
+    return this.#stop;
+  }
+
+  /** Why the machine was shut down, once QEMU has told. */
+  get shutdown(): string | undefined {
+    if (this.#shutdown === undefined) return undefined;
+    return shutdowns[this.#shutdown] ?? `QEMU shut the machine down (${this.#shutdown})`;
+  }
+
+  /** What the processors do, for people who look for the cause of a standstill. */
+  async processors(): Promise<string> {
+    const query = { 'command-line': 'info registers -a' };
+    return `${await this.#qmp.execute('human-monitor-command', query)}`;
+  }
+
+  /** Why the processors are stopped, or `undefined` where somebody wanted them to be. */
+  async #reason(): Promise<string | undefined> {
+    const answer = await this.#qmp.execute('query-status').catch(() => undefined);
+    const status = (answer as { status?: string } | undefined)?.status ?? '';
+    const why = broken[status];
+    if (why === undefined) return undefined;
+    const words = await complaint(this.#log);
+    this.#stop = `QEMU stopped it after ${why}${words === '' ? '' : ` (${words})`}`;
+    return this.#stop;
+  }
+}
+
+/** What QEMU printed before it began to print registers. */
+async function complaint(log: string): Promise<string> {
+  const lines = (await readFile(log, 'utf8').catch(() => ''))
+    .split('\n')
+    .map((line) => line.trim());
+  const registers = lines.findIndex((line) => /^[ER]AX=/.test(line));
+  const words = lines.slice(0, registers === -1 ? lines.length : registers);
+  return words
+    .filter((line) => line !== '')
+    .slice(-3)
+    .join('; ');
+}

@@ -1,0 +1,50 @@
+import { type Command, Option } from 'commander';
+import type { AcceleratorChoice, BootOptions, Machine } from '../../guest/index.js';
+import { wholeNumber } from '../whole-number.js';
+
+/** What `waep vm` and the bench ask about the machine of a guest. */
+export interface MachineOptions {
+  accel: AcceleratorChoice;
+  machine?: Machine;
+  cpu?: string;
+  append?: string;
+  /** In seconds. */
+  bootTimeout?: number;
+}
+
+/** Adds the options about the machine of a guest to a command. */
+export function addMachineOptions(command: Command): Command {
+  return command
+    .addOption(
+      new Option('--accel <how>', 'how to run the guest; auto is KVM where that works')
+        .choices(['auto', 'kvm', 'tcg'])
+        .default('auto'),
+    )
+    .addOption(
+      new Option(
+        '--machine <type>',
+        "QEMU's machine (default: the one that boots soonest)",
+      ).choices(['microvm', 'pc', 'q35']),
+    )
+    .option('--cpu <model>', "QEMU's -cpu (default: one that suits the accelerator)")
+    .option('--append <arguments>', "add this to the kernel's command line")
+    .option(
+      '--boot-timeout <seconds>',
+      'how long the guest may take until all of it answers (default: 60)',
+      wholeNumber(1),
+    );
+}
+
+/** The same for {@link boot}. */
+export function machineChoice(
+  options: MachineOptions,
+): Pick<BootOptions, 'accel' | 'machine' | 'cpu' | 'kernelArgs' | 'deadlineMs'> {
+  const { accel, machine, cpu, append, bootTimeout } = options;
+  return {
+    accel,
+    machine,
+    cpu,
+    ...(append === undefined ? {} : { kernelArgs: [append] }),
+    ...(bootTimeout === undefined ? {} : { deadlineMs: bootTimeout * 1000 }),
+  };
+}
