@@ -34,7 +34,10 @@ t.test('threads that come and go', async (t) => {
     ['1/3', 50],
   ]);
   t.equal(usedNs(before, after), 250, 'one that has ended does not take away what others used');
-  t.equal(usedNs(before, after, (thread) => thread === '1/3'), 50);
+  t.equal(
+    usedNs(before, after, (thread) => thread === '1/3'),
+    50,
+  );
 });
 
 t.test('a process that is not there is an error, not nothing used', async (t) => {

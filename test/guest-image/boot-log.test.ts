@@ -23,7 +23,10 @@ t.test('a panic is told in the words of the kernel', async (t) => {
 
 t.test('memory is named as the cause only where the kernel ran out of it', async (t) => {
   t.equal(lacksMemory(['[    2.6] Initramfs unpacking failed: write error']), true);
-  t.equal(lacksMemory([usual, '[    3.7] Kernel panic - not syncing: No working init found.']), false);
+  t.equal(
+    lacksMemory([usual, '[    3.7] Kernel panic - not syncing: No working init found.']),
+    false,
+  );
 });
 
 t.test('an agent that ends is told with its own words, without those of others', async (t) => {
