@@ -49,3 +49,11 @@ export function lastLine(text: string): string | undefined {
   const lines = text.trim().split(/\r?\n/);
   return lines.findLast((line) => line.trim() !== '' && !usual.test(line))?.trim();
 }
+
+/**
+ * Whether the kernel has given up the timer of its first processor, as QEMU's `info lapic` tells: it
+ * has set the timer going to measure it, and then masked it for good.
+ */
+export function timerIsOff(lapic: string): boolean {
+  return /^LVTT\s.*\bmasked\b[^\n]*\n.*initial_count = 268435455\b/m.test(lapic);
+}

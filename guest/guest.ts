@@ -11,6 +11,7 @@ import {
   lastLine,
   panicIsOver,
   panicOf,
+  timerIsOff,
 } from './boot-log.js';
 import { buildImage, type GuestFile, type Image, writeInitramfs } from './image/image.js';
 import type { KernelChoice } from './image/kernel.js';
@@ -82,7 +83,7 @@ export interface BootOptions {
   /** Kernel modules to load beyond those that every guest has. */
   modules?: readonly string[];
   accel?: AcceleratorChoice | undefined;
-  /** Default `microvm` under emulation, where it boots a second sooner, and `pc` on KVM. */
+  /** Default `q35`. An emulated `microvm` does not always boot on a busy machine. */
   machine?: Machine | undefined;
   /** QEMU's `-cpu`: a model of processor with its features. Default: one that suits the accelerator. */
   cpu?: string | undefined;
@@ -199,7 +200,7 @@ class KvmTrialError extends Error {}
 
 async function start(options: BootOptions, image: Image, verdict: Verdict): Promise<Guest> {
   const {
-    machine = verdict.accelerator === 'tcg' ? 'microvm' : 'pc',
+    machine = 'q35',
     memoryMib = 1536,
     cpus = 1,
     kernelArgs = [],
@@ -237,9 +238,7 @@ async function start(options: BootOptions, image: Image, verdict: Verdict): Prom
       kernel(await bootableImage(image, verdict), initramfs),
       serialLog(serial),
       control(CONTROL_DESCRIPTOR),
-      ...(machine === 'microvm' && verdict.accelerator === 'tcg'
-        ? [tscFrequency(await tscKhz())]
-        : []),
+      ...(verdict.accelerator === 'tcg' ? [tscFrequency(await tscKhz())] : []),
       ...(vsock === undefined ? [] : [vsock.device]),
       ...(network === undefined ? [] : [network.device]),
       ...(typeof options.devices === 'function'
@@ -400,9 +399,11 @@ async function waitForLines(
     if (ending !== undefined) throw new BootError(await endOfQemu(booting));
     if (late) {
       const awaited = missing.map((line) => `"${line.trim()}"`).join(', ');
-      const error = new BootError(`in time it did not print ${awaited}${await lastWords(booting)}`);
-      error.processors = await processorsOf(booting);
-      throw error;
+      const processors = await processorsOf(booting);
+      const why = timerIsOff(processors)
+        ? 'its kernel has given up its only timer, because this machine was too busy while the kernel measured it; use --machine q35, which has another'
+        : `in time it did not print ${awaited}${await lastWords(booting, [booting.serial])}`;
+      throw Object.assign(new BootError(why), { processors });
     }
     await sleep(20);
   }
@@ -437,6 +438,7 @@ function enoughMib(archiveMib: number): number {
 
 /** How QEMU ended, and why as far as it has told. */
 async function endOfQemu(booting: Booting): Promise<string> {
+  booting.qemu.ref();
   const ending = await booting.qemu.ended;
   const { shutdown } = booting.state;
   return shutdown === undefined

@@ -53,10 +53,12 @@ export class MachineState {
     return shutdowns[this.#shutdown] ?? `QEMU shut the machine down (${this.#shutdown})`;
   }
 
-  /** What the processors do, for people who look for the cause of a standstill. */
+  /** What the processors and the first one's timer do, by which the cause of a standstill is found. */
   async processors(): Promise<string> {
-    const query = { 'command-line': 'info registers -a' };
-    return `${await this.#qmp.execute('human-monitor-command', query)}`;
+    const answers = ['info lapic 0', 'info registers -a'].map((query) =>
+      this.#qmp.execute('human-monitor-command', { 'command-line': query }),
+    );
+    return (await Promise.all(answers)).join('\n');
   }
 
   /** Why the processors are stopped, or `undefined` where somebody wanted them to be. */

@@ -46,6 +46,7 @@ export class Qmp extends EventEmitter<{ event: [QmpEvent] }> {
     });
     // What goes wrong on the way reaches the callers through 'close'.
     control.on('error', () => {});
+    lines.on('error', () => {});
     control.unref();
   }
 

@@ -23,7 +23,7 @@ export function addMachineOptions(command: Command): Command {
     .addOption(
       new Option(
         '--machine <type>',
-        "QEMU's machine (default: the one that boots soonest)",
+        "QEMU's machine (default: q35; a microvm that is emulated does not always boot on a busy machine)",
       ).choices(['microvm', 'pc', 'q35']),
     )
     .option('--cpu <model>', "QEMU's -cpu (default: one that suits the accelerator)")

@@ -3,14 +3,14 @@ import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { availableParallelism, loadavg, tmpdir } from 'node:os';
 import { delimiter } from 'node:path';
-import { Command } from 'commander';
+import { Command, Option } from 'commander';
 import pc from 'picocolors';
 import { boot, buildImage } from '../../guest/index.js';
 import { packageFolder } from '../../guest/paths.js';
 import { wholeNumber } from '../../src/cli/whole-number.js';
 import type { WaepError } from '../../src/index.js';
 import { newerQemu } from '../device/newer-qemu.js';
-import { type Row, record } from './page.js';
+import { type Row, record, results } from './page.js';
 
 /** The values of each dimension. Each cell of the matrix is a choice of one of each. */
 const dimensions = {
@@ -44,7 +44,8 @@ interface Flags {
   suite?: string;
   bootTimeout: number;
   minutes?: number;
-  record: boolean;
+  /** The folder. */
+  record?: string;
 }
 
 /** A busy loop for each processor of this machine. */
@@ -105,7 +106,7 @@ async function main(flags: Flags): Promise<void> {
     for (; done < flags.boots && performance.now() < untilMs && chosen.length > 0; done++) {
       const cell = chosen[done % chosen.length] as Cell;
       const row = await bootOnce(cell, flags, folder);
-      if (flags.record) record([row]);
+      if (flags.record !== undefined) record([row], flags.record);
       if (row.lost !== undefined) lost++;
       const seen = `${(row.bootMs / 1000).toFixed(1)} s, load ${row.loadAverage.toFixed(1)}`;
       const outcome = row.lost === undefined ? pc.green('up') : pc.red(`lost: ${row.lost}`);
@@ -127,6 +128,11 @@ await new Command('npm run boots --')
   .option('--suite <name>', "take the kernel from this Debian suite, not this machine's own")
   .option('--boot-timeout <seconds>', 'count a boot as lost after this time', wholeNumber(1), 60)
   .option('--minutes <n>', 'begin no boot after this time', wholeNumber(1))
-  .option('--record', 'add the boots to results/boots.jsonl, and write results/boots.md', false)
+  .addOption(
+    new Option(
+      '--record [folder]',
+      'add the boots to boots.jsonl in this folder, or in results/, and write boots.md there',
+    ).preset(results),
+  )
   .action(main)
   .parseAsync();

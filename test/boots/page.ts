@@ -1,5 +1,5 @@
 /* results/boots.md: how often a guest came up, of how many boots, on which machine. */
-import { appendFileSync, readFileSync, writeFileSync } from 'node:fs';
+import { appendFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { packageFolder } from '../../guest/paths.js';
 
@@ -21,11 +21,13 @@ export interface Row {
   readonly at: string;
 }
 
-const folder = join(packageFolder, 'results');
-const rows = join(folder, 'boots.jsonl');
+/** Where the record and the page are. */
+export const results = join(packageFolder, 'results');
 
-/** Adds boots to the record, and writes the page anew. */
-export function record(added: readonly Row[]): void {
+/** Adds boots to the record in a folder, and writes the page there anew. */
+export function record(added: readonly Row[], folder: string): void {
+  const rows = join(folder, 'boots.jsonl');
+  mkdirSync(folder, { recursive: true });
   appendFileSync(rows, added.map((row) => `${JSON.stringify(row)}\n`).join(''));
   const all = readFileSync(rows, 'utf8').trim().split('\n');
   writeFileSync(join(folder, 'boots.md'), renderBoots(all.map((line) => JSON.parse(line))));

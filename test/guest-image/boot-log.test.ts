@@ -6,6 +6,7 @@ import {
   lastLine,
   panicIsOver,
   panicOf,
+  timerIsOff,
 } from '../../guest/boot-log.js';
 
 const usual = '[    0.925455] PCI: Fatal: No config space access function found';
@@ -45,4 +46,13 @@ t.test('an agent that ends is told with its own words, without those of others',
 t.test('the last line is one that says how far the boot got', async (t) => {
   t.equal(lastLine(`waep-init: ready\n${usual}\n\n`), 'waep-init: ready');
   t.equal(lastLine(`${usual}\n`), undefined);
+});
+
+t.test('a timer that the kernel has given up is told from one that runs', async (t) => {
+  const off = `SPIV\t 0x000001ff
+LVTT\t 0x000300ec active-hi edge  masked         periodic     Fixed  (vec 236)
+Timer\t DCR=0x3 (divide by 16) initial_count = 268435455 current_count = 248890539`;
+  t.equal(timerIsOff(off), true);
+  t.equal(timerIsOff(off.replace('masked', '')), false);
+  t.equal(timerIsOff(off.replace('268435455', '250000')), false);
 });

@@ -13,6 +13,8 @@ import t from 'tap';
 import { boot } from '../../guest/index.js';
 import type { WaepError } from '../../src/index.js';
 
+t.setTimeout(240_000);
+
 const runtime = mkdtempSync(join(tmpdir(), 'waep-test-'));
 process.env.XDG_RUNTIME_DIR = runtime;
 t.teardown(() => rmSync(runtime, { recursive: true }));
