@@ -459,7 +459,7 @@ async function lastWords(
 
 async function processorsOf({ state }: Booting): Promise<string> {
   // A QEMU that does not answer either is no reason to wait for ever.
-  const late = sleep(2000, 'QEMU did not answer in time', { ref: false });
+  const late = sleep(10_000, 'QEMU did not answer in time', { ref: false });
   return Promise.race([state.processors(), late]).catch((error: Error) => error.message);
 }
 

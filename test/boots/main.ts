@@ -7,8 +7,8 @@ import { Command, Option } from 'commander';
 import pc from 'picocolors';
 import { boot, buildImage } from '../../guest/index.js';
 import { packageFolder } from '../../guest/paths.js';
-import { wholeNumber } from '../../src/cli/whole-number.js';
 import type { WaepError } from '../../src/index.js';
+import { wholeNumber } from '../../src/whole-number.js';
 import { newerQemu } from '../device/newer-qemu.js';
 import { type Row, record, results } from './page.js';
 
