@@ -69,7 +69,11 @@ t.test('a guest that is not ready in time', async (t) => {
   const { why, log } = await failed({ deadlineMs: 2000 });
   t.match(why, /in time it did not print "waep-init:"/);
   t.notMatch(why, /PCI: Fatal/, 'what every guest without PCI prints is not told as the cause');
-  t.match(readFileSync(log, 'utf8'), /[ER]IP=[0-9a-f]{8}/, 'and where its processor stands is kept');
+  t.match(
+    readFileSync(log, 'utf8'),
+    /[ER]IP=[0-9a-f]{8}/,
+    'and where its processor stands is kept',
+  );
 });
 
 t.test('a machine that QEMU refuses to make', async (t) => {
