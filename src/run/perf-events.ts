@@ -1,5 +1,6 @@
 /* perf_event_open(2) and the ioctls of what it opens, made in the guest. */
 import { constants } from 'node:os';
+import { enums, perf } from '../bpf/index.js';
 import { type CallBuffer, type Handle, Relocation } from '../call.js';
 import { failure, systemError } from '../errors.js';
 import type { Guest } from './guest.js';
@@ -7,12 +8,19 @@ import type { Notification } from './notification.js';
 import { ProcessMemory } from './process-memory.js';
 
 const { errno } = constants;
+const { PerfIoctl } = enums;
 const PAGE_BYTES = 4096;
 const PATH_MAX = 4096;
 
-/** Of `struct perf_event_attr`: byte offsets, and the length that a length of 0 stands for. */
-const Attribute = { TYPE: 0, SIZE: 4, CONFIG1: 56, FIRST_BYTES: 64 } as const;
-const Flag = { PID_CGROUP: 4, FD_CLOEXEC: 8 } as const;
+const { type, size, config1 } = perf.PERF_EVENT_ATTR.fields;
+const Attribute = {
+  TYPE: type.offset,
+  SIZE: size.offset,
+  CONFIG1: config1.offset,
+  FIRST_BYTES: perf.PERF_ATTR_SIZE_VER0,
+} as const;
+const { PERF_FLAG_PID_CGROUP, PERF_FLAG_FD_CLOEXEC } = enums.PerfFlag;
+const Flag = { PID_CGROUP: PERF_FLAG_PID_CGROUP, FD_CLOEXEC: PERF_FLAG_FD_CLOEXEC } as const;
 
 /** PMUs whose config1 points to a text: the name of a function, and a file. */
 const named = ['kprobe', 'uprobe'] as const;
@@ -102,17 +110,17 @@ type IoctlArgument =
   | { readonly is: 'query' };
 
 const ioctls: ReadonlyMap<number, IoctlArgument> = new Map<number, IoctlArgument>([
-  [0x2400, { is: 'number' }], // ENABLE
-  [0x2401, { is: 'number' }], // DISABLE
-  [0x2402, { is: 'number' }], // REFRESH
-  [0x2403, { is: 'number' }], // RESET
-  [0x40082404, { is: 'buffer', flow: 'in', bytes: 8 }], // PERIOD
-  [0x2405, { is: 'descriptor' }], // SET_OUTPUT
-  [0x40082406, { is: 'text' }], // SET_FILTER
-  [0x80082407, { is: 'buffer', flow: 'out', bytes: 8 }], // ID
-  [0x40042408, { is: 'descriptor' }], // SET_BPF
-  [0x40042409, { is: 'number' }], // PAUSE_OUTPUT
-  [0xc008240a, { is: 'query' }], // QUERY_BPF
+  [PerfIoctl.PERF_EVENT_IOC_ENABLE, { is: 'number' }],
+  [PerfIoctl.PERF_EVENT_IOC_DISABLE, { is: 'number' }],
+  [PerfIoctl.PERF_EVENT_IOC_REFRESH, { is: 'number' }],
+  [PerfIoctl.PERF_EVENT_IOC_RESET, { is: 'number' }],
+  [PerfIoctl.PERF_EVENT_IOC_PERIOD, { is: 'buffer', flow: 'in', bytes: 8 }],
+  [PerfIoctl.PERF_EVENT_IOC_SET_OUTPUT, { is: 'descriptor' }],
+  [PerfIoctl.PERF_EVENT_IOC_SET_FILTER, { is: 'text' }],
+  [PerfIoctl.PERF_EVENT_IOC_ID, { is: 'buffer', flow: 'out', bytes: 8 }],
+  [PerfIoctl.PERF_EVENT_IOC_SET_BPF, { is: 'descriptor' }],
+  [PerfIoctl.PERF_EVENT_IOC_PAUSE_OUTPUT, { is: 'number' }],
+  [PerfIoctl.PERF_EVENT_IOC_QUERY_BPF, { is: 'query' }],
 ]);
 
 const MAX_QUERIED = 1024;

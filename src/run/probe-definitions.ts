@@ -6,6 +6,7 @@
  */
 import { lstatSync, openSync } from 'node:fs';
 import { constants } from 'node:os';
+import { perf } from '../bpf/index.js';
 import { Relocation } from '../call.js';
 import { failure, systemError, type WaepError } from '../errors.js';
 import { native } from '../native.js';
@@ -26,8 +27,15 @@ const MAX_TEXT_BYTES = 4096;
 const definition =
   /^([pr])(?:\d{1,4})?(?::(?:[A-Za-z_]\w{0,62}\/)?[A-Za-z_]\w{0,62})?[ \t]+([A-Za-z_.][\w.]*)(?:\+(\d{1,9}))?\s*$/;
 
-/** Of `struct perf_event_attr`: byte offsets and its length. */
-const Attribute = { TYPE: 0, SIZE: 4, CONFIG: 8, CONFIG1: 56, CONFIG2: 64, BYTES: 112 } as const;
+const { type, size, config, config1, config2 } = perf.PERF_EVENT_ATTR.fields;
+const Attribute = {
+  TYPE: type.offset,
+  SIZE: size.offset,
+  CONFIG: config.offset,
+  CONFIG1: config1.offset,
+  CONFIG2: config2.offset,
+  BYTES: perf.PERF_ATTR_SIZE_VER5,
+} as const;
 const FOR_ALL = { pid: -1, cpu: 0, group: 0, flags: 0 } as const;
 
 /** The file in which kernel functions are probed by name. */

@@ -1,4 +1,4 @@
-import type { Ref } from '../bpf/index.js';
+import { enums, perf, type Ref } from '../bpf/index.js';
 import { type CallBuffer, type Handle, Relocation, type Reply } from '../call.js';
 import { viewOf } from '../codec/index.js';
 import { systemError } from '../errors.js';
@@ -41,26 +41,14 @@ export interface PerfEventOptions extends PerfTarget {
   name?: string;
 }
 
-/** `struct perf_event_attr` as of Linux 4.4: PERF_ATTR_SIZE_VER5, 112 bytes. */
-const ATTR_BYTES = 112;
-const CONFIG1 = 56;
-const ATTR_FREQUENCY = 1n << 10n;
-const PERF_FLAG_PID_CGROUP = 4;
+const { PERF_ATTR_SIZE_VER5, PERF_EVENT_ATTR, PERF_EVENT_FLAGS, PerfEventBit } = perf;
+const { PERF_FLAG_PID_CGROUP } = enums.PerfFlag;
+const Field = PERF_EVENT_ATTR.fields;
+const CONFIG1 = Field.config1.offset;
+const ATTR_FREQUENCY = 1n << BigInt(PerfEventBit.freq);
 const MAX_PROGRAMS = 64;
 
-/** The requests of <linux/perf_event.h>. */
-const Ioctl = {
-  ENABLE: 0x2400,
-  DISABLE: 0x2401,
-  RESET: 0x2403,
-  PERIOD: 0x40082404,
-  SET_OUTPUT: 0x2405,
-  SET_FILTER: 0x40082406,
-  ID: 0x80082407,
-  SET_BPF: 0x40042408,
-  PAUSE_OUTPUT: 0x40042409,
-  QUERY_BPF: 0xc008240a,
-} as const;
+type Request<K> = K extends `PERF_EVENT_IOC_${infer Name}` ? Name : never;
 
 /**
  * A perf event in the guest: something that is counted, sampled, or where programs are run. It
@@ -145,7 +133,7 @@ export class PerfEvent extends GuestObject<'perf_event'> {
   }
 
   async #ioctl(
-    name: keyof typeof Ioctl,
+    name: Request<keyof typeof enums.PerfIoctl>,
     first: Uint8Array | Ref,
     behind?: CallBuffer,
   ): Promise<Reply> {
@@ -153,7 +141,7 @@ export class PerfEvent extends GuestObject<'perf_event'> {
     const refers = !(first instanceof Uint8Array);
     const reply = await this.session.ioctl({
       handle,
-      request: Ioctl[name],
+      request: enums.PerfIoctl[`PERF_EVENT_IOC_${name}`],
       buffers: [refers ? argument(0) : first, ...(behind === undefined ? [] : [behind])],
       relocations: refers
         ? [0, 0, Relocation.FD64, first.handle]
@@ -202,18 +190,18 @@ function attributeOf(options: PerfEventOptions): Uint8Array {
   const { type, config = 0, config1 = 0, config2 = 0 } = options;
   const { samplePeriod, sampleFrequency, sampleType = 0, readFormat = 0 } = options;
   const { flags = 0, wakeupEvents = 0 } = options;
-  const attribute = new Uint8Array(ATTR_BYTES);
+  const attribute = new Uint8Array(PERF_ATTR_SIZE_VER5);
   const view = viewOf(attribute);
   const put = (at: number, value: number | bigint) => view.setBigInt64(at, BigInt(value), true);
-  view.setUint32(0, type, true);
-  view.setUint32(4, ATTR_BYTES, true);
-  put(8, config);
-  put(16, samplePeriod ?? sampleFrequency ?? 0);
-  put(24, sampleType);
-  put(32, readFormat);
-  put(40, BigInt(flags) | (sampleFrequency === undefined ? 0n : ATTR_FREQUENCY));
-  view.setUint32(48, wakeupEvents, true);
+  view.setUint32(Field.type.offset, type, true);
+  view.setUint32(Field.size.offset, PERF_ATTR_SIZE_VER5, true);
+  put(Field.config.offset, config);
+  put(Field.sample_period.offset, samplePeriod ?? sampleFrequency ?? 0);
+  put(Field.sample_type.offset, sampleType);
+  put(Field.read_format.offset, readFormat);
+  put(PERF_EVENT_FLAGS, BigInt(flags) | (sampleFrequency === undefined ? 0n : ATTR_FREQUENCY));
+  view.setUint32(Field.wakeup_events.offset, wakeupEvents, true);
   if (typeof config1 !== 'string') put(CONFIG1, config1);
-  put(64, config2);
+  put(Field.config2.offset, config2);
   return attribute;
 }
