@@ -11,7 +11,7 @@ import { bootKernels, kernelSuites } from '../../bench/kernel-guests.js';
 import { quantile, sorted } from '../../bench/statistics.js';
 import { record } from './page.js';
 
-const ROUNDS = 3;
+const ROUNDS = 5;
 const COUNTS = { samples: 200, warmup: 100 };
 
 t.setTimeout(900_000);
@@ -39,15 +39,19 @@ for (const suite of kernelSuites) {
           (figures.get(`${arm} ${metric}`) ?? Number.NaN) /
           (figures.get(`${against} ${metric}`) ?? Number.NaN),
       );
-      // Where something else runs, too, a round may be worse; what is wrong is so in every round.
-      const best = Math.min(...ratios);
+      // Rounds take turns: the median leaves out a round that something else disturbed.
+      const median = quantile(sorted(ratios), 0.5);
       t.ok(
-        best <= worstFactor,
-        `Linux ${kernel}, ${metric}: ${arm} ÷ ${against} is ${best.toFixed(2)}`,
+        median <= worstFactor,
+        `Linux ${kernel}, ${metric}: ${arm} ÷ ${against} is ${median.toFixed(2)}`,
       );
-      const ofTcp = arm === 'tcp' ? 1 / best : best;
+      const ofTcp = arm === 'tcp' ? 1 / median : median;
       seen.push(`${metric.replace(/, kernel.*/, '')}: ${ofTcp.toFixed(2)} × TCP`);
     }
-    record('the device against TCP, the best of 3 rounds', `Linux ${kernel}`, seen.join('; '));
+    record(
+      `the device against TCP, the median of ${ROUNDS} rounds`,
+      `Linux ${kernel}`,
+      seen.join('; '),
+    );
   });
 }
