@@ -75,7 +75,7 @@ export function kvmProblem(): string | undefined {
     const { code } = error as NodeJS.ErrnoException;
     return code === 'ENOENT'
       ? 'this machine has no /dev/kvm'
-      : `/dev/kvm cannot be opened (${code}); join the kvm group`;
+      : `/dev/kvm cannot be opened (${code})`;
   }
 }
 

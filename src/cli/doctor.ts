@@ -7,7 +7,14 @@ import pc from 'picocolors';
 import { knownKernel, ownKernel } from '../../guest/image/kernel.js';
 import { boot } from '../../guest/index.js';
 import { agentPath, cacheFolder } from '../../guest/paths.js';
-import { chooseAccelerator, kvmProblem, type Verdict } from '../../guest/qemu/accelerator.js';
+import {
+  type AcceleratorName,
+  acceleratorName,
+  acceleratorNames,
+  chooseAccelerator,
+  kvmProblem,
+  type Verdict,
+} from '../../guest/qemu/accelerator.js';
 import { kernelVsockProblem } from '../../guest/qemu/vsock.js';
 import { locate, purposesOf, type Tool, toolsFor } from '../../guest/tool-table.mjs';
 import { cureFor, findTool, manager, table } from '../../guest/tools.js';
@@ -265,7 +272,7 @@ async function checkKvm(ready: boolean, progress: ProgressLine): Promise<Finding
       });
       verdict = await chooseAccelerator('auto');
     }
-    return kvmTried(verdict);
+    return kvmTried(verdict, acceleratorName('kvm'));
   } catch (error) {
     const found = `a guest was tried and did not boot: ${(error as Error).message}`;
     return { check: 'a guest', status: 'lacking', found, neededFor: guestPurposes };
@@ -321,9 +328,11 @@ function kvmGroup(): string | null | undefined {
   return groups.match(new RegExp(`^([^:]+):[^:]*:${gid}:`, 'm'))?.[1] ?? `${gid}`;
 }
 
-/** What is said of a KVM that a guest was tried on. */
-export function kvmTried({ accelerator, why }: Verdict): Finding {
+/** What is said of a KVM that a guest was tried on, and that goes by this name. */
+export function kvmTried({ accelerator, why }: Verdict, name: AcceleratorName): Finding {
   const check = 'KVM';
-  if (accelerator === 'kvm') return { check, status: 'ok', found: why };
-  return { check, status: 'lesser', found: `${why}; ${emulated}` };
+  if (accelerator !== 'kvm') return { check, status: 'lesser', found: `${why}; ${emulated}` };
+  if (name === 'kvm') return { check, status: 'ok', found: why };
+  const found = `${why}; but it is ${acceleratorNames[name]}, whose figures say nothing about a processor with virtualisation`;
+  return { check, status: 'lesser', found };
 }

@@ -102,9 +102,10 @@ t.test('KVM: each cause has its own cure', async (t) => {
   t.match(kvmRefused(closed, 'kvm', 'root'), { cure: /--device \/dev\/kvm/ });
   t.match(kvmRefused('there is none', undefined, 'someone'), { cure: /nested virtualisation/ });
   const works = { accelerator: 'kvm', why: 'a guest boots on it', proven: true } as const;
-  t.match(kvmTried(works), { status: 'ok', found: 'a guest boots on it' });
+  t.match(kvmTried(works, 'kvm'), { status: 'ok', found: 'a guest boots on it' });
+  t.match(kvmTried(works, 'kvm-software'), { status: 'lesser', found: /KVM in software/ });
   const failed = { accelerator: 'tcg', why: 'a guest does not boot on it', proven: true } as const;
-  t.match(kvmTried(failed), {
+  t.match(kvmTried(failed, 'kvm'), {
     status: 'lesser',
     found: /does not boot.*TCG/,
     cure: undefined,
