@@ -1,8 +1,19 @@
 /* node:net and this library, made alike for the observations of like-net.ts. */
 import net from 'node:net';
 import { join } from 'node:path';
+import type { Test } from 'tap';
 import { createConnection, createServer, type Server } from '../../src/transport/index.js';
-import type { AnyServer, AnySocket, Kit } from './like-net.js';
+import {
+  type AnyServer,
+  type AnySocket,
+  type Behaviour,
+  behaviours,
+  type Difference,
+  differenceHere,
+  type Kit,
+  observed,
+  type TableRoad,
+} from './like-net.js';
 
 let made = 0;
 
@@ -58,4 +69,38 @@ export function roadKit(places: RoadPlaces): Kit {
     },
     dialNobody: () => createConnection(places.nobody),
   };
+}
+
+/** Asserts that a behaviour looks as node:net's, or that it does not where it is to differ. */
+export function compareSeen(
+  t: Test,
+  { name }: Behaviour,
+  difference: Difference | undefined,
+  reference: string,
+  seen: string | undefined,
+): void {
+  if (difference === undefined) t.equal(seen, reference, name);
+  else t.not(seen, reference, `${name}: different on purpose`);
+}
+
+/**
+ * Observes every behaviour over node:net and over a road, and compares.
+ *
+ * @param closesBoth whether the far end closes both directions when one has ended
+ */
+export async function compare(
+  t: Test,
+  road: TableRoad,
+  node: Kit,
+  ours: Kit,
+  closesBoth = false,
+): Promise<void> {
+  for (const behaviour of behaviours) {
+    if (behaviour.observe === undefined) continue;
+    const declared = differenceHere(behaviour, road);
+    const difference = closesBoth && declared?.equalOnceClosed ? undefined : declared;
+    const reference = await observed(behaviour, node);
+    const seen = await observed(behaviour, ours, difference !== undefined);
+    compareSeen(t, behaviour, difference, reference, seen);
+  }
 }

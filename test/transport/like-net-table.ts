@@ -6,7 +6,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { packageFolder } from '../../guest/paths.js';
-import { behaviours, comparedRoads, differenceOn } from './like-net.js';
+import { behaviours, differenceOn, roadsOfTable } from './like-net.js';
 
 const path = join(packageFolder, 'docs/transport.md');
 const begin = '<!-- like-net: written by test/transport/like-net-table.ts -->';
@@ -15,7 +15,7 @@ const end = '<!-- /like-net -->';
 function table(): string {
   const reasons: string[] = [];
   const rows = behaviours.map((behaviour) => {
-    const cells = comparedRoads.map((road) => {
+    const cells = roadsOfTable.map((road) => {
       const difference = differenceOn(behaviour, road);
       if (difference === undefined) return 'equal';
       if (!reasons.includes(difference.reason)) reasons.push(difference.reason);
@@ -25,8 +25,8 @@ function table(): string {
   });
   return [
     begin,
-    `| of node:net | ${comparedRoads.join(' | ')} |`,
-    `|---|${comparedRoads.map(() => '---|').join('')}`,
+    `| of node:net | ${roadsOfTable.join(' | ')} |`,
+    `|---|${roadsOfTable.map(() => '---|').join('')}`,
     ...rows,
     '',
     ...reasons.map((reason, index) => `${index + 1}. ${reason}`),

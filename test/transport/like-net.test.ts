@@ -1,10 +1,9 @@
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
-import t, { type Test } from 'tap';
+import t from 'tap';
 import { formatAddress } from '../../src/transport/index.js';
 import { bridge, socketFolder, startFakeMux } from './fake-mux.js';
-import { behaviours, differenceHere, type Kit, observed, type TableRoad } from './like-net.js';
-import { nodeKit, roadKit } from './like-net-kits.js';
+import { compare, nodeKit, roadKit } from './like-net-kits.js';
 import { page } from './like-net-table.js';
 
 t.setTimeout(200_000);
@@ -12,17 +11,6 @@ t.setTimeout(200_000);
 const folder = socketFolder();
 t.teardown(() => rmSync(folder, { recursive: true, force: true }));
 let made = 0;
-
-async function compare(t: Test, road: TableRoad, node: Kit, ours: Kit): Promise<void> {
-  for (const behaviour of behaviours) {
-    if (behaviour.observe === undefined) continue;
-    const difference = differenceHere(behaviour, road);
-    const reference = await observed(behaviour, node);
-    const seen = await observed(behaviour, ours, difference !== undefined);
-    if (difference === undefined) t.equal(seen, reference, behaviour.name);
-    else t.not(seen, reference, `${behaviour.name}: different on purpose`);
-  }
-}
 
 t.test('unix, beside node:net on Unix sockets', (t) =>
   compare(
