@@ -12,7 +12,7 @@ process.chdir(fileURLToPath(new URL('..', import.meta.url)));
 
 const wanted = process.argv.slice(2).map((path) => path.replace(/^(?!dist\/)/, 'dist/'));
 // What takes longer than one would wait for every time.
-const onRequest = ['dist/test/nested/', 'dist/test/device/', 'dist/test/slow/'];
+const onRequest = ['nested', 'device', 'slow', 'soak'].map((name) => `dist/test/${name}/`);
 const files = readdirSync('dist/test', { recursive: true })
   .map((name) => join('dist/test', name))
   .filter((name) => name.endsWith('.test.js'))
@@ -24,7 +24,9 @@ const files = readdirSync('dist/test', { recursive: true })
       : wanted.some((prefix) => name.startsWith(prefix)),
   )
   .sort();
-const inGuests = files.filter((name) => /^dist\/test\/(guest|nested|device|slow)\//.test(name));
+const inGuests = files.filter((name) =>
+  /^dist\/test\/(guest|nested|device|slow|soak)\//.test(name),
+);
 const here = files.filter((name) => !inGuests.includes(name));
 
 function sourceExists(name) {

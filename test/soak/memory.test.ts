@@ -15,8 +15,8 @@ import { connect } from '../../src/transport/index.js';
 import { bundleForGuest } from '../guest-bundle.js';
 import { alive } from '../lifetimes/alive.js';
 import { application, cli } from '../run/application.js';
-import { GIVES_BACK, neededBytes, type Reading, readHere, readProcess } from '../soak/readings.js';
 import { startFakeMux } from '../transport/fake-mux.js';
+import { GIVES_BACK, neededBytes, type Reading, readHere, readProcess } from './readings.js';
 
 t.setTimeout(3_600_000);
 
@@ -32,7 +32,7 @@ t.teardown(() => {
   rmSync(folder, { recursive: true, force: true });
 });
 const collector = await bundleForGuest(
-  new URL('../soak/collector.js', import.meta.url),
+  new URL('./collector.js', import.meta.url),
   folder,
   'collector.cjs',
 );
