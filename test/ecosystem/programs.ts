@@ -74,6 +74,10 @@ export function relay(to: string | undefined): Server {
   });
 }
 
+// A client that was kept waiting asks by a connection that it kept. Had the server closed that after
+// Node's 5 s, undici could not tell whether the request had been served: "fetch failed".
+const PATIENT = { keepAliveTimeout: 600_000 };
+
 function answer(request: http.IncomingMessage, response: http.ServerResponse): void {
   buffer(request).then(
     (received) => response.end(`${request.method} ${request.url} ${received.length}`),
@@ -142,7 +146,7 @@ function webSockets(server: http.Server | https.Server): void {
 export const programs: readonly Program[] = [
   {
     name: 'http',
-    serve: () => createServer().forward(http.createServer(answer)),
+    serve: () => createServer().forward(http.createServer(PATIENT, answer)),
     async use(address) {
       await askThrough(agent(address, { maxSockets: 4 }), http);
       const plain = { createConnection: () => createConnection(address), path: '/c' };
@@ -151,7 +155,8 @@ export const programs: readonly Program[] = [
   },
   {
     name: 'https',
-    serve: ({ identity }) => createServer().forward(https.createServer(identity, answer)),
+    serve: ({ identity }) =>
+      createServer().forward(https.createServer({ ...identity, ...PATIENT }, answer)),
     async use(address, { certificate: ca }) {
       await askThrough(agent(address, { tls: { ca }, maxSockets: 4 }), https);
     },
@@ -285,7 +290,7 @@ export const programs: readonly Program[] = [
   },
   {
     name: 'undici',
-    serve: () => createServer().forward(http.createServer(answer)),
+    serve: () => createServer().forward(http.createServer(PATIENT, answer)),
     async use(address) {
       const guest = dispatcher(address, Agent, { connections: 4 });
       try {
@@ -338,7 +343,7 @@ export const programs: readonly Program[] = [
   {
     name: 'Fastify',
     async serve() {
-      const app = fastify({ bodyLimit: 4 * MIB });
+      const app = fastify({ bodyLimit: 4 * MIB, ...PATIENT });
       app.get('/hello/:name', (request) => request.params);
       app.post('/echo', (request) => request.body);
       await app.ready();
