@@ -361,7 +361,7 @@ function uprobeChecks({ uprobes }: Policy, kernel: KernelNames): Check[] {
   );
   const probes = { rule: 'uprobes', kind: 'probes', maximum: PATH_MAX, files } as const;
   const { LINK_CREATE_UPROBE_MULTI: multi } = rows;
-  const types = uprobeTypes.flatMap(([first, last]) => [first, last]);
+  const types = uprobeTypes.flat();
   const toUprobes = whenWord(multi, 'attach_type', rangesOf(types));
   const uprobe = kernel.perfType('uprobe');
   return [

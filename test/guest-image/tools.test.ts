@@ -27,8 +27,7 @@ t.test('each row names purposes of the table', async (t) => {
 t.test('a purpose needs what those need that it includes', async (t) => {
   t.same(purposesOf(table, 'compat').sort(), ['build', 'compat', 'guest', 'test']);
   t.throws(() => purposesOf(table, 'tests'), {
-    message:
-      /^There is no purpose tests; expected one of build, guest, bench, test, compat, fuzz\b/,
+    message: /^There is no purpose tests; expected one of build, guest, bench, test, /,
   });
   const guest = names(toolsFor(table, 'guest', 'apt'));
   t.same(guest, ['qemu-system-x86_64', 'busybox', 'ldd', 'setpriv', 'gcc', 'libc.a']);
