@@ -7,9 +7,16 @@ import { basename, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { sharedLibraries } from '../../guest/image/libraries.js';
-import { type BootOptions, boot, type Guest, type GuestFile } from '../../guest/index.js';
+import {
+  type BootOptions,
+  boot,
+  type Guest,
+  type GuestFile,
+  type GuestProcess,
+} from '../../guest/index.js';
 import { nativeFile } from '../../src/native.js';
 import { bundleForGuest } from '../guest-bundle.js';
+import { bootNested, INNER_CID } from '../nested/inner.js';
 import { bridge, startFakeMux } from '../transport/fake-mux.js';
 import { type ProgramReport, useAll } from './ecosystem-run.js';
 import type { SshServer } from './hosts.js';
@@ -100,6 +107,14 @@ export async function ecosystemFiles(
   return files;
 }
 
+async function listening(servers: GuestProcess): Promise<void> {
+  servers.stderr.pipe(process.stderr, { end: false });
+  await Promise.race([
+    once(createInterface(servers.stdout), 'line'),
+    servers.ended.then((how) => Promise.reject(new Error(`they ended: ${JSON.stringify(how)}`))),
+  ]);
+}
+
 /** Boots a guest in which the servers listen on vsock, with the host's servers behind it. */
 export async function bootServers(
   errand: Errand,
@@ -122,11 +137,7 @@ export async function bootServers(
     const servers = await guest.spawn(['node', SCRIPT, '--serve', 'vsock:any:%', ...upstream], {
       env,
     });
-    servers.stderr.pipe(process.stderr, { end: false });
-    await Promise.race([
-      once(createInterface(servers.stdout), 'line'),
-      servers.ended.then((how) => Promise.reject(new Error(`they ended: ${JSON.stringify(how)}`))),
-    ]);
+    await listening(servers);
     return guest;
   } catch (error) {
     await guest.stop();
@@ -142,16 +153,29 @@ export async function fromHost(guest: Guest, errand: Errand): Promise<void> {
 
 /** Between two processes of a guest. */
 export async function inGuest(guest: Guest, errand: Errand): Promise<void> {
-  const { only = [], sshd } = errand;
-  const clients = await guest.spawn(
-    [
-      ...['node', SCRIPT, '--use', 'vsock:local:%'],
-      ...only.flatMap((name) => ['--only', name]),
-      ...['--proxy-command', `node ${SCRIPT} --carry`],
-      ...(sshd?.arguments ?? []).map((argument) => `--ssh-argument=${argument}`),
-    ],
-    { env },
-  );
+  const ssh = ['--proxy-command', `node ${SCRIPT} --carry`];
+  ssh.push(...(errand.sshd?.arguments ?? []).map((argument) => `--ssh-argument=${argument}`));
+  await useInGuest(guest, 'vsock:local:%', errand, ssh);
+}
+
+async function useInGuest(
+  guest: Guest,
+  template: string,
+  { only = [], report }: Errand,
+  more: readonly string[] = [],
+): Promise<void> {
+  const chosen = only.flatMap((name) => ['--only', name]);
+  const clients = await guest.spawn(['node', SCRIPT, '--use', template, ...chosen, ...more], {
+    env,
+  });
   clients.stderr.pipe(process.stderr, { end: false });
-  for await (const line of createInterface(clients.stdout)) errand.report(JSON.parse(line));
+  for await (const line of createInterface(clients.stdout)) report(JSON.parse(line));
+}
+
+/** From a guest to the one in it, the kernel's sockets on both ends. */
+export async function intoNested(folder: string, errand: Errand): Promise<void> {
+  await using nested = await bootNested(folder, await ecosystemFiles(folder));
+  await nested.up();
+  await listening(await nested.spawnInner(['node', SCRIPT, '--serve', 'vsock:any:%'], { env }));
+  await useInGuest(nested.outer, `vsock:${INNER_CID}:%`, errand);
 }

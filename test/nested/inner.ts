@@ -3,11 +3,18 @@
  * vhost_vsock; a guest's own kernel has it, so the guest becomes the host of another.
  */
 import { existsSync } from 'node:fs';
+import { basename } from 'node:path';
 import { buildImage, writeInitramfs } from '../../guest/image/image.js';
 import { sharedLibraries } from '../../guest/image/libraries.js';
 import { unpackKernel } from '../../guest/image/unpack.js';
-import type { GuestFile } from '../../guest/index.js';
-import { AGENT_PORT, LAB_PORT } from '../../guest/index.js';
+import {
+  AGENT_PORT,
+  boot,
+  type Guest,
+  type GuestFile,
+  type GuestProcess,
+  LAB_PORT,
+} from '../../guest/index.js';
 import { tscKhz } from '../../guest/qemu/clock.js';
 import {
   board,
@@ -19,13 +26,17 @@ import {
   tscFrequency,
 } from '../../guest/qemu/devices.js';
 import { requireTool } from '../../guest/tools.js';
+import { bundleForGuest } from '../guest-bundle.js';
+import { until } from '../until.js';
 
 /** The inner guest's context identifier on the outer one. */
 export const INNER_CID = 42;
 
 /** Where the outer guest has the inner one's console. */
-export const INNER_LOG = '/inner/serial.log';
+const INNER_LOG = '/inner/serial.log';
 
+const INNER_COMMAND = '/usr/lib/waep/inner-command.mjs';
+const BOOT_DEADLINE_MS = 600_000;
 const MEMORY_MIB = 1024;
 const KERNEL = '/inner/vmlinux';
 const INITRAMFS = '/inner/initramfs.cpio';
@@ -39,7 +50,7 @@ const qemuParts = [
 ];
 
 /** An inner guest: what the outer one needs for it, and how it is started there. */
-export interface Inner {
+interface Inner {
   files: Readonly<Record<string, GuestFile>>;
   command: readonly string[];
 }
@@ -50,7 +61,7 @@ export interface Inner {
  * @param folder where its initramfs is written
  * @param files put into it, by absolute path
  */
-export async function makeInner(
+async function makeInner(
   folder: string,
   files: Readonly<Record<string, GuestFile>>,
 ): Promise<Inner> {
@@ -83,5 +94,76 @@ export async function makeInner(
       ...Object.fromEntries(parts.map((path) => [path, { source: path }])),
     },
     command: [qemu, ...commandLine(devices, [])],
+  };
+}
+
+/** A guest, and the one in it. */
+export interface Nested extends AsyncDisposable {
+  readonly outer: Guest;
+  /** What the inner one's QEMU has said. */
+  qemuOutput(): string;
+  /** Resolves when the inner one's agent and daemon listen. */
+  up(): Promise<void>;
+  /** Starts a command in the inner one. */
+  spawnInner(
+    command: readonly string[],
+    options: { env: Readonly<Record<string, string>> },
+  ): Promise<GuestProcess>;
+}
+
+/**
+ * Boots a guest with another in it.
+ *
+ * @param folder for what is made for them
+ * @param files put into both, by absolute path
+ */
+export async function bootNested(
+  folder: string,
+  files: Readonly<Record<string, GuestFile>>,
+): Promise<Nested> {
+  const module = new URL('./inner-command.js', import.meta.url);
+  const source = await bundleForGuest(module, folder, basename(INNER_COMMAND));
+  const inner = await makeInner(folder, files);
+  const outer = await boot({
+    agent: false,
+    lab: true,
+    cpus: 2,
+    memoryMib: 4096,
+    modules: ['vhost_vsock'],
+    files: { ...inner.files, ...files, [INNER_COMMAND]: { source } },
+    notice: () => {},
+  });
+  const qemu = await outer.spawn(inner.command);
+  let output = '';
+  for (const stream of [qemu.stdout, qemu.stderr]) {
+    stream.setEncoding('utf8').on('data', (text: string) => {
+      output += text;
+    });
+  }
+  let ending: string | undefined;
+  qemu.ended.then(
+    (how) => {
+      ending = JSON.stringify(how);
+    },
+    (error: Error) => {
+      ending = error.message;
+    },
+  );
+  let log = '';
+  const listening = async () => {
+    if (ending !== undefined) throw new Error(`the inner QEMU ended: ${ending} ${output}`);
+    log = await outer.readFile(INNER_LOG).catch(() => '');
+    return ['waep-agent: listening', 'waep-labd: listening'].every((line) => log.includes(line));
+  };
+  return {
+    outer,
+    qemuOutput: () => output,
+    async up() {
+      const patience = { withinMs: BOOT_DEADLINE_MS, everyMs: 2000 };
+      await until(() => `the inner guest: ${log}`, listening, patience);
+    },
+    spawnInner: (command, options) =>
+      outer.spawn(['node', INNER_COMMAND, `${INNER_CID}`, ...command], options),
+    [Symbol.asyncDispose]: () => outer.stop(),
   };
 }

@@ -3,19 +3,16 @@ import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import t, { type Test } from 'tap';
-import { AGENT_PORT, boot, type GuestProcess } from '../../guest/index.js';
+import { AGENT_PORT, type GuestProcess } from '../../guest/index.js';
 import { nativeFile } from '../../src/native.js';
 import { bundleForGuest } from '../guest-bundle.js';
 import type { CaseReport } from '../transport/conformance-run.js';
-import { until } from '../until.js';
-import { INNER_CID, INNER_LOG, makeInner } from './inner.js';
+import { bootNested, INNER_CID } from './inner.js';
 
 const PEER_PORT = 7000;
 const CLOSED_PORT = 7001;
 const CONFORMANCE = '/usr/lib/waep/conformance.mjs';
 const SMOKE = '/usr/lib/waep/smoke.mjs';
-const INNER_COMMAND = '/usr/lib/waep/inner-command.mjs';
-const BOOT_DEADLINE_MS = 600_000;
 const env = { WAEP_NATIVE_DIR: '/usr/lib/waep' };
 // What takes a thousand turns, or a Node for each of four threads.
 const TOO_SLOW = ['1 000 connections', 'worker', '8 MiB there and back'];
@@ -30,7 +27,6 @@ t.teardown(() => rmSync(folder, { recursive: true, force: true }));
 const scripts: Readonly<Record<string, string>> = {
   [CONFORMANCE]: '../transport/conformance-run.js',
   [SMOKE]: './smoke.js',
-  [INNER_COMMAND]: './inner-command.js',
 };
 const bundles = Object.entries(scripts).map(async ([path, module]) => {
   const source = await bundleForGuest(new URL(module, import.meta.url), folder, basename(path));
@@ -40,44 +36,9 @@ const files = {
   ...Object.fromEntries(await Promise.all(bundles)),
   '/usr/lib/waep/waep.node': { source: nativeFile('waep.node') },
 };
-const inner = await makeInner(folder, files);
-const outer = await boot({
-  agent: false,
-  lab: true,
-  cpus: 2,
-  memoryMib: 4096,
-  modules: ['vhost_vsock'],
-  files: { ...inner.files, ...files },
-  notice: () => {},
-});
+const nested = await bootNested(folder, files);
+const { outer } = nested;
 t.teardown(() => outer.stop());
-const qemu = await outer.spawn(inner.command);
-const output = { text: '' };
-for (const stream of [qemu.stdout, qemu.stderr]) {
-  stream.setEncoding('utf8').on('data', (text: string) => {
-    output.text += text;
-  });
-}
-
-/** Waits until the inner guest's agent and daemon listen. */
-async function innerUp(): Promise<void> {
-  let ending: string | undefined;
-  qemu.ended.then(
-    (how) => {
-      ending = JSON.stringify(how);
-    },
-    (error: Error) => {
-      ending = error.message;
-    },
-  );
-  let log = '';
-  const up = async () => {
-    if (ending !== undefined) throw new Error(`the inner QEMU ended: ${ending} ${output.text}`);
-    log = await outer.readFile(INNER_LOG).catch(() => '');
-    return ['waep-agent: listening', 'waep-labd: listening'].every((line) => log.includes(line));
-  };
-  await until(() => `the inner guest: ${log}`, up, { withinMs: BOOT_DEADLINE_MS, everyMs: 2000 });
-}
 
 /** Turns the reports of a process in the outer guest into assertions. */
 async function reports(t: Test, suite: GuestProcess): Promise<void> {
@@ -91,8 +52,8 @@ async function reports(t: Test, suite: GuestProcess): Promise<void> {
 }
 
 t.test('the inner guest boots on vhost-vsock', async (t) => {
-  await innerUp();
-  t.match(output.text, /^$/, 'QEMU has nothing to say');
+  await nested.up();
+  t.match(nested.qemuOutput(), /^$/, 'QEMU has nothing to say');
 });
 
 t.test('the experiment, by AF_VSOCK on both ends', async (t) => {
@@ -102,7 +63,7 @@ t.test('the experiment, by AF_VSOCK on both ends', async (t) => {
 
 t.test('the transport, by AF_VSOCK on both ends', async (t) => {
   const listen = ['node', CONFORMANCE, '--listen', `vsock:any:${PEER_PORT}`];
-  const peer = await outer.spawn(['node', INNER_COMMAND, `${INNER_CID}`, ...listen], { env });
+  const peer = await nested.spawnInner(listen, { env });
   peer.stderr.pipe(process.stderr, { end: false });
   await new Promise<void>((resolve, reject) => {
     createInterface(peer.stdout).once('line', () => resolve());
