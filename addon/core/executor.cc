@@ -428,6 +428,7 @@ ObjectFacts Executor::Ask(const void* executor, int fd) {
   const uint32_t sizes[2] = {sizeof attribute, 0};
   const long result = static_cast<const Executor*>(executor)->kernel_.bpf(BPF_OBJ_GET_INFO_BY_FD,
                                                                           arguments, sizes, 1);
+  if (result < 0 && errno == EINVAL) return {ObjectFacts::kKnown, ObjectFacts::kNoObject, 0, 0};
   if (result < 0) return {ObjectFacts::kUnknown, 0, 0, 0};
   return {ObjectFacts::kKnown, info.type, info.key_size, info.value_size};
 }

@@ -30,6 +30,8 @@ using Charges = std::vector<std::shared_ptr<Charge>>;
 // of a key and of a value.
 struct ObjectFacts {
   enum State : uint8_t { kUnasked, kKnown, kUnknown };
+  // The type of what is no object of bpf(2): a file, a perf event, an iterator.
+  static constexpr uint32_t kNoObject = UINT32_MAX;
   State state = kUnasked;
   uint32_t type = 0;
   uint32_t key_size = 0;

@@ -763,7 +763,9 @@ export class Session extends GuestKernel {
     clearTimeout(this.#timer);
     this.#coarseNowMs = performance.now();
     this.#timerDueMs = this.#coarseNowMs + delayMs;
-    this.#timer = setTimeout(() => this.#expire(), Math.max(delayMs, 1)).unref();
+    // After what has arrived is taken: where the thread was busy until now, answers are waiting.
+    const expire = () => setImmediate(() => this.#expire());
+    this.#timer = setTimeout(expire, Math.max(delayMs, 1)).unref();
   }
 
   #expire(): void {

@@ -20,8 +20,8 @@ import { EventStream } from '../../src/session/event-stream.js';
 import { GuestFiles } from '../../src/view/index.js';
 import { localAgent } from '../agent/local-agent.js';
 import { openDescriptors } from '../descriptors.js';
+import { noneStays } from '../lifetimes/alive.js';
 import { application } from '../run/application.js';
-import { noneStays } from './alive.js';
 
 // Each time is work for several processes, and a machine may be busy.
 t.setTimeout(900_000);
