@@ -131,7 +131,8 @@ function fault(value: unknown, kind: Kind): string | undefined {
   if (typeof kind === 'object') {
     const fits =
       Number.isInteger(value) && Number(value) >= kind.least && Number(value) <= kind.most;
-    return fits ? undefined : `is ${String(value)}; expected ${kind.least} to ${kind.most}`;
+    const shown = typeof value === 'number' ? value : `a ${found}`;
+    return fits ? undefined : `is ${shown}; expected ${kind.least} to ${kind.most}`;
   }
   if (found !== (kind === 'text' ? 'string' : kind)) return `is a ${found}; expected a ${kind}`;
   if (kind !== 'text') return undefined;

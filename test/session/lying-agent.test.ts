@@ -21,6 +21,7 @@ t.test('a WELCOME with impossible values ends the session', async (t) => {
     'kernel.version': { kernel: { ...kernel, version: 'x'.repeat(100_000) } },
     'limits.maxHandles': { limits: { ...limits, maxHandles: Number.NaN } },
     'limits.maxFrameBytes': { limits: { ...limits, maxFrameBytes: 1.5 } },
+    'limits.maxStreams': { limits: { ...limits, maxStreams: { toString: 1 } } },
     'session.leaseMs': { session: { ...session, leaseMs: -1 } },
     'session.token': { session: { ...session, token: new Uint8Array(1) } },
   };
