@@ -456,13 +456,15 @@ Bytes Joined(const std::vector<iovec>& parts) {
   return bytes;
 }
 
-std::unique_ptr<Executor> Prepared(Rules rules, Executor::BpfFunction bpf,
+std::unique_ptr<Executor> Prepared(Rules rules, decltype(Executor::Kernel::bpf) bpf,
                                    std::vector<std::string> readable_paths) {
   rules.readable_paths = std::move(readable_paths);
   rules.limits.max_call_bytes = kMaxCallBytes;
   rules.limits.max_frame_bytes = kMaxFrameBytes;
   rules.limits.max_handles = kMaxHandles;
-  auto executor = std::make_unique<Executor>(std::move(rules), bpf);
+  Executor::Kernel kernel = Executor::kReal;
+  kernel.bpf = bpf;
+  auto executor = std::make_unique<Executor>(std::move(rules), kernel);
   Expect(executor->Prepare() == 0, "memory cannot be reserved");
   return executor;
 }
