@@ -20,15 +20,15 @@ import {
   type SessionLimits,
   type Welcome,
 } from '../frame/index.js';
+import { suspicionOf } from '../kernel/causes.js';
+import { type CallOptions, GuestKernel } from '../kernel/guest-kernel.js';
 import { type Channel, ChannelEnd, ExchangeStatus, native } from '../native.js';
 import { detachStream } from '../transport/index.js';
 import { Admission, type DialOptions, dial, type Opener } from './admission.js';
-import { suspicionOf } from './causes.js';
 import { GuestClock } from './clock.js';
 import { EventHub } from './event-hub.js';
 import type { BatchCallback, EventStream, StreamOptions, StreamOrigin } from './event-stream.js';
 import { greet } from './greeting.js';
-import { type CallOptions, GuestKernel } from './guest-kernel.js';
 import { Lease } from './lease.js';
 import { RingWriter } from './ring-writer.js';
 import { StreamChannel } from './stream-channel.js';

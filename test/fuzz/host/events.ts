@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { Decoder, Encoder } from 'cbor-x/decode';
 import { type Events, parseEvents } from '../../../src/frame/index.js';
-import { eachPerfRecord, eachRingRecord } from '../../../src/session/ring-records.js';
+import { eachPerfRecord, eachRingRecord } from '../../../src/kernel/ring-records.js';
 import type { Random } from './random.js';
 import { unlessRefused } from './refusal.js';
 

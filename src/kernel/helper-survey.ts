@@ -2,8 +2,8 @@
 import { encode, enums, insn, KnownMaps, rows } from '../bpf/index.js';
 import type { BtfTypes } from '../btf/index.js';
 import { errnoName } from '../errno.js';
+import type { Session } from '../session/session.js';
 import { type Finding, refusingRule } from './finding.js';
-import type { Session } from './session.js';
 
 /** A helper, and who may call it. */
 export interface HelperFinding extends Finding {

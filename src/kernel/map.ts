@@ -3,6 +3,7 @@ import type { Handle } from '../call.js';
 import { type Codec, encodeValue, perCpu, viewOf, within } from '../codec/index.js';
 import { errnoNumber } from '../errno.js';
 import { failure } from '../errors.js';
+import type { RingWriter } from '../session/ring-writer.js';
 import type { BpfOptions, GuestKernel } from './guest-kernel.js';
 import { PinnableObject } from './guest-object.js';
 import { type MapInfo, mapInfo } from './info.js';
@@ -11,7 +12,6 @@ import { type Batch, type BatchOptions, batchesOf, EntryIterator } from './map-b
 import { deleteMany, updateMany } from './map-bulk.js';
 import { boundCodecs, type MapCodecs } from './map-options.js';
 import { type RecordOptions, RecordStream } from './record-stream.js';
-import type { RingWriter } from './ring-writer.js';
 
 const ENOENT = errnoNumber('ENOENT');
 /** How many single calls are under way at a time where many are made. */

@@ -13,12 +13,18 @@ import type { BtfTypes } from '../btf/index.js';
 import type { Call, Handle, IoctlCall, PerfOpenCall, Reply } from '../call.js';
 import type { SystemError } from '../errors.js';
 import type { KernelFacts } from '../frame/index.js';
+import type { GuestClock } from '../session/clock.js';
+import type {
+  BatchCallback,
+  EventStream,
+  StreamOptions,
+  StreamOrigin,
+} from '../session/event-stream.js';
+import type { RingWriter } from '../session/ring-writer.js';
 import { type Attached, attached, type Place } from './attached.js';
 import { Btf, loadBtf, readKernelTypes } from './btf.js';
 import { causeOf } from './causes.js';
-import type { GuestClock } from './clock.js';
 import { Collector } from './collector.js';
-import type { BatchCallback, EventStream, StreamOptions, StreamOrigin } from './event-stream.js';
 import { GuestObject } from './guest-object.js';
 import {
   type BtfInfo,
@@ -43,7 +49,6 @@ import {
 import { each, type FileKind, open, type Where } from './objects.js';
 import { openPerfEvent, type PerfEvent, type PerfEventOptions } from './perf-event.js';
 import { Program } from './program.js';
-import type { RingWriter } from './ring-writer.js';
 
 /** Options of one call. */
 export interface CallOptions {

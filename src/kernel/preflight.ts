@@ -2,11 +2,11 @@ import { type Arguments, enums, insn, leastOf, mapKind, rows } from '../bpf/inde
 import type { Handle } from '../call.js';
 import { errnoName, errnoNumber } from '../errno.js';
 import type { SystemError } from '../errors.js';
+import type { Session } from '../session/session.js';
 import { ask, type Finding, refusingRule } from './finding.js';
 import { isMissing } from './guest-file.js';
 import type { GuestObject } from './guest-object.js';
 import { type HelperFinding, surveyHelpers, typeName, type Way, wayOf } from './helper-survey.js';
-import type { Session } from './session.js';
 
 /** What a guest's kernel offers, and what of it the guest's policy leaves to a host. */
 export interface Preflight {

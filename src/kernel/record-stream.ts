@@ -7,8 +7,8 @@ import type {
   StreamOptions,
   StreamOrigin,
   StreamStatistics,
-} from './event-stream.js';
-import { farewell } from './farewell.js';
+} from '../session/event-stream.js';
+import { farewell } from '../session/farewell.js';
 import { readText } from './guest-file.js';
 import type { GuestKernel } from './guest-kernel.js';
 import type { BpfMap } from './map.js';
