@@ -6,14 +6,15 @@ import { type MachineOptions, machineChoice } from '../src/cli/machine-options.j
 import { failure } from '../src/errors.js';
 import { type Budget, budgetOf, planTable } from './budget.js';
 import { compilePrograms } from './compile.js';
-import type { Amount, Experiment } from './experiment.js';
+import type { DerivedRun, Experiment } from './experiment.js';
 import { experiments } from './experiments/index.js';
 import { type GuestChoice, openGuestLab, prepareGuest } from './guest-lab.js';
 import { runExperiment } from './harness.js';
 import { type Lab, openHostLab } from './lab.js';
 import { SharedLab } from './shared-lab.js';
-import { type DerivedRun, runName, Store } from './store.js';
+import { runName, Store } from './store.js';
 import { listTable, runTables } from './terminal.js';
+import type { Amount } from './types.js';
 
 /** The options of the command line. */
 export interface BenchOptions extends MachineOptions {

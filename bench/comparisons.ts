@@ -1,4 +1,4 @@
-import type { Comparison } from './experiment.js';
+import type { Comparison } from './types.js';
 
 /** The median of `arm` divided by that of `against`, and the most that is expected of it. */
 export function ratio(arm: string, against: string, metric: string, bound?: number): Comparison {

@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { cpus, loadavg, release, totalmem } from 'node:os';
 import type { AcceleratorName, Guest } from '../guest/index.js';
-import type { Amount } from './experiment.js';
+import type { Amount } from './types.js';
 
 /** What the guest was, in the words that charts print. */
 export interface GuestEnvironment {

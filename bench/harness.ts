@@ -1,9 +1,10 @@
 import { once } from 'node:events';
-import { failure } from '../src/errors.js';
 import { type Environment, hostEnvironment, sourceEnvironment } from './environment.js';
-import type { Amount, Batch, Experiment } from './experiment.js';
+import type { Experiment } from './experiment.js';
 import type { Lab } from './lab.js';
+import { expectSamples } from './samples.js';
 import type { RunRecord } from './store.js';
+import type { Amount, Batch } from './types.js';
 
 /** How an experiment is to be run. */
 export interface RunOptions {
@@ -143,9 +144,4 @@ function assertComplete(batches: readonly Batch[], rounds: readonly number[]): v
   for (const [name, count] of counts) {
     expectSamples(name, count, total * (firstCounts.get(name) ?? 0));
   }
-}
-
-/** @throws ERR_BENCH_INCOMPLETE when `received` is not `expected` */
-export function expectSamples(what: string, received: number, expected: number): void {
-  if (received !== expected) throw failure('ERR_BENCH_INCOMPLETE', { what, received, expected });
 }

@@ -2,9 +2,9 @@ import { createServer } from 'node:net';
 import { makeRunFolder } from '../guest/rundir.js';
 import type { Programs } from './compile.js';
 import type { GuestEnvironment } from './environment.js';
-import type { Amount } from './experiment.js';
 import type { Exchange } from './limit.js';
 import type { Probe } from './probe/probe.js';
+import type { Amount } from './types.js';
 
 /** What one boot of an experiment runs on. */
 export interface Lab extends AsyncDisposable {

@@ -1,4 +1,4 @@
-import type { Amount } from './experiment.js';
+import type { Amount } from './types.js';
 
 /** One exchange of the plain C ping-pong. */
 export interface Exchange {

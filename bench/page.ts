@@ -1,7 +1,7 @@
 import { count, printers } from './chart/format.js';
 import { environmentLines } from './environment.js';
-import type { Experiment, Row } from './experiment.js';
-import type { DerivedRun } from './store.js';
+import type { DerivedRun, Experiment } from './experiment.js';
+import type { Row } from './types.js';
 import { verdict } from './verdict.js';
 
 /** `results/README.md`: which command makes which figure, and the figures of the newest runs. */

@@ -1,5 +1,6 @@
 import { gunzipSync, gzipSync } from 'node:zlib';
-import type { Batch } from './experiment.js';
+import { failure } from '../src/errors.js';
+import type { Batch } from './types.js';
 
 /**
  * Encodes samples as gzipped JSON lines, one batch per line. Values are rounded to whole numbers:
@@ -19,4 +20,9 @@ export function decodeSamples(bytes: Uint8Array): Batch[] {
     .split('\n')
     .filter((line) => line !== '')
     .map((line) => JSON.parse(line) as Batch);
+}
+
+/** @throws ERR_BENCH_INCOMPLETE when `received` is not `expected` */
+export function expectSamples(what: string, received: number, expected: number): void {
+  if (received !== expected) throw failure('ERR_BENCH_INCOMPLETE', { what, received, expected });
 }

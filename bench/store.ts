@@ -3,10 +3,11 @@ import { dirname, join } from 'node:path';
 import { packageFolder } from '../guest/paths.js';
 import { renderSvg } from './chart/render.js';
 import type { Environment } from './environment.js';
-import type { Batch, Experiment, Row, Summary } from './experiment.js';
+import type { DerivedRun, Experiment } from './experiment.js';
 import { resultsPage } from './page.js';
 import { decodeSamples, encodeSamples } from './samples.js';
 import { summarise } from './summary.js';
+import type { Batch, Row } from './types.js';
 
 /** What a run leaves behind; everything else in its folder is derived from it. */
 export interface RunRecord {
@@ -14,13 +15,6 @@ export interface RunRecord {
   batches: readonly Batch[];
   /** Further facts, a list with an item for each boot, by the name of their JSON file. */
   records: Readonly<Record<string, unknown>>;
-}
-
-/** A run with what is derived from it. */
-export interface DerivedRun {
-  experiment: Experiment;
-  environment: Environment;
-  summary: Summary;
 }
 
 /**

@@ -1,5 +1,5 @@
-import type { Batch, Compared, Comparison, Row, Summary } from './experiment.js';
 import { bootstrapMedian, medianInterval, quantile, sorted } from './statistics.js';
+import type { Batch, Compared, Comparison, Row, Summary } from './types.js';
 
 /** What the rows of a summary say besides the figures. */
 export interface SummaryLabels {

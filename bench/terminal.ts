@@ -2,8 +2,7 @@ import Table from 'cli-table3';
 import colours from 'picocolors';
 import { printers } from './chart/format.js';
 import { environmentLines } from './environment.js';
-import type { Experiment } from './experiment.js';
-import type { DerivedRun } from './store.js';
+import type { DerivedRun, Experiment } from './experiment.js';
 import { verdict } from './verdict.js';
 
 /** The tables of a run, for the terminal. */

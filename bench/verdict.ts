@@ -1,5 +1,5 @@
 import { micros, significant } from './chart/format.js';
-import type { Compared } from './experiment.js';
+import type { Compared } from './types.js';
 
 /** A comparison in words: what is compared, its figure, and what was promised or reported. */
 export interface Verdict {

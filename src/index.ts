@@ -19,4 +19,6 @@ export * from './codec/index.js';
 export { errnoName, errnoNumber } from './errno.js';
 export { type ErrorCode, type ErrorDetail, type SystemError, WaepError } from './errors.js';
 export type { KernelFacts, SessionLimits } from './frame/index.js';
+export * from './kernel/index.js';
 export * from './session/index.js';
+export { Session } from './session.js';

@@ -1,4 +1,4 @@
-import type { Compared, Row } from '../experiment.js';
+import type { Compared, Row } from '../types.js';
 import { count, micros, printers } from './format.js';
 import type { Bar } from './panels.js';
 import { colourOf, inks } from './theme.js';

@@ -1,6 +1,6 @@
 import { type Environment, environmentLines } from '../environment.js';
-import type { Summary } from '../experiment.js';
 import { crowdMetrics, levelMetric, openMetric } from '../metrics.js';
+import type { Summary } from '../types.js';
 import { timeBar } from './bars.js';
 import type { Figure } from './figure.js';
 import { armLines, armPoints, domainOf, medianThousands, medianUs, tailUs } from './lines.js';

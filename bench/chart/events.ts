@@ -1,5 +1,4 @@
 import { type Environment, environmentLines } from '../environment.js';
-import type { Summary } from '../experiment.js';
 import {
   agentCpuMetric,
   deliveredMetric,
@@ -9,6 +8,7 @@ import {
   recordMetric,
 } from '../metrics.js';
 import { findRow } from '../summary.js';
+import type { Summary } from '../types.js';
 import { timeBar } from './bars.js';
 import type { Figure } from './figure.js';
 import { bytes, rate, significant } from './format.js';

@@ -1,4 +1,4 @@
-import type { Unit } from '../experiment.js';
+import type { Unit } from '../types.js';
 
 /** Prints nanoseconds as microseconds with three significant digits or more: `8.31`, `396`. */
 export function micros(ns: number): string {

@@ -1,5 +1,5 @@
-import type { Row, Summary } from '../experiment.js';
 import { findRow } from '../summary.js';
+import type { Row, Summary } from '../types.js';
 import type { LineStyle, Point } from './panels.js';
 import { colourOf } from './theme.js';
 

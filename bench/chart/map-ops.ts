@@ -1,6 +1,6 @@
 import { type Environment, environmentLines } from '../environment.js';
-import type { Summary } from '../experiment.js';
 import { elementMetrics, entriesMetric } from '../metrics.js';
+import type { Summary } from '../types.js';
 import { timeBar } from './bars.js';
 import type { Figure } from './figure.js';
 import { count, significant } from './format.js';

@@ -1,6 +1,6 @@
 import { type Environment, environmentLines } from '../environment.js';
-import type { Summary } from '../experiment.js';
 import { loadMetric } from '../metrics.js';
+import type { Summary } from '../types.js';
 import type { Figure } from './figure.js';
 import { count } from './format.js';
 import { armLines, armPoints, domainOf, medianMs } from './lines.js';

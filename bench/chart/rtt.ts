@@ -1,7 +1,7 @@
 import { type Environment, environmentLines } from '../environment.js';
-import type { Row, Summary } from '../experiment.js';
 import { echoMetric, lookupMetric } from '../metrics.js';
 import { findRow } from '../summary.js';
+import type { Row, Summary } from '../types.js';
 import { timeBar } from './bars.js';
 import type { Figure } from './figure.js';
 import { bytes } from './format.js';

@@ -1,6 +1,6 @@
 import { type Environment, environmentLines } from '../environment.js';
-import type { Summary } from '../experiment.js';
 import { commandMetrics } from '../metrics.js';
+import type { Summary } from '../types.js';
 import { overheadBars, timeBar } from './bars.js';
 import type { Figure } from './figure.js';
 import { barPanel, sheet } from './panels.js';

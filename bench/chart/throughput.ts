@@ -1,5 +1,5 @@
 import { type Environment, environmentLines } from '../environment.js';
-import type { Summary, Unit } from '../experiment.js';
+import type { Summary, Unit } from '../types.js';
 import { rateBar, timeBar } from './bars.js';
 import type { Figure } from './figure.js';
 import { barPanel, pairs, sheet } from './panels.js';

@@ -1,6 +1,6 @@
 import { type Environment, environmentLines } from '../environment.js';
-import type { Row, Summary } from '../experiment.js';
 import { interceptionMetrics, toolMetrics } from '../metrics.js';
+import type { Row, Summary } from '../types.js';
 import { timeBar } from './bars.js';
 import type { Figure } from './figure.js';
 import { type Bar, barPanel, sheet } from './panels.js';

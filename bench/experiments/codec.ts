@@ -1,7 +1,8 @@
 import { codecFigure } from '../chart/codec.js';
-import type { Arm, Comparison, Experiment } from '../experiment.js';
-import type { Codec } from '../probe/codec.js';
+import type { Experiment } from '../experiment.js';
 import { Probe } from '../probe/probe.js';
+import type { Codec } from '../probe/protocol.js';
+import type { Arm, Comparison } from '../types.js';
 
 const codecs: readonly Codec[] = ['fixed-shape', 'cbor-x'];
 const metrics = ['encode MAP_LOOKUP_ELEM', 'encode PROG_LOAD', 'decode a reply'];

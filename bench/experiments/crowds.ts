@@ -1,10 +1,11 @@
 /* Look-ups that overlap: many in one session, and in many sessions. */
 import { crowdFigure } from '../chart/crowd.js';
-import type { Amount, Arm, Experiment, Unit } from '../experiment.js';
+import type { Experiment } from '../experiment.js';
 import type { LabRoad } from '../lab.js';
 import { crowdMetrics, levelMetric } from '../metrics.js';
 import type { Probe } from '../probe/probe.js';
 import type { Crowd } from '../probe/protocol.js';
+import type { Amount, Arm, Unit } from '../types.js';
 import { warmUp } from './rtt.js';
 
 const levels = [1, 2, 4, 8, 16, 32, 64];

@@ -1,9 +1,8 @@
-import { Session } from '../../src/session/index.js';
+import { Session } from '../../src/session.js';
 import { eventsFigure } from '../chart/events.js';
 import { ratio } from '../comparisons.js';
 import type { Programs } from '../compile.js';
-import type { Amount, Arm, Batch, Experiment } from '../experiment.js';
-import { expectSamples } from '../harness.js';
+import type { Experiment } from '../experiment.js';
 import type { LabRoad } from '../lab.js';
 import {
   agentCpuMetric,
@@ -16,6 +15,8 @@ import {
 import type { Probe } from '../probe/probe.js';
 import type { Followed } from '../probe/protocol.js';
 import { emission } from '../programs/emit.js';
+import { expectSamples } from '../samples.js';
+import type { Amount, Arm, Batch } from '../types.js';
 
 const recordBytes = [16, 256, 4096];
 const records: Readonly<Record<number, number>> = { 16: 40_000, 256: 40_000, 4096: 200_000 };

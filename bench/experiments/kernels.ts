@@ -1,9 +1,10 @@
 import { kernelsFigure } from '../chart/kernels.js';
 import { ratio } from '../comparisons.js';
 import { Disposables } from '../disposables.js';
-import type { Arm, Batch, Experiment } from '../experiment.js';
+import type { Experiment } from '../experiment.js';
 import { bootKernels, type KernelGuest, kernelSuites, prepareKernels } from '../kernel-guests.js';
 import { bulkMetric, echoMetric, onKernelMetric } from '../metrics.js';
+import type { Arm, Batch } from '../types.js';
 
 const MIB = 1024 * 1024;
 const echoBytes = [64, 4096];

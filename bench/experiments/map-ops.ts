@@ -1,11 +1,12 @@
 import { mapOpsFigure } from '../chart/map-ops.js';
 import { ratio } from '../comparisons.js';
-import type { Amount, Arm, Batch, Experiment } from '../experiment.js';
-import { expectSamples } from '../harness.js';
+import type { Experiment } from '../experiment.js';
 import type { LabGuest, LabRoad } from '../lab.js';
 import { nativeSamples } from '../limit.js';
 import { elementMetrics, entriesMetric } from '../metrics.js';
 import type { Probe } from '../probe/probe.js';
+import { expectSamples } from '../samples.js';
+import type { Amount, Arm, Batch } from '../types.js';
 import { warmUp } from './rtt.js';
 
 const large = 100_000;

@@ -1,13 +1,14 @@
 import { join } from 'node:path';
 import { progSizeFigure } from '../chart/prog-size.js';
-import type { Amount, Arm, Batch, Comparison, Experiment } from '../experiment.js';
-import { expectSamples } from '../harness.js';
+import type { Experiment } from '../experiment.js';
 import type { LabGuest, LabRoad } from '../lab.js';
 import { nativeCommand, nativeSamples } from '../limit.js';
 import { loadMetric } from '../metrics.js';
 import type { Probe } from '../probe/probe.js';
 import { encodeCallFile } from '../programs/call-file.js';
 import { sizedLoadCall } from '../programs/sized.js';
+import { expectSamples } from '../samples.js';
+import type { Amount, Arm, Batch, Comparison } from '../types.js';
 import { warmUp } from './rtt.js';
 
 const sizes = [2, 10, 100, 1_000, 10_000, 100_000, 1_000_000];

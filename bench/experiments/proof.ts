@@ -1,5 +1,5 @@
 import { systemError } from '../../src/errors.js';
-import { Session } from '../../src/session/index.js';
+import { Session } from '../../src/session.js';
 import type { LabGuest, LabRoad } from '../lab.js';
 import { attachCall, loadCall, message } from '../programs/figure2.js';
 

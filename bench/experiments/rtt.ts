@@ -1,11 +1,12 @@
 import { rttFigure } from '../chart/rtt.js';
 import { ratio } from '../comparisons.js';
-import type { Arm, Batch, Experiment } from '../experiment.js';
-import { expectSamples } from '../harness.js';
+import type { Experiment } from '../experiment.js';
 import type { LabGuest, LabRoad } from '../lab.js';
 import { echoCpuMetric, echoMetric, lookupMetric } from '../metrics.js';
 import { lookupExchange } from '../probe/lookup.js';
 import type { Probe } from '../probe/probe.js';
+import { expectSamples } from '../samples.js';
+import type { Arm, Batch } from '../types.js';
 
 const payloadBytes = [64, 256, 1024, 4096, 16_384, 65_536];
 const roads = ['tcp', 'vsock-mux', 'vsock-kernel', 'vsock-device'];

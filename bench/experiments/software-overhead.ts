@@ -4,8 +4,7 @@ import { agentPath } from '../../guest/paths.js';
 import { softwareOverheadFigure } from '../chart/software-overhead.js';
 import { threadTimes, usedNs } from '../cpu-time.js';
 import { Disposables } from '../disposables.js';
-import type { Amount, Arm, Batch, Comparison, Experiment } from '../experiment.js';
-import { expectSamples } from '../harness.js';
+import type { Experiment } from '../experiment.js';
 import { freePort, type Lab } from '../lab.js';
 import {
   type Exchange,
@@ -18,6 +17,8 @@ import { commandMetrics, lookupMetric, placedMetric, thesisOverheadNs } from '..
 import { lookupExchange } from '../probe/lookup.js';
 import { Probe } from '../probe/probe.js';
 import { run, startServer } from '../process.js';
+import { expectSamples } from '../samples.js';
+import type { Amount, Arm, Batch, Comparison } from '../types.js';
 import { warmUp } from './rtt.js';
 import { commandBatches, figure2CallFile } from './thesis.js';
 

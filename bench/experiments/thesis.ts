@@ -1,13 +1,14 @@
 import { join } from 'node:path';
 import { thesisFigure } from '../chart/thesis.js';
-import type { Amount, Arm, Comparison, Experiment } from '../experiment.js';
-import { expectSamples } from '../harness.js';
+import type { Experiment } from '../experiment.js';
 import type { LabGuest } from '../lab.js';
 import { nativeCommand, nativeSamples } from '../limit.js';
 import { commandMetrics, thesisOverheadNs } from '../metrics.js';
 import type { Probe } from '../probe/probe.js';
 import { encodeCallFile } from '../programs/call-file.js';
 import { attachCall, loadCall } from '../programs/figure2.js';
+import { expectSamples } from '../samples.js';
+import type { Amount, Arm, Comparison } from '../types.js';
 import { proveExecution } from './proof.js';
 
 const parameters = {

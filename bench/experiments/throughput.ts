@@ -1,9 +1,10 @@
 import { throughputFigure } from '../chart/throughput.js';
 import { ratio } from '../comparisons.js';
-import type { Arm, Batch, Experiment } from '../experiment.js';
+import type { Experiment } from '../experiment.js';
 import type { CpuUse, LabGuest, LabRoad } from '../lab.js';
 import type { Exchange } from '../limit.js';
 import { bulkCpuMetric, bulkMetric } from '../metrics.js';
+import type { Arm, Batch } from '../types.js';
 
 const payloadBytes = [64 * 1024, 1024 * 1024];
 const directions = ['to the guest', 'from the guest'] as const;

@@ -3,12 +3,13 @@ import { join } from 'node:path';
 import { packageFolder } from '../../guest/paths.js';
 import { toolsFigure } from '../chart/tools.js';
 import { ratio } from '../comparisons.js';
-import type { Amount, Arm, Experiment } from '../experiment.js';
-import { expectSamples } from '../harness.js';
+import type { Experiment } from '../experiment.js';
 import type { LabGuest } from '../lab.js';
 import { nativeSamples } from '../limit.js';
 import { interceptionMetrics, lookupMetric, toolMetrics } from '../metrics.js';
 import { run, startServer } from '../process.js';
+import { expectSamples } from '../samples.js';
+import type { Amount, Arm } from '../types.js';
 import { findUnmodified, type Unmodified, unmodifiedFiles } from '../unmodified.js';
 
 const roads = ['tcp', 'vsock-mux', 'vsock-kernel', 'vsock-device'];

@@ -11,8 +11,7 @@ import {
 } from '../../src/frame/index.js';
 import { loadCall } from '../programs/figure2.js';
 import { lookupCall, replyFrame } from './lookup.js';
-
-export type Codec = 'fixed-shape' | 'cbor-x';
+import type { Codec } from './protocol.js';
 
 /**
  * Measures a codec with benchmark.js, which suits work that only the processor does. Each sample

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Call } from '../../src/call.js';
 import { systemError } from '../../src/errors.js';
-import type { Session } from '../../src/session/index.js';
+import type { Session } from '../../src/session.js';
 import { attachCall, loadCall } from '../programs/figure2.js';
 import type { Counts } from './protocol.js';
 import { sessionWith } from './sessions.js';

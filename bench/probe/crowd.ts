@@ -1,4 +1,4 @@
-import { Session } from '../../src/session/index.js';
+import { Session } from '../../src/session.js';
 import { crowdMetrics, openMetric } from '../metrics.js';
 import type { Counts, Crowd } from './protocol.js';
 import { lookupKey, openSession, type ProbeSession, sessionWith } from './sessions.js';

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type BpfMap, Session } from '../../src/session/index.js';
+import type { BpfMap } from '../../src/kernel/index.js';
+import { Session } from '../../src/session.js';
 import { type Emission, emission } from '../programs/emit.js';
 import type { Followed, FollowRequest } from './protocol.js';
 

@@ -1,6 +1,7 @@
 import { enums } from '../../src/bpf/index.js';
 import { count, u32 } from '../../src/codec/index.js';
-import { type BpfMap, Session } from '../../src/session/index.js';
+import type { BpfMap } from '../../src/kernel/index.js';
+import { Session } from '../../src/session.js';
 import { entriesMetric } from '../metrics.js';
 import type { Counts } from './protocol.js';
 

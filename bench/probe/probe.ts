@@ -2,9 +2,9 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { failure } from '../../src/errors.js';
-import { expectSamples } from '../harness.js';
 import { crowdMetrics } from '../metrics.js';
 import { leashed } from '../process.js';
+import { expectSamples } from '../samples.js';
 import type {
   DeviceRequest,
   Followed,

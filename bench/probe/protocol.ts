@@ -1,4 +1,4 @@
-import type { Codec } from './codec.js';
+export type Codec = 'fixed-shape' | 'cbor-x';
 
 /** What a probe is asked to measure. Times are in milliseconds, sizes in bytes. */
 export type MeasureRequest =

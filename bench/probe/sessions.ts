@@ -1,5 +1,6 @@
 import { enums } from '../../src/bpf/index.js';
-import { type BpfMap, Session } from '../../src/session/index.js';
+import type { BpfMap } from '../../src/kernel/index.js';
+import { Session } from '../../src/session.js';
 import { lookupKeyBytes, lookupValueBytes } from '../metrics.js';
 
 /** The map that values are looked up in. */

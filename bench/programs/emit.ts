@@ -1,6 +1,7 @@
 import { enums } from '../../src/bpf/index.js';
 import * as insn from '../../src/bpf/insn.js';
-import type { BpfMap, Program, Session } from '../../src/session/index.js';
+import type { BpfMap, Program } from '../../src/kernel/index.js';
+import type { Session } from '../../src/session.js';
 
 const { MapType, ProgType, Helper } = enums;
 const { alu, call, exit, jump, jumpIf, label, load, loadMap, loadMapValue, mov, program, store } =

@@ -21,8 +21,15 @@ import {
   u64,
 } from '../codec/index.js';
 import { failure } from '../errors.js';
-import type { BtfTypes } from './btf.js';
-import type { BtfArray, BtfComposite, BtfEnum, BtfInt, BtfMember, TypeId } from './types.js';
+import type {
+  BtfArray,
+  BtfComposite,
+  BtfEnum,
+  BtfInt,
+  BtfMember,
+  BtfType,
+  TypeId,
+} from './types.js';
 
 /* BTF comes from elsewhere: what contains itself, or would be enormous, is refused. */
 const MAX_DEPTH = 32;
@@ -32,8 +39,14 @@ const MAX_BYTES = 16 * 1024 * 1024;
 const unsigned: { readonly [sizeBytes: number]: AnyCodec } = { 1: u8, 2: u16, 4: u32, 8: u64 };
 const signed: { readonly [sizeBytes: number]: AnyCodec } = { 1: s8, 2: s16, 4: s32, 8: s64 };
 
+/** What is asked of the types that a codec is derived from: {@link BtfTypes}. */
+interface Types {
+  type(id: TypeId): BtfType;
+  resolve(id: TypeId): BtfType;
+}
+
 /** Makes the codec of a type; see {@link BtfTypes.codec}. */
-export function codecOf(types: BtfTypes, id: TypeId): AnyCodec {
+export function codecOf(types: Types, id: TypeId): AnyCodec {
   return new Deriving(types).codec(id, 0);
 }
 
@@ -55,11 +68,11 @@ function bitField(offsetBits: number, widthBits: number, isSigned: boolean): Any
 }
 
 class Deriving {
-  readonly #types: BtfTypes;
+  readonly #types: Types;
   readonly #made = new Map<TypeId, AnyCodec>();
   #parts = 0;
 
-  constructor(types: BtfTypes) {
+  constructor(types: Types) {
     this.#types = types;
   }
 

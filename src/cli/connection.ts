@@ -1,7 +1,8 @@
 import { readFileSync } from 'node:fs';
 import type { Command } from 'commander';
 import { failure } from '../errors.js';
-import { Session, type SessionOptions } from '../session/index.js';
+import type { SessionOptions } from '../session/index.js';
+import { Session } from '../session.js';
 
 /** What the options of {@link tlsOptions} become. */
 export interface TlsOptions {

@@ -4,8 +4,9 @@ import pc from 'picocolors';
 import { enums } from '../bpf/index.js';
 import type { Codec } from '../codec/index.js';
 import { failure } from '../errors.js';
+import type { BpfMap, RecordStream, Where } from '../kernel/index.js';
 import { printable } from '../printable.js';
-import { type BpfMap, type RecordStream, Session, type Where } from '../session/index.js';
+import { Session } from '../session.js';
 import { wholeNumber } from '../whole-number.js';
 import { closeAfter, untilInterrupted } from './signals.js';
 

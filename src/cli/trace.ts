@@ -3,7 +3,7 @@ import { StringDecoder } from 'node:string_decoder';
 import { Command } from 'commander';
 import pc from 'picocolors';
 import { printable } from '../printable.js';
-import { Session } from '../session/index.js';
+import { Session } from '../session.js';
 import { closeAfter, untilInterrupted } from './signals.js';
 
 const TRACE_PIPE = '/sys/kernel/tracing/trace_pipe';

@@ -3,14 +3,15 @@ import { viewOf } from '../codec/index.js';
 import { errnoNumber } from '../errno.js';
 import type { SystemError } from '../errors.js';
 import type { GuestKernel } from './guest-kernel.js';
+import { openObject } from './guest-object.js';
 
 /** A place that programs are attached to. */
 export type Place =
-  /** A cgroup: its folder in the guest, or what {@link GuestKernel.openObject} opened. */
+  /** A cgroup: its folder in the guest, or what {@link Session.openObject} opened. */
   | { readonly cgroup: string | Ref<'cgroup'> }
   /** A network interface of the guest, for tcx and netkit; since 6.6. */
   | { readonly interfaceIndex: number }
-  /** A network namespace: its file in the guest, or what {@link GuestKernel.openObject} opened. */
+  /** A network namespace: its file in the guest, or what {@link Session.openObject} opened. */
   | { readonly netns: string | Ref<'netns'> };
 
 /** What is attached to a place. */
@@ -44,7 +45,7 @@ type Ask = (common: {
   prog_cnt: number;
 }) => Promise<Asked>;
 
-/** Asks what is attached to a place; see {@link GuestKernel.attached}. */
+/** Asks what is attached to a place; see {@link Session.attached}. */
 export async function attached(
   session: GuestKernel,
   place: Place,
@@ -67,7 +68,7 @@ export async function attached(
         session.tryBpf(rows.PROG_QUERY_CGROUP, { target_fd: cgroup, ...common }, about),
       );
     }
-    await using opened = await session.openObject('cgroup', cgroup);
+    await using opened = await openObject(session, 'cgroup', cgroup);
     return await attached(session, { cgroup: opened }, attachType, effective);
   }
   const { netns } = place;
@@ -77,7 +78,7 @@ export async function attached(
       session.tryBpf(rows.PROG_QUERY_NETNS, { target_fd: netns, ...common }, about),
     );
   }
-  await using opened = await session.openObject('netns', netns);
+  await using opened = await openObject(session, 'netns', netns);
   return await attached(session, { netns: opened }, attachType, effective);
 }
 

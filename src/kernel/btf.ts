@@ -1,10 +1,12 @@
 import { rows } from '../bpf/index.js';
 import { BtfTypes } from '../btf/index.js';
 import type { Handle } from '../call.js';
+import type { BpfOptions } from './bpf-calls.js';
 import { isMissing, lacks, readFile } from './guest-file.js';
-import type { BpfOptions, GuestKernel } from './guest-kernel.js';
+import type { GuestKernel } from './guest-kernel.js';
 import { GuestObject } from './guest-object.js';
 import { type BtfInfo, readBtfInfo } from './info.js';
+import { each, open } from './objects.js';
 import { withLog } from './verifier-log.js';
 
 /** Types in the guest's kernel: its own, those of a module, a program or a map. */
@@ -33,7 +35,7 @@ export class Btf extends GuestObject<'btf'> {
   }
 }
 
-/** Has types loaded; see {@link GuestKernel.loadBtf}. */
+/** Has types loaded; see {@link Session.loadBtf}. */
 export async function loadBtf(session: GuestKernel, btf: Uint8Array): Promise<Btf> {
   const handle = await withLog(0, async (logLevel, logBytes) => {
     const log = logBytes === 0 ? {} : { btf_log_level: logLevel, btf_log_size: logBytes };
@@ -44,11 +46,29 @@ export async function loadBtf(session: GuestKernel, btf: Uint8Array): Promise<Bt
 
 const VMLINUX = '/sys/kernel/btf/vmlinux';
 
-/** Reads the types of the guest's kernel; see {@link GuestKernel.kernelTypes}. */
-export async function readKernelTypes(session: GuestKernel): Promise<BtfTypes> {
-  for await (const info of session.btfs()) {
+/** Opens types that are there already; see {@link Session.btf}. */
+export async function openBtf(session: GuestKernel, id: number): Promise<Btf> {
+  return new Btf(session, await open(session, 'btf', { id }));
+}
+
+const fetched = new WeakMap<GuestKernel, Promise<BtfTypes>>();
+
+/** The types of the guest's kernel, which are fetched once; see {@link Session.kernelTypes}. */
+export function kernelTypes(session: GuestKernel): Promise<BtfTypes> {
+  const known = fetched.get(session);
+  if (known !== undefined) return known;
+  const types = readKernelTypes(session).catch((error: unknown) => {
+    fetched.delete(session);
+    throw error;
+  });
+  fetched.set(session, types);
+  return types;
+}
+
+async function readKernelTypes(session: GuestKernel): Promise<BtfTypes> {
+  for await (const info of each(session, 'btf', 0, (btf) => readBtfInfo(session, btf))) {
     if (!info.ofKernel || info.name !== 'vmlinux') continue;
-    await using btf = await session.btf(info);
+    await using btf = await openBtf(session, info.id);
     return await btf.types();
   }
   // Before 5.11 the kernel's own types are no object yet, but a file.

@@ -52,16 +52,6 @@ const causes: { readonly [command: string]: { readonly [code: string]: string } 
   },
 };
 
-/**
- * Says what may have lost bytes on the way to an address, or nothing where bytes are not lost.
- *
- * Multiplexers are programs of others, and their answers do not tell which program it is.
- */
-export function suspicionOf(address: string): string | undefined {
-  if (!address.startsWith('vsock-mux:')) return undefined;
-  return 'A vsock multiplexer that is older than the guest’s kernel may have lost bytes: vhost-device-vsock 0.3.0 drops packets of more than 32 KiB, which Linux sends in several parts since 6.12.68 and 6.17';
-}
-
 /** Says what a positive errno means for a command, or nothing where its name says enough. */
 export function causeOf(command: string, errno: number): string | undefined {
   return causes[command]?.[errnoName(errno)];

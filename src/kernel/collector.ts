@@ -1,16 +1,16 @@
 import type { Handle } from '../call.js';
-import type { GuestKernel } from './guest-kernel.js';
+import type { Caller } from '../session/caller.js';
 
 /**
  * Closes the handles of objects that have been collected, many at a time. It holds neither the
  * objects nor their session.
  */
 export class Collector {
-  readonly #session: WeakRef<GuestKernel>;
+  readonly #session: WeakRef<Caller>;
   readonly #registry: FinalizationRegistry<Handle>;
   #handles: Handle[] = [];
 
-  constructor(session: GuestKernel) {
+  constructor(session: Caller) {
     this.#session = new WeakRef(session);
     this.#registry = new FinalizationRegistry((handle) => this.#collected(handle));
   }

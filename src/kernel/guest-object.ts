@@ -25,7 +25,7 @@ export class GuestObject<K extends FdKind = FdKind> implements Ref<K> {
     this.#handle = handle;
     this.kind = kind;
     this.name = name;
-    if (!effect) session.collected.register(this, handle, this);
+    if (!effect) session.calls.collected.register(this, handle, this);
   }
 
   /**
@@ -51,7 +51,7 @@ export class GuestObject<K extends FdKind = FdKind> implements Ref<K> {
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
-    this.session.collected.unregister(this);
+    this.session.calls.collected.unregister(this);
     if (!this.session.closed) await this.session.release([this.#handle]);
   }
 
@@ -81,4 +81,19 @@ export class PinnableObject<K extends 'map' | 'prog' | 'link'> extends GuestObje
     const subject = { toString: () => `${this} at ${path}` };
     await this.session.bpf(rows.OBJ_PIN, values, { subject });
   }
+}
+
+/** Kinds of objects that are files or folders of the guest. */
+export type FileKind = Extract<
+  FdKind,
+  'cgroup' | 'netns' | 'directory' | 'pidfd' | 'lirc' | 'file'
+>;
+
+/** Opens a file or a folder that calls refer to by descriptor; see {@link Session.openObject}. */
+export async function openObject<K extends FileKind>(
+  session: GuestKernel,
+  kind: K,
+  path: string,
+): Promise<GuestObject<K>> {
+  return new GuestObject(session, await session.open(path), kind, path);
 }

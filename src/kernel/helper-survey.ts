@@ -2,8 +2,9 @@
 import { encode, enums, insn, KnownMaps, rows } from '../bpf/index.js';
 import type { BtfTypes } from '../btf/index.js';
 import { errnoName } from '../errno.js';
-import type { Session } from '../session/session.js';
+import { kernelTypes } from './btf.js';
 import { type Finding, refusingRule } from './finding.js';
+import type { GuestKernel } from './guest-kernel.js';
 
 /** A helper, and who may call it. */
 export interface HelperFinding extends Finding {
@@ -83,7 +84,7 @@ const OPERATIONS = 'tcp_congestion_ops';
 const OPERATION = 'ssthresh';
 
 /** All ways to load a program of a type, or why there is none. */
-async function waysOf(session: Session, constant: string): Promise<readonly Way[] | string> {
+async function waysOf(session: GuestKernel, constant: string): Promise<readonly Way[] | string> {
   const type = constant as ProgTypeName;
   if (type === 'BPF_PROG_TYPE_EXT') {
     return 'such a program may call what the program may call that it replaces a function of';
@@ -93,7 +94,7 @@ async function waysOf(session: Session, constant: string): Promise<readonly Way[
   if (!isTyped) return waysOfTypes[type] ?? [{}];
   if (!session.kernel.btf) return 'asking needs the types of the kernel (BTF), and it has none';
   try {
-    const types = await session.kernelTypes();
+    const types = await kernelTypes(session);
     const ways = targets === undefined ? operationWays(types) : targetWays(types, targets);
     const names = targets?.map((one) => one.function).join(' ') ?? OPERATIONS;
     return ways.length > 0 ? ways : `the types of the kernel (BTF) have none of ${names}`;
@@ -152,7 +153,7 @@ interface Heard {
  * @param types the program types, as preflight has found them
  */
 export async function surveyHelpers(
-  session: Session,
+  session: GuestKernel,
   types: readonly Finding[],
 ): Promise<HelperSurvey> {
   const notAskedOf: Record<string, string> = {};
@@ -199,7 +200,7 @@ function whyNot(found: Finding | undefined): string | undefined {
 
 /** Asks programs of one type for all helpers; returns why none could be, where that is so. */
 async function askAll(
-  session: Session,
+  session: GuestKernel,
   type: string,
   values: Way & { prog_type: number },
   helpers: readonly Heard[],

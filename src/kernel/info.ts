@@ -1,7 +1,8 @@
 /* What the kernel says about its objects, in this library's names and units. */
 import { enums, type Ref, type Results, rows } from '../bpf/index.js';
 import { viewOf } from '../codec/index.js';
-import type { BpfOptions, GuestKernel } from './guest-kernel.js';
+import type { BpfOptions } from './bpf-calls.js';
+import type { GuestKernel } from './guest-kernel.js';
 
 /** What the kernel says about a map. Sizes are in bytes. */
 export interface MapInfo {
@@ -67,7 +68,7 @@ export interface ProgramInfo {
   /** What it attaches to: a type in these types; 0 where that is not so. */
   readonly attachBtfObjectId: number;
   readonly attachBtfId: number;
-  /** Counted while statistics are enabled; see {@link GuestKernel.enableStatistics}. */
+  /** Counted while statistics are enabled; see {@link Session.enableStatistics}. */
   readonly runTimeNs: bigint;
   readonly runCount: bigint;
   /** How often it was not run because it was running already. */

@@ -1,7 +1,8 @@
 import type { Handle } from '../call.js';
 import { type Codec, viewOf } from '../codec/index.js';
 import { failure } from '../errors.js';
-import type { CallOptions, GuestKernel } from './guest-kernel.js';
+import type { CallOptions } from '../session/caller.js';
+import type { GuestKernel } from './guest-kernel.js';
 import { GuestObject } from './guest-object.js';
 
 const CHUNK_BYTES = 256 * 1024;

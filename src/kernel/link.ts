@@ -1,10 +1,11 @@
-import { enums, rows } from '../bpf/index.js';
+import { enums, type Ref, rows } from '../bpf/index.js';
 import type { Handle } from '../call.js';
-import type { BpfOptions, GuestKernel } from './guest-kernel.js';
+import type { BpfOptions } from './bpf-calls.js';
+import type { GuestKernel } from './guest-kernel.js';
 import { PinnableObject } from './guest-object.js';
 import { type LinkInfo, readLinkInfo } from './info.js';
 import { KernelIterator } from './iterator.js';
-import type { Program } from './program.js';
+import { open, type Where } from './objects.js';
 
 /**
  * The attachment of a program. Closing it detaches the program, unless it has been pinned; so does
@@ -25,7 +26,7 @@ export class Link extends PinnableObject<'link'> {
    * @param replaces the program that has to be attached until then, or any
    * @throws EINVAL where the type of link cannot, EPERM when another program is attached
    */
-  async update(program: Program, replaces?: Program): Promise<void> {
+  async update(program: Ref<'prog'>, replaces?: Ref<'prog'>): Promise<void> {
     const values = { link_fd: this, new_prog_fd: program };
     const { BPF_F_REPLACE } = enums.AttachFlag;
     const old = replaces === undefined ? {} : { flags: BPF_F_REPLACE, old_prog_fd: replaces };
@@ -57,4 +58,9 @@ export class Link extends PinnableObject<'link'> {
   info(): Promise<LinkInfo> {
     return readLinkInfo(this.session, this, this.#about);
   }
+}
+
+/** Opens a link that is there already; see {@link Session.link}. */
+export async function openLink(session: GuestKernel, where: Where): Promise<Link> {
+  return new Link(session, await open(session, 'link', where));
 }

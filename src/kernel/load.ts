@@ -1,9 +1,12 @@
 import { type Arguments, enums, type Ref, rows } from '../bpf/index.js';
 import type { BtfKind, BtfTypes } from '../btf/index.js';
 import { failure } from '../errors.js';
-import type { Btf } from './btf.js';
-import type { BpfOptions, GuestKernel } from './guest-kernel.js';
+import type { BpfOptions } from './bpf-calls.js';
+import { type Btf, kernelTypes } from './btf.js';
+import type { GuestKernel } from './guest-kernel.js';
+import { readProgramInfo } from './info.js';
 import { checkName } from './object-name.js';
+import { open, type Where } from './objects.js';
 import { Program } from './program.js';
 import { withLog } from './verifier-log.js';
 
@@ -61,7 +64,7 @@ export interface ProgramOptions {
   logLevel?: number;
 }
 
-/** Has a program verified and loaded; see {@link GuestKernel.loadProgram}. */
+/** Has a program verified and loaded; see {@link Session.loadProgram}. */
 export async function loadProgram(session: GuestKernel, options: ProgramOptions): Promise<Program> {
   const { type, name = '', expectedAttachType = 0 } = options;
   checkName(name);
@@ -73,6 +76,13 @@ export async function loadProgram(session: GuestKernel, options: ProgramOptions)
     return session.bpf(rows.PROG_LOAD, { ...values, ...room }, about);
   });
   return new Program(session, handle, { type, expectedAttachType, name, log });
+}
+
+/** Opens a program that is there already; see {@link Session.program}. */
+export async function openProgram(session: GuestKernel, where: Where): Promise<Program> {
+  const handle = await open(session, 'prog', where);
+  const { type, name } = await readProgramInfo(session, { handle });
+  return new Program(session, handle, { type, name, expectedAttachType: 0, log: '' });
 }
 
 async function loadArguments(
@@ -132,6 +142,6 @@ async function target(session: GuestKernel, options: ProgramOptions): Promise<nu
 }
 
 async function typesOf(session: GuestKernel, module: Btf | undefined): Promise<BtfTypes> {
-  const kernel = await session.kernelTypes();
+  const kernel = await kernelTypes(session);
   return module === undefined ? kernel : module.types(kernel);
 }

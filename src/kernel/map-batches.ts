@@ -8,8 +8,8 @@ import { rows } from '../bpf/index.js';
 import { type Codec, viewOf } from '../codec/index.js';
 import { errnoName } from '../errno.js';
 import { type SystemError, WaepError } from '../errors.js';
-import type { BpfOptions, Outcome } from './guest-kernel.js';
-import type { BpfMap } from './map.js';
+import type { BpfOptions, Outcome } from './bpf-calls.js';
+import type { CodedMap } from './map-options.js';
 
 /** How a map is gone through. */
 export interface BatchOptions {
@@ -109,7 +109,7 @@ export class EntryIterator<K, V> implements AsyncIterableIterator<[K, V]> {
   }
 }
 
-type AnyMap<K, V> = BpfMap<K, V, never, never>;
+type AnyMap<K, V> = CodedMap<K, V, never, never>;
 type Settings = BatchOptions & { remove?: boolean };
 
 /** The entries of a map, in batches. */

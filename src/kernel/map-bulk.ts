@@ -9,14 +9,14 @@ import { rows } from '../bpf/index.js';
 import { type Codec, within } from '../codec/index.js';
 import { errnoName } from '../errno.js';
 import { type SystemError, WaepError } from '../errors.js';
-import type { BpfMap } from './map.js';
+import type { CodedMap } from './map-options.js';
 
 const BATCH_BYTES = 1024 * 1024;
 const unsupported = new Set(['ENOTSUPP', 'EOPNOTSUPP', 'EINVAL']);
 
 /** Sets many values; see {@link BpfMap.updateMany}. */
 export async function updateMany<K, V, KIn, VIn>(
-  map: BpfMap<K, V, KIn, VIn>,
+  map: CodedMap<K, V, KIn, VIn>,
   entries: Iterable<readonly [KIn, VIn]>,
   options: { flags?: number; batchEntries?: number },
 ): Promise<number> {
@@ -60,7 +60,7 @@ export async function updateMany<K, V, KIn, VIn>(
 
 /** Removes many keys; see {@link BpfMap.deleteMany}. */
 export async function deleteMany<K, V, KIn, VIn>(
-  map: BpfMap<K, V, KIn, VIn>,
+  map: CodedMap<K, V, KIn, VIn>,
   keys: Iterable<KIn>,
   options: { batchEntries?: number },
 ): Promise<number> {
@@ -127,14 +127,14 @@ function part(bytes: Uint8Array, index: number, codec: Codec<unknown, never>): U
 
 /** Keys and values in rows, up to a batch of them. */
 class Writer<KIn, VIn> {
-  readonly #map: BpfMap<unknown, unknown, KIn, VIn>;
+  readonly #map: CodedMap<unknown, unknown, KIn, VIn>;
   readonly #entries: number;
   #keys: DataView;
   #values: DataView;
   #length = 0;
   #before = 0;
 
-  constructor(map: BpfMap<unknown, unknown, KIn, VIn>, batchEntries: number | undefined) {
+  constructor(map: CodedMap<unknown, unknown, KIn, VIn>, batchEntries: number | undefined) {
     this.#map = map;
     const entryBytes = map.key.sizeBytes + map.value.sizeBytes;
     const most = batchEntries ?? Math.max(1, Math.floor(BATCH_BYTES / entryBytes));

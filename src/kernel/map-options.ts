@@ -2,7 +2,7 @@ import type { Arguments, MapFacts, Ref, rows } from '../bpf/index.js';
 import { valueBytes } from '../bpf/index.js';
 import { bytes, type Codec } from '../codec/index.js';
 import { failure } from '../errors.js';
-import { checkMapOptions } from './map-checks.js';
+import type { GuestObject } from './guest-object.js';
 
 /** What a map's keys and values mean. Without codecs they are bytes, as the kernel has them. */
 export interface MapCodecs<K, V, KIn = K, VIn = V> {
@@ -42,17 +42,10 @@ export interface MapOptions<K = Uint8Array, V = Uint8Array, KIn = K, VIn = V>
   interfaceIndex?: number;
 }
 
-/**
- * The arguments of BPF_MAP_CREATE.
- *
- * @param pageSize of the guest, in bytes
- * @throws ERR_OPTION_INVALID for what no kernel takes
- */
+/** The arguments of BPF_MAP_CREATE. */
 export function createArguments(
   options: MapOptions<unknown, unknown, never, never>,
-  pageSize: number,
 ): Arguments<typeof rows.MAP_CREATE> {
-  checkMapOptions(options, pageSize);
   const { type, maxEntries, flags = 0, name = '', key, value, types } = options;
   return {
     map_type: type,
@@ -69,6 +62,13 @@ export function createArguments(
     ...(options.numaNode === undefined ? {} : { numa_node: options.numaNode }),
     ...(options.interfaceIndex === undefined ? {} : { map_ifindex: options.interfaceIndex }),
   };
+}
+
+/** A map with codecs, as what goes through its entries needs it: a {@link BpfMap} is one. */
+export interface CodedMap<K, V, KIn = K, VIn = V> extends GuestObject<'map'> {
+  readonly facts: MapFacts;
+  readonly key: Codec<K, KIn>;
+  readonly value: Codec<V, VIn>;
 }
 
 /** The facts of a map that is created with these arguments. */

@@ -3,14 +3,25 @@ import type { Handle } from '../call.js';
 import { type Codec, encodeValue, perCpu, viewOf, within } from '../codec/index.js';
 import { errnoNumber } from '../errno.js';
 import { failure } from '../errors.js';
-import type { RingWriter } from '../session/ring-writer.js';
-import type { BpfOptions, GuestKernel } from './guest-kernel.js';
+import type { RingWriter } from '../session/caller.js';
+import type { BpfOptions } from './bpf-calls.js';
+import { openBtf } from './btf.js';
+import type { GuestKernel } from './guest-kernel.js';
 import { PinnableObject } from './guest-object.js';
 import { type MapInfo, mapInfo } from './info.js';
 import { Link } from './link.js';
 import { type Batch, type BatchOptions, batchesOf, EntryIterator } from './map-batches.js';
 import { deleteMany, updateMany } from './map-bulk.js';
-import { boundCodecs, type MapCodecs } from './map-options.js';
+import { checkMapOptions } from './map-checks.js';
+import {
+  boundCodecs,
+  type CodedMap,
+  createArguments,
+  factsOf,
+  type MapCodecs,
+  type MapOptions,
+} from './map-options.js';
+import { each, open, type Where } from './objects.js';
 import { type RecordOptions, RecordStream } from './record-stream.js';
 
 const ENOENT = errnoNumber('ENOENT');
@@ -32,12 +43,10 @@ const WINDOW = 256;
  * @typeParam KIn what keys may be written from
  * @typeParam VIn what values may be written from
  */
-export class BpfMap<
-  K = Uint8Array,
-  V = Uint8Array,
-  KIn = K,
-  VIn = V,
-> extends PinnableObject<'map'> {
+export class BpfMap<K = Uint8Array, V = Uint8Array, KIn = K, VIn = V>
+  extends PinnableObject<'map'>
+  implements CodedMap<K, V, KIn, VIn>
+{
   /** The map's type and sizes. */
   readonly facts: MapFacts;
   /** How keys lie in memory. */
@@ -275,7 +284,7 @@ export class BpfMap<
         cure: 'Describe its keys and values with codecs of your own.',
       });
     }
-    await using btf = await this.session.btf({ id: btfId });
+    await using btf = await openBtf(this.session, btfId);
     const types = await btf.types();
     const value = valueType === 0 ? undefined : types.codec(valueType);
     const isPerCpu = this.value.sizeBytes !== this.facts.valueSize;
@@ -351,4 +360,47 @@ function* windows<T>(items: Iterable<T>): Generator<T[]> {
     window = [];
   }
   if (window.length > 0) yield window;
+}
+
+/** Creates a map; see {@link Session.createMap}. */
+export async function createMap<K, V, KIn, VIn>(
+  session: GuestKernel,
+  options: MapOptions<K, V, KIn, VIn>,
+): Promise<BpfMap<K, V, KIn, VIn>> {
+  checkMapOptions(options, session.kernel.pageSize);
+  const values = createArguments(options);
+  const facts = factsOf(values);
+  const { name = '' } = options;
+  // Before the map is there, so that a codec that does not fit leaves nothing behind.
+  boundCodecs(options, facts, session.kernel.possibleCpus);
+  const about = name === '' ? undefined : { subject: `map "${name}"` };
+  const { handle } = await session.bpf(rows.MAP_CREATE, values, about);
+  session.calls.knownMaps.created(handle, values);
+  return new BpfMap(session, handle, facts, options, name);
+}
+
+/** Opens a map that is there already; see {@link Session.map}. */
+export async function openMap<K, V, KIn, VIn>(
+  session: GuestKernel,
+  where: Where,
+  options: MapCodecs<K, V, KIn, VIn> & { flags?: number },
+): Promise<BpfMap<K, V, KIn, VIn>> {
+  const handle = await open(session, 'map', where, options.flags);
+  try {
+    const { info } = await session.bpf(rows.OBJ_GET_INFO_BY_FD_MAP, { bpf_fd: { handle } });
+    session.calls.knownMaps.learned(handle, info);
+    const facts = session.calls.knownMaps.mapFacts(handle) as MapFacts;
+    return new BpfMap(session, handle, facts, options, info.name);
+  } catch (error) {
+    await session.release([handle]);
+    throw error;
+  }
+}
+
+/** Yields what the kernel says about every map; see {@link Session.maps}. */
+export function eachMap(session: GuestKernel): AsyncGenerator<MapInfo> {
+  return each(session, 'map', enums.ObjectFlag.BPF_F_RDONLY, async (map) => {
+    const { info } = await session.bpf(rows.OBJ_GET_INFO_BY_FD_MAP, { bpf_fd: map });
+    return mapInfo(info);
+  });
 }

@@ -1,10 +1,11 @@
 /* Finding objects that are in the guest's kernel already: by id, by path, one after the other. */
-import { type Command, type FdKind, type Ref, type Results, rows } from '../bpf/index.js';
+import { type Command, type Ref, type Results, rows } from '../bpf/index.js';
 import { type Handle, Relocation } from '../call.js';
 import { viewOf } from '../codec/index.js';
 import { errnoName } from '../errno.js';
 import { failure, systemError, WaepError } from '../errors.js';
-import type { BpfOptions, GuestKernel } from './guest-kernel.js';
+import type { BpfOptions } from './bpf-calls.js';
+import type { GuestKernel } from './guest-kernel.js';
 
 /** Where an object is found: under its id, or under its path in a bpf file system of the guest. */
 export type Where = { readonly id: number } | { readonly path: string };
@@ -144,9 +145,3 @@ async function look<T>(
     });
   }
 }
-
-/** Kinds of objects that are files or folders of the guest. */
-export type FileKind = Extract<
-  FdKind,
-  'cgroup' | 'netns' | 'directory' | 'pidfd' | 'lirc' | 'file'
->;

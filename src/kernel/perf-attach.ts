@@ -2,9 +2,9 @@ import { enums, rows } from '../bpf/index.js';
 import { failure } from '../errors.js';
 import { isMissing, lacks, readText } from './guest-file.js';
 import type { GuestKernel } from './guest-kernel.js';
+import type { GuestObject } from './guest-object.js';
 import { Link } from './link.js';
-import type { PerfEvent, PerfEventOptions } from './perf-event.js';
-import type { Program } from './program.js';
+import { openPerfEvent, type PerfEvent, type PerfEventOptions } from './perf-event.js';
 
 /** What a program is attached to by a perf event: a link, or before 5.15 the event itself. */
 export type PerfAttachment = Link | PerfEvent;
@@ -104,12 +104,12 @@ async function isThere(session: GuestKernel, path: string): Promise<boolean> {
 
 /** Opens an event and attaches a program to it; see {@link Program.attachPerfEvent}. */
 export async function attachToEvent(
-  program: Program,
+  program: GuestObject<'prog'>,
   options: PerfEventOptions,
   cookie?: number | bigint,
 ): Promise<PerfAttachment> {
   const { session } = program;
-  const event = await session.openPerfEvent(options);
+  const event = await openPerfEvent(session, options);
   let kept = false;
   try {
     const attached = await attachPerfEvent(program, event, cookie);
@@ -123,7 +123,7 @@ export async function attachToEvent(
 
 /** Attaches a program to an event; see {@link Program.attachPerfEvent}. */
 export async function attachPerfEvent(
-  program: Program,
+  program: GuestObject<'prog'>,
   event: PerfEvent,
   cookie?: number | bigint,
 ): Promise<PerfAttachment> {

@@ -15,7 +15,7 @@ export interface PerfTarget {
   cpu?: number;
 }
 
-/** What {@link GuestKernel.openPerfEvent} opens, by the fields of `struct perf_event_attr`. */
+/** What {@link Session.openPerfEvent} opens, by the fields of `struct perf_event_attr`. */
 export interface PerfEventOptions extends PerfTarget {
   /** `PERF_TYPE_*`, or the number in a file such as /sys/bus/event_source/devices/kprobe/type. */
   type: number;
@@ -161,7 +161,7 @@ function word(value: number | bigint): Uint8Array {
 
 const argument = word;
 
-/** Opens a perf event; see {@link GuestKernel.openPerfEvent}. */
+/** Opens a perf event; see {@link Session.openPerfEvent}. */
 export async function openPerfEvent(
   session: GuestKernel,
   options: PerfEventOptions,

@@ -2,11 +2,13 @@ import { type Arguments, enums, insn, leastOf, mapKind, rows } from '../bpf/inde
 import type { Handle } from '../call.js';
 import { errnoName, errnoNumber } from '../errno.js';
 import type { SystemError } from '../errors.js';
-import type { Session } from '../session/session.js';
+import { loadBtf } from './btf.js';
 import { ask, type Finding, refusingRule } from './finding.js';
 import { isMissing } from './guest-file.js';
+import type { GuestKernel } from './guest-kernel.js';
 import type { GuestObject } from './guest-object.js';
 import { type HelperFinding, surveyHelpers, typeName, type Way, wayOf } from './helper-survey.js';
+import { createMap } from './map.js';
 
 /** What a guest's kernel offers, and what of it the guest's policy leaves to a host. */
 export interface Preflight {
@@ -38,7 +40,7 @@ async function inParallel<T, R>(items: readonly T[], ask: (item: T) => Promise<R
   return answers;
 }
 
-async function load(session: Session, type: number, way: Way) {
+async function load(session: GuestKernel, type: number, way: Way) {
   const outcome = await session.tryBpf(rows.PROG_LOAD, {
     prog_type: type,
     ...way,
@@ -53,7 +55,7 @@ async function load(session: Session, type: number, way: Way) {
 }
 
 async function drop(
-  session: Session,
+  session: GuestKernel,
   { result, handle }: { result: number; handle: Handle },
 ): Promise<void> {
   if (result >= 0) await session.release([handle]);
@@ -71,7 +73,7 @@ function lacking(errno: number): false | string {
 }
 
 /** A type that the kernel does not know is refused before the verifier says a word. */
-const programTypes = (session: Session) =>
+const programTypes = (session: GuestKernel) =>
   inParallel(Object.entries(ProgType).slice(1), ([constant, type]) =>
     ask(typeName(constant), async () => {
       const { loaded, errno, log } = await load(session, type, wayOf(constant));
@@ -110,10 +112,10 @@ const oneType = Uint8Array.from([
 
 /** What maps of some types refer to: made for the first of them, and closed behind the last. */
 class Ingredients {
-  readonly #session: Session;
+  readonly #session: GuestKernel;
   readonly #made = new Map<string, Promise<GuestObject>>();
 
-  constructor(session: Session) {
+  constructor(session: GuestKernel) {
     this.#session = session;
   }
 
@@ -140,20 +142,20 @@ class Ingredients {
 }
 
 const makers = {
-  map: (session: Session) =>
-    session.createMap({
+  map: (session: GuestKernel) =>
+    createMap(session, {
       type: MapType.BPF_MAP_TYPE_ARRAY,
       keySize: 4,
       valueSize: 4,
       maxEntries: 1,
     }),
-  btf: (session: Session) => session.loadBtf(oneType),
+  btf: (session: GuestKernel) => loadBtf(session, oneType),
 };
 
 /** What a kernel without a structure of some number answers, if it has the type at all. */
 const ENOTSUPP = errnoNumber('ENOTSUPP');
 
-async function mapTypes(session: Session): Promise<Finding[]> {
+async function mapTypes(session: GuestKernel): Promise<Finding[]> {
   const ingredients = new Ingredients(session);
   try {
     return await inParallel(Object.entries(MapType).slice(1), ([constant, type]) =>
@@ -176,7 +178,7 @@ async function mapTypes(session: Session): Promise<Finding[]> {
   }
 }
 
-async function read(session: Session, path: string): Promise<string> {
+async function read(session: GuestKernel, path: string): Promise<string> {
   const file = await session.open(path);
   const bytes = await session.read(file, 4096);
   await session.release([file]);
@@ -184,7 +186,7 @@ async function read(session: Session, path: string): Promise<string> {
 }
 
 /** Whether there is a file, or why that is not known. */
-async function isThere(session: Session, path: string): Promise<boolean | string> {
+async function isThere(session: GuestKernel, path: string): Promise<boolean | string> {
   try {
     await read(session, path);
     return true;
@@ -209,9 +211,9 @@ const facilities: Readonly<Record<string, string>> = {
  * leaves no object behind. The kernel notes in its log that programs with bpf_probe_write_user() were
  * looked at.
  *
- * @throws what {@link Session.call} throws, refusals by the policy excepted
+ * @throws what {@link Caller.call} throws, refusals by the policy excepted
  */
-export async function preflight(session: Session): Promise<Preflight> {
+export async function preflight(session: GuestKernel): Promise<Preflight> {
   const found = await inParallel(Object.entries(facilities), ([name, path]) =>
     ask(name, () => isThere(session, path)),
   );

@@ -2,11 +2,12 @@ import { enums, type Ref, rows } from '../bpf/index.js';
 import type { BtfTypes } from '../btf/index.js';
 import type { Handle } from '../call.js';
 import { failure } from '../errors.js';
-import type { BpfOptions, GuestKernel } from './guest-kernel.js';
-import { PinnableObject } from './guest-object.js';
+import type { BpfOptions } from './bpf-calls.js';
+import { openBtf } from './btf.js';
+import type { GuestKernel } from './guest-kernel.js';
+import { GuestObject, openObject, PinnableObject } from './guest-object.js';
 import { type ProgramInfo, readProgramInfo } from './info.js';
 import { Link } from './link.js';
-import type { BpfMap } from './map.js';
 import {
   attachPerfEvent,
   attachToEvent,
@@ -153,7 +154,7 @@ export class Program extends PinnableObject<'prog'> {
    * kernel/bpf/cgroup.c).
    *
    * @param cgroup the folder of the cgroup in the guest, such as `/sys/fs/cgroup`, or what
-   *   {@link GuestKernel.openObject} opened
+   *   {@link Session.openObject} opened
    * @param attachType `BPF_CGROUP_*`; by default the one that the program was loaded with
    */
   async attachCgroup(
@@ -164,7 +165,7 @@ export class Program extends PinnableObject<'prog'> {
       const values = { prog_fd: this, target_fd: cgroup, attach_type: attachType };
       return this.#create(rows.LINK_CREATE_CGROUP, values);
     }
-    await using opened = await this.session.openObject('cgroup', cgroup);
+    await using opened = await openObject(this.session, 'cgroup', cgroup);
     return await this.attachCgroup(opened, attachType);
   }
 
@@ -297,7 +298,7 @@ export class Program extends PinnableObject<'prog'> {
 
   /**
    * Attaches a TRACEPOINT, KPROBE or PERF_EVENT program to an event that
-   * {@link GuestKernel.openPerfEvent} has opened (BPF_LINK_CREATE, bpf_perf_link_attach() in
+   * {@link Session.openPerfEvent} has opened (BPF_LINK_CREATE, bpf_perf_link_attach() in
    * kernel/bpf/syscall.c; before 5.15 PERF_EVENT_IOC_SET_BPF). Closing the result detaches it.
    *
    * @param options `cookie` is what bpf_get_attach_cookie() returns, since 5.15
@@ -314,7 +315,7 @@ export class Program extends PinnableObject<'prog'> {
    * (BPF_LINK_CREATE, netns_bpf_link_create() in kernel/bpf/net_namespace.c).
    *
    * @param netns its file in the guest, such as `/proc/1/ns/net`, or what
-   *   {@link GuestKernel.openObject} opened
+   *   {@link Session.openObject} opened
    */
   async attachNetns(
     netns: string | Ref<'netns'>,
@@ -324,7 +325,7 @@ export class Program extends PinnableObject<'prog'> {
       const values = { prog_fd: this, target_fd: netns, attach_type: attachType };
       return this.#create(rows.LINK_CREATE_NETNS, values);
     }
-    await using opened = await this.session.openObject('netns', netns);
+    await using opened = await openObject(this.session, 'netns', netns);
     return await this.attachNetns(opened, attachType);
   }
 
@@ -396,7 +397,7 @@ export class Program extends PinnableObject<'prog'> {
    * Keeps a map for as long as the program is there, without using it (BPF_PROG_BIND_MAP,
    * bpf_prog_bind_map() in kernel/bpf/syscall.c).
    */
-  async bindMap<K, V, KIn, VIn>(map: BpfMap<K, V, KIn, VIn>): Promise<void> {
+  async bindMap(map: Ref<'map'>): Promise<void> {
     await this.session.bpf(rows.PROG_BIND_MAP, { prog_fd: this, map_fd: map }, this.#about);
   }
 
@@ -431,7 +432,7 @@ export class Program extends PinnableObject<'prog'> {
         cure: 'Compile it with -g, and load it with its BTF.',
       });
     }
-    await using btf = await this.session.btf({ id: btfId });
+    await using btf = await openBtf(this.session, btfId);
     return await btf.types();
   }
 
@@ -467,6 +468,14 @@ export class Program extends PinnableObject<'prog'> {
 
 type Rows = typeof rows;
 type LinkRow = Rows[Extract<keyof Rows, `LINK_CREATE_${string}`>];
+
+const BPF_STATS_RUN_TIME = 0;
+
+/** Has the kernel count runs of programs; see {@link Session.enableStatistics}. */
+export async function enableStatistics(session: GuestKernel): Promise<GuestObject<'stats'>> {
+  const { handle } = await session.bpf(rows.ENABLE_STATS, { type: BPF_STATS_RUN_TIME });
+  return new GuestObject(session, handle, 'stats', '', true);
+}
 
 /** `XDP_FLAGS_*_MODE` of <linux/if_link.h>. */
 const xdpModes = { generic: 2, driver: 4, device: 8 } as const;

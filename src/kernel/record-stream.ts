@@ -7,12 +7,12 @@ import type {
   StreamOptions,
   StreamOrigin,
   StreamStatistics,
-} from '../session/event-stream.js';
-import { farewell } from '../session/farewell.js';
+} from '../session/caller.js';
+import { withTimeout } from '../with-timeout.js';
 import { readText } from './guest-file.js';
 import type { GuestKernel } from './guest-kernel.js';
-import type { BpfMap } from './map.js';
-import type { PerfEvent } from './perf-event.js';
+import type { CodedMap } from './map-options.js';
+import { openPerfEvent, type PerfEvent } from './perf-event.js';
 import { eachPerfRecord, eachRingRecord, type RecordCallback } from './ring-records.js';
 
 const { MapType } = enums;
@@ -38,8 +38,10 @@ const PERF_COUNT_SW_BPF_OUTPUT = 10;
 const PERF_SAMPLE_RAW = 1 << 10;
 const PERF_FORMAT_LOST = 16;
 const DEFAULT_PAGES = 64;
+/** How long a guest may take to say what it has lost. */
+const GOODBYE_MS = 2000;
 
-type AnyMap = BpfMap<never, never, never, never>;
+type AnyMap = CodedMap<never, never, never, never>;
 type Each = (bytes: Uint8Array, each: RecordCallback) => void;
 
 /**
@@ -143,7 +145,7 @@ export class RecordStream<T = Uint8Array> implements AsyncIterable<T> {
   /** Ends the stream. What has been read in the guest by then is delivered. Idempotent. */
   async close(): Promise<void> {
     await this.#stream?.close();
-    await farewell(this.#closeOutputs());
+    await withTimeout(this.#closeOutputs(), GOODBYE_MS);
   }
 
   async #closeOutputs(): Promise<void> {
@@ -216,13 +218,13 @@ export class RecordStream<T = Uint8Array> implements AsyncIterable<T> {
       cpu,
       name: `bpf output on CPU ${cpu}`,
     };
-    return session
-      .openPerfEvent({ ...options, readFormat: PERF_FORMAT_LOST })
-      .catch((error: SystemError) => {
+    return openPerfEvent(session, { ...options, readFormat: PERF_FORMAT_LOST }).catch(
+      (error: SystemError) => {
         // Before 6.0 there is no count of what was lost.
         if (error.code !== 'EINVAL') throw error;
-        return session.openPerfEvent(options);
-      });
+        return openPerfEvent(session, options);
+      },
+    );
   }
 }
 

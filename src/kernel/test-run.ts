@@ -1,6 +1,6 @@
 import { enums, rows } from '../bpf/index.js';
-import type { BpfOptions } from './guest-kernel.js';
-import type { Program } from './program.js';
+import type { BpfOptions } from './bpf-calls.js';
+import type { GuestObject } from './guest-object.js';
 
 /** What a program is run on. */
 export interface TestRunOptions {
@@ -43,7 +43,7 @@ const none = new Uint8Array(0);
 
 /** Runs a program on data; see {@link Program.testRun}. */
 export async function testRun(
-  program: Program,
+  program: GuestObject<'prog'> & { readonly type: number },
   options: TestRunOptions,
   about: BpfOptions,
 ): Promise<TestRun> {

@@ -1,4 +1,4 @@
-import type { Session } from '../session/index.js';
+import type { Session } from '../session.js';
 import type { GuestFiles, RecentFiles } from '../view/index.js';
 import type { MappedEvents } from './mapped-events.js';
 import type { MappedMaps } from './mapped-maps.js';

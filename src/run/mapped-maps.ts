@@ -4,7 +4,7 @@ import { type Command, encode, enums, type MapFacts, rows } from '../bpf/index.j
 import type { Handle, Reply } from '../call.js';
 import { failure, systemError } from '../errors.js';
 import { native, type SharedMemory } from '../native.js';
-import type { Session } from '../session/index.js';
+import type { Session } from '../session.js';
 import type { Notification } from './notification.js';
 import type { Objects } from './objects.js';
 import type { Placeholders } from './placeholders.js';

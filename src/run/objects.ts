@@ -9,8 +9,8 @@ import {
 } from '../bpf/index.js';
 import type { BtfTypes } from '../btf/index.js';
 import type { Handle } from '../call.js';
+import type { GuestKernel } from '../kernel/index.js';
 import { findableKind } from '../kernel/objects.js';
-import type { GuestKernel } from '../session/index.js';
 
 interface Known {
   kind?: FdKind;

@@ -10,8 +10,10 @@ import { perf } from '../bpf/index.js';
 import { Relocation } from '../call.js';
 import { failure, systemError, type WaepError } from '../errors.js';
 import { native } from '../native.js';
-import type { Guest } from './guest.js';
+import type { Session } from '../session.js';
+import type { GuestFiles } from '../view/index.js';
 import type { Notification } from './notification.js';
+import type { Placeholders } from './placeholders.js';
 import { ProcessMemory } from './process-memory.js';
 
 const { errno } = constants;
@@ -73,8 +75,16 @@ export class ProbeDefinitions {
   }
 }
 
+/** What answering needs of the guest. */
+interface Definer {
+  readonly session: Session;
+  readonly files: GuestFiles;
+  readonly placeholders: Placeholders;
+  readonly definitions: ProbeDefinitions;
+}
+
 /** Answers write(2) to a file of definitions: why the probe cannot be, or that it is refused. */
-export async function defineProbe(call: Notification, guest: Guest): Promise<void> {
+export async function defineProbe(call: Notification, guest: Definer): Promise<void> {
   if (!guest.definitions.has(call.thread, call.descriptor(0))) return call.proceed();
   const memory = new ProcessMemory(call.thread, guest.placeholders);
   const lengthBytes = Number(call.word(2));
@@ -99,7 +109,7 @@ export function refusal(): WaepError {
 
 /** Why the guest's kernel does not probe a function, or 0 if it does. Nothing of it stays. */
 async function probeError(
-  { session, files }: Guest,
+  { session, files }: Definer,
   name: string,
   offset: number,
   returns: boolean,

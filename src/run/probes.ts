@@ -7,7 +7,7 @@ import { type EncodedCall, enums, type Recipe, recipeOf, recipeWords, rows } fro
 import { type Call, type CallBuffer, type Handle, Relocation, type Reply } from '../call.js';
 import { outputLengths } from '../frame/index.js';
 import { native, type Recall } from '../native.js';
-import type { Session } from '../session/index.js';
+import type { Session } from '../session.js';
 import type { GuestCache } from '../view/index.js';
 import { Count, differing, type Expected, isMark, stepped, stretches, wordAt } from './count.js';
 import type { Notification } from './notification.js';

@@ -3,7 +3,7 @@ import { constants } from 'node:os';
 import { isatty } from 'node:tty';
 import { failure } from '../errors.js';
 import { native, type Poller } from '../native.js';
-import type { Session } from '../session/index.js';
+import type { Session } from '../session.js';
 import { type HandedOver, readable, receiveHandedOver } from './launch.js';
 import { clockAhead, Supervision, type SupervisionOptions } from './supervisor.js';
 

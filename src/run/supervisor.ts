@@ -2,7 +2,7 @@ import { constants } from 'node:os';
 import { BtfTypes } from '../btf/index.js';
 import { type SystemError, WaepError } from '../errors.js';
 import { type Listener, native, Recalled } from '../native.js';
-import type { Session } from '../session/index.js';
+import type { Session } from '../session.js';
 import { GuestCache, GuestFiles, RecentFiles } from '../view/index.js';
 import type { Guest } from './guest.js';
 import { type Bind, type HandedOver, launch } from './launch.js';

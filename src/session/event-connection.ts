@@ -5,27 +5,20 @@ import {
   type Events,
   FrameType,
   frameTypeName,
-  MAX_FRAME_BYTES,
   messageFrame,
   parseError,
   parseEvents,
   parseReply,
 } from '../frame/index.js';
-import { type Channel, native } from '../native.js';
-import { detachStream } from '../transport/index.js';
-import { StreamChannel } from './stream-channel.js';
+import type { Channel } from '../native.js';
+import { type Patience, PendingRequests } from './pending.js';
+import { openChannel } from './stream-channel.js';
 
 /**
  * Called for each EVENTS frame of a stream. Bytes that are lent are overwritten after the call;
  * others are the callback's.
  */
 export type EventsCallback = (events: Events, lent: boolean) => void;
-
-interface Pending {
-  onReply: ((reply: Reply) => void) | undefined;
-  resolve: (reply: Reply) => void;
-  reject: (error: Error) => void;
-}
 
 /**
  * A connection that carries the events of a session, apart from its calls: requests about streams
@@ -34,29 +27,27 @@ interface Pending {
 export class EventConnection {
   readonly #address: string;
   readonly #channel: Channel;
-  readonly #pending = new Map<number, Pending>();
+  readonly #pending: PendingRequests;
   readonly #streams = new Map<number, EventsCallback>();
   readonly #onEnd: (reason: Error) => void;
   #closed: Error | undefined;
-  #nextId = 1;
 
   /**
    * @param stream a connection that has joined a session; it belongs to this object from then on
+   * @param timeoutMs how long a request may take unless it says otherwise
    * @param onEnd called once when the connection is lost, but not by {@link close}
    */
-  constructor(stream: Duplex, address: string, onEnd: (reason: Error) => void) {
+  constructor(stream: Duplex, address: string, timeoutMs: number, onEnd: (reason: Error) => void) {
     this.#address = address;
     this.#onEnd = onEnd;
-    const callbacks = [
-      (bytes: Uint8Array) => this.#receive(bytes),
-      (status: number) => this.#ended(status),
+    // What a request has done in the guest when it is given up is undone by UNSUBSCRIBE.
+    this.#pending = new PendingRequests(address, timeoutMs, () => {});
+    this.#channel = openChannel(
+      stream,
+      (bytes) => this.#receive(bytes),
+      (status) => this.#ended(status),
       () => {},
-    ] as const;
-    const taken = detachStream(stream);
-    this.#channel =
-      taken === undefined
-        ? new StreamChannel(stream, MAX_FRAME_BYTES, ...callbacks)
-        : new native.Channel(taken.source, MAX_FRAME_BYTES, ...callbacks);
+    );
     this.#channel.start();
   }
 
@@ -74,14 +65,26 @@ export class EventConnection {
    * Sends a request and resolves with its answer. A failure of the guest's kernel is in the reply.
    *
    * @param onReply called with the answer before anything is received that comes behind it
+   * @throws ERR_CALL_TIMEOUT, ERR_CALL_ABORTED
    */
-  request(type: number, body: unknown, onReply?: (reply: Reply) => void): Promise<Reply> {
+  request(
+    type: number,
+    body: unknown,
+    patience?: Patience,
+    onReply?: (reply: Reply) => void,
+  ): Promise<Reply> {
     if (this.#closed !== undefined) return Promise.reject(this.#closed);
-    const id = this.#nextId++;
-    return new Promise((resolve, reject) => {
-      this.#pending.set(id, { onReply, resolve, reject });
-      this.#send(messageFrame(type, id, body));
-    });
+    const id = this.#pending.newId();
+    const pending = this.#pending.add(id, frameTypeName(type), patience, undefined, 0);
+    if (onReply !== undefined) {
+      const { resolve } = pending;
+      pending.resolve = (reply) => {
+        onReply(reply);
+        resolve(reply);
+      };
+    }
+    this.#send(messageFrame(type, id, body));
+    return pending.promise;
   }
 
   /** Sends what has no answer. */
@@ -114,12 +117,10 @@ export class EventConnection {
         this.#streams.get(id)?.(events, bytes === this.#channel.receiveBuffer);
         return;
       }
-      const pending = this.#pending.get(id);
-      this.#pending.delete(id);
+      const pending = this.#pending.take(id);
+      if (pending === undefined) this.#pending.takeAbandoned(id);
       if (type === FrameType.RESULT) {
-        const reply = parseReply(bytes, start, end, undefined, false);
-        pending?.onReply?.(reply);
-        pending?.resolve(reply);
+        pending?.resolve(parseReply(bytes, start, end, undefined, false));
       } else if (type === FrameType.ERROR) {
         pending?.reject(parseError(bytes.slice(start, end)));
       } else {
@@ -154,8 +155,8 @@ export class EventConnection {
     if (this.#closed !== undefined) return;
     this.#closed = reason;
     this.#channel.close();
-    for (const { reject } of this.#pending.values()) reject(reason);
-    this.#pending.clear();
+    this.#pending.stop();
+    for (const { reject } of this.#pending.takeAll()) reject(reason);
     this.#streams.clear();
   }
 }

@@ -1,5 +1,6 @@
 import type { Duplex } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { WaepError } from '../errors.js';
 import { EventConnection } from './event-connection.js';
 import {
   type BatchCallback,
@@ -18,14 +19,19 @@ const RETRY_MS = [0, 100, 400, 1600, 3200];
 export class EventHub {
   readonly #join: () => Promise<Duplex>;
   readonly #address: string;
+  readonly #timeoutMs: number;
   readonly #streams = new Map<number, EventStream>();
   #connection: Promise<EventConnection> | undefined;
   #nextId = 1;
   #closed: Error | undefined;
 
-  /** @param join makes a connection that has joined the session for events */
-  constructor(address: string, join: () => Promise<Duplex>) {
+  /**
+   * @param timeoutMs how long a request about a stream may take
+   * @param join makes a connection that has joined the session for events
+   */
+  constructor(address: string, timeoutMs: number, join: () => Promise<Duplex>) {
     this.#address = address;
+    this.#timeoutMs = timeoutMs;
     this.#join = join;
   }
 
@@ -34,7 +40,7 @@ export class EventHub {
     return this.#nextId - 1;
   }
 
-  /** See {@link GuestKernel.subscribe}. */
+  /** See {@link Session.subscribe}. */
   async subscribe(
     origin: StreamOrigin,
     options: StreamOptions,
@@ -43,12 +49,14 @@ export class EventHub {
     options.signal?.throwIfAborted();
     const connection = await this.connection();
     const id = this.#nextId++;
-    const stream = new EventStream(this, id, origin, options, callback);
+    const stream = new EventStream(id, origin, options, callback, () => this.#forget(id));
     this.#streams.set(id, stream);
     connection.hold(true);
     try {
       await stream.open(connection);
     } catch (error) {
+      // A guest that is late may subscribe it all the same.
+      if ((error as Partial<WaepError>).code === 'ERR_CALL_TIMEOUT') void stream.close();
       stream.fail(error as Error);
       throw error;
     }
@@ -79,7 +87,7 @@ export class EventHub {
     return this.#nextId++;
   }
 
-  forget(id: number): void {
+  #forget(id: number): void {
     this.#streams.delete(id);
     if (this.#streams.size === 0) {
       this.#connection?.then((connection) => connection.hold(false)).catch(() => {});
@@ -95,7 +103,7 @@ export class EventHub {
 
   async #connect(): Promise<EventConnection> {
     const stream = await this.#join();
-    const connection = new EventConnection(stream, this.#address, (reason) => {
+    const connection = new EventConnection(stream, this.#address, this.#timeoutMs, (reason) => {
       this.#connection = undefined;
       if (this.#streams.size > 0) void this.#reconnect(reason);
     });

@@ -1,9 +1,8 @@
 import type { Handle, Reply } from '../call.js';
 import { failure, systemError } from '../errors.js';
 import { type Events, FrameType, StreamSource } from '../frame/index.js';
+import { withTimeout } from '../with-timeout.js';
 import type { EventConnection } from './event-connection.js';
-import type { EventHub } from './event-hub.js';
-import { farewell } from './farewell.js';
 
 /** How a stream is carried. */
 export interface StreamOptions {
@@ -81,6 +80,8 @@ export interface StreamStatistics {
 const DEFAULT_BATCH_BYTES = 63 * 1024;
 const DEFAULT_BATCH_US = 1000;
 const CREDIT_MS = 5;
+/** How long a guest may take to say how a stream has ended. */
+const GOODBYE_MS = 2000;
 const DEFAULT_WINDOW_BYTES = 1024 * 1024;
 
 interface Part {
@@ -95,11 +96,11 @@ interface Part {
 export class EventStream {
   /** Resolves when the stream has ended; rejects when something went wrong. */
   readonly ended: Promise<void>;
-  readonly #hub: EventHub;
   readonly #id: number;
   readonly #origin: StreamOrigin;
   readonly #options: Required<Omit<StreamOptions, 'signal'>>;
   readonly #callback: BatchCallback;
+  readonly #onEnd: () => void;
   readonly #parts: Part[] = [];
   readonly #counts = { delivered: 0, bytes: 0, batches: 0, lostInTransit: 0, resumed: 0 };
   #connection: EventConnection | undefined;
@@ -112,15 +113,15 @@ export class EventStream {
   #reject: (error: Error) => void = () => {};
   #running: Promise<void> | undefined;
 
-  /** Use {@link GuestKernel.subscribe}. */
+  /** Use {@link Session.subscribe}. */
   constructor(
-    hub: EventHub,
     id: number,
     origin: StreamOrigin,
     options: StreamOptions,
     callback: BatchCallback,
+    onEnd: () => void,
   ) {
-    this.#hub = hub;
+    this.#onEnd = onEnd;
     this.#id = id;
     this.#origin = origin;
     this.#callback = callback;
@@ -162,9 +163,10 @@ export class EventStream {
       batchMicroseconds,
       windowBytes,
     ];
-    const reply = await connection.request(FrameType.SUBSCRIBE, body, ({ result }) => {
+    const inherit = ({ result }: Reply) => {
       if (result >= 0) this.#inherits ??= result > 0;
-    });
+    };
+    const reply = await connection.request(FrameType.SUBSCRIBE, body, undefined, inherit);
     check(reply, 'SUBSCRIBE');
   }
 
@@ -182,7 +184,8 @@ export class EventStream {
   async close(): Promise<void> {
     const connection = this.#connection;
     if (!this.#settled && connection !== undefined && !connection.closed) {
-      await farewell(connection.request(FrameType.UNSUBSCRIBE, [this.#id])).catch(() => {});
+      const unsubscribed = connection.request(FrameType.UNSUBSCRIBE, [this.#id]);
+      await withTimeout(unsubscribed, GOODBYE_MS).catch(() => {});
     }
     await this.#running;
     this.fail(undefined);
@@ -198,7 +201,7 @@ export class EventStream {
     this.#settled = true;
     clearTimeout(this.#timer);
     this.#connection?.deliver(this.#id, undefined);
-    this.#hub.forget(this.#id);
+    this.#onEnd();
     if (reason === undefined) this.#resolve();
     else this.#reject(reason);
   }

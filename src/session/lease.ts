@@ -55,7 +55,7 @@ export class Lease {
   #resuming: Promise<void> | undefined;
   #resumptions = 0;
   /** Handles that a call lost with a connection may have bound, or failed to free. */
-  #doubtful: Handle[] = [];
+  #orphans: Handle[] = [];
 
   /** @param lengthMs how long the guest keeps what the session holds, in milliseconds; 0: not at all */
   constructor(session: Leaseholder, lengthMs: number) {
@@ -92,8 +92,8 @@ export class Lease {
   }
 
   /** Notes down a handle that may be bound in the guest though nobody has learned of it; 0 is none. */
-  doubt(handle: Handle): void {
-    if (handle !== 0) this.#doubtful.push(handle);
+  orphaned(handle: Handle): void {
+    if (handle !== 0) this.#orphans.push(handle);
   }
 
   /** Goes on over another connection, whether or not the one that there is has been lost. */
@@ -127,7 +127,7 @@ export class Lease {
       clearTimeout(timer);
       this.#interruption = undefined;
       this.#resumptions++;
-      await this.#closeDoubtful();
+      await this.#closeOrphans();
       resolve();
     }
     if (this.#session.closed !== undefined) throw this.#session.closed;
@@ -149,10 +149,10 @@ export class Lease {
   }
 
   /** Requests are answered in turn, so whatever this finds, those before it are over. */
-  async #closeDoubtful(): Promise<void> {
-    const closing = this.#doubtful.splice(0).map((handle) =>
+  async #closeOrphans(): Promise<void> {
+    const closing = this.#orphans.splice(0).map((handle) =>
       this.#session.close(handle).catch((error) => {
-        if ((error as Partial<WaepError>).code === 'ERR_SESSION_INTERRUPTED') this.doubt(handle);
+        if ((error as Partial<WaepError>).code === 'ERR_SESSION_INTERRUPTED') this.orphaned(handle);
       }),
     );
     await Promise.all(closing);

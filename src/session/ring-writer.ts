@@ -37,7 +37,7 @@ export class RingWriter {
       signal?.throwIfAborted();
       const some = portion(records, at);
       const connection = await this.#open();
-      const reply = await connection.request(FrameType.WRITE, [this.#id, some]);
+      const reply = await connection.request(FrameType.WRITE, [this.#id, some], { signal });
       if (reply.errno === ENOSPC) await sleep(FULL_MS);
       else at += check(reply, 'WRITE').result;
     }

@@ -1,9 +1,42 @@
 import type { Duplex } from 'node:stream';
-import { WaepError } from '../errors.js';
-import { FrameAssembler, HEADER_BYTES } from '../frame/index.js';
-import { type Channel, ChannelEnd, type EndCallback, type FrameCallback } from '../native.js';
+import { failure, WaepError } from '../errors.js';
+import { FrameAssembler, HEADER_BYTES, MAX_FRAME_BYTES } from '../frame/index.js';
+import {
+  type Channel,
+  ChannelEnd,
+  type EndCallback,
+  type FrameCallback,
+  native,
+} from '../native.js';
+import { detachStream } from '../transport/index.js';
 
 const SEND_BUFFER_BYTES = 64 * 1024;
+
+/**
+ * Makes the channel of a connection that has been greeted: a native one where the stream has a
+ * descriptor that can be taken out of it.
+ *
+ * @throws ERR_PROTOCOL_UNEXPECTED when the agent has sent more than its WELCOME
+ */
+export function openChannel(
+  stream: Duplex,
+  onFrame: FrameCallback,
+  onEnd: EndCallback,
+  onDrain: () => void,
+): Channel {
+  const taken = detachStream(stream);
+  if (taken === undefined) {
+    return new StreamChannel(stream, MAX_FRAME_BYTES, onFrame, onEnd, onDrain);
+  }
+  if (taken.unread.byteLength > 0) {
+    taken.close();
+    throw failure('ERR_PROTOCOL_UNEXPECTED', {
+      received: `${taken.unread.byteLength} bytes after WELCOME`,
+      expected: 'answers to requests only',
+    });
+  }
+  return new native.Channel(taken.source, MAX_FRAME_BYTES, onFrame, onEnd, onDrain);
+}
 
 /**
  * The native channel's counterpart for a stream that has no descriptor of its own, such as TLS: the

@@ -151,3 +151,13 @@ export function makeMuxRoad<A extends PathAddress>(
  * with Linux 6.12.68, 6.17 and newer, whoever the sender is.
  */
 export const muxRoad: Road<MuxAddress> = makeMuxRoad('vsock-mux', muxNotation, false);
+
+/**
+ * Says what may have lost bytes on the way to an address, or nothing where bytes are not lost.
+ *
+ * Multiplexers are programs of others, and their answers do not tell which program it is.
+ */
+export function suspicionOf(address: string): string | undefined {
+  if (!address.startsWith('vsock-mux:')) return undefined;
+  return 'A vsock multiplexer that is older than the guest’s kernel may have lost bytes: vhost-device-vsock 0.3.0 drops packets of more than 32 KiB, which Linux sends in several parts since 6.12.68 and 6.17';
+}

@@ -2,7 +2,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { closeSync, fstatSync, openSync, readFileSync, statSync } from 'node:fs';
 import { mkdir, open, readdir, rename, rm, stat, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Session } from '../session/index.js';
+import type { Session } from '../session.js';
 
 /** Guests whose facts are kept; the one used longest ago makes room. */
 const MAX_GUESTS = 16;

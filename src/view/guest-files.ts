@@ -1,8 +1,9 @@
 import { openSync, readFileSync } from 'node:fs';
 import type { Handle } from '../call.js';
 import { type SystemError, systemError } from '../errors.js';
+import { readFile } from '../kernel/index.js';
 import { native } from '../native.js';
-import { readFile, type Session } from '../session/index.js';
+import type { Session } from '../session.js';
 import type { GuestCache } from './guest-cache.js';
 
 const PAGE_BYTES = 4096;

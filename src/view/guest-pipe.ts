@@ -3,7 +3,7 @@ import { Socket } from 'node:net';
 import type { Handle } from '../call.js';
 import { systemError } from '../errors.js';
 import { native } from '../native.js';
-import type { Session } from '../session/index.js';
+import type { Session } from '../session.js';
 
 const READ_BYTES = 64 * 1024;
 /** What lies here unread; the rest stays in the guest. */

@@ -1,12 +1,12 @@
 import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import t from 'tap';
-import { Session } from '../../src/session/index.js';
+import { Session } from '../../src/session.js';
 import { localAgent } from '../agent/local-agent.js';
 import { openDescriptors } from '../descriptors.js';
 import { until } from '../until.js';
 
-const session = new URL('../../src/session/index.js', import.meta.url).href;
+const session = new URL('../../src/session.js', import.meta.url).href;
 
 /** A worker that has a session with calls under way, and ends as `ending` says. */
 function worker(address: string, ending: string): Worker {

@@ -2,7 +2,7 @@ import { createServer, type Socket as NetSocket, type Server } from 'node:net';
 import t, { type Test } from 'tap';
 import type { AgentOptions } from '../../guest/agent/agent.js';
 import { profiles } from '../../src/policy/index.js';
-import { Session } from '../../src/session/index.js';
+import { Session } from '../../src/session.js';
 import {
   type Acceptor,
   type Address,

@@ -5,7 +5,7 @@ import { AuditLog } from '../../guest/agent/audit.js';
 import { kernelNames } from '../../guest/agent/kernel-names.js';
 import { enums, insn } from '../../src/bpf/index.js';
 import { compile, profiles } from '../../src/policy/index.js';
-import { Session } from '../../src/session/index.js';
+import { Session } from '../../src/session.js';
 import { type LocalAgent, localAgent } from './local-agent.js';
 
 const { ProgType, MapType, Helper } = enums;

@@ -10,7 +10,7 @@ import {
   putCallFrame,
   putHeader,
 } from '../../src/frame/index.js';
-import { Session } from '../../src/session/index.js';
+import { Session } from '../../src/session.js';
 import { openDescriptors } from '../descriptors.js';
 import { pair } from '../differential/cases/btf.js';
 import { until } from '../until.js';

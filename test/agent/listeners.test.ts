@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 import t from 'tap';
 import { freePort } from '../../bench/lab.js';
 import { agentPath } from '../../guest/paths.js';
-import { Session } from '../../src/session/index.js';
+import { Session } from '../../src/session.js';
 
 const breaker = fileURLToPath(new URL('./listener-breaker.js', import.meta.url));
 

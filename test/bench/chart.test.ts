@@ -9,7 +9,6 @@ import { rttFigure } from '../../bench/chart/rtt.js';
 import { softwareOverheadFigure } from '../../bench/chart/software-overhead.js';
 import { thesisFigure } from '../../bench/chart/thesis.js';
 import { evenTicks, logarithmicTicks } from '../../bench/chart/ticks.js';
-import type { Comparison, Summary } from '../../bench/experiment.js';
 import {
   commandMetrics,
   crowdMetrics,
@@ -24,6 +23,7 @@ import {
   thesisOverheadNs,
 } from '../../bench/metrics.js';
 import { summarise } from '../../bench/summary.js';
+import type { Comparison, Summary } from '../../bench/types.js';
 import { syntheticBatches, syntheticEnvironment } from './synthetic.js';
 
 const labels = { experiment: 'x', accel: 'tcg', run: 'r' };

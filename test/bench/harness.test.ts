@@ -1,9 +1,10 @@
 import t from 'tap';
 import { type Budget, budgets } from '../../bench/budget.js';
-import type { Amount, Arm, Experiment } from '../../bench/experiment.js';
+import type { Experiment } from '../../bench/experiment.js';
 import { experiments } from '../../bench/experiments/index.js';
 import { runExperiment, takingTurns } from '../../bench/harness.js';
 import type { Lab } from '../../bench/lab.js';
+import type { Amount, Arm } from '../../bench/types.js';
 
 const amount: Amount = { boots: 2, rounds: 3, samples: 4, warmup: 1 };
 

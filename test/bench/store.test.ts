@@ -2,8 +2,9 @@ import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t from 'tap';
 import { thesisFigure } from '../../bench/chart/thesis.js';
-import type { Experiment, Row } from '../../bench/experiment.js';
+import type { Experiment } from '../../bench/experiment.js';
 import { runName, Store } from '../../bench/store.js';
+import type { Row } from '../../bench/types.js';
 import { syntheticBatches, syntheticEnvironment } from './synthetic.js';
 
 const experiment: Experiment = {

@@ -1,7 +1,7 @@
 import t from 'tap';
-import type { Comparison } from '../../bench/experiment.js';
 import { decodeSamples, encodeSamples } from '../../bench/samples.js';
 import { findRow, summarise } from '../../bench/summary.js';
+import type { Comparison } from '../../bench/types.js';
 import { verdict } from '../../bench/verdict.js';
 import { syntheticBatches } from './synthetic.js';
 

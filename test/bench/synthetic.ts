@@ -1,5 +1,5 @@
 import type { Environment } from '../../bench/environment.js';
-import type { Batch } from '../../bench/experiment.js';
+import type { Batch } from '../../bench/types.js';
 
 /** Samples around a median, for `boots` × `rounds` rounds; every run of the tests has the same. */
 export function syntheticBatches(

@@ -5,7 +5,7 @@
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads';
-import { Session } from '../../src/session/index.js';
+import { Session } from '../../src/session.js';
 import { connect, type Server, type Socket, VsockDevice } from '../../src/transport/index.js';
 import { until } from '../until.js';
 

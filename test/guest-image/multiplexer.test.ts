@@ -1,6 +1,6 @@
 import t from 'tap';
 import { multiplexerProblem } from '../../guest/qemu/vsock.js';
-import { suspicionOf } from '../../src/kernel/causes.js';
+import { suspicionOf } from '../../src/transport/mux.js';
 
 t.test('a multiplexer that loses what a kernel sends is known by its version', (t) => {
   for (const release of ['6.12.68', '6.12.117+deb13-cloud-amd64', '6.17.0', '7.2.13-cloud-amd64']) {

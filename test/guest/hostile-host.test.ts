@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import t from 'tap';
 import { boot } from '../../guest/index.js';
 import { rows } from '../../src/bpf/index.js';
-import { Session } from '../../src/session/index.js';
+import { Session } from '../../src/session.js';
 
 const victim = `
 #include <stdio.h>

@@ -3,7 +3,8 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import t from 'tap';
 import { boot } from '../../guest/index.js';
-import { preflight, Session } from '../../src/session/index.js';
+import { preflight } from '../../src/kernel/index.js';
+import { Session } from '../../src/session.js';
 import {
   comparison,
   featuresOf,

@@ -9,7 +9,7 @@ import {
   rows,
 } from '../../src/bpf/index.js';
 
-import type { Session } from '../../src/session/index.js';
+import type { Session } from '../../src/session.js';
 
 type Shape = Arguments<typeof rows.MAP_CREATE>;
 

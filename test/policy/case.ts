@@ -4,7 +4,7 @@ import { kernelNames } from '../../guest/agent/kernel-names.js';
 import { enums, insn, rows } from '../../src/bpf/index.js';
 import { type Call, type Handle, Relocation, type Reply } from '../../src/call.js';
 import { type KernelNames, type Policy, profiles } from '../../src/policy/index.js';
-import type { Session } from '../../src/session/index.js';
+import type { Session } from '../../src/session.js';
 
 const { ProgType } = enums;
 export const RAW_TRACEPOINT = ProgType.BPF_PROG_TYPE_RAW_TRACEPOINT;

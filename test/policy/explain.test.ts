@@ -4,8 +4,9 @@ import { join } from 'node:path';
 import t from 'tap';
 import { kernelNames } from '../../guest/agent/kernel-names.js';
 import { packageFolder } from '../../guest/paths.js';
+import { preflight } from '../../src/kernel/index.js';
 import { compile, profiles, readObject } from '../../src/policy/index.js';
-import { preflight, Session } from '../../src/session/index.js';
+import { Session } from '../../src/session.js';
 import { executorDescriptors, localAgent } from '../agent/local-agent.js';
 
 const main = join(packageFolder, 'dist/src/cli/main.js');

@@ -1,6 +1,6 @@
 import { enums } from '../../src/bpf/index.js';
 import { profiles } from '../../src/policy/index.js';
-import type { Session } from '../../src/session/index.js';
+import type { Session } from '../../src/session.js';
 import { type Case, end, load, map, names, RAW_TRACEPOINT, raw, TRACING } from './case.js';
 
 const { AttachType, Cmd, MapType, UprobeFlag } = enums;

@@ -3,7 +3,7 @@ import { enums, insn, rows } from '../../src/bpf/index.js';
 import type { Call } from '../../src/call.js';
 import { type Check, compile, nameOf, type Policy, profiles } from '../../src/policy/index.js';
 import { IOCTLS, PERF_EVENT_OPEN } from '../../src/policy/rules.js';
-import { Session } from '../../src/session/index.js';
+import { Session } from '../../src/session.js';
 import { localAgent } from '../agent/local-agent.js';
 import {
   type Case,

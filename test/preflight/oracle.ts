@@ -4,7 +4,7 @@ import { basename, join } from 'node:path';
 import { fetchPackage } from '../../guest/debian.js';
 import { sharedLibraries } from '../../guest/image/libraries.js';
 import type { Guest, GuestFile } from '../../guest/index.js';
-import type { HelperFinding, Preflight } from '../../src/session/index.js';
+import type { HelperFinding, Preflight } from '../../src/kernel/index.js';
 
 /** A bpftool: what it consists of, how it is run in a guest, and the names in it. */
 export interface Bpftool {

@@ -1,7 +1,7 @@
 import t from 'tap';
 import { enums, insn, rows } from '../../src/bpf/index.js';
 import { FrameType, messageFrame } from '../../src/frame/index.js';
-import { Session } from '../../src/session/index.js';
+import { Session } from '../../src/session.js';
 import { Client } from '../agent/client.js';
 import { bpfObjects, localAgent } from '../agent/local-agent.js';
 

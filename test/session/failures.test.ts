@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import t from 'tap';
 import type { Call } from '../../src/call.js';
 import { type Frame, FrameType, messageFrame, putHeader } from '../../src/frame/index.js';
-import { Session } from '../../src/session/index.js';
+import { Session } from '../../src/session.js';
 import { until } from '../until.js';
 import { fakeAgent, welcome } from './fake-agent.js';
 

@@ -5,7 +5,8 @@ import { fileURLToPath } from 'node:url';
 import t from 'tap';
 import { failure } from '../../src/errors.js';
 import { errorBody, type Frame, FrameType, messageFrame } from '../../src/frame/index.js';
-import { readFile, Session } from '../../src/session/index.js';
+import { readFile } from '../../src/kernel/index.js';
+import { Session } from '../../src/session.js';
 import { fakeAgent, welcome } from './fake-agent.js';
 
 const cli = fileURLToPath(new URL('../../src/cli/waep.cjs', import.meta.url));

@@ -5,7 +5,7 @@ import { Duplex } from 'node:stream';
 import t from 'tap';
 import { enums, insn, rows } from '../../src/bpf/index.js';
 import type { Call } from '../../src/call.js';
-import { Session } from '../../src/session/index.js';
+import { Session } from '../../src/session.js';
 import { bpfObjects, localAgent } from '../agent/local-agent.js';
 
 const u32 = (value: number) => {

@@ -1,7 +1,8 @@
 /* What is said of kernels without a guest of them at hand, on kernels from 5.10 to the newest. */
 import t from 'tap';
 import { boot } from '../../guest/index.js';
-import { preflight, Session } from '../../src/session/index.js';
+import { preflight } from '../../src/kernel/index.js';
+import { Session } from '../../src/session.js';
 import { kernelNamed } from '../kernels.js';
 import { judge } from '../library/map-breaches.js';
 import {

@@ -10,7 +10,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { agentPath, packageFolder } from '../../guest/paths.js';
-import { Session } from '../../src/session/index.js';
+import { Session } from '../../src/session.js';
 import { connect } from '../../src/transport/index.js';
 import { bundleForGuest } from '../guest-bundle.js';
 import { alive } from '../lifetimes/alive.js';

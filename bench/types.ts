@@ -1,0 +1,96 @@
+/** What a sample's number counts. All times are kept in nanoseconds. */
+export type Unit = 'ns' | 'ops/s' | 'B/s';
+
+/** The samples of one arm and metric that were measured in one go, in the order of measurement. */
+export interface Batch {
+  /** Which boot of the guest, counted from 1; always 1 for an experiment without a guest. */
+  boot: number;
+  /** Which round of that boot, counted from 1. */
+  round: number;
+  arm: string;
+  metric: string;
+  unit: Unit;
+  values: readonly number[];
+}
+
+/** How much is measured. */
+export interface Amount {
+  /** Fresh boots of the guest, or fresh starts of the processes where there is no guest. */
+  boots: number;
+  /** Rounds in each boot. In every round each arm is measured once, in a rotating order. */
+  rounds: number;
+  /** Samples of each metric that an arm yields in a round. */
+  samples: number;
+  /** Operations before the samples of a round that are made but not kept. */
+  warmup: number;
+  /**
+   * As `samples`, for commands that the kernel has to settle after, where an experiment measures
+   * both.
+   */
+  commands?: number;
+}
+
+/**
+ * A statement about two arms that is derived from their samples.
+ *
+ * It is made for every round, as the difference or the ratio of the two arms' quantiles in that
+ * round, so that a machine whose speed drifts does not pass for a difference between arms; the
+ * figure is the median over the rounds.
+ */
+export interface Comparison {
+  kind: 'difference' | 'ratio';
+  arm: string;
+  /** The arm that `arm` is compared with. */
+  against: string;
+  metric: string;
+  quantile: 'p50' | 'p99';
+  /** The figure that `arm` should not exceed, where one was promised. */
+  bound?: number;
+  /** What the thesis reports for the same comparison, in the unit of the metric. */
+  thesis?: number;
+}
+
+/** One side of an experiment, ready to be measured. */
+export interface Arm {
+  name: string;
+  /** Called before each {@link measure}. */
+  prepare?(): Promise<void>;
+  /** Returns one batch's worth of samples for each of the arm's metrics. */
+  measure(amount: Amount): Promise<ReadonlyArray<Pick<Batch, 'metric' | 'unit' | 'values'>>>;
+}
+
+/** A line of `summary.json`. */
+export interface Row {
+  experiment: string;
+  arm: string;
+  metric: string;
+  unit: Unit;
+  n: number;
+  p50: number;
+  p90: number;
+  p99: number;
+  min: number;
+  /** The 95 % confidence interval of `p50`. */
+  ciLow: number;
+  ciHigh: number;
+  /** The guest's accelerator, or `none` for an experiment without a guest. */
+  accel: string;
+  run: string;
+}
+
+/** A {@link Comparison} with its figure. */
+export interface Compared extends Comparison {
+  /** The median over the rounds: in the metric's unit for a difference, a quotient for a ratio. */
+  value: number;
+  /** The 95 % confidence interval of `value`. */
+  ciLow: number;
+  ciHigh: number;
+  /** How many rounds it is made of. */
+  rounds: number;
+}
+
+/** Everything that charts and tables are made from. */
+export interface Summary {
+  rows: readonly Row[];
+  comparisons: readonly Compared[];
+}

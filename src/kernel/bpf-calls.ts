@@ -1,0 +1,102 @@
+import {
+  type Arguments,
+  type Command,
+  type Encoded,
+  encode,
+  KnownMaps,
+  type Results,
+} from '../bpf/index.js';
+import type { Handle, Reply } from '../call.js';
+import type { SystemError } from '../errors.js';
+import type { Caller, CallOptions } from '../session/caller.js';
+import { causeOf } from './causes.js';
+import { Collector } from './collector.js';
+
+/** Options of one bpf(2) call. */
+export interface BpfOptions extends CallOptions {
+  /** What an error says that it is about, such as `map "counts"`. */
+  subject?: { toString(): string } | undefined;
+  /** The handle that a new descriptor is bound to. Default: a new one. */
+  handle?: Handle | undefined;
+}
+
+/** What a bpf(2) call came to, whether the guest's kernel made it or refused it. */
+export interface Outcome<C extends Command> {
+  /** The call's result, −1 when the kernel refused it, or the handle of the new descriptor. */
+  readonly result: number;
+  /** 0, or the kernel's positive errno. */
+  readonly errno: number;
+  /** The handle of the new descriptor, if there is one. */
+  readonly handle: Handle;
+  /** What the kernel wrote, much of which is valid when it refused the call, too. */
+  values(): Results<C>;
+  /** The error of a call that was refused; `subject` is what it was about. */
+  error(subject?: { toString(): string }): SystemError;
+}
+
+/** The bpf(2) calls of a session, and what it remembers of its objects. */
+export class BpfCalls {
+  /** The sizes of the maps that are known. */
+  readonly knownMaps: KnownMaps;
+  /** Closes what is not referred to any more. */
+  readonly collected: Collector;
+  readonly #caller: Caller;
+
+  constructor(caller: Caller) {
+    this.#caller = caller;
+    this.knownMaps = new KnownMaps(caller.kernel.possibleCpus);
+    this.collected = new Collector(caller);
+  }
+
+  /** See {@link GuestKernel.bpf}. */
+  async bpf<C extends Command>(
+    shape: C,
+    values: Arguments<C>,
+    options?: BpfOptions,
+  ): Promise<Results<C> & { handle: Handle; result: number }> {
+    const handle = this.#resultHandle(shape, options);
+    const encoded = encode(shape, values, this.knownMaps, handle);
+    const answer = this.#caller.start(encoded.call, options, shape.name);
+    const reply = answer instanceof Promise ? await answer : answer;
+    if (reply.result < 0) throw refused(encoded, reply, options?.subject);
+    // Not a spread: copying an object whose keys the engine does not know costs microseconds.
+    const results = encoded.decode(reply) as Results<C> & { handle: Handle; result: number };
+    results.handle = handle;
+    results.result = reply.result;
+    return results;
+  }
+
+  /** See {@link GuestKernel.tryBpf}. */
+  async tryBpf<C extends Command>(
+    shape: C,
+    values: Arguments<C>,
+    options?: BpfOptions,
+  ): Promise<Outcome<C>> {
+    const handle = this.#resultHandle(shape, options);
+    const encoded = encode(shape, values, this.knownMaps, handle);
+    const reply = await this.#caller.start(encoded.call, options, shape.name);
+    return {
+      result: reply.result,
+      errno: reply.errno,
+      handle,
+      values: () => encoded.decode(reply),
+      error: (subject) => refused(encoded, reply, subject ?? options?.subject),
+    };
+  }
+
+  #resultHandle(shape: Command, options: BpfOptions | undefined): Handle {
+    return shape.returns === 'fd' ? (options?.handle ?? this.#caller.newHandle()) : 0;
+  }
+}
+
+function refused<C extends Command>(
+  encoded: Encoded<C>,
+  reply: Reply,
+  subject: BpfOptions['subject'],
+): SystemError {
+  const why = causeOf(encoded.shape.name, reply.errno);
+  return encoded.error(reply, {
+    ...(subject === undefined ? {} : { object: String(subject) }),
+    ...(why === undefined ? {} : { why }),
+  });
+}

@@ -1,0 +1,228 @@
+import type { Duplex } from 'node:stream';
+import type { Arguments, Command, Results } from './bpf/index.js';
+import type { BtfTypes } from './btf/index.js';
+import type { Handle } from './call.js';
+import { type Attached, attached, type Place } from './kernel/attached.js';
+import { BpfCalls, type BpfOptions, type Outcome } from './kernel/bpf-calls.js';
+import { type Btf, kernelTypes, loadBtf, openBtf } from './kernel/btf.js';
+import type { GuestKernel } from './kernel/guest-kernel.js';
+import { type FileKind, type GuestObject, openObject } from './kernel/guest-object.js';
+import {
+  type BtfInfo,
+  type LinkInfo,
+  type MapInfo,
+  type ProgramInfo,
+  readBtfInfo,
+  readLinkInfo,
+  readProgramInfo,
+} from './kernel/info.js';
+import { type Link, openLink } from './kernel/link.js';
+import { loadProgram, openProgram, type ProgramOptions } from './kernel/load.js';
+import { type BpfMap, createMap, eachMap, openMap } from './kernel/map.js';
+import type { MapCodecs, MapOptions } from './kernel/map-options.js';
+import { each, type Where } from './kernel/objects.js';
+import { openPerfEvent, type PerfEvent, type PerfEventOptions } from './kernel/perf-event.js';
+import { enableStatistics, type Program } from './kernel/program.js';
+import type { CallOptions } from './session/caller.js';
+import { Conversation, type SessionOptions } from './session/conversation.js';
+import { hello, type Welcomed } from './session/handshake.js';
+
+/**
+ * A guest's kernel as a program on the host sees it: its maps, programs, links and types.
+ *
+ * It is the library of `kernel/` over a conversation with the guest's agent. Everything that a
+ * session creates in the guest belongs to it and ends with it. Sessions share nothing; a handle
+ * means nothing outside of its own.
+ */
+export class Session extends Conversation implements GuestKernel {
+  readonly calls: BpfCalls;
+
+  private constructor(welcomed: Welcomed, options: SessionOptions) {
+    super(welcomed, options);
+    this.calls = new BpfCalls(this);
+  }
+
+  /**
+   * Connects to an agent and introduces this client.
+   *
+   * Root connects over vsock from a port below 1024 unless `localPort` names another: agents take
+   * it for proof that the peer is privileged on the host.
+   *
+   * @param target an address such as `vsock:3:1024`, or a stream that is already connected to an
+   *   agent; the session owns it from then on
+   * @throws the transport's errors; ERR_HANDSHAKE_TIMEOUT, ERR_PROTOCOL_VERSION, ERR_PEER_REFUSED
+   */
+  static async connect(target: string | Duplex, options: SessionOptions = {}): Promise<Session> {
+    const { callTimeoutMs, maxQueuedBytes, ...how } = options;
+    return new Session(await hello(target, how), options);
+  }
+
+  override release(handles: readonly Handle[], options?: CallOptions): Promise<void> {
+    for (const handle of handles) this.calls.knownMaps.closed(handle);
+    return super.release(handles, options);
+  }
+
+  override releaseAll(options?: CallOptions): Promise<void> {
+    this.calls.knownMaps.clear();
+    return super.releaseAll(options);
+  }
+
+  bpf<C extends Command>(
+    shape: C,
+    values: Arguments<C>,
+    options?: BpfOptions,
+  ): Promise<Results<C> & { handle: Handle; result: number }> {
+    return this.calls.bpf(shape, values, options);
+  }
+
+  tryBpf<C extends Command>(
+    shape: C,
+    values: Arguments<C>,
+    options?: BpfOptions,
+  ): Promise<Outcome<C>> {
+    return this.calls.tryBpf(shape, values, options);
+  }
+
+  /**
+   * Creates a map in the guest (BPF_MAP_CREATE, map_create() in kernel/bpf/syscall.c).
+   *
+   * ```ts
+   * const counts = await session.createMap({
+   *   type: enums.MapType.BPF_MAP_TYPE_HASH,
+   *   key: u32,
+   *   value: struct({ calls: u64, comm: text(16) }),
+   *   maxEntries: 1024,
+   * });
+   * ```
+   *
+   * @throws ERR_OPTION_INVALID for what no kernel takes: sizes, entries, flags and names that the
+   *   type does not have, and codecs that do not fit; EINVAL for what this kernel does not take,
+   *   ENOMEM, EPERM
+   */
+  createMap<K = Uint8Array, V = Uint8Array, KIn = K, VIn = V>(
+    options: MapOptions<K, V, KIn, VIn>,
+  ): Promise<BpfMap<K, V, KIn, VIn>> {
+    return createMap(this, options);
+  }
+
+  /**
+   * Opens a map that is there already, by id or by path (BPF_MAP_GET_FD_BY_ID or BPF_OBJ_GET), and
+   * asks for its sizes.
+   *
+   * @param options codecs; and `flags`: BPF_F_RDONLY, which the profile `observe` insists on, or
+   *   BPF_F_WRONLY
+   * @throws ENOENT when it is not there; ERR_OPTION_INVALID for codecs that do not fit
+   */
+  map<K = Uint8Array, V = Uint8Array, KIn = K, VIn = V>(
+    where: Where,
+    options: MapCodecs<K, V, KIn, VIn> & { flags?: number } = {},
+  ): Promise<BpfMap<K, V, KIn, VIn>> {
+    return openMap(this, where, options);
+  }
+
+  /** Yields what the kernel says about every map in the guest (BPF_MAP_GET_NEXT_ID). */
+  maps(): AsyncGenerator<MapInfo> {
+    return eachMap(this);
+  }
+
+  /**
+   * Has the guest's kernel verify and load a program (BPF_PROG_LOAD, bpf_prog_load() in
+   * kernel/bpf/syscall.c).
+   *
+   * @throws the guest's system error, usually EACCES or EINVAL, whose `log` is the verifier's and
+   *   whose `logTrueSize`, since 6.4, is the length that all of it would have
+   */
+  loadProgram(options: ProgramOptions): Promise<Program> {
+    return loadProgram(this, options);
+  }
+
+  /** Opens a program that is there already, by id or by path (BPF_PROG_GET_FD_BY_ID, BPF_OBJ_GET). */
+  program(where: Where): Promise<Program> {
+    return openProgram(this, where);
+  }
+
+  /** Yields what the kernel says about every program in the guest (BPF_PROG_GET_NEXT_ID). */
+  programs(): AsyncGenerator<ProgramInfo> {
+    return each(this, 'prog', 0, (program) => readProgramInfo(this, program));
+  }
+
+  /** Opens a link that is there already, by id or by path (BPF_LINK_GET_FD_BY_ID, BPF_OBJ_GET). */
+  link(where: Where): Promise<Link> {
+    return openLink(this, where);
+  }
+
+  /** Yields what the kernel says about every link in the guest (BPF_LINK_GET_NEXT_ID). */
+  links(): AsyncGenerator<LinkInfo> {
+    return each(this, 'link', 0, (link) => readLinkInfo(this, link));
+  }
+
+  /**
+   * Loads types, for programs and maps to refer to (BPF_BTF_LOAD, btf_new_fd() in
+   * kernel/bpf/btf.c).
+   *
+   * @throws the guest's system error, whose `log` says what is wrong with them
+   */
+  loadBtf(btf: Uint8Array): Promise<Btf> {
+    return loadBtf(this, btf);
+  }
+
+  /** Opens types that are there already (BPF_BTF_GET_FD_BY_ID). */
+  btf(where: { readonly id: number }): Promise<Btf> {
+    return openBtf(this, where.id);
+  }
+
+  /** Yields what the kernel says about all types in the guest (BPF_BTF_GET_NEXT_ID). */
+  btfs(): AsyncGenerator<BtfInfo> {
+    return each(this, 'btf', 0, (btf) => readBtfInfo(this, btf));
+  }
+
+  /** The types of the guest's kernel itself. They are fetched once: some megabytes. */
+  kernelTypes(): Promise<BtfTypes> {
+    return kernelTypes(this);
+  }
+
+  /**
+   * Has the kernel count how often programs run, and for how long, until the result is closed
+   * (BPF_ENABLE_STATS, bpf_enable_stats() in kernel/bpf/syscall.c); {@link Program.info} has the
+   * counts. It costs every program in the guest some time at every run.
+   */
+  enableStatistics(): Promise<GuestObject<'stats'>> {
+    return enableStatistics(this);
+  }
+
+  /**
+   * What is attached to a cgroup, a network interface or a network namespace (BPF_PROG_QUERY,
+   * bpf_prog_query() in kernel/bpf/syscall.c).
+   *
+   * @param attachType `BPF_*` attach type
+   * @param options `effective`: of a cgroup, also what those above it have attached
+   */
+  attached(
+    place: Place,
+    attachType: number,
+    options: { effective?: boolean } = {},
+  ): Promise<Attached> {
+    return attached(this, place, attachType, options.effective === true);
+  }
+
+  /**
+   * Opens a perf event (perf_event_open() in kernel/events/core.c): a counter, and a place to attach
+   * a program to.
+   *
+   * @throws the guest's system error, such as ENOENT for what its hardware does not have;
+   *   ERR_POLICY_REFUSED
+   */
+  openPerfEvent(options: PerfEventOptions): Promise<PerfEvent> {
+    return openPerfEvent(this, options);
+  }
+
+  /**
+   * Opens a file or a folder of the guest that calls refer to by descriptor, such as a cgroup's
+   * folder, if the guest's policy allows.
+   *
+   * @throws the guest's system error, ERR_POLICY_REFUSED
+   */
+  openObject<K extends FileKind>(kind: K, path: string): Promise<GuestObject<K>> {
+    return openObject(this, kind, path);
+  }
+}

@@ -1,0 +1,263 @@
+import { Duplex } from 'node:stream';
+import { type TLSSocket, connect as tlsConnect } from 'node:tls';
+import { failure, WaepError } from '../errors.js';
+import {
+  FrameType,
+  frameTypeName,
+  type JoinPurpose,
+  MAX_FRAME_BYTES,
+  messageFrame,
+  PROTOCOL_VERSION,
+  parseError,
+  parseWelcome,
+  readFrame,
+  type Welcome,
+} from '../frame/index.js';
+import { type ConnectOptions, connect, parseAddress } from '../transport/index.js';
+
+/** How a client proves who it is, and how it knows the agent; each PEM. */
+export interface TlsOptions {
+  ca: string | Uint8Array;
+  cert: string | Uint8Array;
+  key: string | Uint8Array;
+  /** The name that the agent's certificate must have. Default: any that the authority has signed. */
+  servername?: string;
+}
+
+/** How an agent is reached. */
+export interface DialOptions extends ConnectOptions {
+  /**
+   * A certificate with its key, and the authority that signed the agent's, for agents that ask for
+   * mutual TLS; each PEM.
+   */
+  tls?: TlsOptions;
+}
+
+/** Makes a further connection to the agent. */
+type Opener = () => Duplex | Promise<Duplex>;
+
+/** How a session is begun. */
+export interface HelloOptions extends DialOptions {
+  /** How the guest's audit log should name this client. Default: the program's name and pid. */
+  client?: string;
+  /**
+   * How long the guest should keep what the session holds when the connection is lost, in
+   * milliseconds. Default 0: everything goes with the connection. The agent's maximum applies;
+   * {@link Session.leaseMs} is what it granted. {@link Session.close} ends a session at once all
+   * the same.
+   */
+  leaseMs?: number;
+  /**
+   * How a session with a lease goes on when its connection is lost: `true`, the default, connects to
+   * its address again by itself for as long as the lease lasts; `false` waits for
+   * {@link Session.resume}. A function is called for each connection that is needed, for a session
+   * that was given a stream.
+   */
+  reconnect?: boolean | (() => Duplex | Promise<Duplex>);
+}
+
+/** A connection whose agent has said WELCOME to a new session. */
+export interface Welcomed {
+  readonly stream: Duplex;
+  /** The address as it was given, or `stream`. */
+  readonly address: string;
+  readonly welcome: Welcome;
+  /** Makes further connections of the session. */
+  readonly rejoin: Rejoin;
+}
+
+/** Connects to an agent and has it begin a session; see {@link Session.connect}. */
+export async function hello(target: string | Duplex, options: HelloOptions): Promise<Welcomed> {
+  const { reconnect, leaseMs = 0, client, ...how } = options;
+  const { handshakeTimeoutMs, signal } = how;
+  const address = typeof target === 'string' ? target : 'stream';
+  let open: Opener | undefined;
+  if (typeof reconnect === 'function') open = reconnect;
+  else if (typeof target === 'string') {
+    // The signal is for the first connection only.
+    open = () => dial(target, { ...how, signal: undefined });
+  }
+  if (leaseMs > 0 && open === undefined) {
+    throw failure('ERR_OPTION_INVALID', {
+      option: 'leaseMs',
+      value: leaseMs,
+      expected: 'no lease with a stream, unless reconnect is a function that makes another one',
+    });
+  }
+  const stream = await dial(target, how);
+  const name = client ?? `${process.title} ${process.pid}`;
+  const lease = leaseMs > 0 ? { leaseMs } : {};
+  const body = { protocol: PROTOCOL_VERSION, client: name, ...lease };
+  const bounds = { handshakeTimeoutMs, signal };
+  const welcome = await handshake(stream, address, FrameType.HELLO, body, bounds);
+  const rejoin = new Rejoin(address, open, welcome.session.token, handshakeTimeoutMs);
+  return { stream, address, welcome, rejoin };
+}
+
+/** What further connections of a session are made with. */
+export class Rejoin {
+  readonly #address: string;
+  readonly #open: Opener | undefined;
+  readonly #token: Uint8Array;
+  readonly #handshakeTimeoutMs: number | undefined;
+
+  /** @param open makes connections; a session that was given its stream may have none */
+  constructor(
+    address: string,
+    open: Opener | undefined,
+    token: Uint8Array,
+    handshakeTimeoutMs: number | undefined,
+  ) {
+    this.#address = address;
+    this.#open = open;
+    this.#token = token;
+    this.#handshakeTimeoutMs = handshakeTimeoutMs;
+  }
+
+  /** Whether there can be further connections. */
+  get possible(): boolean {
+    return this.#open !== undefined;
+  }
+
+  /**
+   * Makes a further connection of the session, and returns it once the agent has joined it.
+   *
+   * @throws ERR_OPTION_INVALID when there can be none; what connecting and greeting throw
+   */
+  async join(purpose: JoinPurpose, call?: number): Promise<Duplex> {
+    if (this.#open === undefined) {
+      throw failure('ERR_OPTION_INVALID', {
+        option: 'reconnect',
+        value: 'undefined',
+        expected: `a function that makes another connection, which a session over a stream needs for ${purpose}`,
+      });
+    }
+    const stream = await this.#open();
+    const join = {
+      protocol: PROTOCOL_VERSION,
+      token: this.#token,
+      purpose,
+      ...(call === undefined ? {} : { call }),
+    };
+    await handshake(stream, this.#address, FrameType.JOIN, join, {
+      handshakeTimeoutMs: this.#handshakeTimeoutMs,
+    });
+    return stream;
+  }
+}
+
+/** Connects to an agent, from a port that only root gets where that is possible, and secures it. */
+async function dial(target: string | Duplex, options: DialOptions): Promise<Duplex> {
+  const { tls, ...socketOptions } = options;
+  const address = typeof target === 'string' ? target : 'stream';
+  let stream: Duplex;
+  if (target instanceof Duplex) stream = target;
+  else {
+    const onVsock = parseAddress(target).road === 'vsock' && process.geteuid?.() === 0;
+    stream = await connect(
+      target,
+      onVsock ? { localPort: 'privileged', ...socketOptions } : socketOptions,
+    );
+  }
+  const { handshakeTimeoutMs = 5_000 } = options;
+  return tls === undefined ? stream : startTls(stream, address, tls, handshakeTimeoutMs);
+}
+
+/**
+ * Secures a stream with mutual TLS. The stream is destroyed when that fails.
+ *
+ * @throws ERR_HANDSHAKE_TIMEOUT, or Node's own error, such as `DEPTH_ZERO_SELF_SIGNED_CERT`
+ */
+function startTls(
+  stream: Duplex,
+  address: string,
+  { servername, ...identity }: TlsOptions,
+  timeoutMs: number,
+): Promise<TLSSocket> {
+  return new Promise((resolve, reject) => {
+    const socket = tlsConnect({
+      socket: stream,
+      ...(identity as { ca: Buffer; cert: Buffer; key: Buffer }),
+      minVersion: 'TLSv1.3',
+      // Guests have no names that anybody could look up.
+      ...(servername === undefined ? { checkServerIdentity: () => undefined } : { servername }),
+    });
+    const fail = (error: Error) => {
+      clearTimeout(timer);
+      socket.destroy();
+      stream.destroy();
+      reject(error);
+    };
+    const timer = setTimeout(
+      () => fail(failure('ERR_HANDSHAKE_TIMEOUT', { address, timeoutMs })),
+      Math.min(timeoutMs, 2 ** 31 - 1),
+    );
+    stream.once('error', fail);
+    socket.once('error', fail);
+    socket.once('secureConnect', () => {
+      clearTimeout(timer);
+      stream.off('error', fail);
+      socket.off('error', fail);
+      resolve(socket);
+    });
+  });
+}
+
+/** Bounds of a handshake. */
+interface HandshakeOptions {
+  /** How long the agent may take to answer, in milliseconds. Default 5 000. */
+  handshakeTimeoutMs?: number;
+  signal?: AbortSignal;
+}
+
+/**
+ * Introduces this client on a fresh connection, by a HELLO or a JOIN, and returns the answer. When
+ * that fails the stream is destroyed.
+ *
+ * @throws what the agent answers; ERR_HANDSHAKE_TIMEOUT, ERR_SESSION_CLOSED
+ */
+async function handshake(
+  stream: Duplex,
+  address: string,
+  type: number,
+  body: unknown,
+  options: HandshakeOptions,
+): Promise<Welcome> {
+  const { handshakeTimeoutMs: timeoutMs = 5_000, signal } = options;
+  // Not AbortSignal.any(): on Node 20 a signal keeps a trace of each that was made of it.
+  const bound = new AbortController();
+  const timer = setTimeout(
+    () => bound.abort(failure('ERR_HANDSHAKE_TIMEOUT', { address, timeoutMs })),
+    Math.min(timeoutMs, 2 ** 31 - 1),
+  );
+  const abort = () => bound.abort(signal?.reason);
+  signal?.addEventListener('abort', abort);
+  if (signal?.aborted) abort();
+  const ignore = () => {};
+  stream.on('error', ignore);
+  try {
+    stream.write(messageFrame(type, 0, body));
+    const frame = await readFrame(stream, MAX_FRAME_BYTES, bound.signal);
+    if (frame.type === FrameType.ERROR) throw parseError(frame.body);
+    if (frame.type !== FrameType.WELCOME) {
+      throw failure('ERR_PROTOCOL_UNEXPECTED', {
+        received: frameTypeName(frame.type),
+        expected: 'WELCOME',
+      });
+    }
+    return parseWelcome(frame.body);
+  } catch (cause) {
+    stream.destroy();
+    if (cause instanceof WaepError && cause.code === 'ERR_FRAME_TRUNCATED') {
+      throw failure(
+        'ERR_SESSION_CLOSED',
+        { address, why: 'the peer closed the connection before it introduced itself' },
+        cause,
+      );
+    }
+    throw cause;
+  } finally {
+    clearTimeout(timer);
+    signal?.removeEventListener('abort', abort);
+  }
+}

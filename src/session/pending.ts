@@ -1,0 +1,216 @@
+import { performance } from 'node:perf_hooks';
+import type { Handle, Reply } from '../call.js';
+import { failure } from '../errors.js';
+import { suspicionOf } from '../transport/mux.js';
+
+/** A request that was sent and not answered yet. */
+export interface Pending {
+  readonly id: number;
+  readonly promise: Promise<Reply>;
+  resolve: (reply: Reply) => void;
+  readonly reject: (error: Error) => void;
+  /** How long the outputs of the reply are to be; undefined for as they come. */
+  readonly lengths: readonly number[] | undefined;
+  /** The handle that the request is to bind, or 0. */
+  readonly makes: Handle;
+  readonly deadlineMs: number;
+  readonly timeoutMs: number;
+  readonly name: string | number;
+  readonly signal: AbortSignal | undefined;
+  onAbort: (() => void) | undefined;
+}
+
+/** How long a request is waited for. */
+export interface Patience {
+  readonly timeoutMs?: number | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/* One function serves every promise, where a closure for each would have to be made. */
+const settlers: { resolve: (reply: Reply) => void; reject: (error: Error) => void } = {
+  resolve: () => {},
+  reject: () => {},
+};
+function takeSettlers(resolve: (reply: Reply) => void, reject: (error: Error) => void): void {
+  settlers.resolve = resolve;
+  settlers.reject = reject;
+}
+
+/** What errors call a request: its name, or that of a bpf command by its number. */
+export function requestName(name: string | number): string {
+  return typeof name === 'string' ? name : `bpf command ${name}`;
+}
+
+/** How often deadlines are looked at, unless one is so near that it needs a time of its own. */
+const SWEEP_MS = 250;
+
+/**
+ * The requests of one connection that are under way, with their deadlines and signals, and those
+ * that nobody waits for any more, whose answers are still to come.
+ */
+export class PendingRequests {
+  readonly #address: string;
+  readonly #timeoutMs: number;
+  readonly #onAbort: (id: number) => void;
+  readonly #pending = new Map<number, Pending>();
+  /** Requests that nobody waits for any more, and the handles that they are to bind, or 0. */
+  readonly #abandoned = new Map<number, Handle>();
+  #nextId = 1;
+  #timer: NodeJS.Timeout | undefined;
+  #timerDueMs = 0;
+  #coarseNowMs = 0;
+
+  /**
+   * @param timeoutMs how long a request may take unless it says otherwise
+   * @param onAbort called with the id of a request whose signal was aborted
+   */
+  constructor(address: string, timeoutMs: number, onAbort: (id: number) => void) {
+    this.#address = address;
+    this.#timeoutMs = timeoutMs;
+    this.#onAbort = onAbort;
+  }
+
+  get size(): number {
+    return this.#pending.size;
+  }
+
+  /** Returns an id that no request under way has. */
+  newId(): number {
+    do {
+      this.#nextId = this.#nextId >= 0xffffffff ? 1 : this.#nextId + 1;
+    } while (this.#pending.has(this.#nextId) || this.#abandoned.has(this.#nextId));
+    return this.#nextId;
+  }
+
+  /** Notes down a request before its answer can be received. */
+  add(
+    id: number,
+    name: string | number,
+    patience: Patience | undefined,
+    lengths: readonly number[] | undefined,
+    makes: Handle,
+  ): Pending {
+    const timeoutMs = patience?.timeoutMs ?? this.#timeoutMs;
+    const signal = patience?.signal;
+    const promise = new Promise<Reply>(takeSettlers);
+    const pending: Pending = {
+      id,
+      promise,
+      resolve: settlers.resolve,
+      reject: settlers.reject,
+      lengths,
+      makes,
+      deadlineMs: this.#deadline(timeoutMs),
+      timeoutMs,
+      name,
+      signal,
+      onAbort: undefined,
+    };
+    this.#pending.set(id, pending);
+    if (signal !== undefined) {
+      pending.onAbort = () => {
+        this.#abandon(pending);
+        pending.reject(this.aborted(name, signal));
+        this.#onAbort(id);
+      };
+      signal.addEventListener('abort', pending.onAbort, { once: true });
+    }
+    return pending;
+  }
+
+  /** The error of a request whose signal is aborted. */
+  aborted(name: string | number, signal: AbortSignal): Error {
+    const detail = { call: requestName(name), address: this.#address };
+    return failure('ERR_CALL_ABORTED', detail, signal.reason);
+  }
+
+  /** Takes out the request that an answer is for; it is then nobody's business here any more. */
+  take(id: number): Pending | undefined {
+    const pending = this.#pending.get(id);
+    if (pending !== undefined) this.#remove(pending);
+    return pending;
+  }
+
+  /** Takes out every request that is waited for. */
+  takeAll(): Pending[] {
+    const all = [...this.#pending.values()];
+    for (const pending of all) this.#remove(pending);
+    return all;
+  }
+
+  /** The handle that an abandoned request is to bind, or 0; its answer has come. */
+  takeAbandoned(id: number): Handle {
+    const makes = this.#abandoned.get(id) ?? 0;
+    this.#abandoned.delete(id);
+    return makes;
+  }
+
+  /** The handles that abandoned requests are to bind; their answers will not come. */
+  takeAllAbandoned(): Handle[] {
+    const handles = [...this.#abandoned.values()];
+    this.#abandoned.clear();
+    return handles;
+  }
+
+  /** No deadline is watched any more. */
+  stop(): void {
+    clearTimeout(this.#timer);
+  }
+
+  #abandon(pending: Pending): void {
+    this.#remove(pending);
+    this.#abandoned.set(pending.id, pending.makes);
+  }
+
+  #remove(pending: Pending): void {
+    this.#pending.delete(pending.id);
+    if (pending.onAbort !== undefined) {
+      pending.signal?.removeEventListener('abort', pending.onAbort);
+    }
+  }
+
+  /*
+   * Reading the clock and arming a timer for every call would cost more than the call's own work
+   * here, so one timer looks at all deadlines now and then and keeps the time meanwhile.
+   */
+  #deadline(timeoutMs: number): number {
+    if (timeoutMs < 4 * SWEEP_MS) {
+      const deadlineMs = performance.now() + timeoutMs;
+      if (this.#timer === undefined || deadlineMs < this.#timerDueMs) this.#schedule(timeoutMs);
+      return deadlineMs;
+    }
+    if (this.#timer === undefined) this.#schedule(SWEEP_MS);
+    return this.#coarseNowMs + SWEEP_MS + timeoutMs;
+  }
+
+  #schedule(delayMs: number): void {
+    clearTimeout(this.#timer);
+    this.#coarseNowMs = performance.now();
+    this.#timerDueMs = this.#coarseNowMs + delayMs;
+    // After what has arrived is taken: where the thread was busy until now, answers are waiting.
+    const expire = () => setImmediate(() => this.#expire());
+    this.#timer = setTimeout(expire, Math.max(delayMs, 1)).unref();
+  }
+
+  #expire(): void {
+    this.#timer = undefined;
+    const nowMs = performance.now();
+    let nextMs = nowMs + SWEEP_MS;
+    for (const pending of this.#pending.values()) {
+      if (pending.deadlineMs > nowMs) {
+        nextMs = Math.min(nextMs, pending.deadlineMs);
+        continue;
+      }
+      this.#abandon(pending);
+      pending.reject(
+        failure('ERR_CALL_TIMEOUT', {
+          call: requestName(pending.name),
+          address: this.#address,
+          timeoutMs: pending.timeoutMs,
+          suspicion: suspicionOf(this.#address),
+        }),
+      );
+    }
+    if (this.#pending.size > 0) this.#schedule(nextMs - nowMs);
+  }
+}
