@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Listr } from 'listr2';
 import colours from 'picocolors';
+import { type MachineOptions, machineChoice } from '../cli/machine-options.js';
 import { ensurePrivateNetwork, type Image } from '../guest/index.js';
-import { type MachineOptions, machineChoice } from '../src/cli/machine-options.js';
 import { failure } from '../src/errors.js';
 import { type Budget, budgetOf, planTable } from './budget.js';
 import { compilePrograms } from './compile.js';

@@ -1,8 +1,8 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { cached, contentKey } from '../guest/cache.js';
-import { packageFolder } from '../guest/paths.js';
+import { cached, contentKey } from '../guest/image/cache.js';
 import { runTool } from '../guest/tools.js';
+import { packageFolder } from '../src/paths.js';
 
 /** Paths of the programs of bench/c that run in the guest as well, compiled. */
 export interface Programs {

@@ -1,8 +1,8 @@
 /* Guests of several kernels at a time, each with TCP and the in-process device. */
 import { join } from 'node:path';
 import { boot, buildImage, type Guest, type KernelChoice, type Progress } from '../guest/index.js';
-import { vhostUserVsock } from '../guest/qemu/devices.js';
-import { makeRunFolder } from '../guest/rundir.js';
+import { vhostUserVsock } from '../guest/vm/qemu/devices.js';
+import { makeRunFolder } from '../guest/vm/rundir.js';
 import { compilePrograms } from './compile.js';
 import type { Disposables } from './disposables.js';
 import { type GuestEnvironment, guestEnvironment } from './environment.js';

@@ -1,5 +1,5 @@
 import { createServer } from 'node:net';
-import { makeRunFolder } from '../guest/rundir.js';
+import { makeRunFolder } from '../guest/vm/rundir.js';
 import type { Programs } from './compile.js';
 import type { GuestEnvironment } from './environment.js';
 import type { Exchange } from './limit.js';

@@ -1,5 +1,5 @@
 import { Command, InvalidArgumentError } from 'commander';
-import { addMachineOptions } from '../src/cli/machine-options.js';
+import { addMachineOptions } from '../cli/machine-options.js';
 import { failure } from '../src/errors.js';
 import type { BenchOptions } from './bench.js';
 import { bench, listing, rerender } from './bench.js';

@@ -44,7 +44,7 @@ export function resultsPage(
 /** The thesis' figures that are not measurements. */
 const thesisFigures = [
   '| Figure 1 | architecture | – | [PROTOCOL.md](../PROTOCOL.md) | not a measurement |',
-  '| Figure 2 | the example program | `npm run bench -- --only thesis` | [hello-program.ts](../src/cli/hello-program.ts) and `proof.json` of each run | reproduced: its line appears at every exec |',
+  '| Figure 2 | the example program | `npm run bench -- --only thesis` | [hello-program.ts](../cli/hello-program.ts) and `proof.json` of each run | reproduced: its line appears at every exec |',
   '| Figure 3 | how a call is sent | – | [PROTOCOL.md](../PROTOCOL.md) | replaced by relocations |',
 ];
 

@@ -1,6 +1,6 @@
 import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { packageFolder } from '../guest/paths.js';
+import { packageFolder } from '../src/paths.js';
 import { renderSvg } from './chart/render.js';
 import type { Environment } from './environment.js';
 import type { DerivedRun, Experiment } from './experiment.js';

@@ -1,12 +1,12 @@
 /* Programs that know of no guest, for both sides: tools of Debian, and an application of libbpf. */
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { cached, contentKey } from '../guest/cache.js';
-import { fetchPackage } from '../guest/debian.js';
+import { cached, contentKey } from '../guest/image/cache.js';
+import { fetchPackage } from '../guest/image/debian.js';
 import { sharedLibraries } from '../guest/image/libraries.js';
 import type { GuestFile, Progress } from '../guest/index.js';
-import { packageFolder } from '../guest/paths.js';
 import { requireTool, runTool } from '../guest/tools.js';
+import { packageFolder } from '../src/paths.js';
 
 /** The command lines of the programs: the same in the guest and on the host. */
 export interface Unmodified {

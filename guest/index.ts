@@ -3,6 +3,11 @@
  *
  * @module
  */
+
+export { buildImage, type GuestFile, type Image, type ImageOptions } from './image/image.js';
+export { findKernel, type Kernel, type KernelChoice } from './image/kernel.js';
+export type { Progress } from './image/progress.js';
+export { compileStatic } from './image/static.js';
 export {
   AGENT_PORT,
   type AgentOptions,
@@ -10,10 +15,7 @@ export {
   boot,
   Guest,
   type GuestFacts,
-} from './guest.js';
-export { buildImage, type GuestFile, type Image, type ImageOptions } from './image/image.js';
-export { findKernel, type Kernel, type KernelChoice } from './image/kernel.js';
-export { compileStatic } from './image/static.js';
+} from './vm/guest.js';
 export {
   type Ending,
   type ExecOptions,
@@ -21,14 +23,13 @@ export {
   type GuestProcess,
   LAB_PORT,
   type SpawnOptions,
-} from './lab.js';
-export { ensurePrivateNetwork, inPrivateNetwork } from './netns.js';
-export type { Progress } from './progress.js';
+} from './vm/lab.js';
+export { ensurePrivateNetwork, inPrivateNetwork } from './vm/netns.js';
 export {
   type AcceleratorChoice,
   type AcceleratorName,
   acceleratorNames,
-} from './qemu/accelerator.js';
-export type { Device, Machine } from './qemu/devices.js';
-export type { NetworkChoice } from './qemu/network.js';
-export { findMultiplexer, multiplexerProblem, type VsockChoice } from './qemu/vsock.js';
+} from './vm/qemu/accelerator.js';
+export type { Device, Machine } from './vm/qemu/devices.js';
+export type { NetworkChoice } from './vm/qemu/network.js';
+export { findMultiplexer, multiplexerProblem, type VsockChoice } from './vm/qemu/vsock.js';

@@ -2,7 +2,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { isAbsolute, join } from 'node:path';
 import { execa } from 'execa';
 import { failure } from '../src/errors.js';
-import { packageFolder } from './paths.js';
+import { packageFolder } from '../src/paths.js';
 import { installation, locate, managerOf, type Table, type Tool } from './tool-table.mjs';
 
 /** What this project needs of a machine: the table that scripts/setup.mjs installs from. */

@@ -3,9 +3,8 @@
 //
 //   dist/guest/agent.cjs    the agent, so that a guest needs no node_modules. The addon and the
 //                           executor stay outside; the agent finds them beside it.
-//   dist/src/cli/command.cjs
-//                           the command
-//   dist/src/cli/waep.cjs   what starts it, from code that is compiled already
+//   dist/cli/command.cjs    the command
+//   dist/cli/waep.cjs       what starts it, from code that is compiled already
 
 import { chmodSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -13,8 +12,8 @@ import { build } from 'esbuild';
 
 const programs = {
   'dist/guest/agent.cjs': 'guest/agent/entry.ts',
-  'dist/src/cli/command.cjs': 'src/cli/main.ts',
-  'dist/src/cli/waep.cjs': 'src/cli/entry.ts',
+  'dist/cli/command.cjs': 'cli/main.ts',
+  'dist/cli/waep.cjs': 'cli/entry.ts',
 };
 
 for (const [outfile, entry] of Object.entries(programs)) {
@@ -37,4 +36,4 @@ for (const [outfile, entry] of Object.entries(programs)) {
 }
 
 // The compiler leaves it a plain file, which "npx waep" in a clone cannot run.
-chmodSync(new URL('../dist/src/cli/waep.cjs', import.meta.url), 0o755);
+chmodSync(new URL('../dist/cli/waep.cjs', import.meta.url), 0o755);

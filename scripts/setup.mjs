@@ -69,7 +69,7 @@ async function installPackages() {
 async function compile() {
   const hash = hashOf({
     files: ['tsconfig.json', 'package-lock.json', 'scripts/bundle.mjs'],
-    folders: ['src', 'guest', 'bench', 'test'],
+    folders: ['src', 'guest', 'cli', 'bench', 'test'],
     suffixes: ['.ts', '.mjs'],
   });
   if (isCurrent(tsStamp, hash)) return;

@@ -1,6 +1,6 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { agentPath } from '../../guest/paths.js';
+import { agentPath } from '../../src/paths.js';
 import { softwareOverheadFigure } from '../chart/software-overhead.js';
 import { threadTimes, usedNs } from '../cpu-time.js';
 import { Disposables } from '../disposables.js';

@@ -1,6 +1,6 @@
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { packageFolder } from '../../guest/paths.js';
+import { packageFolder } from '../../src/paths.js';
 import { toolsFigure } from '../chart/tools.js';
 import { ratio } from '../comparisons.js';
 import type { Experiment } from '../experiment.js';
@@ -14,7 +14,7 @@ import { findUnmodified, type Unmodified, unmodifiedFiles } from '../unmodified.
 
 const roads = ['tcp', 'vsock-mux', 'vsock-kernel', 'vsock-device'];
 const waep = join(packageFolder, 'bin/waep');
-const cli = join(packageFolder, 'dist/src/cli/waep.cjs');
+const cli = join(packageFolder, 'dist/cli/waep.cjs');
 /** The arm of a road on which a process stands by. */
 const standing = (road: string) => `${road}/standby`;
 const callSamples = 300;

@@ -1,8 +1,8 @@
+import { instructions, tracepoint } from '../../cli/hello-program.js';
 import { encode, enums, rows } from '../../src/bpf/index.js';
 import type { Call, Handle } from '../../src/call.js';
-import { instructions, tracepoint } from '../../src/cli/hello-program.js';
 
-export { instructions, message } from '../../src/cli/hello-program.js';
+export { instructions, message } from '../../cli/hello-program.js';
 
 const noMaps = { mapFacts: () => undefined, possibleCpus: 1 };
 

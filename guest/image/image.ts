@@ -3,14 +3,14 @@ import { createWriteStream } from 'node:fs';
 import { copyFile, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { nativeFile } from '../../src/native.js';
-import { cached, contentKey, prune } from '../cache.js';
-import { agentPath, packageFolder } from '../paths.js';
-import { type Progress, silent } from '../progress.js';
+import { agentPath, packageFolder } from '../../src/paths.js';
 import { requireTool, runTool } from '../tools.js';
+import { cached, contentKey, prune } from './cache.js';
 import { type CpioEntry, cpio } from './cpio.js';
 import { findKernel, type Kernel, type KernelChoice } from './kernel.js';
 import { sharedLibraries } from './libraries.js';
 import { guestModules, readModules } from './modules.js';
+import { type Progress, silent } from './progress.js';
 import { compileStatic } from './static.js';
 
 /** What a guest boots from. The parts are in the cache and may serve any number of guests. */
@@ -68,7 +68,7 @@ export interface OverlayOptions {
   files?: Readonly<Record<string, GuestFile>>;
   /** Arguments of the agent; without them no agent is started. */
   agentArguments?: readonly string[] | undefined;
-  /** Settings that guest/init reads, by name. */
+  /** Settings that guest/agent/init reads, by name. */
   settings?: Readonly<Record<string, string>>;
   /** Whether the command daemon of tests and bench is in the guest. */
   lab?: boolean;
@@ -150,7 +150,7 @@ async function baseEntries(
 
 async function overlayEntries(options: OverlayOptions): Promise<Map<string, CpioEntry>> {
   const entries = new Map<string, CpioEntry>();
-  entries.set('/init', await program(join(packageFolder, 'guest/init')));
+  entries.set('/init', await program(join(packageFolder, 'guest/agent/init')));
   const settings = Object.entries(options.settings ?? {});
   entries.set('/etc/waep/settings', text(settings.map(([name, value]) => `${name}='${value}'\n`)));
   if (options.bare === true) entries.set('/etc/fstab', fstab(leastFileSystems));
@@ -165,7 +165,7 @@ async function overlayEntries(options: OverlayOptions): Promise<Map<string, Cpio
     );
   }
   if (options.lab === true) {
-    const daemon = await compileStatic(join(packageFolder, 'guest/lab/labd.c'));
+    const daemon = await compileStatic(join(packageFolder, 'guest/agent/lab/labd.c'));
     entries.set('/usr/lib/waep/labd', await program(daemon));
   }
   for (const [path, file] of Object.entries(options.files ?? {})) {

@@ -3,9 +3,9 @@ import { access, readdir } from 'node:fs/promises';
 import { release as runningRelease } from 'node:os';
 import { basename, join } from 'node:path';
 import { failure } from '../../src/errors.js';
-import { type FetchOptions, fetchPackage, knownPackage } from '../debian.js';
-import type { Progress } from '../progress.js';
 import { findTool } from '../tools.js';
+import { type FetchOptions, fetchPackage, knownPackage } from './debian.js';
+import type { Progress } from './progress.js';
 
 /** A kernel on this machine's disk. */
 export interface Kernel {

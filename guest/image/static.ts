@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import { cached, contentKey } from '../cache.js';
 import { runTool } from '../tools.js';
+import { cached, contentKey } from './cache.js';
 
 const flags = ['-std=gnu11', '-O2', '-static', '-Wall', '-Wextra', '-Werror'];
 

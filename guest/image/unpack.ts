@@ -3,8 +3,8 @@ import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { open, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { cached, contentKey } from '../cache.js';
 import { findTool } from '../tools.js';
+import { cached, contentKey } from './cache.js';
 
 /** Programs that unpack a kernel's payload, by the bytes it begins with. */
 const unpackers: ReadonlyArray<{ magic: Buffer; tool: string; args: string[] }> = [

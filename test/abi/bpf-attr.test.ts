@@ -3,7 +3,7 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { release as kernelRelease } from 'node:os';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
-import { fetchPackage } from '../../guest/debian.js';
+import { fetchPackage } from '../../guest/image/debian.js';
 import { Cmd } from '../../src/bpf/enums.js';
 import { PERF_EVENT_FLAGS, PerfEventBit } from '../../src/bpf/perf.js';
 import type { Release } from '../../src/bpf/rows.js';

@@ -1,9 +1,9 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t from 'tap';
-import { cached, contentKey } from '../../guest/cache.js';
-import { packageFolder } from '../../guest/paths.js';
+import { cached, contentKey } from '../../guest/image/cache.js';
 import { runTool } from '../../guest/tools.js';
+import { packageFolder } from '../../src/paths.js';
 
 const core = join(packageFolder, 'addon/core');
 const flags = ['-std=c++17', '-fno-exceptions', '-fno-rtti', '-O2', '-Wall', '-Wextra', '-Werror'];

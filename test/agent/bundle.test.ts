@@ -3,9 +3,9 @@ import { once } from 'node:events';
 import { chmodSync, copyFileSync, readFileSync, rmSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import t, { type Test } from 'tap';
-import { agentPath } from '../../guest/paths.js';
 import { Session } from '../../src/index.js';
 import { nativeFile } from '../../src/native.js';
+import { agentPath } from '../../src/paths.js';
 
 const files = [agentPath, nativeFile('waep.node'), nativeFile('waep-executor')];
 const { WAEP_NATIVE_DIR: _, ...env } = process.env;

@@ -4,7 +4,7 @@ import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import t from 'tap';
 import { freePort } from '../../bench/lab.js';
-import { agentPath } from '../../guest/paths.js';
+import { agentPath } from '../../src/paths.js';
 import { Session } from '../../src/session.js';
 
 const breaker = fileURLToPath(new URL('./listener-breaker.js', import.meta.url));

@@ -1,7 +1,7 @@
 /* results/boots.md: how often a guest came up, of how many boots, on which machine. */
 import { appendFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { packageFolder } from '../../guest/paths.js';
+import { packageFolder } from '../../src/paths.js';
 
 /** One boot. */
 export interface Row {

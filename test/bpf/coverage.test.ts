@@ -2,8 +2,8 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
-import { packageFolder } from '../../guest/paths.js';
 import { rows } from '../../src/bpf/index.js';
+import { packageFolder } from '../../src/paths.js';
 
 const elsewhere: { readonly [row: string]: string } = {
   PROG_LOAD_LOADER: 'it is refused before there is a call',

@@ -3,12 +3,12 @@ import { symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import t, { type Test } from 'tap';
-import { remember } from '../../guest/qemu/accelerator.js';
+import { type Answer, answers, type Finding, kvmRefused, kvmTried } from '../../cli/doctor.js';
 import { locate, toolsFor } from '../../guest/tool-table.mjs';
 import { manager, table } from '../../guest/tools.js';
-import { type Answer, answers, type Finding, kvmRefused, kvmTried } from '../../src/cli/doctor.js';
+import { remember } from '../../guest/vm/qemu/accelerator.js';
 
-const cli = fileURLToPath(new URL('../../src/cli/waep.cjs', import.meta.url));
+const cli = fileURLToPath(new URL('../../cli/waep.cjs', import.meta.url));
 
 interface Diagnosis {
   status: number | string;

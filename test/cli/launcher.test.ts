@@ -2,8 +2,8 @@ import { execFile } from 'node:child_process';
 import { chmodSync, copyFileSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
-import { packageFolder } from '../../guest/paths.js';
 import { findTool } from '../../guest/tools.js';
+import { packageFolder } from '../../src/paths.js';
 
 interface Result {
   status: number | string;
@@ -24,7 +24,7 @@ function waep(root: string, args: readonly string[], path: string): Promise<Resu
 const builds = `
   import { mkdirSync, writeFileSync } from 'node:fs';
   console.log('building for', process.argv[2]);
-  const folder = new URL('../dist/src/cli/', import.meta.url);
+  const folder = new URL('../dist/cli/', import.meta.url);
   mkdirSync(folder, { recursive: true });
   writeFileSync(new URL('waep.cjs', folder), 'console.log(process.argv.slice(2).join(" "))');`;
 

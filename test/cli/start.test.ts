@@ -13,7 +13,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { test } from 'tap';
 
-const cli = fileURLToPath(new URL('../../src/cli/waep.cjs', import.meta.url));
+const cli = fileURLToPath(new URL('../../cli/waep.cjs', import.meta.url));
 
 function help(cache: string): string {
   const env = { ...process.env, WAEP_CACHE_DIR: cache, NODE_OPTIONS: '' };

@@ -2,7 +2,7 @@ import { execFile } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import t from 'tap';
 
-const cli = fileURLToPath(new URL('../../src/cli/waep.cjs', import.meta.url));
+const cli = fileURLToPath(new URL('../../cli/waep.cjs', import.meta.url));
 const bench = fileURLToPath(new URL('../../bench/main.js', import.meta.url));
 
 /** Runs a program that is expected to end by itself, and at once. */

@@ -1,12 +1,12 @@
 /* What both sides of the matrix have: the tools, their libraries, and test/compat/programs, built. */
 import { copyFile, readdir, readFile, realpath } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import { cached, contentKey } from '../../guest/cache.js';
-import { fetchPackage } from '../../guest/debian.js';
+import { cached, contentKey } from '../../guest/image/cache.js';
+import { fetchPackage } from '../../guest/image/debian.js';
 import { sharedLibraries } from '../../guest/image/libraries.js';
 import type { GuestFile, Progress } from '../../guest/index.js';
-import { packageFolder } from '../../guest/paths.js';
 import { requireTool, runTool } from '../../guest/tools.js';
+import { packageFolder } from '../../src/paths.js';
 
 /** What is in the guest beside its image, and where the built programs are on both sides. */
 export interface Equipment {

@@ -8,7 +8,7 @@ import {
   LAB_PORT,
   type Progress,
 } from '../../guest/index.js';
-import { exec, spawn } from '../../guest/lab.js';
+import { exec, spawn } from '../../guest/vm/lab.js';
 import { failure } from '../../src/errors.js';
 import type { Equipment } from './equipment.js';
 

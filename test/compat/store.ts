@@ -1,7 +1,7 @@
 /* results/compat.*: what is known of each row, from the last run that had it. */
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { packageFolder } from '../../guest/paths.js';
+import { packageFolder } from '../../src/paths.js';
 import { renderCompat } from './report.js';
 import type { Result, Run, RunFacts } from './row.js';
 

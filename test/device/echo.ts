@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { compileStatic, type Guest, type GuestFile } from '../../guest/index.js';
-import { packageFolder } from '../../guest/paths.js';
+import { packageFolder } from '../../src/paths.js';
 
 const ECHO = '/bin/waep-echo';
 

@@ -8,7 +8,7 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import t, { type Test } from 'tap';
 import { boot, type Guest } from '../../guest/index.js';
-import { vhostUserVsock } from '../../guest/qemu/devices.js';
+import { vhostUserVsock } from '../../guest/vm/qemu/devices.js';
 import { connect, createServer, type Socket, VsockDevice } from '../../src/transport/index.js';
 import { openDescriptors } from '../descriptors.js';
 import { until } from '../until.js';

@@ -1,7 +1,7 @@
 import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { fetchPackage } from '../../guest/debian.js';
+import { fetchPackage } from '../../guest/image/debian.js';
 
 /** The suite of the newest QEMU that runs with this machine's libraries. */
 async function backports(): Promise<string> {

@@ -1,8 +1,8 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { cached, contentKey } from '../../guest/cache.js';
-import { packageFolder } from '../../guest/paths.js';
+import { cached, contentKey } from '../../guest/image/cache.js';
 import { runTool } from '../../guest/tools.js';
+import { packageFolder } from '../../src/paths.js';
 
 const flags = [
   '-std=c++17',

@@ -11,7 +11,7 @@ import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 import t, { type Test } from 'tap';
 import { boot } from '../../guest/index.js';
-import { vhostUserVsock } from '../../guest/qemu/devices.js';
+import { vhostUserVsock } from '../../guest/vm/qemu/devices.js';
 import { echoFiles, startEcho, startPouring } from './echo.js';
 import { ECHO_PORT, type Ending, HOST_PORT, type Message, POURING } from './host.js';
 import { record } from './page.js';

@@ -3,7 +3,7 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Command, InvalidArgumentError } from 'commander';
 import pc from 'picocolors';
-import { packageFolder } from '../../guest/paths.js';
+import { packageFolder } from '../../src/paths.js';
 import { debianKernels, kernelNamed, kernelOption } from '../kernels.js';
 import { type Part, parts } from './cases/index.js';
 import { stepName } from './compare.js';

@@ -3,8 +3,8 @@
 import { join } from 'node:path';
 import { buffer } from 'node:stream/consumers';
 import { boot, compileStatic, type Guest, type KernelChoice } from '../../guest/index.js';
-import { packageFolder } from '../../guest/paths.js';
 import { Session } from '../../src/index.js';
+import { packageFolder } from '../../src/paths.js';
 import { compileScript, type Outcome, parseReports } from './binary.js';
 import { Caller } from './caller.js';
 import { casesOf, type Part } from './cases/index.js';

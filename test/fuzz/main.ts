@@ -1,8 +1,8 @@
 /* `npm run fuzz`: feeds every target made-up inputs for a time. */
 import { availableParallelism } from 'node:os';
 import { Command, InvalidArgumentError } from 'commander';
-import { packageFolder } from '../../guest/paths.js';
 import { runTool } from '../../guest/tools.js';
+import { packageFolder } from '../../src/paths.js';
 import type { Outcome } from './outcome.js';
 import { record } from './page.js';
 import { fuzzCore, mergeCorpus } from './run-core.js';

@@ -1,7 +1,7 @@
 /* results/fuzz.md: how much was fed to what, and what came of it; all recorded runs together. */
 import { appendFile, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { packageFolder } from '../../guest/paths.js';
+import { packageFolder } from '../../src/paths.js';
 import type { Outcome } from './outcome.js';
 import { targets } from './targets.js';
 

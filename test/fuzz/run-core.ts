@@ -2,9 +2,9 @@
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { execa } from 'execa';
-import { cached, contentKey } from '../../guest/cache.js';
-import { cacheFolder, packageFolder } from '../../guest/paths.js';
+import { cached, contentKey } from '../../guest/image/cache.js';
 import { requireTool, runTool } from '../../guest/tools.js';
+import { cacheFolder, packageFolder } from '../../src/paths.js';
 import type { Outcome } from './outcome.js';
 import type { CoreTarget } from './targets.js';
 

@@ -1,7 +1,7 @@
 /* Runs a TypeScript target in a process of its own, so that a loop without an end can be ended. */
 import { join } from 'node:path';
 import { execa } from 'execa';
-import { packageFolder } from '../../guest/paths.js';
+import { packageFolder } from '../../src/paths.js';
 import type { Outcome } from './outcome.js';
 import type { HostTarget } from './targets.js';
 

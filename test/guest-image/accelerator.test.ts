@@ -1,7 +1,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
-import { acceleratorName } from '../../guest/qemu/accelerator.js';
+import { acceleratorName } from '../../guest/vm/qemu/accelerator.js';
 
 t.test('an accelerator is named by what the processor and the kernel have', async (t) => {
   const machine = (flags: string, ...modules: string[]) => {

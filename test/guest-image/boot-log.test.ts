@@ -7,7 +7,7 @@ import {
   panicIsOver,
   panicOf,
   timerIsOff,
-} from '../../guest/boot-log.js';
+} from '../../guest/vm/boot-log.js';
 
 const usual = '[    0.925455] PCI: Fatal: No config space access function found';
 

@@ -3,7 +3,7 @@ import { mkdir, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import t from 'tap';
-import { cached, contentKey, keptForMs, locked, prune } from '../../guest/cache.js';
+import { cached, contentKey, keptForMs, locked, prune } from '../../guest/image/cache.js';
 
 t.beforeEach((t) => {
   process.env.WAEP_CACHE_DIR = t.testdir();

@@ -8,7 +8,7 @@ import {
   tapNetwork,
   userNetwork,
   vhostUserVsock,
-} from '../../guest/qemu/devices.js';
+} from '../../guest/vm/qemu/devices.js';
 
 function argumentAfter(args: readonly string[], option: string): string[] {
   return args.flatMap((arg, index) => (arg === option ? [args[index + 1] ?? ''] : []));

@@ -2,7 +2,7 @@ import { chmodSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from '
 import { release as runningRelease } from 'node:os';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
-import { parseStanzas, withDependencies } from '../../guest/debian.js';
+import { parseStanzas, withDependencies } from '../../guest/image/debian.js';
 import { findKernel, knownKernel, ownKernel } from '../../guest/image/kernel.js';
 
 /** An archive whose kernel is spread over packages, as Debian's is since 7.2. */

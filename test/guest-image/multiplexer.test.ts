@@ -1,5 +1,5 @@
 import t from 'tap';
-import { multiplexerProblem } from '../../guest/qemu/vsock.js';
+import { multiplexerProblem } from '../../guest/vm/qemu/vsock.js';
 import { suspicionOf } from '../../src/transport/mux.js';
 
 t.test('a multiplexer that loses what a kernel sends is known by its version', (t) => {

@@ -14,10 +14,10 @@ import {
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import t from 'tap';
-import { makeRunFolder } from '../../guest/rundir.js';
+import { makeRunFolder } from '../../guest/vm/rundir.js';
 import { until } from '../until.js';
 
-const rundir = new URL('../../guest/rundir.js', import.meta.url).href;
+const rundir = new URL('../../guest/vm/rundir.js', import.meta.url).href;
 
 /** Runs a program that makes a run folder with a sleeping child and then does as told. */
 async function owner(then: string, through: readonly string[] = []) {

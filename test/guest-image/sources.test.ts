@@ -1,5 +1,5 @@
 import t from 'tap';
-import { deriveSource } from '../../guest/debian.js';
+import { deriveSource } from '../../guest/image/debian.js';
 
 t.test('a one-line source lends its archive and key', async (t) => {
   const text = [

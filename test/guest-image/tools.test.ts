@@ -1,7 +1,6 @@
 import { chmodSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
-import { packageFolder } from '../../guest/paths.js';
 import {
   installation,
   locate,
@@ -10,6 +9,7 @@ import {
   type Table,
   toolsFor,
 } from '../../guest/tool-table.mjs';
+import { packageFolder } from '../../src/paths.js';
 
 const table: Table = JSON.parse(readFileSync(join(packageFolder, 'guest/tools.json'), 'utf8'));
 const names = (tools: readonly { tool: string }[]) => tools.map(({ tool }) => tool);

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import t from 'tap';
-import { packageFolder } from '../../guest/paths.js';
+import { packageFolder } from '../../src/paths.js';
 import { stepName } from '../differential/compare.js';
 import { bootWithOracle, compareIn } from '../differential/run.js';
 import { commandNames } from '../differential/uapi.js';

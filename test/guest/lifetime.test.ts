@@ -3,10 +3,10 @@ import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import t from 'tap';
+import { instructions, tracepoint } from '../../cli/hello-program.js';
 import { sharedLibraries } from '../../guest/image/libraries.js';
 import { boot, type Guest, type GuestFile, LAB_PORT, type VsockChoice } from '../../guest/index.js';
-import { exec } from '../../guest/lab.js';
-import { instructions, tracepoint } from '../../src/cli/hello-program.js';
+import { exec } from '../../guest/vm/lab.js';
 import { Session } from '../../src/index.js';
 import { application, cli } from '../run/application.js';
 import { until } from '../until.js';
@@ -20,7 +20,7 @@ const LEASE_MS = 6000;
 const TOLERANCE_MS = 5000;
 
 const library = new URL('../../src/index.js', import.meta.url).href;
-const hello = new URL('../../src/cli/hello-program.js', import.meta.url).href;
+const hello = new URL('../../cli/hello-program.js', import.meta.url).href;
 
 /** A process that makes a map, a program and a link in the guest, all called mortal, and stays. */
 async function mortal(address: string, leaseMs = 0): Promise<ChildProcess> {

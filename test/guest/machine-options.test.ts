@@ -7,7 +7,7 @@ import t from 'tap';
 
 t.setTimeout(240_000);
 
-const cli = fileURLToPath(new URL('../../src/cli/waep.cjs', import.meta.url));
+const cli = fileURLToPath(new URL('../../cli/waep.cjs', import.meta.url));
 
 /** Starts `waep vm` on an emulated guest. */
 function vm(...options: readonly string[]) {

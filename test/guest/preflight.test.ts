@@ -13,7 +13,7 @@ import {
   wrongOfBpftool,
 } from '../preflight/oracle.js';
 
-const cli = fileURLToPath(new URL('../../src/cli/main.js', import.meta.url));
+const cli = fileURLToPath(new URL('../../cli/main.js', import.meta.url));
 
 t.setTimeout(300_000);
 

@@ -2,8 +2,8 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import t, { type Test } from 'tap';
+import { instructions, message, tracepoint } from '../../cli/hello-program.js';
 import { boot, type Guest, type VsockChoice } from '../../guest/index.js';
-import { instructions, message, tracepoint } from '../../src/cli/hello-program.js';
 import { enums, insn, rows, Session, type SystemError } from '../../src/index.js';
 import { until } from '../until.js';
 
@@ -237,7 +237,7 @@ t.test('a guest that lives', async (t) => {
           '--input-type=module',
           '-e',
           `import { Session } from ${JSON.stringify(library)};
-           import { instructions } from ${JSON.stringify(new URL('../../src/cli/hello-program.js', import.meta.url).href)};
+           import { instructions } from ${JSON.stringify(new URL('../../cli/hello-program.js', import.meta.url).href)};
            const session = await Session.connect(${JSON.stringify(address)});
            await session.createMap({ type: 2, keySize: 4, valueSize: 8, maxEntries: 1 });
            const program = await session.loadProgram({ type: 17, instructions, license: 'GPL' });

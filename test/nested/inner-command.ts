@@ -1,7 +1,7 @@
 /*
  * Runs a command in the inner guest, from the outer one: inner-command CID COMMAND…
  */
-import { LAB_PORT, spawn } from '../../guest/lab.js';
+import { LAB_PORT, spawn } from '../../guest/vm/lab.js';
 
 const [cid, ...command] = process.argv.slice(2);
 const child = await spawn(`vsock:${cid}:${LAB_PORT}`, command, {

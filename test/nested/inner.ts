@@ -15,7 +15,8 @@ import {
   type GuestProcess,
   LAB_PORT,
 } from '../../guest/index.js';
-import { tscKhz } from '../../guest/qemu/clock.js';
+import { requireTool } from '../../guest/tools.js';
+import { tscKhz } from '../../guest/vm/qemu/clock.js';
 import {
   board,
   commandLine,
@@ -24,8 +25,7 @@ import {
   processor,
   serialLog,
   tscFrequency,
-} from '../../guest/qemu/devices.js';
-import { requireTool } from '../../guest/tools.js';
+} from '../../guest/vm/qemu/devices.js';
 import { bundleForGuest } from '../guest-bundle.js';
 import { until } from '../until.js';
 

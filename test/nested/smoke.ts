@@ -3,8 +3,8 @@
  * AF_VSOCK of its own. Prints one JSON object per check.
  */
 import assert from 'node:assert/strict';
-import { exec, LAB_PORT } from '../../guest/lab.js';
-import { instructions, message, tracepoint } from '../../src/cli/hello-program.js';
+import { instructions, message, tracepoint } from '../../cli/hello-program.js';
+import { exec, LAB_PORT } from '../../guest/vm/lab.js';
 import { enums, rows, Session } from '../../src/index.js';
 
 const [cid, port] = process.argv.slice(2);

@@ -3,13 +3,13 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { kernelNames } from '../../guest/agent/kernel-names.js';
-import { packageFolder } from '../../guest/paths.js';
 import { preflight } from '../../src/kernel/index.js';
+import { packageFolder } from '../../src/paths.js';
 import { compile, profiles, readObject } from '../../src/policy/index.js';
 import { Session } from '../../src/session.js';
 import { executorDescriptors, localAgent } from '../agent/local-agent.js';
 
-const main = join(packageFolder, 'dist/src/cli/main.js');
+const main = join(packageFolder, 'dist/cli/main.js');
 
 function waep(...args: string[]) {
   const { status, stdout, stderr } = spawnSync(process.execPath, [main, ...args], {

@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
-import { packageFolder } from '../../guest/paths.js';
+import { packageFolder } from '../../src/paths.js';
 
 const readme = readFileSync(join(packageFolder, 'README.md'), 'utf8');
 
@@ -22,7 +22,7 @@ t.test('the example of a policy', async (t) => {
   const folder = t.testdir({ 'web.yaml': policy });
   const waep = (line: string) => {
     const [, , ...args] = line.split(' ');
-    const cli = join(packageFolder, 'dist/src/cli/waep.cjs');
+    const cli = join(packageFolder, 'dist/cli/waep.cjs');
     const { status, stdout, stderr } = spawnSync(process.execPath, [cli, ...args], {
       cwd: folder,
       encoding: 'utf8',

@@ -1,7 +1,7 @@
 /* What bpftool says of a kernel, in the guest itself, beside what preflight says from outside. */
 import { readFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import { fetchPackage } from '../../guest/debian.js';
+import { fetchPackage } from '../../guest/image/debian.js';
 import { sharedLibraries } from '../../guest/image/libraries.js';
 import type { Guest, GuestFile } from '../../guest/index.js';
 import type { HelperFinding, Preflight } from '../../src/kernel/index.js';

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 /** The `waep` command. */
-export const cli = fileURLToPath(new URL('../../src/cli/waep.cjs', import.meta.url));
+export const cli = fileURLToPath(new URL('../../cli/waep.cjs', import.meta.url));
 
 /** Compiles the application of test/run/program.c, and removes it again with `dispose`. */
 export function application(): { path: string; dispose: () => void } {

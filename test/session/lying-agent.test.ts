@@ -9,7 +9,7 @@ import { readFile } from '../../src/kernel/index.js';
 import { Session } from '../../src/session.js';
 import { fakeAgent, welcome } from './fake-agent.js';
 
-const cli = fileURLToPath(new URL('../../src/cli/waep.cjs', import.meta.url));
+const cli = fileURLToPath(new URL('../../cli/waep.cjs', import.meta.url));
 const answer = (frame: Frame, result: number, ...outputs: Uint8Array[]) =>
   messageFrame(FrameType.RESULT, frame.id, [result, 0, outputs]);
 

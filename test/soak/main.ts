@@ -9,7 +9,7 @@ import { Command, InvalidArgumentError } from 'commander';
 import { renderSvg } from '../../bench/chart/render.js';
 import { hostEnvironment, sourceEnvironment } from '../../bench/environment.js';
 import { boot, type Guest } from '../../guest/index.js';
-import { packageFolder } from '../../guest/paths.js';
+import { packageFolder } from '../../src/paths.js';
 import { EventStream } from '../../src/session/index.js';
 import { Session } from '../../src/session.js';
 import { VsockSocket } from '../../src/transport/index.js';

@@ -9,7 +9,7 @@ import net from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
-import { agentPath, packageFolder } from '../../guest/paths.js';
+import { agentPath, packageFolder } from '../../src/paths.js';
 import { Session } from '../../src/session.js';
 import { connect } from '../../src/transport/index.js';
 import { bundleForGuest } from '../guest-bundle.js';

@@ -5,7 +5,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { packageFolder } from '../../guest/paths.js';
+import { packageFolder } from '../../src/paths.js';
 import { behaviours, differenceOn, roadsOfTable } from './like-net.js';
 
 const path = join(packageFolder, 'docs/transport.md');

@@ -1,9 +1,15 @@
 import { mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { failure } from '../src/errors.js';
-import { profileNamed } from '../src/policy/profiles.js';
-import { connect } from '../src/transport/index.js';
+import { failure } from '../../src/errors.js';
+import { cacheFolder } from '../../src/paths.js';
+import { profileNamed } from '../../src/policy/profiles.js';
+import { connect } from '../../src/transport/index.js';
+import { buildImage, type GuestFile, type Image, writeInitramfs } from '../image/image.js';
+import type { KernelChoice } from '../image/kernel.js';
+import { type Progress, silent } from '../image/progress.js';
+import { unpackKernel } from '../image/unpack.js';
+import { requireTool } from '../tools.js';
 import {
   agentEnding,
   completeLines,
@@ -13,9 +19,6 @@ import {
   panicOf,
   timerIsOff,
 } from './boot-log.js';
-import { buildImage, type GuestFile, type Image, writeInitramfs } from './image/image.js';
-import type { KernelChoice } from './image/kernel.js';
-import { unpackKernel } from './image/unpack.js';
 import {
   type ExecOptions,
   type ExecResult,
@@ -25,8 +28,6 @@ import {
   type SpawnOptions,
   spawn,
 } from './lab.js';
-import { cacheFolder } from './paths.js';
-import { type Progress, silent } from './progress.js';
 import {
   type AcceleratorChoice,
   type AcceleratorName,
@@ -56,7 +57,6 @@ import { type Helper, startHelper } from './qemu/process.js';
 import { Qmp } from './qemu/qmp.js';
 import { startVsock, type VsockBackend, type VsockChoice } from './qemu/vsock.js';
 import { makeRunFolder, type RunFolder } from './rundir.js';
-import { requireTool } from './tools.js';
 
 /** The port on which a guest's agent accepts sessions, on every road. */
 export const AGENT_PORT = 1024;

@@ -1,6 +1,6 @@
 import { type Command, Option } from 'commander';
-import type { AcceleratorChoice, BootOptions, Machine } from '../../guest/index.js';
-import { wholeNumber } from '../whole-number.js';
+import type { AcceleratorChoice, BootOptions, Machine } from '../guest/index.js';
+import { wholeNumber } from '../src/whole-number.js';
 
 /** What `waep vm` and the bench ask about the machine of a guest. */
 export interface MachineOptions {

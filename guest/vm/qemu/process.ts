@@ -1,8 +1,8 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, openSync } from 'node:fs';
 import type { Socket } from 'node:net';
+import { requireTool } from '../../tools.js';
 import type { RunFolder } from '../rundir.js';
-import { requireTool } from '../tools.js';
 
 /** A process that lives no longer than this one. */
 export interface Helper {

@@ -1,8 +1,8 @@
 import { resolve } from 'node:path';
 import { Command } from 'commander';
 import pc from 'picocolors';
-import { VsockDevice } from '../transport/index.js';
-import { wholeNumber } from '../whole-number.js';
+import { VsockDevice } from '../src/transport/index.js';
+import { wholeNumber } from '../src/whole-number.js';
 
 interface Options {
   socket: string;

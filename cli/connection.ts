@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs';
 import type { Command } from 'commander';
-import { failure } from '../errors.js';
-import type { SessionOptions } from '../session/index.js';
-import { Session } from '../session.js';
+import { failure } from '../src/errors.js';
+import type { SessionOptions } from '../src/session/index.js';
+import { Session } from '../src/session.js';
 
 /** What the options of {@link tlsOptions} become. */
 export interface TlsOptions {

@@ -14,7 +14,7 @@ import {
 } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { cacheFolder } from './paths.js';
+import { cacheFolder } from '../../src/paths.js';
 
 /** A key for content: the first 16 hex digits of the SHA-256 over the parts, in order. */
 export function contentKey(...parts: ReadonlyArray<string | Uint8Array>): string {

@@ -1,9 +1,9 @@
 import { PassThrough, type Readable } from 'node:stream';
 import { text } from 'node:stream/consumers';
-import { failure } from '../src/errors.js';
-import { connect } from '../src/transport/index.js';
+import { failure } from '../../src/errors.js';
+import { connect } from '../../src/transport/index.js';
 
-/** The port of the guest's command daemon (guest/lab/labd.c, where its messages are described). */
+/** The port of the guest's command daemon (guest/agent/lab/labd.c, where its messages are described). */
 export const LAB_PORT = 1023;
 
 const HEADER_BYTES = 5;

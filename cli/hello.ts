@@ -1,9 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Command } from 'commander';
 import pc from 'picocolors';
-import { enums } from '../bpf/index.js';
-import { printable } from '../printable.js';
-import { wholeNumber } from '../whole-number.js';
+import { enums } from '../src/bpf/index.js';
+import { printable } from '../src/printable.js';
+import { wholeNumber } from '../src/whole-number.js';
 import { type ConnectionOptions, connectionOptions, openSession } from './connection.js';
 import { instructions, message, tracepoint } from './hello-program.js';
 import { closeAfter, untilInterrupted } from './signals.js';

@@ -3,8 +3,8 @@ import { copyFileSync, lstatSync, mkdirSync, readdirSync, rmSync } from 'node:fs
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { onExit } from 'signal-exit';
-import { failure } from '../src/errors.js';
-import { type Lock, tryLock } from './lock.js';
+import { failure } from '../../src/errors.js';
+import { type Lock, tryLock } from '../image/lock.js';
 
 const LOCK = '.lock';
 /** A socket's path has at most 107 bytes; the names below a run folder take up to 40 of them. */

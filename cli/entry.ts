@@ -18,7 +18,7 @@ import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Script } from 'node:vm';
-import { cacheFolder } from '../../guest/paths.js';
+import { cacheFolder } from '../src/paths.js';
 
 const OTHERS_MAY_WRITE = 0o022;
 

@@ -1,6 +1,6 @@
 import { execFileSync, spawn } from 'node:child_process';
 import { constants } from 'node:os';
-import { requireTool } from './tools.js';
+import { requireTool } from '../tools.js';
 
 const MARK = 'WAEP_PRIVATE_NETWORK';
 

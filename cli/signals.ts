@@ -1,4 +1,4 @@
-import type { Session } from '../session.js';
+import type { Session } from '../src/session.js';
 
 /** How long a guest may take to answer once nobody wants to hear more of it. */
 const PATIENCE_MS = 3000;

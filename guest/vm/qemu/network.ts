@@ -1,8 +1,8 @@
 import { once } from 'node:events';
 import { createServer } from 'node:net';
-import { failure } from '../../src/errors.js';
+import { failure } from '../../../src/errors.js';
+import { runTool } from '../../tools.js';
 import { inPrivateNetwork } from '../netns.js';
-import { runTool } from '../tools.js';
 import { type Device, type Machine, tapNetwork, userNetwork } from './devices.js';
 
 /**
@@ -16,7 +16,7 @@ export type NetworkChoice = 'auto' | 'tap' | 'user' | 'none';
 export interface Network {
   kind: 'tap' | 'user';
   device: Device;
-  /** What guest/init needs to know. */
+  /** What guest/agent/init needs to know. */
   settings: Record<string, string>;
   /** The address of a port of the guest. */
   address(port: number): string;

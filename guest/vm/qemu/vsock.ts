@@ -1,12 +1,12 @@
 import { accessSync, constants, existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { failure } from '../../src/errors.js';
-import { VsockDevice } from '../../src/transport/index.js';
-import { fetchPackage } from '../debian.js';
-import type { Progress } from '../progress.js';
+import { failure } from '../../../src/errors.js';
+import { VsockDevice } from '../../../src/transport/index.js';
+import { fetchPackage } from '../../image/debian.js';
+import type { Progress } from '../../image/progress.js';
+import { findTool, runTool } from '../../tools.js';
 import type { RunFolder } from '../rundir.js';
-import { findTool, runTool } from '../tools.js';
 import { type Device, kernelVsock, type Machine, vhostUserVsock } from './devices.js';
 import { type Helper, startHelper } from './process.js';
 

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import Table from 'cli-table3';
 import { Command, Option } from 'commander';
 import pc from 'picocolors';
-import { failure } from '../errors.js';
+import { failure } from '../src/errors.js';
 import {
   describePolicy,
   explain,
@@ -15,7 +15,7 @@ import {
   readPolicyFile,
   type Verdict,
   warningsOf,
-} from '../policy/index.js';
+} from '../src/policy/index.js';
 
 interface ExplainOptions extends Partial<Record<Question, string[]>> {
   profile: keyof typeof profiles;

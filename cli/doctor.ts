@@ -4,9 +4,10 @@ import { userInfo } from 'node:os';
 import { dirname } from 'node:path';
 import { Command } from 'commander';
 import pc from 'picocolors';
-import { knownKernel, ownKernel } from '../../guest/image/kernel.js';
-import { boot } from '../../guest/index.js';
-import { agentPath, cacheFolder } from '../../guest/paths.js';
+import { knownKernel, ownKernel } from '../guest/image/kernel.js';
+import { boot } from '../guest/index.js';
+import { locate, purposesOf, type Tool, toolsFor } from '../guest/tool-table.mjs';
+import { cureFor, findTool, manager, table } from '../guest/tools.js';
 import {
   type AcceleratorName,
   acceleratorName,
@@ -14,12 +15,11 @@ import {
   chooseAccelerator,
   kvmProblem,
   type Verdict,
-} from '../../guest/qemu/accelerator.js';
-import { kernelVsockProblem } from '../../guest/qemu/vsock.js';
-import { locate, purposesOf, type Tool, toolsFor } from '../../guest/tool-table.mjs';
-import { cureFor, findTool, manager, table } from '../../guest/tools.js';
-import { nativeFile } from '../native.js';
-import { hasVsockLoopback } from '../transport/index.js';
+} from '../guest/vm/qemu/accelerator.js';
+import { kernelVsockProblem } from '../guest/vm/qemu/vsock.js';
+import { nativeFile } from '../src/native.js';
+import { agentPath, cacheFolder } from '../src/paths.js';
+import { hasVsockLoopback } from '../src/transport/index.js';
 import { type ProgressLine, progressLine } from './progress.js';
 
 /** One row of the table. */

@@ -9,11 +9,11 @@ import {
   type KernelChoice,
   type NetworkChoice,
   type VsockChoice,
-} from '../../guest/index.js';
-import { failure } from '../errors.js';
-import { parsePolicy, profiles } from '../policy/index.js';
-import type { Standby } from '../run/index.js';
-import { wholeNumber } from '../whole-number.js';
+} from '../guest/index.js';
+import { failure } from '../src/errors.js';
+import { parsePolicy, profiles } from '../src/policy/index.js';
+import type { Standby } from '../src/run/index.js';
+import { wholeNumber } from '../src/whole-number.js';
 import { addMachineOptions, type MachineOptions, machineChoice } from './machine-options.js';
 import { progressLine } from './progress.js';
 import { openStandby } from './standby.js';

@@ -1,8 +1,8 @@
 import { join } from 'node:path';
 import { Command } from 'commander';
 import pc from 'picocolors';
-import { cacheFolder } from '../../guest/paths.js';
-import { Standby } from '../run/index.js';
+import { cacheFolder } from '../src/paths.js';
+import { Standby } from '../src/run/index.js';
 import { type ConnectionOptions, connectionOptions, openSession } from './connection.js';
 import { untilInterrupted } from './signals.js';
 

@@ -2,8 +2,8 @@ import { once } from 'node:events';
 import { StringDecoder } from 'node:string_decoder';
 import { Command } from 'commander';
 import pc from 'picocolors';
-import { printable } from '../printable.js';
-import { Session } from '../session.js';
+import { printable } from '../src/printable.js';
+import { Session } from '../src/session.js';
 import { closeAfter, untilInterrupted } from './signals.js';
 
 const TRACE_PIPE = '/sys/kernel/tracing/trace_pipe';

@@ -1,13 +1,13 @@
 import { join } from 'node:path';
-import { compileStatic } from '../image/static.js';
-import { packageFolder } from '../paths.js';
-import { runTool } from '../tools.js';
+import { packageFolder } from '../../../src/paths.js';
+import { compileStatic } from '../../image/static.js';
+import { runTool } from '../../tools.js';
 
 let measured: Promise<number> | undefined;
 
 /** The frequency of this machine's time stamp counter in kHz, measured once. */
 export function tscKhz(): Promise<number> {
-  measured ??= compileStatic(join(packageFolder, 'guest/lab/tsc-khz.c'))
+  measured ??= compileStatic(join(packageFolder, 'guest/agent/lab/tsc-khz.c'))
     .then((program) => runTool(program, []))
     .then(Number);
   return measured;

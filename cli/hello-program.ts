@@ -1,4 +1,4 @@
-import { enums, insn } from '../bpf/index.js';
+import { enums, insn } from '../src/bpf/index.js';
 
 const { alu, call, exit, jumpIf, label, load, mov, program, storeBytes } = insn;
 

@@ -1,7 +1,7 @@
 import { EventEmitter } from 'node:events';
 import { createInterface } from 'node:readline';
 import type { Duplex } from 'node:stream';
-import { failure } from '../../src/errors.js';
+import { failure } from '../../../src/errors.js';
 
 /** Something that QEMU tells unasked, such as `STOP` or `SHUTDOWN`. */
 export interface QmpEvent {

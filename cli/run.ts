@@ -2,9 +2,9 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Command } from 'commander';
 import pc from 'picocolors';
-import { cacheFolder } from '../../guest/paths.js';
-import { failure } from '../errors.js';
-import { run } from '../run/index.js';
+import { failure } from '../src/errors.js';
+import { cacheFolder } from '../src/paths.js';
+import { run } from '../src/run/index.js';
 import { type ConnectionOptions, openSession, type TlsOptions, tlsOptions } from './connection.js';
 import { fanOut } from './fan-out.js';
 

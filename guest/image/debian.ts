@@ -2,11 +2,11 @@ import { existsSync } from 'node:fs';
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { execa } from 'execa';
-import { failure } from '../src/errors.js';
+import { failure } from '../../src/errors.js';
+import { cacheFolder } from '../../src/paths.js';
+import { requireTool, runTool } from '../tools.js';
 import { cached, contentKey, locked, writeWhole } from './cache.js';
-import { cacheFolder } from './paths.js';
 import { type Progress, silent } from './progress.js';
-import { requireTool, runTool } from './tools.js';
 
 /** A package of the Debian archive, unpacked in the cache; nothing is installed. */
 export interface DebianPackage {

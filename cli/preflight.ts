@@ -1,6 +1,11 @@
 import { Command } from 'commander';
 import pc from 'picocolors';
-import { type Finding, type HelperFinding, type Preflight, preflight } from '../kernel/index.js';
+import {
+  type Finding,
+  type HelperFinding,
+  type Preflight,
+  preflight,
+} from '../src/kernel/index.js';
 import { type ConnectionOptions, connectionOptions, openSession } from './connection.js';
 
 interface Options extends ConnectionOptions {

@@ -1,9 +1,9 @@
 import { accessSync, constants, existsSync, readFileSync } from 'node:fs';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { failure } from '../../src/errors.js';
-import { cacheFolder } from '../paths.js';
-import { requireTool, runTool } from '../tools.js';
+import { failure } from '../../../src/errors.js';
+import { cacheFolder } from '../../../src/paths.js';
+import { requireTool, runTool } from '../../tools.js';
 import type { Accelerator } from './devices.js';
 
 /** Which accelerator to use; `auto` is KVM where it works. */

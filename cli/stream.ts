@@ -1,13 +1,13 @@
 import { once } from 'node:events';
 import { Command, Option } from 'commander';
 import pc from 'picocolors';
-import { enums } from '../bpf/index.js';
-import type { Codec } from '../codec/index.js';
-import { failure } from '../errors.js';
-import type { BpfMap, RecordStream, Where } from '../kernel/index.js';
-import { printable } from '../printable.js';
-import { Session } from '../session.js';
-import { wholeNumber } from '../whole-number.js';
+import { enums } from '../src/bpf/index.js';
+import type { Codec } from '../src/codec/index.js';
+import { failure } from '../src/errors.js';
+import type { BpfMap, RecordStream, Where } from '../src/kernel/index.js';
+import { printable } from '../src/printable.js';
+import { Session } from '../src/session.js';
+import { wholeNumber } from '../src/whole-number.js';
 import { closeAfter, untilInterrupted } from './signals.js';
 
 interface Options {

@@ -1,6 +1,6 @@
 /* Locks between processes, held by the kernel: they end with their process, however it ends. */
 import { closeSync, constants, fstatSync, lstatSync, openSync, unlinkSync } from 'node:fs';
-import { native } from '../src/native.js';
+import { native } from '../../src/native.js';
 
 const { O_CREAT, O_NOFOLLOW, O_RDWR } = constants;
 
