@@ -30,7 +30,7 @@ export function addMachineOptions(command: Command): Command {
     .option('--append <arguments>', "add this to the kernel's command line")
     .option(
       '--boot-timeout <seconds>',
-      'how long the guest may take until all of it answers (default: 60)',
+      'how long the guest may take until all of it answers, without the time in which this machine was busy with others (default: 60)',
       wholeNumber(1),
     );
 }

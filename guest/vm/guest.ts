@@ -39,6 +39,7 @@ import {
   type Verdict,
 } from './qemu/accelerator.js';
 import { tscKhz } from './qemu/clock.js';
+import { Deadline } from './qemu/deadline.js';
 import {
   board,
   commandLine,
@@ -109,7 +110,10 @@ export interface BootOptions {
   kernelArgs?: readonly string[];
   /** Parts to add to the machine, or what makes them for it. */
   devices?: readonly Device[] | ((machine: Machine) => readonly Device[]);
-  /** How long the guest may take until all of it answers. Default 60 000. */
+  /**
+   * How long the guest may take until all of it answers. Default 60 000. The time in which this
+   * machine's processors ran others, while the guest was ready to run, does not count.
+   */
   deadlineMs?: number | undefined;
   /** Where to keep the serial log when the guest is stopped. */
   keepLog?: string | undefined;
@@ -256,11 +260,11 @@ async function start(options: BootOptions, image: Image, verdict: Verdict): Prom
     parts.qmp = qmp;
     const state = new MachineState(qmp, qemuLog);
     const booting: Booting = { ...parts, qemu, state, memoryMib, archiveMib, accel };
-    const deadline = startedMs + deadlineMs;
-    const trialDeadline = verdict.proven ? deadline : startedMs + KVM_TRIAL_MS;
+    const deadline = new Deadline(qemu.pid, deadlineMs);
+    const trialMs = verdict.proven ? deadlineMs : Math.min(deadlineMs, KVM_TRIAL_MS);
     try {
       await letRun(booting, qmp, deadline);
-      await waitForLines(booting, ['waep-init: '], Math.min(deadline, trialDeadline));
+      await waitForLines(booting, ['waep-init: '], new Deadline(qemu.pid, trialMs));
     } catch (error) {
       if (verdict.proven || !(error instanceof BootError)) throw error;
       throw new KvmTrialError(`a guest does not boot on it: ${error.message}`);
@@ -370,11 +374,10 @@ interface Booting extends Parts {
 }
 
 /** Lets the processors run, once nothing that QEMU tells of them can be missed. */
-async function letRun(booting: Booting, qmp: Qmp, deadline: number): Promise<void> {
+async function letRun(booting: Booting, qmp: Qmp, deadline: Deadline): Promise<void> {
   const running = qmp.open().then(() => qmp.execute('cont'));
-  const late = sleep(Math.max(0, deadline - performance.now()), undefined, { ref: false });
   try {
-    if ((await Promise.race([running.then(() => true), late])) === true) return;
+    if ((await Promise.race([running.then(() => true), deadline.passed()])) === true) return;
   } catch {
     throw new BootError(await endOfQemu(booting));
   }
@@ -385,11 +388,11 @@ async function letRun(booting: Booting, qmp: Qmp, deadline: number): Promise<voi
 async function waitForLines(
   booting: Booting,
   beginnings: readonly string[],
-  deadline: number,
+  deadline: Deadline,
 ): Promise<void> {
   for (;;) {
     const { ending } = booting.qemu;
-    const late = performance.now() > deadline;
+    const late = deadline.remainingMs === 0;
     const text = await readFile(booting.serial, 'utf8').catch(() => '');
     const lines = completeLines(text);
     const missing = beginnings.filter((start) => !lines.some((line) => line.startsWith(start)));
@@ -464,12 +467,17 @@ async function processorsOf({ state }: Booting): Promise<string> {
 }
 
 /** Checks that what listens in the guest can be reached from here on every road. */
-async function probe(parts: Parts, agent: boolean, lab: boolean, deadline: number): Promise<void> {
+async function probe(
+  parts: Parts,
+  agent: boolean,
+  lab: boolean,
+  deadline: Deadline,
+): Promise<void> {
   const roads = [parts.vsock, parts.network].filter((road) => road !== undefined);
   const ports = [...(agent ? [AGENT_PORT] : []), ...(lab ? [LAB_PORT] : [])];
   for (const address of roads.flatMap((road) => ports.map((port) => road.address(port)))) {
     try {
-      const timeoutMs = Math.max(1000, deadline - performance.now());
+      const timeoutMs = Math.max(1000, deadline.remainingMs);
       const socket = await connect(address, { timeoutMs, retryDelayMs: 50 });
       socket.destroy();
     } catch (error) {
