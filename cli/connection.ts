@@ -16,6 +16,9 @@ export interface ConnectionOptions extends TlsOptions {
   vm: string;
 }
 
+/** For sessions that answer a program's bpf(2) calls: the kernel itself never gives up waiting. */
+export const unhurried: SessionOptions = { callTimeoutMs: Number.POSITIVE_INFINITY };
+
 /** Adds the options by which a command reaches an agent. */
 export function connectionOptions(command: Command): Command {
   return tlsOptions(

@@ -5,7 +5,13 @@ import pc from 'picocolors';
 import { failure } from '../src/errors.js';
 import { cacheFolder } from '../src/paths.js';
 import { run } from '../src/run/index.js';
-import { type ConnectionOptions, openSession, type TlsOptions, tlsOptions } from './connection.js';
+import {
+  type ConnectionOptions,
+  openSession,
+  type TlsOptions,
+  tlsOptions,
+  unhurried,
+} from './connection.js';
 import { fanOut } from './fan-out.js';
 
 interface Options extends TlsOptions {
@@ -53,7 +59,10 @@ export function runCommand(): Command {
 }
 
 async function runIn(options: ConnectionOptions, program: readonly string[]): Promise<number> {
-  const session = await openSession(options, { client: `waep run ${program[0]}` });
+  const session = await openSession(options, {
+    client: `waep run ${program[0]}`,
+    ...unhurried,
+  });
   try {
     const refused = (error: Error) => console.error(pc.yellow(`waep: ${error.message}`));
     const kept = { refused, cacheFolder: join(cacheFolder(), 'guests') };

@@ -3,7 +3,7 @@ import { Command } from 'commander';
 import pc from 'picocolors';
 import { cacheFolder } from '../src/paths.js';
 import { Standby } from '../src/run/index.js';
-import { type ConnectionOptions, connectionOptions, openSession } from './connection.js';
+import { type ConnectionOptions, connectionOptions, openSession, unhurried } from './connection.js';
 import { untilInterrupted } from './signals.js';
 
 /** `waep standby`: what makes `waep run` start at once. */
@@ -29,7 +29,7 @@ async function standBy(options: ConnectionOptions): Promise<void> {
 /** Has this process stand by for programs that `waep run` starts on a guest. */
 export function openStandby(options: ConnectionOptions): Promise<Standby> {
   return Standby.open(options.vm, {
-    connect: () => openSession(options, { client: `waep standby ${process.pid}` }),
+    connect: () => openSession(options, { client: `waep standby ${process.pid}`, ...unhurried }),
     cacheFolder: join(cacheFolder(), 'guests'),
     refused: (error, output) => {
       output.write(pc.createColors(output.isTerminal).yellow(`waep: ${error.message}\n`));

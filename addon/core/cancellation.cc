@@ -46,20 +46,40 @@ bool Cancellation::Settle() {
 }
 
 void Cancellation::Cancel(uint32_t id) {
+  // Clients count from 1. Another number is for those who only ask whether somebody is there.
+  if (id == 0) return;
   const std::lock_guard<std::mutex> lock(mutex_);
-  if (running_ == (kRunning | id)) {
-    // Set first: whoever ends the request from here on waits for this to be over.
-    const bool again = signalled_.exchange(true);
-    if (running_ == (kRunning | id)) {
-      if (!again) ::syscall(SYS_tgkill, ::getpid(), thread_, SIGUSR1);
-      return;
-    }
-    if (!again) signalled_ = false;
-    return;
-  }
+  if (Interrupt(kRunning | id)) return;
   if (ids_.size() == kMaxWaiting) ids_.erase(ids_.begin());
   ids_.push_back(id);
   waiting_ = true;
+}
+
+void Cancellation::CancelAll() {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  abandoned_ = true;
+  if (const uint64_t running = running_; running != 0) Interrupt(running);
+}
+
+void Cancellation::Urge() {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  // One that is not handled yet may still interrupt; a second one would be left over.
+  if (!signalled_ || running_ == 0 || !handled) return;
+  handled = false;
+  ::syscall(SYS_tgkill, ::getpid(), thread_, SIGUSR1);
+}
+
+// Interrupts a request. Returns whether it was the one that runs.
+bool Cancellation::Interrupt(uint64_t running) {
+  if (running_ != running) return false;
+  // Set first: whoever ends the request from here on waits for this to be over.
+  const bool again = signalled_.exchange(true);
+  if (running_ != running) {
+    if (!again) signalled_ = false;
+  } else if (!again) {
+    ::syscall(SYS_tgkill, ::getpid(), thread_, SIGUSR1);
+  }
+  return true;
 }
 
 }  // namespace waep

@@ -12,8 +12,8 @@
 namespace waep {
 
 // Cancels requests by their ids: one that has not begun will not, and one that runs is interrupted
-// by a signal, which the verifier heeds (bpf_check() with signal_pending()). The thread that calls
-// makes all calls but Cancel.
+// by a signal, which the verifier and test runs heed (signal_pending()). The thread that executes
+// requests makes all calls but those that say otherwise.
 class Cancellation {
  public:
   // Takes the calling thread for the one that executes requests, and handles the signal.
@@ -23,6 +23,10 @@ class Cancellation {
   // False when the request is not to begin.
   bool Begin(uint32_t id) {
     running_.store(kRunning | id);
+    if (abandoned_.load()) {
+      End();
+      return false;
+    }
     return !waiting_.load() || Admit(id);
   }
 
@@ -32,8 +36,15 @@ class Cancellation {
     return signalled_.load() && Settle();
   }
 
-  // On any other thread.
+  // The following are for one other thread.
+
   void Cancel(uint32_t id);
+  // Nobody waits for answers any more: interrupts what runs, and lets nothing begin.
+  void CancelAll();
+  // Whether Urge is to be called after a while.
+  [[nodiscard]] bool urging() const { return signalled_.load(); }
+  // Interrupts again what runs on: the signal may have come just before its system call.
+  void Urge();
 
  private:
   static constexpr uint64_t kRunning = uint64_t{1} << 32;
@@ -42,9 +53,11 @@ class Cancellation {
 
   bool Admit(uint32_t id);
   bool Settle();
+  bool Interrupt(uint64_t running);
 
   std::atomic<uint64_t> running_{0};
   std::atomic<bool> waiting_{false};
+  std::atomic<bool> abandoned_{false};
   std::atomic<bool> signalled_{false};
   std::mutex mutex_;
   std::vector<uint32_t> ids_;

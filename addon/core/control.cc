@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
@@ -70,7 +71,13 @@ void* Thread::Run(void* self) {
 
 void Thread::Serve() {
   Message message;
-  while (channel_->Receive(&message) > 0) {
+  for (;;) {
+    pollfd ready[] = {{channel_->fd(), POLLIN, 0}, {handler_->watched(), POLLRDHUP, 0}};
+    ::poll(ready, 2, handler_->wait_ms());
+    handler_->Turn();
+    if (ready[1].revents != 0) handler_->PeerEnded();
+    if (ready[0].revents == 0) continue;
+    if (channel_->Receive(&message) <= 0) break;
     if (message.kind == kAttach && message.descriptor.valid()) {
       handler_->Attach(static_cast<Purpose>(message.detail), message.number,
                        std::move(message.descriptor));

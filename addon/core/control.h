@@ -55,6 +55,8 @@ class Channel {
  public:
   explicit Channel(int fd) : fd_(fd), buffer_(kMaxMessageBytes) {}
 
+  [[nodiscard]] int fd() const { return fd_; }
+
   // Descriptors that come in are moved to numbers from `fd` on, away from those that the kernel
   // gives the session's objects.
   void set_first_fd(int fd) { first_fd_ = fd; }
@@ -84,13 +86,19 @@ class Handler {
  public:
   virtual void Attach(Purpose purpose, uint32_t lease_ms, unique_fd connection) = 0;
   virtual void Cancel(uint32_t id) = 0;
+  // The connection whose peer's end is to be told of, or -1.
+  [[nodiscard]] virtual int watched() const = 0;
+  virtual void PeerEnded() = 0;
+  // After how many milliseconds Turn is to be called without a message, or -1.
+  [[nodiscard]] virtual int wait_ms() const = 0;
+  virtual void Turn() = 0;
 
  protected:
   ~Handler() = default;
 };
 
-// A thread that hands an agent's messages to a handler and ends the process, whatever it does at
-// the time, when the agent is gone.
+// A thread that hands an agent's messages, and the end of a connection, to a handler and ends the
+// process, whatever it does at the time, when the agent is gone.
 class Thread {
  public:
   Thread(Channel* channel, Handler* handler) : channel_(channel), handler_(handler) {}

@@ -69,21 +69,40 @@ int ReceiveRules(waep::control::Channel* channel, waep::Rules* rules) {
 
 class Handler final : public waep::control::Handler {
  public:
-  Handler(waep::ConnectionSlot* slot, waep::Cancellation* cancellation, waep::EventLoop* events)
-      : slot_(slot), cancellation_(cancellation), events_(events) {}
+  Handler(waep::ConnectionSlot* slot, waep::Cancellation* cancellation, waep::EventLoop* events,
+          int first_fd)
+      : slot_(slot), cancellation_(cancellation), events_(events), first_fd_(first_fd) {}
 
   void Attach(waep::control::Purpose purpose, uint32_t lease_ms,
               waep::unique_fd connection) override {
-    if (purpose == waep::control::kMain) slot_->Put(std::move(connection), lease_ms);
     if (purpose == waep::control::kEvents) events_->Attach(std::move(connection));
+    if (purpose != waep::control::kMain) return;
+    // With a lease, what has been asked for is done. This is a copy: the call loop closes its own
+    // when it likes.
+    if (lease_ms == 0) watched_.reset(::fcntl(connection.get(), F_DUPFD_CLOEXEC, first_fd_));
+    slot_->Put(std::move(connection), lease_ms);
   }
+
+  [[nodiscard]] int watched() const override { return watched_.get(); }
+
+  void PeerEnded() override {
+    watched_.reset();
+    cancellation_->CancelAll();
+  }
+
+  [[nodiscard]] int wait_ms() const override { return cancellation_->urging() ? kUrgeMs : -1; }
+  void Turn() override { cancellation_->Urge(); }
 
   void Cancel(uint32_t id) override { cancellation_->Cancel(id); }
 
  private:
+  static constexpr int kUrgeMs = 20;
+
   waep::ConnectionSlot* slot_;
   waep::Cancellation* cancellation_;
   waep::EventLoop* events_;
+  int first_fd_;
+  waep::unique_fd watched_;
 };
 
 // Serves the session's connections, one after the other. Returns how the last one ended.
@@ -152,7 +171,7 @@ int main(int argc, char** argv) {
   waep::Cancellation cancellation;
   waep::Executor executor(std::move(rules));
   waep::EventLoop events(&executor.shared_handles(), &executor.rules().limits, first_own);
-  Handler handler(&slot, &cancellation, &events);
+  Handler handler(&slot, &cancellation, &events, first_own);
   waep::control::Thread thread(&channel, &handler);
   executor.set_cancellation(&cancellation);
   executor.set_session_fds(STDERR_FILENO + 1, first_own);

@@ -29,7 +29,7 @@ const ENOTSUPP = 524;
 
 /** Has a bpf(2) call of the program executed in the guest. */
 export async function forwardBpf(call: Notification, guest: Guest): Promise<void> {
-  const { session, objects, placeholders, mapped, userRings, probes } = guest;
+  const { session, objects, placeholders, mapped, userRings, probes, interruptions } = guest;
   const key = probes.keyOf(call);
   if (key !== undefined && (await probes.await(key)) && call.recall(probes.recall)) return;
   const address = call.word(1);
@@ -62,10 +62,11 @@ export async function forwardBpf(call: Notification, guest: Guest): Promise<void
     if (!placeholders.create(handle, (fd) => call.giveDescriptor(fd))) drop(handle, guest);
     return;
   }
-  const reply =
+  const reply = await interruptions.during(call, encoded.call.command, (options) =>
     key === undefined
-      ? await session.call(encoded.call, { name: encoded.shape.name })
-      : await probes.load({ key, encoded, image, address });
+      ? session.call(encoded.call, { name: encoded.shape.name, ...options })
+      : probes.load({ key, encoded, image, address }, options),
+  );
   const bound = encoded.call.result !== 0 && reply.result >= 0;
   const written = encoded.writes(reply).every(({ address, bytes }) => memory.write(address, bytes));
   if (bound) learn(objects, handle, encoded.shape, image);

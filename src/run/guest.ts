@@ -1,5 +1,6 @@
 import type { Session } from '../session.js';
 import type { GuestFiles, RecentFiles } from '../view/index.js';
+import type { Interruptions } from './interruptions.js';
 import type { MappedEvents } from './mapped-events.js';
 import type { MappedMaps } from './mapped-maps.js';
 import type { MappedUserRings } from './mapped-user-rings.js';
@@ -24,6 +25,8 @@ export interface Guest {
   readonly mapped: MappedMaps;
   /** What it has been asked before. */
   readonly probes: Probes;
+  /** What ends its calls before the guest does. */
+  readonly interruptions: Interruptions;
   /** The files of the guest's kernel. */
   readonly files: GuestFiles;
   /** Those of what the guest's processes run. */

@@ -7,6 +7,7 @@ import { type EncodedCall, enums, type Recipe, recipeOf, recipeWords, rows } fro
 import { type Call, type CallBuffer, type Handle, Relocation, type Reply } from '../call.js';
 import { outputLengths } from '../frame/index.js';
 import { native, type Recall } from '../native.js';
+import type { CallOptions } from '../session/index.js';
 import type { Session } from '../session.js';
 import type { GuestCache } from '../view/index.js';
 import { Count, differing, type Expected, isMark, stepped, stretches, wordAt } from './count.js';
@@ -116,12 +117,13 @@ export class Probes {
   }
 
   /** Makes a load whose outcome is not known. */
-  async load(load: Load): Promise<Reply> {
+  async load(load: Load, options: CallOptions): Promise<Reply> {
     // How far it has got is not told of each load that is recalled.
     this.#count.reached(this.recall.latest);
     this.#sample = load;
     this.follow(load.key);
-    const reply = await this.#session.call(load.encoded.call, { name: load.encoded.shape.name });
+    const { call, shape } = load.encoded;
+    const reply = await this.#session.call(call, { name: shape.name, ...options });
     this.#teach(load.key, load, reply, false);
     return reply;
   }

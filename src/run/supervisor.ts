@@ -5,6 +5,7 @@ import { type Listener, native, Recalled } from '../native.js';
 import type { Session } from '../session.js';
 import { GuestCache, GuestFiles, RecentFiles } from '../view/index.js';
 import type { Guest } from './guest.js';
+import { Interruptions } from './interruptions.js';
 import { type Bind, type HandedOver, launch } from './launch.js';
 import { MappedEvents } from './mapped-events.js';
 import { MappedMaps } from './mapped-maps.js';
@@ -110,6 +111,7 @@ export class Supervision {
     const { userRings, events, mapped, folders, definitions, recent, placeholders, probes } =
       this.#guest;
     this.#calls.close();
+    this.#guest.interruptions.close();
     native.close(this.#listener);
     try {
       await userRings.push();
@@ -160,7 +162,8 @@ function guestOf(
   const recent = new RecentFiles(files);
   const definitions = new ProbeDefinitions();
   const views = { files, recent, folders, definitions };
-  const known = { session, objects, placeholders, probes, ...views };
+  const interruptions = new Interruptions();
+  const known = { session, objects, placeholders, probes, interruptions, ...views };
   return { ...known, events, userRings, mapped, complain };
 }
 

@@ -598,9 +598,23 @@ export class Conversation implements Caller {
     const alone = this.#pending.size === 0;
     const timeoutMs = this.#silenceMs;
     this.#message(FrameType.PING, undefined, { timeoutMs }, 'ping').catch((error) => {
-      // Behind other calls, an answer takes as long as these do.
-      if ((error as Partial<WaepError>).code === 'ERR_CALL_TIMEOUT' && alone) this.#lose(error);
+      if ((error as Partial<WaepError>).code !== 'ERR_CALL_TIMEOUT') return;
+      if (alone) this.#lose(error);
+      else this.#callOut(error);
     });
+  }
+
+  /** Asks over a connection of its own: behind other calls, an answer takes as long as these do. */
+  #callOut(silence: Error): void {
+    if (!this.#rejoin.possible || this.#closed !== undefined || this.interrupted) return;
+    // Of the requests there are only those whose numbers are above 0.
+    this.#rejoin.join('cancel', 0).then(
+      (stream) => stream.destroy(),
+      (error: Partial<WaepError>) => {
+        // A refusal is a sign of life, too.
+        if (error.code !== 'ERR_PEER_REFUSED') this.#lose(silence);
+      },
+    );
   }
 
   #end(reason: Error): void {

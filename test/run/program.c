@@ -601,6 +601,40 @@ static void perf(void) {
   printf("perf: %llu events, %d wrong\n", (unsigned long long)expected, wrong);
 }
 
+static volatile sig_atomic_t alarms;
+static void on_alarm_spin(int signal) {
+  (void)signal;
+  ++alarms;
+}
+
+// A test run that would take minutes, and the next call after the signal that ends it.
+static void spin(unsigned alarm_s) {
+  enum { WORK = 400 };
+  struct bpf_insn code[WORK + 2] = {{.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0}};
+  for (int i = 1; i <= WORK; ++i) {
+    code[i] = (struct bpf_insn){.code = BPF_ALU64 | BPF_ADD | BPF_K, .dst_reg = BPF_REG_0, .imm = 1};
+  }
+  code[WORK + 1] = (struct bpf_insn){.code = BPF_JMP | BPF_EXIT};
+  union bpf_attr load = {.prog_type = BPF_PROG_TYPE_SOCKET_FILTER,
+                         .insns = (uintptr_t)code,
+                         .insn_cnt = WORK + 2,
+                         .license = (uintptr_t)"GPL"};
+  const int program = (int)bpf(BPF_PROG_LOAD, &load, sizeof load);
+  char packet[64] = {0};
+  union bpf_attr run = {.test = {.prog_fd = (uint32_t)program,
+                                 .data_in = (uintptr_t)packet,
+                                 .data_size_in = sizeof packet,
+                                 .repeat = UINT32_MAX}};
+  const struct sigaction action = {.sa_handler = on_alarm_spin, .sa_flags = SA_RESTART};
+  sigaction(SIGALRM, &action, NULL);
+  puts("spinning");
+  fflush(stdout);
+  alarm(alarm_s);
+  const long result = bpf(BPF_PROG_TEST_RUN, &run, sizeof run);
+  printf("test run: %s, %d alarm\n", result < 0 ? strerrorname_np(errno) : "ended", (int)alarms);
+  check("after it", map_with(9, 99), 9);
+}
+
 // Objects of each kind, all called mortal, mapped and waited for where that is possible.
 static void hold(void) {
   union bpf_attr ring_attr = {.map_type = BPF_MAP_TYPE_RINGBUF, .max_entries = 4096};
@@ -654,6 +688,8 @@ int main(int argc, char **argv) {
     if (strcmp(argv[i], "legacy") == 0) legacy();
     if (strcmp(argv[i], "errors") == 0) errors();
     if (strcmp(argv[i], "hold") == 0) hold();
+    if (strcmp(argv[i], "spin") == 0) spin(1);
+    if (strcmp(argv[i], "spin-on") == 0) spin(0);
     if (strcmp(argv[i], "define") == 0) define(argv[++i], 0);
     if (strcmp(argv[i], "define-by-copy") == 0) define(argv[++i], 1);
     if (strcmp(argv[i], "wait") == 0) {

@@ -125,6 +125,21 @@ t.test('signals and threads', async (t) => {
   ]);
 });
 
+t.test('a test run ends with a signal for the program, and with the program', async (t) => {
+  const { output, errors } = await run(program.path, 'spin');
+  t.equal(output, 'spinning\ntest run: EINTR, 1 alarm\nafter it: 99\n');
+  t.equal(errors, '');
+  for (const killed of ['waep', 'the program'] as const) {
+    const { child, ended } = start(program.path, 'spin-on');
+    await once(child.stdout, 'data');
+    const [pid] = (await run('pgrep', '-P', String(child.pid))).output.split('\n');
+    if (killed === 'waep') child.kill('SIGKILL');
+    process.kill(Number(pid), 'SIGKILL');
+    await ended;
+    await until(`the end of the executor when ${killed} is killed`, () => agent.sessions === 0);
+  }
+});
+
 t.test('Ctrl-C is for the program, which ends as it likes', async (t) => {
   const { child, ended } = start(program.path, 'until-interrupted');
   await once(child.stdout, 'data');
