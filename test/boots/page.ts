@@ -33,23 +33,31 @@ export function record(added: readonly Row[], folder: string): void {
   writeFileSync(join(folder, 'boots.md'), renderBoots(all.map((line) => JSON.parse(line))));
 }
 
+const isLost = ({ lost }: Row) => lost !== undefined;
+
 /** Renders the page. */
 export function renderBoots(all: readonly Row[]): string {
-  const groups = new Map<string, Row[]>();
-  for (const row of all) {
-    const name = `${row.qemu} | ${row.machine} | ${row.cpus} | ${row.kernel} | ${row.beside}`;
-    groups.set(name, [...(groups.get(name) ?? []), row]);
-  }
-  const lost = all.filter((row) => row.lost !== undefined);
+  const groups = groupBy(
+    all,
+    (row) => `${row.qemu} | ${row.machine} | ${row.cpus} | ${row.kernel} | ${row.beside}`,
+  );
+  const lost = all.filter(isLost);
   const loads = all.map(({ loadAverage }) => loadAverage);
   return `${[
     '# Boots of a guest',
     '',
     'Written by `npm run boots` from [boots.jsonl](boots.jsonl), which has a line for each boot; do not edit.',
-    'A boot is lost when not all of the guest answers within the deadline.',
+    'A boot is lost when not all of the guest answers within the deadline. From commit b2a0756 on, the time in which QEMU was ready to run and got no processor does not count.',
     '"busy": a loop ran beside the guest on each processor of this machine. "idle": the script ran nothing beside the guest; the load average tells of others.',
     '',
     `${all.length} boots, ${lost.length} lost. The load average of this machine was ${loads.length === 0 ? 'not seen' : `${Math.min(...loads).toFixed(1)} to ${Math.max(...loads).toFixed(1)}`}.`,
+    '',
+    '| commit | boots | lost | begun |',
+    '|---|---|---|---|',
+    ...[...groupBy(all, ({ commit }) => commit)].map(
+      ([commit, group]) =>
+        `| ${commit} | ${group.length} | ${group.filter(isLost).length} | ${group[0]?.at} |`,
+    ),
     '',
     '| QEMU | machine | processors | kernel | beside | boots | lost | seconds, median and longest | load average, median |',
     '|---|---|---|---|---|---|---|---|---|',
@@ -61,10 +69,16 @@ export function renderBoots(all: readonly Row[]): string {
   ].join('\n')}\n`;
 }
 
+function groupBy(all: readonly Row[], nameOf: (row: Row) => string): Map<string, Row[]> {
+  const groups = new Map<string, Row[]>();
+  for (const row of all) groups.set(nameOf(row), [...(groups.get(nameOf(row)) ?? []), row]);
+  return groups;
+}
+
 function line(name: string, group: readonly Row[]): string {
   const seconds = group.map(({ bootMs }) => bootMs / 1000).sort((a, b) => a - b);
   const loads = group.map(({ loadAverage }) => loadAverage).sort((a, b) => a - b);
-  const lost = group.filter((row) => row.lost !== undefined).length;
+  const lost = group.filter(isLost).length;
   const times = `${median(seconds).toFixed(1)}, ${(seconds.at(-1) ?? 0).toFixed(1)}`;
   return `| ${name} | ${group.length} | ${lost} | ${times} | ${median(loads).toFixed(1)} |`;
 }
