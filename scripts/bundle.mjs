@@ -6,7 +6,7 @@
 //   dist/cli/command.cjs    the command
 //   dist/cli/waep.cjs       what starts it, from code that is compiled already
 
-import { chmodSync } from 'node:fs';
+import { chmodSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 
@@ -15,6 +15,8 @@ const programs = {
   'dist/cli/command.cjs': 'cli/main.ts',
   'dist/cli/waep.cjs': 'cli/entry.ts',
 };
+
+const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8'));
 
 for (const [outfile, entry] of Object.entries(programs)) {
   await build({
@@ -29,7 +31,10 @@ for (const [outfile, entry] of Object.entries(programs)) {
     minifyWhitespace: true,
     // Node shows the line in which an error was thrown that nobody caught.
     lineLimit: 200,
-    define: { 'import.meta.url': 'bundleUrl' },
+    define: {
+      'import.meta.url': 'bundleUrl',
+      'process.env.WAEP_VERSION': JSON.stringify(version),
+    },
     banner: { js: "const bundleUrl = require('node:url').pathToFileURL(__filename).href;" },
     logLevel: 'warning',
   });

@@ -141,7 +141,8 @@ async function main(): Promise<void> {
     // Telling of each call takes time beside it, so somebody has to want it.
     rules: options.audit === undefined ? { ...rules, reports: [] } : rules,
     profile: policy.name,
-    name: 'waep-agent/0.1.0',
+    // The bundler puts the package's version here.
+    name: `waep-agent/${process.env.WAEP_VERSION}`,
     accept: options.anySourcePort ? { ...policy.accept, source_ports: 'any' } : policy.accept,
     tls,
     helloTimeoutMs: options.helloTimeoutMs,

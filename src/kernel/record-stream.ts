@@ -46,7 +46,7 @@ type Each = (bytes: Uint8Array, each: RecordCallback) => void;
 
 /**
  * The records that programs of the guest write to a map: a ring buffer, or the perf buffers of an
- * array of perf events. They are read from the moment of {@link open}, or of the first iteration.
+ * array of perf events. Reading begins with the first iteration, or with {@link consume}.
  *
  * ```ts
  * const events = map.records({ codec: struct({ pid: u32, comm: text(16) }) });

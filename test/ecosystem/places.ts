@@ -118,7 +118,7 @@ async function listening(servers: GuestProcess): Promise<void> {
 /** Boots a guest in which the servers listen on vsock, with the host's servers behind it. */
 export async function bootServers(
   errand: Errand,
-  options: Pick<BootOptions, 'vsock' | 'files'>,
+  options: Omit<BootOptions, 'lab'>,
 ): Promise<Guest> {
   const guest = await boot({ agent: false, lab: true, memoryMib: 2048, ...options });
   try {

@@ -8,19 +8,15 @@ import { localAgent } from '../agent/local-agent.js';
 import { skip } from './lab.js';
 
 const root = new URL('../../../', import.meta.url);
-const readme = readFileSync(new URL('README.md', root), 'utf8');
-const section = readme.slice(
-  readme.indexOf('## As a library'),
-  readme.indexOf('### `waep/transport`'),
-);
-const examples = [...section.matchAll(/^```ts\n(.*?)^```$/gms)].map(([, code]) => code ?? '');
+const page = readFileSync(new URL('docs/library.md', root), 'utf8');
+const examples = [...page.matchAll(/^```ts\n(.*?)^```$/gms)].map(([, code]) => code ?? '');
 
 // Within the package, so that `waep` is this package, as its users have it.
-const folder = new URL('readme/', import.meta.url);
+const folder = new URL('page/', import.meta.url);
 const source = fileURLToPath(new URL('examples.mts', folder));
 
-t.test('the examples of the README', async (t) => {
-  t.equal(examples.length, 5);
+t.test('the examples of docs/library.md', async (t) => {
+  t.equal(examples.length, 6);
   mkdirSync(folder, { recursive: true });
   t.teardown(() => rmSync(folder, { recursive: true, force: true }));
   const local = skip === false ? await localAgent() : undefined;
@@ -54,7 +50,7 @@ t.test('the examples of the README', async (t) => {
     t.ok(Number(calls.match(/^(\d+) system calls in \d+\.\d+/)?.[1]) > 0, calls);
     t.same(lines.slice(0, 3).sort(), ['1 init 5n', '2 kthreadd 1n', '3 rcu_gp 2n']);
     t.match(lines[3], /^\[ 0n(, 0n)* \]$/);
-    const said = [...section.matchAll(/^ {2}\/\/ (.*)$/gm)].map(([, comment]) => comment);
+    const said = [...page.matchAll(/^ {2}\/\/ (.*)$/gm)].map(([, comment]) => comment);
     t.same(lines.slice(4, 7), said, 'errors are those in the comments');
     t.ok(lines.some((line) => /^\d+ count_calls [0-9a-f]{16}$/.test(line)));
     t.ok(lines.includes('0 records, 0 lost, 0 bytes waiting'));
