@@ -8,7 +8,7 @@ process.chdir(fileURLToPath(new URL('..', import.meta.url)));
 
 const README_LINES = 150;
 /** The folders of the repository; those that are made are not there in a fresh clone. */
-const FOLDERS = 'addon|bench|bin|docs|examples|guest|results|scripts|src|test|\\.github|\\.ci';
+const FOLDERS = 'addon|bench|bin|cli|docs|examples|guest|results|scripts|src|test|\\.github|\\.ci';
 
 const pages = [
   ...readdirSync('.'),

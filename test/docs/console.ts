@@ -13,7 +13,7 @@ import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { packageFolder } from '../../guest/paths.js';
+import { packageFolder } from '../../src/paths.js';
 import { until } from '../until.js';
 
 /** A command of a page, with the output that the page shows. */

@@ -2,7 +2,7 @@
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
-import { packageFolder } from '../../guest/paths.js';
+import { packageFolder } from '../../src/paths.js';
 import { runPage, stepsOf } from '../docs/console.js';
 
 t.setTimeout(600_000);

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import t from 'tap';
-import { packageFolder } from '../../guest/paths.js';
+import { packageFolder } from '../../src/paths.js';
 import { startSshd } from '../ecosystem/hosts.js';
 import { bootServers, ecosystemFiles } from '../ecosystem/places.js';
 import { programs } from '../ecosystem/programs.js';

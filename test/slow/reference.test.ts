@@ -4,7 +4,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { promisify } from 'node:util';
 import t from 'tap';
-import { packageFolder } from '../../guest/paths.js';
+import { packageFolder } from '../../src/paths.js';
 
 t.setTimeout(600_000);
 
