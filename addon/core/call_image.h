@@ -8,6 +8,8 @@
 
 namespace waep {
 
+struct Handle;
+
 // The memory of one call: its buffers, of which the first is the attribute, and what its
 // relocations have put where.
 struct CallImage {
@@ -23,7 +25,9 @@ struct CallImage {
     uint32_t offset;
     uint8_t kind;
     uint32_t target;
-    uint64_t value;  // what was in the word, and then what was put there
+    uint64_t value;            // what was in the word, and then what was put there
+    Handle* handle = nullptr;  // of a descriptor that was put there
+    [[nodiscard]] bool is_descriptor() const { return kind == kFd32 || kind == kFd64; }
     [[nodiscard]] uint32_t width() const { return kind == kFd32 || kind == kPid ? 4 : 8; }
   };
 

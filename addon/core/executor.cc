@@ -156,6 +156,10 @@ bool Executor::Call(cbor::Reader body) {
   if (!rules_.AllowsCommand(number)) {
     return Refuse("commands", rules_.OperationName(number), rules_.OperationName(number));
   }
+  // Of a descriptor without a handle nobody knows later on that it is of an object of others.
+  if (result_handle == 0 && rules_.foreign.Contains(number)) {
+    return Refuse("foreign_objects", "a result without a handle", rules_.OperationName(number));
+  }
   if (!ReadHeap(&body, args)) return false;
   if (!body.AtEnd()) return Malformed("bytes follow the relocations");
   if (!CheckBindable(result_handle) || !Relocate(number, args) || !CheckRules(number)) return false;
@@ -175,7 +179,7 @@ bool Executor::Call(cbor::Reader body) {
     bound = Bind(result_handle, number, &result);
     if (bound == nullptr) return false;
   }
-  checker_.Settle(number, error == 0, bound, nullptr, image_, &handles_);
+  checker_.Settle(number, error == 0, bound, nullptr, image_);
   if (error == 0) {
     audit_.Made(rules_, number, image_, static_cast<uint32_t>(result_handle), bound);
   }
@@ -285,7 +289,7 @@ bool Executor::Ioctl(cbor::Reader body) {
   const long result = kernel_.ioctl(fd, number, value);
   const int error = result < 0 ? errno : 0;
   Handle* const on = &handles_.find(static_cast<uint32_t>(handle))->second;
-  checker_.Settle(Rules::kIoctls + number, error == 0, nullptr, on, image_, &handles_);
+  checker_.Settle(Rules::kIoctls + number, error == 0, nullptr, on, image_);
   if (error == 0) {
     audit_.Made(rules_, Rules::kIoctls + number, image_, 0, nullptr);
   }
@@ -375,8 +379,12 @@ bool Executor::ReadRelocations(cbor::Reader* body) {
       return Malformed("relocation " + std::to_string(i) + " has the unknown kind " +
                        std::to_string(kind));
     }
-    const Relocation relocation = {static_cast<uint32_t>(buffer), static_cast<uint32_t>(offset),
-                                   static_cast<uint8_t>(kind), static_cast<uint32_t>(target), 0};
+    const Relocation relocation = {static_cast<uint32_t>(buffer),
+                                   static_cast<uint32_t>(offset),
+                                   static_cast<uint8_t>(kind),
+                                   static_cast<uint32_t>(target),
+                                   0,
+                                   nullptr};
     if (buffer >= image_.buffers.size()) {
       return Malformed("relocation " + std::to_string(i) + " is in buffer " +
                        std::to_string(buffer) + " of " + std::to_string(image_.buffers.size()));
@@ -451,24 +459,24 @@ bool Executor::CheckPointers(size_t arguments) {
   referrers_.assign(image_.buffers.size(), kNone);
   for (const Relocation& relocation : image_.relocations) {
     if (relocation.kind != CallImage::kPointer) continue;
-    const auto refuse = [&](const std::string& why) {
+    const Buffer& target = image_.buffers[relocation.target];
+    const auto refuse = [&](const std::string& before, const std::string& after) {
       ++refused_;
       return Malformed("the relocation at " + At(relocation.buffer, relocation.offset) +
-                       " points to " + why);
+                       " points to " + before + "buffer " + std::to_string(relocation.target) +
+                       after);
     };
-    const Buffer& target = image_.buffers[relocation.target];
-    const std::string name = "buffer " + std::to_string(relocation.target);
-    if (relocation.target < arguments) return refuse(name + ", which is an argument");
+    if (relocation.target < arguments) return refuse("", ", which is an argument");
     if (relocation.value > target.size) {
-      return refuse("offset " + std::to_string(relocation.value) + " of " + name + ", which has " +
-                    std::to_string(target.size) + " bytes");
+      return refuse("offset " + std::to_string(relocation.value) + " of ",
+                    ", which has " + std::to_string(target.size) + " bytes");
     }
     uint32_t* const referrer = &referrers_[relocation.target];
     const bool again = *referrer != kNone;
     const bool may_share = relocation.buffer >= arguments && target.direction == Direction::kIn &&
                            (!again || *referrer == relocation.buffer);
-    if (again && !may_share) return refuse(name + ", to which another one points");
-    if (relocation.value != 0 && !may_share) return refuse("the inside of " + name);
+    if (again && !may_share) return refuse("", ", to which another one points");
+    if (relocation.value != 0 && !may_share) return refuse("the inside of ", "");
     *referrer = relocation.buffer;
   }
   return true;
@@ -504,9 +512,9 @@ bool Executor::Relocate(uint64_t operation, size_t arguments) {
     } else if (relocation.kind == CallImage::kPid) {
       value = pid_;
     } else {
-      int fd = -1;
-      if (!FindHandle(relocation.target, &fd)) return false;
-      value = static_cast<uint64_t>(fd);
+      relocation.handle = FindHandle(relocation.target);
+      if (relocation.handle == nullptr) return false;
+      value = static_cast<uint64_t>(relocation.handle->get());
     }
     std::memcpy(image_.buffers[relocation.buffer].memory + relocation.offset, &value,
                 relocation.width());
@@ -535,11 +543,17 @@ bool Executor::CheckRules(uint64_t operation) {
   return Refuse(refusal.rule, refusal.value, rules_.OperationName(operation));
 }
 
-bool Executor::FindHandle(uint64_t handle, int* fd) {
+Handle* Executor::FindHandle(uint64_t handle) {
   const auto found = handles_.find(static_cast<uint32_t>(handle));
-  if (found == handles_.end()) return Fail("ERR_HANDLE_UNKNOWN", {{"handle", handle, {}}});
-  *fd = found->second.get();
-  return true;
+  if (found != handles_.end()) return &found->second;
+  Fail("ERR_HANDLE_UNKNOWN", {{"handle", handle, {}}});
+  return nullptr;
+}
+
+bool Executor::FindHandle(uint64_t handle, int* fd) {
+  const Handle* const found = FindHandle(handle);
+  if (found != nullptr) *fd = found->get();
+  return found != nullptr;
 }
 
 bool Executor::CheckBindable(uint64_t handle) {

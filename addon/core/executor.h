@@ -112,6 +112,8 @@ class Executor {
   bool Relocate(uint64_t operation, size_t arguments);
   void Unrelocate();
   bool CheckRules(uint64_t operation);
+  // Null, or false, where there is none, with the answer that says so.
+  Handle* FindHandle(uint64_t handle);
   bool FindHandle(uint64_t handle, int* fd);
   bool CheckBindable(uint64_t handle);
   Handle* Bind(uint64_t handle, uint32_t command, long* result);

@@ -85,23 +85,22 @@ const ObjectFacts& RuleChecker::FactsOf(Handle* handle) const {
 }
 
 void RuleChecker::Settle(uint64_t operation, bool succeeded, Handle* bound, Handle* on,
-                         const CallImage& image, HandleTable* handles) {
+                         const CallImage& image) {
   if (!succeeded) {
     taken_.clear();
     return;
   }
   const bool keeps = rules_.keeping.Contains(operation);
-  std::vector<Handle*> involved;
+  std::vector<Handle*>& involved = involved_;
+  involved.clear();
   // What holds nothing yet may have to hold what another one does.
   if (on != nullptr) involved.push_back(on);
   involved.insert(involved.end(), numbered_.begin(), numbered_.end());
   if (bound != nullptr || keeps || !involved.empty() || image.relocations.size() > 1) {
     for (const CallImage::Relocation& relocation : image.relocations) {
-      if (relocation.kind != CallImage::kFd32 && relocation.kind != CallImage::kFd64) continue;
-      const auto handle = handles->find(relocation.target);
-      if (handle == handles->end()) continue;
-      if (involved.empty() || involved.back() != &handle->second) {
-        involved.push_back(&handle->second);
+      if (!relocation.is_descriptor()) continue;
+      if (involved.empty() || involved.back() != relocation.handle) {
+        involved.push_back(relocation.handle);
       }
     }
   }
@@ -250,9 +249,13 @@ bool RuleChecker::Test(const Check& check, const IndicesCheck& what) {
     if (index == 0 && what.zero_is_none) continue;
     const CallImage::Stretch array = image_->Behind(0, what.array);
     if (array.kind == CallImage::Stretch::kUnknown) return Refuse(check, kUnknownPointer);
-    if (index < 0) return Refuse(check, "the index " + std::to_string(index));
-    // What lies beyond the array is inaccessible, and without one the kernel takes no index.
-    if (static_cast<uint64_t>(index) >= array.size / 4) continue;
+    // The kernel adds an index to the array's address: one outside of the array leads to whatever
+    // is mapped there, over the inaccessible page behind it.
+    const size_t size = array.size / 4;
+    if (index < 0 || static_cast<uint64_t>(index) >= size) {
+      return Refuse(check, "the index " + std::to_string(index) + " into an array of " +
+                               std::to_string(size));
+    }
     if (!TestDescriptor({}, what.objects, array.buffer,
                         array.offset + static_cast<size_t>(index) * 4)) {
       return false;
@@ -336,7 +339,7 @@ bool RuleChecker::TestDescriptor(const Presence& presence, const Objects& object
                                  size_t offset) {
   const CallImage::Relocation* const named = Descriptor(buffer, offset);
   if (named != nullptr) {
-    const Handle& handle = handles_->at(named->target);
+    const Handle& handle = *named->handle;
     if (objects.refused.Contains(handle.origin)) return RefuseObject(handle, objects.use);
     if (rules_.foreign.Contains(handle.origin)) judged_.push_back(named);
     return true;
@@ -359,8 +362,8 @@ bool RuleChecker::TestDescriptor(const Presence& presence, const Objects& object
 bool RuleChecker::TestForeign() {
   if (rules_.foreign.ranges.empty()) return true;
   for (const CallImage::Relocation& relocation : image_->relocations) {
-    if (relocation.kind != CallImage::kFd32 && relocation.kind != CallImage::kFd64) continue;
-    const Handle& handle = handles_->at(relocation.target);
+    if (!relocation.is_descriptor()) continue;
+    const Handle& handle = *relocation.handle;
     if (!rules_.foreign.Contains(handle.origin)) continue;
     if (std::find(judged_.begin(), judged_.end(), &relocation) == judged_.end()) {
       return RefuseObject(handle, "used in a way that is not known");
@@ -371,14 +374,12 @@ bool RuleChecker::TestForeign() {
 
 const CallImage::Relocation* RuleChecker::Descriptor(uint32_t buffer, size_t offset) const {
   const CallImage::Relocation* const found = image_->RelocationAt(buffer, offset);
-  const bool names =
-      found != nullptr && (found->kind == CallImage::kFd32 || found->kind == CallImage::kFd64);
-  return names ? found : nullptr;
+  return found != nullptr && found->is_descriptor() ? found : nullptr;
 }
 
 Handle* RuleChecker::HandleAt(uint32_t buffer, size_t offset) const {
   const CallImage::Relocation* const named = Descriptor(buffer, offset);
-  return named == nullptr ? nullptr : &handles_->at(named->target);
+  return named == nullptr ? nullptr : named->handle;
 }
 
 bool RuleChecker::TestValue(const Check& check, const Ranges& values, uint64_t value) {

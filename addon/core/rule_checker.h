@@ -40,8 +40,8 @@ class RuleChecker {
   // Says how the call went: null handle when it bound none; `on` is the handle that it was made on,
   // where that is not in the image. Its charges go to what holds its objects: to the new handle,
   // which also holds what it was made from; without one, to every handle that it brought together.
-  void Settle(uint64_t operation, bool succeeded, Handle* bound, Handle* on, const CallImage& image,
-              HandleTable* handles);
+  void Settle(uint64_t operation, bool succeeded, Handle* bound, Handle* on,
+              const CallImage& image);
 
  private:
   bool Test(const Check& check, const WordCheck& what);
@@ -80,6 +80,7 @@ class RuleChecker {
   HandleTable* handles_ = nullptr;
   std::vector<const CallImage::Relocation*> judged_;  // those of objects of others
   std::vector<Handle*> numbered_;  // what numbers of the call may name, beside its relocations
+  std::vector<Handle*> involved_;  // while a call is settled
   std::array<uint64_t, Rules::kMaxCounters> used_ = {};
   Charges taken_;
   Charges kept_;  // until the session ends

@@ -151,7 +151,8 @@ struct ReferencesCheck {
   Objects objects;
 };
 
-// A signed index in records, of a descriptor in an array behind a pointer.
+// A signed index in records, of a descriptor in an array behind a pointer; never one outside of the
+// array.
 struct IndicesCheck {
   Records records;
   uint32_t shift = 0;

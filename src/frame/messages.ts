@@ -246,8 +246,15 @@ export function errorBody(error: unknown): [string, unknown] {
   return ['ERR_AGENT', { why: error instanceof Error ? error.message : String(error) }];
 }
 
+/** An error is a sentence for people. */
+const MAX_ERROR_BYTES = 64 * 1024;
+
 /** Rebuilds the error that the other side reported in an ERROR frame. */
 export function parseError(body: Uint8Array): Error {
+  if (body.length > MAX_ERROR_BYTES) {
+    const why = `an ERROR has ${body.length} bytes; expected at most ${MAX_ERROR_BYTES}`;
+    return failure('ERR_FRAME_MALFORMED', { why });
+  }
   const value = decodeBody(body);
   if (!Array.isArray(value) || typeof value[0] !== 'string' || typeof value[1] !== 'object') {
     return failure('ERR_FRAME_MALFORMED', { why: 'an ERROR is not [code, details]' });

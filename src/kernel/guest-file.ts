@@ -12,8 +12,8 @@ export interface FileReader {
 
 /** A whole number of pages; files of the kernel that are larger come in as many turns. */
 const READ_BYTES = 1024 * 1024;
-/** No file of a kernel's own is larger; programs that its processes run can be. */
-const MAX_FILE_BYTES = 256 * 1024 * 1024;
+/** No file of a kernel's own is larger, its list of symbols and its types included. */
+const MAX_FILE_BYTES = 64 * 1024 * 1024;
 
 /**
  * Reads a whole file of the guest, down to what is there at the moment.

@@ -497,6 +497,12 @@ export class Conversation implements Caller {
   /** Takes the answer to a call that nobody waits for any more. */
   #discard(type: number, id: number, bytes: Uint8Array, start: number, end: number): void {
     const makes = this.#pending.takeAbandoned(id);
+    if (makes === undefined) {
+      const received = `${frameTypeName(type)} with the id ${id}`;
+      const expected = 'the answer to a request';
+      this.#end(this.#lost(failure('ERR_PROTOCOL_UNEXPECTED', { received, expected })));
+      return;
+    }
     if (makes === 0 || type !== FrameType.RESULT) return;
     if (parseReply(bytes, start, end, undefined, false).result < 0) return;
     this.#message(FrameType.CLOSE, [makes], undefined, 'close').catch(() => {});

@@ -138,9 +138,9 @@ export class PendingRequests {
     return all;
   }
 
-  /** The handle that an abandoned request is to bind, or 0; its answer has come. */
-  takeAbandoned(id: number): Handle {
-    const makes = this.#abandoned.get(id) ?? 0;
+  /** The handle that an abandoned request is to bind, or 0, when its answer has come; `undefined` of no such request. */
+  takeAbandoned(id: number): Handle | undefined {
+    const makes = this.#abandoned.get(id);
     this.#abandoned.delete(id);
     return makes;
   }

@@ -35,10 +35,12 @@ export class GuestFiles {
   /**
    * Copies a file of the guest and returns a descriptor to read the copy, which the caller closes.
    *
-   * @throws the guest's system error, such as ENOENT; ERR_POLICY_REFUSED
+   * @param maxBytes how large a file may be that is not one of the kernel's own
+   * @throws the guest's system error, such as ENOENT; ERR_POLICY_REFUSED; ERR_GUEST_FILE when it
+   *   is larger
    */
-  async open(path: string): Promise<number> {
-    if (!lasting.test(path)) return this.#hold(await this.#copy(path));
+  async open(path: string, maxBytes?: number): Promise<number> {
+    if (!lasting.test(path)) return this.#hold(await this.#copy(path, maxBytes));
     const name = encodeURIComponent(path);
     const cached = this.#cache.open(name);
     if (cached !== undefined) return cached;

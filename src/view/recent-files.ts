@@ -4,6 +4,8 @@ import type { GuestFiles } from './guest-files.js';
 
 const KEPT_MS = 5000;
 const MAX_KEPT_BYTES = 128 * 1024 * 1024;
+/** Programs can be larger than any file of a kernel's own. */
+const MAX_PROGRAM_BYTES = 256 * 1024 * 1024;
 
 interface Kept {
   readonly fd: number;
@@ -39,7 +41,7 @@ export class RecentFiles {
   async open(path: string): Promise<number> {
     const kept = this.#kept.get(path);
     kept?.forget.refresh();
-    const fd = kept?.fd ?? (await this.#files.open(path));
+    const fd = kept?.fd ?? (await this.#files.open(path, MAX_PROGRAM_BYTES));
     if (kept === undefined) this.#keep(path, fd);
     // A description of its own: readers do not share a position.
     const opened = openSync(`/proc/self/fd/${fd}`, 'r');

@@ -59,10 +59,13 @@ const end = insn.program(insn.mov('r0', 0), insn.exit());
 const Handle = { MAP: 1, FOREIGN_MAP: 2, PROGRAM: 3, FOREIGN_PROGRAM: 4, LINK: 5 } as const;
 const Further = { FOREIGN_LINK: 6, PROGRAMS: 7, NEW: 8, NEWER: 9 } as const;
 
+/** What a log of the verifier's is given; the kernel takes no less than 128. */
+const LOG_BYTES = 1024;
+
 /** A load of instructions, the last of which is behind an array of descriptors where there is one. */
 function load(result: number, code: Uint8Array, relocations: number[] = [], array?: Uint8Array) {
-  const image = attribute(128, { 0: 17, 4: code.length / 8, 24: 1, 28: 32 });
-  const buffers = [image, code, text('GPL'), 32, ...(array === undefined ? [] : [array])];
+  const image = attribute(128, { 0: 17, 4: code.length / 8, 24: 1, 28: LOG_BYTES });
+  const buffers = [image, code, text('GPL'), LOG_BYTES, ...(array === undefined ? [] : [array])];
   return call(Cmd.BPF_PROG_LOAD, result, buffers, [
     ...[0, 8, POINTER, 1, 0, 16, POINTER, 2, 0, 32, POINTER, 3],
     ...(array === undefined ? [] : [0, 120, POINTER, 4]),
@@ -70,18 +73,26 @@ function load(result: number, code: Uint8Array, relocations: number[] = [], arra
   ]);
 }
 
-const preparation: readonly Call[] = [
+/** Ids of objects of others. */
+export interface OthersIds {
+  readonly map: number;
+  readonly program: number;
+  readonly link: number;
+}
+
+/** Makes a session's objects, and finds those of others. */
+export const preparation = (others: OthersIds): readonly Call[] => [
   call(Cmd.BPF_MAP_CREATE, Handle.MAP, [attribute(64, { 0: 1, 4: 4, 8: 8, 12: 4 })]),
-  call(Cmd.BPF_MAP_GET_FD_BY_ID, Handle.FOREIGN_MAP, [attribute(16, { 0: 1, 8: 8 })]),
+  call(Cmd.BPF_MAP_GET_FD_BY_ID, Handle.FOREIGN_MAP, [attribute(16, { 0: others.map, 8: 8 })]),
   load(Handle.PROGRAM, end),
-  call(Cmd.BPF_PROG_GET_FD_BY_ID, Handle.FOREIGN_PROGRAM, [attribute(16, { 0: 1 })]),
+  call(Cmd.BPF_PROG_GET_FD_BY_ID, Handle.FOREIGN_PROGRAM, [attribute(16, { 0: others.program })]),
   call(
     Cmd.BPF_RAW_TRACEPOINT_OPEN,
     Handle.LINK,
     [attribute(16), text('sched_switch')],
     [0, 0, POINTER, 1, 0, 8, FD32, Handle.PROGRAM],
   ),
-  call(Cmd.BPF_LINK_GET_FD_BY_ID, Further.FOREIGN_LINK, [attribute(16, { 0: 1 })]),
+  call(Cmd.BPF_LINK_GET_FD_BY_ID, Further.FOREIGN_LINK, [attribute(16, { 0: others.link })]),
   call(Cmd.BPF_MAP_CREATE, Further.PROGRAMS, [
     attribute(64, { 0: MapType.BPF_MAP_TYPE_PROG_ARRAY, 4: 4, 8: 4, 12: 4 }),
   ]),
@@ -100,7 +111,7 @@ const byDescriptor = Buffer.concat([words(0x1018, 0, 0, 0), end]);
 const helper = Buffer.concat([words(0x85, 14), end]);
 
 /** What is done with all that, each on its own. */
-const followed: readonly Call[] = [
+export const followed: readonly Call[] = [
   load(Further.NEW, helper),
   load(Further.NEW, byDescriptor, [1, 4, FD32, Handle.MAP]),
   load(Further.NEW, byIndex, [4, 0, FD32, Handle.MAP], zeros(8)),
@@ -117,6 +128,30 @@ const followed: readonly Call[] = [
   ),
   call(Cmd.BPF_OBJ_GET, Further.NEW, [attribute(16), text('/pins/one')], [0, 0, POINTER, 1]),
   call(Cmd.BPF_MAP_FREEZE, 0, [attribute(8)], [0, 0, FD32, Handle.MAP]),
+  call(
+    Cmd.BPF_MAP_UPDATE_BATCH,
+    0,
+    [{ inout: attribute(56, { 32: 2 }) }, zeros(8), zeros(16)],
+    [0, 16, POINTER, 1, 0, 24, POINTER, 2, 0, 36, FD32, Handle.MAP],
+  ),
+  call(
+    Cmd.BPF_MAP_LOOKUP_BATCH,
+    0,
+    [{ inout: attribute(56, { 32: 2 }) }, 4, 8, 16],
+    [0, 8, POINTER, 1, 0, 16, POINTER, 2, 0, 24, POINTER, 3, 0, 36, FD32, Handle.MAP],
+  ),
+  call(
+    Cmd.BPF_OBJ_GET_INFO_BY_FD,
+    0,
+    [{ inout: attribute(16, { 4: 232 }) }, { inout: attribute(232, { 20: 16, 52: 2 }) }, 16, 8],
+    [0, 0, FD32, Handle.PROGRAM, 0, 8, POINTER, 1, 1, 32, POINTER, 2, 1, 56, POINTER, 3],
+  ),
+  call(
+    Cmd.BPF_BTF_LOAD,
+    Further.NEW,
+    [attribute(40, { 16: 32, 20: LOG_BYTES, 24: 1 }), zeros(32), LOG_BYTES],
+    [0, 0, POINTER, 1, 0, 8, POINTER, 2],
+  ),
   call(Cmd.BPF_PROG_TEST_RUN, 0, [attribute(64)], [0, 0, FD32, Handle.PROGRAM]),
   call(
     Cmd.BPF_PROG_BIND_MAP,
@@ -182,7 +217,25 @@ function perfOpen(type: number, name: string, config = 0n, config2 = 0n): Uint8A
 }
 
 /** Calls that each have got round the rules once, or that one step more would get round them. */
-const attacks: readonly (readonly Call[])[] = [
+export const attacks: readonly (readonly Call[])[] = [
+  // An index beyond an array, over an inaccessible page into the memory of another buffer.
+  ...[0x400, 0x800].map((index) => {
+    const code = Buffer.concat([words(0x5018, index, 0, 0), end]);
+    const one = load(Further.NEW, code, [], zeros(8));
+    return [{ ...one, buffers: [...one.buffers, Buffer.alloc(4096, 9)] }];
+  }),
+  // What was found has no handle, and is named by its number where a number may be.
+  [
+    call(Cmd.BPF_MAP_GET_FD_BY_ID, 0, [attribute(16, { 0: 1, 8: 8 })]),
+    ...[10, 11, 12, 13].map((number) =>
+      call(
+        Cmd.BPF_LINK_CREATE,
+        Further.NEW,
+        [attribute(48, { 8: AttachType.BPF_TRACE_ITER, 24: 4 }), words(number)],
+        [0, 0, FD32, Handle.PROGRAM, 0, 16, POINTER, 1],
+      ),
+    ),
+  ],
   // What a call leaves behind its argument, and another one reads there.
   [
     call(
@@ -228,9 +281,15 @@ const attacks: readonly (readonly Call[])[] = [
   ],
 ];
 
-/** Inputs of core/policy.cc: each call of the table above after what it needs. */
-export function oracleSeeds(): Uint8Array[] {
-  const before = Buffer.concat(preparation.flatMap((one, at) => callFrameParts(at, one)));
+/** What makes the objects of a session, as the first calls of an input. */
+function beginning(): Buffer {
+  const objects = preparation({ map: 1, program: 1, link: 1 });
+  return Buffer.concat(objects.flatMap((one, at) => callFrameParts(at, one)));
+}
+
+/** Inputs of core/policy.cc: each call of the tables above after what it needs. */
+export function plainOracleSeeds(): Uint8Array[] {
+  const before = beginning();
   const setProgram = messageFrame(
     FrameType.IOCTL,
     3,
@@ -251,8 +310,14 @@ export function oracleSeeds(): Uint8Array[] {
     ...each.map((one) => Buffer.concat([before, one])),
     ...others.map((one) => Buffer.concat([before, one])),
     Buffer.concat([before, ...each]),
-    ...attacks.map((calls) =>
-      Buffer.concat([before, ...calls.flatMap((one, at) => callFrameParts(at, one))]),
-    ),
   ];
+}
+
+/** The same, and what has got round the rules once. */
+export function oracleSeeds(): Uint8Array[] {
+  const before = beginning();
+  const tried = attacks.map((calls) =>
+    Buffer.concat([before, ...calls.flatMap((one, at) => callFrameParts(at, one))]),
+  );
+  return [...plainOracleSeeds(), ...tried];
 }

@@ -35,8 +35,36 @@ export async function record(
   return page;
 }
 
+/** The newest run without each guard. */
+function mutantsTable(runs: readonly Recorded[]): string[] {
+  const newest = new Map(runs.map((run) => [`${run.target} ${run.without}`, run]));
+  if (newest.size === 0) return [];
+  const row = ({ target, without, found, inputs, seconds, commit }: Recorded) => {
+    const what = /^wrong: (.*)$/m.exec(found ?? '')?.[1] ?? 'nothing';
+    return `| ${target} | ${without} | ${what} | ${thousands(inputs)} | ${seconds.toFixed(0)} | ${commit} |`;
+  };
+  return [
+    '',
+    '## Guards taken out',
+    '',
+    'What a target is for it has to find once the guard against it is gone: `npm run fuzz -- --mutants`',
+    'takes out one after the other, and begins with valid inputs alone.',
+    '',
+    '| target | without a guard against | found | after inputs | seconds | at commit |',
+    '|---|---|---|--:|--:|---|',
+    ...[...newest.values()].map(row),
+  ];
+}
+
+const sides = {
+  core: 'C++, libFuzzer, ASan and UBSan',
+  host: 'TypeScript, generated',
+  guest: 'a real kernel',
+} as const;
+
 /** Renders the page. */
-function renderFuzzing(runs: readonly Recorded[]): string {
+function renderFuzzing(all: readonly Recorded[]): string {
+  const runs = all.filter(({ without }) => without === undefined);
   const byTarget = targets
     .map((target) => ({ target, of: runs.filter((run) => run.target === target.name) }))
     .filter(({ of }) => of.length > 0);
@@ -49,8 +77,7 @@ function renderFuzzing(runs: readonly Recorded[]): string {
     return `| ${target.name} | ${of.length} | ${fed} | ${seconds} | ${finds} | ${last?.commit} | ${last?.coverage} |`;
   });
   const descriptions = byTarget.map(({ target: { name, side, what } }) => {
-    const how = side === 'core' ? 'C++, libFuzzer, ASan and UBSan' : 'TypeScript, generated';
-    return `- **${name}** (${how}) is fed ${what}.`;
+    return `- **${name}** (${sides[side]}) is fed ${what}.`;
   });
   return `${[
     '# Fuzzing',
@@ -66,5 +93,6 @@ function renderFuzzing(runs: readonly Recorded[]): string {
     ...table,
     '',
     ...descriptions,
+    ...mutantsTable(all.filter(({ without }) => without !== undefined)),
   ].join('\n')}\n`;
 }

@@ -1,10 +1,12 @@
 /* Compiles targets with clang and runs them under libFuzzer. */
-import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { execa } from 'execa';
 import { cached, contentKey } from '../../guest/image/cache.js';
 import { requireTool, runTool } from '../../guest/tools.js';
 import { cacheFolder, packageFolder } from '../../src/paths.js';
+import type { Mutant } from './mutants.js';
 import type { Outcome } from './outcome.js';
 import type { CoreTarget } from './targets.js';
 
@@ -42,29 +44,45 @@ const LARGEST_ALLOCATION_MIB = 16;
 /** What is merged into the committed corpus is at most so long, for the corpus to stay small. */
 const COMMITTED_INPUT_BYTES = 512;
 
-async function compile(target: CoreTarget): Promise<string> {
+async function compile(target: CoreTarget, mutant?: Mutant): Promise<string> {
   const files = await Promise.all(
     [coreFolder, harnessFolder].map(async (folder) =>
       (await readdir(folder)).sort().map((name) => join(folder, name)),
     ),
   );
   const contents = await Promise.all(files.flat().map((path) => readFile(path)));
-  const key = contentKey(flags.join(' '), JSON.stringify(target), ...files.flat(), ...contents);
+  const what = JSON.stringify([target, mutant]);
+  const key = contentKey(flags.join(' '), what, ...files.flat(), ...contents);
   const folder = await cached('fuzz', key, async (draft) => {
+    const core = mutant === undefined ? coreFolder : await mutated(mutant, draft);
     const addresses = target.withoutAddresses === true ? '' : 'address,';
     await runTool('clang++-14', [
       ...flags,
       `-fsanitize=fuzzer,${addresses}undefined`,
       '-I',
-      coreFolder,
+      core,
       ...target.harness.map((name) => join(harnessFolder, name)),
-      ...target.sources.map((name) => join(coreFolder, name)),
+      ...target.sources.map((name) => join(core, name)),
       ...(target.wrapped ?? []).map((name) => `-Wl,--wrap=${name}`),
       '-o',
       join(draft, target.name),
     ]);
   });
   return join(folder, target.name);
+}
+
+/** A copy of addon/core without a guard. */
+async function mutated({ file, changes }: Mutant, folder: string): Promise<string> {
+  const core = join(folder, 'core');
+  await cp(coreFolder, core, { recursive: true });
+  let text = await readFile(join(core, file), 'utf8');
+  for (const [from, to] of changes) {
+    const pieces = text.split(from);
+    if (pieces.length !== 2) throw new Error(`${file} has ${pieces.length - 1} times: ${from}`);
+    text = pieces.join(to);
+  }
+  await writeFile(join(core, file), text);
+  return core;
 }
 
 /** The folders of a target's inputs: one that grows with each run, and those that it begins with. */
@@ -89,14 +107,49 @@ export async function fuzzCore(
 ): Promise<Outcome> {
   const program = await compile(target);
   const { grown, given, rules } = await corpus(target);
+  return feed(target, program, [grown, ...given], rules, [
+    `-max_total_time=${seconds}`,
+    `-seed=${seed}`,
+  ]);
+}
+
+/** Fuzzes a target without a guard, from valid inputs alone, until it finds something. */
+export async function fuzzMutant(
+  target: CoreTarget,
+  mutant: Mutant,
+  { seconds, seed }: { seconds: number; seed: number },
+): Promise<Outcome> {
+  const program = await compile(target, mutant);
+  const { rules } = await corpus(target);
+  const folder = await mkdtemp(join(tmpdir(), 'waep-mutant-'));
+  try {
+    for (const one of target.plainSeeds?.() ?? []) {
+      await writeFile(join(folder, contentKey(one)), one);
+    }
+    const limits = [`-max_total_time=${seconds}`, `-seed=${seed}`];
+    return {
+      ...(await feed(target, program, [folder], rules, limits)),
+      without: mutant.against,
+    };
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+async function feed(
+  target: CoreTarget,
+  program: string,
+  folders: readonly string[],
+  rules: string,
+  limits: readonly string[],
+): Promise<Outcome> {
   const artifacts = join(cacheFolder(), 'fuzz-found', target.name);
   await mkdir(artifacts, { recursive: true });
   const started = performance.now();
   const run = await execa(
     requireTool(program),
     [
-      `-max_total_time=${seconds}`,
-      `-seed=${seed}`,
+      ...limits,
       `-max_len=${target.maxInputBytes}`,
       `-timeout=${SLOWEST_INPUT_SECONDS}`,
       `-rss_limit_mb=${MOST_MEMORY_MIB}`,
@@ -107,8 +160,7 @@ export async function fuzzCore(
       '-print_funcs=0',
       // Nobody else adds to the inputs meanwhile.
       '-reload=0',
-      grown,
-      ...given,
+      ...folders,
     ],
     { reject: false, stdin: 'ignore', all: true, env: { ASAN_OPTIONS, WAEP_FUZZ_RULES: rules } },
   );

@@ -2,7 +2,8 @@
 
 import { deviceSeeds } from './device-seeds.js';
 import { eventSeeds } from './event-seeds.js';
-import { oracleRules, oracleSeeds } from './oracle.js';
+import { type Mutant, policyMutants } from './mutants.js';
+import { oracleRules, oracleSeeds, plainOracleSeeds } from './oracle.js';
 import { agentSeeds } from './seeds.js';
 
 /** C++ of addon/core, under libFuzzer with AddressSanitizer and UndefinedBehaviorSanitizer. */
@@ -27,6 +28,9 @@ export interface CoreTarget {
   readonly withoutAddresses?: true;
   /** Encoded rules, in the file that the environment variable `WAEP_FUZZ_RULES` names. */
   rules?(): Uint8Array;
+  /** Guards without each of which it is to find something, and inputs without attacks to begin with. */
+  readonly mutants?: readonly Mutant[];
+  plainSeeds?(): readonly Uint8Array[];
 }
 
 /** TypeScript, fed by a generator of the kind that makes valid inputs and spoils them. */
@@ -36,7 +40,14 @@ export interface HostTarget {
   readonly what: string;
 }
 
-export type Target = CoreTarget | HostTarget;
+/** A real guest, fed by a client on the host. It is fuzzed when it is asked for by name. */
+export interface GuestTarget {
+  readonly name: string;
+  readonly side: 'guest';
+  readonly what: string;
+}
+
+export type Target = CoreTarget | HostTarget | GuestTarget;
 
 export const targets: readonly Target[] = [
   {
@@ -62,7 +73,7 @@ export const targets: readonly Target[] = [
     name: 'policy',
     side: 'core',
     what: 'sequences of calls under a policy, over a fake kernel that reads memory as the real one does and knows in words what it may be given',
-    harness: ['policy.cc'],
+    harness: ['policy.cc', 'call_mutator.cc'],
     sources: [
       'audit_trail.cc',
       'call_image.cc',
@@ -72,10 +83,13 @@ export const targets: readonly Target[] = [
       'rule_checker.cc',
       'rules.cc',
     ],
+    wrapped: ['close'],
     maxInputBytes: 4096,
     withoutAddresses: true,
     seeds: oracleSeeds,
     rules: oracleRules,
+    mutants: policyMutants,
+    plainSeeds: plainOracleSeeds,
   },
   {
     name: 'events',
@@ -132,5 +146,10 @@ export const targets: readonly Target[] = [
     name: 'host',
     side: 'host',
     what: 'frames, messages, results and events of an agent’s, addresses, policy files, BTF, and values for codecs',
+  },
+  {
+    name: 'observe',
+    side: 'guest',
+    what: 'sequences of calls under the profile `observe`, in a guest in which a second session, a process and settings of tracefs are not to change, and no object is to stay',
   },
 ];

@@ -2,9 +2,10 @@
 import { provideFileSystems } from '../../guest/agent/file-systems.js';
 import { kernelNames } from '../../guest/agent/kernel-names.js';
 import { enums, insn, rows } from '../../src/bpf/index.js';
-import { type Call, type Handle, Relocation, type Reply } from '../../src/call.js';
 import { type KernelNames, type Policy, profiles } from '../../src/policy/index.js';
 import type { Session } from '../../src/session.js';
+
+export { raw, type Words } from '../raw-call.js';
 
 const { ProgType } = enums;
 export const RAW_TRACEPOINT = ProgType.BPF_PROG_TYPE_RAW_TRACEPOINT;
@@ -58,38 +59,3 @@ export const load = (
 ) => session.loadProgram({ type, instructions, license: 'GPL' });
 export const map = (session: Session, type: number, maxEntries = 1) =>
   session.createMap({ type, keySize: 4, valueSize: 8, maxEntries });
-
-/** The words of an attribute by their offsets: numbers, handles, pointers to bytes or to handles. */
-export interface Words {
-  readonly [offset: number]: number | Handled | Uint8Array | readonly Handled[];
-}
-
-interface Handled {
-  readonly handle: Handle;
-}
-
-/** Makes a call with an attribute of so many bytes, whatever the table of commands has to say to it. */
-export function raw(
-  session: Session,
-  command: number,
-  bytes: number,
-  words: Words,
-): Promise<Reply> {
-  const attribute = Buffer.alloc(bytes);
-  const buffers: Uint8Array[] = [attribute];
-  const relocations: number[] = [];
-  for (const [offset, value] of Object.entries(words)) {
-    const at = Number(offset);
-    if (typeof value === 'number') attribute.writeUInt32LE(value, at);
-    else if ('handle' in value) relocations.push(0, at, Relocation.FD32, value.handle);
-    else {
-      relocations.push(0, at, Relocation.POINTER, buffers.length);
-      for (const [index, one] of value instanceof Uint8Array ? [] : value.entries()) {
-        relocations.push(buffers.length, 4 * index, Relocation.FD32, one.handle);
-      }
-      buffers.push(value instanceof Uint8Array ? value : new Uint8Array(4 * value.length));
-    }
-  }
-  const call: Call = { command, args: 1, result: 0, buffers, relocations };
-  return session.call(call);
-}

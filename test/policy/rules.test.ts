@@ -396,16 +396,7 @@ const ownCases: readonly Case[] = [
       attribute.writeUInt32LE(RAW_TRACEPOINT, 0);
       attribute.writeUInt32LE(guess.byteLength / 8, 4);
       // Whatever it is that the session's first descriptor stands for.
-      const get = Buffer.alloc(12);
-      get.writeUInt32LE(others.map, 0);
-      get.writeUInt32LE(8, 8);
-      await session.call({
-        command: Cmd.BPF_MAP_GET_FD_BY_ID,
-        args: 1,
-        result: 0,
-        buffers: [get],
-        relocations: [],
-      });
+      await raw(session, Cmd.BPF_MAP_CREATE, 64, { 0: 2, 4: 4, 8: 8, 12: 1 });
       return session.call({
         command: Cmd.BPF_PROG_LOAD,
         args: 1,
@@ -631,7 +622,12 @@ t.test('a number is no name of an object', async (t) => {
     const value = `the number ${NUMBER}, which names no handle`;
     const refusal = { code: 'ERR_POLICY_REFUSED', detail: { rule: 'descriptors', value } };
     // Another rule may come first.
-    const late = [Cmd.BPF_PROG_DETACH, Cmd.BPF_MAP_GET_FD_BY_ID] as readonly number[];
+    const late = [
+      Cmd.BPF_PROG_DETACH,
+      Cmd.BPF_OBJ_GET,
+      Cmd.BPF_MAP_GET_FD_BY_ID,
+      Cmd.BPF_PROG_GET_FD_BY_ID,
+    ] as readonly number[];
     t.match(error, late.includes(check.command) ? { code: refusal.code } : refusal, what);
   }
   t.same([...met].sort(), ['descriptor', 'descriptors', 'elements', 'indices', 'references']);
@@ -647,13 +643,17 @@ t.test('a number is no name of an object', async (t) => {
     [0x5018, -1],
     [0x6018, -0x80000000],
     [0x2085 | (0xffff << 16), 0],
+    [0x5018, 2],
+    // Over the inaccessible page, into the memory of another buffer.
+    [0x5018, 0x400],
+    [0x6018, 0x7fffffff],
   ] as const) {
     const refused = raw(session, Cmd.BPF_PROG_LOAD, 128, {
       4: 1,
       8: bytesOf(code, index),
       120: bytesOf(0, 0),
     });
-    const value = `the index ${index === 0 ? -1 : index}`;
+    const value = `the index ${index === 0 ? -1 : index} into an array of 2`;
     t.match(await refused.catch((error: Error) => error), {
       detail: { rule: 'descriptors', value },
     });
@@ -668,6 +668,17 @@ t.test('what an agent does not know of a command it refuses', async (t) => {
   });
   const zeros = await raw(session, Cmd.BPF_MAP_CREATE, 4096, { 0: 2, 4: 4, 8: 8, 12: 1 });
   t.ok(zeros.result > 0, 'zeros mean nothing to any kernel');
+});
+
+t.test('what a call finds has a handle', async (t) => {
+  const owner = await (await sessionsUnder(t, profiles.full))();
+  const { id } = await (await map(owner, MapType.BPF_MAP_TYPE_ARRAY)).info();
+  const session = await (await sessionsUnder(t, observe))();
+  const found = raw(session, Cmd.BPF_MAP_GET_FD_BY_ID, 16, { 0: id, 8: 8 });
+  t.match(await found.catch((error: Error) => error), {
+    code: 'ERR_POLICY_REFUSED',
+    detail: { rule: 'foreign_objects', value: 'a result without a handle' },
+  });
 });
 
 t.test('every rule refuses, naming itself, and allows', { timeout: 120_000 }, async (t) => {

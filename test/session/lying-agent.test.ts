@@ -1,15 +1,25 @@
 /* An agent is software of the guest's: what it says is checked, bounded and made fit to be shown. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import type { Socket } from 'node:net';
+import { json } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 import t from 'tap';
 import { failure } from '../../src/errors.js';
-import { errorBody, type Frame, FrameType, messageFrame } from '../../src/frame/index.js';
+import {
+  errorBody,
+  type Frame,
+  FrameType,
+  HEADER_BYTES,
+  messageFrame,
+  putHeader,
+} from '../../src/frame/index.js';
 import { readFile } from '../../src/kernel/index.js';
 import { Session } from '../../src/session.js';
 import { fakeAgent, welcome } from './fake-agent.js';
 
 const cli = fileURLToPath(new URL('../../cli/waep.cjs', import.meta.url));
+const liedTo = fileURLToPath(new URL('./lied-to.js', import.meta.url));
 const answer = (frame: Frame, result: number, ...outputs: Uint8Array[]) =>
   messageFrame(FrameType.RESULT, frame.id, [result, 0, outputs]);
 
@@ -100,4 +110,154 @@ t.test('what it says does not reach a terminal as commands', async (t) => {
   });
   await once(child, 'close');
   t.match(errors, shown);
+});
+
+/** A frame whose header says what it likes. */
+function frameWith(length: number, type: number, id: number, body: Uint8Array): Uint8Array {
+  const frame = new Uint8Array(HEADER_BYTES + body.length);
+  putHeader(frame, 0, length, type, id);
+  frame.set(body, HEADER_BYTES);
+  return frame;
+}
+
+const MIB = 2 ** 20;
+const escapes = '\u001b]0;owned\u0007';
+/** Says the truth until a request of a type, which it answers with a lie. */
+const lieTo = (type: number, lie: (frame: Frame, socket: Socket) => void) =>
+  fakeAgent((frame, socket) => {
+    if (frame.type === type) lie(frame, socket);
+    else socket.write(answer(frame, 0));
+  });
+const ofLength = (frame: Frame, type: number, length: number, body = new Uint8Array(0)) =>
+  frameWith(length, type, frame.id, body);
+
+/** Lies, and what the error says of each. */
+const lies: readonly (readonly [
+  what: string,
+  type: number,
+  lie: (frame: Frame, socket: Socket) => void,
+  code: string,
+  message: RegExp,
+])[] = [
+  [
+    'a file without an end',
+    FrameType.READ,
+    (frame, socket) => socket.write(answer(frame, MIB, Buffer.alloc(MIB, 1))),
+    'ERR_GUEST_FILE',
+    /\/proc\/kallsyms has more than \d+ bytes/,
+  ],
+  [
+    'a file of zeroes without an end, which do not travel',
+    FrameType.READ,
+    (frame, socket) => socket.write(answer(frame, MIB)),
+    'ERR_GUEST_FILE',
+    /\/proc\/kallsyms has more than \d+ bytes/,
+  ],
+  [
+    'a frame of 4 GiB',
+    FrameType.CALL,
+    (frame, socket) => socket.write(ofLength(frame, FrameType.RESULT, 2 ** 32 - 1)),
+    'ERR_SESSION_CLOSED',
+    /4294967295/,
+  ],
+  [
+    'frames without an end that nobody has asked for',
+    FrameType.CALL,
+    (_, socket) => {
+      const frame = messageFrame(FrameType.RESULT, 77_777, [0, 0, [Buffer.alloc(MIB / 2, 1)]]);
+      const more = () => {
+        while (!socket.destroyed && socket.write(frame));
+        if (!socket.destroyed) socket.once('drain', more);
+      };
+      more();
+    },
+    'ERR_SESSION_CLOSED',
+    /RESULT with the id 77777/,
+  ],
+  [
+    'more outputs than were asked for',
+    FrameType.CALL,
+    (frame, socket) => socket.write(answer(frame, 0, ...Array(1000).fill(Buffer.alloc(100, 1)))),
+    'ERR_FRAME_MALFORMED',
+    /outputs/,
+  ],
+  [
+    'an output of 2^40 bytes',
+    FrameType.CALL,
+    (frame, socket) => {
+      const body = Buffer.from([0x83, 0, 0, 0x81, 0x5b, 0, 0, 1, 0, 0, 0, 0, 0]);
+      socket.write(ofLength(frame, FrameType.RESULT, body.length, body));
+    },
+    'ERR_FRAME_MALFORMED',
+    /./,
+  ],
+  [
+    'an array of 2^32 items',
+    FrameType.CALL,
+    (frame, socket) => {
+      const body = Buffer.from([0x83, 0, 0, 0x9a, 0xff, 0xff, 0xff, 0xff]);
+      socket.write(ofLength(frame, FrameType.RESULT, body.length, body));
+    },
+    'ERR_FRAME_MALFORMED',
+    /./,
+  ],
+  [
+    'arrays within arrays',
+    FrameType.CALL,
+    (frame, socket) =>
+      socket.write(ofLength(frame, FrameType.ERROR, MIB / 2, Buffer.alloc(MIB / 2, 0x81))),
+    'ERR_FRAME_MALFORMED',
+    /./,
+  ],
+  [
+    'a result of the wrong kind',
+    FrameType.CALL,
+    (frame, socket) => socket.write(messageFrame(FrameType.RESULT, frame.id, ['1', {}, 'none'])),
+    'ERR_FRAME_MALFORMED',
+    /./,
+  ],
+  [
+    'a frame of the wrong kind',
+    FrameType.CALL,
+    (frame, socket) => socket.write(messageFrame(FrameType.WELCOME, frame.id, welcome)),
+    'ERR_PROTOCOL_UNEXPECTED',
+    /WELCOME.*RESULT or ERROR/,
+  ],
+  [
+    'an error of half a megabyte',
+    FrameType.CALL,
+    (frame, socket) => {
+      const error = failure('ERR_CALL_MALFORMED', { why: 'x'.repeat(MIB / 2) });
+      socket.write(messageFrame(FrameType.ERROR, frame.id, errorBody(error)));
+    },
+    'ERR_FRAME_MALFORMED',
+    /an ERROR has \d+ bytes/,
+  ],
+  [
+    'an error of commands for terminals',
+    FrameType.CALL,
+    (frame, socket) => {
+      const error = failure('ERR_CALL_MALFORMED', { why: escapes });
+      socket.write(messageFrame(FrameType.ERROR, frame.id, errorBody(error)));
+    },
+    'ERR_CALL_MALFORMED',
+    /\\u001b]0;owned\\u0007/,
+  ],
+];
+
+t.test('lies end a session by their names, and take no memory', async (t) => {
+  const agents = await Promise.all(lies.map(([, type, lie]) => lieTo(type, lie)));
+  t.teardown(() => Promise.all(agents.map((agent) => agent.close())));
+  const addresses = agents.map(({ address }) => address);
+  const child = spawn(process.execPath, ['--expose-gc', liedTo, ...addresses], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  const { outcomes, peakBytes } = (await json(child.stdout)) as {
+    outcomes: { code?: string; message: string }[];
+    peakBytes: number;
+  };
+  for (const [index, [what, , , code, message]] of lies.entries()) {
+    t.match(outcomes[index], { code, message }, what);
+  }
+  t.ok(peakBytes < 256 * MIB, `${Math.ceil(peakBytes / MIB)} MiB at most`);
 });

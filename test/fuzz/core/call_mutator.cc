@@ -1,0 +1,252 @@
+// SPDX-License-Identifier: MIT
+//
+// Changes what a client sends so that it stays what a client sends: frames of the right length with
+// bodies of the right shape, whose numbers, bytes, buffers and relocations are others. Bytes alone
+// would mostly be refused before any rule sees them.
+
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+#include <iterator>
+#include <random>
+#include <utility>
+#include <vector>
+
+#include "cbor.h"
+#include "frame.h"
+
+extern "C" size_t LLVMFuzzerMutate(uint8_t* data, size_t size, size_t most);
+
+namespace {
+
+namespace cbor = waep::cbor;
+namespace frame = waep::frame;
+using Bytes = std::vector<uint8_t>;
+using Random = std::minstd_rand;
+
+struct Buffer {
+  bool in = true;
+  bool out = false;
+  uint64_t size = 0;  // of one that only comes out
+  Bytes bytes;
+};
+
+struct Request {
+  frame::Header header;
+  // Of a request with buffers; the body of any other is all `head`.
+  bool is_call = false;
+  uint64_t items = 0;
+  Bytes head;
+  std::vector<Buffer> buffers;
+  std::vector<uint64_t> relocations;
+};
+
+// Numbers at which something ends or begins for somebody.
+constexpr uint64_t kNumbers[] = {
+    0,      1,       2,          3,          4,          5,      6,          7,        8,
+    9,      16,      17,         32,         48,         64,     0x18,       0x1018,   0x2018,
+    0x3018, 0x5018,  0x6018,     0x85,       0x2085,     512,    0x400,      0x800,    4096,
+    0xffff, 0x10000, 0x7fffffff, 0x80000000, 0xffffffff, 0x4000, UINT64_MAX, 1u << 30, 0x24};
+
+bool ReadCall(const uint8_t* data, size_t size, Request* request) {
+  cbor::Reader reader(data, size);
+  uint64_t items = 0;
+  uint64_t number = 0;
+  if (!reader.ReadArray(&request->items) || request->items < 3) return false;
+  const size_t start = size - reader.Left();
+  for (uint64_t i = 2; i < request->items; ++i) {
+    int32_t any = 0;
+    if (reader.ReadUint(&number) || reader.ReadInt(&any)) continue;
+    if (!reader.ReadArrayOf(1) || !reader.ReadUint(&number)) return false;
+  }
+  request->head.assign(data + start, data + (size - reader.Left()));
+  if (!reader.ReadArray(&items)) return false;
+  for (; items > 0; --items) {
+    Buffer buffer;
+    if (reader.ReadUint(&buffer.size)) {
+      buffer.in = false;
+      buffer.out = true;
+    } else {
+      cbor::Bytes bytes;
+      buffer.out = reader.ReadArrayOf(1);
+      if (!reader.ReadBytes(&bytes)) return false;
+      buffer.bytes.assign(bytes.data, bytes.data + bytes.size);
+    }
+    request->buffers.push_back(std::move(buffer));
+  }
+  if (!reader.ReadArray(&items)) return false;
+  for (; items > 0; --items) {
+    if (!reader.ReadUint(&number)) return false;
+    request->relocations.push_back(number);
+  }
+  return reader.AtEnd();
+}
+
+std::vector<Request> ReadAll(const uint8_t* data, size_t size) {
+  std::vector<Request> requests;
+  while (size >= frame::kHeaderBytes) {
+    Request request;
+    request.header = frame::Parse(data);
+    data += frame::kHeaderBytes;
+    size -= frame::kHeaderBytes;
+    const size_t length = std::min<size_t>(request.header.length, size);
+    const uint8_t type = request.header.type;
+    request.is_call = (type == frame::kCall || type == frame::kPerfOpen || type == frame::kIoctl) &&
+                      ReadCall(data, length, &request);
+    if (!request.is_call) request.head.assign(data, data + length);
+    requests.push_back(std::move(request));
+    data += length;
+    size -= length;
+  }
+  return requests;
+}
+
+void Write(const Request& request, Bytes* all) {
+  Bytes body;
+  cbor::Writer writer(&body);
+  if (request.is_call) writer.Head(cbor::kArray, request.items);
+  body.insert(body.end(), request.head.begin(), request.head.end());
+  if (request.is_call) {
+    writer.Head(cbor::kArray, request.buffers.size());
+    for (const Buffer& buffer : request.buffers) {
+      if (!buffer.in) {
+        writer.Head(cbor::kUint, buffer.size);
+        continue;
+      }
+      if (buffer.out) writer.Head(cbor::kArray, 1);
+      writer.Head(cbor::kBytes, buffer.bytes.size());
+      writer.Raw(buffer.bytes.data(), buffer.bytes.size());
+    }
+    writer.Head(cbor::kArray, request.relocations.size());
+    for (const uint64_t number : request.relocations) writer.Head(cbor::kUint, number);
+  }
+  uint8_t header[frame::kHeaderBytes];
+  frame::Put(header, static_cast<uint32_t>(body.size()), request.header.type, request.header.id);
+  header[5] = request.header.flags;
+  all->insert(all->end(), header, header + sizeof header);
+  all->insert(all->end(), body.begin(), body.end());
+}
+
+template <typename T>
+T& Any(std::vector<T>* of, Random* random) {
+  return (*of)[(*random)() % of->size()];
+}
+
+uint64_t AnyNumber(Random* random) { return kNumbers[(*random)() % std::size(kNumbers)]; }
+
+void MutateBytes(Bytes* bytes, size_t most, Random*) {
+  const size_t size = bytes->size();
+  bytes->resize(std::max(size, most));
+  bytes->resize(LLVMFuzzerMutate(bytes->data(), size, bytes->size()));
+}
+
+void MutateBuffer(Buffer* buffer, Random* random) {
+  Bytes* const bytes = &buffer->bytes;
+  switch ((*random)() % 8) {
+    case 0:
+      buffer->out = !buffer->out || !buffer->in;
+      return;
+    case 1:
+      buffer->size = AnyNumber(random) % 100'000;
+      return;
+    case 2:
+      bytes->resize(std::min<uint64_t>(AnyNumber(random), 512));
+      return;
+    case 3:
+      MutateBytes(bytes, bytes->size() + 8, random);
+      return;
+    default: {
+      const size_t width = (*random)() % 2 == 0 ? 4 : 8;
+      if (bytes->size() < width) return;
+      const size_t at = (*random)() % (bytes->size() / width) * width;
+      const uint64_t number = AnyNumber(random);
+      std::memcpy(bytes->data() + at, &number, width);
+    }
+  }
+}
+
+void MutateRelocations(Request* request, Random* random) {
+  std::vector<uint64_t>* const all = &request->relocations;
+  const size_t count = all->size() / 4;
+  const auto relocation = [&] {
+    return all->begin() + static_cast<std::ptrdiff_t>((*random)() % count * 4);
+  };
+  const uint64_t choice = (*random)() % 6;
+  if (choice == 0 || count == 0) {
+    const uint64_t added[] = {(*random)() % request->buffers.size(), (*random)() % 24 * 4,
+                              (*random)() % 3, (*random)() % 10};
+    all->insert(all->end(), std::begin(added), std::end(added));
+  } else if (choice == 1) {
+    const auto removed = relocation();
+    all->erase(removed, removed + 4);
+  } else if (choice == 2) {
+    *(relocation() + 1) = (*random)() % 48 * 4;
+  } else {
+    *(relocation() + 3) = (*random)() % 10;
+  }
+}
+
+// Changes one request of a sequence.
+void MutateRequest(Request* request, Random* random) {
+  const uint64_t choice = (*random)() % 8;
+  if (!request->is_call || request->buffers.empty() || choice == 0) {
+    MutateBytes(&request->head, request->head.size() + 2, random);
+  } else if (choice < 3) {
+    MutateRelocations(request, random);
+  } else if (choice == 3) {
+    request->buffers.push_back(Any(&request->buffers, random));
+  } else {
+    MutateBuffer(&Any(&request->buffers, random), random);
+  }
+}
+
+void Mutate(std::vector<Request>* requests, Random* random) {
+  const size_t at = (*random)() % requests->size();
+  const auto here = requests->begin() + static_cast<std::ptrdiff_t>(at);
+  switch ((*random)() % 12) {
+    case 0:
+      requests->erase(here);
+      return;
+    case 1: {
+      const Request copy = *here;
+      requests->push_back(copy);
+      return;
+    }
+    case 2:
+      std::swap(*here, Any(requests, random));
+      return;
+    default:
+      MutateRequest(&*here, random);
+  }
+}
+
+}  // namespace
+
+extern "C" size_t LLVMFuzzerCustomMutator(uint8_t* data, size_t size, size_t most, unsigned seed) {
+  Random random(seed);
+  std::vector<Request> requests = ReadAll(data, size);
+  // Now and then the bytes, so that nothing is out of reach.
+  if (requests.empty() || random() % 16 == 0) return LLVMFuzzerMutate(data, size, most);
+  for (uint64_t i = random() % 3 + 1; i > 0 && !requests.empty(); --i) Mutate(&requests, &random);
+  Bytes all;
+  for (const Request& request : requests) Write(request, &all);
+  if (all.empty() || all.size() > most) return LLVMFuzzerMutate(data, size, most);
+  std::memcpy(data, all.data(), all.size());
+  return all.size();
+}
+
+extern "C" size_t LLVMFuzzerCustomCrossOver(const uint8_t* data, size_t size, const uint8_t* other,
+                                            size_t other_size, uint8_t* out, size_t most,
+                                            unsigned seed) {
+  Random random(seed);
+  std::vector<Request> requests = ReadAll(data, size);
+  std::vector<Request> others = ReadAll(other, other_size);
+  if (others.empty()) return 0;
+  // What comes first makes the objects that the rest is about.
+  requests.push_back(Any(&others, &random));
+  Bytes all;
+  for (const Request& request : requests) Write(request, &all);
+  if (all.size() > most) return 0;
+  std::memcpy(out, all.data(), all.size());
+  return all.size();
+}

@@ -1,0 +1,81 @@
+/* Guards of addon/core that are taken out, to see that a target finds what they are for. */
+
+/** A source with something in it replaced. */
+export interface Mutant {
+  /** Completes the sentence "It has no guard against …". */
+  readonly against: string;
+  /** The file of addon/core. */
+  readonly file: string;
+  /** What is replaced by what; each is in the file exactly once. */
+  readonly changes: readonly (readonly [from: string, to: string])[];
+}
+
+/** Of the rules and of what keeps the kernel to the bytes that they see. */
+export const policyMutants: readonly Mutant[] = [
+  {
+    against: 'a pointer to the end of an argument',
+    file: 'executor.cc',
+    changes: [
+      ['if (relocation.target < arguments) return refuse(', 'if (false) return refuse('],
+      [
+        'const bool may_share = relocation.buffer >= arguments &&',
+        'const bool may_share = true ||',
+      ],
+    ],
+  },
+  {
+    against: 'two pointers to one buffer',
+    file: 'executor.cc',
+    changes: [['if (again && !may_share) return refuse(', 'if (false) return refuse(']],
+  },
+  {
+    against: 'what the last call left behind an argument',
+    file: 'call_memory.cc',
+    changes: [['std::memset(page, 0, arguments_.bytes);', 'std::memset(page, 0, 64);']],
+  },
+  {
+    against: 'an index before an array',
+    file: 'rule_checker.cc',
+    changes: [['if (index < 0 || ', 'if (index < 0) continue;\n    if (']],
+  },
+  {
+    against: 'an index beyond an array',
+    file: 'rule_checker.cc',
+    changes: [
+      [
+        'if (index < 0 || static_cast<uint64_t>(index) >= size) {',
+        'if (index >= 0 && static_cast<uint64_t>(index) >= size) continue;\n    if (index < 0) {',
+      ],
+    ],
+  },
+  {
+    against: 'numbers in the place of handles',
+    file: 'rule_checker.cc',
+    changes: [
+      [
+        'if (presence.kind != Presence::kPerhaps) return RefuseNumber(number);',
+        'if (presence.kind != Presence::kPerhaps) return true;',
+      ],
+    ],
+  },
+  {
+    against: 'the use of objects of others',
+    file: 'rule_checker.cc',
+    changes: [
+      [
+        'if (objects.refused.Contains(handle.origin)) return RefuseObject(handle, objects.use);',
+        '',
+      ],
+    ],
+  },
+  {
+    against: 'objects of others without a handle',
+    file: 'executor.cc',
+    changes: [['if (result_handle == 0 && rules_.foreign.Contains(number)) {', 'if (false) {']],
+  },
+  {
+    against: 'a text without an end',
+    file: 'rule_checker.cc',
+    changes: [['      ends && (what.paths ?', '      (ends || true) && (what.paths ?']],
+  },
+];

@@ -1,0 +1,281 @@
+/* Ways round the profile `observe` that have once led somewhere, and what refuses each now. */
+import { enums, insn, rows } from '../../src/bpf/index.js';
+import { type Handle, Relocation } from '../../src/call.js';
+import type { PerfEventOptions } from '../../src/kernel/index.js';
+import { Session } from '../../src/session.js';
+import { raw } from '../raw-call.js';
+import type { Bystanders } from './bystanders.js';
+
+const { Cmd, MapType, ProgType, AttachType, ObjectFlag } = enums;
+const RAW_TRACEPOINT = ProgType.BPF_PROG_TYPE_RAW_TRACEPOINT;
+const { POINTER, FD32 } = Relocation;
+const end = insn.program(insn.mov('r0', 0), insn.exit());
+const license = Buffer.from('GPL\0');
+
+/** The policy of the guest: `observe`, with what else it takes to try each rule. */
+export const attackedPolicy = `
+profile: observe
+hooks: { only: [sys_enter, sched_switch, do_nanosleep] }
+quotas: { map_bytes: 1 MiB }
+`;
+
+/** An attack, and by which rule the agent refuses it; a malformed call is refused without one. */
+export interface Attack {
+  readonly name: string;
+  readonly rule?: string;
+  /** What the refusal says. */
+  readonly message: RegExp;
+  attempt(session: Session, others: Bystanders): Promise<unknown>;
+}
+
+const foreignMap = (session: Session, { ids }: Bystanders) =>
+  session.bpf(rows.MAP_GET_FD_BY_ID, { map_id: ids.map, open_flags: ObjectFlag.BPF_F_RDONLY });
+const foreignProgram = (session: Session, { ids }: Bystanders) =>
+  session.bpf(rows.PROG_GET_FD_BY_ID, { prog_id: ids.program });
+const ownMap = (session: Session, type: number, valueSize = 8, maxEntries = 1) =>
+  session.createMap({ type, keySize: 4, valueSize, maxEntries });
+const load = (session: Session, instructions: Uint8Array = end) =>
+  session.loadProgram({ type: RAW_TRACEPOINT, instructions, license: 'GPL' });
+
+/** Loads a program whose instructions name maps by indices into an array of descriptors. */
+async function loadByIndex(session: Session, index: number, found: { readonly handle: Handle }) {
+  const code = Buffer.concat([Buffer.alloc(16), end]);
+  code.writeUInt32LE(0x6118);
+  code.writeInt32LE(index, 4);
+  const attribute = Buffer.alloc(128);
+  attribute.writeUInt32LE(RAW_TRACEPOINT, 0);
+  attribute.writeUInt32LE(code.length / 8, 4);
+  return session.call({
+    command: Cmd.BPF_PROG_LOAD,
+    args: 1,
+    result: session.newHandle(),
+    buffers: [attribute, code, license, Buffer.alloc(8), Buffer.alloc(4096, 9)],
+    relocations: [
+      0,
+      8,
+      POINTER,
+      1,
+      0,
+      16,
+      POINTER,
+      2,
+      0,
+      120,
+      POINTER,
+      3,
+      3,
+      4,
+      FD32,
+      found.handle,
+    ],
+  });
+}
+
+/** The number that the guest's kernel has for the perf events of a device. */
+async function perfType({ shell }: Bystanders, device: string): Promise<number> {
+  return Number(await shell(`cat /sys/bus/event_source/devices/${device}/type`));
+}
+
+async function openEvent(
+  session: Session,
+  others: Bystanders,
+  device: string,
+  options: Omit<PerfEventOptions, 'type' | 'pid' | 'cpu'>,
+) {
+  return session.openPerfEvent({
+    type: await perfType(others, device),
+    pid: -1,
+    cpu: 0,
+    ...options,
+  });
+}
+
+/** Loads what lies behind the attribute of a call, where another one has left a program. */
+async function loadFromArgument(session: Session) {
+  const bytes = 512;
+  const attribute = Buffer.alloc(bytes);
+  attribute.writeUInt32LE(RAW_TRACEPOINT, 0);
+  attribute.writeUInt32LE(end.length / 8, 4);
+  attribute.writeBigUInt64LE(BigInt(bytes), 8);
+  return session.call({
+    command: Cmd.BPF_PROG_LOAD,
+    args: 1,
+    result: session.newHandle(),
+    buffers: [attribute, license],
+    relocations: [0, 8, POINTER, 0, 0, 16, POINTER, 1],
+  });
+}
+
+/** Keeps more in maps alive than the quota has, through programs that hold them. */
+async function keepByPrograms(session: Session) {
+  for (let made = 0; made < 8; made++) {
+    const map = await ownMap(session, MapType.BPF_MAP_TYPE_ARRAY, 256 * 1024);
+    const program = await load(session, insn.program(insn.loadMap('r1', map), end));
+    await program.attachRawTracepoint('sys_enter');
+    await map.close();
+    await program.close();
+  }
+}
+
+export const attacks: readonly Attack[] = [
+  {
+    name: 'a program behind the attribute of its call',
+    message: /points to buffer 0, which is an argument/,
+    attempt: loadFromArgument,
+  },
+  {
+    name: 'a value that is written behind an attribute',
+    message: /points to buffer 0, which is an argument/,
+    attempt: async (session) => {
+      const map = await ownMap(session, MapType.BPF_MAP_TYPE_ARRAY, 64);
+      const attribute = Buffer.alloc(512);
+      attribute.writeBigUInt64LE(512n, 16);
+      return session.call({
+        command: Cmd.BPF_MAP_LOOKUP_ELEM,
+        args: 1,
+        result: 0,
+        buffers: [attribute, Buffer.alloc(4)],
+        relocations: [0, 0, FD32, map.handle, 0, 8, POINTER, 1, 0, 16, POINTER, 0],
+      });
+    },
+  },
+  {
+    name: 'a helper that writes to processes',
+    rule: 'helpers',
+    message: /bpf_probe_write_user/,
+    attempt: (session) => load(session, insn.program(Buffer.from('8500000024000000', 'hex'), end)),
+  },
+  {
+    name: 'a breakpoint inside of an instruction',
+    rule: 'uprobes',
+    message: /\/victim\+/,
+    attempt: (session, others) =>
+      openEvent(session, others, 'uprobe', {
+        config1: others.file,
+        config2: others.places.code + 1,
+      }),
+  },
+  {
+    name: "a counter in a process's data",
+    rule: 'uprobes',
+    message: /with a counter at/,
+    attempt: (session, others) =>
+      openEvent(session, others, 'uprobe', {
+        config: BigInt(others.places.data) << 32n,
+        config1: others.file,
+        config2: others.places.code,
+      }),
+  },
+  {
+    name: "a counter in a process's data, by a link to many places",
+    rule: 'uprobes',
+    message: /with a counter at/,
+    attempt: async (session, { file, places }) =>
+      raw(session, Cmd.BPF_LINK_CREATE, 64, {
+        0: await load(session),
+        8: AttachType.BPF_TRACE_UPROBE_MULTI,
+        16: Buffer.from(`${file}\0`),
+        24: wordOf(places.code),
+        32: wordOf(places.data),
+        48: 1,
+      }),
+  },
+  ...[-1, 2, 0x400].map((index) => ({
+    name: `the index ${index} into an array of two descriptors`,
+    rule: 'descriptors',
+    message: /the index -?\d+ into an array of 2/,
+    attempt: async (session: Session, others: Bystanders) =>
+      loadByIndex(session, index, await foreignMap(session, others)),
+  })),
+  {
+    name: "an index of another's map",
+    rule: 'foreign_objects',
+    message: /an object from map_get_fd_by_id/,
+    attempt: async (session, others) => loadByIndex(session, 1, await foreignMap(session, others)),
+  },
+  {
+    name: "another's program in an own array of programs",
+    rule: 'foreign_objects',
+    message: /an object from prog_get_fd_by_id .* to be run/,
+    attempt: async (session, others) =>
+      raw(session, Cmd.BPF_MAP_UPDATE_ELEM, 32, {
+        0: await ownMap(session, MapType.BPF_MAP_TYPE_PROG_ARRAY, 4),
+        8: new Uint8Array(4),
+        16: [await foreignProgram(session, others)],
+      }),
+  },
+  {
+    name: "an own map bound to another's program",
+    rule: 'foreign_objects',
+    message: /an object from prog_get_fd_by_id .* to be changed/,
+    attempt: async (session, others) =>
+      raw(session, Cmd.BPF_PROG_BIND_MAP, 12, {
+        0: await foreignProgram(session, others),
+        4: await ownMap(session, MapType.BPF_MAP_TYPE_ARRAY),
+      }),
+  },
+  {
+    name: "another's map that is found without a handle",
+    rule: 'foreign_objects',
+    message: /a result without a handle/,
+    attempt: (session, { ids }) =>
+      raw(session, Cmd.BPF_MAP_GET_FD_BY_ID, 16, { 0: ids.map, 8: ObjectFlag.BPF_F_RDONLY }),
+  },
+  {
+    name: 'a probe beyond the end of an allowed function',
+    rule: 'hooks',
+    message: /4096/,
+    attempt: (session, others) =>
+      openEvent(session, others, 'kprobe', { config1: 'do_nanosleep', config2: 4096 }),
+  },
+  {
+    name: 'a breakpoint at an address',
+    rule: 'hooks',
+    message: /breakpoint/,
+    attempt: (session, { pid, places }) => {
+      const attribute = { type: enums.PerfType.PERF_TYPE_BREAKPOINT, pid, cpu: -1 };
+      return session.openPerfEvent({ ...attribute, config1: places.address, config2: 4 });
+    },
+  },
+  {
+    name: 'a descriptor by its number',
+    rule: 'descriptors',
+    message: /the number 3, which names no handle/,
+    attempt: (session) =>
+      load(session, insn.program(Buffer.from('18110000030000000000000000000000', 'hex'), end)),
+  },
+  {
+    name: 'maps that programs keep alive, beyond the quota',
+    rule: 'quotas.map_bytes',
+    message: /of 1048576/,
+    attempt: keepByPrograms,
+  },
+];
+
+function wordOf(number: number): Uint8Array {
+  const bytes = Buffer.alloc(8);
+  bytes.writeUInt32LE(number);
+  return bytes;
+}
+
+/** Makes each attack in a session of its own, and returns what each came to. */
+export async function attackAll(
+  others: Bystanders,
+): Promise<
+  readonly { readonly attack: Attack; readonly error: unknown; readonly changes: string[] }[]
+> {
+  const outcomes = [];
+  for (const attack of attacks) {
+    const session = await Session.connect(others.guest.vsock());
+    try {
+      const error = await attack.attempt(session, others).then(
+        () => undefined,
+        (error: unknown) => error,
+      );
+      outcomes.push({ attack, error, changes: await others.changes() });
+    } finally {
+      await session.close();
+    }
+  }
+  return outcomes;
+}
