@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { build } from 'esbuild';
 
-const TURNS = 15;
+const TURNS = 9;
 const CALLS_OF_A_TURN = 20_000;
 const COUNTED_CALLS = 2000;
 const MOST_MORE = 1.03;
@@ -33,9 +33,10 @@ async function rulesOf(tree, profile, file) {
     export const rules = encodeRules(compile(profiles.${profile}, names));`;
   const outfile = `${file}.mjs`;
   const stdin = { contents: script, resolveDir: root };
-  const banner = {
-    js: "import { createRequire } from 'node:module'; const require = createRequire('/');",
-  };
+  // What is bundled may be CommonJS.
+  const js =
+    "import { createRequire as r } from 'node:module'; const require = r(import.meta.url);";
+  const banner = { js };
   // What policies import of the addon is not called.
   const external = ['*.node'];
   await build({ stdin, outfile, bundle: true, platform: 'node', format: 'esm', banner, external });

@@ -19,7 +19,7 @@ export const policyMutants: readonly Mutant[] = [
       ['if (relocation.target < arguments) return refuse(', 'if (false) return refuse('],
       [
         'const bool may_share = relocation.buffer >= arguments &&',
-        'const bool may_share = true ||',
+        'const bool may_share = relocation.buffer < UINT32_MAX &&',
       ],
     ],
   },

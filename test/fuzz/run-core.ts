@@ -1,7 +1,7 @@
 /* Compiles targets with clang and runs them under libFuzzer. */
-import { cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { execa } from 'execa';
 import { cached, contentKey } from '../../guest/image/cache.js';
 import { requireTool, runTool } from '../../guest/tools.js';
@@ -41,48 +41,57 @@ const SLOWEST_INPUT_SECONDS = 20;
 const MOST_MEMORY_MIB = 1024;
 const LARGEST_ALLOCATION_MIB = 16;
 
-/** What is merged into the committed corpus is at most so long, for the corpus to stay small. */
-const COMMITTED_INPUT_BYTES = 512;
-
+/** Compiles a target, without a guard where one is given. What has not changed is in the cache. */
 async function compile(target: CoreTarget, mutant?: Mutant): Promise<string> {
-  const files = await Promise.all(
-    [coreFolder, harnessFolder].map(async (folder) =>
-      (await readdir(folder)).sort().map((name) => join(folder, name)),
-    ),
-  );
-  const contents = await Promise.all(files.flat().map((path) => readFile(path)));
-  const what = JSON.stringify([target, mutant]);
-  const key = contentKey(flags.join(' '), what, ...files.flat(), ...contents);
-  const folder = await cached('fuzz', key, async (draft) => {
-    const core = mutant === undefined ? coreFolder : await mutated(mutant, draft);
-    const addresses = target.withoutAddresses === true ? '' : 'address,';
-    await runTool('clang++-14', [
-      ...flags,
-      `-fsanitize=fuzzer,${addresses}undefined`,
-      '-I',
-      core,
-      ...target.harness.map((name) => join(harnessFolder, name)),
-      ...target.sources.map((name) => join(core, name)),
-      ...(target.wrapped ?? []).map((name) => `-Wl,--wrap=${name}`),
-      '-o',
-      join(draft, target.name),
-    ]);
+  const sanitizers = `-fsanitize=fuzzer,${target.withoutAddresses === true ? '' : 'address,'}undefined`;
+  const sources = [
+    ...target.harness.map((name) => join(harnessFolder, name)),
+    ...target.sources.map((name) => join(coreFolder, name)),
+  ];
+  const headers = await contentsOf([coreFolder, harnessFolder], '.h');
+  const objects: string[] = [];
+  for (const path of sources) {
+    const text = await readFile(path, 'utf8');
+    const source = basename(path) === mutant?.file ? withoutGuard(text, mutant) : text;
+    const key = contentKey(flags.join(' '), sanitizers, path, source, ...headers);
+    const folder = await cached('fuzz-objects', key, async (draft) => {
+      const copy = join(draft, basename(path));
+      await writeFile(copy, source);
+      const folders = ['-I', coreFolder, '-I', harnessFolder];
+      const object = ['-c', copy, '-o', join(draft, 'object.o')];
+      await runTool('clang++-14', [...flags, sanitizers, ...folders, ...object]);
+    });
+    objects.push(join(folder, 'object.o'));
+  }
+  const wrapped = (target.wrapped ?? []).map((name) => `-Wl,--wrap=${name}`);
+  const folder = await cached('fuzz', contentKey(...objects, ...wrapped), async (draft) => {
+    const program = ['-o', join(draft, target.name)];
+    await runTool('clang++-14', [sanitizers, ...objects, ...wrapped, ...program]);
   });
   return join(folder, target.name);
 }
 
-/** A copy of addon/core without a guard. */
-async function mutated({ file, changes }: Mutant, folder: string): Promise<string> {
-  const core = join(folder, 'core');
-  await cp(coreFolder, core, { recursive: true });
-  let text = await readFile(join(core, file), 'utf8');
+async function contentsOf(folders: readonly string[], ending: string): Promise<Buffer[]> {
+  const names = await Promise.all(
+    folders.map(async (folder) => (await readdir(folder)).sort().map((name) => join(folder, name))),
+  );
+  return Promise.all(
+    names
+      .flat()
+      .filter((name) => name.endsWith(ending))
+      .map((name) => readFile(name)),
+  );
+}
+
+/** The text of a source without a guard. */
+function withoutGuard(text: string, { file, changes }: Mutant): string {
+  let changed = text;
   for (const [from, to] of changes) {
-    const pieces = text.split(from);
+    const pieces = changed.split(from);
     if (pieces.length !== 2) throw new Error(`${file} has ${pieces.length - 1} times: ${from}`);
-    text = pieces.join(to);
+    changed = pieces.join(to);
   }
-  await writeFile(join(core, file), text);
-  return core;
+  return changed;
 }
 
 /** The folders of a target's inputs: one that grows with each run, and those that it begins with. */
@@ -195,7 +204,7 @@ export async function mergeCorpus(target: CoreTarget): Promise<void> {
     '-set_cover_merge=1',
     // By lines, not by how often each was run: that alone keeps many more.
     '-use_counters=0',
-    `-max_len=${COMMITTED_INPUT_BYTES}`,
+    `-max_len=${target.committedInputBytes}`,
     committed,
     grown,
     ...seeds,

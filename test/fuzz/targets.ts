@@ -19,6 +19,8 @@ export interface CoreTarget {
   /** Functions that the harness has in place of everybody's, as `__wrap_NAME`. */
   readonly wrapped?: readonly string[];
   readonly maxInputBytes: number;
+  /** What is merged into the committed corpus is at most so long, for the corpus to stay small. */
+  readonly committedInputBytes: number;
   /** Inputs to begin with, beside those in test/fuzz/corpus. */
   seeds?(): readonly Uint8Array[];
   /**
@@ -67,6 +69,7 @@ export const targets: readonly Target[] = [
       'sockets.cc',
     ],
     maxInputBytes: 16_384,
+    committedInputBytes: 512,
     seeds: agentSeeds,
   },
   {
@@ -85,6 +88,8 @@ export const targets: readonly Target[] = [
     ],
     wrapped: ['close'],
     maxInputBytes: 4096,
+    // Its first calls make the objects that the others are about.
+    committedInputBytes: 1536,
     withoutAddresses: true,
     seeds: oracleSeeds,
     rules: oracleRules,
@@ -104,6 +109,7 @@ export const targets: readonly Target[] = [
       'sockets.cc',
     ],
     maxInputBytes: 8192,
+    committedInputBytes: 512,
     seeds: eventSeeds,
   },
   {
@@ -140,6 +146,7 @@ export const targets: readonly Target[] = [
       'write',
     ],
     maxInputBytes: 1024,
+    committedInputBytes: 512,
     seeds: deviceSeeds,
   },
   {
