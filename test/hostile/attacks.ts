@@ -241,8 +241,11 @@ export const attacks: readonly Attack[] = [
     name: 'a descriptor by its number',
     rule: 'descriptors',
     message: /the number 3, which names no handle/,
-    attempt: (session) =>
-      load(session, insn.program(Buffer.from('18110000030000000000000000000000', 'hex'), end)),
+    attempt: (session) => {
+      const code = insn.program(Buffer.from('18110000030000000000000000000000', 'hex'), end);
+      const words = { 0: RAW_TRACEPOINT, 4: code.length / 8, 8: code, 16: license };
+      return raw(session, Cmd.BPF_PROG_LOAD, 128, words);
+    },
   },
   {
     name: 'maps that programs keep alive, beyond the quota',
