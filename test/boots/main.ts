@@ -79,7 +79,8 @@ async function bootOnce(cell: Cell, flags: Flags, newer: string): Promise<Row> {
     const { detail, message } = error as WaepError<'ERR_GUEST_BOOT'>;
     const { kernel } = await buildImage({ kernel: { suite: flags.suite } });
     const bootMs = Math.round(performance.now() - startedMs);
-    const lost = `${detail?.why ?? message}; ${detail?.log ?? ''}`;
+    const lost = detail?.why ?? message;
+    if (detail !== undefined) console.log(`the log is in ${detail.log}`);
     return { ...common, qemu: cell.qemu, kernel: kernel.release, bootMs, lost, ...now() };
   } finally {
     process.env.PATH = PATH;

@@ -50,7 +50,7 @@ export function renderBoots(all: readonly Row[]): string {
     'A boot is lost when not all of the guest answers within the deadline. From commit b2a0756 on, the time in which QEMU was ready to run and got no processor does not count.',
     '"busy": a loop ran beside the guest on each processor of this machine. "idle": the script ran nothing beside the guest; the load average tells of others.',
     '',
-    `${all.length} boots, ${lost.length} lost. The load average of this machine was ${loads.length === 0 ? 'not seen' : `${Math.min(...loads).toFixed(1)} to ${Math.max(...loads).toFixed(1)}`}.`,
+    `${all.length} boots, ${lost.length} lost. At most ${longestRow(all)} in a row came up without a loss. The load average of this machine was ${loads.length === 0 ? 'not seen' : `${Math.min(...loads).toFixed(1)} to ${Math.max(...loads).toFixed(1)}`}.`,
     '',
     '| commit | boots | lost | begun |',
     '|---|---|---|---|',
@@ -67,6 +67,17 @@ export function renderBoots(all: readonly Row[]): string {
         `\n${at}, QEMU ${qemu}, ${machine}, ${cpus} processors: ${why}`,
     ),
   ].join('\n')}\n`;
+}
+
+/** How many boots in a row had no loss, at most. */
+function longestRow(all: readonly Row[]): number {
+  let longest = 0;
+  let row = 0;
+  for (const boot of all) {
+    row = isLost(boot) ? 0 : row + 1;
+    longest = Math.max(longest, row);
+  }
+  return longest;
 }
 
 function groupBy(all: readonly Row[], nameOf: (row: Row) => string): Map<string, Row[]> {
