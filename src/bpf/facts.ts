@@ -1,8 +1,10 @@
 import type { Handle } from '../call.js';
 import { failure } from '../errors.js';
+import type { MAP_CREATE, OBJ_GET_INFO_BY_FD_MAP } from './commands.js';
 import { ElementFlag } from './enums.js';
 import { typesWith } from './map-kinds.js';
 import type { FdKind, IterTarget } from './rows.js';
+import type { Arguments, Results } from './types.js';
 
 /** What the lengths of keys and values depend on. Sizes are in bytes. */
 export interface MapFacts {
@@ -19,6 +21,28 @@ export interface MapFacts {
    * its values cannot be written.
    */
   readonly programOffsets?: readonly number[];
+}
+
+/** The facts of a map that MAP_CREATE makes of these values. */
+export function factsOfNew(values: Arguments<typeof MAP_CREATE>): MapFacts {
+  return {
+    type: values.map_type ?? 0,
+    keySize: values.key_size ?? 0,
+    valueSize: values.value_size ?? 0,
+    maxEntries: values.max_entries ?? 0,
+    flags: values.map_flags ?? 0,
+  };
+}
+
+/** The facts of a map by what OBJ_GET_INFO_BY_FD says of it. */
+export function factsOfInfo(info: Results<typeof OBJ_GET_INFO_BY_FD_MAP>['info']): MapFacts {
+  return {
+    type: info.type,
+    keySize: info.key_size,
+    valueSize: info.value_size,
+    maxEntries: info.max_entries,
+    flags: info.map_flags,
+  };
 }
 
 /**

@@ -11,6 +11,8 @@ export {
 export * as enums from './enums.js';
 export {
   type Facts,
+  factsOfInfo,
+  factsOfNew,
   iterTargetNamed,
   type MapFacts,
   type ObjectFacts,
@@ -38,7 +40,6 @@ export { fits, leastOf, type MapKind, mapKind, type Sizes } from './map-kinds.js
 export type { Memory, Write } from './memory.js';
 export * as perf from './perf.js';
 export { fieldBytes } from './plan.js';
-export { type Recipe, type RecipePointer, recipeOf, recipeWords } from './recipe.js';
 export type { Command, FdField, FdKind, Field, IterTarget, Struct, Use } from './rows.js';
 export { commands, shapeOf } from './table.js';
 export type { Arguments, Ref, Results } from './types.js';

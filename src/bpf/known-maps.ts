@@ -1,6 +1,6 @@
 import type { Handle } from '../call.js';
 import type { MAP_CREATE, OBJ_GET_INFO_BY_FD_MAP } from './commands.js';
-import type { Facts, MapFacts } from './facts.js';
+import { type Facts, factsOfInfo, factsOfNew, type MapFacts } from './facts.js';
 import type { Arguments, Results } from './types.js';
 
 /**
@@ -22,24 +22,12 @@ export class KnownMaps implements Facts {
 
   /** Takes note of a map that MAP_CREATE has bound to `handle`. */
   created(handle: Handle, values: Arguments<typeof MAP_CREATE>): void {
-    this.#maps.set(handle, {
-      type: values.map_type ?? 0,
-      keySize: values.key_size ?? 0,
-      valueSize: values.value_size ?? 0,
-      maxEntries: values.max_entries ?? 0,
-      flags: values.map_flags ?? 0,
-    });
+    this.#maps.set(handle, factsOfNew(values));
   }
 
   /** Takes note of what OBJ_GET_INFO_BY_FD said about the map behind `handle`. */
   learned(handle: Handle, info: Results<typeof OBJ_GET_INFO_BY_FD_MAP>['info']): void {
-    this.#maps.set(handle, {
-      type: info.type,
-      keySize: info.key_size,
-      valueSize: info.value_size,
-      maxEntries: info.max_entries,
-      flags: info.map_flags,
-    });
+    this.#maps.set(handle, factsOfInfo(info));
   }
 
   /** Takes note of facts that somebody has from elsewhere, such as where values hold programs. */

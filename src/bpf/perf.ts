@@ -1,5 +1,6 @@
 /* What perf_event_open(2) takes. Kernel source: include/uapi/linux/perf_event.h. */
-import { s32, since, struct, u32, u64 } from './rows.js';
+import { PerfIoctl } from './enums.js';
+import { s32, since, struct, type Use, u32, u64 } from './rows.js';
 
 /** `struct perf_event_attr`. Unions have the name of the member that is meant here. */
 export const PERF_EVENT_ATTR = struct('struct perf_event_attr', {
@@ -36,3 +37,67 @@ export const PerfEventBit = { disabled: 0, freq: 10, write_backward: 27, sigtrap
 export const PERF_ATTR_SIZE_VER0 = 64;
 /** The same as of Linux 4.4, which every kernel here knows. */
 export const PERF_ATTR_SIZE_VER5 = 112;
+
+/** What {@link perfAttribute} is made from. What is not given is 0. */
+export interface PerfAttribute {
+  /** `PERF_TYPE_*`, or the number of a PMU of the kernel. */
+  readonly type: number;
+  readonly config?: number | bigint;
+  readonly config1?: number | bigint;
+  readonly config2?: number | bigint;
+  readonly samplePeriod?: number | bigint;
+  readonly sampleType?: number | bigint;
+  readonly readFormat?: number | bigint;
+  /** The bits of {@link PerfEventBit}. */
+  readonly flags?: number | bigint;
+  readonly wakeupEvents?: number;
+}
+
+/** Makes a `struct perf_event_attr` of {@link PERF_ATTR_SIZE_VER5} bytes. */
+export function perfAttribute(values: PerfAttribute): Uint8Array {
+  const { fields } = PERF_EVENT_ATTR;
+  const view = new DataView(new ArrayBuffer(PERF_ATTR_SIZE_VER5));
+  const put = (at: number, value: number | bigint = 0) => view.setBigInt64(at, BigInt(value), true);
+  view.setUint32(fields.type.offset, values.type, true);
+  view.setUint32(fields.size.offset, PERF_ATTR_SIZE_VER5, true);
+  put(fields.config.offset, values.config);
+  put(fields.sample_period.offset, values.samplePeriod);
+  put(fields.sample_type.offset, values.sampleType);
+  put(fields.read_format.offset, values.readFormat);
+  put(PERF_EVENT_FLAGS, values.flags);
+  view.setUint32(fields.wakeup_events.offset, values.wakeupEvents ?? 0, true);
+  put(fields.config1.offset, values.config1);
+  put(fields.config2.offset, values.config2);
+  return new Uint8Array(view.buffer);
+}
+
+/** What the third argument of an ioctl(2) on a perf event is: see <linux/perf_event.h>. */
+export type PerfIoctlArgument =
+  | { readonly is: 'number' }
+  /** What the request does with the object behind it; it reads where nothing is said. */
+  | { readonly is: 'descriptor'; readonly use?: Use }
+  | { readonly is: 'text' }
+  | { readonly is: 'buffer'; readonly flow: 'in' | 'out'; readonly bytes: number }
+  /** `struct perf_event_query_bpf`: room for as many ids as its first word says, after two words. */
+  | { readonly is: 'query' }
+  /** A `struct perf_event_attr`. */
+  | { readonly is: 'attribute' };
+
+/** The requests of perf events. */
+export const perfIoctls: ReadonlyMap<number, PerfIoctlArgument> = new Map<
+  number,
+  PerfIoctlArgument
+>([
+  [PerfIoctl.PERF_EVENT_IOC_ENABLE, { is: 'number' }],
+  [PerfIoctl.PERF_EVENT_IOC_DISABLE, { is: 'number' }],
+  [PerfIoctl.PERF_EVENT_IOC_REFRESH, { is: 'number' }],
+  [PerfIoctl.PERF_EVENT_IOC_RESET, { is: 'number' }],
+  [PerfIoctl.PERF_EVENT_IOC_PERIOD, { is: 'buffer', flow: 'in', bytes: 8 }],
+  [PerfIoctl.PERF_EVENT_IOC_SET_OUTPUT, { is: 'descriptor' }],
+  [PerfIoctl.PERF_EVENT_IOC_SET_FILTER, { is: 'text' }],
+  [PerfIoctl.PERF_EVENT_IOC_ID, { is: 'buffer', flow: 'out', bytes: 8 }],
+  [PerfIoctl.PERF_EVENT_IOC_SET_BPF, { is: 'descriptor', use: 'attach' }],
+  [PerfIoctl.PERF_EVENT_IOC_PAUSE_OUTPUT, { is: 'number' }],
+  [PerfIoctl.PERF_EVENT_IOC_QUERY_BPF, { is: 'query' }],
+  [PerfIoctl.PERF_EVENT_IOC_MODIFY_ATTRIBUTES, { is: 'attribute' }],
+]);

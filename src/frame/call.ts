@@ -2,15 +2,14 @@ import type { Call, CallBuffer, Reply } from '../call.js';
 import { failure } from '../errors.js';
 import { allocateBytes } from '../shared-block.js';
 import { FrameType, HEADER_BYTES, putHeader } from './header.js';
+import { ItemReader, Major } from './items.js';
 
 /*
  * CALL and RESULT are the frames that matter for latency, and their shape is fixed, so they are
  * written and read here directly. The bytes are those that cbor-x writes for the same values.
  */
 
-const UINT = 0x00;
-const BYTES = 0x40;
-const ARRAY = 0x80;
+const { UINT, NEGATIVE, BYTES, ARRAY } = Major;
 const HEAD_BYTES = 9;
 
 /** Up to here a loop in the JIT's code copies faster than a call out of it does. */
@@ -145,28 +144,6 @@ export function outputLengths(call: Pick<Call, 'buffers'>): number[] {
   return lengths;
 }
 
-let at = 0;
-
-function readHead(bytes: Uint8Array, end: number, major: number): number {
-  const first = at < end ? (bytes[at] as number) : -1;
-  if ((first & 0xe0) !== major || first < 0) {
-    throw failure('ERR_FRAME_MALFORMED', { why: `a result has an unexpected item at byte ${at}` });
-  }
-  const info = first & 0x1f;
-  if (info < 24) {
-    at += 1;
-    return info;
-  }
-  const width = 1 << (info - 24);
-  if (info > 27 || at + width >= end) {
-    throw failure('ERR_FRAME_MALFORMED', { why: `a result has a bad length at byte ${at}` });
-  }
-  let value = 0;
-  for (let i = 1; i <= width; i++) value = value * 256 + (bytes[at + i] as number);
-  at += 1 + width;
-  return value;
-}
-
 /**
  * Reads the body of a RESULT frame in `bytes[start, end)`.
  *
@@ -181,30 +158,29 @@ export function parseReply(
   lengths: readonly number[] | undefined,
   alias: boolean,
 ): Reply {
-  at = start;
-  if (readHead(bytes, end, ARRAY) !== 3) {
+  const items = new ItemReader(bytes, start, end, 'a result');
+  if (items.head(ARRAY) !== 3) {
     throw failure('ERR_FRAME_MALFORMED', { why: 'a result is not an array of 3 items' });
   }
-  let result: number;
-  if (((bytes[at] as number) & 0xe0) === 0x20) result = -1 - readHead(bytes, end, 0x20);
-  else result = readHead(bytes, end, UINT);
-  const errno = readHead(bytes, end, UINT);
-  const count = readHead(bytes, end, ARRAY);
+  const result = items.is(NEGATIVE) ? -1 - items.head(NEGATIVE) : items.head(UINT);
+  const errno = items.head(UINT);
+  const count = items.head(ARRAY);
   if (lengths !== undefined && count !== lengths.length) {
     throw failure('ERR_FRAME_MALFORMED', {
       why: `a result has ${count} outputs where ${lengths.length} were asked for`,
     });
   }
-  if (count > end - at) {
+  if (count > items.left) {
     throw failure('ERR_FRAME_MALFORMED', { why: `a result announces ${count} outputs` });
   }
   const outputs: Uint8Array[] = new Array(count);
   for (let i = 0; i < count; i++) {
-    const size = readHead(bytes, end, BYTES);
+    const size = items.head(BYTES);
+    const at = items.at;
     const length = lengths === undefined ? size : (lengths[i] as number);
-    if (size > end - at || size > length) {
+    if (size > items.left || size > length) {
       throw failure('ERR_FRAME_MALFORMED', {
-        why: `output ${i} of a result has ${size} bytes where ${Math.min(length, end - at)} fit`,
+        why: `output ${i} of a result has ${size} bytes where ${Math.min(length, items.left)} fit`,
       });
     }
     if (alias && size === length) {
@@ -215,9 +191,9 @@ export function parseReply(
       else for (let k = 0; k < size; k++) output[k] = bytes[at + k] as number;
       outputs[i] = output;
     }
-    at += size;
+    items.at += size;
   }
-  if (at !== end) {
+  if (items.left > 0) {
     throw failure('ERR_FRAME_MALFORMED', { why: 'bytes follow the outputs of a result' });
   }
   return { result, errno, outputs };

@@ -1,4 +1,5 @@
 import { failure } from '../errors.js';
+import { ItemReader, Major } from './items.js';
 
 /** What a stream reads from. PROTOCOL.md numbers them so. */
 export const StreamSource = { RING: 0, PERF: 1, FILE: 2, USER_RING: 3 } as const;
@@ -27,44 +28,28 @@ export interface Events {
   bytes: Uint8Array;
 }
 
-const UINT = 0;
-const BYTES = 2;
+const { UINT, BYTES, ARRAY } = Major;
 const COUNTS = 9;
-
-let at = 0;
-
-function readHead(bytes: Uint8Array, end: number, major: number): number {
-  const first = at < end ? (bytes[at] as number) : 0xff;
-  const info = first & 0x1f;
-  const width = info < 24 ? 0 : 1 << (info - 24);
-  if (first >> 5 !== major || info > 27 || at + width >= end + (width === 0 ? 1 : 0)) {
-    throw failure('ERR_FRAME_MALFORMED', { why: `EVENTS has an unexpected item at byte ${at}` });
-  }
-  let value = width === 0 ? info : 0;
-  for (let i = 1; i <= width; i++) value = value * 256 + (bytes[at + i] as number);
-  at += 1 + width;
-  return value;
-}
 
 /** Reads the body of an EVENTS frame in `bytes[start, end)`. The result's bytes alias them. */
 export function parseEvents(bytes: Uint8Array, start: number, end: number): Events {
-  at = start;
-  if (readHead(bytes, end, 4) !== COUNTS + 1) {
+  const items = new ItemReader(bytes, start, end, 'EVENTS');
+  if (items.head(ARRAY) !== COUNTS + 1) {
     throw failure('ERR_FRAME_MALFORMED', { why: 'EVENTS is not an array of 10 items' });
   }
-  const part = readHead(bytes, end, UINT);
-  const records = readHead(bytes, end, UINT);
-  const sequence = readHead(bytes, end, UINT);
-  const position = readHead(bytes, end, UINT);
-  const written = readHead(bytes, end, UINT);
-  const lost = readHead(bytes, end, UINT);
-  const dropped = readHead(bytes, end, UINT);
-  const timeNs = readHead(bytes, end, UINT);
-  const ended = readHead(bytes, end, UINT);
-  const length = readHead(bytes, end, BYTES);
-  if (length !== end - at) {
+  const part = items.head(UINT);
+  const records = items.head(UINT);
+  const sequence = items.head(UINT);
+  const position = items.head(UINT);
+  const written = items.head(UINT);
+  const lost = items.head(UINT);
+  const dropped = items.head(UINT);
+  const timeNs = items.head(UINT);
+  const ended = items.head(UINT);
+  const length = items.head(BYTES);
+  if (length !== items.left) {
     throw failure('ERR_FRAME_MALFORMED', {
-      why: `EVENTS announces ${length} bytes of records and has ${end - at}`,
+      why: `EVENTS announces ${length} bytes of records and has ${items.left}`,
     });
   }
   return {
@@ -77,6 +62,6 @@ export function parseEvents(bytes: Uint8Array, start: number, end: number): Even
     dropped,
     timeNs,
     end: ended,
-    bytes: bytes.subarray(at, end),
+    bytes: bytes.subarray(items.at, end),
   };
 }

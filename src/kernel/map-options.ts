@@ -71,17 +71,6 @@ export interface CodedMap<K, V, KIn = K, VIn = V> extends GuestObject<'map'> {
   readonly value: Codec<V, VIn>;
 }
 
-/** The facts of a map that is created with these arguments. */
-export function factsOf(values: Arguments<typeof rows.MAP_CREATE>): MapFacts {
-  return {
-    type: values.map_type ?? 0,
-    keySize: values.key_size ?? 0,
-    valueSize: values.value_size ?? 0,
-    maxEntries: values.max_entries ?? 0,
-    flags: values.map_flags ?? 0,
-  };
-}
-
 /**
  * The codecs of a map as bpf(2) copies its keys and values.
  *

@@ -1,4 +1,4 @@
-import { enums, type MapFacts, rows } from '../bpf/index.js';
+import { enums, factsOfInfo, factsOfNew, type MapFacts, rows } from '../bpf/index.js';
 import type { Handle } from '../call.js';
 import { type Codec, encodeValue, perCpu, viewOf, within } from '../codec/index.js';
 import { errnoNumber } from '../errno.js';
@@ -17,7 +17,6 @@ import {
   boundCodecs,
   type CodedMap,
   createArguments,
-  factsOf,
   type MapCodecs,
   type MapOptions,
 } from './map-options.js';
@@ -369,13 +368,13 @@ export async function createMap<K, V, KIn, VIn>(
 ): Promise<BpfMap<K, V, KIn, VIn>> {
   checkMapOptions(options, session.kernel.pageSize);
   const values = createArguments(options);
-  const facts = factsOf(values);
+  const facts = factsOfNew(values);
   const { name = '' } = options;
   // Before the map is there, so that a codec that does not fit leaves nothing behind.
   boundCodecs(options, facts, session.kernel.possibleCpus);
   const about = name === '' ? undefined : { subject: `map "${name}"` };
   const { handle } = await session.bpf(rows.MAP_CREATE, values, about);
-  session.calls.knownMaps.created(handle, values);
+  session.calls.knownMaps.set(handle, facts);
   return new BpfMap(session, handle, facts, options, name);
 }
 
@@ -388,8 +387,8 @@ export async function openMap<K, V, KIn, VIn>(
   const handle = await open(session, 'map', where, options.flags);
   try {
     const { info } = await session.bpf(rows.OBJ_GET_INFO_BY_FD_MAP, { bpf_fd: { handle } });
-    session.calls.knownMaps.learned(handle, info);
-    const facts = session.calls.knownMaps.mapFacts(handle) as MapFacts;
+    const facts = factsOfInfo(info);
+    session.calls.knownMaps.set(handle, facts);
     return new BpfMap(session, handle, facts, options, info.name);
   } catch (error) {
     await session.release([handle]);

@@ -1,5 +1,5 @@
 /* Finding objects that are in the guest's kernel already: by id, by path, one after the other. */
-import { type Command, type Ref, type Results, rows } from '../bpf/index.js';
+import { type Command, enums, type Ref, type Results, rows } from '../bpf/index.js';
 import { type Handle, Relocation } from '../call.js';
 import { viewOf } from '../codec/index.js';
 import { errnoName } from '../errno.js';
@@ -70,7 +70,6 @@ async function openById(
  */
 const LEAST_MAP_INFO_BYTES = 72;
 const LEAST_PROG_INFO_BYTES = 160;
-const OBJ_GET_INFO_BY_FD = 15;
 const ROOM_BYTES = 512;
 
 /** What kind of object a handle stands for, of those that can be pinned. */
@@ -80,7 +79,7 @@ export async function findableKind(session: GuestKernel, handle: Handle): Promis
   viewOf(attribute).setUint32(4, ROOM_BYTES, true);
   const { result, errno, outputs } = await session.call(
     {
-      command: OBJ_GET_INFO_BY_FD,
+      command: enums.Cmd.BPF_OBJ_GET_INFO_BY_FD,
       args: 1,
       result: 0,
       buffers: [{ inout: attribute }, { inout: new Uint8Array(ROOM_BYTES) }],

@@ -41,11 +41,9 @@ export interface PerfEventOptions extends PerfTarget {
   name?: string;
 }
 
-const { PERF_ATTR_SIZE_VER5, PERF_EVENT_ATTR, PERF_EVENT_FLAGS, PerfEventBit } = perf;
 const { PERF_FLAG_PID_CGROUP } = enums.PerfFlag;
-const Field = PERF_EVENT_ATTR.fields;
-const CONFIG1 = Field.config1.offset;
-const ATTR_FREQUENCY = 1n << BigInt(PerfEventBit.freq);
+const CONFIG1 = perf.PERF_EVENT_ATTR.fields.config1.offset;
+const ATTR_FREQUENCY = 1n << BigInt(perf.PerfEventBit.freq);
 const MAX_PROGRAMS = 64;
 
 type Request<K> = K extends `PERF_EVENT_IOC_${infer Name}` ? Name : never;
@@ -187,21 +185,12 @@ export async function openPerfEvent(
 }
 
 function attributeOf(options: PerfEventOptions): Uint8Array {
-  const { type, config = 0, config1 = 0, config2 = 0 } = options;
-  const { samplePeriod, sampleFrequency, sampleType = 0, readFormat = 0 } = options;
-  const { flags = 0, wakeupEvents = 0 } = options;
-  const attribute = new Uint8Array(PERF_ATTR_SIZE_VER5);
-  const view = viewOf(attribute);
-  const put = (at: number, value: number | bigint) => view.setBigInt64(at, BigInt(value), true);
-  view.setUint32(Field.type.offset, type, true);
-  view.setUint32(Field.size.offset, PERF_ATTR_SIZE_VER5, true);
-  put(Field.config.offset, config);
-  put(Field.sample_period.offset, samplePeriod ?? sampleFrequency ?? 0);
-  put(Field.sample_type.offset, sampleType);
-  put(Field.read_format.offset, readFormat);
-  put(PERF_EVENT_FLAGS, BigInt(flags) | (sampleFrequency === undefined ? 0n : ATTR_FREQUENCY));
-  view.setUint32(Field.wakeup_events.offset, wakeupEvents, true);
-  if (typeof config1 !== 'string') put(CONFIG1, config1);
-  put(Field.config2.offset, config2);
-  return attribute;
+  const { samplePeriod, sampleFrequency, config1, flags = 0 } = options;
+  return perf.perfAttribute({
+    ...options,
+    // A text is put there by a relocation.
+    config1: typeof config1 === 'string' ? 0 : (config1 ?? 0),
+    samplePeriod: samplePeriod ?? sampleFrequency ?? 0,
+    flags: BigInt(flags) | (sampleFrequency === undefined ? 0n : ATTR_FREQUENCY),
+  });
 }

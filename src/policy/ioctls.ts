@@ -1,5 +1,5 @@
 import { PerfIoctl } from '../bpf/enums.js';
-import type { Use } from '../bpf/index.js';
+import { perf, type Use } from '../bpf/index.js';
 
 /** What the third argument of an ioctl(2) is. */
 export type IoctlArgument = 'number' | 'handle' | 'buffer';
@@ -14,27 +14,11 @@ export interface IoctlRule {
   readonly use?: Use;
 }
 
-const perfArguments: Readonly<Record<keyof typeof PerfIoctl, IoctlArgument>> = {
-  PERF_EVENT_IOC_ENABLE: 'number',
-  PERF_EVENT_IOC_DISABLE: 'number',
-  PERF_EVENT_IOC_REFRESH: 'number',
-  PERF_EVENT_IOC_RESET: 'number',
-  PERF_EVENT_IOC_PERIOD: 'buffer',
-  PERF_EVENT_IOC_SET_OUTPUT: 'handle',
-  PERF_EVENT_IOC_SET_FILTER: 'buffer',
-  PERF_EVENT_IOC_ID: 'buffer',
-  PERF_EVENT_IOC_SET_BPF: 'handle',
-  PERF_EVENT_IOC_PAUSE_OUTPUT: 'number',
-  PERF_EVENT_IOC_QUERY_BPF: 'buffer',
-  PERF_EVENT_IOC_MODIFY_ATTRIBUTES: 'buffer',
-};
-
 /** The requests of <linux/perf_event.h>. */
-export const perfIoctls: readonly IoctlRule[] = (
-  Object.entries(perfArguments) as [keyof typeof PerfIoctl, IoctlArgument][]
-).map(([name, argument]) => ({
-  name,
-  request: PerfIoctl[name],
-  argument,
-  ...(name === 'PERF_EVENT_IOC_SET_BPF' ? { use: 'attach' } : {}),
-}));
+export const perfIoctls: readonly IoctlRule[] = Object.entries(PerfIoctl).map(([name, request]) => {
+  const argument = perf.perfIoctls.get(request);
+  if (argument?.is === 'number') return { name, request, argument: 'number' };
+  if (argument?.is !== 'descriptor') return { name, request, argument: 'buffer' };
+  const { use } = argument;
+  return { name, request, argument: 'handle', ...(use === undefined ? {} : { use }) };
+});

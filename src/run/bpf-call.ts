@@ -1,18 +1,12 @@
 import { constants } from 'node:os';
-import {
-  type Command,
-  type Encoded,
-  encode,
-  encodeRaw,
-  enums,
-  type RawCall,
-  rows,
-} from '../bpf/index.js';
-import type { Handle } from '../call.js';
+import { type Encoded, encode, encodeRaw, enums, type RawCall, rows } from '../bpf/index.js';
+import type { Handle, Reply } from '../call.js';
+import { viewOf } from '../codec/index.js';
 import { failure, type SystemError, systemError, type WaepError } from '../errors.js';
 import { native } from '../native.js';
+import type { CallOptions } from '../session/index.js';
 import { readGuestPipe } from '../view/index.js';
-import type { Guest } from './guest.js';
+import type { Context } from './context.js';
 import type { Notification } from './notification.js';
 import type { Objects } from './objects.js';
 import { ProcessMemory } from './process-memory.js';
@@ -22,57 +16,99 @@ const { errno } = constants;
 const { BPF_MAP_CREATE, BPF_OBJ_PIN, BPF_PROG_LOAD, BPF_PROG_TEST_RUN, BPF_TASK_FD_QUERY } =
   enums.Cmd;
 const { BPF_COMMON_ATTRS } = enums.CallFlag;
-/** The offset of attach_btf_id in BPF_PROG_LOAD's attribute. */
-const ATTACH_BTF_ID = 108;
 /** An errno of the kernel's that programs are not meant to see, and do. */
 const ENOTSUPP = 524;
 
 /** Has a bpf(2) call of the program executed in the guest. */
-export async function forwardBpf(call: Notification, guest: Guest): Promise<void> {
-  const { session, objects, placeholders, mapped, userRings, probes, interruptions } = guest;
+export async function forwardBpf(call: Notification, context: Context): Promise<void> {
+  const { probes } = context;
   const key = probes.keyOf(call);
   if (key !== undefined && (await probes.await(key)) && call.recall(probes.recall)) return;
+  const asked = await readCall(call, context);
+  if (typeof asked === 'number') return call.fail(asked);
+  // Whoever has the thread's number now, it may be another thread than was read from.
+  if (!call.waits) return;
+  probes.about(asked.encoded.call.command);
+  if (call.recalled && asked.encoded.call.result !== 0) {
+    probes.defer(asked.encoded.call);
+    learn(context.objects, asked);
+    giveDescriptor(call, asked, context);
+    return;
+  }
+  const { interruptions } = context;
+  const { command } = asked.encoded.call;
+  const reply = await interruptions.during(call, command, (options) =>
+    makeCall(asked, key, context, options),
+  );
+  await writeBack(call, asked, reply, context);
+}
+
+/** A call of the program, and how it is made in the guest. */
+interface Asked {
+  readonly encoded: Encoded;
+  /** The handle that a new descriptor is bound to. */
+  readonly handle: Handle;
+  /** The attribute, and where the program has it. */
+  readonly image: Uint8Array;
+  readonly address: bigint;
+  readonly memory: ProcessMemory;
+}
+
+/** Reads a call out of the program's memory; or returns the errno that it fails with. */
+async function readCall(call: Notification, context: Context): Promise<Asked | number> {
+  const { session, objects, placeholders, mapped, userRings } = context;
+  const command = call.argument(0);
   const address = call.word(1);
   const sizeBytes = call.argument(2);
   // The kernel's order: bpf_check_uarg_tail_zero() looks at the size before it looks there.
-  if (sizeBytes > PAGE_BYTES) return call.fail(errno.E2BIG);
+  if (sizeBytes > PAGE_BYTES) return errno.E2BIG;
   const image = new ProcessMemory(call.thread, placeholders).read(address, sizeBytes);
-  if (image.length < sizeBytes) return call.fail(errno.EFAULT);
-  const { pid, descriptor } = call.argument(0) === BPF_TASK_FD_QUERY ? taskIn(image) : nobody;
+  if (image.length < sizeBytes) return errno.EFAULT;
+  const { pid, descriptor } = command === BPF_TASK_FD_QUERY ? taskIn(image) : nobody;
   // As the kernel answers where no program is attached: none of the guest's can be, to what is not
   // the guest's.
   if (pid !== 0 && placeholders.handleOf(pid, descriptor) === 0) {
-    if (pid !== call.thread) guest.complain(noTask());
-    return call.fail(ENOTSUPP);
+    if (pid !== call.thread) context.complain(noTask());
+    return ENOTSUPP;
   }
   const memory = new ProcessMemory(call.thread, placeholders, pid);
   const common = commonOf(call, memory);
-  if (common instanceof Error) return call.fail(await commonErrno(guest, common));
-  const raw = { command: call.argument(0), address, image, ...common };
+  if (common instanceof Error) return commonErrno(context, common);
+  const raw = { command, address, image, ...common };
   const handle = session.newHandle();
+  // What the program has written to memory that it maps is to be there before the call is made.
   await mapped.push();
   await userRings.push();
   const encoded = await encodeKnowing(objects, () => encodeRaw(raw, memory, objects, handle));
-  // Whoever has the thread's number now, it may be another thread than was read from.
-  if (!call.waits) return;
-  probes.about(encoded.call.command);
-  if (call.recalled && encoded.call.result !== 0) {
-    probes.defer(encoded.call);
-    learn(objects, handle, encoded.shape, image);
-    if (!placeholders.create(handle, (fd) => call.giveDescriptor(fd))) drop(handle, guest);
-    return;
-  }
-  const reply = await interruptions.during(call, encoded.call.command, (options) =>
-    key === undefined
-      ? session.call(encoded.call, { name: encoded.shape.name, ...options })
-      : probes.load({ key, encoded, image, address }, options),
-  );
+  return { encoded, handle, image, address, memory };
+}
+
+/** Makes the call in the guest. */
+function makeCall(
+  { encoded, image, address }: Asked,
+  key: Uint8Array | undefined,
+  { session, probes }: Context,
+  options: CallOptions,
+): Promise<Reply> {
+  return key === undefined
+    ? session.call(encoded.call, { name: encoded.shape.name, ...options })
+    : probes.load({ key, encoded, image, address }, options);
+}
+
+/** Writes what the guest's kernel wrote into the program's memory, and lets the call return. */
+async function writeBack(
+  call: Notification,
+  asked: Asked,
+  reply: Reply,
+  context: Context,
+): Promise<void> {
+  const { encoded, handle, memory } = asked;
   const bound = encoded.call.result !== 0 && reply.result >= 0;
   const written = encoded.writes(reply).every(({ address, bytes }) => memory.write(address, bytes));
-  if (bound) learn(objects, handle, encoded.shape, image);
-  if (encoded.shape.command === BPF_PROG_TEST_RUN) await mapped.pull();
+  if (bound) learn(context.objects, asked);
+  if (encoded.shape.command === BPF_PROG_TEST_RUN) await context.mapped.pull();
   if (!written) {
-    if (bound) drop(handle, guest);
+    if (bound) drop(handle, context);
     return call.fail(errno.EFAULT);
   }
   if (reply.result < 0) {
@@ -80,12 +116,18 @@ export async function forwardBpf(call: Notification, guest: Guest): Promise<void
     return call.fail(reply.errno);
   }
   if (!bound) return call.succeed(reply.result);
-  if (encoded.shape.makes === 'iter') return giveStream(call, handle, guest);
-  if (!placeholders.create(handle, (fd) => call.giveDescriptor(fd))) drop(handle, guest);
+  if (encoded.shape.makes === 'iter') return giveStream(call, handle, context);
+  giveDescriptor(call, asked, context);
+}
+
+/** Gives the program a descriptor that stands for the new object. */
+function giveDescriptor(call: Notification, { handle }: Asked, context: Context): void {
+  const { placeholders } = context;
+  if (!placeholders.create(handle, (fd) => call.giveDescriptor(fd))) drop(handle, context);
 }
 
 /** Lets go of an object that the program does not have. */
-function drop(handle: Handle, { session, objects, probes }: Guest): void {
+function drop(handle: Handle, { session, objects, probes }: Context): void {
   objects.remove(handle);
   // The session may have ended, and the object with it.
   if (!probes.drop(handle)) session.release([handle]).catch(() => {});
@@ -109,7 +151,7 @@ const LAST_ID = 0x7ffffffe;
  * The errno of a call whose common attributes are bad. Kernels before 7.2 know none, and whatever
  * the call, say EINVAL: programs find out in this way.
  */
-async function commonErrno({ session, objects }: Guest, bad: SystemError): Promise<number> {
+async function commonErrno({ session, objects }: Context, bad: SystemError): Promise<number> {
   const ask = encode(rows.PROG_GET_NEXT_ID, { start_id: LAST_ID }, objects, 0, {});
   const reply = await session.call(ask.call, { name: ask.shape.name });
   return reply.errno === errno.EINVAL ? errno.EINVAL : -bad.errno;
@@ -132,23 +174,23 @@ function noTask(): WaepError {
 }
 
 /** Of whom and what BPF_TASK_FD_QUERY asks; or of nobody. */
-interface Asked {
+interface Task {
   readonly pid: number;
   readonly descriptor: number;
 }
 
-const nobody: Asked = { pid: 0, descriptor: -1 };
+const nobody: Task = { pid: 0, descriptor: -1 };
 
 /** Whose descriptor BPF_TASK_FD_QUERY asks about, by this machine's numbers. */
-function taskIn(image: Uint8Array): Asked {
+function taskIn(image: Uint8Array): Task {
   if (image.length < 8) return nobody;
   const view = new DataView(image.buffer, image.byteOffset);
   return { pid: view.getUint32(0, true), descriptor: view.getInt32(4, true) };
 }
 
 /** Gives the program something to read from: what the iterator writes. */
-function giveStream(call: Notification, handle: Handle, guest: Guest): void {
-  const { session, objects, placeholders } = guest;
+function giveStream(call: Notification, handle: Handle, context: Context): void {
+  const { session, objects, placeholders } = context;
   const fd = readGuestPipe(session, handle, async () => {
     forget();
     objects.remove(handle);
@@ -160,22 +202,28 @@ function giveStream(call: Notification, handle: Handle, guest: Guest): void {
 }
 
 /** Takes note of a new object. */
-function learn(objects: Objects, handle: Handle, shape: Command, image: Uint8Array): void {
+function learn(objects: Objects, { handle, encoded: { shape }, image }: Asked): void {
   if (shape.command === BPF_MAP_CREATE) {
-    const [type = 0, keySize = 0, valueSize = 0, maxEntries = 0, flags = 0] = wordsAt(image, 0, 5);
-    objects.addMap(handle, { type, keySize, valueSize, maxEntries, flags });
+    const { fields } = rows.MAP_CREATE;
+    objects.addMap(handle, {
+      type: wordAt(image, fields.map_type),
+      keySize: wordAt(image, fields.key_size),
+      valueSize: wordAt(image, fields.value_size),
+      maxEntries: wordAt(image, fields.max_entries),
+      flags: wordAt(image, fields.map_flags),
+    });
   } else if (shape.command === BPF_PROG_LOAD) {
-    objects.addProgram(handle, wordsAt(image, ATTACH_BTF_ID, 1)[0] ?? 0);
+    objects.addProgram(handle, wordAt(image, rows.PROG_LOAD.fields.attach_btf_id));
   } else {
     objects.add(handle, shape.makes);
   }
 }
 
-/** Words of an attribute, whose end is zeroes. */
-function wordsAt(image: Uint8Array, offset: number, count: number): Uint32Array {
-  const bytes = new Uint8Array(4 * count);
-  bytes.set(image.subarray(offset, offset + bytes.length));
-  return new Uint32Array(bytes.buffer);
+/** A word of an attribute, whose end is zeroes. */
+function wordAt(image: Uint8Array, { offset }: { readonly offset: number }): number {
+  const bytes = new Uint8Array(4);
+  bytes.set(image.subarray(offset, offset + 4));
+  return viewOf(bytes).getUint32(0, true);
 }
 
 /** Encodes, and where something of an object had to be known and was not, asks and encodes again. */

@@ -13,7 +13,7 @@ import {
   openGuestPipe,
   processOf,
 } from '../view/index.js';
-import type { Guest } from './guest.js';
+import type { Context } from './context.js';
 import type { Notification } from './notification.js';
 import { isProbeDefinitions, refusal } from './probe-definitions.js';
 import { ProcessMemory } from './process-memory.js';
@@ -45,8 +45,8 @@ const fileNames: { readonly [K in FdKind]?: string } = {
  * @param flagsAt where the flags are: in an argument, or in the structure that it points to
  */
 export function openFile(argument: number, flagsAt: 'argument' | 'structure') {
-  return async (call: Notification, guest: Guest): Promise<void> => {
-    const memory = new ProcessMemory(call.thread, guest.placeholders);
+  return async (call: Notification, context: Context): Promise<void> => {
+    const memory = new ProcessMemory(call.thread, context.placeholders);
     const path = pathAt(memory, call.word(argument));
     const described = path === undefined ? 0 : handleIn('fdinfo', path, memory);
     const root = path === undefined ? undefined : guestFolders.get(path);
@@ -59,11 +59,11 @@ export function openFile(argument: number, flagsAt: 'argument' | 'structure') {
     const how = Buffer.from(memory.read(call.word(argument + 1), flagsAt === 'structure' ? 8 : 0));
     if (flagsAt === 'structure' && how.length < 8) return call.proceed();
     const flags = flagsAt === 'structure' ? how.readUInt32LE() : call.argument(argument + 1);
-    if (root !== undefined) return openRoot(call, path, flags, root, guest);
+    if (root !== undefined) return openRoot(call, path, flags, root, context);
     if ((flags & ACCESS_MODE) !== constants.O_RDONLY) {
       if (isProbeDefinitions(path)) {
         // Shells, which create what they write to, pass it on by another number.
-        if ((flags & FALLBACK) === APPENDED && guest.definitions.open(call)) return;
+        if ((flags & FALLBACK) === APPENDED && context.definitions.open(call)) return;
         throw refusal();
       }
       throw failure('ERR_RUN_REFUSED', {
@@ -73,12 +73,12 @@ export function openFile(argument: number, flagsAt: 'argument' | 'structure') {
       });
     }
     const opened = described === 0 ? path : `/proc/self/fdinfo/${described}`;
-    const fd = await open(opened, guest).catch((error: SystemError) => error);
+    const fd = await open(opened, context).catch((error: SystemError) => error);
     if (fd instanceof Error) {
       // Folders that this machine has and the guest has not are found by listing, or in /proc/mounts.
       if (fd.code === 'ENOENT' && (flags & LISTED) === LISTED) throw unlisted(path);
       if (fd.code !== 'EISDIR') throw fd;
-      return openFolder(call, path, (flags & CLOSE_ON_EXEC) !== 0, guest);
+      return openFolder(call, path, (flags & CLOSE_ON_EXEC) !== 0, context);
     }
     try {
       call.giveDescriptor(fd, (flags & CLOSE_ON_EXEC) !== 0);
@@ -105,14 +105,14 @@ async function openRoot(
   path: string,
   flags: number,
   holds: 'nothing' | 'others',
-  guest: Guest,
+  context: Context,
 ): Promise<void> {
   // opendir(3) closes on exec; libbpf, which wants a descriptor to have a token made, does not.
   const listing = (flags & LISTED) === LISTED;
   if (listing && holds === 'others') throw unlisted(path);
-  if (listing) guest.complain(unlisted(path));
+  if (listing) context.complain(unlisted(path));
   if (holds === 'nothing') return call.proceed();
-  return openFolder(call, path, (flags & CLOSE_ON_EXEC) !== 0, guest);
+  return openFolder(call, path, (flags & CLOSE_ON_EXEC) !== 0, context);
 }
 
 function unlisted(path: string): WaepError {
@@ -128,7 +128,7 @@ async function openFolder(
   call: Notification,
   path: string,
   closeOnExec: boolean,
-  { session, objects, placeholders, folders }: Guest,
+  { session, objects, placeholders, folders }: Context,
 ): Promise<void> {
   if (!isGuestCgroup(path)) {
     if (await folders.fill(path)) return call.proceed();
@@ -143,23 +143,23 @@ async function openFolder(
 
 /** Answers access(2) and its kin. */
 export function accessFile(argument: number) {
-  return async (call: Notification, guest: Guest): Promise<void> => {
-    const memory = new ProcessMemory(call.thread, guest.placeholders);
+  return async (call: Notification, context: Context): Promise<void> => {
+    const memory = new ProcessMemory(call.thread, context.placeholders);
     const path = pathAt(memory, call.word(argument));
     if (path === undefined || !isOfGuest(path, call.thread)) return call.proceed();
-    if (!guest.recent.has(path)) await guest.files.access(path);
+    if (!context.recent.has(path)) await context.files.access(path);
     call.succeed(0);
   };
 }
 
 /** Answers readlink(2) and its kin: by /proc/self/fd programs tell what a descriptor is. */
 export function readLink(argument: number) {
-  return async (call: Notification, guest: Guest): Promise<void> => {
-    const memory = new ProcessMemory(call.thread, guest.placeholders);
+  return async (call: Notification, context: Context): Promise<void> => {
+    const memory = new ProcessMemory(call.thread, context.placeholders);
     const path = pathAt(memory, call.word(argument));
     if (path !== undefined && isForeign(path, call.thread)) return call.fail(errno.ENOENT);
     const handle = path === undefined ? 0 : handleIn('fd', path, memory);
-    const kind = handle === 0 ? undefined : await guest.objects.find(handle);
+    const kind = handle === 0 ? undefined : await context.objects.find(handle);
     const name = kind === undefined ? undefined : fileNames[kind];
     if (name === undefined) return call.proceed();
     const text = Buffer.from(`anon_inode:${name}`).subarray(0, call.argument(argument + 2));
@@ -194,8 +194,8 @@ function isForeign(path: string, thread: number): boolean {
  * ids are not meant.
  */
 export function lookAtFile(argument: number) {
-  return (call: Notification, guest: Guest): void => {
-    const memory = new ProcessMemory(call.thread, guest.placeholders);
+  return (call: Notification, context: Context): void => {
+    const memory = new ProcessMemory(call.thread, context.placeholders);
     const path = pathAt(memory, call.word(argument));
     if (path !== undefined && isForeign(path, call.thread)) call.fail(errno.ENOENT);
     else call.proceed();
@@ -214,7 +214,7 @@ function handleIn(folder: 'fd' | 'fdinfo', path: string, memory: ProcessMemory):
   return found === folder ? memory.handleOf(Number(descriptor)) : 0;
 }
 
-function open(path: string, { session, files, recent }: Guest): Promise<number> {
+function open(path: string, { session, files, recent }: Context): Promise<number> {
   if (isLive(path)) return openGuestPipe(session, path);
   return isProgramFile(path) ? recent.open(path) : files.open(path);
 }

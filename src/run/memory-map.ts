@@ -2,7 +2,7 @@ import { constants } from 'node:os';
 import { enums } from '../bpf/index.js';
 import type { Handle } from '../call.js';
 import { failure } from '../errors.js';
-import type { Guest } from './guest.js';
+import type { Context } from './context.js';
 import type { Notification } from './notification.js';
 import { ProcessMemory } from './process-memory.js';
 
@@ -14,8 +14,8 @@ const EPOLL_CTL_DEL = 2;
 const EPOLLET = 1 << 31;
 
 /** Answers mmap(2) of memory to be shared. */
-export async function mapMemory(call: Notification, guest: Guest): Promise<void> {
-  const { placeholders, objects, events, mapped, userRings } = guest;
+export async function mapMemory(call: Notification, context: Context): Promise<void> {
+  const { placeholders, objects, events, mapped, userRings } = context;
   const handle: Handle = placeholders.handleOf(call.thread, call.descriptor(4));
   if (handle === 0) return call.proceed();
   const kind = await objects.find(handle);
@@ -40,8 +40,8 @@ function refusal(call: string): Error {
  * Answers epoll_ctl(2), so that the program can wait for events of the guest: for changes, since
  * nobody tells here when it has read all there is.
  */
-export async function watchDescriptor(call: Notification, guest: Guest): Promise<void> {
-  const { placeholders, objects, events } = guest;
+export async function watchDescriptor(call: Notification, context: Context): Promise<void> {
+  const { placeholders, objects, events } = context;
   const descriptor = call.descriptor(2);
   const handle = placeholders.handleOf(call.thread, descriptor);
   const kind = handle === 0 ? undefined : await objects.find(handle);
@@ -66,8 +66,8 @@ const MAX_POLLED = 1024;
  * Has poll(2) wait for events of the guest as for anything: for as long as there is something that
  * the program has not read.
  */
-export async function pollDescriptors(call: Notification, guest: Guest): Promise<void> {
-  const { placeholders, events } = guest;
+export async function pollDescriptors(call: Notification, context: Context): Promise<void> {
+  const { placeholders, events } = context;
   const count = Math.min(call.argument(1), MAX_POLLED);
   if (!events.any || count === 0) return call.proceed();
   const memory = new ProcessMemory(call.thread, placeholders);

@@ -1,6 +1,7 @@
 import {
   enums,
   type FdKind,
+  factsOfInfo,
   type IterTarget,
   iterTargetNamed,
   type MapFacts,
@@ -147,13 +148,7 @@ export class Objects implements ObjectFacts {
     const bpf_fd = { handle } as never;
     if (known.kind === 'map') {
       const { info } = await this.#guest.bpf(rows.OBJ_GET_INFO_BY_FD_MAP, { bpf_fd });
-      known.map = {
-        type: info.type,
-        keySize: info.key_size,
-        valueSize: info.value_size,
-        maxEntries: info.max_entries,
-        flags: info.map_flags,
-      };
+      known.map = factsOfInfo(info);
     } else if (known.kind === 'link') {
       const { info } = await this.#guest.bpf(rows.OBJ_GET_INFO_BY_FD_LINK, { bpf_fd });
       known.linkType = info.type ?? BPF_LINK_TYPE_UNSPEC;

@@ -3,12 +3,11 @@ import { constants } from 'node:os';
 import { enums, perf } from '../bpf/index.js';
 import { type CallBuffer, type Handle, Relocation } from '../call.js';
 import { failure, systemError } from '../errors.js';
-import type { Guest } from './guest.js';
+import type { Context } from './context.js';
 import type { Notification } from './notification.js';
 import { ProcessMemory } from './process-memory.js';
 
 const { errno } = constants;
-const { PerfIoctl } = enums;
 const PAGE_BYTES = 4096;
 const PATH_MAX = 4096;
 
@@ -26,8 +25,8 @@ const Flag = { PID_CGROUP: PERF_FLAG_PID_CGROUP, FD_CLOEXEC: PERF_FLAG_FD_CLOEXE
 const named = ['kprobe', 'uprobe'] as const;
 
 /** Has perf_event_open(2) of the program made in the guest. */
-export async function openPerfEvent(call: Notification, guest: Guest): Promise<void> {
-  const { session, objects, placeholders } = guest;
+export async function openPerfEvent(call: Notification, context: Context): Promise<void> {
+  const { session, objects, placeholders } = context;
   const memory = new ProcessMemory(call.thread, placeholders);
   const address = call.word(0);
   const head = Buffer.from(memory.read(address, Attribute.FIRST_BYTES));
@@ -55,7 +54,7 @@ export async function openPerfEvent(call: Notification, guest: Guest): Promise<v
   const buffers: CallBuffer[] = [{ inout: image }];
   const relocations: number[] = [];
   const text = image.readBigUInt64LE(Attribute.CONFIG1);
-  if (text !== 0n && (await namedTypes(guest)).includes(image.readUInt32LE(Attribute.TYPE))) {
+  if (text !== 0n && (await namedTypes(context)).includes(image.readUInt32LE(Attribute.TYPE))) {
     const name = memory.readText(text, PATH_MAX);
     if (name.at(-1) !== 0) return call.fail(errno.EFAULT);
     image.writeBigUInt64LE(0n, Attribute.CONFIG1);
@@ -90,7 +89,7 @@ export async function openPerfEvent(call: Notification, guest: Guest): Promise<v
 }
 
 /** The numbers of the guest's PMUs whose config1 is a pointer. */
-async function namedTypes({ files }: Guest): Promise<readonly number[]> {
+async function namedTypes({ files }: Context): Promise<readonly number[]> {
   const types = await Promise.all(
     named.map((name) =>
       // A kernel without kprobes or uprobes has no such file.
@@ -100,41 +99,18 @@ async function namedTypes({ files }: Guest): Promise<readonly number[]> {
   return types.filter((text) => text !== undefined).map(Number);
 }
 
-/** What the argument of a request is: see <linux/perf_event.h>. */
-type IoctlArgument =
-  | { readonly is: 'number' }
-  | { readonly is: 'descriptor' }
-  | { readonly is: 'text' }
-  | { readonly is: 'buffer'; readonly flow: 'in' | 'out'; readonly bytes: number }
-  /** `struct perf_event_query_bpf`: room for as many ids as its first word says, after two words. */
-  | { readonly is: 'query' };
-
-const ioctls: ReadonlyMap<number, IoctlArgument> = new Map<number, IoctlArgument>([
-  [PerfIoctl.PERF_EVENT_IOC_ENABLE, { is: 'number' }],
-  [PerfIoctl.PERF_EVENT_IOC_DISABLE, { is: 'number' }],
-  [PerfIoctl.PERF_EVENT_IOC_REFRESH, { is: 'number' }],
-  [PerfIoctl.PERF_EVENT_IOC_RESET, { is: 'number' }],
-  [PerfIoctl.PERF_EVENT_IOC_PERIOD, { is: 'buffer', flow: 'in', bytes: 8 }],
-  [PerfIoctl.PERF_EVENT_IOC_SET_OUTPUT, { is: 'descriptor' }],
-  [PerfIoctl.PERF_EVENT_IOC_SET_FILTER, { is: 'text' }],
-  [PerfIoctl.PERF_EVENT_IOC_ID, { is: 'buffer', flow: 'out', bytes: 8 }],
-  [PerfIoctl.PERF_EVENT_IOC_SET_BPF, { is: 'descriptor' }],
-  [PerfIoctl.PERF_EVENT_IOC_PAUSE_OUTPUT, { is: 'number' }],
-  [PerfIoctl.PERF_EVENT_IOC_QUERY_BPF, { is: 'query' }],
-]);
-
 const MAX_QUERIED = 1024;
 const NO_DESCRIPTOR = 0xffffffffffffffffn;
 
 /** Has an ioctl(2) on a perf event made in the guest. */
-export async function controlPerfEvent(call: Notification, guest: Guest): Promise<void> {
-  const { session, placeholders } = guest;
+export async function controlPerfEvent(call: Notification, context: Context): Promise<void> {
+  const { session, placeholders } = context;
   const memory = new ProcessMemory(call.thread, placeholders);
   const handle = memory.handleOf(call.descriptor(0));
   if (handle === 0) return call.proceed();
   const request = call.argument(1);
-  const argument = ioctls.get(request);
-  if (argument === undefined) {
+  const argument = perf.perfIoctls.get(request);
+  if (argument === undefined || argument.is === 'attribute') {
     throw failure('ERR_RUN_REFUSED', {
       call: `ioctl(2) 0x${request.toString(16)} of an object of the guest`,
       why: 'it is none of those of perf events that are forwarded',
@@ -157,10 +133,13 @@ interface Placed {
   readonly back: boolean;
 }
 
+/** An event that exists keeps its attribute: MODIFY_ATTRIBUTES is refused. */
+type Forwarded = Exclude<perf.PerfIoctlArgument, { is: 'attribute' }>;
+
 const placed: {
-  readonly [K in IoctlArgument['is']]: (
+  readonly [K in Forwarded['is']]: (
     word: bigint,
-    argument: Extract<IoctlArgument, { is: K }>,
+    argument: Extract<Forwarded, { is: K }>,
     memory: ProcessMemory,
   ) => Placed;
 } = {

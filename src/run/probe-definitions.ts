@@ -6,9 +6,8 @@
  */
 import { lstatSync, openSync } from 'node:fs';
 import { constants } from 'node:os';
-import { perf } from '../bpf/index.js';
-import { Relocation } from '../call.js';
-import { failure, systemError, type WaepError } from '../errors.js';
+import { failure, type SystemError, systemError, type WaepError } from '../errors.js';
+import { openPerfEvent } from '../kernel/perf-event.js';
 import { native } from '../native.js';
 import type { Session } from '../session.js';
 import type { GuestFiles } from '../view/index.js';
@@ -28,17 +27,6 @@ const MAX_TEXT_BYTES = 4096;
 /** `p:GROUP/EVENT FUNCTION+OFFSET` without arguments to fetch; r is for returns. */
 const definition =
   /^([pr])(?:\d{1,4})?(?::(?:[A-Za-z_]\w{0,62}\/)?[A-Za-z_]\w{0,62})?[ \t]+([A-Za-z_.][\w.]*)(?:\+(\d{1,9}))?\s*$/;
-
-const { type, size, config, config1, config2 } = perf.PERF_EVENT_ATTR.fields;
-const Attribute = {
-  TYPE: type.offset,
-  SIZE: size.offset,
-  CONFIG: config.offset,
-  CONFIG1: config1.offset,
-  CONFIG2: config2.offset,
-  BYTES: perf.PERF_ATTR_SIZE_VER5,
-} as const;
-const FOR_ALL = { pid: -1, cpu: 0, group: 0, flags: 0 } as const;
 
 /** The file in which kernel functions are probed by name. */
 export function isProbeDefinitions(path: string): boolean {
@@ -117,21 +105,20 @@ async function probeError(
   const type = await files.read('/sys/bus/event_source/devices/kprobe/type').catch(() => undefined);
   // A kernel without this type of event is one whose answer to a definition is not known.
   if (type === undefined) return 0;
-  const attribute = Buffer.alloc(Attribute.BYTES);
-  attribute.writeUInt32LE(Number(type), Attribute.TYPE);
-  attribute.writeUInt32LE(Attribute.BYTES, Attribute.SIZE);
-  attribute.writeUInt32LE(returns ? 1 : 0, Attribute.CONFIG);
-  attribute.writeUInt32LE(offset, Attribute.CONFIG2);
-  const handle = session.newHandle();
-  const reply = await session.perfEventOpen({
-    result: handle,
-    ...FOR_ALL,
-    buffers: [attribute, Buffer.from(`${name}\0`, 'latin1')],
-    relocations: [0, Attribute.CONFIG1, Relocation.POINTER, 1],
-  });
-  if (reply.result < 0) return errorOfDefinition(reply.errno, session.kernel.release);
-  await session.release([handle]);
-  return 0;
+  try {
+    const event = await openPerfEvent(session, {
+      type: Number(type),
+      config: returns ? 1 : 0,
+      config1: name,
+      config2: offset,
+    });
+    await event.close();
+    return 0;
+  } catch (error) {
+    const { syscall, errno: number } = error as SystemError;
+    if (syscall !== 'perf_event_open' || number === undefined) throw error;
+    return errorOfDefinition(-number, session.kernel.release);
+  }
 }
 
 /** Since Linux 6.11 names are looked up apart, and are EINVAL when they mean no one function. */

@@ -4,7 +4,7 @@ import { type SystemError, WaepError } from '../errors.js';
 import { type Listener, native, Recalled } from '../native.js';
 import type { Session } from '../session.js';
 import { GuestCache, GuestFiles, RecentFiles } from '../view/index.js';
-import type { Guest } from './guest.js';
+import type { Context } from './context.js';
 import { Interruptions } from './interruptions.js';
 import { type Bind, type HandedOver, launch } from './launch.js';
 import { MappedEvents } from './mapped-events.js';
@@ -13,8 +13,8 @@ import { MappedUserRings } from './mapped-user-rings.js';
 import { Notification } from './notification.js';
 import { Objects } from './objects.js';
 import { Placeholders } from './placeholders.js';
+import { ProbeCache } from './probe-cache/index.js';
 import { ProbeDefinitions } from './probe-definitions.js';
-import { Probes } from './probes.js';
 import { answerOf } from './system-calls.js';
 import { TracingFolders } from './tracing-folders.js';
 
@@ -79,13 +79,13 @@ export async function run(
 export class Supervision {
   /** Resolves when nobody is left whose calls could be answered. */
   readonly deserted: Promise<void>;
-  readonly #guest: Guest;
+  readonly #context: Context;
   readonly #listener: number;
   readonly #calls: Listener;
 
   /** Owns the descriptors that the program's launcher handed over. */
   constructor(session: Session, { listener, tracing }: HandedOver, options: SupervisionOptions) {
-    this.#guest = guestOf(session, tracing, options);
+    this.#context = contextOf(session, tracing, options);
     this.#listener = listener;
     // Not before Linux 6.6; the answers are the same without, only later.
     native.seccompSetSyncWakeUp(listener);
@@ -93,11 +93,11 @@ export class Supervision {
     this.deserted = new Promise((resolve) => {
       desert = resolve;
     });
-    const { probes } = this.#guest;
+    const { probes } = this.#context;
     const onCall = (recalled: number) => {
       if (recalled !== Recalled.NO && probes.counting) probes.follow(probes.recall.latest);
       if (recalled === Recalled.TELLING) return;
-      answer(new Notification(listener, words, recalled === Recalled.SUCCEEDS), this.#guest);
+      answer(new Notification(listener, words, recalled === Recalled.SUCCEEDS), this.#context);
     };
     this.#calls = new native.Listener(listener, probes.recall, onCall, () => {
       this.#calls.close();
@@ -109,9 +109,9 @@ export class Supervision {
   /** Ends the answering. What the program had of the guest's is let go, not all of it at once. */
   async close(): Promise<void> {
     const { userRings, events, mapped, folders, definitions, recent, placeholders, probes } =
-      this.#guest;
+      this.#context;
     this.#calls.close();
-    this.#guest.interruptions.close();
+    this.#context.interruptions.close();
     native.close(this.#listener);
     try {
       await userRings.push();
@@ -128,18 +128,18 @@ export class Supervision {
   }
 }
 
-function guestOf(
+function contextOf(
   session: Session,
   tracing: number | undefined,
   { cacheFolder, refused = () => {} }: SupervisionOptions,
-): Guest {
+): Context {
   const cache = new GuestCache(session, cacheFolder);
   const files = new GuestFiles(session, cache);
   const objects = new Objects(
     session,
     async () => new BtfTypes(await files.bytes('/sys/kernel/btf/vmlinux')),
   );
-  const probes = new Probes(session, cache);
+  const probes = new ProbeCache(session, cache);
   const placeholders = new Placeholders({
     used: (handle) => probes.use(handle),
     gone: (handle) => {
@@ -175,18 +175,18 @@ export async function clockAhead(session: Session): Promise<bigint> {
   return BigInt(Math.round(best.guestNs + agoMs * 1e6)) - process.hrtime.bigint();
 }
 
-function answer(call: Notification, guest: Guest): void {
+function answer(call: Notification, context: Context): void {
   const failed = (error: unknown) => {
     try {
       // The kernel's own errors are the program's to tell.
-      if (error instanceof WaepError) guest.complain(error);
+      if (error instanceof WaepError) context.complain(error);
     } finally {
       // Last: whoever reads a terminal is to see why before the program says what came of it.
       call.fail(errnoOf(error));
     }
   };
   try {
-    answerOf(call)(call, guest)?.catch(failed);
+    answerOf(call)(call, context)?.catch(failed);
   } catch (error) {
     failed(error);
   }

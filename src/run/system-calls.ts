@@ -1,7 +1,7 @@
 import { failure } from '../errors.js';
 import { forwardBpf } from './bpf-call.js';
+import type { Context } from './context.js';
 import { accessFile, lookAtFile, openFile, readLink } from './files.js';
-import type { Guest } from './guest.js';
 import { mapMemory, pollDescriptors, watchDescriptor } from './memory-map.js';
 import type { Notification } from './notification.js';
 import { BPF, X86_64 } from './numbers.js';
@@ -10,14 +10,14 @@ import { defineProbe } from './probe-definitions.js';
 import { ProcessMemory } from './process-memory.js';
 
 /** Answers one system call of the program. What it throws becomes the program's error. */
-export type Answer = (call: Notification, guest: Guest) => void | Promise<void>;
+export type Answer = (call: Notification, context: Context) => void | Promise<void>;
 
 const X32 = 0x40000000;
 
 /** `struct utsname`: six texts. */
 const UTSNAME_TEXT_BYTES = 65;
 
-function uname(call: Notification, { session, placeholders }: Guest): void {
+function uname(call: Notification, { session, placeholders }: Context): void {
   const { release, version, machine } = session.kernel;
   // As in the guest: who the machine is, is the guest's to say, but its name is not told here.
   const texts = ['Linux', 'guest', release, version, machine, '(none)'];
@@ -38,10 +38,10 @@ function refuse(call: string, why: string, instead: string): Answer {
 
 /** Lets through what concerns none of the guest's objects. */
 function unlessOfGuest(descriptorArgument: number, refusal: Answer): Answer {
-  return (call, guest) => {
+  return (call, context) => {
     const descriptor = call.descriptor(descriptorArgument);
-    if (guest.placeholders.handleOf(call.thread, descriptor) === 0) call.proceed();
-    else return refusal(call, guest);
+    if (context.placeholders.handleOf(call.thread, descriptor) === 0) call.proceed();
+    else return refusal(call, context);
   };
 }
 

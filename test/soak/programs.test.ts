@@ -13,7 +13,7 @@ import { MappedMaps } from '../../src/run/mapped-maps.js';
 import { MappedUserRings } from '../../src/run/mapped-user-rings.js';
 import { Objects } from '../../src/run/objects.js';
 import { Placeholders } from '../../src/run/placeholders.js';
-import { Probes } from '../../src/run/probes.js';
+import { ProbeCache } from '../../src/run/probe-cache/index.js';
 import { ProgramOutput } from '../../src/run/standby.js';
 import { Supervision } from '../../src/run/supervisor.js';
 import { EventStream } from '../../src/session/event-stream.js';
@@ -33,7 +33,7 @@ const classes = {
   Recall: native.Recall,
   Poller: native.Poller,
   Channel: native.Channel,
-  Probes,
+  ProbeCache,
   Placeholders,
   Objects,
   MappedEvents,

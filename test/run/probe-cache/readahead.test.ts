@@ -1,5 +1,5 @@
 import { test } from 'tap';
-import { Count, isMark, stepped, stretches } from '../../src/run/count.js';
+import { isMark, Readahead, stepped, stretches } from '../../../src/run/probe-cache/readahead.js';
 
 /** A call of a type, which asks for one number. */
 function call(type: number, number: number): Uint8Array {
@@ -9,7 +9,7 @@ function call(type: number, number: number): Uint8Array {
 const offset = 12;
 
 test('a count is expected to go on, in stretches', (t) => {
-  const count = new Count();
+  const count = new Readahead();
   t.equal(count.next(call(1, 1)), undefined, 'one call is no count');
   t.notOk(count.active);
   const expected = count.next(call(1, 2));
@@ -31,7 +31,7 @@ test('a count is expected to go on, in stretches', (t) => {
 });
 
 test('a count that begins anew is expected to end where the last one did', (t) => {
-  const count = new Count();
+  const count = new Readahead();
   for (let number = 1; number <= 60; number++) count.next(call(1, number));
   t.same(count.next(call(2, 1)), { offset, first: 1, last: 48 }, 'from its first call');
   for (let number = 2; number < 12; number++) t.equal(count.next(call(2, number)), undefined);
@@ -49,7 +49,7 @@ test('a count that begins anew is expected to end where the last one did', (t) =
 });
 
 test('anything else is no count', (t) => {
-  const count = new Count();
+  const count = new Readahead();
   for (const bytes of [
     call(1, 1),
     call(1, 3),

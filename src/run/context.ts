@@ -6,12 +6,12 @@ import type { MappedMaps } from './mapped-maps.js';
 import type { MappedUserRings } from './mapped-user-rings.js';
 import type { Objects } from './objects.js';
 import type { Placeholders } from './placeholders.js';
+import type { ProbeCache } from './probe-cache/index.js';
 import type { ProbeDefinitions } from './probe-definitions.js';
-import type { Probes } from './probes.js';
 import type { TracingFolders } from './tracing-folders.js';
 
-/** The guest as a program knows it, and what answering its calls takes. */
-export interface Guest {
+/** The context in which the supervisor answers the calls of a program: its guest, and its objects. */
+export interface Context {
   readonly session: Session;
   /** What is known of the objects that the program holds. */
   readonly objects: Objects;
@@ -24,7 +24,7 @@ export interface Guest {
   /** The maps that it has mapped. */
   readonly mapped: MappedMaps;
   /** What it has been asked before. */
-  readonly probes: Probes;
+  readonly probes: ProbeCache;
   /** What ends its calls before the guest does. */
   readonly interruptions: Interruptions;
   /** The files of the guest's kernel. */

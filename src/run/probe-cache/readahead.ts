@@ -15,7 +15,7 @@ export interface Expected {
 }
 
 /** Follows a tool's calls, given as bytes, and finds out when it counts, and how far. */
-export class Count {
+export class Readahead {
   #latest: Uint8Array = new Uint8Array(0);
   #offset = -1;
   /** Where the count began, and where one that began there has ended before. */

@@ -1,7 +1,8 @@
 import { ftruncateSync, readFileSync } from 'node:fs';
 import t from 'tap';
-import { recipeOf, recipeWords, rows } from '../../src/bpf/index.js';
-import { NOTIFICATION_WORDS, native, Recalled, type SharedMemory } from '../../src/native.js';
+import { rows } from '../../../src/bpf/index.js';
+import { NOTIFICATION_WORDS, native, Recalled, type SharedMemory } from '../../../src/native.js';
+import { recipeOf, recipeWords } from '../../../src/run/probe-cache/recipe.js';
 
 const ARCHITECTURE = 0xc000003e;
 const BPF = 321;

@@ -3,16 +3,25 @@
  * always says the same, so it is asked once.
  */
 import { constants } from 'node:os';
-import { type EncodedCall, enums, type Recipe, recipeOf, recipeWords, rows } from '../bpf/index.js';
-import { type Call, type CallBuffer, type Handle, Relocation, type Reply } from '../call.js';
-import { outputLengths } from '../frame/index.js';
-import { native, type Recall } from '../native.js';
-import type { CallOptions } from '../session/index.js';
-import type { Session } from '../session.js';
-import type { GuestCache } from '../view/index.js';
-import { Count, differing, type Expected, isMark, stepped, stretches, wordAt } from './count.js';
-import type { Notification } from './notification.js';
-import { BPF, X86_64 } from './numbers.js';
+import { type EncodedCall, enums, rows } from '../../bpf/index.js';
+import { type Call, type CallBuffer, type Handle, Relocation, type Reply } from '../../call.js';
+import { outputLengths } from '../../frame/index.js';
+import { native, type Recall } from '../../native.js';
+import type { CallOptions } from '../../session/index.js';
+import type { Session } from '../../session.js';
+import type { GuestCache } from '../../view/index.js';
+import type { Notification } from '../notification.js';
+import { BPF, X86_64 } from '../numbers.js';
+import {
+  differing,
+  type Expected,
+  isMark,
+  Readahead,
+  stepped,
+  stretches,
+  wordAt,
+} from './readahead.js';
+import { type Recipe, recipeOf, recipeWords } from './recipe.js';
 
 const { errno } = constants;
 const FILE = 'verdicts';
@@ -53,7 +62,7 @@ export interface Load {
  * counts, through the numbers of helpers for instance, the loads that are to be expected are made
  * ahead.
  */
-export class Probes {
+export class ProbeCache {
   /** What loads have come to. */
   readonly recall: Recall;
   readonly #recipe: Recipe;
@@ -63,7 +72,7 @@ export class Probes {
   readonly #ahead = new Map<string, Promise<void>>();
   /** Programs that the program has descriptors of and the guest has not loaded. */
   readonly #deferred = new Map<Handle, Call>();
-  readonly #count = new Count();
+  readonly #readahead = new Readahead();
   /** The latest load of the count that has been seen whole. */
   #sample: Load | undefined;
   /** Programs of loads that were made ahead, to be closed. */
@@ -101,12 +110,12 @@ export class Probes {
 
   /** Whether the program counts, so that {@link follow} is to hear of what is recalled. */
   get counting(): boolean {
-    return this.#count.active;
+    return this.#readahead.active;
   }
 
   /** A load was answered, or is about to be, which the count may go on from. */
   follow(key: Uint8Array): void {
-    const expected = this.#count.next(key);
+    const expected = this.#readahead.next(key);
     if (expected === undefined) return;
     try {
       this.#makeAhead(key, expected);
@@ -119,7 +128,7 @@ export class Probes {
   /** Makes a load whose outcome is not known. */
   async load(load: Load, options: CallOptions): Promise<Reply> {
     // How far it has got is not told of each load that is recalled.
-    this.#count.reached(this.recall.latest);
+    this.#readahead.reached(this.recall.latest);
     this.#sample = load;
     this.follow(load.key);
     const { call, shape } = load.encoded;

@@ -1,0 +1,1 @@
+export { type Load, ProbeCache } from './probe-cache.js';
