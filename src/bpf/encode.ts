@@ -1,11 +1,11 @@
 import type { Call, Handle, Reply } from '../call.js';
 import { type SystemError, systemError } from '../errors.js';
+import { planOf } from './compile.js';
 import { CallFlag } from './enums.js';
 import type { Facts, ObjectFacts } from './facts.js';
 import { FieldsSource, type Values } from './fields.js';
 import { COMMON_ATTR } from './infos.js';
 import { type Memory, MemorySource, type Write, writesOf } from './memory.js';
-import { planOf } from './plan.js';
 import type { Command } from './rows.js';
 import { shapeOf } from './table.js';
 import type { Arguments, Inputs, Outputs, Results } from './types.js';

@@ -7,8 +7,8 @@
 import { failure } from '../errors.js';
 import { MapType } from './enums.js';
 import type { MapFacts } from './facts.js';
+import { readU16, readU32 } from './little-endian.js';
 import type { FdKind, Use } from './rows.js';
-import { readU16, readU32 } from './words.js';
 
 /** Takes a descriptor found at a byte offset. `where` says in words what holds it. */
 export type FoundFd = (offset: number, kinds: readonly FdKind[], where: string) => void;

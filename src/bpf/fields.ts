@@ -1,11 +1,18 @@
 /* The source of a call that is made in this process: an object with the kernel's field names. */
 import type { CallBuffer, Handle } from '../call.js';
+import {
+  accepted,
+  bad,
+  type FdStep,
+  handleOf,
+  type Plan,
+  type PointerStep,
+  roundUp8,
+} from './compile.js';
 import { type Facts, knownMap, type MapFacts } from './facts.js';
-import { type FdStep, type Plan, type PointerStep, roundUp8 } from './plan.js';
+import { readU32, writeU32 } from './little-endian.js';
 import type { FdKind } from './rows.js';
-import { accepted, bad, handleOf } from './setters.js';
 import type { Source, Walk } from './walker.js';
-import { readU32, writeU32 } from './words.js';
 
 export type Values = { readonly [name: string]: unknown };
 

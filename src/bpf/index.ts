@@ -1,4 +1,5 @@
 export * as rows from './commands.js';
+export { fieldBytes } from './compile.js';
 export {
   type CommonArguments,
   type CommonResults,
@@ -39,7 +40,6 @@ export { KnownMaps } from './known-maps.js';
 export { fits, leastOf, type MapKind, mapKind, type Sizes } from './map-kinds.js';
 export type { Memory, Write } from './memory.js';
 export * as perf from './perf.js';
-export { fieldBytes } from './plan.js';
 export type { Command, FdField, FdKind, Field, IterTarget, Struct, Use } from './rows.js';
 export { commands, shapeOf } from './table.js';
 export type { Arguments, Ref, Results } from './types.js';

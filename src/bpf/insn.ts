@@ -5,7 +5,7 @@
  */
 import type { Handle } from '../call.js';
 import { Pseudo } from './fds.js';
-import { writeU32, writeU64 } from './words.js';
+import { writeU32, writeU64 } from './little-endian.js';
 
 /** A register: `r0` holds results, `r1`…`r5` arguments, `r6`…`r9` survive calls. */
 export type Register = 'r0' | 'r1' | 'r2' | 'r3' | 'r4' | 'r5' | 'r6' | 'r7' | 'r8' | 'r9' | 'r10';

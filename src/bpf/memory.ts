@@ -3,8 +3,9 @@
  * its memory by address.
  */
 import type { CallBuffer, Handle, Reply } from '../call.js';
+import type { Plan, PointerStep } from './compile.js';
 import type { MapFacts, ObjectFacts } from './facts.js';
-import type { Plan, PointerStep } from './plan.js';
+import { fieldOffset, readU32, readU64, writeU64 } from './little-endian.js';
 import type { Length } from './rows.js';
 import {
   type Frame,
@@ -15,7 +16,6 @@ import {
   withheld,
   written,
 } from './walker.js';
-import { fieldOffset, readU32, readU64, writeU64 } from './words.js';
 
 /** The memory of the process whose call it is. */
 export interface Memory {

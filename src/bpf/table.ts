@@ -1,9 +1,9 @@
 import { failure } from '../errors.js';
 import * as rows from './commands.js';
+import { textOf } from './compile.js';
 import type { ObjectFacts } from './facts.js';
-import { textOf } from './plan.js';
+import { fieldOffset, readU32 } from './little-endian.js';
 import type { Command, Condition } from './rows.js';
-import { fieldOffset, readU32 } from './words.js';
 
 /** Every shape of every command that is known. */
 export const commands: readonly Command[] = Object.values(rows);

@@ -4,11 +4,11 @@
  */
 import { type Call, type CallBuffer, type Handle, Relocation, type Reply } from '../call.js';
 import { failure } from '../errors.js';
+import { type FdStep, type Lengths, type Plan, type PointerStep, textOf } from './compile.js';
 import type { MapFacts } from './facts.js';
 import { findInInstructions, findInKeys, findInValues, hidesFds } from './fds.js';
-import { type FdStep, type Lengths, type Plan, type PointerStep, textOf } from './plan.js';
+import { readU32, readU64, writeU32 } from './little-endian.js';
 import type { Command, FdKind } from './rows.js';
-import { readU32, readU64, writeU32 } from './words.js';
 
 /**
  * Where a structure's bytes and what its pointers refer to come from: the caller's objects, or

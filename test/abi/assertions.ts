@@ -2,10 +2,11 @@
  * Generates C that compiles only if the table agrees with a kernel header. What the header is too
  * old for is fenced off by the release that brought it, so that one file serves every header.
  */
+
+import { fieldBytes } from '../../src/bpf/compile.js';
 import * as enums from '../../src/bpf/enums.js';
 import * as infos from '../../src/bpf/infos.js';
 import { PERF_EVENT_ATTR } from '../../src/bpf/perf.js';
-import { fieldBytes } from '../../src/bpf/plan.js';
 import type { Field, Release, Struct } from '../../src/bpf/rows.js';
 import { commands } from '../../src/bpf/table.js';
 

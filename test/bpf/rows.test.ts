@@ -3,6 +3,7 @@
  * must be one call, found by its shape, and its reply must mean the same to both.
  */
 import t from 'tap';
+import { fieldBytes, planOf } from '../../src/bpf/compile.js';
 import {
   type Arguments,
   type Command,
@@ -12,7 +13,6 @@ import {
   type FdKind,
   type ObjectFacts,
 } from '../../src/bpf/index.js';
-import { fieldBytes, planOf } from '../../src/bpf/plan.js';
 import type { Condition, Field, Struct } from '../../src/bpf/rows.js';
 import type { Call } from '../../src/call.js';
 import { Process } from './process.js';

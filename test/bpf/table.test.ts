@@ -1,7 +1,7 @@
 import t from 'tap';
+import { fieldBytes, planOf } from '../../src/bpf/compile.js';
 import { commands, enums, shapeOf } from '../../src/bpf/index.js';
 import * as infos from '../../src/bpf/infos.js';
-import { fieldBytes, planOf } from '../../src/bpf/plan.js';
 import type { Struct } from '../../src/bpf/rows.js';
 import { mapFacts } from './tools.js';
 

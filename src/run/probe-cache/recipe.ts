@@ -2,9 +2,9 @@
  * How the calls of a command are told apart by their bytes alone, from the command's row: what
  * addon/core/recall.h is told.
  */
-import { type PointerStep, planOf } from '../../bpf/plan.js';
+import { type PointerStep, planOf } from '../../bpf/compile.js';
+import { fieldOffset } from '../../bpf/little-endian.js';
 import type { Command } from '../../bpf/rows.js';
-import { fieldOffset } from '../../bpf/words.js';
 
 /** What a pointer in an attribute leads to. */
 export interface RecipePointer {
