@@ -6,8 +6,8 @@ import t from 'tap';
 import { type CaseReport, runConformance } from './transport/conformance-run.js';
 
 const scripts = {
-  differential: fileURLToPath(new URL('./differential/main.js', import.meta.url)),
-  compat: fileURLToPath(new URL('./compat/main.js', import.meta.url)),
+  differential: fileURLToPath(new URL('./conformance/differential/main.js', import.meta.url)),
+  compat: fileURLToPath(new URL('./conformance/compat/main.js', import.meta.url)),
 };
 const run = (suite: keyof typeof scripts, ...words: string[]) =>
   promisify(execFile)(process.execPath, [scripts[suite], ...words]);

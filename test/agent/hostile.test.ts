@@ -11,8 +11,8 @@ import {
   putHeader,
 } from '../../src/frame/index.js';
 import { Session } from '../../src/session.js';
+import { pair } from '../conformance/differential/cases/btf.js';
 import { openDescriptors } from '../descriptors.js';
-import { pair } from '../differential/cases/btf.js';
 import { until } from '../until.js';
 import { Client } from './client.js';
 import { executorDescriptors, type LocalAgent, localAgent } from './local-agent.js';

@@ -2,11 +2,11 @@ import t from 'tap';
 import { boot } from '../../guest/index.js';
 import { requireTool } from '../../guest/tools.js';
 import { Session } from '../../src/index.js';
-import { compare } from '../compat/compare.js';
-import { filesOf } from '../compat/equipment.js';
-import { joined } from '../compat/lab-guest.js';
-import { bpftool } from '../compat/rows/bpftool.js';
-import { guestSide, hostSide, play, type Stage } from '../compat/sides.js';
+import { compare } from '../conformance/compat/compare.js';
+import { filesOf } from '../conformance/compat/equipment.js';
+import { joined } from '../conformance/compat/lab-guest.js';
+import { bpftool } from '../conformance/compat/rows/bpftool.js';
+import { guestSide, hostSide, play, type Stage } from '../conformance/compat/sides.js';
 
 t.setTimeout(180_000);
 

@@ -5,10 +5,10 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import t from 'tap';
 import { packageFolder } from '../../src/paths.js';
-import { stepName } from '../differential/compare.js';
-import { bootWithOracle, compareIn } from '../differential/run.js';
-import { commandNames } from '../differential/uapi.js';
-import { worldOf } from '../differential/world.js';
+import { stepName } from '../conformance/differential/compare.js';
+import { bootWithOracle, compareIn } from '../conformance/differential/run.js';
+import { commandNames } from '../conformance/differential/uapi.js';
+import { worldOf } from '../conformance/differential/world.js';
 
 const FEWEST_CASES = 400;
 
@@ -34,7 +34,7 @@ t.test('forwarded calls do what calls made in the guest do', async (t) => {
 t.test('the suite runs a part on one kernel, and writes no results unless told', async (t) => {
   const page = join(packageFolder, 'results/conformance.md');
   const before = await readFile(page, 'utf8');
-  const suite = fileURLToPath(new URL('../differential/main.js', import.meta.url));
+  const suite = fileURLToPath(new URL('../conformance/differential/main.js', import.meta.url));
   const words = [suite, '--kernel', '6.1', '--part', 'batches'];
   const { stdout } = await promisify(execFile)(process.execPath, words);
   t.match(stdout, /^Linux 6\.1\.\S+: \d+ calls, 0 different, \d+ ms\n$/);

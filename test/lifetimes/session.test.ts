@@ -25,7 +25,7 @@ import { Lease } from '../../src/session/lease.js';
 import { StreamChannel } from '../../src/session/stream-channel.js';
 import { type LocalAgent, localAgent } from '../agent/local-agent.js';
 import { arrayOf, ringOf } from '../events/maps.js';
-import { session as open, skip } from '../library/lab.js';
+import { session as open, skip } from '../kernel/lab.js';
 import { makeIdentity } from '../transport/certificate.js';
 import { noneStays } from './alive.js';
 

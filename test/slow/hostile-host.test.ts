@@ -1,6 +1,6 @@
 /* The attacks of test/guest/hostile-host on other kernels, and made-up calls under `observe`. */
 import t from 'tap';
-import { fuzzObserve } from '../fuzz/observe.js';
+import { fuzzObserve } from '../conformance/fuzz/observe.js';
 import { testAttacks } from '../hostile/suite.js';
 
 t.setTimeout(1_200_000);

@@ -3,8 +3,8 @@ import t from 'tap';
 import { boot } from '../../guest/index.js';
 import { preflight } from '../../src/kernel/index.js';
 import { Session } from '../../src/session.js';
+import { judge } from '../kernel/map-breaches.js';
 import { kernelNamed } from '../kernels.js';
-import { judge } from '../library/map-breaches.js';
 import {
   arenaWithoutMemory,
   bpftoolOf,

@@ -1,0 +1,111 @@
+/* What both sides of the matrix have: the tools, their libraries, and test/conformance/compat/programs, built. */
+import { copyFile, readdir, readFile, realpath } from 'node:fs/promises';
+import { basename, join } from 'node:path';
+import { cached, contentKey } from '../../../guest/image/cache.js';
+import { fetchPackage } from '../../../guest/image/debian.js';
+import { sharedLibraries } from '../../../guest/image/libraries.js';
+import type { GuestFile, Progress } from '../../../guest/index.js';
+import { requireTool, runTool } from '../../../guest/tools.js';
+import { packageFolder } from '../../../src/paths.js';
+
+/** What is in the guest beside its image, and where the built programs are on both sides. */
+export interface Equipment {
+  /** The folder of the built programs: the same path in the guest and here. */
+  readonly folder: string;
+  readonly files: Readonly<Record<string, GuestFile>>;
+  /** The tools, such as `opensnoop`, of a package, by its name. */
+  readonly tools: Readonly<Record<'bpftrace' | 'libbpf-tools', readonly string[]>>;
+}
+
+const sources = join(packageFolder, 'test/conformance/compat/programs');
+const goSources = join(sources, 'gotool');
+/** Those of libbpf; each is built with two versions. */
+const applications = ['events', 'orders'];
+
+/** The suite that has a newer libbpf than this machine's. */
+const NEWER_SUITE = 'trixie';
+
+/** Gets everything. */
+export async function equip(progress: Progress): Promise<Equipment> {
+  const folder = await buildPrograms(progress);
+  const tools = {
+    bpftrace: await commandsOf('bpftrace', progress),
+    'libbpf-tools': await commandsOf('libbpf-tools', progress),
+  };
+  const commands = [...Object.values(tools).flat(), 'bpftool'].map(requireTool);
+  const built = (await readdir(folder)).map((name) => join(folder, name));
+  return { folder, tools, files: await filesOf([...commands, ...built]) };
+}
+
+/** What a guest has to have of these files and, where they are programs, of their libraries. */
+export async function filesOf(paths: readonly string[]): Promise<Record<string, GuestFile>> {
+  const dynamic = paths.filter((path) => /bin\/[^.]+$|\/(events|orders)-/.test(path));
+  const libraries = await sharedLibraries(dynamic);
+  // Tools look for functions of libc where it is here, /usr being all there is.
+  const libc = libraries.filter((path) => basename(path) === 'libc.so.6');
+  const all = [...paths, ...libraries, ...(await Promise.all(libc.map((path) => realpath(path))))];
+  return Object.fromEntries(all.map((path) => [path, { source: path, mode: 0o755 }]));
+}
+
+/** The names of the commands in a package. */
+async function commandsOf(name: string, progress: Progress): Promise<string[]> {
+  const { folder } = await fetchPackage(name, { progress });
+  const folders = ['usr/bin', 'usr/sbin'].map((path) => join(folder, path));
+  const names = await Promise.all(folders.map((path) => readdir(path).catch(() => [])));
+  return names.flat().sort();
+}
+
+async function buildPrograms(progress: Progress): Promise<string> {
+  const libraries = {
+    old: await fetchPackage('libbpf-dev', { progress }),
+    new: await fetchPackage('libbpf-dev', { suite: NEWER_SUITE, progress }),
+  };
+  const go = await fetchPackage('golang-github-cilium-ebpf-dev', { progress });
+  const sys = await fetchPackage('golang-golang-x-sys-dev', { progress });
+  const files = [...(await readdir(sources)).filter((name) => name !== 'gotool'), 'gotool/main.go'];
+  const contents = await Promise.all(files.map((name) => readFile(join(sources, name))));
+  const versions = [libraries.old, libraries.new, go, sys].map(({ version }) => version);
+  return cached('compat', contentKey(...versions, ...contents), async (draft) => {
+    progress('building the programs of the matrix');
+    const include = join(libraries.old.folder, 'usr/include');
+    for (const name of ['counts', 'elements', 'events', 'iterator', 'orders']) {
+      await runTool('clang', [
+        ...['-target', 'bpf', '-g', '-O2', '-Wall', '-Werror', '-mcpu=v3'],
+        ...['-I', include, '-I', '/usr/include/x86_64-linux-gnu'],
+        ...['-c', join(sources, `${name}.bpf.c`), '-o', join(draft, `${name}.bpf.o`)],
+      ]);
+    }
+    const warnings = ['-O2', '-Wall', '-Wextra', '-Werror'];
+    await runTool('gcc', [
+      ...[...warnings, '-static', '-rdynamic'],
+      ...['-o', join(draft, 'stimulus'), join(sources, 'stimulus.c')],
+    ]);
+    for (const { folder, version } of [libraries.old, libraries.new]) {
+      for (const application of applications) {
+        await runTool('gcc', [
+          ...[...warnings, '-I', join(folder, 'usr/include')],
+          ...['-o', join(draft, `${application}-${libbpfVersion(version)}`)],
+          ...[`${application}.c`, 'isoc23.c'].map((name) => join(sources, name)),
+          ...[join(folder, 'usr/lib/x86_64-linux-gnu/libbpf.a'), '-l:libelf.so.1', '-l:libz.so.1'],
+        ]);
+      }
+    }
+    await runTool('go', ['build', '-o', join(draft, 'gotool'), '.'], {
+      cwd: goSources,
+      env: {
+        ...process.env,
+        GO111MODULE: 'off',
+        CGO_ENABLED: '0',
+        GOPATH: [go, sys].map(({ folder }) => join(folder, 'usr/share/gocode')).join(':'),
+        GOCACHE: join(draft, '..', '.go'),
+      },
+    });
+    await copyFile(join(sources, 'packet'), join(draft, 'packet'));
+    await copyFile(join(sources, 'batch'), join(draft, 'batch'));
+  });
+}
+
+/** `1.5.0` of `1:1.5.0-3`. */
+function libbpfVersion(version: string): string {
+  return basename(version.replace(/^\d+:/, '').replace(/-.*$/, ''));
+}

@@ -1,0 +1,105 @@
+/* The guest of the matrix: one of its own, or one that another process keeps. */
+import { readFile } from 'node:fs/promises';
+import {
+  boot,
+  type Guest,
+  type GuestFacts,
+  type KernelChoice,
+  LAB_PORT,
+  type Progress,
+} from '../../../guest/index.js';
+import { exec, spawn } from '../../../guest/vm/lab.js';
+import { failure } from '../../../src/errors.js';
+import type { Equipment } from './equipment.js';
+
+/** A guest that has the equipment. */
+export interface LabGuest extends AsyncDisposable {
+  /** The agent's address. */
+  readonly agent: string;
+  readonly facts: GuestFacts;
+  /** The folder of the built programs, there and here. */
+  readonly folder: string;
+  spawn: Guest['spawn'];
+  /** Runs a script by the guest's shell and returns what it printed. */
+  sh(script: string, env?: Readonly<Record<string, string>>): Promise<string>;
+}
+
+const MEMORY_MIB = 3072;
+const CPUS = 2;
+const BOOT_DEADLINE_MS = 240_000;
+
+/** What a guest is known by to other processes. */
+interface Kept {
+  readonly agent: string;
+  readonly lab: string;
+  readonly facts: GuestFacts;
+  readonly folder: string;
+}
+
+/** Boots a guest for the matrix. */
+export function bootEquipped(
+  { files }: Equipment,
+  progress: Progress,
+  kernel?: KernelChoice,
+): Promise<Guest> {
+  return boot({
+    kernel,
+    lab: true,
+    memoryMib: MEMORY_MIB,
+    cpus: CPUS,
+    agent: { profile: 'full' },
+    files,
+    deadlineMs: BOOT_DEADLINE_MS,
+    progress,
+    notice: progress,
+  });
+}
+
+/** What {@link joinGuest} needs, as text. */
+export function describeGuest(guest: Guest, { folder }: Equipment): string {
+  return `${JSON.stringify(keptOf(guest, folder), null, 1)}\n`;
+}
+
+function keptOf(guest: Guest, folder: string): Kept {
+  return { agent: guest.vsock(), lab: guest.vsock(LAB_PORT), facts: guest.facts, folder };
+}
+
+/** A guest that somebody else has booted, and stops. `folder` is that of its built programs. */
+export function joined(guest: Guest, folder: string): LabGuest {
+  return over(keptOf(guest, folder), async () => {});
+}
+
+/** The guest that a file from {@link describeGuest} describes. It is not stopped. */
+export async function joinGuest(path: string): Promise<LabGuest> {
+  return over(JSON.parse(await readFile(path, 'utf8')), async () => {});
+}
+
+/** A guest of its own. */
+export async function openGuest(
+  equipment: Equipment,
+  progress: Progress,
+  kernel?: KernelChoice,
+): Promise<LabGuest> {
+  const guest = await bootEquipped(equipment, progress, kernel);
+  return over(keptOf(guest, equipment.folder), () => guest.stop());
+}
+
+function over({ agent, lab, facts, folder }: Kept, stop: () => Promise<void>): LabGuest {
+  return {
+    agent,
+    facts,
+    folder,
+    spawn: (command, options) => spawn(lab, command, options),
+    async sh(script, env = {}) {
+      const command = ['/bin/sh', '-c', script];
+      const { status, signal, stdout, stderr } = await exec(lab, command, { env });
+      if (status === 0) return stdout;
+      throw failure('ERR_GUEST_COMMAND', {
+        command: script,
+        status: status === null ? `signal ${signal}` : `status ${status}`,
+        output: stderr || stdout,
+      });
+    },
+    [Symbol.asyncDispose]: stop,
+  };
+}

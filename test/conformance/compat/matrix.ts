@@ -1,0 +1,105 @@
+import type { KernelChoice, Progress } from '../../../guest/index.js';
+import { WaepError } from '../../../src/errors.js';
+import { Session } from '../../../src/index.js';
+import { compare } from './compare.js';
+import { equip } from './equipment.js';
+import { type HostWatch, type Sighting, watchHost } from './host-watch.js';
+import { joinGuest, openGuest } from './lab-guest.js';
+import { NOT_RUN, type Outcome, type Result, type Run } from './row.js';
+import { allRows } from './rows/index.js';
+import { guestSide, hostSide, play, type Stage } from './sides.js';
+
+/** What to run, and whom to tell. */
+export interface Options {
+  readonly only?: RegExp;
+  /** The kernel of a guest of its own. Default: that of the configured suites. */
+  readonly kernel?: KernelChoice;
+  /** The file that describes a guest to use in the place of an own one. */
+  readonly join?: string;
+  readonly show: (result: Result, done: number, total: number) => void;
+  readonly progress: Progress;
+  /** Receives the run after each row. */
+  readonly record?: (run: Run) => Promise<void>;
+  /** Receives what both sides printed where they differ. */
+  readonly outputs?: (text: string) => void;
+}
+
+/** Runs the matrix in a guest of its own. */
+export async function runMatrix({
+  only,
+  kernel: choice,
+  join,
+  show,
+  progress,
+  outputs,
+  record,
+}: Options): Promise<Run> {
+  const startedMs = performance.now();
+  const equipment = await equip(progress);
+  const rows = allRows(equipment);
+  const chosen = rows.filter(({ tool, command }) => only?.test(`${tool}: ${command}`) ?? true);
+  if (chosen.length === 0) throw new Error(`No command matches ${only}. Expected a part of one.`);
+  await using guest = await (join === undefined
+    ? openGuest(equipment, progress, choice)
+    : joinGuest(join));
+  const env = { COMPAT: guest.folder };
+  const address = guest.agent;
+  await using session = await Session.connect(address);
+  const watching = await watchHost();
+  await using watch = typeof watching === 'string' ? unwatched : watching;
+  const stage: Stage = { guest, session, env };
+  const sides = [guestSide(guest, env), hostSide(address, env, watch.wrap)] as const;
+  const at = new Date().toISOString();
+  const { kernel, kernelOrigin, accel } = guest.facts;
+  const results: Result[] = [];
+  const sofar = async (): Promise<Run> => ({
+    facts: {
+      ...{ at, kernel, kernelOrigin, accel, rows: results.length },
+      tookS: Math.round((performance.now() - startedMs) / 1000),
+      host:
+        typeof watching === 'string' ? `not watched: ${watching}` : seen(await watch.sighting()),
+    },
+    results,
+    rows,
+  });
+  for (const row of chosen) {
+    const outcomes: Outcome[] = [];
+    for (const side of sides) outcomes.push(await play(row, side, stage).catch(unplayable));
+    const [inGuest, fromHost] = outcomes as [Outcome, Outcome];
+    const result = compare(row, inGuest, fromHost, at);
+    results.push(result);
+    show(result, results.length, chosen.length);
+    if (result.verdict !== 'same') outputs?.(printed(inGuest, fromHost));
+    await record?.(await sofar());
+  }
+  // Not without await: what it asks would be put away first.
+  return await sofar();
+}
+
+/** A row that could not be set up does not end the matrix; a guest that does not answer does. */
+function unplayable(error: Error): Outcome {
+  if (!(error instanceof WaepError) || error.code !== 'ERR_GUEST_COMMAND') throw error;
+  return { ending: NOT_RUN, stdout: '', stderr: error.message, tookMs: 0, left: [] };
+}
+
+const unwatched: HostWatch = {
+  wrap: [],
+  sighting: async () => ({ calls: 0n, looks: 0, changes: 0 }),
+  [Symbol.asyncDispose]: async () => {},
+};
+
+function seen({ calls, looks, changes }: Sighting): string {
+  const lists =
+    changes === 0
+      ? 'never changed'
+      : `changed between ${changes} of them, while others used this machine`;
+  return `its kernel executed ${calls} bpf(2) and perf_event_open(2) calls of the tools, and its lists of programs, maps and links, looked at ${looks} times, ${lists}`;
+}
+
+const SHOWN_CHARACTERS = 3000;
+
+function printed(guest: Outcome, host: Outcome): string {
+  const part = (name: string, { ending, stdout, stderr }: Outcome) =>
+    `--- ${name}: ${ending}\n${stdout.slice(-SHOWN_CHARACTERS)}${stderr === '' ? '' : `--- its errors\n${stderr.slice(-SHOWN_CHARACTERS)}`}`;
+  return `${part('guest', guest)}\n${part('host', host)}\n`;
+}

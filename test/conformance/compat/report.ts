@@ -1,0 +1,63 @@
+/* results/compat.md: the matrix for people. */
+import { type Result, type RunFacts, type Verdict, verdicts } from './row.js';
+import { volatileReasons } from './volatile.js';
+
+/** Renders the page. */
+export function renderCompat(results: readonly Result[], runs: readonly RunFacts[]): string {
+  const tools = [...new Set(results.map(({ tool }) => tool))];
+  const names = Object.keys(verdicts) as Verdict[];
+  const count = (tool: string, verdict: Verdict) =>
+    results.filter((result) => result.tool === tool && result.verdict === verdict).length;
+  const used = new Set(results.flatMap((result) => result.volatile));
+  const lines = [
+    '# Compatibility of `waep run`',
+    '',
+    'Written by `npm run compat -- --record`; do not edit. Each command runs twice: inside the guest, which holds the',
+    'tools for this purpose, and on the host under `waep run`, acting on the same guest. What it prints,',
+    'how it ends and what it leaves behind are compared. `test/conformance/compat/rows` has the commands.',
+    '',
+    '| run | rows | took | guest | this machine, the host |',
+    '|---|--:|--:|---|---|',
+    ...runs.map(
+      ({ at, rows, tookS, kernel, kernelOrigin, accel, host }) =>
+        `| ${at} | ${rows} | ${tookS} s | Linux ${kernel} (${kernelOrigin}) on ${accel.toUpperCase()} | ${host} |`,
+    ),
+    '',
+    `| tool | commands | ${names.join(' | ')} |`,
+    `|---|--:|${names.map(() => '--:').join('|')}|`,
+    ...tools.map((tool) => {
+      const total = results.filter((result) => result.tool === tool).length;
+      return `| ${tool} | ${total} | ${names.map((name) => count(tool, name)).join(' | ')} |`;
+    }),
+    '',
+    '| verdict | meaning |',
+    '|---|---|',
+    ...names.map((name) => `| ${name} | ${verdicts[name]} |`),
+  ];
+  for (const tool of tools) {
+    lines.push(
+      '',
+      `## ${tool}`,
+      '',
+      '| command | verdict | volatile fields | why |',
+      '|---|---|---|---|',
+    );
+    for (const result of results.filter((one) => one.tool === tool)) {
+      const { args, verdict, volatile, why } = result;
+      lines.push(`| ${code(args)} | ${verdict} | ${volatile.join(', ')} | ${escaped(why)} |`);
+    }
+  }
+  lines.push('', '## Volatile fields', '', '| field | why it differs |', '|---|---|');
+  for (const [name, why] of volatileReasons) {
+    if (used.has(name as never)) lines.push(`| ${name} | ${why} |`);
+  }
+  return `${lines.join('\n')}\n`;
+}
+
+function code(text: string): string {
+  return `\`\`${text.replaceAll('|', '\\|').replaceAll('\n', ' ')}\`\``;
+}
+
+function escaped(text: string): string {
+  return text.replaceAll('|', '\\|').replaceAll('\n', ' ').replaceAll('<', '&lt;');
+}

@@ -1,0 +1,173 @@
+/* The two sides: a command in the guest, and the same under `waep run` here. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { constants } from 'node:os';
+import { text } from 'node:stream/consumers';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Session } from '../../../src/index.js';
+import { cli } from '../../run/application.js';
+import { census, idsOf } from './census.js';
+import type { LabGuest } from './lab-guest.js';
+import type { Outcome, Row, Watch } from './row.js';
+
+const { signals } = constants;
+
+/** A command that has been started on a side. */
+interface Started {
+  readonly ended: Promise<string>;
+  readonly stdout: Promise<string>;
+  readonly stderr: Promise<string>;
+  kill(signal: number): void;
+}
+
+/** Where a command runs. */
+export interface Side {
+  readonly name: 'guest' | 'host';
+  start(command: string): Promise<Started>;
+}
+
+/** The guest itself. */
+export function guestSide(guest: LabGuest, env: Readonly<Record<string, string>>): Side {
+  return {
+    name: 'guest',
+    async start(command) {
+      const child = await guest.spawn(['/bin/sh', '-c', command], { env });
+      child.end();
+      return {
+        ended: child.ended.then(({ status, signal }) => ending(status, signal)),
+        stdout: text(child.stdout),
+        stderr: text(child.stderr),
+        kill: (signal) => child.kill(signal),
+      };
+    },
+  };
+}
+
+/** This machine, by `waep run`. `wrap` is put before the command line. */
+export function hostSide(
+  address: string,
+  env: Readonly<Record<string, string>>,
+  wrap: readonly string[] = [],
+): Side {
+  return {
+    name: 'host',
+    async start(command) {
+      const words = [...wrap, process.execPath, cli, 'run', '--vm', address, '--'];
+      const [program = '', ...args] = [...words, '/bin/sh', '-c', command];
+      // A process group of its own, as a terminal makes one: what is sent goes to all in it.
+      const child = spawn(program, args, {
+        detached: true,
+        stdio: ['ignore', 'pipe', 'pipe'],
+        env: { PATH: process.env.PATH, HOME: '/root', TERM: 'linux', ...env },
+      });
+      return {
+        ended: once(child, 'close').then(([status, signal]) => ending(status, number(signal))),
+        stdout: text(child.stdout),
+        stderr: text(child.stderr),
+        kill: (signal) => killGroup(child, signal),
+      };
+    },
+  };
+}
+
+function killGroup({ pid }: ChildProcess, signal: number): void {
+  try {
+    if (pid !== undefined) process.kill(-pid, signal);
+  } catch {
+    // It has ended.
+  }
+}
+
+function number(signal: NodeJS.Signals | null): number | null {
+  return signal === null ? null : signals[signal];
+}
+
+/** As `waep run` and shells have it. */
+function ending(status: number | null, signal: number | null): string {
+  return String(status ?? 128 + (signal ?? 0));
+}
+
+/** What the harness does beside the sides. */
+export interface Stage {
+  readonly guest: LabGuest;
+  /** A session of the harness's own, with which it looks into the guest. */
+  readonly session: Session;
+  readonly env: Readonly<Record<string, string>>;
+}
+
+/** Runs a row's command on a side, and leaves the guest as it was. */
+export async function play(row: Row, side: Side, stage: Stage): Promise<Outcome> {
+  const { guest, session, env } = stage;
+  const before = await census(session);
+  if (row.setup !== undefined) await guest.sh(row.setup, env);
+  const programs = await idsOf(session, 'prog');
+  const startedMs = performance.now();
+  // What is interrupted is to be the tool, not a shell that waits for it.
+  const command = row.watch === undefined ? row.command : `exec ${row.command}`;
+  const started = await side.start(command);
+  let over = false;
+  const ended = started.ended.finally(() => {
+    over = true;
+  });
+  const watched =
+    row.watch === undefined ? undefined : watch(row.watch, stage, programs, started, () => over);
+  const timeoutS = row.timeoutS ?? 60;
+  const late = sleep(timeoutS * 1000, undefined, { ref: false }).then(() => undefined);
+  let how = await Promise.race([ended, late]);
+  if (how === undefined) {
+    started.kill(signals.SIGKILL);
+    how = `no end within ${timeoutS} s`;
+    await ended;
+  }
+  const tookMs = performance.now() - startedMs;
+  await watched;
+  const [stdout, stderr] = await Promise.all([started.stdout, started.stderr]);
+  await guest.sh(row.teardown ?? CLEAN, env);
+  return { ending: how, stdout, stderr, tookMs, left: await leftovers(session, before) };
+}
+
+const CLEAN = 'rm -rf /sys/fs/bpf/*';
+const SETTLED_MS = 1000;
+/** A tool that has none by then goes on without, after warnings that it could attach nothing. */
+const NO_PROGRAM_MS = 30_000;
+const LOOK_MS = 100;
+const GAP_MS = 300;
+
+/** Waits until a tool has its programs, does what it is to tell of, and interrupts it. */
+async function watch(
+  { stimulus = '$COMPAT/stimulus', times = 2, signal = 'SIGINT', ends = false }: Watch,
+  { guest, session, env }: Stage,
+  programs: readonly number[],
+  started: Started,
+  over: () => boolean,
+): Promise<void> {
+  const before = programs.join();
+  const startedMs = performance.now();
+  let [last, sinceMs] = [before, startedMs];
+  const waits = () =>
+    last === before
+      ? performance.now() - startedMs < NO_PROGRAM_MS
+      : performance.now() - sinceMs < SETTLED_MS;
+  while (!over() && waits()) {
+    await sleep(LOOK_MS);
+    const now = (await idsOf(session, 'prog')).join();
+    if (now !== last) [last, sinceMs] = [now, performance.now()];
+  }
+  for (let i = 0; (ends || i < times) && !over(); i++) {
+    await guest.sh(stimulus, env);
+    await sleep(GAP_MS);
+  }
+  if (!ends && !over()) started.kill(signals[signal]);
+}
+
+const GONE_MS = 10_000;
+
+/** What is in the guest that was not there before, once it has had time to go. */
+async function leftovers(session: Session, before: ReadonlySet<string>): Promise<string[]> {
+  const deadlineMs = performance.now() + GONE_MS;
+  for (;;) {
+    const left = [...(await census(session))].filter((object) => !before.has(object));
+    if (left.length === 0 || performance.now() > deadlineMs) return left;
+    await sleep(LOOK_MS);
+  }
+}

@@ -1,0 +1,37 @@
+/* results/compat.*: what is known of each row, from the last run that had it. */
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { packageFolder } from '../../../src/paths.js';
+import { renderCompat } from './report.js';
+import type { Result, Run, RunFacts } from './row.js';
+
+const folder = join(packageFolder, 'results');
+const paths = {
+  results: join(folder, 'compat.json'),
+  runs: join(folder, 'compat-runs.json'),
+  page: join(folder, 'compat.md'),
+} as const;
+
+/** Puts a run's results in the place of those that earlier runs have left of the same rows. */
+export async function record({ facts, results, rows }: Run): Promise<void> {
+  await mkdir(folder, { recursive: true });
+  const all = new Map((await read<Result>(paths.results)).map((result) => [keyOf(result), result]));
+  for (const result of results) all.set(keyOf(result), result);
+  // In the order of the matrix, without rows that it no longer has.
+  const known = rows.flatMap((row) => all.get(keyOf({ tool: row.tool, args: row.command })) ?? []);
+  const used = new Set(known.map(({ run }) => run));
+  const runs = (await read<RunFacts>(paths.runs)).filter(({ at }) => at !== facts.at);
+  const kept = [...runs, facts].filter(({ at }) => used.has(at));
+  await writeFile(paths.results, `${JSON.stringify(known, null, 1)}\n`);
+  await writeFile(paths.runs, `${JSON.stringify(kept, null, 1)}\n`);
+  await writeFile(paths.page, renderCompat(known, kept));
+}
+
+function keyOf({ tool, args }: Pick<Result, 'tool' | 'args'>): string {
+  return `${tool}: ${args}`;
+}
+
+async function read<T>(path: string): Promise<T[]> {
+  const text = await readFile(path, 'utf8').catch(() => '[]');
+  return JSON.parse(text) as T[];
+}

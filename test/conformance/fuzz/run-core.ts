@@ -1,0 +1,213 @@
+/* Compiles targets with clang and runs them under libFuzzer. */
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { basename, join } from 'node:path';
+import { execa } from 'execa';
+import { cached, contentKey } from '../../../guest/image/cache.js';
+import { requireTool, runTool } from '../../../guest/tools.js';
+import { cacheFolder, packageFolder } from '../../../src/paths.js';
+import type { Mutant } from './mutants.js';
+import type { Outcome } from './outcome.js';
+import type { CoreTarget } from './targets.js';
+
+const coreFolder = join(packageFolder, 'addon/core');
+const harnessFolder = join(packageFolder, 'test/conformance/fuzz/core');
+const corpusFolder = join(packageFolder, 'test/conformance/fuzz/corpus');
+
+const flags = [
+  '-std=c++17',
+  '-g',
+  '-O1',
+  '-fno-exceptions',
+  '-fno-rtti',
+  '-fno-omit-frame-pointer',
+  '-fno-sanitize-recover=all',
+  // Which of its own lines a fake runs says nothing about an input.
+  `-fsanitize-coverage-ignorelist=${join(harnessFolder, 'uncovered.txt')}`,
+  '-Wall',
+  '-Wextra',
+  '-Wpedantic',
+  '-Werror',
+];
+
+/**
+ * An input frees little, so that a short quarantine keeps all of it, and memory need not be fetched
+ * from the kernel again and again.
+ */
+const ASAN_OPTIONS = 'quarantine_size_mb=4:malloc_context_size=8';
+
+/** An input that takes longer has found a loop that does not end. */
+const SLOWEST_INPUT_SECONDS = 20;
+const MOST_MEMORY_MIB = 1024;
+const LARGEST_ALLOCATION_MIB = 16;
+
+/** Compiles a target, without a guard where one is given. What has not changed is in the cache. */
+async function compile(target: CoreTarget, mutant?: Mutant): Promise<string> {
+  const sanitizers = `-fsanitize=fuzzer,${target.withoutAddresses === true ? '' : 'address,'}undefined`;
+  const sources = [
+    ...target.harness.map((name) => join(harnessFolder, name)),
+    ...target.sources.map((name) => join(coreFolder, name)),
+  ];
+  const headers = await contentsOf([coreFolder, harnessFolder], '.h');
+  const objects: string[] = [];
+  for (const path of sources) {
+    const text = await readFile(path, 'utf8');
+    const source = basename(path) === mutant?.file ? withoutGuard(text, mutant) : text;
+    const key = contentKey(flags.join(' '), sanitizers, path, source, ...headers);
+    const folder = await cached('fuzz-objects', key, async (draft) => {
+      const copy = join(draft, basename(path));
+      await writeFile(copy, source);
+      const folders = ['-I', coreFolder, '-I', harnessFolder];
+      const object = ['-c', copy, '-o', join(draft, 'object.o')];
+      await runTool('clang++-14', [...flags, sanitizers, ...folders, ...object]);
+    });
+    objects.push(join(folder, 'object.o'));
+  }
+  const wrapped = (target.wrapped ?? []).map((name) => `-Wl,--wrap=${name}`);
+  const folder = await cached('fuzz', contentKey(...objects, ...wrapped), async (draft) => {
+    const program = ['-o', join(draft, target.name)];
+    await runTool('clang++-14', [sanitizers, ...objects, ...wrapped, ...program]);
+  });
+  return join(folder, target.name);
+}
+
+async function contentsOf(folders: readonly string[], ending: string): Promise<Buffer[]> {
+  const names = await Promise.all(
+    folders.map(async (folder) => (await readdir(folder)).sort().map((name) => join(folder, name))),
+  );
+  return Promise.all(
+    names
+      .flat()
+      .filter((name) => name.endsWith(ending))
+      .map((name) => readFile(name)),
+  );
+}
+
+/** The text of a source without a guard. */
+function withoutGuard(text: string, { file, changes }: Mutant): string {
+  let changed = text;
+  for (const [from, to] of changes) {
+    const pieces = changed.split(from);
+    if (pieces.length !== 2) throw new Error(`${file} has ${pieces.length - 1} times: ${from}`);
+    changed = pieces.join(to);
+  }
+  return changed;
+}
+
+/** The folders of a target's inputs: one that grows with each run, and those that it begins with. */
+async function corpus(
+  target: CoreTarget,
+): Promise<{ grown: string; given: string[]; rules: string }> {
+  const work = join(cacheFolder(), 'fuzz-corpus', target.name);
+  const grown = join(work, 'grown');
+  const seeds = join(work, 'seeds');
+  const committed = join(corpusFolder, target.name);
+  for (const folder of [grown, seeds, committed]) await mkdir(folder, { recursive: true });
+  for (const seed of target.seeds?.() ?? []) await writeFile(join(seeds, contentKey(seed)), seed);
+  const rules = join(work, 'rules');
+  await writeFile(rules, target.rules?.() ?? '');
+  return { grown, given: [committed, seeds], rules };
+}
+
+/** Fuzzes a target for a time, from a seed on. */
+export async function fuzzCore(
+  target: CoreTarget,
+  { seconds, seed }: { seconds: number; seed: number },
+): Promise<Outcome> {
+  const program = await compile(target);
+  const { grown, given, rules } = await corpus(target);
+  return feed(target, program, [grown, ...given], rules, [
+    `-max_total_time=${seconds}`,
+    `-seed=${seed}`,
+  ]);
+}
+
+/** Fuzzes a target without a guard, from valid inputs alone, until it finds something. */
+export async function fuzzMutant(
+  target: CoreTarget,
+  mutant: Mutant,
+  { seconds, seed }: { seconds: number; seed: number },
+): Promise<Outcome> {
+  const program = await compile(target, mutant);
+  const { rules } = await corpus(target);
+  const folder = await mkdtemp(join(tmpdir(), 'waep-mutant-'));
+  try {
+    for (const one of target.plainSeeds?.() ?? []) {
+      await writeFile(join(folder, contentKey(one)), one);
+    }
+    const limits = [`-max_total_time=${seconds}`, `-seed=${seed}`];
+    return {
+      ...(await feed(target, program, [folder], rules, limits)),
+      without: mutant.against,
+    };
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+async function feed(
+  target: CoreTarget,
+  program: string,
+  folders: readonly string[],
+  rules: string,
+  limits: readonly string[],
+): Promise<Outcome> {
+  const artifacts = join(cacheFolder(), 'fuzz-found', target.name);
+  await mkdir(artifacts, { recursive: true });
+  const started = performance.now();
+  const run = await execa(
+    requireTool(program),
+    [
+      ...limits,
+      `-max_len=${target.maxInputBytes}`,
+      `-timeout=${SLOWEST_INPUT_SECONDS}`,
+      `-rss_limit_mb=${MOST_MEMORY_MIB}`,
+      `-malloc_limit_mb=${LARGEST_ALLOCATION_MIB}`,
+      `-artifact_prefix=${artifacts}/`,
+      '-print_final_stats=1',
+      '-verbosity=1',
+      '-print_funcs=0',
+      // Nobody else adds to the inputs meanwhile.
+      '-reload=0',
+      ...folders,
+    ],
+    { reject: false, stdin: 'ignore', all: true, env: { ASAN_OPTIONS, WAEP_FUZZ_RULES: rules } },
+  );
+  const number = (pattern: RegExp) => Number([...run.all.matchAll(pattern)].at(-1)?.[1] ?? 0);
+  const edges = number(/ cov: (\d+) /g);
+  const outcome: Outcome = {
+    target: target.name,
+    // Without the statistics of an orderly end, what was printed last.
+    inputs: number(/number_of_executed_units: (\d+)/g) || number(/^#(\d+)/gm),
+    seconds: (performance.now() - started) / 1000,
+    coverage: `${edges} of ${number(/\((\d+) inline 8-bit counters\)/g)} edges`,
+  };
+  if (run.exitCode === 0) return outcome;
+  const artifact = /Test unit written to (\S+)/.exec(run.all)?.[1];
+  const again = artifact === undefined ? '' : `\nAgain: ${program} ${artifact}`;
+  return { ...outcome, found: `${report(run.all)}${again}` };
+}
+
+/** The part of libFuzzer's output that says what is wrong. */
+function report(output: string): string {
+  const lines = output.split('\n');
+  const first = lines.findIndex((line) => /^wrong: |^==\d+==|runtime error:/.test(line));
+  return lines.slice(Math.max(0, first), Math.max(0, first) + 40).join('\n');
+}
+
+/** Adds to the committed corpus what reaches further than it does. */
+export async function mergeCorpus(target: CoreTarget): Promise<void> {
+  const program = await compile(target);
+  const { grown, given, rules } = await corpus(target);
+  const [committed = '', ...seeds] = given;
+  const args = [
+    '-set_cover_merge=1',
+    // By lines, not by how often each was run: that alone keeps many more.
+    '-use_counters=0',
+    `-max_len=${target.committedInputBytes}`,
+    committed,
+    grown,
+    ...seeds,
+  ];
+  await runTool(program, args, { env: { ...process.env, WAEP_FUZZ_RULES: rules } });
+}

@@ -1,0 +1,94 @@
+/* Valid inputs for the C++ targets, made by the code that makes them in earnest. */
+import { type Call, Relocation } from '../../../src/call.js';
+import { callFrameParts, FrameFlag, FrameType, messageFrame } from '../../../src/frame/index.js';
+import { compile, encodeRules, type KernelNames, profiles } from '../../../src/policy/index.js';
+
+/** The modes of core/agent.cc. */
+const Mode = { FRAMES: 0, OWN_RULES: 1, STREAM: 2 } as const;
+
+const zeros = (length: number) => new Uint8Array(length);
+const { POINTER, FD32, FD64, PID } = Relocation;
+
+/** Calls of every shape: each direction of a buffer, each kind of relocation, chains of pointers. */
+const calls: readonly Call[] = [
+  { command: 0, args: 1, result: 7, buffers: [Buffer.from([1, 0, 0, 0, 4])], relocations: [] },
+  {
+    command: 1,
+    args: 1,
+    result: 0,
+    buffers: [zeros(32), Buffer.from([1, 0, 0, 0]), 8],
+    relocations: [0, 0, FD32, 7, 0, 8, POINTER, 1, 0, 16, POINTER, 2],
+  },
+  {
+    command: 5,
+    args: 1,
+    result: 8,
+    buffers: [{ inout: zeros(168) }, zeros(24), Buffer.from('GPL\0'), 64],
+    relocations: [0, 8, POINTER, 1, 0, 16, POINTER, 2, 0, 40, POINTER, 3, 1, 4, FD64, 7],
+  },
+  {
+    command: 15,
+    args: 1,
+    result: 0,
+    buffers: [{ inout: zeros(16) }, { inout: zeros(232) }, 16, 40],
+    relocations: [0, 0, FD32, 7, 0, 8, POINTER, 1, 1, 24, POINTER, 2, 1, 56, POINTER, 3],
+  },
+  {
+    command: 12,
+    args: 1,
+    result: 0,
+    buffers: [zeros(16), 24, 8],
+    relocations: [0, 0, POINTER, 1, 1, 8, POINTER, 2, 1, 0, FD32, 7],
+  },
+  {
+    command: 0x10014,
+    args: 2,
+    result: 0,
+    buffers: [{ inout: zeros(48) }, { inout: zeros(16) }, 128],
+    relocations: [0, 0, PID, 0, 0, 16, POINTER, 2, 1, 0, POINTER, 2],
+  },
+];
+
+const requests: readonly Uint8Array[] = [
+  messageFrame(FrameType.OPEN, 1, ['/proc/version', 5]),
+  messageFrame(FrameType.READ, 2, [5, 300]),
+  messageFrame(FrameType.CLOSE, 3, [5]),
+  mayWait(messageFrame(FrameType.PING, 4, undefined)),
+  mayWait(messageFrame(FrameType.CLOCK, 5, [])),
+];
+
+function mayWait(frame: Uint8Array): Uint8Array {
+  frame[5] = FrameFlag.ANSWER_MAY_WAIT;
+  return frame;
+}
+
+/** A kernel that has none of what profiles may name. */
+const noKernel: KernelNames = {
+  possibleCpus: 2,
+  functions: () => [],
+  hooks: () => [],
+  tracepoints: () => [],
+  perfType: () => undefined,
+  probes: () => [],
+  interfaceIndex: () => undefined,
+};
+
+/** Inputs of core/agent.cc: frames, frames in pieces, and frames under the rules of each profile. */
+export function agentSeeds(): Uint8Array[] {
+  const frames = Buffer.concat([
+    ...calls.flatMap((call, at) => callFrameParts(at, call)),
+    ...requests,
+    ...calls.flatMap((call, at) => callFrameParts(10 + at, { ...call, result: 0 })),
+  ]);
+  const each = calls.map((call) => Buffer.concat(callFrameParts(1, call)));
+  const ruled = Object.values(profiles).map((profile) => {
+    const rules = encodeRules(compile(profile, noKernel));
+    return [Buffer.of(Mode.OWN_RULES, rules.length & 0xff, rules.length >> 8), rules, frames];
+  });
+  return [
+    ...each.map((frame) => Buffer.concat([Buffer.of(Mode.FRAMES), frame])),
+    Buffer.concat([Buffer.of(Mode.FRAMES), frames]),
+    Buffer.concat([Buffer.of(Mode.STREAM | (7 << 4)), frames]),
+    ...ruled.map((parts) => Buffer.concat(parts)),
+  ];
+}

@@ -1,0 +1,162 @@
+/* What is fuzzed. A new target is a row here and the file that it names. */
+
+import { deviceSeeds } from './device-seeds.js';
+import { eventSeeds } from './event-seeds.js';
+import { type Mutant, policyMutants } from './mutants.js';
+import { oracleRules, oracleSeeds, plainOracleSeeds } from './oracle.js';
+import { agentSeeds } from './seeds.js';
+
+/** C++ of addon/core, under libFuzzer with AddressSanitizer and UndefinedBehaviorSanitizer. */
+export interface CoreTarget {
+  readonly name: string;
+  readonly side: 'core';
+  /** Completes the sentence "It is fed …". */
+  readonly what: string;
+  /** The files of test/conformance/fuzz/core: one has LLVMFuzzerTestOneInput. */
+  readonly harness: readonly string[];
+  /** The files of addon/core that it is linked with. */
+  readonly sources: readonly string[];
+  /** Functions that the harness has in place of everybody's, as `__wrap_NAME`. */
+  readonly wrapped?: readonly string[];
+  readonly maxInputBytes: number;
+  /** What is merged into the committed corpus is at most so long, for the corpus to stay small. */
+  readonly committedInputBytes: number;
+  /** Inputs to begin with, beside those in test/conformance/fuzz/corpus. */
+  seeds?(): readonly Uint8Array[];
+  /**
+   * Left out where AddressSanitizer would be in the way: with its shadow in the process, AddressGuard
+   * takes most pairs of small numbers for addresses.
+   */
+  readonly withoutAddresses?: true;
+  /** Encoded rules, in the file that the environment variable `WAEP_FUZZ_RULES` names. */
+  rules?(): Uint8Array;
+  /** Guards without each of which it is to find something, and inputs without attacks to begin with. */
+  readonly mutants?: readonly Mutant[];
+  plainSeeds?(): readonly Uint8Array[];
+}
+
+/** TypeScript, fed by a generator of the kind that makes valid inputs and spoils them. */
+export interface HostTarget {
+  readonly name: string;
+  readonly side: 'host';
+  readonly what: string;
+}
+
+/** A real guest, fed by a client on the host. It is fuzzed when it is asked for by name. */
+export interface GuestTarget {
+  readonly name: string;
+  readonly side: 'guest';
+  readonly what: string;
+}
+
+export type Target = CoreTarget | HostTarget | GuestTarget;
+
+export const targets: readonly Target[] = [
+  {
+    name: 'agent',
+    side: 'core',
+    what: 'a session’s rules and what its client sends, over a fake kernel that checks and fills all memory',
+    harness: ['agent.cc'],
+    sources: [
+      'call_loop.cc',
+      'call_memory.cc',
+      'audit_trail.cc',
+      'call_image.cc',
+      'cancellation.cc',
+      'executor.cc',
+      'rule_checker.cc',
+      'rules.cc',
+      'sockets.cc',
+    ],
+    maxInputBytes: 16_384,
+    committedInputBytes: 512,
+    seeds: agentSeeds,
+  },
+  {
+    name: 'policy',
+    side: 'core',
+    what: 'sequences of calls under a policy, over a fake kernel that reads memory as the real one does and knows in words what it may be given',
+    harness: ['policy.cc', 'call_mutator.cc'],
+    sources: [
+      'audit_trail.cc',
+      'call_image.cc',
+      'call_memory.cc',
+      'cancellation.cc',
+      'executor.cc',
+      'rule_checker.cc',
+      'rules.cc',
+    ],
+    wrapped: ['close'],
+    maxInputBytes: 4096,
+    // Its first calls make the objects that the others are about.
+    committedInputBytes: 1536,
+    withoutAddresses: true,
+    seeds: oracleSeeds,
+    rules: oracleRules,
+    mutants: policyMutants,
+    plainSeeds: plainOracleSeeds,
+  },
+  {
+    name: 'events',
+    side: 'core',
+    what: 'requests about streams, and buffers whose contents somebody else has chosen',
+    harness: ['events.cc'],
+    sources: [
+      'address_arena.cc',
+      'event_connection.cc',
+      'event_source.cc',
+      'event_stream.cc',
+      'sockets.cc',
+    ],
+    maxInputBytes: 8192,
+    committedInputBytes: 512,
+    seeds: eventSeeds,
+  },
+  {
+    name: 'device',
+    side: 'core',
+    what: 'a guest’s rings, descriptors and packets and a VMM’s messages, in memory whose edges are watched',
+    harness: ['device.cc', 'fake_kernel.cc'],
+    sources: [
+      'guest_memory.cc',
+      'vhost_backend.cc',
+      'vhost_user.cc',
+      'virtqueue.cc',
+      'vsock_device.cc',
+    ],
+    wrapped: [
+      'clock_gettime',
+      'close',
+      'epoll_create1',
+      'epoll_ctl',
+      'epoll_wait',
+      'eventfd',
+      'fcntl',
+      'fstat',
+      'getrandom',
+      'madvise',
+      'mmap',
+      'munmap',
+      'poll',
+      'read',
+      'recvmsg',
+      'sendmsg',
+      'timerfd_create',
+      'timerfd_settime',
+      'write',
+    ],
+    maxInputBytes: 1024,
+    committedInputBytes: 512,
+    seeds: deviceSeeds,
+  },
+  {
+    name: 'host',
+    side: 'host',
+    what: 'frames, messages, results and events of an agent’s, addresses, policy files, BTF, and values for codecs',
+  },
+  {
+    name: 'observe',
+    side: 'guest',
+    what: 'sequences of calls under the profile `observe`, in a guest in which a second session, a process and settings of tracefs are not to change, and no object is to stay',
+  },
+];
