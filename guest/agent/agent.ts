@@ -21,7 +21,13 @@ import { native } from '../../src/native.js';
 import type { Acceptance } from '../../src/policy/index.js';
 import { encodeRules, type Rules } from '../../src/policy/rules.js';
 import { printable } from '../../src/printable.js';
-import { createServer, detach, type Server, type Socket } from '../../src/transport/index.js';
+import {
+  createServer,
+  detach,
+  localCid,
+  type Server,
+  type Socket,
+} from '../../src/transport/index.js';
 import type { ExecutorCall, ExecutorEnd, ExecutorProcess } from './executor.js';
 import { ExecutorPool } from './executor-pool.js';
 import { kernelFacts } from './kernel-facts.js';
@@ -31,6 +37,8 @@ import { TlsGate, type TlsIdentity } from './tls.js';
 const MAX_HELLO_BYTES = 64 * 1024;
 /** Ports below this one are for privileged processes only. */
 const PRIVILEGED_PORTS = 1024;
+/** By which the processes of a machine reach each other (VMADDR_CID_LOCAL). */
+const LOOPBACK_CID = 1;
 
 export interface AgentOptions {
   rules: Rules;
@@ -347,9 +355,12 @@ function refusalOf(
   if (!cids.includes(remoteCid)) {
     return `rule accept.cids allows CID ${cids.join(' and ')} only`;
   }
-  if (source_ports === 'any' || (remotePort ?? PRIVILEGED_PORTS) < PRIVILEGED_PORTS) {
-    return undefined;
+  if ((remotePort ?? PRIVILEGED_PORTS) < PRIVILEGED_PORTS) return undefined;
+  // No multiplexer is between the agent and the users of its own machine.
+  if (remoteCid === LOOPBACK_CID || remoteCid === localCid()) {
+    return `rule accept.source_ports allows ports below ${PRIVILEGED_PORTS} only to peers of the agent's own machine, whatever the policy says: there a client needs root`;
   }
+  if (source_ports === 'any') return undefined;
   return `rule accept.source_ports allows ports below ${PRIVILEGED_PORTS} only, for which a client needs root on the host (over a multiplexer, which chooses the ports, the guest's owner has to accept any)`;
 }
 

@@ -53,7 +53,7 @@ const program = new Command('waep-agent')
   .option('--policy <file>', 'what sessions may do, and who may open them, as a YAML file')
   .option(
     '--any-source-port',
-    'accept vsock peers whatever their port: for multiplexers, which choose it themselves',
+    'accept vsock peers whatever their port: for multiplexers, which choose it themselves. Peers of this machine itself (CID 1 and its own) need a port below 1024 even so',
     false,
   )
   .option('--tls-cert <file>', "this agent's certificate; every client needs one then, too")

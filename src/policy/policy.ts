@@ -56,7 +56,8 @@ export interface Acceptance {
   readonly cids: readonly number[];
   /**
    * From which ports. On the host only privileged processes get one below 1024, which its kernel
-   * sees to; multiplexers choose the ports themselves, so that they say nothing there.
+   * sees to; multiplexers choose the ports themselves, so that they say nothing there. The guest's
+   * own processes need a privileged port in either case.
    */
   readonly source_ports: 'privileged' | 'any';
 }

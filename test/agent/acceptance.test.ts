@@ -95,6 +95,12 @@ t.test('vsock peers: the host, from a port that only root gets', async (t) => {
   await t.rejects(from(t, 1, 1000, { cids: [2], source_ports: 'any' }), {
     code: 'ERR_PEER_REFUSED',
   });
+  const any = { cids: [1, 2], source_ports: 'any' } as const;
+  await t.resolves(from(t, 1, 1023, any));
+  await t.rejects(from(t, 1, 1024, any), {
+    code: 'ERR_PEER_REFUSED',
+    message: /allows ports below 1024 only to peers of the agent's own machine/,
+  });
 });
 
 t.test('mutual TLS', async (t) => {
