@@ -19,6 +19,7 @@
       "addon/core/call_memory.cc",
       "addon/core/cancellation.cc",
       "addon/core/executor.cc",
+      "addon/core/readable_file.cc",
       "addon/core/rule_checker.cc",
       "addon/core/rules.cc",
       "addon/core/sockets.cc"
@@ -30,6 +31,7 @@
       "sources": [
         "<@(core_executor)",
         "<@(core_device)",
+        "addon/core/confinement.cc",
         "addon/core/mounts.cc",
         "addon/core/recall.cc",
         "addon/core/seccomp_listener.cc",
@@ -59,6 +61,7 @@
       "sources": [
         "<@(core_executor)",
         "addon/core/address_arena.cc",
+        "addon/core/confinement.cc",
         "addon/core/connection_slot.cc",
         "addon/core/control.cc",
         "addon/core/event_connection.cc",
@@ -67,6 +70,20 @@
         "addon/core/event_stream.cc",
         "addon/core/executor_main.cc",
         "addon/core/sandbox.cc"
+      ],
+      "cflags": ["-fPIE"],
+      "ldflags": ["-static-pie"]
+    },
+    {
+      "target_name": "waep-keeper",
+      "type": "executable",
+      "sources": [
+        "addon/core/confined_root.cc",
+        "addon/core/confinement.cc",
+        "addon/core/control.cc",
+        "addon/core/keeper_main.cc",
+        "addon/core/session_groups.cc",
+        "addon/core/sockets.cc"
       ],
       "cflags": ["-fPIE"],
       "ldflags": ["-static-pie"]

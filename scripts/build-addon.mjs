@@ -1,4 +1,4 @@
-// Builds the addon and the session executor, and puts both where a package takes them from.
+// Builds the addon and the programs beside it, and puts them where a package takes them from.
 import { copyFileSync, existsSync, mkdirSync, renameSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
@@ -8,7 +8,7 @@ import { step } from './step.mjs';
 
 process.chdir(fileURLToPath(new URL('..', import.meta.url)));
 
-const products = ['waep.node', 'waep-executor', 'waep-launch'];
+const products = ['waep.node', 'waep-executor', 'waep-keeper', 'waep-launch'];
 const prebuilds = 'prebuilds/linux-x64';
 const stamp = 'build/.waep-stamp';
 const configuredStamp = 'build/.waep-configured';

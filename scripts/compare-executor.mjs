@@ -53,6 +53,7 @@ async function prepare(name, tree) {
     'executor',
     'call_memory',
     'call_image',
+    'readable_file',
     'rule_checker',
     'rules',
     'audit_trail',

@@ -113,6 +113,8 @@ const messages = {
     `BTF type ${d.type}: ${d.why}. ${d.cure}`,
 
   // the machine
+  ERR_AGENT_KEEPER: (d: { why: string }) =>
+    `The process that starts the agent's executors (waep-keeper) is not there: ${d.why}. What it wrote to standard error says more.`,
   ERR_ADDON_MISSING: (d: { path: string; why: string }) =>
     `The native addon could not be loaded from ${d.path}: ${d.why}. Build it with "npx node-gyp rebuild" in the package's folder (needs a C++17 compiler, make and python3).`,
   ERR_PLATFORM: (d: { found: string }) =>

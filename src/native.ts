@@ -397,13 +397,21 @@ export interface Native {
   /** mount(2) with MS_BIND: shows at `place` what is mounted at `source`. */
   bindMount(source: string, place: string): number;
 
+  /** Takes all capabilities from all threads of this process. Returns 0 or a negative errno. */
+  dropCapabilities(): number;
+  /**
+   * For this process and what it starts: no new privileges, and EPERM for the system calls that the
+   * agent has no use for (addon/core/confinement.cc lists them). Returns 0 or a negative errno.
+   */
+  refuseSystemCalls(): number;
+
   /** sched_setaffinity(2) on the calling thread. */
   setAffinity(cpus: readonly number[]): number;
 }
 
 /**
  * Returns the path of a file that the addon's build makes: `waep.node`, or the programs
- * `waep-executor` and `waep-launch`. It is taken from the package, and from beside the running file
+ * `waep-executor`, `waep-keeper` and `waep-launch`. It is taken from the package, and from beside the running file
  * for a bundle that was copied somewhere else. WAEP_NATIVE_DIR names another folder to take it from.
  *
  * @throws ERR_ADDON_MISSING

@@ -10,8 +10,9 @@
 
 #include "unique_fd.h"
 
-// What an agent and the executor of a session say to each other, apart from the session's own
-// connections: messages over a pair of SOCK_SEQPACKET sockets, some with a descriptor.
+// What an agent says to the executor of a session, apart from the session's own connections, and to
+// the keeper that starts executors, and what they answer: messages over pairs of SOCK_SEQPACKET
+// sockets, some with a descriptor.
 //
 //   byte 0   kind
 //   byte 1   detail
@@ -23,10 +24,18 @@
 namespace waep::control {
 
 enum Kind : uint8_t {
-  // From the agent.
-  kRules = 0x01,   // the payload is a piece of the rules (rules.h); detail is 1 with the last
+  // From the agent to the keeper.
+  kRules = 0x01,        // the payload is a piece of the rules (rules.h)
+  kConfinement = 0x04,  // after the last; the payload is a Confinement (confinement.h)
+  kStart = 0x05,  // with a descriptor: an executor's channel; number is what the agent calls it
+  kKill = 0x06,   // number is that of a start
+  // From the agent to an executor.
   kAttach = 0x02,  // with a descriptor: a connection; detail is its Purpose, number its lease in ms
   kCancel = 0x03,  // number is the id of a request
+  // From the keeper.
+  kReady = 0x84,
+  kStarted = 0x85,  // number is the process id; 0 with a payload of a 32-bit errno
+  kEnded = 0x86,    // number is that of the start; the payload is wait(2)'s status in 32 bits
   // From the executor.
   kReport = 0x81,    // at the end; the payload is a map in CBOR
   kDetached = 0x82,  // the main connection is lost and the lease runs; number is CallLoop's End
@@ -50,7 +59,7 @@ struct Message {
   unique_fd descriptor;
 };
 
-// The executor's end. One thread may receive while others send.
+// The end of an executor or of the keeper. One thread may receive while others send.
 class Channel {
  public:
   explicit Channel(int fd) : fd_(fd), buffer_(kMaxMessageBytes) {}

@@ -2,7 +2,6 @@
 #include "executor.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <linux/bpf.h>
 #include <linux/perf_event.h>
 #include <stddef.h>
@@ -15,6 +14,8 @@
 #include <cstring>
 #include <iterator>
 #include <utility>
+
+#include "readable_file.h"
 
 namespace waep {
 namespace {
@@ -53,7 +54,7 @@ const Executor::Kernel Executor::kReal = {
     [](int fd, uint32_t request, uint64_t argument) {
       return ::syscall(SYS_ioctl, fd, request, argument);
     },
-    [](const char* path) { return ::open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY); }};
+    OpenReadable};
 
 const Executor::Kernel Executor::kNone = {
     [](uint32_t, void* const[2], const uint32_t[2], unsigned) -> long {
@@ -68,10 +69,7 @@ const Executor::Kernel Executor::kNone = {
       errno = ENOSYS;
       return -1;
     },
-    [](const char*) {
-      errno = ENOSYS;
-      return -1;
-    }};
+    [](const char*, bool) { return -ENOSYS; }};
 
 int Executor::Prepare() {
   const Limits& limits = rules_.limits;
@@ -606,11 +604,13 @@ bool Executor::Open(cbor::Reader body) {
   } else if (!rules_.AllowsPath(path)) {
     return Refuse("readable_paths", std::move(name), "open");
   }
-  unique_fd fd(kernel_.open(name.c_str()));
-  if (!fd.valid()) {
-    Answer(-1, errno);
+  const int opened = kernel_.open(name.c_str(), rules_.NamesPath(name));
+  if (opened == kNotReadable) return Refuse("readable_paths", std::move(name), "open");
+  if (opened < 0) {
+    Answer(-1, -opened);
     return true;
   }
+  unique_fd fd(opened);
   shared_.Bound(static_cast<uint32_t>(handle), fd.get());
   handles_.emplace(static_cast<uint32_t>(handle), Handle(std::move(fd)));
   Answer(static_cast<long>(handle), 0);

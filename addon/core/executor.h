@@ -37,7 +37,8 @@ class Executor {
                 unsigned count);
     long (*perf_event_open)(void* attribute, int pid, int cpu, int group, unsigned long flags);
     long (*ioctl)(int fd, uint32_t request, uint64_t argument);
-    int (*open)(const char* path);
+    // OpenReadable (readable_file.h).
+    int (*open)(const char* path, bool names);
   };
   static const Kernel kReal;
   // Has none of the calls: what the rules allow ends with ENOSYS.

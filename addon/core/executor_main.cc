@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: MIT
 //
-// waep-executor PARENT_PID EVENT_NICE: serves one session, and its events with that priority.
+// waep-executor KEEPER_PID NICE EVENT_NICE PINS: serves one session, its calls and its events with
+// these priorities. With PINS of 1 it can make files.
 //
-// The agent starts one of these for each session, with their common channel (control.h) as standard
-// input, over which it sends the session's rules and its connections. A process of its own means:
-// descriptor numbers and addresses that a client might forge lead to nothing but the session's own
-// objects, the kernel drops all of these the moment the process ends, however it ends, and a long
-// verifier run keeps nobody else waiting.
+// The keeper (keeper_main.cc) starts one of these for each session. Standard input is its channel
+// to the agent (control.h), over which the session's connections come; what comes after standard
+// error is a file with the session's rules. A process of its own means: descriptor numbers and
+// addresses that a client might forge lead to nothing but the session's own objects, the kernel
+// drops all of these the moment the process ends, however it ends, and a long verifier run keeps
+// nobody else waiting.
 //
 // The main thread serves calls and knows nothing of the channel while it does; another one waits
 // for what the agent has to say.
@@ -26,6 +28,7 @@
 #include <vector>
 
 #include "call_loop.h"
+#include "confinement.h"
 #include "connection_slot.h"
 #include "control.h"
 #include "event_loop.h"
@@ -33,6 +36,8 @@
 
 namespace {
 
+// Where the keeper leaves the rules.
+constexpr int kRules = STDERR_FILENO + 1;
 // Above the descriptors of the session's objects there is room for this many of the executor's own.
 constexpr int kOwnDescriptors = 64 + static_cast<int>(waep::EventConnection::kMaxDescriptors);
 
@@ -54,15 +59,14 @@ int ReserveDescriptors(int first_own) {
   return 0;
 }
 
-int ReceiveRules(waep::control::Channel* channel, waep::Rules* rules) {
+int ReadRules(int file, waep::Rules* rules) {
   std::vector<uint8_t> encoded;
-  waep::control::Message message;
-  do {
-    const int got = channel->Receive(&message);
-    if (got <= 0) return got == 0 ? -ECONNRESET : got;
-    if (message.kind != waep::control::kRules) return -EPROTO;
-    encoded.insert(encoded.end(), message.payload, message.payload + message.length);
-  } while (message.detail == 0);
+  uint8_t piece[4096];
+  ssize_t got;
+  while ((got = ::pread(file, piece, sizeof piece, static_cast<off_t>(encoded.size()))) > 0) {
+    encoded.insert(encoded.end(), piece, piece + got);
+  }
+  if (got < 0) return -errno;
   waep::cbor::Reader reader(encoded.data(), encoded.size());
   return waep::Rules::Decode(&reader, rules) && reader.AtEnd() ? 0 : -EINVAL;
 }
@@ -143,24 +147,27 @@ void Report(waep::control::Channel* channel, int end, const waep::CallLoop& loop
 }  // namespace
 
 int main(int argc, char** argv) {
-  // The agent's death is the session's.
+  // The keeper's death is the session's, and the agent's is the keeper's.
   ::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
-  if (argc != 3 || ::getppid() != static_cast<pid_t>(strtol(argv[1], nullptr, 10))) {
-    return Die("not started by an agent (usage: waep-executor PARENT_PID EVENT_NICE)", -EINVAL);
+  // Started by a descriptor, it would be called after that one's number.
+  ::prctl(PR_SET_NAME, "waep-executor", 0, 0, 0);
+  if (argc != 5 || ::getppid() != static_cast<pid_t>(strtol(argv[1], nullptr, 10))) {
+    return Die("not started by a keeper (usage: waep-executor KEEPER_PID NICE EVENT_NICE PINS)",
+               -EINVAL);
   }
+  // Its user's other processes, the executors of other sessions among them, see nothing of it. Of
+  // another user than root it could not see itself, either.
+  if (::geteuid() == 0) ::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
   // Large allocations come from the heap too, and those of all threads from one: every mapping
   // exists before the first call.
   ::mallopt(M_MMAP_THRESHOLD, 1 << 30);
   ::mallopt(M_ARENA_MAX, 1);
-  ::syscall(SYS_close_range, STDERR_FILENO + 1, ~0u, 0);
 
-  waep::control::Channel channel(STDIN_FILENO);
   waep::Rules rules;
-  int error = ReceiveRules(&channel, &rules);
-  if (error != 0) return Die("receiving the rules", error);
-  // Before 5.11 bpf objects are charged to RLIMIT_MEMLOCK; the rules' own limits take its place.
-  const rlimit unlimited = {RLIM_INFINITY, RLIM_INFINITY};
-  ::setrlimit(RLIMIT_MEMLOCK, &unlimited);
+  int error = ReadRules(kRules, &rules);
+  if (error != 0) return Die("reading the rules", error);
+  ::syscall(SYS_close_range, kRules, ~0u, 0);
+  waep::control::Channel channel(STDIN_FILENO);
   // The session's objects, one that is being received, and a file that is read for a moment.
   const int first_own = STDERR_FILENO + 1 + static_cast<int>(rules.limits.max_handles) + 2;
   error = ReserveDescriptors(first_own);
@@ -180,7 +187,10 @@ int main(int argc, char** argv) {
   waep::CallLoop loop(&executor);
   error = loop.Reserve();
   if (error == 0) error = cancellation.Prepare();
-  if (error == 0) error = events.Start(static_cast<int>(strtol(argv[2], nullptr, 10)));
+  if (error == 0) error = waep::confine::RefuseFileChanges(argv[4][0] == '1');
+  if (error == 0) error = events.Start(static_cast<int>(strtol(argv[3], nullptr, 10)));
+  // As urgent as events are, if they are more so, was this thread too until now.
+  ::setpriority(PRIO_PROCESS, 0, static_cast<int>(strtol(argv[2], nullptr, 10)));
   if (error == 0) error = thread.Start();
   if (error == 0) error = waep::EnterSandbox(executor.rules());
   if (error == 0) error = executor.Prepare();

@@ -352,6 +352,10 @@ bool MatchesGlobs(std::string_view text, const std::vector<std::string>& pattern
 
 bool Rules::AllowsPath(std::string_view path) const { return MatchesPath(path, readable_paths); }
 
+bool Rules::NamesPath(std::string_view path) const {
+  return std::find(readable_paths.begin(), readable_paths.end(), path) != readable_paths.end();
+}
+
 std::string Rules::Name(uint32_t vocabulary, uint64_t value) const {
   const std::string number = std::to_string(value);
   if (vocabulary == 0 || vocabulary > vocabularies.size()) return number;

@@ -270,6 +270,8 @@ struct Rules {
     return command < 64 ? (commands >> command & 1) != 0 : other_commands;
   }
   [[nodiscard]] bool AllowsPath(std::string_view path) const;
+  // Whether a path is allowed by itself, not only by a folder that it is in.
+  [[nodiscard]] bool NamesPath(std::string_view path) const;
   // The rule for an ioctl(2) request, or null when there is none.
   [[nodiscard]] const IoctlRule* FindIoctl(uint32_t request) const;
 

@@ -21,7 +21,8 @@ namespace {
 // A system call that is allowed whatever its arguments.
 constexpr unsigned kAllowed[] = {
     // calls
-    SYS_bpf, SYS_perf_event_open, SYS_openat, SYS_read, SYS_close, SYS_fstat, SYS_newfstatat,
+    SYS_bpf, SYS_perf_event_open, SYS_openat2, SYS_read, SYS_close, SYS_fstat, SYS_newfstatat,
+    SYS_fstatfs,
     // connections
     SYS_poll, SYS_ppoll, SYS_recvfrom, SYS_recvmsg, SYS_sendto, SYS_sendmsg, SYS_shutdown,
     // memory, threads, time, and the end
@@ -61,6 +62,8 @@ int EnterSandbox(const Rules& rules) {
   const Conditional conditional[] = {
       {SYS_fcntl, 1, F_DUPFD_CLOEXEC},
       {SYS_getsockopt, 1, SOL_SOCKET},
+      // By the C library, of /proc/self/maps.
+      {SYS_openat, 2, O_RDONLY | O_CLOEXEC},
       {SYS_tgkill, 0, static_cast<unsigned>(::getpid())},
   };
   for (const Conditional& call : conditional) {

@@ -3,6 +3,7 @@
 
 #include <string>
 
+#include "../core/confinement.h"
 #include "../core/mounts.h"
 
 namespace waep {
@@ -26,11 +27,22 @@ Napi::Value BindMount(const Info& info) {
   return Number(info, mounts::Bind(Text(info, 0).c_str(), Text(info, 1).c_str()));
 }
 
+Napi::Value DropCapabilities(const Info& info) {
+  return Number(info, confine::DropCapabilitiesOfAllThreads());
+}
+
+Napi::Value RefuseSystemCalls(const Info& info) {
+  return Number(info, confine::RefuseSystemCalls(false));
+}
+
 }  // namespace
 
 void ExportMounts(Napi::Env env, Napi::Object exports) {
   exports.Set("leaveMounts", Napi::Function::New<LeaveMounts>(env, "leaveMounts"));
   exports.Set("mount", Napi::Function::New<Mount>(env, "mount"));
+  exports.Set("dropCapabilities", Napi::Function::New<DropCapabilities>(env, "dropCapabilities"));
+  exports.Set("refuseSystemCalls",
+              Napi::Function::New<RefuseSystemCalls>(env, "refuseSystemCalls"));
   exports.Set("bindMount", Napi::Function::New<BindMount>(env, "bindMount"));
 }
 

@@ -19,7 +19,7 @@ import {
 import { type Frame, readFrame } from '../../src/frame/stream.js';
 import { native } from '../../src/native.js';
 import type { Acceptance } from '../../src/policy/index.js';
-import { encodeRules, type Rules } from '../../src/policy/rules.js';
+import type { Rules } from '../../src/policy/rules.js';
 import { printable } from '../../src/printable.js';
 import {
   createServer,
@@ -102,17 +102,18 @@ export class Agent extends EventEmitter<AgentEvents> {
   readonly #options: AgentOptions;
   readonly #executors: ExecutorPool;
   readonly #tls: TlsGate | undefined;
-  readonly #servers = new Set<Server>();
+  readonly #servers = new Map<Server, string>();
   readonly #open = new Map<number, OpenSession>();
   readonly #greeting = new Set<Duplex>();
   #sessions = 0;
+  #prepared = false;
   #closed = false;
 
   constructor(options: AgentOptions) {
     super();
     this.#options = options;
     const { rules, eventNice = 0, keepsSpare = false } = options;
-    this.#executors = new ExecutorPool(encodeRules(rules), eventNice, keepsSpare);
+    this.#executors = new ExecutorPool(rules, eventNice, keepsSpare);
     this.#tls = options.tls === undefined ? undefined : new TlsGate(options.tls);
   }
 
@@ -141,6 +142,7 @@ export class Agent extends EventEmitter<AgentEvents> {
    * go on.
    */
   async listen(address: string): Promise<Server> {
+    await this.#prepare();
     const server = createServer((socket: Socket) => {
       this.#accept(socket).catch(() => {
         // It has told the peer and the audit log.
@@ -148,13 +150,29 @@ export class Agent extends EventEmitter<AgentEvents> {
     });
     server.listen(address);
     await once(server, 'listening');
-    this.#servers.add(server);
+    this.#servers.set(server, address);
     this.#executors.fill();
     server.on('error', (error) => {
       this.#servers.delete(server);
       this.emit('failed', { address, error });
     });
     return server;
+  }
+
+  /** Without a process that starts executors there is nothing to accept connections for. */
+  async #prepare(): Promise<void> {
+    const { ended } = await this.#executors.start();
+    if (this.#prepared) return;
+    this.#prepared = true;
+    void ended.then(() => {
+      if (this.#closed) return;
+      const error = failure('ERR_AGENT_KEEPER', { why: 'it ended' });
+      for (const [server, address] of this.#servers) {
+        this.#servers.delete(server);
+        server.close();
+        this.emit('failed', { address, error });
+      }
+    });
   }
 
   async #accept(socket: Socket): Promise<void> {
@@ -185,6 +203,7 @@ export class Agent extends EventEmitter<AgentEvents> {
    * @param refusal why the peer must not connect, where that is so
    */
   async serve(stream: Duplex, peer: string, refusal?: string): Promise<void> {
+    await this.#prepare();
     const { helloTimeoutMs, maxSessions } = this.#options;
     const deadline = AbortSignal.timeout(helloTimeoutMs);
     this.#greeting.add(stream);
@@ -255,8 +274,16 @@ export class Agent extends EventEmitter<AgentEvents> {
   #begin(fd: number, id: number, hello: Hello, peer: string, silenceMs: number): OpenSession {
     const leaseMs = Math.min(hello.leaseMs ?? 0, this.#options.maxLeaseMs);
     const token = randomBytes(TOKEN_BYTES);
-    sendNow(fd, messageFrame(FrameType.WELCOME, id, this.#welcome({ token, leaseMs, silenceMs })));
     const executor = this.#executors.take();
+    try {
+      sendNow(
+        fd,
+        messageFrame(FrameType.WELCOME, id, this.#welcome({ token, leaseMs, silenceMs })),
+      );
+    } catch (error) {
+      executor.kill();
+      throw error;
+    }
     executor.attach(fd, leaseMs, silenceMs);
     const session = ++this.#sessions;
     const client = printable(hello.client).slice(0, 200);
@@ -320,7 +347,7 @@ export class Agent extends EventEmitter<AgentEvents> {
     await Promise.all([
       ...ending.map((executor) => executor.ended),
       this.#executors.close(),
-      ...[...this.#servers].map(
+      ...[...this.#servers.keys()].map(
         (server) => new Promise<void>((resolve) => server.close(() => resolve())),
       ),
     ]);

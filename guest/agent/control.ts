@@ -12,15 +12,21 @@ export const ControlKind = {
   RULES: 0x01,
   ATTACH: 0x02,
   CANCEL: 0x03,
+  CONFINEMENT: 0x04,
+  START: 0x05,
+  KILL: 0x06,
   REPORT: 0x81,
   DETACHED: 0x82,
   AUDIT: 0x83,
+  READY: 0x84,
+  STARTED: 0x85,
+  ENDED: 0x86,
 } as const;
 
 /** What a connection that is handed over is for. */
 export const Purpose = { MAIN: 0, EVENTS: 1 } as const;
 
-/** A message from an executor. */
+/** A message from an executor or the keeper. */
 export interface ControlMessage {
   kind: number;
   detail: number;
@@ -40,7 +46,7 @@ export interface ControlOutput {
 }
 
 /**
- * The agent's end of the channel to an executor. Nothing that is sent waits for the executor, and
+ * The agent's end of the channel to an executor or the keeper. Nothing that is sent waits for it, and
  * what is received is handed over in order, the last of it before `onEnd`.
  */
 export class ControlChannel {
@@ -102,22 +108,13 @@ export class ControlChannel {
       next !== undefined && !this.#closed;
       next = this.#waiting[0]
     ) {
-      const sent = this.#sendNow(next);
+      const sent = sendControl(this.#fd, next);
       if (sent === EAGAIN) break;
       this.#waiting.shift();
       drop(next);
       // An executor that is gone is noticed where it is received from.
     }
     if (!this.#closed) this.#watch();
-  }
-
-  #sendNow({ kind, detail, number, payload, descriptor }: ControlOutput): number {
-    const header = new Uint8Array(HEADER_BYTES);
-    header[0] = kind;
-    header[1] = detail ?? 0;
-    new DataView(header.buffer).setUint32(4, number ?? 0, true);
-    const parts = payload === undefined ? [header] : [header, payload];
-    return native.sendMessage(this.#fd, parts, descriptor ?? -1);
   }
 
   #receive(): void {
@@ -129,14 +126,41 @@ export class ControlChannel {
         this.close();
         return;
       }
-      this.#onMessage({
-        kind: buffer[0] as number,
-        detail: buffer[1] as number,
-        number: new DataView(buffer.buffer).getUint32(4, true),
-        payload: buffer.subarray(HEADER_BYTES, got),
-      });
+      this.#onMessage(parse(buffer.subarray(0, got)));
     }
   }
+}
+
+function sendControl(fd: number, output: ControlOutput): number {
+  const { kind, detail, number, payload, descriptor } = output;
+  const header = new Uint8Array(HEADER_BYTES);
+  header[0] = kind;
+  header[1] = detail ?? 0;
+  new DataView(header.buffer).setUint32(4, number ?? 0, true);
+  const parts = payload === undefined ? [header] : [header, payload];
+  return native.sendMessage(fd, parts, descriptor ?? -1);
+}
+
+function parse(bytes: Uint8Array): ControlMessage {
+  return {
+    kind: bytes[0] as number,
+    detail: bytes[1] as number,
+    number: new DataView(bytes.buffer, bytes.byteOffset).getUint32(4, true),
+    payload: bytes.subarray(HEADER_BYTES),
+  };
+}
+
+/**
+ * Sends a message and waits for the answer, for which nothing else in this process goes on: for
+ * what is answered at once.
+ *
+ * @returns the answer, or `undefined` when nobody is there to give one
+ */
+export function askControl(fd: number, output: ControlOutput): ControlMessage | undefined {
+  const buffer = new Uint8Array(HEADER_BYTES + 16);
+  if (sendControl(fd, output) < 0) return undefined;
+  const got = native.recv(fd, buffer, 0, buffer.byteLength);
+  return got < HEADER_BYTES ? undefined : parse(buffer.subarray(0, got));
 }
 
 function drop(output: ControlOutput): void {

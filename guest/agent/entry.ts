@@ -10,7 +10,7 @@ async function start(): Promise<void> {
   const [major = 0] = process.versions.node.split('.').map(Number);
   if (major < OLDEST_NODE) throw new Error(`Node ${process.version} is too old`);
   const { nativeFile } = await import('../../src/native.js');
-  accessSync(nativeFile('waep-executor'), constants.X_OK);
+  for (const name of ['waep-keeper', 'waep-executor']) accessSync(nativeFile(name), constants.X_OK);
   await import('./main.js');
 }
 
@@ -19,7 +19,7 @@ start().catch((error: Error) => {
   const glibc = report.header?.glibcVersionRuntime ?? 'no glibc';
   console.error(`waep-agent: it cannot start: ${error.message.replaceAll('\n', ' ')}`);
   console.error(
-    `waep-agent: it needs Node ${OLDEST_NODE} or later, and beside it waep.node and waep-executor, made for a glibc that is not newer than the one here. This is Node ${process.version} with glibc ${glibc}.`,
+    `waep-agent: it needs Node ${OLDEST_NODE} or later, and beside it waep.node, waep-keeper and waep-executor, made for a glibc that is not newer than the one here. This is Node ${process.version} with glibc ${glibc}.`,
   );
   process.exitCode = 1;
 });

@@ -1,24 +1,37 @@
+import { failure } from '../../src/errors.js';
+import type { Rules } from '../../src/policy/rules.js';
 import { ExecutorProcess } from './executor.js';
+import { type Ending, Keeper } from './keeper.js';
 
 /**
  * Where sessions get their executors from. It can keep one ready, whose start, a tenth of a second
  * in an emulated guest, no session then waits for.
  */
 export class ExecutorPool {
-  readonly #rules: Uint8Array;
+  readonly #rules: Rules;
   readonly #eventNice: number;
   readonly #keepsOne: boolean;
+  #keeper: Promise<Keeper> | undefined;
+  #running: Keeper | undefined;
   #spare: ExecutorProcess | undefined;
   #closed = false;
 
-  /**
-   * @param rules from `encodeRules`
-   * @param eventNice as in `AgentOptions`
-   */
-  constructor(rules: Uint8Array, eventNice: number, keepsOne: boolean) {
+  /** @param eventNice as in `AgentOptions` */
+  constructor(rules: Rules, eventNice: number, keepsOne: boolean) {
     this.#rules = rules;
     this.#eventNice = eventNice;
     this.#keepsOne = keepsOne;
+  }
+
+  /**
+   * Has executors be started from now on. To be awaited before the first is taken.
+   *
+   * @returns resolves at the end of what starts them, after which none can be taken any more
+   */
+  async start(): Promise<{ ended: Promise<Ending> }> {
+    this.#keeper ??= Keeper.start(this.#rules, this.#eventNice);
+    this.#running = await this.#keeper;
+    return { ended: this.#running.ended };
   }
 
   /** The process id of the executor that is kept ready, if there is one. */
@@ -28,7 +41,7 @@ export class ExecutorPool {
 
   /** Returns an executor that no session has had. */
   take(): ExecutorProcess {
-    const taken = this.#spare ?? new ExecutorProcess(this.#rules, this.#eventNice);
+    const taken = this.#spare ?? this.#make();
     this.#spare = undefined;
     return taken;
   }
@@ -39,12 +52,11 @@ export class ExecutorPool {
    */
   fill(): void {
     if (!this.#keepsOne || this.#closed || this.#spare !== undefined) return;
-    const spare = new ExecutorProcess(this.#rules, this.#eventNice);
+    const spare = this.#make();
     this.#spare = spare;
-    const gone = () => {
+    void spare.ended.then(() => {
       if (this.#spare === spare) this.#spare = undefined;
-    };
-    spare.ended.then(gone, gone);
+    });
   }
 
   /** Ends what is kept, and keeps no more. */
@@ -52,6 +64,14 @@ export class ExecutorPool {
     this.#closed = true;
     const spare = this.#spare;
     spare?.kill();
-    await spare?.ended.catch(() => {});
+    await spare?.ended;
+    await (await this.#keeper?.catch(() => undefined))?.close();
+  }
+
+  #make(): ExecutorProcess {
+    if (this.#running === undefined) {
+      throw failure('ERR_AGENT_KEEPER', { why: 'it was not started' });
+    }
+    return new ExecutorProcess(this.#running);
   }
 }

@@ -1,8 +1,8 @@
-import { type ChildProcess, spawn } from 'node:child_process';
 import { EventEmitter } from 'node:events';
 import { decodeBody } from '../../src/frame/messages.js';
-import { native, nativeFile } from '../../src/native.js';
-import { ControlChannel, ControlKind, type ControlMessage, Purpose, pieces } from './control.js';
+import { native } from '../../src/native.js';
+import { ControlChannel, ControlKind, type ControlMessage, Purpose } from './control.js';
+import type { Ending, Keeper, Kept } from './keeper.js';
 
 /** What an executor reports when its session has ended. */
 export interface ExecutorReport {
@@ -29,10 +29,8 @@ export interface ExecutorCall {
 }
 
 /** How an executor ended: with its report, or without one when it was killed. */
-export interface ExecutorEnd {
+export interface ExecutorEnd extends Ending {
   report: ExecutorReport | undefined;
-  exitCode: number | null;
-  signal: NodeJS.Signals | null;
 }
 
 /** What an executor tells while it lives. */
@@ -51,42 +49,31 @@ export class ExecutorProcess extends EventEmitter<ExecutorEvents> {
   readonly pid: number;
   /** Resolves once the process is gone, and every object of its session with it. */
   readonly ended: Promise<ExecutorEnd>;
-  readonly #child: ChildProcess;
+  readonly #process: Kept;
   readonly #control: ControlChannel;
   #report: ExecutorReport | undefined;
 
-  /**
-   * @param rules from `encodeRules`
-   * @param eventNice as in `AgentOptions`
-   */
-  constructor(rules: Uint8Array, eventNice: number) {
+  constructor(keeper: Keeper) {
     super();
     const [ours, theirs] = ControlChannel.pair();
-    const child = spawn(nativeFile('waep-executor'), [`${process.pid}`, `${eventNice}`], {
-      stdio: [theirs, 'ignore', 'inherit'],
-    });
-    native.close(theirs);
-    this.#child = child;
-    this.pid = child.pid ?? -1;
+    try {
+      this.#process = keeper.start(theirs);
+    } catch (error) {
+      native.close(ours);
+      throw error;
+    } finally {
+      native.close(theirs);
+    }
+    this.pid = this.#process.pid;
     let fallSilent = () => {};
     const silent = new Promise<void>((resolve) => {
       fallSilent = resolve;
     });
     this.#control = new ControlChannel(ours, (message) => this.#receive(message), fallSilent);
-    this.ended = new Promise((resolve, reject) => {
-      child.on('error', (error) => {
-        this.#control.close();
-        reject(error);
-      });
-      child.on('close', (exitCode, signal) => {
-        // Its last words may be under way yet.
-        void silent.then(() => resolve({ report: this.#report, exitCode, signal }));
-      });
-    });
-    const parts = pieces(rules);
-    parts.forEach((payload, i) => {
-      const detail = i === parts.length - 1 ? 1 : 0;
-      this.#control.send({ kind: ControlKind.RULES, detail, payload });
+    this.ended = this.#process.ended.then(async (ending) => {
+      // Its last words may be under way yet.
+      await silent;
+      return { report: this.#report, ...ending };
     });
   }
 
@@ -118,7 +105,7 @@ export class ExecutorProcess extends EventEmitter<ExecutorEvents> {
 
   /** Ends the session at once. */
   kill(): void {
-    this.#child.kill('SIGKILL');
+    this.#process.kill();
   }
 
   #receive({ kind, number, payload }: ControlMessage): void {

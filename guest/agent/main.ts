@@ -1,7 +1,9 @@
 import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
+import { accessSync, constants, readFileSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { Command, Option } from 'commander';
-import { failure } from '../../src/errors.js';
+import { failure, systemError } from '../../src/errors.js';
+import { native } from '../../src/native.js';
 // Not the folder's index: without a policy file its parser is not even loaded.
 import { compile } from '../../src/policy/compile.js';
 import type { Policy } from '../../src/policy/index.js';
@@ -162,12 +164,34 @@ async function main(): Promise<void> {
     await agent.listen(address);
     console.log(`waep-agent: listening on ${address}`);
   }
+  confine(options);
   await Promise.race([once(process, 'SIGTERM'), once(process, 'SIGINT'), deserted(agent)]);
   if (agent.listening === 0) {
     console.error('waep-agent: ending, since no address is left to listen on');
     process.exitCode = 1;
   }
   await agent.close();
+}
+
+/** Gives up what the rest of this process' life does not take, now that executors come from another. */
+function confine({ audit }: Options): void {
+  for (const [what, result] of [
+    ['capset', native.dropCapabilities()],
+    ['seccomp', native.refuseSystemCalls()],
+  ] as const) {
+    if (result < 0) throw systemError(what, result);
+  }
+  if (audit === undefined || audit === '-') return;
+  const folder = dirname(audit);
+  try {
+    accessSync(folder, constants.W_OK | constants.X_OK);
+  } catch {
+    throw failure('ERR_OPTION_INVALID', {
+      option: '--audit',
+      value: audit,
+      expected: `a file in a folder that the agent's user may write to without CAP_DAC_OVERRIDE, which the agent gives up; ${folder} is none`,
+    });
+  }
 }
 
 /** Resolves when the last listener has failed. */

@@ -156,7 +156,7 @@ async function overlayEntries(options: OverlayOptions): Promise<Map<string, Cpio
   if (options.bare === true) entries.set('/etc/fstab', fstab(leastFileSystems));
   if (options.agentArguments !== undefined) {
     entries.set('/usr/lib/waep/agent.cjs', await program(agentPath));
-    for (const name of ['waep.node', 'waep-executor']) {
+    for (const name of ['waep.node', 'waep-keeper', 'waep-executor']) {
       entries.set(`/usr/lib/waep/${name}`, await program(nativeFile(name)));
     }
     entries.set(

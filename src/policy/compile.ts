@@ -23,6 +23,7 @@ import {
 } from '../bpf/index.js';
 import { MAX_FRAME_BYTES } from '../frame/header.js';
 import type { SessionLimits } from '../frame/messages.js';
+import { confinementOf } from './confinement.js';
 import { descriptorChecks, finding } from './descriptors.js';
 import { perfIoctls } from './ioctls.js';
 import { instructions, offsetIn, textIn, wordIn } from './places.js';
@@ -608,5 +609,6 @@ export function compile(policy: Policy, kernel: KernelNames): Rules {
       : perfIoctls.filter(({ request }) => request !== PerfIoctl.PERF_EVENT_IOC_MODIFY_ATTRIBUTES),
     ringBytes: policy.quotas.map_bytes ?? 0,
     limits: { ...limits, maxEventsPerSecond: policy.quotas.events_per_second ?? 0 },
+    confinement: confinementOf(policy),
   };
 }

@@ -4,6 +4,12 @@
  * @module
  */
 export { compile, type KernelNames, type ProbePlace } from './compile.js';
+export {
+  type Capability,
+  capabilities,
+  confinementOf,
+  encodeConfinement,
+} from './confinement.js';
 export { describePolicy, type RuleText } from './describe.js';
 export {
   explain,
@@ -16,6 +22,6 @@ export { type Place, type PolicyFile, parsePolicy, readPolicyFile } from './file
 export { type ObjectProgram, readObject } from './object.js';
 export type { Acceptance, Policy, Quotas } from './policy.js';
 export { profileNamed, profiles } from './profiles.js';
-export { type Check, encodeRules, type Range, type Rules } from './rules.js';
+export { type Check, type Confinement, encodeRules, type Range, type Rules } from './rules.js';
 export { nameOf, numberOf, type VocabularyName, vocabularies } from './vocabulary.js';
 export { type Warning, warningsOf } from './warnings.js';

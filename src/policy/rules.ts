@@ -183,6 +183,22 @@ export interface Report {
   readonly facts: readonly Fact[];
 }
 
+/** A policy as the keeper of an agent's executors enforces it, beside the rules about calls. */
+export interface Confinement {
+  /** The bits of the capabilities that are left. */
+  readonly capabilities: bigint;
+  /** Whether all of the machine's files are there, to read only, for want of a list. */
+  readonly wholeRoot: boolean;
+  /** The files that are there to read; one that ends in `/` stands for what is below. */
+  readonly readable: readonly string[];
+  /** The files that are there to be probed. */
+  readonly probed: readonly string[];
+  /** The folders of bpffs in which objects may be pinned. */
+  readonly pins: readonly string[];
+  /** The bytes of memory that a session's process and its objects in the kernel share; 0 for any. */
+  readonly memoryBytes: number;
+}
+
 /** What a session may do, as numbers: what a policy comes down to. */
 export interface Rules {
   /** Allowed commands; those above 63 are all allowed or none. */
@@ -206,6 +222,8 @@ export interface Rules {
   /** The bytes of perf buffers that a session may have at a time; 0 for any number. */
   readonly ringBytes: number;
   readonly limits: SessionLimits;
+  /** What is left to the processes that apply all this. It is none of what {@link encodeRules} encodes. */
+  readonly confinement: Confinement;
 }
 
 /** The largest 32-bit number. */
@@ -352,7 +370,7 @@ const vocabularyIndex = (kind: VocabularyName | undefined) =>
   kind === undefined ? 0 : kinds.indexOf(kind) + 1;
 
 /** Encodes rules as addon/core/rules.h reads them. */
-export function encodeRules(rules: Rules): Uint8Array {
+export function encodeRules(rules: Omit<Rules, 'confinement'>): Uint8Array {
   const { limits } = rules;
   let commands = 0n;
   for (let number = 0; number < 64; number++) {

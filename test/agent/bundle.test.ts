@@ -7,7 +7,8 @@ import { Session } from '../../src/index.js';
 import { nativeFile } from '../../src/native.js';
 import { agentPath } from '../../src/paths.js';
 
-const files = [agentPath, nativeFile('waep.node'), nativeFile('waep-executor')];
+const programs = ['waep.node', 'waep-keeper', 'waep-executor'];
+const files = [agentPath, ...programs.map(nativeFile)];
 const { WAEP_NATIVE_DIR: _, ...env } = process.env;
 
 /** Copies what README.md names into an empty folder, but for these. */
@@ -30,7 +31,7 @@ function start(
   });
 }
 
-t.test('three files in a folder are an agent', async (t) => {
+t.test('four files in a folder are an agent', async (t) => {
   const folder = copied(t);
   const address = `unix:${join(folder, 's')}`;
   const agent = spawn(process.execPath, ['agent.cjs', '--quiet', '--listen', address], {
@@ -47,7 +48,7 @@ t.test('three files in a folder are an agent', async (t) => {
 
 t.test('an agent that cannot start says why in two lines', async (t) => {
   const needs =
-    /^waep-agent: it needs Node 20 or later, and beside it waep\.node and waep-executor/;
+    /^waep-agent: it needs Node 20 or later, and beside it waep\.node, waep-keeper and waep-executor/;
   const says = async (t: Test, folder: string, why: RegExp) => {
     const { status, stdout, stderr } = await start(folder);
     t.equal(status, 1);
@@ -59,7 +60,7 @@ t.test('an agent that cannot start says why in two lines', async (t) => {
     t.match(second, `This is Node ${process.version} with glibc `);
     t.same(more, [''], 'and nothing else');
   };
-  for (const name of ['waep.node', 'waep-executor']) {
+  for (const name of programs) {
     await t.test(`without ${name}`, (t) =>
       says(t, copied(t, name), new RegExp(`/${name}: no such file`)),
     );

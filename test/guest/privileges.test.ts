@@ -1,7 +1,10 @@
 /* What the users of a guest, and its agent's own processes, may do there. */
+import { once } from 'node:events';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import t from 'tap';
-import { boot, compileStatic } from '../../guest/index.js';
+import t, { type Test } from 'tap';
+import { boot, compileStatic, type Guest } from '../../guest/index.js';
+import { rows } from '../../src/bpf/index.js';
 import {
   decodeBody,
   FrameType,
@@ -9,11 +12,239 @@ import {
   messageFrame,
   parseHeader,
 } from '../../src/frame/index.js';
+import { enums, insn, Session } from '../../src/index.js';
+import { capabilities, profiles } from '../../src/policy/index.js';
+import { debianKernels } from '../kernels.js';
+import { until } from '../until.js';
 
 const NOBODY = 65_534;
 const AGENT_PORT = 1024;
 
-t.setTimeout(240_000);
+t.setTimeout(900_000);
+
+/** What /proc says of a process, each of its threads, and the processes that it has started. */
+interface Seen {
+  pid: number;
+  name: string;
+  /** By thread. */
+  threads: Record<string, string>[];
+  /** Each with its options. */
+  mounts: { place: string; options: string; type: string }[];
+  children: Seen[];
+}
+
+async function look(guest: Guest, pid: number): Promise<Seen> {
+  const script = `cat /proc/${pid}/comm; for t in /proc/${pid}/task/*; do echo -; cat $t/status; done
+    echo =; cat /proc/${pid}/mountinfo; echo =; cat /proc/${pid}/task/*/children`;
+  const [status = '', mounts = '', children = ''] = (await guest.sh(script)).split('=\n');
+  const [name = '', ...threads] = status.split('-\n');
+  return {
+    pid,
+    name: name.trim(),
+    threads: threads.map((text) =>
+      Object.fromEntries(text.split('\n').map((line) => line.split(/:\s*/, 2))),
+    ),
+    mounts: mounts
+      .trim()
+      .split('\n')
+      .map((line) => {
+        const [front = '', back = ''] = line.split(' - ');
+        const [, , , , place = '', options = ''] = front.split(' ');
+        return { place, options, type: back.split(' ')[0] ?? '' };
+      }),
+    children: await Promise.all(
+      (children.match(/\d+/g) ?? []).map((child) => look(guest, Number(child))),
+    ),
+  };
+}
+
+/** What each thread of a process must show. */
+function holds(t: Test, { name, threads }: Seen, names: readonly string[]): void {
+  const bits = names.map((one) => capabilities.find((known) => known.name === one)?.number ?? -1);
+  const mask = bits.reduce((sum, bit) => sum | (1n << BigInt(bit)), 0n);
+  const expected = mask.toString(16).padStart(16, '0');
+  for (const { CapEff, CapPrm, CapBnd, CapInh, CapAmb, NoNewPrivs, Seccomp } of threads) {
+    t.same(
+      { CapEff, CapPrm, CapBnd, CapInh, CapAmb, NoNewPrivs, Seccomp },
+      {
+        ...{ CapEff: expected, CapPrm: expected, CapBnd: expected },
+        ...{ CapInh: '0'.repeat(16), CapAmb: '0'.repeat(16), NoNewPrivs: '1', Seccomp: '2' },
+      },
+      `${name}: ${names.join(', ') || 'no capability'}`,
+    );
+  }
+}
+
+const agentOf = async (guest: Guest, profile: string) =>
+  Number(
+    await guest.sh(
+      `for p in /proc/[0-9]*; do tr '\\0' ' ' <$p/cmdline | grep -q '[a]gent.cjs .*--profile ${profile}' && echo \${p#/proc/}; done; true`,
+    ),
+  );
+
+/** The agent, its keeper, and the executors of its sessions and the next one. */
+async function family(t: Test, guest: Guest, agent: number) {
+  const seen = await look(guest, agent);
+  t.match(seen.name, /^(node|MainThread)$/);
+  t.ok(seen.threads.length > 4, `${seen.threads.length} threads of Node`);
+  const [keeper, ...others] = seen.children;
+  t.same(others, [], 'an agent has one child');
+  if (keeper === undefined) throw new Error('there is no keeper');
+  t.equal(keeper.name, 'waep-keeper');
+  t.equal(new Set(keeper.children.map(({ name }) => name)).size, 1);
+  const [executor] = keeper.children;
+  if (executor === undefined) throw new Error('there is no executor');
+  t.equal(executor.name, 'waep-executor');
+  return { agent: seen, keeper, executor };
+}
+
+const OBSERVE = ['CAP_BPF', 'CAP_PERFMON', 'CAP_SYS_ADMIN', 'CAP_SYSLOG', 'CAP_IPC_LOCK'];
+const INERT = /^ro,nosuid,nodev/;
+
+/** Calls that need one capability or another, and that `observe` allows. */
+async function observes(t: Test, session: Session): Promise<void> {
+  const { ProgType, MapType } = enums;
+  const nothing = insn.program(insn.mov('r0', 0), insn.exit());
+  const load = (type: number) =>
+    session.loadProgram({ type, instructions: nothing, license: 'GPL' });
+  await using probe = await load(ProgType.BPF_PROG_TYPE_KPROBE);
+  await using kprobe = await probe.attachKprobe({ symbol: 'do_nanosleep' });
+  await using tracepoint = await load(ProgType.BPF_PROG_TYPE_TRACEPOINT);
+  await using attached = await tracepoint.attachTracepoint('sched/sched_switch');
+  await using raw = await load(ProgType.BPF_PROG_TYPE_RAW_TRACEPOINT);
+  await using link = await raw.attachRawTracepoint('sys_enter');
+  t.ok(kprobe);
+  t.ok(attached);
+  t.ok(link);
+  await using map = await session.createMap({
+    type: MapType.BPF_MAP_TYPE_HASH,
+    ...{ keySize: 4, valueSize: 8, maxEntries: 16 },
+  });
+  const { id } = await map.info();
+  const { result: again } = await session.bpf(rows.MAP_GET_FD_BY_ID, {
+    ...{ map_id: id, open_flags: enums.ObjectFlag.BPF_F_RDONLY },
+  });
+  t.ok(again, 'a map by its id');
+  let programs = 0;
+  for await (const program of session.programs()) if (program.id > 0) programs++;
+  t.ok(programs >= 3, 'programs by their ids');
+  const { result: stats } = await session.bpf(rows.ENABLE_STATS, { type: 0 });
+  t.ok(stats);
+  const clock = { type: 1, config: 0, sampleFreq: 100, cpu: 0, pid: -1 };
+  t.ok(await session.openPerfEvent(clock), 'samples of a processor');
+  const text = async (path: string) => {
+    const file = await session.open(path);
+    const bytes = await session.read(file, 4096);
+    await session.release([file]);
+    return Buffer.from(bytes ?? []).toString('latin1');
+  };
+  t.match(await text('/proc/kallsyms'), /^0*[1-9a-f][0-9a-f]* /m, 'addresses of the kernel');
+  t.match(await text('/sys/kernel/tracing/events/sched/sched_switch/format'), 'prev_comm');
+  t.match(await text('/sys/bus/event_source/devices/kprobe/type'), /^\d+\n$/, 'through a link');
+  t.match(await text('/proc/sys/net/core/bpf_jit_limit'), /^\d+\n$/);
+}
+
+/** Files of the guest's owner, for whom these modes have a meaning. */
+const files = {
+  '/boot/open': { text: 'for everybody\n', mode: 0o644 },
+  '/boot/secret': { text: 'for root\n', mode: 0o600 },
+  '/boot/closed/open': { text: 'in a folder for root\n', mode: 0o644 },
+};
+
+/** That opening files has no effect, and gives nothing away. */
+async function onlyReads(t: Test, guest: Guest, session: Session): Promise<void> {
+  await guest.sh(`cd /boot; chmod 700 closed; rm -f pipe trace
+    mkfifo pipe; ln -s /sys/kernel/tracing/free_buffer trace`);
+  const size = () => guest.sh('cat /sys/kernel/tracing/buffer_total_size_kb');
+  const before = await size();
+  const refused = { code: 'ERR_POLICY_REFUSED', message: /rule readable_paths / };
+  for (const path of [
+    ...['/sys/kernel/tracing/free_buffer', '/sys/kernel/debug/tracing/free_buffer', '/boot/trace'],
+    ...['/sys/kernel/tracing/per_cpu/cpu0/trace_pipe_raw', '/sys/kernel/tracing/trace_marker'],
+    ...['/boot/secret', '/boot/closed/open', '/boot/pipe'],
+  ]) {
+    await t.rejects(session.open(path), refused, path);
+  }
+  t.equal(await size(), before, 'the buffers are as large as they were');
+  const open = await session.open('/boot/open');
+  t.equal(Buffer.from((await session.read(open, 100)) ?? []).toString(), 'for everybody\n');
+  for (const path of ['trace_pipe', 'trace', 'options/overwrite', 'kprobe_events']) {
+    const file = await session.open(`/sys/kernel/tracing/${path}`);
+    t.ok(file, path);
+    // While one is open, others may be kept from theirs.
+    await session.release([file]);
+  }
+}
+
+for (const [version, kernel] of Object.entries(debianKernels)) {
+  t.test(`what the agent's processes keep, on Linux ${version}`, async (t) => {
+    const guest = await boot({
+      ...{ lab: true, network: 'none', notice: () => {}, kernel, files },
+      agent: { profile: 'observe', args: ['--any-source-port'] },
+    });
+    t.teardown(() => guest.stop());
+    const session = await Session.connect(guest.vsock());
+    t.teardown(() => session.close());
+    await guest.sh('echo 512 >/sys/kernel/tracing/buffer_size_kb');
+    await t.test('observe works with what it keeps', (t) => observes(t, session));
+
+    await t.test('observe reads, and does nothing by that', (t) => onlyReads(t, guest, session));
+
+    await t.test('observe', async (t) => {
+      const { agent, keeper, executor } = await family(t, guest, await agentOf(guest, 'observe'));
+      holds(t, agent, []);
+      holds(t, keeper, OBSERVE);
+      holds(t, executor, OBSERVE);
+      const listed = profiles.observe.readable_paths.map((path) => path.replace(/\/$/, ''));
+      const others = executor.mounts
+        .map(({ place }) => place)
+        .filter((place) => !listed.includes(place) && !place.startsWith('/sys/devices/'));
+      t.same(
+        others.sort(),
+        ['/', '/.executor', '/.proc'],
+        'nothing is there but what the policy lists, its program and the process itself',
+      );
+      t.same(
+        executor.mounts.filter(({ options }) => !INERT.test(options)),
+        [],
+        'to read only',
+      );
+      const own = await guest.sh(`ls /proc/${executor.pid}/root/ /proc/${executor.pid}/root/proc`);
+      t.notMatch(own, /^(etc|root|bin|\d+)$/m);
+    });
+
+    await t.test('full', async (t) => {
+      const other = await guest.spawn(
+        ['/bin/node', '/usr/lib/waep/agent.cjs', '--profile', 'full', '--listen', 'vsock:any:1100'],
+        { env: { WAEP_NATIVE_DIR: '/usr/lib/waep', PATH: '/bin' } },
+      );
+      other.ended.catch(() => {});
+      t.teardown(() => other.destroy());
+      await once(other.stdout, 'data');
+      const strong = await Session.connect(guest.vsock(1100), { localPort: 'privileged' });
+      t.teardown(() => strong.close());
+      await onlyReads(t, guest, strong);
+      await t.rejects(
+        strong.open('/proc/1/root/etc/fstab'),
+        { code: 'ERR_POLICY_REFUSED' },
+        'a link that leads anywhere',
+      );
+      t.ok(await strong.open('/proc/1/ns/net'), 'but to namespaces');
+      t.ok(await strong.open('/proc/1/maps'), 'files of other processes');
+      const { agent, keeper, executor } = await family(t, guest, await agentOf(guest, 'full'));
+      holds(t, agent, []);
+      const all = capabilities.map(({ name }) => name);
+      holds(t, keeper, all);
+      holds(t, executor, all);
+      const writable = executor.mounts.filter(({ options }) => !INERT.test(options));
+      t.same(
+        writable.map(({ type }) => type),
+        ['bpf'],
+        'pins are all that is written',
+      );
+    });
+  });
+}
 
 t.test('the processes of a guest', async (t) => {
   const source = await compileStatic(
@@ -54,5 +285,85 @@ t.test('the processes of a guest', async (t) => {
     t.equal(await greet(NOBODY, 1, 1000), 'bind: Permission denied', 'a port below 1024');
     t.match(await greet(0, 1), refused, 'root without a privileged port');
     t.equal(await greet(0, 1, 1000), 'welcome', 'root');
+  });
+});
+
+/** Makes and closes maps, types and programs that hold maps, in an order that the seed decides. */
+async function churn(session: Session, seed: number, steps: number): Promise<void> {
+  const { MapType, ProgType } = enums;
+  let state = seed;
+  const below = (bound: number) => {
+    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
+    return state % bound;
+  };
+  const open: { close(): Promise<void> }[] = [];
+  const types = [
+    MapType.BPF_MAP_TYPE_ARRAY,
+    MapType.BPF_MAP_TYPE_HASH,
+    MapType.BPF_MAP_TYPE_LRU_HASH,
+    MapType.BPF_MAP_TYPE_PERCPU_ARRAY,
+  ];
+  for (let step = 0; step < steps; step++) {
+    if (open.length > 0 && below(3) === 0) {
+      await open.splice(below(open.length), 1)[0]?.close();
+      continue;
+    }
+    try {
+      const map = await session.createMap({
+        type: types[below(types.length)] ?? MapType.BPF_MAP_TYPE_ARRAY,
+        ...{ keySize: 4, valueSize: 4096, maxEntries: 256 * (1 + below(40)) },
+      });
+      open.push(map);
+      if (below(2) === 0) continue;
+      const program = await session.loadProgram({
+        type: ProgType.BPF_PROG_TYPE_RAW_TRACEPOINT,
+        instructions: insn.program(insn.loadMap('r1', map), insn.mov('r0', 0), insn.exit()),
+        license: 'GPL',
+      });
+      open.push(program);
+    } catch (error) {
+      const { code } = error as { code: string };
+      if (code !== 'ERR_POLICY_REFUSED' && code !== 'ENOMEM') throw error;
+    }
+  }
+}
+
+t.test('the memory of a session is bounded by the kernel', async (t) => {
+  const QUOTA = 192 * 1024 * 1024;
+  const policy = t.testdir({
+    'policy.yaml': 'profile: observe\nname: small\nquotas: { map_bytes: 192 MiB }\n',
+  });
+  const guest = await boot({
+    ...{ lab: true, network: 'none', notice: () => {} },
+    agent: { policy: join(policy, 'policy.yaml'), args: ['--any-source-port'] },
+  });
+  t.teardown(() => guest.stop());
+  const session = await Session.connect(guest.vsock());
+  await session.readClock(1);
+  const pids = (await guest.sh('pidof waep-executor')).trim().split(' ');
+  t.equal(pids.length, 1);
+  const folder = (await guest.sh(`cat /proc/${pids[0]}/cgroup`)).trim().replace('0::', '');
+  t.match(folder, /^\/waep-\d+\/1$/);
+  const bytes = async (file: string) =>
+    Number(await guest.sh(`cat /sys/fs/cgroup${folder}/memory.${file}`));
+  t.ok((await bytes('max')) <= QUOTA * 1.1);
+  t.equal(await guest.sh(`cat /sys/fs/cgroup${folder}/pids.max`), '8\n');
+
+  const before = await bytes('current');
+  t.ok(before < 16 * 1024 * 1024, `the process takes ${before} bytes`);
+  const map = await session.createMap({ type: 2, keySize: 4, valueSize: 4096, maxEntries: 16_384 });
+  const grown = (await bytes('current')) - before;
+  t.ok(grown >= 64 * 1024 * 1024, `a map of 64 MiB takes ${grown} bytes`);
+  await map.close();
+
+  await churn(session, 1, 120);
+  const peak = await bytes('peak');
+  t.ok(peak <= QUOTA * 1.1, `${peak} bytes at most`);
+  t.ok(peak > QUOTA / 2, `the quota was in use: ${peak} bytes`);
+  await session.readClock(1);
+  session.close();
+  await until('the end of its group', async () => {
+    const left = await guest.sh(`ls -d /sys/fs/cgroup${folder} 2>/dev/null; true`);
+    return left === '';
   });
 });

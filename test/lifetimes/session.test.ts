@@ -1,4 +1,3 @@
-import { ChildProcess } from 'node:child_process';
 import { getEventListeners, once } from 'node:events';
 import net from 'node:net';
 import tls from 'node:tls';
@@ -35,7 +34,7 @@ t.setTimeout(900_000);
 const { Channel, Poller } = native;
 /** What a session is made of: on the host, and in the agent, which is in this process, too. */
 const host = { Session, Lease, Channel, Poller, 'net.Socket': net.Socket };
-const agent = { ExecutorProcess, ControlChannel, ChildProcess };
+const agent = { ExecutorProcess, ControlChannel };
 
 async function localTo(t: Test, options: Partial<AgentOptions> = {}): Promise<LocalAgent> {
   const local = await localAgent(options);

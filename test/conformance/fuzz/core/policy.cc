@@ -764,7 +764,7 @@ long FakeIoctl(int, uint32_t request, uint64_t argument) {
   }
 }
 
-int FakeOpen(const char*) { return static_cast<int>(Make({})); }
+int FakeOpen(const char*, bool) { return static_cast<int>(Make({})); }
 
 void Run(Executor* executor, const frame::Header& header, const uint8_t* data, size_t size) {
   body = data;

@@ -1,0 +1,263 @@
+// SPDX-License-Identifier: MIT
+//
+// waep-keeper EVENT_NICE EXECUTOR: starts the processes that serve an agent's sessions.
+//
+// The agent, which hears everybody, keeps nothing by which it could call the kernel itself. It
+// tells this process once what the sessions may do, and asks it for an executor (executor_main.cc)
+// for each. The rules cannot be changed afterwards: who takes the agent over has no more than a
+// client.
+//
+// Standard input is a channel (control.h) to the agent, over which the rules come and the ends of
+// executors are told. What comes after standard error is another, over which the agent asks for
+// executors and waits for each answer.
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "confinement.h"
+#include "control.h"
+#include "session_groups.h"
+
+namespace {
+
+constexpr int kStarts = STDERR_FILENO + 1;
+// Enough for the objects of any session, and more than some machines let a process have.
+constexpr rlim_t kDescriptors = 64 * 1024;
+
+int Die(const char* what, int error) {
+  fprintf(stderr, "waep-keeper: %s: %s\n", what, strerror(-error));
+  return EXIT_FAILURE;
+}
+
+// What the agent says once.
+struct Terms {
+  waep::unique_fd rules;  // a file that nobody can change any more
+  waep::Confinement confinement;
+};
+
+int ReceiveTerms(waep::control::Channel* channel, Terms* terms) {
+  terms->rules.reset(::memfd_create("waep-rules", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+  if (!terms->rules.valid()) return -errno;
+  waep::control::Message message;
+  for (bool complete = false; !complete;) {
+    const int got = channel->Receive(&message);
+    if (got <= 0) return got == 0 ? -ECONNRESET : got;
+    if (message.kind == waep::control::kRules) {
+      const ssize_t written = ::write(terms->rules.get(), message.payload, message.length);
+      if (written != static_cast<ssize_t>(message.length)) return written < 0 ? -errno : -ENOSPC;
+    } else if (message.kind == waep::control::kConfinement) {
+      waep::cbor::Reader reader(message.payload, message.length);
+      if (!waep::Confinement::Decode(&reader, &terms->confinement) || !reader.AtEnd()) {
+        return -EINVAL;
+      }
+      complete = true;
+    } else {
+      return -EPROTO;
+    }
+  }
+  constexpr int kSeals = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE;
+  return ::fcntl(terms->rules.get(), F_ADD_SEALS, kSeals) < 0 ? -errno : 0;
+}
+
+// Before 5.11 bpf objects are charged to RLIMIT_MEMLOCK; the rules' own limits take its place.
+void RaiseLimits() {
+  const rlimit unlimited = {RLIM_INFINITY, RLIM_INFINITY};
+  ::setrlimit(RLIMIT_MEMLOCK, &unlimited);
+  rlimit descriptors;
+  if (::getrlimit(RLIMIT_NOFILE, &descriptors) == 0 && descriptors.rlim_max < kDescriptors) {
+    descriptors = {kDescriptors, kDescriptors};
+    ::setrlimit(RLIMIT_NOFILE, &descriptors);
+  }
+}
+
+class Keeper {
+ public:
+  Keeper(waep::control::Channel* channel, const Terms* terms, waep::SessionGroups* groups,
+         const char* executor, int nice, const char* event_nice)
+      : channel_(channel),
+        starts_(kStarts),
+        terms_(terms),
+        groups_(groups),
+        executor_(executor),
+        parent_(std::to_string(::getpid())),
+        nice_(std::to_string(nice)),
+        event_nice_(event_nice),
+        pins_(terms->confinement.pins.empty() && !terms->confinement.whole_root ? "0" : "1") {}
+
+  // Returns when the agent is gone, and its sessions with it.
+  int Serve() {
+    const int error = ServeAgent();
+    for (const auto& [pid, number] : executors_) ::kill(pid, SIGKILL);
+    for (const auto& [pid, number] : executors_) {
+      ::waitpid(pid, nullptr, 0);
+      groups_->Remove(number);
+    }
+    return error;
+  }
+
+ private:
+  int ServeAgent() {
+    sigset_t children;
+    sigemptyset(&children);
+    sigaddset(&children, SIGCHLD);
+    if (::sigprocmask(SIG_BLOCK, &children, nullptr) < 0) return -errno;
+    const waep::unique_fd ended(::signalfd(-1, &children, SFD_CLOEXEC | SFD_NONBLOCK));
+    if (!ended.valid()) return -errno;
+    int error = channel_->Send(waep::control::kReady, 0, nullptr, 0);
+    while (error == 0) {
+      pollfd polled[] = {{STDIN_FILENO, POLLIN, 0}, {kStarts, POLLIN, 0}, {ended.get(), POLLIN, 0}};
+      if (::poll(polled, 3, -1) < 0 && errno != EINTR) return -errno;
+      if (polled[2].revents != 0) error = Reap(ended.get());
+      if (error == 0 && polled[1].revents != 0) error = TakeStart();
+      if (error == 0 && polled[0].revents != 0) error = TakeKill();
+    }
+    return error;
+  }
+
+  int TakeStart() {
+    waep::control::Message message;
+    const int got = starts_.Receive(&message);
+    if (got <= 0) return got == 0 ? -ECONNRESET : got;
+    if (message.kind != waep::control::kStart || !message.descriptor.valid()) return -EPROTO;
+    return Start(message.number, message.descriptor.get());
+  }
+
+  int TakeKill() {
+    waep::control::Message message;
+    const int got = channel_->Receive(&message);
+    if (got <= 0) return got == 0 ? -ECONNRESET : got;
+    if (message.kind != waep::control::kKill) return -EPROTO;
+    // It is a child as long as it is among these, so that its number is nobody else's.
+    for (const auto& [pid, number] : executors_) {
+      if (number == message.number) ::kill(pid, SIGKILL);
+    }
+    return 0;
+  }
+
+  // The answer's number is a process id, or 0 and a payload of an errno.
+  int Start(uint32_t number, int control) {
+    int32_t error = -groups_->Make(number);
+    const pid_t pid = error != 0 ? -1 : ::fork();
+    if (pid == 0) Become(number, control);
+    if (pid < 0) {
+      if (error == 0) error = errno;
+      groups_->Remove(number);
+      return starts_.Send(waep::control::kStarted, 0, reinterpret_cast<const uint8_t*>(&error),
+                          sizeof error);
+    }
+    executors_[pid] = number;
+    return starts_.Send(waep::control::kStarted, static_cast<uint32_t>(pid), nullptr, 0);
+  }
+
+  [[noreturn]] void Become(uint32_t number, int control) {
+    const int error = groups_->Enter(number);
+    if (error != 0) ::_exit(Die("entering a session's cgroup", error));
+    // Descriptors that are in each other's places do not follow from these.
+    ::dup2(control, STDIN_FILENO);
+    ::dup2(terms_->rules.get(), kStarts);
+    sigset_t none;
+    sigemptyset(&none);
+    ::sigprocmask(SIG_SETMASK, &none, nullptr);
+    const char* const words[] = {"waep-executor", parent_.c_str(), nice_.c_str(),
+                                 event_nice_,     pins_,           nullptr};
+    const char* const variables[] = {nullptr};
+    ::execve(executor_, const_cast<char**>(words), const_cast<char**>(variables));
+    Die(executor_, -errno);
+    ::_exit(127);
+  }
+
+  int Reap(int signals) {
+    signalfd_siginfo one;
+    while (::read(signals, &one, sizeof one) > 0) {
+    }
+    int status = 0;
+    for (pid_t pid = 0; (pid = ::waitpid(-1, &status, WNOHANG)) > 0;) {
+      const auto found = executors_.find(pid);
+      if (found == executors_.end()) continue;
+      const uint32_t number = found->second;
+      executors_.erase(found);
+      if (groups_->Remove(number)) {
+        fprintf(stderr,
+                "waep-keeper: the kernel ended an executor, process %d: with its session's objects "
+                "it took more memory than the %llu bytes that its policy's map_bytes comes down "
+                "to\n",
+                pid, static_cast<unsigned long long>(terms_->confinement.memory_bytes));
+      }
+      const int32_t how = status;
+      const int error = channel_->Send(waep::control::kEnded, number,
+                                       reinterpret_cast<const uint8_t*>(&how), sizeof how);
+      if (error != 0) return error;
+    }
+    return 0;
+  }
+
+  waep::control::Channel* channel_;
+  waep::control::Channel starts_;
+  const Terms* terms_;
+  waep::SessionGroups* groups_;
+  const char* executor_;
+  std::string parent_;
+  std::string nice_;
+  const char* event_nice_;
+  const char* pins_;
+  std::unordered_map<pid_t, uint32_t> executors_;
+};
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc != 3) {
+    return Die("not started by an agent (usage: waep-keeper EVENT_NICE EXECUTOR)", -EINVAL);
+  }
+  ::syscall(SYS_close_range, kStarts + 1, ~0u, 0);
+  ::fcntl(kStarts, F_SETFD, FD_CLOEXEC);
+  std::string executor = argv[2];
+  waep::control::Channel channel(STDIN_FILENO);
+  Terms terms;
+  int error = ReceiveTerms(&channel, &terms);
+  if (error != 0) return Die("receiving the rules", error);
+  RaiseLimits();
+  waep::SessionGroups groups;
+  const std::string why = groups.Prepare(::getppid(), terms.confinement.memory_bytes);
+  if (!why.empty()) {
+    fprintf(stderr,
+            "waep-keeper: sessions have no cgroups of their own, so that quotas are held to "
+            "estimates only: %s\n",
+            why.c_str());
+  }
+  error = waep::confine::EnterRoot(terms.confinement, &executor);
+  if (error == -EPERM) {
+    fprintf(stderr,
+            "waep-keeper: sessions see this machine's mounts as they are: to give them a root of "
+            "their own the agent needs CAP_SYS_ADMIN\n");
+  } else if (error != 0) {
+    return Die("making a root that holds what the policy lets sessions read", error);
+  }
+  // Whoever is more urgent may become less so by itself, but not the other way round. It works
+  // without.
+  const int nice = ::getpriority(PRIO_PROCESS, 0);
+  const int event_nice = static_cast<int>(strtol(argv[1], nullptr, 10));
+  if (event_nice < nice) ::setpriority(PRIO_PROCESS, 0, event_nice);
+  error = waep::confine::KeepCapabilities(terms.confinement.capabilities);
+  if (error != 0) return Die("giving up capabilities", error);
+  error = waep::confine::RefuseSystemCalls(true);
+  if (error != 0) return Die("giving up system calls (seccomp)", error);
+  error = Keeper(&channel, &terms, &groups, executor.c_str(), nice, argv[1]).Serve();
+  return error == -ECONNRESET ? EXIT_SUCCESS : Die("serving the agent", error);
+}

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <limits.h>
+
+namespace waep {
+
+// What OpenReadable returns of files that it opens for nobody. No errno is that.
+constexpr int kNotReadable = INT_MIN;
+
+// Opens a file for reading, or a folder, and has no effect by that, which not all files of the
+// kernel promise: closing tracefs' free_buffer frees buffers. Returns a descriptor, a negative
+// errno or kNotReadable.
+//
+// It follows links, but of those of /proc that lead anywhere (RESOLVE_NO_MAGICLINKS) only the ones
+// to namespaces. Not readable are: what is neither file nor folder; files of tracefs that are not
+// known to do nothing when they are opened, read and closed, or that a link leads to; the kernel's
+// files that nobody may read; and of all others those that not every user may read, or in folders
+// that not every user may enter, unless the policy `names` the file itself.
+int OpenReadable(const char* path, bool names);
+
+}  // namespace waep

@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: MIT
+#include "session_groups.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <initializer_list>
+#include <string_view>
+#include <utility>
+
+namespace waep {
+namespace {
+
+// An executor has three threads.
+constexpr const char* kMaxThreads = "8";
+constexpr const char* kPrefix = "waep-";
+constexpr const char* kControllers = "+memory +pids";
+
+std::string Read(int folder, const std::string& file) {
+  std::string text;
+  const unique_fd opened(::openat(folder, file.c_str(), O_RDONLY | O_CLOEXEC));
+  char piece[4096];
+  for (ssize_t got = 1; got > 0;) {
+    got = ::read(opened.get(), piece, sizeof piece);
+    if (got > 0) text.append(piece, static_cast<size_t>(got));
+  }
+  return text;
+}
+
+int Write(int folder, const std::string& file, std::string_view text) {
+  const unique_fd opened(::openat(folder, file.c_str(), O_WRONLY | O_CLOEXEC));
+  if (!opened.valid()) return -errno;
+  return ::write(opened.get(), text.data(), text.size()) < 0 ? -errno : 0;
+}
+
+bool HasWord(std::string_view text, std::string_view word) {
+  for (size_t at = text.find(word); at != std::string_view::npos; at = text.find(word, at + 1)) {
+    const size_t end = at + word.size();
+    if ((at == 0 || text[at - 1] == ' ') &&
+        (end == text.size() || text[end] == ' ' || text[end] == '\n')) {
+      return true;
+    }
+  }
+  return false;
+}
+
+// Whether all numbers of a list are among these.
+bool AreOnly(const std::string& list, std::initializer_list<pid_t> pids) {
+  char* rest = nullptr;
+  for (const char* at = list.c_str(); *at != '\0'; at = rest + strspn(rest, "\n")) {
+    const long one = strtol(at, &rest, 10);
+    if (rest == at || std::find(pids.begin(), pids.end(), one) == pids.end()) return false;
+  }
+  return true;
+}
+
+// Where cgroup v2 is: where most have it, or where those have it that use both versions.
+unique_fd OpenHierarchy() {
+  for (const char* const place : {"/sys/fs/cgroup", "/sys/fs/cgroup/unified"}) {
+    struct statfs about;
+    unique_fd folder(::open(place, O_PATH | O_DIRECTORY | O_CLOEXEC));
+    if (folder.valid() && ::fstatfs(folder.get(), &about) == 0 &&
+        about.f_type == CGROUP2_SUPER_MAGIC) {
+      return folder;
+    }
+  }
+  return {};
+}
+
+// The group of this process below the hierarchy, such as "system.slice/waep.service"; "." at its
+// top.
+std::string OwnGroup() {
+  const std::string groups = Read(AT_FDCWD, "/proc/self/cgroup");
+  const size_t start = groups.find("0::/");
+  if (start == std::string::npos) return ".";
+  const size_t first = start + 4;
+  const std::string path = groups.substr(first, groups.find('\n', first) - first);
+  return path.empty() ? "." : path;
+}
+
+// What is left of keepers that were killed.
+void RemoveOthers(int base) {
+  DIR* const entries = ::fdopendir(::openat(base, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (entries == nullptr) return;
+  while (const dirent* const entry = ::readdir(entries)) {
+    const std::string name = entry->d_name;
+    if (name.rfind(kPrefix, 0) != 0) continue;
+    const long pid = strtol(name.c_str() + strlen(kPrefix), nullptr, 10);
+    if (pid <= 0 || ::kill(static_cast<pid_t>(pid), 0) == 0) continue;
+    DIR* const sessions =
+        ::fdopendir(::openat(base, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    while (const dirent* const one = sessions == nullptr ? nullptr : ::readdir(sessions)) {
+      if (one->d_name[0] != '.') ::unlinkat(::dirfd(sessions), one->d_name, AT_REMOVEDIR);
+    }
+    if (sessions != nullptr) ::closedir(sessions);
+    ::unlinkat(base, name.c_str(), AT_REMOVEDIR);
+  }
+  ::closedir(entries);
+}
+
+}  // namespace
+
+std::string SessionGroups::Prepare(pid_t agent, uint64_t memory_bytes) {
+  const unique_fd hierarchy = OpenHierarchy();
+  if (!hierarchy.valid()) return "no cgroup v2 is mounted at /sys/fs/cgroup";
+  const std::string own = OwnGroup();
+  unique_fd base(::openat(hierarchy.get(), own.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (!base.valid()) return "the agent's own cgroup, /" + own + ", cannot be opened";
+  const std::string controllers = Read(base.get(), "cgroup.controllers");
+  for (const char* const one : {"memory", "pids"}) {
+    if (!HasWord(controllers, one)) {
+      return "cgroup v2 has no controller \"" + std::string(one) + "\" here";
+    }
+  }
+  RemoveOthers(base.get());
+  name_ = kPrefix + std::to_string(::getpid());
+  // Only at the top may a group have processes beside groups of their own.
+  if (::faccessat(base.get(), "cgroup.type", F_OK, 0) == 0) {
+    if (!AreOnly(Read(base.get(), "cgroup.procs"), {agent, ::getpid()})) {
+      return "other processes are in the agent's own cgroup, /" + own +
+             "; a service of systemd's with Delegate=yes has one for itself";
+    }
+    const char* const kAgent = "waep-agent";
+    if (::mkdirat(base.get(), kAgent, 0755) < 0 && errno != EEXIST) {
+      return "no cgroup can be made in /" + own + ": " + strerror(errno);
+    }
+    for (const pid_t pid : {agent, ::getpid()}) {
+      const int error =
+          Write(base.get(), std::string(kAgent) + "/cgroup.procs", std::to_string(pid));
+      if (error != 0) return "processes cannot be moved below /" + own + ": " + strerror(-error);
+    }
+  }
+  int error = Write(base.get(), "cgroup.subtree_control", kControllers);
+  if (error == 0 && ::mkdirat(base.get(), name_.c_str(), 0755) < 0) error = -errno;
+  if (error == 0) error = Write(base.get(), name_ + "/cgroup.subtree_control", kControllers);
+  if (error != 0) return "no cgroup can be made in /" + own + ": " + strerror(-error);
+  sessions_.reset(::openat(base.get(), name_.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  base_ = std::move(base);
+  memory_bytes_ = memory_bytes;
+  return {};
+}
+
+int SessionGroups::Make(uint32_t number) {
+  if (!sessions_.valid()) return 0;
+  const std::string name = std::to_string(number);
+  if (::mkdirat(sessions_.get(), name.c_str(), 0755) < 0) return -errno;
+  const std::string memory = memory_bytes_ == 0 ? "max" : std::to_string(memory_bytes_);
+  const int error = Write(sessions_.get(), name + "/memory.max", memory);
+  return error != 0 ? error : Write(sessions_.get(), name + "/pids.max", kMaxThreads);
+}
+
+int SessionGroups::Enter(uint32_t number) const {
+  if (!sessions_.valid()) return 0;
+  return Write(sessions_.get(), std::to_string(number) + "/cgroup.procs", "0");
+}
+
+bool SessionGroups::Remove(uint32_t number) {
+  if (!sessions_.valid()) return false;
+  const std::string name = std::to_string(number);
+  const std::string events = Read(sessions_.get(), name + "/memory.events");
+  ::unlinkat(sessions_.get(), name.c_str(), AT_REMOVEDIR);
+  const size_t killed = events.find("oom_kill ");
+  return killed != std::string::npos && events[killed + strlen("oom_kill ")] != '0';
+}
+
+SessionGroups::~SessionGroups() {
+  if (sessions_.valid()) ::unlinkat(base_.get(), name_.c_str(), AT_REMOVEDIR);
+}
+
+}  // namespace waep

@@ -1,0 +1,151 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { constants } from 'node:os';
+import { failure, systemError } from '../../src/errors.js';
+import { native, nativeFile } from '../../src/native.js';
+import { encodeConfinement } from '../../src/policy/confinement.js';
+import { type Confinement, encodeRules, type Rules } from '../../src/policy/rules.js';
+import { askControl, ControlChannel, ControlKind, type ControlMessage, pieces } from './control.js';
+
+/** How a process ended. */
+export interface Ending {
+  exitCode: number | null;
+  signal: NodeJS.Signals | null;
+}
+
+/** A process that the keeper has started. */
+export interface Kept {
+  readonly pid: number;
+  /** Resolves once the process is gone. */
+  readonly ended: Promise<Ending>;
+  /** Ends it at once. */
+  kill(): void;
+}
+
+/** How long the answer to a start may take. It is one fork(2). */
+const START_TIMEOUT_MS = 30_000;
+
+/**
+ * The process that starts executors (addon/core/keeper_main.cc). It is told once what sessions may
+ * do, so that the agent itself can give up all that it needs for that.
+ */
+export class Keeper {
+  /** Resolves when the process is gone, and every executor with it. */
+  readonly ended: Promise<Ending>;
+  readonly #child: ChildProcess;
+  readonly #channel: ControlChannel;
+  /** Where starts are asked for; -1 when there is nobody to ask any more. */
+  #starts: number;
+  readonly #kept = new Map<number, (ending: Ending) => void>();
+  #started = 0;
+  #ready: () => void = () => {};
+
+  /**
+   * @param eventNice as in `AgentOptions`
+   * @throws ERR_AGENT_KEEPER when it does not come up; it has said why on standard error
+   */
+  static async start(rules: Rules, eventNice: number): Promise<Keeper> {
+    const keeper = new Keeper(eventNice);
+    const ready = new Promise<void>((resolve) => {
+      keeper.#ready = resolve;
+    });
+    keeper.#tell(rules, rules.confinement);
+    const gone = await Promise.race([ready, keeper.ended]);
+    if (gone !== undefined) throw failure('ERR_AGENT_KEEPER', { why: endingText(gone) });
+    return keeper;
+  }
+
+  private constructor(eventNice: number) {
+    const [ours, theirs] = ControlChannel.pair();
+    const [starts, theirStarts] = ControlChannel.pair();
+    this.#starts = starts;
+    native.setTimeouts(starts, START_TIMEOUT_MS);
+    const words = [`${eventNice}`, nativeFile('waep-executor')];
+    this.#child = spawn(nativeFile('waep-keeper'), words, {
+      stdio: [theirs, 'ignore', 'inherit', theirStarts],
+    });
+    native.close(theirs);
+    native.close(theirStarts);
+    let silent = () => {};
+    const silence = new Promise<void>((resolve) => {
+      silent = resolve;
+    });
+    this.#channel = new ControlChannel(ours, (message) => this.#receive(message), silent);
+    this.ended = new Promise((resolve) => {
+      const over = async (ending: Ending) => {
+        // What it has said of executors before it ended is heard first.
+        await silence;
+        for (const end of this.#kept.values()) end({ exitCode: null, signal: 'SIGKILL' });
+        this.#kept.clear();
+        native.close(this.#starts);
+        this.#starts = -1;
+        resolve(ending);
+      };
+      this.#child.on('error', () => {
+        this.#channel.close();
+        void over({ exitCode: 127, signal: null });
+      });
+      this.#child.on('exit', (exitCode, signal) => void over({ exitCode, signal }));
+    });
+  }
+
+  #tell(rules: Rules, confinement: Confinement): void {
+    for (const payload of pieces(encodeRules(rules))) {
+      this.#channel.send({ kind: ControlKind.RULES, payload });
+    }
+    this.#channel.send({ kind: ControlKind.CONFINEMENT, payload: encodeConfinement(confinement) });
+  }
+
+  /**
+   * Starts an executor whose standard input is to be `control`, which the caller closes.
+   *
+   * @throws ERR_AGENT_KEEPER when there is no keeper any more, or a system error when it cannot
+   */
+  start(control: number): Kept {
+    if (this.#starts < 0) throw failure('ERR_AGENT_KEEPER', { why: 'it has ended' });
+    const number = ++this.#started;
+    const answer = askControl(this.#starts, {
+      kind: ControlKind.START,
+      number,
+      descriptor: control,
+    });
+    if (answer === undefined) throw failure('ERR_AGENT_KEEPER', { why: 'it does not answer' });
+    if (answer.number === 0) {
+      const { buffer, byteOffset } = answer.payload;
+      throw systemError('fork', -new DataView(buffer, byteOffset).getInt32(0, true));
+    }
+    const ended = new Promise<Ending>((resolve) => this.#kept.set(number, resolve));
+    return {
+      pid: answer.number,
+      ended,
+      kill: () => {
+        if (this.#kept.has(number)) this.#channel.send({ kind: ControlKind.KILL, number });
+      },
+    };
+  }
+
+  /** Ends it and all that it has started. */
+  async close(): Promise<void> {
+    this.#channel.close();
+    await this.ended;
+  }
+
+  #receive({ kind, number, payload }: ControlMessage): void {
+    if (kind === ControlKind.READY) this.#ready();
+    if (kind !== ControlKind.ENDED) return;
+    const status = new DataView(payload.buffer, payload.byteOffset).getInt32(0, true);
+    this.#kept.get(number)?.(endingOf(status));
+    this.#kept.delete(number);
+  }
+}
+
+/** What wait(2) says of a process. */
+function endingOf(status: number): Ending {
+  const killed = status & 0x7f;
+  if (killed === 0) return { exitCode: (status >> 8) & 0xff, signal: null };
+  const known = Object.entries(constants.signals) as [NodeJS.Signals, number][];
+  return { exitCode: null, signal: known.find(([, one]) => one === killed)?.[0] ?? 'SIGKILL' };
+}
+
+function endingText({ exitCode, signal }: Ending): string {
+  return signal === null ? `it ended with status ${exitCode}` : `it was killed by ${signal}`;
+}

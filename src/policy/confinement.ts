@@ -1,0 +1,163 @@
+/*
+ * What the processes that serve sessions keep of a guest: capabilities and files.
+ */
+import { Encoder } from 'cbor-x/decode';
+import { Cmd, Helper, MapType, ProgType } from '../bpf/enums.js';
+import type { Policy } from './policy.js';
+import { type Confinement, contains, type Range, rangesOf, subtract } from './rules.js';
+
+/** Why an executor has a capability, and under which policies. */
+export interface Capability {
+  readonly name: string;
+  /** Its number in <linux/capability.h>. */
+  readonly number: number;
+  readonly why: string;
+  needed(policy: Policy): boolean;
+}
+
+const someOf = (ranges: readonly Range[], ...numbers: number[]) =>
+  numbers.some((number) => contains(ranges, number));
+const reads = ({ readable_paths }: Policy, ...paths: string[]) =>
+  readable_paths.some((path) => path === '/' || paths.includes(path));
+const isEverything = (patterns: readonly string[]) => patterns.includes('*');
+
+/** Types of programs that the kernel asks for no CAP_NET_ADMIN for; later ones may be others. */
+const unrelatedToNetworks = rangesOf([
+  ProgType.BPF_PROG_TYPE_UNSPEC,
+  ProgType.BPF_PROG_TYPE_SOCKET_FILTER,
+  ProgType.BPF_PROG_TYPE_KPROBE,
+  ProgType.BPF_PROG_TYPE_TRACEPOINT,
+  ProgType.BPF_PROG_TYPE_PERF_EVENT,
+  ProgType.BPF_PROG_TYPE_RAW_TRACEPOINT,
+  ProgType.BPF_PROG_TYPE_RAW_TRACEPOINT_WRITABLE,
+  ProgType.BPF_PROG_TYPE_TRACING,
+  ProgType.BPF_PROG_TYPE_LSM,
+  ProgType.BPF_PROG_TYPE_SYSCALL,
+]);
+
+/** All that an executor may have. What is not here nobody has, under any policy. */
+export const capabilities: readonly Capability[] = [
+  {
+    name: 'CAP_BPF',
+    number: 39,
+    why: 'the commands of bpf(2), as far as the others below do not add to it; CAP_SYS_ADMIN before Linux 5.8',
+    needed: () => true,
+  },
+  {
+    name: 'CAP_PERFMON',
+    number: 38,
+    why: 'tracing programs, probes and perf events, and what the verifier lets such programs do with pointers; CAP_SYS_ADMIN before Linux 5.8',
+    needed: () => true,
+  },
+  {
+    name: 'CAP_SYS_ADMIN',
+    number: 21,
+    why: 'objects by id (`*_get_next_id`, `*_get_fd_by_id`), `task_fd_query` and `enable_stats`, on all kernels from 5.10 to 6.12, and the helper `bpf_probe_write_user`',
+    needed: ({ commands, helpers }) =>
+      someOf(
+        commands,
+        Cmd.BPF_PROG_GET_NEXT_ID,
+        Cmd.BPF_MAP_GET_NEXT_ID,
+        Cmd.BPF_BTF_GET_NEXT_ID,
+        Cmd.BPF_LINK_GET_NEXT_ID,
+        Cmd.BPF_PROG_GET_FD_BY_ID,
+        Cmd.BPF_MAP_GET_FD_BY_ID,
+        Cmd.BPF_BTF_GET_FD_BY_ID,
+        Cmd.BPF_LINK_GET_FD_BY_ID,
+        Cmd.BPF_TASK_FD_QUERY,
+        Cmd.BPF_ENABLE_STATS,
+      ) || someOf(helpers, Helper.BPF_FUNC_probe_write_user),
+  },
+  {
+    name: 'CAP_NET_ADMIN',
+    number: 12,
+    why: 'programs for packets, sockets and cgroups, maps that hold sockets or devices, and `prog_query`',
+    needed: ({ commands, program_types, map_types }) =>
+      someOf(commands, Cmd.BPF_PROG_QUERY) ||
+      someOf(
+        map_types,
+        MapType.BPF_MAP_TYPE_DEVMAP,
+        MapType.BPF_MAP_TYPE_DEVMAP_HASH,
+        MapType.BPF_MAP_TYPE_CPUMAP,
+        MapType.BPF_MAP_TYPE_XSKMAP,
+        MapType.BPF_MAP_TYPE_SOCKMAP,
+        MapType.BPF_MAP_TYPE_SOCKHASH,
+      ) ||
+      subtract(program_types, unrelatedToNetworks).length > 0,
+  },
+  {
+    name: 'CAP_SYSLOG',
+    number: 34,
+    why: "addresses of the kernel in `/proc/kallsyms` and in programs' instructions, which `kernel.kptr_restrict` and `kernel.perf_event_paranoid` hide from others",
+    needed: (policy) =>
+      reads(policy, '/proc/kallsyms', '/proc/') ||
+      someOf(policy.commands, Cmd.BPF_OBJ_GET_INFO_BY_FD),
+  },
+  {
+    name: 'CAP_IPC_LOCK',
+    number: 14,
+    why: 'buffers of perf events, where the agent may not raise RLIMIT_MEMLOCK',
+    needed: ({ perf_types, uprobes }) => perf_types.length + uprobes.length > 0,
+  },
+  {
+    name: 'CAP_SYS_PTRACE',
+    number: 19,
+    why: 'files of other processes in `/proc`, when all of it may be read',
+    needed: (policy) => reads(policy, '/proc/'),
+  },
+  {
+    name: 'CAP_DAC_READ_SEARCH',
+    number: 2,
+    why: "files of other users' processes in `/proc`, when all of it may be read",
+    needed: (policy) => reads(policy, '/proc/'),
+  },
+  {
+    name: 'CAP_DAC_OVERRIDE',
+    number: 1,
+    why: 'pins in folders of bpffs that belong to other users',
+    needed: ({ pin_paths }) => pin_paths.length > 0,
+  },
+  {
+    name: 'CAP_KILL',
+    number: 5,
+    why: 'perf events that signal processes of other users (`perf_signals`)',
+    needed: ({ perf_signals }) => perf_signals,
+  },
+];
+
+/** What the process itself takes at least: its heap, its stacks, and calls of some size. */
+const EXECUTOR_BYTES = 16 * 1024 * 1024;
+
+/**
+ * The bound that the kernel holds a session to. It is a tenth above the quota, for the process
+ * itself: its memory counts as well, the buffers of a large call among it. Small quotas get what the
+ * process takes at least.
+ */
+function memoryBytes({ quotas: { map_bytes } }: Policy): number {
+  if (map_bytes === undefined) return 0;
+  return map_bytes + Math.max(Math.floor(map_bytes / 10), EXECUTOR_BYTES);
+}
+
+/** What is left to those who serve sessions under a policy. */
+export function confinementOf(policy: Policy): Confinement {
+  const { readable_paths, uprobes, pin_paths } = policy;
+  return {
+    capabilities: capabilities
+      .filter(({ needed }) => needed(policy))
+      .reduce((bits, { number }) => bits | (1n << BigInt(number)), 0n),
+    wholeRoot: isEverything(uprobes) || isEverything(pin_paths) || readable_paths.includes('/'),
+    readable: readable_paths,
+    probed: uprobes.map((uprobe) => uprobe.split(':')[0] ?? ''),
+    pins: pin_paths,
+    memoryBytes: memoryBytes(policy),
+  };
+}
+
+const encoder = new Encoder({ useRecords: false });
+
+/** Encodes a confinement as addon/core/confinement.h reads it. */
+export function encodeConfinement(confinement: Confinement): Uint8Array {
+  const { capabilities, wholeRoot, readable, probed, pins, memoryBytes } = confinement;
+  // A number beyond 32 bits would be encoded as a floating-point one.
+  return encoder.encode([capabilities, wholeRoot, readable, probed, pins, BigInt(memoryBytes)]);
+}
