@@ -12,28 +12,28 @@ function positiveInteger(text: string): number {
 }
 
 const program = addMachineOptions(new Command('npm run bench --'))
-  .description('Runs the experiments and leaves samples, tables and charts in results/.')
+  .description('Run the experiments, and write samples, tables and charts to results/.')
   .option('--list', 'list the experiments')
   .option('--only <name...>', 'run these experiments only')
   .option('--quick', 'measure less, and keep the results in results/.quick/')
   .option(
     '--render [run]',
-    'make summaries and charts anew from the samples of a run, or of all runs; needs no guest',
+    'write summaries and charts again from the stored samples of a run, or of all runs; needs no guest',
   )
   .option(
     '--suite <suite...>',
     'boot the newest kernel of this suite of the Debian archive; `kernels` compares several',
   )
   .option('--kernel <file>', 'boot this kernel instead of the stock one')
-  .option('--modules <folder>', 'with the modules in this folder')
+  .option('--modules <folder>', 'the modules of --kernel')
   .option(
     '--rounds <n>',
-    'rounds in each boot; fewer than a full run count as --quick',
+    'rounds in each boot; a run with fewer rounds than a full run counts as --quick',
     positiveInteger,
   )
   .option(
     '--budget <seconds>',
-    'begin no round of an experiment later than this, instead of what --list says',
+    'begin no round of an experiment after this time (default: see --list)',
     positiveInteger,
   );
 

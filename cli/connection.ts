@@ -24,7 +24,7 @@ export function connectionOptions(command: Command): Command {
   return tlsOptions(
     command.requiredOption(
       '--vm <address>',
-      'the agent, such as vsock:3:1024 or tcp:127.0.0.1:1024',
+      'the address of the agent, such as vsock:3:1024 or tcp:127.0.0.1:1024',
     ),
   );
 }
@@ -32,9 +32,9 @@ export function connectionOptions(command: Command): Command {
 /** Adds the options by which a command and an agent prove to each other who they are. */
 export function tlsOptions(command: Command): Command {
   return command
-    .option('--tls-ca <file>', "the authority that signed the agent's certificate (PEM)")
-    .option('--tls-cert <file>', 'the certificate to show to the agent (PEM)')
-    .option('--tls-key <file>', 'its key (PEM)');
+    .option('--tls-ca <file>', "the certificate of the authority that signed the agent's (PEM)")
+    .option('--tls-cert <file>', "this client's certificate, for the agent (PEM)")
+    .option('--tls-key <file>', 'the key of --tls-cert (PEM)');
 }
 
 /** Opens the session that a command's options describe. */

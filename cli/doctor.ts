@@ -59,9 +59,9 @@ const marks: Record<Finding['status'], string> = {
 /** `waep doctor`: what this machine has and lacks for each purpose, with cures. */
 export function doctorCommand(): Command {
   return new Command('doctor')
-    .summary('what this machine has and lacks, with cures')
+    .summary('check what this machine has and lacks')
     .description(
-      `Says what this machine has and lacks for each purpose (${Object.keys(table.purposes).join(', ')}), with cures. Ends with 1 when something is lacking that a guest cannot be booted without.`,
+      `Check what this machine has and lacks for each purpose (${Object.keys(table.purposes).join(', ')}), and say how to get what is lacking. The exit status is 1 if a guest cannot be booted here.`,
     )
     .option(
       '--json',

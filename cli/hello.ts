@@ -20,9 +20,9 @@ interface Options extends ConnectionOptions {
 export function helloCommand(): Command {
   return connectionOptions(new Command('hello'))
     .description(
-      "Loads the thesis' example into a guest's kernel and follows its log: a line for every program that the guest executes. Ctrl-C detaches it.",
+      "Load the thesis' example into a guest's kernel and follow its log. The example prints a line for every program that the guest executes. Ctrl-C detaches it.",
     )
-    .option('--count <n>', 'stop after so many lines', wholeNumber(1))
+    .option('--count <n>', 'stop after this number of lines', wholeNumber(1))
     .action((options: Options) => untilInterrupted((signal) => follow(options, signal)));
 }
 

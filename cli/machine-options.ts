@@ -16,21 +16,21 @@ export interface MachineOptions {
 export function addMachineOptions(command: Command): Command {
   return command
     .addOption(
-      new Option('--accel <how>', 'how to run the guest; auto is KVM where that works')
+      new Option('--accel <how>', 'how to run the guest; auto is KVM if KVM works, else tcg')
         .choices(['auto', 'kvm', 'tcg'])
         .default('auto'),
     )
     .addOption(
       new Option(
         '--machine <type>',
-        "QEMU's machine (default: q35; a microvm that is emulated does not always boot on a busy machine)",
+        "QEMU's machine (default: q35; an emulated microvm does not always boot on a busy machine)",
       ).choices(['microvm', 'pc', 'q35']),
     )
     .option('--cpu <model>', "QEMU's -cpu (default: one that suits the accelerator)")
     .option('--append <arguments>', "add this to the kernel's command line")
     .option(
       '--boot-timeout <seconds>',
-      'how long the guest may take until all of it answers, without the time in which this machine was busy with others (default: 60)',
+      'how long the guest may take until all of it answers; time that other programs took from it does not count (default: 60)',
       wholeNumber(1),
     );
 }

@@ -27,7 +27,7 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
 
 async function main(): Promise<void> {
   const program = new Command('waep')
-    .description("eBPF applications on the host, their programs in the guest's kernel.")
+    .description("Run eBPF applications on the host, and their programs in a guest's kernel.")
     .version(version)
     .enablePositionalOptions();
   const named = commands[process.argv[2] ?? ''];

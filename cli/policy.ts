@@ -39,14 +39,14 @@ const asked: Readonly<Record<Question, readonly [argument: string, description: 
   perf: ['type', 'a type of perf events, such as kprobe'],
   pin: ['path', 'a path to pin an object at'],
   read: ['path', 'a file to read'],
-  rate: ['n', 'so many events a second'],
+  rate: ['n', 'a number of events a second'],
 };
 
 /** `waep policy`: what a policy's file says, before a guest is under it. */
 export function policyCommand(): Command {
   return new Command('policy')
     .summary("check and explain a guest's policy")
-    .description("Says what a policy's file means, without a guest.")
+    .description('Check and explain a policy file, without a guest.')
     .addCommand(checkCommand())
     .addCommand(explainCommand());
 }
@@ -54,9 +54,9 @@ export function policyCommand(): Command {
 function checkCommand(): Command {
   return new Command('check')
     .description(
-      'Says what is wrong with a policy file, or the rules that it comes down to, and warns of rules that undo others. Ends with 1 if something is wrong.',
+      'Print the mistakes in a policy file. If there are none, print its rules, and warn of rules that undo others. The exit status is 1 if there is a mistake.',
     )
-    .argument('<file>', 'the policy')
+    .argument('<file>', 'the policy file')
     .option('--json', 'print the rules as an array of {rule, allows, from}')
     .action((file: string, { json }: { json?: true }) => {
       const policy = readPolicyFile(readFileSync(file, 'utf8'), file);
@@ -80,15 +80,15 @@ function checkCommand(): Command {
 function explainCommand(): Command {
   const command = new Command('explain')
     .description(
-      'Says what a policy allows of what is asked about, and which rule decides. Ends with 1 if something is refused.',
+      'Say whether a policy allows the things that the options name, and which rule decides. The exit status is 1 if something is refused.',
     )
-    .argument('[file]', 'the policy; without one a profile is explained')
+    .argument('[file]', 'the policy; without a file, explain a profile')
     .addOption(
       new Option('--profile <name>', 'the profile to explain')
         .choices(Object.keys(profiles))
         .default('observe'),
     )
-    .option('--object <file>', 'the programs of a BPF object file, and what they call')
+    .option('--object <file>', 'a BPF object file: ask about its programs and what they call')
     .option('--json', 'print an array of {what, allowed, rule, from}');
   for (const question of questionNames) {
     const [argument, description] = asked[question];

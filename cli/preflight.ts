@@ -16,11 +16,11 @@ interface Options extends ConnectionOptions {
 /** `waep preflight`: what can be done in a guest, before something is done. */
 export function preflightCommand(): Command {
   return connectionOptions(new Command('preflight'))
-    .summary("what a guest's kernel offers and its policy leaves of it")
+    .summary("ask what a guest's kernel offers and its policy allows")
     .description(
-      "Asks a guest's kernel what it offers (types, probes, program and map types, and the helpers of each program type), and says what the guest's policy leaves of it.",
+      "Ask a guest's kernel what it offers: facilities, program types, map types, and the helpers of each program type. Say which of these the guest's policy allows.",
     )
-    .option('--all', 'also list what is there, and which program types may call each helper')
+    .option('--all', 'also list what the kernel has, and which program types may call each helper')
     .option('--json', 'print {kernel, profile, btf, lockdown, facilities, programTypes, …}')
     .action(async ({ all, json, ...options }: Options) => {
       const session = await openSession(options, { client: 'waep preflight' });

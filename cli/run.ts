@@ -24,15 +24,15 @@ export function runCommand(): Command {
   const command = new Command('run')
     .summary("run an eBPF application on a guest's kernel")
     .description(
-      "Runs an eBPF application of this machine, unchanged, on a guest's kernel: its bpf(2) calls, and those of the programs it starts, are executed in the guest. Ends with the program's own exit status. With several guests it runs once for each, and each line of output tells whose it is.",
+      "Run an eBPF application of this machine, unchanged, on a guest's kernel. The guest makes the application's bpf(2) calls, and those of the programs that it starts. The exit status is the application's. With several guests, the application runs once for each, and each line of output begins with the guest's address.",
     )
     .option(
       '--vm <address>',
-      'the agent, such as vsock:3:1024 or tcp:127.0.0.1:1024; may be given several times',
+      'the address of the agent, such as vsock:3:1024 or tcp:127.0.0.1:1024; may be given several times',
       (address: string, others: string[]) => [...others, address],
       [],
     )
-    .option('--vms <file>', 'a file of addresses, one a line; # begins a comment');
+    .option('--vms <file>', 'a file with one address on each line; # begins a comment');
   return tlsOptions(command)
     .argument('<program...>', 'the program and its arguments; put -- before them')
     .passThroughOptions()

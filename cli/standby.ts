@@ -9,9 +9,9 @@ import { untilInterrupted } from './signals.js';
 /** `waep standby`: what makes `waep run` start at once. */
 export function standbyCommand(): Command {
   const command = new Command('standby')
-    .summary('have a session ready for "waep run"')
+    .summary('keep a session ready for "waep run"')
     .description(
-      'Has a session with a guest ready until Ctrl-C. While it does, "waep run --vm" with the same address starts without waiting for Node or for the guest: this process answers the program\'s system calls. Each program has a session for itself, and what it leaves behind is closed before the next one gets it. It serves its own user and root.',
+      'Keep a session with a guest ready until Ctrl-C. Meanwhile "waep run --vm" with the same address starts at once: it waits neither for Node nor for the guest, because this process answers the program\'s system calls. Each program gets its own session. When the program ends, everything the session holds is closed before the session is used again. Only this user and root can use it.',
     );
   return connectionOptions(command).action(standBy);
 }
@@ -19,7 +19,7 @@ export function standbyCommand(): Command {
 async function standBy(options: ConnectionOptions): Promise<void> {
   const standby = await openStandby(options);
   console.log(`Ready for: waep run --vm ${options.vm} -- PROGRAM`);
-  console.error(pc.dim('Ctrl-C ends it. Programs that it answers for fail from then on.'));
+  console.error(pc.dim('Ctrl-C ends it. Programs that are still running then fail.'));
   await untilInterrupted(
     (signal) => new Promise((resolve) => signal.addEventListener('abort', () => resolve())),
   );

@@ -24,20 +24,23 @@ const STATUS_MS = 1000;
 export function streamCommand(): Command {
   return new Command('stream')
     .description(
-      'Prints the records that programs of a guest write to a ring buffer or to perf buffers, as they come, and on standard error how many were lost and how much is waiting. Ctrl-C ends it.',
+      'Print the records that programs of a guest write to a ring buffer or to perf buffers, as they arrive. Standard error shows how many were lost and how many bytes wait. Ctrl-C ends it.',
     )
     .argument('<map>', "the map's id, its name, or its path in a bpf file system of the guest")
-    .requiredOption('--vm <address>', 'the agent, such as vsock:3:1024 or tcp:127.0.0.1:1024')
+    .requiredOption(
+      '--vm <address>',
+      'the address of the agent, such as vsock:3:1024 or tcp:127.0.0.1:1024',
+    )
     .option(
       '--type <type>',
-      "what a record is, by the types of the guest's kernel or of the map: 'struct event'",
+      "the type of a record, from the guest's kernel or from the map's BTF, such as 'struct event'",
     )
     .addOption(
-      new Option('--format <format>', 'a JSON object a line, or columns')
+      new Option('--format <format>', 'json: an object on each line; table: columns')
         .choices(['json', 'table'])
         .default('json'),
     )
-    .option('--count <n>', 'stop after so many records', wholeNumber(1))
+    .option('--count <n>', 'stop after this number of records', wholeNumber(1))
     .action((map: string, options: Options) =>
       untilInterrupted((signal) => stream(map, options, signal)),
     );

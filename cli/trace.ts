@@ -12,9 +12,12 @@ const TRACE_PIPE = '/sys/kernel/tracing/trace_pipe';
 export function traceCommand(): Command {
   return new Command('trace')
     .description(
-      "Follows the trace log of a guest's kernel: what bpf_printk() and enabled events write there. Reading takes lines out of the log. Ctrl-C ends it.",
+      "Follow the trace log of a guest's kernel. bpf_printk() and enabled events write to this log. A line that is read here is gone from the log. Ctrl-C ends it.",
     )
-    .requiredOption('--vm <address>', 'the agent, such as vsock:3:1024 or tcp:127.0.0.1:1024')
+    .requiredOption(
+      '--vm <address>',
+      'the address of the agent, such as vsock:3:1024 or tcp:127.0.0.1:1024',
+    )
     .action(({ vm }: { vm: string }) => untilInterrupted((signal) => follow(vm, signal)));
 }
 

@@ -37,36 +37,36 @@ const LEAST_MEMORY_MIB = 384;
 /** `waep vm`: boots a guest with an agent in it and keeps it until Ctrl-C. */
 export function vmCommand(): Command {
   const command = new Command('vm')
-    .summary('boot a guest and keep it')
+    .summary('boot a guest and keep it running')
     .description(
-      'Boots a guest on a stock Debian kernel with an agent in it, prints its addresses and keeps it until Ctrl-C. The guest executes "sleep 1" for ever, so that there is something to watch.',
+      'Boot a guest with a stock kernel and an agent, print its addresses, and keep it running until Ctrl-C. The guest executes "sleep 1" again and again, so that there is something to watch.',
     );
   return addMachineOptions(command)
     .option('--memory <mib>', 'memory in MiB', wholeNumber(LEAST_MEMORY_MIB), 1536)
     .option('--cpus <n>', 'processors', wholeNumber(1), 1)
-    .option('--suite <name>', "take the kernel from this Debian suite, not this machine's own")
-    .option('--kernel <file>', 'another kernel; needs --modules')
-    .option('--modules <folder>', 'its /lib/modules/<release>')
+    .option('--suite <name>', "take the kernel from this Debian suite instead of this machine's")
+    .option('--kernel <file>', 'boot this kernel; needs --modules')
+    .option('--modules <folder>', 'the /lib/modules/<release> of --kernel')
     .addOption(
-      new Option('--net <kind>', 'its network: reachable from 127.0.0.1, or none')
+      new Option('--net <kind>', 'the network: user makes the guest reachable from 127.0.0.1')
         .choices(['user', 'none'])
         .default('user'),
     )
     .addOption(
       new Option(
         '--vsock <kind>',
-        'who serves its vsock; auto is the kernel where it can, else this process',
+        'what serves the vsock device; auto is the kernel if it can, else this process (device)',
       )
         .choices(['auto', 'kernel', 'device', 'mux', 'none'])
         .default('auto'),
     )
     .addOption(
-      new Option('--profile <name>', "what hosts may do in it, as the agent's --profile")
+      new Option('--profile <name>', 'the profile of the agent: what hosts may do in the guest')
         .choices(Object.keys(profiles))
         .conflicts('policy'),
     )
-    .option('--policy <file>', "what hosts may do in it, as the agent's --policy")
-    .option('--keep-log <file>', 'write its serial log there when it ends')
+    .option('--policy <file>', 'the policy file of the agent, in place of a profile')
+    .option('--keep-log <file>', 'copy the serial log there when the guest ends')
     .action(run);
 }
 
@@ -146,7 +146,7 @@ function print(guest: Guest, { vsock, net }: Options): string | undefined {
     ...(net === 'none' ? [] : [guest.tcp()]),
   ];
   for (const address of addresses) console.log(address);
-  console.error(pc.dim(`Its console is written to ${guest.log}. Try, in another terminal:`));
+  console.error(pc.dim(`The console is written to ${guest.log}. Try in another terminal:`));
   for (const address of addresses.slice(0, 1)) console.error(`  npx waep hello --vm ${address}`);
   console.error(pc.dim('Ctrl-C ends it.'));
   return addresses[0];

@@ -15,7 +15,7 @@ export function vsockDeviceCommand(): Command {
   return new Command('vsock-device')
     .summary("serve a guest's vsock device to every program")
     .description(
-      "Serves a guest's virtio-vsock device until Ctrl-C, in place of vhost-device-vsock. QEMU connects to --socket (its chardev of vhost-user-vsock-pci), programs connect to --uds-path and say CONNECT PORT, and what the guest connects to a port of the host arrives at --uds-path_PORT. waep's own address of it is vsock-device:UDS-PATH:PORT. When QEMU has ended, the next one is served.",
+      "Serve a guest's virtio-vsock device until Ctrl-C, in place of vhost-device-vsock. QEMU connects to --socket (the chardev of vhost-user-vsock-pci). Programs connect to --uds-path and send CONNECT PORT. Connections of the guest to a port of the host arrive at --uds-path_PORT. For waep the guest's address is vsock-device:UDS-PATH:PORT. When QEMU ends, the device waits for the next QEMU.",
     )
     .requiredOption('--socket <path>', 'the vhost-user socket, for QEMU')
     .requiredOption('--uds-path <path>', 'the socket for programs')

@@ -73,7 +73,7 @@ async function readSymbols() {
     .toString()
     .trim()
     .split('\n')
-    .map((line) => ({ address: BigInt(`0x${line.slice(0, 16)}`), name: line.split(' ')[2] }))
+    .map((line) => ({ address: BigInt(`0x${line.slice(0, 16)}`), name: line.split(/\s/)[2] }))
     .sort((a, b) => (a.address < b.address ? -1 : 1));
 }
 

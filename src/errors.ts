@@ -11,7 +11,7 @@ import { printable } from './printable.js';
 const messages = {
   // addresses and transport
   ERR_ADDRESS_INVALID: (d: { value: unknown; why: string }) =>
-    `Invalid address ${JSON.stringify(d.value)}: ${d.why}. Expected vsock:CID:PORT, vsock-mux:/path:PORT, tcp:HOST:PORT or unix:/path.`,
+    `Invalid address ${JSON.stringify(d.value)}: ${d.why}. Expected vsock:CID:PORT, vsock-mux:/path:PORT, vsock-device:/path:PORT, tcp:HOST:PORT or unix:/path.`,
   ERR_CONNECT_TIMEOUT: (d: { address: string; timeoutMs: number }) =>
     `No connection to ${d.address} within ${d.timeoutMs} ms. Check that the peer is running, or raise timeoutMs.`,
   ERR_HANDSHAKE_TIMEOUT: (d: { address: string; timeoutMs: number }) =>
@@ -44,7 +44,7 @@ const messages = {
   ERR_SESSION_CLOSED: (d: { address: string; why: string }) =>
     `The session with ${d.address} is closed: ${d.why}.`,
   ERR_SESSION_INTERRUPTED: (d: { call: string; address: string; why: string }) =>
-    `The connection with ${d.address} was lost before ${d.call} was answered: ${d.why}. The call may have taken effect, and will not any more; the session itself can be resumed.`,
+    `The connection with ${d.address} was lost before ${d.call} was answered: ${d.why}. The call has either taken effect or never will. The session itself can be resumed.`,
   ERR_SESSION_UNKNOWN: (d: { why: string }) =>
     `The agent cannot join the connection to a session: ${d.why}. Begin a new session.`,
   ERR_CALL_TIMEOUT: (d: {
@@ -55,7 +55,7 @@ const messages = {
   }) =>
     `No answer to ${d.call} from ${d.address} within ${d.timeoutMs} ms. The call may still take effect in the guest; close the session to undo it.${d.suspicion === undefined ? '' : ` ${d.suspicion}.`}`,
   ERR_CALL_ABORTED: (d: { call: string; address: string }) =>
-    `${d.call} on ${d.address} was aborted by its AbortSignal. The guest is asked to cancel it; where that comes too late it takes effect, but an object that it makes is closed.`,
+    `${d.call} on ${d.address} was aborted by its AbortSignal. The guest is asked to cancel the call. If that comes too late, the call takes effect, and an object that it makes is closed.`,
   ERR_CALL_CANCELLED: (_: Record<string, never>) =>
     'The call was cancelled on request, without effect.',
   ERR_CALL_MALFORMED: (d: { why: string }) => `Malformed call: ${d.why}.`,
@@ -127,7 +127,7 @@ const messages = {
   ERR_PACKAGE_UNAVAILABLE: (d: { name: string; suite: string; why: string }) =>
     `The Debian package ${d.name} could not be fetched from ${d.suite}: ${d.why}`,
   ERR_KERNEL_MISSING: (d: { why: string }) =>
-    `There is no kernel for a guest: ${d.why} Neither is there one that can be read in /boot and /lib/modules. Install this distribution's kernel package, or name a kernel with --kernel and --modules.`,
+    `There is no kernel for a guest: ${d.why} This machine has no readable kernel in /boot and /lib/modules either. Install this distribution's kernel package, or name a kernel with --kernel and --modules.`,
   ERR_KERNEL_MODULE: (d: { module: string; folder: string }) =>
     `The kernel module ${d.module} is neither in ${d.folder} nor built into that kernel. Choose a kernel that has it.`,
   ERR_GUEST_STOPPED: (d: { why: string; log: string }) =>
@@ -135,7 +135,7 @@ const messages = {
   ERR_GUEST_BOOT: (d: { why: string; log: string }) =>
     `The guest did not boot: ${d.why}. Its serial log is ${d.log}.`,
   ERR_GUEST_FILE: (d: { path: string; maxBytes: number }) =>
-    `The guest's file ${d.path} has more than ${d.maxBytes} bytes. No more of a file is read at once; read it in parts with session.open() and session.read().`,
+    `The guest's file ${d.path} has more than ${d.maxBytes} bytes. That is the most that is read at once; read the file in parts with session.open() and session.read().`,
   ERR_GUEST_COMMAND: (d: { command: string; status: number | string; output: string }) =>
     `"${d.command}" in the guest ended with ${d.status}: ${d.output}`,
   ERR_KVM_UNUSABLE: (d: { why: string }) =>

@@ -42,6 +42,30 @@ t.test(
   },
 );
 
+t.test('the package has the pages that README.md leads to, and its types resolve', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'waep-package-'));
+  t.teardown(() => rmSync(folder, { recursive: true, force: true }));
+  const packed = run(
+    repository,
+    'npm',
+    ...['pack', '--json', '--ignore-scripts', '--pack-destination', folder],
+  );
+  const [{ files, filename }] = JSON.parse(packed);
+  const paths = files.map(({ path }: { path: string }) => path);
+  const readme = readFileSync(join(repository, 'README.md'), 'utf8');
+  const links = [...readme.matchAll(/\]\(([^):#]+)(?:#[^)]*)?\)/g)].map(([, path = '']) => path);
+  for (const path of ['README.md', 'LICENSE', 'CHANGELOG.md', 'SECURITY.md', ...links]) {
+    const there = paths.some((one: string) => one === path || one.startsWith(`${path}/`));
+    t.ok(there, path);
+  }
+  const attw = join(repository, 'node_modules/@arethetypeswrong/cli/dist/index.js');
+  const tarball = join(folder, filename);
+  t.match(
+    run(folder, process.execPath, attw, tarball, '--profile', 'esm-only', '--no-color'),
+    /"waep\/transport"/,
+  );
+});
+
 t.test('the package works in an empty project', async (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'waep-package-'));
   t.teardown(() => rmSync(folder, { recursive: true, force: true }));

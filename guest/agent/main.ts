@@ -44,55 +44,63 @@ const MAX_MS = 2 ** 31 - 1;
 const collect = (value: string, all: string[]) => [...all, value];
 
 const program = new Command('waep-agent')
-  .description("Executes a host's bpf(2) calls in this machine's kernel, within a policy's rules.")
-  .option('--listen <address>', 'where to accept sessions; may be given several times', collect, [])
+  .description("Make a host's bpf(2) calls in this machine's kernel, within the rules of a policy.")
+  .option(
+    '--listen <address>',
+    'an address on which to accept sessions; may be given several times',
+    collect,
+    [],
+  )
   .addOption(
-    new Option('--profile <name>', 'what sessions may do')
+    new Option('--profile <name>', 'a ready policy: what sessions may do')
       .choices(Object.keys(profiles))
       .default('observe')
       .conflicts('policy'),
   )
-  .option('--policy <file>', 'what sessions may do, and who may open them, as a YAML file')
+  .option(
+    '--policy <file>',
+    'a policy file (YAML), in place of a profile: what sessions may do, and who may open them',
+  )
   .option(
     '--any-source-port',
-    'accept vsock peers whatever their port: for multiplexers, which choose it themselves. Peers of this machine itself (CID 1 and its own) need a port below 1024 even so',
+    'accept vsock peers with any source port; needed behind a multiplexer, which chooses the port. Peers of this machine itself (CID 1 and its own) still need a port below 1024',
     false,
   )
-  .option('--tls-cert <file>', "this agent's certificate; every client needs one then, too")
-  .option('--tls-key <file>', 'its key')
-  .option('--tls-ca <file>', "the authority that signs clients' certificates")
+  .option('--tls-cert <file>', "this agent's certificate; clients need one as well then")
+  .option('--tls-key <file>', 'the key of --tls-cert')
+  .option('--tls-ca <file>', "the certificate of the authority that signs the clients'")
   .option('--insecure-tcp', 'accept sessions over TCP from anybody who can reach the port', false)
   .option(
     '--hello-timeout-ms <n>',
-    'how long a client may take to introduce itself',
+    'how long a client may take until its first message',
     wholeNumber(1, MAX_MS),
     5000,
   )
   .option('--max-sessions <n>', 'how many sessions may be open at once', wholeNumber(1, 65_535), 64)
   .option(
     '--max-lease-ms <n>',
-    'how long a session may outlive the loss of its connection, if its client asks for that',
+    'the longest lease: how long a session may outlive its connection, if its client asks for a lease; 0 for none',
     wholeNumber(0, MAX_MS),
   )
   .option(
     '--silence-ms <n>',
-    'after how long a silence of the client a connection counts as lost; 0 for never',
+    'a connection counts as lost when its client was silent for so long; 0 for never',
     wholeNumber(0, MAX_MS),
     60_000,
   )
   .option(
     '--event-nice <n>',
-    'the priority with which events are read, from -20, the most urgent, to 19: what is emitted faster than it is sent gets lost',
+    'the nice value of the thread that reads events, from -20 (most urgent) to 19; a less urgent thread loses more events of a busy guest',
     wholeNumber(-20, 19),
     DEFAULT_EVENT_NICE,
   )
   .option(
     '--audit <file>',
-    'also log what sessions load, attach and pin; - is standard output, where sessions and refusals are told anyway',
+    'write the log to this file, with what sessions load, attach and pin; - is standard output, which has sessions and refusals in any case',
   )
   .option(
     '--audit-max-bytes <n>',
-    'at this size the log becomes FILE.1 and a new one is begun',
+    'when the log has this size, rename it to FILE.1 and begin a new one',
     wholeNumber(4096),
     16 * 1024 * 1024,
   )

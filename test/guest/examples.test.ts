@@ -55,13 +55,14 @@ t.test('in a guest', async (t) => {
     const address = guest.vsock();
     t.match(await example('count-system-calls.mjs', address), /^system call \d+: \d+\n/);
     const executions = await example('follow-executions.mjs', address, '2');
-    t.match(executions, /^\d+ sleep\n\d+ sleep\n$/);
+    t.match(executions, /^\d+ \w+\n\d+ \w+\n$/);
     t.match(await example('histogram.mjs', address), /^ +\d+ ns +\d+ █+$/m);
     t.match(await example('kernel-stacks.mjs', address), /^\d+ times\n {2}\w+\n/);
     await guest.sh('ip link add name pair type veth; ip link set pair up; ip link set veth0 up');
-    const packets = example('xdp-on-a-veth.mjs', address, 'pair');
-    await guest.sh('ip addr add 10.9.9.1/24 dev veth0; ping -c 3 -W 1 10.9.9.2 >/dev/null; true');
-    t.match(await packets, /^attached to pair, interface \d+\n[1-9]\d* packets\n$/);
+    // It asks for the address of a machine that is not there, again and again.
+    await guest.sh('ip addr add 10.9.9.1/24 dev veth0; ping 10.9.9.2 >/dev/null 2>&1 &');
+    const packets = await example('xdp-on-a-veth.mjs', address, 'pair');
+    t.match(packets, /^attached to pair, interface \d+\n[1-9]\d* packets\n$/);
   });
 });
 
