@@ -1,7 +1,7 @@
 /**
  * An eBPF application on the host, its programs in the guest's kernel.
  *
- * @module
+ * @module waep
  */
 export * from './bpf/index.js';
 export * from './btf/index.js';

@@ -28,11 +28,10 @@ import { Conversation, type SessionOptions } from './session/conversation.js';
 import { hello, type Welcomed } from './session/handshake.js';
 
 /**
- * A guest's kernel as a program on the host sees it: its maps, programs, links and types.
+ * The kernel of one guest: its maps, programs, links and types, reached through the guest's agent.
  *
- * It is the library of `kernel/` over a conversation with the guest's agent. Everything that a
- * session creates in the guest belongs to it and ends with it. Sessions share nothing; a handle
- * means nothing outside of its own.
+ * Everything that a session creates in the guest ends with the session. Sessions share nothing: a
+ * handle is valid in its own session only.
  */
 export class Session extends Conversation implements GuestKernel {
   readonly calls: BpfCalls;
@@ -43,10 +42,10 @@ export class Session extends Conversation implements GuestKernel {
   }
 
   /**
-   * Connects to an agent and introduces this client.
+   * Connects to an agent and opens a session.
    *
-   * Root connects over vsock from a port below 1024 unless `localPort` names another: agents take
-   * it for proof that the peer is privileged on the host.
+   * Over vsock, root connects from a port below 1024, unless `localPort` names another. Such a port
+   * proves to the agent that the peer is privileged on the host.
    *
    * @param target an address such as `vsock:3:1024`, or a stream that is already connected to an
    *   agent; the session owns it from then on

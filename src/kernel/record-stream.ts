@@ -19,7 +19,7 @@ const { MapType } = enums;
 
 /** Options of {@link BpfMap.records}. */
 export interface RecordOptions<T> extends Omit<StreamOptions, 'borrow'> {
-  /** What the bytes of a record are read as, such as `types.codec('struct event')`. */
+  /** Decodes the bytes of a record, such as `types.codec('struct event')`. */
   codec?: Codec<T, never>;
   /** Of a perf buffer: pages for data on each CPU, a power of two. Default 64. */
   pages?: number;
@@ -28,8 +28,8 @@ export interface RecordOptions<T> extends Omit<StreamOptions, 'borrow'> {
 }
 
 /**
- * Called for each record. Bytes, where there is no codec, are overwritten once it has returned:
- * `slice()` what is to be kept.
+ * Called for each record. Without a codec the record's bytes are overwritten after the callback has
+ * returned; keep a copy with `slice()`.
  */
 export type RecordConsumer<T> = (record: T) => void;
 

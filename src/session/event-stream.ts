@@ -62,8 +62,9 @@ export interface StreamStatistics {
   /** Frames that they came in. */
   batches: number;
   /**
-   * Records that the kernel had no room for, as far as it has told: the LOST records of perf
-   * buffers. Of a ring buffer programs themselves know, from what bpf_ringbuf_reserve() returned.
+   * Records that the kernel had no room for, as far as the kernel has said: the LOST records of perf
+   * buffers. For a ring buffer the kernel counts nothing; the program learns of a loss from the
+   * result of bpf_ringbuf_reserve().
    */
   lost: number;
   /** Records dropped because the guest's policy bounds their rate. */
@@ -177,9 +178,9 @@ export class EventStream {
   }
 
   /**
-   * Ends the stream; resolves once the last callback has returned and the counts are final. What
-   * was read in the guest until then is delivered. A guest that is silent, as when it is paused, is
-   * not waited for longer than two seconds; the counts are then what it told last. Idempotent.
+   * Ends the stream. Resolves once the last callback has returned and the counts are final. Records
+   * that the guest has read by then are delivered. A silent guest, such as a paused one, gets two
+   * seconds; the counts are then the last ones that it sent. May be called again.
    */
   async close(): Promise<void> {
     const connection = this.#connection;

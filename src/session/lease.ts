@@ -45,8 +45,8 @@ const final: ReadonlySet<string> = new Set<ErrorCode>([
 ]);
 
 /**
- * How a session gets over the loss of its connection: the time that the guest keeps what it holds,
- * the attempts to connect again, and the handles of which nobody knows what became of them.
+ * How a session survives the loss of its connection: how long the guest keeps what the session
+ * holds, the attempts to connect again, and the handles whose fate is unknown.
  */
 export class Lease {
   readonly #session: Leaseholder;

@@ -37,13 +37,13 @@ export interface MuxAddress {
 }
 
 /**
- * A port of the virtual machine whose device a process of this machine serves. In the thread that
- * has the device there is nothing in between; everybody else takes the multiplexer that it serves at
- * `path`, as for {@link MuxAddress}.
+ * A port of the virtual machine whose device a process of this machine serves. The thread that
+ * opened the device connects directly. Every other thread and process connects through the
+ * multiplexer at `path`, as for {@link MuxAddress}.
  */
 export interface DeviceAddress {
   readonly road: 'vsock-device';
-  /** What the device was named when it was made, absolute. */
+  /** The name that the device got when it was opened, an absolute path. */
   readonly path: string;
   readonly port: number;
 }

@@ -52,7 +52,7 @@ class SecureAgent extends https.Agent {
 }
 
 /**
- * Makes an agent whose connections all lead to one address, whatever host a request names. With
+ * Returns an agent whose connections all lead to one address, whatever host a request names. With
  * `tls` it is an `https.Agent`, else an `http.Agent`. Connections are kept alive unless
  * `keepAlive` is false; `agent.destroy()` closes them.
  *
@@ -89,9 +89,9 @@ export type UndiciConnector = (
 ) => void;
 
 /**
- * Makes a dispatcher of undici's whose connections all lead to one address, whatever host a URL
- * names. The class comes from the caller, because undici is no dependency of this package: `Agent`,
- * `Pool` or anything else that takes undici's option `connect`.
+ * Returns a dispatcher of undici whose connections all lead to one address, whatever host a URL
+ * names. The caller passes undici's class, because this package does not depend on undici: `Agent`,
+ * `Pool`, or another one that takes the option `connect`.
  *
  * ```ts
  * import { Agent, fetch } from 'undici';
@@ -138,8 +138,8 @@ export function dispatcher<D>(
 }
 
 /**
- * Makes the options by which the package `ws` reaches an address; spread more of its options beside
- * them. Give `tls` for `wss:` URLs.
+ * Returns the options with which a `WebSocket` of the package `ws` connects to an address. Add other
+ * options of `ws` with a spread. Pass `tls` for `wss:` URLs.
  *
  * ```ts
  * import { WebSocket } from 'ws';

@@ -18,21 +18,21 @@ export interface VsockDeviceOptions {
    */
   path?: string;
   /**
-   * Whether other processes and threads can reach the guest as well: by `CONNECT port` on the Unix
-   * socket `path`, and by listening on `path_PORT`, as Firecracker and vhost-device-vsock have it.
+   * Whether other processes and threads can reach the guest as well. They send `CONNECT port` to
+   * the Unix socket `path`, or listen on `path_PORT`, as with Firecracker and vhost-device-vsock.
    * Default false.
    */
   multiplexer?: boolean;
   /** The guest's context identifier, 3 by default. No two devices can disturb each other by it. */
   guestCid?: number;
-  /** What each connection may hold unread, in bytes: the credit that the guest gets. Default 256 KiB. */
+  /** How many unread bytes each connection may hold: the guest's credit. Default 256 KiB. */
   bufferBytes?: number;
   /** Connections at a time. Default 4 096. */
   maxConnections?: number;
   /**
-   * How long to look out for more from the guest before the event loop goes on, in microseconds, as
-   * long as that pays. Default 0. It saves a wake-up where the guest has a core of its own and costs
-   * it its core where it has not.
+   * How long to poll for more from the guest before the event loop sleeps, in microseconds. Polling
+   * turns itself off while it finds nothing. Default 0. It saves a wake-up if the guest has a core of
+   * its own. If both share a core, it takes the core from the guest.
    */
   spinUs?: number;
 }
@@ -47,17 +47,17 @@ export interface VsockDeviceEvents {
 }
 
 /**
- * A virtio-vsock device for one guest, served by this thread's event loop: nothing lies between the
- * guest's queues and the sockets, no daemon, no kernel module, no descriptor.
+ * A virtio-vsock device for one guest. The event loop of this thread serves the guest's queues
+ * itself, without a daemon or a kernel module.
  *
  * QEMU's `vhost-user-vsock-pci` (or `-device`) connects to `socket`; the guest's memory must be
- * shared (`memory-backend-memfd,share=on`). The guest's sockets stand still while this thread is
- * busy; for a program that computes much, make the device in a worker, or let `waep vsock-device`
- * serve it. QEMU does not connect a second time: when the device goes, the guest's vsock is dead
- * until QEMU is started anew.
+ * shared (`memory-backend-memfd,share=on`). While this thread is busy, the guest's sockets wait. A
+ * program that computes for long opens the device in a worker, or lets `waep vsock-device` serve it.
+ * QEMU does not connect a second time: when the device is closed, the guest's vsock is dead until
+ * QEMU is started again.
  *
- * Connections have `connect(device.address(port))`, servers `listen(device.address(port))`, in this
- * thread directly, elsewhere through the multiplexer.
+ * Connect with `connect(device.address(port))`, and listen with `listen(device.address(port))`. Both
+ * are direct in this thread, and go through the multiplexer in others.
  */
 export class VsockDevice extends EventEmitter<VsockDeviceEvents> implements AsyncDisposable {
   readonly #streams: DeviceStreams;

@@ -1,7 +1,7 @@
 /**
  * Stream sockets between a host and its virtual machines, in the shape of node:net.
  *
- * @module
+ * @module waep/transport
  */
 export {
   type Address,

@@ -12,19 +12,19 @@ export interface SocketFacts {
   /** The road it travels. */
   readonly road: RoadName;
   /**
-   * Whether `end()` leaves the other direction open. Where it is false, `end()` delivers what was
-   * written and then ends both directions, and `allowHalfOpen` keeps nothing open. A guest's kernel
-   * does not tell who is at the host's end, so on `vsock` it is true although a multiplexer there
-   * will not pass a half-close on.
+   * Whether `end()` leaves the other direction open. If false, `end()` delivers what was written and
+   * then ends both directions, and `allowHalfOpen` has no effect. On `vsock` it is always true: a
+   * guest's kernel does not say what is at the host's end, and a multiplexer there passes no
+   * half-close on.
    */
   readonly halfClose: boolean;
-  /** The address dialled or, for an accepted socket, the peer's where the road tells it. */
+  /** The address that was dialled. Of an accepted socket: the peer's, if the road tells it. */
   readonly remote: Address | undefined;
   /** The peer's context identifier, on `vsock` only. The kernel vouches for it. */
   readonly remoteCid: number | undefined;
 }
 
-/** A connected stream on any road: everything that a `net.Socket` is, and its facts. */
+/** A connected stream on any road: a `net.Socket`, with the road's facts. */
 export type Socket = NetSocket & SocketFacts;
 
 /**
@@ -243,8 +243,8 @@ export class VsockSocket extends Duplex implements NetSocket, SocketFacts {
   }
 
   /**
-   * Connects nowhere else: a socket is connected where it was made. Libraries that are given a
-   * socket call this with the port and host that they know, and go on at 'connect', which follows.
+   * Keeps the connection that the socket was made with, and emits 'connect'. The arguments have no
+   * effect. Libraries that are given a socket call this with the port and host that they know.
    *
    * @throws ERR_TRANSPORT_UNSUPPORTED for an accepted socket and for one that has ended
    */
