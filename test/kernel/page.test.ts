@@ -9,7 +9,11 @@ import { skip } from './lab.js';
 
 const root = new URL('../../../', import.meta.url);
 const page = readFileSync(new URL('docs/library.md', root), 'utf8');
-const examples = [...page.matchAll(/^```ts\n(.*?)^```$/gms)].map(([, code]) => code ?? '');
+const blocksOf = (text: string) =>
+  [...text.matchAll(/^```ts\n(.*?)^```$/gms)].map(([, code]) => code ?? '');
+const examples = blocksOf(page);
+/** Each stands for itself, and needs a guest. */
+const ofTransport = blocksOf(readFileSync(new URL('docs/transport.md', root), 'utf8'));
 
 // Within the package, so that `waep` is this package, as its users have it.
 const folder = new URL('page/', import.meta.url);
@@ -23,6 +27,12 @@ t.test('the examples of docs/library.md', async (t) => {
   t.teardown(() => local?.close());
   const code = examples.join('\n').replace('vsock:3:1024', local?.address ?? 'unix:/nowhere');
   writeFileSync(source, code);
+  const others = ofTransport.map((code, index) => {
+    const path = fileURLToPath(new URL(`transport-${index}.mts`, folder));
+    writeFileSync(path, code);
+    return path;
+  });
+  t.equal(others.length, 2);
 
   t.test('are right by their types', async (t) => {
     const options: ts.CompilerOptions = {
@@ -34,7 +44,7 @@ t.test('the examples of docs/library.md', async (t) => {
       skipLibCheck: true,
       types: ['node'],
     };
-    const program = ts.createProgram([source], options);
+    const program = ts.createProgram([source, ...others], options);
     const complaints = ts.getPreEmitDiagnostics(program).map(({ messageText, start, file }) => {
       const line = file === undefined ? 0 : ts.getLineAndCharacterOfPosition(file, start ?? 0).line;
       return `${line + 1}: ${ts.flattenDiagnosticMessageText(messageText, '\n')}`;
