@@ -12,12 +12,14 @@ const colours = [pc.cyan, pc.magenta, pc.green, pc.yellow, pc.blue, pc.red] as c
  * Runs a program once for each guest, each in a supervisor of its own, and passes on what they
  * write line by line, behind the guest's address.
  *
+ * @param started told of each program's supervisor, to which a signal can be sent
  * @returns the exit status of the first that failed, in the order of the guests, or 0
  */
 export async function fanOut(
   addresses: readonly string[],
   program: readonly string[],
   { tlsCa, tlsCert, tlsKey }: TlsOptions,
+  started: (kill: (signal: NodeJS.Signals) => void) => void,
 ): Promise<number> {
   const tls = Object.entries({ '--tls-ca': tlsCa, '--tls-cert': tlsCert, '--tls-key': tlsKey });
   const options = tls.flatMap(([name, file]) => (file === undefined ? [] : [name, file]));
@@ -30,6 +32,7 @@ export async function fanOut(
       const child = spawn(node, [script, 'run', '--vm', address, ...options, '--', ...program], {
         stdio: ['ignore', 'pipe', 'pipe'],
       });
+      started((signal) => child.kill(signal));
       const status = endOf(child);
       await Promise.all([
         passOn(child.stdout, process.stdout, tag),

@@ -4,7 +4,7 @@ import { Command } from 'commander';
 import pc from 'picocolors';
 import { failure } from '../src/errors.js';
 import { cacheFolder } from '../src/paths.js';
-import { run } from '../src/run/index.js';
+import { type RunOptions, run } from '../src/run/index.js';
 import {
   type ConnectionOptions,
   openSession,
@@ -13,6 +13,7 @@ import {
   unhurried,
 } from './connection.js';
 import { fanOut } from './fan-out.js';
+import { passSignalsOn } from './signals.js';
 
 interface Options extends TlsOptions {
   vm: string[];
@@ -46,19 +47,21 @@ export function runCommand(): Command {
           expected: 'at least one address of an agent, such as vsock:3:1024',
         });
       }
-      // Ctrl-C is for the program, which ends when and as it likes.
-      const ignore = () => {};
-      process.on('SIGINT', ignore).on('SIGQUIT', ignore);
+      const started = passSignalsOn();
       const status =
         others.length === 0
-          ? await runIn({ vm: address, ...tls }, program)
-          : await fanOut(addresses, program, tls);
+          ? await runIn({ vm: address, ...tls }, program, started)
+          : await fanOut(addresses, program, tls, started);
       // All has been said and put away; taking Node itself apart would only keep the user waiting.
       process.exit(status);
     });
 }
 
-async function runIn(options: ConnectionOptions, program: readonly string[]): Promise<number> {
+async function runIn(
+  options: ConnectionOptions,
+  program: readonly string[],
+  started: NonNullable<RunOptions['started']>,
+): Promise<number> {
   const session = await openSession(options, {
     client: `waep run ${program[0]}`,
     ...unhurried,
@@ -66,7 +69,7 @@ async function runIn(options: ConnectionOptions, program: readonly string[]): Pr
   try {
     const refused = (error: Error) => console.error(pc.yellow(`waep: ${error.message}`));
     const kept = { refused, cacheFolder: join(cacheFolder(), 'guests') };
-    return (await run(session, program, kept)).status;
+    return (await run(session, program, { ...kept, started })).status;
   } finally {
     session.close();
   }

@@ -6,6 +6,9 @@ import { Standby } from '../src/run/index.js';
 import { type ConnectionOptions, connectionOptions, openSession, unhurried } from './connection.js';
 import { untilInterrupted } from './signals.js';
 
+/** How long what is left to do may take. */
+const END_MS = 1000;
+
 /** `waep standby`: what makes `waep run` start at once. */
 export function standbyCommand(): Command {
   const command = new Command('standby')
@@ -24,6 +27,8 @@ async function standBy(options: ConnectionOptions): Promise<void> {
     (signal) => new Promise((resolve) => signal.addEventListener('abort', () => resolve())),
   );
   standby.close();
+  // A guest that does not answer, or a program that goes on, keeps nobody here.
+  setTimeout(() => process.exit(), END_MS).unref();
 }
 
 /** Has this process stand by for programs that `waep run` starts on a guest. */

@@ -103,6 +103,7 @@ const messages = {
     `Cannot stand by for ${d.address}: ${d.why}. ${d.instead}`,
   ERR_RUN_REFUSED: (d: { call: string; why: string; instead: string }) =>
     `${d.call} is refused: ${d.why}. ${d.instead}`,
+  ERR_RUN_NOTICE: (d: { what: string; instead: string }) => `${d.what}. ${d.instead}`,
 
   // keys, values and types
   ERR_CODEC_VALUE: (d: { where: string; value: unknown; expected: string }) =>

@@ -120,7 +120,7 @@ export interface Channel {
  * The words of a waiting system call: its id, the thread as this process sees it, the architecture
  * (AUDIT_ARCH_*), the call's number, and its six arguments.
  */
-export const NOTIFICATION_WORDS = 10;
+export const NOTIFICATION_WORDS = 11;
 
 /** What became of a call that {@link Recall} was asked about. */
 export const Recalled = {
@@ -296,6 +296,11 @@ export interface Native {
   duplicate(fd: number): number;
   /** socketpair(AF_UNIX, SOCK_STREAM) → both ends in `pair`; 0 or a negative errno. */
   socketPair(pair: Int32Array): number;
+  /**
+   * Makes a socket, `pair[1]`, that cannot be read from (EINVAL) or written to (ENOTCONN), and one,
+   * `pair[0]`, that is readable once the last copy of that is closed. 0 or a negative errno.
+   */
+  deafPair(pair: Int32Array): number;
   /** socketpair(AF_UNIX, SOCK_SEQPACKET) → both ends in `pair`; 0 or a negative errno. */
   messagePair(pair: Int32Array): number;
   /**
@@ -360,6 +365,8 @@ export interface Native {
    * in `fd`, is the caller's to close.
    */
   shareMemory(bytes: number): number | SharedMemory;
+  /** Has read(2) of shared memory find nothing and write(2) fail, and keeps its size. */
+  sealMemory(fd: number): number;
   /** eventfd(2) → fd. */
   makeEvent(): number;
 

@@ -2,10 +2,14 @@
 #include "call_memory.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <cstring>
+#include <iterator>
 
 namespace waep {
 namespace {
@@ -21,7 +25,9 @@ CallMemory::~CallMemory() {
   if (base_ != nullptr) ::munmap(base_, reserved_);
 }
 
-int CallMemory::Reserve(size_t max_bytes, size_t max_buffers) {
+int CallMemory::Reserve(size_t max_bytes, size_t max_buffers, int first_fd) {
+  const unique_fd pages(::open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC));
+  if (pages.valid()) pages_in_use_.reset(::fcntl(pages.get(), F_DUPFD_CLOEXEC, first_fd));
   // The first page is the inaccessible one before the first place.
   size_t used = kPage;
   for (const Places* places : {&pages_, &small_, &arguments_}) {
@@ -29,7 +35,7 @@ int CallMemory::Reserve(size_t max_bytes, size_t max_buffers) {
   }
   large_start_ = used;
   // A large buffer costs up to a page of rounding and a page of guard.
-  reserved_ = large_start_ + RoundUp(max_bytes) + 2 * kPage * (max_buffers + 2);
+  reserved_ = large_start_ + RoundUp(max_bytes) + 2 * kPage * (max_buffers + 2) + kMaxOffered;
   void* const memory =
       ::mmap(nullptr, reserved_, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (memory == MAP_FAILED) return -errno;
@@ -68,7 +74,36 @@ uint8_t* CallMemory::Allocate(size_t size) {
   for (Places* places : {&pages_, &small_}) {
     if (size <= places->bytes && places->used < Places::kCount) return Take(places, size);
   }
-  return AllocateLarge(size);
+  return AllocateLarge(size, size);
+}
+
+uint8_t* CallMemory::AllocateOut(size_t size, size_t offered) {
+  if (size < offered || size > small_.bytes) return AllocateLarge(size, offered);
+  uint8_t* const memory = Allocate(size);
+  if (memory != nullptr) std::memset(memory, 0, size);
+  return memory;
+}
+
+size_t CallMemory::Written(const uint8_t* data, size_t size) const {
+  if (data < base_ + large_start_ || !pages_in_use_.valid()) return size;
+  const auto address = reinterpret_cast<uintptr_t>(data);
+  const uintptr_t first = address / kPage;
+  uintptr_t end = (address + size + kPage - 1) / kPage;
+  // A page is in memory, or has been and is swapped out.
+  constexpr uint64_t kInUse = uint64_t{3} << 62;
+  uint64_t entries[512];
+  while (end > first) {
+    const size_t count = std::min<size_t>(end - first, std::size(entries));
+    const size_t bytes = count * sizeof(uint64_t);
+    const auto offset = static_cast<off_t>((end - count) * sizeof(uint64_t));
+    if (::pread(pages_in_use_.get(), entries, bytes, offset) != static_cast<ssize_t>(bytes)) {
+      return size;
+    }
+    for (size_t i = count; i > 0; --i, --end) {
+      if ((entries[i - 1] & kInUse) != 0) return std::min<size_t>(size, end * kPage - address);
+    }
+  }
+  return 0;
 }
 
 uint8_t* CallMemory::AllocateArgument(size_t size) {
@@ -83,12 +118,14 @@ uint8_t* CallMemory::AllocateArgument(size_t size) {
   return memory;
 }
 
-uint8_t* CallMemory::AllocateLarge(size_t size) {
+uint8_t* CallMemory::AllocateLarge(size_t size, size_t offered) {
   const size_t rounded = size == 0 ? kPage : RoundUp(size);
-  if (size > reserved_ || rounded + kPage > reserved_ - large_start_ - large_used_) return nullptr;
+  if (offered > reserved_) return nullptr;
+  const size_t taken = rounded + RoundUp(offered - size) + kPage;
+  if (taken > reserved_ - large_start_ - large_used_) return nullptr;
   uint8_t* const start = base_ + large_start_ + large_used_;
   if (::mprotect(start, rounded, PROT_READ | PROT_WRITE) < 0) return nullptr;
-  large_used_ += rounded + kPage;
+  large_used_ += taken;
   std::memset(start, kOnes, rounded - size);
   return start + rounded - size;
 }

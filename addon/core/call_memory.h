@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "unique_fd.h"
+
 namespace waep {
 
 // The memory that a call's buffers live in while the kernel works on them.
@@ -21,13 +23,22 @@ class CallMemory {
   CallMemory(const CallMemory&) = delete;
   CallMemory& operator=(const CallMemory&) = delete;
 
+  // The most that a call may offer the kernel to write to, whatever it writes.
+  static constexpr size_t kMaxOffered = size_t{1} << 30;
+
   // Reserves address space for calls of up to `max_bytes` in `max_buffers` buffers. Returns 0 or a
-  // negative errno. Memory is only used as it is touched.
-  int Reserve(size_t max_bytes, size_t max_buffers);
+  // negative errno. Memory is only used as it is touched. `first_fd` is the least number that a
+  // descriptor of its own may have.
+  int Reserve(size_t max_bytes, size_t max_buffers, int first_fd = 0);
 
   // `size` bytes that end at an inaccessible page; contents undefined. Null beyond what was
   // reserved. Valid until Reset.
   uint8_t* Allocate(size_t size);
+  // `size` zeroes to be written to, of `offered` bytes: what lies behind is not there, but is no
+  // other buffer's either. It costs no more than what is written to it.
+  uint8_t* AllocateOut(size_t size, size_t offered);
+  // How many bytes of such a buffer there are up to the last that can have been written.
+  [[nodiscard]] size_t Written(const uint8_t* data, size_t size) const;
   // A zeroed block of at least a page that starts at a page and ends at an inaccessible one.
   uint8_t* AllocateArgument(size_t size);
   void Reset();
@@ -44,7 +55,7 @@ class CallMemory {
 
   int Open(Places* places, uint8_t* base);
   static uint8_t* Take(Places* places, size_t size);
-  uint8_t* AllocateLarge(size_t size);
+  uint8_t* AllocateLarge(size_t size, size_t offered);
 
   uint8_t* base_ = nullptr;
   size_t reserved_ = 0;
@@ -53,6 +64,7 @@ class CallMemory {
   Places arguments_ = {4096};
   size_t large_start_ = 0;
   size_t large_used_ = 0;
+  unique_fd pages_in_use_;  // /proc/self/pagemap, if there is one
 };
 
 // The address ranges that this process had mapped at a moment.

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <linux/bpf.h>
+#include <linux/capability.h>
 #include <linux/perf_event.h>
 #include <stddef.h>
 #include <sys/syscall.h>
@@ -54,7 +55,15 @@ const Executor::Kernel Executor::kReal = {
     [](int fd, uint32_t request, uint64_t argument) {
       return ::syscall(SYS_ioctl, fd, request, argument);
     },
-    OpenReadable};
+    OpenReadable,
+    [](uint64_t without) {
+      __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
+      __user_cap_data_struct data[2] = {};
+      if (::syscall(SYS_capget, &header, data) < 0) return -1;
+      data[0].effective = data[0].permitted & ~static_cast<uint32_t>(without);
+      data[1].effective = data[1].permitted & ~static_cast<uint32_t>(without >> 32);
+      return static_cast<int>(::syscall(SYS_capset, &header, data));
+    }};
 
 const Executor::Kernel Executor::kNone = {
     [](uint32_t, void* const[2], const uint32_t[2], unsigned) -> long {
@@ -69,11 +78,12 @@ const Executor::Kernel Executor::kNone = {
       errno = ENOSYS;
       return -1;
     },
-    [](const char*, bool) { return -ENOSYS; }};
+    [](const char*, bool) { return -ENOSYS; }, [](uint64_t) { return 0; }};
 
 int Executor::Prepare() {
   const Limits& limits = rules_.limits;
-  const int error = memory_.Reserve(limits.max_call_bytes, limits.max_buffers);
+  const int first_fd = last_fd_ == INT32_MAX ? 0 : last_fd_;
+  const int error = memory_.Reserve(limits.max_call_bytes, limits.max_buffers, first_fd);
   if (error != 0) return error;
   scratch_.reserve(64 * 1024);
   image_.buffers.reserve(16);
@@ -83,7 +93,7 @@ int Executor::Prepare() {
 
 bool Executor::AcceptsHeader(const frame::Header& header) {
   return (header.flags & ~frame::kAnswerMayWait) == 0 && header.reserved == 0 &&
-         ((header.type >= frame::kCall && header.type <= frame::kClock) ||
+         ((header.type >= frame::kCall && header.type <= frame::kRestrict) ||
           header.type == frame::kPing);
 }
 
@@ -91,6 +101,7 @@ const std::vector<iovec>& Executor::Execute(uint8_t type, uint32_t id, const uin
                                             size_t length) {
   memory_.Reset();
   image_.Clear();
+  shortened_ = false;
   stretches_.clear();
   scratch_.resize(frame::kHeaderBytes);
   error_ = 0;
@@ -124,6 +135,8 @@ bool Executor::Request(uint8_t type, cbor::Reader reader) {
       return Ioctl(reader);
     case frame::kClock:
       return Clock(reader);
+    case frame::kRestrict:
+      return Restrict(reader);
     case frame::kPing:
       if (!reader.AtEnd()) return Malformed("PING has a body");
       Answer(0, 0);
@@ -178,6 +191,10 @@ bool Executor::Call(cbor::Reader body) {
     if (bound == nullptr) return false;
   }
   checker_.Settle(number, error == 0, bound, nullptr, image_);
+  if (error == EFAULT && shortened_) {
+    const uint64_t maximum = rules_.limits.max_call_bytes;
+    return Limit("what the kernel wrote to its buffers in bytes", maximum + 1, maximum);
+  }
   if (error == 0) {
     audit_.Made(rules_, number, image_, static_cast<uint32_t>(result_handle), bound);
   }
@@ -244,6 +261,16 @@ bool Executor::Clock(cbor::Reader body) {
   }
   image_.buffers.push_back({memory, std::size(kClocks) * sizeof(uint64_t), Direction::kOut});
   Answer(0, 0);
+  return true;
+}
+
+bool Executor::Restrict(cbor::Reader body) {
+  uint64_t without = 0;
+  if (!body.ReadArrayOf(1) || !body.ReadUint(&without) || !body.AtEnd()) {
+    return Malformed("RESTRICT is not [capabilities]");
+  }
+  const int result = kernel_.restrict(without);
+  Answer(result, result < 0 ? errno : 0);
   return true;
 }
 
@@ -332,25 +359,27 @@ bool Executor::ReadBuffers(cbor::Reader* body, uint64_t args) {
         return Malformed("buffer " + std::to_string(i) +
                          " is neither bytes, nor a length, nor an array of bytes");
     }
+    const bool out = direction == Direction::kOut;
     const uint64_t room = rules_.limits.max_call_bytes - total;
-    if (size > room) {
+    // One buffer may offer more than there is: it has what is left, if that is worth it.
+    const bool offers = out && !shortened_ && size <= CallMemory::kMaxOffered &&
+                        room >= rules_.limits.max_call_bytes / 2;
+    if (size > room && !offers) {
       const uint64_t sum = size > UINT64_MAX - total ? UINT64_MAX : total + size;
       return Limit("the sum of its buffers in bytes", sum, rules_.limits.max_call_bytes);
     }
-    total += size;
-    if (i < args && direction == Direction::kOut) {
-      return Malformed("argument " + std::to_string(i) + " is an out buffer");
-    }
-    uint8_t* const memory = i < args ? memory_.AllocateArgument(size) : memory_.Allocate(size);
+    if (i < args && out) return Malformed("argument " + std::to_string(i) + " is an out buffer");
+    const auto here = static_cast<size_t>(std::min(size, room));
+    shortened_ = shortened_ || here < size;
+    total += here;
+    uint8_t* const memory = i < args ? memory_.AllocateArgument(here)
+                            : out    ? memory_.AllocateOut(here, static_cast<size_t>(size))
+                                     : memory_.Allocate(here);
     if (memory == nullptr) {
       return Limit("the memory for its buffers in bytes", total, rules_.limits.max_call_bytes);
     }
-    if (direction == Direction::kOut) {
-      std::memset(memory, 0, size);
-    } else if (size != 0) {
-      std::memcpy(memory, bytes.data, size);
-    }
-    image_.buffers.push_back({memory, static_cast<size_t>(size), direction});
+    if (!out && here != 0) std::memcpy(memory, bytes.data, here);
+    image_.buffers.push_back({memory, here, direction});
   }
   return true;
 }
@@ -634,8 +663,8 @@ bool Executor::Read(cbor::Reader body) {
     return Limit("the length to read in bytes", length, rules_.limits.max_call_bytes);
   }
   // Files of the kernel hand out a page or a line at a time; a round trip for each would cost more
-  // than the reading. What is read before an error is not lost: the error comes again. A counter
-  // has no end, and is read once.
+  // than the reading. What is read before an error is not lost: the error comes again, and it is
+  // told that this is not the end. A counter has no end, and is read once.
   const bool once = events_.count(static_cast<uint32_t>(handle)) != 0;
   size_t have = 0;
   int error = 0;
@@ -647,7 +676,9 @@ bool Executor::Read(cbor::Reader body) {
     if (once) break;
   }
   if (have > 0) image_.buffers.push_back({memory, have, Direction::kOut});
-  Answer(have == 0 && error != 0 ? -1 : static_cast<long>(have), have == 0 ? error : 0);
+  Answer(have == 0 && error != 0 ? -1 : static_cast<long>(have), error);
+  // What has been read is not to be lost to a cancellation.
+  if (have > 0) error_ = 0;
   return true;
 }
 
@@ -725,7 +756,10 @@ void Executor::Answer(long result, int error) {
   writer.Head(cbor::kArray, outputs);
   for (const Buffer& buffer : image_.buffers) {
     if (buffer.direction == Direction::kIn) continue;
-    const size_t size = TrimZeros(buffer.memory, buffer.size);
+    const size_t written = buffer.direction == Direction::kOut
+                               ? memory_.Written(buffer.memory, buffer.size)
+                               : buffer.size;
+    const size_t size = TrimZeros(buffer.memory, written);
     writer.Head(cbor::kBytes, size);
     if (size <= kCopyBytes) {
       writer.Raw(buffer.memory, size);

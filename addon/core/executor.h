@@ -39,6 +39,8 @@ class Executor {
     long (*ioctl)(int fd, uint32_t request, uint64_t argument);
     // OpenReadable (readable_file.h).
     int (*open)(const char* path, bool names);
+    // Leaves the calling thread those of its permitted capabilities that are not `without`.
+    int (*restrict)(uint64_t without);
   };
   static const Kernel kReal;
   // Has none of the calls: what the rules allow ends with ENOSYS.
@@ -102,6 +104,7 @@ class Executor {
   bool Clock(cbor::Reader body);
   bool PerfOpen(cbor::Reader body);
   bool Ioctl(cbor::Reader body);
+  bool Restrict(cbor::Reader body);
 
   // The heap of a call: its buffers and its relocations, of which `args` are arguments.
   bool ReadHeap(cbor::Reader* body, uint64_t args);
@@ -149,7 +152,8 @@ class Executor {
   std::vector<iovec> parts_;
   const uint64_t pid_ = static_cast<uint64_t>(::getpid());
   Cancellation* cancellation_ = nullptr;
-  int error_ = 0;  // of the last answer
+  int error_ = 0;           // of the last answer
+  bool shortened_ = false;  // whether less is there to be written to than a call offers
   int first_fd_ = 3;
   int last_fd_ = INT32_MAX;
   uint64_t calls_ = 0;

@@ -21,6 +21,7 @@ enum Type : uint8_t {
   kPerfOpen = 0x14,
   kIoctl = 0x15,
   kClock = 0x16,
+  kRestrict = 0x17,
   kSubscribe = 0x18,
   kUnsubscribe = 0x19,
   kCredit = 0x1a,

@@ -3,11 +3,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -62,6 +65,33 @@ int HandOver(int control, int descriptor) {
   return static_cast<int>(sockets::SendMessage(control, &part, 1, descriptor, 0));
 }
 
+// Leaves somebody behind who tells when the supervisor is gone while the program runs: its calls
+// fail from then on, and it cannot know why.
+void LeaveWatcher(int control, const char* name) {
+  const auto program = static_cast<int>(::syscall(SYS_pidfd_open, ::getpid(), 0));
+  const pid_t child = program < 0 ? -1 : ::fork();
+  if (child > 0) ::waitpid(child, nullptr, 0);
+  if (child != 0) {
+    if (program >= 0) ::close(program);
+    return;
+  }
+  // No child of the program's, which may wait for its own, and not in the foreground.
+  if (::fork() != 0) ::_exit(0);
+  ::setsid();
+  ::dup2(control, STDIN_FILENO);
+  ::dup2(program, STDOUT_FILENO);
+  ::syscall(SYS_close_range, STDERR_FILENO + 1, ~0u, 0);
+  pollfd ends[] = {{STDOUT_FILENO, POLLIN, 0}, {STDIN_FILENO, POLLRDHUP, 0}};
+  while (::poll(ends, 2, -1) < 0 && errno == EINTR) {
+  }
+  if (ends[0].revents == 0) {
+    ::dprintf(STDERR_FILENO,
+              "waep: what answers for %s has ended; its calls fail with ENOSYS from here on\n",
+              name);
+  }
+  ::_exit(0);
+}
+
 }  // namespace
 
 int Become(char** program, const Surroundings& surroundings, int control) {
@@ -95,6 +125,8 @@ int Become(char** program, const Surroundings& surroundings, int control) {
       return Die("binding a file of the guest over", target, -errno);
     }
   }
+  // Before the filter, whose end is told when the last process is gone that has it.
+  LeaveWatcher(control, program[0]);
   int sent = HandOver(control, tracing);
   if (sent < 0) return Die("handing over the folder of tracepoints", "", sent);
   if (tracing >= 0) ::close(tracing);

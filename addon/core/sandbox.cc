@@ -21,8 +21,8 @@ namespace {
 // A system call that is allowed whatever its arguments.
 constexpr unsigned kAllowed[] = {
     // calls
-    SYS_bpf, SYS_perf_event_open, SYS_openat2, SYS_read, SYS_close, SYS_fstat, SYS_newfstatat,
-    SYS_fstatfs,
+    SYS_bpf, SYS_perf_event_open, SYS_openat2, SYS_capget, SYS_capset, SYS_read, SYS_pread64,
+    SYS_close, SYS_fstat, SYS_newfstatat, SYS_fstatfs,
     // connections
     SYS_poll, SYS_ppoll, SYS_recvfrom, SYS_recvmsg, SYS_sendto, SYS_sendmsg, SYS_shutdown,
     // memory, threads, time, and the end

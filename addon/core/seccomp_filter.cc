@@ -7,8 +7,10 @@
 #include <linux/filter.h>
 #include <linux/netlink.h>
 #include <linux/seccomp.h>
+#include <sched.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -31,10 +33,15 @@ constexpr uint32_t kSocketAttachBpf = 50;     // SO_ATTACH_BPF
 constexpr uint32_t kReuseportAttachBpf = 52;  // SO_ATTACH_REUSEPORT_EBPF
 constexpr uint32_t kPerfIoctlType = '$';      // _IO('$', …) of linux/perf_event.h
 constexpr uint32_t kWhole[] = {
-    SYS_bpf,    SYS_perf_event_open, SYS_uname,  SYS_readlink,  SYS_readlinkat, SYS_open,
-    SYS_openat, SYS_openat2,         SYS_access, SYS_faccessat, SYS_faccessat2, SYS_epoll_ctl,
-    SYS_poll,   SYS_ppoll,           SYS_stat,   SYS_lstat,
+    SYS_bpf,        SYS_perf_event_open, SYS_uname,  SYS_readlink,  SYS_readlinkat, SYS_open,
+    SYS_openat,     SYS_openat2,         SYS_access, SYS_faccessat, SYS_faccessat2, SYS_epoll_ctl,
+    SYS_poll,       SYS_ppoll,           SYS_stat,   SYS_lstat,     SYS_newfstatat, SYS_statx,
+    SYS_pidfd_open, SYS_fstat,           SYS_select, SYS_pselect6,  SYS_execve,     SYS_execveat,
+    SYS_unshare,    SYS_setns,           SYS_clone3,
 };
+// Counts of perf events are read as fewer words than these, and eventfds are written to in one;
+// hardly anything else is.
+constexpr uint32_t kMostWords = 64;
 // Descriptors that src/run/probe-definitions.ts gives: the highest below the usual limit of 1024.
 constexpr uint32_t kFirstWritable = 992;
 constexpr uint32_t kWritableCount = 32;
@@ -60,9 +67,13 @@ class Program {
   void IfEqual(uint32_t value, uint8_t skip) {
     code_.push_back(BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, value, skip, 0));
   }
-  // Skips the next `skip` instructions unless a bit of `bits` is set.
-  void UnlessAny(uint32_t bits, uint8_t skip) {
-    code_.push_back(BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, bits, 0, skip));
+  // Skips the next `skip` instructions if a bit of `bits` is set.
+  void IfAny(uint32_t bits, uint8_t skip) {
+    code_.push_back(BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, bits, skip, 0));
+  }
+  // Skips the next `skip` instructions if the accumulator is less than `value`.
+  void IfLess(uint32_t value, uint8_t skip) {
+    code_.push_back(BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, value, 0, skip));
   }
   const std::vector<sock_filter>& code() const { return code_; }
 
@@ -75,6 +86,19 @@ class Program {
 void Notify(Program* program, uint32_t number) {
   program->UnlessEqual(number, 1);
   program->Return(SECCOMP_RET_USER_NOTIF);
+}
+
+// Hands a call over whose third argument is the size of some words, and lets others be.
+constexpr uint8_t kWordsLength = 8;
+void NotifyOfWords(Program* program) {
+  program->Load(Argument(2));
+  program->IfEqual(0, 5);
+  program->IfAny(7, 4);
+  program->ShiftRight(3);
+  program->And(~(kMostWords - 1));
+  program->UnlessEqual(0, 1);
+  program->Return(SECCOMP_RET_USER_NOTIF);
+  program->Return(SECCOMP_RET_ALLOW);
 }
 
 Program Build() {
@@ -109,18 +133,52 @@ Program Build() {
   program.Return(SECCOMP_RET_USER_NOTIF);
   program.Return(SECCOMP_RET_ALLOW);
 
-  // mmap: only shared mappings of a descriptor.
+  // mmap: only mappings of a descriptor, and not those of a program's libraries.
   program.UnlessEqual(SYS_mmap, 6);
   program.Load(Argument(3));
-  program.UnlessAny(MAP_SHARED, 3);
+  program.IfAny(MAP_DENYWRITE, 3);
   program.Load(Argument(4));
   program.IfEqual(UINT32_MAX, 1);
   program.Return(SECCOMP_RET_USER_NOTIF);
   program.Return(SECCOMP_RET_ALLOW);
 
-  // ioctl: only those of perf events.
-  program.UnlessEqual(SYS_ioctl, 6);
+  // read: only of some words.
+  program.UnlessEqual(SYS_read, kWordsLength);
+  NotifyOfWords(&program);
+
+  // kill: only whether there is such a process.
+  program.UnlessEqual(SYS_kill, 4);
   program.Load(Argument(1));
+  program.UnlessEqual(0, 1);
+  program.Return(SECCOMP_RET_USER_NOTIF);
+  program.Return(SECCOMP_RET_ALLOW);
+
+  // seccomp: only filters with a listener, of which there can be one.
+  program.UnlessEqual(SYS_seccomp, 4);
+  program.Load(Argument(1));
+  program.IfAny(SECCOMP_FILTER_FLAG_NEW_LISTENER, 1);
+  program.Return(SECCOMP_RET_ALLOW);
+  program.Return(SECCOMP_RET_USER_NOTIF);
+
+  // clone: only into a user namespace.
+  program.UnlessEqual(SYS_clone, 4);
+  program.Load(Argument(0));
+  program.IfAny(CLONE_NEWUSER, 1);
+  program.Return(SECCOMP_RET_ALLOW);
+  program.Return(SECCOMP_RET_USER_NOTIF);
+
+  // fcntl: only how a descriptor was opened.
+  program.UnlessEqual(SYS_fcntl, 4);
+  program.Load(Argument(1));
+  program.UnlessEqual(F_GETFL, 1);
+  program.Return(SECCOMP_RET_USER_NOTIF);
+  program.Return(SECCOMP_RET_ALLOW);
+
+  // ioctl: only those of perf events, and the one that sockets have and objects have not.
+  program.UnlessEqual(SYS_ioctl, 8);
+  program.Load(Argument(1));
+  program.UnlessEqual(FIONREAD, 1);
+  program.Return(SECCOMP_RET_USER_NOTIF);
   program.ShiftRight(8);
   program.And(0xff);
   program.UnlessEqual(kPerfIoctlType, 1);
@@ -146,26 +204,16 @@ Program Build() {
   program.Return(kSucceed);
   program.Return(SECCOMP_RET_ALLOW);
 
-  // newfstatat, statx: those of a path, not those of a descriptor.
-  constexpr struct {
-    uint32_t number;
-    unsigned flags;
-  } kLooks[] = {{SYS_newfstatat, 3}, {SYS_statx, 2}};
-  for (const auto& [number, flags] : kLooks) {
-    program.UnlessEqual(number, 4);
-    program.Load(Argument(flags));
-    program.UnlessAny(AT_EMPTY_PATH, 1);
-    program.Return(SECCOMP_RET_ALLOW);
-    program.Return(SECCOMP_RET_USER_NOTIF);
-  }
-
-  // write: only to the numbers that are given to files of the guest that can be written to.
-  program.UnlessEqual(SYS_write, 5);
+  // write: only to the numbers that are given to files of the guest that can be written to, and of
+  // some words to what is no standard stream.
+  program.UnlessEqual(SYS_write, 6 + kWordsLength);
   program.Load(Argument(0));
   program.And(~(kWritableCount - 1));
   program.UnlessEqual(kFirstWritable, 1);
   program.Return(SECCOMP_RET_USER_NOTIF);
-  program.Return(SECCOMP_RET_ALLOW);
+  program.Load(Argument(0));
+  program.IfLess(STDERR_FILENO + 1, kWordsLength - 1);
+  NotifyOfWords(&program);
 
   // setsockopt: only those that take a program.
   program.UnlessEqual(SYS_setsockopt, 8);

@@ -4,7 +4,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <linux/audit.h>
+#include <linux/capability.h>
 #include <linux/seccomp.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -12,6 +15,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -79,7 +83,57 @@ bool EventNumber(pid_t thread, int descriptor, uint64_t* number) {
   return found;
 }
 
+// Whether clone3(2) is asked for a user namespace, or it cannot be told.
+bool IntoUserNamespace(const Notification& call) {
+  uint64_t flags = 0;
+  const auto thread = static_cast<pid_t>(call.thread);
+  const bool known = ReadMemory(thread, call.arguments[0], &flags, sizeof flags) == sizeof flags;
+  return !known || (flags & CLONE_NEWUSER) != 0;
+}
+
+bool MayStandForAnObject(const struct stat& status) {
+  const mode_t type = status.st_mode & S_IFMT;
+  return S_ISSOCK(type) || type == 0 || (S_ISREG(type) && status.st_dev == SharedMemoryDevice());
+}
+
 }  // namespace
+
+bool Rights::MayMove(const Notification& call) {
+  switch (call.number) {
+    case SYS_unshare:
+    case SYS_setns:
+    case SYS_clone:
+    case SYS_clone3:
+      // What clone3(2) is to do is in memory, and threads come of it mostly.
+      namespaces_ = namespaces_ || call.number != SYS_clone3 || IntoUserNamespace(call);
+      return call.architecture == AUDIT_ARCH_X86_64;
+    default:
+      return false;
+  }
+}
+
+uint64_t Rights::Lost(const Notification& call) {
+  const bool asks =
+      call.number == SYS_bpf || call.number == SYS_perf_event_open || call.number == SYS_ioctl;
+  if (known_ && (!asks || effective_ == 0)) return 0;
+  const auto thread = static_cast<pid_t>(call.thread);
+  __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, thread};
+  __user_cap_data_struct data[2] = {};
+  if (::syscall(SYS_capget, &header, data) < 0) return effective_;
+  const uint64_t effective = data[0].effective | uint64_t{data[1].effective} << 32;
+  if (known_ && !namespaces_) return effective_ & ~effective;
+  char path[64];
+  ::snprintf(path, sizeof path, "/proc/%d/ns/user", thread);
+  struct stat status = {};
+  ::stat(path, &status);
+  if (!known_) {
+    known_ = true;
+    effective_ = effective;
+    user_namespace_ = status.st_ino;
+  }
+  // In a namespace of its own it may do as it likes, and nothing outside.
+  return status.st_ino == user_namespace_ ? effective_ & ~effective : effective_;
+}
 
 int SetSyncWakeUp(int listener) {
   return Result(
@@ -178,8 +232,46 @@ int Identify(pid_t thread, int descriptor, uint64_t* identity) {
   return 0;
 }
 
+bool IsOfAnother(const Notification& call) {
+  if (call.architecture != AUDIT_ARCH_X86_64) return false;
+  const auto thread = static_cast<pid_t>(call.thread);
+  size_t argument = 0;
+  switch (call.number) {
+    case SYS_read:
+    case SYS_write:
+    case SYS_fcntl:
+    case SYS_fstat:
+      break;
+    case SYS_mmap:
+      argument = 4;
+      break;
+    case SYS_ioctl:
+      if (static_cast<uint32_t>(call.arguments[1]) != FIONREAD) return false;
+      break;
+    case SYS_newfstatat:
+    case SYS_statx: {
+      const uint64_t flags = call.arguments[call.number == SYS_statx ? 2 : 3];
+      char first = 0;
+      if ((flags & AT_EMPTY_PATH) == 0) return false;
+      // A null pointer is an empty path as well.
+      if (call.arguments[1] != 0 && ReadMemory(thread, call.arguments[1], &first, 1) != 1) {
+        return false;
+      }
+      if (first != '\0') return false;
+      break;
+    }
+    default:
+      return false;
+  }
+  char path[64];
+  ::snprintf(path, sizeof path, "/proc/%d/fd/%d", thread,
+             static_cast<int>(call.arguments[argument]));
+  struct stat status;
+  return ::stat(path, &status) < 0 || !MayStandForAnObject(status);
+}
+
 int ShareMemory(size_t size, void** address) {
-  const int descriptor = ::memfd_create("waep", MFD_CLOEXEC);
+  const int descriptor = ::memfd_create("waep", MFD_CLOEXEC | MFD_ALLOW_SEALING);
   if (descriptor < 0) return -errno;
   void* memory = MAP_FAILED;
   if (::ftruncate(descriptor, static_cast<off_t>(size)) == 0) {
@@ -192,6 +284,11 @@ int ShareMemory(size_t size, void** address) {
   }
   *address = memory;
   return descriptor;
+}
+
+int SealMemory(int descriptor) {
+  if (::lseek(descriptor, 0, SEEK_END) < 0) return -errno;
+  return Result(::fcntl(descriptor, F_ADD_SEALS, F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL));
 }
 
 int MakeEvent() { return Result(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)); }

@@ -14,6 +14,25 @@ struct Notification {
   uint32_t architecture = 0;
   int32_t number = 0;
   uint64_t arguments[6] = {};
+  uint64_t lost = 0;  // capabilities that the thread had at the beginning, and has not any more
+};
+
+// What a program had at the beginning, to tell what it has given up since.
+class Rights {
+ public:
+  // Those that the caller does not have any more, as a mask, for calls that the guest makes. The
+  // first call that is asked about is the one at the beginning.
+  uint64_t Lost(const Notification& call);
+
+  // Whether a call is one by which a process comes into another user namespace, and nothing else is
+  // to be done about it.
+  bool MayMove(const Notification& call);
+
+ private:
+  bool known_ = false;
+  uint64_t effective_ = 0;
+  ino_t user_namespace_ = 0;
+  bool namespaces_ = false;  // whether there may be others
 };
 
 // Functions return 0 or what they say, or a negative errno. ENOENT: the call waits no more.
@@ -41,8 +60,14 @@ ssize_t WriteMemory(pid_t thread, uint64_t address, const void* buffer, size_t l
 // 0 when it is something else; -EBADF when it is not open.
 int Identify(pid_t thread, int descriptor, uint64_t* identity);
 
+// Whether a call is about a descriptor that certainly stands for no object: most calls are that are
+// handed over only for what they do to such a descriptor.
+bool IsOfAnother(const Notification& call);
+
 // Makes shared memory of `size` zeroes, mapped here at `*address`, and returns its descriptor.
 int ShareMemory(size_t size, void** address);
+// Has read(2) of it find nothing and write(2) fail, and keeps its size.
+int SealMemory(int descriptor);
 int MakeEvent();
 
 }  // namespace waep::seccomp

@@ -9,6 +9,7 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/time.h>
+#include <sys/un.h>
 // clang-format off: linux/vm_sockets.h needs sockaddr from sys/socket.h
 #include <linux/vm_sockets.h>
 // clang-format on
@@ -147,6 +148,28 @@ int Duplicate(int fd) { return Result(::fcntl(fd, F_DUPFD_CLOEXEC, 3)); }
 
 int SocketPair(int pair[2]) {
   return Result(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair));
+}
+
+int DeafPair(int pair[2]) {
+  // A listener whose only place is taken by a connection that is never accepted.
+  constexpr int kType = SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK;
+  const int listener = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  const int peer = listener < 0 ? -1 : ::socket(AF_UNIX, kType, 0);
+  sockaddr_un name = {};
+  name.sun_family = AF_UNIX;
+  socklen_t length = sizeof name.sun_family;  // the kernel chooses the name
+  if (peer >= 0 && ::bind(listener, reinterpret_cast<sockaddr*>(&name), length) == 0 &&
+      ::listen(listener, 0) == 0 &&
+      ::getsockname(listener, reinterpret_cast<sockaddr*>(&name), &(length = sizeof name)) == 0 &&
+      ::connect(peer, reinterpret_cast<sockaddr*>(&name), length) == 0) {
+    pair[0] = peer;
+    pair[1] = listener;
+    return 0;
+  }
+  const int error = errno;
+  if (peer >= 0) ::close(peer);
+  if (listener >= 0) ::close(listener);
+  return -error;
 }
 
 int MessagePair(int pair[2]) {

@@ -35,6 +35,9 @@ int Shutdown(int fd, int how);
 int Close(int fd);
 int Duplicate(int fd);
 int SocketPair(int pair[2]);
+// A socket that can be neither read from (EINVAL), nor written to (ENOTCONN), as pair[1], and as
+// pair[0] one that hears when the last copy of that is closed.
+int DeafPair(int pair[2]);
 // A pair that keeps messages apart: SOCK_SEQPACKET.
 int MessagePair(int pair[2]);
 // sendmsg(2), with a copy of `descriptor` unless that is negative.

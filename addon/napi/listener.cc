@@ -65,7 +65,14 @@ void Listener::Serve() {
   do {
     seccomp::Notification call;
     if (seccomp::Receive(fd_, &call) < 0) return;
-    const int answered = recall_->table()->Answer(fd_, call);
+    if (rights_.MayMove(call) || seccomp::IsOfAnother(call)) {
+      seccomp::Continue(fd_, call.id);
+      continue;
+    }
+    // What was said to somebody with more rights is not for one with less.
+    call.lost = rights_.Lost(call);
+    const int answered =
+        call.lost == 0 ? recall_->table()->Answer(fd_, call) : seccomp::RecallTable::kNo;
     if (answered == seccomp::RecallTable::kYes) continue;
     const Napi::HandleScope scope(Env());
     NotificationWords::Put(call, words_data_);

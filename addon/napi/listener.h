@@ -4,6 +4,7 @@
 #include <napi.h>
 
 #include "../core/lookout.h"
+#include "../core/seccomp_listener.h"
 #include "loop_object.h"
 #include "recall.h"
 
@@ -24,6 +25,7 @@ class Listener : public LoopObject<Listener, 4> {
   int fd_;
   Recall* recall_;
   uint64_t* words_data_;
+  seccomp::Rights rights_;
   Lookout lookout_;
   UvPoll* poll_ = nullptr;
 };

@@ -10,9 +10,9 @@
 
 namespace waep {
 
-// A notification as a BigUint64Array: id, thread, architecture, number, arguments.
+// A notification as a BigUint64Array: id, thread, architecture, number, arguments, lost.
 struct NotificationWords {
-  static constexpr size_t kCount = 10;
+  static constexpr size_t kCount = 11;
 
   static void Put(const seccomp::Notification& notification, uint64_t* words) {
     words[0] = notification.id;
@@ -20,6 +20,7 @@ struct NotificationWords {
     words[2] = notification.architecture;
     words[3] = static_cast<uint32_t>(notification.number);
     std::copy_n(notification.arguments, 6, words + 4);
+    words[10] = notification.lost;
   }
 
   static seccomp::Notification Get(const Napi::Value& value) {
@@ -32,6 +33,7 @@ struct NotificationWords {
     notification.architecture = static_cast<uint32_t>(words[2]);
     notification.number = static_cast<int32_t>(words[3]);
     std::copy_n(words + 4, 6, notification.arguments);
+    notification.lost = words[10];
     return notification;
   }
 };

@@ -85,6 +85,8 @@ Napi::Value ShareMemory(const Info& info) {
   return memory;
 }
 
+Napi::Value SealMemory(const Info& info) { return Number(info, seccomp::SealMemory(Int(info, 0))); }
+
 Napi::Value MakeEvent(const Info& info) { return Number(info, seccomp::MakeEvent()); }
 
 }  // namespace
@@ -103,6 +105,7 @@ void ExportSeccomp(Napi::Env env, Napi::Object exports) {
   set("writeMemory", WriteMemory);
   set("identify", Identify);
   set("shareMemory", ShareMemory);
+  set("sealMemory", SealMemory);
   set("makeEvent", MakeEvent);
 }
 

@@ -111,6 +111,12 @@ Napi::Value SocketPair(const Info& info) {
   return Number(info, sockets::SocketPair(reinterpret_cast<int*>(out.data)));
 }
 
+Napi::Value DeafPair(const Info& info) {
+  const arguments::Bytes out = arguments::View(info[0]);
+  if (out.size < 2 * sizeof(int)) return Number(info, -EINVAL);
+  return Number(info, sockets::DeafPair(reinterpret_cast<int*>(out.data)));
+}
+
 Napi::Value MessagePair(const Info& info) {
   const arguments::Bytes out = arguments::View(info[0]);
   if (out.size < 2 * sizeof(int)) return Number(info, -EINVAL);
@@ -181,6 +187,7 @@ void ExportSockets(Napi::Env env, Napi::Object exports) {
   add("close", Close);
   add("duplicate", Duplicate);
   add("socketPair", SocketPair);
+  add("deafPair", DeafPair);
   add("messagePair", MessagePair);
   add("sendMessage", SendMessage);
   add("receiveDescriptor", ReceiveDescriptor);

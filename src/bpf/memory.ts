@@ -239,6 +239,9 @@ function changes({ before, sent }: Kept, bytes: Uint8Array, address: bigint): Wr
 const ENOENT = 2;
 const ENOSPC = 28;
 
+/** Texts of which a call may write none. */
+const logs: ReadonlySet<string> = new Set(['log_buf', 'btf_log_buf']);
+
 /**
  * What the kernel has certainly written to memory that was sent as zeroes. A call that fails may
  * have written nothing; with these two errors the counts are good.
@@ -248,8 +251,10 @@ function certainly(step: PointerStep, frame: Frame, reply: Reply): Uint8Array {
   const whole = written(step, frame, reply) ?? new Uint8Array(0);
   if (step.field.type === 'string') {
     const end = whole.indexOf(0) + 1;
-    // A call that fails may not have got so far, save where all that there was room for is the end.
-    return end === 1 && reply.result < 0 && reply.errno !== ENOSPC
+    // A call that fails may not have got so far, save where all that there was room for is the end;
+    // and one that has nothing to log leaves a log alone.
+    const silent = reply.result < 0 || logs.has(step.name);
+    return end === 1 && silent && reply.errno !== ENOSPC
       ? whole.subarray(0, 0)
       : whole.subarray(0, end || undefined);
   }

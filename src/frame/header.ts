@@ -20,6 +20,7 @@ export const FrameType = {
   PERF_OPEN: 0x14,
   IOCTL: 0x15,
   CLOCK: 0x16,
+  RESTRICT: 0x17,
   SUBSCRIBE: 0x18,
   UNSUBSCRIBE: 0x19,
   CREDIT: 0x1a,

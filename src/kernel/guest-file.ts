@@ -1,14 +1,23 @@
+import { constants } from 'node:os';
 import type { Handle } from '../call.js';
-import { failure, type SystemError } from '../errors.js';
+import { failure, type SystemError, systemError } from '../errors.js';
 
 /** What reading a file takes of a session. */
 export interface FileReader {
   readonly closed: boolean;
   newHandle(): Handle;
   open(path: string, options: { handle: Handle }): Promise<Handle>;
-  read(handle: Handle, maxBytes: number): Promise<Uint8Array | undefined>;
+  readPart(handle: Handle, maxBytes: number): Promise<{ bytes: Uint8Array; errno: number }>;
   release(handles: readonly Handle[]): Promise<unknown>;
 }
+
+const { EAGAIN } = constants.errno;
+
+/**
+ * Whether a file has more to say after EAGAIN: iterators pause after a million elements without
+ * output (MAX_ITER_OBJECTS). Elsewhere there is no more until something happens.
+ */
+const pauses = (path: string) => path.startsWith('/sys/fs/bpf/');
 
 /** A whole number of pages; files of the kernel that are larger come in as many turns. */
 const READ_BYTES = 1024 * 1024;
@@ -29,20 +38,23 @@ export async function readFile(
   const handle = session.newHandle();
   // The requests are on the way together: what is opened has been when it is to be read.
   const opened = session.open(path, { handle });
-  let next = session.read(handle, READ_BYTES);
+  let next = session.readPart(handle, READ_BYTES);
   // If it is not, the opening says why.
   next.catch(() => {});
   await opened;
   try {
     const chunks: Uint8Array[] = [];
     for (let sizeBytes = 0; ; ) {
-      const bytes = (await next) ?? new Uint8Array(0);
+      const { bytes, errno } = await next;
       sizeBytes += bytes.length;
       if (sizeBytes > maxBytes) throw failure('ERR_GUEST_FILE', { path, maxBytes });
       chunks.push(bytes);
-      // Reading stops early at the end only.
-      if (bytes.length < READ_BYTES) break;
-      next = session.read(handle, READ_BYTES);
+      if (errno !== 0 && errno !== EAGAIN) {
+        throw systemError('read', errno, { address: path, side: 'guest' });
+      }
+      const waits = errno === EAGAIN && !pauses(path);
+      if (waits || (errno === 0 && bytes.length < READ_BYTES)) break;
+      next = session.readPart(handle, READ_BYTES);
       next.catch(() => {});
     }
     return chunks.length === 1 ? (chunks[0] as Uint8Array) : Buffer.concat(chunks);

@@ -40,6 +40,7 @@ const readable = [
   '/proc/version_signature',
   ...[
     'bpf_stats_enabled',
+    'hostname',
     'kptr_restrict',
     'osrelease',
     'perf_event_max_sample_rate',
@@ -58,6 +59,9 @@ const readable = [
   '/sys/kernel/kheaders.tar.xz',
   '/boot/',
 ];
+
+/** Where programs and libraries are, which a client compares with its own before it probes them. */
+const programs = ['/usr/', '/bin/', '/sbin/', '/lib/', '/lib64/'];
 
 /** The policies that are known by name. */
 export const profiles: Readonly<Record<'observe' | 'full', Policy>> = {
@@ -136,7 +140,7 @@ export const profiles: Readonly<Record<'observe' | 'full', Policy>> = {
     uprobes: ['*'],
     interfaces: ['*'],
     pin_paths: ['*'],
-    readable_paths: [...readable, '/sys/', '/proc/', '/boot/'],
+    readable_paths: [...readable, '/sys/', '/proc/', '/boot/', ...programs],
     foreign_objects: 'use',
     quotas: {
       programs: undefined,

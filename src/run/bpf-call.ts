@@ -9,6 +9,7 @@ import { readGuestPipe } from '../view/index.js';
 import type { Context } from './context.js';
 import type { Notification } from './notification.js';
 import type { Objects } from './objects.js';
+import { pathOf } from './perf-events.js';
 import { ProcessMemory } from './process-memory.js';
 
 const PAGE_BYTES = 4096;
@@ -26,6 +27,9 @@ export async function forwardBpf(call: Notification, context: Context): Promise<
   if (key !== undefined && (await probes.await(key)) && call.recall(probes.recall)) return;
   const asked = await readCall(call, context);
   if (typeof asked === 'number') return call.fail(asked);
+  if (asked.encoded.shape === rows.LINK_CREATE_UPROBE_MULTI) {
+    await checkProbed(call, asked, context);
+  }
   // Whoever has the thread's number now, it may be another thread than was read from.
   if (!call.waits) return;
   probes.about(asked.encoded.call.command);
@@ -38,7 +42,7 @@ export async function forwardBpf(call: Notification, context: Context): Promise<
   const { interruptions } = context;
   const { command } = asked.encoded.call;
   const reply = await interruptions.during(call, command, (options) =>
-    makeCall(asked, key, context, options),
+    makeCall(asked, key, context, { without: call.lost, ...options }),
   );
   await writeBack(call, asked, reply, context);
 }
@@ -112,6 +116,10 @@ async function writeBack(
     return call.fail(errno.EFAULT);
   }
   if (reply.result < 0) {
+    if (reply.errno === errno.EBADF || reply.errno === errno.EINVAL) {
+      const [other] = memory.others();
+      if (other !== undefined) context.complain(notOfGuest(encoded.shape.name, other));
+    }
     if (encoded.shape.command === BPF_OBJ_PIN && reply.errno === errno.ENOENT) throw noFolder();
     return call.fail(reply.errno);
   }
@@ -124,6 +132,22 @@ async function writeBack(
 function giveDescriptor(call: Notification, { handle }: Asked, context: Context): void {
   const { placeholders } = context;
   if (!placeholders.create(handle, (fd) => call.giveDescriptor(fd))) drop(handle, context);
+}
+
+const { path: PROBED } = rows.LINK_CREATE_UPROBE_MULTI.fields;
+const PATH_MAX = 4096;
+
+/** Sees to it that a file to be probed is the one that the program has read. */
+async function checkProbed(
+  call: Notification,
+  { memory, image }: Asked,
+  { probed }: Context,
+): Promise<void> {
+  if (image.length < PROBED.offset + 8) return;
+  const address = Buffer.from(image).readBigUInt64LE(PROBED.offset);
+  const path = memory.readText(address, PATH_MAX);
+  // What is no path is the kernel's to refuse.
+  if (path.at(-1) === 0) await probed.check(call.thread, pathOf(path));
 }
 
 /** Lets go of an object that the program does not have. */
@@ -165,6 +189,21 @@ function noFolder(): WaepError {
   });
 }
 
+function notOfGuest(call: string, descriptor: string): WaepError {
+  return failure('ERR_RUN_REFUSED', {
+    call: `${call} with a descriptor of ${descriptor}`,
+    why: 'that is of this machine, and the guest has no part in it',
+    instead: 'Open it by a path that is the guest’s, or attach inside the guest.',
+  });
+}
+
+function unfinished(error: Error): WaepError {
+  return failure('ERR_RUN_NOTICE', {
+    what: `An iterator was not read to its end: ${error.message}`,
+    instead: 'Take what was read for a part of it.',
+  });
+}
+
 function noTask(): WaepError {
   return failure('ERR_RUN_REFUSED', {
     call: 'BPF_TASK_FD_QUERY about other processes',
@@ -191,10 +230,13 @@ function taskIn(image: Uint8Array): Task {
 /** Gives the program something to read from: what the iterator writes. */
 function giveStream(call: Notification, handle: Handle, context: Context): void {
   const { session, objects, placeholders } = context;
-  const fd = readGuestPipe(session, handle, async () => {
-    forget();
-    objects.remove(handle);
-    await session.release([handle]);
+  const fd = readGuestPipe(session, handle, {
+    gone: async () => {
+      forget();
+      objects.remove(handle);
+      await session.release([handle]);
+    },
+    failed: (error) => context.complain(unfinished(error)),
   });
   const forget = placeholders.adopt(handle, fd);
   call.giveDescriptor(fd);

@@ -8,6 +8,8 @@ import type { Objects } from './objects.js';
 import type { Placeholders } from './placeholders.js';
 import type { ProbeCache } from './probe-cache/index.js';
 import type { ProbeDefinitions } from './probe-definitions.js';
+import type { ProbedFiles } from './probed-files.js';
+import type { StartedPrograms } from './started-programs.js';
 import type { TracingFolders } from './tracing-folders.js';
 
 /** The context in which the supervisor answers the calls of a program: its guest, and its objects. */
@@ -25,12 +27,16 @@ export interface Context {
   readonly mapped: MappedMaps;
   /** What it has been asked before. */
   readonly probes: ProbeCache;
+  /** The programs that it has just become. */
+  readonly started: StartedPrograms;
   /** What ends its calls before the guest does. */
   readonly interruptions: Interruptions;
   /** The files of the guest's kernel. */
   readonly files: GuestFiles;
   /** Those of what the guest's processes run. */
   readonly recent: RecentFiles;
+  /** Those that it probes. */
+  readonly probed: ProbedFiles;
   /** Where it defines probes by name. */
   readonly definitions: ProbeDefinitions;
   /** Those of its folders that are listed. */

@@ -1,20 +1,14 @@
 /* Answers to what a program asks of files: those that tell it about the kernel are the guest's. */
-import { constants, readlinkSync } from 'node:fs';
+import { constants } from 'node:fs';
 import { constants as system } from 'node:os';
 import type { FdKind } from '../bpf/index.js';
 import type { Handle } from '../call.js';
 import { failure, type SystemError, type WaepError } from '../errors.js';
 import { native } from '../native.js';
-import {
-  isGuestCgroup,
-  isGuestPath,
-  isLive,
-  isProgramFile,
-  openGuestPipe,
-  processOf,
-} from '../view/index.js';
+import { isGuestCgroup, isGuestPath, isLive, isProgramFile, openGuestPipe } from '../view/index.js';
 import type { Context } from './context.js';
 import type { Notification } from './notification.js';
+import { isForeign } from './own-processes.js';
 import { isProbeDefinitions, refusal } from './probe-definitions.js';
 import { ProcessMemory } from './process-memory.js';
 
@@ -171,21 +165,6 @@ export function readLink(argument: number) {
 /** Whether a path means something of the guest to a thread of the program. */
 function isOfGuest(path: string, thread: number): boolean {
   return isGuestPath(path) || isForeign(path, thread);
-}
-
-/**
- * Whether a path tells of a process that is none of the program's own: its id is one of the guest's.
- * The program's own run on this machine, and share the mounts that waep-launch has made for them.
- */
-function isForeign(path: string, thread: number): boolean {
-  const id = processOf(path);
-  if (id === undefined) return false;
-  const mountsOf = (process: number) => readlinkSync(`/proc/${process}/ns/mnt`);
-  try {
-    return mountsOf(id) !== mountsOf(thread);
-  } catch {
-    return true;
-  }
 }
 
 /**

@@ -72,7 +72,8 @@ export async function launch(
     failed.catch(() => {});
     const go = () => {
       native.send(ours, [Uint8Array.of(1)], 0);
-      native.close(ours);
+      // Its end tells that nobody answers any more.
+      child.once('exit', () => native.close(ours));
     };
     return { child, handedOver, go };
   } catch (error) {

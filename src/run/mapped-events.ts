@@ -17,6 +17,8 @@ const MAX_BYTES = 256 * 1024 * 1024;
 const PROT_WRITE = 2;
 /** How long a full buffer is left to its reader before it is looked at again. */
 const FULL_MS = 2;
+/** How often somebody is told again of what is there. */
+const REPEAT_MS = 20;
 /** What is written to an eventfd is added to it; its reader wakes up. */
 const ONE_MORE = new Uint8Array(BigUint64Array.of(1n).buffer);
 const { errno } = constants;
@@ -31,14 +33,19 @@ interface Mapped {
  * memory that the program has mapped in its place. While that is full nothing more is asked for, so
  * that the kernel's fills, and programs of the guest see what a slow reader makes them see.
  *
- * Waiting by epoll is for changes (EPOLLET): the program is woken for each batch, not while there
- * is something left. Each poll(2) looks at what is left.
+ * Waiting by epoll is for changes (EPOLLET): the program is woken for each batch, and while there is
+ * something left, every 20 ms where it waits by level. Each poll(2) looks at what is left.
  */
 export class MappedEvents {
   readonly #session: Session;
   readonly #placeholders: Placeholders;
   readonly #mapped = new Map<Handle, Mapped>();
   readonly #events = new Map<Handle, number>();
+  /** Whose buffer the records of perf events go to. */
+  readonly #outputs = new Map<Handle, Handle>();
+  /** What the program waits for by level. */
+  readonly #levels = new Set<Handle>();
+  #repeating: NodeJS.Timeout | undefined;
   #closed = false;
 
   constructor(session: Session, placeholders: Placeholders) {
@@ -53,8 +60,12 @@ export class MappedEvents {
     // Programs own the counts and the data of the writer; readers own a page.
     if (writable && (offset !== 0 || lengthBytes !== PAGE_BYTES)) return call.fail(errno.EPERM);
     if (offset + lengthBytes > 2 * PAGE_BYTES + 2 * maxEntries) return call.fail(errno.EINVAL);
-    const origin = { source: 'ring', map: handle, sizeBytes: maxEntries } as const;
-    await this.#map(call, handle, origin, () => new RingbufMemory(maxEntries));
+    await this.#map(call, handle, () => this.#ring(handle, maxEntries));
+  }
+
+  /** Has the events of a ring buffer come, which the program waits for before it maps it. */
+  async beginRing(handle: Handle, { maxEntries }: MapFacts): Promise<void> {
+    await (this.#mapped.get(handle) ?? this.#ring(handle, maxEntries)).stream;
   }
 
   /** Answers mmap(2) of a perf event: perf_mmap() in kernel/events/core.c. */
@@ -64,8 +75,37 @@ export class MappedEvents {
     const wrong = !Number.isInteger(pages) || pages < 1 || (pages & (pages - 1)) !== 0;
     const other = known instanceof PerfMemory && known.pages !== pages;
     if (wrong || other || call.word(5) !== 0n) return call.fail(errno.EINVAL);
+    if ((call.argument(2) & PROT_WRITE) === 0) {
+      throw failure('ERR_RUN_REFUSED', {
+        call: 'mmap(2) of a perf event without PROT_WRITE',
+        why: 'the kernel overwrites such a buffer, and what is overwritten cannot be copied in time',
+        instead: 'Map it to be written to, and read it as it fills.',
+      });
+    }
     const origin = { source: 'perf', events: [handle], pages } as const;
-    await this.#map(call, handle, origin, () => new PerfMemory(pages));
+    await this.#map(call, handle, () => this.#begin(handle, origin, new PerfMemory(pages)));
+  }
+
+  /** Whether an object has a buffer here. */
+  isMapped(handle: Handle): boolean {
+    return this.#mapped.has(handle);
+  }
+
+  /** Takes note of a perf event whose records go to the buffer of another. */
+  redirect(handle: Handle, output: Handle): void {
+    if (output === 0) this.#outputs.delete(handle);
+    else this.#outputs.set(handle, output);
+  }
+
+  /** Whether the records of a perf event go to the buffer of another. */
+  isRedirected(handle: Handle): boolean {
+    return this.#outputs.has(handle);
+  }
+
+  /** Has the program be told again and again of what it has not read, as waiting by level is. */
+  repeat(handle: Handle): void {
+    this.#levels.add(handle);
+    this.#again();
   }
 
   /** The eventfd that stands for an object when the program waits for it. */
@@ -79,19 +119,15 @@ export class MappedEvents {
     return event;
   }
 
-  /** Whether there is a buffer at all. */
-  get any(): boolean {
-    return this.#mapped.size > 0;
-  }
-
   /**
    * Sees to it that the eventfd of a buffer is readable exactly if the program has not read all of
-   * it, and returns the eventfd; `undefined` for anything that is not a mapped buffer.
+   * it, and returns the eventfd; `undefined` for anything that has no buffer.
    */
   settle(handle: Handle): number | undefined {
-    const buffer = this.#mapped.get(handle)?.buffer;
-    if (buffer === undefined) return undefined;
+    const buffer = this.#bufferOf(handle);
+    if (buffer === undefined && !this.isRedirected(handle)) return undefined;
     const event = this.eventOf(handle);
+    if (buffer === undefined) return event;
     if (buffer.writtenBytes !== buffer.readBytes) writeSync(event, ONE_MORE);
     else clear(event);
     return event;
@@ -109,6 +145,7 @@ export class MappedEvents {
   /** Ends all streams. */
   close(): void {
     this.#closed = true;
+    clearTimeout(this.#repeating);
     for (const event of this.#events.values()) native.close(event);
     this.#events.clear();
     for (const { buffer, stream } of this.#mapped.values()) {
@@ -118,12 +155,7 @@ export class MappedEvents {
     this.#mapped.clear();
   }
 
-  async #map(
-    call: Notification,
-    handle: Handle,
-    origin: StreamOrigin,
-    make: () => EventMemory,
-  ): Promise<void> {
+  async #map(call: Notification, handle: Handle, begin: () => Mapped): Promise<void> {
     const bytes = Number(call.word(1));
     if (bytes > MAX_BYTES) {
       throw failure('ERR_RUN_REFUSED', {
@@ -132,14 +164,19 @@ export class MappedEvents {
         instead: 'Use a smaller buffer.',
       });
     }
-    const mapped = this.#mapped.get(handle) ?? this.#begin(handle, origin, make());
+    const mapped = this.#mapped.get(handle) ?? begin();
     // What the guest's kernel has against it, such as EBUSY, is the program's to know.
     await mapped.stream;
     if (call.replaceDescriptor(mapped.buffer.memory.fd, call.descriptor(4))) call.proceed();
   }
 
+  #ring(handle: Handle, sizeBytes: number): Mapped {
+    const origin = { source: 'ring', map: handle, sizeBytes } as const;
+    return this.#begin(handle, origin, new RingbufMemory(sizeBytes));
+  }
+
   #begin(handle: Handle, origin: StreamOrigin, buffer: EventMemory): Mapped {
-    const event = this.eventOf(handle);
+    this.eventOf(handle);
     const forget = this.#placeholders.add(handle, buffer.memory.fd);
     // A batch has to fit into the program's buffer as a whole.
     const batchBytes = Math.min(63 * 1024, buffer.capacityBytes / 2);
@@ -147,8 +184,8 @@ export class MappedEvents {
     const options = { batchBytes, windowBytes, borrow: true };
     const stream = this.#session.subscribe(origin, options, ({ bytes }) =>
       bytes.length > buffer.roomBytes
-        ? this.#whenRoom(buffer, event, bytes.slice())
-        : deliver(buffer, event, bytes),
+        ? this.#whenRoom(handle, buffer, bytes.slice())
+        : this.#deliver(handle, buffer, bytes),
     );
     const mapped = { buffer, stream };
     this.#mapped.set(handle, mapped);
@@ -160,15 +197,39 @@ export class MappedEvents {
     return mapped;
   }
 
-  async #whenRoom(buffer: EventMemory, event: number, bytes: Uint8Array): Promise<void> {
+  async #whenRoom(handle: Handle, buffer: EventMemory, bytes: Uint8Array): Promise<void> {
     while (!this.#closed && bytes.length > buffer.roomBytes) await sleep(FULL_MS);
-    if (!this.#closed) deliver(buffer, event, bytes);
+    if (!this.#closed) this.#deliver(handle, buffer, bytes);
   }
-}
 
-function deliver(buffer: EventMemory, event: number, bytes: Uint8Array): void {
-  buffer.write(bytes);
-  writeSync(event, ONE_MORE);
+  #deliver(handle: Handle, buffer: EventMemory, bytes: Uint8Array): void {
+    buffer.write(bytes);
+    this.#wake(handle);
+    for (const [event, output] of this.#outputs) if (output === handle) this.#wake(event);
+    if (this.#levels.size > 0) this.#again();
+  }
+
+  #wake(handle: Handle): void {
+    const event = this.#events.get(handle);
+    if (event !== undefined) writeSync(event, ONE_MORE);
+  }
+
+  #bufferOf(handle: Handle): EventMemory | undefined {
+    return this.#mapped.get(this.#outputs.get(handle) ?? handle)?.buffer;
+  }
+
+  #again(): void {
+    if (this.#closed) return;
+    this.#repeating ??= setTimeout(() => {
+      this.#repeating = undefined;
+      const unread = [...this.#levels].filter((handle) => {
+        const buffer = this.#bufferOf(handle);
+        return buffer !== undefined && buffer.writtenBytes !== buffer.readBytes;
+      });
+      for (const handle of unread) this.#wake(handle);
+      if (unread.length > 0) this.#again();
+    }, REPEAT_MS).unref();
+  }
 }
 
 function clear(event: number): void {

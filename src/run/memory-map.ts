@@ -1,15 +1,28 @@
+import { constants as files } from 'node:fs';
 import { constants } from 'node:os';
 import { enums } from '../bpf/index.js';
 import type { Handle } from '../call.js';
 import { failure } from '../errors.js';
 import type { Context } from './context.js';
+import { accessOf, readiness } from './descriptors.js';
 import type { Notification } from './notification.js';
 import { ProcessMemory } from './process-memory.js';
 
-const { BPF_MAP_TYPE_RINGBUF, BPF_MAP_TYPE_USER_RINGBUF, BPF_MAP_TYPE_ARENA } = enums.MapType;
+const { errno } = constants;
+const { O_RDONLY, O_WRONLY } = files;
+const { BPF_MAP_TYPE_ARRAY, BPF_MAP_TYPE_RINGBUF, BPF_MAP_TYPE_USER_RINGBUF, BPF_MAP_TYPE_ARENA } =
+  enums.MapType;
 
-const rings: ReadonlySet<number> = new Set([BPF_MAP_TYPE_RINGBUF, BPF_MAP_TYPE_USER_RINGBUF]);
+/** Those of maps of which there is memory to be mapped. */
+const mappable: ReadonlySet<number> = new Set([
+  BPF_MAP_TYPE_ARRAY,
+  BPF_MAP_TYPE_RINGBUF,
+  BPF_MAP_TYPE_USER_RINGBUF,
+  BPF_MAP_TYPE_ARENA,
+]);
 
+const MAP_SHARED = 1;
+const PROT_WRITE = 2;
 const EPOLL_CTL_DEL = 2;
 const EPOLLET = 1 << 31;
 
@@ -19,9 +32,15 @@ export async function mapMemory(call: Notification, context: Context): Promise<v
   const handle: Handle = placeholders.handleOf(call.thread, call.descriptor(4));
   if (handle === 0) return call.proceed();
   const kind = await objects.find(handle);
-  if (kind === 'perf_event') return events.mapPerf(call, handle);
+  if (kind !== 'perf_event' && kind !== 'map') return call.fail(errno.ENODEV);
+  const shared = (call.argument(3) & MAP_SHARED) !== 0;
+  const access = await accessOf(handle, context);
+  const writes = shared && (call.argument(2) & PROT_WRITE) !== 0;
+  if (access === O_WRONLY || (writes && access === O_RDONLY)) return call.fail(errno.EACCES);
+  if (kind === 'perf_event') return shared ? events.mapPerf(call, handle) : call.fail(errno.EINVAL);
   const facts = await objects.findMap(handle);
-  if (facts === undefined) throw refusal(`mmap(2) of a ${kind ?? 'descriptor'}`);
+  if (facts === undefined) throw refusal('mmap(2) of a map that the guest does not describe');
+  if (!shared && mappable.has(facts.type)) return call.fail(errno.EINVAL);
   if (facts.type === BPF_MAP_TYPE_RINGBUF) return events.mapRing(call, handle, facts);
   if (facts.type === BPF_MAP_TYPE_USER_RINGBUF) return userRings.map(call, handle, facts);
   if (facts.type === BPF_MAP_TYPE_ARENA) throw refusal('mmap(2) of an arena');
@@ -44,38 +63,20 @@ export async function watchDescriptor(call: Notification, context: Context): Pro
   const { placeholders, objects, events } = context;
   const descriptor = call.descriptor(2);
   const handle = placeholders.handleOf(call.thread, descriptor);
-  const kind = handle === 0 ? undefined : await objects.find(handle);
-  const map = kind === 'map' ? await objects.findMap(handle) : undefined;
-  const waitable = kind === 'perf_event' || (map !== undefined && rings.has(map.type));
-  if (waitable && call.argument(1) !== EPOLL_CTL_DEL) {
-    const memory = new ProcessMemory(call.thread, placeholders);
-    const flags = Buffer.from(memory.read(call.word(3), 4));
-    if (flags.length < 4) return call.fail(constants.errno.EFAULT);
-    flags.writeUInt32LE((flags.readUInt32LE() | EPOLLET) >>> 0);
-    memory.writeOrFault(call.word(3), flags);
-  }
-  if (!waitable || call.replaceDescriptor(events.eventOf(handle), descriptor)) call.proceed();
-}
-
-/** `struct pollfd`. */
-const POLLFD_BYTES = 8;
-/** More descriptors than this are not looked through for those of the guest. */
-const MAX_POLLED = 1024;
-
-/**
- * Has poll(2) wait for events of the guest as for anything: for as long as there is something that
- * the program has not read.
- */
-export async function pollDescriptors(call: Notification, context: Context): Promise<void> {
-  const { placeholders, events } = context;
-  const count = Math.min(call.argument(1), MAX_POLLED);
-  if (!events.any || count === 0) return call.proceed();
+  if (handle === 0 || call.argument(1) === EPOLL_CTL_DEL) return call.proceed();
+  const kind = await objects.find(handle);
+  if (kind !== 'perf_event' && kind !== 'map') return call.fail(errno.EPERM);
   const memory = new ProcessMemory(call.thread, placeholders);
-  const polled = Buffer.from(memory.read(call.word(0), count * POLLFD_BYTES));
-  for (let at = 0; at + POLLFD_BYTES <= polled.length; at += POLLFD_BYTES) {
-    const descriptor = polled.readInt32LE(at);
-    const event = events.settle(placeholders.handleOf(call.thread, descriptor));
-    if (event !== undefined && !call.replaceDescriptor(event, descriptor)) return;
-  }
-  call.proceed();
+  const flags = Buffer.from(memory.read(call.word(3), 4));
+  if (flags.length < 4) return call.fail(errno.EFAULT);
+  // One that is not mapped yet is ready once it is.
+  const unmapped = kind === 'perf_event' && !events.isMapped(handle);
+  const event = unmapped
+    ? events.eventOf(handle)
+    : await readiness(handle, context, 'epoll_ctl(2)');
+  const asked = flags.readUInt32LE();
+  flags.writeUInt32LE((asked | EPOLLET) >>> 0);
+  memory.writeOrFault(call.word(3), flags);
+  if ((asked & EPOLLET) === 0) events.repeat(handle);
+  if (event === undefined || call.replaceDescriptor(event, descriptor)) call.proceed();
 }

@@ -27,6 +27,14 @@ export class Notification {
     return recalled === Recalled.ANSWERED || recalled === Recalled.TELLING;
   }
 
+  /**
+   * The capabilities that the thread had when the program began, and has given up: bits by their
+   * numbers in linux/capability.h, below 2⁵³.
+   */
+  get lost(): number {
+    return Number(this.#words[10]);
+  }
+
   /** The thread that made the call, as this process sees it. */
   get thread(): number {
     return Number(this.#words[1]);

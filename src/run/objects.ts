@@ -28,6 +28,9 @@ interface Known {
 
 const { BPF_LINK_TYPE_UNSPEC, BPF_LINK_TYPE_PERF_EVENT } = enums.LinkType;
 
+/** What probes are attached by. */
+const probes: ReadonlySet<FdKind> = new Set(['link', 'perf_event']);
+
 /**
  * What is known of the guest's objects that the program holds.
  *
@@ -69,6 +72,19 @@ export class Objects implements ObjectFacts {
    */
   addProgram(handle: Handle, attachBtfId: number): void {
     this.#known.set(handle, { kind: 'prog', attachBtfId });
+  }
+
+  /** Whether the program has anything that its probes are attached by. */
+  get haveProbes(): boolean {
+    for (const { kind } of this.#known.values())
+      if (kind !== undefined && probes.has(kind)) return true;
+    return false;
+  }
+
+  /** Whether probes are attached by an object. */
+  isProbe(handle: Handle): boolean {
+    const kind = this.#known.get(handle)?.kind;
+    return kind !== undefined && probes.has(kind);
   }
 
   remove(handle: Handle): void {

@@ -5,7 +5,9 @@ import { type CallBuffer, type Handle, Relocation } from '../call.js';
 import { failure, systemError } from '../errors.js';
 import type { Context } from './context.js';
 import type { Notification } from './notification.js';
+import { isOfGuest } from './own-processes.js';
 import { ProcessMemory } from './process-memory.js';
+import { notThere } from './processes.js';
 
 const { errno } = constants;
 const PAGE_BYTES = 4096;
@@ -22,7 +24,7 @@ const { PERF_FLAG_PID_CGROUP, PERF_FLAG_FD_CLOEXEC } = enums.PerfFlag;
 const Flag = { PID_CGROUP: PERF_FLAG_PID_CGROUP, FD_CLOEXEC: PERF_FLAG_FD_CLOEXEC } as const;
 
 /** PMUs whose config1 points to a text: the name of a function, and a file. */
-const named = ['kprobe', 'uprobe'] as const;
+const namedPmus = ['kprobe', 'uprobe'] as const;
 
 /** Has perf_event_open(2) of the program made in the guest. */
 export async function openPerfEvent(call: Notification, context: Context): Promise<void> {
@@ -39,12 +41,8 @@ export async function openPerfEvent(call: Notification, context: Context): Promi
   const pid = call.descriptor(1);
   const flags = call.argument(4);
   const ofCgroup = (flags & Flag.PID_CGROUP) !== 0;
-  if (pid === 0 && !ofCgroup) {
-    throw failure('ERR_RUN_REFUSED', {
-      call: 'perf_event_open(2) of the calling process',
-      why: 'it does not run in the guest',
-      instead: 'Name a process of the guest, or −1 for all of them.',
-    });
+  if (pid >= 0 && !ofCgroup && !isOfGuest(pid, call.thread)) {
+    throw notThere(`perf_event_open(2) of ${pid === 0 ? 'the calling process' : `process ${pid}`}`);
   }
   const leader = call.descriptor(3);
   const group = leader < 0 ? 0 : memory.handleOf(leader);
@@ -54,24 +52,29 @@ export async function openPerfEvent(call: Notification, context: Context): Promi
   const buffers: CallBuffer[] = [{ inout: image }];
   const relocations: number[] = [];
   const text = image.readBigUInt64LE(Attribute.CONFIG1);
-  if (text !== 0n && (await namedTypes(context)).includes(image.readUInt32LE(Attribute.TYPE))) {
+  const named = (await namedTypes(context)).get(image.readUInt32LE(Attribute.TYPE));
+  if (text !== 0n && named !== undefined) {
     const name = memory.readText(text, PATH_MAX);
     if (name.at(-1) !== 0) return call.fail(errno.EFAULT);
+    if (named === 'uprobe') await context.probed.check(call.thread, pathOf(name));
     image.writeBigUInt64LE(0n, Attribute.CONFIG1);
     buffers.push(name);
     relocations.push(0, Attribute.CONFIG1, Relocation.POINTER, 1);
   }
   if (!call.waits) return;
   const handle = session.newHandle();
-  const reply = await session.perfEventOpen({
-    result: handle,
-    pid: ofCgroup ? { handle: cgroup } : pid,
-    cpu: call.descriptor(2),
-    group,
-    flags: flags & ~Flag.FD_CLOEXEC,
-    buffers,
-    relocations,
-  });
+  const reply = await session.perfEventOpen(
+    {
+      result: handle,
+      pid: ofCgroup ? { handle: cgroup } : pid,
+      cpu: call.descriptor(2),
+      group,
+      flags: flags & ~Flag.FD_CLOEXEC,
+      buffers,
+      relocations,
+    },
+    { without: call.lost },
+  );
   if (reply.result < 0) {
     // perf_copy_attr() tells its own size to those that it refuses theirs.
     const size = reply.outputs[0]?.subarray(Attribute.SIZE, Attribute.SIZE + 4);
@@ -88,15 +91,21 @@ export async function openPerfEvent(call: Notification, context: Context): Promi
   session.release([handle]).catch(() => {});
 }
 
-/** The numbers of the guest's PMUs whose config1 is a pointer. */
-async function namedTypes({ files }: Context): Promise<readonly number[]> {
+/** A path as the kernel takes it: bytes with a NUL behind them. */
+export function pathOf(text: Uint8Array): string {
+  return Buffer.from(text.subarray(0, -1)).toString();
+}
+
+/** The guest's PMUs whose config1 is a pointer, by their numbers. */
+async function namedTypes({ files }: Context): Promise<ReadonlyMap<number, string>> {
   const types = await Promise.all(
-    named.map((name) =>
+    namedPmus.map(async (name): Promise<[number, string]> => {
       // A kernel without kprobes or uprobes has no such file.
-      files.read(`/sys/bus/event_source/devices/${name}/type`).catch(() => undefined),
-    ),
+      const type = files.read(`/sys/bus/event_source/devices/${name}/type`).catch(() => Number.NaN);
+      return [Number(await type), name];
+    }),
   );
-  return types.filter((text) => text !== undefined).map(Number);
+  return new Map(types);
 }
 
 const MAX_QUERIED = 1024;
@@ -119,11 +128,17 @@ export async function controlPerfEvent(call: Notification, context: Context): Pr
   }
   const word = call.word(2);
   const { buffers, relocations, back } = placed[argument.is](word, argument as never, memory);
-  const reply = await session.ioctl({ handle, request, buffers, relocations });
+  const reply = await session.ioctl(
+    { handle, request, buffers, relocations },
+    { without: call.lost },
+  );
   const written = reply.outputs[0];
   if (back && written !== undefined && reply.result >= 0) memory.writeOrFault(word, written);
-  if (reply.result < 0) call.fail(reply.errno);
-  else call.succeed(reply.result);
+  if (reply.result < 0) return call.fail(reply.errno);
+  if (request === enums.PerfIoctl.PERF_EVENT_IOC_SET_OUTPUT) {
+    context.events.redirect(handle, memory.handleOf(Number(word & 0xffffffffn) | 0));
+  }
+  call.succeed(reply.result);
 }
 
 interface Placed {

@@ -21,11 +21,11 @@ export interface Told {
 type Identity = number;
 
 /**
- * What the program holds in the place of the guest's objects: ends of socket pairs.
+ * What the program holds in the place of the guest's objects: sockets.
  *
  * A socket is known by its inode, so that copies of the descriptor, by dup(2), fork(2), exec(2) or
- * SCM_RIGHTS, mean the same object; and its other end, which stays here, hears when the last copy
- * is gone.
+ * SCM_RIGHTS, mean the same object; and its peer, which stays here, hears when the last copy is
+ * gone. Reading from one fails as reading from an object does.
  *
  * Sockets can be neither mapped nor waited for. An object that is, is stood for by shared memory or
  * an eventfd instead, which tell nobody when they are gone: it lasts until {@link close}.
@@ -42,8 +42,8 @@ export class Placeholders {
   /** Makes a placeholder and hands it to `give`, which says whether the program has it now. */
   create(handle: Handle, give: (fd: number) => boolean): boolean {
     const pair = new Int32Array(2);
-    const status = native.socketPair(pair);
-    if (status < 0) throw systemError('socketpair', status);
+    const status = native.deafPair(pair);
+    if (status < 0) throw systemError('socket', status);
     const [kept = -1, given = -1] = pair;
     const identity = native.identify(process.pid, given);
     const poller = new native.Poller(kept, () => {
@@ -67,9 +67,16 @@ export class Placeholders {
     return true;
   }
 
+  /** Whether the program holds anything of the guest's. */
+  get any(): boolean {
+    return this.#placeholders.size > 0;
+  }
+
   /** As {@link adopt}, for shared memory or an eventfd of this process. */
   add(handle: Handle, fd: number): () => void {
     this.#lasting.add(handle);
+    // A program that cut it short would end this process. Eventfds need nothing of the kind.
+    native.sealMemory(fd);
     return this.adopt(handle, fd);
   }
 

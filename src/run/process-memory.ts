@@ -1,3 +1,4 @@
+import { readlinkSync } from 'node:fs';
 import type { Memory } from '../bpf/index.js';
 import type { Handle } from '../call.js';
 import { systemError } from '../errors.js';
@@ -16,6 +17,7 @@ export class ProcessMemory implements Memory {
   readonly pid: number;
   readonly #thread: number;
   readonly #placeholders: Placeholders;
+  readonly #others = new Set<number>();
 
   constructor(thread: number, placeholders: Placeholders, pid = 0) {
     this.pid = pid;
@@ -59,7 +61,21 @@ export class ProcessMemory implements Memory {
   }
 
   handleOf(descriptor: number): Handle {
-    return this.#placeholders.handleOf(this.pid || this.#thread, descriptor);
+    const handle = this.#placeholders.handleOf(this.pid || this.#thread, descriptor);
+    // Standard streams have the numbers of fields that say nothing.
+    if (handle === 0 && descriptor > 2) this.#others.add(descriptor);
+    return handle;
+  }
+
+  /** What the descriptors are that a call named, and that stand for nothing in the guest. */
+  others(): string[] {
+    return [...this.#others].flatMap((descriptor) => {
+      try {
+        return [readlinkSync(`/proc/${this.pid || this.#thread}/fd/${descriptor}`)];
+      } catch {
+        return [];
+      }
+    });
   }
 
   isOpen(descriptor: number): boolean {

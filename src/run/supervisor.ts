@@ -15,6 +15,8 @@ import { Objects } from './objects.js';
 import { Placeholders } from './placeholders.js';
 import { ProbeCache } from './probe-cache/index.js';
 import { ProbeDefinitions } from './probe-definitions.js';
+import { ProbedFiles } from './probed-files.js';
+import { StartedPrograms } from './started-programs.js';
 import { answerOf } from './system-calls.js';
 import { TracingFolders } from './tracing-folders.js';
 
@@ -42,6 +44,8 @@ export interface SupervisionOptions {
 export interface RunOptions extends SupervisionOptions {
   /** What the program sees of this machine's files in the place of the machine's own. */
   readonly binds?: readonly Bind[];
+  /** Told when the program is about to begin, with what sends it a signal. */
+  readonly started?: (kill: (signal: NodeJS.Signals) => void) => void;
 }
 
 /**
@@ -57,7 +61,7 @@ export interface RunOptions extends SupervisionOptions {
 export async function run(
   session: Session,
   program: readonly string[],
-  { binds = [], ...options }: RunOptions = {},
+  { binds = [], started, ...options }: RunOptions = {},
 ): Promise<Ending> {
   const clockAheadNs = await clockAhead(session);
   const { child, handedOver, go } = await launch(program, { binds, clockAheadNs });
@@ -67,6 +71,7 @@ export async function run(
     });
   });
   const supervision = new Supervision(session, handedOver, options);
+  started?.((signal) => child.kill(signal));
   go();
   try {
     return await ended;
@@ -161,9 +166,11 @@ function contextOf(
   const folders = new TracingFolders(files, tracing);
   const recent = new RecentFiles(files);
   const definitions = new ProbeDefinitions();
-  const views = { files, recent, folders, definitions };
+  const probed = new ProbedFiles(session, complain);
+  const views = { files, recent, probed, folders, definitions };
   const interruptions = new Interruptions();
-  const known = { session, objects, placeholders, probes, interruptions, ...views };
+  const started = new StartedPrograms(session.kernel, complain);
+  const known = { session, objects, placeholders, probes, interruptions, started, ...views };
   return { ...known, events, userRings, mapped, complain };
 }
 
@@ -176,6 +183,7 @@ export async function clockAhead(session: Session): Promise<bigint> {
 }
 
 function answer(call: Notification, context: Context): void {
+  context.started.first(call.thread);
   const failed = (error: unknown) => {
     try {
       // The kernel's own errors are the program's to tell.

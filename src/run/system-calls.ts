@@ -1,13 +1,24 @@
+import { constants } from 'node:os';
 import { failure } from '../errors.js';
 import { forwardBpf } from './bpf-call.js';
+import { startProgram } from './commands.js';
 import type { Context } from './context.js';
+import {
+  countUnread,
+  describe,
+  flagsOf,
+  pollDescriptors,
+  readDescriptor,
+  selectDescriptors,
+  writeDescriptor,
+} from './descriptors.js';
 import { accessFile, lookAtFile, openFile, readLink } from './files.js';
-import { mapMemory, pollDescriptors, watchDescriptor } from './memory-map.js';
+import { mapMemory, watchDescriptor } from './memory-map.js';
 import type { Notification } from './notification.js';
 import { BPF, X86_64 } from './numbers.js';
 import { controlPerfEvent, openPerfEvent } from './perf-events.js';
-import { defineProbe } from './probe-definitions.js';
 import { ProcessMemory } from './process-memory.js';
+import { askForProcess, openProcess } from './processes.js';
 
 /** Answers one system call of the program. What it throws becomes the program's error. */
 export type Answer = (call: Notification, context: Context) => void | Promise<void>;
@@ -17,10 +28,11 @@ const X32 = 0x40000000;
 /** `struct utsname`: six texts. */
 const UTSNAME_TEXT_BYTES = 65;
 
-function uname(call: Notification, { session, placeholders }: Context): void {
+async function uname(call: Notification, { session, placeholders, files }: Context): Promise<void> {
   const { release, version, machine } = session.kernel;
-  // As in the guest: who the machine is, is the guest's to say, but its name is not told here.
-  const texts = ['Linux', 'guest', release, version, machine, '(none)'];
+  // What the guest is called is its policy's to tell.
+  const name = await files.read('/proc/sys/kernel/hostname').catch(() => 'guest');
+  const texts = ['Linux', name, release, version, machine, '(none)'];
   const image = Buffer.alloc(texts.length * UTSNAME_TEXT_BYTES);
   for (const [index, text] of texts.entries()) {
     image.write(text.slice(0, UTSNAME_TEXT_BYTES - 1), index * UTSNAME_TEXT_BYTES);
@@ -36,13 +48,52 @@ function refuse(call: string, why: string, instead: string): Answer {
   };
 }
 
-/** Lets through what concerns none of the guest's objects. */
-function unlessOfGuest(descriptorArgument: number, refusal: Answer): Answer {
+/** Lets setsockopt(2) through whose option is none of the guest's objects. */
+function unlessOfGuest(refusal: Answer): Answer {
   return (call, context) => {
-    const descriptor = call.descriptor(descriptorArgument);
-    if (context.placeholders.handleOf(call.thread, descriptor) === 0) call.proceed();
+    const memory = new ProcessMemory(call.thread, context.placeholders);
+    const option = Buffer.from(memory.read(call.word(3), 4));
+    const handle = option.length < 4 ? 0 : memory.handleOf(option.readInt32LE());
+    if (handle === 0) call.proceed();
     else return refusal(call, context);
   };
+}
+
+/** As the kernel answers where there is a listener already: that of waep. */
+function refuseListener(call: Notification, context: Context): void {
+  context.complain(
+    failure('ERR_RUN_REFUSED', {
+      call: 'seccomp(2) with SECCOMP_FILTER_FLAG_NEW_LISTENER',
+      why: 'a process can have one listener, and waep is it',
+      instead: 'Run what needs its own outside of waep.',
+    }),
+  );
+  call.fail(constants.errno.EBUSY);
+}
+
+const FIONREAD = 0x541b;
+
+function control(call: Notification, context: Context): void | Promise<void> {
+  return call.argument(1) === FIONREAD
+    ? countUnread(call, context)
+    : controlPerfEvent(call, context);
+}
+
+const AT_EMPTY_PATH = 0x1000;
+
+/** Answers the kin of stat(2) that is told of a file by a path or by a descriptor. */
+function lookAt(form: 'stat' | 'statx', flags: number, result: number): Answer {
+  const byPath = lookAtFile(1);
+  return (call, context) => {
+    const mayBeEmpty = (call.argument(flags) & AT_EMPTY_PATH) !== 0;
+    if (!mayBeEmpty || !isEmptyAt(call, context)) return byPath(call, context);
+    return describe(call, context, form, result);
+  };
+}
+
+function isEmptyAt(call: Notification, { placeholders }: Context): boolean {
+  if (call.word(1) === 0n) return true;
+  return new ProcessMemory(call.thread, placeholders).read(call.word(1), 1)[0] === 0;
 }
 
 /** The calls that waep-launch's filter hands over (addon/core/seccomp_filter.cc), by number. */
@@ -59,15 +110,25 @@ const answers: ReadonlyMap<number, Answer> = new Map([
   [267, readLink(1)],
   [4, lookAtFile(0)],
   [6, lookAtFile(0)],
-  [262, lookAtFile(1)],
-  [332, lookAtFile(1)],
+  [262, lookAt('stat', 3, 2)],
+  [332, lookAt('statx', 2, 4)],
+  [5, (call, context) => describe(call, context, 'stat', 1)],
+  [0, readDescriptor],
+  [23, selectDescriptors],
+  [270, selectDescriptors],
   [298, openPerfEvent],
   [9, mapMemory],
   [233, watchDescriptor],
   [7, pollDescriptors],
   [271, pollDescriptors],
-  [16, controlPerfEvent],
-  [1, defineProbe],
+  [16, control],
+  [1, writeDescriptor],
+  [59, startProgram(0)],
+  [322, startProgram(1)],
+  [62, askForProcess],
+  [434, openProcess],
+  [317, refuseListener],
+  [72, flagsOf],
   [
     41,
     refuse(
@@ -79,7 +140,6 @@ const answers: ReadonlyMap<number, Answer> = new Map([
   [
     54,
     unlessOfGuest(
-      3,
       refuse(
         'setsockopt(2) of SO_ATTACH_BPF',
         'a socket of this host cannot run a program of the guest',

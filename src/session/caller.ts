@@ -35,6 +35,11 @@ export interface CallOptions {
   ahead?: boolean;
   /** Whether outputs may come without the zeroes at their ends, as they travel. Default: no. */
   trimmed?: boolean;
+  /**
+   * Capabilities that the guest makes the call without: bits by their numbers in
+   * linux/capability.h. Default: none.
+   */
+  without?: number;
 }
 
 /**
@@ -103,6 +108,16 @@ export interface Caller {
    * with an empty array at the end, and with `undefined` when nothing is there yet (EAGAIN).
    */
   read(handle: Handle, lengthBytes: number, options?: CallOptions): Promise<Uint8Array | undefined>;
+
+  /**
+   * Reads as {@link read} does, and says whether less than `lengthBytes` means that the end is
+   * near: `errno` is 0, or the positive errno of what kept the guest from reading on.
+   */
+  readPart(
+    handle: Handle,
+    lengthBytes: number,
+    options?: CallOptions,
+  ): Promise<{ bytes: Uint8Array; errno: number }>;
 
   /** Closes handles in the guest. What only they held alive is gone afterwards. */
   release(handles: readonly Handle[], options?: CallOptions): Promise<void>;

@@ -89,6 +89,8 @@ export class Conversation implements Caller {
   readonly #events: EventHub;
   #closed: Error | undefined;
   #nextHandle = 1;
+  /** The capabilities that the guest makes calls without; undefined when that is not known. */
+  #without: number | undefined = 0;
   #framesSent = 0;
   #framesReceived = 0;
   #onClose: Array<(reason: Error) => void> = [];
@@ -166,6 +168,7 @@ export class Conversation implements Caller {
   }
 
   callAll(calls: readonly Call[], options?: CallOptions): Promise<Reply>[] {
+    if (this.#lease.over === undefined) this.#restrict(options);
     const buffer = this.#sendBuffer;
     let used = 0;
     let frames = 0;
@@ -215,23 +218,32 @@ export class Conversation implements Caller {
     lengthBytes: number,
     options?: CallOptions,
   ): Promise<Uint8Array | undefined> {
-    const reply = await this.#message(FrameType.READ, [handle, lengthBytes], options, 'read');
-    if (reply.result >= 0) {
-      const sent = reply.outputs[0] ?? new Uint8Array(0);
-      if (reply.result <= lengthBytes && sent.length <= reply.result) {
-        // Zeroes at the end do not travel.
-        const bytes = new Uint8Array(reply.result);
-        bytes.set(sent);
-        return bytes;
-      }
-      throw failure('ERR_PROTOCOL_UNEXPECTED', {
-        received: `${sent.length} bytes and a result of ${reply.result} from ${this.address}`,
-        expected: `at most as many bytes as the result, and as the ${lengthBytes} asked for`,
-      });
-    }
-    const error = systemError('read', reply.errno, { side: 'guest' });
+    const { bytes, errno } = await this.readPart(handle, lengthBytes, options);
+    if (errno === 0 || bytes.length > 0) return bytes;
+    const error = systemError('read', errno, { side: 'guest' });
     if (error.code === 'EAGAIN') return undefined;
     throw error;
+  }
+
+  async readPart(
+    handle: Handle,
+    lengthBytes: number,
+    options?: CallOptions,
+  ): Promise<{ bytes: Uint8Array; errno: number }> {
+    const reply = await this.#message(FrameType.READ, [handle, lengthBytes], options, 'read');
+    const { result, errno } = reply;
+    if (result < 0) return { bytes: new Uint8Array(0), errno };
+    const sent = reply.outputs[0] ?? new Uint8Array(0);
+    if (result <= lengthBytes && sent.length <= result) {
+      // Zeroes at the end do not travel.
+      const bytes = new Uint8Array(result);
+      bytes.set(sent);
+      return { bytes, errno };
+    }
+    throw failure('ERR_PROTOCOL_UNEXPECTED', {
+      received: `${sent.length} bytes and a result of ${result} from ${this.address}`,
+      expected: `at most as many bytes as the result, and as the ${lengthBytes} asked for`,
+    });
   }
 
   async release(handles: readonly Handle[], options?: CallOptions): Promise<void> {
@@ -366,6 +378,7 @@ export class Conversation implements Caller {
       else break;
     }
     if (this.#closed !== undefined) throw this.#closed;
+    this.#restrict(options);
     const pending = this.#pending.add(this.#pending.newId(), name, options, lengths, makes);
     this.#sent(this.#channel.sendParts([frame(pending.id)]));
     return pending.promise;
@@ -399,6 +412,7 @@ export class Conversation implements Caller {
     if (this.#pending.size > 0 && this.#channel.queuedBytes > this.#maxQueuedBytes) {
       return this.#room().then(() => this.start(call, options, name));
     }
+    this.#restrict(options);
     const lengths = lengthsOf(call, options);
     // Alone in flight, a call is likely to be waited for.
     const alone = this.#pending.size === 0 && options?.ahead !== true;
@@ -412,6 +426,29 @@ export class Conversation implements Caller {
       this.#sent(this.#channel.send(putCallFrame(this.#sendBuffer, pending.id, call)));
     }
     return pending.promise;
+  }
+
+  /** Has the guest make what is sent next without the capabilities that its caller lacks. */
+  #restrict(options: CallOptions | undefined): void {
+    const without = options?.without ?? 0;
+    if (without === this.#without || this.#closed !== undefined) return;
+    this.#without = without;
+    const { id, promise } = this.#pending.add(
+      this.#pending.newId(),
+      'restrict',
+      undefined,
+      undefined,
+      0,
+    );
+    // With more rights than it is to have, nothing may be done.
+    const refuse = (error: Error & { code?: string }) => {
+      if (error.code !== 'ERR_SESSION_INTERRUPTED') this.#end(this.#lost(error));
+    };
+    promise.then(({ result, errno }) => {
+      if (result < 0) refuse(systemError('capset', errno, { side: 'guest' }));
+    }, refuse);
+    const mask = BigInt(without);
+    this.#sent(this.#channel.sendParts([messageFrame(FrameType.RESTRICT, id, [mask])]));
   }
 
   #exchange(
@@ -583,6 +620,7 @@ export class Conversation implements Caller {
   /** Lets go of a connection that is lost; what was asked over it may have taken effect or not. */
   #disconnect(reason: Error): void {
     this.#channel.close();
+    this.#without = undefined;
     for (const makes of this.#pending.takeAllAbandoned()) this.#lease.orphaned(makes);
     for (const pending of this.#pending.takeAll()) {
       this.#lease.orphaned(pending.makes);

@@ -27,14 +27,25 @@ export async function openGuestPipe(session: Session, path: string): Promise<num
   );
 }
 
+/** Who is told of what becomes of a pipe. */
+export interface PipeEvents {
+  /** Its last copy is closed. */
+  gone(): Promise<void>;
+  /** It has ended before what it is read from, whose error this is. */
+  failed(error: Error): void;
+}
+
 /**
  * Returns a descriptor from which what a handle stands for can be read to its end, such as an
  * iterator. The caller closes it.
- *
- * @param gone is told once its last copy is closed
  */
-export function readGuestPipe(session: Session, handle: Handle, gone: () => Promise<void>): number {
-  return makePipe((socket) => drain(session, handle, socket), gone);
+export function readGuestPipe(session: Session, handle: Handle, events: PipeEvents): number {
+  const drained = (socket: Socket) =>
+    drain(session, handle, socket).catch((error) => {
+      events.failed(error);
+      throw error;
+    });
+  return makePipe(drained, () => events.gone());
 }
 
 function makePipe(source: Source, gone: () => Promise<void>): number {

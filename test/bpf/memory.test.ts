@@ -185,6 +185,11 @@ t.test('common attributes are a second argument, with a log of its own', async (
   );
   t.match(encoded.decodeCommon(reply), { log_buf: 'Invalid', log_true_size: 40 });
   t.match(encoded.error(reply), { code: 'EINVAL', log: 'Invalid' });
+  const quiet = encoded.writes(replyTo(encoded, () => {}, 5));
+  t.notOk(
+    quiet.some(({ address }) => address === 0x3000n),
+    'a log is left alone that the kernel has left alone',
+  );
   t.same(
     encoded.writes(reply).map(({ address }) => address),
     [0x3000n, 0x610n],

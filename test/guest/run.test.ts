@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import t from 'tap';
 import { boot } from '../../guest/index.js';
-import { Session } from '../../src/index.js';
+import { enums, insn, Session } from '../../src/index.js';
 import { application, cli } from '../run/application.js';
 import { until } from '../until.js';
 
@@ -87,6 +87,41 @@ t.test('unmodified programs act on the guest, and on nothing else', async (t) =>
   t.match(await bpftool('map', 'dump', 'name', 'counts'), [{ value: ['0x07'] }]);
   await run('bpftool', 'map', 'delete', 'name', 'counts', 'key', ...(key as string[]));
   t.same(await bpftool('map', 'dump', 'name', 'counts'), []);
+
+  // An iterator that has something to say of the last of so many elements only: it pauses before.
+  {
+    const last = 1_199_999;
+    await using many = await session.createMap({
+      type: enums.MapType.BPF_MAP_TYPE_ARRAY,
+      keySize: 4,
+      valueSize: 4,
+      maxEntries: last + 1,
+    });
+    await using quiet = await session.loadProgram({
+      type: enums.ProgType.BPF_PROG_TYPE_TRACING,
+      expectedAttachType: enums.AttachType.BPF_TRACE_ITER,
+      attachTo: 'bpf_map_elem',
+      instructions: insn.program(
+        insn.load(8, 'r2', 'r1', 16),
+        insn.jumpIf('eq', 'r2', 0, 'out'),
+        insn.load(4, 'r3', 'r2', 0),
+        insn.jumpIf('ne', 'r3', last, 'out'),
+        insn.load(8, 'r1', 'r1', 0),
+        insn.load(8, 'r1', 'r1', 0),
+        insn.mov('r3', 4),
+        insn.call(enums.Helper.BPF_FUNC_seq_write),
+        insn.label('out'),
+        insn.mov('r0', 0),
+        insn.exit(),
+      ),
+      license: 'GPL',
+      name: 'quiet',
+    });
+    await using each = await quiet.attachIterator({ map: many });
+    await each.pin('/sys/fs/bpf/quiet');
+    t.equal(await run('od', '-An', '-tu4', '/sys/fs/bpf/quiet'), `    ${last}\n`);
+    await guest.sh('rm /sys/fs/bpf/quiet');
+  }
 
   const btfs: { name?: string }[] = await bpftool('btf', 'list');
   t.ok(btfs.some(({ name }) => name === 'vmlinux'));

@@ -1,21 +1,28 @@
 // An eBPF application of many small parts: each argument is one, and prints what came of it. It
 // knows of no guest. Run by test/run and test/guest.
 #define _GNU_SOURCE
+#include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/bpf.h>
+#include <linux/capability.h>
 #include <linux/perf_event.h>
 #include <linux/bpf_common.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/select.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
@@ -217,15 +224,19 @@ static void threads(void) {
   printf("threads: %d wrong\n", wrong);
 }
 
-static int load_program(void) {
+static int load_as(uint32_t type) {
   const struct bpf_insn code[] = {{.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0},
                                   {.code = BPF_JMP | BPF_EXIT}};
-  union bpf_attr attr = {.prog_type = BPF_PROG_TYPE_SOCKET_FILTER,
+  union bpf_attr attr = {.prog_type = type,
+                         .expected_attach_type =
+                             type == BPF_PROG_TYPE_SK_LOOKUP ? BPF_SK_LOOKUP : 0,
                          .insns = (uintptr_t)code,
                          .insn_cnt = sizeof code / sizeof code[0],
                          .license = (uintptr_t) "GPL"};
   return (int)bpf(BPF_PROG_LOAD, &attr, sizeof attr);
 }
+
+static int load_program(void) { return load_as(BPF_PROG_TYPE_SOCKET_FILTER); }
 
 static uint32_t program_id(int fd) {
   struct bpf_prog_info info = {0};
@@ -318,6 +329,7 @@ static void on_stop(int signal) {
 static void until_interrupted(void) {
   const struct sigaction action = {.sa_handler = on_stop};
   sigaction(SIGINT, &action, NULL);
+  sigaction(SIGTERM, &action, NULL);
   const int fd = map_with(7, 77);
   puts("running");
   fflush(stdout);
@@ -518,6 +530,15 @@ static int wait_by_poll(int epoll, int fd) {
   return poll(&one, 1, 20000);
 }
 
+static int wait_by_select(int epoll, int fd) {
+  (void)epoll;
+  fd_set set;
+  FD_ZERO(&set);
+  FD_SET(fd, &set);
+  struct timeval patience = {.tv_sec = 20};
+  return select(fd + 1, &set, NULL, NULL, &patience);
+}
+
 // As libbpf reads a ring buffer: maps it, waits, and reads until there is no more. `most` is how
 // many records are read before it waits again, and what is left must not be waited for in vain.
 static void ring(const char *name, int (*wait)(int, int), int most) {
@@ -535,10 +556,12 @@ static void ring(const char *name, int (*wait)(int, int), int most) {
   }
   uint64_t expected = 0;
   int wrong = 0;
+  int vain = 0;
   for (uint64_t sent = 0; sent < EVENTS;) {
     for (int i = 0; i < TURN; ++i) wrong += emit(program, sent++) != 0;
     while (expected < sent && wait(epoll, fd) == 1) {
       uint64_t at = *read_to;
+      vain += at == __atomic_load_n((uint64_t *)writer, __ATOMIC_ACQUIRE);
       for (int i = 0; i < most && at < __atomic_load_n((uint64_t *)writer, __ATOMIC_ACQUIRE); ++i) {
         const char *record = writer + 4096 + (at & 4095);
         const uint32_t length = __atomic_load_n((uint32_t *)record, __ATOMIC_ACQUIRE);
@@ -550,6 +573,16 @@ static void ring(const char *name, int (*wait)(int, int), int most) {
     }
   }
   printf("%s: %llu events, %d wrong\n", name, (unsigned long long)expected, wrong);
+  // Where all is read, looking finds nothing.
+  struct pollfd one = {.fd = fd, .events = POLLIN};
+  fd_set set;
+  FD_ZERO(&set);
+  FD_SET(fd, &set);
+  struct timeval no_time = {0};
+  if (wait != wait_by_epoll && (vain != 0 || poll(&one, 1, 0) != 0 ||
+                                select(fd + 1, &set, NULL, NULL, &no_time) != 0)) {
+    printf("%s: woken %d times for nothing\n", name, vain);
+  }
 }
 
 // As libbpf reads a perf buffer.
@@ -601,7 +634,69 @@ static void perf(void) {
   printf("perf: %llu events, %d wrong\n", (unsigned long long)expected, wrong);
 }
 
-static volatile sig_atomic_t alarms;
+static void tell(const char *what, long result) {
+  printf("%s: %s\n", what, result < 0 ? strerrorname_np(errno) : "ok");
+  fflush(stdout);
+}
+
+// What a program may do with the rights that it has just now.
+static void use_rights(const char *who) {
+  char what[64];
+  union bpf_attr next = {0};
+  struct perf_event_attr event = {
+      .type = PERF_TYPE_SOFTWARE, .size = sizeof event, .config = PERF_COUNT_SW_CPU_CLOCK};
+  snprintf(what, sizeof what, "%s: map", who);
+  tell(what, create_map("rights"));
+  snprintf(what, sizeof what, "%s: list", who);
+  tell(what, bpf(BPF_MAP_GET_NEXT_ID, &next, sizeof next));
+  snprintf(what, sizeof what, "%s: load", who);
+  tell(what, load_program());
+  snprintf(what, sizeof what, "%s: event", who);
+  tell(what, syscall(SYS_perf_event_open, &event, -1, 0, -1, PERF_FLAG_FD_CLOEXEC));
+}
+
+static void set_effective(uint64_t mask) {
+  struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
+  struct __user_cap_data_struct data[2];
+  syscall(SYS_capget, &header, data);
+  data[0].effective = data[0].permitted & (uint32_t)mask;
+  data[1].effective = data[1].permitted & (uint32_t)(mask >> 32);
+  syscall(SYS_capset, &header, data);
+}
+
+static void *unable(void *argument) {
+  (void)argument;
+  set_effective(0);
+  use_rights("a thread without capabilities");
+  return NULL;
+}
+
+static void in_child(const char *who, int (*give_up)(void)) {
+  const pid_t child = fork();
+  if (child == 0) {
+    tell(who, give_up());
+    use_rights(who);
+    _exit(0);
+  }
+  waitpid(child, NULL, 0);
+}
+
+static int be_nobody(void) { return setresgid(65534, 65534, 65534) | setresuid(65534, 65534, 65534); }
+static int leave_namespace(void) { return unshare(CLONE_NEWUSER); }
+
+static void rights(void) {
+  use_rights("root");
+  in_child("nobody", be_nobody);
+  in_child("another namespace", leave_namespace);
+  pthread_t thread;
+  pthread_create(&thread, NULL, unable, NULL);
+  pthread_join(thread, NULL);
+  set_effective(~0ull & ~(1ull << CAP_BPF) & ~(1ull << CAP_SYS_ADMIN));
+  use_rights("without CAP_BPF");
+  set_effective(~0ull);
+  use_rights("with all of it again");
+}
+
 static void on_alarm_spin(int signal) {
   (void)signal;
   ++alarms;
@@ -662,6 +757,104 @@ static void hold(void) {
   pause();
 }
 
+// The kernel's version by the note in the vDSO, once somebody lets it look.
+static void vdso(void) {
+  puts("waiting");
+  fflush(stdout);
+  getchar();
+  const char *const base = (const char *)getauxval(AT_SYSINFO_EHDR);
+  const Elf64_Ehdr *const head = (const void *)base;
+  const Elf64_Phdr *const segments = (const void *)(base + head->e_phoff);
+  for (int i = 0; i < head->e_phnum; ++i) {
+    if (segments[i].p_type != PT_NOTE) continue;
+    const char *at = base + segments[i].p_offset;
+    const char *const end = at + segments[i].p_memsz;
+    while (at < end) {
+      const Elf64_Nhdr *const note = (const void *)at;
+      const char *const name = at + sizeof *note;
+      const char *const value = name + ((note->n_namesz + 3) & ~3u);
+      if (note->n_type == 0 && strcmp(name, "Linux") == 0) {
+        const uint32_t version = *(const uint32_t *)value;
+        printf("vdso: %u.%u.%u\n", version >> 16, version >> 8 & 255, version & 255);
+      }
+      at = value + ((note->n_descsz + 3) & ~3u);
+    }
+  }
+}
+
+// Starts another program while a probe is on.
+static void start_another(void) {
+  union bpf_attr attach = {
+      .raw_tracepoint = {.name = (uintptr_t)"sys_exit", .prog_fd = (uint32_t)load_as(BPF_PROG_TYPE_RAW_TRACEPOINT)}};
+  const int link = (int)bpf(BPF_RAW_TRACEPOINT_OPEN, &attach, sizeof attach);
+  tell("attach", link);
+  const pid_t child = fork();
+  if (child == 0) {
+    execl("/bin/true", "true", NULL);
+    _exit(1);
+  }
+  int status = 0;
+  waitpid(child, &status, 0);
+  tell("started", status == 0 ? 0 : -1);
+  close(link);
+}
+
+// Room for a log as large as the kernel takes, of which it uses little.
+static void huge_log(void) {
+  const size_t bytes = (1u << 30) - 1;
+  char *const log = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  const struct bpf_insn code[] = {{.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0},
+                                  {.code = BPF_JMP | BPF_EXIT}};
+  union bpf_attr attr = {.prog_type = BPF_PROG_TYPE_SOCKET_FILTER,
+                         .insns = (uintptr_t)code,
+                         .insn_cnt = sizeof code / sizeof code[0],
+                         .license = (uintptr_t) "GPL",
+                         .log_level = 2,
+                         .log_size = (uint32_t)bytes,
+                         .log_buf = (uintptr_t)log};
+  strcpy(attr.prog_name, "logged");
+  tell("huge log", bpf(BPF_PROG_LOAD, &attr, sizeof attr));
+  printf("it says: %s\n", strstr(log, "exit") == NULL ? "nothing" : "exit");
+}
+
+// What needs something of the machine that the program runs on.
+static void foreign(void) {
+  const int program = load_program();
+  tell("socket", setsockopt(socket(AF_UNIX, SOCK_DGRAM, 0), SOL_SOCKET, SO_ATTACH_BPF, &program,
+                            sizeof program));
+  const int space = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+  union bpf_attr attach = {.link_create = {.prog_fd = (uint32_t)load_as(BPF_PROG_TYPE_SK_LOOKUP),
+                                           .target_fd = (uint32_t)space,
+                                           .attach_type = BPF_SK_LOOKUP}};
+  tell("namespace", bpf(BPF_LINK_CREATE, &attach, sizeof attach));
+  struct sock_filter allow[] = {BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
+  const struct sock_fprog filter = {.len = 1, .filter = allow};
+  tell("listener", syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER,
+                           &filter));
+  struct perf_event_attr event = {.type = PERF_TYPE_SOFTWARE,
+                                  .size = sizeof event,
+                                  .config = PERF_COUNT_SW_BPF_OUTPUT,
+                                  .sample_type = PERF_SAMPLE_RAW,
+                                  .write_backward = 1};
+  const int opened = (int)syscall(SYS_perf_event_open, &event, -1, 0, -1, PERF_FLAG_FD_CLOEXEC);
+  tell("backward", mmap(NULL, 4096 * 2, PROT_READ, MAP_SHARED, opened, 0) == MAP_FAILED ? -1 : 0);
+  tell("own process", syscall(SYS_perf_event_open, &event, getpid(), -1, -1, 0));
+  tell("itself", kill(getpid(), 0));
+  tell("nobody", kill(0x3fffff, 0));
+}
+
+// A probe in a file, at a place that is the same instruction in any program.
+static void probe_file(const char *path) {
+  uint32_t type = 0;
+  FILE *const file = fopen("/sys/bus/event_source/devices/uprobe/type", "r");
+  if (file == NULL || fscanf(file, "%u", &type) != 1) return;
+  fclose(file);
+  struct perf_event_attr attr = {
+      .type = type, .size = sizeof attr, .config1 = (uintptr_t)path, .config2 = 0x1000};
+  tell("probe", syscall(SYS_perf_event_open, &attr, -1, 0, -1, PERF_FLAG_FD_CLOEXEC));
+}
+
 // As tools do for which perf_event_open(2) has failed.
 static void define(const char *text, int copied) {
   int file = open("/sys/kernel/tracing/kprobe_events", O_WRONLY | O_APPEND | O_CLOEXEC);
@@ -679,6 +872,8 @@ int main(int argc, char **argv) {
     if (strcmp(argv[i], "logs") == 0) logs();
     if (strcmp(argv[i], "ring") == 0) ring("ring", wait_by_epoll, EVENTS);
     if (strcmp(argv[i], "polled") == 0) ring("polled", wait_by_poll, 3);
+    if (strcmp(argv[i], "selected") == 0) ring("selected", wait_by_select, 3);
+    if (strcmp(argv[i], "level") == 0) ring("level", wait_by_epoll, 3);
     if (strcmp(argv[i], "perf") == 0) perf();
     if (strcmp(argv[i], "interrupted") == 0) interrupted();
     if (strcmp(argv[i], "threads") == 0) threads();
@@ -688,6 +883,12 @@ int main(int argc, char **argv) {
     if (strcmp(argv[i], "legacy") == 0) legacy();
     if (strcmp(argv[i], "errors") == 0) errors();
     if (strcmp(argv[i], "hold") == 0) hold();
+    if (strcmp(argv[i], "foreign") == 0) foreign();
+    if (strcmp(argv[i], "huge-log") == 0) huge_log();
+    if (strcmp(argv[i], "vdso") == 0) vdso();
+    if (strcmp(argv[i], "start") == 0) start_another();
+    if (strcmp(argv[i], "probe") == 0) probe_file(argv[++i]);
+    if (strcmp(argv[i], "rights") == 0) rights();
     if (strcmp(argv[i], "spin") == 0) spin(1);
     if (strcmp(argv[i], "spin-on") == 0) spin(0);
     if (strcmp(argv[i], "define") == 0) define(argv[++i], 0);

@@ -90,7 +90,7 @@ export class ProbeCache {
 
   /** The key of the call that has just come in, if it is a probe whose outcome is not known. */
   keyOf(call: Notification): Uint8Array | undefined {
-    return call.recalled ? undefined : this.recall.key;
+    return call.recalled || call.lost !== 0 ? undefined : this.recall.key;
   }
 
   /** Waits for what may tell the outcome of a call. Returns false when nothing can. */

@@ -1,3 +1,4 @@
+import { lackOf } from './lacks.js';
 import { NOT_RUN, type Outcome, type Result, type Row, type Verdict } from './row.js';
 import { withoutVolatile } from './volatile.js';
 
@@ -23,7 +24,7 @@ export function compare(row: Row, guest: Outcome, host: Outcome, run = ''): Resu
 
 function judge(row: Row, guest: Outcome, host: Outcome): { verdict: Verdict; why: string } {
   if (row.mustWork === true && !['0', '130'].includes(guest.ending)) {
-    return { verdict: 'unsupported-in-guest', why: lastLine(guest.stderr) || guest.ending };
+    return nativeFailure(row, guest);
   }
   // Two that did nothing are not the same.
   if (guest.ending === NOT_RUN || host.ending === NOT_RUN) {
@@ -40,9 +41,16 @@ function judge(row: Row, guest: Outcome, host: Outcome): { verdict: Verdict; why
   }
   if (refused !== undefined) return { verdict: 'refused', why: refused };
   if (!isKilled(row) && guest.ending !== '0' && guest.stdout.trim() === '') {
-    return { verdict: 'unsupported-in-guest', why: lastLine(guest.stderr) || guest.ending };
+    return nativeFailure(row, guest);
   }
   return { verdict: 'different', why: difference };
+}
+
+function nativeFailure({ command }: Row, guest: Outcome): { verdict: Verdict; why: string } {
+  const said = lastLine(guest.stderr) || guest.ending;
+  const lack = lackOf(command, guest.stderr);
+  if (lack === undefined) return { verdict: 'failing-in-guest', why: said };
+  return { verdict: 'unsupported-in-guest', why: `${lack}: ${said}` };
 }
 
 /** What is killed has no time to print: it is about what it leaves behind. */

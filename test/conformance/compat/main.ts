@@ -8,7 +8,7 @@ import { kernelNamed } from '../../kernels.js';
 import { equip } from './equipment.js';
 import { bootEquipped, describeGuest } from './lab-guest.js';
 import { type Options, runMatrix } from './matrix.js';
-import type { Result } from './row.js';
+import { failing, type Result } from './row.js';
 import { record } from './store.js';
 
 const colours = {
@@ -17,6 +17,7 @@ const colours = {
   different: pc.red,
   refused: pc.yellow,
   'unsupported-in-guest': pc.dim,
+  'failing-in-guest': pc.red,
 } as const;
 
 function show(result: Result, done: number, total: number): void {
@@ -76,6 +77,7 @@ new Command('npm run compat --')
     console.log(
       `${facts.rows} commands in ${facts.tookS} s: ${counts.join(', ')}. Host: ${facts.host}.`,
     );
+    if (results.some(({ verdict }) => failing.has(verdict))) process.exitCode = 1;
   })
   .parseAsync()
   .catch((error: Error) => {

@@ -56,10 +56,15 @@ export const verdicts = {
     'both sides print the same kinds of lines; the figures in them are of two different moments',
   different: 'the sides differ',
   refused: 'not forwarded; the tool ends with an error that names what and why',
-  'unsupported-in-guest': 'the tool does not work in the guest itself',
+  'unsupported-in-guest':
+    'the tool does not work in the guest itself, for what its kernel or machine lacks',
+  'failing-in-guest': 'the tool fails in the guest itself, for a reason that nobody has named',
 } as const;
 
 export type Verdict = keyof typeof verdicts;
+
+/** The verdicts that make a run fail. */
+export const failing: ReadonlySet<Verdict> = new Set(['different', 'failing-in-guest']);
 
 /** One row's result, as results/compat.json has it. */
 export interface Result {

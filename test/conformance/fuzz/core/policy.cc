@@ -785,7 +785,8 @@ std::unique_ptr<Executor> Prepared() {
   rules.limits.max_call_bytes = 96 * 1024;
   rules.limits.max_handles = 32;
   auto executor = std::make_unique<Executor>(
-      std::move(rules), Executor::Kernel{FakeBpf, FakePerfOpen, FakeIoctl, FakeOpen});
+      std::move(rules),
+      Executor::Kernel{FakeBpf, FakePerfOpen, FakeIoctl, FakeOpen, Executor::kNone.restrict});
   Expect(executor->Prepare() == 0, "memory cannot be reserved");
   return executor;
 }

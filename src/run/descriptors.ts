@@ -1,0 +1,221 @@
+/*
+ * Calls on descriptors as such, which what stands for an object here would answer otherwise than the
+ * object: anon_inode_getfd() of kernel/bpf and kernel/events is what they come from.
+ */
+import { constants as files, fstatSync, readFileSync } from 'node:fs';
+import { constants } from 'node:os';
+import { enums, type FdKind } from '../bpf/index.js';
+import type { Handle } from '../call.js';
+import { failure, systemError, type WaepError } from '../errors.js';
+import { native } from '../native.js';
+import type { Context } from './context.js';
+import type { Notification } from './notification.js';
+import { defineProbe } from './probe-definitions.js';
+import { ProcessMemory } from './process-memory.js';
+
+const { errno } = constants;
+const { O_RDONLY, O_WRONLY, O_RDWR, O_NONBLOCK } = files;
+const { BPF_F_RDONLY, BPF_F_WRONLY } = enums.ObjectFlag;
+const { BPF_MAP_TYPE_RINGBUF, BPF_MAP_TYPE_USER_RINGBUF } = enums.MapType;
+const FOLDER_MODE = 0o40755n;
+/** STATX_BASIC_STATS. */
+const BASIC_STATS = 0x7ff;
+
+/** Answers read(2) of so many words: those that a perf event counts. */
+export async function readDescriptor(call: Notification, context: Context): Promise<void> {
+  const { session, objects, placeholders } = context;
+  const handle = placeholders.handleOf(call.thread, call.descriptor(0));
+  if (handle === 0) return call.proceed();
+  const kind = await objects.find(handle);
+  // What an iterator writes comes out of a pipe.
+  if (kind === 'iter') return call.proceed();
+  if ((await accessOf(handle, context)) === O_WRONLY) return call.fail(errno.EBADF);
+  if (kind === 'cgroup') return call.fail(errno.EISDIR);
+  if (kind !== 'perf_event') return call.fail(errno.EINVAL);
+  const counts = await session.read(handle, call.argument(2));
+  if (counts === undefined) return call.fail(errno.EAGAIN);
+  new ProcessMemory(call.thread, placeholders).writeOrFault(call.word(1), counts);
+  call.succeed(counts.length);
+}
+
+/** Answers write(2) of some words: an eventfd that stands for an object would take one. */
+export async function writeDescriptor(call: Notification, context: Context): Promise<void> {
+  const handle = context.placeholders.handleOf(call.thread, call.descriptor(0));
+  if (handle === 0) return defineProbe(call, context);
+  call.fail((await accessOf(handle, context)) === O_RDONLY ? errno.EBADF : errno.EINVAL);
+}
+
+/** Answers fcntl(2) of F_GETFL. */
+export async function flagsOf(call: Notification, context: Context): Promise<void> {
+  const handle = context.placeholders.handleOf(call.thread, call.descriptor(0));
+  if (handle === 0) return call.proceed();
+  const access = await accessOf(handle, context);
+  const info = readFileSync(`/proc/${call.thread}/fdinfo/${call.descriptor(0)}`, 'latin1');
+  const flags = Number.parseInt(/^flags:\s*([0-7]+)$/m.exec(info)?.[1] ?? '0', 8);
+  // An eventfd does not wait, for its own sake.
+  call.succeed(info.includes('eventfd-count') ? access : access | (flags & O_NONBLOCK));
+}
+
+/** How the kernel opens the file of an object: O_RDONLY, O_WRONLY or O_RDWR. */
+export async function accessOf(handle: Handle, { objects }: Context): Promise<number> {
+  const kind = await objects.find(handle);
+  if (kind === 'prog' || kind === 'perf_event') return O_RDWR;
+  if (kind !== 'map') return O_RDONLY;
+  const flags = (await objects.findMap(handle))?.flags ?? 0;
+  if ((flags & BPF_F_RDONLY) !== 0) return O_RDONLY;
+  return (flags & BPF_F_WRONLY) === 0 ? O_RDWR : O_WRONLY;
+}
+
+/** Answers ioctl(2) of FIONREAD, which sockets have. */
+export function countUnread(call: Notification, { placeholders }: Context): void {
+  if (placeholders.handleOf(call.thread, call.descriptor(0)) === 0) call.proceed();
+  else call.fail(errno.ENOTTY);
+}
+
+/** The structures that descriptors are described in. */
+type Form = 'stat' | 'statx';
+
+/**
+ * Answers fstat(2), and those of its kin whose path is empty. The caller has seen to that.
+ *
+ * @param result the argument that points to where the answer goes
+ */
+export async function describe(
+  call: Notification,
+  { objects, placeholders }: Context,
+  form: Form,
+  result: number,
+): Promise<void> {
+  const handle = placeholders.handleOf(call.thread, call.descriptor(0));
+  if (handle === 0) return call.proceed();
+  const mode = (await objects.find(handle)) === 'cgroup' ? FOLDER_MODE : undefined;
+  const memory = new ProcessMemory(call.thread, placeholders);
+  memory.writeOrFault(call.word(result), forms[form](anonymous(), mode));
+  call.succeed(0);
+}
+
+type Facts = ReturnType<typeof anonymous>;
+
+/** What is known of every object of the kernel without a file: all of them are one inode. */
+function anonymous() {
+  const event = native.makeEvent();
+  if (event < 0) throw systemError('eventfd', event);
+  try {
+    return fstatSync(event, { bigint: true });
+  } finally {
+    native.close(event);
+  }
+}
+
+const forms: { readonly [F in Form]: (facts: Facts, mode: bigint | undefined) => Uint8Array } = {
+  stat: (facts, mode = facts.mode) => {
+    const { dev, ino, nlink, uid, gid, rdev, size, blksize, blocks } = facts;
+    const words = new BigUint64Array(18);
+    words.set([dev, ino, nlink, mode | (uid << 32n), gid, rdev, size, blksize, blocks]);
+    words.set(timesOf(facts), 9);
+    return new Uint8Array(words.buffer);
+  },
+  statx: (facts, mode = facts.mode) => {
+    const { dev, ino, nlink, uid, gid, size, blksize, blocks } = facts;
+    const [atime = 0n, atimeNs = 0n, mtime = 0n, mtimeNs = 0n, ctime = 0n, ctimeNs = 0n] =
+      timesOf(facts);
+    const words = new BigUint64Array(32);
+    words.set([BigInt(BASIC_STATS) | (blksize << 32n), 0n, nlink | (uid << 32n)]);
+    words.set([gid | (mode << 32n), ino, size, blocks, 0n, atime, atimeNs, 0n, 0n], 3);
+    words.set([ctime, ctimeNs, mtime, mtimeNs, 0n, (dev >> 8n) | ((dev & 0xffn) << 32n)], 12);
+    return new Uint8Array(words.buffer);
+  },
+};
+
+function timesOf({ atimeNs, mtimeNs, ctimeNs }: Facts): bigint[] {
+  return [atimeNs, mtimeNs, ctimeNs].flatMap((ns) => [ns / 1_000_000_000n, ns % 1_000_000_000n]);
+}
+
+/** `struct pollfd`. */
+const POLLFD_BYTES = 8;
+/** More descriptors than this are not looked through for those of the guest. */
+const MAX_POLLED = 1024;
+
+/** Has poll(2) and its kin wait for events of the guest as for anything. */
+export async function pollDescriptors(call: Notification, context: Context): Promise<void> {
+  const { placeholders } = context;
+  const count = Math.min(call.argument(1), MAX_POLLED);
+  if (!placeholders.any || count === 0) return call.proceed();
+  const memory = new ProcessMemory(call.thread, placeholders);
+  const polled = Buffer.from(memory.read(call.word(0), count * POLLFD_BYTES));
+  const descriptors: number[] = [];
+  for (let at = 0; at + POLLFD_BYTES <= polled.length; at += POLLFD_BYTES) {
+    descriptors.push(polled.readInt32LE(at));
+  }
+  if (await settle(call, context, descriptors, 'poll(2)')) call.proceed();
+}
+
+/** As {@link pollDescriptors}, for select(2) and its kin. */
+export async function selectDescriptors(call: Notification, context: Context): Promise<void> {
+  const { placeholders } = context;
+  const count = Math.min(call.argument(0), MAX_POLLED);
+  if (!placeholders.any || count === 0) return call.proceed();
+  const memory = new ProcessMemory(call.thread, placeholders);
+  const descriptors = new Set<number>();
+  for (const argument of [1, 2, 3]) {
+    if (call.word(argument) === 0n) continue;
+    const set = memory.read(call.word(argument), Math.ceil(count / 8));
+    for (let number = 0; number < Math.min(count, 8 * set.length); number++) {
+      if (((set[number >> 3] as number) >> (number & 7)) & 1) descriptors.add(number);
+    }
+  }
+  if (await settle(call, context, descriptors, 'select(2)')) call.proceed();
+}
+
+/**
+ * Puts in the place of each object of the guest something that is ready when the object is.
+ *
+ * @returns whether somebody waits for the call yet
+ */
+async function settle(
+  call: Notification,
+  context: Context,
+  descriptors: Iterable<number>,
+  name: string,
+): Promise<boolean> {
+  for (const descriptor of descriptors) {
+    const handle = context.placeholders.handleOf(call.thread, descriptor);
+    if (handle === 0) continue;
+    const event = await readiness(handle, context, name);
+    if (event !== undefined && !call.replaceDescriptor(event, descriptor)) return false;
+  }
+  return true;
+}
+
+/**
+ * An eventfd that is ready exactly if an object is, at this moment, and becomes so with it;
+ * undefined for what stands for the object in this as well.
+ *
+ * @throws ERR_RUN_REFUSED for what nobody waits for
+ */
+export async function readiness(
+  handle: Handle,
+  { objects, events }: Context,
+  name: string,
+): Promise<number | undefined> {
+  const kind = await objects.find(handle);
+  if (kind === 'iter') return undefined;
+  if (kind === 'perf_event') {
+    if (events.isMapped(handle) || events.isRedirected(handle)) return events.settle(handle);
+    throw unready(name, 'a perf event that is not mapped', 'Map its buffer first.');
+  }
+  const facts = kind === 'map' ? await objects.findMap(handle) : undefined;
+  if (facts?.type === BPF_MAP_TYPE_USER_RINGBUF) return events.eventOf(handle);
+  if (facts?.type !== BPF_MAP_TYPE_RINGBUF) throw unready(name, describeKind(kind));
+  await events.beginRing(handle, facts);
+  return events.settle(handle);
+}
+
+function describeKind(kind: FdKind | undefined): string {
+  return kind === undefined ? 'an object' : `a ${kind}`;
+}
+
+function unready(call: string, what: string, instead = 'Leave its descriptor out.'): WaepError {
+  const why = 'the kernel has nothing to wait for there, and says so by a state of its own';
+  return failure('ERR_RUN_REFUSED', { call: `${call} of ${what} of the guest`, why, instead });
+}

@@ -1,0 +1,140 @@
+/*
+ * Programs and libraries that the program probes. Where a function is in them it has read in files of
+ * this machine, and the guest's kernel puts the probe into its own file of that path.
+ */
+import { createHash } from 'node:crypto';
+import { closeSync, fstatSync, openSync, readFileSync, readSync } from 'node:fs';
+import { failure, type WaepError } from '../errors.js';
+import { readFile } from '../kernel/guest-file.js';
+import type { Session } from '../session.js';
+import { isForeign } from './own-processes.js';
+
+/** The tables of a program, and the note by which its build is known, are at its beginning. */
+const HEAD_BYTES = 64 * 1024;
+const SEGMENT_BYTES = 56;
+const PT_NOTE = 4;
+const NT_GNU_BUILD_ID = 3;
+
+/** Compares the files that the program probes with the guest's. */
+export class ProbedFiles {
+  readonly #session: Session;
+  readonly #complain: (error: Error) => void;
+  readonly #known = new Map<string, Promise<void>>();
+
+  /** @param complain told of what cannot be compared */
+  constructor(session: Session, complain: (error: Error) => void) {
+    this.#session = session;
+    this.#complain = complain;
+  }
+
+  /**
+   * Sees to it that a path means the same to a thread of the program and to the guest's kernel.
+   *
+   * @throws ERR_RUN_REFUSED when it does not
+   */
+  async check(thread: number, path: string): Promise<void> {
+    // A file as a process of the guest has it is the guest's for the program as well.
+    if (isForeign(path, thread)) return;
+    if (!path.startsWith('/') || path.startsWith('/proc/')) {
+      throw refusal(path, 'only absolute paths mean the same there', 'Name the file itself.');
+    }
+    let fd: number;
+    try {
+      fd = openSync(`/proc/${thread}/root${path}`, 'r');
+    } catch {
+      // What the program knows of it is from elsewhere; the guest's kernel says what it has.
+      return;
+    }
+    try {
+      const { dev, ino, size, mtimeNs } = fstatSync(fd, { bigint: true });
+      const key = `${dev} ${ino} ${size} ${mtimeNs} ${path}`;
+      const checked = this.#known.get(key) ?? this.#compare(fd, path);
+      this.#known.set(key, checked);
+      await checked;
+    } finally {
+      closeSync(fd);
+    }
+  }
+
+  async #compare(fd: number, path: string): Promise<void> {
+    const head = Buffer.alloc(HEAD_BYTES);
+    const ours = buildIdOf(head.subarray(0, readSync(fd, head, 0, head.length, 0)));
+    try {
+      const theirs = ours === undefined ? undefined : buildIdOf(await this.#head(path));
+      if (ours !== undefined && theirs !== undefined) {
+        if (ours !== theirs) throw differs(path, `build id ${ours}`, `build id ${theirs}`);
+        return;
+      }
+      const [a, b] = [readFileSync(fd), await readFile(this.#session, path)].map(digestOf);
+      if (a !== b) throw differs(path, `SHA-256 ${a}`, `SHA-256 ${b}`);
+    } catch (error) {
+      const { code } = error as { code?: string };
+      if (code === 'ERR_RUN_REFUSED' || code === 'ERR_SESSION_CLOSED') throw error;
+      // That there is none, the guest's kernel says; else it may be another one.
+      if (code !== 'ENOENT') this.#complain(uncompared(path, error as Error));
+    }
+  }
+
+  async #head(path: string): Promise<Uint8Array> {
+    const handle = await this.#session.open(path);
+    try {
+      return (await this.#session.readPart(handle, HEAD_BYTES)).bytes;
+    } finally {
+      this.#session.release([handle]).catch(() => {});
+    }
+  }
+}
+
+function digestOf(bytes: Uint8Array): string {
+  return createHash('sha256').update(bytes).digest('hex');
+}
+
+/** The id that the linker gave a 64-bit ELF file, by its first bytes. */
+function buildIdOf(bytes: Uint8Array): string | undefined {
+  const head = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
+  if (head.length < 64 || head.readUInt32BE(0) !== 0x7f454c46 || head[4] !== 2) return undefined;
+  const segments = Number(head.readBigUInt64LE(32));
+  for (let index = 0; index < head.readUInt16LE(56); index++) {
+    const at = segments + index * SEGMENT_BYTES;
+    if (at + SEGMENT_BYTES > head.length) return undefined;
+    if (head.readUInt32LE(at) !== PT_NOTE) continue;
+    const start = Number(head.readBigUInt64LE(at + 8));
+    const id = noteIn(head.subarray(start, start + Number(head.readBigUInt64LE(at + 32))));
+    if (id !== undefined) return id;
+  }
+  return undefined;
+}
+
+function noteIn(notes: Buffer): string | undefined {
+  for (let at = 0; at + 12 <= notes.length; ) {
+    const [nameBytes, bytes, type] = [0, 4, 8].map((offset) => notes.readUInt32LE(at + offset));
+    const name = at + 12;
+    const start = name + Math.ceil((nameBytes as number) / 4) * 4;
+    const end = start + (bytes as number);
+    if (end > notes.length) return undefined;
+    if (type === NT_GNU_BUILD_ID && notes.toString('latin1', name, name + 4) === 'GNU\0') {
+      return notes.toString('hex', start, end);
+    }
+    at = start + Math.ceil((bytes as number) / 4) * 4;
+  }
+  return undefined;
+}
+
+function refusal(path: string, why: string, instead: string): WaepError {
+  return failure('ERR_RUN_REFUSED', { call: `a probe in ${path}`, why, instead });
+}
+
+function differs(path: string, ours: string, theirs: string): WaepError {
+  return refusal(
+    path,
+    `the file here has ${ours} and the guest's ${theirs}, where its offsets mean something else`,
+    'Give this machine the build that the guest has.',
+  );
+}
+
+function uncompared(path: string, error: Error): WaepError {
+  return failure('ERR_RUN_NOTICE', {
+    what: `${path} cannot be compared with the guest's: ${error.message}`,
+    instead: 'Probes in it are right only if both are the same.',
+  });
+}

@@ -1,0 +1,88 @@
+/*
+ * The version of the kernel in a process's vDSO, by which programs know it that do not ask uname(2).
+ * The kernel maps it with each program that is started; this process's is this machine's.
+ */
+import { closeSync, openSync, readFileSync, writeSync } from 'node:fs';
+import { native } from '../native.js';
+
+const AT_SYSINFO_EHDR = 33n;
+const HEADER_BYTES = 64;
+const SEGMENT_BYTES = 56;
+const PT_NOTE = 4;
+const MAX_NOTES_BYTES = 4096;
+
+/** LINUX_VERSION_CODE of a kernel: distributions tell what it is built from beside its name. */
+export function versionCode(release: string, version: string): number {
+  const built = /\b(?:Debian|Ubuntu) (\d+)\.(\d+)\.(\d+)/.exec(version);
+  const [, major, minor, patch] = built ?? /^(\d+)\.(\d+)(?:\.(\d+))?/.exec(release) ?? [];
+  return (Number(major) << 16) | (Number(minor) << 8) | Math.min(Number(patch ?? 0), 255);
+}
+
+/**
+ * Puts a version into the vDSO of a process, for itself alone.
+ *
+ * @returns whether it is there now; a process without a vDSO needs none
+ */
+export function setVdsoVersion(process: number, code: number): boolean {
+  const place = findNote(process);
+  if (place === undefined) return true;
+  const bytes = new Uint8Array(Uint32Array.of(code).buffer);
+  try {
+    // A debugger's way: process_vm_writev(2) keeps to what the process itself may write to.
+    const memory = openSync(`/proc/${process}/mem`, 'r+');
+    try {
+      return writeSync(memory, bytes, 0, bytes.length, Number(place)) === bytes.length;
+    } finally {
+      closeSync(memory);
+    }
+  } catch {
+    return false;
+  }
+}
+
+/** The address of the version in the note that names Linux. */
+function findNote(process: number): bigint | undefined {
+  const base = vdsoOf(process);
+  if (base === undefined) return undefined;
+  const read = (address: bigint, length: number) => {
+    const bytes = Buffer.alloc(length);
+    return native.readMemory(process, address, bytes) === length ? bytes : undefined;
+  };
+  const head = read(base, HEADER_BYTES);
+  const count = head?.readUInt16LE(56) ?? 0;
+  const segments = head && read(base + head.readBigUInt64LE(32), count * SEGMENT_BYTES);
+  for (let at = 0; segments !== undefined && at < segments.length; at += SEGMENT_BYTES) {
+    if (segments.readUInt32LE(at) !== PT_NOTE) continue;
+    const start = base + segments.readBigUInt64LE(at + 8);
+    const length = Math.min(Number(segments.readBigUInt64LE(at + 32)), MAX_NOTES_BYTES);
+    const found = versionIn(read(start, length) ?? Buffer.alloc(0));
+    if (found !== undefined) return start + BigInt(found);
+  }
+  return undefined;
+}
+
+function vdsoOf(process: number): bigint | undefined {
+  try {
+    const words = readFileSync(`/proc/${process}/auxv`);
+    for (let at = 0; at + 16 <= words.length; at += 16) {
+      if (words.readBigUInt64LE(at) === AT_SYSINFO_EHDR) return words.readBigUInt64LE(at + 8);
+    }
+  } catch {
+    // It has ended.
+  }
+  return undefined;
+}
+
+function versionIn(notes: Buffer): number | undefined {
+  for (let at = 0; at + 12 <= notes.length; ) {
+    const [nameBytes = 0, bytes = 0, type] = [0, 4, 8].map((offset) =>
+      notes.readUInt32LE(at + offset),
+    );
+    const start = at + 12 + Math.ceil(nameBytes / 4) * 4;
+    if (type === 0 && bytes === 4 && notes.toString('latin1', at + 12, at + 18) === 'Linux\0') {
+      return start + 4 <= notes.length ? start : undefined;
+    }
+    at = start + Math.ceil(bytes / 4) * 4;
+  }
+  return undefined;
+}

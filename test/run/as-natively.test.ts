@@ -1,0 +1,142 @@
+import { execFileSync } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import t from 'tap';
+import { kernelNames } from '../../guest/agent/kernel-names.js';
+import { compile, profiles } from '../../src/policy/index.js';
+import { localAgent } from '../agent/local-agent.js';
+import { until } from '../until.js';
+import { application, cli } from './application.js';
+import { silentDifferences } from './descriptors.js';
+import { start as startProgram } from './outcome.js';
+
+/* The local agent's kernel is this machine's, so that what is native can be seen here. */
+
+const program = application();
+const policy = {
+  ...profiles.full,
+  readable_paths: [...profiles.full.readable_paths, program.path],
+};
+const { agent, address, close } = await localAgent({ rules: compile(policy, kernelNames()) });
+const cache = mkdtempSync(join(tmpdir(), 'waep-cache-'));
+t.teardown(async () => {
+  program.dispose();
+  rmSync(cache, { recursive: true });
+  await close();
+});
+
+function start(...command: string[]) {
+  const words = [cli, 'run', '--vm', address, '--', ...command];
+  return startProgram([process.execPath, ...words], { WAEP_CACHE_DIR: cache });
+}
+
+const run = (...command: string[]) => start(...command).ended;
+
+t.test('system calls on descriptors of objects are as in the kernel, or refused', async (t) => {
+  const table = application('descriptors');
+  t.teardown(table.dispose);
+  const expected = execFileSync(table.path, { encoding: 'utf8' });
+  t.notMatch(expected, /hangs/);
+  const { output, errors } = await run(table.path);
+  t.same(silentDifferences(expected, output, errors), []);
+});
+
+t.test('a test run ends with a signal for the program, and with the program', async (t) => {
+  const { output, errors } = await run(program.path, 'spin');
+  t.equal(output, 'spinning\ntest run: EINTR, 1 alarm\nafter it: 99\n');
+  t.equal(errors, '');
+  for (const killed of ['waep', 'the program'] as const) {
+    const { child, ended } = start(program.path, 'spin-on');
+    await once(child.stdout, 'data');
+    const [pid] = (await run('pgrep', '-P', String(child.pid))).output.split('\n');
+    if (killed === 'waep') child.kill('SIGKILL');
+    process.kill(Number(pid), 'SIGKILL');
+    await ended;
+    await until(`the end of the executor when ${killed} is killed`, () => agent.sessions === 0);
+  }
+});
+
+t.test('a signal for waep reaches the program, and waep ends with it', async (t) => {
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    const { child, ended } = start(program.path, 'until-interrupted');
+    await once(child.stdout, 'data');
+    child.kill(signal);
+    const { status, output } = await ended;
+    t.match({ status, output }, { status: 0, output: /^running\nstopped: 77\n$/ }, signal);
+  }
+  const { child, ended } = start(program.path, 'wait');
+  await once(child.stdout, 'data');
+  child.kill('SIGHUP');
+  t.match(await ended, { status: 128 + 1, output: 'waiting\n' });
+});
+
+t.test('calls are made with the rights that the program has left', async (t) => {
+  const expected = execFileSync(program.path, ['rights'], { encoding: 'utf8' });
+  t.match(expected, /^nobody: list: EPERM$/m);
+  t.match(expected, /^with all of it again: load: ok$/m);
+  const { output, errors } = await run(program.path, 'rights');
+  t.equal(output, expected);
+  t.equal(errors, '');
+});
+
+t.test("a file is probed only if the guest's is the same", async (t) => {
+  const { path } = program;
+  const same = await run(path, 'probe', path);
+  t.match(same, { output: 'probe: ok\n', errors: '' });
+  // The local agent sees this machine's files, and the program another one in the place of one.
+  const other = application('descriptors');
+  t.teardown(other.dispose);
+  const words = `cp ${path} ${path}-copy && mount --bind ${other.path} ${path} && ${path}-copy probe ${path}`;
+  const different = await run('unshare', '--mount', 'sh', '-c', words);
+  rmSync(`${path}-copy`);
+  t.equal(different.output, 'probe: EOPNOTSUPP\n');
+  const ids = /has build id ([0-9a-f]+) and the guest's build id ([0-9a-f]+)/.exec(
+    different.errors,
+  );
+  t.ok(ids !== null && ids[1] !== ids[2], different.errors);
+});
+
+t.test('a program that its starter watches runs here, and that is told', async (t) => {
+  const { output, errors } = await run(program.path, 'start');
+  t.equal(output, 'attach: ok\nstarted: ok\n');
+  t.match(errors, /^waep: \/bin\/true is started on this machine, while probes are on/);
+  t.equal((await run('sh', '-c', '/bin/true')).errors, '');
+});
+
+t.test('room for a log costs what is written to it', async (t) => {
+  const expected = execFileSync(program.path, ['huge-log'], { encoding: 'utf8' });
+  t.equal(expected, 'huge log: ok\nit says: exit\n');
+  const { output, errors } = await run(program.path, 'huge-log');
+  t.equal(output, expected);
+  t.equal(errors, '');
+});
+
+t.test('what needs something of this machine is refused by name', async (t) => {
+  const { output, errors } = await run(program.path, 'foreign');
+  t.same(
+    output
+      .replace(/(namespace): E(BADF|INVAL)/, '$1: no')
+      .trim()
+      .split('\n'),
+    [
+      'socket: EOPNOTSUPP',
+      'namespace: no',
+      'listener: EBUSY',
+      'backward: EOPNOTSUPP',
+      'own process: EOPNOTSUPP',
+      'itself: ok',
+      'nobody: ESRCH',
+    ],
+  );
+  for (const named of [
+    /SO_ATTACH_BPF is refused/,
+    /LINK_CREATE.* with a descriptor of net:\[\d+\] is refused/,
+    /SECCOMP_FILTER_FLAG_NEW_LISTENER is refused/,
+    /without PROT_WRITE is refused/,
+    /perf_event_open\(2\) of process \d+ is refused/,
+  ]) {
+    t.match(errors, named);
+  }
+});
