@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// waep-executor KEEPER_PID NICE EVENT_NICE PINS: serves one session, its calls and its events with
-// these priorities. With PINS of 1 it can make files.
+// waep-executor KEEPER_PID NICE EVENT_NICE CHANGES: serves one session, its calls and its events
+// with these priorities. CHANGES says what it may do to files: "none", make "pins", or "any" that
+// its mounts allow.
 //
 // The keeper (keeper_main.cc) starts one of these for each session. Standard input is its channel
 // to the agent (control.h), over which the session's connections come; what comes after standard
@@ -24,6 +25,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -152,7 +154,7 @@ int main(int argc, char** argv) {
   // Started by a descriptor, it would be called after that one's number.
   ::prctl(PR_SET_NAME, "waep-executor", 0, 0, 0);
   if (argc != 5 || ::getppid() != static_cast<pid_t>(strtol(argv[1], nullptr, 10))) {
-    return Die("not started by a keeper (usage: waep-executor KEEPER_PID NICE EVENT_NICE PINS)",
+    return Die("not started by a keeper (usage: waep-executor KEEPER_PID NICE EVENT_NICE CHANGES)",
                -EINVAL);
   }
   // Its user's other processes, the executors of other sessions among them, see nothing of it. Of
@@ -187,7 +189,8 @@ int main(int argc, char** argv) {
   waep::CallLoop loop(&executor);
   error = loop.Reserve();
   if (error == 0) error = cancellation.Prepare();
-  if (error == 0) error = waep::confine::RefuseFileChanges(argv[4][0] == '1');
+  const std::string_view changes = argv[4];
+  if (error == 0 && changes != "any") error = waep::confine::RefuseFileChanges(changes == "pins");
   if (error == 0) error = events.Start(static_cast<int>(strtol(argv[3], nullptr, 10)));
   // As urgent as events are, if they are more so, was this thread too until now.
   ::setpriority(PRIO_PROCESS, 0, static_cast<int>(strtol(argv[2], nullptr, 10)));

@@ -13,6 +13,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -86,6 +87,13 @@ void RaiseLimits() {
   }
 }
 
+// Which changes of files are left to executors: all that mounts allow where they look into other
+// processes, which Landlock forbids whatever else it is for; the making of pins; or none.
+const char* ChangesOf(const waep::Confinement& confinement) {
+  if (confinement.whole_root || (confinement.capabilities >> CAP_SYS_PTRACE & 1) != 0) return "any";
+  return confinement.pins.empty() ? "none" : "pins";
+}
+
 class Keeper {
  public:
   Keeper(waep::control::Channel* channel, const Terms* terms, waep::SessionGroups* groups,
@@ -98,7 +106,7 @@ class Keeper {
         parent_(std::to_string(::getpid())),
         nice_(std::to_string(nice)),
         event_nice_(event_nice),
-        pins_(terms->confinement.pins.empty() && !terms->confinement.whole_root ? "0" : "1") {}
+        changes_(ChangesOf(terms->confinement)) {}
 
   // Returns when the agent is gone, and its sessions with it.
   int Serve() {
@@ -175,7 +183,7 @@ class Keeper {
     sigemptyset(&none);
     ::sigprocmask(SIG_SETMASK, &none, nullptr);
     const char* const words[] = {"waep-executor", parent_.c_str(), nice_.c_str(),
-                                 event_nice_,     pins_,           nullptr};
+                                 event_nice_,     changes_,        nullptr};
     const char* const variables[] = {nullptr};
     ::execve(executor_, const_cast<char**>(words), const_cast<char**>(variables));
     Die(executor_, -errno);
@@ -215,7 +223,7 @@ class Keeper {
   std::string parent_;
   std::string nice_;
   const char* event_nice_;
-  const char* pins_;
+  const char* changes_;
   std::unordered_map<pid_t, uint32_t> executors_;
 };
 
