@@ -26,7 +26,9 @@ const folder = mkdtempSync(join(tmpdir(), 'waep-compare-'));
 /** The encoded rules of a profile, by the code of a revision itself. */
 async function rulesOf(tree, profile, file) {
   const script = `
-    import { compile, encodeRules, profiles } from ${JSON.stringify(join(tree, 'src/policy/index.ts'))};
+    import { compile } from '${tree}/src/policy/compile.ts';
+    import { profiles } from '${tree}/src/policy/profiles.ts';
+    import { encodeRules } from '${tree}/src/policy/rules.ts';
     const none = () => undefined;
     const names = { possibleCpus: 2, functions: () => [], hooks: () => [], tracepoints: () => [],
       probes: () => [], perfType: none, interfaceIndex: none };
@@ -37,9 +39,7 @@ async function rulesOf(tree, profile, file) {
   const js =
     "import { createRequire as r } from 'node:module'; const require = r(import.meta.url);";
   const banner = { js };
-  // What policies import of the addon is not called.
-  const external = ['*.node'];
-  await build({ stdin, outfile, bundle: true, platform: 'node', format: 'esm', banner, external });
+  await build({ stdin, outfile, bundle: true, platform: 'node', format: 'esm', banner });
   const { rules } = await import(pathToFileURL(outfile).href);
   writeFileSync(file, rules);
 }

@@ -16,7 +16,10 @@ export const policyMutants: readonly Mutant[] = [
     against: 'a pointer to the end of an argument',
     file: 'executor.cc',
     changes: [
-      ['if (relocation.target < arguments) return refuse(', 'if (false) return refuse('],
+      [
+        'if (relocation.target < arguments) return refuse(',
+        'if (false && relocation.target < arguments) return refuse(',
+      ],
       [
         'const bool may_share = relocation.buffer >= arguments &&',
         'const bool may_share = relocation.buffer < UINT32_MAX &&',

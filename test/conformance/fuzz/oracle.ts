@@ -25,6 +25,7 @@ const kernel: KernelNames = {
   interfaceIndex: () => undefined,
 };
 
+/** The rules, and behind them what makes the objects of a session, which every input is about. */
 export function oracleRules(): Uint8Array {
   const policy = {
     ...profiles.observe,
@@ -34,7 +35,9 @@ export function oracleRules(): Uint8Array {
     uprobes: ['/probed:f'],
     pin_paths: ['/pins/'],
   };
-  return encodeRules(compile(policy, kernel));
+  const objects = preparation({ map: 1, program: 1, link: 1 });
+  const frames = objects.flatMap((one, at) => callFrameParts(at, one));
+  return Buffer.concat([encodeRules(compile(policy, kernel)), ...frames]);
 }
 
 const zeros = (length: number) => new Uint8Array(length);
@@ -281,15 +284,8 @@ export const attacks: readonly (readonly Call[])[] = [
   ],
 ];
 
-/** What makes the objects of a session, as the first calls of an input. */
-function beginning(): Buffer {
-  const objects = preparation({ map: 1, program: 1, link: 1 });
-  return Buffer.concat(objects.flatMap((one, at) => callFrameParts(at, one)));
-}
-
-/** Inputs of core/policy.cc: each call of the tables above after what it needs. */
+/** Inputs of core/policy.cc: each call of the tables above. */
 export function plainOracleSeeds(): Uint8Array[] {
-  const before = beginning();
   const setProgram = messageFrame(
     FrameType.IOCTL,
     3,
@@ -300,24 +296,20 @@ export function plainOracleSeeds(): Uint8Array[] {
       relocations: [0, 0, FD64, Handle.PROGRAM],
     }),
   );
-  const others = [
+  const each = followed.map((one) => Buffer.concat(callFrameParts(1, one)));
+  return [
+    ...each,
     perfOpen(1, ''),
     Buffer.concat([perfOpen(6, 'sched_a'), setProgram]),
     perfOpen(7, '/probed', 32n << 32n, 16n),
-  ];
-  const each = followed.map((one) => Buffer.concat(callFrameParts(1, one)));
-  return [
-    ...each.map((one) => Buffer.concat([before, one])),
-    ...others.map((one) => Buffer.concat([before, one])),
-    Buffer.concat([before, ...each]),
+    Buffer.concat(each),
   ];
 }
 
 /** The same, and what has got round the rules once. */
 export function oracleSeeds(): Uint8Array[] {
-  const before = beginning();
   const tried = attacks.map((calls) =>
-    Buffer.concat([before, ...calls.flatMap((one, at) => callFrameParts(at, one))]),
+    Buffer.concat(calls.flatMap((one, at) => callFrameParts(at, one))),
   );
   return [...plainOracleSeeds(), ...tried];
 }

@@ -28,7 +28,7 @@ export interface CoreTarget {
    * takes most pairs of small numbers for addresses.
    */
   readonly withoutAddresses?: true;
-  /** Encoded rules, in the file that the environment variable `WAEP_FUZZ_RULES` names. */
+  /** Encoded rules, and what else is in the file that the environment variable `WAEP_FUZZ_RULES` names. */
   rules?(): Uint8Array;
   /** Guards without each of which it is to find something, and inputs without attacks to begin with. */
   readonly mutants?: readonly Mutant[];
@@ -90,8 +90,7 @@ export const targets: readonly Target[] = [
     ],
     wrapped: ['close'],
     maxInputBytes: 4096,
-    // Its first calls make the objects that the others are about.
-    committedInputBytes: 1536,
+    committedInputBytes: 512,
     withoutAddresses: true,
     seeds: oracleSeeds,
     rules: oracleRules,

@@ -182,7 +182,9 @@ void MutateRelocations(Request* request, Random* random) {
   } else if (choice == 2) {
     *(relocation() + 1) = (*random)() % 48 * 4;
   } else {
-    *(relocation() + 3) = (*random)() % 10;
+    // Another buffer, or another handle.
+    const auto changed = relocation();
+    *(changed + 3) = (*random)() % (*(changed + 2) == 0 ? request->buffers.size() : 10);
   }
 }
 

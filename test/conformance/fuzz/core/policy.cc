@@ -4,13 +4,13 @@
 // the real one does, and holds what it has taken against the policy that
 // test/conformance/fuzz/oracle.ts has in words.
 //
-// An input is what a client sends: test/conformance/fuzz/oracle.ts begins each with calls that make
-// objects. Every byte that the kernel takes must lie in the buffer that it was told of, since rules
-// see no more: not behind an argument, not before or beyond an array. Every descriptor must be in a
-// word that a relocation names, and what is done with the object must be allowed. What the kernel
-// takes of helpers, types, names and places must be what the policy allows. What it writes (values,
-// logs, infos) it writes in the order in which a real one does, before it reads on, and never
-// outside of a buffer.
+// An input is what a client sends once it has objects: what comes before it is in the file of the
+// rules, behind them. Every byte that the kernel takes must lie in the buffer that it was told of,
+// since rules see no more: not behind an argument, not before or beyond an array. Every descriptor
+// must be in a word that a relocation names, and what is done with the object must be allowed. What
+// the kernel takes of helpers, types, names and places must be what the policy allows. What it
+// writes (values, logs, infos) it writes in the order in which a real one does, before it reads on,
+// and never outside of a buffer.
 
 #include <errno.h>
 #include <linux/bpf.h>
@@ -772,6 +772,23 @@ void Run(Executor* executor, const frame::Header& header, const uint8_t* data, s
   executor->Execute(header.type, header.id, data, size);
 }
 
+// Frames, one after the other.
+void RunAll(Executor* executor, const uint8_t* data, size_t size) {
+  while (size >= frame::kHeaderBytes) {
+    frame::Header header = frame::Parse(data);
+    data += frame::kHeaderBytes;
+    size -= frame::kHeaderBytes;
+    if (!Executor::AcceptsHeader(header)) break;
+    header.length = static_cast<uint32_t>(std::min<size_t>(header.length, size));
+    const Bytes copy(data, data + header.length);
+    Run(executor, header, copy.data(), copy.size());
+    data += header.length;
+    size -= header.length;
+  }
+}
+
+Bytes beginning;  // of every session: the calls that make its objects
+
 std::unique_ptr<Executor> Prepared() {
   const char* const path = ::getenv("WAEP_FUZZ_RULES");
   FILE* const file = path == nullptr ? nullptr : ::fopen(path, "re");
@@ -782,6 +799,7 @@ std::unique_ptr<Executor> Prepared() {
   cbor::Reader reader(encoded.data(), encoded.size());
   Rules rules;
   Expect(Rules::Decode(&reader, &rules), "the rules are none");
+  beginning.assign(encoded.end() - static_cast<std::ptrdiff_t>(reader.Left()), encoded.end());
   rules.limits.max_call_bytes = 96 * 1024;
   rules.limits.max_handles = 32;
   auto executor = std::make_unique<Executor>(
@@ -803,17 +821,9 @@ extern "C" int __wrap_close(int fd) {
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   static const std::unique_ptr<Executor> executor = Prepared();
-  while (size >= frame::kHeaderBytes) {
-    frame::Header header = frame::Parse(data);
-    data += frame::kHeaderBytes;
-    size -= frame::kHeaderBytes;
-    if (!Executor::AcceptsHeader(header)) break;
-    header.length = static_cast<uint32_t>(std::min<size_t>(header.length, size));
-    const Bytes copy(data, data + header.length);
-    Run(executor.get(), header, copy.data(), copy.size());
-    data += header.length;
-    size -= header.length;
-  }
+  RunAll(executor.get(), beginning.data(), beginning.size());
+  Expect(objects.size() >= 7, "a session does not begin as it is to");
+  RunAll(executor.get(), data, size);
   Run(executor.get(), {0, frame::kClose, 0, 0, 0}, nullptr, 0);
   Expect(executor->handles() == 0, "a handle is left");
   // Without handles, they would last until the session ends.
