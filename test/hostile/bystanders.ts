@@ -198,9 +198,10 @@ async function changedObjects({ map, runs, program, link }: Objects): Promise<st
       () => [],
       (error: Error) => [`${what}: ${error.message}`],
     );
-  const value = await bytes(map);
-  const ran = (await bytes(runs)).readBigUInt64LE();
-  const [thawed, loaded, attached] = await Promise.all([
+  // They are answered in this order.
+  const [value, ran, thawed, loaded, attached] = await Promise.all([
+    bytes(map),
+    bytes(runs).then((count) => count.readBigUInt64LE()),
     tried('their map', () => map.update(key, MAP_VALUE)),
     tried('their program', () => program.info()),
     tried('their link', () => link.info()),

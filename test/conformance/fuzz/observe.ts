@@ -13,8 +13,10 @@ import { Random } from './host/random.js';
 import { attacks, followed, preparation } from './oracle.js';
 import type { Outcome } from './outcome.js';
 
-/** After so many sequences a session ends, and what it made has to be gone. */
-const SEQUENCES_OF_A_SESSION = 100;
+/** So many clients are at work at a time: one alone would mostly wait for its answers. */
+const CLIENTS = 4;
+/** After so many sequences the clients' sessions end, and what they made has to be gone. */
+const SEQUENCES_OF_A_ROUND = 400;
 const MOST_CALLS = 6;
 /** Those of test/conformance/fuzz/oracle.ts, and none. */
 const HANDLES = 10;
@@ -138,16 +140,23 @@ function ioctl(random: Random): Parameters<Session['ioctl']>[0] {
   return { handle, request, buffers: [argument, random.bytes(64)], relocations };
 }
 
+/** How many requests the guest's kernel has said yes to, how many no, and how many it never saw. */
+interface Tally {
+  done: number;
+  failed: number;
+  refused: number;
+}
+
 /** One client, which forgets what it made after each sequence. */
 class HostileClient {
   readonly #session: Session;
   readonly #others: Bystanders;
-  /** How many requests the guest's kernel has said yes to, and how many not. */
-  readonly tally = { done: 0, failed: 0, refused: 0 };
+  readonly #tally: Tally;
 
-  constructor(session: Session, others: Bystanders) {
+  constructor(session: Session, others: Bystanders, tally: Tally) {
     this.#session = session;
     this.#others = others;
+    this.#tally = tally;
   }
 
   async run(random: Random): Promise<void> {
@@ -179,7 +188,7 @@ class HostileClient {
         return 'refused' as const;
       },
     );
-    this.tally[done]++;
+    this.#tally[done]++;
   }
 }
 
@@ -192,30 +201,43 @@ export async function fuzzObserve({
 }: ObserveOptions): Promise<Outcome> {
   const others = await bootBystanders({ profile });
   const started = performance.now();
-  const tally = { done: 0, failed: 0, refused: 0 };
   const elapsed = () => (performance.now() - started) / 1000;
-  let at = 0;
+  const tally = { done: 0, failed: 0, refused: 0 };
+  let next = 0;
+  let inputs = 0;
   let found: string | undefined;
+  const isOver = () => found !== undefined || elapsed() > seconds;
+
+  /** One client of a round, until the round has no sequence left. */
+  const work = async (end: number) => {
+    const session = await Session.connect(others.guest.vsock());
+    try {
+      const client = new HostileClient(session, others, tally);
+      while (next < end && !isOver()) {
+        const one = seed + next++;
+        await client.run(new Random(one));
+        const changes = await others.changes();
+        inputs++;
+        if (changes.length > 0) found ??= `by sequence ${one}: ${changes.join('; ')}`;
+      }
+    } finally {
+      await session.close();
+    }
+  };
+
   try {
     const ids = await others.allIds();
-    while (at < sequences && elapsed() < seconds && found === undefined) {
-      const session = await Session.connect(others.guest.vsock());
-      const client = new HostileClient(session, others);
-      const end = Math.min(at + SEQUENCES_OF_A_SESSION, sequences);
-      for (; at < end && elapsed() < seconds && found === undefined; at++) {
-        await client.run(new Random(seed + at));
-        const changes = await others.changes();
-        if (changes.length > 0) found = `sequence ${seed + at}: ${changes.join('; ')}`;
-      }
-      for (const name of ['done', 'failed', 'refused'] as const) tally[name] += client.tally[name];
-      await session.close();
-      found ??= await leftovers(others, ids).then((left) => left && `until ${seed + at}: ${left}`);
+    while (next < sequences && !isOver()) {
+      const end = Math.min(next + SEQUENCES_OF_A_ROUND, sequences);
+      await Promise.all(Array.from({ length: CLIENTS }, () => work(end)));
+      const left = await leftovers(others, ids);
+      if (left !== undefined) found ??= `by sequence ${seed + next}: ${left}`;
     }
   } finally {
     await others.stop();
   }
   const coverage = `${tally.done} calls done, ${tally.failed} failed, ${tally.refused} refused`;
-  const outcome: Outcome = { target: 'observe', inputs: at, seconds: elapsed(), coverage };
+  const outcome: Outcome = { target: 'observe', inputs, seconds: elapsed(), coverage };
   return found === undefined ? outcome : { ...outcome, found };
 }
 
