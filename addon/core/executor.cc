@@ -227,6 +227,14 @@ bool Executor::PerfOpen(cbor::Reader body) {
   }
   if (!ReadHeap(&body, 1)) return false;
   if (!body.AtEnd()) return Malformed("bytes follow the relocations");
+  // The kernel takes as many bytes as the attribute says itself, or none if these are fewer than it
+  // ever had (perf_copy_attr()). Rules are not to look at others.
+  const uint32_t stated = image_.Word32(0, offsetof(perf_event_attr, size));
+  const size_t taken = stated == 0 ? PERF_ATTR_SIZE_VER0 : stated;
+  if (taken >= PERF_ATTR_SIZE_VER0 && image_.buffers[0].size > taken) {
+    return Malformed("the attribute has " + std::to_string(image_.buffers[0].size) +
+                     " bytes, and its size says " + std::to_string(taken));
+  }
   int group_fd = -1;
   if ((of_cgroup && !FindHandle(cgroup, &pid)) || (group != 0 && !FindHandle(group, &group_fd)) ||
       !CheckBindable(handle) || !Relocate(Rules::kPerfOpen, 1) || !CheckRules(Rules::kPerfOpen)) {

@@ -222,6 +222,20 @@ export const attacks: readonly Attack[] = [
       raw(session, Cmd.BPF_MAP_GET_FD_BY_ID, 16, { 0: ids.map, 8: ObjectFlag.BPF_F_RDONLY }),
   },
   {
+    name: 'an event whose size leaves out what rules see',
+    message: /the attribute has 112 bytes, and its size says 64/,
+    attempt: (session) =>
+      session.perfEventOpen({
+        result: session.newHandle(),
+        pid: -1,
+        cpu: 0,
+        group: 0,
+        flags: 0,
+        buffers: [Buffer.alloc(112)],
+        relocations: [],
+      }),
+  },
+  {
     name: 'a probe beyond the end of an allowed function',
     rule: 'hooks',
     message: /4096/,

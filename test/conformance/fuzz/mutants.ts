@@ -77,6 +77,11 @@ export const policyMutants: readonly Mutant[] = [
     changes: [['if (result_handle == 0 && rules_.foreign.Contains(number)) {', 'if (false) {']],
   },
   {
+    against: 'bytes of an event that its size leaves out',
+    file: 'executor.cc',
+    changes: [['if (taken >= PERF_ATTR_SIZE_VER0 && ', 'if (false && ']],
+  },
+  {
     against: 'a text without an end',
     file: 'rule_checker.cc',
     changes: [['      ends && (what.paths ?', '      (ends || true) && (what.paths ?']],
