@@ -189,6 +189,7 @@ t.test('perf events', { skip }, async (t) => {
       await t.rejects(session.ioctl({ ...call, ...change } as typeof call), expected);
     }
     const attribute = new Uint8Array(112);
+    attribute[4] = attribute.length;
     const opening = {
       result: session.newHandle(),
       pid: 0,
@@ -205,6 +206,10 @@ t.test('perf events', { skip }, async (t) => {
       [{ group: 999 }, { code: 'ERR_HANDLE_UNKNOWN' }],
       [{ result: handle }, { code: 'ERR_HANDLE_IN_USE' }],
       [{ buffers: [112] }, { code: 'ERR_CALL_MALFORMED', message: /out buffer/ }],
+      [
+        { buffers: [new Uint8Array(112)] },
+        { code: 'ERR_CALL_MALFORMED', message: /has 112 bytes, and its size says 64/ },
+      ],
     ] as const) {
       await t.rejects(session.perfEventOpen({ ...opening, ...change } as typeof opening), expected);
     }
