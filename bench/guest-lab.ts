@@ -81,6 +81,7 @@ export async function openGuestLab(
     ...choice,
     image,
     lab: true,
+    network: 'auto' as const,
     files: {
       [guestPrograms.pingpong]: { source: programs.pingpong, mode: 0o755 },
       [guestPrograms.native]: { source: programs.native, mode: 0o755 },
@@ -93,6 +94,7 @@ export async function openGuestLab(
   };
   // The devices choose the ports that the guest sees, as multiplexers do.
   const agent = {
+    tcp: 'anybody' as const,
     args: ['--max-sessions', String(maxSessions), '--any-source-port'],
     ...(profile === undefined ? {} : { profile }),
   };

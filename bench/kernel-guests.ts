@@ -60,6 +60,7 @@ async function bootKernel(
       kernel,
       agent: false,
       lab: true,
+      network: 'auto',
       vsock: 'none',
       devices: (machine) => [vhostUserVsock(machine, socket)],
       ports: [PINGPONG_PORT],

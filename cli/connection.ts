@@ -1,18 +1,10 @@
-import { readFileSync } from 'node:fs';
 import type { Command } from 'commander';
-import { failure } from '../src/errors.js';
 import type { SessionOptions } from '../src/session/index.js';
 import { Session } from '../src/session.js';
-
-/** What the options of {@link tlsOptions} become. */
-export interface TlsOptions {
-  tlsCa?: string;
-  tlsCert?: string;
-  tlsKey?: string;
-}
+import { readTlsFiles, type TlsFileOptions } from '../src/tls-role.js';
 
 /** What the options of {@link connectionOptions} become. */
-export interface ConnectionOptions extends TlsOptions {
+export interface ConnectionOptions extends TlsFileOptions {
   vm: string;
 }
 
@@ -32,6 +24,10 @@ export function connectionOptions(command: Command): Command {
 /** Adds the options by which a command and an agent prove to each other who they are. */
 export function tlsOptions(command: Command): Command {
   return command
+    .option(
+      '--keys <folder>',
+      'a folder of "waep keys": its ca.crt, client.crt and client.key replace the three options below',
+    )
     .option('--tls-ca <file>', "the certificate of the authority that signed the agent's (PEM)")
     .option('--tls-cert <file>', "this client's certificate, for the agent (PEM)")
     .option('--tls-key <file>', 'the key of --tls-cert (PEM)');
@@ -39,16 +35,6 @@ export function tlsOptions(command: Command): Command {
 
 /** Opens the session that a command's options describe. */
 export function openSession(options: ConnectionOptions, more: SessionOptions): Promise<Session> {
-  const { vm, tlsCa, tlsCert, tlsKey } = options;
-  const files = [tlsCa, tlsCert, tlsKey].filter((file) => file !== undefined);
-  if (files.length === 0) return Session.connect(vm, more);
-  const [ca, cert, key] = files.map((file) => readFileSync(file));
-  if (ca === undefined || cert === undefined || key === undefined) {
-    throw failure('ERR_OPTION_INVALID', {
-      option: '--tls-ca, --tls-cert and --tls-key',
-      value: files.join(', '),
-      expected: 'all three: both sides have to prove who they are',
-    });
-  }
-  return Session.connect(vm, { ...more, tls: { ca, cert, key } });
+  const tls = readTlsFiles(options, 'client');
+  return Session.connect(options.vm, tls === undefined ? more : { ...more, tls });
 }

@@ -66,7 +66,11 @@ function writeCode(identity: string, code: Buffer): void {
     });
     renameSync(draft, kept);
   } catch {
-    rmSync(draft, { force: true });
+    try {
+      rmSync(draft, { force: true });
+    } catch {
+      // By now this process may be a user that cannot even look there.
+    }
   }
 }
 

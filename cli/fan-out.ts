@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import type { Readable, Writable } from 'node:stream';
 import pc from 'picocolors';
-import type { TlsOptions } from './connection.js';
+import type { TlsFileOptions } from '../src/tls-role.js';
 
 /** Colours that tell guests apart at a glance; their addresses tell them apart for sure. */
 const colours = [pc.cyan, pc.magenta, pc.green, pc.yellow, pc.blue, pc.red] as const;
@@ -18,10 +18,12 @@ const colours = [pc.cyan, pc.magenta, pc.green, pc.yellow, pc.blue, pc.red] as c
 export async function fanOut(
   addresses: readonly string[],
   program: readonly string[],
-  { tlsCa, tlsCert, tlsKey }: TlsOptions,
+  { keys, tlsCa, tlsCert, tlsKey }: TlsFileOptions,
   started: (kill: (signal: NodeJS.Signals) => void) => void,
 ): Promise<number> {
-  const tls = Object.entries({ '--tls-ca': tlsCa, '--tls-cert': tlsCert, '--tls-key': tlsKey });
+  const tls = Object.entries({
+    ...{ '--keys': keys, '--tls-ca': tlsCa, '--tls-cert': tlsCert, '--tls-key': tlsKey },
+  });
   const options = tls.flatMap(([name, file]) => (file === undefined ? [] : [name, file]));
   const [node, script = ''] = [process.execPath, process.argv[1]];
   const widest = Math.max(...addresses.map(({ length }) => length));

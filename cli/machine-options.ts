@@ -10,6 +10,7 @@ export interface MachineOptions {
   append?: string;
   /** In seconds. */
   bootTimeout?: number;
+  confine: boolean;
 }
 
 /** Adds the options about the machine of a guest to a command. */
@@ -32,18 +33,23 @@ export function addMachineOptions(command: Command): Command {
       '--boot-timeout <seconds>',
       'how long the guest may take until all of it answers; time that other programs took from it does not count (default: 60)',
       wholeNumber(1),
+    )
+    .option(
+      '--no-confine',
+      'run QEMU as this user, with every system call (default: with few, and from root as a user that has nothing)',
     );
 }
 
 /** The same for {@link boot}. */
 export function machineChoice(
   options: MachineOptions,
-): Pick<BootOptions, 'accel' | 'machine' | 'cpu' | 'kernelArgs' | 'deadlineMs'> {
-  const { accel, machine, cpu, append, bootTimeout } = options;
+): Pick<BootOptions, 'accel' | 'machine' | 'cpu' | 'kernelArgs' | 'deadlineMs' | 'confine'> {
+  const { accel, machine, cpu, append, bootTimeout, confine } = options;
   return {
     accel,
     machine,
     cpu,
+    confine,
     ...(append === undefined ? {} : { kernelArgs: [append] }),
     ...(bootTimeout === undefined ? {} : { deadlineMs: bootTimeout * 1000 }),
   };

@@ -21,6 +21,7 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   trace: async () => (await import('./trace.js')).traceCommand(),
   stream: async () => (await import('./stream.js')).streamCommand(),
   'vsock-device': async () => (await import('./vsock-device.js')).vsockDeviceCommand(),
+  keys: async () => (await import('./keys.js')).keysCommand(),
   policy: async () => (await import('./policy.js')).policyCommand(),
   preflight: async () => (await import('./preflight.js')).preflightCommand(),
 };

@@ -5,17 +5,12 @@ import pc from 'picocolors';
 import { failure } from '../src/errors.js';
 import { cacheFolder } from '../src/paths.js';
 import { type RunOptions, run } from '../src/run/index.js';
-import {
-  type ConnectionOptions,
-  openSession,
-  type TlsOptions,
-  tlsOptions,
-  unhurried,
-} from './connection.js';
+import type { TlsFileOptions } from '../src/tls-role.js';
+import { type ConnectionOptions, openSession, tlsOptions, unhurried } from './connection.js';
 import { fanOut } from './fan-out.js';
 import { passSignalsOn } from './signals.js';
 
-interface Options extends TlsOptions {
+interface Options extends TlsFileOptions {
   vm: string[];
   vms?: string;
 }

@@ -1,5 +1,5 @@
-import { readFileSync } from 'node:fs';
-import { resolve } from 'node:path';
+import { readFileSync, rmSync } from 'node:fs';
+import { join, resolve } from 'node:path';
 import { Command, Option } from 'commander';
 import pc from 'picocolors';
 import {
@@ -10,10 +10,12 @@ import {
   type NetworkChoice,
   type VsockChoice,
 } from '../guest/index.js';
+import { makeRunFolder } from '../guest/vm/rundir.js';
 import { failure } from '../src/errors.js';
 import { parsePolicy, profiles } from '../src/policy/index.js';
 import type { Standby } from '../src/run/index.js';
 import { wholeNumber } from '../src/whole-number.js';
+import { makeKeys } from './keys.js';
 import { addMachineOptions, type MachineOptions, machineChoice } from './machine-options.js';
 import { progressLine } from './progress.js';
 import { openStandby } from './standby.js';
@@ -33,6 +35,8 @@ interface Options extends MachineOptions {
 
 /** With less, the root file system does not fit beside its archive while the kernel unpacks it. */
 const LEAST_MEMORY_MIB = 384;
+/** Longer than anybody keeps a guest that ends with a terminal. */
+const KEYS_LAST_DAYS = 365;
 
 /** `waep vm`: boots a guest with an agent in it and keeps it until Ctrl-C. */
 export function vmCommand(): Command {
@@ -48,9 +52,12 @@ export function vmCommand(): Command {
     .option('--kernel <file>', 'boot this kernel; needs --modules')
     .option('--modules <folder>', 'the /lib/modules/<release> of --kernel')
     .addOption(
-      new Option('--net <kind>', 'the network: user makes the guest reachable from 127.0.0.1')
+      new Option(
+        '--net <kind>',
+        'the network: user makes the guest reachable from 127.0.0.1, for clients with keys that are made and printed for it',
+      )
         .choices(['user', 'none'])
-        .default('user'),
+        .default('none'),
     )
     .addOption(
       new Option(
@@ -75,6 +82,7 @@ async function run(options: Options): Promise<void> {
   // What is wrong with it should not only be found by a guest that does not come up.
   if (policy !== undefined) parsePolicy(readFileSync(policy, 'utf8'), policy);
   const progress = progressLine();
+  const keys = options.net === 'user' ? await keysOfGuest() : undefined;
   const guest = await boot({
     ...machineChoice(options),
     kernel: kernelChoice(options),
@@ -83,7 +91,11 @@ async function run(options: Options): Promise<void> {
     network: options.net,
     vsock: options.vsock,
     pulse: true,
-    agent: { profile: options.profile, policy },
+    agent: {
+      profile: options.profile,
+      policy,
+      ...(keys === undefined ? {} : { tcp: { keys } }),
+    },
     keepLog: options.keepLog === undefined ? undefined : resolve(options.keepLog),
     progress: progress.show,
     notice: (line) => {
@@ -96,15 +108,24 @@ async function run(options: Options): Promise<void> {
       process.once(signal, () => settle(undefined));
     }
   });
-  const address = print(guest, options);
+  print(guest, options, keys);
   // Programs on its guest are answered by the process that has the device: there is no shorter way.
-  const standby = address === undefined ? undefined : await standBy(address);
+  const standby = options.vsock === 'none' ? undefined : await standBy(guest.vsock());
   const how = await Promise.race([guest.ended, interrupted]);
   standby?.close();
   await guest.stop();
   if (how === undefined) return;
   console.error(`The guest ended by itself (${how}).`);
   process.exitCode = 1;
+}
+
+/** Makes what a client and the agent prove by who they are, for as long as the guest lives. */
+async function keysOfGuest(): Promise<string> {
+  const { path } = makeRunFolder();
+  await makeKeys(path, KEYS_LAST_DAYS, { agent: 'agent', client: 'client' });
+  // Nobody is to be signed a further certificate.
+  rmSync(join(path, 'ca.key'));
+  return path;
 }
 
 async function standBy(vm: string): Promise<Standby | undefined> {
@@ -130,11 +151,8 @@ function kernelChoice({ kernel, modules, suite }: Options): KernelChoice {
   });
 }
 
-/**
- * Addresses go to stdout, so that scripts can read them; the rest is for people. Returns the first
- * of them, if there is any.
- */
-function print(guest: Guest, { vsock, net }: Options): string | undefined {
+/** Addresses go to stdout, so that scripts can read them; the rest is for people. */
+function print(guest: Guest, { vsock, net }: Options, keys: string | undefined): void {
   const { facts } = guest;
   const cpus = facts.cpus === 1 ? '1 CPU' : `${facts.cpus} CPUs`;
   const seconds = (facts.bootMs / 1000).toFixed(1);
@@ -147,7 +165,7 @@ function print(guest: Guest, { vsock, net }: Options): string | undefined {
   ];
   for (const address of addresses) console.log(address);
   console.error(pc.dim(`The console is written to ${guest.log}. Try in another terminal:`));
-  for (const address of addresses.slice(0, 1)) console.error(`  npx waep hello --vm ${address}`);
+  if (vsock !== 'none') console.error(`  npx waep hello --vm ${guest.vsock()}`);
+  if (keys !== undefined) console.error(`  npx waep hello --vm ${guest.tcp()} --keys ${keys}`);
   console.error(pc.dim('Ctrl-C ends it.'));
-  return addresses[0];
 }

@@ -1,6 +1,10 @@
-import { resolve } from 'node:path';
+import { chownSync } from 'node:fs';
+import { dirname, resolve } from 'node:path';
 import { Command } from 'commander';
 import pc from 'picocolors';
+import { chooseUid, othersCanEnter } from '../guest/vm/qemu/confinement.js';
+import { systemError } from '../src/errors.js';
+import { native } from '../src/native.js';
 import { VsockDevice } from '../src/transport/index.js';
 import { wholeNumber } from '../src/whole-number.js';
 
@@ -8,6 +12,7 @@ interface Options {
   socket: string;
   udsPath: string;
   guestCid: number;
+  confine: boolean;
 }
 
 /** `waep vsock-device`: a guest's vsock device that outlives the applications which use it. */
@@ -20,10 +25,41 @@ export function vsockDeviceCommand(): Command {
     .requiredOption('--socket <path>', 'the vhost-user socket, for QEMU')
     .requiredOption('--uds-path <path>', 'the socket for programs')
     .option('--guest-cid <cid>', "the guest's context identifier", wholeNumber(3), 3)
+    .option(
+      '--no-confine',
+      'keep this user and every system call (default: from root, become a user that has nothing)',
+    )
+    .addHelpText('after', ENDING)
     .action(serve);
 }
 
-async function serve({ socket, udsPath, guestCid }: Options): Promise<void> {
+const ENDING = `
+Started by root, it becomes a user that nobody else is, once its sockets are there, and does without
+system calls that start programs or give rights. The sockets are that user's then. What the guest
+connects to arrives at a listener that waep has made, or at one whose socket you have given to the
+owner of --uds-path, in a folder that everybody can enter. The two sockets stay when it ends; the next
+one replaces them.
+`;
+
+/** Gives up all that serving does not take. */
+function confine(paths: readonly [socket: string, udsPath: string]): void {
+  const uid = chooseUid();
+  if (uid !== undefined) {
+    const folder = dirname(paths[1]);
+    if (!othersCanEnter(folder)) {
+      const why = `What the guest connects to does not arrive: only root can enter ${folder}.`;
+      console.error(pc.yellow(`${why} Choose another folder, or give --no-confine.`));
+    }
+    for (const path of paths) chownSync(path, uid, uid);
+    process.setgroups?.([]);
+    process.setgid?.(uid);
+    process.setuid?.(uid);
+  }
+  const error = native.restrain();
+  if (error < 0) throw systemError('seccomp', error);
+}
+
+async function serve({ socket, udsPath, guestCid, confine: confined }: Options): Promise<void> {
   const path = resolve(udsPath);
   const device = await VsockDevice.open({
     socket: resolve(socket),
@@ -31,6 +67,7 @@ async function serve({ socket, udsPath, guestCid }: Options): Promise<void> {
     multiplexer: true,
     guestCid,
   });
+  if (confined) confine([resolve(socket), path]);
   device.on('up', () => console.error("The guest's driver is there."));
   device.on('down', () => console.error("The guest's driver has gone."));
   console.log(`vsock-device:${path}`);

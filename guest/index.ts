@@ -22,6 +22,7 @@ export {
   type ExecResult,
   type GuestProcess,
   LAB_PORT,
+  type Lab,
   type SpawnOptions,
 } from './vm/lab.js';
 export { ensurePrivateNetwork, inPrivateNetwork } from './vm/netns.js';

@@ -25,6 +25,8 @@ for (const [outfile, entry] of Object.entries(programs)) {
     outfile,
     bundle: true,
     platform: 'node',
+    // Only "waep keys" makes certificates. Beside the others' code it would have to be read each time.
+    external: ['@peculiar/x509', 'reflect-metadata'],
     format: 'cjs',
     target: 'node20',
     // An emulated guest takes its time over every line.

@@ -86,6 +86,8 @@ const messages = {
   ERR_AGENT: (d: { why: string }) => `The agent failed: ${d.why}. Its log in the guest says more.`,
   ERR_PEER_REFUSED: (d: { peer: string; why: string }) =>
     `The agent refuses connections from ${d.peer}: ${d.why}.`,
+  ERR_TLS_ROLE: (d: { address: string; why: string }) =>
+    `Who answers at ${d.address} cannot be taken for an agent: ${d.why}.`,
 
   // bpf
   ERR_KERNEL_LACKS: (d: { kernel: string; what: string; cure: string }) =>

@@ -353,8 +353,15 @@ export interface Native {
   ): number;
   /** process_vm_readv(2) → how many bytes of `buffer` there are at `address`, counted from there. */
   readMemory(thread: number, address: bigint, buffer: Uint8Array): number;
-  /** process_vm_writev(2) → bytes written. */
-  writeMemory(thread: number, address: bigint, bytes: Uint8Array): number;
+  /**
+   * Writes to the memory of whoever made a call that waits, and to nobody else's → bytes written, up
+   * to the first that the program could not write; -ENOENT when the call waits no more.
+   */
+  writeMemory(
+    listener: number,
+    notification: BigUint64Array,
+    parts: readonly { readonly address: bigint; readonly bytes: Uint8Array }[],
+  ): number;
   /**
    * A number that tells the socket, shared memory or eventfd behind a descriptor of another process
    * from all others, or 0 for anything else.
@@ -390,6 +397,11 @@ export interface Native {
 
   /** flock(2), exclusive and without waiting → 0; -EWOULDBLOCK when another open file has the lock. */
   tryLock(fd: number): number;
+  /**
+   * Takes system calls from this process that a server of sockets has no use for, for ever: those
+   * that start programs or give rights (addon/core/restraint.h) → 0.
+   */
+  restrain(): number;
 
   /*
    * Mounts of this process' own (addon/core/mounts.h). They are those of the calling thread and of

@@ -118,6 +118,8 @@ int Become(char** program, const Surroundings& surroundings, int control) {
     if (::mount("waep", "/sys/kernel/tracing", "tmpfs", MS_NOSUID | MS_NOEXEC | MS_NODEV,
                 "mode=755,size=64m") == 0) {
       tracing = ::open("/sys/kernel/tracing", O_PATH | O_DIRECTORY | O_CLOEXEC);
+      // The other name of the host's files, where debugfs is mounted.
+      ::mount("/sys/kernel/tracing", "/sys/kernel/debug/tracing", nullptr, MS_BIND, nullptr);
     }
   }
   for (const auto& [source, target] : surroundings.binds) {

@@ -210,20 +210,15 @@ RecallTable::Answered RecallTable::Answer(int listener, const Notification& call
   if (Key(call).empty()) return kNo;
   const Outcome* const outcome = Find(key_);
   if (outcome == nullptr) return kNo;
-  if (!outcome->writes.empty()) {
-    // Whoever has the thread's number now must not be written to.
-    if (Check(listener, call.id) < 0) return kYes;
-    if (!Write(static_cast<pid_t>(call.thread), outcome->writes)) return kNo;
-  }
+  if (!outcome->writes.empty() && !Write(listener, call, outcome->writes)) return kNo;
   latest_ = key_;
   if (outcome->error == 0) return kSucceeds;
   Respond(listener, call.id, 0, static_cast<int>(outcome->error));
   return outcome->telling ? kTelling : kYes;
 }
 
-bool RecallTable::Write(pid_t thread, std::string_view writes) const {
-  iovec local[kMaxParts];
-  iovec remote[kMaxParts];
+bool RecallTable::Write(int listener, const Notification& call, std::string_view writes) {
+  MemoryPart parts[kMaxParts];
   size_t count = 0;
   size_t total = 0;
   for (size_t at = 0; at < writes.size(); ++count) {
@@ -235,12 +230,11 @@ bool RecallTable::Write(pid_t thread, std::string_view writes) const {
     if (length > writes.size() - at || index >= regions_.size()) return false;
     const Region& region = regions_[index];
     if (region.address == 0 || offset + length > region.length) return false;
-    local[count] = {const_cast<char*>(writes.data()) + at, length};
-    remote[count] = {reinterpret_cast<void*>(region.address + offset), length};
+    parts[count] = {region.address + offset, writes.data() + at, length};
     at += length;
     total += length;
   }
-  return ::process_vm_writev(thread, local, count, remote, count, 0) == static_cast<ssize_t>(total);
+  return memory_of_callers_.Write(listener, call, parts, count) == static_cast<ssize_t>(total);
 }
 
 const RecallTable::Outcome* RecallTable::Find(std::string_view key) const {

@@ -11,6 +11,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "caller_memory.h"
 #include "seccomp_listener.h"
 
 namespace waep::seccomp {
@@ -98,11 +99,12 @@ class RecallTable {
   bool ReadAttribute(pid_t thread, uint64_t address, size_t size);
   bool ReadRegions(pid_t thread);
   void FindInputs();
-  bool Write(pid_t thread, std::string_view writes) const;
+  bool Write(int listener, const Notification& call, std::string_view writes);
   [[nodiscard]] bool Accepts(std::string_view key, const Outcome& outcome) const;
   [[nodiscard]] uint32_t Word(uint32_t offset) const;
 
   Recipe recipe_;
+  CallerMemory memory_of_callers_;
   std::string described_;
   std::unordered_map<std::string_view, Outcome> outcomes_;
   // What keys and outcomes are views of. Grows, within bounds, for as long as the table lasts.

@@ -206,13 +206,6 @@ ssize_t ReadMemory(pid_t thread, uint64_t address, void* buffer, size_t length) 
   return static_cast<ssize_t>(done);
 }
 
-ssize_t WriteMemory(pid_t thread, uint64_t address, const void* buffer, size_t length) {
-  iovec local = {const_cast<void*>(buffer), length};
-  iovec remote = {reinterpret_cast<void*>(address), length};
-  const ssize_t put = ::process_vm_writev(thread, &local, 1, &remote, 1, 0);
-  return put < 0 ? -errno : put;
-}
-
 int Identify(pid_t thread, int descriptor, uint64_t* identity) {
   char path[64];
   ::snprintf(path, sizeof path, "/proc/%d/fd/%d", thread, descriptor);

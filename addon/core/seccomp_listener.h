@@ -53,7 +53,6 @@ int ReplaceDescriptor(int listener, uint64_t id, int descriptor, int number, boo
 
 // Copies memory of another process; returns how many bytes it has from there on, up to `length`.
 ssize_t ReadMemory(pid_t thread, uint64_t address, void* buffer, size_t length);
-ssize_t WriteMemory(pid_t thread, uint64_t address, const void* buffer, size_t length);
 
 // What tells apart the things that descriptors of a program may stand for an object by: sockets,
 // shared memory (memfd_create) and eventfds. Equal numbers mean the same one, whoever holds it.

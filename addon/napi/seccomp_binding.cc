@@ -5,9 +5,12 @@
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <vector>
 
+#include "../core/caller_memory.h"
 #include "../core/seccomp_listener.h"
 #include "arguments.h"
+#include "notification_words.h"
 
 namespace waep {
 namespace {
@@ -61,9 +64,17 @@ Napi::Value ReadMemory(const Info& info) {
 }
 
 Napi::Value WriteMemory(const Info& info) {
-  const arguments::Bytes bytes = arguments::View(info[2]);
-  return Number(info, static_cast<double>(seccomp::WriteMemory(Int(info, 0), Word(info[1]),
-                                                               bytes.data, bytes.size)));
+  static thread_local seccomp::CallerMemory memory;
+  const auto list = info[2].As<Napi::Array>();
+  std::vector<seccomp::MemoryPart> parts;
+  for (uint32_t i = 0; i < list.Length(); ++i) {
+    const auto part = list.Get(i).As<Napi::Object>();
+    const arguments::Bytes bytes = arguments::View(part.Get("bytes"));
+    parts.push_back({Word(part.Get("address")), bytes.data, bytes.size});
+  }
+  return Number(info,
+                static_cast<double>(memory.Write(Int(info, 0), NotificationWords::Get(info[1]),
+                                                 parts.data(), parts.size())));
 }
 
 Napi::Value Identify(const Info& info) {

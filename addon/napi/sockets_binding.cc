@@ -8,6 +8,7 @@
 
 #include <algorithm>
 
+#include "../core/restraint.h"
 #include "../core/sockets.h"
 #include "arguments.h"
 
@@ -196,6 +197,7 @@ void ExportSockets(Napi::Env env, Napi::Object exports) {
   add("setNoDelay", SetNoDelay);
   add("tryLock", TryLock);
   add("setAffinity", SetAffinity);
+  add("restrain", [](const Info& info) { return Number(info, Restrain()); });
 }
 
 }  // namespace waep

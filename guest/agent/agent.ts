@@ -31,7 +31,7 @@ import {
 import type { ExecutorCall, ExecutorEnd, ExecutorProcess } from './executor.js';
 import { ExecutorPool } from './executor-pool.js';
 import { kernelFacts } from './kernel-facts.js';
-import { TlsGate, type TlsIdentity } from './tls.js';
+import { type Secured, TlsGate, type TlsIdentity } from './tls.js';
 
 /** A greeting is a few dozen bytes; nobody needs more to introduce themselves. */
 const MAX_HELLO_BYTES = 64 * 1024;
@@ -46,10 +46,13 @@ export interface AgentOptions {
   profile: string;
   /** The agent's name and version, told to clients. */
   name: string;
-  /** vsock peers that may connect. */
+  /** Peers that may connect. */
   accept: Acceptance;
-  /** With which every peer has to prove who it is; then nothing is asked of its vsock port. */
-  tls?: TlsIdentity | undefined;
+  /**
+   * With which every peer has to prove who it is, or with `on: 'tcp'` those over TCP; nothing is
+   * asked of the vsock port of those.
+   */
+  tls?: (TlsIdentity & { on?: 'all' | 'tcp' }) | undefined;
   /** How long a client may take to introduce itself. */
   helloTimeoutMs: number;
   maxSessions: number;
@@ -114,7 +117,10 @@ export class Agent extends EventEmitter<AgentEvents> {
     this.#options = options;
     const { rules, eventNice = 0, keepsSpare = false } = options;
     this.#executors = new ExecutorPool(rules, eventNice, keepsSpare);
-    this.#tls = options.tls === undefined ? undefined : new TlsGate(options.tls);
+    if (options.tls !== undefined) {
+      const { on: _, ...identity } = options.tls;
+      this.#tls = new TlsGate(identity);
+    }
   }
 
   /** How many sessions are open. */
@@ -177,10 +183,11 @@ export class Agent extends EventEmitter<AgentEvents> {
 
   async #accept(socket: Socket): Promise<void> {
     const peer = peerName(socket);
-    if (this.#tls === undefined) {
+    const { tls } = this.#options;
+    if (this.#tls === undefined || (tls?.on === 'tcp' && socket.road !== 'tcp')) {
       return this.serve(socket, peer, refusalOf(socket, this.#options.accept));
     }
-    let proven: { stream: Duplex; name: string };
+    let proven: Secured;
     this.#greeting.add(socket);
     try {
       proven = await this.#tls.handshake(socket, this.#options.helloTimeoutMs);
@@ -192,7 +199,12 @@ export class Agent extends EventEmitter<AgentEvents> {
     } finally {
       this.#greeting.delete(socket);
     }
-    return this.serve(proven.stream, `${peer} as ${proven.name}`);
+    const { stream, name, problem } = proven;
+    return this.serve(
+      stream,
+      `${peer} as ${printable(name)}`,
+      problem ?? subjectProblem(name, this.#options.accept),
+    );
   }
 
   /**
@@ -389,6 +401,12 @@ function refusalOf(
   }
   if (source_ports === 'any') return undefined;
   return `rule accept.source_ports allows ports below ${PRIVILEGED_PORTS} only, for which a client needs root on the host (over a multiplexer, which chooses the ports, the guest's owner has to accept any)`;
+}
+
+/** Why the client of a certificate that holds must not connect, or `undefined`. */
+function subjectProblem(name: string, { subjects }: Acceptance): string | undefined {
+  if (subjects.includes('*') || subjects.includes(name)) return undefined;
+  return `rule accept.subjects allows ${subjects.join(' and ') || 'nobody'} only, and its certificate has ${name}`;
 }
 
 function takeDescriptor(stream: Duplex): { fd: number; unread: Uint8Array } {

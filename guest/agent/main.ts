@@ -8,23 +8,21 @@ import { native } from '../../src/native.js';
 import { compile } from '../../src/policy/compile.js';
 import type { Policy } from '../../src/policy/index.js';
 import { profileNamed, profiles } from '../../src/policy/profiles.js';
+import { readTlsFiles, type TlsFileOptions } from '../../src/tls-role.js';
 import { wholeNumber } from '../../src/whole-number.js';
 import { Agent } from './agent.js';
 import { AuditLog } from './audit.js';
 import { provideFileSystems, remarksOn } from './file-systems.js';
 import { kernelFacts } from './kernel-facts.js';
 import { kernelNames } from './kernel-names.js';
-import type { TlsIdentity } from './tls.js';
 
-interface Options {
+interface Options extends TlsFileOptions {
   listen: string[];
   profile: string;
   policy?: string;
   anySourcePort: boolean;
+  tlsOn: 'all' | 'tcp';
   insecureTcp: boolean;
-  tlsCert?: string;
-  tlsKey?: string;
-  tlsCa?: string;
   helloTimeoutMs: number;
   maxSessions: number;
   maxLeaseMs?: number;
@@ -66,9 +64,18 @@ const program = new Command('waep-agent')
     'accept vsock peers with any source port; needed behind a multiplexer, which chooses the port. Peers of this machine itself (CID 1 and its own) still need a port below 1024',
     false,
   )
+  .option(
+    '--keys <folder>',
+    'a folder of "waep keys": its ca.crt, agent.crt and agent.key replace the three options below; clients need a certificate as well then',
+  )
   .option('--tls-cert <file>', "this agent's certificate; clients need one as well then")
   .option('--tls-key <file>', 'the key of --tls-cert')
   .option('--tls-ca <file>', "the certificate of the authority that signs the clients'")
+  .addOption(
+    new Option('--tls-on <road>', 'where clients need a certificate')
+      .choices(['all', 'tcp'])
+      .default('all'),
+  )
   .option('--insecure-tcp', 'accept sessions over TCP from anybody who can reach the port', false)
   .option(
     '--hello-timeout-ms <n>',
@@ -112,24 +119,10 @@ async function readPolicy({ policy, profile }: Options): Promise<Policy> {
   return parsePolicy(readFileSync(policy, 'utf8'), policy);
 }
 
-function readTls({ tlsCert, tlsKey, tlsCa }: Options): TlsIdentity | undefined {
-  const files = [tlsCert, tlsKey, tlsCa];
-  if (files.every((file) => file === undefined)) return undefined;
-  const [cert, key, ca] = files.map((file) =>
-    file === undefined ? undefined : readFileSync(file),
-  );
-  if (cert !== undefined && key !== undefined && ca !== undefined) return { cert, key, ca };
-  throw failure('ERR_OPTION_INVALID', {
-    option: '--tls-cert, --tls-key and --tls-ca',
-    value: files.filter((file) => file !== undefined).join(', '),
-    expected: 'all three: both sides have to prove who they are',
-  });
-}
-
 async function main(): Promise<void> {
   const options = program.parse().opts<Options>();
   const policy = await readPolicy(options);
-  const tls = readTls(options);
+  const tls = readTlsFiles(options, 'agent');
   const listen = options.listen.length === 0 ? ['vsock:any:1024'] : options.listen;
   for (const address of listen) {
     if (address.startsWith('tcp:') && !options.insecureTcp && tls === undefined) {
@@ -137,7 +130,7 @@ async function main(): Promise<void> {
         option: '--listen',
         value: address,
         expected:
-          'an address whose peers can be told apart; anybody may connect over TCP. Give --tls-cert, --tls-key and --tls-ca, or --insecure-tcp if that is meant',
+          'an address whose peers can be told apart; anybody may connect over TCP. Give --keys, or --insecure-tcp if that is meant',
       });
     }
   }
@@ -154,7 +147,7 @@ async function main(): Promise<void> {
     // The bundler puts the package's version here.
     name: `waep-agent/${process.env.WAEP_VERSION}`,
     accept: options.anySourcePort ? { ...policy.accept, source_ports: 'any' } : policy.accept,
-    tls,
+    tls: tls === undefined ? undefined : { ...tls, on: options.tlsOn },
     helloTimeoutMs: options.helloTimeoutMs,
     maxSessions: options.maxSessions,
     maxLeaseMs: options.maxLeaseMs ?? policy.leases.max_seconds * 1000,

@@ -1,5 +1,6 @@
 import type { Duplex } from 'node:stream';
-import { createSecureContext, createServer, type TLSSocket } from 'node:tls';
+import { createSecureContext, createServer, type PeerCertificate, type TLSSocket } from 'node:tls';
+import { roleProblem } from '../../src/tls-role.js';
 
 /** Who this agent is, and whose word it takes for who a client is; each PEM. */
 export interface TlsIdentity {
@@ -7,6 +8,15 @@ export interface TlsIdentity {
   key: string | Uint8Array;
   /** The authority that has to have signed a client's certificate. */
   ca: string | Uint8Array;
+}
+
+/** A stream that is secured, and what its peer has shown. */
+export interface Secured {
+  stream: Duplex;
+  /** The common name of the client's certificate. */
+  name: string;
+  /** Why the certificate does not prove who the client is, where that is so. */
+  problem: string | undefined;
 }
 
 /** Mutual TLS on streams that somebody else has accepted. */
@@ -19,8 +29,8 @@ export class TlsGate {
     this.#identity = identity;
   }
 
-  /** Resolves with the secured stream and the name that the client's certificate has. */
-  handshake(stream: Duplex, timeoutMs: number): Promise<{ stream: Duplex; name: string }> {
+  /** Resolves with the secured stream. Its peer may still be one to be refused. */
+  handshake(stream: Duplex, timeoutMs: number): Promise<Secured> {
     return new Promise((resolve, reject) => {
       const fail = (error: Error) => {
         clearTimeout(timer);
@@ -32,21 +42,34 @@ export class TlsGate {
       );
       const ended = () => fail(new Error('it ended during the TLS handshake'));
       stream.once('close', ended);
-      // A server that never listens: the way to have Node itself check a client's certificate.
+      // A server that never listens: the way to have Node itself check a client's certificate. A
+      // client that is refused is to learn why, so the verdict is read here.
       createServer({
         ...(this.#identity as { cert: Buffer; key: Buffer; ca: Buffer }),
         requestCert: true,
-        rejectUnauthorized: true,
+        rejectUnauthorized: false,
         minVersion: 'TLSv1.3',
       })
         .once('tlsClientError', fail)
         .once('secureConnection', (socket: TLSSocket) => {
           clearTimeout(timer);
           stream.off('close', ended);
-          const { CN = 'nobody' } = socket.getPeerCertificate().subject;
-          resolve({ stream: socket, name: [CN].flat().join(' ') });
+          const certificate = socket.getPeerCertificate();
+          const { CN = 'nobody' } = certificate.subject ?? {};
+          const name = [CN].flat().join(' ');
+          resolve({ stream: socket, name, problem: problemOf(socket, certificate) });
         })
         .emit('connection', stream);
     });
   }
+}
+
+function problemOf(socket: TLSSocket, certificate: PeerCertificate): string | undefined {
+  if (Object.keys(certificate).length === 0) return 'it shows no certificate';
+  const { authorizationError: verdict } = socket;
+  // The first reason that OpenSSL finds is not the one that helps where the role is wrong.
+  if (socket.authorized || String(verdict) === 'INVALID_PURPOSE') {
+    return roleProblem(certificate, 'client');
+  }
+  return `its certificate does not hold (${verdict})`;
 }

@@ -1,10 +1,11 @@
 import { once } from 'node:events';
 import { createWriteStream } from 'node:fs';
-import { copyFile, readFile, stat } from 'node:fs/promises';
+import { chmod, copyFile, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { nativeFile } from '../../src/native.js';
 import { agentPath, packageFolder } from '../../src/paths.js';
 import { requireTool, runTool } from '../tools.js';
+import { LAB_PORT } from '../vm/lab.js';
 import { cached, contentKey, prune } from './cache.js';
 import { type CpioEntry, cpio } from './cpio.js';
 import { findKernel, type Kernel, type KernelChoice } from './kernel.js';
@@ -70,8 +71,8 @@ export interface OverlayOptions {
   agentArguments?: readonly string[] | undefined;
   /** Settings that guest/agent/init reads, by name. */
   settings?: Readonly<Record<string, string>>;
-  /** Whether the command daemon of tests and bench is in the guest. */
-  lab?: boolean;
+  /** The key of the command daemon of tests and bench, where that is to be in the guest. */
+  labKey?: string | undefined;
   /** Whether nothing is mounted below /sys, as in many guests that others make. */
   bare?: boolean;
 }
@@ -88,6 +89,8 @@ export async function writeInitramfs(
 ): Promise<string> {
   const path = join(folder, 'initramfs.cpio');
   await copyFile(image.base, path);
+  // Keys may come into it.
+  await chmod(path, 0o600);
   // The kernel unpacks archives that follow one another, each as if it were alone.
   await writeArchive(path, await overlayEntries(options), 'a');
   return path;
@@ -151,8 +154,16 @@ async function baseEntries(
 async function overlayEntries(options: OverlayOptions): Promise<Map<string, CpioEntry>> {
   const entries = new Map<string, CpioEntry>();
   entries.set('/init', await program(join(packageFolder, 'guest/agent/init')));
-  const settings = Object.entries(options.settings ?? {});
-  entries.set('/etc/waep/settings', text(settings.map(([name, value]) => `${name}='${value}'\n`)));
+  const { labKey, settings = {} } = options;
+  const lab = labKey === undefined ? {} : { LAB_PORT: `${LAB_PORT}`, LAB_KEY: labKey };
+  const lines = Object.entries({ ...settings, ...lab }).map(
+    ([name, value]) => `${name}='${value}'\n`,
+  );
+  entries.set('/etc/waep/settings', {
+    kind: 'file',
+    content: Buffer.from(lines.join('')),
+    mode: 0o600,
+  });
   if (options.bare === true) entries.set('/etc/fstab', fstab(leastFileSystems));
   if (options.agentArguments !== undefined) {
     entries.set('/usr/lib/waep/agent.cjs', await program(agentPath));
@@ -164,7 +175,7 @@ async function overlayEntries(options: OverlayOptions): Promise<Map<string, Cpio
       text(options.agentArguments.map((line) => `${line}\n`)),
     );
   }
-  if (options.lab === true) {
+  if (labKey !== undefined) {
     const daemon = await compileStatic(join(packageFolder, 'guest/agent/lab/labd.c'));
     entries.set('/usr/lib/waep/labd', await program(daemon));
   }

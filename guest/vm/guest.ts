@@ -1,4 +1,5 @@
-import { mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { randomBytes } from 'node:crypto';
+import { copyFile, mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { failure } from '../../src/errors.js';
@@ -25,6 +26,7 @@ import {
   exec,
   type GuestProcess,
   LAB_PORT,
+  type Lab,
   type SpawnOptions,
   spawn,
 } from './lab.js';
@@ -39,6 +41,13 @@ import {
   type Verdict,
 } from './qemu/accelerator.js';
 import { tscKhz } from './qemu/clock.js';
+import {
+  chooseUid,
+  findQemuUser,
+  LentFiles,
+  type QemuUser,
+  setprivArguments,
+} from './qemu/confinement.js';
 import { Deadline } from './qemu/deadline.js';
 import {
   board,
@@ -49,6 +58,7 @@ import {
   kernelCommandLine,
   type Machine,
   processor,
+  sandbox,
   serialLog,
   tscFrequency,
 } from './qemu/devices.js';
@@ -63,11 +73,20 @@ import { makeRunFolder, type RunFolder } from './rundir.js';
 export const AGENT_PORT = 1024;
 
 const POLICY_IN_GUEST = '/etc/waep/policy.yaml';
+const KEYS_IN_GUEST = '/etc/waep/keys';
 
 /** How the agent in the guest is started. */
 export interface AgentOptions {
-  /** The addresses that it listens on; by default {@link AGENT_PORT} on each of the guest's roads. */
+  /**
+   * The addresses that it listens on; by default {@link AGENT_PORT} on vsock, and with `tcp` on TCP.
+   */
   listen?: readonly string[];
+  /**
+   * Whom it answers over TCP: clients with a certificate of an authority, where `keys` is a folder
+   * of `waep keys` with one for an agent; or `'anybody'`, who on the user-mode network is every user
+   * of this machine. Without it the agent does not listen there.
+   */
+  tcp?: { readonly keys: string } | 'anybody';
   /** What sessions may do, as `--profile` of the agent. */
   profile?: string | undefined;
   /** A policy's file, in place of a profile. */
@@ -93,12 +112,16 @@ export interface BootOptions {
   /** Default 1. */
   cpus?: number | undefined;
   vsock?: VsockChoice | undefined;
+  /** Default `none`: on QEMU's user-mode network, every user of this machine reaches the guest. */
   network?: NetworkChoice | undefined;
-  /** Ports of the guest to be reachable on QEMU's user-mode network, beyond the agent's. */
+  /** Ports of the guest to be reachable on QEMU's user-mode network, beyond the agent's and the lab's. */
   ports?: readonly number[];
   /** `false` boots without an agent. */
   agent?: AgentOptions | false;
-  /** Whether commands can be run in the guest. For tests and measurements only. */
+  /**
+   * Whether commands can be run in the guest, by who has the key that is made for it. For tests and
+   * measurements only.
+   */
   lab?: boolean;
   /** Whether the guest executes a program every second, so that there is something to watch. */
   pulse?: boolean;
@@ -110,6 +133,11 @@ export interface BootOptions {
   kernelArgs?: readonly string[];
   /** Parts to add to the machine, or what makes them for it. */
   devices?: readonly Device[] | ((machine: Machine) => readonly Device[]);
+  /**
+   * Whether QEMU gets only what it needs: few system calls, and from root a user of its own. Default
+   * true. A `notice` tells why QEMU stays root where it does.
+   */
+  confine?: boolean | undefined;
   /**
    * How long the guest may take until all of it answers. Default 60 000. The time in which this
    * machine's processors ran others, while the guest was ready to run, does not count.
@@ -152,11 +180,19 @@ export interface GuestFacts {
 
 /** QEMU's end of its control connection. */
 const CONTROL_DESCRIPTOR = 3;
+const FIRST_LENT_DESCRIPTOR = CONTROL_DESCRIPTOR + 1;
+
+/** More than can be guessed. */
+const LAB_KEY_BYTES = 32;
+
+/** In the mode of a file. Some distributions keep their kernels from all users but root. */
+const READABLE_BY_ALL = 0o004;
 
 /** How long an unproven KVM gets until the guest's first process must have spoken. */
 const KVM_TRIAL_MS = 10_000;
 
 let noticed = false;
+let noticedRoot = false;
 
 /**
  * Boots a guest and resolves when all that was asked for answers.
@@ -219,18 +255,27 @@ async function start(options: BootOptions, image: Image, verdict: Verdict): Prom
     const { release } = image.kernel;
     const vsock = await startVsock(options.vsock ?? 'auto', machine, release, run, progress);
     parts.vsock = vsock;
-    const ports = [AGENT_PORT, LAB_PORT, ...(options.ports ?? [])];
-    const network = await startNetwork(options.network ?? 'auto', machine, ports);
+    const { agent: agentOptions, lab = false } = options;
+    const onTcp = agentOptions !== false && agentOptions?.tcp !== undefined;
+    const ports = [
+      ...(onTcp ? [AGENT_PORT] : []),
+      ...(lab ? [LAB_PORT] : []),
+      ...(options.ports ?? []),
+    ];
+    const uid = options.confine === false ? undefined : chooseUid();
+    const network = await startNetwork(options.network ?? 'none', machine, ports, uid);
     parts.network = network;
-    const agent = agentSetup(options.agent, vsock, network);
+    // QEMU gets the file, not the right to make one.
+    await writeFile(serial, '', { mode: 0o600 });
+    const agent = agentSetup(agentOptions, vsock, network);
+    if (lab) parts.labKey = randomBytes(LAB_KEY_BYTES).toString('hex');
     const initramfs = await writeInitramfs(image, run.path, {
-      files: { ...policyFile(options.agent), ...options.files },
-      lab: options.lab ?? false,
+      files: { ...agentFiles(agentOptions), ...options.files },
+      labKey: parts.labKey,
       bare: options.bare ?? false,
       agentArguments: agent?.args,
       settings: {
         ...network?.settings,
-        ...(options.lab === true ? { LAB_PORT: `${LAB_PORT}` } : {}),
         ...(options.pulse === true ? { PULSE: '1' } : {}),
       },
     });
@@ -239,9 +284,10 @@ async function start(options: BootOptions, image: Image, verdict: Verdict): Prom
     const devices: Device[] = [
       board(machine, memoryMib),
       processors,
-      kernel(await bootableImage(image, verdict), initramfs),
+      kernel(await bootableImage(image, verdict, run), initramfs),
       serialLog(serial),
       control(CONTROL_DESCRIPTOR),
+      ...(options.confine === false ? [] : [sandbox()]),
       ...(verdict.accelerator === 'tcg' ? [tscFrequency(await tscKhz())] : []),
       ...(vsock === undefined ? [] : [vsock.device]),
       ...(network === undefined ? [] : [network.device]),
@@ -254,7 +300,8 @@ async function start(options: BootOptions, image: Image, verdict: Verdict): Prom
     const startedMs = performance.now();
     const qemuLog = join(run.path, 'qemu.log');
     const program = requireTool('qemu-system-x86_64');
-    const qemu = startHelper(run, program, commandLine(devices, kernelArgs), qemuLog);
+    const user = qemuUser(uid, program, devices, options);
+    const qemu = startQemu(run, program, devices, kernelArgs, user, qemuLog);
     parts.qemu = qemu;
     const qmp = new Qmp(qemu.control);
     parts.qmp = qmp;
@@ -270,13 +317,13 @@ async function start(options: BootOptions, image: Image, verdict: Verdict): Prom
       throw new KvmTrialError(`a guest does not boot on it: ${error.message}`);
     }
     const lines = (agent?.listen ?? []).map((address) => `waep-agent: listening on ${address}`);
-    if (options.lab === true) lines.push('waep-labd: listening');
+    if (lab) lines.push('waep-labd: listening');
     // On the user-mode network QEMU accepts connections before the guest has a network.
     if (network !== undefined) lines.push('waep-init: eth0 is ');
     await waitForLines(booting, ['waep-init: ready', ...lines], deadline);
     // QEMU has read it into the guest's memory.
     await rm(initramfs);
-    await probe(parts, agent !== undefined, options.lab === true, deadline);
+    await probe(parts, agent?.listen ?? [], deadline);
     return new Guest(
       parts,
       {
@@ -309,11 +356,53 @@ async function start(options: BootOptions, image: Image, verdict: Verdict): Prom
   }
 }
 
+function qemuUser(
+  uid: number | undefined,
+  program: string,
+  devices: readonly Device[],
+  { notice = (line) => process.stderr.write(`${line}\n`) }: BootOptions,
+): QemuUser {
+  const user = findQemuUser(
+    uid,
+    program,
+    devices.flatMap(({ deviceFiles = [] }) => deviceFiles),
+  );
+  if (user.why !== undefined && !noticedRoot) {
+    noticedRoot = true;
+    notice(`QEMU runs as root: ${user.why}.`);
+  }
+  return user;
+}
+
+function startQemu(
+  run: RunFolder,
+  program: string,
+  devices: readonly Device[],
+  kernelArgs: readonly string[],
+  user: QemuUser,
+  log: string,
+): Helper {
+  const lent = new LentFiles(user, FIRST_LENT_DESCRIPTOR);
+  try {
+    const args = commandLine(devices, kernelArgs, (path) => lent.lend(path));
+    return startHelper(run, program, args, log, setprivArguments(user), lent.descriptors);
+  } finally {
+    lent.close();
+  }
+}
+
 /** Hardware unpacks a kernel in no time; under emulation it is better done before. */
-async function bootableImage({ kernel }: Image, { accelerator }: Verdict): Promise<string> {
-  return accelerator === 'kvm'
-    ? kernel.image
-    : ((await unpackKernel(kernel.image)) ?? kernel.image);
+async function bootableImage(
+  { kernel }: Image,
+  { accelerator }: Verdict,
+  { path }: RunFolder,
+): Promise<string> {
+  const unpacked = accelerator === 'kvm' ? undefined : await unpackKernel(kernel.image);
+  const image = unpacked ?? kernel.image;
+  if (((await stat(image)).mode & READABLE_BY_ALL) !== 0) return image;
+  const copy = join(path, 'kernel');
+  await copyFile(image, copy);
+  return copy;
 }
 
 /** Why a guest did not come up; the caller adds where its log was kept. */
@@ -330,11 +419,20 @@ interface Parts {
   network?: Network | undefined;
   qemu?: Helper;
   qmp?: Qmp;
+  /** What opens the command daemon, where there is one. */
+  labKey?: string;
 }
 
-function policyFile(agent: AgentOptions | false | undefined): Record<string, GuestFile> {
-  if (agent === false || agent?.policy === undefined) return {};
-  return { [POLICY_IN_GUEST]: { source: agent.policy } };
+function agentFiles(agent: AgentOptions | false | undefined): Record<string, GuestFile> {
+  if (agent === false || agent === undefined) return {};
+  const { policy, tcp } = agent;
+  const files: Record<string, GuestFile> = {};
+  if (policy !== undefined) files[POLICY_IN_GUEST] = { source: policy };
+  if (typeof tcp !== 'object') return files;
+  for (const name of ['ca.crt', 'agent.crt', 'agent.key']) {
+    files[join(KEYS_IN_GUEST, name)] = { source: join(tcp.keys, name), mode: 0o600 };
+  }
+  return files;
 }
 
 function agentSetup(
@@ -343,17 +441,17 @@ function agentSetup(
   network: Network | undefined,
 ): { listen: readonly string[]; args: string[] } | undefined {
   if (options === false) return undefined;
-  const { profile, policy, args = [] } = options ?? {};
+  const { profile, policy, tcp, args = [] } = options ?? {};
   const listen = options?.listen ?? [
     ...(vsock === undefined ? [] : [`vsock:any:${AGENT_PORT}`]),
-    ...(network === undefined ? [] : [`tcp:0.0.0.0:${AGENT_PORT}`]),
+    ...(network === undefined || tcp === undefined ? [] : [`tcp:0.0.0.0:${AGENT_PORT}`]),
   ];
   return {
     listen,
     args: [
       ...listen.flatMap((address) => ['--listen', address]),
-      // The guest's network ends in a namespace or a process of this machine's own.
-      ...(listen.some((address) => address.startsWith('tcp:')) ? ['--insecure-tcp'] : []),
+      ...(tcp === 'anybody' ? ['--insecure-tcp'] : []),
+      ...(typeof tcp === 'object' ? ['--keys', KEYS_IN_GUEST, '--tls-on', 'tcp'] : []),
       // Who reaches the multiplexer's socket is up to its permissions; the port says nothing.
       ...(vsock === undefined || vsock.kind === 'kernel' ? [] : ['--any-source-port']),
       ...(profile === undefined ? [] : ['--profile', profile]),
@@ -466,16 +564,23 @@ async function processorsOf({ state }: Booting): Promise<string> {
   return Promise.race([state.processors(), late]).catch((error: Error) => error.message);
 }
 
-/** Checks that what listens in the guest can be reached from here on every road. */
-async function probe(
-  parts: Parts,
-  agent: boolean,
-  lab: boolean,
-  deadline: Deadline,
-): Promise<void> {
-  const roads = [parts.vsock, parts.network].filter((road) => road !== undefined);
-  const ports = [...(agent ? [AGENT_PORT] : []), ...(lab ? [LAB_PORT] : [])];
-  for (const address of roads.flatMap((road) => ports.map((port) => road.address(port)))) {
+/**
+ * Checks that what listens in the guest can be reached from here on every road.
+ *
+ * @param listen where the agent listens
+ */
+async function probe(parts: Parts, listen: readonly string[], deadline: Deadline): Promise<void> {
+  const addresses: string[] = [];
+  for (const [name, road] of [
+    ['vsock', parts.vsock],
+    ['tcp', parts.network],
+  ] as const) {
+    if (road === undefined) continue;
+    const agent = listen.some((address) => address.startsWith(`${name}:`));
+    if (agent) addresses.push(road.address(AGENT_PORT));
+    if (parts.labKey !== undefined) addresses.push(road.address(LAB_PORT));
+  }
+  for (const address of addresses) {
     try {
       const timeoutMs = Math.max(1000, deadline.remainingMs);
       const socket = await connect(address, { timeoutMs, retryDelayMs: 50 });
@@ -581,9 +686,19 @@ export class Guest implements AsyncDisposable {
     });
   }
 
-  /** The address of the command daemon. */
-  get #lab(): string {
-    return (this.#parts.vsock ?? this.#road('network')).address(LAB_PORT);
+  /**
+   * The command daemon, for `exec` and `spawn` of another process: by vsock, or by the network.
+   *
+   * @throws ERR_OPTION_INVALID when the guest has no such road, or was booted without the `lab` option
+   */
+  lab(road: 'vsock' | 'network' = this.#parts.vsock === undefined ? 'network' : 'vsock'): Lab {
+    const { labKey: key } = this.#parts;
+    if (key !== undefined) return { address: this.#road(road).address(LAB_PORT), key };
+    throw failure('ERR_OPTION_INVALID', {
+      option: 'lab',
+      value: false,
+      expected: 'a guest that was booted with the option lab',
+    });
   }
 
   /**
@@ -593,12 +708,12 @@ export class Guest implements AsyncDisposable {
    * @throws ERR_GUEST_COMMAND when it cannot be started or does not end in time
    */
   exec(command: readonly string[], options?: ExecOptions): Promise<ExecResult> {
-    return exec(this.#lab, command, options);
+    return exec(this.lab(), command, options);
   }
 
   /** Starts a command in the guest. Needs the `lab` option. */
   spawn(command: readonly string[], options?: SpawnOptions): Promise<GuestProcess> {
-    return spawn(this.#lab, command, options);
+    return spawn(this.lab(), command, options);
   }
 
   /**

@@ -6,6 +6,12 @@ import { connect } from '../../src/transport/index.js';
 /** The port of the guest's command daemon (guest/agent/lab/labd.c, where its messages are described). */
 export const LAB_PORT = 1023;
 
+/** Where a command daemon is, and the key without which it answers nothing. */
+export interface Lab {
+  readonly address: string;
+  readonly key: string;
+}
+
 const HEADER_BYTES = 5;
 const LARGEST_INPUT_BYTES = 64 * 1024;
 
@@ -45,9 +51,9 @@ export interface GuestProcess {
   destroy(): void;
 }
 
-/** Starts a command in the guest whose daemon is at `address`. Its first word is the program. */
+/** Starts a command in the guest of a daemon. Its first word is the program. */
 export async function spawn(
-  address: string,
+  { address, key }: Lab,
   command: readonly string[],
   options: SpawnOptions = {},
 ): Promise<GuestProcess> {
@@ -55,6 +61,7 @@ export async function spawn(
   const send = (type: string, bytes: string | Uint8Array = '') => {
     if (socket.writable) socket.write(message(type, bytes));
   };
+  send('L', key);
   for (const word of command) send('A', word);
   for (const [name, value] of Object.entries(options.env ?? {})) send('V', `${name}=${value}`);
   send('R');
@@ -135,12 +142,12 @@ export async function spawn(
  * @throws ERR_GUEST_COMMAND when it cannot be started or does not end in time
  */
 export async function exec(
-  address: string,
+  lab: Lab,
   command: readonly string[],
   options: ExecOptions = {},
 ): Promise<ExecResult> {
   const { input, timeoutMs = 60_000 } = options;
-  const child = await spawn(address, command, options);
+  const child = await spawn(lab, command, options);
   let late = false;
   const timer = setTimeout(() => {
     late = true;

@@ -67,6 +67,7 @@ const texts: readonly (readonly [rule: string, text: (policy: Policy) => string]
   ['leases.max_seconds', ({ leases }) => `${leases.max_seconds}`],
   ['accept.cids', ({ accept }) => list(accept.cids.map(String), 'none')],
   ['accept.source_ports', ({ accept }) => accept.source_ports],
+  ['accept.subjects', ({ accept }) => patterns(accept.subjects)],
 ];
 
 /** Where the file of a policy has a rule, or the profile that it comes from. */

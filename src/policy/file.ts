@@ -300,7 +300,7 @@ const others: {
   },
   accept(reader, node, base) {
     const accept = { ...base.accept };
-    const members = reader.members(node, ['cids', 'source_ports'], 'who may connect');
+    const members = reader.members(node, ['cids', 'source_ports', 'subjects'], 'who may connect');
     if (members.has('cids')) {
       accept.cids = reader.texts(members.get('cids'), 'CID').flatMap(({ text, place }) => {
         if (/^\d{1,10}$/.test(text) && Number(text) <= MAX_VALUE) return [Number(text)];
@@ -311,6 +311,11 @@ const others: {
     if (members.has('source_ports')) {
       const choice = reader.one(members.get('source_ports'), ['privileged', 'any']);
       accept.source_ports = choice ?? base.accept.source_ports;
+    }
+    if (members.has('subjects')) {
+      accept.subjects = reader
+        .texts(members.get('subjects'), 'common name of a certificate')
+        .map(({ text }) => text);
     }
     return accept;
   },

@@ -50,9 +50,9 @@ export interface Leases {
   readonly max_seconds: number;
 }
 
-/** Which vsock peers may connect. */
+/** Which peers may connect. */
 export interface Acceptance {
-  /** Their context identifiers; the host's is 2, that of the guest's own processes 1. */
+  /** The context identifiers of vsock peers; the host's is 2, that of the guest's own processes 1. */
   readonly cids: readonly number[];
   /**
    * From which ports. On the host only privileged processes get one below 1024, which its kernel
@@ -60,6 +60,8 @@ export interface Acceptance {
    * own processes need a privileged port in either case.
    */
   readonly source_ports: 'privileged' | 'any';
+  /** The common names that a client's certificate may have, where mutual TLS is asked for; `*` for all. */
+  readonly subjects: readonly string[];
 }
 
 /** What a session may have at a time, or send; `undefined` for any number. */

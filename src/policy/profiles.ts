@@ -122,7 +122,7 @@ export const profiles: Readonly<Record<'observe' | 'full', Policy>> = {
       map_bytes: 512 * 1024 * 1024,
       events_per_second: undefined,
     },
-    accept: { cids: [1, 2], source_ports: 'privileged' },
+    accept: { cids: [1, 2], source_ports: 'privileged', subjects: ['*'] },
     leases: { max_seconds: 60 },
   },
   /** Everything bpf(2) and perf_event_open(2) can do. */
@@ -149,7 +149,7 @@ export const profiles: Readonly<Record<'observe' | 'full', Policy>> = {
       map_bytes: undefined,
       events_per_second: undefined,
     },
-    accept: { cids: [1, 2], source_ports: 'privileged' },
+    accept: { cids: [1, 2], source_ports: 'privileged', subjects: ['*'] },
     leases: { max_seconds: 60 },
   },
 };

@@ -66,7 +66,7 @@ async function readCall(call: Notification, context: Context): Promise<Asked | n
   const sizeBytes = call.argument(2);
   // The kernel's order: bpf_check_uarg_tail_zero() looks at the size before it looks there.
   if (sizeBytes > PAGE_BYTES) return errno.E2BIG;
-  const image = new ProcessMemory(call.thread, placeholders).read(address, sizeBytes);
+  const image = new ProcessMemory(call, placeholders).read(address, sizeBytes);
   if (image.length < sizeBytes) return errno.EFAULT;
   const { pid, descriptor } = command === BPF_TASK_FD_QUERY ? taskIn(image) : nobody;
   // As the kernel answers where no program is attached: none of the guest's can be, to what is not
@@ -75,7 +75,7 @@ async function readCall(call: Notification, context: Context): Promise<Asked | n
     if (pid !== call.thread) context.complain(noTask());
     return ENOTSUPP;
   }
-  const memory = new ProcessMemory(call.thread, placeholders, pid);
+  const memory = new ProcessMemory(call, placeholders, pid);
   const common = commonOf(call, memory);
   if (common instanceof Error) return commonErrno(context, common);
   const raw = { command, address, image, ...common };
@@ -108,7 +108,7 @@ async function writeBack(
 ): Promise<void> {
   const { encoded, handle, memory } = asked;
   const bound = encoded.call.result !== 0 && reply.result >= 0;
-  const written = encoded.writes(reply).every(({ address, bytes }) => memory.write(address, bytes));
+  const written = memory.writeAll(encoded.writes(reply));
   if (bound) learn(context.objects, asked);
   if (encoded.shape.command === BPF_PROG_TEST_RUN) await context.mapped.pull();
   if (!written) {

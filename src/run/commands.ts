@@ -16,7 +16,7 @@ const PATH_MAX = 4096;
 export function startProgram(argument: number) {
   return (call: Notification, context: Context): void => {
     if (context.objects.haveProbes && watches(call.thread, context)) {
-      const memory = new ProcessMemory(call.thread, context.placeholders);
+      const memory = new ProcessMemory(call, context.placeholders);
       const text = Buffer.from(memory.readText(call.word(argument), PATH_MAX)).toString();
       const name = text.replace(/\0$/, '');
       // A shell looks for it in many places.

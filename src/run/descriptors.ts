@@ -34,7 +34,7 @@ export async function readDescriptor(call: Notification, context: Context): Prom
   if (kind !== 'perf_event') return call.fail(errno.EINVAL);
   const counts = await session.read(handle, call.argument(2));
   if (counts === undefined) return call.fail(errno.EAGAIN);
-  new ProcessMemory(call.thread, placeholders).writeOrFault(call.word(1), counts);
+  new ProcessMemory(call, placeholders).writeOrFault(call.word(1), counts);
   call.succeed(counts.length);
 }
 
@@ -89,7 +89,7 @@ export async function describe(
   const handle = placeholders.handleOf(call.thread, call.descriptor(0));
   if (handle === 0) return call.proceed();
   const mode = (await objects.find(handle)) === 'cgroup' ? FOLDER_MODE : undefined;
-  const memory = new ProcessMemory(call.thread, placeholders);
+  const memory = new ProcessMemory(call, placeholders);
   memory.writeOrFault(call.word(result), forms[form](anonymous(), mode));
   call.succeed(0);
 }
@@ -141,7 +141,7 @@ export async function pollDescriptors(call: Notification, context: Context): Pro
   const { placeholders } = context;
   const count = Math.min(call.argument(1), MAX_POLLED);
   if (!placeholders.any || count === 0) return call.proceed();
-  const memory = new ProcessMemory(call.thread, placeholders);
+  const memory = new ProcessMemory(call, placeholders);
   const polled = Buffer.from(memory.read(call.word(0), count * POLLFD_BYTES));
   const descriptors: number[] = [];
   for (let at = 0; at + POLLFD_BYTES <= polled.length; at += POLLFD_BYTES) {
@@ -155,7 +155,7 @@ export async function selectDescriptors(call: Notification, context: Context): P
   const { placeholders } = context;
   const count = Math.min(call.argument(0), MAX_POLLED);
   if (!placeholders.any || count === 0) return call.proceed();
-  const memory = new ProcessMemory(call.thread, placeholders);
+  const memory = new ProcessMemory(call, placeholders);
   const descriptors = new Set<number>();
   for (const argument of [1, 2, 3]) {
     if (call.word(argument) === 0n) continue;

@@ -40,7 +40,7 @@ const fileNames: { readonly [K in FdKind]?: string } = {
  */
 export function openFile(argument: number, flagsAt: 'argument' | 'structure') {
   return async (call: Notification, context: Context): Promise<void> => {
-    const memory = new ProcessMemory(call.thread, context.placeholders);
+    const memory = new ProcessMemory(call, context.placeholders);
     const path = pathAt(memory, call.word(argument));
     const described = path === undefined ? 0 : handleIn('fdinfo', path, memory);
     const root = path === undefined ? undefined : guestFolders.get(path);
@@ -138,7 +138,7 @@ async function openFolder(
 /** Answers access(2) and its kin. */
 export function accessFile(argument: number) {
   return async (call: Notification, context: Context): Promise<void> => {
-    const memory = new ProcessMemory(call.thread, context.placeholders);
+    const memory = new ProcessMemory(call, context.placeholders);
     const path = pathAt(memory, call.word(argument));
     if (path === undefined || !isOfGuest(path, call.thread)) return call.proceed();
     if (!context.recent.has(path)) await context.files.access(path);
@@ -149,7 +149,7 @@ export function accessFile(argument: number) {
 /** Answers readlink(2) and its kin: by /proc/self/fd programs tell what a descriptor is. */
 export function readLink(argument: number) {
   return async (call: Notification, context: Context): Promise<void> => {
-    const memory = new ProcessMemory(call.thread, context.placeholders);
+    const memory = new ProcessMemory(call, context.placeholders);
     const path = pathAt(memory, call.word(argument));
     if (path !== undefined && isForeign(path, call.thread)) return call.fail(errno.ENOENT);
     const handle = path === undefined ? 0 : handleIn('fd', path, memory);
@@ -174,7 +174,7 @@ function isOfGuest(path: string, thread: number): boolean {
  */
 export function lookAtFile(argument: number) {
   return (call: Notification, context: Context): void => {
-    const memory = new ProcessMemory(call.thread, context.placeholders);
+    const memory = new ProcessMemory(call, context.placeholders);
     const path = pathAt(memory, call.word(argument));
     if (path !== undefined && isForeign(path, call.thread)) call.fail(errno.ENOENT);
     else call.proceed();

@@ -66,7 +66,7 @@ export async function watchDescriptor(call: Notification, context: Context): Pro
   if (handle === 0 || call.argument(1) === EPOLL_CTL_DEL) return call.proceed();
   const kind = await objects.find(handle);
   if (kind !== 'perf_event' && kind !== 'map') return call.fail(errno.EPERM);
-  const memory = new ProcessMemory(call.thread, placeholders);
+  const memory = new ProcessMemory(call, placeholders);
   const flags = Buffer.from(memory.read(call.word(3), 4));
   if (flags.length < 4) return call.fail(errno.EFAULT);
   // One that is not mapped yet is ready once it is.

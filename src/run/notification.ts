@@ -1,3 +1,4 @@
+import type { Write } from '../bpf/index.js';
 import { native, type Recall, Recalled } from '../native.js';
 
 const ENOENT = -2;
@@ -69,6 +70,14 @@ export class Notification {
     return native.seccompCheck(this.#listener, this.#words) === 0;
   }
 
+  /**
+   * Writes parts to the memory of whoever made the call, in their order, and returns how many bytes
+   * could be written, or a negative errno: none when the call waits no more.
+   */
+  write(parts: readonly Write[]): number {
+    return native.writeMemory(this.#listener, this.#words, parts);
+  }
+
   /** Lets the call return `value`. */
   succeed(value: number): void {
     native.seccompRespond(this.#listener, this.#words, value, 0);
@@ -97,7 +106,13 @@ export class Notification {
     return native.seccompReplaceDescriptor(this.#listener, this.#words, fd, number, true) >= 0;
   }
 
-  /** Has this machine's kernel make the call. */
+  /**
+   * Has this machine's kernel make the call. The kernel reads anew what the arguments point to, and
+   * another thread of the program may have changed that. So only such a call proceeds that gives the
+   * program nothing it did not have: a file is opened with the program's own rights, and the program
+   * could have named it in a way that nobody looks at, such as relative to a folder. What must not
+   * reach this machine's kernel at all, bpf(2) and perf_event_open(2), never proceeds.
+   */
   proceed(): void {
     native.seccompContinue(this.#listener, this.#words);
   }

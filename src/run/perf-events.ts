@@ -29,7 +29,7 @@ const namedPmus = ['kprobe', 'uprobe'] as const;
 /** Has perf_event_open(2) of the program made in the guest. */
 export async function openPerfEvent(call: Notification, context: Context): Promise<void> {
   const { session, objects, placeholders } = context;
-  const memory = new ProcessMemory(call.thread, placeholders);
+  const memory = new ProcessMemory(call, placeholders);
   const address = call.word(0);
   const head = Buffer.from(memory.read(address, Attribute.FIRST_BYTES));
   if (head.length < Attribute.FIRST_BYTES) return call.fail(errno.EFAULT);
@@ -114,7 +114,7 @@ const NO_DESCRIPTOR = 0xffffffffffffffffn;
 /** Has an ioctl(2) on a perf event made in the guest. */
 export async function controlPerfEvent(call: Notification, context: Context): Promise<void> {
   const { session, placeholders } = context;
-  const memory = new ProcessMemory(call.thread, placeholders);
+  const memory = new ProcessMemory(call, placeholders);
   const handle = memory.handleOf(call.descriptor(0));
   if (handle === 0) return call.proceed();
   const request = call.argument(1);
@@ -128,6 +128,8 @@ export async function controlPerfEvent(call: Notification, context: Context): Pr
   }
   const word = call.word(2);
   const { buffers, relocations, back } = placed[argument.is](word, argument as never, memory);
+  // What was read is somebody else's where the thread's number is.
+  if (!call.waits) return;
   const reply = await session.ioctl(
     { handle, request, buffers, relocations },
     { without: call.lost },

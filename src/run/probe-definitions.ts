@@ -74,7 +74,7 @@ interface Definer {
 /** Answers write(2) to a file of definitions: why the probe cannot be, or that it is refused. */
 export async function defineProbe(call: Notification, guest: Definer): Promise<void> {
   if (!guest.definitions.has(call.thread, call.descriptor(0))) return call.proceed();
-  const memory = new ProcessMemory(call.thread, guest.placeholders);
+  const memory = new ProcessMemory(call, guest.placeholders);
   const lengthBytes = Number(call.word(2));
   if (lengthBytes > MAX_TEXT_BYTES) throw refusal();
   const text = memory.read(call.word(1), lengthBytes);

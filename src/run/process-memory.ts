@@ -1,9 +1,10 @@
 import { readlinkSync } from 'node:fs';
-import type { Memory } from '../bpf/index.js';
+import type { Memory, Write } from '../bpf/index.js';
 import type { Handle } from '../call.js';
 import { systemError } from '../errors.js';
 import { native } from '../native.js';
 import { allocateBytes } from '../shared-block.js';
+import type { Notification } from './notification.js';
 import type { Placeholders } from './placeholders.js';
 
 const EFAULT = 14;
@@ -11,23 +12,26 @@ const EFAULT = 14;
 /** Up to here text is read at once; what is longer takes another turn. */
 const TEXT_BYTES = 256;
 
-/** The memory of the thread that made a call. */
+/**
+ * The memory of the thread that made a call. What is read can be trusted when the call still waits
+ * after that ({@link Notification.waits}): the thread's number is no other's until then.
+ */
 export class ProcessMemory implements Memory {
   /** The process whose descriptors the call is about, where that is said in the call. */
   readonly pid: number;
-  readonly #thread: number;
+  readonly #call: Notification;
   readonly #placeholders: Placeholders;
   readonly #others = new Set<number>();
 
-  constructor(thread: number, placeholders: Placeholders, pid = 0) {
+  constructor(call: Notification, placeholders: Placeholders, pid = 0) {
     this.pid = pid;
-    this.#thread = thread;
+    this.#call = call;
     this.#placeholders = placeholders;
   }
 
   read(address: bigint, length: number): Uint8Array {
     const bytes = allocateBytes(length);
-    const got = length === 0 ? 0 : native.readMemory(this.#thread, address, bytes);
+    const got = length === 0 ? 0 : native.readMemory(this.#call.thread, address, bytes);
     return got === length ? bytes : bytes.subarray(0, Math.max(0, got));
   }
 
@@ -50,18 +54,27 @@ export class ProcessMemory implements Memory {
     return text;
   }
 
-  /** Returns whether all of it could be written. */
+  /**
+   * Writes parts in their order, while the call waits. Returns whether all of them could be written;
+   * whoever has the thread's number when it is gone is not written to.
+   */
+  writeAll(parts: readonly Write[]): boolean {
+    const sizeBytes = parts.reduce((sum, { bytes }) => sum + bytes.length, 0);
+    return sizeBytes === 0 || this.#call.write(parts) === sizeBytes;
+  }
+
+  /** As {@link writeAll}, for one part. */
   write(address: bigint, bytes: Uint8Array): boolean {
-    return native.writeMemory(this.#thread, address, bytes) === bytes.length;
+    return this.writeAll([{ address, bytes }]);
   }
 
   /** @throws EFAULT when not all of it can be written */
   writeOrFault(address: bigint, bytes: Uint8Array): void {
-    if (!this.write(address, bytes)) throw systemError('process_vm_writev', -EFAULT);
+    if (!this.write(address, bytes)) throw systemError('write', -EFAULT);
   }
 
   handleOf(descriptor: number): Handle {
-    const handle = this.#placeholders.handleOf(this.pid || this.#thread, descriptor);
+    const handle = this.#placeholders.handleOf(this.pid || this.#call.thread, descriptor);
     // Standard streams have the numbers of fields that say nothing.
     if (handle === 0 && descriptor > 2) this.#others.add(descriptor);
     return handle;
@@ -71,7 +84,7 @@ export class ProcessMemory implements Memory {
   others(): string[] {
     return [...this.#others].flatMap((descriptor) => {
       try {
-        return [readlinkSync(`/proc/${this.pid || this.#thread}/fd/${descriptor}`)];
+        return [readlinkSync(`/proc/${this.pid || this.#call.thread}/fd/${descriptor}`)];
       } catch {
         return [];
       }
@@ -79,6 +92,6 @@ export class ProcessMemory implements Memory {
   }
 
   isOpen(descriptor: number): boolean {
-    return native.identify(this.pid || this.#thread, descriptor) >= 0;
+    return native.identify(this.pid || this.#call.thread, descriptor) >= 0;
   }
 }

@@ -37,7 +37,7 @@ async function uname(call: Notification, { session, placeholders, files }: Conte
   for (const [index, text] of texts.entries()) {
     image.write(text.slice(0, UTSNAME_TEXT_BYTES - 1), index * UTSNAME_TEXT_BYTES);
   }
-  const memory = new ProcessMemory(call.thread, placeholders);
+  const memory = new ProcessMemory(call, placeholders);
   memory.writeOrFault(call.word(0), image);
   call.succeed(0);
 }
@@ -51,7 +51,7 @@ function refuse(call: string, why: string, instead: string): Answer {
 /** Lets setsockopt(2) through whose option is none of the guest's objects. */
 function unlessOfGuest(refusal: Answer): Answer {
   return (call, context) => {
-    const memory = new ProcessMemory(call.thread, context.placeholders);
+    const memory = new ProcessMemory(call, context.placeholders);
     const option = Buffer.from(memory.read(call.word(3), 4));
     const handle = option.length < 4 ? 0 : memory.handleOf(option.readInt32LE());
     if (handle === 0) call.proceed();
@@ -93,7 +93,7 @@ function lookAt(form: 'stat' | 'statx', flags: number, result: number): Answer {
 
 function isEmptyAt(call: Notification, { placeholders }: Context): boolean {
   if (call.word(1) === 0n) return true;
-  return new ProcessMemory(call.thread, placeholders).read(call.word(1), 1)[0] === 0;
+  return new ProcessMemory(call, placeholders).read(call.word(1), 1)[0] === 0;
 }
 
 /** The calls that waep-launch's filter hands over (addon/core/seccomp_filter.cc), by number. */

@@ -13,6 +13,7 @@ import {
   readFrame,
   type Welcome,
 } from '../frame/index.js';
+import { otherRole, roleProblem } from '../tls-role.js';
 import { type ConnectOptions, connect, parseAddress } from '../transport/index.js';
 
 /** How a client proves who it is, and how it knows the agent; each PEM. */
@@ -166,7 +167,7 @@ async function dial(target: string | Duplex, options: DialOptions): Promise<Dupl
 /**
  * Secures a stream with mutual TLS. The stream is destroyed when that fails.
  *
- * @throws ERR_HANDSHAKE_TIMEOUT, or Node's own error, such as `DEPTH_ZERO_SELF_SIGNED_CERT`
+ * @throws ERR_HANDSHAKE_TIMEOUT, ERR_TLS_ROLE, or Node's own error, such as `DEPTH_ZERO_SELF_SIGNED_CERT`
  */
 function startTls(
   stream: Duplex,
@@ -192,12 +193,19 @@ function startTls(
       () => fail(failure('ERR_HANDSHAKE_TIMEOUT', { address, timeoutMs })),
       Math.min(timeoutMs, 2 ** 31 - 1),
     );
+    const failed = (error: NodeJS.ErrnoException) => {
+      const misplaced = error.code === 'INVALID_PURPOSE';
+      const why = otherRole('agent');
+      fail(misplaced ? failure('ERR_TLS_ROLE', { address, why }, error) : error);
+    };
     stream.once('error', fail);
-    socket.once('error', fail);
+    socket.once('error', failed);
     socket.once('secureConnect', () => {
+      const why = roleProblem(socket.getPeerCertificate(), 'agent');
+      if (why !== undefined) return fail(failure('ERR_TLS_ROLE', { address, why }));
       clearTimeout(timer);
       stream.off('error', fail);
-      socket.off('error', fail);
+      socket.off('error', failed);
       resolve(socket);
     });
   });

@@ -1,3 +1,4 @@
+import { lchown, lstat } from 'node:fs/promises';
 import net from 'node:net';
 import { failure, systemError } from '../errors.js';
 import { native } from '../native.js';
@@ -117,7 +118,7 @@ export function makeMuxRoad<A extends PathAddress>(
       });
       await removeStaleSocket(path);
       const localEndpoint: Endpoint = { address: HOST, port: address.port };
-      return listenWithNode({
+      const listener = await listenWithNode({
         where: { path },
         options: { ...options, pauseOnConnect: true },
         acceptor,
@@ -137,8 +138,20 @@ export function makeMuxRoad<A extends PathAddress>(
         },
         bound: () => address,
       });
+      await giveToOwner(path, address.path);
+      return listener;
     },
   };
+}
+
+/**
+ * Gives a socket to the user of the multiplexer, who is to connect to it: one that root starts may be
+ * another user by now.
+ */
+async function giveToOwner(socket: string, multiplexer: string): Promise<void> {
+  if (process.geteuid?.() !== 0) return;
+  const owner = await lstat(multiplexer).catch(() => undefined);
+  if (owner?.isSocket() && owner.uid !== 0) await lchown(socket, owner.uid, owner.gid);
 }
 
 /**

@@ -1,8 +1,10 @@
 import { createServer, type Socket as NetSocket, type Server } from 'node:net';
 import t, { type Test } from 'tap';
 import type { AgentOptions } from '../../guest/agent/agent.js';
+import { Authority } from '../../src/keys.js';
 import { profiles } from '../../src/policy/index.js';
 import { Session } from '../../src/session.js';
+import type { TlsRole } from '../../src/tls-role.js';
 import {
   type Acceptor,
   type Address,
@@ -91,11 +93,11 @@ t.test('vsock peers: the host, from a port that only root gets', async (t) => {
     code: 'ERR_PEER_REFUSED',
     message: /rule accept\.cids allows CID 1 and 2 only/,
   });
-  await t.resolves(from(t, 2, 0x40000000, { cids: [2], source_ports: 'any' }));
-  await t.rejects(from(t, 1, 1000, { cids: [2], source_ports: 'any' }), {
+  await t.resolves(from(t, 2, 0x40000000, { cids: [2], source_ports: 'any', subjects: [] }));
+  await t.rejects(from(t, 1, 1000, { cids: [2], source_ports: 'any', subjects: [] }), {
     code: 'ERR_PEER_REFUSED',
   });
-  const any = { cids: [1, 2], source_ports: 'any' } as const;
+  const any = { cids: [1, 2], source_ports: 'any', subjects: [] } as const;
   await t.resolves(from(t, 1, 1023, any));
   await t.rejects(from(t, 1, 1024, any), {
     code: 'ERR_PEER_REFUSED',
@@ -103,20 +105,29 @@ t.test('vsock peers: the host, from a port that only root gets', async (t) => {
   });
 });
 
+/** The certificates of one authority, for a few days. */
+async function certificates() {
+  const authority = await Authority.create('authority', 2);
+  const { cert: ca } = authority;
+  const issue = async (role: TlsRole, name: string) => ({
+    ...(await authority.issue(role, name, 2)),
+    ca,
+  });
+  return { ca, issue, agent: await issue('agent', 'agent') };
+}
+
 t.test('mutual TLS', async (t) => {
-  const server = makeIdentity('agent');
-  const client = makeIdentity('operator');
-  const stranger = makeIdentity('stranger');
-  const local = await agent(t, { tls: { ...server, ca: client.cert } });
+  const { ca, issue, agent: identity } = await certificates();
+  const client = await issue('client', 'operator');
+  const stranger = await certificates();
+  const local = await agent(t, { tls: identity });
   const bound = await local.agent.listen('tcp:127.0.0.1:0');
   const { port } = bound.address() as { port: number };
   const peers: string[] = [];
-  const refused: string[] = [];
   local.agent.on('session', ({ peer }) => peers.push(peer));
-  local.agent.on('refused', ({ error }) => refused.push(error.message));
 
   for (const address of [local.address, `tcp:127.0.0.1:${port}`]) {
-    const session = await Session.connect(address, { tls: { ...client, ca: server.cert } });
+    const session = await Session.connect(address, { tls: client });
     t.equal((await session.open('/proc/version')) > 0, true);
     const clock = await session.readClock(1);
     const { hostMs } = clock.place(process.hrtime.bigint(), performance.now());
@@ -133,17 +144,17 @@ t.test('mutual TLS', async (t) => {
     session.close();
   }
   t.match(peers, [/ as operator$/, / as operator$/]);
-  const named = { ...client, ca: server.cert, servername: 'agent' };
+  const named = { ...client, servername: 'agent' };
   (await Session.connect(local.address, { tls: named })).close();
 
   await t.rejects(
-    Session.connect(local.address, { tls: { ...stranger, ca: server.cert } }),
+    Session.connect(local.address, { tls: { ...(await stranger.issue('client', 'who')), ca } }),
+    { code: 'ERR_PEER_REFUSED', message: /its certificate does not hold/ },
     'a certificate that nobody knows',
   );
-  t.match(refused.at(-1), /refuses connections/);
   await t.rejects(
-    Session.connect(local.address, { tls: { ...client, ca: stranger.cert } }),
-    { code: 'DEPTH_ZERO_SELF_SIGNED_CERT' },
+    Session.connect(local.address, { tls: { ...client, ca: stranger.ca } }),
+    { code: 'SELF_SIGNED_CERT_IN_CHAIN' },
     'an agent that nobody knows',
   );
   await t.rejects(
@@ -155,9 +166,69 @@ t.test('mutual TLS', async (t) => {
   t.equal(local.agent.sessions, 0);
 });
 
+t.test('a certificate is for one end only', async (t) => {
+  const { issue, agent: identity, ca } = await certificates();
+  const local = await agent(t, { tls: identity });
+  const client = await issue('client', 'operator');
+  await t.rejects(
+    Session.connect(local.address, { tls: await issue('agent', 'other-guest') }),
+    {
+      code: 'ERR_PEER_REFUSED',
+      message: /its certificate is one for agent only; that of a client has .* clientAuth/,
+    },
+    'the certificate of a guest in the place of a client',
+  );
+  const posing = await agent(t, { tls: await issue('client', 'other-operator') });
+  await t.rejects(
+    Session.connect(posing.address, { tls: client }),
+    {
+      code: 'ERR_TLS_ROLE',
+      message: /its certificate is one for another role; that of an agent has .* serverAuth/,
+    },
+    'the certificate of a client in the place of an agent',
+  );
+  const everything = makeIdentity('everything');
+  const lax = await agent(t, { tls: { ...everything, ca: `${ca}${everything.cert}` } });
+  await t.rejects(
+    Session.connect(local.address, { tls: { ...client, ...everything } }),
+    { code: 'ERR_PEER_REFUSED' },
+    'a certificate that names no role',
+  );
+  await t.rejects(
+    Session.connect(lax.address, { tls: { ...client, ca: everything.cert } }),
+    { code: 'ERR_TLS_ROLE', message: /has no extended key usage/ },
+    'an agent whose certificate names no role',
+  );
+  t.equal(local.agent.sessions + posing.agent.sessions + lax.agent.sessions, 0);
+});
+
+t.test('only the clients that the policy names', async (t) => {
+  const { issue, agent: identity } = await certificates();
+  const accept = { ...profiles.observe.accept, subjects: ['alice'] };
+  const local = await agent(t, { tls: identity, accept });
+  const as = async (name: string) =>
+    (await Session.connect(local.address, { tls: await issue('client', name) })).close();
+  await t.resolves(as('alice'));
+  await t.rejects(as('mallory'), {
+    code: 'ERR_PEER_REFUSED',
+    message: /rule accept\.subjects allows alice only, and its certificate has mallory/,
+  });
+});
+
+t.test('certificates over TCP alone', async (t) => {
+  const { issue, agent: identity } = await certificates();
+  const local = await agent(t, { tls: { ...identity, on: 'tcp' } });
+  const bound = await local.agent.listen('tcp:127.0.0.1:0');
+  const { port } = bound.address() as { port: number };
+  const tcp = `tcp:127.0.0.1:${port}`;
+  (await Session.connect(local.address)).close();
+  (await Session.connect(tcp, { tls: await issue('client', 'operator') })).close();
+  await t.rejects(Session.connect(tcp, { handshakeTimeoutMs: 1000 }), 'no certificate over TCP');
+});
+
 t.test('a client that does not finish its handshake', async (t) => {
-  const identity = makeIdentity('agent');
-  const local = await agent(t, { tls: { ...identity, ca: identity.cert }, helloTimeoutMs: 200 });
+  const { agent: identity } = await certificates();
+  const local = await agent(t, { tls: identity, helloTimeoutMs: 200 });
   const refused = new Promise<{ error: Error }>((resolve) => local.agent.once('refused', resolve));
   const silent = await connect(local.address);
   silent.on('error', () => {});

@@ -68,6 +68,8 @@ async function bootOnce(cell: Cell, flags: Flags, newer: string): Promise<Row> {
     await using guest = await boot({
       accel: 'tcg',
       lab: true,
+      network: 'user',
+      agent: { tcp: 'anybody' },
       machine: cell.machine,
       cpus: cell.cpus,
       kernel: { suite: flags.suite },

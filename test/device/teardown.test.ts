@@ -108,6 +108,7 @@ for (const { ending, guests } of scenarios) {
     for (const socket of sockets) {
       const guest = await boot({
         agent: {
+          tcp: 'anybody',
           listen: ['vsock:any:1024', 'tcp:0.0.0.0:1024'],
           profile: 'full',
           args: ['--any-source-port'],

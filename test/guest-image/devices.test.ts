@@ -53,3 +53,13 @@ t.test('each accelerator has its processor', async (t) => {
     kernelArgs: ['tsc=reliable', 'nr_cpus=1'],
   });
 });
+
+t.test('QEMU gets files by what it inherits', async (t) => {
+  const parts = [kernel('/a/vmlinuz', '/b/initramfs'), vhostUserVsock('q35', '/c/vhost.sock')];
+  const lent: string[] = [];
+  const args = commandLine(parts, [], (path) => `/proc/self/fd/${lent.push(path)}`);
+  t.same(lent, ['/a/vmlinuz', '/b/initramfs', '/c/vhost.sock']);
+  t.same(argumentAfter(args, '-kernel'), ['/proc/self/fd/1']);
+  t.same(argumentAfter(args, '-initrd'), ['/proc/self/fd/2']);
+  t.match(argumentAfter(args, '-chardev')[0], /,path=\/proc\/self\/fd\/3$/);
+});

@@ -15,6 +15,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import t from 'tap';
 import { makeRunFolder } from '../../guest/vm/rundir.js';
+import { noSecondUser, scriptAsSecondUser } from '../second-user.js';
 import { until } from '../until.js';
 
 const rundir = new URL('../../guest/vm/rundir.js', import.meta.url).href;
@@ -155,6 +156,44 @@ t.test('what others leave in the folder for temporary files does not matter', (t
   withVariable('TMPDIR', tmp, () => makeRunFolder().remove());
   t.ok(existsSync(join(tmp, 'waep-others/owner')));
   t.end();
+});
+
+t.test('another user who is first, or who comes later', { skip: noSecondUser }, async (t) => {
+  const shared = mkdtempSync(join(tmpdir(), 'waep-shared-'));
+  t.teardown(() => rmSync(shared, { recursive: true, force: true }));
+  chmodSync(shared, 0o1777);
+  const precious = join(scratch, 'precious');
+  mkdirSync(join(precious, 'data'), { recursive: true });
+  const taken = join(shared, 'waep-0');
+  const attempt = (script: string, ...args: string[]) =>
+    scriptAsSecondUser(`const fs = require('node:fs'); ${script}`, ...args);
+  const unsafe = { code: 'ERR_FOLDER_UNSAFE' };
+
+  // A lock that nobody holds has the folder of its name removed.
+  writeFileSync(join(precious, 'data.lock'), '');
+  await attempt('fs.symlinkSync(process.argv[1], process.argv[2]);', precious, taken);
+  withVariable('TMPDIR', shared, () => t.throws(makeRunFolder, unsafe, 'a link of theirs'));
+  t.ok(existsSync(join(precious, 'data')));
+  rmSync(taken);
+
+  await attempt(
+    `const [, taken, precious] = process.argv;
+     fs.mkdirSync(taken, { mode: 0o700 });
+     fs.symlinkSync(precious, taken + '/data');
+     require('node:child_process').execFileSync('mkfifo', [taken + '/data.lock']);`,
+    taken,
+    precious,
+  );
+  withVariable('TMPDIR', shared, () => t.throws(makeRunFolder, unsafe, 'a folder of theirs'));
+  t.ok(existsSync(join(precious, 'data')));
+  rmSync(taken, { recursive: true });
+
+  const run = withVariable('TMPDIR', shared, makeRunFolder);
+  for (const script of ['fs.readdirSync(path)', "fs.writeFileSync(path + '/x', '')"]) {
+    const intrusion = attempt(`const [, path] = process.argv; ${script};`, taken);
+    await t.rejects(intrusion, /EACCES/);
+  }
+  run.remove();
 });
 
 t.test('long paths of the folder for temporary files are not used', (t) => {

@@ -9,6 +9,7 @@ import { until } from '../until.js';
 const guest = await boot({
   lab: true,
   network: 'user',
+  agent: { tcp: 'anybody' },
   files: { '/etc/motd': { text: 'hello from the overlay\n', mode: 0o600 } },
   kernelArgs: ['waep.test=1'],
   notice: () => {},

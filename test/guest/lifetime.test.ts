@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import t from 'tap';
 import { instructions, tracepoint } from '../../cli/hello-program.js';
 import { sharedLibraries } from '../../guest/image/libraries.js';
-import { boot, type Guest, type GuestFile, LAB_PORT, type VsockChoice } from '../../guest/index.js';
+import { boot, type Guest, type GuestFile, type Lab, type VsockChoice } from '../../guest/index.js';
 import { exec } from '../../guest/vm/lab.js';
 import { Session } from '../../src/index.js';
 import { application, cli } from '../run/application.js';
@@ -78,12 +78,12 @@ async function bootLab(vsock: VsockChoice = 'auto'): Promise<Guest> {
   const files: Record<string, GuestFile> = Object.fromEntries(
     programs.map((source) => [source, { source, mode: 0o755 }]),
   );
-  const agent = { args: ['--silence-ms', `${SILENCE_MS}`] };
+  const agent = { tcp: 'anybody' as const, args: ['--silence-ms', `${SILENCE_MS}`] };
   return boot({ lab: true, network: 'user', vsock, notice: () => {}, agent, files });
 }
 
 /** What bpftool in the guest finds of the clients above, such as `prog 7`; asked over a road. */
-async function survivors(lab: string): Promise<string[]> {
+async function survivors(lab: Lab): Promise<string[]> {
   // An empty list may be printed as nothing at all.
   const script = `set -e; for kind in prog map link; do list=$(${BPFTOOL} -j $kind list); echo "=$list"; done`;
   const { status, stdout, stderr } = await exec(lab, ['/bin/sh', '-c', script]);
@@ -102,7 +102,7 @@ async function survivors(lab: string): Promise<string[]> {
   ];
 }
 /** Waits until nothing is left, and returns how long that took, or fails. */
-async function extinction(withinMs: number, lab: string): Promise<number> {
+async function extinction(withinMs: number, lab: Lab): Promise<number> {
   const startMs = performance.now();
   let left: string[] = [];
   const gone = async () => {
@@ -116,7 +116,7 @@ async function extinction(withinMs: number, lab: string): Promise<number> {
 t.test('nothing survives its session, and everything its lease', async (t) => {
   await using guest = await bootLab();
   const roads = { vsock: guest.vsock(), tcp: guest.tcp() };
-  const lab = guest.vsock(LAB_PORT);
+  const lab = guest.lab();
   t.same(await survivors(lab), []);
 
   for (const [road, address] of Object.entries(roads)) {
@@ -215,7 +215,7 @@ t.test('nothing survives its session, and everything its lease', async (t) => {
 t.test('nothing survives a multiplexer that is killed', async (t) => {
   await using guest = await bootLab('mux');
   // The road that is left.
-  const lab = guest.tcp(LAB_PORT);
+  const lab = guest.lab('network');
   const client = await mortal(guest.vsock());
   t.equal((await survivors(lab)).length, MORTAL_OBJECTS);
   process.kill(Number(guest.processes.vsock), 'SIGKILL');

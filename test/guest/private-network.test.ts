@@ -50,7 +50,7 @@ t.test('the program ends as its second self does', { skip }, async (t) => {
 t.test('a guest on a tap is reached over TCP, and nothing of it is left', { skip }, async (t) => {
   const child = program(
     t,
-    `const guest = await boot({ lab: true, network: 'auto', notice: () => {} });
+    `const guest = await boot({ lab: true, network: 'auto', agent: { tcp: 'anybody' }, notice: () => {} });
      const socket = await connect(guest.tcp());
      console.log(JSON.stringify({ network: guest.facts.network, to: socket.remoteAddress, ...guest.processes }));
      socket.destroy();

@@ -86,7 +86,7 @@ t.test('events, followed from the host', async (t) => {
     network: 'user',
     vsock: 'none',
     ports: [STRICT_PORT],
-    agent: { profile: 'full' },
+    agent: { tcp: 'anybody', profile: 'full' },
     notice: () => {},
   });
   t.teardown(() => guest.stop());

@@ -85,7 +85,7 @@ t.test('the multiplexer of an in-process device keeps what others lose', async (
 
 t.test('AF_VSOCK to an absent machine', async (t) => {
   // With a vsock device, the host would swallow the attempt.
-  const lonely = await boot({ agent: false, lab: true, vsock: 'none', files });
+  const lonely = await boot({ agent: false, lab: true, network: 'user', vsock: 'none', files });
   t.teardown(() => lonely.stop());
   const refused = `vsock:local:${CLOSED_PORT}=ECONNRESET`;
   const absent = `vsock:99:${PEER_PORT}=ENODEV`;

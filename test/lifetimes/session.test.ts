@@ -17,6 +17,7 @@ import {
   RingWriter,
   Session,
 } from '../../src/index.js';
+import { Authority } from '../../src/keys.js';
 import { native } from '../../src/native.js';
 import { EventConnection } from '../../src/session/event-connection.js';
 import { EventStream } from '../../src/session/event-stream.js';
@@ -25,7 +26,6 @@ import { StreamChannel } from '../../src/session/stream-channel.js';
 import { type LocalAgent, localAgent } from '../agent/local-agent.js';
 import { arrayOf, ringOf } from '../events/maps.js';
 import { session as open, skip } from '../kernel/lab.js';
-import { makeIdentity } from '../transport/certificate.js';
 import { noneStays } from './alive.js';
 
 // Each time is work for several processes, and a machine may be busy.
@@ -61,9 +61,10 @@ t.test('sessions', async (t) => {
 });
 
 t.test('sessions under TLS', async (t) => {
-  const identity = makeIdentity('agent');
-  const client = { ...identity, ca: identity.cert };
-  const local = await localTo(t, { tls: client });
+  const authority = await Authority.create('authority', 1);
+  const { cert: ca } = authority;
+  const client = { ...(await authority.issue('client', 'operator', 1)), ca };
+  const local = await localTo(t, { tls: { ...(await authority.issue('agent', 'agent', 1)), ca } });
   const classes = { ...host, ...agent, StreamChannel, TLSSocket: tls.TLSSocket };
   await noneStays(t, { ...classes, 'tls.Server': tls.Server }, 40, async () => {
     const session = await Session.connect(local.address, { tls: client });

@@ -1,10 +1,10 @@
 /*
- * Runs a command in the inner guest, from the outer one: inner-command CID COMMAND…
+ * Runs a command in the inner guest, from the outer one: inner-command CID KEY COMMAND…
  */
 import { LAB_PORT, spawn } from '../../guest/vm/lab.js';
 
-const [cid, ...command] = process.argv.slice(2);
-const child = await spawn(`vsock:${cid}:${LAB_PORT}`, command, {
+const [cid, key = '', ...command] = process.argv.slice(2);
+const child = await spawn({ address: `vsock:${cid}:${LAB_PORT}`, key }, command, {
   env: { WAEP_NATIVE_DIR: '/usr/lib/waep' },
 });
 child.stdout.pipe(process.stdout);

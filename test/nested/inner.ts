@@ -13,7 +13,6 @@ import {
   type Guest,
   type GuestFile,
   type GuestProcess,
-  LAB_PORT,
 } from '../../guest/index.js';
 import { requireTool } from '../../guest/tools.js';
 import { tscKhz } from '../../guest/vm/qemu/clock.js';
@@ -35,6 +34,8 @@ export const INNER_CID = 42;
 /** Where the outer guest has the inner one's console. */
 const INNER_LOG = '/inner/serial.log';
 
+/** Who can reach the inner guest's daemon is in the outer guest already. */
+export const INNER_LAB_KEY = 'inner';
 const INNER_COMMAND = '/usr/lib/waep/inner-command.mjs';
 const BOOT_DEADLINE_MS = 600_000;
 const MEMORY_MIB = 1024;
@@ -68,9 +69,8 @@ async function makeInner(
   const image = await buildImage();
   const initramfs = await writeInitramfs(image, folder, {
     files,
-    lab: true,
+    labKey: INNER_LAB_KEY,
     agentArguments: ['--listen', `vsock:any:${AGENT_PORT}`, '--profile', 'full'],
-    settings: { LAB_PORT: `${LAB_PORT}` },
   });
   const vmlinux = (await unpackKernel(image.kernel.image)) ?? image.kernel.image;
   const qemu = requireTool('qemu-system-x86_64');
@@ -163,7 +163,7 @@ export async function bootNested(
       await until(() => `the inner guest: ${log}`, listening, patience);
     },
     spawnInner: (command, options) =>
-      outer.spawn(['node', INNER_COMMAND, `${INNER_CID}`, ...command], options),
+      outer.spawn(['node', INNER_COMMAND, `${INNER_CID}`, INNER_LAB_KEY, ...command], options),
     [Symbol.asyncDispose]: () => outer.stop(),
   };
 }

@@ -7,13 +7,13 @@ import { instructions, message, tracepoint } from '../../cli/hello-program.js';
 import { exec, LAB_PORT } from '../../guest/vm/lab.js';
 import { enums, rows, Session } from '../../src/index.js';
 
-const [cid, port] = process.argv.slice(2);
+const [cid, port, key = ''] = process.argv.slice(2);
 const EXECUTIONS = 5;
 // A processor emulated on an emulated processor takes its time.
 const patience = { timeoutMs: 60_000, handshakeTimeoutMs: 60_000, callTimeoutMs: 60_000 };
 
 const sh = async (script: string): Promise<string> => {
-  const lab = `vsock:${cid}:${LAB_PORT}`;
+  const lab = { address: `vsock:${cid}:${LAB_PORT}`, key };
   return (await exec(lab, ['/bin/sh', '-c', script], { timeoutMs: 60_000 })).stdout;
 };
 

@@ -5,10 +5,11 @@ import { readdir } from 'node:fs/promises';
 import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t from 'tap';
+import { makeKeys } from '../../cli/keys.js';
 import { Session } from '../../src/index.js';
 import { run as supervise } from '../../src/run/index.js';
+import { readTlsFiles } from '../../src/tls-role.js';
 import { localAgent } from '../agent/local-agent.js';
-import { makeIdentity } from '../transport/certificate.js';
 import { until } from '../until.js';
 import { application, cli } from './application.js';
 import { start as startProgram } from './outcome.js';
@@ -45,21 +46,30 @@ async function mapNames(): Promise<string[]> {
 }
 
 t.test('over TLS as over any other stream', async (t) => {
-  const [server, client] = [makeIdentity('agent'), makeIdentity('operator')];
-  const secure = await localAgent({ tls: { ...server, ca: client.cert } });
+  const keys = join(cache, 'keys');
+  await makeKeys(keys, 1, { agent: 'agent', client: 'client' });
+  const secure = await localAgent({ tls: readTlsFiles({ keys }, 'agent') });
   t.teardown(secure.close);
-  const pem = { ca: server.cert, cert: client.cert, key: client.key };
-  const options = Object.entries(pem).flatMap(([name, text]) => {
-    writeFileSync(join(cache, `${name}.pem`), text, { mode: 0o600 });
-    return [`--tls-${name}`, join(cache, `${name}.pem`)];
-  });
-  const command = [cli, 'run', '--vm', secure.address, ...options, '--', program.path];
+  const command = [cli, 'run', '--vm', secure.address, '--keys', keys, '--', program.path];
   const parts = ['copies', 'mapped', 'logs', 'ring', 'perf', 'loaders'];
   const { ended } = startProgram([process.execPath, ...command, ...parts], {});
   const { output, status, errors } = await ended;
   t.equal(errors, '');
   t.equal(status, 0);
   t.equal(output, (await run(program.path, ...parts)).output);
+});
+
+const asRoot = { skip: process.getuid?.() !== 0 && 'it takes root to mount' };
+
+t.test('the tracing files of this machine have no name', asRoot, async (t) => {
+  const mounted = 'mount -t debugfs waep /sys/kernel/debug && exec "$@"';
+  // What is relative to a folder is not looked at, as what is changed after it was.
+  const look = 'cd /sys/kernel/debug/tracing && cat available_tracers';
+  const command = [process.execPath, cli, 'run', '--vm', address, '--', 'sh', '-c', look];
+  const words = ['unshare', '--mount', 'sh', '-c', mounted, 'sh', ...command];
+  const { output, errors } = await startProgram(words, {}).ended;
+  t.equal(output, '');
+  t.match(errors, /available_tracers/);
 });
 
 t.test('ends as the program does', async (t) => {

@@ -28,7 +28,7 @@ t.test("the guest's clock on the host's timeline", async (t) => {
     lab: true,
     network: 'user',
     vsock: 'none',
-    agent: { profile: 'full' },
+    agent: { tcp: 'anybody', profile: 'full' },
     notice: () => {},
   });
   await using session = await Session.connect(guest.tcp());

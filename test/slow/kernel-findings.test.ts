@@ -33,7 +33,7 @@ for (const [name, release, wrong, suite] of kernels) {
     const bpftool = await (suite === undefined ? installedBpftool() : bpftoolOf(suite));
     await using guest = await boot({
       ...{ kernel: kernelNamed(name), lab: true, vsock: 'none', network: 'user' },
-      agent: { profile: 'full' },
+      agent: { tcp: 'anybody', profile: 'full' },
       files: bpftool.files,
       notice: () => {},
     });

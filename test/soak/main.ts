@@ -79,7 +79,7 @@ async function soak(minutes: number, folder: string): Promise<void> {
     lab: true,
     network: 'user',
     vsock: 'device',
-    agent: { profile: 'full', args: ['--hello-timeout-ms', '60000'] },
+    agent: { tcp: 'anybody', profile: 'full', args: ['--hello-timeout-ms', '60000'] },
     notice: () => {},
     ...tellingGuest(collector),
   });

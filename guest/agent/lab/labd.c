@@ -1,11 +1,12 @@
 /*
- * labd: runs commands in a guest for tests and measurements. Never part of a guest that is meant
- * to be guarded: whoever reaches its port is root in the guest.
+ * labd: runs commands in a guest for tests and measurements, for whoever knows the key that it finds
+ * in its variable LAB_KEY: they are root in the guest. Who does not know it is not answered.
  *
  * One connection runs one command. Both directions carry messages of a type byte, a length (32
  * bits, little endian) and that many bytes.
  *
- *   to the guest     A  one argument; the first is the program, searched in PATH
+ *   to the guest     L  the key; before all others
+ *                    A  one argument; the first is the program, searched in PATH
  *                    V  one environment variable, NAME=value
  *                    R  start the command (empty)
  *                    I  bytes for its standard input; an empty message ends it
@@ -46,6 +47,8 @@ struct command {
   int argument_count;
   int variable_count;
 };
+
+static char key[256];
 
 struct running {
   pid_t pid;
@@ -108,6 +111,18 @@ static void finish(int fd, char type, int value) {
   char rest[4096];
   while (poll(&peer, 1, 1000) > 0 && read(fd, rest, sizeof rest) > 0) continue;
   _exit(0);
+}
+
+/* Takes as long whatever is wrong with it. */
+static void receive_key(int fd) {
+  char type;
+  char given[sizeof key] = {0};
+  uint32_t length = read_header(fd, &type);
+  if (type != 'L' || length >= sizeof given) _exit(1);
+  read_exactly(fd, given, length);
+  unsigned char difference = 0;
+  for (size_t i = 0; i < sizeof key; i++) difference |= (unsigned char)(key[i] ^ given[i]);
+  if (difference != 0) _exit(1);
 }
 
 static void receive_command(int fd, struct command *command) {
@@ -199,6 +214,7 @@ static void drain(int from, int to, char type, int pid) {
 static void serve(int fd) {
   struct command command = {0};
   struct running running = {0};
+  receive_key(fd);
   receive_command(fd, &command);
   start(fd, &command, &running);
   for (;;) {
@@ -270,6 +286,14 @@ int main(int argc, char **argv) {
     return 2;
   }
   unsigned port = (unsigned)strtoul(argv[1], NULL, 10);
+  const char *secret = getenv("LAB_KEY");
+  if (secret == NULL || secret[0] == '\0' || strlen(secret) >= sizeof key) {
+    fprintf(stderr, "waep-labd: LAB_KEY must have 1 to %zu characters\n", sizeof key - 1);
+    return 2;
+  }
+  strcpy(key, secret);
+  /* The commands are not to have it. */
+  unsetenv("LAB_KEY");
   signal(SIGPIPE, SIG_IGN);
   signal(SIGCHLD, SIG_IGN);
   struct pollfd listeners[] = {

@@ -12,6 +12,10 @@ export interface Device {
   name: string;
   args: string[];
   kernelArgs?: string[];
+  /** Files and sockets that QEMU opens by their absolute paths, which are in `args`. */
+  files?: readonly string[];
+  /** Device files that it opens without being told. */
+  deviceFiles?: readonly string[];
 }
 
 /**
@@ -64,7 +68,10 @@ export function processor(
   cpu: string = models[accelerator],
 ): Device & { cpu: string } {
   const parts: Record<Accelerator, Omit<Device, 'name'>> = {
-    kvm: { args: ['-accel', 'kvm', '-cpu', cpu, '-smp', `${cpus}`] },
+    kvm: {
+      args: ['-accel', 'kvm', '-cpu', cpu, '-smp', `${cpus}`],
+      deviceFiles: ['/dev/kvm'],
+    },
     tcg: {
       args: [
         ...['-accel', 'tcg,thread=multi', '-cpu', cpu],
@@ -94,6 +101,7 @@ export function kernel(image: string, initramfs: string): Device {
   return {
     name: 'kernel',
     args: ['-kernel', image, '-initrd', initramfs],
+    files: [image, initramfs],
     // The self-tests of the crypto library take 0.9 s under emulation and protect nobody here.
     kernelArgs: [
       'panic=-1',
@@ -111,6 +119,7 @@ export function serialLog(path: string): Device {
   return {
     name: 'serial',
     args: ['-chardev', `file,id=serial,path=${path}`, '-serial', 'chardev:serial'],
+    files: [path],
     kernelArgs: ['console=ttyS0'],
   };
 }
@@ -129,10 +138,20 @@ export function control(descriptor: number): Device {
   };
 }
 
-/** A network card on a tap device that already exists. */
+/**
+ * What QEMU does without: system calls that are obsolete, that give privileges, that start other
+ * programs and that change how processes are scheduled.
+ */
+export function sandbox(): Device {
+  const denied = ['obsolete', 'elevateprivileges', 'spawn', 'resourcecontrol'];
+  return { name: 'sandbox', args: ['-sandbox', ['on', ...denied.map((n) => `${n}=deny`)].join()] };
+}
+
+/** A network card on a tap device that already exists, and that QEMU's user may open. */
 export function tapNetwork(machine: Machine, tap: string, macAddress: string): Device {
   return {
     name: 'network',
+    deviceFiles: ['/dev/net/tun'],
     args: [
       ...['-netdev', `tap,id=net,ifname=${tap},script=no,downscript=no`],
       ...['-device', `${virtio('virtio-net', machine)},id=card,netdev=net,mac=${macAddress}`],
@@ -158,6 +177,7 @@ export function vhostUserVsock(machine: Machine, socket: string): Device {
   const id = `vsock${socket.replace(/\W+/g, '-')}`;
   return {
     name: 'vsock',
+    files: [socket],
     args: [
       ...['-chardev', `socket,id=${id},path=${socket}`],
       ...['-device', `${virtio('vhost-user-vsock', machine)},chardev=${id}`],
@@ -169,6 +189,7 @@ export function vhostUserVsock(machine: Machine, socket: string): Device {
 export function kernelVsock(machine: Machine, cid: number): Device {
   return {
     name: 'vsock',
+    deviceFiles: ['/dev/vhost-vsock'],
     args: ['-device', `${virtio('vhost-vsock', machine)},guest-cid=${cid}`],
   };
 }
@@ -177,9 +198,21 @@ function virtio(name: string, machine: Machine): string {
   return `${name}-${machine === 'microvm' ? 'device' : 'pci'}`;
 }
 
-/** QEMU's argument list for a machine made of these parts. */
-export function commandLine(devices: readonly Device[], extra: readonly string[]): string[] {
-  return [...devices.flatMap(({ args }) => args), '-append', kernelCommandLine(devices, extra)];
+/**
+ * QEMU's argument list for a machine made of these parts.
+ *
+ * @param lend returns the path by which QEMU opens a file; by default its own
+ */
+export function commandLine(
+  devices: readonly Device[],
+  extra: readonly string[],
+  lend: (path: string) => string = (path) => path,
+): string[] {
+  const lent = devices.flatMap(({ args, files = [] }) => {
+    const paths = files.map((path) => [path, lend(path)] as const);
+    return args.map((arg) => paths.reduce((all, [path, by]) => all.replaceAll(path, by), arg));
+  });
+  return [...lent, '-append', kernelCommandLine(devices, extra)];
 }
 
 /** The kernel's command line for a machine made of these parts. */

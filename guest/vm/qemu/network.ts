@@ -28,17 +28,19 @@ export interface Network {
  * Makes the host's end.
  *
  * @param ports the guest's ports that must be reachable; a tap reaches all of them
+ * @param uid the user that may open a tap, besides root
  */
 export async function startNetwork(
   choice: NetworkChoice,
   machine: Machine,
   ports: readonly number[],
+  uid: number | undefined,
 ): Promise<Network | undefined> {
   if (choice === 'none') return undefined;
   if (choice === 'user' || (choice === 'auto' && !inPrivateNetwork())) {
     return startUserNetwork(machine, ports);
   }
-  if (inPrivateNetwork()) return startTap(machine);
+  if (inPrivateNetwork()) return startTap(machine, uid);
   throw failure('ERR_OPTION_INVALID', {
     option: 'network',
     value: choice,
@@ -46,11 +48,12 @@ export async function startNetwork(
   });
 }
 
-async function startTap(machine: Machine): Promise<Network> {
+async function startTap(machine: Machine, uid: number | undefined): Promise<Network> {
   // The namespace is this program's own, so a taken name is another guest of it.
   for (let index = 0; index < 250; index++) {
     const tap = `waep${index}`;
-    const made = await runTool('ip', ['tuntap', 'add', tap, 'mode', 'tap']).then(
+    const owner = uid === undefined ? [] : ['user', `${uid}`];
+    const made = await runTool('ip', ['tuntap', 'add', tap, 'mode', 'tap', ...owner]).then(
       () => true,
       (error: Error) => {
         if (/busy|exists/i.test(error.message)) return false;

@@ -23,18 +23,23 @@ export interface Helper {
  * Starts a program that the kernel kills when this process dies, whatever the cause.
  *
  * @param log the file that gets what it prints
+ * @param setpriv further arguments of setpriv(1)
+ * @param descriptors what it inherits besides; the first of them has the number 4
  */
 export function startHelper(
   run: RunFolder,
   program: string,
   args: readonly string[],
   log: string,
+  setpriv: readonly string[] = [],
+  descriptors: readonly number[] = [],
 ): Helper {
   const output = openSync(log, 'a');
   let child: ChildProcess;
   try {
-    child = spawn(requireTool('setpriv'), ['--pdeathsig', 'KILL', program, ...args], {
-      stdio: ['ignore', output, output, 'pipe'],
+    const words = ['--pdeathsig', 'KILL', ...setpriv, program, ...args];
+    child = spawn(requireTool('setpriv'), words, {
+      stdio: ['ignore', output, output, 'pipe', ...descriptors],
       // Ctrl-C in a terminal reaches the whole group; this process decides when its guest ends.
       detached: true,
     });

@@ -5,7 +5,7 @@ import {
   type Guest,
   type GuestFacts,
   type KernelChoice,
-  LAB_PORT,
+  type Lab,
   type Progress,
 } from '../../../guest/index.js';
 import { exec, spawn } from '../../../guest/vm/lab.js';
@@ -31,7 +31,7 @@ const BOOT_DEADLINE_MS = 240_000;
 /** What a guest is known by to other processes. */
 interface Kept {
   readonly agent: string;
-  readonly lab: string;
+  readonly lab: Lab;
   readonly facts: GuestFacts;
   readonly folder: string;
 }
@@ -61,7 +61,7 @@ export function describeGuest(guest: Guest, { folder }: Equipment): string {
 }
 
 function keptOf(guest: Guest, folder: string): Kept {
-  return { agent: guest.vsock(), lab: guest.vsock(LAB_PORT), facts: guest.facts, folder };
+  return { agent: guest.vsock(), lab: guest.lab(), facts: guest.facts, folder };
 }
 
 /** A guest that somebody else has booted, and stops. `folder` is that of its built programs. */

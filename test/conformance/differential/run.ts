@@ -33,7 +33,7 @@ export async function bootWithOracle(kernel?: KernelChoice): Promise<Guest> {
     lab: true,
     vsock: 'none',
     network: 'user',
-    agent: { profile: 'full' },
+    agent: { tcp: 'anybody', profile: 'full' },
     files: { [ORACLE]: { source, mode: 0o755 } },
     notice: () => {},
   });

@@ -1,0 +1,75 @@
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { Command } from 'commander';
+import type { Identity } from '../src/keys.js';
+import type { TlsRole } from '../src/tls-role.js';
+import { wholeNumber } from '../src/whole-number.js';
+
+interface Options {
+  agent?: string;
+  client?: string;
+  days: number;
+}
+
+/** `waep keys`: what mutual TLS takes. */
+export function keysCommand(): Command {
+  return new Command('keys')
+    .summary('make keys and certificates for mutual TLS')
+    .description(
+      'Makes an authority in a folder (ca.crt, ca.key), a certificate that it has signed for an agent (agent.crt, agent.key) and one for a client (client.crt, client.key). Neither can be used in the place of the other. In a folder that has an authority, it signs further certificates. Give ca.crt, agent.crt and agent.key to the guest, and keep ca.key apart from both. Every file has mode 0600; a file that is there is not replaced.',
+    )
+    .argument('<folder>', 'where to put the files; it is made with mode 0700')
+    .option('--agent <name>', 'make a certificate for an agent of this name: NAME.crt and NAME.key')
+    .option('--client <name>', 'make a certificate for a client of this name')
+    .option('--days <n>', 'for how many days certificates are valid', wholeNumber(1, 36_500), 365)
+    .action(make);
+}
+
+async function make(folder: string, { agent, client, days }: Options): Promise<void> {
+  for (const path of await makeKeys(folder, days, {
+    ...(agent === undefined && client !== undefined ? {} : { agent: agent ?? 'agent' }),
+    ...(client === undefined && agent !== undefined ? {} : { client: client ?? 'client' }),
+  })) {
+    console.log(path);
+  }
+}
+
+/**
+ * Makes an authority in a folder, unless it has one, and certificates of these names.
+ *
+ * @returns the paths of the new files
+ * @throws ERR_OPTION_INVALID for a name that cannot be one; EEXIST when a file is there
+ */
+export async function makeKeys(
+  folder: string,
+  days: number,
+  names: { readonly [R in TlsRole]?: string },
+): Promise<string[]> {
+  mkdirSync(folder, { recursive: true, mode: 0o700 });
+  // Nobody else is to wait for the library.
+  const { Authority } = await import('../src/keys.js');
+  const path = (name: string) => join(folder, name);
+  const made: string[] = [];
+  const write = (name: string, { cert, key }: Identity) => {
+    for (const [file, content] of [
+      [`${name}.key`, key],
+      [`${name}.crt`, cert],
+    ] as const) {
+      writeFileSync(path(file), content, { mode: 0o600, flag: 'wx' });
+      made.push(path(file));
+    }
+  };
+  const known = existsSync(path('ca.key'));
+  const authority = known
+    ? await Authority.load({
+        cert: readFileSync(path('ca.crt'), 'utf8'),
+        key: readFileSync(path('ca.key'), 'utf8'),
+      })
+    : await Authority.create('waep-ca', days);
+  if (!known) write('ca', authority);
+  for (const role of ['agent', 'client'] as const) {
+    const name = names[role];
+    if (name !== undefined) write(name, await authority.issue(role, name, days));
+  }
+  return made;
+}
