@@ -336,10 +336,9 @@ long Load(const Attribute& attr) {
   if (!Take(instructions, 0, code.data(), count * sizeof(bpf_insn))) return Fail(EFAULT);
   if (!TakeText(attr.Word(FIELD(license)), 127, &license)) return Fail(EFAULT);
   Expect(Has(kProgramTypes, type), "a program of a refused type");
-  if (!WriteLog(attr.Word(FIELD(log_buf)), attr.Half(FIELD(log_level)),
-                attr.Half(FIELD(log_size)))) {
-    return Fail(EFAULT);
-  }
+  // Where it has no room the kernel reads on, and says so at the end.
+  const bool logged =
+      WriteLog(attr.Word(FIELD(log_buf)), attr.Half(FIELD(log_level)), attr.Half(FIELD(log_size)));
   const uint64_t array = attr.Word(FIELD(fd_array));
   for (uint64_t i = 0; array != 0 && i < std::min<uint64_t>(attr.Half(148), kMostRecords); ++i) {
     if (!TakeAndUse(array, i * 4, Use::kChange)) return Fail(EFAULT);
@@ -378,7 +377,7 @@ long Load(const Attribute& attr) {
     }
   }
   if (attr.size() >= 144) attr.Put(140, attr.Half(FIELD(log_size)));
-  return Make({What::kProgram, false, type});
+  return logged ? Make({What::kProgram, false, type}) : Fail(EFAULT);
 }
 
 // A key and a value of a map, at these places of what the call points to.
