@@ -44,7 +44,7 @@ const messages = {
   ERR_SESSION_CLOSED: (d: { address: string; why: string }) =>
     `The session with ${d.address} is closed: ${d.why}.`,
   ERR_SESSION_INTERRUPTED: (d: { call: string; address: string; why: string }) =>
-    `The connection with ${d.address} was lost before ${d.call} was answered: ${d.why}. The call has either taken effect or never will. The session itself can be resumed.`,
+    `The connection with ${d.address} was lost before ${d.call} was answered: ${d.why.replace(/\.$/, '')}. The call has either taken effect or never will. The session itself can be resumed.`,
   ERR_SESSION_UNKNOWN: (d: { why: string }) =>
     `The agent cannot join the connection to a session: ${d.why}. Begin a new session.`,
   ERR_CALL_TIMEOUT: (d: {
