@@ -82,7 +82,10 @@ t.test('what was under way at a loss is settled', async (t) => {
     () => session.statistics.framesSent === sent + 3 && passed() > 0,
   );
   road.cut();
-  const interrupted = { code: 'ERR_SESSION_INTERRUPTED', message: /has either taken effect or never will/ };
+  const interrupted = {
+    code: 'ERR_SESSION_INTERRUPTED',
+    message: /has either taken effect or never will/,
+  };
   await Promise.all([t.rejects(load, interrupted), t.rejects(update, interrupted)]);
   await closing;
   await session.resume();
