@@ -69,11 +69,10 @@ bool IsOfKernel(long type) {
   return std::find(std::begin(kTypes), std::end(kTypes), type) != std::end(kTypes);
 }
 
-// Whether everybody may enter all folders that the path names.
-bool EverybodyEnters(const std::string& path) {
-  for (size_t slash = path.find('/', 1); slash != std::string::npos;
-       slash = path.find('/', slash + 1)) {
-    const unique_fd folder(Open(path.substr(0, slash).c_str(), O_PATH, RESOLVE_NO_MAGICLINKS));
+// Whether everybody may enter all folders that the path names, from the one that ends at `slash`.
+bool EverybodyEnters(const std::string& path, size_t slash, uint64_t resolve) {
+  for (; slash != std::string::npos; slash = path.find('/', slash + 1)) {
+    const unique_fd folder(Open(path.substr(0, slash).c_str(), O_PATH, resolve));
     struct stat about;
     if (!folder.valid() || ::fstat(folder.get(), &about) < 0) return false;
     if ((about.st_mode & S_IXOTH) == 0) return false;
@@ -90,7 +89,9 @@ int Judge(int found, const char* path, bool names, const struct stat& about) {
     const unique_fd direct(Open(path, O_PATH, RESOLVE_NO_SYMLINKS));
     if (!direct.valid() || !IsTraceFile(path)) return kNotReadable;
   }
-  bool may = names || ((about.st_mode & S_IROTH) != 0 && EverybodyEnters(path));
+  const size_t first = std::string_view(path).find('/', 1);
+  bool may = names || ((about.st_mode & S_IROTH) != 0 &&
+                       EverybodyEnters(path, first, RESOLVE_NO_MAGICLINKS));
   if (IsOfKernel(system.f_type)) may = (about.st_mode & (S_IRUSR | S_IRGRP | S_IROTH)) != 0;
   return may ? 0 : kNotReadable;
 }
@@ -98,6 +99,24 @@ int Judge(int found, const char* path, bool names, const struct stat& about) {
 bool IsNamespace(int fd) {
   struct statfs system;
   return ::fstatfs(fd, &system) == 0 && system.f_type == NSFS_MAGIC;
+}
+
+// Whether the path is that of a process's program, or of what it sees: what symbols are looked up
+// in. Nobody gets more by it than every user may read; the kernel's own files have paths of theirs.
+bool IsOfProcess(int fd, const std::string& path) {
+  constexpr std::string_view kProc = "/proc/";
+  if (path.compare(0, kProc.size(), kProc) != 0) return false;
+  const size_t end = path.find_first_not_of("0123456789", kProc.size());
+  if (end == kProc.size() || end == std::string::npos) return false;
+  const std::string rest = path.substr(end);
+  if (rest != "/exe" && rest.compare(0, 6, "/root/") != 0) return false;
+  struct stat about;
+  struct statfs system;
+  if (::fstat(fd, &about) < 0 || ::fstatfs(fd, &system) < 0) return false;
+  if (!S_ISREG(about.st_mode) || (about.st_mode & S_IROTH) == 0) return false;
+  if (IsOfKernel(system.f_type)) return false;
+  // The process's folder in /proc is for its owner alone, so the way begins at its root.
+  return rest == "/exe" || EverybodyEnters(path, end + std::string_view("/root").size(), 0);
 }
 
 }  // namespace
@@ -112,10 +131,11 @@ int OpenReadable(const char* path, bool names) {
   }
   if (result < 0) return result;
   const unique_fd found(result);
-  if (leads_away && !IsNamespace(found.get())) return kNotReadable;
+  const bool of_process = leads_away && IsOfProcess(found.get(), path);
+  if (leads_away && !of_process && !IsNamespace(found.get())) return kNotReadable;
   struct stat judged;
   if (::fstat(found.get(), &judged) < 0) return -errno;
-  result = Judge(found.get(), path, names, judged);
+  result = of_process ? 0 : Judge(found.get(), path, names, judged);
   if (result != 0) return result;
   unique_fd opened;
   result = Open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY, resolve);

@@ -13,10 +13,11 @@ constexpr int kNotReadable = INT_MIN;
 // errno or kNotReadable.
 //
 // It follows links, but of those of /proc that lead anywhere (RESOLVE_NO_MAGICLINKS) only the ones
-// to namespaces. Not readable are: what is neither file nor folder; files of tracefs that are not
-// known to do nothing when they are opened, read and closed, or that a link leads to; the kernel's
-// files that nobody may read; and of all others those that not every user may read, or in folders
-// that not every user may enter, unless the policy `names` the file itself.
+// to namespaces, and `exe` and `root` of a process to files that every user may read and that are
+// not the kernel's. Not readable are: what is neither file nor folder; files of tracefs that are
+// not known to do nothing when they are opened, read and closed, or that a link leads to; the
+// kernel's files that nobody may read; and of all others those that not every user may read, or in
+// folders that not every user may enter, unless the policy `names` the file itself.
 int OpenReadable(const char* path, bool names);
 
 }  // namespace waep

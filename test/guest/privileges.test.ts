@@ -224,11 +224,21 @@ for (const [version, kernel] of Object.entries(debianKernels)) {
       const strong = await Session.connect(guest.vsock(1100), { localPort: 'privileged' });
       t.teardown(() => strong.close());
       await onlyReads(t, guest, strong);
-      await t.rejects(
-        strong.open('/proc/1/root/etc/fstab'),
-        { code: 'ERR_POLICY_REFUSED' },
-        'a link that leads anywhere',
-      );
+      await guest.sh(`
+        mkdir -p /closed /hidden; chmod 700 /closed
+        for file in /open /closed/open /hidden/secret; do echo $file > $file; done
+        chmod 600 /hidden/secret`);
+      for (const path of [
+        '/proc/1/cwd/open',
+        '/proc/1/root/closed/open',
+        '/proc/1/root/hidden/secret',
+        '/proc/1/root/sys/kernel/tracing/free_buffer',
+        '/proc/1/root/proc/cmdline',
+      ]) {
+        await t.rejects(strong.open(path), { code: 'ERR_POLICY_REFUSED' }, path);
+      }
+      t.ok(await strong.open('/proc/1/root/open'), 'what every user may read');
+      t.ok(await strong.open('/proc/1/exe'), "a process's program");
       t.ok(await strong.open('/proc/1/ns/net'), 'but to namespaces');
       t.ok(await strong.open('/proc/1/maps'), 'files of other processes');
       const { agent, keeper, executor } = await family(t, guest, await agentOf(guest, 'full'));
