@@ -69,6 +69,7 @@ function call(command: number, words: Readonly<Record<number, number | Uint8Arra
     }
   }
   if (command === PERF_EVENT_OPEN) {
+    attribute.writeUInt32LE(ATTRIBUTE_BYTES, offsetIn(perf.PERF_EVENT_ATTR, 'size'));
     return messageFrame(FrameType.PERF_OPEN, 0, [1, -1, 0, 0, 0, buffers, relocations]);
   }
   return messageFrame(FrameType.CALL, 0, [command, 1, 0, buffers, relocations]);
