@@ -40,7 +40,7 @@ t.test('perf events', { skip }, async (t) => {
         command: 15,
         args: 1,
         result: 0,
-        buffers: [new Uint8Array(32), 1 << 20],
+        buffers: [new Uint8Array(32), new Uint8Array(1 << 20)],
         relocations: [],
       });
     await touch();
