@@ -41,6 +41,9 @@ struct CallImage {
     size_t size = 0;
   };
 
+  // What is inaccessible behind each buffer, at least.
+  static constexpr size_t kGuardBytes = 4096;
+
   std::vector<Buffer> buffers;
   std::vector<Relocation> relocations;  // by buffer and offset
 

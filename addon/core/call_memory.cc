@@ -11,10 +11,13 @@
 #include <cstring>
 #include <iterator>
 
+#include "call_image.h"
+
 namespace waep {
 namespace {
 
 constexpr size_t kPage = 4096;
+static_assert(kPage >= CallImage::kGuardBytes);
 constexpr int kOnes = 0xff;
 
 size_t RoundUp(size_t size) { return (size + kPage - 1) & ~(kPage - 1); }

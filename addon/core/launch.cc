@@ -84,7 +84,9 @@ void LeaveWatcher(int control, const char* name) {
   pollfd ends[] = {{STDOUT_FILENO, POLLIN, 0}, {STDIN_FILENO, POLLRDHUP, 0}};
   while (::poll(ends, 2, -1) < 0 && errno == EINTR) {
   }
-  if (ends[0].revents == 0) {
+  // A program that is about to end may still be on its way, when who answers has seen its end.
+  constexpr int kEndsWithinMs = 1000;
+  if (ends[0].revents == 0 && ::poll(ends, 1, kEndsWithinMs) == 0) {
     ::dprintf(STDERR_FILENO,
               "waep: what answers for %s has ended; its calls fail with ENOSYS from here on\n",
               name);

@@ -249,10 +249,15 @@ bool RuleChecker::Test(const Check& check, const IndicesCheck& what) {
     if (index == 0 && what.zero_is_none) continue;
     const CallImage::Stretch array = image_->Behind(0, what.array);
     if (array.kind == CallImage::Stretch::kUnknown) return Refuse(check, kUnknownPointer);
-    // The kernel adds an index to the array's address: one outside of the array leads to whatever
-    // is mapped there, over the inaccessible page behind it.
+    // Without an array the kernel takes no index.
+    if (array.kind == CallImage::Stretch::kNull) continue;
+    // The kernel adds an index to the array's address. What is right behind the array is
+    // inaccessible, which the kernel says itself; what is farther away may be anything.
     const size_t size = array.size / 4;
-    if (index < 0 || static_cast<uint64_t>(index) >= size) {
+    const bool ends_behind =
+        index >= 0 && static_cast<uint64_t>(index) < (array.size + CallImage::kGuardBytes) / 4;
+    if (ends_behind && static_cast<uint64_t>(index) >= size) continue;
+    if (!ends_behind) {
       return Refuse(check, "the index " + std::to_string(index) + " into an array of " +
                                std::to_string(size));
     }

@@ -643,9 +643,8 @@ t.test('a number is no name of an object', async (t) => {
     [0x5018, -1],
     [0x6018, -0x80000000],
     [0x2085 | (0xffff << 16), 0],
-    [0x5018, 2],
     // Over the inaccessible page, into the memory of another buffer.
-    [0x5018, 0x400],
+    [0x5018, 0x402],
     [0x6018, 0x7fffffff],
   ] as const) {
     const refused = raw(session, Cmd.BPF_PROG_LOAD, 128, {
@@ -657,6 +656,15 @@ t.test('a number is no name of an object', async (t) => {
     t.match(await refused.catch((error: Error) => error), {
       detail: { rule: 'descriptors', value },
     });
+  }
+  // The kernel finds the inaccessible page itself.
+  for (const index of [2, 0x401]) {
+    const unread = raw(session, Cmd.BPF_PROG_LOAD, 128, {
+      4: 1,
+      8: bytesOf(0x5018, index),
+      120: bytesOf(0, 0),
+    });
+    t.match(await unread, { errno: 14 });
   }
 });
 
