@@ -85,7 +85,8 @@
         "addon/core/control.cc",
         "addon/core/keeper_main.cc",
         "addon/core/session_groups.cc",
-        "addon/core/sockets.cc"
+        "addon/core/sockets.cc",
+        "addon/core/text_file.cc"
       ],
       "cflags": ["-fPIE"],
       "ldflags": ["-static-pie"]

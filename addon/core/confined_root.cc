@@ -16,6 +16,7 @@
 #include <string_view>
 
 #include "confinement.h"
+#include "text_file.h"
 #include "unique_fd.h"
 
 namespace waep::confine {
@@ -38,17 +39,6 @@ struct Source {
   bool is_folder = false;
   unique_fd mount;
 };
-
-std::string ReadAll(int folder, const char* path) {
-  std::string text;
-  const unique_fd file(::openat(folder, path, O_RDONLY | O_CLOEXEC));
-  char piece[4096];
-  for (ssize_t got = 1; got > 0;) {
-    got = ::read(file.get(), piece, sizeof piece);
-    if (got > 0) text.append(piece, static_cast<size_t>(got));
-  }
-  return text;
-}
 
 // The places of mountinfo(5), whose blanks and their like are written as octal numbers.
 std::vector<std::pair<std::string, std::string>> PlacesAndTypes(std::string_view mounts) {
@@ -90,7 +80,7 @@ std::string WithoutSlash(std::string path) {
 class Root {
  public:
   explicit Root(const Confinement& confinement)
-      : mounts_(PlacesAndTypes(ReadAll(AT_FDCWD, "/proc/self/mountinfo"))) {
+      : mounts_(PlacesAndTypes(ReadText(AT_FDCWD, "/proc/self/mountinfo"))) {
     for (const std::string& path : confinement.readable) {
       const bool folder = !path.empty() && path.back() == '/';
       Add(WithoutSlash(path), false);
@@ -230,7 +220,7 @@ class Root {
 
 // Leaves the root as it is, and nothing of it but bpffs to be written to.
 int MakeReadOnly() {
-  for (const auto& [place, type] : PlacesAndTypes(ReadAll(AT_FDCWD, "/proc/self/mountinfo"))) {
+  for (const auto& [place, type] : PlacesAndTypes(ReadText(AT_FDCWD, "/proc/self/mountinfo"))) {
     if (type == "bpf") continue;
     constexpr unsigned long kFlags = kReadOnly | MS_NOSUID | MS_NODEV;
     if (::mount(nullptr, place.c_str(), nullptr, kFlags, nullptr) == 0) continue;

@@ -254,13 +254,11 @@ bool RuleChecker::Test(const Check& check, const IndicesCheck& what) {
     // The kernel adds an index to the array's address. What is right behind the array is
     // inaccessible, which the kernel says itself; what is farther away may be anything.
     const size_t size = array.size / 4;
-    const bool ends_behind =
-        index >= 0 && static_cast<uint64_t>(index) < (array.size + CallImage::kGuardBytes) / 4;
-    if (ends_behind && static_cast<uint64_t>(index) >= size) continue;
-    if (!ends_behind) {
+    if (index < 0 || static_cast<uint64_t>(index) >= (array.size + CallImage::kGuardBytes) / 4) {
       return Refuse(check, "the index " + std::to_string(index) + " into an array of " +
                                std::to_string(size));
     }
+    if (static_cast<uint64_t>(index) >= size) continue;
     if (!TestDescriptor({}, what.objects, array.buffer,
                         array.offset + static_cast<size_t>(index) * 4)) {
       return false;

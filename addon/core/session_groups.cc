@@ -17,6 +17,8 @@
 #include <string_view>
 #include <utility>
 
+#include "text_file.h"
+
 namespace waep {
 namespace {
 
@@ -24,17 +26,6 @@ namespace {
 constexpr const char* kMaxThreads = "8";
 constexpr const char* kPrefix = "waep-";
 constexpr const char* kControllers = "+memory +pids";
-
-std::string Read(int folder, const std::string& file) {
-  std::string text;
-  const unique_fd opened(::openat(folder, file.c_str(), O_RDONLY | O_CLOEXEC));
-  char piece[4096];
-  for (ssize_t got = 1; got > 0;) {
-    got = ::read(opened.get(), piece, sizeof piece);
-    if (got > 0) text.append(piece, static_cast<size_t>(got));
-  }
-  return text;
-}
 
 int Write(int folder, const std::string& file, std::string_view text) {
   const unique_fd opened(::openat(folder, file.c_str(), O_WRONLY | O_CLOEXEC));
@@ -79,7 +70,7 @@ unique_fd OpenHierarchy() {
 // The group of this process below the hierarchy, such as "system.slice/waep.service"; "." at its
 // top.
 std::string OwnGroup() {
-  const std::string groups = Read(AT_FDCWD, "/proc/self/cgroup");
+  const std::string groups = ReadText(AT_FDCWD, "/proc/self/cgroup");
   const size_t start = groups.find("0::/");
   if (start == std::string::npos) return ".";
   const size_t first = start + 4;
@@ -115,7 +106,7 @@ std::string SessionGroups::Prepare(pid_t agent, uint64_t memory_bytes) {
   const std::string own = OwnGroup();
   unique_fd base(::openat(hierarchy.get(), own.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
   if (!base.valid()) return "the agent's own cgroup, /" + own + ", cannot be opened";
-  const std::string controllers = Read(base.get(), "cgroup.controllers");
+  const std::string controllers = ReadText(base.get(), "cgroup.controllers");
   for (const char* const one : {"memory", "pids"}) {
     if (!HasWord(controllers, one)) {
       return "cgroup v2 has no controller \"" + std::string(one) + "\" here";
@@ -125,7 +116,7 @@ std::string SessionGroups::Prepare(pid_t agent, uint64_t memory_bytes) {
   name_ = kPrefix + std::to_string(::getpid());
   // Only at the top may a group have processes beside groups of their own.
   if (::faccessat(base.get(), "cgroup.type", F_OK, 0) == 0) {
-    if (!AreOnly(Read(base.get(), "cgroup.procs"), {agent, ::getpid()})) {
+    if (!AreOnly(ReadText(base.get(), "cgroup.procs"), {agent, ::getpid()})) {
       return "other processes are in the agent's own cgroup, /" + own +
              "; a service of systemd's with Delegate=yes has one for itself";
     }
@@ -166,7 +157,7 @@ int SessionGroups::Enter(uint32_t number) const {
 bool SessionGroups::Remove(uint32_t number) {
   if (!sessions_.valid()) return false;
   const std::string name = std::to_string(number);
-  const std::string events = Read(sessions_.get(), name + "/memory.events");
+  const std::string events = ReadText(sessions_.get(), (name + "/memory.events").c_str());
   ::unlinkat(sessions_.get(), name.c_str(), AT_REMOVEDIR);
   const size_t killed = events.find("oom_kill ");
   return killed != std::string::npos && events[killed + strlen("oom_kill ")] != '0';

@@ -39,15 +39,15 @@ export const policyMutants: readonly Mutant[] = [
   {
     against: 'an index before an array',
     file: 'rule_checker.cc',
-    changes: [['if (!ends_behind) {', 'if (index < 0) continue;\n    if (!ends_behind) {']],
+    changes: [['if (index < 0 || ', 'if (index < 0) continue;\n    if (']],
   },
   {
     against: 'an index beyond an array',
     file: 'rule_checker.cc',
     changes: [
       [
-        'if (ends_behind && static_cast<uint64_t>(index) >= size) continue;',
-        'if (index >= 0 && static_cast<uint64_t>(index) >= size) continue;',
+        'if (index < 0 || static_cast<uint64_t>(index) >= (array.size + CallImage::kGuardBytes) / 4) {',
+        'if (index < 0) {',
       ],
     ],
   },
