@@ -37,7 +37,8 @@ export class RingWriter {
       signal?.throwIfAborted();
       const some = portion(records, at);
       const connection = await this.#open();
-      const reply = await connection.request(FrameType.WRITE, [this.#id, some], { signal });
+      // The agent answers at once. A request that is given up would leave open what was written.
+      const reply = await connection.request(FrameType.WRITE, [this.#id, some]);
       if (reply.errno === ENOSPC) await sleep(FULL_MS);
       else at += check(reply, 'WRITE').result;
     }
