@@ -21,9 +21,8 @@ const program = await session.loadProgram({
   type: ProgType.BPF_PROG_TYPE_XDP,
   instructions: insn.program(
     insn.loadMapValue('r1', packets),
-    insn.load(8, 'r2', 'r1', 0),
-    insn.alu('add', 'r2', 1),
-    insn.store(8, 'r1', 0, 'r2'),
+    insn.mov('r2', 1),
+    insn.atomic('add', 8, 'r1', 0, 'r2'),
     insn.mov('r0', XDP_PASS),
     insn.exit(),
   ),
