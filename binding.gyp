@@ -10,6 +10,7 @@
       "addon/core/vhost_backend.cc",
       "addon/core/vhost_user.cc",
       "addon/core/virtqueue.cc",
+      "addon/core/vsock_connection.cc",
       "addon/core/vsock_device.cc"
     ],
     "core_executor": [

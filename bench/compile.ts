@@ -44,9 +44,14 @@ const recipes: Readonly<Record<keyof HostPrograms, readonly string[]>> = {
   device: [
     ...cpp,
     join(folder, 'device.cc'),
-    ...['guest_memory', 'vhost_backend', 'vhost_user', 'virtqueue', 'vsock_device'].map((name) =>
-      join(core, `${name}.cc`),
-    ),
+    ...[
+      'guest_memory',
+      'vhost_backend',
+      'vhost_user',
+      'virtqueue',
+      'vsock_connection',
+      'vsock_device',
+    ].map((name) => join(core, `${name}.cc`)),
   ],
 };
 

@@ -31,20 +31,11 @@ constexpr uint32_t kMaxSpinBackoff = 1024;
 // Answers to packets for connections that do not exist. More than these are owed only to a guest
 // that does not take them.
 constexpr size_t kMaxRefusals = 8192;
-constexpr size_t kMaxPacketBytes = 64 * 1024;
+constexpr size_t kMaxPacketBytes = VsockConnection::kMaxPacketBytes;
 // So large a part of the transmit queue, and so many bytes in it, are given back at once: the
 // driver may need them for what comes next.
 constexpr uint32_t kMuch = 8;
 constexpr size_t kMuchBytes = 64 * 1024;
-// A blocked sender goes on when it can send as much, rather than in crumbs.
-constexpr uint32_t kUsefulCreditBytes = 16 * 1024;
-// What one packet costs a Linux guest beside its bytes, generously; and the most packets of a
-// connection that are remembered until it has read them.
-constexpr uint32_t kPacketOverheadBytes = 640;
-constexpr size_t kMaxUnread = 1024;
-// Every driver tells of credit when it has read something and the peer knows of less than this that
-// is free, which in a small socket is always.
-constexpr uint32_t kLittleFreeBytes = 64 * 1024;
 // Ports below need a privilege on other hosts, so none of them is given out unasked.
 constexpr uint32_t kFirstFreePort = 1024;
 
@@ -240,11 +231,11 @@ void VsockDevice::ResetAll(int error) {
   std::vector<Stream*> all;
   for (const auto& [key, stream] : by_ports_) all.push_back(stream);
   for (Stream* stream : all) {
-    if (reachable && stream->state != State::kConnecting) {
-      refusals_.push_back(HeaderOf(*stream, vsock::kReset));
+    if (reachable && stream->connection.state() != State::kConnecting) {
+      refusals_.push_back(stream->connection.Packet(vsock::kReset));
     }
     stream->queued = false;
-    Fail(*stream, error);
+    Destroy(*stream, error);
   }
 }
 
@@ -318,7 +309,7 @@ void VsockDevice::Turn() {
 void VsockDevice::Process() {
   if (!running_) return;
   Drain();
-  if (wants_room_ && backend_->receive().Available()) Room();
+  if (wants_room_ && backend_->receive().Available()) OnRoom();
   SendControl();
   if (backend_->memory().broken()) DropVmm(-EHOSTDOWN);
 }
@@ -407,19 +398,18 @@ void VsockDevice::Tick() {
   bool needed = false;
   std::vector<Stream*> late;
   for (const auto& [key, stream] : by_ports_) {
-    if (stream->state == State::kClosing) {
+    if (stream->connection.state() == State::kClosing) {
       needed = true;
       if (now >= stream->deadline_ns) late.push_back(stream);
-    } else if (stream->short_of_credit) {
+    } else if (stream->connection.short_of_credit()) {
       // Drivers tell unasked; one that did not would leave us waiting for ever.
       needed = true;
-      stream->asked_for_credit = true;
+      stream->connection.AskForCredit();
       Enqueue(*stream, vsock::kCreditRequest);
     }
   }
   for (Stream* stream : late) {
-    if (refusals_.size() < kMaxRefusals) refusals_.push_back(HeaderOf(*stream, vsock::kReset));
-    Bury(*stream);
+    Reset(*stream);
   }
   if (needed) return;
   clock_running_ = false;
@@ -474,8 +464,8 @@ void VsockDevice::Packet(const Chain& chain) {
   Stream* stream = found == by_ports_.end() ? nullptr : found->second;
   if (header.op == vsock::kRequest) {
     // A guest that asks anew has forgotten what is only waiting for its farewell.
-    if (stream != nullptr && stream->state == State::kClosing) {
-      Bury(*stream);
+    if (stream != nullptr && stream->connection.state() == State::kClosing) {
+      Destroy(*stream, 0);
       stream = nullptr;
     }
     if (stream == nullptr) OnRequest(header);
@@ -486,7 +476,7 @@ void VsockDevice::Packet(const Chain& chain) {
     Refuse(header);
     return;
   }
-  LearnCredit(*stream, header);
+  if (stream->connection.LearnCredit(header)) tells_of_end_ = true;
   (this->*kHandlers[header.op])(*stream, header, chain);
 }
 
@@ -505,56 +495,44 @@ void VsockDevice::OnRequest(const Header& header) {
     Refuse(header);
     return;
   }
-  stream->state = State::kOffered;
+  stream->connection.Offer(header);
   stream->listener = port->second;
-  stream->peer_buffer = header.buf_alloc;
-  stream->peer_taken = header.fwd_cnt;
   listener.offered.push_back(stream->id);
   if (listener.offered.size() == 1) ready_.push_back(port->second);
 }
 
 void VsockDevice::OnResponse(Stream& stream, const Header&, const Chain&) {
-  if (stream.state != State::kConnecting) return;
-  stream.state = State::kEstablished;
-  Mark(stream);
+  if (stream.connection.OnResponse()) Mark(stream);
 }
 
 void VsockDevice::OnReset(Stream& stream, const Header&, const Chain&) {
-  // After a farewell it is only the confirmation.
-  if ((stream.peer_shutdown & vsock::kNoSend) != 0) {
-    stream.peer_shutdown = vsock::kNeither;
-    Bury(stream);
-  } else {
-    Fail(stream, -ECONNRESET);
-  }
+  stream.connection.OnReset();
+  Destroy(stream, 0);
 }
 
 void VsockDevice::OnShutdown(Stream& stream, const Header& header, const Chain&) {
-  stream.peer_shutdown |= static_cast<uint8_t>(header.flags & vsock::kNeither);
-  if (stream.peer_shutdown == vsock::kNeither) {
-    if (refusals_.size() < kMaxRefusals) refusals_.push_back(HeaderOf(stream, vsock::kReset));
-    Bury(stream);
+  if (stream.connection.OnShutdown(header.flags)) {
+    Reset(stream);
   } else {
     Mark(stream);
   }
 }
 
 void VsockDevice::OnData(Stream& stream, const Header& header, const Chain& chain) {
-  if (stream.state == State::kClosing) return;
-  const size_t held = stream.received.size();
-  const bool allowed = stream.state == State::kEstablished &&
-                       (stream.peer_shutdown & vsock::kNoSend) == 0 &&
-                       header.len <= options_.buffer_bytes - held;
-  if (!allowed) {
-    Refuse(header);
-    Fail(stream, -ECONNRESET);
-    return;
-  }
-  if (header.len == 0 || (stream.own_shutdown & vsock::kNoReceive) != 0) return;
-  stream.received.Add(header.len, [&chain](uint8_t* to, size_t offset, size_t size) {
+  const auto copy = [&chain](uint8_t* to, size_t offset, size_t size) {
     chain.Read(sizeof(Header) + offset, to, size);
-  });
-  Mark(stream);
+  };
+  switch (stream.connection.OnData(header.len, copy)) {
+    case VsockConnection::Arrival::kTaken:
+      Mark(stream);
+      break;
+    case VsockConnection::Arrival::kIgnored:
+      break;
+    case VsockConnection::Arrival::kRefused:
+      Refuse(header);
+      Destroy(stream, -ECONNRESET);
+      break;
+  }
 }
 
 void VsockDevice::OnCredit(Stream& stream, const Header&, const Chain&) { Mark(stream); }
@@ -577,18 +555,10 @@ void VsockDevice::Refuse(const Header& header) {
   refusals_.push_back(answer);
 }
 
-Header VsockDevice::HeaderOf(Stream& stream, vsock::Operation operation) const {
-  Header header;
-  header.src_cid = vsock::kHostCid;
-  header.dst_cid = options_.guest_cid;
-  header.src_port = stream.local_port;
-  header.dst_port = stream.peer_port;
-  header.type = vsock::kStream;
-  header.op = operation;
-  header.flags = operation == vsock::kShutdown ? stream.own_shutdown : 0;
-  header.buf_alloc = options_.buffer_bytes;
-  header.fwd_cnt = stream.told = stream.taken;
-  return header;
+// Tells the guest that a connection is no more.
+void VsockDevice::Reset(Stream& stream) {
+  if (refusals_.size() < kMaxRefusals) refusals_.push_back(stream.connection.Packet(vsock::kReset));
+  Destroy(stream, 0);
 }
 
 void VsockDevice::Enqueue(Stream& stream, vsock::Operation operation) {
@@ -608,13 +578,13 @@ void VsockDevice::SendControl() {
     Stream* const stream = Find(unsent_.front());
     while (room && stream != nullptr && stream->unsent != 0) {
       const auto operation = static_cast<vsock::Operation>(__builtin_ctz(stream->unsent));
-      room = Emit(HeaderOf(*stream, operation));
+      room = Emit(stream->connection.Packet(operation));
       if (room) stream->unsent &= static_cast<uint16_t>(stream->unsent - 1);
     }
     if (!room) break;
     if (stream != nullptr) stream->queued = false;
     unsent_.pop_front();
-    if (stream != nullptr && stream->state == State::kEstablished) Mark(*stream);
+    if (stream != nullptr && stream->connection.state() == State::kEstablished) Mark(*stream);
   }
   if (!room) WantRoom();
   Publish();
@@ -636,7 +606,7 @@ void VsockDevice::WantRoom() {
   if (backend_->receive().EnableKicks()) Wake();
 }
 
-void VsockDevice::Room() {
+void VsockDevice::OnRoom() {
   wants_room_ = false;
   backend_->receive().DisableKicks();
   SendControl();
@@ -651,62 +621,26 @@ void VsockDevice::Room() {
   }
 }
 
-void VsockDevice::LearnCredit(Stream& stream, const Header& header) {
-  const uint32_t read = header.fwd_cnt - stream.peer_taken;
-  if (header.op == vsock::kCreditUpdate && !stream.asked_for_credit && read > 0 &&
-      header.buf_alloc > kLittleFreeBytes && read < header.buf_alloc - kLittleFreeBytes) {
-    tells_of_end_ = true;
-  }
-  stream.peer_buffer = header.buf_alloc;
-  stream.peer_taken = header.fwd_cnt;
-  const auto unread = std::find_if(stream.unread.begin(), stream.unread.end(), [&](uint32_t end) {
-    return static_cast<int32_t>(end - stream.peer_taken) > 0;
-  });
-  stream.unread.erase(stream.unread.begin(), unread);
-}
-
-bool VsockDevice::TakesPackets(const Stream& stream) const {
-  const size_t most = std::min<size_t>(stream.peer_buffer / kPacketOverheadBytes, kMaxUnread);
-  const bool bounded = tells_of_end_ || stream.peer_buffer <= kLittleFreeBytes;
-  return !bounded || stream.unread.size() < std::max<size_t>(most, 1);
-}
-
-uint32_t VsockDevice::Credit(const Stream& stream) const {
-  const uint32_t under_way = stream.sent - stream.peer_taken;
-  return under_way < stream.peer_buffer ? stream.peer_buffer - under_way : 0;
-}
-
-uint32_t VsockDevice::Window(const Stream& stream) const {
-  return std::max<uint32_t>(2, std::min(options_.buffer_bytes, stream.peer_buffer));
-}
-
-uint32_t VsockDevice::UsefulCredit(const Stream& stream) {
-  return std::max<uint32_t>(1, std::min(kUsefulCreditBytes, stream.peer_buffer / 4));
-}
-
 // Streams
 
 int VsockDevice::Ready(Stream& stream) {
-  if (stream.state == State::kConnecting || stream.state == State::kOffered) return 0;
-  const bool over = stream.error != 0 || stream.state == State::kDead;
-  const bool readable = over || stream.received.size() > 0 ||
-                        (stream.peer_shutdown & vsock::kNoSend) != 0 ||
-                        (stream.own_shutdown & vsock::kNoReceive) != 0;
-  bool writable = over || (stream.peer_shutdown & vsock::kNoReceive) != 0 ||
-                  (stream.own_shutdown & vsock::kNoSend) != 0;
+  VsockConnection& connection = stream.connection;
+  const int error = connection.SendError();
+  if (error == -ENOTCONN) return 0;
+  // One that cannot send any more tells so at once.
+  bool writable = error != 0;
   if (!writable && (stream.events & kWritable) != 0) {
-    if (Credit(stream) < UsefulCredit(stream) || !TakesPackets(stream)) {
-      stream.short_of_credit = true;
+    if (!connection.HasCredit(tells_of_end_)) {
       StartClock();
     } else if (!stream.queued && backend_->receive().Available()) {
-      stream.short_of_credit = false;
+      connection.Satisfied();
       writable = true;
     } else if (!std::exchange(stream.waiting, true)) {
       waiting_.push_back(stream.id);
       WantRoom();
     }
   }
-  return (readable ? kReadable : 0) | (writable ? kWritable : 0);
+  return (connection.Readable() ? kReadable : 0) | (writable ? kWritable : 0);
 }
 
 void VsockDevice::Mark(Stream& stream) {
@@ -716,14 +650,12 @@ void VsockDevice::Mark(Stream& stream) {
 
 VsockDevice::Stream* VsockDevice::Make(uint32_t local_port, uint32_t peer_port) {
   if (by_ports_.size() >= options_.max_connections) return nullptr;
-  auto stream = std::make_unique<Stream>(&blocks_);
+  auto stream = std::make_unique<Stream>(&blocks_, options_, local_port, peer_port);
   stream->id = next_id_;
   // Numbers are given out once; after 2^31 connections they begin anew.
   do {
     next_id_ = next_id_ == INT32_MAX ? 1 : next_id_ + 1;
   } while (streams_.count(next_id_) != 0 || listeners_.count(next_id_) != 0);
-  stream->local_port = local_port;
-  stream->peer_port = peer_port;
   Stream* const made = stream.get();
   by_ports_[Key(local_port, peer_port)] = made;
   streams_[made->id] = std::move(stream);
@@ -740,22 +672,19 @@ VsockDevice::Stream* VsockDevice::FindOwned(int id) const {
   return stream == nullptr || !stream->owned ? nullptr : stream;
 }
 
-void VsockDevice::Fail(Stream& stream, int error) {
-  stream.error = error;
-  Bury(stream);
-}
-
-void VsockDevice::Bury(Stream& stream) {
-  if (stream.state == State::kOffered) {
-    const auto listener = listeners_.find(stream.listener);
-    if (listener != listeners_.end()) {
-      std::deque<int>& offered = listener->second->offered;
-      offered.erase(std::remove(offered.begin(), offered.end(), stream.id), offered.end());
-    }
+void VsockDevice::Destroy(Stream& stream, int error) {
+  const auto listener = listeners_.find(stream.listener);
+  if (listener != listeners_.end()) {
+    std::deque<int>& offered = listener->second->offered;
+    offered.erase(std::remove(offered.begin(), offered.end(), stream.id), offered.end());
   }
-  if (stream.state == State::kConnecting && stream.error == 0) stream.error = -ECONNRESET;
-  by_ports_.erase(Key(stream.local_port, stream.peer_port));
-  stream.state = State::kDead;
+  VsockConnection& connection = stream.connection;
+  if (error != 0) {
+    connection.Fail(error);
+  } else {
+    connection.Die();
+  }
+  by_ports_.erase(Key(connection.local_port(), connection.peer_port()));
   stream.unsent = 0;
   if (stream.owned && stream.listener == 0) {
     Mark(stream);
@@ -808,8 +737,11 @@ int VsockDevice::Accept(int listener) {
 int VsockDevice::Confirm(int id) {
   Stream* const stream = FindOwned(id);
   if (stream == nullptr) return -EBADF;
-  if (stream->state != State::kOffered) return stream->error != 0 ? stream->error : -ECONNRESET;
-  stream->state = State::kEstablished;
+  VsockConnection& connection = stream->connection;
+  if (connection.state() != State::kOffered) {
+    return connection.error() != 0 ? connection.error() : -ECONNRESET;
+  }
+  connection.Confirm();
   Enqueue(*stream, vsock::kResponse);
   return 0;
 }
@@ -817,35 +749,22 @@ int VsockDevice::Confirm(int id) {
 ssize_t VsockDevice::Receive(int id, void* buffer, size_t length) {
   Stream* const stream = FindOwned(id);
   if (stream == nullptr) return -EBADF;
-  const size_t taken = stream->received.Take(buffer, length);
-  if (taken == 0) {
-    if (stream->error != 0) return stream->error;
-    const bool over = stream->state == State::kDead ||
-                      (stream->peer_shutdown & vsock::kNoSend) != 0 ||
-                      (stream->own_shutdown & vsock::kNoReceive) != 0;
-    return over ? 0 : -EAGAIN;
-  }
-  stream->taken += static_cast<uint32_t>(taken);
-  // Early enough for the guest to go on sending while it is told.
-  if (stream->state == State::kEstablished && stream->taken - stream->told >= Window(*stream) / 2) {
-    Enqueue(*stream, vsock::kCreditUpdate);
-  }
-  if ((stream->events & kReadable) != 0 && stream->received.size() > 0) {
+  VsockConnection& connection = stream->connection;
+  const ssize_t taken = connection.Receive(buffer, length);
+  if (taken <= 0) return taken;
+  if (connection.OwesCredit()) Enqueue(*stream, vsock::kCreditUpdate);
+  if ((stream->events & kReadable) != 0 && connection.has_unread()) {
     Mark(*stream);
     if (!in_run_) Wake();
   }
-  return static_cast<ssize_t>(taken);
+  return taken;
 }
 
 ssize_t VsockDevice::Send(int id, const iovec* parts, size_t count) {
   Stream* const stream = FindOwned(id);
   if (stream == nullptr) return -EBADF;
-  if (stream->error != 0) return stream->error;
-  if (stream->state == State::kConnecting || stream->state == State::kOffered) return -ENOTCONN;
-  if (stream->state == State::kDead || (stream->peer_shutdown & vsock::kNoReceive) != 0 ||
-      (stream->own_shutdown & vsock::kNoSend) != 0) {
-    return -EPIPE;
-  }
+  VsockConnection& connection = stream->connection;
+  if (const int error = connection.SendError(); error != 0) return error;
   size_t left = 0;
   for (size_t i = 0; i < count; ++i) left += parts[i].iov_len;
   if (left == 0) return 0;
@@ -857,9 +776,8 @@ ssize_t VsockDevice::Send(int id, const iovec* parts, size_t count) {
   size_t part = 0;
   size_t offset = 0;  // in the part
   while (left > 0) {
-    const uint32_t credit = Credit(*stream);
-    if (credit < std::min<size_t>(left, UsefulCredit(*stream)) || !TakesPackets(*stream)) {
-      stream->short_of_credit = true;
+    const size_t sendable = connection.Sendable(left, tells_of_end_);
+    if (sendable == 0) {
       StartClock();
       break;
     }
@@ -871,11 +789,9 @@ ssize_t VsockDevice::Send(int id, const iovec* parts, size_t count) {
       queue.Break();
       break;
     }
-    const size_t size =
-        std::min({left, size_t{credit}, outgoing_->bytes - sizeof(Header), kMaxPacketBytes});
-    stream->sent += static_cast<uint32_t>(size);
-    if (stream->unread.size() < kMaxUnread) stream->unread.push_back(stream->sent);
-    Header header = HeaderOf(*stream, vsock::kData);
+    const size_t size = std::min(sendable, outgoing_->bytes - sizeof(Header));
+    connection.Sent(static_cast<uint32_t>(size));
+    Header header = connection.Packet(vsock::kData);
     header.len = static_cast<uint32_t>(size);
     outgoing_->Write(0, &header, sizeof header);
     for (size_t done = 0; done < size;) {
@@ -894,18 +810,17 @@ ssize_t VsockDevice::Send(int id, const iovec* parts, size_t count) {
     total += size;
   }
   if (total > 0) Publish();
-  if (left == 0) stream->short_of_credit = false;
+  if (left == 0) connection.Satisfied();
   return total > 0 ? static_cast<ssize_t>(total) : -EAGAIN;
 }
 
 int VsockDevice::Shutdown(int id, int how) {
   Stream* const stream = FindOwned(id);
   if (stream == nullptr) return -EBADF;
-  if (stream->state != State::kEstablished) return -ENOTCONN;
   const uint8_t flags = how == SHUT_RD   ? vsock::kNoReceive
                         : how == SHUT_WR ? vsock::kNoSend
                                          : vsock::kNeither;
-  stream->own_shutdown |= flags;
+  if (const int error = stream->connection.Shutdown(flags); error != 0) return error;
   Enqueue(*stream, vsock::kShutdown);
   Mark(*stream);
   return 0;
@@ -925,21 +840,18 @@ int VsockDevice::Close(int id) {
   Stream* const stream = FindOwned(id);
   if (stream == nullptr) return -EBADF;
   stream->owned = false;
-  stream->received.Clear();
-  switch (stream->state) {
+  switch (stream->connection.state()) {
     case State::kDead:
       streams_.erase(id);
       return 0;
     case State::kEstablished:
-      stream->state = State::kClosing;
+      stream->connection.Close();
       stream->deadline_ns = NowNs() + kCloseTimeoutNs;
-      stream->own_shutdown = vsock::kNeither;
       StartClock();
       Enqueue(*stream, vsock::kShutdown);
       return 0;
     default:
-      if (refusals_.size() < kMaxRefusals) refusals_.push_back(HeaderOf(*stream, vsock::kReset));
-      Bury(*stream);
+      Reset(*stream);
       if (!in_run_) SendControl();
       return 0;
   }
@@ -947,7 +859,7 @@ int VsockDevice::Close(int id) {
 
 int VsockDevice::Error(int id) const {
   const Stream* const stream = FindOwned(id);
-  return stream == nullptr ? -EBADF : stream->error;
+  return stream == nullptr ? -EBADF : stream->connection.error();
 }
 
 int VsockDevice::Watch(int id, int events) {
@@ -972,8 +884,8 @@ int VsockDevice::Watch(int id, int events) {
 int VsockDevice::Ports(int id, uint32_t* local, uint32_t* peer) const {
   const Stream* const stream = FindOwned(id);
   if (stream == nullptr) return -EBADF;
-  *local = stream->local_port;
-  *peer = stream->peer_port;
+  *local = stream->connection.local_port();
+  *peer = stream->connection.peer_port();
   return 0;
 }
 

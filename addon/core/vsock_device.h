@@ -12,10 +12,10 @@
 #include <unordered_map>
 #include <vector>
 
-#include "byte_queue.h"
 #include "unique_fd.h"
 #include "vhost_backend.h"
 #include "vhost_user.h"
+#include "vsock_connection.h"
 #include "vsock_packet.h"
 
 namespace waep {
@@ -32,7 +32,8 @@ struct VsockDeviceOptions {
   uint32_t spin_ns = 0;
 };
 
-// A guest's virtio-vsock device, which a VMM reaches over a vhost-user socket.
+// A guest's virtio-vsock device, which a VMM reaches over a vhost-user socket: the VMM, the queues,
+// listeners and timers. What one connection is and may do is in vsock_connection.h.
 //
 // One thread uses it, and nothing happens but in calls of its functions: wait until `fd()` is
 // readable, then call Run(). Streams and listeners are numbers; their functions do not block and
@@ -129,8 +130,6 @@ class VsockDevice final {
   static constexpr uint32_t kAnyPort = 0xffffffff;
 
  private:
-  enum class State { kConnecting, kOffered, kEstablished, kClosing, kDead };
-
   struct Listener {
     uint32_t port = 0;
     uint32_t backlog = 0;
@@ -138,32 +137,22 @@ class VsockDevice final {
     std::deque<int> offered;
   };
 
-  struct Stream {
-    explicit Stream(BlockPool* blocks) : received(blocks) {}
+  using State = VsockConnection::State;
 
+  // A connection, and what the device does about it.
+  struct Stream {
+    Stream(BlockPool* blocks, const VsockDeviceOptions& options, uint32_t local, uint32_t peer)
+        : connection(blocks, options.buffer_bytes, options.guest_cid, local, peer) {}
+
+    VsockConnection connection;
     int id = 0;
-    State state = State::kConnecting;
     bool owned = true;  // by the caller, who has not closed it
     int listener = 0;   // while it is offered
-    uint32_t local_port = 0;
-    uint32_t peer_port = 0;
-    ByteQueue received;
-    uint32_t taken = 0;            // bytes read so far (fwd_cnt)
-    uint32_t told = 0;             // what the peer knows of that
-    uint32_t sent = 0;             // bytes sent so far (tx_cnt)
-    uint32_t peer_buffer = 0;      // buf_alloc of the peer
-    uint32_t peer_taken = 0;       // fwd_cnt of the peer
-    std::vector<uint32_t> unread;  // where packets end that the peer may not have read
-    uint8_t own_shutdown = 0;
-    uint8_t peer_shutdown = 0;
-    int error = 0;
     int events = 0;
-    uint16_t unsent = 0;   // bits of control packets that wait for room, by operation
-    bool queued = false;   // in unsent_
-    bool marked = false;   // in ready_
-    bool waiting = false;  // in waiting_
-    bool short_of_credit = false;
-    bool asked_for_credit = false;
+    uint16_t unsent = 0;       // bits of control packets that wait for room, by operation
+    bool queued = false;       // in unsent_
+    bool marked = false;       // in ready_
+    bool waiting = false;      // in waiting_
     uint64_t deadline_ns = 0;  // of closing
   };
 
@@ -195,25 +184,18 @@ class VsockDevice final {
   void OnCreditRequest(Stream& stream, const vsock::Header& header, const Chain& chain);
 
   void Refuse(const vsock::Header& header);
+  void Reset(Stream& stream);
   void Enqueue(Stream& stream, vsock::Operation operation);
   void SendControl();
   bool Emit(const vsock::Header& header);
-  vsock::Header HeaderOf(Stream& stream, vsock::Operation operation) const;
   void WantRoom();
-  void Room();
+  void OnRoom();
 
-  void LearnCredit(Stream& stream, const vsock::Header& header);
-  [[nodiscard]] uint32_t Credit(const Stream& stream) const;
-  // Whether the peer's queue takes another packet, however little is in it.
-  [[nodiscard]] bool TakesPackets(const Stream& stream) const;
-  // What a peer's sender has under way at most.
-  [[nodiscard]] uint32_t Window(const Stream& stream) const;
-  [[nodiscard]] static uint32_t UsefulCredit(const Stream& stream);
   [[nodiscard]] int Ready(Stream& stream);
   void Mark(Stream& stream);
   void Dispatch();
-  void Fail(Stream& stream, int error);
-  void Bury(Stream& stream);
+  // The connection is gone, for a reason unless `error` is 0; its owner may still read.
+  void Destroy(Stream& stream, int error);
   Stream* Make(uint32_t local_port, uint32_t peer_port);
   [[nodiscard]] Stream* Find(int id) const;
   [[nodiscard]] Stream* FindOwned(int id) const;

@@ -7,28 +7,41 @@ import { packageFolder } from '../../src/paths.js';
 
 const core = join(packageFolder, 'addon/core');
 const flags = ['-std=c++17', '-fno-exceptions', '-fno-rtti', '-O2', '-Wall', '-Wextra', '-Werror'];
-const sources = ['guest_memory', 'vhost_backend', 'vhost_user', 'virtqueue', 'vsock_device'];
+const device = [
+  'guest_memory',
+  'vhost_backend',
+  'vhost_user',
+  'virtqueue',
+  'vsock_connection',
+  'vsock_device',
+];
 
-/** Compiles the drivers together with the device. */
-async function compile(): Promise<string> {
-  const program = join(packageFolder, 'test/addon/driver.cc');
+/** Compiles a program of this folder together with sources of the addon, and returns its lines. */
+async function linesOf(name: string, sources: readonly string[]): Promise<string[]> {
+  const program = join(packageFolder, `test/addon/${name}.cc`);
   const names = (await readdir(core)).sort();
   const contents = await Promise.all(
-    [program, ...names.map((name) => join(core, name))].map((path) => readFile(path)),
+    [program, ...names.map((file) => join(core, file))].map((path) => readFile(path)),
   );
-  const folder = await cached('driver', contentKey(flags.join(' '), ...contents), async (draft) => {
+  const folder = await cached(name, contentKey(flags.join(' '), ...contents), async (draft) => {
     await runTool('g++', [
       ...flags,
       ...['-I', core, '-Wl,--wrap=timerfd_settime', program],
-      ...sources.map((name) => join(core, `${name}.cc`)),
-      ...['-o', join(draft, 'driver')],
+      ...sources.map((source) => join(core, `${source}.cc`)),
+      ...['-o', join(draft, name)],
     ]);
   });
-  return join(folder, 'driver');
+  return (await runTool(join(folder, name), [])).trim().split('\n');
 }
 
+t.test('a connection by itself', async (t) => {
+  const lines = await linesOf('connection', ['vsock_connection']);
+  t.equal(lines.length, 11);
+  t.ok(lines.every((line) => line.startsWith('ok ')));
+});
+
 t.test('no driver of Linux waits for a clock of the device', async (t) => {
-  const lines = (await runTool(await compile(), [])).trim().split('\n');
+  const lines = await linesOf('driver', device);
   t.ok(lines.length > 90, `${lines.length} scenarios`);
   t.same(
     lines.filter((line) => !line.startsWith('ok ')),

@@ -123,6 +123,7 @@ export const targets: readonly Target[] = [
       'vhost_backend.cc',
       'vhost_user.cc',
       'virtqueue.cc',
+      'vsock_connection.cc',
       'vsock_device.cc',
     ],
     wrapped: [
