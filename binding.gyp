@@ -6,23 +6,23 @@
   },
   "variables": {
     "core_device": [
-      "addon/core/guest_memory.cc",
-      "addon/core/vhost_backend.cc",
-      "addon/core/vhost_user.cc",
-      "addon/core/virtqueue.cc",
-      "addon/core/vsock_connection.cc",
-      "addon/core/vsock_device.cc"
+      "addon/core/transport/guest_memory.cc",
+      "addon/core/transport/vhost_backend.cc",
+      "addon/core/transport/vhost_user.cc",
+      "addon/core/transport/virtqueue.cc",
+      "addon/core/transport/vsock_connection.cc",
+      "addon/core/transport/vsock_device.cc"
     ],
     "core_executor": [
-      "addon/core/audit_trail.cc",
-      "addon/core/call_image.cc",
-      "addon/core/call_loop.cc",
-      "addon/core/call_memory.cc",
-      "addon/core/cancellation.cc",
-      "addon/core/executor.cc",
-      "addon/core/readable_file.cc",
-      "addon/core/rule_checker.cc",
-      "addon/core/rules.cc",
+      "addon/core/executor/audit_trail.cc",
+      "addon/core/executor/call_image.cc",
+      "addon/core/executor/call_loop.cc",
+      "addon/core/executor/call_memory.cc",
+      "addon/core/executor/cancellation.cc",
+      "addon/core/executor/executor.cc",
+      "addon/core/executor/readable_file.cc",
+      "addon/core/executor/rule_checker.cc",
+      "addon/core/executor/rules.cc",
       "addon/core/sockets.cc"
     ]
   },
@@ -32,13 +32,13 @@
       "sources": [
         "<@(core_executor)",
         "<@(core_device)",
-        "addon/core/confinement.cc",
-        "addon/core/mounts.cc",
-        "addon/core/caller_memory.cc",
-        "addon/core/recall.cc",
-        "addon/core/restraint.cc",
-        "addon/core/seccomp_listener.cc",
-        "addon/core/standby_socket.cc",
+        "addon/core/executor/confinement.cc",
+        "addon/core/executor/mounts.cc",
+        "addon/core/supervisor/caller_memory.cc",
+        "addon/core/supervisor/verdict_cache.cc",
+        "addon/core/supervisor/restraint.cc",
+        "addon/core/supervisor/seccomp_listener.cc",
+        "addon/core/supervisor/standby_socket.cc",
         "addon/napi/channel.cc",
         "addon/napi/device_binding.cc",
         "addon/napi/device_loop.cc",
@@ -48,7 +48,7 @@
         "addon/napi/module.cc",
         "addon/napi/mounts_binding.cc",
         "addon/napi/poller.cc",
-        "addon/napi/recall.cc",
+        "addon/napi/verdict_cache_binding.cc",
         "addon/napi/seccomp_binding.cc",
         "addon/napi/sockets_binding.cc",
         "addon/napi/standby_binding.cc",
@@ -63,16 +63,16 @@
       "type": "executable",
       "sources": [
         "<@(core_executor)",
-        "addon/core/address_arena.cc",
-        "addon/core/confinement.cc",
-        "addon/core/connection_slot.cc",
-        "addon/core/control.cc",
-        "addon/core/event_connection.cc",
-        "addon/core/event_loop.cc",
-        "addon/core/event_source.cc",
-        "addon/core/event_stream.cc",
-        "addon/core/executor_main.cc",
-        "addon/core/sandbox.cc"
+        "addon/core/executor/address_arena.cc",
+        "addon/core/executor/confinement.cc",
+        "addon/core/executor/connection_slot.cc",
+        "addon/core/executor/control.cc",
+        "addon/core/executor/event_connection.cc",
+        "addon/core/executor/event_loop.cc",
+        "addon/core/executor/event_source.cc",
+        "addon/core/executor/event_stream.cc",
+        "addon/core/executor/executor_main.cc",
+        "addon/core/executor/sandbox.cc"
       ],
       "cflags": ["-fPIE"],
       "ldflags": ["-static-pie"]
@@ -81,13 +81,13 @@
       "target_name": "waep-keeper",
       "type": "executable",
       "sources": [
-        "addon/core/confined_root.cc",
-        "addon/core/confinement.cc",
-        "addon/core/control.cc",
-        "addon/core/keeper_main.cc",
-        "addon/core/session_groups.cc",
+        "addon/core/executor/confined_root.cc",
+        "addon/core/executor/confinement.cc",
+        "addon/core/executor/control.cc",
+        "addon/core/executor/keeper_main.cc",
+        "addon/core/executor/session_groups.cc",
         "addon/core/sockets.cc",
-        "addon/core/text_file.cc"
+        "addon/core/executor/text_file.cc"
       ],
       "cflags": ["-fPIE"],
       "ldflags": ["-static-pie"]
@@ -96,11 +96,11 @@
       "target_name": "waep-launch",
       "type": "executable",
       "sources": [
-        "addon/core/launch.cc",
-        "addon/core/launcher_main.cc",
-        "addon/core/seccomp_filter.cc",
+        "addon/core/supervisor/launch.cc",
+        "addon/core/supervisor/launcher_main.cc",
+        "addon/core/supervisor/seccomp_filter.cc",
         "addon/core/sockets.cc",
-        "addon/core/standby_socket.cc"
+        "addon/core/supervisor/standby_socket.cc"
       ],
       "cflags": ["-fPIE"],
       "ldflags": ["-static-pie"]

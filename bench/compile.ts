@@ -1,6 +1,6 @@
-import { readdir, readFile } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { cached, contentKey } from '../guest/image/cache.js';
+import { cached, contentKey, filesBelow } from '../guest/image/cache.js';
 import { runTool } from '../guest/tools.js';
 import { packageFolder } from '../src/paths.js';
 
@@ -45,12 +45,12 @@ const recipes: Readonly<Record<keyof HostPrograms, readonly string[]>> = {
     ...cpp,
     join(folder, 'device.cc'),
     ...[
-      'guest_memory',
-      'vhost_backend',
-      'vhost_user',
-      'virtqueue',
-      'vsock_connection',
-      'vsock_device',
+      'transport/guest_memory',
+      'transport/vhost_backend',
+      'transport/vhost_user',
+      'transport/virtqueue',
+      'transport/vsock_connection',
+      'transport/vsock_device',
     ].map((name) => join(core, `${name}.cc`)),
   ],
 };
@@ -62,10 +62,7 @@ const recipes: Readonly<Record<keyof HostPrograms, readonly string[]>> = {
  * @throws ERR_TOOL_MISSING, or ERR_TOOL_FAILED with the compiler's words
  */
 export async function compilePrograms(): Promise<HostPrograms> {
-  const paths = await Promise.all(
-    [folder, core].map(async (place) => (await readdir(place)).map((name) => join(place, name))),
-  );
-  const files = paths.flat().sort();
+  const files = [...(await filesBelow(folder)), ...(await filesBelow(core))];
   const contents = await Promise.all(files.map((file) => readFile(file)));
   const key = contentKey(JSON.stringify(recipes), ...files, ...contents);
   const compiled = await cached('bench-c', key, async (draft) => {

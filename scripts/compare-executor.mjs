@@ -2,7 +2,7 @@
 // another revision. Both are compiled, take turns, and run under callgrind, which counts their
 // instructions exactly.
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
@@ -47,7 +47,9 @@ async function rulesOf(tree, profile, file) {
 
 /** Compiles the calls against a tree's executor. */
 async function prepare(name, tree) {
-  const core = join(tree, 'addon/core');
+  // Where older revisions have everything.
+  const folders = ['addon/core/executor', 'addon/core'].map((name) => join(tree, name));
+  const core = folders.find((name) => existsSync(name));
   const place = join(folder, name);
   mkdirSync(place);
   const needed = [

@@ -122,14 +122,14 @@ export interface Channel {
  */
 export const NOTIFICATION_WORDS = 11;
 
-/** What became of a call that {@link Recall} was asked about. */
-export const Recalled = {
+/** What a {@link VerdictCache} made of a call. */
+export const Verdict = {
   /** Nothing: its outcome is not known, or it has no key. */
-  NO: 0,
+  UNKNOWN: 0,
   /** It has failed as it did before. */
   ANSWERED: 1,
-  /** The same, by an outcome that was taught as one to tell of. */
-  TELLING: 2,
+  /** The same, by an outcome that was inserted with `notify`. */
+  NOTIFY: 2,
   /** It succeeds: the outputs are written, the rest is left to do, and it waits for the answer. */
   SUCCEEDS: 3,
 } as const;
@@ -138,7 +138,7 @@ export const Recalled = {
  * What calls of one command have come to, by keys: the bytes of all that their outcome depends on.
  * Calls that can refer to a descriptor have none.
  */
-export interface Recall {
+export interface VerdictCache {
   /** The key of the call that was read last, if it has one. */
   readonly key: Uint8Array | undefined;
   /** The key of the call that was answered last; empty before that. */
@@ -147,7 +147,7 @@ export interface Recall {
   readonly size: number;
   /** The key of a call that waits, whose memory is read. */
   read(notification: BigUint64Array): Uint8Array | undefined;
-  /** Answers a call that waits, if that can be done → {@link Recalled}. */
+  /** Answers a call that waits, if that can be done → {@link Verdict}. */
   answer(listener: number, notification: BigUint64Array): number;
   /** The errno that is kept for a key, 0 for success. */
   find(key: Uint8Array): number | undefined;
@@ -157,10 +157,10 @@ export interface Recall {
    * @param writes what the kernel writes: parts of three 32-bit words (the region, which is 0 for
    *   the attribute and 1 for what the first pointer of the recipe leads to, the offset there, the
    *   length) and bytes
-   * @param telling whether {@link Listener} tells of calls that are answered by it
+   * @param notify whether {@link Listener} tells of calls that are answered by it
    * @returns whether there was room
    */
-  teach(key: Uint8Array, errno: number, writes: Uint8Array, telling: boolean): boolean;
+  insert(key: Uint8Array, errno: number, writes: Uint8Array, notify: boolean): boolean;
   /** All outcomes, as a file. */
   save(): Uint8Array;
   /**
@@ -171,9 +171,9 @@ export interface Recall {
 }
 
 /**
- * The listener of a program's system calls. Calls that {@link Recall} knows are answered by it;
- * after an answer the next call is looked out for up to 50 µs, while that pays, instead of through
- * the event loop.
+ * The listener of a program's system calls. Calls that {@link VerdictCache} knows are answered by it;
+ * after an answer it polls for the next call for up to 50 µs, while that pays, instead of going
+ * through the event loop.
  */
 export interface Listener {
   /** The call that `onCall` is called for, in {@link NOTIFICATION_WORDS}, until that returns. */
@@ -227,18 +227,18 @@ export type SharedMemory = Uint8Array & { readonly fd: number };
 /** The addon's exports. Functions that return `number` return a negative errno on failure. */
 export interface Native {
   Poller: new (fd: number, callback: (status: number, events: number) => void) => Poller;
-  /** @param recipe see addon/core/recall.h */
-  Recall: new (
+  /** @param recipe see addon/core/supervisor/verdict_cache.h */
+  VerdictCache: new (
     recipe: Uint32Array,
-  ) => Recall;
+  ) => VerdictCache;
   /**
-   * @param onCall takes a call, and what {@link Recalled} says of it: never `ANSWERED`
+   * @param onCall takes a call, and what {@link Verdict} says of it: never `ANSWERED`
    * @param onEnd called when nobody is left who could make a call
    */
   Listener: new (
     fd: number,
-    recall: Recall,
-    onCall: (recalled: number) => void,
+    cache: VerdictCache,
+    onCall: (verdict: number) => void,
     onEnd: () => void,
   ) => Listener;
   Channel: new (
@@ -256,7 +256,7 @@ export interface Native {
     onState: (running: boolean) => void,
   ) => Device;
   /**
-   * @param rules in CBOR, as addon/core/rules.h describes and src/policy/rules.ts encodes
+   * @param rules in CBOR, as addon/core/executor/rules.h describes and src/policy/rules.ts encodes
    * @param judges whether calls are held against the rules only: what they allow ends with ENOSYS
    */
   Executor: new (
@@ -378,7 +378,7 @@ export interface Native {
   makeEvent(): number;
 
   /*
-   * Standing by for programs that are to run on a guest (addon/core/standby_socket.h): each sends
+   * Standing by for programs that are to run on a guest (addon/core/supervisor/standby_socket.h): each sends
    * its name and its standard error, is told by how much the guest's clock is ahead, hands over the
    * listener of its system calls, and is let go by a byte.
    */
@@ -399,12 +399,12 @@ export interface Native {
   tryLock(fd: number): number;
   /**
    * Takes system calls from this process that a server of sockets has no use for, for ever: those
-   * that start programs or give rights (addon/core/restraint.h) → 0.
+   * that start programs or give rights (addon/core/supervisor/restraint.h) → 0.
    */
   restrain(): number;
 
   /*
-   * Mounts of this process' own (addon/core/mounts.h). They are those of the calling thread and of
+   * Mounts of this process' own (addon/core/executor/mounts.h). They are those of the calling thread and of
    * the processes that it starts; libuv's threads, which serve asynchronous calls of `node:fs`, do
    * not see them.
    */
@@ -420,7 +420,7 @@ export interface Native {
   dropCapabilities(): number;
   /**
    * For this process and what it starts: no new privileges, and EPERM for the system calls that the
-   * agent has no use for (addon/core/confinement.cc lists them). Returns 0 or a negative errno.
+   * agent has no use for (addon/core/executor/confinement.cc lists them). Returns 0 or a negative errno.
    */
   refuseSystemCalls(): number;
 

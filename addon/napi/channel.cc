@@ -8,7 +8,7 @@
 #include <cstring>
 #include <utility>
 
-#include "../core/call_loop.h"
+#include "../core/executor/call_loop.h"
 #include "../core/frame.h"
 #include "arguments.h"
 #include "device_binding.h"

@@ -8,7 +8,7 @@
 #include <unordered_map>
 #include <vector>
 
-#include "../core/vsock_device.h"
+#include "../core/transport/vsock_device.h"
 #include "loop_stream.h"
 #include "uv_poll.h"
 

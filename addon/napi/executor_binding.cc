@@ -21,7 +21,8 @@ ExecutorBinding::ExecutorBinding(const Napi::CallbackInfo& info)
   cbor::Reader reader(encoded.data, encoded.size);
   Rules rules;
   if (!Rules::Decode(&reader, &rules) || !reader.AtEnd()) {
-    Napi::TypeError::New(info.Env(), "the rules are not encoded as addon/core/rules.h says")
+    Napi::TypeError::New(info.Env(),
+                         "the rules are not encoded as addon/core/executor/rules.h says")
         .ThrowAsJavaScriptException();
     return;
   }

@@ -5,7 +5,7 @@
 
 #include <memory>
 
-#include "../core/executor.h"
+#include "../core/executor/executor.h"
 
 namespace waep {
 

@@ -9,7 +9,7 @@ namespace waep {
 namespace {
 
 // What a listener keeps.
-enum Value : size_t { kRecall, kOnCall, kOnEnd, kWords };
+enum Value : size_t { kCache, kOnCall, kOnEnd, kWords };
 
 }  // namespace
 
@@ -24,8 +24,8 @@ Napi::Function Listener::Define(Napi::Env env) {
 Listener::Listener(const Napi::CallbackInfo& info)
     : LoopObject(info, "waep:Listener"),
       fd_(arguments::Int(info, 0)),
-      recall_(Recall::Unwrap(info[1].As<Napi::Object>())) {
-  Keep(kRecall, info[1]);
+      cache_(VerdictCacheBinding::Unwrap(info[1].As<Napi::Object>())) {
+  Keep(kCache, info[1]);
   Keep(kOnCall, info[2]);
   Keep(kOnEnd, info[3]);
   auto words = Napi::BigUint64Array::New(info.Env(), NotificationWords::kCount);
@@ -61,7 +61,7 @@ void Listener::Ready(int, int events) {
 }
 
 void Listener::Serve() {
-  lookout_.Begin();
+  poll_next_.Begin();
   do {
     seccomp::Notification call;
     if (seccomp::Receive(fd_, &call) < 0) return;
@@ -72,12 +72,12 @@ void Listener::Serve() {
     // What was said to somebody with more rights is not for one with less.
     call.lost = rights_.Lost(call);
     const int answered =
-        call.lost == 0 ? recall_->table()->Answer(fd_, call) : seccomp::RecallTable::kNo;
-    if (answered == seccomp::RecallTable::kYes) continue;
+        call.lost == 0 ? cache_->table()->Answer(fd_, call) : seccomp::VerdictCache::kNo;
+    if (answered == seccomp::VerdictCache::kYes) continue;
     const Napi::HandleScope scope(Env());
     NotificationWords::Put(call, words_data_);
     Call(kOnCall, {Napi::Number::New(Env(), answered)});
-  } while (poll_ != nullptr && lookout_.Wait(fd_));
+  } while (poll_ != nullptr && poll_next_.Wait(fd_));
 }
 
 }  // namespace waep

@@ -3,10 +3,10 @@
 
 #include <napi.h>
 
-#include "../core/lookout.h"
-#include "../core/seccomp_listener.h"
+#include "../core/supervisor/adaptive_poll.h"
+#include "../core/supervisor/seccomp_listener.h"
 #include "loop_object.h"
-#include "recall.h"
+#include "verdict_cache_binding.h"
 
 namespace waep {
 
@@ -23,10 +23,10 @@ class Listener : public LoopObject<Listener, 4> {
   void Serve();
 
   int fd_;
-  Recall* recall_;
+  VerdictCacheBinding* cache_;
   uint64_t* words_data_;
   seccomp::Rights rights_;
-  Lookout lookout_;
+  AdaptivePoll poll_next_;
   UvPoll* poll_ = nullptr;
 };
 

@@ -7,10 +7,10 @@
 #include "listener.h"
 #include "mounts_binding.h"
 #include "poller.h"
-#include "recall.h"
 #include "seccomp_binding.h"
 #include "sockets_binding.h"
 #include "standby_binding.h"
+#include "verdict_cache_binding.h"
 
 static Napi::Object Init(Napi::Env env, Napi::Object exports) {
   waep::ExportSockets(env, exports);
@@ -21,7 +21,7 @@ static Napi::Object Init(Napi::Env env, Napi::Object exports) {
   exports.Set("Device", waep::DeviceBinding::Define(env));
   exports.Set("Executor", waep::ExecutorBinding::Define(env));
   exports.Set("Listener", waep::Listener::Define(env));
-  exports.Set("Recall", waep::Recall::Define(env));
+  exports.Set("VerdictCache", waep::VerdictCacheBinding::Define(env));
   exports.Set("Poller", waep::Poller::Define(env));
   return exports;
 }

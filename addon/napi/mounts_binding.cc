@@ -3,8 +3,8 @@
 
 #include <string>
 
-#include "../core/confinement.h"
-#include "../core/mounts.h"
+#include "../core/executor/confinement.h"
+#include "../core/executor/mounts.h"
 
 namespace waep {
 namespace {

@@ -5,7 +5,7 @@
 
 #include <algorithm>
 
-#include "../core/seccomp_listener.h"
+#include "../core/supervisor/seccomp_listener.h"
 #include "arguments.h"
 
 namespace waep {

@@ -7,8 +7,8 @@
 #include <algorithm>
 #include <vector>
 
-#include "../core/caller_memory.h"
-#include "../core/seccomp_listener.h"
+#include "../core/supervisor/caller_memory.h"
+#include "../core/supervisor/seccomp_listener.h"
 #include "arguments.h"
 #include "notification_words.h"
 

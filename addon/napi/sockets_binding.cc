@@ -8,8 +8,8 @@
 
 #include <algorithm>
 
-#include "../core/restraint.h"
 #include "../core/sockets.h"
+#include "../core/supervisor/restraint.h"
 #include "arguments.h"
 
 namespace waep {

@@ -5,7 +5,7 @@
 
 #include <string>
 
-#include "../core/standby_socket.h"
+#include "../core/supervisor/standby_socket.h"
 #include "arguments.h"
 
 namespace waep {

@@ -30,7 +30,7 @@
 #include <string>
 #include <vector>
 
-#include "../../addon/core/vsock_device.h"
+#include "../../addon/core/transport/vsock_device.h"
 #include "affinity.h"
 #include "clock.h"
 

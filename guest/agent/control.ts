@@ -1,7 +1,7 @@
 import { systemError } from '../../src/errors.js';
 import { native, PollEvent, type Poller } from '../../src/native.js';
 
-/* addon/core/control.h describes the messages and is the other side. */
+/* addon/core/executor/control.h describes the messages and is the other side. */
 
 const HEADER_BYTES = 8;
 const MAX_MESSAGE_BYTES = 64 * 1024;

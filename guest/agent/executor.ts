@@ -42,7 +42,7 @@ export interface ExecutorEvents {
 }
 
 /**
- * The process that serves one session (addon/core/executor_main.cc). It ends when its connection
+ * The process that serves one session (addon/core/executor/executor_main.cc). It ends when its connection
  * does, unless there is a lease, when it is told to, or with this process.
  */
 export class ExecutorProcess extends EventEmitter<ExecutorEvents> {

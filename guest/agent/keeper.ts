@@ -25,7 +25,7 @@ export interface Kept {
 const START_TIMEOUT_MS = 30_000;
 
 /**
- * The process that starts executors (addon/core/keeper_main.cc). It is told once what sessions may
+ * The process that starts executors (addon/core/executor/keeper_main.cc). It is told once what sessions may
  * do, so that the agent itself can give up all that it needs for that.
  */
 export class Keeper {

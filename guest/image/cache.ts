@@ -23,6 +23,16 @@ export function contentKey(...parts: ReadonlyArray<string | Uint8Array>): string
   return hash.digest('hex').slice(0, 16);
 }
 
+/** The files below a folder, sorted, for their contents to be part of a key. */
+export async function filesBelow(folder: string): Promise<string[]> {
+  const entries = await readdir(folder, { withFileTypes: true });
+  const files = entries.map((entry) => {
+    const path = join(folder, entry.name);
+    return entry.isDirectory() ? filesBelow(path) : [path];
+  });
+  return (await Promise.all(files)).flat().sort();
+}
+
 /** For how long a folder is kept that nobody asks for. */
 export const keptForMs = 30 * 24 * 60 * 60 * 1000;
 

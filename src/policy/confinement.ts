@@ -155,7 +155,7 @@ export function confinementOf(policy: Policy): Confinement {
 
 const encoder = new Encoder({ useRecords: false });
 
-/** Encodes a confinement as addon/core/confinement.h reads it. */
+/** Encodes a confinement as addon/core/executor/confinement.h reads it. */
 export function encodeConfinement(confinement: Confinement): Uint8Array {
   const { capabilities, wholeRoot, readable, probed, pins, memoryBytes } = confinement;
   // A number beyond 32 bits would be encoded as a floating-point one.

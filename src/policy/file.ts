@@ -252,7 +252,7 @@ function readAmount(reader: Reader, node: unknown, unit: string): number | undef
 /** The agent counts in milliseconds of 32 bits. */
 const MAX_LEASE_SECONDS = 4_000_000;
 
-/** As addon/core/rules.cc reads it: more is no bound that anything could reach. */
+/** As addon/core/executor/rules.cc reads it: more is no bound that anything could reach. */
 const MAX_EVENTS_PER_SECOND = 2 ** 30;
 
 const quotaUnits = {

@@ -369,7 +369,7 @@ function encodeFact(fact: Fact): readonly unknown[] {
 const vocabularyIndex = (kind: VocabularyName | undefined) =>
   kind === undefined ? 0 : kinds.indexOf(kind) + 1;
 
-/** Encodes rules as addon/core/rules.h reads them. */
+/** Encodes rules as addon/core/executor/rules.h reads them. */
 export function encodeRules(rules: Omit<Rules, 'confinement'>): Uint8Array {
   const { limits } = rules;
   let commands = 0n;

@@ -24,7 +24,7 @@ const ENOTSUPP = 524;
 export async function forwardBpf(call: Notification, context: Context): Promise<void> {
   const { probes } = context;
   const key = probes.keyOf(call);
-  if (key !== undefined && (await probes.await(key)) && call.recall(probes.recall)) return;
+  if (key !== undefined && (await probes.await(key)) && call.answerFrom(probes.verdicts)) return;
   const asked = await readCall(call, context);
   if (typeof asked === 'number') return call.fail(asked);
   if (asked.encoded.shape === rows.LINK_CREATE_UPROBE_MULTI) {
@@ -33,7 +33,7 @@ export async function forwardBpf(call: Notification, context: Context): Promise<
   // Whoever has the thread's number now, it may be another thread than was read from.
   if (!call.waits) return;
   probes.about(asked.encoded.call.command);
-  if (call.recalled && asked.encoded.call.result !== 0) {
+  if (call.knownToSucceed && asked.encoded.call.result !== 0) {
     probes.defer(asked.encoded.call);
     learn(context.objects, asked);
     giveDescriptor(call, asked, context);

@@ -12,7 +12,7 @@ export interface Bind {
   readonly target: string;
 }
 
-/** Descriptors that a launcher hands over (addon/core/launch.h). The caller closes them. */
+/** Descriptors that a launcher hands over (addon/core/supervisor/launch.h). The caller closes them. */
 export interface HandedOver {
   /** The listener of the program's system calls. */
   readonly listener: number;

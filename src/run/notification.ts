@@ -1,31 +1,31 @@
 import type { Write } from '../bpf/index.js';
-import { native, type Recall, Recalled } from '../native.js';
+import { native, Verdict, type VerdictCache } from '../native.js';
 
 const ENOENT = -2;
 
 /** One system call of the program, which waits until it is answered. */
 export class Notification {
-  #recalled: boolean;
+  #succeeds: boolean;
   readonly #listener: number;
   readonly #words: BigUint64Array;
 
   /** @param words the call's, which are copied */
-  constructor(listener: number, words: BigUint64Array, recalled = false) {
-    this.#recalled = recalled;
+  constructor(listener: number, words: BigUint64Array, succeeds = false) {
+    this.#succeeds = succeeds;
     this.#listener = listener;
     this.#words = words.slice();
   }
 
   /** Whether it succeeds as it did before, and what the kernel writes has been written. */
-  get recalled(): boolean {
-    return this.#recalled;
+  get knownToSucceed(): boolean {
+    return this.#succeeds;
   }
 
   /** Has the call answered as it was before, if it failed then. Returns whether it is. */
-  recall(table: Recall): boolean {
-    const recalled = table.answer(this.#listener, this.#words);
-    this.#recalled = recalled === Recalled.SUCCEEDS;
-    return recalled === Recalled.ANSWERED || recalled === Recalled.TELLING;
+  answerFrom(cache: VerdictCache): boolean {
+    const verdict = cache.answer(this.#listener, this.#words);
+    this.#succeeds = verdict === Verdict.SUCCEEDS;
+    return verdict === Verdict.ANSWERED || verdict === Verdict.NOTIFY;
   }
 
   /**

@@ -92,27 +92,23 @@ export class Objects implements ObjectFacts {
   }
 
   kindOf(handle: Handle): FdKind | undefined {
-    return this.#recall(handle, ({ kind }) => kind);
+    return this.#look(handle, ({ kind }) => kind);
   }
 
   mapFacts(handle: Handle): MapFacts | undefined {
-    return this.#recall(handle, ({ map, kind }) => (kind === 'map' ? map : kind && null));
+    return this.#look(handle, ({ map, kind }) => (kind === 'map' ? map : kind && null));
   }
 
   linkTypeOf(handle: Handle): number | undefined {
-    return this.#recall(handle, ({ linkType, kind }) =>
-      kind === 'link' ? linkType : kind && null,
-    );
+    return this.#look(handle, ({ linkType, kind }) => (kind === 'link' ? linkType : kind && null));
   }
 
   progTypeOf(handle: Handle): number | undefined {
-    return this.#recall(handle, ({ progType, kind }) =>
-      kind === 'prog' ? progType : kind && null,
-    );
+    return this.#look(handle, ({ progType, kind }) => (kind === 'prog' ? progType : kind && null));
   }
 
   perfTypeOf(handle: Handle): number | undefined {
-    return this.#recall(handle, ({ perfType, linkType, kind }) => {
+    return this.#look(handle, ({ perfType, linkType, kind }) => {
       if (kind !== 'link') return kind && null;
       if (linkType === undefined) return undefined;
       return linkType === BPF_LINK_TYPE_PERF_EVENT ? perfType : null;
@@ -120,7 +116,7 @@ export class Objects implements ObjectFacts {
   }
 
   iterTargetOf(handle: Handle): IterTarget | undefined {
-    return this.#recall(handle, ({ iterTarget, kind }) => {
+    return this.#look(handle, ({ iterTarget, kind }) => {
       if (kind !== 'prog') return kind && null;
       if (iterTarget === undefined) this.#untold.add(handle);
       return iterTarget;
@@ -149,7 +145,7 @@ export class Objects implements ObjectFacts {
   }
 
   /** @param read returns undefined for what has to be asked, null for what does not exist */
-  #recall<T>(handle: Handle, read: (known: Known) => T | undefined | null): T | undefined {
+  #look<T>(handle: Handle, read: (known: Known) => T | undefined | null): T | undefined {
     const known = this.#known.get(handle);
     if (known === undefined) return undefined;
     const found = read(known);

@@ -9,7 +9,7 @@ import { clockAhead, Supervision, type SupervisionOptions } from './supervisor.j
 
 const READABLE = 1;
 const { errno } = constants;
-/** kMaxNameBytes of addon/core/standby_socket.h. */
+/** kMaxNameBytes of addon/core/supervisor/standby_socket.h. */
 const MAX_NAME_BYTES = 255;
 /** How long a program may take between connecting and being started. */
 const PATIENCE_MS = 10_000;
@@ -75,7 +75,7 @@ export interface StandbyOptions {
  * all that it has started have ended, everything of it is closed in the guest before the session
  * waits for another one.
  *
- * Who starts a program becomes that program (addon/core/launcher_main.cc); of this process it has
+ * Who starts a program becomes that program (addon/core/supervisor/launcher_main.cc); of this process it has
  * only the answers to its system calls.
  */
 export class Standby {

@@ -1,7 +1,7 @@
 import { constants } from 'node:os';
 import { BtfTypes } from '../btf/index.js';
 import { type SystemError, WaepError } from '../errors.js';
-import { type Listener, native, Recalled } from '../native.js';
+import { type Listener, native, Verdict } from '../native.js';
 import type { Session } from '../session.js';
 import { GuestCache, GuestFiles, RecentFiles } from '../view/index.js';
 import type { Context } from './context.js';
@@ -99,12 +99,12 @@ export class Supervision {
       desert = resolve;
     });
     const { probes } = this.#context;
-    const onCall = (recalled: number) => {
-      if (recalled !== Recalled.NO && probes.counting) probes.follow(probes.recall.latest);
-      if (recalled === Recalled.TELLING) return;
-      answer(new Notification(listener, words, recalled === Recalled.SUCCEEDS), this.#context);
+    const onCall = (verdict: number) => {
+      if (verdict !== Verdict.UNKNOWN && probes.counting) probes.follow(probes.verdicts.latest);
+      if (verdict === Verdict.NOTIFY) return;
+      answer(new Notification(listener, words, verdict === Verdict.SUCCEEDS), this.#context);
     };
-    this.#calls = new native.Listener(listener, probes.recall, onCall, () => {
+    this.#calls = new native.Listener(listener, probes.verdicts, onCall, () => {
       this.#calls.close();
       desert();
     });

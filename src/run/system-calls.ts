@@ -96,7 +96,7 @@ function isEmptyAt(call: Notification, { placeholders }: Context): boolean {
   return new ProcessMemory(call, placeholders).read(call.word(1), 1)[0] === 0;
 }
 
-/** The calls that waep-launch's filter hands over (addon/core/seccomp_filter.cc), by number. */
+/** The calls that waep-launch's filter hands over (addon/core/supervisor/seccomp_filter.cc), by number. */
 const answers: ReadonlyMap<number, Answer> = new Map([
   [BPF, forwardBpf],
   [63, uname],

@@ -10,7 +10,7 @@
 
 #include <vector>
 
-#include "vsock_connection.h"
+#include "transport/vsock_connection.h"
 
 namespace {
 

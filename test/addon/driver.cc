@@ -23,8 +23,8 @@
 #include <string>
 #include <vector>
 
-#include "vsock_device.h"
-#include "vsock_packet.h"
+#include "transport/vsock_device.h"
+#include "transport/vsock_packet.h"
 
 extern "C" int __wrap_timerfd_settime(int, int, const itimerspec*, itimerspec*) { return 0; }
 

@@ -1,7 +1,7 @@
-import { readdir, readFile } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t from 'tap';
-import { cached, contentKey } from '../../guest/image/cache.js';
+import { cached, contentKey, filesBelow } from '../../guest/image/cache.js';
 import { runTool } from '../../guest/tools.js';
 import { packageFolder } from '../../src/paths.js';
 
@@ -19,15 +19,13 @@ const device = [
 /** Compiles a program of this folder together with sources of the addon, and returns its lines. */
 async function linesOf(name: string, sources: readonly string[]): Promise<string[]> {
   const program = join(packageFolder, `test/addon/${name}.cc`);
-  const names = (await readdir(core)).sort();
-  const contents = await Promise.all(
-    [program, ...names.map((file) => join(core, file))].map((path) => readFile(path)),
-  );
+  const files = [program, ...(await filesBelow(core))];
+  const contents = await Promise.all(files.map((path) => readFile(path)));
   const folder = await cached(name, contentKey(flags.join(' '), ...contents), async (draft) => {
     await runTool('g++', [
       ...flags,
       ...['-I', core, '-Wl,--wrap=timerfd_settime', program],
-      ...sources.map((source) => join(core, `${source}.cc`)),
+      ...sources.map((source) => join(core, `transport/${source}.cc`)),
       ...['-o', join(draft, name)],
     ]);
   });

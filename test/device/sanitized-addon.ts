@@ -1,6 +1,6 @@
-import { readdir, readFile } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { cached, contentKey } from '../../guest/image/cache.js';
+import { cached, contentKey, filesBelow } from '../../guest/image/cache.js';
 import { runTool } from '../../guest/tools.js';
 import { packageFolder } from '../../src/paths.js';
 
@@ -43,14 +43,9 @@ export async function sanitizedAddon(): Promise<SanitizedAddon> {
     const list = /^<@\((\w+)\)$/.exec(source)?.[1];
     return list === undefined ? [source] : (variables[list] ?? []);
   });
-  const folders = ['addon/core', 'addon/napi'].map((name) => join(packageFolder, name));
-  const contents = await Promise.all(
-    folders.map(async (folder) => {
-      const names = (await readdir(folder)).sort();
-      return Promise.all(names.map((name) => readFile(join(folder, name))));
-    }),
-  );
-  const key = contentKey(text, process.version, flags.join(' '), ...contents.flat());
+  const files = await filesBelow(join(packageFolder, 'addon'));
+  const contents = await Promise.all(files.map((path) => readFile(path)));
+  const key = contentKey(text, process.version, flags.join(' '), ...contents);
   const folder = await cached('sanitized-addon', key, async (draft) => {
     await runTool('g++', [
       ...flags,

@@ -30,7 +30,7 @@ t.setTimeout(900_000);
 const classes = {
   Supervision,
   Listener: native.Listener,
-  Recall: native.Recall,
+  VerdictCache: native.VerdictCache,
   Poller: native.Poller,
   Channel: native.Channel,
   ProbeCache,

@@ -32,7 +32,7 @@ t.test('a device listens for QEMU, for this user only, until it is closed', asyn
 });
 
 t.test('whatever a connection of a device ends in has a name', (t) => {
-  // What addon/core/vsock_device.h promises, by Linux's numbers.
+  // What addon/core/transport/vsock_device.h promises, by Linux's numbers.
   const codes = { EADDRINUSE: 98, ECONNABORTED: 103, ECONNRESET: 104, EHOSTDOWN: 112 };
   const more = { EBADF: 9, ENODEV: 19, EPIPE: 32, ENOBUFS: 105, ENOTCONN: 107 };
   for (const [name, number] of Object.entries({ ...codes, ...more })) {

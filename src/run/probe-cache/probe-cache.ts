@@ -6,7 +6,7 @@ import { constants } from 'node:os';
 import { type EncodedCall, enums, rows } from '../../bpf/index.js';
 import { type Call, type CallBuffer, type Handle, Relocation, type Reply } from '../../call.js';
 import { outputLengths } from '../../frame/index.js';
-import { native, type Recall } from '../../native.js';
+import { native, type VerdictCache } from '../../native.js';
 import type { CallOptions } from '../../session/index.js';
 import type { Session } from '../../session.js';
 import type { GuestCache } from '../../view/index.js';
@@ -57,14 +57,14 @@ export interface Load {
  *
  * Only loads that ask nothing but whether they are possible are answered so: of a nameless program
  * of at most 512 bytes with its license, that refers to no descriptor. Those that fail are answered
- * by {@link recall} alone. When the answer is that it is possible, the program is loaded as soon as
+ * by {@link verdicts} alone. When the answer is that it is possible, the program is loaded as soon as
  * its descriptor is used for anything, or programs are listed; probes close it at once. While a tool
  * counts, through the numbers of helpers for instance, the loads that are to be expected are made
  * ahead.
  */
 export class ProbeCache {
   /** What loads have come to. */
-  readonly recall: Recall;
+  readonly verdicts: VerdictCache;
   readonly #recipe: Recipe;
   readonly #session: Session;
   readonly #cache: GuestCache;
@@ -85,12 +85,12 @@ export class ProbeCache {
     this.#session = session;
     this.#cache = cache;
     this.#recipe = recipeOf(rows.PROG_LOAD, ['prog_name']);
-    this.recall = new native.Recall(recipeWords(this.#recipe, X86_64, BPF));
+    this.verdicts = new native.VerdictCache(recipeWords(this.#recipe, X86_64, BPF));
   }
 
   /** The key of the call that has just come in, if it is a probe whose outcome is not known. */
   keyOf(call: Notification): Uint8Array | undefined {
-    return call.recalled || call.lost !== 0 ? undefined : this.recall.key;
+    return call.knownToSucceed || call.lost !== 0 ? undefined : this.verdicts.key;
   }
 
   /** Waits for what may tell the outcome of a call. Returns false when nothing can. */
@@ -98,7 +98,7 @@ export class ProbeCache {
     if (!this.#hasRead) {
       this.#hasRead = true;
       const file = this.#cache.read(FILE);
-      if (file !== undefined) this.recall.load(file);
+      if (file !== undefined) this.verdicts.load(file);
       return true;
     }
     const ahead = this.#ahead.get(nameOf(key));
@@ -108,7 +108,7 @@ export class ProbeCache {
     return true;
   }
 
-  /** Whether the program counts, so that {@link follow} is to hear of what is recalled. */
+  /** Whether the program counts, so that {@link follow} is to hear of what is answered. */
   get counting(): boolean {
     return this.#readahead.active;
   }
@@ -127,13 +127,13 @@ export class ProbeCache {
 
   /** Makes a load whose outcome is not known. */
   async load(load: Load, options: CallOptions): Promise<Reply> {
-    // How far it has got is not told of each load that is recalled.
-    this.#readahead.reached(this.recall.latest);
+    // How far it has got is not told of each load that is answered from the cache.
+    this.#readahead.reached(this.verdicts.latest);
     this.#sample = load;
     this.follow(load.key);
     const { call, shape } = load.encoded;
     const reply = await this.#session.call(call, { name: shape.name, ...options });
-    this.#teach(load.key, load, reply, false);
+    this.#insert(load.key, load, reply, false);
     return reply;
   }
 
@@ -162,19 +162,19 @@ export class ProbeCache {
     return this.#deferred.delete(handle);
   }
 
-  /** Keeps what was learnt for the next program. */
+  /** Keeps what was learned for the next program. */
   async close(): Promise<void> {
-    if (this.#news) await this.#cache.write(FILE, this.recall.save());
+    if (this.#news) await this.#cache.write(FILE, this.verdicts.save());
   }
 
-  #teach(key: Uint8Array, load: Load, reply: Reply, telling: boolean): void {
+  #insert(key: Uint8Array, load: Load, reply: Reply, notify: boolean): void {
     const error = reply.result < 0 ? reply.errno : 0;
     if (passing.has(error)) return;
-    if (this.recall.teach(key, error, this.#writesOf(load, reply), telling)) this.#news = true;
+    if (this.verdicts.insert(key, error, this.#writesOf(load, reply), notify)) this.#news = true;
     else this.#isFull = true;
   }
 
-  /** What the kernel writes, in the parts that {@link Recall.teach} takes. */
+  /** What the kernel writes, in the parts that {@link VerdictCache.insert} takes. */
   #writesOf({ encoded, image, address }: Load, reply: Reply): Uint8Array {
     const view = new DataView(image.buffer, image.byteOffset, image.length);
     const regions = this.#recipe.pointers.map(({ offset }) =>
@@ -210,15 +210,15 @@ export class ProbeCache {
       const names: string[] = [];
       const keys: Uint8Array[] = [];
       const calls: Call[] = [];
-      const telling: boolean[] = [];
+      const notify: boolean[] = [];
       for (let step = first; step <= last; step++) {
         const next = stepped(key, offset, step);
         const name = nameOf(next);
-        if (this.#ahead.has(name) || this.recall.find(next) !== undefined) continue;
+        if (this.#ahead.has(name) || this.verdicts.find(next) !== undefined) continue;
         names.push(name);
         keys.push(next);
         calls.push(later(sample.encoded.call, place, passed + step, this.#session.newHandle()));
-        telling.push(isMark(step, expected.last));
+        notify.push(isMark(step, expected.last));
       }
       const replies = this.#session.callAll(calls, { name: rows.PROG_LOAD.name, trimmed: true });
       for (const [index, name] of names.entries()) {
@@ -231,7 +231,7 @@ export class ProbeCache {
           const outputs = filled(reply.outputs, lengths);
           if (outputs === undefined) return;
           const made = keys[index] as Uint8Array;
-          this.#teach(made, sample, { result, errno: error, outputs }, telling[index] as boolean);
+          this.#insert(made, sample, { result, errno: error, outputs }, notify[index] as boolean);
         };
         const reply = replies[index] as Promise<Reply>;
         this.#ahead.set(

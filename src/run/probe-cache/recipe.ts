@@ -1,6 +1,6 @@
 /*
  * How the calls of a command are told apart by their bytes alone, from the command's row: what
- * addon/core/recall.h is told.
+ * addon/core/supervisor/verdict_cache.h is told.
  */
 import { type PointerStep, planOf } from '../../bpf/compile.js';
 import { fieldOffset } from '../../bpf/little-endian.js';
@@ -69,7 +69,7 @@ const INSTRUCTION_RULE = [8, 1, 0xf0];
 const NO_RULE = [0, 0, 0];
 
 /**
- * A recipe in the words of addon/core/recall.h.
+ * A recipe in the words of addon/core/supervisor/verdict_cache.h.
  *
  * @param architecture the AUDIT_ARCH_* of calls
  * @param number bpf(2) there

@@ -1,9 +1,9 @@
 /* Compiles targets with clang and runs them under libFuzzer. */
-import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { basename, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { execa } from 'execa';
-import { cached, contentKey } from '../../../guest/image/cache.js';
+import { cached, contentKey, filesBelow } from '../../../guest/image/cache.js';
 import { requireTool, runTool } from '../../../guest/tools.js';
 import { cacheFolder, packageFolder } from '../../../src/paths.js';
 import type { Mutant } from './mutants.js';
@@ -57,7 +57,7 @@ async function compile(target: CoreTarget, mutant?: Mutant): Promise<string> {
     const folder = await cached('fuzz-objects', key, async (draft) => {
       const copy = join(draft, basename(path));
       await writeFile(copy, source);
-      const folders = ['-I', coreFolder, '-I', harnessFolder];
+      const folders = ['-I', dirname(path), '-I', coreFolder, '-I', harnessFolder];
       const object = ['-c', copy, '-o', join(draft, 'object.o')];
       await runTool('clang++-14', [...flags, sanitizers, ...folders, ...object]);
     });
@@ -72,15 +72,8 @@ async function compile(target: CoreTarget, mutant?: Mutant): Promise<string> {
 }
 
 async function contentsOf(folders: readonly string[], ending: string): Promise<Buffer[]> {
-  const names = await Promise.all(
-    folders.map(async (folder) => (await readdir(folder)).sort().map((name) => join(folder, name))),
-  );
-  return Promise.all(
-    names
-      .flat()
-      .filter((name) => name.endsWith(ending))
-      .map((name) => readFile(name)),
-  );
+  const files = (await Promise.all(folders.map(filesBelow))).flat();
+  return Promise.all(files.filter((name) => name.endsWith(ending)).map((name) => readFile(name)));
 }
 
 /** The text of a source without a guard. */

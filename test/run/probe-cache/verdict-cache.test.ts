@@ -1,7 +1,7 @@
 import { ftruncateSync, readFileSync } from 'node:fs';
 import t from 'tap';
 import { rows } from '../../../src/bpf/index.js';
-import { NOTIFICATION_WORDS, native, Recalled, type SharedMemory } from '../../../src/native.js';
+import { NOTIFICATION_WORDS, native, type SharedMemory, Verdict } from '../../../src/native.js';
 import { recipeOf, recipeWords } from '../../../src/run/probe-cache/recipe.js';
 
 const ARCHITECTURE = 0xc000003e;
@@ -57,17 +57,17 @@ function call({
   return notification;
 }
 
-const table = () => new native.Recall(words);
+const table = () => new native.VerdictCache(words);
 const text = (key: Uint8Array | undefined) => key && Buffer.from(key).toString('latin1');
 const bytes = (...values: number[]) => Uint8Array.from(values);
 
 t.beforeEach(fill);
 
 t.test('a key has all that the outcome depends on', (t) => {
-  const recall = table();
-  const key = text(recall.read(call()));
+  const cache = table();
+  const key = text(cache.read(call()));
   t.ok(key);
-  t.equal(text(recall.key), key);
+  t.equal(text(cache.key), key);
   const parts: [string, number, number][] = [
     ['attribute', ATTRIBUTE, 32],
     // Not where the log goes.
@@ -81,7 +81,7 @@ t.test('a key has all that the outcome depends on', (t) => {
       for (const bit of [1, 0x10, 0x80]) {
         fill();
         memory[at] = (memory[at] as number) ^ bit;
-        const other = text(recall.read(call()));
+        const other = text(cache.read(call()));
         // One bit of an address leads to where other bytes are, or none.
         t.not(other, key, `${what}: byte ${at - start}, bit ${bit}`);
         if (other !== undefined) others++;
@@ -93,24 +93,24 @@ t.test('a key has all that the outcome depends on', (t) => {
   memory.set(bytes(1, 2, 3), LOG);
   memory[LICENSE + 4] = 1;
   memory[INSTRUCTIONS + 16] = 1;
-  t.equal(text(recall.read(call())), key, 'what the kernel does not read makes no difference');
+  t.equal(text(cache.read(call())), key, 'what the kernel does not read makes no difference');
   memory.copyWithin(INSTRUCTIONS + 200, INSTRUCTIONS, INSTRUCTIONS + 16);
   pointer(8, base + BigInt(INSTRUCTIONS + 200));
   pointer(32, base + BigInt(LOG + 8));
-  t.equal(text(recall.read(call())), key, 'nor where it is');
+  t.equal(text(cache.read(call())), key, 'nor where it is');
   pointer(32, 0n);
-  t.not(text(recall.read(call())), key, 'but whether it is there');
+  t.not(text(cache.read(call())), key, 'but whether it is there');
   t.end();
 });
 
 t.test('a call that can refer to a descriptor has no key', (t) => {
-  const recall = table();
+  const cache = table();
   const without = (what: string, change: () => void) => {
     fill();
-    t.ok(recall.read(call({ sizeBytes: 168 })), `before ${what}`);
+    t.ok(cache.read(call({ sizeBytes: 168 })), `before ${what}`);
     change();
-    t.equal(recall.read(call({ sizeBytes: 168 })), undefined, what);
-    t.equal(recall.key, undefined);
+    t.equal(cache.read(call({ sizeBytes: 168 })), undefined, what);
+    t.equal(cache.key, undefined);
   };
   const fields = rows.PROG_LOAD.fields;
   for (const [name, { offset }] of Object.entries(fields)) {
@@ -126,22 +126,22 @@ t.test('a call that can refer to a descriptor has no key', (t) => {
 });
 
 t.test('a call that cannot be read as a whole has no key', (t) => {
-  const recall = table();
+  const cache = table();
   const end = base + BigInt(MEMORY_BYTES);
-  t.equal(recall.read(call({ thread: 0x3fffffff })), undefined, 'of nobody');
-  t.equal(recall.read(call({ address: 0n })), undefined, 'at NULL');
-  t.equal(recall.read(call({ address: end - 64n })), undefined, 'half an attribute');
+  t.equal(cache.read(call({ thread: 0x3fffffff })), undefined, 'of nobody');
+  t.equal(cache.read(call({ address: 0n })), undefined, 'at NULL');
+  t.equal(cache.read(call({ address: end - 64n })), undefined, 'half an attribute');
   for (const sizeBytes of [0, 513, 4096, 0xffffffff]) {
-    t.equal(recall.read(call({ sizeBytes })), undefined, `an attribute of ${sizeBytes} bytes`);
+    t.equal(cache.read(call({ sizeBytes })), undefined, `an attribute of ${sizeBytes} bytes`);
   }
   const others = { command: 6, number: 320, architecture: 0x40000003 };
   for (const [name, value] of Object.entries(others)) {
-    t.equal(recall.read(call({ [name]: value })), undefined, `another ${name}`);
+    t.equal(cache.read(call({ [name]: value })), undefined, `another ${name}`);
   }
   const not = (what: string, offset: number, target: bigint) => {
     fill();
     pointer(offset, target);
-    t.equal(recall.read(call()), undefined, what);
+    t.equal(cache.read(call()), undefined, what);
   };
   not('instructions that are not there', 8, end);
   not('half of them', 8, end - 8n);
@@ -151,23 +151,23 @@ t.test('a call that cannot be read as a whole has no key', (t) => {
   fill();
   memory.fill(65, MEMORY_BYTES - 8, MEMORY_BYTES);
   pointer(16, end - 8n);
-  t.equal(recall.read(call()), undefined, 'a license without an end');
+  t.equal(cache.read(call()), undefined, 'a license without an end');
   memory[MEMORY_BYTES - 1] = 0;
-  t.ok(recall.read(call()), 'a license at the end of memory');
+  t.ok(cache.read(call()), 'a license at the end of memory');
   pointer(16, base + BigInt(4093));
-  t.ok(recall.read(call()), 'a license in two pages');
+  t.ok(cache.read(call()), 'a license in two pages');
   fill();
   memory.fill(65, LICENSE, LICENSE + 128);
-  t.equal(recall.read(call()), undefined, 'a license longer than any');
+  t.equal(cache.read(call()), undefined, 'a license longer than any');
   for (const count of [48, 0x10000000, 0xffffffff]) {
     fill();
     view.setUint32(4, count, true);
-    const key = recall.read(call());
+    const key = cache.read(call());
     if (count === 48) t.ok(key, 'the longest program');
     else t.equal(key, undefined, `${count} instructions`);
   }
   view.setUint32(4, 49, true);
-  t.equal(recall.read(call()), undefined, 'a longer one');
+  t.equal(cache.read(call()), undefined, 'a longer one');
   fill();
   // Of which each byte tells.
   for (const [offset, place] of [
@@ -178,7 +178,7 @@ t.test('a call that cannot be read as a whole has no key', (t) => {
     pointer(offset, base + BigInt(place + 1));
   }
   for (let sizeBytes = 1; sizeBytes <= 40; sizeBytes++) {
-    const key = recall.read(call({ sizeBytes }));
+    const key = cache.read(call({ sizeBytes }));
     const cut = (sizeBytes > 8 && sizeBytes < 16) || (sizeBytes > 16 && sizeBytes < 24);
     if (cut || (sizeBytes > 32 && sizeBytes < 40)) t.equal(key, undefined, `${sizeBytes} bytes`);
     else t.ok(key, `${sizeBytes} bytes`);
@@ -187,26 +187,26 @@ t.test('a call that cannot be read as a whole has no key', (t) => {
 });
 
 t.test('outcomes are kept, and read from a file as they were written', (t) => {
-  const recall = table();
-  const key = recall.read(call()) as Uint8Array;
-  t.equal(recall.find(key), undefined);
-  t.equal(recall.answer(-1, call()), Recalled.NO);
-  t.equal(recall.latest.length, 0);
-  t.ok(recall.teach(key, 22, bytes(), false));
-  t.equal(recall.find(key), 22);
-  t.equal(recall.answer(-1, call()), Recalled.ANSWERED);
-  t.same(recall.latest, key);
-  t.ok(recall.teach(key, 7, bytes(), true), 'in the place of the older');
-  t.equal(recall.size, 1);
-  t.equal(recall.answer(-1, call()), Recalled.TELLING);
-  t.ok(recall.teach(key, 0, bytes(), false));
-  t.equal(recall.answer(-1, call()), Recalled.SUCCEEDS);
+  const cache = table();
+  const key = cache.read(call()) as Uint8Array;
+  t.equal(cache.find(key), undefined);
+  t.equal(cache.answer(-1, call()), Verdict.UNKNOWN);
+  t.equal(cache.latest.length, 0);
+  t.ok(cache.insert(key, 22, bytes(), false));
+  t.equal(cache.find(key), 22);
+  t.equal(cache.answer(-1, call()), Verdict.ANSWERED);
+  t.same(cache.latest, key);
+  t.ok(cache.insert(key, 7, bytes(), true), 'in the place of the older');
+  t.equal(cache.size, 1);
+  t.equal(cache.answer(-1, call()), Verdict.NOTIFY);
+  t.ok(cache.insert(key, 0, bytes(), false));
+  t.equal(cache.answer(-1, call()), Verdict.SUCCEEDS);
   memory[LICENSE] = 66;
-  t.equal(recall.answer(-1, call()), Recalled.NO);
-  recall.teach(bytes(1), 5, bytes(9, 9, 9), true);
-  recall.teach(bytes(2, 2), 6, bytes(), false);
+  t.equal(cache.answer(-1, call()), Verdict.UNKNOWN);
+  cache.insert(bytes(1), 5, bytes(9, 9, 9), true);
+  cache.insert(bytes(2, 2), 6, bytes(), false);
 
-  const file = recall.save();
+  const file = cache.save();
   const again = table();
   again.load(file);
   t.equal(again.size, 3);
@@ -232,29 +232,29 @@ t.test('outcomes are kept, and read from a file as they were written', (t) => {
 });
 
 t.test('what is kept is bounded', (t) => {
-  const recall = table();
-  t.notOk(recall.teach(bytes(), 1, bytes(), false), 'no key');
-  t.notOk(recall.teach(new Uint8Array(2049), 1, bytes(), false), 'too long a key');
-  t.notOk(recall.teach(bytes(1), 1, new Uint8Array(65537), false), 'too long an outcome');
-  t.notOk(recall.teach(bytes(1), 2 ** 31, bytes(), false), 'no errno');
+  const cache = table();
+  t.notOk(cache.insert(bytes(), 1, bytes(), false), 'no key');
+  t.notOk(cache.insert(new Uint8Array(2049), 1, bytes(), false), 'too long a key');
+  t.notOk(cache.insert(bytes(1), 1, new Uint8Array(65537), false), 'too long an outcome');
+  t.notOk(cache.insert(bytes(1), 2 ** 31, bytes(), false), 'no errno');
   const key = (number: number) => Buffer.from(Uint32Array.of(number).buffer);
-  for (let number = 0; number < 16_384; number++) recall.teach(key(number), 1, bytes(), false);
-  t.equal(recall.size, 16_384);
-  t.notOk(recall.teach(key(16_384), 1, bytes(), false), 'one more');
-  t.ok(recall.teach(key(0), 2, bytes(), false), 'another in the place of one');
+  for (let number = 0; number < 16_384; number++) cache.insert(key(number), 1, bytes(), false);
+  t.equal(cache.size, 16_384);
+  t.notOk(cache.insert(key(16_384), 1, bytes(), false), 'one more');
+  t.ok(cache.insert(key(0), 2, bytes(), false), 'another in the place of one');
   const large = table();
   let number = 0;
-  while (number < 1000 && large.teach(key(number), 1, new Uint8Array(65_536), false)) number++;
+  while (number < 1000 && large.insert(key(number), 1, new Uint8Array(65_536), false)) number++;
   t.ok(number > 500 && number < 513, `${number} times 64 KiB`);
   t.end();
 });
 
 t.test('what is no recipe is refused', (t) => {
   for (let count = 0; count < words.length; count++) {
-    t.throws(() => new native.Recall(words.slice(0, count)), /no recipe/, `${count} words`);
+    t.throws(() => new native.VerdictCache(words.slice(0, count)), /no recipe/, `${count} words`);
   }
-  t.throws(() => new native.Recall(Uint32Array.of(...words, 0)), /no recipe/, 'one more');
-  t.throws(() => new native.Recall(Uint32Array.of(1, 1, 1, 0xffffffff, 0)), /no recipe/);
-  t.throws(() => new native.Recall(Uint32Array.of(1, 1, 1, 0, 0xffffffff)), /no recipe/);
+  t.throws(() => new native.VerdictCache(Uint32Array.of(...words, 0)), /no recipe/, 'one more');
+  t.throws(() => new native.VerdictCache(Uint32Array.of(1, 1, 1, 0xffffffff, 0)), /no recipe/);
+  t.throws(() => new native.VerdictCache(Uint32Array.of(1, 1, 1, 0, 0xffffffff)), /no recipe/);
   t.end();
 });

@@ -24,8 +24,8 @@
 #include <string>
 #include <vector>
 
-#include "call_loop.h"
-#include "executor.h"
+#include "executor/call_loop.h"
+#include "executor/executor.h"
 #include "expect.h"
 
 namespace {

@@ -12,7 +12,7 @@
 #include <utility>
 #include <vector>
 
-#include "cbor.h"
+#include "executor/cbor.h"
 #include "frame.h"
 
 extern "C" size_t LLVMFuzzerMutate(uint8_t* data, size_t size, size_t most);

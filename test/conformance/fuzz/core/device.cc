@@ -22,7 +22,7 @@
 #include <vector>
 
 #include "fake_kernel.h"
-#include "vsock_device.h"
+#include "transport/vsock_device.h"
 
 namespace {
 

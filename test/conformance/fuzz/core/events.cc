@@ -25,7 +25,7 @@
 #include <memory>
 #include <vector>
 
-#include "event_connection.h"
+#include "executor/event_connection.h"
 #include "expect.h"
 #include "sockets.h"
 

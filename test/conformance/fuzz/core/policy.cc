@@ -27,7 +27,7 @@
 #include <string>
 #include <vector>
 
-#include "executor.h"
+#include "executor/executor.h"
 #include "expect.h"
 
 namespace {

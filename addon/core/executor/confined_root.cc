@@ -1,0 +1,249 @@
+// SPDX-License-Identifier: MIT
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <string_view>
+
+#include "../unique_fd.h"
+#include "confinement.h"
+#include "text_file.h"
+
+namespace waep::confine {
+namespace {
+
+constexpr unsigned long kInert = MS_NOSUID | MS_NODEV | MS_NOEXEC;
+constexpr unsigned long kReadOnly = MS_REMOUNT | MS_BIND | MS_RDONLY;
+
+// Where the new root lies until it is one. Every machine that an agent runs on has this folder.
+constexpr const char* kStage = "/proc";
+// Where processes find their own entries of /proc, and nothing else.
+constexpr const char* kOwnProc = ".proc";
+// Where the new root has the one program that is executed in it. By a descriptor it could not be:
+// security modules of old kernels look for the path.
+constexpr const char* kProgram = ".executor";
+
+struct Source {
+  std::string path;  // from the root, without a slash at its end
+  bool writable = false;
+  bool is_folder = false;
+  unique_fd mount;
+};
+
+// The places of mountinfo(5), whose blanks and their like are written as octal numbers.
+std::vector<std::pair<std::string, std::string>> PlacesAndTypes(std::string_view mounts) {
+  std::vector<std::pair<std::string, std::string>> found;
+  while (!mounts.empty()) {
+    const size_t end = std::min(mounts.find('\n'), mounts.size());
+    std::string_view line = mounts.substr(0, end);
+    mounts.remove_prefix(std::min(end + 1, mounts.size()));
+    const size_t type = line.find(" - ");
+    size_t start = 0;
+    for (int field = 0; field < 4; ++field) start = line.find(' ', start) + 1;
+    if (type == std::string_view::npos || start == 0) continue;
+    const std::string_view raw = line.substr(start, line.find(' ', start) - start);
+    std::string place;
+    for (size_t i = 0; i < raw.size(); ++i) {
+      if (raw[i] == '\\' && i + 3 < raw.size()) {
+        place += static_cast<char>(strtol(std::string(raw.substr(i + 1, 3)).c_str(), nullptr, 8));
+        i += 3;
+      } else {
+        place += raw[i];
+      }
+    }
+    line.remove_prefix(type + 3);
+    found.emplace_back(std::move(place), std::string(line.substr(0, line.find(' '))));
+  }
+  return found;
+}
+
+bool IsBelow(std::string_view path, std::string_view folder) {
+  return path.size() > folder.size() && path.substr(0, folder.size()) == folder &&
+         path[folder.size()] == '/';
+}
+
+std::string WithoutSlash(std::string path) {
+  while (path.size() > 1 && path.back() == '/') path.pop_back();
+  return path;
+}
+
+class Root {
+ public:
+  explicit Root(const Confinement& confinement)
+      : mounts_(PlacesAndTypes(ReadText(AT_FDCWD, "/proc/self/mountinfo"))) {
+    for (const std::string& path : confinement.readable) {
+      const bool folder = !path.empty() && path.back() == '/';
+      Add(WithoutSlash(path), false);
+      if (folder) AddLinks(WithoutSlash(path));
+    }
+    // The folder, because a file that takes the place of another is to be found as well.
+    for (const std::string& path : confinement.probed) Add(path.substr(0, path.rfind('/')), false);
+    for (const std::string& path : confinement.pins) AddPins(WithoutSlash(path));
+    // What is in a folder comes after it.
+    std::stable_sort(sources_.begin(), sources_.end(),
+                     [](const Source& a, const Source& b) { return a.path < b.path; });
+    sources_.erase(std::unique(sources_.begin(), sources_.end(),
+                               [](Source& a, Source& b) {
+                                 a.writable = a.writable || (a.path == b.path && b.writable);
+                                 return a.path == b.path;
+                               }),
+                   sources_.end());
+  }
+
+  int Enter(const char* program) {
+    const unique_fd executed(::open_tree(AT_FDCWD, program, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC));
+    if (!executed.valid()) return -errno;
+    for (Source& source : sources_) {
+      source.mount.reset(
+          ::open_tree(AT_FDCWD, source.path.c_str(), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC));
+      if (!source.mount.valid()) {
+        // Gone since, or hidden below another mount.
+        if (errno == ENOENT || errno == EACCES || errno == EINVAL || errno == ELOOP) continue;
+        return -errno;
+      }
+      struct stat about;
+      if (::fstat(source.mount.get(), &about) < 0) return -errno;
+      source.is_folder = S_ISDIR(about.st_mode);
+    }
+    if (::mount("waep", kStage, "tmpfs", kInert, "mode=755,size=1m") < 0 || ::chdir(kStage) < 0) {
+      return -errno;
+    }
+    for (const Source& source : sources_) {
+      const int error = source.mount.valid() ? Attach(source) : 0;
+      if (error != 0) return error;
+    }
+    int error = AttachOwnProc();
+    if (error == 0) error = AttachFile(executed.get(), kProgram, MS_RDONLY | MS_NOSUID | MS_NODEV);
+    if (error != 0) return error;
+    if (::mount(nullptr, ".", nullptr, kReadOnly | kInert, nullptr) < 0 ||
+        ::mount(".", "/", nullptr, MS_MOVE, nullptr) < 0 || ::chroot(".") < 0 || ::chdir("/") < 0) {
+      return -errno;
+    }
+    return 0;
+  }
+
+ private:
+  // With what is mounted in it. What the machine does not have is left out.
+  void Add(const std::string& path, bool writable) {
+    struct stat about;
+    if (path.empty() || ::stat(path.c_str(), &about) < 0) return;
+    AddOne(path, writable);
+    for (const auto& [place, type] : mounts_) {
+      if (IsBelow(place, path) || path == "/") AddOne(place, false);
+    }
+  }
+
+  void AddOne(const std::string& path, bool writable) {
+    Source source;
+    source.path = path;
+    source.writable = writable;
+    sources_.push_back(std::move(source));
+  }
+
+  // What links in a folder lead to: the devices of /sys/bus/event_source are links.
+  void AddLinks(const std::string& folder) {
+    DIR* const entries = ::opendir(folder.c_str());
+    if (entries == nullptr) return;
+    while (const dirent* const entry = ::readdir(entries)) {
+      if (entry->d_type != DT_LNK) continue;
+      char* const real = ::realpath((folder + "/" + entry->d_name).c_str(), nullptr);
+      if (real != nullptr && !IsBelow(real, folder)) Add(real, false);
+      ::free(real);
+    }
+    ::closedir(entries);
+  }
+
+  // A folder that is made later is in one that is there already.
+  void AddPins(std::string path) {
+    struct statfs about;
+    while (path.size() > 1) {
+      if (::statfs(path.c_str(), &about) == 0) {
+        if (about.f_type == BPF_FS_MAGIC) Add(path, true);
+        return;
+      }
+      path.resize(path.rfind('/'));
+    }
+  }
+
+  static int Attach(const Source& source) {
+    if (source.path == "/") return -EINVAL;
+    const std::string place = source.path.substr(1);
+    for (size_t slash = place.find('/'); slash != std::string::npos;
+         slash = place.find('/', slash + 1)) {
+      ::mkdir(place.substr(0, slash).c_str(), 0755);
+    }
+    const unsigned long flags = kInert | (source.writable ? 0 : MS_RDONLY);
+    if (!source.is_folder) return AttachFile(source.mount.get(), place.c_str(), flags);
+    ::mkdir(place.c_str(), 0755);
+    return AttachAt(source.mount.get(), place.c_str(), flags);
+  }
+
+  static int AttachFile(int mount, const char* place, unsigned long flags) {
+    const unique_fd made(::open(place, O_CREAT | O_RDONLY | O_CLOEXEC, 0444));
+    return AttachAt(mount, place, flags);
+  }
+
+  static int AttachAt(int mount, const char* place, unsigned long flags) {
+    if (::move_mount(mount, "", AT_FDCWD, place, MOVE_MOUNT_F_EMPTY_PATH) < 0) {
+      // A mount that lies in a folder which others lie over cannot be reached there either.
+      return errno == ENOENT ? 0 : -errno;
+    }
+    return ::mount(nullptr, place, nullptr, MS_REMOUNT | MS_BIND | flags, nullptr) < 0 ? -errno : 0;
+  }
+
+  // Which of its descriptors is which object a client may ask, and where its own memory is an
+  // executor looks up. This shows it nothing of others.
+  int AttachOwnProc() const {
+    const auto is_proc = [](const Source& source) { return source.path == "/proc"; };
+    if (std::any_of(sources_.begin(), sources_.end(), is_proc)) return 0;
+    if ((::mkdir("proc", 0755) < 0 && errno != EEXIST) || ::mkdir(kOwnProc, 0755) < 0 ||
+        ::mount("proc", kOwnProc, "proc", MS_RDONLY | kInert, "subset=pid,hidepid=4") < 0 ||
+        ::symlink("/.proc/self", "proc/self") < 0) {
+      return -errno;
+    }
+    return 0;
+  }
+
+  std::vector<std::pair<std::string, std::string>> mounts_;
+  std::vector<Source> sources_;
+};
+
+// Leaves the root as it is, and nothing of it but bpffs to be written to.
+int MakeReadOnly() {
+  for (const auto& [place, type] : PlacesAndTypes(ReadText(AT_FDCWD, "/proc/self/mountinfo"))) {
+    if (type == "bpf") continue;
+    constexpr unsigned long kFlags = kReadOnly | MS_NOSUID | MS_NODEV;
+    if (::mount(nullptr, place.c_str(), nullptr, kFlags, nullptr) == 0) continue;
+    // What is hidden below another mount is nobody's to reach.
+    if (errno != EINVAL && errno != ENOENT) return -errno;
+  }
+  return 0;
+}
+
+}  // namespace
+
+int EnterRoot(const Confinement& confinement, std::string* program) {
+  // Here debugfs mounts tracefs when somebody first looks: before there are two of these mounts.
+  ::access("/sys/kernel/debug/tracing/README", F_OK);
+  // What the machine mounts later still arrives where it shares its mounts; in a list it is not.
+  const unsigned long apart = confinement.whole_root ? MS_SLAVE : MS_PRIVATE;
+  if (::unshare(CLONE_NEWNS) < 0 || ::mount(nullptr, "/", nullptr, MS_REC | apart, nullptr) < 0) {
+    return -errno;
+  }
+  if (confinement.whole_root) return MakeReadOnly();
+  const int error = Root(confinement).Enter(program->c_str());
+  *program = std::string("/") + kProgram;
+  return error;
+}
+
+}  // namespace waep::confine

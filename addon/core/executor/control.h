@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <pthread.h>
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "../unique_fd.h"
+
+// What an agent says to the executor of a session, apart from the session's own connections, and to
+// the keeper that starts executors, and what they answer: messages over pairs of SOCK_SEQPACKET
+// sockets, some with a descriptor.
+//
+//   byte 0   kind
+//   byte 1   detail
+//   2-3      zero
+//   4-7      number, little-endian
+//   8-       payload
+//
+// guest/agent/control.ts is the other side.
+namespace waep::control {
+
+enum Kind : uint8_t {
+  // From the agent to the keeper.
+  kRules = 0x01,        // the payload is a piece of the rules (rules.h)
+  kConfinement = 0x04,  // after the last; the payload is a Confinement (confinement.h)
+  kStart = 0x05,  // with a descriptor: an executor's channel; number is what the agent calls it
+  kKill = 0x06,   // number is that of a start
+  // From the agent to an executor.
+  kAttach = 0x02,  // with a descriptor: a connection; detail is its Purpose, number its lease in ms
+  kCancel = 0x03,  // number is the id of a request
+  // From the keeper.
+  kReady = 0x84,
+  kStarted = 0x85,  // number is the process id; 0 with a payload of a 32-bit errno
+  kEnded = 0x86,    // number is that of the start; the payload is wait(2)'s status in 32 bits
+  // From the executor.
+  kReport = 0x81,    // at the end; the payload is a map in CBOR
+  kDetached = 0x82,  // the main connection is lost and the lease runs; number is CallLoop's End
+  kAudit = 0x83,     // the payload is CBOR; number says how many before it had to be dropped
+};
+
+enum Purpose : uint8_t {
+  kMain = 0,    // carries the calls, and takes the place of the one that did before
+  kEvents = 1,  // carries what is subscribed to
+};
+
+constexpr size_t kHeaderBytes = 8;
+constexpr size_t kMaxMessageBytes = 64 * 1024;
+
+struct Message {
+  uint8_t kind = 0;
+  uint8_t detail = 0;
+  uint32_t number = 0;
+  const uint8_t* payload = nullptr;
+  size_t length = 0;
+  unique_fd descriptor;
+};
+
+// The end of an executor or of the keeper. One thread may receive while others send.
+class Channel {
+ public:
+  explicit Channel(int fd) : fd_(fd), buffer_(kMaxMessageBytes) {}
+
+  [[nodiscard]] int fd() const { return fd_; }
+
+  // Descriptors that come in are moved to numbers from `fd` on, away from those that the kernel
+  // gives the session's objects.
+  void set_first_fd(int fd) { first_fd_ = fd; }
+
+  // Waits for a message, valid until the next call. 1, 0 when the agent is gone, or a negative
+  // errno.
+  int Receive(Message* message);
+
+  // Waits until there is room. 0 or a negative errno.
+  int Send(Kind kind, uint32_t number, const uint8_t* payload, size_t length);
+
+  // Does not wait: counts what there is no room for. For threads that calls depend on.
+  void Audit(const uint8_t* record, size_t length);
+
+ private:
+  int SendNow(Kind kind, uint32_t number, const uint8_t* payload, size_t length, int flags);
+
+  int fd_;
+  int first_fd_ = 0;
+  std::vector<uint8_t> buffer_;
+  std::atomic<uint32_t> dropped_{0};
+};
+
+// What an executor does about messages. Called on the control thread, which must not wait: the
+// agent counts on it.
+class Handler {
+ public:
+  virtual void Attach(Purpose purpose, uint32_t lease_ms, unique_fd connection) = 0;
+  virtual void Cancel(uint32_t id) = 0;
+  // The connection whose peer's end is to be told of, or -1.
+  [[nodiscard]] virtual int watched() const = 0;
+  virtual void PeerEnded() = 0;
+  // After how many milliseconds Turn is to be called without a message, or -1.
+  [[nodiscard]] virtual int wait_ms() const = 0;
+  virtual void Turn() = 0;
+
+ protected:
+  ~Handler() = default;
+};
+
+// A thread that hands an agent's messages, and the end of a connection, to a handler and ends the
+// process, whatever it does at the time, when the agent is gone.
+class Thread {
+ public:
+  Thread(Channel* channel, Handler* handler) : channel_(channel), handler_(handler) {}
+
+  // Returns 0 or a negative errno, once the thread needs nothing of the kernel any more but what
+  // its work takes: the sandbox may follow.
+  int Start();
+
+ private:
+  static void* Run(void* self);
+  void Serve();
+
+  Channel* channel_;
+  Handler* handler_;
+  pthread_t thread_ = {};
+  pthread_barrier_t running_ = {};
+};
+
+}  // namespace waep::control

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <sys/uio.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "../unique_fd.h"
+#include "address_arena.h"
+
+namespace waep {
+
+// What a part of a source has to offer: whole records, where they lie.
+struct Offer {
+  iovec pieces[2] = {};  // the second is empty unless the records wrap
+  size_t bytes = 0;
+  uint64_t records = 0;  // that are there for the reader: not discarded, not the kernel's own
+  uint64_t lost = 0;     // records that the kernel says here it had no room for
+  bool busy = false;     // more will follow as soon as a record at hand is finished
+  bool end = false;      // nothing will ever follow
+};
+
+// Something that events are read from. It may have several parts, such as the buffers of CPUs, each
+// with records in an order of its own. Not thread-safe.
+class EventSource {
+ public:
+  virtual ~EventSource() = default;
+
+  [[nodiscard]] virtual size_t parts() const { return 1; }
+  // What poll(2) tells of new records, or -1 when nothing does.
+  [[nodiscard]] virtual int fd(size_t part) const = 0;
+  // Finds whole records of at most `max_bytes` together, or a single one that is larger. Returns 0
+  // or a negative errno.
+  virtual int Peek(size_t part, size_t max_bytes, Offer* offer) = 0;
+  // Frees what Peek has offered; the offer's memory is the kernel's again.
+  virtual void Take(size_t part, const Offer& offer) = 0;
+  // Where reading has come to, and where writing has: bytes since the beginning.
+  [[nodiscard]] virtual uint64_t position(size_t part) const = 0;
+  [[nodiscard]] virtual uint64_t written(size_t part) const = 0;
+  // Whether what nobody has taken is there for the next reader, when this one is gone.
+  [[nodiscard]] virtual bool lasting() const { return false; }
+  // Bytes that a part has room for, or 0 when that is no bound.
+  [[nodiscard]] virtual uint64_t capacity() const { return 0; }
+};
+
+// A BPF_MAP_TYPE_RINGBUF: kernel/bpf/ringbuf.c. Records are offered as they lie in the ring: 8
+// bytes of header, whose first word is the length with two bits, and the data, padded to 8.
+class RingSource final : public EventSource {
+ public:
+  static constexpr uint32_t kBusy = 1u << 31;
+  static constexpr uint32_t kDiscarded = 1u << 30;
+  static constexpr uint64_t kHeaderBytes = 8;
+
+  // `size` is the map's max_entries. Returns 0 or a negative errno.
+  int Open(AddressArena* arena, unique_fd map, uint64_t size);
+
+  [[nodiscard]] int fd(size_t) const override { return map_.get(); }
+  int Peek(size_t part, size_t max_bytes, Offer* offer) override;
+  void Take(size_t part, const Offer& offer) override;
+  [[nodiscard]] uint64_t position(size_t) const override { return position_; }
+  [[nodiscard]] uint64_t written(size_t part) const override;
+  [[nodiscard]] bool lasting() const override { return true; }
+  [[nodiscard]] uint64_t capacity() const override { return size_; }
+
+ private:
+  unique_fd map_;
+  Mapping mapping_;
+  uint64_t size_ = 0;
+  uint64_t position_ = 0;
+};
+
+// The buffers of perf events, one for each: kernel/events/ring_buffer.c. Records are offered as
+// perf_event_open(2) describes them.
+class PerfSource final : public EventSource {
+ public:
+  // `pages` are a buffer's pages, a power of two. Returns 0 or a negative errno.
+  int Open(AddressArena* arena, std::vector<unique_fd> events, uint64_t pages);
+
+  [[nodiscard]] size_t parts() const override { return buffers_.size(); }
+  [[nodiscard]] int fd(size_t part) const override { return buffers_[part]->event.get(); }
+  int Peek(size_t part, size_t max_bytes, Offer* offer) override;
+  void Take(size_t part, const Offer& offer) override;
+  [[nodiscard]] uint64_t position(size_t part) const override { return buffers_[part]->position; }
+  [[nodiscard]] uint64_t written(size_t part) const override;
+  [[nodiscard]] uint64_t capacity() const override { return size_; }
+
+ private:
+  struct Buffer {
+    unique_fd event;
+    Mapping mapping;
+    uint64_t position = 0;
+  };
+  [[nodiscard]] const uint8_t* At(const Buffer& buffer, uint64_t position) const;
+
+  std::vector<std::unique_ptr<Buffer>> buffers_;
+  uint64_t size_ = 0;
+};
+
+// A file that is read as it grows, such as trace_pipe or an iterator. What is read at a time counts
+// as a record.
+class FileSource final : public EventSource {
+ public:
+  int Open(AddressArena* arena, unique_fd file, size_t buffer_bytes);
+
+  [[nodiscard]] int fd(size_t) const override { return -1; }
+  int Peek(size_t part, size_t max_bytes, Offer* offer) override;
+  void Take(size_t part, const Offer& offer) override;
+  [[nodiscard]] uint64_t position(size_t) const override { return position_; }
+  [[nodiscard]] uint64_t written(size_t) const override { return position_ + have_; }
+
+ private:
+  unique_fd file_;
+  Mapping buffer_;
+  size_t buffer_bytes_ = 0;
+  size_t have_ = 0;
+  bool ended_ = false;
+  uint64_t position_ = 0;
+};
+
+// The other direction: a BPF_MAP_TYPE_USER_RINGBUF, which programs drain.
+class UserRing {
+ public:
+  // `size` is the map's max_entries. Returns 0 or a negative errno.
+  int Open(AddressArena* arena, unique_fd map, uint64_t size);
+
+  // Adds a record, or says that there is no room for it now (-ENOSPC) or ever (-E2BIG).
+  int Write(const uint8_t* data, size_t size);
+
+ private:
+  unique_fd map_;
+  Mapping mapping_;
+  uint64_t size_ = 0;
+};
+
+}  // namespace waep

@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <unordered_set>
+#include <vector>
+
+#include "../frame.h"
+#include "../unique_fd.h"
+#include "audit_trail.h"
+#include "call_image.h"
+#include "call_memory.h"
+#include "cancellation.h"
+#include "handles.h"
+#include "rule_checker.h"
+#include "rules.h"
+#include "shared_handles.h"
+
+namespace waep {
+
+// Executes a session's frames: checks a call in full, builds its memory, calls bpf(2) and forms the
+// answer. It knows the frames of PROTOCOL.md; commands, perf events and ioctls are numbers to it
+// that the rules tell apart, but for the one that writes task storage. Not thread-safe; one per
+// session.
+class Executor {
+ public:
+  // What is asked of the kernel, with the results of system calls: replaceable for who judges calls
+  // only, for tests and for fuzzing.
+  struct Kernel {
+    long (*bpf)(uint32_t command, void* const arguments[2], const uint32_t sizes[2],
+                unsigned count);
+    long (*perf_event_open)(void* attribute, int pid, int cpu, int group, unsigned long flags);
+    long (*ioctl)(int fd, uint32_t request, uint64_t argument);
+    // OpenReadable (readable_file.h).
+    int (*open)(const char* path, bool names);
+    // Leaves the calling thread those of its permitted capabilities that are not `without`.
+    int (*restrict)(uint64_t without);
+  };
+  static const Kernel kReal;
+  // Has none of the calls: what the rules allow ends with ENOSYS.
+  static const Kernel kNone;
+
+  explicit Executor(Rules rules, const Kernel& kernel = kReal)
+      : rules_(std::move(rules)), kernel_(kernel) {}
+
+  // Reserves memory. Returns 0 or a negative errno. To be called once, last before the first frame,
+  // since the addresses in use at this moment are the ones that calls are kept from.
+  int Prepare();
+
+  // Whether every part of a header other than its length is acceptable.
+  [[nodiscard]] static bool AcceptsHeader(const frame::Header& header);
+
+  // Executes one frame and returns the answer, header first, as parts for sendmsg(2). They are
+  // valid until the next call.
+  const std::vector<iovec>& Execute(uint8_t type, uint32_t id, const uint8_t* body, size_t length);
+
+  // A fact of an error's: a number, or a text where that is not empty.
+  struct Detail {
+    const char* key;
+    uint64_t number;
+    std::string text;
+  };
+
+  // The answer that announces the end of the session over a frame that cannot be skipped.
+  const std::vector<iovec>& Reject(uint32_t id, const char* code,
+                                   const std::vector<Detail>& details);
+
+  [[nodiscard]] size_t handles() const { return handles_.size(); }
+  [[nodiscard]] uint64_t calls() const { return calls_; }
+  [[nodiscard]] uint64_t refused() const { return refused_; }
+  [[nodiscard]] const Rules& rules() const { return rules_; }
+  // The same handles, for other threads.
+  [[nodiscard]] const SharedHandles& shared_handles() const { return shared_; }
+
+  // Whom it tells of refusals and of what it makes.
+  [[nodiscard]] AuditTrail* audit() { return &audit_; }
+
+  // Has requests be cancelled through this. It outlives the executor.
+  void set_cancellation(Cancellation* cancellation) { cancellation_ = cancellation; }
+
+  // The numbers of the descriptors that belong to the session: from `first` up to, but not, `last`.
+  void set_session_fds(int first, int last) {
+    first_fd_ = first;
+    last_fd_ = last;
+    checker_.set_first_fd(static_cast<uint64_t>(first));
+  }
+
+ private:
+  using Direction = CallImage::Direction;
+  using Buffer = CallImage::Buffer;
+  using Relocation = CallImage::Relocation;
+
+  bool Request(uint8_t type, cbor::Reader body);
+  bool Call(cbor::Reader body);
+  bool Open(cbor::Reader body);
+  bool Read(cbor::Reader body);
+  bool Close(cbor::Reader body);
+  bool Clock(cbor::Reader body);
+  bool PerfOpen(cbor::Reader body);
+  bool Ioctl(cbor::Reader body);
+  bool Restrict(cbor::Reader body);
+
+  // The heap of a call: its buffers and its relocations, of which `args` are arguments.
+  bool ReadHeap(cbor::Reader* body, uint64_t args);
+  bool ReadBuffers(cbor::Reader* body, uint64_t args);
+  bool ReadRelocations(cbor::Reader* body);
+  static ObjectFacts Ask(const void* executor, int fd);
+  bool ValuesHaveAddresses();
+  bool CheckPointers(size_t arguments);
+  bool Relocate(uint64_t operation, size_t arguments);
+  void Unrelocate();
+  bool CheckRules(uint64_t operation);
+  // Null, or false, where there is none, with the answer that says so.
+  Handle* FindHandle(uint64_t handle);
+  bool FindHandle(uint64_t handle, int* fd);
+  bool CheckBindable(uint64_t handle);
+  Handle* Bind(uint64_t handle, uint32_t command, long* result);
+
+  bool Refuse(std::string rule, std::string value, std::string command);
+  bool Fail(const char* code, const std::vector<Detail>& details);
+  bool Malformed(std::string why);
+  bool Limit(const char* what, uint64_t value, uint64_t maximum);
+
+  void Answer(long result, int error);
+  void FinishParts(uint8_t type, uint32_t id);
+
+  Rules rules_;
+  Kernel kernel_;
+  CallMemory memory_;
+  AddressGuard guard_;
+  RuleChecker checker_{rules_, Ask, this};
+  AuditTrail audit_;
+  HandleTable handles_;
+  SharedHandles shared_;
+  std::unordered_set<uint32_t> events_;  // the handles that are perf events
+  CallImage image_;
+  std::vector<uint32_t> referrers_;  // by buffer, where the pointers to it are
+  std::vector<uint8_t> scratch_;
+  // Parts of the answer: a stretch of scratch_, then bytes that are sent from where they are.
+  struct Stretch {
+    size_t scratch_end;
+    const uint8_t* data;
+    size_t size;
+  };
+  std::vector<Stretch> stretches_;
+  std::vector<iovec> parts_;
+  const uint64_t pid_ = static_cast<uint64_t>(::getpid());
+  Cancellation* cancellation_ = nullptr;
+  int error_ = 0;           // of the last answer
+  bool shortened_ = false;  // whether less is there to be written to than a call offers
+  int first_fd_ = 3;
+  int last_fd_ = INT32_MAX;
+  uint64_t calls_ = 0;
+  uint64_t refused_ = 0;
+};
+
+}  // namespace waep

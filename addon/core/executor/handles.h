@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "../unique_fd.h"
+
+namespace waep {
+
+// A part of a quota that is taken, and given back when nothing holds it any more.
+class Charge {
+ public:
+  Charge(uint64_t* used, uint64_t amount) : used_(used), amount_(amount) { *used_ += amount_; }
+  ~Charge() { *used_ -= amount_; }
+  Charge(const Charge&) = delete;
+  Charge& operator=(const Charge&) = delete;
+
+ private:
+  uint64_t* used_;
+  uint64_t amount_;
+};
+
+using Charges = std::vector<std::shared_ptr<Charge>>;
+
+// What the kernel says of an object: of maps, programs and links the type; of maps also the bytes
+// of a key and of a value.
+struct ObjectFacts {
+  enum State : uint8_t { kUnasked, kKnown, kUnknown };
+  // The type of what is no object of bpf(2): a file, a perf event, an iterator.
+  static constexpr uint32_t kNoObject = UINT32_MAX;
+  State state = kUnasked;
+  uint32_t type = 0;
+  uint32_t key_size = 0;
+  uint32_t value_size = 0;
+};
+
+// What a session's handle stands for.
+struct Handle {
+  static constexpr uint32_t kNoCommand = UINT32_MAX;
+
+  explicit Handle(unique_fd descriptor, uint32_t command = kNoCommand)
+      : fd(std::move(descriptor)), origin(command) {}
+  [[nodiscard]] int get() const { return fd.get(); }
+
+  unique_fd fd;
+  uint32_t origin;  // the command whose result it is
+  // What it keeps from being free: its own object's, and those of objects that this one refers to.
+  Charges charges;
+  ObjectFacts facts;  // once somebody has asked for them
+};
+
+using HandleTable = std::unordered_map<uint32_t, Handle>;
+
+}  // namespace waep

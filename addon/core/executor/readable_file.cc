@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: MIT
+#include "readable_file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <linux/openat2.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <iterator>
+#include <string>
+#include <string_view>
+
+#include "../unique_fd.h"
+
+namespace waep {
+namespace {
+
+int Open(const char* path, uint64_t flags, uint64_t resolve) {
+  open_how how = {};
+  how.flags = flags | O_CLOEXEC;
+  how.resolve = resolve;
+  const long fd = ::syscall(SYS_openat2, AT_FDCWD, path, &how, sizeof how);
+  return fd < 0 ? -errno : static_cast<int>(fd);
+}
+
+// What these tell is there to be told; opening one and closing it changes nothing. Records that
+// are read from a pipe are gone for other readers of it, which is what a pipe is for.
+constexpr std::string_view kTraceFiles[] = {
+    // below events/
+    "enable", "filter", "format", "header_event", "header_page", "hist", "id", "trigger",
+    // of the whole, an instance or a processor
+    "README", "available_events", "available_filter_functions", "available_filter_functions_addrs",
+    "available_tracers", "buffer_percent", "buffer_size_kb", "buffer_subbuf_size_kb",
+    "buffer_total_size_kb", "current_tracer", "dynamic_events", "dyn_ftrace_total_info",
+    "enabled_functions", "entries", "error_log", "eval_map", "kprobe_events", "kprobe_profile",
+    "max_graph_depth", "printk_formats", "saved_cmdlines", "saved_cmdlines_size", "saved_tgids",
+    "set_event", "set_event_notrace_pid", "set_event_pid", "set_ftrace_filter",
+    "set_ftrace_notrace", "set_ftrace_notrace_pid", "set_ftrace_pid", "set_graph_function",
+    "set_graph_notrace", "stats", "synthetic_events", "timestamp_mode", "touched_functions",
+    "trace", "trace_clock", "trace_options", "trace_pipe", "tracing_cpumask", "tracing_max_latency",
+    "tracing_on", "tracing_thresh", "uprobe_events", "uprobe_profile", "user_events_status"};
+
+// Takes the last part off a path.
+std::string_view TakePart(std::string_view* path) {
+  const size_t slash = path->rfind('/');
+  const std::string_view part = path->substr(slash + 1);
+  *path = path->substr(0, slash == std::string_view::npos ? 0 : slash);
+  return part;
+}
+
+bool IsTraceFile(std::string_view path) {
+  const std::string_view name = TakePart(&path);
+  // Each of these is a yes or no, whatever it is called. An instance may be called anything.
+  if (TakePart(&path) == "options" && TakePart(&path) != "instances") return true;
+  return std::find(std::begin(kTraceFiles), std::end(kTraceFiles), name) != std::end(kTraceFiles);
+}
+
+// File systems in which the kernel tells of itself. Their files belong to root whoever they are
+// for.
+bool IsOfKernel(long type) {
+  constexpr long kTypes[] = {PROC_SUPER_MAGIC,   SYSFS_MAGIC,         TRACEFS_MAGIC,
+                             DEBUGFS_MAGIC,      SECURITYFS_MAGIC,    BPF_FS_MAGIC,
+                             CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, NSFS_MAGIC};
+  return std::find(std::begin(kTypes), std::end(kTypes), type) != std::end(kTypes);
+}
+
+// Whether everybody may enter all folders that the path names, from the one that ends at `slash`.
+bool EverybodyEnters(const std::string& path, size_t slash, uint64_t resolve) {
+  for (; slash != std::string::npos; slash = path.find('/', slash + 1)) {
+    const unique_fd folder(Open(path.substr(0, slash).c_str(), O_PATH, resolve));
+    struct stat about;
+    if (!folder.valid() || ::fstat(folder.get(), &about) < 0) return false;
+    if ((about.st_mode & S_IXOTH) == 0) return false;
+  }
+  return true;
+}
+
+// 0, kNotReadable or a negative errno for a file that was found, but is not opened for reading yet.
+int Judge(int found, const char* path, bool names, const struct stat& about) {
+  struct statfs system;
+  if (::fstatfs(found, &system) < 0) return -errno;
+  if (!S_ISREG(about.st_mode) && !S_ISDIR(about.st_mode)) return kNotReadable;
+  if (system.f_type == TRACEFS_MAGIC && S_ISREG(about.st_mode)) {
+    const unique_fd direct(Open(path, O_PATH, RESOLVE_NO_SYMLINKS));
+    if (!direct.valid() || !IsTraceFile(path)) return kNotReadable;
+  }
+  const size_t first = std::string_view(path).find('/', 1);
+  bool may = names || ((about.st_mode & S_IROTH) != 0 &&
+                       EverybodyEnters(path, first, RESOLVE_NO_MAGICLINKS));
+  if (IsOfKernel(system.f_type)) may = (about.st_mode & (S_IRUSR | S_IRGRP | S_IROTH)) != 0;
+  return may ? 0 : kNotReadable;
+}
+
+bool IsNamespace(int fd) {
+  struct statfs system;
+  return ::fstatfs(fd, &system) == 0 && system.f_type == NSFS_MAGIC;
+}
+
+// Whether the path is that of a process's program, or of what it sees: what symbols are looked up
+// in. Nobody gets more by it than every user may read; the kernel's own files have paths of theirs.
+bool IsOfProcess(int fd, const std::string& path) {
+  constexpr std::string_view kProc = "/proc/";
+  if (path.compare(0, kProc.size(), kProc) != 0) return false;
+  const size_t end = path.find_first_not_of("0123456789", kProc.size());
+  if (end == kProc.size() || end == std::string::npos) return false;
+  const std::string rest = path.substr(end);
+  if (rest != "/exe" && rest.compare(0, 6, "/root/") != 0) return false;
+  struct stat about;
+  struct statfs system;
+  if (::fstat(fd, &about) < 0 || ::fstatfs(fd, &system) < 0) return false;
+  if (!S_ISREG(about.st_mode) || (about.st_mode & S_IROTH) == 0) return false;
+  if (IsOfKernel(system.f_type)) return false;
+  // The process's folder in /proc is for its owner alone, so the way begins at its root.
+  return rest == "/exe" || EverybodyEnters(path, end + std::string_view("/root").size(), 0);
+}
+
+}  // namespace
+
+int OpenReadable(const char* path, bool names) {
+  uint64_t resolve = RESOLVE_NO_MAGICLINKS;
+  int result = Open(path, O_PATH, resolve);
+  const bool leads_away = result == -ELOOP;
+  if (leads_away) {
+    resolve = 0;
+    result = Open(path, O_PATH, resolve);
+  }
+  if (result < 0) return result;
+  const unique_fd found(result);
+  const bool of_process = leads_away && IsOfProcess(found.get(), path);
+  if (leads_away && !of_process && !IsNamespace(found.get())) return kNotReadable;
+  struct stat judged;
+  if (::fstat(found.get(), &judged) < 0) return -errno;
+  result = of_process ? 0 : Judge(found.get(), path, names, judged);
+  if (result != 0) return result;
+  unique_fd opened;
+  result = Open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY, resolve);
+  if (result < 0) return result;
+  opened.reset(result);
+  // What has taken its place since is not what was judged.
+  struct stat about;
+  if (::fstat(opened.get(), &about) < 0) return -errno;
+  if (about.st_dev != judged.st_dev || about.st_ino != judged.st_ino) return -EAGAIN;
+  return opened.release();
+}
+
+}  // namespace waep

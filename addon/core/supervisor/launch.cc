@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: MIT
+#include "launch.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <sched.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "../sockets.h"
+#include "seccomp_filter.h"
+
+namespace waep {
+namespace {
+
+int Die(const char* what, const char* name, int error) {
+  fprintf(stderr, "waep: %s%s%s: %s\n", what, name[0] == '\0' ? "" : " ", name, strerror(-error));
+  return 125;
+}
+
+constexpr long long kSecond = 1000000000;
+
+long long ClockNs(clockid_t clock) {
+  timespec now = {};
+  ::clock_gettime(clock, &now);
+  return now.tv_sec * kSecond + now.tv_nsec;
+}
+
+// Whoever cannot have clocks of their own goes by this machine's.
+void ShiftClocks(long long ahead_ns) {
+  // Since it began this machine may have slept, and the other one has not.
+  const long long slept_ns = ClockNs(CLOCK_BOOTTIME) - ClockNs(CLOCK_MONOTONIC);
+  if (::unshare(CLONE_NEWTIME) < 0) return;
+  char text[128];
+  int length = 0;
+  const struct {
+    const char* name;
+    long long ns;
+  } clocks[] = {{"monotonic", ahead_ns}, {"boottime", ahead_ns - slept_ns}};
+  for (const auto& [name, ns] : clocks) {
+    // Nanoseconds are never negative.
+    const long long seconds = ns / kSecond - (ns % kSecond < 0);
+    length += ::snprintf(text + length, sizeof text - static_cast<size_t>(length), "%s %lld %lld\n",
+                         name, seconds, ns - seconds * kSecond);
+  }
+  const int offsets = ::open("/proc/self/timens_offsets", O_WRONLY | O_CLOEXEC);
+  const bool set = ::write(offsets, text, static_cast<size_t>(length)) == length;
+  ::close(offsets);
+  const int own = ::open("/proc/self/ns/time_for_children", O_RDONLY | O_CLOEXEC);
+  if (set) ::setns(own, CLONE_NEWTIME);
+  ::close(own);
+}
+
+// Sends one message, with a copy of `descriptor` unless that is negative.
+int HandOver(int control, int descriptor) {
+  char byte = 0;
+  const iovec part = {&byte, 1};
+  return static_cast<int>(sockets::SendMessage(control, &part, 1, descriptor, 0));
+}
+
+// Leaves somebody behind who tells when the supervisor is gone while the program runs: its calls
+// fail from then on, and it cannot know why.
+void LeaveWatcher(int control, const char* name) {
+  const auto program = static_cast<int>(::syscall(SYS_pidfd_open, ::getpid(), 0));
+  const pid_t child = program < 0 ? -1 : ::fork();
+  if (child > 0) ::waitpid(child, nullptr, 0);
+  if (child != 0) {
+    if (program >= 0) ::close(program);
+    return;
+  }
+  // No child of the program's, which may wait for its own, and not in the foreground.
+  if (::fork() != 0) ::_exit(0);
+  ::setsid();
+  ::dup2(control, STDIN_FILENO);
+  ::dup2(program, STDOUT_FILENO);
+  ::syscall(SYS_close_range, STDERR_FILENO + 1, ~0u, 0);
+  pollfd ends[] = {{STDOUT_FILENO, POLLIN, 0}, {STDIN_FILENO, POLLRDHUP, 0}};
+  while (::poll(ends, 2, -1) < 0 && errno == EINTR) {
+  }
+  // A program that is about to end may still be on its way, when who answers has seen its end.
+  constexpr int kEndsWithinMs = 1000;
+  if (ends[0].revents == 0 && ::poll(ends, 1, kEndsWithinMs) == 0) {
+    ::dprintf(STDERR_FILENO,
+              "waep: what answers for %s has ended; its calls fail with ENOSYS from here on\n",
+              name);
+  }
+  ::_exit(0);
+}
+
+}  // namespace
+
+int Exec(char** program, const Surroundings& surroundings, int control) {
+  ShiftClocks(surroundings.clock_ahead_ns);
+  // The filter lets nobody change it afterwards.
+  const rlimit unlimited = {RLIM_INFINITY, RLIM_INFINITY};
+  ::setrlimit(RLIMIT_MEMLOCK, &unlimited);
+  // Who may not have a namespace may not mount anything either, outside of it or in it.
+  const bool apart = ::unshare(CLONE_NEWNS) == 0;
+  if (!apart && !surroundings.binds.empty()) {
+    return Die("making a mount namespace", "", -errno);
+  }
+  int tracing = -1;
+  if (apart) {
+    if (::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) < 0) {
+      return Die("making mounts private", "", -errno);
+    }
+    // Programs look for a bpf file system before they pin, and mount one where there is none. This
+    // one is empty and theirs alone: what they pin goes to the guest's.
+    ::mount("bpf", "/sys/fs/bpf", "bpf", 0, nullptr);
+    // Folders of events are listed. What is in this one is for whoever answers to put there.
+    // The supervisor gets a descriptor of it: by its path, the program could have put something
+    // else there.
+    if (::mount("waep", "/sys/kernel/tracing", "tmpfs", MS_NOSUID | MS_NOEXEC | MS_NODEV,
+                "mode=755,size=64m") == 0) {
+      tracing = ::open("/sys/kernel/tracing", O_PATH | O_DIRECTORY | O_CLOEXEC);
+      // The other name of the host's files, where debugfs is mounted.
+      ::mount("/sys/kernel/tracing", "/sys/kernel/debug/tracing", nullptr, MS_BIND, nullptr);
+    }
+  }
+  for (const auto& [source, target] : surroundings.binds) {
+    if (::mount(source, target, nullptr, MS_BIND | MS_REC, nullptr) < 0) {
+      return Die("binding a file of the guest over", target, -errno);
+    }
+  }
+  // Before the filter, whose end is told when the last process is gone that has it.
+  LeaveWatcher(control, program[0]);
+  int sent = HandOver(control, tracing);
+  if (sent < 0) return Die("handing over the folder of tracepoints", "", sent);
+  if (tracing >= 0) ::close(tracing);
+  const int listener = seccomp::Install();
+  if (listener < 0) {
+    return Die(listener == -EINVAL ? "installing the seccomp filter (it needs Linux 5.19)"
+                                   : "installing the seccomp filter",
+               "", listener);
+  }
+  sent = HandOver(control, listener);
+  if (sent < 0) return Die("handing over the listener", "", sent);
+  char byte = 0;
+  if (::read(control, &byte, 1) != 1) return Die("waiting for the supervisor", "", -ECONNRESET);
+  ::close(listener);
+  ::close(control);
+  ::execvp(program[0], program);
+  const int error = errno;
+  fprintf(stderr, "waep: %s: %s\n", program[0], strerror(error));
+  return error == ENOENT ? 127 : 126;
+}
+
+}  // namespace waep

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: MIT
+//
+// waep-launch CONTROL AHEAD [--bind SOURCE TARGET]… -- PROGRAM [ARGUMENT]…: becomes a program whose
+// eBPF calls are answered by the process at the other end of CONTROL, a descriptor (launch.h).
+//
+// waep-launch run COMMAND [--vm ADDRESS] [--] PROGRAM [ARGUMENT]…: the same, but who answers is the
+// "waep standby" of that address. Where there is none, or the words are others, this becomes
+// "node COMMAND run" with the same words, which knows what to do or say.
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <vector>
+
+#include "../sockets.h"
+#include "launch.h"
+#include "standby_socket.h"
+
+namespace {
+
+int NotStartedByWaep() {
+  fprintf(stderr, "waep: waep-launch is not started by hand; see \"waep run\"\n");
+  return 125;
+}
+
+int Launch(int count, char** words) {
+  if (count < 4) return NotStartedByWaep();
+  waep::Surroundings surroundings;
+  surroundings.clock_ahead_ns = strtoll(words[1], nullptr, 10);
+  int next = 2;
+  for (; next + 2 < count && strcmp(words[next], "--bind") == 0; next += 3) {
+    surroundings.binds.emplace_back(words[next + 1], words[next + 2]);
+  }
+  if (next + 1 >= count || strcmp(words[next], "--") != 0) return NotStartedByWaep();
+  return waep::Exec(words + next + 1, surroundings,
+                    static_cast<int>(strtol(words[0], nullptr, 10)));
+}
+
+// What "waep run" was told, where that is an address and a program only.
+struct Request {
+  const char* address = nullptr;
+  char** program = nullptr;
+};
+
+Request Parse(char** words) {
+  Request request;
+  for (; words[0] != nullptr && words[0][0] == '-'; ++words) {
+    if (strcmp(words[0], "--") == 0) {
+      ++words;
+      break;
+    }
+    const bool apart = strcmp(words[0], "--vm") == 0;
+    if (request.address != nullptr || (!apart && strncmp(words[0], "--vm=", 5) != 0)) return {};
+    if (apart && words[1] == nullptr) return {};
+    request.address = apart ? *++words : words[0] + 5;
+  }
+  if (words[0] != nullptr) request.program = words;
+  return request;
+}
+
+int Run(char** words) {
+  char* const command = words[0];
+  const Request request = Parse(words + 1);
+  if (request.address != nullptr && request.program != nullptr) {
+    const int control = waep::standby::Ask(request.address, request.program[0], STDERR_FILENO);
+    waep::Surroundings surroundings;
+    if (control >= 0 && waep::standby::Await(control, &surroundings.clock_ahead_ns)) {
+      return waep::Exec(request.program, surroundings, control);
+    }
+    // Node's own descriptors would come after this one.
+    if (control >= 0) waep::sockets::Close(control);
+  }
+  char node[] = "node";
+  char run[] = "run";
+  std::vector<char*> all = {node, command, run};
+  for (char** word = words + 1; *word != nullptr; ++word) all.push_back(*word);
+  all.push_back(nullptr);
+  ::execvp(node, all.data());
+  fprintf(stderr, "waep: node: %s\n", strerror(errno));
+  return 127;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc >= 3 && strcmp(argv[1], "run") == 0) return Run(argv + 2);
+  return Launch(argc - 1, argv + 1);
+}

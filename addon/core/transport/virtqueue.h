@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <sys/uio.h>
+
+#include <cstddef>
+#include <cstdint>
+
+#include "../unique_fd.h"
+#include "guest_memory.h"
+
+namespace waep {
+
+// What a driver has made available in one place of the ring: its buffers in the guest's memory, in
+// order. The descriptors have been read once and checked; what the buffers hold may change at any
+// time.
+struct Chain {
+  // No longer than any driver's: Linux limits itself to 1024 (virtio_ring.c, VIRTQUEUE_MAX…).
+  static constexpr size_t kMaxParts = 1024;
+
+  uint16_t head = 0;
+  size_t count = 0;
+  size_t bytes = 0;
+  iovec parts[kMaxParts];
+
+  // Copy to or from the bytes at `offset`; return how many there were.
+  size_t Read(size_t offset, void* to, size_t length) const;
+  size_t Write(size_t offset, const void* from, size_t length) const;
+};
+
+// The device's side of one split virtqueue (virtio 1.2, section 2.7).
+//
+// A driver that breaks the rules stops its own queue (`broken`) and nothing else.
+class Virtqueue {
+ public:
+  enum class Direction { kFromDriver, kToDriver };
+
+  // The VMM's settings. Each returns 0 or -EINVAL.
+  int SetSize(uint32_t size);
+  int SetAddresses(uint64_t descriptors, uint64_t available, uint64_t used);
+  int SetBase(uint32_t index);
+  void SetEventIndex(bool on) { event_index_ = on; }
+  void SetKick(unique_fd fd);
+  void SetCall(unique_fd fd);
+  void SetEnabled(bool on) { enabled_ = on; }
+
+  // Finds the rings in the memory, which has changed or is about to be used.
+  void Resolve(const GuestMemory& memory);
+  // Takes the queue out of use; returns where the driver will go on.
+  uint16_t Stop();
+
+  [[nodiscard]] bool running() const { return started_ && enabled_ && resolved_; }
+  [[nodiscard]] bool broken() const { return broken_; }
+  [[nodiscard]] int kick() const { return kick_.get(); }
+
+  // Whether the driver has made something available.
+  [[nodiscard]] bool Available();
+  // Takes the next chain of buffers. False when there is none, or when the queue has broken.
+  bool Take(const GuestMemory& memory, Direction direction, Chain* chain);
+  // Gives a chain back, with the number of bytes written to it.
+  void Give(uint16_t head, uint32_t written);
+  // Lets the driver see what was given back since, and interrupts it if it wants that.
+  void Publish();
+  // Descriptors and bytes of what was taken since then.
+  [[nodiscard]] uint32_t held_descriptors() const { return held_descriptors_; }
+  [[nodiscard]] size_t held_bytes() const { return held_bytes_; }
+  [[nodiscard]] uint32_t size() const { return size_; }
+
+  // Stops the queue of a driver that breaks the rules. Returns false.
+  bool Break();
+
+  // Asks to be told of what becomes available from here on. True when something has been meanwhile.
+  bool EnableKicks();
+  void DisableKicks();
+
+ private:
+  static constexpr uint32_t kMaxSize = 1024;
+
+  struct Descriptor;
+  bool Walk(const GuestMemory& memory, Direction direction, Chain* chain);
+  bool Append(const GuestMemory& memory, const Descriptor& descriptor, Direction direction,
+              Chain* chain);
+  void Signal();
+
+  uint32_t size_ = 0;
+  uint64_t descriptors_address_ = 0;
+  uint64_t available_address_ = 0;
+  uint64_t used_address_ = 0;
+  uint8_t* descriptors_ = nullptr;
+  uint8_t* available_ = nullptr;
+  uint8_t* used_ = nullptr;
+  unique_fd kick_;
+  unique_fd call_;
+  bool call_may_block_ = false;
+  bool event_index_ = false;
+  bool started_ = false;
+  bool enabled_ = true;
+  bool resolved_ = false;
+  bool broken_ = false;
+  bool kicks_enabled_ = true;
+  bool signalled_ = false;  // since the start
+  uint16_t next_available_ = 0;
+  uint16_t seen_available_ = 0;
+  uint16_t next_used_ = 0;
+  uint16_t published_ = 0;
+  // Of what has not been published:
+  uint32_t held_descriptors_ = 0;
+  size_t held_bytes_ = 0;
+};
+
+}  // namespace waep

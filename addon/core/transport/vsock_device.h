@@ -1,0 +1,246 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <sys/uio.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "../unique_fd.h"
+#include "vhost_backend.h"
+#include "vhost_user.h"
+#include "vsock_connection.h"
+#include "vsock_packet.h"
+
+namespace waep {
+
+struct VsockDeviceOptions {
+  // The guest's context identifier, as it learns from the device.
+  uint32_t guest_cid = 3;
+  // What each connection may hold unread, which is the credit that the guest gets.
+  uint32_t buffer_bytes = 256 * 1024;
+  // Connections at a time, those that are being closed included.
+  uint32_t max_connections = 4096;
+  // How long Run looks out for more before it returns, in nanoseconds. It does so only while that
+  // pays.
+  uint32_t spin_ns = 0;
+};
+
+// A guest's virtio-vsock device, which a VMM reaches over a vhost-user socket: the VMM, the queues,
+// listeners and timers. What one connection is and may do is in vsock_connection.h.
+//
+// One thread uses it, and nothing happens but in calls of its functions: wait until `fd()` is
+// readable, then call Run(). Streams and listeners are numbers; their functions do not block and
+// return negative errno values, -EBADF for a number that is not in use.
+//
+// What a guest says is not believed: nothing that it writes makes the device read or write outside
+// of the guest's memory, run without end, or hold more than buffer_bytes × max_connections, each
+// rounded up to a block.
+//
+// What it gives back to the guest's driver, and tells it, is due before the caller sleeps. Drivers
+// of Linux differ in what they wait for (net/vmw_vsock of 6.1.176, 6.12.117 and 7.2.13):
+//
+//   - A packet of 64 KiB is a header and one part; since 6.17 and 6.12.95 a header and parts of up
+//   to
+//     32 KiB. Since 6.2 a buffer for what comes from the host is one part of 3776 bytes.
+//   - Since 6.7 a socket's packets in the transmit queue count as its write memory until the device
+//     gives them back. A sender that sleeps for credit is woken by credit only while that memory is
+//     less than half of SO_SNDBUF (212992 bytes by default), else by the return of its packets.
+//     close(2) with SO_LINGER waits for their return as well (7.x), and so do SIOCOUTQ and the
+//     notifications of MSG_ZEROCOPY.
+//   - Since 6.12.92 a socket also bounds how many packets wait in it to be read: by 6.12.94 so many
+//     that 576 bytes for each are no more than its buffer. It resets the connection at the next
+//     one, whatever credit is left (6.12.117 and 7.2.13 put small packets together before that).
+//     Every driver that does so tells of its credit, too, when a program has read all there was;
+//     5.10 does not, and puts no bound to packets.
+//   - By 6.1.176 a sender has no more under way than its own socket may receive, however much
+//   credit
+//     it got, and it does not ask for more: it waits until it is told that this much was read.
+class VsockDevice final {
+ public:
+  enum Event : int { kReadable = 1, kWritable = 2 };
+
+  struct Callbacks {
+    // A stream is ready for something it is watched for, or a listener for Accept. May call any
+    // function of the device but Run, and may destroy nothing but streams.
+    std::function<void(int id, int events)> ready;
+    // The guest's driver has come or gone. When it has gone, so have all streams.
+    std::function<void(bool running)> state;
+  };
+
+  // Listens on the Unix socket `path`, for one VMM at a time. Null with `*error` a negative errno.
+  static std::unique_ptr<VsockDevice> Open(const char* path, const VsockDeviceOptions& options,
+                                           Callbacks callbacks, int* error);
+  // A device that serves the VMM at the other end of a connected socket.
+  static std::unique_ptr<VsockDevice> Adopt(unique_fd socket, const VsockDeviceOptions& options,
+                                            Callbacks callbacks, int* error);
+  // Resets every connection, so that the guest learns of it.
+  ~VsockDevice();
+  VsockDevice(const VsockDevice&) = delete;
+  VsockDevice& operator=(const VsockDevice&) = delete;
+
+  [[nodiscard]] int fd() const { return epoll_.get(); }
+  // Does what there is to do, a bounded amount of it, and calls back.
+  void Run();
+  // Takes in what has arrived without calling back; Run will, where others than `stream` are
+  // concerned.
+  void Advance(int stream);
+  // Sleeps until there is something to do; false when there was nothing in time.
+  bool Wait(int64_t timeout_ns);
+
+  // Has Run called soon, as if there was something to do.
+  void Wake();
+
+  // Whether the guest's driver is there.
+  [[nodiscard]] bool running() const { return running_; }
+  [[nodiscard]] size_t connections() const { return by_ports_.size(); }
+
+  // Asks the guest for a connection from `local_port`, or from a free port if that is 0. The stream
+  // becomes writable when it has been made, or Error() tells why not: -ECONNRESET for a refusal.
+  // -ENODEV: no driver; -EADDRINUSE; -ENOBUFS: too many connections.
+  int Connect(uint32_t port, uint32_t local_port);
+  // Listens on a port of the host, or with port kAnyPort on all that have no listener of their own.
+  int Listen(uint32_t port, uint32_t backlog);
+  // Takes a connection that the guest asks for. -EAGAIN: none. The guest is not answered yet:
+  // Confirm does that, and Close refuses.
+  int Accept(int listener);
+  int Confirm(int stream);
+
+  // Returns bytes, 0 at the end, -EAGAIN, or why the connection is no more: -ECONNRESET (by the
+  // peer, or because the guest has gone), -EHOSTDOWN (the VMM has).
+  ssize_t Receive(int stream, void* buffer, size_t length);
+  // Returns how many bytes were taken. -EPIPE: the peer does not receive any more.
+  ssize_t Send(int stream, const iovec* parts, size_t count);
+  // Ends sending (`how` is SHUT_WR), receiving or both.
+  int Shutdown(int stream, int how);
+  // Of a stream or a listener. What was sent still arrives.
+  int Close(int id);
+  [[nodiscard]] int Error(int stream) const;
+  // Watches for `events`, each time anew after a callback as long as they hold.
+  int Watch(int id, int events);
+  // Both ports of a stream: the host's and the guest's.
+  int Ports(int stream, uint32_t* local, uint32_t* peer) const;
+
+  static constexpr uint32_t kAnyPort = 0xffffffff;
+
+ private:
+  struct Listener {
+    uint32_t port = 0;
+    uint32_t backlog = 0;
+    int events = 0;
+    std::deque<int> offered;
+  };
+
+  using State = VsockConnection::State;
+
+  // A connection, and what the device does about it.
+  struct Stream {
+    Stream(BlockPool* blocks, const VsockDeviceOptions& options, uint32_t local, uint32_t peer)
+        : connection(blocks, options.buffer_bytes, options.guest_cid, local, peer) {}
+
+    VsockConnection connection;
+    int id = 0;
+    bool owned = true;  // by the caller, who has not closed it
+    int listener = 0;   // while it is offered
+    int events = 0;
+    uint16_t unsent = 0;       // bits of control packets that wait for room, by operation
+    bool queued = false;       // in unsent_
+    bool marked = false;       // in ready_
+    bool waiting = false;      // in waiting_
+    uint64_t deadline_ns = 0;  // of closing
+  };
+
+  using Handler = void (VsockDevice::*)(Stream&, const vsock::Header&, const Chain&);
+
+  VsockDevice(const VsockDeviceOptions& options, Callbacks callbacks);
+
+  int Start(unique_fd listening, unique_fd connected);
+  void AcceptVmm();
+  void Serve();
+  void DropVmm(int error);
+  void CheckState();
+  void ResetAll(int error);
+  void WatchKicks();
+  void UnwatchKicks();
+  void Turn();
+  void Process();
+  void Spin();
+  void Publish();
+
+  void Drain();
+  void Packet(const Chain& chain);
+  void OnRequest(const vsock::Header& header);
+  void OnResponse(Stream& stream, const vsock::Header& header, const Chain& chain);
+  void OnReset(Stream& stream, const vsock::Header& header, const Chain& chain);
+  void OnShutdown(Stream& stream, const vsock::Header& header, const Chain& chain);
+  void OnData(Stream& stream, const vsock::Header& header, const Chain& chain);
+  void OnCredit(Stream& stream, const vsock::Header& header, const Chain& chain);
+  void OnCreditRequest(Stream& stream, const vsock::Header& header, const Chain& chain);
+
+  void Refuse(const vsock::Header& header);
+  void Reset(Stream& stream);
+  void Enqueue(Stream& stream, vsock::Operation operation);
+  void SendControl();
+  bool Emit(const vsock::Header& header);
+  void WantRoom();
+  void OnRoom();
+
+  [[nodiscard]] int Ready(Stream& stream);
+  void Mark(Stream& stream);
+  void Dispatch();
+  // The connection is gone, for a reason unless `error` is 0; its owner may still read.
+  void Destroy(Stream& stream, int error);
+  Stream* Make(uint32_t local_port, uint32_t peer_port);
+  [[nodiscard]] Stream* Find(int id) const;
+  [[nodiscard]] Stream* FindOwned(int id) const;
+  void StartClock();
+  void Tick();
+
+  static const Handler kHandlers[];
+
+  const VsockDeviceOptions options_;
+  const Callbacks callbacks_;
+  const uint64_t config_;  // the configuration space: the guest's CID
+  unique_fd epoll_;
+  unique_fd listening_;
+  unique_fd again_;
+  unique_fd clock_;
+  std::string path_;
+  bool clock_running_ = false;
+  bool woken_ = false;
+  bool running_ = false;
+  bool wants_room_ = false;
+  bool in_run_ = false;
+  bool announced_ = false;     // that the driver is there
+  bool was_lost_ = false;      // since then
+  bool owes_ = false;          // the guest something that a program may wait for
+  bool tells_of_end_ = false;  // the driver, unasked, when all of it has been read
+  int watched_kicks_[2] = {-1, -1};
+  uint32_t spin_skip_ = 0;
+  uint32_t spin_backoff_ = 1;
+
+  std::unique_ptr<vhost_user::Connection> vmm_;
+  std::unique_ptr<VhostBackend> backend_;
+  std::unique_ptr<Chain> outgoing_;
+  std::unique_ptr<Chain> incoming_;
+
+  int next_id_ = 1;
+  uint32_t next_port_;
+  BlockPool blocks_;
+  std::unordered_map<int, std::unique_ptr<Stream>> streams_;
+  std::unordered_map<uint64_t, Stream*> by_ports_;
+  std::unordered_map<int, std::unique_ptr<Listener>> listeners_;
+  std::unordered_map<uint32_t, int> by_port_;
+  std::vector<int> ready_;
+  std::deque<int> unsent_;
+  std::deque<vsock::Header> refusals_;
+  std::vector<int> waiting_;  // streams that wait for room in the guest's queue
+};
+
+}  // namespace waep
