@@ -47,6 +47,7 @@
         "addon/napi/listener.cc",
         "addon/napi/module.cc",
         "addon/napi/mounts_binding.cc",
+        "addon/napi/old_glibc.cc",
         "addon/napi/poller.cc",
         "addon/napi/verdict_cache_binding.cc",
         "addon/napi/seccomp_binding.cc",

@@ -452,8 +452,9 @@ function packageFolders(here: string): string[] {
 }
 
 function load(): Native {
-  if (process.platform !== 'linux' || process.arch !== 'x64') {
-    throw failure('ERR_PLATFORM', { found: `${process.platform}-${process.arch}` });
+  const { platform, arch } = process;
+  if (platform !== 'linux' || arch !== 'x64') {
+    throw failure('ERR_PLATFORM', { found: `${platform}-${arch}` });
   }
   const path = nativeFile('waep.node');
   try {
@@ -463,5 +464,24 @@ function load(): Native {
   }
 }
 
-/** The loaded addon. */
-export const native: Native = load();
+/** What throws the same for whatever is asked of it: much of the package works without the addon. */
+function lacking(reason: unknown): Native {
+  const get = () => {
+    throw reason;
+  };
+  return new Proxy({} as Native, { get });
+}
+
+function loadOrLack(): Native {
+  try {
+    return load();
+  } catch (reason) {
+    return lacking(reason);
+  }
+}
+
+/**
+ * The loaded addon. Where it cannot be loaded, its functions throw ERR_ADDON_MISSING or ERR_PLATFORM,
+ * and what needs none of them works.
+ */
+export const native: Native = loadOrLack();

@@ -89,12 +89,28 @@ t.test('the package works in an empty project', async (t) => {
 
   const installed = join(folder, 'node_modules/waep');
   rmSync(join(installed, 'prebuilds'), { recursive: true });
-  t.throws(use, /ERR_ADDON_MISSING/, 'without it, that is said');
-  t.throws(use, /Build it with "npx node-gyp rebuild"/, 'and the cure');
+  t.equal(use(), 'hello  function BPF_PROG_LOAD\n', 'what needs no addon works without it');
+  const vsock = `import { connect } from 'waep/transport'; await connect('vsock:3:1024');`;
+  const useVsock = () => run(folder, process.execPath, '--input-type=module', '-e', vsock);
+  t.throws(useVsock, /ERR_ADDON_MISSING/, 'what needs it says so');
+  t.throws(useVsock, /Build it with "npx node-gyp rebuild"/, 'and the cure');
   const nodeGyp = join(repository, 'node_modules/node-gyp/bin/node-gyp.js');
   const local = headers === undefined ? [] : [`--nodedir=${headers}`];
   run(installed, process.execPath, nodeGyp, 'rebuild', ...local);
   t.equal(use(), 'hello  function BPF_PROG_LOAD\n', 'with the addon built there');
+});
+
+t.test('the addon asks for no GLIBC above 2.28, and its programs for none', async (t) => {
+  const symbols = (name: string) =>
+    run(repository, 'objdump', '--dynamic-syms', join('prebuilds/linux-x64', name));
+  const versions = [...symbols('waep.node').matchAll(/GLIBC_2\.(\d+)/g)].map(([, one]) =>
+    Number(one),
+  );
+  t.ok(versions.length > 0);
+  t.ok(Math.max(...versions) <= 28, `2.${Math.max(...versions)}`);
+  for (const name of ['waep-executor', 'waep-keeper', 'waep-launch']) {
+    t.notMatch(symbols(name), /GLIBC_/, name);
+  }
 });
 
 t.test('the types are found by a compiler', async (t) => {
