@@ -46,6 +46,12 @@ export interface ControlOutput {
 }
 
 /**
+ * What a channel has received, until its callback returns. All channels share this buffer: a buffer
+ * of a channel's own would stay allocated after the session, until the next garbage collection.
+ */
+const received = new Uint8Array(MAX_MESSAGE_BYTES);
+
+/**
  * The agent's end of the channel to an executor or the keeper. Nothing that is sent waits for it, and
  * what is received is handed over in order, the last of it before `onEnd`.
  */
@@ -54,7 +60,6 @@ export class ControlChannel {
   readonly #poller: Poller;
   readonly #onMessage: (message: ControlMessage) => void;
   readonly #onEnd: () => void;
-  readonly #buffer = new Uint8Array(MAX_MESSAGE_BYTES);
   readonly #waiting: ControlOutput[] = [];
   #closed = false;
 
@@ -118,15 +123,14 @@ export class ControlChannel {
   }
 
   #receive(): void {
-    const buffer = this.#buffer;
     while (!this.#closed) {
-      const got = native.recv(this.#fd, buffer, 0, buffer.byteLength);
+      const got = native.recv(this.#fd, received, 0, received.byteLength);
       if (got === EAGAIN) return;
       if (got < HEADER_BYTES) {
         this.close();
         return;
       }
-      this.#onMessage(parse(buffer.subarray(0, got)));
+      this.#onMessage(parse(received.subarray(0, got)));
     }
   }
 }

@@ -17,9 +17,14 @@ export function countCpus(list: string): number {
   return count;
 }
 
-/** Reads the facts about this machine's kernel that a client needs to form calls. */
+let facts: KernelFacts | undefined;
+
+/**
+ * Returns the facts about this machine's kernel that a client needs to form calls. They are read once,
+ * because they are the same as long as this process runs.
+ */
 export function kernelFacts(): KernelFacts {
-  return {
+  facts ??= {
     release: release(),
     version: version(),
     machine: machine(),
@@ -28,4 +33,5 @@ export function kernelFacts(): KernelFacts {
     pageSize: 4096,
     btf: existsSync('/sys/kernel/btf/vmlinux'),
   };
+  return facts;
 }
