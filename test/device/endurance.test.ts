@@ -4,13 +4,13 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { setFlagsFromString } from 'node:v8';
-import { runInNewContext } from 'node:vm';
 import t, { type Test } from 'tap';
 import { boot, type Guest } from '../../guest/index.js';
 import { vhostUserVsock } from '../../guest/vm/qemu/devices.js';
 import { connect, createServer, type Socket, VsockDevice } from '../../src/transport/index.js';
 import { openDescriptors } from '../descriptors.js';
+import { held } from '../soak/collector.js';
+import { neededBytes } from '../soak/readings.js';
 import { until } from '../until.js';
 import { echoFiles, startEcho, startPouring } from './echo.js';
 import { record } from './page.js';
@@ -53,15 +53,7 @@ async function echoes(socket: Socket, text: string): Promise<boolean> {
   return got === text;
 }
 
-setFlagsFromString('--expose-gc');
-const collectGarbage = runInNewContext('gc') as () => void;
-
-/** What the process holds, without the room that the JavaScript engine's heap keeps for later. */
-function heldBytes(): number {
-  collectGarbage();
-  const { rss, heapTotal, heapUsed } = process.memoryUsage();
-  return rss - heapTotal + heapUsed;
-}
+const heldBytes = async (): Promise<number> => neededBytes(await held());
 
 const mib = (bytes: number) => `${(bytes / MIB).toFixed(1)} MiB`;
 const seconds = (ms: number) => `${(ms / 1000).toFixed(1)} s`;
@@ -123,11 +115,11 @@ t.test(`${POOL} sockets at a time`, async (t) => {
     await sleep(1000);
   };
   await close(await open(POOL));
-  const beforeBytes = heldBytes();
+  const beforeBytes = await heldBytes();
   const sockets = await open(POOL);
-  const openBytes = (heldBytes() - beforeBytes) / POOL;
+  const openBytes = ((await heldBytes()) - beforeBytes) / POOL;
   await close(sockets.splice(0));
-  const closedBytes = (heldBytes() - beforeBytes) / POOL;
+  const closedBytes = ((await heldBytes()) - beforeBytes) / POOL;
   const figures = `${openBytes.toFixed(0)} bytes a socket while they are open, ${closedBytes.toFixed(0)} once they are closed`;
   t.ok(openBytes < MAX_OPEN_BYTES && closedBytes < MAX_CLOSED_BYTES, figures);
   record(`${POOL} sockets at a time`, 'memory of the process, each having echoed', figures);
@@ -152,12 +144,12 @@ t.test(`${CYCLES} connections, one after another`, async (t) => {
   // A heap finds its size first.
   await cycles(CYCLES / 5);
   const descriptors = openDescriptors();
-  const heldBeforeBytes = heldBytes();
+  const heldBeforeBytes = await heldBytes();
   const started = performance.now();
   await cycles(CYCLES - CYCLES / 5);
   const took = performance.now() - started;
   t.equal(openDescriptors(), descriptors);
-  const grown = heldBytes() - heldBeforeBytes;
+  const grown = (await heldBytes()) - heldBeforeBytes;
   t.ok(grown < 32 * MIB, `grew by ${grown} bytes`);
   record(
     `${CYCLES} connections made and closed`,
@@ -201,7 +193,7 @@ t.test('stalled readers do not slow the others, and hold no more than their cred
   const one = await connect(guest.vsock(PORT));
   await roundTripsMs(one);
   const before = await roundTripsMs(one);
-  const heldBeforeBytes = heldBytes();
+  const heldBeforeBytes = await heldBytes();
   // In the guest: its echo, whose answers nobody reads, takes no more.
   const stalled: Socket[] = [];
   for (let i = 0; i < STALLED; i++) {
@@ -221,7 +213,7 @@ t.test('stalled readers do not slow the others, and hold no more than their cred
   await until('all that pour', () => stalled.length === 2 * STALLED);
   await sleep(SETTLING_MS);
   const beside = await roundTripsMs(one);
-  const grown = heldBytes() - heldBeforeBytes;
+  const grown = (await heldBytes()) - heldBeforeBytes;
   for (const socket of stalled) socket.destroy();
   server.close();
   await sleep(SETTLING_MS);

@@ -4,7 +4,7 @@
  * one CommonJS file, so that a guest's Node can load it, too.
  */
 import { renameSync, writeFileSync } from 'node:fs';
-import { setFlagsFromString } from 'node:v8';
+import { getHeapStatistics, setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 
 setFlagsFromString('--expose-gc');
@@ -13,7 +13,8 @@ const collect = runInNewContext('gc') as () => void;
 /** What a process holds, in bytes, right after all garbage was collected. */
 export interface Held {
   rss: number;
-  heapTotal: number;
+  /** What of the heap of JavaScript is resident: the engine reserves room that it has not touched. */
+  heapResident: number;
   heapUsed: number;
   external: number;
 }
@@ -26,8 +27,8 @@ export async function held(): Promise<Held> {
     await new Promise((resolve) => setImmediate(resolve));
   }
   collect();
-  const { rss, heapTotal, heapUsed, external } = process.memoryUsage();
-  return { rss, heapTotal, heapUsed, external };
+  const { rss, heapUsed, external } = process.memoryUsage();
+  return { rss, heapResident: getHeapStatistics().total_physical_size, heapUsed, external };
 }
 
 const file = process.env.WAEP_MEMORY_FILE;

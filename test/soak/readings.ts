@@ -6,10 +6,18 @@ import { type Held, held } from './collector.js';
 
 /**
  * Has the C library give freed memory back at once. It would keep holes between what is in use for
- * later, which cannot be told from memory that is never freed.
+ * later, which cannot be told from memory that is never freed: what waited for a collection, the more
+ * the larger the engine's young generation has become.
  */
-export const GIVES_BACK =
-  'glibc.malloc.mmap_threshold=65536:glibc.malloc.trim_threshold=65536:glibc.malloc.arena_max=1';
+export const GIVES_BACK = [
+  'mmap_threshold=4096',
+  'mmap_max=1000000',
+  'trim_threshold=4096',
+  'top_pad=0',
+  'arena_max=1',
+]
+  .map((setting) => `glibc.malloc.${setting}`)
+  .join(':');
 
 /** Where the agent in the guest writes what it holds. */
 const GUEST_FILE = '/tmp/held';
@@ -18,6 +26,12 @@ const GUEST_FILE = '/tmp/held';
 export interface Reading extends Held {
   descriptors: number;
   threads: number;
+}
+
+/** A process that is not Node: what it has written to, in bytes, and its descriptors. */
+export interface NativeReading {
+  privateBytes: number;
+  descriptors: number;
 }
 
 /** What the kernel of the guest says of its memory, and what else runs there. */
@@ -32,8 +46,8 @@ export interface GuestReading {
  * What a process needs of memory: what is resident, without the room that the JavaScript engine
  * keeps for objects to come, which grows and shrinks with the rate of garbage.
  */
-export function neededBytes({ rss, heapTotal, heapUsed }: Held): number {
-  return rss - heapTotal + heapUsed;
+export function neededBytes({ rss, heapResident, heapUsed }: Held): number {
+  return rss - heapResident + heapUsed;
 }
 
 const threadsIn = (status: string) => Number(/^Threads:\s*(\d+)/m.exec(status)?.[1]);
@@ -57,6 +71,24 @@ export async function readProcess(pid: number, file: string): Promise<Reading> {
     descriptors: readdirSync(`/proc/${pid}/fd`).length,
     threads: threadsIn(readFileSync(`/proc/${pid}/status`, 'utf8')),
   };
+}
+
+/** Reads a process of this machine that is not Node. */
+export function readNative(pid: number): NativeReading {
+  const text = readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8');
+  return {
+    privateBytes: 1024 * Number(/^Private_Dirty:\s*(\d+)/m.exec(text)?.[1]),
+    descriptors: readdirSync(`/proc/${pid}/fd`).length,
+  };
+}
+
+/** The children of a process of this machine that have this name, the oldest first. */
+export function childrenOf(pid: number, name: string): number[] {
+  return readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8')
+    .trim()
+    .split(/\s+/)
+    .map(Number)
+    .filter((child) => readFileSync(`/proc/${child}/comm`, 'utf8').trim() === name);
 }
 
 /** What boots a guest whose agent tells what it holds; `collector` is the bundled file. */
