@@ -138,22 +138,25 @@ void DeviceLoop::Turn() {
 
 void DeviceLoop::Ready(int stream, int events) {
   if (closed_) return;
+  if (!Tell(stream, 0, events)) callbacks_.ready(stream, events);
+}
+
+bool DeviceLoop::Tell(int stream, int status, int events) {
   const auto taken = taken_.find(stream);
-  if (taken == taken_.end()) {
-    callbacks_.ready(stream, events);
-    return;
-  }
+  if (taken == taken_.end()) return false;
   // The stream may be closed by what it calls.
   const LoopStream::Ready ready = taken->second->ready();
-  ready(0, events);
+  ready(status, events);
+  return true;
 }
 
 void DeviceLoop::Close(std::function<void()> on_closed) {
   if (closed_) return;
   closed_ = true;
-  std::vector<LoopStream::Ready> told;
-  for (const auto& [stream, taken] : taken_) told.push_back(taken->ready());
-  for (const LoopStream::Ready& ready : told) ready(-ECONNABORTED, 0);
+  std::vector<int> streams;
+  for (const auto& [stream, taken] : taken_) streams.push_back(stream);
+  // Whoever is told may close others, which are told nothing then.
+  for (const int stream : streams) Tell(stream, -ECONNABORTED, 0);
   std::vector<std::function<void()>> deferred = std::exchange(deferred_, {});
   poll_->Close([deferred = std::move(deferred), on_closed = std::move(on_closed)] {
     for (const auto& function : deferred) function();

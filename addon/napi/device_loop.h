@@ -40,6 +40,8 @@ class DeviceLoop final : public std::enable_shared_from_this<DeviceLoop> {
 
   void Turn();
   void Ready(int stream, int events);
+  // Calls the owner of a stream that native code has taken over; false when it has none.
+  bool Tell(int stream, int status, int events);
   void Defer(std::function<void()> function);
 
   std::unique_ptr<VsockDevice> device_;

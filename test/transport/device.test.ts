@@ -7,6 +7,7 @@ import { text } from 'node:stream/consumers';
 import { Worker } from 'node:worker_threads';
 import t from 'tap';
 import { errnoName } from '../../src/errno.js';
+import { native } from '../../src/native.js';
 import { connect, createServer, VsockDevice } from '../../src/transport/index.js';
 import { openDescriptors } from '../descriptors.js';
 import { socketFolder } from './fake-mux.js';
@@ -70,6 +71,32 @@ t.test('a port has one listener, which ends with the device', async (t) => {
   const [failure] = await Promise.all([once(first, 'error'), device.close()]);
   t.match(failure[0], { code: 'ECONNABORTED' });
   await closed;
+});
+
+t.test('who is told that a device is closed may close what has not been told yet', (t) => {
+  const settings = { guestCid: 3, bufferBytes: 65_536, maxConnections: 4, spinNs: 0 };
+  const socket = join(folder, 'told.sock');
+  const device = new native.Device(
+    socket,
+    settings,
+    () => {},
+    () => {},
+  );
+  const ends: number[] = [];
+  const onEnd = (status: number) => {
+    ends.push(status);
+    for (const channel of channels) channel.close();
+  };
+  const none = () => {};
+  const channels = [1, 2, 3].map(
+    (stream) => new native.Channel({ device, stream }, 1024, none, onEnd, none),
+  );
+  device.close();
+  t.same(
+    ends.map((status) => errnoName(-status)),
+    ['ECONNABORTED'],
+  );
+  t.end();
 });
 
 t.test('a VMM that talks nonsense is dropped, and the next one is served', async (t) => {
