@@ -3,9 +3,10 @@ import https from 'node:https';
 import { isIP } from 'node:net';
 import type { Duplex } from 'node:stream';
 import tls from 'node:tls';
-import type { Address } from './address.js';
+import { type Address, toAddress } from './address.js';
 import { createConnection } from './connect.js';
-import type { ConnectOptions } from './options.js';
+import { type ConnectOptions, checkOptions } from './options.js';
+import type { Socket } from './socket.js';
 
 /** How the clients of this file connect. */
 export interface ClientOptions {
@@ -51,6 +52,13 @@ class SecureAgent extends https.Agent {
   }
 }
 
+/** What makes the connections of a client. What is wrong is said where it was written. */
+function dialler(address: string | Address, options: ConnectOptions = {}): () => Socket {
+  const target = toAddress(address);
+  checkOptions('createConnection()', options);
+  return () => createConnection(target, options);
+}
+
 /**
  * Returns an agent whose connections all lead to one address, whatever host a request names. With
  * `tls` it is an `https.Agent`, else an `http.Agent`. Connections are kept alive unless
@@ -67,7 +75,7 @@ class SecureAgent extends https.Agent {
  * https.get('https://guest/status', { agent: secure }, (response) => …);
  * ```
  *
- * @throws ERR_ADDRESS_INVALID, ERR_OPTION_INVALID and ERR_OPTION_UNKNOWN when it connects
+ * @throws ERR_ADDRESS_INVALID, ERR_OPTION_INVALID and ERR_OPTION_UNKNOWN
  */
 export function agent(
   address: string | Address,
@@ -76,7 +84,7 @@ export function agent(
 export function agent(address: string | Address, options?: AgentOptions): http.Agent;
 export function agent(address: string | Address, options: AgentOptions = {}): http.Agent {
   const { connect, tls: secure, ...rest } = options;
-  const dial = (): Duplex => createConnection(address, connect);
+  const dial = dialler(address, connect);
   const settings = { keepAlive: true, ...rest };
   if (secure === undefined) return new PlainAgent(dial, settings);
   return new SecureAgent(dial, { ...settings, ...(secure as https.AgentOptions) });
@@ -103,6 +111,7 @@ export type UndiciConnector = (
  *
  * @param options goes to the class, with `connect` and `tls` as for {@link agent}: `tls` is for
  *   `https:` URLs
+ * @throws as {@link agent} does
  */
 export function dispatcher<D>(
   address: string | Address,
@@ -110,10 +119,11 @@ export function dispatcher<D>(
   options: ClientOptions & Readonly<Record<string, unknown>> = {},
 ): D {
   const { connect, tls: secure, ...rest } = options;
+  const dial = dialler(address, connect);
   return new Agent({
     ...rest,
     connect({ hostname, protocol, servername }, callback) {
-      const raw = createConnection(address, connect);
+      const raw = dial();
       const socket =
         protocol === 'https:'
           ? tls.connect({
@@ -149,10 +159,13 @@ export function dispatcher<D>(
  * ```
  *
  * Node's own `WebSocket` takes a {@link dispatcher} instead.
+ *
+ * @throws as {@link agent} does
  */
 export function webSocketOptions(
   address: string | Address,
   options: ClientOptions = {},
 ): { agent: http.Agent } {
+  checkOptions('webSocketOptions()', options);
   return { agent: agent(address, { ...options, keepAlive: false }) };
 }

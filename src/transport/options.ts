@@ -98,6 +98,8 @@ function wholeNumber(value: unknown, minimum: number, maximum: number): boolean 
   return Number.isInteger(value) && Number(value) >= minimum && Number(value) <= maximum;
 }
 
+const isObject = (value: unknown): boolean => typeof value === 'object' && value !== null;
+
 const milliseconds: Rule = {
   expected: 'a positive number of milliseconds, or Infinity',
   holds: (value) => typeof value === 'number' && value > 0,
@@ -154,6 +156,8 @@ const rules: Readonly<Record<string, Rule>> = {
       return place && typeof callback === 'function';
     },
   },
+  connect: { expected: 'an object with options of createConnection()', holds: isObject },
+  tls: { expected: 'an object with options of tls.connect()', holds: isObject },
   signal: { expected: 'an AbortSignal', holds: (value) => value instanceof AbortSignal },
 };
 
@@ -169,6 +173,7 @@ const connectOptions = [
 const known: Readonly<Record<string, readonly string[]>> = {
   'createConnection()': connectOptions,
   'connect()': [...connectOptions, 'retryDelayMs'],
+  'webSocketOptions()': ['connect', 'tls'],
   'createServer()': ['pauseOnConnect', 'bufferBytes', ...streamOptions, ...tcpOptions],
   'listen()': ['backlog', 'signal'],
   'VsockDevice.open()': [

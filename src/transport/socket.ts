@@ -516,6 +516,12 @@ export class VsockSocket extends Duplex implements NetSocket, SocketFacts {
   #receiveInto(onread: OnRead): void {
     for (let reads = 0; reads < READS_PER_EVENT && this.#wantsRead && this.#fd >= 0; reads++) {
       const buffer = typeof onread.buffer === 'function' ? onread.buffer() : onread.buffer;
+      // Without room for a byte, the answer would look like the end.
+      if (!(buffer instanceof Uint8Array) || buffer.length === 0) {
+        const expected = 'a function that returns a Uint8Array with room';
+        this.destroy(argumentError('options.onread.buffer', expected, buffer));
+        return;
+      }
       const received = this.#system.recv(this.#fd, buffer, 0, buffer.length);
       if (received > 0) {
         this.bytesRead += received;

@@ -436,6 +436,19 @@ t.test('onread: bytes go into the buffer, and false pauses', async (t) => {
   await ended;
 });
 
+t.test('onread: a function that returns no room is told, and is no end', async (t) => {
+  for (const room of [Buffer.alloc(0), undefined]) {
+    const { system, socket } = make({
+      onread: { buffer: () => room as Uint8Array, callback: () => true },
+    });
+    socket.on('end', () => t.fail('nothing has ended'));
+    const failed = once(socket, 'error');
+    await tick();
+    system.readable(Buffer.from('abc'));
+    t.match((await failed)[0], { code: 'ERR_INVALID_ARG_TYPE', message: /onread\.buffer/ });
+  }
+});
+
 t.test('setTimeout() refuses what node:net refuses', (t) => {
   const { socket } = make();
   const wrong = (value: unknown) => () => socket.setTimeout(value as number);
