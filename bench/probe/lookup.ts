@@ -29,8 +29,8 @@ export async function measureLookups(
 
 /** The call that {@link measureLookups} times, for a map behind handle 1. */
 export function lookupCall(): Call {
-  const facts = { mapFacts: () => lookupMap, possibleCpus: 1 };
-  return encode(rows.MAP_LOOKUP_ELEM, { map_fd: { handle: 1 }, key: lookupKey }, facts).call;
+  const specs = { mapSpec: () => lookupMap, possibleCpus: 1 };
+  return encode(rows.MAP_LOOKUP_ELEM, { map_fd: { handle: 1 }, key: lookupKey }, specs).call;
 }
 
 /** How many bytes a look-up puts on the wire in each direction, headers included. */

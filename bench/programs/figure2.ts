@@ -4,7 +4,7 @@ import type { Call, Handle } from '../../src/call.js';
 
 export { instructions, message } from '../../cli/hello-program.js';
 
-const noMaps = { mapFacts: () => undefined, possibleCpus: 1 };
+const noMaps = { mapSpec: () => undefined, possibleCpus: 1 };
 
 /** PROG_LOAD of the thesis' Figure 2 program, which gets `result` as its handle. */
 export function loadCall(result: Handle): Call {

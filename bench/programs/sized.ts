@@ -2,7 +2,7 @@ import { encode, enums, insn, rows } from '../../src/bpf/index.js';
 import type { Call, Handle } from '../../src/call.js';
 
 const { exit, mov } = insn;
-const noMaps = { mapFacts: () => undefined, possibleCpus: 1 };
+const noMaps = { mapSpec: () => undefined, possibleCpus: 1 };
 
 /** A program of so many instructions, at least 2, that the verifier has to walk all of. */
 export function sizedProgram(instructions: number): Uint8Array {

@@ -4,16 +4,16 @@
  */
 import type { Handle } from '../call.js';
 import { failure } from '../errors.js';
-import { batchTokenBytes, type MapFacts, valueBytes } from './facts.js';
 import { fieldOffset, readU32, readU64, writeU32, writeU64 } from './little-endian.js';
 import type { Command, FdKind, Field, Length, PointerField, Presence, Struct } from './rows.js';
+import { batchTokenBytes, type MapSpec, valueBytes } from './specs.js';
 import type { Ref } from './types.js';
 
 /** What unit lengths are computed from. */
 export interface Lengths {
   readonly possibleCpus: number;
-  /** The facts of the map behind a handle, or `undefined` when the kernel will refuse it. */
-  map(handle: number, field: string): MapFacts | undefined;
+  /** The spec of the map behind a handle, or `undefined` when the kernel will refuse it. */
+  map(handle: number, field: string): MapSpec | undefined;
 }
 
 export interface FdStep {

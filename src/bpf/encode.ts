@@ -2,11 +2,11 @@ import type { Call, Handle, Reply } from '../call.js';
 import { type SystemError, systemError } from '../errors.js';
 import { planOf } from './compile.js';
 import { CallFlag } from './enums.js';
-import type { Facts, ObjectFacts } from './facts.js';
 import { FieldsSource, type Values } from './fields.js';
 import { COMMON_ATTR } from './infos.js';
 import { type Memory, MemorySource, type Write, writesOf } from './memory.js';
 import type { Command } from './rows.js';
+import type { MapSpecs, ObjectSpecs } from './specs.js';
 import { shapeOf } from './table.js';
 import type { Arguments, Inputs, Outputs, Results } from './types.js';
 import { decodeFrame, type Frame, Walk, walkArguments } from './walker.js';
@@ -96,7 +96,7 @@ export class Encoded<C extends Command = Command> implements EncodedCall {
  *
  * @param shape a row of the table, such as `MAP_LOOKUP_ELEM`
  * @param values the fields by their kernel names; what is absent is 0
- * @param facts what is known of maps in the guest
+ * @param specs what is known of maps in the guest
  * @param result the handle to bind a new descriptor to, when `shape.returns` is `'fd'`
  * @param common the common attributes, which kernels before 7.2 answer with EINVAL
  * @throws ERR_BPF_FIELD for a value that does not fit; ERR_BPF_UNSUPPORTED for what cannot be
@@ -105,17 +105,17 @@ export class Encoded<C extends Command = Command> implements EncodedCall {
 export function encode<C extends Command>(
   shape: C,
   values: Arguments<C>,
-  facts: Facts,
+  specs: MapSpecs,
   result: Handle = 0,
   common?: CommonArguments,
 ): Encoded<C> {
   const plan = planOf(shape);
-  const source = new FieldsSource(plan, values as Values, facts, shape.name);
-  const walk = new Walk(shape, source, facts.possibleCpus, result);
+  const source = new FieldsSource(plan, values as Values, specs, shape.name);
+  const walk = new Walk(shape, source, specs.possibleCpus, result);
   if (common === undefined) {
     return new Encoded(shape, walk.call, walkArguments(walk, { plan, source }));
   }
-  const second = new FieldsSource(commonPlan, common, facts, `${shape.name} common attributes`);
+  const second = new FieldsSource(commonPlan, common, specs, `${shape.name} common attributes`);
   const frames = walkArguments(walk, { plan, source }, { plan: commonPlan, source: second });
   return new Encoded(shape, withCommon(walk.call), frames);
 }
@@ -157,20 +157,20 @@ export interface RawCall {
 export function encodeRaw(
   raw: RawCall,
   memory: Memory,
-  facts: ObjectFacts,
+  specs: ObjectSpecs,
   result: Handle = 0,
 ): Encoded {
   const handleOf = (descriptor: number) => memory.handleOf(descriptor | 0);
   const hasCommon = (raw.command & CallFlag.BPF_COMMON_ATTRS) !== 0;
   const number = raw.command & ~CallFlag.BPF_COMMON_ATTRS;
-  const shape = shapeOf(number, raw.image, handleOf, facts, memory.pid);
+  const shape = shapeOf(number, raw.image, handleOf, specs, memory.pid);
   const plan = planOf(shape);
-  const source = MemorySource.argument(plan, raw.address, raw.image, memory, facts);
+  const source = MemorySource.argument(plan, raw.address, raw.image, memory, specs);
   const bound = shape.returns === 'fd' ? result : 0;
-  const walk = new Walk(shape, source, facts.possibleCpus, bound);
+  const walk = new Walk(shape, source, specs.possibleCpus, bound);
   if (!hasCommon) return new Encoded(shape, walk.call, walkArguments(walk, { plan, source }));
   const { address, image } = raw.common ?? noCommon;
-  const second = MemorySource.argument(commonPlan, address, image, memory, facts);
+  const second = MemorySource.argument(commonPlan, address, image, memory, specs);
   const frames = walkArguments(walk, { plan, source }, { plan: commonPlan, source: second });
   return new Encoded(shape, withCommon(walk.call), frames);
 }

@@ -6,9 +6,9 @@
  */
 import { failure } from '../errors.js';
 import { MapType } from './enums.js';
-import type { MapFacts } from './facts.js';
 import { readU16, readU32 } from './little-endian.js';
 import type { FdKind, Use } from './rows.js';
+import type { MapSpec } from './specs.js';
 
 /** Takes a descriptor found at a byte offset. `where` says in words what holds it. */
 export type FoundFd = (offset: number, kinds: readonly FdKind[], where: string) => void;
@@ -171,10 +171,10 @@ export const inKeys: { readonly [mapType: number]: Hidden } = {
 };
 
 /** Where the values of one map hold descriptors when they are written. */
-function hiddenInValues(map: MapFacts): readonly Hidden[] {
+function hiddenInValues(map: MapSpec): readonly Hidden[] {
   if (map.type === MapType.BPF_MAP_TYPE_STRUCT_OPS) {
     // NEED: the places of program descriptors in such a value follow from the guest's BTF, not from
-    // any row; whoever knows it says them with the map's facts.
+    // any row; whoever knows it says them with the map's spec.
     return map.programOffsets?.map((offset) => ({ ...implementation, offset })) ?? [unknownPlaces];
   }
   const hidden = inValues[map.type];
@@ -182,7 +182,7 @@ function hiddenInValues(map: MapFacts): readonly Hidden[] {
 }
 
 /** Whether the keys or values of a map may hold descriptors. */
-export function hidesFds(map: MapFacts): boolean {
+export function hidesFds(map: MapSpec): boolean {
   if (map.type === MapType.BPF_MAP_TYPE_STRUCT_OPS) return true;
   return inValues[map.type] !== undefined || inKeys[map.type] !== undefined;
 }
@@ -193,7 +193,7 @@ export function hidesFds(map: MapFacts): boolean {
  * @throws ERR_BPF_UNSUPPORTED for maps whose values cannot be carried to another kernel
  */
 export function findInValues(
-  map: MapFacts,
+  map: MapSpec,
   bytes: Uint8Array,
   strideBytes: number,
   command: string,
@@ -206,7 +206,7 @@ export function findInValues(
 
 /** Finds the descriptors in map keys, each `strideBytes` long. Throws as {@link findInValues}. */
 export function findInKeys(
-  map: MapFacts,
+  map: MapSpec,
   bytes: Uint8Array,
   strideBytes: number,
   command: string,

@@ -9,9 +9,9 @@ import {
   type PointerStep,
   roundUp8,
 } from './compile.js';
-import { type Facts, knownMap, type MapFacts } from './facts.js';
 import { readU32, writeU32 } from './little-endian.js';
 import type { FdKind } from './rows.js';
+import { knownMap, type MapSpec, type MapSpecs } from './specs.js';
 import type { Source, Walk } from './walker.js';
 
 export type Values = { readonly [name: string]: unknown };
@@ -26,12 +26,12 @@ export class FieldsSource implements Source {
   readonly image: Uint8Array;
   private readonly operands: unknown[];
   private readonly command: string;
-  private readonly facts: Facts;
+  private readonly specs: MapSpecs;
 
   /** @param sizeBytes the structure's size; 0 means as long as the fields used need */
-  constructor(plan: Plan, values: Values, facts: Facts, command: string, sizeBytes = 0) {
+  constructor(plan: Plan, values: Values, specs: MapSpecs, command: string, sizeBytes = 0) {
     this.command = command;
-    this.facts = facts;
+    this.specs = specs;
     this.operands = new Array(plan.pointers.length);
     const image = new Uint8Array(sizeBytes === 0 ? sizeFor(plan, values) : sizeBytes);
     this.image = image;
@@ -85,7 +85,7 @@ export class FieldsSource implements Source {
     const size = given === 0 ? plan.fullBytes : given;
     writeU32(this.image, step.countOffset, size);
     const values = (this.operands[step.index] as Values | undefined) ?? empty;
-    return new FieldsSource(plan, values, this.facts, `${this.command} ${step.name}`, size);
+    return new FieldsSource(plan, values, this.specs, `${this.command} ${step.name}`, size);
   }
 
   handle(descriptor: number, kinds: readonly FdKind[], where: string): Handle {
@@ -99,8 +99,8 @@ export class FieldsSource implements Source {
     return false;
   }
 
-  map(handle: Handle, field: string): MapFacts | undefined {
-    return knownMap(this.facts, handle, this.command, field);
+  map(handle: Handle, field: string): MapSpec | undefined {
+    return knownMap(this.specs, handle, this.command, field);
   }
 
   idle(step: FdStep): void {

@@ -11,15 +11,6 @@ export {
 } from './encode.js';
 export * as enums from './enums.js';
 export {
-  type Facts,
-  factsOfInfo,
-  factsOfNew,
-  iterTargetNamed,
-  type MapFacts,
-  type ObjectFacts,
-  valueBytes,
-} from './facts.js';
-export {
   CODE_MASK,
   HELPER_CALL,
   IMMEDIATE_BITS,
@@ -41,5 +32,14 @@ export { fits, leastOf, type MapKind, mapKind, type Sizes } from './map-kinds.js
 export type { Memory, Write } from './memory.js';
 export * as perf from './perf.js';
 export type { Command, FdField, FdKind, Field, IterTarget, Struct, Use } from './rows.js';
+export {
+  iterTargetNamed,
+  type MapSpec,
+  type MapSpecs,
+  type ObjectSpecs,
+  specOfInfo,
+  specOfNew,
+  valueBytes,
+} from './specs.js';
 export { commands, shapeOf } from './table.js';
 export type { Arguments, Ref, Results } from './types.js';

@@ -4,9 +4,9 @@
  */
 import type { CallBuffer, Handle, Reply } from '../call.js';
 import type { Plan, PointerStep } from './compile.js';
-import type { MapFacts, ObjectFacts } from './facts.js';
 import { fieldOffset, readU32, readU64, writeU64 } from './little-endian.js';
 import type { Length } from './rows.js';
+import type { MapSpec, ObjectSpecs } from './specs.js';
 import {
   type Frame,
   outBytes,
@@ -70,7 +70,7 @@ export class MemorySource implements Source {
   /** What was behind small pointers to be written to, in the order of their indices. */
   readonly kept: (Kept | undefined)[] = [];
   private readonly memory: Memory;
-  private readonly facts: ObjectFacts;
+  private readonly specs: ObjectSpecs;
 
   constructor(
     plan: Plan,
@@ -78,12 +78,12 @@ export class MemorySource implements Source {
     given: Uint8Array,
     sizeBytes: number,
     memory: Memory,
-    facts: ObjectFacts,
+    specs: ObjectSpecs,
   ) {
     this.address = address;
     this.givenBytes = given.length;
     this.memory = memory;
-    this.facts = facts;
+    this.specs = specs;
     const image = new Uint8Array(sizeBytes);
     image.set(given);
     for (const { index, offset } of plan.pointers) {
@@ -104,12 +104,12 @@ export class MemorySource implements Source {
     address: bigint,
     given: Uint8Array,
     memory: Memory,
-    facts: ObjectFacts,
+    specs: ObjectSpecs,
   ): MemorySource {
     let size = Math.max(plan.writtenBytes, given.length);
     for (const { offset } of plan.pointers) if (offset < size) size = Math.max(size, offset + 8);
     for (const { offset } of plan.fds) if (offset < size) size = Math.max(size, offset + 4);
-    return new MemorySource(plan, address, given, size, memory, facts);
+    return new MemorySource(plan, address, given, size, memory, specs);
   }
 
   refers(step: PointerStep): boolean {
@@ -156,7 +156,7 @@ export class MemorySource implements Source {
     // The kernel refuses whatever is longer than a page before it looks at it.
     const length = Math.min(outBytes(step, this.image, walk), PAGE_BYTES + 1);
     const given = this.memory.read(address, length);
-    return new MemorySource(plan, address, given, given.length, this.memory, this.facts);
+    return new MemorySource(plan, address, given, given.length, this.memory, this.specs);
   }
 
   handle(descriptor: number): Handle {
@@ -167,8 +167,8 @@ export class MemorySource implements Source {
     return this.memory.isOpen(descriptor | 0);
   }
 
-  map(handle: Handle): MapFacts | undefined {
-    return this.facts.mapFacts(handle);
+  map(handle: Handle): MapSpec | undefined {
+    return this.specs.mapSpec(handle);
   }
 
   // The kernel judges a descriptor that no flag asks for; the process gets its verdict.

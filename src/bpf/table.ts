@@ -1,9 +1,9 @@
 import { failure } from '../errors.js';
 import * as rows from './commands.js';
 import { textOf } from './compile.js';
-import type { ObjectFacts } from './facts.js';
 import { fieldOffset, readU32 } from './little-endian.js';
 import type { Command, Condition } from './rows.js';
+import type { ObjectSpecs } from './specs.js';
 
 /** Every shape of every command that is known. */
 export const commands: readonly Command[] = Object.values(rows);
@@ -29,11 +29,11 @@ export function shapeOf(
   number: number,
   image: Uint8Array,
   handleOf: (fd: number) => number,
-  facts: ObjectFacts,
+  specs: ObjectSpecs,
   pid = 0,
 ): Command {
   const candidates = shapes.get(number);
-  const seen = { image, handleOf, facts, pid };
+  const seen = { image, handleOf, specs, pid };
   const found = candidates?.find(
     (row) => row.when === undefined || [row.when].flat().some((when) => applies(row, when, seen)),
   );
@@ -47,11 +47,11 @@ export function shapeOf(
 interface Seen {
   readonly image: Uint8Array;
   readonly handleOf: (fd: number) => number;
-  readonly facts: ObjectFacts;
+  readonly specs: ObjectSpecs;
   readonly pid: number;
 }
 
-function applies(row: Command, when: Condition, { image, handleOf, facts, pid }: Seen): boolean {
+function applies(row: Command, when: Condition, { image, handleOf, specs, pid }: Seen): boolean {
   const word = (field: string) => readU32(image, fieldOffset(row, field));
   const handle = (field: string) => handleOf(word(field));
   const { value, zero, text, own, mapType, progType, linkType, perfType, fdKind, iterates } = when;
@@ -60,29 +60,29 @@ function applies(row: Command, when: Condition, { image, handleOf, facts, pid }:
   if (text !== undefined && textAt(image, fieldOffset(row, text[0])) !== text[1]) return false;
   if (own !== undefined && (pid === 0 || word(own) !== pid)) return false;
   if (mapType !== undefined) {
-    const map = facts.mapFacts(handle(mapType[0]));
+    const map = specs.mapSpec(handle(mapType[0]));
     if (map === undefined || !mapType[1].includes(map.type)) return false;
   }
   if (progType !== undefined) {
-    const type = facts.progTypeOf?.(handle(progType[0]));
+    const type = specs.progTypeOf?.(handle(progType[0]));
     if (type === undefined || !progType[1].includes(type)) return false;
   }
   if (linkType !== undefined) {
     const link = handle(linkType[0]);
-    if (facts.kindOf(link) !== 'link') return false;
-    if (!linkType[1].includes(facts.linkTypeOf(link) ?? 0)) return false;
+    if (specs.kindOf(link) !== 'link') return false;
+    if (!linkType[1].includes(specs.linkTypeOf(link) ?? 0)) return false;
   }
   if (perfType !== undefined) {
-    const type = facts.perfTypeOf?.(handle(perfType[0]));
+    const type = specs.perfTypeOf?.(handle(perfType[0]));
     if (type === undefined || !perfType[1].includes(type)) return false;
   }
   if (fdKind !== undefined) {
     const object = handle(fdKind[0]);
-    const kind = object === 0 ? 'none' : facts.kindOf(object);
+    const kind = object === 0 ? 'none' : specs.kindOf(object);
     if (kind === undefined || !fdKind[1].includes(kind)) return false;
   }
   if (iterates === undefined) return true;
-  return facts.iterTargetOf?.(handle(iterates[0])) === iterates[1];
+  return specs.iterTargetOf?.(handle(iterates[0])) === iterates[1];
 }
 
 function textAt(image: Uint8Array, offset: number): string {

@@ -5,10 +5,10 @@
 import { type Call, type CallBuffer, type Handle, Relocation, type Reply } from '../call.js';
 import { failure } from '../errors.js';
 import { type FdStep, type Lengths, type Plan, type PointerStep, textOf } from './compile.js';
-import type { MapFacts } from './facts.js';
 import { findInInstructions, findInKeys, findInValues, hidesFds } from './fds.js';
 import { readU32, readU64, writeU32 } from './little-endian.js';
 import type { Command, FdKind } from './rows.js';
+import type { MapSpec } from './specs.js';
 
 /**
  * Where a structure's bytes and what its pointers refer to come from: the caller's objects, or
@@ -35,8 +35,8 @@ export interface Source {
   handle(descriptor: number, kinds: readonly FdKind[], where: string): Handle;
   /** Whether a descriptor that has no handle is open all the same, on something else. */
   isOpen(descriptor: number): boolean;
-  /** The facts of a map, or `undefined` when the guest's kernel will refuse the call anyway. */
-  map(handle: Handle, field: string): MapFacts | undefined;
+  /** The spec of a map, or `undefined` when the guest's kernel will refuse the call anyway. */
+  map(handle: Handle, field: string): MapSpec | undefined;
   /** Takes note of a descriptor in a field that a flag would have to switch on. */
   idle(step: FdStep): void;
 }
@@ -55,9 +55,9 @@ export class Walk implements Lengths {
   /** Indices into `fd_array` that the instructions use, where there are any. */
   reached: Set<number> | undefined;
   outputs = 0;
-  // A call has one map, whose facts several lengths depend on.
+  // A call has one map, whose spec several lengths depend on.
   #handle: Handle = 0;
-  #map: MapFacts | undefined;
+  #map: MapSpec | undefined;
 
   constructor(command: Command, source: Source, possibleCpus: number, result: Handle) {
     this.command = command;
@@ -66,7 +66,7 @@ export class Walk implements Lengths {
     this.call = { command: command.command, args: 1, result, buffers: [], relocations: [] };
   }
 
-  map(handle: Handle, field: string): MapFacts | undefined {
+  map(handle: Handle, field: string): MapSpec | undefined {
     if (handle === CLOSED) return undefined;
     if (handle !== this.#handle) {
       this.#map = this.source.map(handle, field);

@@ -4,7 +4,7 @@ import type { TypeId } from './types.js';
 /**
  * Where a structure holds pointers to functions, those of structures within it included: byte
  * offsets, ascending. With the type of a value of a STRUCT_OPS map, these are the places of its
- * programs (`programOffsets` of the map's facts).
+ * programs (`programOffsets` of the map's spec).
  */
 export function functionOffsets(types: BtfTypes, id: TypeId): number[] {
   const offsets: number[] = [];

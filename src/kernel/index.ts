@@ -22,7 +22,7 @@ export {
   type IteratorScope,
   type KprobeTargets,
   Program,
-  type ProgramFacts,
+  type ProgramSpec,
   type UprobeTargets,
 } from './program.js';
 export { type RecordConsumer, type RecordOptions, RecordStream } from './record-stream.js';

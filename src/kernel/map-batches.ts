@@ -121,7 +121,7 @@ export async function* batchesOf<K, V>(
   const about: BpfOptions = { subject: map, timeoutMs, signal };
   const entryBytes = map.key.sizeBytes + map.value.sizeBytes;
   let count = options.batchEntries ?? Math.max(1, Math.floor(BATCH_BYTES / entryBytes));
-  count = Math.min(count, Math.max(map.facts.maxEntries, 1));
+  count = Math.min(count, Math.max(map.spec.maxEntries, 1));
   if (options.batchEntries === 1) {
     yield* oneByOne(map, options, about);
     return;
@@ -149,8 +149,8 @@ export async function* batchesOf<K, V>(
         yield* oneByOne(map, options, about);
         return;
       }
-      if (code === 'ENOSPC' && count < map.facts.maxEntries) {
-        count = Math.min(count * 2, map.facts.maxEntries);
+      if (code === 'ENOSPC' && count < map.spec.maxEntries) {
+        count = Math.min(count * 2, map.spec.maxEntries);
         continue;
       }
       if (code === 'EINTR' && ++interruptions > MAX_INTERRUPTIONS) throw outcome.error();

@@ -138,7 +138,7 @@ class Writer<KIn, VIn> {
     this.#map = map;
     const entryBytes = map.key.sizeBytes + map.value.sizeBytes;
     const most = batchEntries ?? Math.max(1, Math.floor(BATCH_BYTES / entryBytes));
-    this.#entries = Math.min(most, Math.max(map.facts.maxEntries, 1));
+    this.#entries = Math.min(most, Math.max(map.spec.maxEntries, 1));
     this.#keys = rowsOf(map.key, this.#entries);
     this.#values = rowsOf(map.value, this.#entries);
   }

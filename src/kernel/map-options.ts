@@ -1,4 +1,4 @@
-import type { Arguments, MapFacts, Ref, rows } from '../bpf/index.js';
+import type { Arguments, MapSpec, Ref, rows } from '../bpf/index.js';
 import { valueBytes } from '../bpf/index.js';
 import { bytes, type Codec } from '../codec/index.js';
 import { failure } from '../errors.js';
@@ -66,7 +66,7 @@ export function createArguments(
 
 /** A map with codecs, as what goes through its entries needs it: a {@link BpfMap} is one. */
 export interface CodedMap<K, V, KIn = K, VIn = V> extends GuestObject<'map'> {
-  readonly facts: MapFacts;
+  readonly spec: MapSpec;
   readonly key: Codec<K, KIn>;
   readonly value: Codec<V, VIn>;
 }
@@ -78,13 +78,13 @@ export interface CodedMap<K, V, KIn = K, VIn = V> extends GuestObject<'map'> {
  */
 export function boundCodecs<K, V, KIn, VIn>(
   { key, value }: MapCodecs<K, V, KIn, VIn>,
-  facts: MapFacts,
+  spec: MapSpec,
   possibleCpus: number,
 ): { key: Codec<K, KIn>; value: Codec<V, VIn> } {
-  const valueSize = valueBytes(facts, possibleCpus);
+  const valueSize = valueBytes(spec, possibleCpus);
   return {
-    key: fitting('key', key, facts.keySize, facts.keySize, possibleCpus),
-    value: fitting('value', value, facts.valueSize, valueSize, possibleCpus),
+    key: fitting('key', key, spec.keySize, spec.keySize, possibleCpus),
+    value: fitting('value', value, spec.valueSize, valueSize, possibleCpus),
   };
 }
 

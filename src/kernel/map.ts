@@ -1,4 +1,4 @@
-import { enums, factsOfInfo, factsOfNew, type MapFacts, rows } from '../bpf/index.js';
+import { enums, type MapSpec, rows, specOfInfo, specOfNew } from '../bpf/index.js';
 import type { Handle } from '../call.js';
 import { type Codec, encodeValue, perCpu, viewOf, within } from '../codec/index.js';
 import { errnoNumber } from '../errno.js';
@@ -47,7 +47,7 @@ export class BpfMap<K = Uint8Array, V = Uint8Array, KIn = K, VIn = V>
   implements CodedMap<K, V, KIn, VIn>
 {
   /** The map's type and sizes. */
-  readonly facts: MapFacts;
+  readonly spec: MapSpec;
   /** How keys lie in memory. */
   readonly key: Codec<K, KIn>;
   /** How values lie in memory, as bpf(2) copies them: those of all CPUs, one after the other. */
@@ -60,13 +60,13 @@ export class BpfMap<K = Uint8Array, V = Uint8Array, KIn = K, VIn = V>
   constructor(
     session: GuestKernel,
     handle: Handle,
-    facts: MapFacts,
+    spec: MapSpec,
     codecs: MapCodecs<K, V, KIn, VIn>,
     name = '',
   ) {
     super(session, handle, 'map', name);
-    this.facts = facts;
-    const { key, value } = boundCodecs(codecs, facts, session.kernel.possibleCpus);
+    this.spec = spec;
+    const { key, value } = boundCodecs(codecs, spec, session.kernel.possibleCpus);
     this.key = key;
     this.value = value;
     this.#rawKeys = codecs.key === undefined;
@@ -286,7 +286,7 @@ export class BpfMap<K = Uint8Array, V = Uint8Array, KIn = K, VIn = V>
     await using btf = await openBtf(this.session, btfId);
     const types = await btf.types();
     const value = valueType === 0 ? undefined : types.codec(valueType);
-    const isPerCpu = this.value.sizeBytes !== this.facts.valueSize;
+    const isPerCpu = this.value.sizeBytes !== this.spec.valueSize;
     return {
       ...(keyType === 0 ? {} : { key: types.codec(keyType) }),
       ...(value === undefined ? {} : { value: isPerCpu ? perCpu(value) : value }),
@@ -318,7 +318,7 @@ export class BpfMap<K = Uint8Array, V = Uint8Array, KIn = K, VIn = V>
    * @throws E2BIG for a record that it is too small for
    */
   submit(records: readonly Uint8Array[], signal?: AbortSignal): Promise<void> {
-    this.#writer ??= this.session.ringWriter(this.handle, this.facts.maxEntries);
+    this.#writer ??= this.session.ringWriter(this.handle, this.spec.maxEntries);
     return this.#writer.write(records, signal);
   }
 
@@ -332,7 +332,7 @@ export class BpfMap<K = Uint8Array, V = Uint8Array, KIn = K, VIn = V>
   }
 
   #keyBytes(key: KIn): Uint8Array | null {
-    if (this.facts.keySize === 0) return null;
+    if (this.spec.keySize === 0) return null;
     return this.#bytes('key', this.key, key, this.#rawKeys);
   }
 
@@ -368,14 +368,14 @@ export async function createMap<K, V, KIn, VIn>(
 ): Promise<BpfMap<K, V, KIn, VIn>> {
   checkMapOptions(options, session.kernel.pageSize);
   const values = createArguments(options);
-  const facts = factsOfNew(values);
+  const spec = specOfNew(values);
   const { name = '' } = options;
   // Before the map is there, so that a codec that does not fit leaves nothing behind.
-  boundCodecs(options, facts, session.kernel.possibleCpus);
+  boundCodecs(options, spec, session.kernel.possibleCpus);
   const about = name === '' ? undefined : { subject: `map "${name}"` };
   const { handle } = await session.bpf(rows.MAP_CREATE, values, about);
-  session.calls.knownMaps.set(handle, facts);
-  return new BpfMap(session, handle, facts, options, name);
+  session.calls.knownMaps.set(handle, spec);
+  return new BpfMap(session, handle, spec, options, name);
 }
 
 /** Opens a map that is there already; see {@link Session.map}. */
@@ -387,9 +387,9 @@ export async function openMap<K, V, KIn, VIn>(
   const handle = await open(session, 'map', where, options.flags);
   try {
     const { info } = await session.bpf(rows.OBJ_GET_INFO_BY_FD_MAP, { bpf_fd: { handle } });
-    const facts = factsOfInfo(info);
-    session.calls.knownMaps.set(handle, facts);
-    return new BpfMap(session, handle, facts, options, info.name);
+    const spec = specOfInfo(info);
+    session.calls.knownMaps.set(handle, spec);
+    return new BpfMap(session, handle, spec, options, info.name);
   } catch (error) {
     await session.release([handle]);
     throw error;

@@ -24,7 +24,7 @@ import { type TestRun, type TestRunOptions, testRun } from './test-run.js';
 const { AttachType } = enums;
 
 /** What a program object knows without asking the guest. */
-export interface ProgramFacts {
+export interface ProgramSpec {
   /** `BPF_PROG_TYPE_*`. */
   readonly type: number;
   /** The attach type that it was loaded with, or 0. */
@@ -95,11 +95,11 @@ export class Program extends PinnableObject<'prog'> {
   readonly log: string;
   readonly #about: BpfOptions = { subject: this };
 
-  constructor(session: GuestKernel, handle: Handle, facts: ProgramFacts) {
-    super(session, handle, 'prog', facts.name);
-    this.type = facts.type;
-    this.expectedAttachType = facts.expectedAttachType;
-    this.log = facts.log;
+  constructor(session: GuestKernel, handle: Handle, spec: ProgramSpec) {
+    super(session, handle, 'prog', spec.name);
+    this.type = spec.type;
+    this.expectedAttachType = spec.expectedAttachType;
+    this.log = spec.log;
   }
 
   /**

@@ -63,7 +63,7 @@ export class RecordStream<T = Uint8Array> implements AsyncIterable<T> {
 
   /** Use {@link BpfMap.records}. */
   constructor(map: AnyMap, options: RecordOptions<T>) {
-    const { type } = map.facts;
+    const { type } = map.spec;
     if (type === MapType.BPF_MAP_TYPE_RINGBUF) this.#each = eachRingRecord;
     else if (type === MapType.BPF_MAP_TYPE_PERF_EVENT_ARRAY) this.#each = eachPerfRecord;
     else {
@@ -194,13 +194,13 @@ export class RecordStream<T = Uint8Array> implements AsyncIterable<T> {
   }
 
   async #origin(): Promise<StreamOrigin> {
-    const { handle, facts, session } = this.#map;
-    if (facts.type === MapType.BPF_MAP_TYPE_RINGBUF) {
-      return { source: 'ring', map: handle, sizeBytes: facts.maxEntries };
+    const { handle, spec, session } = this.#map;
+    if (spec.type === MapType.BPF_MAP_TYPE_RINGBUF) {
+      return { source: 'ring', map: handle, sizeBytes: spec.maxEntries };
     }
     const { pages = DEFAULT_PAGES } = this.#options;
     for (const cpu of await onlineCpus(session)) {
-      if (cpu >= facts.maxEntries) continue;
+      if (cpu >= spec.maxEntries) continue;
       this.#outputs.push({ cpu, event: await this.#openOutput(cpu) });
     }
     return { source: 'perf', events: this.#outputs.map(({ event }) => event.handle), pages };

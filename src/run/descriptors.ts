@@ -204,10 +204,10 @@ export async function readiness(
     if (events.isMapped(handle) || events.isRedirected(handle)) return events.settle(handle);
     throw unready(name, 'a perf event that is not mapped', 'Map its buffer first.');
   }
-  const facts = kind === 'map' ? await objects.findMap(handle) : undefined;
-  if (facts?.type === BPF_MAP_TYPE_USER_RINGBUF) return events.eventOf(handle);
-  if (facts?.type !== BPF_MAP_TYPE_RINGBUF) throw unready(name, describeKind(kind));
-  await events.beginRing(handle, facts);
+  const spec = kind === 'map' ? await objects.findMap(handle) : undefined;
+  if (spec?.type === BPF_MAP_TYPE_USER_RINGBUF) return events.eventOf(handle);
+  if (spec?.type !== BPF_MAP_TYPE_RINGBUF) throw unready(name, describeKind(kind));
+  await events.beginRing(handle, spec);
   return events.settle(handle);
 }
 

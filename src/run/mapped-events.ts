@@ -2,7 +2,7 @@
 import { readSync, writeSync } from 'node:fs';
 import { constants } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { MapFacts } from '../bpf/index.js';
+import type { MapSpec } from '../bpf/index.js';
 import type { Handle } from '../call.js';
 import { failure, type SystemError, systemError } from '../errors.js';
 import { native } from '../native.js';
@@ -54,7 +54,7 @@ export class MappedEvents {
   }
 
   /** Answers mmap(2) of a BPF_MAP_TYPE_RINGBUF: ringbuf_map_mmap_kern() in kernel/bpf/ringbuf.c. */
-  async mapRing(call: Notification, handle: Handle, { maxEntries }: MapFacts): Promise<void> {
+  async mapRing(call: Notification, handle: Handle, { maxEntries }: MapSpec): Promise<void> {
     const [lengthBytes, offset] = [Number(call.word(1)), Number(call.word(5))];
     const writable = (call.argument(2) & PROT_WRITE) !== 0;
     // Programs own the counts and the data of the writer; readers own a page.
@@ -64,7 +64,7 @@ export class MappedEvents {
   }
 
   /** Has the events of a ring buffer come, which the program waits for before it maps it. */
-  async beginRing(handle: Handle, { maxEntries }: MapFacts): Promise<void> {
+  async beginRing(handle: Handle, { maxEntries }: MapSpec): Promise<void> {
     await (this.#mapped.get(handle) ?? this.#ring(handle, maxEntries)).stream;
   }
 

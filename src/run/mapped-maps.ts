@@ -1,6 +1,6 @@
 /* Maps that the program has mapped into its memory: .rodata, .data and .bss of libbpf's skeletons. */
 import { constants } from 'node:os';
-import { type Command, encode, enums, type MapFacts, rows } from '../bpf/index.js';
+import { type Command, encode, enums, type MapSpec, rows } from '../bpf/index.js';
 import type { Handle, Reply } from '../call.js';
 import { failure, systemError } from '../errors.js';
 import { native, type SharedMemory } from '../native.js';
@@ -21,7 +21,7 @@ const { BPF_F_MMAPABLE, BPF_F_RDONLY_PROG } = enums.ObjectFlag;
 
 interface Mapped {
   readonly handle: Handle;
-  readonly facts: MapFacts;
+  readonly spec: MapSpec;
   readonly memory: SharedMemory;
   /** What both sides had when they were last compared. */
   readonly agreed: Uint8Array;
@@ -56,14 +56,14 @@ export class MappedMaps {
    * Answers mmap(2) of an array as bpf_map_mmap() and array_map_mmap() in kernel/bpf do, with
    * memory in the map's place.
    */
-  async map(call: Notification, handle: Handle, facts: MapFacts): Promise<void> {
+  async map(call: Notification, handle: Handle, spec: MapSpec): Promise<void> {
     const lengthBytes = Number(call.word(1));
     const offset = Number(call.word(5));
     const writable = (call.argument(2) & PROT_WRITE) !== 0;
-    const bytes = roundUp(strideOf(facts) * facts.maxEntries, PAGE_BYTES);
-    if (facts.type !== enums.MapType.BPF_MAP_TYPE_ARRAY) return call.fail(ENOTSUPP);
-    if (writable && (facts.flags & BPF_F_RDONLY_PROG) !== 0) return call.fail(errno.EACCES);
-    if ((facts.flags & BPF_F_MMAPABLE) === 0 || offset + lengthBytes > bytes) {
+    const bytes = roundUp(strideOf(spec) * spec.maxEntries, PAGE_BYTES);
+    if (spec.type !== enums.MapType.BPF_MAP_TYPE_ARRAY) return call.fail(ENOTSUPP);
+    if (writable && (spec.flags & BPF_F_RDONLY_PROG) !== 0) return call.fail(errno.EACCES);
+    if ((spec.flags & BPF_F_MMAPABLE) === 0 || offset + lengthBytes > bytes) {
       return call.fail(errno.EINVAL);
     }
     if (bytes > MAX_MAPPED_BYTES) {
@@ -73,7 +73,7 @@ export class MappedMaps {
         instead: 'Use its elements by bpf(2) instead.',
       });
     }
-    const { memory } = await this.#share(handle, facts, bytes);
+    const { memory } = await this.#share(handle, spec, bytes);
     if (call.replaceDescriptor(memory.fd, call.descriptor(4))) call.proceed();
   }
 
@@ -96,14 +96,14 @@ export class MappedMaps {
     this.#mapped.clear();
   }
 
-  async #share(handle: Handle, facts: MapFacts, bytes: number): Promise<Mapped> {
+  async #share(handle: Handle, spec: MapSpec, bytes: number): Promise<Mapped> {
     const known = this.#mapped.get(handle);
     if (known !== undefined) return known;
     const memory = native.shareMemory(bytes);
     if (typeof memory === 'number') throw systemError('memfd_create', memory);
     const agreed = new Uint8Array(bytes);
-    const changes = (facts.flags & BPF_F_RDONLY_PROG) === 0;
-    const mapped = { handle, facts, memory, agreed, changes };
+    const changes = (spec.flags & BPF_F_RDONLY_PROG) === 0;
+    const mapped = { handle, spec, memory, agreed, changes };
     await this.#fetch(mapped);
     memory.set(agreed);
     this.#placeholders.add(handle, memory.fd);
@@ -139,17 +139,17 @@ export class MappedMaps {
   }
 
   async #compare(mapped: Mapped): Promise<void> {
-    const { memory, agreed, facts } = mapped;
+    const { memory, agreed, spec } = mapped;
     const before = agreed.slice();
     await this.#fetch(mapped);
     const unchanged = Buffer.compare(before, agreed) === 0;
     if (unchanged && Buffer.compare(memory, before) === 0) return;
-    const stride = strideOf(facts);
+    const stride = strideOf(spec);
     const writes: Promise<Reply>[] = [];
-    for (let index = 0; index < facts.maxEntries; index++) {
+    for (let index = 0; index < spec.maxEntries; index++) {
       const start = index * stride;
       let written = false;
-      for (let at = start; at < start + facts.valueSize; at++) {
+      for (let at = start; at < start + spec.valueSize; at++) {
         const byte = memory[at] as number;
         if (byte !== before[at]) {
           // The program has written it since.
@@ -160,7 +160,7 @@ export class MappedMaps {
         }
       }
       if (!written) continue;
-      const value = agreed.slice(start, start + facts.valueSize);
+      const value = agreed.slice(start, start + spec.valueSize);
       writes.push(this.#call(rows.MAP_UPDATE_ELEM, mapped, { key: keyOf(index), value }));
     }
     await Promise.all(writes);
@@ -168,8 +168,8 @@ export class MappedMaps {
 
   /** Reads the whole map into `agreed`. */
   async #fetch(mapped: Mapped): Promise<void> {
-    const { agreed, facts } = mapped;
-    const { maxEntries, valueSize } = facts;
+    const { agreed, spec } = mapped;
+    const { maxEntries, valueSize } = spec;
     if (maxEntries === 1) {
       const { outputs } = await this.#call(rows.MAP_LOOKUP_ELEM, mapped, { key: keyOf(0) });
       agreed.set(outputs[0] ?? []);
@@ -181,7 +181,7 @@ export class MappedMaps {
     const values = outputs[3] ?? new Uint8Array(0);
     for (let index = 0; (index + 1) * valueSize <= values.length; index++) {
       const value = values.subarray(index * valueSize, (index + 1) * valueSize);
-      agreed.set(value, index * strideOf(facts));
+      agreed.set(value, index * strideOf(spec));
     }
   }
 
@@ -195,7 +195,7 @@ export class MappedMaps {
   }
 }
 
-function strideOf({ valueSize }: MapFacts): number {
+function strideOf({ valueSize }: MapSpec): number {
   return roundUp(valueSize, 8);
 }
 

@@ -1,6 +1,6 @@
 /* User ring buffers that the program has mapped: what it submits there goes to the guest's. */
 import { constants } from 'node:os';
-import type { MapFacts } from '../bpf/index.js';
+import type { MapSpec } from '../bpf/index.js';
 import type { Handle } from '../call.js';
 import { systemError } from '../errors.js';
 import { native, type SharedMemory } from '../native.js';
@@ -57,7 +57,7 @@ export class MappedUserRings {
   }
 
   /** Answers mmap(2) of a BPF_MAP_TYPE_USER_RINGBUF: ringbuf_map_mmap_user() in kernel/bpf/ringbuf.c. */
-  async map(call: Notification, handle: Handle, { maxEntries }: MapFacts): Promise<void> {
+  async map(call: Notification, handle: Handle, { maxEntries }: MapSpec): Promise<void> {
     const [lengthBytes, offset] = [Number(call.word(1)), Number(call.word(5))];
     const bytes = 2 * PAGE_BYTES + 2 * maxEntries;
     // Programs own the count of what is taken.

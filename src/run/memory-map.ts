@@ -38,13 +38,13 @@ export async function mapMemory(call: Notification, context: Context): Promise<v
   const writes = shared && (call.argument(2) & PROT_WRITE) !== 0;
   if (access === O_WRONLY || (writes && access === O_RDONLY)) return call.fail(errno.EACCES);
   if (kind === 'perf_event') return shared ? events.mapPerf(call, handle) : call.fail(errno.EINVAL);
-  const facts = await objects.findMap(handle);
-  if (facts === undefined) throw refusal('mmap(2) of a map that the guest does not describe');
-  if (!shared && mappable.has(facts.type)) return call.fail(errno.EINVAL);
-  if (facts.type === BPF_MAP_TYPE_RINGBUF) return events.mapRing(call, handle, facts);
-  if (facts.type === BPF_MAP_TYPE_USER_RINGBUF) return userRings.map(call, handle, facts);
-  if (facts.type === BPF_MAP_TYPE_ARENA) throw refusal('mmap(2) of an arena');
-  return mapped.map(call, handle, facts);
+  const spec = await objects.findMap(handle);
+  if (spec === undefined) throw refusal('mmap(2) of a map that the guest does not describe');
+  if (!shared && mappable.has(spec.type)) return call.fail(errno.EINVAL);
+  if (spec.type === BPF_MAP_TYPE_RINGBUF) return events.mapRing(call, handle, spec);
+  if (spec.type === BPF_MAP_TYPE_USER_RINGBUF) return userRings.map(call, handle, spec);
+  if (spec.type === BPF_MAP_TYPE_ARENA) throw refusal('mmap(2) of an arena');
+  return mapped.map(call, handle, spec);
 }
 
 function refusal(call: string): Error {

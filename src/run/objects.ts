@@ -1,12 +1,12 @@
 import {
   enums,
   type FdKind,
-  factsOfInfo,
   type IterTarget,
   iterTargetNamed,
-  type MapFacts,
-  type ObjectFacts,
+  type MapSpec,
+  type ObjectSpecs,
   rows,
+  specOfInfo,
 } from '../bpf/index.js';
 import type { BtfTypes } from '../btf/index.js';
 import type { Handle } from '../call.js';
@@ -15,7 +15,7 @@ import { findableKind } from '../kernel/objects.js';
 
 interface Known {
   kind?: FdKind;
-  map?: MapFacts;
+  map?: MapSpec;
   linkType?: number;
   /** Of a link to a perf event. */
   perfType?: number;
@@ -37,7 +37,7 @@ const probes: ReadonlySet<FdKind> = new Set(['link', 'perf_event']);
  * Little is asked for beforehand: a call that depends on more than is known leaves what it missed
  * in {@link missing}, to be asked for with {@link learn} before the call is encoded again.
  */
-export class Objects implements ObjectFacts {
+export class Objects implements ObjectSpecs {
   readonly possibleCpus: number;
   /** Objects that something was asked of that is not known. */
   readonly missing = new Set<Handle>();
@@ -60,7 +60,7 @@ export class Objects implements ObjectFacts {
   }
 
   /** Takes note of a new map. */
-  addMap(handle: Handle, map: MapFacts): void {
+  addMap(handle: Handle, map: MapSpec): void {
     this.#known.set(handle, { kind: 'map', map });
   }
 
@@ -95,7 +95,7 @@ export class Objects implements ObjectFacts {
     return this.#look(handle, ({ kind }) => kind);
   }
 
-  mapFacts(handle: Handle): MapFacts | undefined {
+  mapSpec(handle: Handle): MapSpec | undefined {
     return this.#look(handle, ({ map, kind }) => (kind === 'map' ? map : kind && null));
   }
 
@@ -129,11 +129,11 @@ export class Objects implements ObjectFacts {
     return this.kindOf(handle);
   }
 
-  /** The facts of a map, which the guest is asked for if need be; undefined for anything else. */
-  async findMap(handle: Handle): Promise<MapFacts | undefined> {
+  /** The spec of a map, which the guest is asked for if need be; undefined for anything else. */
+  async findMap(handle: Handle): Promise<MapSpec | undefined> {
     if ((await this.find(handle)) !== 'map') return undefined;
-    if (this.mapFacts(handle) === undefined) await this.learn();
-    return this.mapFacts(handle);
+    if (this.mapSpec(handle) === undefined) await this.learn();
+    return this.mapSpec(handle);
   }
 
   /** Asks the guest about what was missed. Returns whether there was anything. */
@@ -160,7 +160,7 @@ export class Objects implements ObjectFacts {
     const bpf_fd = { handle } as never;
     if (known.kind === 'map') {
       const { info } = await this.#guest.bpf(rows.OBJ_GET_INFO_BY_FD_MAP, { bpf_fd });
-      known.map = factsOfInfo(info);
+      known.map = specOfInfo(info);
     } else if (known.kind === 'link') {
       const { info } = await this.#guest.bpf(rows.OBJ_GET_INFO_BY_FD_LINK, { bpf_fd });
       known.linkType = info.type ?? BPF_LINK_TYPE_UNSPEC;

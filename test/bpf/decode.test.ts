@@ -1,12 +1,12 @@
 import t from 'tap';
 import { encode, rows } from '../../src/bpf/index.js';
-import { facts, hex, putWords, replyTo } from './tools.js';
+import { hex, putWords, replyTo, specs } from './tools.js';
 
 const map = { handle: 7 };
 const key = hex('01020304');
 
 t.test('a value comes back as the bytes of the reply', async (t) => {
-  const encoded = encode(rows.MAP_LOOKUP_ELEM, { map_fd: map, key }, facts());
+  const encoded = encode(rows.MAP_LOOKUP_ELEM, { map_fd: map, key }, specs());
   const reply = replyTo(encoded, ([value]) => value?.fill(5));
   const { value } = encoded.decode(reply);
   t.same(value, new Uint8Array(8).fill(5));
@@ -14,19 +14,19 @@ t.test('a value comes back as the bytes of the reply', async (t) => {
 });
 
 t.test('an output that is longer than was asked for is cut', async (t) => {
-  const encoded = encode(rows.MAP_LOOKUP_ELEM, { map_fd: map, key }, facts());
+  const encoded = encode(rows.MAP_LOOKUP_ELEM, { map_fd: map, key }, specs());
   const { value } = encoded.decode({ result: 0, errno: 0, outputs: [new Uint8Array(64)] });
   t.equal(value.length, 8);
 });
 
 t.test('numbers come back from the attribute', async (t) => {
-  const encoded = encode(rows.PROG_GET_NEXT_ID, { start_id: 3 }, facts());
+  const encoded = encode(rows.PROG_GET_NEXT_ID, { start_id: 3 }, specs());
   const reply = replyTo(encoded, ([attribute]) => putWords(attribute, 4, 4000000000));
   t.same(encoded.decode(reply), { next_id: 4000000000 });
 });
 
 t.test('a batch is cut to the count that the kernel returned, also when it failed', async (t) => {
-  const encoded = encode(rows.MAP_LOOKUP_BATCH, { map_fd: map, count: 10 }, facts());
+  const encoded = encode(rows.MAP_LOOKUP_BATCH, { map_fd: map, count: 10 }, specs());
   const fill = (outputs: Uint8Array[]) => putWords(outputs[0], 32, 3);
   const decoded = encoded.decode(replyTo(encoded, fill, -1, 2));
   t.match(decoded, { count: 3 });
@@ -39,7 +39,7 @@ t.test('a count above what was asked for cuts nothing', async (t) => {
   const encoded = encode(
     rows.OBJ_GET_INFO_BY_FD_PROG,
     { bpf_fd: map, info: { nr_map_ids: 2 } },
-    facts(),
+    specs(),
   );
   const { info } = encoded.decode(replyTo(encoded, ([, info]) => putWords(info, 52, 9)));
   t.equal(info.nr_map_ids, 9);
@@ -47,7 +47,7 @@ t.test('a count above what was asked for cuts nothing', async (t) => {
 });
 
 t.test('a structure comes back with text, bytes, bits and large numbers', async (t) => {
-  const encoded = encode(rows.OBJ_GET_INFO_BY_FD_PROG, { bpf_fd: map }, facts());
+  const encoded = encode(rows.OBJ_GET_INFO_BY_FD_PROG, { bpf_fd: map }, specs());
   const reply = replyTo(encoded, ([attribute, info]) => {
     putWords(attribute, 4, 200);
     info?.set(Buffer.from('0123456789abcdef'), 64);
@@ -66,7 +66,7 @@ t.test('what the kernel withholds is absent, not zero', async (t) => {
   const encoded = encode(
     rows.OBJ_GET_INFO_BY_FD_PROG,
     { bpf_fd: map, info: { xlated_prog_len: 64, nr_map_ids: 1 } },
-    facts(),
+    specs(),
   );
   const reply = replyTo(encoded, ([, info]) => info?.fill(0, 32, 40));
   const { info } = encoded.decode(reply);
@@ -78,7 +78,7 @@ t.test('the result cuts what a command reads', async (t) => {
   const encoded = encode(
     rows.PROG_STREAM_READ_BY_FD,
     { prog_fd: map, stream_id: 1, stream_buf_len: 100 },
-    facts(),
+    specs(),
   );
   t.equal(encoded.decode(replyTo(encoded, () => {}, 5)).stream_buf?.length, 5);
   t.equal(encoded.decode(replyTo(encoded, () => {}, -1, 22)).stream_buf?.length, 0);
@@ -86,7 +86,7 @@ t.test('the result cuts what a command reads', async (t) => {
 
 t.test('a failed load becomes an error with the errno and the log', async (t) => {
   const values = { insns: hex('9500000000000000'), license: 'GPL', log_level: 1, log_size: 64 };
-  const encoded = encode(rows.PROG_LOAD, values, facts(), 1);
+  const encoded = encode(rows.PROG_LOAD, values, specs(), 1);
   const reply = replyTo(
     encoded,
     ([attribute, log]) => {
@@ -110,7 +110,7 @@ t.test('a failed load becomes an error with the errno and the log', async (t) =>
 });
 
 t.test('an error without a log has none, and ENOTSUPP has its name', async (t) => {
-  const encoded = encode(rows.MAP_LOOKUP_ELEM, { map_fd: map, key }, facts());
+  const encoded = encode(rows.MAP_LOOKUP_ELEM, { map_fd: map, key }, specs());
   const error = encoded.error(replyTo(encoded, () => {}, -1, 524));
   t.equal(error.code, 'ENOTSUPP');
   t.notOk('log' in error);

@@ -1,7 +1,7 @@
 import t from 'tap';
-import { encode, enums, type Facts, insn, rows } from '../../src/bpf/index.js';
+import { encode, enums, insn, type MapSpecs, rows } from '../../src/bpf/index.js';
 import type { Call } from '../../src/call.js';
-import { facts, hex, mapFacts, toHex } from './tools.js';
+import { hex, mapSpec, specs, toHex } from './tools.js';
 
 const map = { handle: 7 } as const;
 const prog = { handle: 9 } as const;
@@ -12,8 +12,8 @@ const FD32 = 1;
 
 interface Case {
   name: string;
-  call: (facts: Facts) => Call;
-  map?: Parameters<typeof mapFacts>[0];
+  call: (specs: MapSpecs) => Call;
+  map?: Parameters<typeof mapSpec>[0];
   /** Buffers: bytes in, a length out, or one-element lists of bytes in and out. */
   buffers: readonly (string | number | readonly [string])[];
   relocations: readonly (readonly [number, number, number, number])[];
@@ -27,7 +27,7 @@ const zeros = (count: number) => '00'.repeat(count);
 const cases: Case[] = [
   {
     name: 'a lookup is the attribute, its key and room for a value',
-    call: (facts) => encode(rows.MAP_LOOKUP_ELEM, { map_fd: map, key }, facts).call,
+    call: (specs) => encode(rows.MAP_LOOKUP_ELEM, { map_fd: map, key }, specs).call,
     buffers: [`07000000${zeros(28)}`, '01020304', 8],
     relocations: [
       [0, 0, FD32, 7],
@@ -38,7 +38,7 @@ const cases: Case[] = [
   {
     name: 'a per-CPU value is rounded up to 8 bytes for each possible CPU',
     map: { type: MapType.BPF_MAP_TYPE_PERCPU_ARRAY, valueSize: 5 },
-    call: (facts) => encode(rows.MAP_LOOKUP_ELEM, { map_fd: map, key }, facts).call,
+    call: (specs) => encode(rows.MAP_LOOKUP_ELEM, { map_fd: map, key }, specs).call,
     buffers: [`07000000${zeros(28)}`, '01020304', 24],
     relocations: [
       [0, 0, FD32, 7],
@@ -49,11 +49,11 @@ const cases: Case[] = [
   {
     name: 'a flag asks for one CPU’s value',
     map: { type: MapType.BPF_MAP_TYPE_PERCPU_HASH, valueSize: 5 },
-    call: (facts) =>
+    call: (specs) =>
       encode(
         rows.MAP_LOOKUP_ELEM,
         { map_fd: map, key, flags: (2n << 32n) | BigInt(ElementFlag.BPF_F_CPU) },
-        facts,
+        specs,
       ).call,
     buffers: [`07000000${zeros(20)}0800000002000000`, '01020304', 5],
     relocations: [
@@ -65,8 +65,8 @@ const cases: Case[] = [
   {
     name: 'a map without keys takes NULL',
     map: { type: MapType.BPF_MAP_TYPE_QUEUE, keySize: 0, valueSize: 2 },
-    call: (facts) =>
-      encode(rows.MAP_UPDATE_ELEM, { map_fd: map, key: null, value: hex('beef') }, facts).call,
+    call: (specs) =>
+      encode(rows.MAP_UPDATE_ELEM, { map_fd: map, key: null, value: hex('beef') }, specs).call,
     buffers: [`07000000${zeros(28)}`, 'beef'],
     relocations: [
       [0, 0, FD32, 7],
@@ -75,7 +75,7 @@ const cases: Case[] = [
   },
   {
     name: 'the first key is asked for by leaving the key out',
-    call: (facts) => encode(rows.MAP_GET_NEXT_KEY, { map_fd: map }, facts).call,
+    call: (specs) => encode(rows.MAP_GET_NEXT_KEY, { map_fd: map }, specs).call,
     buffers: [`07000000${zeros(20)}`, 4],
     relocations: [
       [0, 0, FD32, 7],
@@ -85,8 +85,8 @@ const cases: Case[] = [
   {
     name: 'a program in a program array is a handle in the value',
     map: { type: MapType.BPF_MAP_TYPE_PROG_ARRAY, valueSize: 4 },
-    call: (facts) =>
-      encode(rows.MAP_UPDATE_ELEM, { map_fd: map, key, value: hex('09000000') }, facts).call,
+    call: (specs) =>
+      encode(rows.MAP_UPDATE_ELEM, { map_fd: map, key, value: hex('09000000') }, specs).call,
     buffers: [`07000000${zeros(28)}`, '01020304', '09000000'],
     relocations: [
       [0, 0, FD32, 7],
@@ -98,11 +98,11 @@ const cases: Case[] = [
   {
     name: 'counts follow from the bytes, in batches for every value',
     map: { type: MapType.BPF_MAP_TYPE_ARRAY_OF_MAPS, valueSize: 4 },
-    call: (facts) =>
+    call: (specs) =>
       encode(
         rows.MAP_UPDATE_BATCH,
         { map_fd: map, keys: hex('00000000 01000000'), values: hex('05000000 06000000') },
-        facts,
+        specs,
       ).call,
     buffers: [[`${zeros(32)}0200000007000000${zeros(16)}`], '0000000001000000', '0500000006000000'],
     relocations: [
@@ -116,8 +116,8 @@ const cases: Case[] = [
   {
     name: 'a batch lookup has a position in and out, of 4 bytes in hash tables',
     map: { keySize: 16 },
-    call: (facts) =>
-      encode(rows.MAP_LOOKUP_BATCH, { map_fd: map, in_batch: hex('0a000000'), count: 3 }, facts)
+    call: (specs) =>
+      encode(rows.MAP_LOOKUP_BATCH, { map_fd: map, in_batch: hex('0a000000'), count: 3 }, specs)
         .call,
     buffers: [[`${zeros(32)}0300000007000000${zeros(16)}`], '0a000000', 4, 48, 24],
     relocations: [
@@ -130,11 +130,11 @@ const cases: Case[] = [
   },
   {
     name: 'a map is created with no more of the attribute than is used',
-    call: (facts) =>
+    call: (specs) =>
       encode(
         rows.MAP_CREATE,
         { map_type: 1, key_size: 4, value_size: 8, max_entries: 16, map_name: 'counts' },
-        facts,
+        specs,
         5,
       ).call,
     buffers: [`01000000040000000800000010000000${zeros(12)}636f756e7473${zeros(30)}`],
@@ -142,7 +142,7 @@ const cases: Case[] = [
   },
   {
     name: 'a late field makes the attribute reach as far',
-    call: (facts) =>
+    call: (specs) =>
       encode(
         rows.MAP_CREATE,
         {
@@ -150,7 +150,7 @@ const cases: Case[] = [
           map_flags: ObjectFlag.BPF_F_TOKEN_FD,
           map_token_fd: { handle: 3 },
         },
-        facts,
+        specs,
         5,
       ).call,
     buffers: [`01000000${zeros(12)}00000100${zeros(56)}03000000`],
@@ -158,14 +158,14 @@ const cases: Case[] = [
   },
   {
     name: 'a late pointer makes the attribute reach as far as its count',
-    call: (facts) =>
-      encode(rows.MAP_CREATE, { map_type: 1, excl_prog_hash: hex('aa'.repeat(32)) }, facts, 5).call,
+    call: (specs) =>
+      encode(rows.MAP_CREATE, { map_type: 1, excl_prog_hash: hex('aa'.repeat(32)) }, specs, 5).call,
     buffers: [`01000000${zeros(84)}2000000000000000`, 'aa'.repeat(32)],
     relocations: [[0, 80, POINTER, 1]],
   },
   {
     name: 'a program has its log, its licence with a NUL, and the maps in its instructions',
-    call: (facts) =>
+    call: (specs) =>
       encode(
         rows.PROG_LOAD,
         {
@@ -175,7 +175,7 @@ const cases: Case[] = [
           log_level: 1,
           log_size: 4096,
         },
-        facts,
+        specs,
         5,
       ).call,
     buffers: [
@@ -193,7 +193,7 @@ const cases: Case[] = [
   },
   {
     name: 'without a count, only the descriptors that instructions use are relocated',
-    call: (facts) =>
+    call: (specs) =>
       encode(
         rows.PROG_LOAD,
         {
@@ -203,7 +203,7 @@ const cases: Case[] = [
           license: '',
           fd_array: [{ handle: 3 }, { handle: 4 }],
         },
-        facts,
+        specs,
         5,
       ).call,
     buffers: [
@@ -221,11 +221,11 @@ const cases: Case[] = [
   },
   {
     name: 'with a count, all descriptors are relocated',
-    call: (facts) =>
+    call: (specs) =>
       encode(
         rows.PROG_LOAD,
         { insns: hex('9500000000000000'), license: '', fd_array: [prog], fd_array_cnt: 1 },
-        facts,
+        specs,
         5,
       ).call,
     buffers: [[`0000000001000000${zeros(140)}01000000`], '9500000000000000', '00', '09000000'],
@@ -238,11 +238,11 @@ const cases: Case[] = [
   },
   {
     name: 'two names of one word are one descriptor',
-    call: (facts) =>
+    call: (specs) =>
       encode(
         rows.PROG_LOAD,
         { insns: hex('9500000000000000'), license: null, attach_btf_obj_fd: { handle: 8 } },
-        facts,
+        specs,
         5,
       ).call,
     buffers: [[`0000000001000000${zeros(104)}08000000${zeros(28)}`], '9500000000000000'],
@@ -253,8 +253,8 @@ const cases: Case[] = [
   },
   {
     name: 'a tracepoint has a name and a program',
-    call: (facts) =>
-      encode(rows.RAW_TRACEPOINT_OPEN, { name: 'sys_enter', prog_fd: prog }, facts, 5).call,
+    call: (specs) =>
+      encode(rows.RAW_TRACEPOINT_OPEN, { name: 'sys_enter', prog_fd: prog }, specs, 5).call,
     buffers: [`${zeros(8)}0900000000000000`, '7379735f656e74657200'],
     relocations: [
       [0, 8, FD32, 9],
@@ -263,8 +263,8 @@ const cases: Case[] = [
   },
   {
     name: 'a structure behind a pointer has pointers of its own',
-    call: (facts) =>
-      encode(rows.OBJ_GET_INFO_BY_FD_BTF, { bpf_fd: prog, info: { btf_size: 100 } }, facts).call,
+    call: (specs) =>
+      encode(rows.OBJ_GET_INFO_BY_FD_BTF, { bpf_fd: prog, info: { btf_size: 100 } }, specs).call,
     buffers: [[`0900000020000000${zeros(8)}`], [`${zeros(8)}64000000${zeros(20)}`], 100],
     relocations: [
       [0, 0, FD32, 9],
@@ -274,11 +274,11 @@ const cases: Case[] = [
   },
   {
     name: 'texts share a buffer, and their pointers have offsets into it',
-    call: (facts) =>
+    call: (specs) =>
       encode(
         rows.LINK_CREATE_KPROBE_MULTI,
         { prog_fd: prog, attach_type: 42, syms: ['vfs_read', 'ksys_*'] },
-        facts,
+        specs,
         5,
       ).call,
     buffers: [
@@ -295,11 +295,11 @@ const cases: Case[] = [
   },
   {
     name: 'descriptors sit in structures behind pointers too',
-    call: (facts) =>
+    call: (specs) =>
       encode(
         rows.LINK_CREATE_ITER_MAP,
         { prog_fd: prog, attach_type: 28, iter_info: { map_fd: map } },
-        facts,
+        specs,
         5,
       ).call,
     buffers: [`09000000000000001c000000${zeros(12)}0800000000000000`, '0700000000000000'],
@@ -311,8 +311,8 @@ const cases: Case[] = [
   },
   {
     name: 'what may go in and come back is NULL when it is left out',
-    call: (facts) =>
-      encode(rows.PROG_TEST_RUN, { prog_fd: prog, data_in: hex('ff'), data_size_out: 2 }, facts)
+    call: (specs) =>
+      encode(rows.PROG_TEST_RUN, { prog_fd: prog, data_in: hex('ff'), data_size_out: 2 }, specs)
         .call,
     buffers: [[`0900000000000000 0100000002000000 ${zeros(48)}`], 'ff', 2],
     relocations: [
@@ -323,7 +323,7 @@ const cases: Case[] = [
   },
   {
     name: 'an id in the place of a descriptor stays a number',
-    call: (facts) =>
+    call: (specs) =>
       encode(
         rows.LINK_CREATE_TCX,
         {
@@ -333,7 +333,7 @@ const cases: Case[] = [
           flags: AttachFlag.BPF_F_ID | AttachFlag.BPF_F_AFTER,
           relative_id: 77,
         },
-        facts,
+        specs,
         5,
       ).call,
     buffers: ['09000000 02000000 2e000000 30000000 4d000000 00000000'],
@@ -343,7 +343,7 @@ const cases: Case[] = [
 
 for (const one of cases) {
   t.test(one.name, async (t) => {
-    const call = one.call(facts(mapFacts(one.map)));
+    const call = one.call(specs(mapSpec(one.map)));
     const shown = call.buffers.map((buffer) => {
       if (typeof buffer === 'number') return buffer;
       return buffer instanceof Uint8Array ? toHex(buffer) : [toHex(buffer.inout)];
@@ -362,13 +362,13 @@ for (const one of cases) {
 }
 
 t.test('the result handle and the command number are the call’s', async (t) => {
-  const { call } = encode(rows.MAP_GET_FD_BY_ID, { map_id: 3 }, facts(), 12);
+  const { call } = encode(rows.MAP_GET_FD_BY_ID, { map_id: 3 }, specs(), 12);
   t.equal(call.result, 12);
   t.equal(call.command, 14);
 });
 
 t.test('large instructions are not copied', async (t) => {
   const insns = new Uint8Array(8 * 1000).fill(0x95);
-  const { call } = encode(rows.PROG_LOAD, { insns, license: 'GPL' }, facts(), 1);
+  const { call } = encode(rows.PROG_LOAD, { insns, license: 'GPL' }, specs(), 1);
   t.equal(call.buffers[1], insns);
 });

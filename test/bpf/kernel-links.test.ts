@@ -346,8 +346,8 @@ t.test('links of this machine’s kernel', { skip }, async (t) => {
     const programOffsets = functionOffsets(types, value);
     t.ok(programOffsets.includes(at('ssthresh')) && programOffsets.includes(at('cong_avoid')));
     const know = (handle: number) => {
-      const facts = kernel.maps.mapFacts(handle);
-      if (facts !== undefined) kernel.maps.set(handle, { ...facts, programOffsets });
+      const spec = kernel.maps.mapSpec(handle);
+      if (spec !== undefined) kernel.maps.set(handle, { ...spec, programOffsets });
     };
     know(map.handle);
     kernel.call(rows.MAP_UPDATE_ELEM, { map_fd: map, key, value: image });

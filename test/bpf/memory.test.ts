@@ -1,13 +1,13 @@
 import t from 'tap';
-import { encodeRaw, enums, type ObjectFacts } from '../../src/bpf/index.js';
+import { encodeRaw, enums, type ObjectSpecs } from '../../src/bpf/index.js';
 import { Process } from './process.js';
-import { hex, mapFacts, putWords, replyTo, toHex } from './tools.js';
+import { hex, mapSpec, putWords, replyTo, toHex } from './tools.js';
 
 const { Cmd } = enums;
 
-const facts: ObjectFacts = {
+const specs: ObjectSpecs = {
   possibleCpus: 2,
-  mapFacts: (handle) => (handle === 70 ? mapFacts() : undefined),
+  mapSpec: (handle) => (handle === 70 ? mapSpec() : undefined),
   kindOf: (handle) => ({ 70: 'map', 90: 'prog', 91: 'btf' })[handle] as 'map' | undefined,
   linkTypeOf: () => undefined,
 };
@@ -28,7 +28,7 @@ t.test('a lookup is read from memory, and its value written back', async (t) => 
   const encoded = encodeRaw(
     { command: Cmd.BPF_MAP_LOOKUP_ELEM, address: ADDRESS, image },
     process,
-    facts,
+    specs,
   );
   const [sent, key, value] = encoded.call.buffers;
   t.same(key, hex('0a0b0c0d'));
@@ -45,7 +45,7 @@ t.test('an unknown descriptor becomes one that is closed', async (t) => {
   const { call } = encodeRaw(
     { command: Cmd.BPF_MAP_LOOKUP_ELEM, address: ADDRESS, image },
     new Process(),
-    facts,
+    specs,
   );
   t.equal(toHex((call.buffers[0] as Uint8Array).subarray(0, 4)), 'ffffffff');
   t.notOk(call.relocations.includes(1, 2) && call.relocations[2] === 1, 'no handle');
@@ -54,7 +54,7 @@ t.test('an unknown descriptor becomes one that is closed', async (t) => {
 t.test('a descriptor of something else becomes one that is open and of no use', async (t) => {
   const image = attribute(32, [0, 2], [8, 0x2000]);
   const call = { command: Cmd.BPF_MAP_LOOKUP_ELEM, address: ADDRESS, image };
-  const { buffers } = encodeRaw(call, new Process(), facts).call;
+  const { buffers } = encodeRaw(call, new Process(), specs).call;
   t.equal(toHex((buffers[0] as Uint8Array).subarray(0, 4)), '01000000');
 });
 
@@ -63,7 +63,7 @@ t.test('trailing bytes that no row knows are kept, and so is the size', async (t
   const { call } = encodeRaw(
     { command: Cmd.BPF_MAP_FREEZE, address: ADDRESS, image },
     new Process(),
-    facts,
+    specs,
   );
   const [sent] = call.buffers as [Uint8Array];
   t.equal(sent.length, 200);
@@ -80,7 +80,7 @@ t.test(
     const encoded = encodeRaw(
       { command: Cmd.BPF_PROG_LOAD, address: ADDRESS, image },
       process,
-      facts,
+      specs,
       5,
     );
     t.equal(encoded.call.result, 5);
@@ -115,7 +115,7 @@ t.test('lengths are kept, but for what the kernel writes and for words cut in tw
   ] as const;
   for (const [command, given, sent] of cases) {
     const raw = { command, address: ADDRESS, image: new Uint8Array(given) };
-    const [buffer] = encodeRaw(raw, new Process(), facts, 1).call.buffers;
+    const [buffer] = encodeRaw(raw, new Process(), specs, 1).call.buffers;
     const bytes = buffer instanceof Uint8Array ? buffer : (buffer as { inout: Uint8Array }).inout;
     t.equal(bytes.length, sent, `command ${command} of ${given} bytes`);
   }
@@ -126,7 +126,7 @@ t.test('sizes of records come back when the kernel has written its own', async (
   process.put(0x2000, new Uint8Array(40));
   const image = attribute(128, [0, 1], [76, 40], [80, 0x2000], [88, 1], [92, 16]);
   const raw = { command: Cmd.BPF_PROG_LOAD, address: ADDRESS, image };
-  const encoded = encodeRaw(raw, process, facts, 5);
+  const encoded = encodeRaw(raw, process, specs, 5);
   const alone = replyTo(encoded, () => {}, -1, 7);
   t.same(encoded.writes(alone), [], 'nothing is written that has not changed');
   const reply = replyTo(encoded, ([attribute]) => putWords(attribute, 76, 8), -1, 7);
@@ -139,7 +139,7 @@ t.test('a test run without a length for its data gives all that there is', async
   process.put(0x2000, hex('01020304'));
   const image = attribute(80, [0, 3], [8, 4], [16, 0x2000], [24, 0x3000]);
   const raw = { command: Cmd.BPF_PROG_TEST_RUN, address: ADDRESS, image };
-  const encoded = encodeRaw(raw, process, facts);
+  const encoded = encodeRaw(raw, process, specs);
   const [, , room] = encoded.call.buffers;
   t.ok((room as number) >= 65536);
   const reply = replyTo(encoded, ([attribute, data]) => {
@@ -159,7 +159,7 @@ t.test('a context is written back only where the program has changed it', async 
   process.put(0x2000, hex('0102030405060708'));
   const image = attribute(80, [0, 3], [40, 8], [48, 0x2000]);
   const raw = { command: Cmd.BPF_PROG_TEST_RUN, address: ADDRESS, image };
-  const encoded = encodeRaw(raw, process, facts);
+  const encoded = encodeRaw(raw, process, specs);
   t.same(encoded.writes(replyTo(encoded, () => {})), []);
   const reply = replyTo(encoded, ([, context]) => putWords(context, 4, 0xff));
   t.same(encoded.writes(reply), [{ address: 0x2004n, bytes: hex('ff000000') }]);
@@ -170,7 +170,7 @@ t.test('common attributes are a second argument, with a log of its own', async (
   const command = Cmd.BPF_MAP_CREATE | enums.CallFlag.BPF_COMMON_ATTRS;
   const common = { address: 0x600n, image: attribute(24, [0, 0x3000], [8, 16], [12, 1]) };
   const raw = { command, address: ADDRESS, image: attribute(20, [0, 1]), common };
-  const encoded = encodeRaw(raw, process, facts, 5);
+  const encoded = encodeRaw(raw, process, specs, 5);
   t.match(encoded.call, { command, args: 2, result: 5 });
   t.same(encoded.call.buffers[0], attribute(20, [0, 1]));
   t.same(encoded.call.relocations, [1, 0, 0, 2]);
@@ -194,7 +194,7 @@ t.test('common attributes are a second argument, with a log of its own', async (
     encoded.writes(reply).map(({ address }) => address),
     [0x3000n, 0x610n],
   );
-  const none = encodeRaw({ command, address: ADDRESS, image: attribute(20) }, process, facts, 5);
+  const none = encodeRaw({ command, address: ADDRESS, image: attribute(20) }, process, specs, 5);
   t.same(none.call.buffers[1], { inout: new Uint8Array(0) });
 });
 
@@ -206,12 +206,12 @@ t.test('a value of kernel functions holds programs where their types say', async
   process.put(0x3000, attribute(32, [0, 5], [8, 5], [24, 99]));
   const image = attribute(32, [0, 4], [8, 0x2000], [16, 0x3000]);
   const raw = { command: Cmd.BPF_MAP_UPDATE_ELEM, address: ADDRESS, image };
-  const map = mapFacts({
+  const map = mapSpec({
     type: enums.MapType.BPF_MAP_TYPE_STRUCT_OPS,
     valueSize: 32,
     programOffsets: [8, 16, 24],
   });
-  const encoded = encodeRaw(raw, process, { ...facts, mapFacts: () => map });
+  const encoded = encodeRaw(raw, process, { ...specs, mapSpec: () => map });
   const value = encoded.call.buffers[2] as Uint8Array;
   t.equal(
     toHex(value),
@@ -226,7 +226,7 @@ t.test('what cannot be carried is refused with what to do instead', async (t) =>
   putWords(image, 0, enums.ProgType.BPF_PROG_TYPE_SYSCALL);
   image.set(Buffer.from('__loader.prog'), 48);
   const raw = { command: Cmd.BPF_PROG_LOAD, address: ADDRESS, image };
-  t.throws(() => encodeRaw(raw, new Process(), facts), {
+  t.throws(() => encodeRaw(raw, new Process(), specs), {
     code: 'ERR_BPF_UNSUPPORTED',
     message: /the loader of a light skeleton .* without -L/,
   });
@@ -236,7 +236,7 @@ t.test('the next id is written even to an attribute that ends before it', async 
   const encoded = encodeRaw(
     { command: Cmd.BPF_MAP_GET_NEXT_ID, address: ADDRESS, image: attribute(4, [0, 8]) },
     new Process(),
-    facts,
+    specs,
   );
   const reply = replyTo(encoded, ([attribute]) => putWords(attribute, 4, 9));
   t.same(encoded.writes(reply), [{ address: ADDRESS + 4n, bytes: hex('09000000') }]);
@@ -252,7 +252,7 @@ t.test('maps in instructions are found by descriptor, in a copy', async (t) => {
   const { call } = encodeRaw(
     { command: Cmd.BPF_PROG_LOAD, address: ADDRESS, image },
     process,
-    facts,
+    specs,
     5,
   );
   t.equal(
@@ -273,7 +273,7 @@ t.test('without a count, fd_array is read as far as instructions reach', async (
   const { call } = encodeRaw(
     { command: Cmd.BPF_PROG_LOAD, address: ADDRESS, image },
     process,
-    facts,
+    specs,
     5,
   );
   t.equal(toHex(call.buffers[3] as Uint8Array), '050000000500000046000000');
@@ -291,7 +291,7 @@ t.test('info is written around the process’s own pointers, save those withheld
       image: attribute(16, [0, 3], [4, 240], [8, 0x2000]),
     },
     process,
-    facts,
+    specs,
   );
   const reply = replyTo(encoded, ([attribute, info, , ids]) => {
     putWords(attribute, 4, 232);
@@ -316,7 +316,7 @@ t.test('what the kernel leaves alone is not written', async (t) => {
   process.put(0x3000, hex('00108899aa7f0000'));
   const image = attribute(32, [0, 4], [8, 0x2000], [16, 0x3000]);
   const call = { command: Cmd.BPF_MAP_LOOKUP_ELEM, address: ADDRESS, image };
-  const encoded = encodeRaw(call, process, facts);
+  const encoded = encodeRaw(call, process, specs);
   const { inout } = encoded.call.buffers[2] as { inout: Uint8Array };
   t.equal(toHex(inout), '00108899aa7f0080', 'a left-over address does not travel as one');
   t.same(encoded.writes(replyTo(encoded, () => {}, -1, 2)), []);
@@ -334,7 +334,7 @@ t.test(
     const encoded = encodeRaw(
       { command: Cmd.BPF_BTF_LOAD, address: ADDRESS, image: given },
       process,
-      facts,
+      specs,
     );
     t.equal(encoded.call.buffers[1 + 1], 0x2000, 'a length travels');
     const silent = encoded.writes(replyTo(encoded, () => {}, -1, 22));
@@ -353,7 +353,7 @@ t.test('memory that the process does not have is left out', async (t) => {
   process.handles.set(4, 70);
   const image = attribute(32, [0, 4], [8, 0xfffe], [16, 0x20000]);
   const call = { command: Cmd.BPF_MAP_LOOKUP_ELEM, address: ADDRESS, image };
-  const [, key, value] = encodeRaw(call, process, facts).call.buffers;
+  const [, key, value] = encodeRaw(call, process, specs).call.buffers;
   t.equal((key as Uint8Array).length, 2);
   t.same(value, { inout: new Uint8Array(0) });
 });
@@ -369,7 +369,7 @@ t.test('symbols are read pointer by pointer', async (t) => {
   const { call } = encodeRaw(
     { command: Cmd.BPF_LINK_CREATE, address: ADDRESS, image },
     process,
-    facts,
+    specs,
     5,
   );
   t.equal(Buffer.from(call.buffers[2] as Uint8Array).toString(), 'vfs_read\0vfs_write\0');
@@ -377,5 +377,5 @@ t.test('symbols are read pointer by pointer', async (t) => {
 
 t.test('an unknown command is refused', async (t) => {
   const raw = { command: 200, address: ADDRESS, image: new Uint8Array(8) };
-  t.throws(() => encodeRaw(raw, new Process(), facts), { code: 'ERR_BPF_UNKNOWN_COMMAND' });
+  t.throws(() => encodeRaw(raw, new Process(), specs), { code: 'ERR_BPF_UNKNOWN_COMMAND' });
 });

@@ -1,10 +1,10 @@
 import t from 'tap';
 import { type Arguments, type Command, encode, enums, rows } from '../../src/bpf/index.js';
-import { facts, hex, mapFacts } from './tools.js';
+import { hex, mapSpec, specs } from './tools.js';
 
 /** Encodes what the compiler would not let pass. */
-function wrong(row: Command, values: object, map = mapFacts()): unknown {
-  return encode(row, values as Arguments<Command>, facts(map));
+function wrong(row: Command, values: object, map = mapSpec()): unknown {
+  return encode(row, values as Arguments<Command>, specs(map));
 }
 
 const map = { handle: 7 };
@@ -175,7 +175,7 @@ const stays = [
 for (const [name, changes, message] of stays) {
   t.test(`${name} are refused: they cannot travel`, async (t) => {
     const values = { map_fd: map, key, value };
-    t.throws(() => wrong(rows.MAP_UPDATE_ELEM, values, mapFacts(changes)), {
+    t.throws(() => wrong(rows.MAP_UPDATE_ELEM, values, mapSpec(changes)), {
       code: 'ERR_BPF_UNSUPPORTED',
       message,
     });

@@ -11,12 +11,12 @@ import {
   encode,
   encodeRaw,
   type FdKind,
-  type ObjectFacts,
+  type ObjectSpecs,
 } from '../../src/bpf/index.js';
 import type { Condition, Field, Struct } from '../../src/bpf/rows.js';
 import type { Call } from '../../src/call.js';
 import { Process } from './process.js';
-import { mapFacts, replyTo, toHex } from './tools.js';
+import { mapSpec, replyTo, toHex } from './tools.js';
 
 const ADDRESS = 0x1000;
 const PID = 4711;
@@ -42,12 +42,12 @@ class Both {
     return all.find(({ zero }) => zero === undefined) ?? all[0] ?? {};
   }
 
-  facts(): ObjectFacts {
+  specs(): ObjectSpecs {
     const { mapType, linkType, progType, perfType, iterates } = this.when;
-    const map = mapFacts(mapType === undefined ? {} : { type: mapType[1][0] ?? 0 });
+    const map = mapSpec(mapType === undefined ? {} : { type: mapType[1][0] ?? 0 });
     return {
       possibleCpus: 2,
-      mapFacts: (handle) => (this.kinds.get(handle) === 'map' ? map : undefined),
+      mapSpec: (handle) => (this.kinds.get(handle) === 'map' ? map : undefined),
       kindOf: (handle) => this.kinds.get(handle),
       linkTypeOf: () => linkType?.[1][0] ?? (perfType === undefined ? 0 : 7),
       progTypeOf: () => progType?.[1][0],
@@ -215,9 +215,9 @@ for (const [at, row] of commands.entries()) {
     const full = planOf(row).fullBytes;
     const { values, image } = both.make(row, full);
     both.process.put(ADDRESS, image);
-    const named = encode(row, values as Arguments<Command>, both.facts(), 99);
+    const named = encode(row, values as Arguments<Command>, both.specs(), 99);
     const raw = { command: row.command, address: BigInt(ADDRESS), image };
-    const read = encodeRaw(raw, both.process, both.facts(), 99);
+    const read = encodeRaw(raw, both.process, both.specs(), 99);
     t.equal(commands.indexOf(read.shape), at, 'the shape is found');
     t.same(shown(read.call), { ...shown(named.call) });
     const fds = Object.values(row.fields).filter(({ type }) => type === 'fd');

@@ -3,7 +3,7 @@ import { fieldBytes, planOf } from '../../src/bpf/compile.js';
 import { commands, enums, shapeOf } from '../../src/bpf/index.js';
 import * as infos from '../../src/bpf/infos.js';
 import type { Struct } from '../../src/bpf/rows.js';
-import { mapFacts } from './tools.js';
+import { mapSpec } from './tools.js';
 
 const structs: readonly Struct[] = [...commands, ...Object.values(infos)];
 
@@ -62,18 +62,18 @@ t.test(
 );
 
 t.test('the shape of a call is found by what the call says', async (t) => {
-  const maps = { 1: mapFacts(), 2: mapFacts({ type: enums.MapType.BPF_MAP_TYPE_BLOOM_FILTER }) };
+  const maps = { 1: mapSpec(), 2: mapSpec({ type: enums.MapType.BPF_MAP_TYPE_BLOOM_FILTER }) };
   const kinds = { 1: 'map', 2: 'map', 3: 'prog', 4: 'link', 5: 'link', 6: 'perf_event' } as const;
-  const facts = {
+  const specs = {
     possibleCpus: 1,
-    mapFacts: (handle: number) => maps[handle as keyof typeof maps],
+    mapSpec: (handle: number) => maps[handle as keyof typeof maps],
     kindOf: (handle: number) => kinds[handle as keyof typeof kinds],
     linkTypeOf: (handle: number) =>
       handle === 4 ? enums.LinkType.BPF_LINK_TYPE_KPROBE_MULTI : undefined,
   };
   const found = (command: number, ...words: number[]) => {
     const image = new Uint8Array(new Uint32Array(words).buffer);
-    return shapeOf(command, image, (fd) => fd, facts);
+    return shapeOf(command, image, (fd) => fd, specs);
   };
   const { Cmd, AttachType } = enums;
   const info = Cmd.BPF_OBJ_GET_INFO_BY_FD;

@@ -1,16 +1,16 @@
 import type { EncodedCall } from '../../src/bpf/index.js';
-import { enums, type Facts, type MapFacts } from '../../src/bpf/index.js';
+import { enums, type MapSpec, type MapSpecs } from '../../src/bpf/index.js';
 import type { Reply } from '../../src/call.js';
 
-/** Facts of a hash map with 4-byte keys and 8-byte values, changed at will. */
-export function mapFacts(changes: Partial<MapFacts> = {}): MapFacts {
+/** MapSpecs of a hash map with 4-byte keys and 8-byte values, changed at will. */
+export function mapSpec(changes: Partial<MapSpec> = {}): MapSpec {
   const type = enums.MapType.BPF_MAP_TYPE_HASH;
   return { type, keySize: 4, valueSize: 8, maxEntries: 16, flags: 0, ...changes };
 }
 
-/** Facts in which every handle below 100 is `map`, in a guest with three CPUs. */
-export function facts(map: MapFacts = mapFacts()): Facts {
-  return { mapFacts: (handle) => (handle < 100 ? map : undefined), possibleCpus: 3 };
+/** MapSpecs in which every handle below 100 is `map`, in a guest with three CPUs. */
+export function specs(map: MapSpec = mapSpec()): MapSpecs {
+  return { mapSpec: (handle) => (handle < 100 ? map : undefined), possibleCpus: 3 };
 }
 
 /** The bytes of hexadecimal text, in which blanks are for the reader. */

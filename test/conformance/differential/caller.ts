@@ -8,9 +8,9 @@ import {
   type FdKind,
   type IterTarget,
   iterTargetNamed,
-  type MapFacts,
+  type MapSpec,
   type Memory,
-  type ObjectFacts,
+  type ObjectSpecs,
   type RawCall,
   rows,
 } from '../../../src/bpf/index.js';
@@ -36,7 +36,7 @@ interface Region {
 const refusals: { readonly [code: string]: number } = { ERR_BPF_UNKNOWN_COMMAND: EINVAL };
 
 /** Follows the scripts of cases through a session. */
-export class Caller implements Memory, ObjectFacts {
+export class Caller implements Memory, ObjectSpecs {
   /** Nobody's in the guest, so that it is seen where it is taken for somebody's there. */
   readonly pid = 3_999_999;
   readonly possibleCpus: number;
@@ -45,7 +45,7 @@ export class Caller implements Memory, ObjectFacts {
   readonly #handles = new Map<number, Handle>();
   readonly #kinds = new Map<Handle, FdKind>();
   readonly #linkTypes = new Map<Handle, number>();
-  readonly #maps = new Map<Handle, MapFacts>();
+  readonly #maps = new Map<Handle, MapSpec>();
   /** Of programs, the kernel's types that they are attached to. */
   readonly #targets = new Map<Handle, number>();
   #regions: Region[] = [];
@@ -105,7 +105,7 @@ export class Caller implements Memory, ObjectFacts {
     return (descriptor >= 0 && descriptor <= 2) || this.#handles.has(descriptor);
   }
 
-  mapFacts(handle: Handle): MapFacts | undefined {
+  mapSpec(handle: Handle): MapSpec | undefined {
     return this.#maps.get(handle);
   }
 

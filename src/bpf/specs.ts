@@ -7,7 +7,7 @@ import type { FdKind, IterTarget } from './rows.js';
 import type { Arguments, Results } from './types.js';
 
 /** What the lengths of keys and values depend on. Sizes are in bytes. */
-export interface MapFacts {
+export interface MapSpec {
   /** `BPF_MAP_TYPE_*`. */
   readonly type: number;
   readonly keySize: number;
@@ -23,8 +23,8 @@ export interface MapFacts {
   readonly programOffsets?: readonly number[];
 }
 
-/** The facts of a map that MAP_CREATE makes of these values. */
-export function factsOfNew(values: Arguments<typeof MAP_CREATE>): MapFacts {
+/** The spec of a map that MAP_CREATE makes of these values. */
+export function specOfNew(values: Arguments<typeof MAP_CREATE>): MapSpec {
   return {
     type: values.map_type ?? 0,
     keySize: values.key_size ?? 0,
@@ -34,8 +34,8 @@ export function factsOfNew(values: Arguments<typeof MAP_CREATE>): MapFacts {
   };
 }
 
-/** The facts of a map by what OBJ_GET_INFO_BY_FD says of it. */
-export function factsOfInfo(info: Results<typeof OBJ_GET_INFO_BY_FD_MAP>['info']): MapFacts {
+/** The spec of a map by what OBJ_GET_INFO_BY_FD says of it. */
+export function specOfInfo(info: Results<typeof OBJ_GET_INFO_BY_FD_MAP>['info']): MapSpec {
   return {
     type: info.type,
     keySize: info.key_size,
@@ -49,15 +49,15 @@ export function factsOfInfo(info: Results<typeof OBJ_GET_INFO_BY_FD_MAP>['info']
  * What must be known of the guest to encode a call, beyond the call itself: map key and value
  * lengths are the one thing that no table can know.
  */
-export interface Facts {
-  /** The facts of the map behind `handle`, or `undefined` when it is no map or not known. */
-  mapFacts(handle: Handle): MapFacts | undefined;
+export interface MapSpecs {
+  /** The spec of the map behind `handle`, or `undefined` when it is no map or not known. */
+  mapSpec(handle: Handle): MapSpec | undefined;
   /** How many CPUs the guest can have (/sys/devices/system/cpu/possible). */
   readonly possibleCpus: number;
 }
 
 /** What must be known besides to tell the shape of a call from its raw bytes. */
-export interface ObjectFacts extends Facts {
+export interface ObjectSpecs extends MapSpecs {
   kindOf(handle: Handle): FdKind | undefined;
   /** `BPF_LINK_TYPE_*` of the link behind `handle`, or `undefined` when it is not known. */
   linkTypeOf(handle: Handle): number | undefined;
@@ -81,7 +81,7 @@ const oneCpu = ElementFlag.BPF_F_CPU | ElementFlag.BPF_F_ALL_CPUS;
  *
  * Kernel source: bpf_map_value_size() in kernel/bpf/syscall.c.
  */
-export function valueBytes(map: MapFacts, possibleCpus: number, flags = 0): number {
+export function valueBytes(map: MapSpec, possibleCpus: number, flags = 0): number {
   if (perCpu[map.type] === true && (flags & oneCpu) === 0) {
     return Math.ceil(map.valueSize / 8) * 8 * possibleCpus;
   }
@@ -93,13 +93,13 @@ export function valueBytes(map: MapFacts, possibleCpus: number, flags = 0): numb
  *
  * Kernel source: __htab_map_lookup_and_delete_batch() and generic_map_lookup_batch().
  */
-export function batchTokenBytes(map: MapFacts): number {
+export function batchTokenBytes(map: MapSpec): number {
   return hashes[map.type] === true ? 4 : map.keySize;
 }
 
-/** The facts of the map behind `handle`, which must be known. */
-export function knownMap(facts: Facts, handle: Handle, command: string, field: string): MapFacts {
-  const map = facts.mapFacts(handle);
+/** The spec of the map behind `handle`, which must be known. */
+export function knownMap(specs: MapSpecs, handle: Handle, command: string, field: string): MapSpec {
+  const map = specs.mapSpec(handle);
   if (map === undefined) {
     throw failure('ERR_BPF_FIELD', {
       command,
