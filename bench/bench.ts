@@ -27,6 +27,8 @@ export interface BenchOptions extends MachineOptions {
   rounds?: number;
   /** Seconds for each experiment, instead of its own. */
   budget?: number;
+  /** The revision to compare this tree with. */
+  against?: string;
 }
 
 /** What `--list` prints. */
@@ -76,18 +78,11 @@ export async function bench(chosen: readonly Experiment[], options: BenchOptions
   }
   const image = needsGuest ? await prepareGuest(choice, progress) : undefined;
 
-  const interrupt = new AbortController();
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-    process.on(signal, () => {
-      // Whoever asks twice does not want to wait.
-      if (interrupt.signal.aborted) process.exit(130);
-      interrupt.abort(new Error('interrupted'));
-    });
-  }
+  const signal = interruption();
   const names = chosen.map(({ name }) => name);
   console.log(planTable(names, kindOf(options), options.budget));
   const startedMs = performance.now();
-  const done = await runAll(chosen, options, { choice, image, signal: interrupt.signal });
+  const done = await runAll(chosen, options, { choice, image, signal });
   for (const line of notices) console.log(colours.yellow(line));
   for (const derived of done.runs) console.log(`\n${runTables(derived)}`);
   for (const { name, error } of done.failures) {
@@ -96,9 +91,22 @@ export async function bench(chosen: readonly Experiment[], options: BenchOptions
   console.log(
     `\n${done.runs.length} of ${chosen.length} experiments in ${Math.round((performance.now() - startedMs) / 1000)} s; results are in ${done.folder}`,
   );
-  if (interrupt.signal.aborted) process.exitCode = 130;
+  if (signal.aborted) process.exitCode = 130;
   else if (done.failures.length > 0) process.exitCode = 1;
   await leave();
+}
+
+/** Aborted when the user or the system wants this process to end. */
+export function interruption(): AbortSignal {
+  const interrupt = new AbortController();
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    process.on(signal, () => {
+      // Whoever asks twice does not want to wait.
+      if (interrupt.signal.aborted) process.exit(130);
+      interrupt.abort(new Error('interrupted'));
+    });
+  }
+  return interrupt.signal;
 }
 
 interface Surroundings {
@@ -165,7 +173,7 @@ async function runAll(
 }
 
 /** Passes progress on: all of it to a terminal, a line per tenth to a log. */
-function sparingly(print: (line: string) => void): (what: string, done: number) => void {
+export function sparingly(print: (line: string) => void): (what: string, done: number) => void {
   let lastTenth = -1;
   return (what, done) => {
     const tenth = Math.floor(done * 10);
@@ -175,7 +183,8 @@ function sparingly(print: (line: string) => void): (what: string, done: number) 
   };
 }
 
-function guestChoice(
+/** The guest that the options ask for. */
+export function guestChoice(
   options: BenchOptions,
   needsGuest: boolean,
   notice: GuestChoice['notice'],
@@ -205,11 +214,13 @@ function guestChoice(
   });
 }
 
-function kindOf({ quick }: BenchOptions): keyof Budget {
+/** Whether an amount or a budget is that of a full run. */
+export function kindOf({ quick }: BenchOptions): keyof Budget {
   return quick === true ? 'quick' : 'full';
 }
 
-function amountOf(experiment: Experiment, options: BenchOptions): Amount {
+/** How much is measured of an experiment. */
+export function amountOf(experiment: Experiment, options: BenchOptions): Amount {
   const amount = options.quick === true ? experiment.quick : experiment.full;
   return { ...amount, rounds: options.rounds ?? amount.rounds };
 }
@@ -236,7 +247,7 @@ function commandOf(experiment: Experiment, options: BenchOptions): string {
 }
 
 /** Ends the process once its output is out, whatever an interrupted experiment still waits for. */
-async function leave(): Promise<void> {
+export async function leave(): Promise<void> {
   await sleep(100, undefined, { ref: false });
   process.exit();
 }

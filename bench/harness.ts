@@ -122,10 +122,15 @@ async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<
   }
 }
 
-/** The arms in an order that begins with another one in each round. */
+/**
+ * The arms in an order that begins with another one in each round, and goes forwards in one round
+ * and backwards in the next: of two neighbours, each is the first as often as the other.
+ */
 export function takingTurns<T>(arms: readonly T[], round: number): T[] {
   const first = arms.length === 0 ? 0 : (round - 1) % arms.length;
-  return [...arms.slice(first), ...arms.slice(0, first)];
+  const forwards = [...arms.slice(first), ...arms.slice(0, first)];
+  const [one, ...others] = forwards;
+  return round % 2 === 1 || one === undefined ? forwards : [one, ...others.reverse()];
 }
 
 /**

@@ -1,8 +1,9 @@
 import { Command, InvalidArgumentError } from 'commander';
 import { addMachineOptions } from '../cli/machine-options.js';
 import { failure } from '../src/errors.js';
+import { against, comparable } from './against/against.js';
 import type { BenchOptions } from './bench.js';
-import { bench, listing, rerender } from './bench.js';
+import { bench, leave, listing, rerender } from './bench.js';
 import { experimentsWith } from './experiments/index.js';
 
 function positiveInteger(text: string): number {
@@ -35,6 +36,10 @@ const program = addMachineOptions(new Command('npm run bench --'))
     '--budget <seconds>',
     'begin no round of an experiment after this time (default: see --list)',
     positiveInteger,
+  )
+  .option(
+    '--against <revision>',
+    `compare this tree with another revision, and end with status 1 if anything is slower (default experiments: ${comparable.join(', ')})`,
   );
 
 async function main(): Promise<void> {
@@ -44,6 +49,11 @@ async function main(): Promise<void> {
     console.log(listing(chosen));
   } else if (options.render !== undefined) {
     await rerender(chosen, options.render === true ? undefined : options.render, options.quick);
+  } else if (options.against !== undefined) {
+    const names = options.only ?? comparable;
+    const compared = chosen.filter(({ name }) => names.includes(name));
+    process.exitCode = (await against(compared, options.against, options)) ? 0 : 1;
+    await leave();
   } else {
     await bench(chosen, options);
   }

@@ -1,6 +1,7 @@
 /* The process that measures: nothing else runs in it, and it may be kept on one CPU. */
 
 import { VsockDevice } from '../../src/transport/index.js';
+import { serve } from '../worker.js';
 import { measureBulk } from './bulk.js';
 import { measureCodec } from './codec.js';
 import { measureCommands } from './commands.js';
@@ -11,14 +12,7 @@ import { measureLoads } from './load.js';
 import { measureLookups } from './lookup.js';
 import { measureElements, measureEntries } from './maps.js';
 import { profileLookups } from './profile.js';
-import type {
-  DeviceRequest,
-  FollowedRequest,
-  FollowRequest,
-  MeasureRequest,
-  ProbeAnswer,
-  ProfileRequest,
-} from './protocol.js';
+import type { MeasureRequest, ProbeAnswer, ProbeRequest } from './protocol.js';
 
 function measure(request: MeasureRequest): Promise<Record<string, number[]>> {
   if (request.task === 'commands') return measureCommands(request);
@@ -33,33 +27,21 @@ function measure(request: MeasureRequest): Promise<Record<string, number[]>> {
   return Promise.resolve(measureCodec(request));
 }
 
-type Request = MeasureRequest | ProfileRequest | DeviceRequest | FollowRequest | FollowedRequest;
-
-async function answer(request: Request): Promise<ProbeAnswer> {
-  try {
-    if (request.task === 'device') {
-      const { socket, path, guestCid } = request;
-      await VsockDevice.open({ socket, path, guestCid, multiplexer: true });
-      return { samples: {} };
-    }
-    if (request.task === 'follow') {
-      await follow(request);
-      return { samples: {} };
-    }
-    if (request.task === 'followed') return { followed: await followed() };
-    if (request.task === 'leave') {
-      leave();
-      return { samples: {} };
-    }
-    if (request.task !== 'profile') return { samples: await measure(request) };
-    return { profile: await profileLookups(request.address, request.calls) };
-  } catch (error) {
-    const { message, stack = '' } = error as Error;
-    return { error: { message, stack } };
+serve(async (request: ProbeRequest): Promise<ProbeAnswer> => {
+  if (request.task === 'device') {
+    const { socket, path, guestCid } = request;
+    await VsockDevice.open({ socket, path, guestCid, multiplexer: true });
+    return { samples: {} };
   }
-}
-
-process.on('message', (request: Request) => {
-  void answer(request).then((reply) => process.send?.(reply));
+  if (request.task === 'follow') {
+    await follow(request);
+    return { samples: {} };
+  }
+  if (request.task === 'followed') return { followed: await followed() };
+  if (request.task === 'leave') {
+    leave();
+    return { samples: {} };
+  }
+  if (request.task !== 'profile') return { samples: await measure(request) };
+  return { profile: await profileLookups(request.address, request.calls) };
 });
-process.on('disconnect', () => process.exit());

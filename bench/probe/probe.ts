@@ -1,37 +1,31 @@
-import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
-import { failure } from '../../src/errors.js';
 import { crowdMetrics } from '../metrics.js';
 import { leashed } from '../process.js';
 import { expectSamples } from '../samples.js';
+import { Worker } from '../worker.js';
 import type {
   DeviceRequest,
   Followed,
-  FollowedRequest,
   FollowRequest,
   MeasureRequest,
   ProbeAnswer,
+  ProbeRequest,
   Profile,
   ProfileRequest,
 } from './protocol.js';
 
 /** A client process that measures on request, one thing at a time. */
 export class Probe implements AsyncDisposable {
-  readonly #child: ChildProcess;
+  readonly #worker: Worker<ProbeRequest, ProbeAnswer>;
 
   /** @param cpu the CPU to keep it on; by default it may run on all */
   constructor(cpu?: number) {
     const main = fileURLToPath(new URL('./main.js', import.meta.url));
-    const [program = '', ...args] = leashed(cpu, [process.execPath, main]);
-    this.#child = spawn(program, args, {
-      stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
-      serialization: 'advanced',
-    });
+    this.#worker = new Worker('The measuring process', leashed(cpu, [process.execPath, main]));
   }
 
   get pid(): number {
-    return this.#child.pid ?? 0;
+    return this.#worker.pid;
   }
 
   /**
@@ -41,7 +35,7 @@ export class Probe implements AsyncDisposable {
    * @throws ERR_TOOL_FAILED when the probe fails or ends; ERR_BENCH_INCOMPLETE
    */
   async measure(request: MeasureRequest): Promise<ReadonlyMap<string, readonly number[]>> {
-    const answer = await this.#ask(request);
+    const answer = await this.#worker.ask(request);
     const samples = new Map(Object.entries('samples' in answer ? answer.samples : {}));
     for (const [metric, values] of samples) {
       expectSamples(metric, values.length, expectedSamples(request, metric));
@@ -55,7 +49,7 @@ export class Probe implements AsyncDisposable {
    * @throws ERR_TOOL_FAILED when the probe fails or ends
    */
   async profile(request: Omit<ProfileRequest, 'task'>): Promise<Profile | undefined> {
-    const answer = await this.#ask({ task: 'profile', ...request });
+    const answer = await this.#worker.ask({ task: 'profile', ...request });
     return 'profile' in answer ? answer.profile : undefined;
   }
 
@@ -65,7 +59,7 @@ export class Probe implements AsyncDisposable {
    * @throws ERR_TOOL_FAILED when the probe fails or ends
    */
   async openDevice(request: Omit<DeviceRequest, 'task'>): Promise<void> {
-    await this.#ask({ task: 'device', ...request });
+    await this.#worker.ask({ task: 'device', ...request });
   }
 
   /**
@@ -74,7 +68,7 @@ export class Probe implements AsyncDisposable {
    * @throws ERR_TOOL_FAILED when the probe fails or ends
    */
   async follow(request: Omit<FollowRequest, 'task'>): Promise<void> {
-    await this.#ask({ task: 'follow', ...request });
+    await this.#worker.ask({ task: 'follow', ...request });
   }
 
   /**
@@ -83,45 +77,18 @@ export class Probe implements AsyncDisposable {
    * @throws ERR_TOOL_FAILED when the probe fails or ends, or something does not arrive
    */
   async followed(): Promise<Followed> {
-    const answer = await this.#ask({ task: 'followed' });
+    const answer = await this.#worker.ask({ task: 'followed' });
     if ('followed' in answer) return answer.followed;
     throw new TypeError('the probe has answered another question');
   }
 
   /** Ends the session that events were followed in. */
   async leave(): Promise<void> {
-    await this.#ask({ task: 'leave' });
-  }
-
-  async #ask(
-    request: MeasureRequest | ProfileRequest | DeviceRequest | FollowRequest | FollowedRequest,
-  ): Promise<Exclude<ProbeAnswer, { error: unknown }>> {
-    const answered = new AbortController();
-    const { signal } = answered;
-    try {
-      this.#child.send(request);
-      const answer = await Promise.race([
-        once(this.#child, 'message', { signal }).then(([message]) => message as ProbeAnswer),
-        once(this.#child, 'exit', { signal }).then(([code, killer]): ProbeAnswer => {
-          return { error: { message: `it ended with ${code ?? killer}`, stack: '' } };
-        }),
-      ]);
-      if (!('error' in answer)) return answer;
-      throw failure('ERR_TOOL_FAILED', {
-        tool: `The measuring process (${JSON.stringify(request)})`,
-        why: answer.error.message,
-        log: answer.error.stack,
-      });
-    } finally {
-      answered.abort();
-    }
+    await this.#worker.ask({ task: 'leave' });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
-    const exit = once(this.#child, 'exit');
-    this.#child.kill('SIGKILL');
-    await exit;
+    await this.#worker[Symbol.asyncDispose]();
   }
 }
 

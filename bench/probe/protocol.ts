@@ -78,9 +78,16 @@ export interface Profile {
   functions: { name: string; usPerCall: number }[];
 }
 
-/** What a probe answers: samples by metric, a profile, what was followed, or why there is none. */
+/** All that a probe can be asked. */
+export type ProbeRequest =
+  | MeasureRequest
+  | ProfileRequest
+  | DeviceRequest
+  | FollowRequest
+  | FollowedRequest;
+
+/** What a probe answers: samples by metric, a profile, or what was followed. */
 export type ProbeAnswer =
   | { samples: Record<string, number[]> }
   | { profile: Profile }
-  | { followed: Followed }
-  | { error: { message: string; stack: string } };
+  | { followed: Followed };

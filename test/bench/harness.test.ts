@@ -91,6 +91,7 @@ t.test('arms take turns in every round of every boot', async (t) => {
     ],
   });
   t.same(takingTurns(['a', 'b', 'c'], 5), ['b', 'c', 'a']);
+  t.same(takingTurns(['a', 'b', 'c'], 2), ['b', 'a', 'c'], 'backwards in every other round');
 });
 
 t.test('without time there is one round in each boot', async (t) => {
