@@ -121,9 +121,21 @@ export function soakChart(samples: readonly Sample[], facts: readonly string[]):
           samples,
           lines: [
             ['slab', colours.guest, ({ guest }) => guest.slabKib / 1024],
-            ['executors', colours.agent, ({ guest }) => guest.executorsRssKib / 1024],
+            ['executors', colours.agent, ({ guest }) => guest.executorsKib / 1024],
           ],
         }),
+        panel({
+          title: 'Native processes of the agent',
+          subtitle: 'memory that they have written to',
+          yTitle: 'KiB',
+          samples,
+          lines: [
+            ['keeper', colours.host, ({ guest }) => guest.keeperKib],
+            ['executor of the events', colours.agent, ({ guest }) => guest.oldestExecutorKib],
+          ],
+        }),
+      ],
+      [
         panel({
           title: 'Done so far',
           subtitle: 'sessions, connections beside them, and tools',

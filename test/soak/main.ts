@@ -2,7 +2,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { appendFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { loadavg, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Command, InvalidArgumentError } from 'commander';
@@ -35,6 +35,8 @@ const SETTLED_SECONDS = 300;
 const COMPARED = 5;
 /** By how much what is needed may grow from there to the end. */
 const MAX_GROWTH = 0.05;
+/** The same of processes that are not Node, which are small: a few pages. */
+const MAX_NATIVE_GROWTH_KIB = 32;
 const FULL_MINUTES = 30;
 const waep = join(packageFolder, 'bin/waep');
 
@@ -75,6 +77,7 @@ async function soak(minutes: number, folder: string): Promise<void> {
     'collector.cjs',
   );
   const startedAt = new Date().toISOString();
+  const loadBefore = loadavg();
   await using guest = await boot({
     lab: true,
     network: 'user',
@@ -161,12 +164,18 @@ async function soak(minutes: number, folder: string): Promise<void> {
   const after = await left(guest);
   const { facts } = guest;
   const growth = growths(samples);
+  const nativeGrowthKib = {
+    keeper: growthOf(samples, ({ guest }) => guest.keeperKib).grown,
+    executorOfTheEvents: growthOf(samples, ({ guest }) => guest.oldestExecutorKib).grown,
+  };
   const environment = {
     command: `npm run soak -- --minutes ${minutes}`,
     startedAt,
     finishedAt: new Date().toISOString(),
     source: sourceEnvironment(),
     host: hostEnvironment(),
+    // Of one, five and fifteen minutes; what is more than the number of processors waited for one.
+    loadAverages: { before: loadBefore, after: loadavg() },
     guest: facts,
     loads:
       'a stream of up to 200 records a second; sessions, connections and tools one after the other; vsock by the device in the process and tcp by turns',
@@ -174,18 +183,22 @@ async function soak(minutes: number, folder: string): Promise<void> {
       'Each process collects all garbage, then tells what it holds. Needed is what is resident without the free room of the JavaScript heap.',
     objectsLeft: { before, after },
     growth,
+    nativeGrowthKib,
     failures,
   };
   writeFileSync(join(folder, 'environment.json'), `${JSON.stringify(environment, null, 2)}\n`);
+  const loads = [loadBefore, loadavg()].map(([, five = Number.NaN]) => five.toFixed(1));
   const lines = [
     `Guest: Linux ${facts.kernel}, ${facts.cpus} vCPU, ${facts.memoryMib} MiB, ${facts.accel}, QEMU ${facts.qemu} ${facts.machine}`,
-    `Host: ${environment.host.cpus} × ${environment.host.cpuModel}, Node ${environment.host.node} · commit ${environment.source.commit} · ${environment.command}`,
+    `Host: ${environment.host.cpus} × ${environment.host.cpuModel}, Node ${environment.host.node} · commit ${environment.source.commit} · ${environment.command} · load ${loads.join(' to ')}`,
   ];
   writeFileSync(join(folder, 'memory.svg'), await renderSvg(soakChart(samples, lines)));
   rmSync(scratch, { recursive: true, force: true });
   program.dispose();
-  console.log(JSON.stringify({ growth, before, after, failures }, null, 2));
-  const grown = Object.values(growth).some(({ share }) => !(share <= MAX_GROWTH));
+  console.log(JSON.stringify({ growth, nativeGrowthKib, before, after, failures }, null, 2));
+  const grown =
+    Object.values(growth).some(({ share }) => !(share <= MAX_GROWTH)) ||
+    Object.values(nativeGrowthKib).some((kib) => !(kib <= MAX_NATIVE_GROWTH_KIB));
   const stays = after.programs > before.programs || after.maps > before.maps;
   if (grown || stays || counts.failures > 0) process.exitCode = 1;
 }
@@ -197,17 +210,22 @@ interface Growth {
   readonly share: number;
 }
 
-/** By how much each process needs more than when it had settled. */
+/** By how much each process of Node needs more than when it had settled. */
 function growths(samples: readonly Sample[]): Record<string, Growth> {
-  const settled = samples.filter(({ seconds }) => seconds >= SETTLED_SECONDS);
   return Object.fromEntries(
     (['host', 'standby', 'agent'] as const).map((who) => {
-      const needed = settled.map((sample) => neededBytes(sample[who]) / 2 ** 20);
-      const fromMib = median(needed.slice(0, COMPARED));
-      const toMib = median(needed.slice(-COMPARED));
-      return [who, { fromMib, toMib, share: toMib / fromMib - 1 }];
+      const { from, to } = growthOf(samples, (sample) => neededBytes(sample[who]) / 2 ** 20);
+      return [who, { fromMib: from, toMib: to, share: to / from - 1 }];
     }),
   );
+}
+
+/** The medians of the first and the last samples after settling. */
+function growthOf(samples: readonly Sample[], value: (sample: Sample) => number) {
+  const settled = samples.filter(({ seconds }) => seconds >= SETTLED_SECONDS).map(value);
+  const from = median(settled.slice(0, COMPARED));
+  const to = median(settled.slice(-COMPARED));
+  return { from, to, grown: to - from };
 }
 
 function median(values: readonly number[]): number {

@@ -182,11 +182,15 @@ t.test(`${CONNECTIONS} connections`, async (t) => {
   };
   await holdsStill(t, CONNECTIONS, { node: { host: read, agent: agent.read } }, async (i) => {
     const stream = await connect(`vsock-mux:${mux.path}:1024`);
-    // Some say something that is no greeting, and are told so.
-    if (i % 10 === 0) stream.write('GET / HTTP/1.0\r\n\r\n');
-    if (i % 10 === 0) await once(stream.resume(), 'end');
-    stream.destroy();
-    await once(stream, 'close');
+    const closed = once(stream, 'close');
+    if (i % 10 === 0) {
+      // Some say something that is no greeting, are told so, and closed.
+      stream.write('GET / HTTP/1.0\r\n\r\n');
+      stream.resume();
+    } else {
+      stream.destroy();
+    }
+    await closed;
   });
 });
 

@@ -34,12 +34,17 @@ export interface NativeReading {
   descriptors: number;
 }
 
-/** What the kernel of the guest says of its memory, and what else runs there. */
+/** What the kernel of the guest says of its memory, and what runs there beside the agent. */
 export interface GuestReading {
   memAvailableKib: number;
   slabKib: number;
   executors: number;
-  executorsRssKib: number;
+  /** What all executors have written to. */
+  executorsKib: number;
+  /** What the one has written to that runs longest. */
+  oldestExecutorKib: number;
+  /** What the keeper has written to. */
+  keeperKib: number;
 }
 
 /**
@@ -116,13 +121,19 @@ export async function readGuest(guest: Guest): Promise<{ agent: Reading; guest: 
     ls /proc/$pid/fd | wc -l
     grep Threads /proc/$pid/status
     grep -E '^(MemAvailable|Slab)' /proc/meminfo
-    for p in $(pidof waep-executor); do grep VmRSS /proc/$p/status; done
+    for p in $(pidof waep-keeper waep-executor); do
+      echo "$(cat /proc/$p/comm) $p $(grep Private_Dirty /proc/$p/smaps_rollup)"
+    done 2>/dev/null
     true`,
     { timeoutMs: 120_000 },
   );
   const [json = '', descriptors = ''] = text.split('\n');
   const number = (pattern: RegExp) => Number(pattern.exec(text)?.[1]);
-  const executors = [...text.matchAll(/^VmRSS:\s*(\d+)/gm)].map(([, kib]) => Number(kib));
+  const written = (name: string) =>
+    [...text.matchAll(new RegExp(`^${name} (\\d+) Private_Dirty:\\s*(\\d+)`, 'gm'))]
+      .sort(([, one], [, other]) => Number(one) - Number(other))
+      .map(([, , kib]) => Number(kib));
+  const executors = written('waep-executor');
   return {
     agent: {
       ...(JSON.parse(json) as Held),
@@ -133,7 +144,9 @@ export async function readGuest(guest: Guest): Promise<{ agent: Reading; guest: 
       memAvailableKib: number(/^MemAvailable:\s*(\d+)/m),
       slabKib: number(/^Slab:\s*(\d+)/m),
       executors: executors.length,
-      executorsRssKib: executors.reduce((sum, kib) => sum + kib, 0),
+      executorsKib: executors.reduce((sum, kib) => sum + kib, 0),
+      oldestExecutorKib: executors[0] ?? Number.NaN,
+      keeperKib: written('waep-keeper')[0] ?? Number.NaN,
     },
   };
 }
