@@ -44,7 +44,7 @@ export interface PointerStep {
   unit(image: Uint8Array, lengths: Lengths): number;
   /** The map field that keys or values belong to. */
   readonly mapOffset: number;
-  readonly plan?: Plan;
+  readonly struct?: CompiledStruct;
 }
 
 export interface OutputStep {
@@ -58,7 +58,8 @@ export interface OutputStep {
   read(image: Uint8Array): number | bigint | boolean | string | Uint8Array;
 }
 
-export interface Plan {
+/** A row in the form that an encoder works through. */
+export interface CompiledStruct {
   readonly row: Struct;
   /** The bytes of the fields that every kernel knows, and of the outputs. A multiple of 8. */
   readonly baseBytes: number;
@@ -89,24 +90,24 @@ export function fieldBytes(field: Field): number {
   return 'sizeBytes' in field ? field.sizeBytes : (widths[field.type] ?? 8);
 }
 
-const plans = new WeakMap<Struct, Plan>();
+const compiled = new WeakMap<Struct, CompiledStruct>();
 
 // Most calls repeat the one before.
-let latest: Plan | undefined;
+let latest: CompiledStruct | undefined;
 
-/** The plan of a row. */
-export function planOf(row: Struct): Plan {
+/** The compiled form of a row. */
+export function compiledOf(row: Struct): CompiledStruct {
   if (latest?.row === row) return latest;
-  let plan = plans.get(row);
-  if (plan === undefined) {
-    plan = compile(row);
-    plans.set(row, plan);
+  let struct = compiled.get(row);
+  if (struct === undefined) {
+    struct = compile(row);
+    compiled.set(row, struct);
   }
-  latest = plan;
-  return plan;
+  latest = struct;
+  return struct;
 }
 
-function compile(row: Struct): Plan {
+function compile(row: Struct): CompiledStruct {
   const fds: FdStep[] = [];
   const selves: number[] = [];
   const pointers: PointerField[] = [];
@@ -222,7 +223,7 @@ function pointerStep(row: Struct, name: string, index: number, field: PointerFie
     certain: !field.nullable && (length.by === 'mapKey' || length.by === 'mapValue'),
     unit: unit(row, length),
     mapOffset: 'map' in length ? fieldOffset(row, length.map) : -1,
-    ...(field.type === 'struct' ? { plan: planOf(field.struct) } : {}),
+    ...(field.type === 'struct' ? { struct: compiledOf(field.struct) } : {}),
   };
 }
 

@@ -1,6 +1,7 @@
 import type { Call, Handle, Reply } from '../call.js';
 import { type SystemError, systemError } from '../errors.js';
-import { planOf } from './compile.js';
+import { compiledOf } from './compile.js';
+import { decodeFrame, Encoding, encodeArguments, type Frame } from './encoding.js';
 import { CallFlag } from './enums.js';
 import { FieldsSource, type Values } from './fields.js';
 import { COMMON_ATTR } from './infos.js';
@@ -9,9 +10,8 @@ import type { Command } from './rows.js';
 import type { MapSpecs, ObjectSpecs } from './specs.js';
 import { shapeOf } from './table.js';
 import type { Arguments, Inputs, Outputs, Results } from './types.js';
-import { decodeFrame, type Frame, Walk, walkArguments } from './walker.js';
 
-const commonPlan = planOf(COMMON_ATTR);
+const commonStruct = compiledOf(COMMON_ATTR);
 const noCommon = { address: 0n, image: new Uint8Array(0) };
 
 /** What every command can be given besides its own attribute: room for a log. */
@@ -109,15 +109,19 @@ export function encode<C extends Command>(
   result: Handle = 0,
   common?: CommonArguments,
 ): Encoded<C> {
-  const plan = planOf(shape);
-  const source = new FieldsSource(plan, values as Values, specs, shape.name);
-  const walk = new Walk(shape, source, specs.possibleCpus, result);
+  const struct = compiledOf(shape);
+  const source = new FieldsSource(struct, values as Values, specs, shape.name);
+  const encoding = new Encoding(shape, source, specs.possibleCpus, result);
   if (common === undefined) {
-    return new Encoded(shape, walk.call, walkArguments(walk, { plan, source }));
+    return new Encoded(shape, encoding.call, encodeArguments(encoding, { struct, source }));
   }
-  const second = new FieldsSource(commonPlan, common, specs, `${shape.name} common attributes`);
-  const frames = walkArguments(walk, { plan, source }, { plan: commonPlan, source: second });
-  return new Encoded(shape, withCommon(walk.call), frames);
+  const second = new FieldsSource(commonStruct, common, specs, `${shape.name} common attributes`);
+  const frames = encodeArguments(
+    encoding,
+    { struct, source },
+    { struct: commonStruct, source: second },
+  );
+  return new Encoded(shape, withCommon(encoding.call), frames);
 }
 
 function withCommon(call: Call): Call {
@@ -164,13 +168,19 @@ export function encodeRaw(
   const hasCommon = (raw.command & CallFlag.BPF_COMMON_ATTRS) !== 0;
   const number = raw.command & ~CallFlag.BPF_COMMON_ATTRS;
   const shape = shapeOf(number, raw.image, handleOf, specs, memory.pid);
-  const plan = planOf(shape);
-  const source = MemorySource.argument(plan, raw.address, raw.image, memory, specs);
+  const struct = compiledOf(shape);
+  const source = MemorySource.argument(struct, raw.address, raw.image, memory, specs);
   const bound = shape.returns === 'fd' ? result : 0;
-  const walk = new Walk(shape, source, specs.possibleCpus, bound);
-  if (!hasCommon) return new Encoded(shape, walk.call, walkArguments(walk, { plan, source }));
+  const encoding = new Encoding(shape, source, specs.possibleCpus, bound);
+  if (!hasCommon) {
+    return new Encoded(shape, encoding.call, encodeArguments(encoding, { struct, source }));
+  }
   const { address, image } = raw.common ?? noCommon;
-  const second = MemorySource.argument(commonPlan, address, image, memory, specs);
-  const frames = walkArguments(walk, { plan, source }, { plan: commonPlan, source: second });
-  return new Encoded(shape, withCommon(walk.call), frames);
+  const second = MemorySource.argument(commonStruct, address, image, memory, specs);
+  const frames = encodeArguments(
+    encoding,
+    { struct, source },
+    { struct: commonStruct, source: second },
+  );
+  return new Encoded(shape, withCommon(encoding.call), frames);
 }

@@ -3,16 +3,16 @@ import type { CallBuffer, Handle } from '../call.js';
 import {
   accepted,
   bad,
+  type CompiledStruct,
   type FdStep,
   handleOf,
-  type Plan,
   type PointerStep,
   roundUp8,
 } from './compile.js';
+import type { Encoding, Source } from './encoding.js';
 import { readU32, writeU32 } from './little-endian.js';
 import type { FdKind } from './rows.js';
 import { knownMap, type MapSpec, type MapSpecs } from './specs.js';
-import type { Source, Walk } from './walker.js';
 
 export type Values = { readonly [name: string]: unknown };
 
@@ -29,18 +29,24 @@ export class FieldsSource implements Source {
   private readonly specs: MapSpecs;
 
   /** @param sizeBytes the structure's size; 0 means as long as the fields used need */
-  constructor(plan: Plan, values: Values, specs: MapSpecs, command: string, sizeBytes = 0) {
+  constructor(
+    struct: CompiledStruct,
+    values: Values,
+    specs: MapSpecs,
+    command: string,
+    sizeBytes = 0,
+  ) {
     this.command = command;
     this.specs = specs;
-    this.operands = new Array(plan.pointers.length);
-    const image = new Uint8Array(sizeBytes === 0 ? sizeFor(plan, values) : sizeBytes);
+    this.operands = new Array(struct.pointers.length);
+    const image = new Uint8Array(sizeBytes === 0 ? sizeFor(struct, values) : sizeBytes);
     this.image = image;
-    const map = plan.setters;
+    const map = struct.setters;
     for (const name in values) {
       const value = values[name];
       if (value === undefined) continue;
       const set = map.get(name);
-      if (set === undefined) throw unknownField(plan, name, value, command);
+      if (set === undefined) throw unknownField(struct, name, value, command);
       set(image, this.operands, value, command);
     }
   }
@@ -59,12 +65,12 @@ export class FieldsSource implements Source {
     return operand !== null;
   }
 
-  bytes(step: PointerStep, walk: Walk): Uint8Array {
+  bytes(step: PointerStep, encoding: Encoding): Uint8Array {
     const operand = this.operands[step.index];
     const { field } = step;
     if (field.type === 'string') return this.text(step.name, operand, field.length);
     if (field.type === 'fds') return this.handles(step, operand as readonly unknown[]);
-    this.reconcile(step, (operand as Uint8Array).length, walk);
+    this.reconcile(step, (operand as Uint8Array).length, encoding);
     return operand as Uint8Array;
   }
 
@@ -72,20 +78,20 @@ export class FieldsSource implements Source {
     return length;
   }
 
-  texts(step: PointerStep, walk: Walk): readonly Uint8Array[] {
+  texts(step: PointerStep, encoding: Encoding): readonly Uint8Array[] {
     const operand = this.operands[step.index] as readonly unknown[];
     const { field } = step;
-    this.reconcile(step, operand.length * step.unit(this.image, walk), walk);
+    this.reconcile(step, operand.length * step.unit(this.image, encoding), encoding);
     const length = { maximumBytes: 'maximumBytes' in field ? field.maximumBytes : 0 };
     return operand.map((text, at) => this.text(`${step.name}[${at}]`, text, length));
   }
 
-  struct(step: PointerStep, plan: Plan): Source {
+  struct(step: PointerStep, struct: CompiledStruct): Source {
     const given = readU32(this.image, step.countOffset);
-    const size = given === 0 ? plan.fullBytes : given;
+    const size = given === 0 ? struct.fullBytes : given;
     writeU32(this.image, step.countOffset, size);
     const values = (this.operands[step.index] as Values | undefined) ?? empty;
-    return new FieldsSource(plan, values, this.specs, `${this.command} ${step.name}`, size);
+    return new FieldsSource(struct, values, this.specs, `${this.command} ${step.name}`, size);
   }
 
   handle(descriptor: number, kinds: readonly FdKind[], where: string): Handle {
@@ -130,9 +136,9 @@ export class FieldsSource implements Source {
   }
 
   /** Derives the count from the bytes where it was left out; where it was given, compares. */
-  private reconcile(step: PointerStep, length: number, walk: Walk): void {
+  private reconcile(step: PointerStep, length: number, encoding: Encoding): void {
     const { image } = this;
-    const unit = step.unit(image, walk);
+    const unit = step.unit(image, encoding);
     if (step.countOffset < 0) {
       if (length !== unit) {
         throw bad(this.command, step.name, `${length} bytes`, `${unit} bytes`);
@@ -154,16 +160,21 @@ export class FieldsSource implements Source {
   }
 }
 
-function unknownField(plan: Plan, name: string, value: unknown, command: string): Error {
-  const known = [...plan.setters.keys()].join(', ');
+function unknownField(
+  struct: CompiledStruct,
+  name: string,
+  value: unknown,
+  command: string,
+): Error {
+  const known = [...struct.setters.keys()].join(', ');
   return bad(command, name, value, `no such field; there are ${known}`);
 }
 
-function sizeFor(plan: Plan, values: Values): number {
-  let size = plan.baseBytes;
-  if (plan.late.size === 0) return size;
+function sizeFor(struct: CompiledStruct, values: Values): number {
+  let size = struct.baseBytes;
+  if (struct.late.size === 0) return size;
   for (const name in values) {
-    const end = plan.late.get(name);
+    const end = struct.late.get(name);
     if (end !== undefined && end > size && values[name] !== undefined) size = end;
   }
   return roundUp8(size);

@@ -3,19 +3,19 @@
  * its memory by address.
  */
 import type { CallBuffer, Handle, Reply } from '../call.js';
-import type { Plan, PointerStep } from './compile.js';
-import { fieldOffset, readU32, readU64, writeU64 } from './little-endian.js';
-import type { Length } from './rows.js';
-import type { MapSpec, ObjectSpecs } from './specs.js';
+import type { CompiledStruct, PointerStep } from './compile.js';
 import {
+  type Encoding,
   type Frame,
   outBytes,
   returned,
   type Source,
-  type Walk,
   withheld,
   written,
-} from './walker.js';
+} from './encoding.js';
+import { fieldOffset, readU32, readU64, writeU64 } from './little-endian.js';
+import type { Length } from './rows.js';
+import type { MapSpec, ObjectSpecs } from './specs.js';
 
 /** The memory of the process whose call it is. */
 export interface Memory {
@@ -73,7 +73,7 @@ export class MemorySource implements Source {
   private readonly specs: ObjectSpecs;
 
   constructor(
-    plan: Plan,
+    struct: CompiledStruct,
     address: bigint,
     given: Uint8Array,
     sizeBytes: number,
@@ -86,7 +86,7 @@ export class MemorySource implements Source {
     this.specs = specs;
     const image = new Uint8Array(sizeBytes);
     image.set(given);
-    for (const { index, offset } of plan.pointers) {
+    for (const { index, offset } of struct.pointers) {
       const inside = offset + 8 <= image.length;
       this.targets[index] = inside ? readU64(image, offset) : 0n;
       if (inside) writeU64(image, offset, 0n);
@@ -100,34 +100,34 @@ export class MemorySource implements Source {
    * it ends within. The kernel fills it up with zeroes in the same way.
    */
   static argument(
-    plan: Plan,
+    struct: CompiledStruct,
     address: bigint,
     given: Uint8Array,
     memory: Memory,
     specs: ObjectSpecs,
   ): MemorySource {
-    let size = Math.max(plan.writtenBytes, given.length);
-    for (const { offset } of plan.pointers) if (offset < size) size = Math.max(size, offset + 8);
-    for (const { offset } of plan.fds) if (offset < size) size = Math.max(size, offset + 4);
-    return new MemorySource(plan, address, given, size, memory, specs);
+    let size = Math.max(struct.writtenBytes, given.length);
+    for (const { offset } of struct.pointers) if (offset < size) size = Math.max(size, offset + 8);
+    for (const { offset } of struct.fds) if (offset < size) size = Math.max(size, offset + 4);
+    return new MemorySource(struct, address, given, size, memory, specs);
   }
 
   refers(step: PointerStep): boolean {
     return this.target(step) !== 0n;
   }
 
-  bytes(step: PointerStep, walk: Walk): Uint8Array {
+  bytes(step: PointerStep, encoding: Encoding): Uint8Array {
     const { length } = step.field;
     if (length.by === 'nul') return this.memory.readText(this.target(step), length.maximumBytes);
-    const bytes = this.memory.read(this.target(step), this.lengthOf(step, length, walk));
+    const bytes = this.memory.read(this.target(step), this.lengthOf(step, length, encoding));
     if (step.field.flow === 'inout') this.kept[step.index] = { before: bytes.slice(), sent: bytes };
     return bytes;
   }
 
-  texts(step: PointerStep, walk: Walk): readonly Uint8Array[] {
+  texts(step: PointerStep, encoding: Encoding): readonly Uint8Array[] {
     const { field } = step;
     const maximumBytes = 'maximumBytes' in field ? field.maximumBytes : 0;
-    const pointers = this.memory.read(this.target(step), outBytes(step, this.image, walk));
+    const pointers = this.memory.read(this.target(step), outBytes(step, this.image, encoding));
     const texts: Uint8Array[] = [];
     for (let at = 0; at + 8 <= pointers.length; at += 8) {
       texts.push(this.memory.readText(readU64(pointers, at), maximumBytes));
@@ -151,12 +151,12 @@ export class MemorySource implements Source {
     return { inout: sent };
   }
 
-  struct(step: PointerStep, plan: Plan, walk: Walk): Source {
+  struct(step: PointerStep, struct: CompiledStruct, encoding: Encoding): Source {
     const address = this.target(step);
     // The kernel refuses whatever is longer than a page before it looks at it.
-    const length = Math.min(outBytes(step, this.image, walk), PAGE_BYTES + 1);
+    const length = Math.min(outBytes(step, this.image, encoding), PAGE_BYTES + 1);
     const given = this.memory.read(address, length);
-    return new MemorySource(plan, address, given, given.length, this.memory, this.specs);
+    return new MemorySource(struct, address, given, given.length, this.memory, this.specs);
   }
 
   handle(descriptor: number): Handle {
@@ -185,20 +185,20 @@ export class MemorySource implements Source {
     return this.targets[step.index] ?? 0n;
   }
 
-  private lengthOf(step: PointerStep, length: Length, walk: Walk): number {
-    const bytes = outBytes(step, this.image, walk);
+  private lengthOf(step: PointerStep, length: Length, encoding: Encoding): number {
+    const bytes = outBytes(step, this.image, encoding);
     if (length.by !== 'usedFds' || bytes > 0) return bytes;
-    return 4 * (Math.max(-1, ...(walk.reached ?? [])) + 1);
+    return 4 * (Math.max(-1, ...(encoding.reached ?? [])) + 1);
   }
 }
 
 /** What the process would have found in its memory had the kernel been its own. */
 export function writesOf(frame: Frame, reply: Reply): Write[] {
-  const { plan, source } = frame;
+  const { struct, source } = frame;
   const image = returned(frame, reply);
   if (!(source instanceof MemorySource)) return [];
   const writes: Write[] = [];
-  for (const step of plan.pointers) {
+  for (const step of struct.pointers) {
     const child = frame.children?.[step.index];
     if (child !== undefined) {
       writes.push(...writesOf(child, reply));
@@ -215,7 +215,7 @@ export function writesOf(frame: Frame, reply: Reply): Write[] {
   // Kernels write what a structure points to before the structure, lengths last.
   if (image !== undefined) {
     const spans = frame.isArgument
-      ? outputSpans(source, plan, image, reply.result >= 0)
+      ? outputSpans(source, struct, image, reply.result >= 0)
       : spansBetween(frame, reply);
     for (const [start, end] of spans) {
       writes.push({ address: source.address + BigInt(start), bytes: image.subarray(start, end) });
@@ -271,12 +271,12 @@ type Span = readonly [start: number, end: number];
  */
 function outputSpans(
   { image, givenBytes }: MemorySource,
-  plan: Plan,
+  struct: CompiledStruct,
   after: Uint8Array,
   succeeded: boolean,
 ): Span[] {
   const spans: Span[] = [];
-  for (const { late, inout, offset, sizeBytes } of plan.outputs) {
+  for (const { late, inout, offset, sizeBytes } of struct.outputs) {
     const end = offset + sizeBytes;
     const beyond = end > givenBytes;
     if (late && beyond) continue;
@@ -298,7 +298,7 @@ function sameBytes(a: Uint8Array, b: Uint8Array, start: number, end: number): bo
 function spansBetween(frame: Frame, reply: Reply): Span[] {
   const spans: Span[] = [];
   let start = 0;
-  for (const step of [...frame.plan.pointers].sort((a, b) => a.offset - b.offset)) {
+  for (const step of [...frame.struct.pointers].sort((a, b) => a.offset - b.offset)) {
     if (frame.slots[2 * step.index] === 0 || withheld(step, frame, reply)) continue;
     spans.push([start, step.offset]);
     start = step.offset + 8;

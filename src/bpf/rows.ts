@@ -1,6 +1,6 @@
 /*
  * The vocabulary that bpf(2) is described in: plain data, no behaviour. commands.ts and infos.ts
- * are written in it; compile.ts, walker.ts and the ABI test read it.
+ * are written in it; compile.ts, encoding.ts and the ABI test read it.
  *
  * Where the vocabulary cannot say something about a command, the row carries a `NEED:` comment.
  */

@@ -3,7 +3,7 @@
  * must be one call, found by its shape, and its reply must mean the same to both.
  */
 import t from 'tap';
-import { fieldBytes, planOf } from '../../src/bpf/compile.js';
+import { compiledOf, fieldBytes } from '../../src/bpf/compile.js';
 import {
   type Arguments,
   type Command,
@@ -123,7 +123,7 @@ class Both {
           break;
         }
         case 'struct': {
-          const made = this.make(field.struct, planOf(field.struct).fullBytes);
+          const made = this.make(field.struct, compiledOf(field.struct).fullBytes);
           values[name] = made.values;
           put(this.#place(made.image));
           break;
@@ -173,7 +173,7 @@ class Both {
       if (!('nullable' in field)) continue;
       const { length } = field;
       if (length.by === 'field' && field.type === 'struct') {
-        deciding.set(length.field, planOf(field.struct).fullBytes);
+        deciding.set(length.field, compiledOf(field.struct).fullBytes);
       } else if (length.by === 'field') {
         deciding.set(length.field, COUNT);
         if (typeof length.times === 'string') deciding.set(length.times, 8);
@@ -212,7 +212,7 @@ for (const [at, row] of commands.entries()) {
   const title = `${row.name} ${JSON.stringify(row.when ?? 'otherwise').slice(0, 80)}, row ${at}`;
   t.test(title, async (t) => {
     const both = new Both(row);
-    const full = planOf(row).fullBytes;
+    const full = compiledOf(row).fullBytes;
     const { values, image } = both.make(row, full);
     both.process.put(ADDRESS, image);
     const named = encode(row, values as Arguments<Command>, both.specs(), 99);

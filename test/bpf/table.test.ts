@@ -1,5 +1,5 @@
 import t from 'tap';
-import { fieldBytes, planOf } from '../../src/bpf/compile.js';
+import { compiledOf, fieldBytes } from '../../src/bpf/compile.js';
 import { commands, enums, shapeOf } from '../../src/bpf/index.js';
 import * as infos from '../../src/bpf/infos.js';
 import type { Struct } from '../../src/bpf/rows.js';
@@ -8,7 +8,7 @@ import { mapSpec } from './tools.js';
 const structs: readonly Struct[] = [...commands, ...Object.values(infos)];
 
 t.test('every row can be compiled: the names it refers to exist', async (t) => {
-  for (const row of structs) t.doesNotThrow(() => planOf(row), row.name);
+  for (const row of structs) t.doesNotThrow(() => compiledOf(row), row.name);
 });
 
 t.test('a row that refers to a field it does not have cannot be compiled', async (t) => {
@@ -25,7 +25,7 @@ t.test('a row that refers to a field it does not have cannot be compiled', async
       },
     },
   };
-  t.throws(() => planOf(row), { message: 'BROKEN has no field size' });
+  t.throws(() => compiledOf(row), { message: 'BROKEN has no field size' });
 });
 
 t.test('fields lie apart, but for names of the same word', async (t) => {

@@ -2,7 +2,7 @@
  * How the calls of a command are told apart by their bytes alone, from the command's row: what
  * addon/core/supervisor/verdict_cache.h is told.
  */
-import { type PointerStep, planOf } from '../../bpf/compile.js';
+import { compiledOf, type PointerStep } from '../../bpf/compile.js';
 import { fieldOffset } from '../../bpf/little-endian.js';
 import type { Command } from '../../bpf/rows.js';
 
@@ -30,16 +30,16 @@ export interface Recipe {
 
 /** The recipe of a command, of calls in which the fields `absent` are zero as well. */
 export function recipeOf(shape: Command, absent: readonly string[] = []): Recipe {
-  const plan = planOf(shape);
-  const zeroes: [number, number][] = plan.fds.map(({ offset }) => [offset, 4]);
+  const struct = compiledOf(shape);
+  const zeroes: [number, number][] = struct.fds.map(({ offset }) => [offset, 4]);
   for (const name of absent) {
     const field = shape.fields[name];
     const length = field !== undefined && 'sizeBytes' in field ? field.sizeBytes : 4;
     zeroes.push([fieldOffset(shape, name), length]);
   }
-  for (const offset of plan.selves) zeroes.push([offset, 4]);
+  for (const offset of struct.selves) zeroes.push([offset, 4]);
   const pointers: RecipePointer[] = [];
-  for (const step of plan.pointers) {
+  for (const step of struct.pointers) {
     const pointer = pointerOf(step);
     if (pointer === undefined) zeroes.push([step.offset, 8]);
     else pointers.push(pointer);

@@ -1,10 +1,17 @@
 /*
- * The one walker: from the image of an attribute and a source of what it refers to, to a call with
- * its relocations, and from the reply back to what the kernel wrote. It knows no command.
+ * Encodes every call, and decodes its reply. A call with its relocations is made of the image of an
+ * attribute and a source of what the attribute refers to. A reply tells what the kernel wrote. No
+ * command is known here.
  */
 import { type Call, type CallBuffer, type Handle, Relocation, type Reply } from '../call.js';
 import { failure } from '../errors.js';
-import { type FdStep, type Lengths, type Plan, type PointerStep, textOf } from './compile.js';
+import {
+  type CompiledStruct,
+  type FdStep,
+  type Lengths,
+  type PointerStep,
+  textOf,
+} from './compile.js';
 import { findInInstructions, findInKeys, findInValues, hidesFds } from './fds.js';
 import { readU32, readU64, writeU32 } from './little-endian.js';
 import type { Command, FdKind } from './rows.js';
@@ -15,7 +22,7 @@ import type { MapSpec } from './specs.js';
  * another process's memory.
  */
 export interface Source {
-  /** The structure. The walker replaces descriptors in it by handles. */
+  /** The structure. Encoding replaces descriptors in it by handles. */
   readonly image: Uint8Array;
   /**
    * Whether the pointer is not NULL. Also the moment to complain that it must not be.
@@ -24,13 +31,13 @@ export interface Source {
    */
   refers(step: PointerStep, length: number): boolean;
   /** The bytes behind an `in` or `inout` pointer. */
-  bytes(step: PointerStep, walk: Walk): Uint8Array;
+  bytes(step: PointerStep, encoding: Encoding): Uint8Array;
   /** Room of `length` bytes for what the kernel writes behind an `out` pointer. */
   room(step: PointerStep, length: number): CallBuffer;
   /** The texts, each with its NUL, behind a pointer to pointers. */
-  texts(step: PointerStep, walk: Walk): readonly Uint8Array[];
+  texts(step: PointerStep, encoding: Encoding): readonly Uint8Array[];
   /** The structure behind a pointer. */
-  struct(step: PointerStep, plan: Plan, walk: Walk): Source;
+  struct(step: PointerStep, struct: CompiledStruct, encoding: Encoding): Source;
   /** The handle behind a descriptor, or 0 when there is none. `where` says what holds it. */
   handle(descriptor: number, kinds: readonly FdKind[], where: string): Handle;
   /** Whether a descriptor that has no handle is open all the same, on something else. */
@@ -47,7 +54,7 @@ const CLOSED = 0xffffffff;
 const FOREIGN = 1;
 
 /** One encoding in progress: the call as it grows, and what lengths depend on. */
-export class Walk implements Lengths {
+export class Encoding implements Lengths {
   readonly command: Command;
   readonly call: Call;
   readonly possibleCpus: number;
@@ -109,7 +116,7 @@ export class Walk implements Lengths {
 
 /** What became of one structure: enough to understand what comes back. */
 export interface Frame {
-  readonly plan: Plan;
+  readonly struct: CompiledStruct;
   readonly source: Source;
   /** The index among the reply's outputs that the structure returns in, or −1. */
   readonly output: number;
@@ -126,66 +133,77 @@ export interface Frame {
 
 /** A structure that the call has as an argument, and where its bytes come from. */
 export interface Argument {
-  readonly plan: Plan;
+  readonly struct: CompiledStruct;
   readonly source: Source;
 }
 
-/** Walks the call's arguments, the attribute first, and fills `walk.call`. */
-export function walkArguments(walk: Walk, ...all: readonly Argument[]): Frame[] {
-  const { stays, name } = walk.command;
+/** Encodes the call's arguments, the attribute first, into `encoding.call`. */
+export function encodeArguments(encoding: Encoding, ...all: readonly Argument[]): Frame[] {
+  const { stays, name } = encoding.command;
   if (stays !== undefined) throw failure('ERR_BPF_UNSUPPORTED', { command: name, ...stays });
-  const outputs = all.map(({ plan, source }) => {
-    const output = plan.answers ? walk.outputs : -1;
-    walk.placeBytes(source.image, plan.answers);
+  const outputs = all.map(({ struct, source }) => {
+    const output = struct.answers ? encoding.outputs : -1;
+    encoding.placeBytes(source.image, struct.answers);
     return output;
   });
-  return all.map(({ plan, source }, at) => {
-    const frame = walkStruct(plan, source, at, outputs[at] ?? -1, walk);
+  return all.map(({ struct, source }, at) => {
+    const frame = encodeStruct(struct, source, at, outputs[at] ?? -1, encoding);
     frame.isArgument = true;
     return frame;
   });
 }
 
-function walkStruct(plan: Plan, source: Source, buffer: number, output: number, walk: Walk): Frame {
+function encodeStruct(
+  struct: CompiledStruct,
+  source: Source,
+  buffer: number,
+  output: number,
+  encoding: Encoding,
+): Frame {
   const { image } = source;
-  for (const step of plan.fds) {
+  for (const step of struct.fds) {
     const value = readU32(image, step.offset);
     if (!step.present(image, value)) {
       if (value !== 0 && step.flag !== undefined) source.idle(step);
     } else if (step.offset + 4 <= image.length) {
-      walk.descriptor(image, buffer, step.offset, step.kinds, step.name);
+      encoding.descriptor(image, buffer, step.offset, step.kinds, step.name);
     }
   }
-  for (const offset of plan.selves) {
+  for (const offset of struct.selves) {
     if (offset + 4 > image.length) continue;
     writeU32(image, offset, 0);
-    walk.call.relocations.push(buffer, offset, Relocation.PID, 0);
+    encoding.call.relocations.push(buffer, offset, Relocation.PID, 0);
   }
-  const slots: number[] = new Array(2 * plan.pointers.length);
-  const frame: Frame = { plan, source, output, isArgument: false, slots, children: undefined };
-  for (const step of plan.pointers) {
+  const slots: number[] = new Array(2 * struct.pointers.length);
+  const frame: Frame = { struct, source, output, isArgument: false, slots, children: undefined };
+  for (const step of struct.pointers) {
     const slot = 2 * step.index;
     const { flow } = step.field;
-    const length = flow === 'out' ? outBytes(step, image, walk) : 0;
+    const length = flow === 'out' ? outBytes(step, image, encoding) : 0;
     slots[slot] = 0;
     slots[slot + 1] = length;
     if (step.offset + 8 > image.length || !source.refers(step, length)) continue;
-    if (flow !== 'in') slots[slot] = walk.outputs + 1;
+    if (flow !== 'in') slots[slot] = encoding.outputs + 1;
     const target =
       flow === 'out'
-        ? placeRoom(step, source, frame, walk)
-        : placePointer(step, source, frame, walk);
-    walk.call.relocations.push(buffer, step.offset, Relocation.POINTER, target);
+        ? placeRoom(step, source, frame, encoding)
+        : placePointer(step, source, frame, encoding);
+    encoding.call.relocations.push(buffer, step.offset, Relocation.POINTER, target);
   }
   return frame;
 }
 
 /** Places room for what the kernel writes behind a pointer and returns its buffer's index. */
-function placeRoom(step: PointerStep, source: Source, { slots }: Frame, walk: Walk): number {
+function placeRoom(
+  step: PointerStep,
+  source: Source,
+  { slots }: Frame,
+  encoding: Encoding,
+): number {
   const length = 2 * step.index + 1;
   const room = source.room(step, slots[length] ?? 0);
   if (slots[length] === 0) slots[length] = lengthOf(room);
-  return walk.place(room, true);
+  return encoding.place(room, true);
 }
 
 function lengthOf(buffer: CallBuffer): number {
@@ -194,42 +212,42 @@ function lengthOf(buffer: CallBuffer): number {
 }
 
 /** Places the bytes that a pointer refers to and returns their buffer's index. */
-function placePointer(step: PointerStep, source: Source, frame: Frame, walk: Walk): number {
+function placePointer(step: PointerStep, source: Source, frame: Frame, encoding: Encoding): number {
   const { field, index } = step;
-  if (step.plan !== undefined) {
-    const child = source.struct(step, step.plan, walk);
-    const output = field.flow === 'inout' ? walk.outputs : -1;
-    const buffer = walk.placeBytes(child.image, output >= 0);
+  if (step.struct !== undefined) {
+    const child = source.struct(step, step.struct, encoding);
+    const output = field.flow === 'inout' ? encoding.outputs : -1;
+    const buffer = encoding.placeBytes(child.image, output >= 0);
     frame.children ??= [];
-    frame.children[index] = walkStruct(step.plan, child, buffer, output, walk);
+    frame.children[index] = encodeStruct(step.struct, child, buffer, output, encoding);
     return buffer;
   }
-  if (field.type === 'strings') return placeTexts(source.texts(step, walk), walk);
-  const bytes = source.bytes(step, walk);
+  if (field.type === 'strings') return placeTexts(source.texts(step, encoding), encoding);
+  const bytes = source.bytes(step, encoding);
   frame.slots[2 * index + 1] = bytes.length;
-  const buffer = walk.placeBytes(bytes, field.flow === 'inout');
-  if (field.type === 'fds') placeFds(step, source.image, bytes, buffer, walk);
+  const buffer = encoding.placeBytes(bytes, field.flow === 'inout');
+  if (field.type === 'fds') placeFds(step, source.image, bytes, buffer, encoding);
   else if (field.type === 'buffer' && field.holds !== undefined) {
-    holders[field.holds](step, source.image, bytes, buffer, walk);
+    holders[field.holds](step, source.image, bytes, buffer, encoding);
   }
   return buffer;
 }
 
 /** The length of what a pointer refers to, in bytes, by the image alone. */
-export function outBytes(step: PointerStep, image: Uint8Array, walk: Walk): number {
-  const unit = step.unit(image, walk);
+export function outBytes(step: PointerStep, image: Uint8Array, encoding: Encoding): number {
+  const unit = step.unit(image, encoding);
   return step.countOffset < 0 ? unit : unit * readU32(image, step.countOffset);
 }
 
 /** Texts share one buffer: a word that becomes a pointer holds the offset that is added to it. */
-function placeTexts(texts: readonly Uint8Array[], walk: Walk): number {
+function placeTexts(texts: readonly Uint8Array[], encoding: Encoding): number {
   const pointers = new Uint8Array(8 * texts.length);
-  const buffer = walk.placeBytes(pointers, false);
-  const target = walk.placeBytes(Buffer.concat(texts), false);
+  const buffer = encoding.placeBytes(pointers, false);
+  const target = encoding.placeBytes(Buffer.concat(texts), false);
   let offset = 0;
   texts.forEach((text, at) => {
     writeU32(pointers, 8 * at, offset);
-    walk.call.relocations.push(buffer, 8 * at, Relocation.POINTER, target);
+    encoding.call.relocations.push(buffer, 8 * at, Relocation.POINTER, target);
     offset += text.length;
   });
   return buffer;
@@ -241,14 +259,14 @@ function placeFds(
   image: Uint8Array,
   bytes: Uint8Array,
   buffer: number,
-  walk: Walk,
+  encoding: Encoding,
 ): void {
   const { field } = step;
   const kinds = field.type === 'fds' ? field.kinds : [];
   const all = readU32(image, step.countOffset) !== 0;
   for (let at = 0; at + 4 <= bytes.length; at += 4) {
-    if (all || walk.reached?.has(at / 4) === true) {
-      walk.descriptor(bytes, buffer, at, kinds, `${step.name}[${at / 4}]`);
+    if (all || encoding.reached?.has(at / 4) === true) {
+      encoding.descriptor(bytes, buffer, at, kinds, `${step.name}[${at / 4}]`);
     }
   }
 }
@@ -258,16 +276,16 @@ type Holder = (
   image: Uint8Array,
   bytes: Uint8Array,
   buffer: number,
-  walk: Walk,
+  encoding: Encoding,
 ) => void;
 
 const elements =
   (find: typeof findInKeys): Holder =>
-  (step, image, bytes, buffer, walk) => {
-    const map = walk.map(readU32(image, step.mapOffset), step.name);
+  (step, image, bytes, buffer, encoding) => {
+    const map = encoding.map(readU32(image, step.mapOffset), step.name);
     if (map === undefined || !hidesFds(map)) return;
-    find(map, bytes, step.unit(image, walk), walk.command.name, (offset, kinds, where) =>
-      walk.descriptor(bytes, buffer, offset, kinds, where),
+    find(map, bytes, step.unit(image, encoding), encoding.command.name, (offset, kinds, where) =>
+      encoding.descriptor(bytes, buffer, offset, kinds, where),
     );
   };
 
@@ -275,13 +293,13 @@ const holders: { readonly [holding: string]: Holder } & Record<
   'instructions' | 'mapKeys' | 'mapValues',
   Holder
 > = {
-  instructions: (_step, _image, bytes, buffer, walk) => {
+  instructions: (_step, _image, bytes, buffer, encoding) => {
     findInInstructions(
       bytes,
-      (offset, kinds, where) => walk.descriptor(bytes, buffer, offset, kinds, where),
+      (offset, kinds, where) => encoding.descriptor(bytes, buffer, offset, kinds, where),
       (index) => {
-        walk.reached ??= new Set();
-        walk.reached.add(index);
+        encoding.reached ??= new Set();
+        encoding.reached.add(index);
       },
     );
   },
@@ -317,7 +335,7 @@ export function written(step: PointerStep, frame: Frame, reply: Reply): Uint8Arr
 }
 
 function countedBytes(step: PointerStep, room: number, frame: Frame, reply: Reply): number {
-  if (frame.plan.resultIsLength) return Math.max(0, reply.result);
+  if (frame.struct.resultIsLength) return Math.max(0, reply.result);
   const image = step.counted ? returned(frame, reply) : undefined;
   if (image === undefined) return Number.POSITIVE_INFINITY;
   const asked = readU32(frame.source.image, step.countOffset);
@@ -331,12 +349,12 @@ function countedBytes(step: PointerStep, room: number, frame: Frame, reply: Repl
 /** What the kernel wrote to one structure and behind its pointers, by field name. */
 export function decodeFrame(frame: Frame, reply: Reply): Record<string, unknown> {
   const values: Record<string, unknown> = {};
-  const { plan } = frame;
+  const { struct } = frame;
   const image = returned(frame, reply);
   if (image !== undefined) {
-    for (const step of plan.outputs) values[step.name] = step.read(image);
+    for (const step of struct.outputs) values[step.name] = step.read(image);
   }
-  for (const step of plan.pointers) {
+  for (const step of struct.pointers) {
     const { field, name } = step;
     if (field.flow === 'in') continue;
     const child = frame.children?.[step.index];
