@@ -19,11 +19,16 @@ import { compilePrograms, type Programs } from './compile.js';
 import { threadTimes, usedNs } from './cpu-time.js';
 import { Disposables } from './disposables.js';
 import { guestEnvironment } from './environment.js';
-import { type CpuUse, type Lab, type LabRoad, openHostLab } from './lab.js';
+import { type CpuUse, type Lab, type LabTransport, openHostLab } from './lab.js';
 import { bulkCommand, limitCommand, limitSamples } from './limit.js';
 import { Probe } from './probe/probe.js';
 import { run as runHere } from './process.js';
-import { DriverSwitch, openVsockRoads, type Run, type VsockRoad } from './vsock-roads.js';
+import {
+  DriverSwitch,
+  openVsockTransports,
+  type Run,
+  type VsockTransport,
+} from './vsock-transports.js';
 
 /** Which guest to boot, and on what machine. */
 export interface GuestChoice
@@ -75,7 +80,7 @@ export async function openGuestLab(
   await using resources = new Disposables();
   const host = resources.use(openHostLab(programs));
   const probe = resources.use(new Probe());
-  const vsock = resources.use(await openVsockRoads(probe, programs.device, pingpongPort));
+  const vsock = resources.use(await openVsockTransports(probe, programs.device, pingpongPort));
   const listen = [`vsock:any:${AGENT_PORT}`, `tcp:0.0.0.0:${AGENT_PORT}`];
   const common = {
     ...choice,
@@ -119,12 +124,12 @@ export async function openGuestLab(
   for (const one of guests) await startPingpong(one, pingpong, `vsock:any:${pingpongPort}`);
   const run = runner(guest);
   const driver = await DriverSwitch.find(run, [guestPrograms.pingpong, 'cid']);
-  const roads = [
-    plainRoad('tcp', guest, (port) => guest.tcp(port), programs),
-    ...vsock.roads.map((road) => vsockRoad(road, run, programs, driver)),
+  const transports = [
+    plainTransport('tcp', guest, (port) => guest.tcp(port), programs),
+    ...vsock.transports.map((transport) => vsockTransport(transport, run, programs, driver)),
     ...(other === undefined
       ? []
-      : [plainRoad('vsock-mux', other, (port) => other.vsock(port), programs)]),
+      : [plainTransport('vsock-mux', other, (port) => other.vsock(port), programs)]),
   ];
   const { folder } = host;
   const owned = resources.move();
@@ -144,7 +149,7 @@ export async function openGuestLab(
           ? 'in-process device'
           : `in-process device; another guest's by ${other.facts.vsock}`,
       ),
-      roads,
+      transports,
       probe,
       absent: [
         ...vsock.absent,
@@ -165,7 +170,7 @@ function limits(
   { pingpong }: Programs,
   address: string,
   use: () => Promise<void>,
-): Pick<LabRoad, 'limit' | 'bulk'> {
+): Pick<LabTransport, 'limit' | 'bulk'> {
   return {
     limit: async (exchange, amount, cpu) => {
       await use();
@@ -179,22 +184,27 @@ function limits(
   };
 }
 
-/** A road that is always in use. */
-function plainRoad(
+/** A transport that is always in use. */
+function plainTransport(
   name: string,
   guest: Guest,
   address: (port?: number) => string,
   programs: Programs,
-): LabRoad {
+): LabTransport {
   const use = async () => {};
   const pingpong = address(pingpongPort);
   const limit = limits(programs, pingpong, use);
   return { name, agent: address(), pingpong, run: runner(guest), use, ...limit };
 }
 
-function vsockRoad(road: VsockRoad, run: Run, programs: Programs, driver: DriverSwitch): LabRoad {
-  const { name, agent, pingpong, client } = road;
-  const use = () => driver.bind(road.cid);
+function vsockTransport(
+  transport: VsockTransport,
+  run: Run,
+  programs: Programs,
+  driver: DriverSwitch,
+): LabTransport {
+  const { name, agent, pingpong, client } = transport;
+  const use = () => driver.bind(transport.cid);
   const common = { name, agent, pingpong, run, use };
   if (client === undefined) return { ...common, ...limits(programs, pingpong, use) };
   const useClient = () => driver.bind(client.cid);

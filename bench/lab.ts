@@ -16,7 +16,7 @@ export interface Lab extends AsyncDisposable {
 }
 
 /** A way to reach the guest. */
-export interface LabRoad {
+export interface LabTransport {
   /** The arm's name: `tcp`, `vsock-mux`, `vsock-device`, `vsock-kernel`. */
   name: string;
   /** The agent's address. */
@@ -26,13 +26,13 @@ export interface LabRoad {
   /** Runs a program in the guest that it leads to, to its end, and returns its standard output. */
   run(command: readonly string[]): Promise<string>;
   /**
-   * Makes it the road by which the guest can be reached: a guest has several vsock devices here and
-   * a driver for one at a time. What was open on another vsock road ends.
+   * Makes it the transport by which the guest can be reached: a guest has several vsock devices here and
+   * a driver for one at a time. What was open on another vsock transport ends.
    */
   use(): Promise<void>;
   /**
-   * Round-trip times of the plain C client in nanoseconds, on one CPU or on all, with the road in
-   * use for it. Where the road is a device in a process, that is another process with another device.
+   * Round-trip times of the plain C client in nanoseconds, on one CPU or on all, with the transport in
+   * use for it. Where the transport is a device in a process, that is another process with another device.
    */
   limit(
     exchange: Exchange,
@@ -48,7 +48,7 @@ export interface LabRoad {
 
 /** What was used of the processors, in nanoseconds. Plain C clients with a socket are in neither side. */
 export interface CpuUse {
-  /** By the host's processes at the roads' ends. */
+  /** By the host's processes at the transports' ends. */
   host: number;
   /** By the processes that emulate or run guests: `processors` and `devices` together. */
   guest: number;
@@ -61,10 +61,10 @@ export interface CpuUse {
 /** A guest that is up, with the agent and the plain C ping-pong server running in it. */
 export interface LabGuest {
   readonly environment: GuestEnvironment;
-  readonly roads: readonly LabRoad[];
+  readonly transports: readonly LabTransport[];
   /** The client process, in which the in-process device is. */
   readonly probe: Probe;
-  /** Roads that this machine does not have, and why. */
+  /** Transports that this machine does not have, and why. */
   readonly absent: ReadonlyArray<{ arm: string; why: string }>;
   /** The C programs' paths in the guest. */
   readonly programs: Programs;

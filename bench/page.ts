@@ -34,7 +34,7 @@ export function resultsPage(
     '  repeat that. What each round began with, its warm-up, is not kept.',
     '- A comparison is made within each round; its figure is the median over the rounds and its',
     '  interval the 95 % bootstrap confidence interval of that median.',
-    '- `<road>/c` is the limit of a road: two plain C programs that block in read(2) and exchange',
+    '- `<transport>/c` is the limit of a transport: two plain C programs that block in read(2) and exchange',
     '  the same bytes, in the same round.',
     '- Figures of an emulated guest (TCG) say nothing about KVM in absolute terms.',
     '',

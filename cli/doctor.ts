@@ -157,7 +157,7 @@ function checkRoot(): Finding {
     check,
     status: 'lesser',
     found: 'not root: guests get the user-mode network, which is slow',
-    cure: 'run as root for figures of the TCP road',
+    cure: 'run as root for figures of the TCP transport',
   };
 }
 

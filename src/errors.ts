@@ -20,8 +20,8 @@ const messages = {
     `The vsock multiplexer closed the connection to ${d.address} without an answer. Nothing listens on that port in the guest, or the guest is not running.`,
   ERR_MUX_PROTOCOL: (d: { address: string; received: string }) =>
     `The vsock multiplexer at ${d.address} answered ${JSON.stringify(d.received)}; expected "OK <number>\\n".`,
-  ERR_TRANSPORT_UNSUPPORTED: (d: { operation: string; road: string; cure: string }) =>
-    `${d.operation} is not available on the ${d.road} road. ${d.cure}`,
+  ERR_TRANSPORT_UNSUPPORTED: (d: { operation: string; transport: string; cure: string }) =>
+    `${d.operation} is not available on the ${d.transport} transport. ${d.cure}`,
   ERR_SOCKET_STATE: (d: { operation: string; state: string; cure: string }) =>
     `${d.operation} is not possible: it is ${d.state}. ${d.cure}`,
   ERR_OPTION_INVALID: (d: { option: string; value: unknown; expected: string }) =>

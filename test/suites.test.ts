@@ -32,8 +32,8 @@ t.test('what cannot be meant is refused before a guest boots', async (t) => {
 
 t.test('cases that are left out are reported as skipped, with what to do', async (t) => {
   const reports: CaseReport[] = [];
-  const road = { peer: 'unix:/none', halfClose: true } as Parameters<typeof runConformance>[0];
+  const transport = { peer: 'unix:/none', halfClose: true } as Parameters<typeof runConformance>[0];
   const part = '1 000 connections';
-  await runConformance(road, (report) => reports.push(report), part, [[part, 'try: another']]);
+  await runConformance(transport, (report) => reports.push(report), part, [[part, 'try: another']]);
   t.match(reports, [{ case: new RegExp(part), outcome: 'skipped', why: 'try: another' }]);
 });

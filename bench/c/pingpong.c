@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// The physical limit of a road: a request and a reply of given sizes, one at a time, between two
+// The physical limit of a transport: a request and a reply of given sizes, one at a time, between two
 // plain C programs that block in read(2).
 //
 //   pingpong serve ADDRESS [--cpu N]
@@ -12,7 +12,7 @@
 // 32-bit little-endian numbers. The server says "listening" once it does. The client prints one
 // round-trip time in nanoseconds per line, in the order they were measured. In bulk it sends all
 // requests before it receives the replies, and prints the whole time; either must fit into what the
-// road holds, so one of the sizes should be 1. cid prints this machine's context identifier.
+// transport holds, so one of the sizes should be 1. cid prints this machine's context identifier.
 
 #define _GNU_SOURCE
 #include <errno.h>

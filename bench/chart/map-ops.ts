@@ -90,7 +90,7 @@ function ratioPanel(summary: Summary, large: number, batches: readonly number[])
   );
   return barPanel({
     title: `${count(large)} entries: times the C program’s`,
-    subtitle: 'by road and entries at a time',
+    subtitle: 'by transport and entries at a time',
     yTitle: 'ratio',
     bars,
     width: 340,

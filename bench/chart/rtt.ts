@@ -8,7 +8,7 @@ import { bytes } from './format.js';
 import { barPanel, type LineStyle, linePanel, type Point, sheet } from './panels.js';
 import { colourOf } from './theme.js';
 
-/** Round-trip times over the size of the message, per road, with each road's limit dashed. */
+/** Round-trip times over the size of the message, per transport, with each transport's limit dashed. */
 export function rttFigure(
   summary: Summary,
   environment: Environment,
@@ -55,7 +55,7 @@ export function rttFigure(
     origin: 'beyond the thesis',
     status: 'new',
     spec: sheet({
-      title: 'Round trips to the guest and back, per road',
+      title: 'Round trips to the guest and back, per transport',
       lines: environmentLines(environment),
       rows: [
         [

@@ -1,7 +1,7 @@
 import type { Config } from 'vega-lite';
 
-/** The colour of each road; from the palette of Okabe and Ito, safe for colour-blind readers. */
-const roads: Readonly<Record<string, string>> = {
+/** The colour of each transport; from the palette of Okabe and Ito, safe for colour-blind readers. */
+const transports: Readonly<Record<string, string>> = {
   native: '#7a7a7a',
   tcp: '#e69f00',
   unix: '#cc79a7',
@@ -12,9 +12,9 @@ const roads: Readonly<Record<string, string>> = {
   'cbor-x': '#e69f00',
 };
 
-/** The colour of an arm; arms of one road, such as its C limit (`<road>/c`), share one. */
+/** The colour of an arm; arms of one transport, such as its C limit (`<transport>/c`), share one. */
 export function colourOf(arm: string): string {
-  return roads[arm.replace(/\/.*$/, '')] ?? '#444444';
+  return transports[arm.replace(/\/.*$/, '')] ?? '#444444';
 }
 
 const ink = '#1f2328';

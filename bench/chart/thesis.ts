@@ -5,11 +5,11 @@ import { overheadBars, timeBar } from './bars.js';
 import type { Figure } from './figure.js';
 import { barPanel, sheet } from './panels.js';
 
-/** The thesis' Figure 4 with our roads, and the overheads beside the thesis' own. */
+/** The thesis' Figure 4 with our transports, and the overheads beside the thesis' own. */
 export function thesisFigure(summary: Summary, environment: Environment): Figure {
   return {
     file: 'thesis',
-    title: 'PROG_LOAD and RAW_TRACEPOINT_OPEN, native and forwarded over each road',
+    title: 'PROG_LOAD and RAW_TRACEPOINT_OPEN, native and forwarded over each transport',
     origin: 'Figure 4',
     status:
       environment.accel === 'kvm'

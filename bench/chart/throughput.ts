@@ -4,14 +4,14 @@ import { rateBar, timeBar } from './bars.js';
 import type { Figure } from './figure.js';
 import { barPanel, pairs, sheet } from './panels.js';
 
-/** How much each road carries, by the size of the messages and by direction. */
+/** How much each transport carries, by the size of the messages and by direction. */
 export function throughputFigure(summary: Summary, environment: Environment): Figure {
   const metricsIn = (unit: Unit) => [
     ...new Set(summary.rows.filter((row) => row.unit === unit).map((row) => row.metric)),
   ];
   return {
     file: 'throughput',
-    title: 'Throughput per road, size of message and direction',
+    title: 'Throughput per transport, size of message and direction',
     origin: 'beyond the thesis',
     status: 'new',
     spec: sheet({

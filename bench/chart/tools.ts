@@ -6,8 +6,11 @@ import type { Figure } from './figure.js';
 import { type Bar, barPanel, sheet } from './panels.js';
 
 function bar(row: Row): Bar {
-  const [road = '', standby] = row.arm.split('/');
-  return { ...timeBar(row), label: standby === undefined ? road : `${road},\n${standby}` };
+  const [transport = '', standby] = row.arm.split('/');
+  return {
+    ...timeBar(row),
+    label: standby === undefined ? transport : `${transport},\n${standby}`,
+  };
 }
 
 /** Whole runs of unmodified programs, and what a call of theirs costs. */

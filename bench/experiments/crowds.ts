@@ -1,7 +1,7 @@
 /* Look-ups that overlap: many in one session, and in many sessions. */
 import { crowdFigure } from '../chart/crowd.js';
 import type { Experiment } from '../experiment.js';
-import type { LabRoad } from '../lab.js';
+import type { LabTransport } from '../lab.js';
 import { crowdMetrics, levelMetric } from '../metrics.js';
 import type { Probe } from '../probe/probe.js';
 import type { Crowd } from '../probe/protocol.js';
@@ -37,9 +37,9 @@ function crowdExperiment(
     async prepare({ guest }) {
       if (guest === undefined) throw new TypeError(`the ${words.name} experiment needs a guest`);
       const { probe } = guest;
-      await warmUp(probe, guest.roads, jitWarmup);
+      await warmUp(probe, guest.transports, jitWarmup);
       return {
-        arms: guest.roads.map((road) => crowdArm(road, probe, sweep)),
+        arms: guest.transports.map((transport) => crowdArm(transport, probe, sweep)),
         absent: guest.absent,
         [Symbol.asyncDispose]: async () => {},
       };
@@ -50,11 +50,11 @@ function crowdExperiment(
   };
 }
 
-function crowdArm(road: LabRoad, probe: Probe, sweep: Sweep): Arm {
-  const { agent: address } = road;
+function crowdArm(transport: LabTransport, probe: Probe, sweep: Sweep): Arm {
+  const { agent: address } = transport;
   return {
-    name: road.name,
-    prepare: () => road.use(),
+    name: transport.name,
+    prepare: () => transport.use(),
     measure: async ({ samples, warmup }: Amount) => {
       const measured = [];
       for (const level of levels) {

@@ -3,7 +3,7 @@ import { eventsFigure } from '../chart/events.js';
 import { ratio } from '../comparisons.js';
 import type { Programs } from '../compile.js';
 import type { Experiment } from '../experiment.js';
-import type { LabRoad } from '../lab.js';
+import type { LabTransport } from '../lab.js';
 import {
   agentCpuMetric,
   deliveredMetric,
@@ -27,7 +27,7 @@ const sweep = {
   records: 10_000,
   pausesNs: [100_000, 50_000, 20_000, 0],
 };
-const roads = ['tcp', 'vsock-mux', 'vsock-kernel', 'vsock-device'];
+const transports = ['tcp', 'vsock-mux', 'vsock-kernel', 'vsock-device'];
 const lowRateMs = 5;
 /** At least 0.7 of the C program's rate. */
 const boundOfRate = 1 / 0.7;
@@ -37,40 +37,40 @@ export const events: Experiment = {
   name: 'events',
   title: 'Events of the guest, on the host and in the guest',
   hypothesis:
-    'The host gets records of a ring buffer at 0.7 times the rate, or more, of a C program in the guest that reads them where they lie; at a low rate a record is on the host within 1.5 plain C round trips of its road.',
+    'The host gets records of a ring buffer at 0.7 times the rate, or more, of a C program in the guest that reads them where they lie; at a low rate a record is on the host within 1.5 plain C round trips of its transport.',
   parameters: { recordBytes, records, ringBytes, sweep, lowRateMs },
   placement: 'host processes and the vCPU unpinned',
   remarks: [
     'A loop of getpgid(2) in the guest drives a program that emits a record at each call, at full speed. `native` is bench/c/events.c, which maps the ring and reads it with epoll(7) as libbpf does; the other arms are `map.records().consume()` on the host, in the process that has the in-process device. A record’s time is that from the first to the last one delivered, divided by their number; records that the full ring refused are not delivered. While it refuses, the loop in the guest goes on, and competes for the guest’s only processor with who sends the records: the agent’s thread for events, which has the priority that the agent gives it (`--event-nice`), and the kernel’s worker for vsock, which has none.',
-    'Latency: from bpf_ktime_get_ns() in the program to the callback on the host, at one record every 5 ms, made by a process of the guest that sleeps in between. The stamp is placed on the host’s timeline by `session.readClock()`; `event latency, give or take` is the bound of that placing’s error. `/c`: a plain C round trip of 64 bytes on the same road, at the same rate.',
+    'Latency: from bpf_ktime_get_ns() in the program to the callback on the host, at one record every 5 ms, made by a process of the guest that sleeps in between. The stamp is placed on the host’s timeline by `session.readClock()`; `event latency, give or take` is the bound of that placing’s error. `/c`: a plain C round trip of 64 bytes on the same transport, at the same rate.',
     'Agent CPU: what all threads of the executors in the guest used, by /proc/PID/task/TID/schedstat, divided by the records delivered.',
   ],
   guest: true,
   full: { boots: 1, rounds: 5, samples: 100, warmup: 100 },
   quick: { boots: 1, rounds: 2, samples: 40, warmup: 40 },
-  comparisons: roads.flatMap((arm) => [
+  comparisons: transports.flatMap((arm) => [
     ...recordBytes.map((size) => ratio(arm, 'native', recordMetric(size), boundOfRate)),
     ratio(arm, `${arm}/c`, latencyMetric, 1.5),
   ]),
   async prepare(lab) {
     const { guest } = lab;
     if (guest === undefined) throw new TypeError('the events experiment needs a guest');
-    const [first] = guest.roads;
-    if (first === undefined) throw new TypeError('the guest has no road');
+    const [first] = guest.transports;
+    if (first === undefined) throw new TypeError('the guest has no transport');
     const { probe } = guest;
     const native = async () => {
       await first.use();
       await using session = await Session.connect(first.agent, { client: 'waep bench' });
       return await measureRates(readInGuest(session, new Driver(first.run, guest.programs)));
     };
-    const host = async (road: LabRoad, amount: Amount) => {
-      // Another road may have been in use since.
-      await road.use();
-      const driver = new Driver(road.run, guest.programs);
+    const host = async (transport: LabTransport, amount: Amount) => {
+      // Another transport may have been in use since.
+      await transport.use();
+      const driver = new Driver(transport.run, guest.programs);
       try {
         return [
-          ...(await measureRates(readOnHost(probe, road.agent, driver))),
-          ...(await measureLatency(probe, road.agent, driver, amount)),
+          ...(await measureRates(readOnHost(probe, transport.agent, driver))),
+          ...(await measureLatency(probe, transport.agent, driver, amount)),
         ];
       } finally {
         await probe.leave();
@@ -79,9 +79,9 @@ export const events: Experiment = {
     return {
       arms: [
         { name: 'native', measure: native },
-        ...guest.roads.flatMap((road) => [
-          { name: road.name, measure: (amount: Amount) => host(road, amount) },
-          limitArm(road),
+        ...guest.transports.flatMap((transport) => [
+          { name: transport.name, measure: (amount: Amount) => host(transport, amount) },
+          limitArm(transport),
         ]),
       ],
       absent: guest.absent,
@@ -111,12 +111,12 @@ type Taken = Omit<Followed, 'latencies'> & { agentCpuNs: number };
  */
 type Read = (kind: Kind, count: number, pauseNs: number, withCpu: boolean) => Promise<Taken>;
 
-/** The program that makes events, run in the guest of a road. */
+/** The program that makes events, run in the guest of a transport. */
 class Driver {
-  readonly #run: LabRoad['run'];
+  readonly #run: LabTransport['run'];
   readonly #program: string;
 
-  constructor(run: LabRoad['run'], programs: Programs) {
+  constructor(run: LabTransport['run'], programs: Programs) {
     this.#run = run;
     this.#program = programs.events;
   }
@@ -204,12 +204,12 @@ async function measureLatency(
   ];
 }
 
-function limitArm(road: LabRoad): Arm {
+function limitArm(transport: LabTransport): Arm {
   const exchange = { requestBytes: 64, replyBytes: 64, pauseNs: lowRateMs * 1e6 };
   return {
-    name: `${road.name}/c`,
+    name: `${transport.name}/c`,
     measure: async (amount) => {
-      const values = await road.limit(exchange, amount);
+      const values = await transport.limit(exchange, amount);
       expectSamples(latencyMetric, values.length, amount.samples);
       return [{ metric: latencyMetric, unit: 'ns', values }];
     },

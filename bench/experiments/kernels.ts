@@ -14,7 +14,7 @@ const transfers = [
   { size: 1024, bytes: 2 * MIB },
   { size: 64 * 1024, bytes: 16 * MIB },
 ].flatMap((transfer) => directions.map((direction) => ({ ...transfer, direction })));
-export const roads = ['tcp', 'vsock-device'] as const;
+export const transports = ['tcp', 'vsock-device'] as const;
 
 /** What the device may be worse by than TCP, in a round trip or in throughput. */
 export const worstFactor = 2;
@@ -33,13 +33,13 @@ export function kernelComparisons(suites: readonly string[]) {
 
 type Batches = Pick<Batch, 'metric' | 'unit' | 'values'>[];
 
-/** Round trips and throughput of one road to one guest. */
+/** Round trips and throughput of one transport to one guest. */
 export async function measureKernel(
   { suite, probe, pingpong }: KernelGuest,
-  road: (typeof roads)[number],
+  transport: (typeof transports)[number],
   counts: { samples: number; warmup: number },
 ): Promise<Batches> {
-  const address = pingpong[road];
+  const address = pingpong[transport];
   const batches: Batches = [];
   for (const payloadBytes of echoBytes) {
     const metric = echoMetric(payloadBytes);
@@ -81,7 +81,7 @@ export function kernels(suites: readonly string[] = kernelSuites): Experiment {
     parameters: { suites, echoBytes, transfers },
     placement: 'host processes and the vCPUs unpinned',
     remarks: [
-      'Guests of all kernels are up at the same time and measured one after the other, first on one road and then on the other. The client is TypeScript; the other end is the plain C server in the guest. Messages are sent without waiting for answers; the time ends when the last byte has been read and acknowledged.',
+      'Guests of all kernels are up at the same time and measured one after the other, first on one transport and then on the other. The client is TypeScript; the other end is the plain C server in the guest. Messages are sent without waiting for answers; the time ends when the last byte has been read and acknowledged.',
     ],
     guest: false,
     suites,
@@ -97,12 +97,13 @@ export function kernels(suites: readonly string[] = kernelSuites): Experiment {
       const guests = await bootKernels(suites, resources);
       const [first] = guests;
       if (first === undefined) throw new RangeError('there is no suite');
-      const arms = roads.map(
-        (road): Arm => ({
-          name: road,
+      const arms = transports.map(
+        (transport): Arm => ({
+          name: transport,
           measure: async (amount) => {
             const batches: Batches = [];
-            for (const guest of guests) batches.push(...(await measureKernel(guest, road, amount)));
+            for (const guest of guests)
+              batches.push(...(await measureKernel(guest, transport, amount)));
             return batches;
           },
         }),

@@ -1,7 +1,7 @@
 import { mapOpsFigure } from '../chart/map-ops.js';
 import { ratio } from '../comparisons.js';
 import type { Experiment } from '../experiment.js';
-import type { LabGuest, LabRoad } from '../lab.js';
+import type { LabGuest, LabTransport } from '../lab.js';
 import { nativeSamples } from '../limit.js';
 import { elementMetrics, entriesMetric } from '../metrics.js';
 import type { Probe } from '../probe/probe.js';
@@ -13,7 +13,7 @@ const large = 100_000;
 const small = 200;
 const batches = [1_000, 10_000, large];
 const jitWarmup = 500;
-const roads = ['tcp', 'vsock-mux', 'vsock-kernel', 'vsock-device'];
+const transports = ['tcp', 'vsock-mux', 'vsock-kernel', 'vsock-device'];
 
 /** How a whole map is read: so many entries, so many at a time. */
 const readings = [
@@ -39,7 +39,7 @@ export const mapOps: Experiment = {
   guest: true,
   full: { boots: 2, rounds: 5, samples: 60, warmup: 10 },
   quick: { boots: 1, rounds: 2, samples: 30, warmup: 5 },
-  comparisons: roads.flatMap((arm) => [
+  comparisons: transports.flatMap((arm) => [
     ...batches.map((batch) => ratio(arm, 'native', entriesMetric(large, batch), boundOf(batch))),
     ratio(arm, 'native', entriesMetric(small, small)),
     ratio(arm, 'native', entriesMetric(small, 1)),
@@ -49,8 +49,11 @@ export const mapOps: Experiment = {
     if (guest === undefined) throw new TypeError('the map-ops experiment needs a guest');
     const { probe } = guest;
     const amount = { boots: 1, rounds: 1, samples: 1, warmup: 2 };
-    const arms = [nativeArm(guest), ...guest.roads.map((road) => forwardedArm(road, probe))];
-    await warmUp(probe, guest.roads, jitWarmup);
+    const arms = [
+      nativeArm(guest),
+      ...guest.transports.map((transport) => forwardedArm(transport, probe)),
+    ];
+    await warmUp(probe, guest.transports, jitWarmup);
     for (const arm of arms) {
       await arm.prepare?.();
       await arm.measure(amount);
@@ -95,11 +98,11 @@ function nativeArm(guest: LabGuest): Arm {
   };
 }
 
-function forwardedArm(road: LabRoad, probe: Probe): Arm {
-  const { agent: address } = road;
+function forwardedArm(transport: LabTransport, probe: Probe): Arm {
+  const { agent: address } = transport;
   return {
-    name: road.name,
-    prepare: () => road.use(),
+    name: transport.name,
+    prepare: () => transport.use(),
     measure: async (amount) => {
       const { samples, warmup } = amount;
       const measured = [...(await probe.measure({ task: 'elements', address, samples, warmup }))];

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { progSizeFigure } from '../chart/prog-size.js';
 import type { Experiment } from '../experiment.js';
-import type { LabGuest, LabRoad } from '../lab.js';
+import type { LabGuest, LabTransport } from '../lab.js';
 import { nativeCommand, nativeSamples } from '../limit.js';
 import { loadMetric } from '../metrics.js';
 import type { Probe } from '../probe/probe.js';
@@ -13,7 +13,7 @@ import { warmUp } from './rtt.js';
 
 const sizes = [2, 10, 100, 1_000, 10_000, 100_000, 1_000_000];
 const jitWarmup = 300;
-const roads = ['tcp', 'vsock-mux', 'vsock-kernel', 'vsock-device'];
+const transports = ['tcp', 'vsock-mux', 'vsock-kernel', 'vsock-device'];
 
 /** What the size of a program does to the cost of forwarding its load. */
 export const progSize: Experiment = {
@@ -29,7 +29,7 @@ export const progSize: Experiment = {
   guest: true,
   full: { boots: 2, rounds: 2, samples: 30, warmup: 2 },
   quick: { boots: 1, rounds: 1, samples: 8, warmup: 1 },
-  comparisons: roads.flatMap((arm) =>
+  comparisons: transports.flatMap((arm) =>
     sizes.flatMap((size): Comparison[] => {
       const common = { arm, against: 'native', metric: loadMetric(size), quantile: 'p50' } as const;
       return [
@@ -45,9 +45,12 @@ export const progSize: Experiment = {
       await guest.write(callFile(size), encodeCallFile([call]));
     }
     const { probe } = guest;
-    await warmUp(probe, guest.roads, jitWarmup);
+    await warmUp(probe, guest.transports, jitWarmup);
     return {
-      arms: [nativeArm(guest), ...guest.roads.map((road) => forwardedArm(road, probe))],
+      arms: [
+        nativeArm(guest),
+        ...guest.transports.map((transport) => forwardedArm(transport, probe)),
+      ],
       absent: guest.absent,
       [Symbol.asyncDispose]: async () => {},
     };
@@ -83,11 +86,11 @@ function nativeArm(guest: LabGuest): Arm {
   };
 }
 
-function forwardedArm(road: LabRoad, probe: Probe): Arm {
-  const { agent: address } = road;
+function forwardedArm(transport: LabTransport, probe: Probe): Arm {
+  const { agent: address } = transport;
   return {
-    name: road.name,
-    prepare: () => road.use(),
+    name: transport.name,
+    prepare: () => transport.use(),
     measure: async (amount) => {
       const measured: (readonly [string, readonly number[]])[] = [];
       for (const instructions of sizes) {

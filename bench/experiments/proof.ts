@@ -1,13 +1,13 @@
 import { systemError } from '../../src/errors.js';
 import { Session } from '../../src/session.js';
-import type { LabGuest, LabRoad } from '../lab.js';
+import type { LabGuest, LabTransport } from '../lab.js';
 import { attachCall, loadCall, message } from '../programs/figure2.js';
 
 const executions = 20;
 
-/** What the guest's trace log held after a number of execs, over one road. */
+/** What the guest's trace log held after a number of execs, over one transport. */
 export interface Proof {
-  road: string;
+  transport: string;
   executions: number;
   /** Lines with the program's message after that many execs while it was attached. */
   linesWhileAttached: number;
@@ -18,20 +18,20 @@ export interface Proof {
 }
 
 /**
- * Forwards the Figure 2 program over every road and shows that it runs: as many lines in the
+ * Forwards the Figure 2 program over every transport and shows that it runs: as many lines in the
  * guest's trace log as there were execs while it was attached, and none afterwards.
  *
  * @throws Error when the numbers are others
  */
 export async function proveExecution(guest: LabGuest): Promise<Proof[]> {
   const proofs: Proof[] = [];
-  for (const road of guest.roads) proofs.push(await prove(road));
+  for (const transport of guest.transports) proofs.push(await prove(transport));
   return proofs;
 }
 
-async function prove(road: LabRoad): Promise<Proof> {
-  await road.use();
-  const session = await Session.connect(road.agent, { client: 'waep bench' });
+async function prove(transport: LabTransport): Promise<Proof> {
+  await transport.use();
+  const session = await Session.connect(transport.agent, { client: 'waep bench' });
   let attached: string[];
   try {
     const [program, link] = [session.newHandle(), session.newHandle()];
@@ -39,14 +39,14 @@ async function prove(road: LabRoad): Promise<Proof> {
       const { result, errno } = await session.call(call);
       if (result < 0) throw systemError('bpf', errno, { side: 'guest' });
     }
-    attached = await traceOfExecutions(road);
+    attached = await traceOfExecutions(transport);
     await session.release([link, program]);
   } finally {
     session.close();
   }
-  const detached = await traceOfExecutions(road);
+  const detached = await traceOfExecutions(transport);
   const proof: Proof = {
-    road: road.name,
+    transport: transport.name,
     executions,
     linesWhileAttached: attached.length,
     linesAfterDetach: detached.length,
@@ -64,7 +64,7 @@ async function prove(road: LabRoad): Promise<Proof> {
  * Clears the guest's trace log, makes the execs, and returns the log's lines with the message. The
  * shell does all of it with built-ins, so that nothing else is executed in between.
  */
-async function traceOfExecutions({ run }: LabRoad): Promise<string[]> {
+async function traceOfExecutions({ run }: LabTransport): Promise<string[]> {
   const script = [
     'cd /sys/kernel/tracing',
     'echo > trace',

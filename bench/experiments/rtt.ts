@@ -1,7 +1,7 @@
 import { rttFigure } from '../chart/rtt.js';
 import { ratio } from '../comparisons.js';
 import type { Experiment } from '../experiment.js';
-import type { LabGuest, LabRoad } from '../lab.js';
+import type { LabGuest, LabTransport } from '../lab.js';
 import { echoCpuMetric, echoMetric, lookupMetric } from '../metrics.js';
 import { lookupExchange } from '../probe/lookup.js';
 import type { Probe } from '../probe/probe.js';
@@ -9,7 +9,7 @@ import { expectSamples } from '../samples.js';
 import type { Arm, Batch } from '../types.js';
 
 const payloadBytes = [64, 256, 1024, 4096, 16_384, 65_536];
-const roads = ['tcp', 'vsock-mux', 'vsock-kernel', 'vsock-device'];
+const transports = ['tcp', 'vsock-mux', 'vsock-kernel', 'vsock-device'];
 const exchange = lookupExchange();
 const jitWarmup = 2_000;
 /** The messages that promises are about. */
@@ -31,7 +31,7 @@ function roundTrips({ name, title, placement, cpu, bounds }: Placement): Experim
     name,
     title,
     hypothesis:
-      'A bpf call through a session takes at most twice the time of a plain C exchange of the same bytes on the same road; vsock by a device in the process is faster than TCP and than vsock by another process.',
+      'A bpf call through a session takes at most twice the time of a plain C exchange of the same bytes on the same transport; vsock by a device in the process is faster than TCP and than vsock by another process.',
     parameters: { payloadBytes, lookup: exchange, jitWarmup },
     placement,
     remarks: [
@@ -42,7 +42,7 @@ function roundTrips({ name, title, placement, cpu, bounds }: Placement): Experim
     full: { boots: 3, rounds: 10, samples: 200, warmup: 40 },
     quick: { boots: 1, rounds: 5, samples: 60, warmup: 20 },
     comparisons: [
-      ...roads.flatMap((arm) => [
+      ...transports.flatMap((arm) => [
         ratio(arm, `${arm}/c`, lookupMetric, 2),
         ...payloadBytes.map((size) => ratio(arm, `${arm}/c`, echoMetric(size))),
       ]),
@@ -57,11 +57,14 @@ function roundTrips({ name, title, placement, cpu, bounds }: Placement): Experim
     async prepare(lab) {
       const { guest } = lab;
       if (guest === undefined) throw new TypeError(`the ${name} experiment needs a guest`);
-      const { probe, roads } = guest;
+      const { probe, transports } = guest;
       await guest.pin(cpu);
-      await warmUp(probe, roads, jitWarmup);
+      await warmUp(probe, transports, jitWarmup);
       return {
-        arms: roads.flatMap((road) => [streamArm(road, probe), limitArm(road, guest, cpu)]),
+        arms: transports.flatMap((transport) => [
+          streamArm(transport, probe),
+          limitArm(transport, guest, cpu),
+        ]),
         absent: guest.absent,
         [Symbol.asyncDispose]: () => guest.pin(undefined),
       };
@@ -73,7 +76,7 @@ function roundTrips({ name, title, placement, cpu, bounds }: Placement): Experim
 /** Round trips to the guest: bare streams by size, and a small bpf call. */
 export const rtt = roundTrips({
   name: 'rtt',
-  title: 'Round-trip time per road, and the distance to plain C',
+  title: 'Round-trip time per transport, and the distance to plain C',
   placement: 'host processes and the vCPU unpinned',
   cpu: undefined,
   bounds: { stream: 0.85, limit: 0.75 },
@@ -82,7 +85,7 @@ export const rtt = roundTrips({
 /** The same with QEMU and everything that talks to it on one CPU. */
 export const rttOneCore = roundTrips({
   name: 'rtt-one-core',
-  title: 'Round-trip time per road with everything on one core',
+  title: 'Round-trip time per transport with everything on one core',
   placement: 'QEMU and the host processes on CPU 0',
   cpu: 0,
   bounds: { stream: 0.7, limit: 0.55 },
@@ -90,16 +93,16 @@ export const rttOneCore = roundTrips({
 
 type Batches = Pick<Batch, 'metric' | 'unit' | 'values'>[];
 
-function streamArm(road: LabRoad, probe: Probe): Arm {
+function streamArm(transport: LabTransport, probe: Probe): Arm {
   return {
-    name: road.name,
-    prepare: () => road.use(),
+    name: transport.name,
+    prepare: () => transport.use(),
     measure: async ({ samples, warmup }) => {
       const measured = [
-        ...(await probe.measure({ task: 'lookup', address: road.agent, samples, warmup })),
+        ...(await probe.measure({ task: 'lookup', address: transport.agent, samples, warmup })),
       ];
       for (const size of payloadBytes) {
-        const address = road.pingpong;
+        const address = transport.pingpong;
         measured.push(
           ...(await probe.measure({ task: 'echo', address, payloadBytes: size, samples, warmup })),
         );
@@ -109,9 +112,9 @@ function streamArm(road: LabRoad, probe: Probe): Arm {
   };
 }
 
-function limitArm(road: LabRoad, guest: LabGuest, cpu: number | undefined): Arm {
+function limitArm(transport: LabTransport, guest: LabGuest, cpu: number | undefined): Arm {
   return {
-    name: `${road.name}/c`,
+    name: `${transport.name}/c`,
     measure: async (amount) => {
       const metrics = new Map([[lookupMetric, exchange]]);
       for (const size of payloadBytes) {
@@ -120,7 +123,7 @@ function limitArm(road: LabRoad, guest: LabGuest, cpu: number | undefined): Arm 
       const batches: Batches = [];
       for (const [metric, sizes] of metrics) {
         const measured = small.includes(metric) ? await guest.measureCpu() : undefined;
-        const values = await road.limit(sizes, amount, cpu);
+        const values = await transport.limit(sizes, amount, cpu);
         expectSamples(metric, values.length, amount.samples);
         batches.push({ metric, unit: 'ns', values });
         if (measured === undefined) continue;
@@ -136,16 +139,16 @@ function limitArm(road: LabRoad, guest: LabGuest, cpu: number | undefined): Arm 
 }
 
 /**
- * Has a probe make calls on each road until its JavaScript engine has compiled what they need: the
+ * Has a probe make calls on each transport until its JavaScript engine has compiled what they need: the
  * experiments are about a program that has been running for a while.
  */
 export async function warmUp(
   probe: Probe,
-  roads: ReadonlyArray<Pick<LabRoad, 'agent'> & Partial<Pick<LabRoad, 'use'>>>,
+  transports: ReadonlyArray<Pick<LabTransport, 'agent'> & Partial<Pick<LabTransport, 'use'>>>,
   calls: number,
 ): Promise<void> {
-  for (const road of roads) {
-    await road.use?.();
-    await probe.measure({ task: 'lookup', address: road.agent, samples: 1, warmup: calls });
+  for (const transport of transports) {
+    await transport.use?.();
+    await probe.measure({ task: 'lookup', address: transport.agent, samples: 1, warmup: calls });
   }
 }

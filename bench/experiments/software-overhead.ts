@@ -54,10 +54,10 @@ export const softwareOverhead: Experiment = {
   comparisons: [
     ...placements.flatMap(({ name, bound }) => {
       const metric = placedMetric(lookupMetric, name);
-      const ratio = (road: string): Comparison => ({
+      const ratio = (transport: string): Comparison => ({
         kind: 'ratio',
-        arm: road,
-        against: `${road}/c`,
+        arm: transport,
+        against: `${transport}/c`,
         metric,
         quantile: 'p50',
       });
@@ -83,30 +83,33 @@ export const softwareOverhead: Experiment = {
   ],
   async prepare(lab) {
     await using resources = new Disposables();
-    const roads = await roadsOf(lab);
+    const transports = await transportsOf(lab);
     const agent = [
       ...[process.execPath, agentPath, '--quiet', '--insecure-tcp'],
-      ...roads.flatMap(({ agent }) => ['--listen', agent]),
+      ...transports.flatMap(({ agent }) => ['--listen', agent]),
     ];
     const agentProcess = resources.use(
       await startServer(agent, {
-        ready: `waep-agent: listening on ${roads.at(-1)?.agent}`,
+        ready: `waep-agent: listening on ${transports.at(-1)?.agent}`,
         cpu: serverCpu,
       }),
     );
-    for (const { pingpong } of roads) {
+    for (const { pingpong } of transports) {
       const server = [lab.programs.pingpong, 'serve', pingpong];
       resources.use(await startServer(server, { ready: 'listening', cpu: serverCpu }));
     }
     const probes = new Map(
       placements.map(({ name, clientCpu }) => [name, resources.use(new Probe(clientCpu))]),
     );
-    for (const probe of probes.values()) await warmUp(probe, roads, jitWarmup);
+    for (const probe of probes.values()) await warmUp(probe, transports, jitWarmup);
     const arms = [
       await nativeArm(lab),
-      ...roads.flatMap((road) => [forwardedArm(road, probes), limitArm(road, lab)]),
+      ...transports.flatMap((transport) => [
+        forwardedArm(transport, probes),
+        limitArm(transport, lab),
+      ]),
     ];
-    const profile = await profileOf(agentProcess.pid, roads);
+    const profile = await profileOf(agentProcess.pid, transports);
     const owned = resources.move();
     return {
       arms,
@@ -118,13 +121,13 @@ export const softwareOverhead: Experiment = {
   figures: (summary, environment) => [softwareOverheadFigure(summary, environment)],
 };
 
-interface HostRoad {
+interface HostTransport {
   name: string;
   agent: string;
   pingpong: string;
 }
 
-async function roadsOf(lab: Lab): Promise<HostRoad[]> {
+async function transportsOf(lab: Lab): Promise<HostTransport[]> {
   return [
     {
       name: 'unix',
@@ -143,17 +146,17 @@ async function roadsOf(lab: Lab): Promise<HostRoad[]> {
  * Where the time of a look-up goes, per placement, on the client's side and in the agent. The
  * clients are others than those that are measured, which a profiler must not have touched.
  */
-async function profileOf(agentPid: number, roads: readonly HostRoad[]) {
+async function profileOf(agentPid: number, transports: readonly HostTransport[]) {
   const profiles = [];
-  for (const road of roads.filter(({ name }) => name === 'unix')) {
+  for (const transport of transports.filter(({ name }) => name === 'unix')) {
     for (const { name: placement, clientCpu } of placements) {
       await using probe = new Probe(clientCpu);
-      await warmUp(probe, [road], jitWarmup);
+      await warmUp(probe, [transport], jitWarmup);
       const before = await threadTimes([agentPid]);
-      const client = await probe.profile({ address: road.agent, calls: profiledCalls });
+      const client = await probe.profile({ address: transport.agent, calls: profiledCalls });
       const agentCpuUs = usedNs(before, await threadTimes([agentPid])) / 1000;
       const agent = { cpuUsPerCall: agentCpuUs / profiledCalls };
-      profiles.push({ road: road.name, placement, agent, client });
+      profiles.push({ transport: transport.name, placement, agent, client });
     }
   }
   return profiles;
@@ -173,7 +176,7 @@ async function nativeArm(lab: Lab): Promise<Arm> {
 }
 
 function forwardedArm(
-  { name, agent: address }: HostRoad,
+  { name, agent: address }: HostTransport,
   probes: ReadonlyMap<(typeof placements)[number]['name'], Probe>,
 ): Arm {
   return {
@@ -200,7 +203,7 @@ function forwardedArm(
   };
 }
 
-function limitArm({ name, pingpong }: HostRoad, lab: Lab): Arm {
+function limitArm({ name, pingpong }: HostTransport, lab: Lab): Arm {
   return {
     name: `${name}/c`,
     measure: async (amount) => {

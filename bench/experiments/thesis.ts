@@ -18,9 +18,9 @@ const parameters = {
     'enabling a tracepoint within the grace period of its last disabling waits for the rest of it; an application that is started once does not meet that',
 } as const;
 
-const roads = ['tcp', 'vsock-mux', 'vsock-kernel', 'vsock-device'];
+const transports = ['tcp', 'vsock-mux', 'vsock-kernel', 'vsock-device'];
 
-/** The thesis' experiment: its two commands, native and over each road. */
+/** The thesis' experiment: its two commands, native and over each transport. */
 export const thesis: Experiment = {
   name: 'thesis',
   title: 'The thesis’ experiment: PROG_LOAD and RAW_TRACEPOINT_OPEN',
@@ -31,12 +31,12 @@ export const thesis: Experiment = {
   remarks: [
     'Each of the two commands is timed by itself. `native` makes the same calls, byte for byte, in the guest. `proof.json` records that the forwarded program ran: N execs in the guest left N lines in its trace log while it was attached, and none afterwards.',
     'After each iteration the kernel gets time to settle: a tracepoint that is enabled again within the grace period of its last disabling makes the caller wait for the rest of that period (about 10 ms), which would hide everything else and which an application that is started once does not meet.',
-    'In an emulated guest these commands cost more than other calls of their size. They change kernel mappings, and each change makes the emulator flush its software TLB, about 90 times per iteration by QEMU’s `info jit`; all the code that forwarding runs in the guest then refills it. The rtt experiment shows the same roads without that, software-overhead the same commands without emulation.',
+    'In an emulated guest these commands cost more than other calls of their size. They change kernel mappings, and each change makes the emulator flush its software TLB, about 90 times per iteration by QEMU’s `info jit`; all the code that forwarding runs in the guest then refills it. The rtt experiment shows the same transports without that, software-overhead the same commands without emulation.',
   ],
   guest: true,
   full: { boots: 3, rounds: 8, samples: 32, warmup: 3 },
   quick: { boots: 1, rounds: 5, samples: 10, warmup: 2 },
-  comparisons: roads.flatMap((arm) =>
+  comparisons: transports.flatMap((arm) =>
     commandMetrics.map(
       (metric): Comparison => ({
         kind: 'difference',
@@ -54,9 +54,9 @@ export const thesis: Experiment = {
     return {
       arms: [
         await nativeArm(guest),
-        ...guest.roads.map((road) => ({
-          ...forwardedArm(road.name, road.agent, guest.probe),
-          prepare: () => road.use(),
+        ...guest.transports.map((transport) => ({
+          ...forwardedArm(transport.name, transport.agent, guest.probe),
+          prepare: () => transport.use(),
         })),
       ],
       absent: guest.absent,

@@ -1,7 +1,7 @@
 import { throughputFigure } from '../chart/throughput.js';
 import { ratio } from '../comparisons.js';
 import type { Experiment } from '../experiment.js';
-import type { CpuUse, LabGuest, LabRoad } from '../lab.js';
+import type { CpuUse, LabGuest, LabTransport } from '../lab.js';
 import type { Exchange } from '../limit.js';
 import { bulkCpuMetric, bulkMetric } from '../metrics.js';
 import type { Arm, Batch } from '../types.js';
@@ -9,7 +9,7 @@ import type { Arm, Batch } from '../types.js';
 const payloadBytes = [64 * 1024, 1024 * 1024];
 const directions = ['to the guest', 'from the guest'] as const;
 const roundBytes = 16 * 1024 * 1024;
-const roads = ['tcp', 'vsock-mux', 'vsock-kernel', 'vsock-device'];
+const transports = ['tcp', 'vsock-mux', 'vsock-kernel', 'vsock-device'];
 
 type Direction = (typeof directions)[number];
 
@@ -17,10 +17,10 @@ const transfers = payloadBytes.flatMap((size) =>
   directions.map((direction) => ({ size, direction, metric: bulkMetric(size, direction) })),
 );
 
-/** How many bytes a second each road carries. */
+/** How many bytes a second each transport carries. */
 export const throughput: Experiment = {
   name: 'throughput',
-  title: 'Throughput per road and direction',
+  title: 'Throughput per transport and direction',
   hypothesis:
     'A vsock device in the process carries at least 1.3 times as much as vhost-device-vsock does.',
   parameters: { payloadBytes, roundBytes },
@@ -35,12 +35,15 @@ export const throughput: Experiment = {
   comparisons: transfers.flatMap(({ metric }) => [
     ratio('vsock-device', 'vsock-mux', metric),
     ratio('vsock-device/c', 'vsock-mux/c', metric),
-    ...roads.slice(1).map((arm) => ratio(`${arm}/c`, 'tcp/c', metric)),
+    ...transports.slice(1).map((arm) => ratio(`${arm}/c`, 'tcp/c', metric)),
   ]),
   async prepare({ guest }) {
     if (guest === undefined) throw new TypeError('the throughput experiment needs a guest');
     return {
-      arms: guest.roads.flatMap((road) => [streamArm(road, guest), limitArm(road)]),
+      arms: guest.transports.flatMap((transport) => [
+        streamArm(transport, guest),
+        limitArm(transport),
+      ]),
       absent: guest.absent,
       [Symbol.asyncDispose]: async () => {},
     };
@@ -67,15 +70,15 @@ async function measureAll(
   return batches;
 }
 
-function streamArm(road: LabRoad, guest: LabGuest): Arm {
+function streamArm(transport: LabTransport, guest: LabGuest): Arm {
   const { probe } = guest;
   return {
-    name: road.name,
-    prepare: () => road.use(),
+    name: transport.name,
+    prepare: () => transport.use(),
     measure: async () => {
       const used: CpuUse[] = [];
       const batches = await measureAll(async (exchange, messages) => {
-        const address = road.pingpong;
+        const address = transport.pingpong;
         const counts = { samples: 1, warmup: messages };
         const measured = await guest.measureCpu();
         const found = await probe.measure({ task: 'bulk', address, ...exchange, ...counts });
@@ -94,9 +97,9 @@ function streamArm(road: LabRoad, guest: LabGuest): Arm {
   };
 }
 
-function limitArm(road: LabRoad): Arm {
+function limitArm(transport: LabTransport): Arm {
   return {
-    name: `${road.name}/c`,
-    measure: () => measureAll((exchange, messages) => road.bulk(exchange, messages)),
+    name: `${transport.name}/c`,
+    measure: () => measureAll((exchange, messages) => transport.bulk(exchange, messages)),
   };
 }

@@ -12,11 +12,11 @@ import { expectSamples } from '../samples.js';
 import type { Amount, Arm } from '../types.js';
 import { findUnmodified, type Unmodified, unmodifiedFiles } from '../unmodified.js';
 
-const roads = ['tcp', 'vsock-mux', 'vsock-kernel', 'vsock-device'];
+const transports = ['tcp', 'vsock-mux', 'vsock-kernel', 'vsock-device'];
 const waep = join(packageFolder, 'bin/waep');
 const cli = join(packageFolder, 'dist/cli/waep.cjs');
-/** The arm of a road on which a process stands by. */
-const standing = (road: string) => `${road}/standby`;
+/** The arm of a transport on which a process stands by. */
+const standing = (transport: string) => `${transport}/standby`;
 const callSamples = 300;
 const callWarmup = 100;
 
@@ -47,26 +47,27 @@ export const tools: Experiment = {
   profile: 'full',
   full: { boots: 1, rounds: 3, samples: 3, warmup: 1 },
   quick: { boots: 1, rounds: 1, samples: 2, warmup: 1 },
-  comparisons: roads.flatMap((road) => [
+  comparisons: transports.flatMap((transport) => [
     ...Object.entries(toolMetrics).flatMap(([name, metric]) => [
-      ratio(standing(road), 'guest', metric, bounds[name as keyof typeof toolMetrics]),
-      ratio(road, 'guest', metric),
+      ratio(standing(transport), 'guest', metric, bounds[name as keyof typeof toolMetrics]),
+      ratio(transport, 'guest', metric),
     ]),
-    ...[standing(road), road].flatMap((arm) =>
+    ...[standing(transport), transport].flatMap((arm) =>
       interceptionMetrics.map((metric) => ratio(arm, 'guest', metric)),
     ),
   ]),
   async prepare({ guest, folder, programs }) {
     if (guest === undefined) throw new TypeError('the tools experiment needs a guest');
     const unmodified = await findUnmodified();
-    // Beside one road the others would only repeat what rtt says of them.
-    const road = guest.roads.find(({ name }) => name.startsWith('vsock')) ?? guest.roads[0];
-    if (road === undefined) throw new TypeError('the guest has no road');
-    await road.use();
+    // Beside one transport the others would only repeat what rtt says of them.
+    const transport =
+      guest.transports.find(({ name }) => name.startsWith('vsock')) ?? guest.transports[0];
+    if (transport === undefined) throw new TypeError('the guest has no transport');
+    await transport.use();
     const cache = join(folder, 'cache');
     const environment = ['env', `WAEP_CACHE_DIR=${cache}`];
     const commands = commandsOf(unmodified);
-    const words = ['run', '--vm', road.agent, '--'];
+    const words = ['run', '--vm', transport.agent, '--'];
     // What bin/waep starts where nobody stands by.
     const alone = side(programs, run, [...environment, process.execPath, cli, ...words]);
     const attended = side(programs, run, [...environment, waep, ...words]);
@@ -76,21 +77,21 @@ export const tools: Experiment = {
     return {
       arms: [
         arm('guest', side(guest.programs, guest.run), working),
-        arm(road.name, alone, working, forget),
+        arm(transport.name, alone, working, forget),
         {
-          name: standing(road.name),
+          name: standing(transport.name),
           async measure(amount) {
             // Only while it is measured: its session would keep the agent from having one ready.
-            const command = [...environment, waep, 'standby', '--vm', road.agent];
+            const command = [...environment, waep, 'standby', '--vm', transport.agent];
             await using _ = await startServer(command, { ready: 'Ready' });
             await tryAll(attended, working);
-            return await arm(road.name, attended, working, forget).measure(amount);
+            return await arm(transport.name, attended, working, forget).measure(amount);
           },
         },
       ],
       absent: [
         ...guest.absent,
-        ...[...failing].map(([metric, why]) => ({ arm: `${road.name}: ${metric}`, why })),
+        ...[...failing].map(([metric, why]) => ({ arm: `${transport.name}: ${metric}`, why })),
       ],
       [Symbol.asyncDispose]: async () => {},
     };

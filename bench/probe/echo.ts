@@ -5,7 +5,7 @@ import type { Counts } from './protocol.js';
 
 /**
  * Times echoes over a transport socket, without frames: what a stream in JavaScript costs on a
- * road. The other end is the plain C server; see bench/c/pingpong.c.
+ * transport. The other end is the plain C server; see bench/c/pingpong.c.
  */
 export async function measureEcho(
   options: { address: string; payloadBytes: number } & Counts,

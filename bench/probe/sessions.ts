@@ -15,7 +15,7 @@ export const lookupMap = {
 /** The key of the map's only element. */
 export const lookupKey = new Uint8Array(lookupKeyBytes).fill(0xa5);
 
-/** A session that stays open for as long as its road does, with a map to look values up in. */
+/** A session that stays open for as long as its transport does, with a map to look values up in. */
 export interface ProbeSession {
   session: Session;
   map: BpfMap;

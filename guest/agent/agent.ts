@@ -184,7 +184,7 @@ export class Agent extends EventEmitter<AgentEvents> {
   async #accept(socket: Socket): Promise<void> {
     const peer = peerName(socket);
     const { tls } = this.#options;
-    if (this.#tls === undefined || (tls?.on === 'tcp' && socket.road !== 'tcp')) {
+    if (this.#tls === undefined || (tls?.on === 'tcp' && socket.transport !== 'tcp')) {
       return this.serve(socket, peer, refusalOf(socket, this.#options.accept));
     }
     let proven: Secured;
@@ -246,7 +246,8 @@ export class Agent extends EventEmitter<AgentEvents> {
     }
 
     // A Unix socket cannot lose its peer without a sign of it.
-    const silenceMs = (stream as Partial<Socket>).road === 'unix' ? 0 : this.#options.silenceMs;
+    const silenceMs =
+      (stream as Partial<Socket>).transport === 'unix' ? 0 : this.#options.silenceMs;
     const { fd, unread } = takeDescriptor(stream);
     let begun: OpenSession | undefined;
     try {
@@ -381,7 +382,7 @@ function parseGreeting({ type, body }: Frame): Hello | Join {
 
 function peerName(socket: Socket): string {
   const { remoteAddress, remotePort } = socket;
-  if (remoteAddress === undefined) return socket.road;
+  if (remoteAddress === undefined) return socket.transport;
   return remotePort === undefined ? remoteAddress : `${remoteAddress}:${remotePort}`;
 }
 

@@ -72,7 +72,7 @@ const program = new Command('waep-agent')
   .option('--tls-key <file>', 'the key of --tls-cert')
   .option('--tls-ca <file>', "the certificate of the authority that signs the clients'")
   .addOption(
-    new Option('--tls-on <road>', 'where clients need a certificate')
+    new Option('--tls-on <transport>', 'where clients need a certificate')
       .choices(['all', 'tcp'])
       .default('all'),
   )

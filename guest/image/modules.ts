@@ -12,7 +12,7 @@ export interface KernelModule {
 
 /**
  * What the guest needs of its kernel, beyond what every kernel has built in: a bus, the two
- * roads, and vsock within the guest.
+ * transports, and vsock within the guest.
  */
 export const guestModules: readonly string[] = [
   'virtio_pci',

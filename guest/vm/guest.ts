@@ -69,7 +69,7 @@ import { Qmp } from './qemu/qmp.js';
 import { startVsock, type VsockBackend, type VsockChoice } from './qemu/vsock.js';
 import { makeRunFolder, type RunFolder } from './rundir.js';
 
-/** The port on which a guest's agent accepts sessions, on every road. */
+/** The port on which a guest's agent accepts sessions, on every transport. */
 export const AGENT_PORT = 1024;
 
 const POLICY_IN_GUEST = '/etc/waep/policy.yaml';
@@ -565,20 +565,20 @@ async function processorsOf({ state }: Booting): Promise<string> {
 }
 
 /**
- * Checks that what listens in the guest can be reached from here on every road.
+ * Checks that what listens in the guest can be reached from here on every transport.
  *
  * @param listen where the agent listens
  */
 async function probe(parts: Parts, listen: readonly string[], deadline: Deadline): Promise<void> {
   const addresses: string[] = [];
-  for (const [name, road] of [
+  for (const [name, transport] of [
     ['vsock', parts.vsock],
     ['tcp', parts.network],
   ] as const) {
-    if (road === undefined) continue;
+    if (transport === undefined) continue;
     const agent = listen.some((address) => address.startsWith(`${name}:`));
-    if (agent) addresses.push(road.address(AGENT_PORT));
-    if (parts.labKey !== undefined) addresses.push(road.address(LAB_PORT));
+    if (agent) addresses.push(transport.address(AGENT_PORT));
+    if (parts.labKey !== undefined) addresses.push(transport.address(LAB_PORT));
   }
   for (const address of addresses) {
     try {
@@ -652,33 +652,33 @@ export class Guest implements AsyncDisposable {
     return { qemu: this.#qemu.pid, vsock: this.#parts.vsock?.helper?.pid };
   }
 
-  /** Which kind of vsock road leads to the guest. */
-  get vsockRoad(): VsockBackend['kind'] | 'none' {
+  /** Which kind of vsock transport leads to the guest. */
+  get vsockTransport(): VsockBackend['kind'] | 'none' {
     return this.#parts.vsock?.kind ?? 'none';
   }
 
   /**
-   * The address of a port of the guest on the vsock road; by default the agent's.
+   * The address of a port of the guest on the vsock transport; by default the agent's.
    *
    * @throws ERR_OPTION_INVALID when the guest has no vsock
    */
   vsock(port = AGENT_PORT): string {
-    return this.#road('vsock').address(port);
+    return this.#transport('vsock').address(port);
   }
 
   /**
-   * The address of a port of the guest on the TCP road; by default the agent's.
+   * The address of a port of the guest on the TCP transport; by default the agent's.
    *
    * @throws ERR_OPTION_INVALID when the guest has no network, or on the user-mode network when the
    *   port was not among the `ports` at boot
    */
   tcp(port = AGENT_PORT): string {
-    return this.#road('network').address(port);
+    return this.#transport('network').address(port);
   }
 
-  #road<N extends 'vsock' | 'network'>(name: N): NonNullable<Parts[N]> {
-    const road = this.#parts[name];
-    if (road !== undefined) return road as NonNullable<Parts[N]>;
+  #transport<N extends 'vsock' | 'network'>(name: N): NonNullable<Parts[N]> {
+    const transport = this.#parts[name];
+    if (transport !== undefined) return transport as NonNullable<Parts[N]>;
     throw failure('ERR_OPTION_INVALID', {
       option: name,
       value: 'none',
@@ -689,11 +689,11 @@ export class Guest implements AsyncDisposable {
   /**
    * The command daemon, for `exec` and `spawn` of another process: by vsock, or by the network.
    *
-   * @throws ERR_OPTION_INVALID when the guest has no such road, or was booted without the `lab` option
+   * @throws ERR_OPTION_INVALID when the guest has no such transport, or was booted without the `lab` option
    */
-  lab(road: 'vsock' | 'network' = this.#parts.vsock === undefined ? 'network' : 'vsock'): Lab {
+  lab(transport: 'vsock' | 'network' = this.#parts.vsock === undefined ? 'network' : 'vsock'): Lab {
     const { labKey: key } = this.#parts;
-    if (key !== undefined) return { address: this.#road(road).address(LAB_PORT), key };
+    if (key !== undefined) return { address: this.#transport(transport).address(LAB_PORT), key };
     throw failure('ERR_OPTION_INVALID', {
       option: 'lab',
       value: false,

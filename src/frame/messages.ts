@@ -51,7 +51,7 @@ export interface SessionTerms {
   leaseMs: number;
   /**
    * After how long a silence of the client's its connection counts as lost, in milliseconds; 0 for
-   * never, where the road itself tells.
+   * never, where the transport itself tells.
    */
   silenceMs: number;
 }

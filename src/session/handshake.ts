@@ -154,7 +154,7 @@ async function dial(target: string | Duplex, options: DialOptions): Promise<Dupl
   let stream: Duplex;
   if (target instanceof Duplex) stream = target;
   else {
-    const onVsock = parseAddress(target).road === 'vsock' && process.geteuid?.() === 0;
+    const onVsock = parseAddress(target).transport === 'vsock' && process.geteuid?.() === 0;
     stream = await connect(
       target,
       onVsock ? { localPort: 'privileged', ...socketOptions } : socketOptions,

@@ -18,7 +18,7 @@ export const PORT_ANY = 0xffffffff;
 
 /** A port of a machine that the kernel's own AF_VSOCK reaches. */
 export interface VsockAddress {
-  readonly road: 'vsock';
+  readonly transport: 'vsock';
   /** The context identifier: 3 and above for a virtual machine, else one of {@link Cid}. */
   readonly cid: number;
   readonly port: number;
@@ -30,7 +30,7 @@ export interface VsockAddress {
  * guest makes to that port of the host.
  */
 export interface MuxAddress {
-  readonly road: 'vsock-mux';
+  readonly transport: 'vsock-mux';
   /** The multiplexer's socket, absolute. */
   readonly path: string;
   readonly port: number;
@@ -42,14 +42,14 @@ export interface MuxAddress {
  * multiplexer at `path`, as for {@link MuxAddress}.
  */
 export interface DeviceAddress {
-  readonly road: 'vsock-device';
+  readonly transport: 'vsock-device';
   /** The name that the device got when it was opened, an absolute path. */
   readonly path: string;
   readonly port: number;
 }
 
 export interface TcpAddress {
-  readonly road: 'tcp';
+  readonly transport: 'tcp';
   /** A host name or an IP address; IPv6 without its brackets. */
   readonly host: string;
   /** 0, for listening only, lets the kernel choose. */
@@ -57,12 +57,12 @@ export interface TcpAddress {
 }
 
 export interface UnixAddress {
-  readonly road: 'unix';
+  readonly transport: 'unix';
   /** Absolute, at most 107 bytes. */
   readonly path: string;
 }
 
-/** Every kind of address, by the name of its road. A new road adds its own by declaration merging. */
+/** Every kind of address, by the name of its transport. A new transport adds its own by declaration merging. */
 export interface AddressTypes {
   vsock: VsockAddress;
   'vsock-mux': MuxAddress;
@@ -71,13 +71,13 @@ export interface AddressTypes {
   unix: UnixAddress;
 }
 
-/** Where a socket can be connected to or a server can listen; `road` tells the kinds apart. */
+/** Where a socket can be connected to or a server can listen; `transport` tells the kinds apart. */
 export type Address = AddressTypes[keyof AddressTypes];
 
-/** The name of a road, such as `'vsock'`. */
-export type RoadName = keyof AddressTypes;
+/** The name of a transport, such as `'vsock'`. */
+export type TransportName = keyof AddressTypes;
 
-/** How the addresses of one road are written. */
+/** How the addresses of one transport are written. */
 export interface Notation<A extends Address = Address> {
   /** What stands before the first colon; the first is the canonical one. */
   readonly schemes: readonly string[];
@@ -167,7 +167,7 @@ export const vsockNotation: Notation<VsockAddress> = {
         `CID ${JSON.stringify(cidText)} is not host, local, any, -1 or a number from 0 to ${LARGEST_U32}`,
       );
     }
-    return { road: 'vsock', cid, port: vsockPort(portText, refuse) };
+    return { transport: 'vsock', cid, port: vsockPort(portText, refuse) };
   },
   format: ({ cid, port }) => `${cid === Cid.ANY ? 'any' : cid}:${printPort(port)}`,
   describe: ({ cid, port }) => `${describeCid(cid)}:${printPort(port)}`,
@@ -175,7 +175,7 @@ export const vsockNotation: Notation<VsockAddress> = {
 
 /** A port of the machine that is known by a path. */
 function pathNotation<R extends 'vsock-mux' | 'vsock-device'>(
-  road: R,
+  transport: R,
   schemes: readonly string[],
 ): Notation<AddressTypes[R]> {
   return {
@@ -183,8 +183,8 @@ function pathNotation<R extends 'vsock-mux' | 'vsock-device'>(
     parse(rest, refuse) {
       const [path, portText] = splitPort(rest, refuse);
       const port = vsockPort(portText, refuse);
-      if (port === PORT_ANY) return refuse(`${road} cannot choose a port; write a number`);
-      return { road, path: checkPath(path, refuse), port } as AddressTypes[R];
+      if (port === PORT_ANY) return refuse(`${transport} cannot choose a port; write a number`);
+      return { transport, path: checkPath(path, refuse), port } as AddressTypes[R];
     },
     format: ({ path, port }) => `${path}:${port}`,
     describe: ({ path, port }) => `vm(${path}):${port}`,
@@ -215,7 +215,7 @@ export const tcpNotation: Notation<TcpAddress> = {
     if (/[\s/?#@[\]\0]/.test(host)) {
       return refuse(`host ${JSON.stringify(host)} contains a character that no host name has`);
     }
-    return { road: 'tcp', host, port };
+    return { transport: 'tcp', host, port };
   },
   format: ({ host, port }) => `${host.includes(':') ? `[${host}]` : host}:${port}`,
   describe: (address) => tcpNotation.format(address),
@@ -223,7 +223,7 @@ export const tcpNotation: Notation<TcpAddress> = {
 
 export const unixNotation: Notation<UnixAddress> = {
   schemes: ['unix'],
-  parse: (rest, refuse) => ({ road: 'unix', path: checkPath(rest, refuse) }),
+  parse: (rest, refuse) => ({ transport: 'unix', path: checkPath(rest, refuse) }),
   format: ({ path }) => path,
   describe: ({ path }) => path,
 };
@@ -231,23 +231,23 @@ export const unixNotation: Notation<UnixAddress> = {
 const notations = new Map<string, Notation>();
 const schemes = new Map<string, Notation>();
 
-/** Makes addresses of `road` known to {@link parseAddress} and its siblings. */
-export function registerNotation(road: RoadName, notation: Notation): void {
-  notations.set(road, notation);
+/** Makes addresses of `transport` known to {@link parseAddress} and its siblings. */
+export function registerNotation(transport: TransportName, notation: Notation): void {
+  notations.set(transport, notation);
   for (const scheme of notation.schemes) schemes.set(scheme, notation);
 }
 
 for (const notation of [vsockNotation, muxNotation, deviceNotation, tcpNotation, unixNotation]) {
   const [name = ''] = notation.schemes;
-  registerNotation(name as RoadName, notation as unknown as Notation);
+  registerNotation(name as TransportName, notation as unknown as Notation);
 }
 
 function notationOf(address: Address): Notation {
-  const notation = notations.get(address?.road);
+  const notation = notations.get(address?.transport);
   if (notation !== undefined) return notation;
   throw failure('ERR_ADDRESS_INVALID', {
     value: address,
-    why: `its road is not one of ${[...notations.keys()].join(', ')}`,
+    why: `its transport is not one of ${[...notations.keys()].join(', ')}`,
   });
 }
 

@@ -1,11 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Address, toAddress } from './address.js';
 import { abortError, type ConnectOptions, checkOptions, resolveConnectOptions } from './options.js';
-import { roadOf } from './road.js';
 import type { Socket } from './socket.js';
-import './roads.js';
+import { transportOf } from './transport.js';
+import './transports.js';
 
-/** What a peer that is not up yet answers on one road or another. */
+/** What a peer that is not up yet answers on one transport or another. */
 const NOT_YET = new Set([
   'ECONNREFUSED',
   'ECONNRESET',
@@ -43,7 +43,7 @@ export function createConnection(
 }
 
 function dial(address: Address, options: ConnectOptions): Socket {
-  return roadOf(address).connect(address, resolveConnectOptions(options));
+  return transportOf(address).connect(address, resolveConnectOptions(options));
 }
 
 /** Destroys the socket when `signal` aborts before one of these events. */

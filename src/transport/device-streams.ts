@@ -2,7 +2,7 @@ import { constants } from 'node:os';
 import { failure, systemError } from '../errors.js';
 import { type Device, type DeviceSettings, native, PollEvent, type Poller } from '../native.js';
 import { type DeviceAddress, deviceNotation } from './address.js';
-import { makeMuxRoad } from './mux.js';
+import { makeMuxTransport } from './mux.js';
 import {
   type ListenOptions,
   type ResolvedConnectOptions,
@@ -11,7 +11,6 @@ import {
   startDeadline,
   streamOptionsOf,
 } from './options.js';
-import { type Acceptor, type Listener, type Road, refuseOption } from './road.js';
 import {
   type Endpoint,
   type Opener,
@@ -20,6 +19,7 @@ import {
   type SocketSystem,
   VsockSocket,
 } from './socket.js';
+import { type Acceptor, type Listener, refuseOption, type Transport } from './transport.js';
 
 const { ECONNABORTED, EADDRINUSE, EAGAIN, EBADF } = constants.errno;
 const ANY_PORT = 0xffffffff;
@@ -109,7 +109,7 @@ export class DeviceStreams {
   }
 
   addressOf(port: number): DeviceAddress {
-    return { road: 'vsock-device', path: this.path, port };
+    return { transport: 'vsock-device', path: this.path, port };
   }
 
   /** Ends everything in ECONNABORTED. */
@@ -184,7 +184,7 @@ export class DeviceStreams {
     options: StreamOptions & { paused?: boolean },
   ): Socket {
     return new VsockSocket({
-      road: 'vsock-device',
+      transport: 'vsock-device',
       halfClose: true,
       source,
       ...(typeof source === 'number'
@@ -308,10 +308,10 @@ function systemOf(device: Device, watchers: Map<number, Callback>): SocketSystem
 }
 
 /** How everybody else gets there; our own multiplexer passes a half-close on. */
-const remote = makeMuxRoad('vsock-device', deviceNotation, true);
+const remote = makeMuxTransport('vsock-device', deviceNotation, true);
 
-/** The road of devices that a process of this machine serves. */
-export const deviceRoad: Road<DeviceAddress> = {
+/** The transport of devices that a process of this machine serves. */
+export const deviceTransport: Transport<DeviceAddress> = {
   name: 'vsock-device',
   notation: deviceNotation,
   halfClose: true,

@@ -14,8 +14,8 @@ export {
   type Notation,
   PORT_ANY,
   parseAddress,
-  type RoadName,
   type TcpAddress,
+  type TransportName,
   toAddress,
   type UnixAddress,
   type VsockAddress,
@@ -39,7 +39,6 @@ export type {
   StreamOptions,
   TcpOptions,
 } from './options.js';
-export { type Acceptor, type Listener, type Road, registerRoad, roadNames } from './road.js';
 export {
   type ConnectionTarget,
   createServer,
@@ -58,4 +57,11 @@ export {
   VsockSocket,
   type VsockSocketOptions,
 } from './socket.js';
+export {
+  type Acceptor,
+  type Listener,
+  registerTransport,
+  type Transport,
+  transportNames,
+} from './transport.js';
 export { hasVsockLoopback, localCid } from './vsock.js';

@@ -13,8 +13,8 @@ import { descriptorOf } from './detach.js';
 import { handshake } from './handshake.js';
 import { listenWithNode, removeStaleSocket } from './node-socket.js';
 import { type ResolvedConnectOptions, startDeadline, streamOptionsOf } from './options.js';
-import { type Road, refuseOption } from './road.js';
 import { type Endpoint, type Opening, VsockSocket } from './socket.js';
+import { refuseOption, type Transport } from './transport.js';
 
 type PathAddress = MuxAddress | DeviceAddress;
 
@@ -82,15 +82,15 @@ function dial(
 }
 
 /**
- * A road that leads through a multiplexer's sockets.
+ * A transport that leads through a multiplexer's sockets.
  *
  * @param halfClose whether the multiplexer passes a half-close on, both ways
  */
-export function makeMuxRoad<A extends PathAddress>(
-  name: A['road'],
+export function makeMuxTransport<A extends PathAddress>(
+  name: A['transport'],
   notation: Notation<A>,
   halfClose: boolean,
-): Road<A> {
+): Transport<A> {
   return {
     name,
     notation,
@@ -101,7 +101,7 @@ export function makeMuxRoad<A extends PathAddress>(
       refuseOption(name, 'localPort', options.localPort, PORT_CURE);
       const where = notation.describe(address);
       return new VsockSocket({
-        road: name,
+        transport: name,
         halfClose,
         source: (opening) => dial(where, address, options, opening),
         remote: address,
@@ -127,7 +127,7 @@ export function makeMuxRoad<A extends PathAddress>(
           // Out of descriptors: the guest sees its connection closed.
           if (fd < 0) return undefined;
           return new VsockSocket({
-            road: name,
+            transport: name,
             halfClose,
             source: fd,
             remoteEndpoint: { address: `vm(${address.path})` },
@@ -155,15 +155,19 @@ async function giveToOwner(socket: string, multiplexer: string): Promise<void> {
 }
 
 /**
- * The road of "hybrid" multiplexers.
+ * The transport of "hybrid" multiplexers.
  *
  * It has no half-close: Firecracker and vhost-device-vsock take a half-close of ours as the end of
  * both directions and do not show us the guest's. vhost-device-vsock 0.3.0 can stall for ever when
- * both directions of a connection are full at once, whoever the client is: a protocol for this road
+ * both directions of a connection are full at once, whoever the client is: a protocol for this transport
  * should not send without bound while it is answered. It drops packets of more than 32 KiB of guests
  * with Linux 6.12.68, 6.17 and newer, whoever the sender is.
  */
-export const muxRoad: Road<MuxAddress> = makeMuxRoad('vsock-mux', muxNotation, false);
+export const muxTransport: Transport<MuxAddress> = makeMuxTransport(
+  'vsock-mux',
+  muxNotation,
+  false,
+);
 
 /**
  * Says what may have lost bytes on the way to an address, or nothing where bytes are not lost.

@@ -10,18 +10,18 @@ import {
   streamOptionsOf,
   tcpOptionsOf,
 } from './options.js';
-import type { Acceptor, Listener } from './road.js';
 import { reconnect, type Socket, type SocketFacts } from './socket.js';
+import type { Acceptor, Listener } from './transport.js';
 
 const DEFAULT_BACKLOG = 1024;
 
 /** Gives a node:net socket the facts that every socket of ours has. */
 export function withFacts(
   socket: net.Socket,
-  road: SocketFacts['road'],
+  transport: SocketFacts['transport'],
   remote: Address | undefined,
 ): Socket {
-  const facts: SocketFacts = { road, halfClose: true, remote, remoteCid: undefined };
+  const facts: SocketFacts = { transport, halfClose: true, remote, remoteCid: undefined };
   return Object.assign(socket, facts);
 }
 

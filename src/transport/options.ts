@@ -19,7 +19,7 @@ export interface StreamOptions {
   onread?: OnRead;
 }
 
-/** Options of TCP, as node:net has them. Other roads take them without effect. */
+/** Options of TCP, as node:net has them. Other transports take them without effect. */
 export interface TcpOptions {
   /** Whether small writes leave at once. Default true, where node:net has false. */
   noDelay?: boolean;
@@ -38,7 +38,7 @@ export interface ConnectOptions extends StreamOptions, TcpOptions {
   timeoutMs?: number;
   /**
    * How long a multiplexer may take to answer once it has accepted, in milliseconds; `Infinity` for
-   * no deadline. Default 5 000. Other roads have no handshake.
+   * no deadline. Default 5 000. Other transports have no handshake.
    */
   handshakeTimeoutMs?: number;
   /**
@@ -49,7 +49,7 @@ export interface ConnectOptions extends StreamOptions, TcpOptions {
   signal?: AbortSignal;
   /**
    * The receive buffer in bytes (SO_VM_SOCKETS_BUFFER_SIZE, by default 262 144), which is also the
-   * credit the peer gets. On `vsock` only; other roads keep their kernel's own sizing.
+   * credit the peer gets. On `vsock` only; other transports keep their kernel's own sizing.
    */
   bufferBytes?: number;
   /**

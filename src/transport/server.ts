@@ -2,9 +2,9 @@ import { EventEmitter } from 'node:events';
 import { type Address, toAddress } from './address.js';
 import { nodeError } from './node-errors.js';
 import { checkOptions, type ListenOptions, type ServerOptions } from './options.js';
-import { type Listener, roadOf } from './road.js';
 import type { Socket } from './socket.js';
-import './roads.js';
+import { type Listener, transportOf } from './transport.js';
+import './transports.js';
 
 /** A server that takes connections from another one: `http.Server`, `tls.Server`, `net.Server`. */
 export interface ConnectionTarget extends EventEmitter {
@@ -21,7 +21,7 @@ export interface ServerEvents {
   drop: [data: DropData];
 }
 
-/** Who was turned away, as far as the road tells. */
+/** Who was turned away, as far as the transport tells. */
 export interface DropData {
   localAddress?: string;
   localPort?: number;
@@ -38,7 +38,7 @@ function dropData(socket: Socket): DropData {
 }
 
 /**
- * Listens on an address of any road and behaves like `net.Server`.
+ * Listens on an address of any transport and behaves like `net.Server`.
  *
  * Events: 'connection' (socket), 'listening', 'error' (error), 'close' and 'drop'. A server listens
  * once at a time; after 'close' it can listen again.
@@ -101,7 +101,7 @@ export class Server extends EventEmitter<ServerEvents> implements AsyncDisposabl
 
   /**
    * Hands every connection to another server: `http.createServer(…)`, `tls.createServer(…)` and so
-   * on work on any road this way. The other server must not listen itself.
+   * on work on any transport this way. The other server must not listen itself.
    */
   forward(target: ConnectionTarget): this {
     this.#targets.add(target);
@@ -169,7 +169,7 @@ export class Server extends EventEmitter<ServerEvents> implements AsyncDisposabl
 
   async #start(address: Address, options: ListenOptions): Promise<void> {
     try {
-      this.#listener = await roadOf(address).listen(
+      this.#listener = await transportOf(address).listen(
         address,
         { ...this.#options, ...options },
         {
@@ -242,7 +242,7 @@ export class Server extends EventEmitter<ServerEvents> implements AsyncDisposabl
 }
 
 /**
- * Makes a server for any road.
+ * Makes a server for any transport.
  *
  * @param onConnection is called with each accepted socket
  */

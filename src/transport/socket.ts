@@ -3,14 +3,14 @@ import { constants } from 'node:os';
 import { Duplex } from 'node:stream';
 import { failure, systemError } from '../errors.js';
 import { type ChannelSource, type Native, native, PollEvent, type Poller } from '../native.js';
-import type { Address, RoadName } from './address.js';
+import type { Address, TransportName } from './address.js';
 import { argumentError, nodeError } from './node-errors.js';
 import { type OnRead, type StreamOptions, streamOptionsOf } from './options.js';
 
-/** What a socket of any road says about itself beyond what `net.Socket` does. */
+/** What a socket of any transport says about itself beyond what `net.Socket` does. */
 export interface SocketFacts {
-  /** The road it travels. */
-  readonly road: RoadName;
+  /** Its transport, such as `vsock`. */
+  readonly transport: TransportName;
   /**
    * Whether `end()` leaves the other direction open. If false, `end()` delivers what was written and
    * then ends both directions, and `allowHalfOpen` has no effect. On `vsock` it is always true: a
@@ -18,19 +18,19 @@ export interface SocketFacts {
    * half-close on.
    */
   readonly halfClose: boolean;
-  /** The address that was dialled. Of an accepted socket: the peer's, if the road tells it. */
+  /** The address that was dialled. Of an accepted socket: the peer's, if the transport tells it. */
   readonly remote: Address | undefined;
   /** The peer's context identifier, on `vsock` only. The kernel vouches for it. */
   readonly remoteCid: number | undefined;
 }
 
-/** A connected stream on any road: a `net.Socket`, with the road's facts. */
+/** A connected stream on any transport: a `net.Socket`, with the transport's facts. */
 export type Socket = NetSocket & SocketFacts;
 
 /**
  * The system calls a socket is made of.
  *
- * A road whose streams are no kernel descriptors implements these for its own stream numbers and
+ * A transport whose streams are no kernel descriptors implements these for its own stream numbers and
  * passes them to {@link VsockSocket}, which then needs no change.
  */
 export type SocketSystem = Pick<
@@ -63,7 +63,7 @@ export interface Opening {
 export type Opener = (opening: Opening) => () => void;
 
 export interface VsockSocketOptions extends StreamOptions {
-  road: RoadName;
+  transport: TransportName;
   halfClose: boolean;
   /** A connected, non-blocking descriptor, which the socket owns; or how to get one. */
   source: number | Opener;
@@ -131,7 +131,7 @@ function takeReceived(length: number): Buffer {
  * that must tell the two apart needs an end marker of its own.
  */
 export class VsockSocket extends Duplex implements NetSocket, SocketFacts {
-  readonly road: RoadName;
+  readonly transport: TransportName;
   readonly halfClose: boolean;
   readonly remote: Address | undefined;
   /** Bytes taken from the kernel so far. */
@@ -163,7 +163,7 @@ export class VsockSocket extends Duplex implements NetSocket, SocketFacts {
   constructor(options: VsockSocketOptions) {
     // 'close' is emitted by _destroy, because that of net.Socket says whether there was an error.
     super({ ...streamOptionsOf(options), emitClose: false });
-    this.road = options.road;
+    this.transport = options.transport;
     this.halfClose = options.halfClose;
     this.remote = options.remote;
     this.#remoteEndpoint = options.remoteEndpoint;
@@ -200,7 +200,7 @@ export class VsockSocket extends Duplex implements NetSocket, SocketFacts {
   }
 
   get remoteFamily(): string {
-    return this.road;
+    return this.transport;
   }
 
   get localAddress(): string | undefined {
@@ -212,7 +212,7 @@ export class VsockSocket extends Duplex implements NetSocket, SocketFacts {
   }
 
   get localFamily(): string {
-    return this.road;
+    return this.transport;
   }
 
   /** Whether there is no connection yet. */
@@ -239,7 +239,7 @@ export class VsockSocket extends Duplex implements NetSocket, SocketFacts {
   address(): AddressInfo | Record<string, never> {
     const { localAddress: address, localPort: port } = this;
     if (address === undefined || port === undefined) return {};
-    return { address, family: this.road, port };
+    return { address, family: this.transport, port };
   }
 
   /**
@@ -253,7 +253,7 @@ export class VsockSocket extends Duplex implements NetSocket, SocketFacts {
     return reconnect(this, args);
   }
 
-  /** Has no effect: there is no Nagle's algorithm on this road. */
+  /** Has no effect: there is no Nagle's algorithm on this transport. */
   setNoDelay(): this {
     return this;
   }
@@ -599,7 +599,7 @@ export class VsockSocket extends Duplex implements NetSocket, SocketFacts {
 function notDialled(socket: Socket): Error {
   return failure('ERR_TRANSPORT_UNSUPPORTED', {
     operation: 'socket.connect()',
-    road: socket.road,
+    transport: socket.transport,
     cure: 'Make a new socket with connect() or createConnection().',
   });
 }

@@ -7,18 +7,18 @@ import {
   nodeStreamOptions,
   withFacts,
 } from './node-socket.js';
-import { type Road, refuseOption } from './road.js';
+import { refuseOption, type Transport } from './transport.js';
 
 const TUNING_CURE = 'Leave it out: TCP sizes its buffers itself.';
 const PORT_CURE = 'Use mutual TLS to prove who connects; a TCP source port proves nothing.';
 
 function remoteOf(socket: net.Socket): TcpAddress | undefined {
   const { remoteAddress: host, remotePort: port } = socket;
-  return host === undefined || port === undefined ? undefined : { road: 'tcp', host, port };
+  return host === undefined || port === undefined ? undefined : { transport: 'tcp', host, port };
 }
 
-/** The road of TCP, over node:net, with Nagle's algorithm off by default. */
-export const tcpRoad: Road<TcpAddress> = {
+/** The transport of TCP, over node:net, with Nagle's algorithm off by default. */
+export const tcpTransport: Transport<TcpAddress> = {
   name: 'tcp',
   notation: tcpNotation,
   halfClose: true,
@@ -46,7 +46,7 @@ export const tcpRoad: Road<TcpAddress> = {
       bound(server) {
         const bound = server.address();
         return typeof bound === 'object' && bound !== null
-          ? { road: 'tcp', host: bound.address, port: bound.port }
+          ? { transport: 'tcp', host: bound.address, port: bound.port }
           : address;
       },
     });

@@ -8,13 +8,13 @@ import {
   removeStaleSocket,
   withFacts,
 } from './node-socket.js';
-import { type Road, refuseOption } from './road.js';
+import { refuseOption, type Transport } from './transport.js';
 
 const TUNING_CURE = 'Leave it out: the kernel sizes the buffers of Unix sockets.';
 const PORT_CURE = 'Leave it out: Unix sockets have no ports; protect the socket file instead.';
 
-/** The road of Unix stream sockets, over node:net. */
-export const unixRoad: Road<UnixAddress> = {
+/** The transport of Unix stream sockets, over node:net. */
+export const unixTransport: Transport<UnixAddress> = {
   name: 'unix',
   notation: unixNotation,
   halfClose: true,

@@ -9,7 +9,6 @@ import {
   startDeadline,
   streamOptionsOf,
 } from './options.js';
-import type { Acceptor, Listener, Road } from './road.js';
 import {
   type Endpoint,
   type Opener,
@@ -17,8 +16,9 @@ import {
   type SocketSystem,
   VsockSocket,
 } from './socket.js';
+import type { Acceptor, Listener, Transport } from './transport.js';
 
-/** The system calls of this road, injected so that their failures can be tested. */
+/** The system calls of this transport, injected so that their failures can be tested. */
 export type VsockSystem = SocketSystem &
   Pick<
     Native,
@@ -44,7 +44,11 @@ function endpoint(cid: number, port: number): Endpoint {
   return { address: describeCid(cid), port, cid };
 }
 
-function vsockError(syscall: string, errno: number, { cid, port }: Omit<VsockAddress, 'road'>) {
+function vsockError(
+  syscall: string,
+  errno: number,
+  { cid, port }: Omit<VsockAddress, 'transport'>,
+) {
   return systemError(syscall, errno, { address: describeCid(cid), port });
 }
 
@@ -233,10 +237,10 @@ class VsockListener implements Listener {
     const [cid = Cid.ANY, port = PORT_ANY] = this.#peer;
     this.#acceptor.accepted(
       new VsockSocket({
-        road: 'vsock',
+        transport: 'vsock',
         halfClose: true,
         source: fd,
-        remote: { road: 'vsock', cid, port },
+        remote: { transport: 'vsock', cid, port },
         remoteEndpoint: endpoint(cid, port),
         localEndpoint: nameOf(this.#system, fd) ?? this.#local,
         ...streamOptionsOf(this.#options),
@@ -247,8 +251,8 @@ class VsockListener implements Listener {
   }
 }
 
-/** The road of the kernel's AF_VSOCK, over these system calls. */
-export function makeVsockRoad(system: VsockSystem): Road<VsockAddress> {
+/** The transport of the kernel's AF_VSOCK, over these system calls. */
+export function makeVsockTransport(system: VsockSystem): Transport<VsockAddress> {
   return {
     name: 'vsock',
     notation: vsockNotation,
@@ -263,7 +267,7 @@ export function makeVsockRoad(system: VsockSystem): Road<VsockAddress> {
       }
       const open: Opener = (opening) => dial(system, address, options, opening);
       return new VsockSocket({
-        road: 'vsock',
+        transport: 'vsock',
         halfClose: true,
         source: open,
         remote: address,
@@ -289,8 +293,8 @@ export function makeVsockRoad(system: VsockSystem): Road<VsockAddress> {
   };
 }
 
-/** The road of the kernel's AF_VSOCK. */
-export const vsockRoad = makeVsockRoad(native);
+/** The transport of the kernel's AF_VSOCK. */
+export const vsockTransport = makeVsockTransport(native);
 
 /**
  * This machine's own context identifier, or `undefined` where the kernel has no vsock device (in a

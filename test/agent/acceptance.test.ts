@@ -9,15 +9,15 @@ import {
   type Acceptor,
   type Address,
   connect,
-  type Road,
-  registerRoad,
+  registerTransport,
   type Socket,
+  type Transport,
 } from '../../src/transport/index.js';
 import { makeIdentity } from '../transport/certificate.js';
 import { type LocalAgent, localAgent } from './local-agent.js';
 
 interface PosingAddress {
-  road: 'posing';
+  transport: 'posing';
   path: string;
   cid: number;
   port: number;
@@ -34,18 +34,18 @@ const posing = {
     schemes: ['posing'],
     parse: (text: string) => {
       const [path = '', cid, port] = text.split(',');
-      return { road: 'posing', path, cid: Number(cid), port: Number(port) };
+      return { transport: 'posing', path, cid: Number(cid), port: Number(port) };
     },
     format: ({ path }: PosingAddress) => path,
     describe: ({ path }: PosingAddress) => path,
   },
   connect: () => {
-    throw new Error('nobody connects by this road');
+    throw new Error('nobody connects by this transport');
   },
   listen(address: PosingAddress, _options: object, acceptor: Acceptor) {
     const server: Server = createServer({ allowHalfOpen: true }, (socket: NetSocket) => {
       Object.defineProperties(socket, {
-        road: { value: 'vsock' },
+        transport: { value: 'vsock' },
         halfClose: { value: true },
         remoteCid: { value: address.cid },
         remoteAddress: { value: `vm(${address.cid})` },
@@ -65,7 +65,7 @@ const posing = {
     );
   },
 };
-registerRoad(posing as unknown as Road<Address>);
+registerTransport(posing as unknown as Transport<Address>);
 
 async function agent(t: Test, options: Partial<AgentOptions>): Promise<LocalAgent> {
   const local = await localAgent(options);

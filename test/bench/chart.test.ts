@@ -103,7 +103,7 @@ function sweepSummary(metrics: readonly string[], arms: readonly string[]): Summ
 }
 
 const guestArms = ['native', 'tcp', 'vsock-mux'];
-const roads = guestArms.slice(1);
+const transports = guestArms.slice(1);
 const mapMetrics = [
   ...elementMetrics,
   ...[1000, 10_000].map((batch) => entriesMetric(10_000, batch)),
@@ -159,18 +159,18 @@ const figures = [
     words: ['instructions', '1 M', 'Times the native load', ...guestArms],
   },
   {
-    figure: crowdFigure(sweepSummary(crowd('depth'), roads), syntheticEnvironment, {
+    figure: crowdFigure(sweepSummary(crowd('depth'), transports), syntheticEnvironment, {
       ...{ name: 'pipelining', title: 'Overlapping', noun: 'depth', levels },
     }),
-    words: ['Overlapping', 'Look-ups per second', 'depth', '64', ...roads],
+    words: ['Overlapping', 'Look-ups per second', 'depth', '64', ...transports],
   },
   {
     figure: crowdFigure(
-      sweepSummary([...crowd('sessions'), openMetric], roads),
+      sweepSummary([...crowd('sessions'), openMetric], transports),
       syntheticEnvironment,
       { name: 'sessions', title: 'Crowds', noun: 'sessions', levels },
     ),
-    words: ['Crowds', 'Opening one more beside 64', ...roads],
+    words: ['Crowds', 'Opening one more beside 64', ...transports],
   },
 ];
 

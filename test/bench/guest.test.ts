@@ -77,8 +77,8 @@ t.test('the experiments of maps, programs and overlapping calls, in a guest', as
     const arms = [...new Set(summary.rows.map(({ arm }) => arm))];
     t.ok(arms.some(isVsock), `${experiment.name}: ${arms.join(', ')}`);
     t.equal(summary.rows.length % arms.length, 0, 'every arm has every metric');
-    const roads = arms.length - 1;
-    t.equal(summary.comparisons.length, (experiment.comparisons.length / 4) * roads);
+    const transports = arms.length - 1;
+    t.equal(summary.comparisons.length, (experiment.comparisons.length / 4) * transports);
     t.equal(experiment.figures(summary, environment).length, 1);
   }
 });

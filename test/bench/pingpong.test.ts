@@ -23,7 +23,7 @@ const { pingpong } = await compilePrograms();
 const amount = { samples: 50, warmup: 5 };
 const exchange = { requestBytes: 300, replyBytes: 70_000 };
 
-t.test('round trips on each road', async (t) => {
+t.test('round trips on each transport', async (t) => {
   const folder = await socketFolder(t);
   for (const address of [`unix:${join(folder, 's')}`, `tcp:127.0.0.1:${await freePort()}`]) {
     await using _server = await startServer([pingpong, 'serve', address], { ready: 'listening' });

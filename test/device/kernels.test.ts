@@ -4,7 +4,7 @@ import { Disposables } from '../../bench/disposables.js';
 import {
   kernelComparisons,
   measureKernel,
-  roads,
+  transports,
   worstFactor,
 } from '../../bench/experiments/kernels.js';
 import { bootKernels, kernelSuites } from '../../bench/kernel-guests.js';
@@ -25,7 +25,7 @@ for (const suite of kernelSuites) {
     const rounds: Map<string, number>[] = [];
     for (let round = 0; round < ROUNDS; round++) {
       const figures = new Map<string, number>();
-      for (const arm of roads) {
+      for (const arm of transports) {
         for (const { metric, values } of await measureKernel(guest, arm, COUNTS)) {
           figures.set(`${arm} ${metric}`, quantile(sorted(values), 0.5));
         }

@@ -1,11 +1,11 @@
 /*
- * Runs clients and servers of the ecosystem on every road:
+ * Runs clients and servers of the ecosystem on every transport:
  *
- *   node dist/test/ecosystem/main.js [--road unix] [--only pg] [--record]
+ *   node dist/test/ecosystem/main.js [--transport unix] [--only pg] [--record]
  *
- * The road `vsock, nested` is run only when it is named: its inner guest is emulated by an emulated
+ * The transport `vsock, nested` is run only when it is named: its inner guest is emulated by an emulated
  * machine, where the servers alone take minutes to start. With --record what was seen is kept in
- * results/ecosystem.json, road by road, and results/ecosystem.md is written from all that is kept.
+ * results/ecosystem.json, transport by transport, and results/ecosystem.md is written from all that is kept.
  */
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -28,8 +28,8 @@ import {
 } from './places.js';
 import { programs } from './programs.js';
 
-/** The roads, as the table has them. */
-const roads = {
+/** The transports, as the table has them. */
+const transports = {
   unix: 'Unix sockets, two processes',
   tcp: 'TCP on loopback, two processes',
   'vsock, in a guest': "the kernel's AF_VSOCK by loopback, two processes of a guest",
@@ -39,31 +39,32 @@ const roads = {
   'vsock-mux': 'host to guest by vhost-device-vsock',
   'vsock-mux, stand-in': 'a multiplexer of the test with the manners of Firecracker',
 } as const;
-type RoadName = keyof typeof roads;
+type TransportName = keyof typeof transports;
 
 /** What does not run in the inner guest: its servers are on this machine, which that cannot reach. */
 const notNested = ['pg', 'ssh'];
 
 const { values } = parseArgs({
   options: {
-    road: { type: 'string', multiple: true },
+    transport: { type: 'string', multiple: true },
     only: { type: 'string', multiple: true },
     record: { type: 'boolean' },
   },
 });
-const NESTED = 'vsock, nested' satisfies RoadName;
-const wanted = (road: RoadName): boolean => values.road?.includes(road) ?? road !== NESTED;
-const outcomes = new Map<RoadName, Map<string, ProgramReport>>();
+const NESTED = 'vsock, nested' satisfies TransportName;
+const wanted = (transport: TransportName): boolean =>
+  values.transport?.includes(transport) ?? transport !== NESTED;
+const outcomes = new Map<TransportName, Map<string, ProgramReport>>();
 const folder = mkdtempSync(join(tmpdir(), 'waep-eco-'));
 
-function reportTo(road: RoadName): (report: ProgramReport) => void {
+function reportTo(transport: TransportName): (report: ProgramReport) => void {
   const rows = new Map<string, ProgramReport>();
-  outcomes.set(road, rows);
+  outcomes.set(transport, rows);
   return (report) => {
     rows.set(report.program, report);
     const why = report.ok ? '' : `\n  ${report.why}`;
     console.log(
-      `${report.ok ? '✔' : '✘'} ${road}: ${report.program} (${report.durationMs} ms)${why}`,
+      `${report.ok ? '✔' : '✘'} ${transport}: ${report.program} (${report.durationMs} ms)${why}`,
     );
   };
 }
@@ -78,8 +79,8 @@ function versionOf(name: string): string {
   return resolve(name);
 }
 
-/** What is kept of a road. */
-interface KeptRoad {
+/** What is kept of a transport. */
+interface KeptTransport {
   node: string;
   date: string;
   programs: ProgramReport[];
@@ -87,35 +88,35 @@ interface KeptRoad {
 
 const keptPath = join(packageFolder, 'results/ecosystem.json');
 
-/** Puts what was seen now in the place of what was kept of the same roads. */
-function keep(): Partial<Record<RoadName, KeptRoad>> {
-  const kept: Partial<Record<RoadName, KeptRoad>> = existsSync(keptPath)
+/** Puts what was seen now in the place of what was kept of the same transports. */
+function keep(): Partial<Record<TransportName, KeptTransport>> {
+  const kept: Partial<Record<TransportName, KeptTransport>> = existsSync(keptPath)
     ? JSON.parse(readFileSync(keptPath, 'utf8'))
     : {};
   const date = new Date().toISOString().slice(0, 10);
-  for (const [road, rows] of outcomes) {
+  for (const [transport, rows] of outcomes) {
     if (rows.size === 0) continue;
-    const others = kept[road]?.programs.filter(({ program }) => !rows.has(program)) ?? [];
-    kept[road] = { node: process.version, date, programs: [...others, ...rows.values()] };
+    const others = kept[transport]?.programs.filter(({ program }) => !rows.has(program)) ?? [];
+    kept[transport] = { node: process.version, date, programs: [...others, ...rows.values()] };
   }
   writeFileSync(keptPath, `${JSON.stringify(kept, undefined, 1)}\n`);
   return kept;
 }
 
-function table(kept: Partial<Record<RoadName, KeptRoad>>): string {
-  const columns = Object.keys(roads) as RoadName[];
-  const cell = (road: RoadName, program: string): string => {
-    const report = kept[road]?.programs.find((one) => one.program === program);
+function table(kept: Partial<Record<TransportName, KeptTransport>>): string {
+  const columns = Object.keys(transports) as TransportName[];
+  const cell = (transport: TransportName, program: string): string => {
+    const report = kept[transport]?.programs.find((one) => one.program === program);
     if (report === undefined) return 'not run';
     return report.ok ? 'ok' : `fails: ${report.why?.split('\n')[0]}`;
   };
   const rows = programs.map(
-    ({ name }) => `| ${name} | ${columns.map((road) => cell(road, name)).join(' | ')} |`,
+    ({ name }) => `| ${name} | ${columns.map((transport) => cell(transport, name)).join(' | ')} |`,
   );
   const packages = ['ws', '@grpc/grpc-js', 'undici', 'pg', 'fastify'];
-  return `# The ecosystem over every road
+  return `# The ecosystem over every transport
 
-\`npm run test:ecosystem -- --record\` wrote this file. Each client talks to its server over the road of the column: a megabyte or more of content there and back, checked byte by byte, and several connections at once. The clients use \`createConnection()\`, \`agent()\`, \`dispatcher()\` and \`webSocketOptions()\` of \`waep/transport\`.
+\`npm run test:ecosystem -- --record\` wrote this file. Each client talks to its server over the transport of the column: a megabyte or more of content there and back, checked byte by byte, and several connections at once. The clients use \`createConnection()\`, \`agent()\`, \`dispatcher()\` and \`webSocketOptions()\` of \`waep/transport\`.
 
 Packages: ${packages.map((name) => `${name} ${versionOf(name)}`).join(', ')}.
 
@@ -123,12 +124,12 @@ Packages: ${packages.map((name) => `${name} ${versionOf(name)}`).join(', ')}.
 |---|${columns.map(() => '---|').join('')}
 ${rows.join('\n')}
 
-The roads:
+The transports:
 
-${Object.entries(roads)
-  .map(([road, meaning]) => {
-    const { date, node } = kept[road as RoadName] ?? {};
-    return `* ${road}: ${meaning} (${date === undefined ? 'not run' : `${date}, Node ${node}`})`;
+${Object.entries(transports)
+  .map(([transport, meaning]) => {
+    const { date, node } = kept[transport as TransportName] ?? {};
+    return `* ${transport}: ${meaning} (${date === undefined ? 'not run' : `${date}, Node ${node}`})`;
   })
   .join('\n')}
 
@@ -151,8 +152,8 @@ async function attempt(what: string, run: () => Promise<void>): Promise<void> {
 try {
   await using postgres = await startPostgres(folder);
   await using sshd = await startSshd(folder);
-  const errandOf = (road: RoadName): Errand => ({
-    report: reportTo(road),
+  const errandOf = (transport: TransportName): Errand => ({
+    report: reportTo(transport),
     only: values.only ?? [],
     postgres: postgres.address,
     sshd,

@@ -1,4 +1,4 @@
-/* Where the ecosystem's programs run: one place for each road. */
+/* Where the ecosystem's programs run: one place for each transport. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
@@ -145,7 +145,7 @@ export async function bootServers(
   }
 }
 
-/** From the host to a guest, by whichever road it has. */
+/** From the host to a guest, by whichever transport it has. */
 export async function fromHost(guest: Guest, errand: Errand): Promise<void> {
   const template = guest.vsock(7300).replace(/7300$/, '%');
   await useAll(template, errand.report, clientOptions(errand));

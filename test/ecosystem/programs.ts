@@ -313,7 +313,7 @@ export const programs: readonly Program[] = [
   },
   {
     name: 'pg',
-    note: 'The server is PostgreSQL itself, behind a listener of the road.',
+    note: 'The server is PostgreSQL itself, behind a listener of the transport.',
     serve: ({ upstream }) => relay(upstream.pg),
     async use(address) {
       const login = { user: 'waep', database: 'postgres' };
@@ -369,7 +369,7 @@ export const programs: readonly Program[] = [
   },
   {
     name: 'ssh',
-    note: 'OpenSSH on both ends, by ProxyCommand; the server is behind a listener of the road.',
+    note: 'OpenSSH on both ends, by ProxyCommand; the server is behind a listener of the transport.',
     serve: ({ upstream }) => relay(upstream.ssh),
     async use(address, { ssh, proxyCommand }) {
       assert.ok(ssh !== undefined && proxyCommand !== undefined, 'nothing is known of ssh');

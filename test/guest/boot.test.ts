@@ -102,7 +102,7 @@ t.test('files go in and out', async (t) => {
   t.match(await guest.sh('ls -l /tmp'), /^-rwx------/m);
 });
 
-t.test('the agent answers on every road', async (t) => {
+t.test('the agent answers on every transport', async (t) => {
   for (const address of [guest.vsock(), guest.tcp()]) {
     const session = await Session.connect(address);
     t.equal(session.kernel.release, guest.facts.kernel, address);

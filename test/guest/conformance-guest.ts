@@ -7,7 +7,7 @@ import type { Test } from 'tap';
 import type { Guest, GuestFile } from '../../guest/index.js';
 import { nativeFile } from '../../src/native.js';
 import { bundleForGuest } from '../guest-bundle.js';
-import { conformanceCases, type RoadUnderTest } from '../transport/conformance.js';
+import { conformanceCases, type TransportUnderTest } from '../transport/conformance.js';
 import type { CaseReport } from '../transport/conformance-run.js';
 
 const SCRIPT = '/usr/lib/waep/conformance.mjs';
@@ -40,11 +40,16 @@ async function startPeer(guest: Guest, address: string): Promise<void> {
 }
 
 /** Runs the suite against a peer in the guest from the host. */
-export async function fromHost(t: Test, guest: Guest, listen: string, road: RoadUnderTest) {
+export async function fromHost(
+  t: Test,
+  guest: Guest,
+  listen: string,
+  transport: TransportUnderTest,
+) {
   await startPeer(guest, listen);
   for (const { name, inapplicable, run } of conformanceCases) {
-    const why = inapplicable?.(road);
-    await t.test(name, why === undefined ? {} : { skip: why }, () => run(road));
+    const why = inapplicable?.(transport);
+    await t.test(name, why === undefined ? {} : { skip: why }, () => run(transport));
   }
 }
 

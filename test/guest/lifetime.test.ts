@@ -82,7 +82,7 @@ async function bootLab(vsock: VsockChoice = 'auto'): Promise<Guest> {
   return boot({ lab: true, network: 'user', vsock, notice: () => {}, agent, files });
 }
 
-/** What bpftool in the guest finds of the clients above, such as `prog 7`; asked over a road. */
+/** What bpftool in the guest finds of the clients above, such as `prog 7`; asked over a transport. */
 async function survivors(lab: Lab): Promise<string[]> {
   // An empty list may be printed as nothing at all.
   const script = `set -e; for kind in prog map link; do list=$(${BPFTOOL} -j $kind list); echo "=$list"; done`;
@@ -115,12 +115,12 @@ async function extinction(withinMs: number, lab: Lab): Promise<number> {
 
 t.test('nothing survives its session, and everything its lease', async (t) => {
   await using guest = await bootLab();
-  const roads = { vsock: guest.vsock(), tcp: guest.tcp() };
+  const transports = { vsock: guest.vsock(), tcp: guest.tcp() };
   const lab = guest.lab();
   t.same(await survivors(lab), []);
 
-  for (const [road, address] of Object.entries(roads)) {
-    await t.test(`a client that is killed, over ${road}`, async (t) => {
+  for (const [transport, address] of Object.entries(transports)) {
+    await t.test(`a client that is killed, over ${transport}`, async (t) => {
       const client = await mortal(address);
       t.equal((await survivors(lab)).length, MORTAL_OBJECTS);
       client.kill('SIGKILL');
@@ -135,7 +135,7 @@ t.test('nothing survives its session, and everything its lease', async (t) => {
   };
   for (const [what, kill] of Object.entries(killings)) {
     await t.test(what, async (t) => {
-      const waep = await tool(roads.vsock);
+      const waep = await tool(transports.vsock);
       try {
         t.equal((await survivors(lab)).length, TOOL_OBJECTS);
         kill(waep);
@@ -147,7 +147,7 @@ t.test('nothing survives its session, and everything its lease', async (t) => {
   }
 
   await t.test('an executor that is killed', async (t) => {
-    const client = await mortal(roads.vsock);
+    const client = await mortal(transports.vsock);
     t.equal((await survivors(lab)).length, MORTAL_OBJECTS);
     await guest.sh('kill -9 $(pidof waep-executor)');
     t.pass(`gone after ${await extinction(TOLERANCE_MS, lab)} ms`);
@@ -155,8 +155,8 @@ t.test('nothing survives its session, and everything its lease', async (t) => {
   });
 
   await t.test('a link that is cut', async (t) => {
-    const client = await mortal(roads.tcp);
-    const waep = await tool(roads.tcp);
+    const client = await mortal(transports.tcp);
+    const waep = await tool(transports.tcp);
     const all = MORTAL_OBJECTS + TOOL_OBJECTS;
     t.equal((await survivors(lab)).length, all);
     await guest.setLink(false);
@@ -170,8 +170,8 @@ t.test('nothing survives its session, and everything its lease', async (t) => {
     }
   });
 
-  for (const [road, address] of Object.entries(roads)) {
-    await t.test(`a client that is killed within its lease, over ${road}`, async (t) => {
+  for (const [transport, address] of Object.entries(transports)) {
+    await t.test(`a client that is killed within its lease, over ${transport}`, async (t) => {
       const client = await mortal(address, LEASE_MS);
       const before = await survivors(lab);
       t.equal(before.length, MORTAL_OBJECTS);
@@ -191,7 +191,7 @@ t.test('nothing survives its session, and everything its lease', async (t) => {
   }
 
   await t.test('a session that is resumed', async (t) => {
-    const session = await Session.connect(roads.vsock, { leaseMs: LEASE_MS });
+    const session = await Session.connect(transports.vsock, { leaseMs: LEASE_MS });
     const name = 'mortal';
     const map = await session.createMap({ type: 2, keySize: 4, valueSize: 8, maxEntries: 1, name });
     const key = Buffer.alloc(4);
@@ -214,7 +214,7 @@ t.test('nothing survives its session, and everything its lease', async (t) => {
 
 t.test('nothing survives a multiplexer that is killed', async (t) => {
   await using guest = await bootLab('mux');
-  // The road that is left.
+  // The transport that is left.
   const lab = guest.lab('network');
   const client = await mortal(guest.vsock());
   t.equal((await survivors(lab)).length, MORTAL_OBJECTS);

@@ -8,8 +8,13 @@ import type { Test } from 'tap';
 import type { Guest, GuestFile } from '../../guest/index.js';
 import { nativeFile } from '../../src/native.js';
 import { bundleForGuest } from '../guest-bundle.js';
-import { behaviours, differenceHere, observed, type TableRoad } from '../transport/like-net.js';
-import { compare, compareSeen, nodeKit, roadKit } from '../transport/like-net-kits.js';
+import {
+  behaviours,
+  differenceHere,
+  observed,
+  type TableTransport,
+} from '../transport/like-net.js';
+import { compare, compareSeen, nodeKit, transportKit } from '../transport/like-net-kits.js';
 import type { Observation } from '../transport/like-net-run.js';
 
 const SCRIPT = '/usr/lib/waep/like-net.mjs';
@@ -30,14 +35,14 @@ export async function likeNetFiles(t: Test): Promise<Record<string, GuestFile>> 
 }
 
 /**
- * Compares both ends of the host's road to a guest, which sends each connection back.
+ * Compares both ends of the host's transport to a guest, which sends each connection back.
  *
- * @param halfClose whether the road passes the end of one direction on, both ways
+ * @param halfClose whether the transport passes the end of one direction on, both ways
  */
 export async function fromHost(
   t: Test,
   guest: Guest,
-  road: TableRoad,
+  transport: TableTransport,
   { halfClose }: { halfClose: boolean },
 ): Promise<void> {
   const ports = ['--mirror', `${FIRST_PORT}`, '--count', `${PORTS}`];
@@ -49,14 +54,14 @@ export async function fromHost(
     mirror.ended.then((end) => Promise.reject(new Error(`it ended: ${JSON.stringify(end)}`))),
   ]);
   let port = FIRST_PORT;
-  const ours = roadKit({
+  const ours = transportKit({
     next() {
       const dialled = port++;
       return { listen: guest.vsock(dialled + PORTS), dial: () => guest.vsock(dialled) };
     },
     nobody: guest.vsock(PORT_OF_NOBODY),
   });
-  await compare(t, road, nodeKit(), ours, !halfClose);
+  await compare(t, transport, nodeKit(), ours, !halfClose);
 }
 
 /** Compares the kernel's sockets of a guest, both ends in one process there. */

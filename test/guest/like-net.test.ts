@@ -1,4 +1,4 @@
-/* What is like node:net on the roads that take a guest: docs/transport.md has what is declared. */
+/* What is like node:net on the transports that take a guest: docs/transport.md has what is declared. */
 import t from 'tap';
 import { boot } from '../../guest/index.js';
 import { fromHost, likeNetFiles, withinGuest } from './like-net-guest.js';

@@ -104,11 +104,11 @@ async function linesOf(guest: Guest, commands: string): Promise<number> {
 t.test('a guest that lives', async (t) => {
   const guest = await start();
   t.teardown(() => guest.stop());
-  const roads = { vsock: guest.vsock(), tcp: guest.tcp() };
+  const transports = { vsock: guest.vsock(), tcp: guest.tcp() };
 
-  for (const [road, address] of Object.entries(roads)) {
+  for (const [transport, address] of Object.entries(transports)) {
     await t.test(
-      `a line in the guest's log for each of its executions, over ${road}`,
+      `a line in the guest's log for each of its executions, over ${transport}`,
       async (t) => {
         const session = await Session.connect(address);
         t.teardown(() => session.close());
@@ -130,7 +130,7 @@ t.test('a guest that lives', async (t) => {
       },
     );
 
-    await t.test(`maps, refusals and the kernel's files, over ${road}`, async (t) => {
+    await t.test(`maps, refusals and the kernel's files, over ${transport}`, async (t) => {
       const session = await Session.connect(address);
       t.teardown(() => session.close());
       const map = await session.createMap({ type: 1, keySize: 4, valueSize: 300, maxEntries: 9 });
@@ -220,17 +220,19 @@ t.test('a guest that lives', async (t) => {
   // The end of each session's executor is a signal to the agent, which must not cost it a listener.
   await t.test('sessions that come and go', async (t) => {
     for (let i = 0; i < 20; i++) {
-      const sessions = await Promise.all(Object.values(roads).map((road) => Session.connect(road)));
+      const sessions = await Promise.all(
+        Object.values(transports).map((transport) => Session.connect(transport)),
+      );
       for (const session of sessions) session.close();
     }
     t.pass('every one was served');
   });
 
   await t.test('a client that is killed leaves nothing in the kernel', async (t) => {
-    const session = await Session.connect(roads.vsock);
+    const session = await Session.connect(transports.vsock);
     t.teardown(() => session.close());
     const before = await objectIds(session);
-    for (const address of Object.values(roads)) {
+    for (const address of Object.values(transports)) {
       const client = spawn(
         process.execPath,
         [
@@ -257,7 +259,9 @@ t.test('a guest that lives', async (t) => {
   });
 
   await t.test('a guest that is silent', async (t) => {
-    const sessions = await Promise.all(Object.values(roads).map((road) => Session.connect(road)));
+    const sessions = await Promise.all(
+      Object.values(transports).map((transport) => Session.connect(transport)),
+    );
     guest.pause();
     try {
       await Promise.all(
@@ -265,7 +269,7 @@ t.test('a guest that lives', async (t) => {
           rejects(t, objectIdsWithin(session), ['ERR_CALL_TIMEOUT'], session.address),
         ),
       );
-      await t.rejects(Session.connect(roads.tcp, { handshakeTimeoutMs: 500 }), {
+      await t.rejects(Session.connect(transports.tcp, { handshakeTimeoutMs: 500 }), {
         code: 'ERR_HANDSHAKE_TIMEOUT',
       });
     } finally {
@@ -278,14 +282,14 @@ t.test('a guest that lives', async (t) => {
   });
 
   await t.test('a link that is cut in the middle of a call', async (t) => {
-    const session = await Session.connect(roads.tcp);
+    const session = await Session.connect(transports.tcp);
     const pending = loadEndless(session, CUT_MS);
     await verifying(guest, 1);
     await guest.setLink(false);
     await rejects(t, pending, ['ERR_CALL_TIMEOUT', 'ERR_SESSION_CLOSED'], 'tcp', CUT_MS);
     session.close();
     await guest.setLink(true);
-    const next = await Session.connect(roads.vsock);
+    const next = await Session.connect(transports.vsock);
     t.ok(await objectIds(next), 'the guest serves others');
     next.close();
   });
@@ -294,7 +298,7 @@ t.test('a guest that lives', async (t) => {
     // The program of the link that was cut is verified for as long as the agent waits for its client.
     const options = { handshakeTimeoutMs: 60_000 };
     const sessions = await Promise.all(
-      Object.values(roads).map((road) => Session.connect(road, options)),
+      Object.values(transports).map((transport) => Session.connect(transport, options)),
     );
     const pending = sessions.map((session) => loadEndless(session));
     await verifying(guest, sessions.length);
@@ -320,7 +324,7 @@ for (const [name, kill] of Object.entries(deaths)) {
     const guest = await start();
     t.teardown(() => guest.stop());
     const sessions = await Promise.all(
-      [guest.vsock(), guest.tcp()].map((road) => Session.connect(road)),
+      [guest.vsock(), guest.tcp()].map((transport) => Session.connect(transport)),
     );
     const pending = sessions.map((session) => loadEndless(session));
     await verifying(guest, sessions.length);

@@ -28,7 +28,7 @@ t.test('AF_VSOCK between two processes of the guest', { timeout: 400_000 }, asyn
   ]);
 });
 
-t.test('AF_VSOCK from the host, by its own road', { timeout: 400_000 }, async (t) => {
+t.test('AF_VSOCK from the host, by its own transport', { timeout: 400_000 }, async (t) => {
   const address = guest.vsock(PEER_PORT + 10);
   await fromHost(t, guest, `vsock:any:${PEER_PORT + 10}`, {
     peer: address,

@@ -72,8 +72,8 @@ t.test('the pool of a keep-alive agent', async (t) => {
 });
 
 t.test('servers', async (t) => {
-  for (const road of ['unix', 'vsock-mux']) {
-    const address = `${road}:${join(folder, road)}${road === 'unix' ? '' : ':7'}`;
+  for (const transport of ['unix', 'vsock-mux']) {
+    const address = `${transport}:${join(folder, transport)}${transport === 'unix' ? '' : ':7'}`;
     await noneStays(t, { Server, 'net.Server': net.Server }, 1000, async () => {
       const server = createServer().listen(address);
       await once(server, 'listening');

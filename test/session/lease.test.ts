@@ -10,7 +10,7 @@ import { Session } from '../../src/session.js';
 import { connect } from '../../src/transport/index.js';
 import { Client } from '../agent/client.js';
 import { bpfObjects, type LocalAgent, localAgent } from '../agent/local-agent.js';
-import { breakableRoad } from '../agent/road.js';
+import { breakableTransport } from '../agent/transport.js';
 import { until } from '../until.js';
 import { fakeAgent } from './fake-agent.js';
 
@@ -23,17 +23,17 @@ const u32 = (value: number) => {
 async function setUp(t: Test, options: SessionOptions, agent: Partial<AgentOptions> = {}) {
   const local = await localAgent(agent);
   t.teardown(() => local.close());
-  const road = await breakableRoad(local.address);
-  t.teardown(() => road.close());
-  const session = await Session.connect(road.address, options);
+  const transport = await breakableTransport(local.address);
+  t.teardown(() => transport.close());
+  const session = await Session.connect(transport.address, options);
   t.teardown(() => session.close());
-  return { local, road, session };
+  return { local, transport, session };
 }
 
 const executor = (local: LocalAgent) => local.agent.executorPids[0] as number;
 
 t.test('a session with a lease outlives its connection', async (t) => {
-  const { local, road, session } = await setUp(t, { leaseMs: 20_000 });
+  const { local, transport, session } = await setUp(t, { leaseMs: 20_000 });
   t.equal(session.leaseMs, 20_000);
   const pid = executor(local);
   const map = await session.createMap({ type: 1, keySize: 4, valueSize: 4, maxEntries: 4 });
@@ -47,7 +47,7 @@ t.test('a session with a lease outlives its connection', async (t) => {
   const before = bpfObjects(pid);
   for (let i = 1; i <= 3; i++) {
     const detached = once(local.agent, 'detached');
-    road.cut();
+    transport.cut();
     t.match(await detached, [{ leaseMs: 20_000 }]);
     t.same(bpfObjects(pid), before, 'nothing is gone');
     // Made while there is no connection, or by then on the next one.
@@ -61,7 +61,7 @@ t.test('a session with a lease outlives its connection', async (t) => {
 });
 
 t.test('what was under way at a loss is settled', async (t) => {
-  const { local, road, session } = await setUp(t, { leaseMs: 20_000 });
+  const { local, transport, session } = await setUp(t, { leaseMs: 20_000 });
   // The verifier walks all of it, which takes it a while, and then has nothing against it.
   const insns = insn.program(
     insn.mov('r0', 0),
@@ -73,7 +73,7 @@ t.test('what was under way at a loss is settled', async (t) => {
   const map = await session.createMap({ type: 1, keySize: 4, valueSize: 4, maxEntries: 4 });
   const other = await session.createMap({ type: 1, keySize: 4, valueSize: 4, maxEntries: 4 });
   const { framesSent: sent } = session.statistics;
-  const passed = road.mute();
+  const passed = transport.mute();
   const load = session.bpf(rows.PROG_LOAD, { prog_type: 17, insns, license: 'GPL' });
   const update = map.update(u32(2), u32(22));
   const closing = other.close();
@@ -81,7 +81,7 @@ t.test('what was under way at a loss is settled', async (t) => {
     'three calls, at the agent',
     () => session.statistics.framesSent === sent + 3 && passed() > 0,
   );
-  road.cut();
+  transport.cut();
   const interrupted = {
     code: 'ERR_SESSION_INTERRUPTED',
     message: /has either taken effect or never will/,
@@ -95,12 +95,12 @@ t.test('what was under way at a loss is settled', async (t) => {
 });
 
 t.test('a lease ends when it says so', async (t) => {
-  const { local, road, session } = await setUp(t, { leaseMs: 700, reconnect: false });
+  const { local, transport, session } = await setUp(t, { leaseMs: 700, reconnect: false });
   const map = await session.createMap({ type: 1, keySize: 4, valueSize: 4, maxEntries: 4 });
   const pid = executor(local);
   const detached = once(local.agent, 'detached');
   const ended = once(local.agent, 'ended').then((facts) => [performance.now(), facts] as const);
-  road.cut();
+  transport.cut();
   await detached;
   const startMs = performance.now();
   t.equal(bpfObjects(pid).length, 1, 'before its end everything is there');
@@ -124,11 +124,11 @@ t.test('close() waits for no lease', async (t) => {
 t.test('the agent bounds leases', async (t) => {
   const { session } = await setUp(t, { leaseMs: 20_000 }, { maxLeaseMs: 100 });
   t.equal(session.leaseMs, 100);
-  const { road, session: none, local } = await setUp(t, { leaseMs: 500 }, { maxLeaseMs: 0 });
+  const { transport, session: none, local } = await setUp(t, { leaseMs: 500 }, { maxLeaseMs: 0 });
   t.equal(none.leaseMs, 0);
   await t.rejects(none.resume(), { code: 'ERR_SESSION_UNKNOWN' });
   const ended = once(local.agent, 'ended');
-  road.cut();
+  transport.cut();
   await ended;
   t.ok(none.closed);
 });

@@ -100,7 +100,7 @@ t.test('perf events', { skip }, async (t) => {
     await sleep(WATCHED_MS);
     t.equal(await seen(), after, 'closing detaches');
 
-    // By the road of kernels without links to perf events.
+    // By the transport of kernels without links to perf events.
     await using second = await session.openPerfEvent({ ...clock, cpu: 0 });
     await second.setProgram(sampling);
     await samples(after + 10n);

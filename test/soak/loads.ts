@@ -26,7 +26,7 @@ export interface Counts {
 
 /** What a load works on. */
 export interface Place {
-  /** The agent's address by each road. */
+  /** The agent's address by each transport. */
   readonly addresses: readonly string[];
   /** When to end, by performance.now(). */
   readonly untilMs: number;
@@ -85,7 +85,7 @@ const uses: readonly ((session: Session) => Promise<void>)[] = [
   async (session) => session.resume(),
 ];
 
-/** Sessions, one after the other, on each road and for each use in turn. */
+/** Sessions, one after the other, on each transport and for each use in turn. */
 export async function sessions(place: Place): Promise<void> {
   for (let i = 0; running(place); i++) {
     const address = place.addresses[i % place.addresses.length] as string;

@@ -10,94 +10,94 @@ import {
 const good: Array<{ text: string; address: Address; canonical?: string; human: string }> = [
   {
     text: 'vsock:3:1024',
-    address: { road: 'vsock', cid: 3, port: 1024 },
+    address: { transport: 'vsock', cid: 3, port: 1024 },
     human: 'vm(3):1024',
   },
   {
     text: 'vsock://3:1024',
-    address: { road: 'vsock', cid: 3, port: 1024 },
+    address: { transport: 'vsock', cid: 3, port: 1024 },
     canonical: 'vsock:3:1024',
     human: 'vm(3):1024',
   },
   {
     text: 'vsock:host:22',
-    address: { road: 'vsock', cid: 2, port: 22 },
+    address: { transport: 'vsock', cid: 2, port: 22 },
     canonical: 'vsock:2:22',
     human: 'host(2):22',
   },
   {
     text: 'vsock:local:7',
-    address: { road: 'vsock', cid: 1, port: 7 },
+    address: { transport: 'vsock', cid: 1, port: 7 },
     canonical: 'vsock:1:7',
     human: 'local(1):7',
   },
   {
     text: 'vsock:0:7',
-    address: { road: 'vsock', cid: 0, port: 7 },
+    address: { transport: 'vsock', cid: 0, port: 7 },
     human: 'hypervisor(0):7',
   },
   {
     text: 'vsock:-1:1024',
-    address: { road: 'vsock', cid: 0xffffffff, port: 1024 },
+    address: { transport: 'vsock', cid: 0xffffffff, port: 1024 },
     canonical: 'vsock:any:1024',
     human: 'any:1024',
   },
   {
     text: 'vsock:any:any',
-    address: { road: 'vsock', cid: 0xffffffff, port: 0xffffffff },
+    address: { transport: 'vsock', cid: 0xffffffff, port: 0xffffffff },
     human: 'any:any',
   },
   {
     text: 'vsock:4294967294:4294967294',
-    address: { road: 'vsock', cid: 4294967294, port: 4294967294 },
+    address: { transport: 'vsock', cid: 4294967294, port: 4294967294 },
     human: 'vm(4294967294):4294967294',
   },
   {
     text: 'vsock-mux:/run/vm.sock:1024',
-    address: { road: 'vsock-mux', path: '/run/vm.sock', port: 1024 },
+    address: { transport: 'vsock-mux', path: '/run/vm.sock', port: 1024 },
     human: 'vm(/run/vm.sock):1024',
   },
   {
     text: 'hvsock:///run/vm.sock:1024',
-    address: { road: 'vsock-mux', path: '/run/vm.sock', port: 1024 },
+    address: { transport: 'vsock-mux', path: '/run/vm.sock', port: 1024 },
     canonical: 'vsock-mux:/run/vm.sock:1024',
     human: 'vm(/run/vm.sock):1024',
   },
   {
     text: 'vsock-mux:/run/a:b:1',
-    address: { road: 'vsock-mux', path: '/run/a:b', port: 1 },
+    address: { transport: 'vsock-mux', path: '/run/a:b', port: 1 },
     human: 'vm(/run/a:b):1',
   },
   {
     text: 'tcp:127.0.0.1:80',
-    address: { road: 'tcp', host: '127.0.0.1', port: 80 },
+    address: { transport: 'tcp', host: '127.0.0.1', port: 80 },
     human: '127.0.0.1:80',
   },
   {
     text: 'tcp://guest.example:0',
-    address: { road: 'tcp', host: 'guest.example', port: 0 },
+    address: { transport: 'tcp', host: 'guest.example', port: 0 },
     canonical: 'tcp:guest.example:0',
     human: 'guest.example:0',
   },
   {
     text: 'tcp:[fe80::1%eth0]:80',
-    address: { road: 'tcp', host: 'fe80::1%eth0', port: 80 },
+    address: { transport: 'tcp', host: 'fe80::1%eth0', port: 80 },
     human: '[fe80::1%eth0]:80',
   },
   {
     text: 'unix:/run/a.sock',
-    address: { road: 'unix', path: '/run/a.sock' },
+    address: { transport: 'unix', path: '/run/a.sock' },
     human: '/run/a.sock',
   },
   {
     text: 'unix:///run/a:1.sock',
-    address: { road: 'unix', path: '/run/a:1.sock' },
+    address: { transport: 'unix', path: '/run/a:1.sock' },
     canonical: 'unix:/run/a:1.sock',
     human: '/run/a:1.sock',
   },
   {
     text: 'unix:////run/a.sock',
-    address: { road: 'unix', path: '//run/a.sock' },
+    address: { transport: 'unix', path: '//run/a.sock' },
     human: '//run/a.sock',
   },
 ];
@@ -156,13 +156,17 @@ for (const { text, why } of bad) {
 }
 
 t.test('objects are checked like text', (t) => {
-  t.same(toAddress({ road: 'vsock', cid: 3, port: 1 }), { road: 'vsock', cid: 3, port: 1 });
+  t.same(toAddress({ transport: 'vsock', cid: 3, port: 1 }), {
+    transport: 'vsock',
+    cid: 3,
+    port: 1,
+  });
   const wrong = [
-    { road: 'vsock', cid: -5, port: 1 },
-    { road: 'vsock', cid: 3, port: Number.NaN },
-    { road: 'tcp', host: '', port: 1 },
-    { road: 'unix', path: 'x' },
-    { road: 'pigeon' },
+    { transport: 'vsock', cid: -5, port: 1 },
+    { transport: 'vsock', cid: 3, port: Number.NaN },
+    { transport: 'tcp', host: '', port: 1 },
+    { transport: 'unix', path: 'x' },
+    { transport: 'pigeon' },
     {},
     null,
     7,

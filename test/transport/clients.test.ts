@@ -109,7 +109,7 @@ t.test('https takes the names and the authority that it is given', async (t) => 
   await stranger.close();
 });
 
-t.test('who cannot be reached is told of by the error of the road', async (t) => {
+t.test('who cannot be reached is told of by the error of the transport', async (t) => {
   const unreachable = {
     unix: [nobody, 'ENOENT'],
     mux: [`vsock-mux:${join(folder, 'nobody')}:5`, 'ENOENT'],

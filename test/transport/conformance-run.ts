@@ -22,8 +22,8 @@ import { isMainThread, parentPort, workerData } from 'node:worker_threads';
 import { createServer, formatAddress, parseAddress } from '../../src/transport/index.js';
 import {
   conformanceCases,
-  type RoadUnderTest,
   runWorkerTask,
+  type TransportUnderTest,
   type Unreachable,
   type WorkerTask,
 } from './conformance.js';
@@ -39,7 +39,7 @@ export interface CaseReport {
 
 /** Runs the cases one after the other and reports each. */
 export async function runConformance(
-  road: RoadUnderTest,
+  transport: TransportUnderTest,
   report: (report: CaseReport) => void,
   only = '',
   except: readonly (readonly [part: string, why: string])[] = [],
@@ -48,7 +48,7 @@ export async function runConformance(
   for (const { name, inapplicable, run } of conformanceCases) {
     if (!name.includes(only)) continue;
     const [, exception] = except.find(([part]) => name.includes(part)) ?? [];
-    const why = exception ?? inapplicable?.(road);
+    const why = exception ?? inapplicable?.(transport);
     if (why !== undefined) {
       report({ case: name, outcome: 'skipped', durationMs: 0, why });
       continue;
@@ -56,7 +56,7 @@ export async function runConformance(
     const started = performance.now();
     const took = (): number => Math.round(performance.now() - started);
     try {
-      await run(road);
+      await run(transport);
       report({ case: name, outcome: 'ok', durationMs: took() });
     } catch (error) {
       passed = false;
@@ -149,7 +149,7 @@ async function main(): Promise<void> {
   const passed = await runConformance(
     {
       peer: values.connect,
-      halfClose: parseAddress(values.connect).road !== 'vsock-mux',
+      halfClose: parseAddress(values.connect).transport !== 'vsock-mux',
       refused,
       ...(absent === undefined ? {} : { absent }),
       ...(silent === undefined ? {} : { silent }),

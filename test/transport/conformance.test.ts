@@ -3,7 +3,7 @@ import { rmSync } from 'node:fs';
 import { createServer as createNetServer } from 'node:net';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
-import { conformanceCases, type RoadUnderTest } from './conformance.js';
+import { conformanceCases, type TransportUnderTest } from './conformance.js';
 import { startRole } from './conformance-run.js';
 import { bridge, socketFolder, startFakeMux } from './fake-mux.js';
 
@@ -18,10 +18,10 @@ async function closedTcpPort(): Promise<number> {
   return typeof address === 'object' ? (address?.port ?? 0) : 0;
 }
 
-function runCases(t: Test, road: RoadUnderTest): void {
+function runCases(t: Test, transport: TransportUnderTest): void {
   for (const { name, inapplicable, run } of conformanceCases) {
-    const why = inapplicable?.(road);
-    t.test(name, why === undefined ? {} : { skip: why }, () => run(road));
+    const why = inapplicable?.(transport);
+    t.test(name, why === undefined ? {} : { skip: why }, () => run(transport));
   }
 }
 

@@ -31,11 +31,11 @@ export interface Unreachable {
   code: string;
 }
 
-/** A road with a peer at its other end. */
-export interface RoadUnderTest {
+/** A transport with a peer at its other end. */
+export interface TransportUnderTest {
   /** Where the peer of peer.ts listens. */
   peer: string;
-  /** Whether the road must have a half-close. */
+  /** Whether the transport must have a half-close. */
   halfClose: boolean;
   /** Nobody listens there. */
   refused: Unreachable;
@@ -43,7 +43,7 @@ export interface RoadUnderTest {
   absent?: Unreachable;
   /** Somebody is there but never answers; up to four earlier attempts may succeed. */
   silent?: Unreachable;
-  /** Why the road cannot carry much in both directions at once, if it cannot. */
+  /** Why the transport cannot carry much in both directions at once, if it cannot. */
   bulkDefect?: string;
   /** The module that runs a {@link WorkerTask} when it is a worker's entry. */
   workerUrl: URL;
@@ -56,12 +56,12 @@ export interface WorkerTask {
   connections: number;
 }
 
-/** One behaviour that every road must have. */
+/** One behaviour that every transport must have. */
 export interface ConformanceCase {
   name: string;
-  /** Why it does not apply to this road, if it does not. */
-  inapplicable?(road: RoadUnderTest): string | undefined;
-  run(road: RoadUnderTest): Promise<void>;
+  /** Why it does not apply to this transport, if it does not. */
+  inapplicable?(transport: TransportUnderTest): string | undefined;
+  run(transport: TransportUnderTest): Promise<void>;
 }
 
 const MIB = 1024 * 1024;
@@ -75,8 +75,12 @@ const RSS_GROWTH_BYTES = 48 * MIB;
 type Options = Parameters<typeof connect>[1];
 
 /** Connects and tells the peer how to behave. */
-async function open(road: RoadUnderTest, behaviour: string, options?: Options): Promise<Socket> {
-  const socket = await connect(road.peer, { timeoutMs: 10_000, ...options });
+async function open(
+  transport: TransportUnderTest,
+  behaviour: string,
+  options?: Options,
+): Promise<Socket> {
+  const socket = await connect(transport.peer, { timeoutMs: 10_000, ...options });
   socket.write(`${behaviour}\n`);
   return socket;
 }
@@ -88,8 +92,8 @@ async function discard(socket: Socket): Promise<void> {
   await once(socket, 'close');
 }
 
-async function peerStatistics(road: RoadUnderTest): Promise<PeerStatistics> {
-  const socket = await open(road, 'stats');
+async function peerStatistics(transport: TransportUnderTest): Promise<PeerStatistics> {
+  const socket = await open(transport, 'stats');
   const statistics = JSON.parse(await readLine(socket)) as PeerStatistics;
   await discard(socket);
   return statistics;
@@ -117,9 +121,9 @@ async function assertRefused({ address, code }: Unreachable): Promise<void> {
   await until('the end of the descriptor of an attempt', () => openDescriptors() <= before);
 }
 
-function runWorker(road: RoadUnderTest, task: Omit<WorkerTask, 'peer'>): Worker {
-  const workerData: WorkerTask = { ...task, peer: road.peer };
-  return new Worker(road.workerUrl, { workerData });
+function runWorker(transport: TransportUnderTest, task: Omit<WorkerTask, 'peer'>): Worker {
+  const workerData: WorkerTask = { ...task, peer: transport.peer };
+  return new Worker(transport.workerUrl, { workerData });
 }
 
 /** What a worker does; it posts 'done' when it has. */
@@ -143,11 +147,11 @@ export async function runWorkerTask(task: WorkerTask, post: (message: string) =>
 /** Makes connections on which the peer has switched to HTTP. */
 class PeerAgent extends http.Agent {
   opened = 0;
-  readonly #road: RoadUnderTest;
+  readonly #transport: TransportUnderTest;
 
-  constructor(road: RoadUnderTest, options?: http.AgentOptions) {
+  constructor(transport: TransportUnderTest, options?: http.AgentOptions) {
     super(options);
-    this.#road = road;
+    this.#transport = transport;
   }
 
   override createConnection(
@@ -156,7 +160,7 @@ class PeerAgent extends http.Agent {
   ): undefined {
     this.opened += 1;
     const prepare = async (): Promise<Socket> => {
-      const socket = await open(this.#road, 'http');
+      const socket = await open(this.#transport, 'http');
       assert.equal(await readLine(socket), 'ok');
       return socket;
     };
@@ -183,12 +187,12 @@ function request(agent: http.Agent, method: string, body: Iterable<Buffer>): Pro
   });
 }
 
-/** The behaviours, in the order in which a broken road should be looked at. */
+/** The behaviours, in the order in which a broken transport should be looked at. */
 export const conformanceCases: readonly ConformanceCase[] = [
   {
     name: 'a connected socket says who is connected to whom',
-    async run(road) {
-      const socket = createConnection(road.peer);
+    async run(transport) {
+      const socket = createConnection(transport.peer);
       assert.equal(socket.connecting, true);
       assert.equal(socket.readyState, 'opening');
       const events: string[] = [];
@@ -197,9 +201,9 @@ export const conformanceCases: readonly ConformanceCase[] = [
       assert.deepEqual(events, ['connect', 'ready']);
       assert.equal(socket.connecting, false);
       assert.equal(socket.readyState, 'open');
-      assert.equal(socket.road, parseAddress(road.peer).road);
-      assert.equal(socket.halfClose, road.halfClose);
-      assert.deepEqual(socket.remote, parseAddress(road.peer));
+      assert.equal(socket.transport, parseAddress(transport.peer).transport);
+      assert.equal(socket.halfClose, transport.halfClose);
+      assert.deepEqual(socket.remote, parseAddress(transport.peer));
       if (socket.remote !== undefined && 'cid' in socket.remote) {
         assert.equal(socket.remoteCid, socket.remote.cid);
         assert.equal(socket.remotePort, socket.remote.port);
@@ -213,7 +217,7 @@ export const conformanceCases: readonly ConformanceCase[] = [
   },
   {
     name: 'who reads before the connection is made receives everything',
-    async run(road) {
+    async run(transport) {
       for (const begin of [
         (socket: Socket, sink: Writable) => socket.on('data', (chunk) => sink.write(chunk)),
         (socket: Socket, sink: Writable) => socket.pipe(sink),
@@ -226,7 +230,7 @@ export const conformanceCases: readonly ConformanceCase[] = [
           });
         },
       ]) {
-        const socket = createConnection(road.peer);
+        const socket = createConnection(transport.peer);
         let received = '';
         const sink = new Writable({
           write(chunk, _encoding, done) {
@@ -247,8 +251,8 @@ export const conformanceCases: readonly ConformanceCase[] = [
   {
     name: 'a privileged source port and a receive buffer of a chosen size',
     inapplicable: ({ peer }) => (peer.startsWith('vsock:') ? undefined : 'for vsock only'),
-    async run(road) {
-      const socket = await open(road, 'who', { localPort: 'privileged', bufferBytes: MIB });
+    async run(transport) {
+      const socket = await open(transport, 'who', { localPort: 'privileged', bufferBytes: MIB });
       const who = JSON.parse(await readLine(socket)) as { remoteCid: number; remotePort: number };
       assert.ok(who.remotePort > 0 && who.remotePort < 1024, `the port is ${who.remotePort}`);
       assert.equal(who.remotePort, socket.localPort);
@@ -257,7 +261,7 @@ export const conformanceCases: readonly ConformanceCase[] = [
     },
   },
   {
-    name: 'nobody listens: the refusal of the road, at once',
+    name: 'nobody listens: the refusal of the transport, at once',
     run: ({ refused }) => assertRefused(refused),
   },
   {
@@ -297,9 +301,9 @@ export const conformanceCases: readonly ConformanceCase[] = [
   },
   {
     name: 'an abort before connecting',
-    async run(road) {
+    async run(transport) {
       const reason = new Error('changed my mind');
-      const error = await failureOf(connect(road.peer, { signal: AbortSignal.abort(reason) }));
+      const error = await failureOf(connect(transport.peer, { signal: AbortSignal.abort(reason) }));
       assert.equal(error.name, 'AbortError');
       assert.equal(error.code, 'ABORT_ERR');
       assert.equal(error.cause, reason);
@@ -307,13 +311,13 @@ export const conformanceCases: readonly ConformanceCase[] = [
   },
   {
     name: 'an abort while connecting',
-    async run(road) {
+    async run(transport) {
       const before = openDescriptors();
       const abort = new AbortController();
-      const attempt = failureOf(connect(road.peer, { signal: abort.signal }));
+      const attempt = failureOf(connect(transport.peer, { signal: abort.signal }));
       abort.abort();
       assert.equal((await attempt).name, 'AbortError');
-      const { silent } = road;
+      const { silent } = transport;
       if (silent !== undefined) {
         const signal = AbortSignal.timeout(200);
         const started = performance.now();
@@ -331,9 +335,9 @@ export const conformanceCases: readonly ConformanceCase[] = [
   },
   {
     name: 'an abort after connect() has resolved has no effect',
-    async run(road) {
+    async run(transport) {
       const abort = new AbortController();
-      const socket = await open(road, 'echo', { signal: abort.signal });
+      const socket = await open(transport, 'echo', { signal: abort.signal });
       abort.abort();
       socket.write('still here\n');
       assert.equal(await readLine(socket), 'still here');
@@ -342,9 +346,9 @@ export const conformanceCases: readonly ConformanceCase[] = [
   },
   {
     name: 'half-close: the answer to everything that was sent arrives after end()',
-    inapplicable: ({ halfClose }) => (halfClose ? undefined : 'the road has no half-close'),
-    async run(road) {
-      const socket = await open(road, 'until-end', { allowHalfOpen: true });
+    inapplicable: ({ halfClose }) => (halfClose ? undefined : 'the transport has no half-close'),
+    async run(transport) {
+      const socket = await open(transport, 'until-end', { allowHalfOpen: true });
       await writePattern(socket, MIB);
       socket.end();
       assert.equal(await readLine(socket), `${MIB} ${patternHash(MIB)}`);
@@ -355,27 +359,27 @@ export const conformanceCases: readonly ConformanceCase[] = [
   },
   {
     name: 'no half-close: end() delivers what was written and closes',
-    inapplicable: ({ halfClose }) => (halfClose ? 'the road has a half-close' : undefined),
-    async run(road) {
-      const { connections } = await peerStatistics(road);
-      const socket = await open(road, 'hold', { allowHalfOpen: true });
+    inapplicable: ({ halfClose }) => (halfClose ? 'the transport has a half-close' : undefined),
+    async run(transport) {
+      const { connections } = await peerStatistics(transport);
+      const socket = await open(transport, 'hold', { allowHalfOpen: true });
       assert.equal(socket.halfClose, false);
       socket.resume();
       socket.end('bye');
       if (!socket.closed) await once(socket, 'close');
       const gone = async (): Promise<boolean> =>
-        (await peerStatistics(road)).connections <= connections;
+        (await peerStatistics(transport)).connections <= connections;
       await until('the end of the connection at the peer', gone);
     },
   },
   {
     name: 'the end of the peer',
-    async run(road) {
-      const socket = await open(road, 'sink 4 0');
+    async run(transport) {
+      const socket = await open(transport, 'sink 4 0');
       socket.write('1234');
       const line = await readLine(socket);
       assert.match(line, /^[0-9a-f]{64} \d+$/);
-      if (road.halfClose) {
+      if (transport.halfClose) {
         assert.equal((await readPattern(socket)).readBytes, 0);
         if (!socket.closed) await once(socket, 'close');
       }
@@ -386,8 +390,8 @@ export const conformanceCases: readonly ConformanceCase[] = [
     name: 'writing to a peer that has gone ends in an end or in EPIPE or ECONNRESET',
     inapplicable: ({ halfClose }) =>
       halfClose ? undefined : "the multiplexer decides what becomes of a guest's end",
-    async run(road) {
-      const socket = await open(road, 'close', { allowHalfOpen: true });
+    async run(transport) {
+      const socket = await open(transport, 'close', { allowHalfOpen: true });
       socket.resume();
       await once(socket, 'end');
       const failed = new Promise<NodeJS.ErrnoException>((resolve) => socket.once('error', resolve));
@@ -401,10 +405,10 @@ export const conformanceCases: readonly ConformanceCase[] = [
   },
   {
     name: '8 MiB to a slow reader: the same bytes, in bounded memory',
-    async run(road) {
+    async run(transport) {
       const rssBefore = process.memoryUsage.rss();
-      const peerBefore = await peerStatistics(road);
-      const socket = await open(road, `sink ${BULK_BYTES} 15`);
+      const peerBefore = await peerStatistics(transport);
+      const socket = await open(transport, `sink ${BULK_BYTES} 15`);
       let rssPeak = 0;
       const watch = setInterval(() => {
         rssPeak = Math.max(rssPeak, process.memoryUsage.rss());
@@ -418,16 +422,16 @@ export const conformanceCases: readonly ConformanceCase[] = [
       assert.ok(peakBytes <= BUFFERED_BYTES, `${peakBytes} bytes waited here`);
       assert.ok(Number(peerPeakBytes) <= BUFFERED_BYTES, `${peerPeakBytes} waited at the peer`);
       assert.ok(rssPeak - rssBefore < RSS_GROWTH_BYTES, `grew by ${rssPeak - rssBefore} bytes`);
-      const grown = (await peerStatistics(road)).rssBytes - peerBefore.rssBytes;
+      const grown = (await peerStatistics(transport)).rssBytes - peerBefore.rssBytes;
       assert.ok(grown < RSS_GROWTH_BYTES, `the peer grew by ${grown} bytes`);
       await discard(socket);
     },
   },
   {
     name: '8 MiB from a fast writer, read slowly: the same bytes, in bounded memory',
-    async run(road) {
+    async run(transport) {
       const rssBefore = process.memoryUsage.rss();
-      const socket = await open(road, `source ${BULK_BYTES}`);
+      const socket = await open(transport, `source ${BULK_BYTES}`);
       const { hash, peakBytes } = await readPattern(socket, { sizeBytes: BULK_BYTES, pauseMs: 15 });
       const peerPeakBytes = Number(await readLine(socket));
       assert.equal(hash, patternHash(BULK_BYTES));
@@ -441,8 +445,8 @@ export const conformanceCases: readonly ConformanceCase[] = [
   {
     name: '8 MiB there and back at once',
     inapplicable: ({ bulkDefect }) => bulkDefect,
-    async run(road) {
-      const socket = await open(road, 'echo');
+    async run(transport) {
+      const socket = await open(transport, 'echo');
       const [, { hash }] = await Promise.all([
         writePattern(socket, BULK_BYTES),
         readPattern(socket, { sizeBytes: BULK_BYTES }),
@@ -454,14 +458,14 @@ export const conformanceCases: readonly ConformanceCase[] = [
   },
   {
     name: '1 000 connections leave no descriptor on either side',
-    async run(road) {
-      const peerBefore = await peerStatistics(road);
+    async run(transport) {
+      const peerBefore = await peerStatistics(transport);
       const before = openDescriptors();
       const one = async (): Promise<void> => {
-        const socket = await open(road, 'echo');
+        const socket = await open(transport, 'echo');
         socket.write('ping\n');
         assert.equal(await readLine(socket), 'ping');
-        if (road.halfClose) {
+        if (transport.halfClose) {
           socket.end();
           socket.resume();
           await once(socket, 'close');
@@ -474,14 +478,14 @@ export const conformanceCases: readonly ConformanceCase[] = [
       }
       await until('the end of every descriptor here', () => openDescriptors() <= before);
       const gone = async (): Promise<boolean> =>
-        (await peerStatistics(road)).descriptors <= peerBefore.descriptors;
+        (await peerStatistics(transport)).descriptors <= peerBefore.descriptors;
       await until('the end of every descriptor at the peer', gone);
     },
   },
   {
     name: 'http, with a body each way and connections kept alive',
-    async run(road) {
-      const agent = new PeerAgent(road, { keepAlive: true, maxSockets: 1 });
+    async run(transport) {
+      const agent = new PeerAgent(transport, { keepAlive: true, maxSockets: 1 });
       const empty = 'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855';
       assert.equal(await request(agent, 'GET', []), `200 GET ${empty}`);
       const posted = await request(agent, 'POST', pattern(MIB));
@@ -492,8 +496,8 @@ export const conformanceCases: readonly ConformanceCase[] = [
   },
   {
     name: 'tls',
-    async run(road) {
-      const raw = await open(road, 'tls');
+    async run(transport) {
+      const raw = await open(transport, 'tls');
       const ca = Buffer.from(await readLine(raw), 'base64').toString();
       const secure = tls.connect({ socket: raw, ca, servername: TLS_NAME });
       await once(secure, 'secureConnect');
@@ -507,11 +511,11 @@ export const conformanceCases: readonly ConformanceCase[] = [
   {
     name: 'detach: native code goes on where the socket stopped',
     inapplicable: ({ peer }) =>
-      parseAddress(peer).road === 'vsock-device'
+      parseAddress(peer).transport === 'vsock-device'
         ? 'a connection of a device in this process has no descriptor'
         : undefined,
-    async run(road) {
-      const socket = await open(road, 'echo');
+    async run(transport) {
+      const socket = await open(transport, 'echo');
       socket.write('one\ntwo\n');
       assert.equal(await readLine(socket), 'one');
       await until('the second line', () => socket.readableLength === 4);
@@ -534,9 +538,9 @@ export const conformanceCases: readonly ConformanceCase[] = [
   },
   {
     name: 'worker threads, four at once',
-    async run(road) {
+    async run(transport) {
       const workers = Array.from({ length: 4 }, () =>
-        runWorker(road, { kind: 'echo', connections: 3 }),
+        runWorker(transport, { kind: 'echo', connections: 3 }),
       );
       const codes = await Promise.all(
         workers.map(async (worker) => {
@@ -554,15 +558,15 @@ export const conformanceCases: readonly ConformanceCase[] = [
   },
   {
     name: 'a worker that is terminated with live sockets closes them',
-    async run(road) {
+    async run(transport) {
       const before = openDescriptors();
-      const peerBefore = await peerStatistics(road);
-      const worker = runWorker(road, { kind: 'hold', connections: 8 });
+      const peerBefore = await peerStatistics(transport);
+      const worker = runWorker(transport, { kind: 'hold', connections: 8 });
       await once(worker, 'message');
-      assert.ok((await peerStatistics(road)).connections >= peerBefore.connections + 8);
+      assert.ok((await peerStatistics(transport)).connections >= peerBefore.connections + 8);
       await worker.terminate();
       const gone = async (): Promise<boolean> =>
-        (await peerStatistics(road)).connections <= peerBefore.connections;
+        (await peerStatistics(transport)).connections <= peerBefore.connections;
       await until('the end of the connections at the peer', gone);
       await until('the end of every descriptor', () => openDescriptors() <= before);
     },

@@ -44,7 +44,7 @@ async function drain(fd: number, sizeBytes: number): Promise<Buffer> {
 function pair(): { socket: VsockSocket; other: number } {
   const [source, other] = descriptorPair();
   const socket = new VsockSocket({
-    road: 'vsock',
+    transport: 'vsock',
     halfClose: true,
     source,
     remoteEndpoint: { address: 'vm(3)' },
@@ -55,7 +55,7 @@ function pair(): { socket: VsockSocket; other: number } {
 t.test('a socket of ours over the real system calls', async (t) => {
   const { socket, other } = pair();
   const theirs = new VsockSocket({
-    road: 'vsock',
+    transport: 'vsock',
     halfClose: true,
     source: other,
     remoteEndpoint: { address: 'host(2)' },

@@ -12,7 +12,7 @@ import {
   differenceHere,
   type Kit,
   observed,
-  type TableRoad,
+  type TableTransport,
 } from './like-net.js';
 
 let made = 0;
@@ -43,15 +43,15 @@ export function nodeKit(folder?: string): Kit {
   };
 }
 
-/** Where a road listens, and by which address others reach that. */
-export interface RoadPlaces {
+/** Where a transport listens, and by which address others reach that. */
+export interface TransportPlaces {
   /** A place where nobody listens yet. */
   next(): { listen: string; dial: (server: Server) => string };
   readonly nobody: string;
 }
 
-/** A road of this library. */
-export function roadKit(places: RoadPlaces): Kit {
+/** A transport of this library. */
+export function transportKit(places: TransportPlaces): Kit {
   return {
     createServer: (options = {}, onConnection) =>
       createServer(options, onConnection as never) as unknown as AnyServer,
@@ -84,20 +84,20 @@ export function compareSeen(
 }
 
 /**
- * Observes every behaviour over node:net and over a road, and compares.
+ * Observes every behaviour over node:net and over a transport, and compares.
  *
  * @param closesBoth whether the far end closes both directions when one has ended
  */
 export async function compare(
   t: Test,
-  road: TableRoad,
+  transport: TableTransport,
   node: Kit,
   ours: Kit,
   closesBoth = false,
 ): Promise<void> {
   for (const behaviour of behaviours) {
     if (behaviour.observe === undefined) continue;
-    const declared = differenceHere(behaviour, road);
+    const declared = differenceHere(behaviour, transport);
     const difference = closesBoth && declared?.equalOnceClosed ? undefined : declared;
     const reference = await observed(behaviour, node);
     const seen = await observed(behaviour, ours, difference !== undefined);

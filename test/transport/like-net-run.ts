@@ -6,7 +6,7 @@
  *
  * A mirror sends what comes to a port back to the host, to the port that is `count` higher, so that
  * one process of the host has both ends: one that it dialled, one that it accepted. It passes the
- * end of one direction on by --half-close, which the road must have, and ends both otherwise.
+ * end of one direction on by --half-close, which the transport must have, and ends both otherwise.
  */
 import { once } from 'node:events';
 import { parseArgs } from 'node:util';
@@ -17,7 +17,7 @@ import {
   type Socket,
 } from '../../src/transport/index.js';
 import { behaviours, differenceHere, observed } from './like-net.js';
-import { roadKit } from './like-net-kits.js';
+import { transportKit } from './like-net-kits.js';
 
 /** What a behaviour looked like. */
 export interface Observation {
@@ -53,11 +53,11 @@ async function mirror(first: number, count: number, halfClose: boolean): Promise
 
 async function observeLoopback(): Promise<void> {
   let port = PORT_OF_NOBODY + 1;
-  const kit = roadKit({
+  const kit = transportKit({
     next: () => ({
       listen: `vsock:any:${port++}`,
       dial: (server) =>
-        formatAddress(server.address() ?? { road: 'unix', path: '/' }).replace('any', 'local'),
+        formatAddress(server.address() ?? { transport: 'unix', path: '/' }).replace('any', 'local'),
     }),
     nobody: `vsock:local:${PORT_OF_NOBODY}`,
   });

@@ -6,7 +6,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { packageFolder } from '../../src/paths.js';
-import { behaviours, differenceOn, roadsOfTable } from './like-net.js';
+import { behaviours, differenceOn, transportsOfTable } from './like-net.js';
 
 const path = join(packageFolder, 'docs/transport.md');
 const begin = '<!-- like-net: written by test/transport/like-net-table.ts -->';
@@ -15,8 +15,8 @@ const end = '<!-- /like-net -->';
 function table(): string {
   const reasons: string[] = [];
   const rows = behaviours.map((behaviour) => {
-    const cells = roadsOfTable.map((road) => {
-      const difference = differenceOn(behaviour, road);
+    const cells = transportsOfTable.map((transport) => {
+      const difference = differenceOn(behaviour, transport);
       if (difference === undefined) return 'equal';
       if (!reasons.includes(difference.reason)) reasons.push(difference.reason);
       return `${difference.kind} (${reasons.indexOf(difference.reason) + 1})`;
@@ -25,8 +25,8 @@ function table(): string {
   });
   return [
     begin,
-    `| of node:net | ${roadsOfTable.join(' | ')} |`,
-    `|---|${roadsOfTable.map(() => '---|').join('')}`,
+    `| of node:net | ${transportsOfTable.join(' | ')} |`,
+    `|---|${transportsOfTable.map(() => '---|').join('')}`,
     ...rows,
     '',
     ...reasons.map((reason, index) => `${index + 1}. ${reason}`),

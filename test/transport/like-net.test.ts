@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import t from 'tap';
 import { formatAddress } from '../../src/transport/index.js';
 import { bridge, socketFolder, startFakeMux } from './fake-mux.js';
-import { compare, nodeKit, roadKit } from './like-net-kits.js';
+import { compare, nodeKit, transportKit } from './like-net-kits.js';
 import { page } from './like-net-table.js';
 
 t.setTimeout(200_000);
@@ -17,7 +17,7 @@ t.test('unix, beside node:net on Unix sockets', (t) =>
     t,
     'unix',
     nodeKit(folder),
-    roadKit({
+    transportKit({
       next() {
         const address = `unix:${join(folder, `r${made++}`)}`;
         return { listen: address, dial: () => address };
@@ -32,10 +32,10 @@ t.test('tcp, beside node:net on TCP', (t) =>
     t,
     'tcp',
     nodeKit(),
-    roadKit({
+    transportKit({
       next: () => ({
         listen: 'tcp:127.0.0.1:0',
-        dial: (server) => formatAddress(server.address() ?? { road: 'unix', path: '/' }),
+        dial: (server) => formatAddress(server.address() ?? { transport: 'unix', path: '/' }),
       }),
       nobody: 'tcp:127.0.0.1:1',
     }),
@@ -55,7 +55,7 @@ t.test('vsock-mux, over a multiplexer of the test, beside node:net on TCP', asyn
     },
     nobody: `vsock-mux:${mux.path}:9`,
   };
-  await compare(t, 'vsock-mux', nodeKit(), roadKit(places));
+  await compare(t, 'vsock-mux', nodeKit(), transportKit(places));
 });
 
 t.test('the page has the table as this suite would write it', (t) => {

@@ -1,6 +1,6 @@
 /*
  * What node:net documents, one behaviour at a time. Each is observed over node:net itself and over
- * a road of this library; what was seen is compared as text. Where a road differs, the behaviour
+ * a transport of this library; what was seen is compared as text. Where a transport differs, the behaviour
  * says so with the reason, and docs/transport.md prints it.
  */
 import { once } from 'node:events';
@@ -44,13 +44,13 @@ export interface Place {
   listenAgain(server: AnyServer): void;
 }
 
-/** The roads that the tests compare with node:net, and that the page shows. */
-export const roadsOfTable = ['unix', 'tcp', 'vsock', 'vsock-mux', 'vsock-device'] as const;
-export type TableRoad = (typeof roadsOfTable)[number];
+/** The transports that the tests compare with node:net, and that the page shows. */
+export const transportsOfTable = ['unix', 'tcp', 'vsock', 'vsock-mux', 'vsock-device'] as const;
+export type TableTransport = (typeof transportsOfTable)[number];
 
-/** Why roads differ from node:net. */
+/** Why transports differ from node:net. */
 export interface Difference {
-  readonly roads: readonly TableRoad[];
+  readonly transports: readonly TableTransport[];
   readonly kind: 'different' | 'unsupported';
   /** The version of Node from which node:net does the same. */
   readonly equalSinceNode?: number;
@@ -67,7 +67,7 @@ export interface Behaviour {
   readonly differences?: readonly Difference[];
 }
 
-const ALL = roadsOfTable;
+const ALL = transportsOfTable;
 const OWN = ['vsock', 'vsock-mux', 'vsock-device'] as const;
 
 const eventually = (look: () => boolean) =>
@@ -157,7 +157,7 @@ const codeOf = (run: () => unknown): unknown => {
 
 const HALF = { allowHalfOpen: true };
 const HALF_CLOSE: Difference = {
-  roads: ['vsock-mux'],
+  transports: ['vsock-mux'],
   kind: 'different',
   reason: 'Multiplexers have no half-close: end() ends both directions. socket.halfClose tells.',
 };
@@ -247,7 +247,7 @@ export const behaviours: readonly Behaviour[] = [
     },
     differences: [
       {
-        roads: ['vsock-mux'],
+        transports: ['vsock-mux'],
         kind: 'different',
         reason:
           'A multiplexer refuses by closing the connection. ERR_MUX_REFUSED is no system error and has no errno.',
@@ -337,7 +337,7 @@ export const behaviours: readonly Behaviour[] = [
     name: 'noDelay, when it is not said',
     differences: [
       {
-        roads: ['tcp'],
+        transports: ['tcp'],
         kind: 'different',
         reason: 'It is on: small messages leave at once. node:net leaves it off.',
       },
@@ -351,7 +351,7 @@ export const behaviours: readonly Behaviour[] = [
     },
     differences: [
       {
-        roads: ALL,
+        transports: ALL,
         kind: 'different',
         reason:
           'ERR_OPTION_UNKNOWN names the option and what was probably meant. node:net ignores it. (timeout is setTimeout() there; here timeoutMs bounds connecting.)',
@@ -371,7 +371,7 @@ export const behaviours: readonly Behaviour[] = [
     },
     differences: [
       {
-        roads: ALL,
+        transports: ALL,
         kind: 'different',
         reason:
           "A socket is connected where it was made. connect(port, host), which libraries such as pg call, is answered by 'connect' of that connection; node:net dials what it is given. After the end it throws ERR_TRANSPORT_UNSUPPORTED.",
@@ -382,7 +382,7 @@ export const behaviours: readonly Behaviour[] = [
     name: 'new net.Socket() without a connection, and options fd, readable and writable',
     differences: [
       {
-        roads: ALL,
+        transports: ALL,
         kind: 'unsupported',
         reason: 'There is no unconnected socket: use connect() or createConnection().',
       },
@@ -392,7 +392,7 @@ export const behaviours: readonly Behaviour[] = [
     name: "options family, lookup, hints, localAddress and autoSelectFamily, and 'lookup'",
     differences: [
       {
-        roads: ALL,
+        transports: ALL,
         kind: 'unsupported',
         reason: 'The address says where to connect. For these options of TCP use node:net itself.',
       },
@@ -406,7 +406,7 @@ export const behaviours: readonly Behaviour[] = [
     },
     differences: [
       {
-        roads: OWN,
+        transports: OWN,
         kind: 'different',
         reason: 'The sockets are Duplexes, because net.Socket accepts no AF_VSOCK descriptor.',
       },
@@ -551,7 +551,7 @@ export const behaviours: readonly Behaviour[] = [
     },
     differences: [
       {
-        roads: ['vsock-mux'],
+        transports: ['vsock-mux'],
         kind: 'different',
         equalOnceClosed: true,
         reason: 'Multiplexers show the end of the guest only when both directions have ended.',
@@ -644,7 +644,7 @@ export const behaviours: readonly Behaviour[] = [
     },
     differences: [
       {
-        roads: OWN,
+        transports: OWN,
         kind: 'different',
         equalSinceNode: 24,
         reason:
@@ -671,7 +671,7 @@ export const behaviours: readonly Behaviour[] = [
     },
     differences: [
       {
-        roads: ['vsock-mux'],
+        transports: ['vsock-mux'],
         kind: 'different',
         equalOnceClosed: true,
         reason:
@@ -691,7 +691,7 @@ export const behaviours: readonly Behaviour[] = [
     },
     differences: [
       {
-        roads: ['vsock', 'vsock-mux', 'vsock-device'],
+        transports: ['vsock', 'vsock-mux', 'vsock-device'],
         kind: 'different',
         reason: 'AF_VSOCK shows a reset as an end: the peer gets no ECONNRESET.',
       },
@@ -768,7 +768,7 @@ export const behaviours: readonly Behaviour[] = [
     },
     differences: [
       {
-        roads: ['vsock-mux'],
+        transports: ['vsock-mux'],
         kind: 'different',
         reason:
           'A multiplexer does not tell the port at this end of a connection that was made, nor at the other end of one that was accepted.',
@@ -779,10 +779,10 @@ export const behaviours: readonly Behaviour[] = [
     name: 'what remoteAddress and localAddress hold',
     differences: [
       {
-        roads: OWN,
+        transports: OWN,
         kind: 'different',
         reason:
-          'Machines have names such as vm(3) and host(2), and the family is the name of the road. remoteCid is the number.',
+          'Machines have names such as vm(3) and host(2), and the family is the name of the transport. remoteCid is the number.',
       },
     ],
   },
@@ -796,7 +796,7 @@ export const behaviours: readonly Behaviour[] = [
     },
     differences: [
       {
-        roads: OWN,
+        transports: OWN,
         kind: 'different',
         reason: 'They stay, so that the end of a connection can be logged with its peer.',
       },
@@ -889,7 +889,7 @@ export const behaviours: readonly Behaviour[] = [
     name: 'options of listen() exclusive, ipv6Only, readableAll, writableAll and reusePort',
     differences: [
       {
-        roads: ALL,
+        transports: ALL,
         kind: 'unsupported',
         reason: 'ERR_OPTION_UNKNOWN. Use node:net where one of them is needed.',
       },
@@ -899,7 +899,7 @@ export const behaviours: readonly Behaviour[] = [
     name: 'listen(port), listen(path), listen(handle)',
     differences: [
       {
-        roads: ALL,
+        transports: ALL,
         kind: 'different',
         reason: 'A server listens on an address, such as vsock:any:80 or tcp:127.0.0.1:80.',
       },
@@ -914,7 +914,7 @@ export const behaviours: readonly Behaviour[] = [
     },
     differences: [
       {
-        roads: ALL,
+        transports: ALL,
         kind: 'different',
         reason: 'It is an address of this library, which connect() and formatAddress() take.',
       },
@@ -960,7 +960,7 @@ export const behaviours: readonly Behaviour[] = [
     },
     differences: [
       {
-        roads: ['vsock-mux'],
+        transports: ['vsock-mux'],
         kind: 'different',
         reason: 'A multiplexer does not tell the port of the guest: remotePort is absent.',
       },
@@ -977,7 +977,7 @@ export const behaviours: readonly Behaviour[] = [
     },
     differences: [
       {
-        roads: ALL,
+        transports: ALL,
         kind: 'different',
         reason: 'It ends the connections, too. node:net waits for them.',
       },
@@ -991,7 +991,7 @@ export const behaviours: readonly Behaviour[] = [
     },
     differences: [
       {
-        roads: ALL,
+        transports: ALL,
         kind: 'different',
         reason:
           'A server is an EventEmitter. forward() hands its connections to an http.Server, tls.Server and so on.',
@@ -1002,7 +1002,7 @@ export const behaviours: readonly Behaviour[] = [
     name: 'blockList, dropMaxConnection, net.BlockList, net.isIP(), Happy Eyeballs',
     differences: [
       {
-        roads: ALL,
+        transports: ALL,
         kind: 'unsupported',
         reason: 'They are about IP addresses or clusters. Use node:net.',
       },
@@ -1032,14 +1032,20 @@ export async function observed(behaviour: Behaviour, kit: Kit, impatient = false
   }
 }
 
-/** The difference that a behaviour has on a road with this Node, if any. */
-export function differenceHere(behaviour: Behaviour, road: TableRoad): Difference | undefined {
-  const difference = differenceOn(behaviour, road);
+/** The difference that a behaviour has on a transport with this Node, if any. */
+export function differenceHere(
+  behaviour: Behaviour,
+  transport: TableTransport,
+): Difference | undefined {
+  const difference = differenceOn(behaviour, transport);
   const [major = 0] = process.versions.node.split('.').map(Number);
   return major < (difference?.equalSinceNode ?? Infinity) ? difference : undefined;
 }
 
-/** The difference that a behaviour has on a road, if any. */
-export function differenceOn(behaviour: Behaviour, road: TableRoad): Difference | undefined {
-  return behaviour.differences?.find(({ roads }) => roads.includes(road));
+/** The difference that a behaviour has on a transport, if any. */
+export function differenceOn(
+  behaviour: Behaviour,
+  transport: TableTransport,
+): Difference | undefined {
+  return behaviour.differences?.find(({ transports }) => transports.includes(transport));
 }

@@ -69,7 +69,7 @@ for (const { name, pieces, afterwards } of answers) {
       t.equal(await readLine(socket), afterwards);
       t.same(mux.requests, ['CONNECT 7\n'], 'one write of at least ten bytes');
       t.match(socket, {
-        road: 'vsock-mux',
+        transport: 'vsock-mux',
         halfClose: false,
         remoteAddress: `vm(${mux.path})`,
         remotePort: 7,
@@ -211,11 +211,11 @@ t.test('no multiplexer', async (t) => {
   });
 });
 
-t.test('options that the road does not have are refused by name', async (t) => {
+t.test('options that the transport does not have are refused by name', async (t) => {
   for (const options of [{ bufferBytes: 65536 }, { localPort: 'privileged' as const }]) {
     await t.rejects(connect('vsock-mux:/nonexistent/mux.sock:7', options), {
       code: 'ERR_TRANSPORT_UNSUPPORTED',
-      detail: { road: 'vsock-mux' },
+      detail: { transport: 'vsock-mux' },
     });
   }
 });
@@ -228,13 +228,13 @@ t.test('listening takes what the guest connects to', (t) =>
       const accepted = new Promise<Socket>((resolve) => server.once('connection', resolve));
       server.listen(`vsock-mux:${mux.path}:99`);
       await once(server, 'listening');
-      t.same(server.address(), { road: 'vsock-mux', path: mux.path, port: 99 });
+      t.same(server.address(), { transport: 'vsock-mux', path: mux.path, port: 99 });
       const guest = net.connect(`${mux.path}_99`);
       guest.write('from the guest\n');
       const socket = await accepted;
       t.equal(await readLine(socket), 'from the guest');
       t.match(socket, {
-        road: 'vsock-mux',
+        transport: 'vsock-mux',
         localAddress: 'host(2)',
         localPort: 99,
         remoteAddress: `vm(${mux.path})`,

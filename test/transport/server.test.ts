@@ -28,12 +28,12 @@ t.test('listens, says where, counts and closes', async (t) => {
   t.throws(() => server.listen('tcp:127.0.0.1:0'), { code: 'ERR_SERVER_ALREADY_LISTEN' });
   await once(server, 'listening');
   const address = server.address();
-  t.match(address, { road: 'tcp', host: '127.0.0.1', port: Number });
+  t.match(address, { transport: 'tcp', host: '127.0.0.1', port: Number });
   if (address === null) return;
   const accepted = once(server, 'connection');
   const client = await connect(address);
   const [socket] = await accepted;
-  t.match(socket, { road: 'tcp', halfClose: true, remote: { host: '127.0.0.1' } });
+  t.match(socket, { transport: 'tcp', halfClose: true, remote: { host: '127.0.0.1' } });
   const count = (): Promise<number> =>
     new Promise((resolve) => server.getConnections((_error, n) => resolve(n)));
   t.equal(await count(), 1);
@@ -225,7 +225,7 @@ t.test(
   },
 );
 
-t.test('http over any road, with a server that closes idle connections', async (t) => {
+t.test('http over any transport, with a server that closes idle connections', async (t) => {
   const web = http.createServer((request, response) => response.end(`hello ${request.url}`));
   const server = createServer()
     .forward(web)
@@ -254,7 +254,7 @@ t.test('http with createConnection and no agent', async (t) => {
   const web = http.createServer((_request, response) => response.end('plain'));
   const server = createServer().forward(web).listen('tcp:127.0.0.1:0');
   await once(server, 'listening');
-  const address = formatAddress(server.address() ?? { road: 'unix', path: '/' });
+  const address = formatAddress(server.address() ?? { transport: 'unix', path: '/' });
   const text = await new Promise<string>((resolve, reject) => {
     http
       .get({ createConnection: () => createConnection(address), path: '/' }, (response) => {

@@ -19,7 +19,7 @@ function make(options: Partial<VsockSocketOptions> = {}): {
 } {
   const system = new FakeSystem();
   const socket = new VsockSocket({
-    road: 'vsock',
+    transport: 'vsock',
     halfClose: true,
     source: FD,
     remoteEndpoint: { address: 'vm(3)', port: 1024, cid: 3 },
@@ -58,7 +58,7 @@ const tick = (): Promise<void> => new Promise((resolve) => setImmediate(resolve)
 t.test('tells who is connected to whom', (t) => {
   const { socket } = make();
   t.match(socket, {
-    road: 'vsock',
+    transport: 'vsock',
     halfClose: true,
     connecting: false,
     pending: false,

@@ -11,7 +11,7 @@ import {
   type VsockAddress,
 } from '../../src/transport/index.js';
 import { type ResolvedConnectOptions, resolveConnectOptions } from '../../src/transport/options.js';
-import { makeVsockRoad, type VsockSystem } from '../../src/transport/vsock.js';
+import { makeVsockTransport, type VsockSystem } from '../../src/transport/vsock.js';
 import { until } from '../until.js';
 import { FakeSystem } from './fake-system.js';
 
@@ -25,7 +25,7 @@ const EINPROGRESS = -115;
 const EMFILE = -24;
 const ENODEV = -19;
 
-const VM: VsockAddress = { road: 'vsock', cid: 3, port: 1024 };
+const VM: VsockAddress = { transport: 'vsock', cid: 3, port: 1024 };
 
 /** Scripted AF_VSOCK calls; every call is written down. */
 class FakeVsock extends FakeSystem implements VsockSystem {
@@ -67,7 +67,7 @@ function dial(
   options: Partial<ResolvedConnectOptions> = {},
   address = VM,
 ): Socket {
-  return makeVsockRoad(system).connect(address, { ...resolveConnectOptions({}), ...options });
+  return makeVsockTransport(system).connect(address, { ...resolveConnectOptions({}), ...options });
 }
 
 t.test('connecting', async (t) => {
@@ -171,9 +171,9 @@ async function startListening(
   accepted: (socket: Socket) => void,
   failed: (error: Error) => void = () => {},
 ): Promise<Listener> {
-  const address: VsockAddress = { road: 'vsock', cid: Cid.ANY, port: PORT_ANY };
+  const address: VsockAddress = { transport: 'vsock', cid: Cid.ANY, port: PORT_ANY };
   const options = { bufferBytes: 4096, backlog: 5 };
-  return makeVsockRoad(system).listen(address, options, { accepted, failed });
+  return makeVsockTransport(system).listen(address, options, { accepted, failed });
 }
 
 t.test('listening', async (t) => {
@@ -181,7 +181,7 @@ t.test('listening', async (t) => {
   const sockets: Socket[] = [];
   const listener = await startListening(system, (socket) => sockets.push(socket));
   t.same(system.calls, ['socket', 'buffer 4096', `bind ${Cid.ANY}:${PORT_ANY}`, 'listen 5']);
-  t.same(listener.address, { road: 'vsock', cid: Cid.ANY, port: 4444 });
+  t.same(listener.address, { transport: 'vsock', cid: Cid.ANY, port: 4444 });
   system.accepts.push(61, ECONNABORTED, 62);
   system.pollers[0]?.fire(0, PollEvent.READABLE);
   t.equal(sockets.length, 2, 'a connection that went away meanwhile is passed over');
@@ -189,7 +189,7 @@ t.test('listening', async (t) => {
     remoteCid: 7,
     remotePort: 999,
     remoteAddress: 'vm(7)',
-    remote: { road: 'vsock', cid: 7, port: 999 },
+    remote: { transport: 'vsock', cid: 7, port: 999 },
     readyState: 'open',
   });
   await listener.close();

@@ -1,9 +1,9 @@
 import { failure } from '../errors.js';
-import { type Address, type Notation, type RoadName, registerNotation } from './address.js';
+import { type Address, type Notation, registerNotation, type TransportName } from './address.js';
 import type { ListenOptions, ResolvedConnectOptions, ServerOptions } from './options.js';
 import type { Socket } from './socket.js';
 
-/** What a listening road tells its server. */
+/** What a listening transport tells its server. */
 export interface Acceptor {
   /** A connection has been made. */
   accepted(socket: Socket): void;
@@ -11,7 +11,7 @@ export interface Acceptor {
   failed(error: Error): void;
 }
 
-/** A road that listens. */
+/** A transport that listens. */
 export interface Listener {
   /** Where it listens, with what the kernel chose filled in. */
   readonly address: Address;
@@ -24,13 +24,13 @@ export interface Listener {
 /**
  * One way for bytes to travel.
  *
- * A road is registered once, by {@link registerRoad}, and is reached through `connect` and
+ * A transport is registered once, by {@link registerTransport}, and is reached through `connect` and
  * `createServer` from then on. Its sockets are either `net.Socket`s with {@link SocketFacts} or
- * `VsockSocket`s; a road that is neither a kernel descriptor nor node:net gives `VsockSocket` a
+ * `VsockSocket`s; a transport that is neither a kernel descriptor nor node:net gives `VsockSocket` a
  * {@link SocketSystem} of its own.
  */
-export interface Road<A extends Address = Address> {
-  readonly name: A['road'];
+export interface Transport<A extends Address = Address> {
+  readonly name: A['transport'];
   readonly notation: Notation<A>;
   /** Whether its sockets have a half-close; see {@link SocketFacts.halfClose}. */
   readonly halfClose: boolean;
@@ -43,32 +43,37 @@ export interface Road<A extends Address = Address> {
   listen(address: A, options: ServerOptions & ListenOptions, acceptor: Acceptor): Promise<Listener>;
 }
 
-const roads = new Map<string, Road>();
+const transports = new Map<string, Transport>();
 
-/** Adds a road: its addresses are understood and its sockets can be made from here on. */
-export function registerRoad<A extends Address>(road: Road<A>): void {
-  const erased = road as unknown as Road;
+/** Adds a transport: its addresses are understood and its sockets can be made from here on. */
+export function registerTransport<A extends Address>(transport: Transport<A>): void {
+  const erased = transport as unknown as Transport;
   registerNotation(erased.name, erased.notation);
-  roads.set(erased.name, erased);
+  transports.set(erased.name, erased);
 }
 
-/** The road that `address` names. */
-export function roadOf(address: Address): Road {
-  const road = roads.get(address.road);
-  if (road !== undefined) return road;
+/** The transport that `address` names. */
+export function transportOf(address: Address): Transport {
+  const transport = transports.get(address.transport);
+  if (transport !== undefined) return transport;
   throw failure('ERR_ADDRESS_INVALID', {
     value: address,
-    why: `its road is not one of ${[...roads.keys()].join(', ')}`,
+    why: `its transport is not one of ${[...transports.keys()].join(', ')}`,
   });
 }
 
-/** The names of the roads there are. */
-export function roadNames(): RoadName[] {
-  return [...roads.keys()] as RoadName[];
+/** The names of the transports there are. */
+export function transportNames(): TransportName[] {
+  return [...transports.keys()] as TransportName[];
 }
 
-/** Refuses an option that a road does not have. */
-export function refuseOption(road: RoadName, option: string, value: unknown, cure: string): void {
+/** Refuses an option that a transport does not have. */
+export function refuseOption(
+  transport: TransportName,
+  option: string,
+  value: unknown,
+  cure: string,
+): void {
   if (value === undefined) return;
-  throw failure('ERR_TRANSPORT_UNSUPPORTED', { operation: `Option ${option}`, road, cure });
+  throw failure('ERR_TRANSPORT_UNSUPPORTED', { operation: `Option ${option}`, transport, cure });
 }

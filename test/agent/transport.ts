@@ -3,8 +3,8 @@ import { connect, createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-/** A road to an agent that a test can break. */
-export interface BreakableRoad {
+/** A transport to an agent that a test can break. */
+export interface BreakableTransport {
   address: string;
   /** Drops every connection there is; new ones can be made. */
   cut(): void;
@@ -13,10 +13,10 @@ export interface BreakableRoad {
   close(): Promise<void>;
 }
 
-/** Makes another road to the agent at the Unix socket `address`. */
-export async function breakableRoad(address: string): Promise<BreakableRoad> {
+/** Makes another transport to the agent at the Unix socket `address`. */
+export async function breakableTransport(address: string): Promise<BreakableTransport> {
   const folder = mkdtempSync(join(tmpdir(), 'waep-test-'));
-  const path = join(folder, 'road.sock');
+  const path = join(folder, 'transport.sock');
   const sockets = new Set<Socket>();
   const pairs: (readonly [near: Socket, far: Socket])[] = [];
   const server = createServer((near) => {

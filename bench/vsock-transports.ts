@@ -8,7 +8,7 @@ import { kernelVsockProblem } from '../guest/vm/qemu/vsock.js';
 import { makeRunFolder } from '../guest/vm/rundir.js';
 import { failure } from '../src/errors.js';
 import { Disposables } from './disposables.js';
-import type { LabRoad } from './lab.js';
+import type { LabTransport } from './lab.js';
 import { type Exchange, limitSamples } from './limit.js';
 import type { Probe } from './probe/probe.js';
 import { leashed } from './process.js';
@@ -19,28 +19,28 @@ const Cids = { device: 4, deviceOfC: 5 } as const;
 /** What runs a command in the guest and returns its standard output. */
 export type Run = (command: readonly string[]) => Promise<string>;
 
-/** A vsock road, once the guest is up. */
-export type VsockRoad = Pick<LabRoad, 'name' | 'agent' | 'pingpong'> & {
+/** A vsock transport, once the guest is up. */
+export type VsockTransport = Pick<LabTransport, 'name' | 'agent' | 'pingpong'> & {
   cid: number;
   /** The plain C client, where it is a process of its own with a device of its own. */
   client?: DeviceClient;
 };
 
 /** The back ends of all vsock devices, waiting for QEMU. */
-export interface VsockRoads extends AsyncDisposable {
+export interface VsockTransports extends AsyncDisposable {
   devices(machine: Machine): Device[];
-  roads: readonly VsockRoad[];
+  transports: readonly VsockTransport[];
   absent: ReadonlyArray<{ arm: string; why: string }>;
   /** The processes that do. */
   pids: readonly number[];
 }
 
 /** Starts everything that serves a vsock device. */
-export async function openVsockRoads(
+export async function openVsockTransports(
   probe: Probe,
   deviceProgram: string,
   pingpongPort: number,
-): Promise<VsockRoads> {
+): Promise<VsockTransports> {
   await using resources = new Disposables();
   const folder = makeRunFolder();
   resources.use({ [Symbol.asyncDispose]: async () => folder.remove() });
@@ -54,7 +54,7 @@ export async function openVsockRoads(
   const problem = kernelVsockProblem();
   const kernelCid = 1024 + Math.floor(Math.random() * 0x7fff0000);
 
-  const at = (name: string, cid: number, address: (port: number) => string): VsockRoad => ({
+  const at = (name: string, cid: number, address: (port: number) => string): VsockTransport => ({
     name,
     cid,
     agent: address(AGENT_PORT),
@@ -68,7 +68,7 @@ export async function openVsockRoads(
       vhostUserVsock(machine, clientSocket),
       ...(problem === undefined ? [kernelVsock(machine, kernelCid)] : []),
     ],
-    roads: [
+    transports: [
       {
         ...at('vsock-device', Cids.device, (port) => `vsock-device:${device.path}:${port}`),
         client,
