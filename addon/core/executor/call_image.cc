@@ -5,7 +5,7 @@
 
 namespace waep {
 
-const CallImage::Relocation* CallImage::RelocationAt(uint32_t buffer, size_t offset) const {
+const CallImage::Relocation* CallImage::FindRelocation(uint32_t buffer, size_t offset) const {
   const auto found = std::lower_bound(relocations.begin(), relocations.end(), offset,
                                       [buffer](const Relocation& relocation, size_t wanted) {
                                         return relocation.buffer != buffer

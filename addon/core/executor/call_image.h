@@ -27,6 +27,21 @@ struct CallImage {
     uint32_t target;
     uint64_t value;            // what was in the word, and then what was put there
     Handle* handle = nullptr;  // of a descriptor that was put there
+
+    // The word that it is in, in the memory of its buffer.
+    [[nodiscard]] uint64_t Load(const uint8_t* memory) const {
+      uint64_t word = 0;
+      std::memcpy(&word, memory + offset, 4);
+      if (width() == 8) std::memcpy(&word, memory + offset, 8);
+      return word;
+    }
+    void Store(uint8_t* memory, uint64_t word) const {
+      if (width() == 8) {
+        std::memcpy(memory + offset, &word, 8);
+      } else {
+        std::memcpy(memory + offset, &word, 4);
+      }
+    }
     [[nodiscard]] bool is_descriptor() const { return kind == kFd32 || kind == kFd64; }
     [[nodiscard]] uint32_t width() const { return kind == kFd32 || kind == kPid ? 4 : 8; }
   };
@@ -77,11 +92,22 @@ struct CallImage {
   }
 
   // The relocation at an offset of a buffer, or null.
-  [[nodiscard]] const Relocation* RelocationAt(uint32_t buffer, size_t offset) const;
+  [[nodiscard]] const Relocation* RelocationAt(uint32_t buffer, size_t offset) const {
+    // Most calls have three or four, of which the first ones are asked for.
+    constexpr size_t kFew = 8;
+    if (relocations.size() > kFew) return FindRelocation(buffer, offset);
+    for (const Relocation& relocation : relocations) {
+      if (relocation.offset == offset && relocation.buffer == buffer) return &relocation;
+    }
+    return nullptr;
+  }
 
   // What the 8-byte word at an offset of a buffer points to. A word that is neither zero nor a
   // relocation leads nobody knows where. To be asked once the relocations are in place.
   [[nodiscard]] Stretch Behind(uint32_t buffer, size_t offset) const;
+
+ private:
+  [[nodiscard]] const Relocation* FindRelocation(uint32_t buffer, size_t offset) const;
 };
 
 }  // namespace waep

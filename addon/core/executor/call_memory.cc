@@ -33,7 +33,7 @@ int CallMemory::Reserve(size_t max_bytes, size_t max_buffers, int first_fd) {
   if (pages.valid()) pages_in_use_.reset(::fcntl(pages.get(), F_DUPFD_CLOEXEC, first_fd));
   // The first page is the inaccessible one before the first place.
   size_t used = kPage;
-  for (const Places* places : {&pages_, &small_, &arguments_}) {
+  for (const Places* places : {&pages_, &small_}) {
     used += Places::kCount * (places->bytes + kPage);
   }
   large_start_ = used;
@@ -44,7 +44,7 @@ int CallMemory::Reserve(size_t max_bytes, size_t max_buffers, int first_fd) {
   if (memory == MAP_FAILED) return -errno;
   base_ = static_cast<uint8_t*>(memory);
   uint8_t* at = base_ + kPage;
-  for (Places* places : {&pages_, &small_, &arguments_}) {
+  for (Places* places : {&pages_, &small_}) {
     const int error = Open(places, at);
     if (error != 0) return error;
     at += Places::kCount * (places->bytes + kPage);
@@ -110,14 +110,9 @@ size_t CallMemory::Written(const uint8_t* data, size_t size) const {
 }
 
 uint8_t* CallMemory::AllocateArgument(size_t size) {
-  if (size <= arguments_.bytes && arguments_.used < Places::kCount) {
-    uint8_t* const page = Take(&arguments_, arguments_.bytes);
-    std::memset(page, 0, arguments_.bytes);
-    return page;
-  }
-  const size_t rounded = size == 0 ? kPage : RoundUp(size);
-  uint8_t* const memory = Allocate(rounded);
-  if (memory != nullptr) std::memset(memory, 0, rounded);
+  const size_t block = size <= kArgumentBytes ? kArgumentBytes : RoundUp(size);
+  uint8_t* const memory = Allocate(block);
+  if (memory != nullptr) std::memset(memory, 0, block);
   return memory;
 }
 
@@ -134,7 +129,7 @@ uint8_t* CallMemory::AllocateLarge(size_t size, size_t offered) {
 }
 
 void CallMemory::Reset() {
-  pages_.used = small_.used = arguments_.used = 0;
+  pages_.used = small_.used = 0;
   if (large_used_ == 0) return;
   ::madvise(base_ + large_start_, large_used_, MADV_DONTNEED);
   ::mprotect(base_ + large_start_, large_used_, PROT_NONE);

@@ -15,7 +15,8 @@ namespace waep {
 // whose values have a megabyte. So every buffer ends exactly where an inaccessible page begins, and
 // a copy that goes beyond it, in either direction, is EFAULT for the caller and nothing else. What
 // lies before a buffer is all ones, which is no descriptor and no address, up to an inaccessible
-// page. An argument lies at the start of its page, and behind it all is zero.
+// page. An argument lies at the start of a block that is zero otherwise: the kernel writes to
+// fields of it, and reads some, that lie behind the bytes it was told of.
 class CallMemory {
  public:
   CallMemory() = default;
@@ -25,6 +26,10 @@ class CallMemory {
 
   // The most that a call may offer the kernel to write to, whatever it writes.
   static constexpr size_t kMaxOffered = size_t{1} << 30;
+
+  // As much as the kernel can touch of an argument that is shorter: three times as much as its
+  // largest, bpf_attr, has.
+  static constexpr size_t kArgumentBytes = 512;
 
   // Reserves address space for calls of up to `max_bytes` in `max_buffers` buffers. Returns 0 or a
   // negative errno. Memory is only used as it is touched. `first_fd` is the least number that a
@@ -39,7 +44,7 @@ class CallMemory {
   uint8_t* AllocateOut(size_t size, size_t offered);
   // How many bytes of such a buffer there are up to the last that can have been written.
   [[nodiscard]] size_t Written(const uint8_t* data, size_t size) const;
-  // A zeroed block of at least a page that starts at a page and ends at an inaccessible one.
+  // A zeroed block of at least kArgumentBytes.
   uint8_t* AllocateArgument(size_t size);
   void Reset();
 
@@ -61,7 +66,6 @@ class CallMemory {
   size_t reserved_ = 0;
   Places pages_ = {4096};
   Places small_ = {64 * 1024};
-  Places arguments_ = {4096};
   size_t large_start_ = 0;
   size_t large_used_ = 0;
   unique_fd pages_in_use_;  // /proc/self/pagemap, if there is one

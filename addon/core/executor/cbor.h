@@ -151,6 +151,10 @@ class Writer {
   explicit Writer(std::vector<uint8_t>* out) : out_(out) {}
 
   void Head(Major major, uint64_t value) {
+    if (value < 24) {
+      out_->push_back(static_cast<uint8_t>(major << 5 | value));
+      return;
+    }
     uint8_t head[kMaxHeadBytes];
     out_->insert(out_->end(), head, head + PutHead(head, major, value));
   }

@@ -521,9 +521,9 @@ bool Executor::Relocate(uint64_t operation, size_t arguments) {
   // The words that relocations fill are zeroed first, so that what is left to look like an address
   // was put there by the client. Addends wait in the relocations meanwhile.
   for (Relocation& relocation : image_.relocations) {
-    uint8_t* const word = image_.buffers[relocation.buffer].memory + relocation.offset;
-    std::memcpy(&relocation.value, word, relocation.width());
-    std::memset(word, 0, relocation.width());
+    uint8_t* const memory = image_.buffers[relocation.buffer].memory;
+    relocation.value = relocation.Load(memory);
+    relocation.Store(memory, 0);
   }
   if (!CheckPointers(arguments)) return false;
   // Other people's numbers look like addresses now and then, so only those are looked at that the
@@ -551,8 +551,7 @@ bool Executor::Relocate(uint64_t operation, size_t arguments) {
       if (relocation.handle == nullptr) return false;
       value = static_cast<uint64_t>(relocation.handle->get());
     }
-    std::memcpy(image_.buffers[relocation.buffer].memory + relocation.offset, &value,
-                relocation.width());
+    relocation.Store(image_.buffers[relocation.buffer].memory, value);
     relocation.value = value;
   }
   return true;
@@ -564,9 +563,8 @@ void Executor::Unrelocate() {
   for (const Relocation& relocation : image_.relocations) {
     const Buffer& buffer = image_.buffers[relocation.buffer];
     if (buffer.direction == Direction::kIn) continue;
-    uint8_t* const word = buffer.memory + relocation.offset;
-    if (std::memcmp(word, &relocation.value, relocation.width()) == 0) {
-      std::memset(word, 0xff, relocation.width());
+    if (relocation.Load(buffer.memory) == relocation.value) {
+      relocation.Store(buffer.memory, UINT64_MAX);
     }
   }
 }

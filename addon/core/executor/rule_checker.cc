@@ -8,6 +8,7 @@
 namespace waep {
 namespace {
 
+constexpr size_t kKeptIndices = 4096;
 constexpr char kUnknownPointer[] = "a pointer that is no relocation";
 
 uint64_t SaturatingMultiply(uint64_t a, uint64_t b) {
@@ -52,13 +53,15 @@ bool RuleChecker::Allows(uint64_t operation, const CallImage& image, HandleTable
   numbered_.clear();
   image_ = &image;
   handles_ = handles;
+  found_.where = nullptr;
   const auto found = rules_.checks.find(operation);
   if (found == rules_.checks.end()) return TestForeign();
-  for (const Check& check : found->second) {
-    const bool applies =
-        std::all_of(check.when.begin(), check.when.end(),
-                    [&](const Check::Condition& condition) { return Applies(condition); });
-    if (applies && !std::visit([&](const auto& what) { return Test(check, what); }, check.what)) {
+  checks_ = &found->second;
+  const bool passes_elements = PassesElements();
+  for (const Check& check : checks_->all) {
+    if (passes_elements && std::holds_alternative<ElementsCheck>(check.what)) continue;
+    if (Applies(check) &&
+        !std::visit([&](const auto& what) { return Test(check, what); }, check.what)) {
       taken_.clear();
       return false;
     }
@@ -66,6 +69,21 @@ bool RuleChecker::Allows(uint64_t operation, const CallImage& image, HandleTable
   if (TestForeign()) return true;
   taken_.clear();
   return false;
+}
+
+// Most calls are about maps whose elements are bytes to the kernel.
+bool RuleChecker::PassesElements() const {
+  Handle* const map = checks_->element_types == 0 ? nullptr : HandleAt(0, checks_->element_map);
+  if (map == nullptr) return false;
+  const ObjectFacts& facts = FactsOf(map);
+  return facts.state == ObjectFacts::kKnown && checks_->PassesElementsOf(facts.type);
+}
+
+bool RuleChecker::Applies(const Check& check) const {
+  for (const Check::Condition& condition : check.when) {
+    if (!Applies(condition)) return false;
+  }
+  return true;
 }
 
 bool RuleChecker::Applies(const Check::Condition& condition) const {
@@ -136,12 +154,30 @@ bool RuleChecker::Test(const Check& check, const WordsCheck& what) {
   return true;
 }
 
-bool RuleChecker::Test(const Check& check, const RecordsCheck& what) {
-  const CallImage::Stretch records = image_->Behind(0, what.records.pointer);
-  if (records.kind == CallImage::Stretch::kUnknown) return Refuse(check, kUnknownPointer);
+const RuleChecker::FoundRecords& RuleChecker::Find(const Records& records) {
+  if (found_.where != nullptr && found_.where->pointer == records.pointer &&
+      found_.where->count == records.count) {
+    return found_;
+  }
+  found_.where = &records;
+  found_.stretch = image_->Behind(0, records.pointer);
+  found_.indices.clear();
+  // What a large program took is not kept for small ones.
+  if (found_.indices.capacity() > kKeptIndices) found_.indices.shrink_to_fit();
   // Where the buffer is too short for them, the kernel finds an inaccessible page and gives up.
-  const size_t count = std::min<size_t>(records.size / 8, image_->Word(what.records.count, 4));
+  const size_t count = std::min<size_t>(found_.stretch.size / 8, image_->Word(records.count, 4));
+  const std::array<bool, 256>& wanted = checks_->record_bytes;
+  const uint8_t* const bytes = found_.stretch.data;
   for (size_t i = 0; i < count; ++i) {
+    if (wanted[bytes[i * 8]]) found_.indices.push_back(static_cast<uint32_t>(i));
+  }
+  return found_;
+}
+
+bool RuleChecker::Test(const Check& check, const RecordsCheck& what) {
+  const auto& [where, records, indices] = Find(what.records);
+  if (records.kind == CallImage::Stretch::kUnknown) return Refuse(check, kUnknownPointer);
+  for (const uint32_t i : indices) {
     const uint64_t record = RecordAt(records, i);
     if (!what.records.Has(record)) continue;
     if (!TestValue(check, what.values, record >> what.shift & what.value_mask)) return false;
@@ -224,13 +260,12 @@ bool RuleChecker::Test(const Check& check, const DescriptorsCheck& what) {
 }
 
 bool RuleChecker::Test(const Check& check, const ReferencesCheck& what) {
-  const CallImage::Stretch records = image_->Behind(0, what.records.pointer);
+  const auto& [where, records, indices] = Find(what.records);
   if (records.kind == CallImage::Stretch::kUnknown) return Refuse(check, kUnknownPointer);
-  const size_t count = std::min<size_t>(records.size / 8, image_->Word(what.records.count, 4));
-  for (size_t i = 0; i < count; ++i) {
+  for (const uint32_t i : indices) {
     if (what.records.Has(RecordAt(records, i)) &&
         !TestDescriptor(what.presence, what.objects, records.buffer,
-                        records.offset + i * 8 + what.at)) {
+                        records.offset + size_t{i} * 8 + what.at)) {
       return false;
     }
   }
@@ -238,10 +273,9 @@ bool RuleChecker::Test(const Check& check, const ReferencesCheck& what) {
 }
 
 bool RuleChecker::Test(const Check& check, const IndicesCheck& what) {
-  const CallImage::Stretch records = image_->Behind(0, what.records.pointer);
+  const auto& [where, records, indices] = Find(what.records);
   if (records.kind == CallImage::Stretch::kUnknown) return Refuse(check, kUnknownPointer);
-  const size_t count = std::min<size_t>(records.size / 8, image_->Word(what.records.count, 4));
-  for (size_t i = 0; i < count; ++i) {
+  for (const uint32_t i : indices) {
     const uint64_t record = RecordAt(records, i);
     if (!what.records.Has(record)) continue;
     const uint32_t unused = 64 - what.bits;

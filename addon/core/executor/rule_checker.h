@@ -62,10 +62,20 @@ class RuleChecker {
   bool TestDescriptor(const Presence& presence, const Objects& objects, uint32_t buffer,
                       size_t offset);
   bool TestForeign();
+  // What checks are about of the records behind a pointer: all that one of the operation's may
+  // have.
+  struct FoundRecords {
+    const Records* where = nullptr;  // null before they are looked for
+    CallImage::Stretch stretch;
+    std::vector<uint32_t> indices;
+  };
+  const FoundRecords& Find(const Records& records);
   bool Refuse(const Check& check, std::string value);
   bool RefuseNumber(uint32_t number);
   bool RefuseObject(const Handle& handle, const std::string& use);
 
+  [[nodiscard]] bool PassesElements() const;
+  [[nodiscard]] bool Applies(const Check& check) const;
   [[nodiscard]] bool Applies(const Check::Condition& condition) const;
   [[nodiscard]] bool IsPresent(const Presence& presence, uint32_t number) const;
   // The relocation that puts a descriptor in a word, or null.
@@ -78,6 +88,8 @@ class RuleChecker {
   uint64_t first_fd_ = 3;
   const CallImage* image_ = nullptr;
   HandleTable* handles_ = nullptr;
+  const Checks* checks_ = nullptr;
+  FoundRecords found_;                                // of the call
   std::vector<const CallImage::Relocation*> judged_;  // those of objects of others
   std::vector<Handle*> numbered_;  // what numbers of the call may name, beside its relocations
   std::vector<Handle*> involved_;  // while a call is settled

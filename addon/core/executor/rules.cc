@@ -293,6 +293,13 @@ bool ReadCheck(cbor::Reader* reader, uint64_t* operation, Check* check) {
   }
 }
 
+const Records* RecordsOf(const Check& check) {
+  if (const auto* const what = std::get_if<RecordsCheck>(&check.what)) return &what->records;
+  if (const auto* const what = std::get_if<ReferencesCheck>(&check.what)) return &what->records;
+  if (const auto* const what = std::get_if<IndicesCheck>(&check.what)) return &what->records;
+  return nullptr;
+}
+
 bool MatchesGlob(std::string_view text, std::string_view pattern) {
   size_t at = 0;
   size_t in = 0;
@@ -317,6 +324,21 @@ bool MatchesGlob(std::string_view text, std::string_view pattern) {
 }
 
 }  // namespace
+
+void Checks::Add(Check check) {
+  const Records* const records = RecordsOf(check);
+  for (size_t byte = 0; records != nullptr && byte < record_bytes.size(); ++byte) {
+    record_bytes[byte] = record_bytes[byte] || records->MayHave(static_cast<uint8_t>(byte));
+  }
+  if (const auto* const what = std::get_if<ElementsCheck>(&check.what)) {
+    const bool elsewhere = element_types != 0 && element_map != what->map;
+    for (uint32_t type = 0; type < 64; ++type) {
+      if (elsewhere || what->types.Contains(type)) element_types |= uint64_t{1} << type;
+    }
+    element_map = what->map;
+  }
+  all.push_back(std::move(check));
+}
 
 bool MatchesPath(std::string_view path, const std::vector<std::string>& allowed) {
   // A rule is about the name it is written for, so a path may not climb out of it.
@@ -387,7 +409,7 @@ bool Rules::Decode(cbor::Reader* reader, Rules* rules) {
     uint64_t operation = 0;
     Check check;
     if (!ReadCheck(reader, &operation, &check)) return false;
-    rules->checks[operation].push_back(std::move(check));
+    rules->checks[operation].Add(std::move(check));
   }
   if (!reader->ReadArray(&count)) return false;
   for (uint64_t i = 0; i < count; ++i) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -62,6 +63,8 @@ struct Records {
   uint64_t pattern = 0;
 
   [[nodiscard]] bool Has(uint64_t record) const { return (record & mask) == pattern; }
+  // Whether it can have a record of which this is the first byte.
+  [[nodiscard]] bool MayHave(uint8_t byte) const { return ((byte ^ pattern) & mask & 0xff) == 0; }
 };
 
 // A number inside of records.
@@ -215,6 +218,23 @@ struct Check {
       what;
 };
 
+// What calls of an operation must satisfy.
+struct Checks {
+  std::vector<Check> all;
+  // By its first byte, whether one of them can be about a record.
+  std::array<bool, 256> record_bytes = {};
+  // The elements of what types of maps, each a bit, one of them can be about, given where the
+  // attribute has the map's descriptor; all types if some have it elsewhere.
+  uint64_t element_types = 0;
+  uint32_t element_map = 0;
+
+  void Add(Check check);
+  // Whether there are checks of elements, none of which is about maps of a type.
+  [[nodiscard]] bool PassesElementsOf(uint32_t type) const {
+    return element_types != 0 && type < 64 && (element_types >> type & 1) == 0;
+  }
+};
+
 // What the third argument of an ioctl(2) is.
 enum class IoctlArgument : uint8_t { kNumber = 0, kHandle = 1, kBuffer = 2 };
 
@@ -255,10 +275,10 @@ struct Rules {
 
   uint64_t commands = 0;  // bit n allows command n
   bool other_commands = false;
-  bool perf_events = false;                                 // whether there may be any
-  std::vector<std::vector<std::string>> vocabularies;       // the first has the commands' names
-  std::unordered_map<uint64_t, std::vector<Check>> checks;  // by command, or other operation
-  std::unordered_map<uint64_t, Report> reports;             // by operation
+  bool perf_events = false;                            // whether there may be any
+  std::vector<std::vector<std::string>> vocabularies;  // the first has the commands' names
+  std::unordered_map<uint64_t, Checks> checks;         // by command, or other operation
+  std::unordered_map<uint64_t, Report> reports;        // by operation
   Ranges keeping;  // commands that let objects outlive their handles
   Ranges opaque;   // commands for which what the attribute points to is bytes, never addresses
   Ranges foreign;  // commands whose results are of others, of which what is unknown is refused

@@ -34,7 +34,7 @@ export const policyMutants: readonly Mutant[] = [
   {
     against: 'what the last call left behind an argument',
     file: 'call_memory.cc',
-    changes: [['std::memset(page, 0, arguments_.bytes);', 'std::memset(page, 0, 64);']],
+    changes: [['std::memset(memory, 0, block);', 'std::memset(memory, 0, size);']],
   },
   {
     against: 'an index before an array',

@@ -192,6 +192,24 @@ class HostileClient {
   }
 }
 
+/**
+ * The same check, for many: who asks gets the outcome of one that began after they asked, together
+ * with all who asked by then.
+ */
+function sharedCheck(check: () => Promise<string[]>): () => Promise<string[]> {
+  let running: Promise<unknown> = Promise.resolve();
+  let next: Promise<string[]> | undefined;
+  return () => {
+    next ??= running.then(() => {
+      const begun = check();
+      running = begun.catch(() => {});
+      next = undefined;
+      return begun;
+    });
+    return next;
+  };
+}
+
 /** Runs sequences until they are as many as asked for, the time is over, or something was found. */
 export async function fuzzObserve({
   sequences,
@@ -207,6 +225,7 @@ export async function fuzzObserve({
   let inputs = 0;
   let found: string | undefined;
   const isOver = () => found !== undefined || elapsed() > seconds;
+  const check = sharedCheck(() => others.changes());
 
   /** One client of a round, until the round has no sequence left. */
   const work = async (end: number) => {
@@ -216,7 +235,7 @@ export async function fuzzObserve({
       while (next < end && !isOver()) {
         const one = seed + next++;
         await client.run(new Random(one));
-        const changes = await others.changes();
+        const changes = await check();
         inputs++;
         if (changes.length > 0) found ??= `by sequence ${one}: ${changes.join('; ')}`;
       }

@@ -17,7 +17,7 @@ const corpusFolder = join(packageFolder, 'test/conformance/fuzz/corpus');
 const flags = [
   '-std=c++17',
   '-g',
-  '-O1',
+  '-O2',
   '-fno-exceptions',
   '-fno-rtti',
   '-fno-omit-frame-pointer',

@@ -48,6 +48,22 @@ constexpr uint64_t kNumbers[] = {
     0x3018, 0x5018,  0x6018,     0x85,       0x2085,     512,    0x400,      0x800,    4096,
     0xffff, 0x10000, 0x7fffffff, 0x80000000, 0xffffffff, 0x4000, UINT64_MAX, 1u << 30, 0x24};
 
+// The first words of instructions with an index into the array of descriptors: LD_IMM64 of a map
+// and of its value, and a call of a kernel function.
+constexpr uint32_t kByIndex[] = {0x5018, 0x6018, 0x2085};
+// Indices beside an array: before it, behind it, and in the memory of what lies next to it.
+constexpr uint32_t kIndices[] = {0,
+                                 1,
+                                 2,
+                                 3,
+                                 0x400,
+                                 0x800,
+                                 0x1000,
+                                 0x7fffffff,
+                                 0x80000000,
+                                 static_cast<uint32_t>(-2),
+                                 static_cast<uint32_t>(-1)};
+
 bool ReadCall(const uint8_t* data, size_t size, Request* request) {
   cbor::Reader reader(data, size);
   uint64_t items = 0;
@@ -134,7 +150,7 @@ T& Any(std::vector<T>* of, Random* random) {
 
 uint64_t AnyNumber(Random* random) { return kNumbers[(*random)() % std::size(kNumbers)]; }
 
-void MutateBytes(Bytes* bytes, size_t most, Random*) {
+void MutateBytes(Bytes* bytes, size_t most) {
   const size_t size = bytes->size();
   bytes->resize(std::max(size, most));
   bytes->resize(LLVMFuzzerMutate(bytes->data(), size, bytes->size()));
@@ -153,7 +169,7 @@ void MutateBuffer(Buffer* buffer, Random* random) {
       bytes->resize(std::min<uint64_t>(AnyNumber(random), 512));
       return;
     case 3:
-      MutateBytes(bytes, bytes->size() + 8, random);
+      MutateBytes(bytes, bytes->size() + 8);
       return;
     default: {
       const size_t width = (*random)() % 2 == 0 ? 4 : 8;
@@ -188,15 +204,45 @@ void MutateRelocations(Request* request, Random* random) {
   }
 }
 
+// Another index for an instruction that has one, or, where there is none, for any made into one.
+void MutateIndex(Request* request, Random* random) {
+  std::vector<uint8_t*> records;
+  std::vector<uint8_t*> with_index;
+  for (Buffer& buffer : request->buffers) {
+    for (size_t at = 0; at + 8 <= buffer.bytes.size(); at += 8) {
+      uint8_t* const record = buffer.bytes.data() + at;
+      uint32_t word;
+      std::memcpy(&word, record, sizeof word);
+      const bool has =
+          std::find(std::begin(kByIndex), std::end(kByIndex), word & 0xf0ff) != std::end(kByIndex);
+      (has ? with_index : records).push_back(record);
+    }
+  }
+  if (with_index.empty() && records.empty()) return;
+  const uint32_t index = kIndices[(*random)() % std::size(kIndices)];
+  uint8_t* const record = Any(with_index.empty() ? &records : &with_index, random);
+  if (with_index.empty()) {
+    std::memcpy(record, &kByIndex[(*random)() % std::size(kByIndex)], sizeof *kByIndex);
+  }
+  // A call has its index where others have an offset.
+  if (record[0] == 0x85) {
+    std::memcpy(record + 2, &index, 2);
+  } else {
+    std::memcpy(record + 4, &index, sizeof index);
+  }
+}
+
 // Changes one request of a sequence.
 void MutateRequest(Request* request, Random* random) {
-  const uint64_t choice = (*random)() % 8;
+  const uint64_t choice = (*random)() % 9;
   if (!request->is_call || request->buffers.empty() || choice == 0) {
-    MutateBytes(&request->head, request->head.size() + 2, random);
+    MutateBytes(&request->head, request->head.size() + 2);
   } else if (choice < 3) {
     MutateRelocations(request, random);
   } else if (choice == 3) {
     request->buffers.push_back(Any(&request->buffers, random));
+  } else if (choice == 4) {
+    MutateIndex(request, random);
   } else {
     MutateBuffer(&Any(&request->buffers, random), random);
   }

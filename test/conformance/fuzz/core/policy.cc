@@ -714,6 +714,7 @@ long FakePerfOpen(void* attribute, int, int, int, unsigned long) {
   std::memcpy(&size, static_cast<const uint8_t*>(attribute) + 4, sizeof size);
   if (size == 0) size = PERF_ATTR_SIZE_VER0;
   if (size < PERF_ATTR_SIZE_VER0 || size > kPage) return Fail(E2BIG);
+  if (!IsMapped(reinterpret_cast<uintptr_t>(attribute), size)) return Fail(EFAULT);
   for (size_t i = buffers.front().size; i < size; ++i) {
     Expect(static_cast<const uint8_t*>(attribute)[i] == 0,
            "the kernel took bytes behind an argument");
