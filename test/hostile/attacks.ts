@@ -275,21 +275,27 @@ function wordOf(number: number): Uint8Array {
   return bytes;
 }
 
-/** Makes each attack in a session of its own, and returns what each came to. */
-export async function attackAll(
-  others: Bystanders,
-): Promise<
-  readonly { readonly attack: Attack; readonly error: unknown; readonly changes: string[] }[]
-> {
-  const outcomes = [];
+/** What an attack came to. */
+export interface AttackOutcome {
+  readonly attack: Attack;
+  /** What it led to, or undefined where it failed. */
+  readonly result: unknown;
+  readonly error: unknown;
+  /** What of others is not as it was since the guest was booted. */
+  readonly changes: readonly string[];
+}
+
+/** Makes each attack in a session of its own. */
+export async function attackAll(others: Bystanders): Promise<readonly AttackOutcome[]> {
+  const outcomes: AttackOutcome[] = [];
   for (const attack of attacks) {
     const session = await Session.connect(others.guest.vsock());
     try {
-      const error = await attack.attempt(session, others).then(
-        () => undefined,
-        (error: unknown) => error,
+      const [result, error] = await attack.attempt(session, others).then(
+        (result): [unknown, unknown] => [result, undefined],
+        (error: unknown): [unknown, unknown] => [undefined, error],
       );
-      outcomes.push({ attack, error, changes: await others.changes() });
+      outcomes.push({ attack, result, error, changes: await others.changes() });
     } finally {
       await session.close();
     }

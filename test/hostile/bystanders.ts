@@ -4,7 +4,7 @@ import { mkdtemp, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { KernelChoice } from '../../guest/image/kernel.js';
-import { type AgentOptions, boot, type Guest } from '../../guest/index.js';
+import { type AgentOptions, type BootOptions, boot, type Guest } from '../../guest/index.js';
 import { enums, insn } from '../../src/bpf/index.js';
 import type { Handle } from '../../src/call.js';
 import { type BpfMap, type Link, type Program, readFile } from '../../src/kernel/index.js';
@@ -63,10 +63,11 @@ export interface Bystanders {
   stop(): Promise<void>;
 }
 
-/** Boots a guest in which others are at work. */
+/** Boots a guest in which others are at work; `files` replace those of its image. */
 export async function bootBystanders(
   agent: AgentOptions,
   kernel: KernelChoice = {},
+  files: BootOptions['files'] = {},
 ): Promise<Bystanders> {
   const folder = await mkdtemp(join(tmpdir(), 'waep-victim-'));
   const source = join(folder, 'victim');
@@ -77,7 +78,7 @@ export async function bootBystanders(
     network: 'none',
     agent,
     kernel,
-    files: { '/victim': { source, mode: 0o755 } },
+    files: { ...files, '/victim': { source, mode: 0o755 } },
     deadlineMs: BOOT_MS,
     notice: () => {},
   });

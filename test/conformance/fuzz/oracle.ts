@@ -110,6 +110,7 @@ const element = (command: number, map: number, valueBytes: number, ...more: numb
   );
 
 const byIndex = Buffer.concat([words(0x5018, 0, 0, 0), end]);
+const bySecond = Buffer.concat([words(0x5018, 1, 0, 0), end]);
 const byDescriptor = Buffer.concat([words(0x1018, 0, 0, 0), end]);
 const helper = Buffer.concat([words(0x85, 14), end]);
 
@@ -118,7 +119,8 @@ export const followed: readonly Call[] = [
   load(Further.NEW, helper),
   load(Further.NEW, byDescriptor, [1, 4, FD32, Handle.MAP]),
   load(Further.NEW, byIndex, [4, 0, FD32, Handle.MAP], zeros(8)),
-  load(Further.NEW, byIndex, [4, 0, FD32, Handle.MAP, 4, 4, FD32, Handle.FOREIGN_MAP], zeros(8)),
+  // As long as a log, so that one that is written over the array is seen.
+  load(Further.NEW, bySecond, [4, 0, FD32, Handle.FOREIGN_MAP, 4, 4, FD32, Handle.MAP], zeros(64)),
   element(Cmd.BPF_MAP_LOOKUP_ELEM, Handle.MAP, 8),
   element(Cmd.BPF_MAP_LOOKUP_ELEM, Handle.FOREIGN_MAP, 8),
   element(Cmd.BPF_MAP_UPDATE_ELEM, Handle.MAP, 8),
@@ -196,6 +198,14 @@ export const followed: readonly Call[] = [
     [attribute(48, { 8: AttachType.BPF_TRACE_ITER, 24: 4 }), zeros(4)],
     [0, 0, FD32, Handle.PROGRAM, 0, 16, POINTER, 1, 1, 0, FD32, Handle.MAP],
   ),
+  // A process, by its number.
+  call(
+    Cmd.BPF_LINK_CREATE,
+    Further.NEW,
+    [attribute(48, { 8: AttachType.BPF_TRACE_ITER, 24: 4 }), words(1)],
+    [0, 0, FD32, Handle.PROGRAM, 0, 16, POINTER, 1],
+  ),
+  call(Cmd.BPF_MAP_GET_FD_BY_ID, Further.NEW, [attribute(16, { 0: 1, 8: 8 })]),
 ];
 
 function perfOpen(type: number, name: string, config = 0n, config2 = 0n): Uint8Array {

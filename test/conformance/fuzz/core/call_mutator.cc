@@ -41,12 +41,14 @@ struct Request {
   std::vector<uint64_t> relocations;
 };
 
-// Numbers at which something ends or begins for somebody.
+// Numbers at which something ends or begins for somebody; the last ones are the next descriptors
+// that the kernel of policy.cc gives.
 constexpr uint64_t kNumbers[] = {
-    0,      1,       2,          3,          4,          5,      6,          7,        8,
-    9,      16,      17,         32,         48,         64,     0x18,       0x1018,   0x2018,
-    0x3018, 0x5018,  0x6018,     0x85,       0x2085,     512,    0x400,      0x800,    4096,
-    0xffff, 0x10000, 0x7fffffff, 0x80000000, 0xffffffff, 0x4000, UINT64_MAX, 1u << 30, 0x24};
+    0,      1,          2,        3,      4,       5,          6,          7,
+    8,      9,          16,       17,     32,      48,         64,         0x18,
+    0x1018, 0x2018,     0x3018,   0x5018, 0x6018,  0x85,       0x2085,     512,
+    0x400,  0x800,      4096,     0xffff, 0x10000, 0x7fffffff, 0x80000000, 0xffffffff,
+    0x4000, UINT64_MAX, 1u << 30, 0x24,   1007,    1008};
 
 // The first words of instructions with an index into the array of descriptors: LD_IMM64 of a map
 // and of its value, and a call of a kernel function.
@@ -174,7 +176,10 @@ void MutateBuffer(Buffer* buffer, Random* random) {
     default: {
       const size_t width = (*random)() % 2 == 0 ? 4 : 8;
       if (bytes->size() < width) return;
-      const size_t at = (*random)() % (bytes->size() / width) * width;
+      // Types and sizes come first.
+      const size_t words = bytes->size() / width;
+      const size_t at =
+          (*random)() % ((*random)() % 2 == 0 ? words : std::min<size_t>(words, 4)) * width;
       const uint64_t number = AnyNumber(random);
       std::memcpy(bytes->data() + at, &number, width);
     }
@@ -234,9 +239,12 @@ void MutateIndex(Request* request, Random* random) {
 
 // Changes one request of a sequence.
 void MutateRequest(Request* request, Random* random) {
-  const uint64_t choice = (*random)() % 9;
+  const uint64_t choice = (*random)() % 10;
   if (!request->is_call || request->buffers.empty() || choice == 0) {
     MutateBytes(&request->head, request->head.size() + 2);
+  } else if (choice == 9 && request->header.type == frame::kCall) {
+    // Another handle for the result, or none.
+    request->head.back() = static_cast<uint8_t>((*random)() % 10);
   } else if (choice < 3) {
     MutateRelocations(request, random);
   } else if (choice == 3) {

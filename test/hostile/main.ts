@@ -1,0 +1,108 @@
+/*
+ * `npm run hostile -- FOLDER`: makes the attacks on the agent that was built in FOLDER, a clone of this
+ * repository at any revision, and on this one's, and prints what each attack came to.
+ */
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Command } from 'commander';
+import type { GuestFile } from '../../guest/index.js';
+import { runTool } from '../../guest/tools.js';
+import { packageFolder } from '../../src/paths.js';
+import { kernelNamed } from '../kernels.js';
+import { type AttackOutcome, attackAll, attackedPolicy } from './attacks.js';
+import { bootBystanders } from './bystanders.js';
+
+const HOME = '/usr/lib/waep';
+const PROGRAMS = ['waep.node', 'waep-keeper', 'waep-executor'];
+
+const command = new Command('npm run hostile --')
+  .description('Makes the attacks on an agent of another revision, and on this one.')
+  .argument('<folder>', 'a clone of this repository at that revision, built')
+  .option('--kernel <name>', "the guest's: 5.10, 6.1, 6.12, or a suite of Debian", '6.1')
+  .option('--record', 'write results/attacks.md')
+  .parse();
+const { kernel, record } = command.opts<{ kernel: string; record?: boolean }>();
+const [folder = ''] = command.args;
+
+/** What replaces the agent in an image by one of another revision. */
+async function agentOf(clone: string): Promise<Record<string, GuestFile>> {
+  const files: Record<string, GuestFile> = {
+    [`${HOME}/agent.cjs`]: { source: join(clone, 'dist/guest/agent.cjs') },
+  };
+  for (const name of PROGRAMS) {
+    const source = join(clone, 'prebuilds/linux-x64', name);
+    // An agent that never starts a program has no use for this revision's.
+    const there = await readFile(source).catch(() => undefined);
+    files[`${HOME}/${name}`] = there === undefined ? { text: '' } : { source };
+  }
+  // Agents have looked for their programs elsewhere.
+  const init = await readFile(join(packageFolder, 'guest/agent/init'), 'utf8');
+  const start = `node ${HOME}/agent.cjs`;
+  if (!init.includes(start)) throw new Error(`guest/agent/init has no "${start}" any more`);
+  files['/init'] = { text: init.replace(start, `WAEP_NATIVE_DIR=${HOME} ${start}`), mode: 0o755 };
+  return files;
+}
+
+async function attack(files: Record<string, GuestFile>): Promise<readonly AttackOutcome[]> {
+  const policy = join(packageFolder, 'build/attacked-policy.yaml');
+  await writeFile(policy, attackedPolicy);
+  const others = await bootBystanders({ policy }, kernelNamed(kernel), files);
+  try {
+    return await attackAll(others);
+  } finally {
+    await others.stop();
+  }
+}
+
+/** What came of an attack, in a few words; `before` is what of others had changed until then. */
+function inWords({ result, error }: AttackOutcome, changed: readonly string[]): string {
+  const harm = changed.length === 0 ? '' : `; ${changed.join('; ')}`;
+  if (error !== undefined) {
+    const { code, detail, message } = error as Error & { code?: string; detail?: object };
+    const rule = (detail as { rule?: string } | undefined)?.rule;
+    if (code === 'ERR_POLICY_REFUSED') return `refused by the rule \`${rule}\`${harm}`;
+    if (code === 'ERR_CALL_MALFORMED') return `refused as malformed${harm}`;
+    return `made; the kernel refused it (${code ?? message})${harm}`;
+  }
+  const { result: number = 0, errno = 0 } = (result ?? {}) as { result?: number; errno?: number };
+  return number < 0
+    ? `made; the kernel refused it (errno ${errno})${harm}`
+    : `**succeeded**${harm}`;
+}
+
+function column(outcomes: readonly AttackOutcome[]): string[] {
+  return outcomes.map((outcome, at) => {
+    const before = outcomes[at - 1]?.changes ?? [];
+    return inWords(
+      outcome,
+      outcome.changes.filter((change) => !before.includes(change)),
+    );
+  });
+}
+
+async function main(): Promise<void> {
+  const commitOf = (clone: string) => runTool('git', ['-C', clone, 'rev-parse', '--short', 'HEAD']);
+  const [before, now] = [await commitOf(folder), await commitOf(packageFolder)];
+  const then = await attack(await agentOf(folder));
+  const today = await attack({});
+  const [old, young] = [column(then), column(today)];
+  const page = [
+    '# Attacks on the policy, before and now',
+    '',
+    `Written by \`npm run hostile\`; do not edit. Each attack of test/hostile/attacks.ts, made in a guest`,
+    `with a session, a process and settings of others, on Linux ${kernel}.`,
+    '',
+    `| attack | agent of ${before} | agent of ${now} |`,
+    '|---|---|---|',
+    ...then.map(({ attack }, at) => `| ${attack.name} | ${old[at]} | ${young[at]} |`),
+    '',
+  ].join('\n');
+  console.log(page);
+  if (record === true) await writeFile(join(packageFolder, 'results/attacks.md'), page);
+  if (young.some((outcome) => !outcome.startsWith('refused'))) process.exitCode = 1;
+}
+
+main().catch((error: Error) => {
+  console.error(`hostile: ${error.message}`);
+  process.exitCode = 1;
+});
