@@ -13,7 +13,8 @@
 namespace waep {
 
 // Assembles frames from a stream. Address space for the largest frame is reserved once; memory is
-// used as bytes arrive, never because a header announces them, and given back after a large frame.
+// used as bytes arrive, never because a header announces them, and given back after a large frame;
+// or all of it is used from the start on.
 class ReceiveBuffer {
  public:
   ReceiveBuffer() = default;
@@ -23,12 +24,16 @@ class ReceiveBuffer {
   ReceiveBuffer(const ReceiveBuffer&) = delete;
   ReceiveBuffer& operator=(const ReceiveBuffer&) = delete;
 
-  int Reserve(size_t max_frame_bytes) {
+  int Reserve(size_t max_frame_bytes, bool resident = false) {
     reserved_ = frame::kHeaderBytes + max_frame_bytes + kChunk;
     void* const memory = ::mmap(nullptr, reserved_, PROT_READ | PROT_WRITE,
                                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (memory == MAP_FAILED) return -errno;
     base_ = static_cast<uint8_t*>(memory);
+    if (resident) {
+      keep_ = reserved_;
+      std::memset(base_, 0, reserved_);
+    }
     return 0;
   }
 
@@ -44,7 +49,7 @@ class ReceiveBuffer {
   void Take(size_t count) {
     start_ += count;
     if (start_ != end_) return;
-    if (end_ > kKeep) ::madvise(base_ + kKeep, end_ - kKeep, MADV_DONTNEED);
+    if (end_ > keep_) ::madvise(base_ + keep_, end_ - keep_, MADV_DONTNEED);
     start_ = end_ = 0;
   }
 
@@ -58,10 +63,10 @@ class ReceiveBuffer {
 
  private:
   static constexpr size_t kChunk = 256 * 1024;
-  static constexpr size_t kKeep = 1024 * 1024;
 
   uint8_t* base_ = nullptr;
   size_t reserved_ = 0;
+  size_t keep_ = 1024 * 1024;
   size_t start_ = 0;
   size_t end_ = 0;
 };

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { BtfTypes } from '../../src/btf/index.js';
 import type { KernelNames } from '../../src/policy/index.js';
 import { kernelFacts } from './kernel-facts.js';
-import { probePlaces } from './probe-places.js';
+import { fileIdentity, probePlaces } from './probe-places.js';
 
 const TRACING = '/sys/kernel/tracing';
 /** What the types of raw tracepoints begin with. */
@@ -65,6 +65,7 @@ export function kernelNames(): KernelNames {
     // A raw tracepoint that a tracing program is attached to is a type of its own.
     hooks: (matches) => [...named('functions', matches), ...named('tracepoints', matches)],
     probes: probePlaces,
+    fileIdentity,
     tracepoints: (matches) => tracepointIds(matches),
     perfType: (device) => numberIn('/sys/bus/event_source/devices', device, 'type'),
     interfaceIndex: (name) => numberIn('/sys/class/net', name, 'ifindex'),

@@ -2,7 +2,7 @@
  * Where programs and libraries can be probed, by their own tables: the starts of functions, and the
  * notes that <sys/sdt.h> leaves. Little-endian 64-bit ELF files; of anything else there are none.
  */
-import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, readSync, statSync } from 'node:fs';
 import type { ProbePlace } from '../../src/policy/index.js';
 
 /** Larger files are not read: debug information comes apart from what runs. */
@@ -130,6 +130,14 @@ function* notes(image: Image, sections: readonly Section[], names: Buffer, match
       at = start + Math.ceil(length / 4) * 4;
     }
   }
+}
+
+/** As `KernelNames` has it; addon/core/executor/rule_checker.cc tells the same of a file. */
+export function fileIdentity(file: string): string {
+  const about = statSync(file, { bigint: true, throwIfNoEntry: false });
+  if (about === undefined) return '';
+  const { dev, ino, size, mtimeNs, ctimeNs } = about;
+  return [dev, ino, size, mtimeNs, ctimeNs].join('.');
 }
 
 /** The places of a file whose names match: of functions, and of notes as `PROVIDER:NAME`. */

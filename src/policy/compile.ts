@@ -23,7 +23,7 @@ import {
 } from '../bpf/index.js';
 import { MAX_FRAME_BYTES } from '../frame/header.js';
 import type { SessionLimits } from '../frame/messages.js';
-import { confinementOf } from './confinement.js';
+import { confinementOf, largestCall } from './confinement.js';
 import { descriptorChecks, finding } from './descriptors.js';
 import { perfIoctls } from './ioctls.js';
 import { instructions, offsetIn, textIn, wordIn } from './places.js';
@@ -59,6 +59,11 @@ export interface KernelNames {
   hooks(matches: (name: string) => boolean): readonly number[];
   /** Where a file has the symbols, or notes of USDT as `PROVIDER:NAME`, whose names match. */
   probes(file: string, matches: (name: string) => boolean): readonly ProbePlace[];
+  /**
+   * What tells a file from another one of the same path, and from itself after a change: device,
+   * inode, bytes, and the times of its last change and of its inode's in nanoseconds, joined by dots.
+   */
+  fileIdentity?(file: string): string;
   /** The ids of the kernel's tracepoints whose names match, whatever system they belong to. */
   tracepoints(matches: (name: string) => boolean): readonly number[];
   /** The number that the kernel gives to the perf events of a device, or `undefined`. */
@@ -76,6 +81,15 @@ const limits: Omit<SessionLimits, 'maxEventsPerSecond'> = {
   maxHandles: 4096,
   maxStreams: 64,
 };
+
+function limitsOf(policy: Policy): SessionLimits {
+  const most = largestCall(policy);
+  return {
+    ...limits,
+    ...(most === undefined ? {} : { maxFrameBytes: most, maxCallBytes: most }),
+    maxEventsPerSecond: policy.quotas.events_per_second ?? 0,
+  };
+}
 
 /** The bytes of the longest path that the kernel takes, its NUL included. */
 const PATH_MAX = 4096;
@@ -358,7 +372,9 @@ function uprobeChecks({ uprobes }: Policy, kernel: KernelNames): Check[] {
     symbols.set(file, [...(symbols.get(file) ?? []), symbol.join(':')]);
   }
   const files = [...symbols].map(
-    ([file, globs]) => [file, kernel.probes(file, globMatcher(globs))] as const,
+    // A change after the first look is seen later.
+    ([file, globs]) =>
+      [file, kernel.fileIdentity?.(file) ?? '', kernel.probes(file, globMatcher(globs))] as const,
   );
   const probes = { rule: 'uprobes', kind: 'probes', maximum: PATH_MAX, files } as const;
   const { LINK_CREATE_UPROBE_MULTI: multi } = rows;
@@ -608,7 +624,7 @@ export function compile(policy: Policy, kernel: KernelNames): Rules {
       ? perfIoctls
       : perfIoctls.filter(({ request }) => request !== PerfIoctl.PERF_EVENT_IOC_MODIFY_ATTRIBUTES),
     ringBytes: policy.quotas.map_bytes ?? 0,
-    limits: { ...limits, maxEventsPerSecond: policy.quotas.events_per_second ?? 0 },
+    limits: limitsOf(policy),
     confinement: confinementOf(policy),
   };
 }

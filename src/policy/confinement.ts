@@ -125,17 +125,33 @@ export const capabilities: readonly Capability[] = [
   },
 ];
 
-/** What the process itself takes at least: its heap, its stacks, and calls of some size. */
-const EXECUTOR_BYTES = 16 * 1024 * 1024;
+/** A tenth of such a quota is enough for what the process itself takes, calls of some size included. */
+const LEAST_LARGE_BYTES = 160 * 1024 * 1024;
+
+/** The frames and calls of executors that keep memory for them; as `Limits::kResidentBytes`. */
+const RESIDENT_BYTES = 4 * 1024 * 1024;
+
+function isSmall({ quotas: { map_bytes } }: Policy): boolean {
+  return map_bytes !== undefined && map_bytes < LEAST_LARGE_BYTES;
+}
+
+/**
+ * The bound on frames and calls under a policy. With a small quota an executor has the memory for
+ * them from its start and keeps it, so that the kernel cannot take it for objects.
+ */
+export function largestCall(policy: Policy): number | undefined {
+  return isSmall(policy) ? RESIDENT_BYTES : undefined;
+}
 
 /**
  * The bound that the kernel holds a session to. It is a tenth above the quota, for the process
- * itself: its memory counts as well, the buffers of a large call among it. Small quotas get what the
- * process takes at least.
+ * itself: its memory counts as well, the buffers of a large call among it. With a small quota these
+ * come on top.
  */
-function memoryBytes({ quotas: { map_bytes } }: Policy): number {
+function memoryBytes(policy: Policy): number {
+  const { map_bytes } = policy.quotas;
   if (map_bytes === undefined) return 0;
-  return map_bytes + Math.max(Math.floor(map_bytes / 10), EXECUTOR_BYTES);
+  return Math.floor(1.1 * map_bytes) + (isSmall(policy) ? 2 * RESIDENT_BYTES : 0);
 }
 
 /** What is left to those who serve sessions under a policy. */

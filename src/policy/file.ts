@@ -275,6 +275,25 @@ function readRate(reader: Reader, node: unknown, unit: string): number | undefin
   );
 }
 
+/** An executor takes some of it for itself. */
+const LEAST_MAP_BYTES = 4 * 2 ** 20;
+
+function readMapBytes(reader: Reader, node: unknown, unit: string): number | undefined {
+  const bytes = readAmount(reader, node, unit);
+  if (bytes === undefined || bytes >= LEAST_MAP_BYTES) return bytes;
+  return reader.wrong(
+    reader.place(node),
+    `${bytes}`,
+    'at least 4 MiB, or any',
+    'The process that serves a session takes part of it. To have no maps, allow no map types.',
+  );
+}
+
+const quotaReaders: { readonly [K in keyof typeof quotaUnits]?: typeof readAmount } = {
+  events_per_second: readRate,
+  map_bytes: readMapBytes,
+};
+
 /** How each of the other keys is read, into the same key of the policy. */
 const others: {
   readonly [K in keyof Policy]?: (reader: Reader, node: Node | null, base: Policy) => Policy[K];
@@ -287,7 +306,7 @@ const others: {
     const members = reader.members(node, Object.keys(quotaUnits), 'quotas');
     for (const [name, value] of members) {
       const key = name as keyof typeof quotaUnits;
-      const read = key === 'events_per_second' ? readRate : readAmount;
+      const read = quotaReaders[key] ?? readAmount;
       quotas[key] = read(reader, value, quotaUnits[key]);
     }
     return quotas;

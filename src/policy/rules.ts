@@ -102,6 +102,8 @@ export type Check = {
       readonly shift: number;
       readonly files: readonly (readonly [
         path: string,
+        /** As {@link KernelNames.fileIdentity}; empty where any file of that path will do. */
+        identity: string,
         places: readonly { readonly offset: number; readonly counter: number }[],
       ])[];
     }
@@ -317,8 +319,9 @@ const encodings: {
     offset,
     counter,
     shift,
-    files.map(([file, places]) => [
+    files.map(([file, identity, places]) => [
       file,
+      identity,
       places.flatMap((place) => [whole(place.offset), whole(place.counter)]),
     ]),
   ],

@@ -45,6 +45,8 @@ t.test('files follow from a policy', async (t) => {
   t.match(confinementOf(profiles.observe), { wholeRoot: false, probed: [], pins: [] });
   t.equal(confinementOf(profiles.full).memoryBytes, 0);
   t.equal(confinementOf(profiles.observe).memoryBytes, Math.floor(1.1 * 512 * 1024 * 1024));
+  const { memoryBytes } = confinementOf(parsePolicy('quotas: { map_bytes: 16 MiB }\n', 'test'));
+  t.equal(memoryBytes, Math.floor(1.1 * 16 * 1024 * 1024) + 8 * 1024 * 1024, 'and for its calls');
   t.match(confinementOf(profiles.full), { wholeRoot: true });
   const text = 'uprobes: ["/bin/bash:read*"]\npin_paths: [/sys/fs/bpf/x/]\n';
   t.match(confinementOf(parsePolicy(text, 'test')), {

@@ -1,7 +1,12 @@
 import { execFileSync } from 'node:child_process';
+import { copyFileSync, renameSync, utimesSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
+import { kernelNames } from '../../guest/agent/kernel-names.js';
 import { probePlaces } from '../../guest/agent/probe-places.js';
+import { compile, profiles } from '../../src/policy/index.js';
+import { Session } from '../../src/session.js';
+import { localAgent } from './local-agent.js';
 
 const source = `
 #include <stdio.h>
@@ -49,4 +54,37 @@ t.test('where a file can be probed is what its own tables say', async (t) => {
     [],
     'no file',
   );
+});
+
+t.test('a file that has changed has no places any more', async (t) => {
+  const folder = t.testdir({ 'x.c': source });
+  const file = join(folder, 'x');
+  execFileSync('gcc', ['-O1', '-o', file, join(folder, 'x.c')]);
+  const [place] = probePlaces(file, (name) => name === 'target');
+  const names = kernelNames();
+  const uprobe = names.perfType('uprobe') ?? 61;
+  const local = await localAgent({
+    rules: compile(
+      { ...profiles.observe, uprobes: [`${file}:target`] },
+      { ...names, perfType: (device) => (device === 'uprobe' ? uprobe : names.perfType(device)) },
+    ),
+  });
+  t.teardown(() => local.close());
+  /** The rule that refuses a probe and what it says, or nothing where the kernel is asked. */
+  const refusal = async () => {
+    await using session = await Session.connect(local.address);
+    const event = { type: uprobe, config1: file, config2: place?.offset ?? 0, pid: 0 };
+    return await session.openPerfEvent(event).then(
+      () => undefined,
+      (error: { code: string; message: string }) =>
+        error.code === 'ERR_POLICY_REFUSED' ? error.message : undefined,
+    );
+  };
+  t.equal(await refusal(), undefined);
+  const changed = /\/x, which is not the file that it was when the agent started/;
+  utimesSync(file, 0, 0);
+  t.match(await refusal(), changed, 'written to');
+  copyFileSync(file, `${file}.new`);
+  renameSync(`${file}.new`, file);
+  t.match(await refusal(), changed, 'another one');
 });

@@ -299,7 +299,10 @@ t.test('the processes of a guest', async (t) => {
 });
 
 /** Makes and closes maps, types and programs that hold maps, in an order that the seed decides. */
-async function churn(session: Session, seed: number, steps: number): Promise<void> {
+async function churn(
+  session: Session,
+  { seed, steps, largestBytes }: { seed: number; steps: number; largestBytes: number },
+): Promise<void> {
   const { MapType, ProgType } = enums;
   let state = seed;
   const below = (bound: number) => {
@@ -321,7 +324,7 @@ async function churn(session: Session, seed: number, steps: number): Promise<voi
     try {
       const map = await session.createMap({
         type: types[below(types.length)] ?? MapType.BPF_MAP_TYPE_ARRAY,
-        ...{ keySize: 4, valueSize: 4096, maxEntries: 256 * (1 + below(40)) },
+        ...{ keySize: 4, valueSize: 4096, maxEntries: 1 + below(largestBytes / 4096) },
       });
       open.push(map);
       if (below(2) === 0) continue;
@@ -339,9 +342,19 @@ async function churn(session: Session, seed: number, steps: number): Promise<voi
 }
 
 t.test('the memory of a session is bounded by the kernel', async (t) => {
-  const QUOTA = 192 * 1024 * 1024;
+  await t.test('a tenth above a quota', (t) => testBound(t, 192));
+  await t.test('a small quota, beside what the process keeps for itself', (t) => testBound(t, 24));
+});
+
+const MIB = 1024 * 1024;
+/** What an executor keeps for calls under a small quota. */
+const RESIDENT_BYTES = 8 * MIB;
+
+async function testBound(t: Test, quotaMib: number): Promise<void> {
+  const quota = quotaMib * MIB;
+  const own = quotaMib < 160 ? RESIDENT_BYTES : 0;
   const policy = t.testdir({
-    'policy.yaml': 'profile: observe\nname: small\nquotas: { map_bytes: 192 MiB }\n',
+    'policy.yaml': `profile: observe\nname: small\nquotas: { map_bytes: ${quotaMib} MiB }\n`,
   });
   const guest = await boot({
     ...{ lab: true, network: 'none', notice: () => {} },
@@ -356,24 +369,30 @@ t.test('the memory of a session is bounded by the kernel', async (t) => {
   t.match(folder, /^\/waep-\d+\/1$/);
   const bytes = async (file: string) =>
     Number(await guest.sh(`cat /sys/fs/cgroup${folder}/memory.${file}`));
-  t.ok((await bytes('max')) <= QUOTA * 1.1);
+  const statistic = async (name: string) =>
+    Number(await guest.sh(`sed -n 's/^${name} //p' /sys/fs/cgroup${folder}/memory.stat`));
+  t.ok((await bytes('max')) <= quota * 1.1 + own);
   t.equal(await guest.sh(`cat /sys/fs/cgroup${folder}/pids.max`), '8\n');
 
   const before = await bytes('current');
   t.ok(before < 16 * 1024 * 1024, `the process takes ${before} bytes`);
-  const map = await session.createMap({ type: 2, keySize: 4, valueSize: 4096, maxEntries: 16_384 });
+  const third = quota / 3;
+  const maxEntries = third / 4096;
+  const map = await session.createMap({ type: 2, keySize: 4, valueSize: 4096, maxEntries });
   const grown = (await bytes('current')) - before;
-  t.ok(grown >= 64 * 1024 * 1024, `a map of 64 MiB takes ${grown} bytes`);
+  t.ok(grown >= third, `a map of ${third} bytes takes ${grown} bytes`);
   await map.close();
 
-  await churn(session, 1, 120);
+  await churn(session, { seed: 1, steps: 120, largestBytes: quota / 5 });
   const peak = await bytes('peak');
-  t.ok(peak <= QUOTA * 1.1, `${peak} bytes at most`);
-  t.ok(peak > QUOTA / 2, `the quota was in use: ${peak} bytes`);
+  t.ok(peak <= quota * 1.1 + own, `${peak} bytes at most`);
+  t.ok(peak > own + quota / 2, `the quota was in use: ${peak} bytes`);
+  const anonymous = await statistic('anon');
+  t.ok(anonymous >= own, `of which ${anonymous} are none that the kernel has for objects`);
   await session.readClock(1);
   session.close();
   await until('the end of its group', async () => {
     const left = await guest.sh(`ls -d /sys/fs/cgroup${folder} 2>/dev/null; true`);
     return left === '';
   });
-});
+}

@@ -117,6 +117,11 @@ const wrong: readonly (readonly [name: string, text: string, message: string])[]
     'p.yaml:2:14: found plenty; expected a number of bytes such as 64 MiB, or any. Write digits, and KiB, MiB or GiB after bytes.',
   ],
   [
+    'less memory than a session takes',
+    'quotas:\n  map_bytes: 1 MiB\n',
+    'p.yaml:2:14: found 1048576; expected at least 4 MiB, or any. The process that serves a session takes part of it. To have no maps, allow no map types.',
+  ],
+  [
     'an amount with a unit that it cannot have',
     'quotas: { programs: 3 KiB }\n',
     'p.yaml:1:21: found 3 KiB; expected a whole number of programs, or any. Write digits, and KiB, MiB or GiB after bytes.',

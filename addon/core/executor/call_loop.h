@@ -27,7 +27,10 @@ class CallLoop {
   explicit CallLoop(Executor* executor) : executor_(executor) {}
 
   // Returns 0 or a negative errno. Before Executor::Prepare, which looks at what is mapped.
-  int Reserve() { return received_.Reserve(executor_->rules().limits.max_frame_bytes); }
+  int Reserve() {
+    const uint64_t bytes = executor_->rules().limits.max_frame_bytes;
+    return received_.Reserve(bytes, bytes <= Limits::kResidentBytes);
+  }
 
   [[nodiscard]] static bool IsLoss(int end) { return end <= kTruncated; }
 

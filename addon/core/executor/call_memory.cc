@@ -12,6 +12,7 @@
 #include <iterator>
 
 #include "call_image.h"
+#include "rules.h"
 
 namespace waep {
 namespace {
@@ -49,7 +50,15 @@ int CallMemory::Reserve(size_t max_bytes, size_t max_buffers, int first_fd) {
     if (error != 0) return error;
     at += Places::kCount * (places->bytes + kPage);
   }
-  return 0;
+  return max_bytes <= Limits::kResidentBytes ? KeepResident(RoundUp(max_bytes)) : 0;
+}
+
+int CallMemory::KeepResident(size_t bytes) {
+  uint8_t* const start = base_ + large_start_;
+  if (::mprotect(start, bytes, PROT_READ | PROT_WRITE) < 0) return -errno;
+  std::memset(start, 0, bytes);
+  resident_ = bytes;
+  return ::mprotect(start, bytes, PROT_NONE) < 0 ? -errno : 0;
 }
 
 int CallMemory::Open(Places* places, uint8_t* base) {
@@ -124,6 +133,7 @@ uint8_t* CallMemory::AllocateLarge(size_t size, size_t offered) {
   uint8_t* const start = base_ + large_start_ + large_used_;
   if (::mprotect(start, rounded, PROT_READ | PROT_WRITE) < 0) return nullptr;
   large_used_ += taken;
+  large_.push_back({start, rounded});
   std::memset(start, kOnes, rounded - size);
   return start + rounded - size;
 }
@@ -131,8 +141,15 @@ uint8_t* CallMemory::AllocateLarge(size_t size, size_t offered) {
 void CallMemory::Reset() {
   pages_.used = small_.used = 0;
   if (large_used_ == 0) return;
-  ::madvise(base_ + large_start_, large_used_, MADV_DONTNEED);
-  ::mprotect(base_ + large_start_, large_used_, PROT_NONE);
+  uint8_t* const start = base_ + large_start_;
+  uint8_t* const kept = start + std::min(large_used_, resident_);
+  for (const Part& part : large_) {
+    if (part.start >= kept) break;
+    std::memset(part.start, 0, std::min(part.size, static_cast<size_t>(kept - part.start)));
+  }
+  if (large_used_ > resident_) ::madvise(kept, large_used_ - resident_, MADV_DONTNEED);
+  ::mprotect(start, large_used_, PROT_NONE);
+  large_.clear();
   large_used_ = 0;
 }
 

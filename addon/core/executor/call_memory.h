@@ -32,8 +32,9 @@ class CallMemory {
   static constexpr size_t kArgumentBytes = 512;
 
   // Reserves address space for calls of up to `max_bytes` in `max_buffers` buffers. Returns 0 or a
-  // negative errno. Memory is only used as it is touched. `first_fd` is the least number that a
-  // descriptor of its own may have.
+  // negative errno. Memory is only used as it is touched, or, for calls of no more than
+  // Limits::kResidentBytes, from now on. `first_fd` is the least number that a descriptor of its
+  // own may have.
   int Reserve(size_t max_bytes, size_t max_buffers, int first_fd = 0);
 
   // `size` bytes that end at an inaccessible page; contents undefined. Null beyond what was
@@ -59,6 +60,7 @@ class CallMemory {
   };
 
   int Open(Places* places, uint8_t* base);
+  int KeepResident(size_t bytes);
   static uint8_t* Take(Places* places, size_t size);
   uint8_t* AllocateLarge(size_t size, size_t offered);
 
@@ -66,9 +68,16 @@ class CallMemory {
   size_t reserved_ = 0;
   Places pages_ = {4096};
   Places small_ = {64 * 1024};
+  // A part of the place for large buffers.
+  struct Part {
+    uint8_t* start;
+    size_t size;
+  };
   size_t large_start_ = 0;
   size_t large_used_ = 0;
-  unique_fd pages_in_use_;  // /proc/self/pagemap, if there is one
+  size_t resident_ = 0;      // bytes of it that stay in memory, all zero between calls
+  std::vector<Part> large_;  // what can be accessed of it
+  unique_fd pages_in_use_;   // /proc/self/pagemap, if there is one
 };
 
 // The address ranges that this process had mapped at a moment.

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "rule_checker.h"
 
+#include <sys/stat.h>
+
 #include <algorithm>
 #include <cstring>
 #include <utility>
@@ -35,6 +37,24 @@ uint64_t RecordAt(const CallImage::Stretch& records, size_t index) {
   uint64_t record;
   std::memcpy(&record, records.data + index * sizeof record, sizeof record);
   return record;
+}
+
+// Whether a file is what its places were looked up in. What is not there the kernel refuses.
+bool IsSame(const ProbesCheck::File& file) {
+  struct stat about;
+  if (file.identity.empty() || ::stat(file.path.c_str(), &about) < 0) return true;
+  constexpr uint64_t kNsPerSecond = 1'000'000'000;
+  const auto ns = [](const timespec& time) {
+    return static_cast<uint64_t>(time.tv_sec) * kNsPerSecond + static_cast<uint64_t>(time.tv_nsec);
+  };
+  const uint64_t numbers[] = {about.st_dev, about.st_ino, static_cast<uint64_t>(about.st_size),
+                              ns(about.st_mtim), ns(about.st_ctim)};
+  std::string identity;
+  for (const uint64_t number : numbers) {
+    if (!identity.empty()) identity += '.';
+    identity += std::to_string(number);
+  }
+  return identity == file.identity;
 }
 
 void Hold(const Charges& charges, Charges* holder) {
@@ -330,6 +350,11 @@ bool RuleChecker::Test(const Check& check, const ProbesCheck& what) {
   const auto file = std::find_if(
       what.files.begin(), what.files.end(),
       [&](const ProbesCheck::File& one) { return path.size() < most && one.path == path; });
+  if (file != what.files.end() && !IsSame(*file)) {
+    return Refuse(check, Printable(path) +
+                             ", which is not the file that it was when the agent started: its "
+                             "places are known again once the agent is started again");
+  }
   const auto allows = [&](uint64_t offset, uint64_t counter) {
     const bool known =
         file != what.files.end() &&

@@ -136,11 +136,13 @@ bool ReadProbes(cbor::Reader* reader, ProbesCheck* check) {
   for (ProbesCheck::File& file : check->files) {
     uint64_t numbers = 0;
     std::string_view path;
-    if (!reader->ReadArrayOf(2) || !reader->ReadText(&path) || !reader->ReadArray(&numbers) ||
-        numbers % 2 != 0) {
+    std::string_view identity;
+    if (!reader->ReadArrayOf(3) || !reader->ReadText(&path) || !reader->ReadText(&identity) ||
+        !reader->ReadArray(&numbers) || numbers % 2 != 0) {
       return false;
     }
     file.path = path;
+    file.identity = identity;
     file.places.resize(numbers / 2);
     for (ProbesCheck::Place& place : file.places) {
       if (!reader->ReadUint(&place.offset) || !reader->ReadUint(&place.counter)) return false;

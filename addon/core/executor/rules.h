@@ -16,6 +16,10 @@ namespace waep {
 
 // Bounds of one session; sizes in bytes.
 struct Limits {
+  // Calls, and frames, that are all no larger than this have their memory from the start, and keep
+  // it: it is none that the kernel can take for a session's objects.
+  static constexpr uint64_t kResidentBytes = 4u << 20;
+
   uint64_t max_frame_bytes = 64u << 20;
   uint64_t max_call_bytes = 128u << 20;
   uint64_t max_buffers = 256;
@@ -187,6 +191,7 @@ struct ProbesCheck {
   };
   struct File {
     std::string path;
+    std::string identity;  // what tells it from what else it may become; empty for nothing
     std::vector<Place> places;
   };
   uint32_t path = 0;
@@ -319,7 +324,7 @@ struct Rules {
   //         11 indices: records, shift, bits, zeroIsNone, array, objects
   //         12 elements: map, ranges, pointer, count or false, keys, at, presence, objects
   //         13 probes: path, maximum, count or false, offset, counter, shift,
-  //            [[path, [offset, counter, ...]]...]
+  //            [[path, identity, [offset, counter, ...]]...]
   //   report = [operation, event, [[label, vocabulary, kind, ...]...]], of kinds 0, 2, 3, 4 and
   //          6 characters: offset, size
   //   records = [pointer, count, mask, pattern], presence = [kind, offset, mask],

@@ -145,6 +145,8 @@ int SessionGroups::Make(uint32_t number) {
   const std::string name = std::to_string(number);
   if (::mkdirat(sessions_.get(), name.c_str(), 0755) < 0) return -errno;
   const std::string memory = memory_bytes_ == 0 ? "max" : std::to_string(memory_bytes_);
+  // What is swapped out would make room for more of the kernel's. Not everywhere is there swap.
+  if (memory_bytes_ != 0) Write(sessions_.get(), name + "/memory.swap.max", "0");
   const int error = Write(sessions_.get(), name + "/memory.max", memory);
   return error != 0 ? error : Write(sessions_.get(), name + "/pids.max", kMaxThreads);
 }

@@ -120,7 +120,7 @@ export const followed: readonly Call[] = [
   load(Further.NEW, byDescriptor, [1, 4, FD32, Handle.MAP]),
   load(Further.NEW, byIndex, [4, 0, FD32, Handle.MAP], zeros(8)),
   // As long as a log, so that one that is written over the array is seen.
-  load(Further.NEW, bySecond, [4, 0, FD32, Handle.FOREIGN_MAP, 4, 4, FD32, Handle.MAP], zeros(64)),
+  load(Further.NEW, bySecond, [4, 4, FD32, Handle.MAP], zeros(64)),
   element(Cmd.BPF_MAP_LOOKUP_ELEM, Handle.MAP, 8),
   element(Cmd.BPF_MAP_LOOKUP_ELEM, Handle.FOREIGN_MAP, 8),
   element(Cmd.BPF_MAP_UPDATE_ELEM, Handle.MAP, 8),
@@ -208,7 +208,13 @@ export const followed: readonly Call[] = [
   call(Cmd.BPF_MAP_GET_FD_BY_ID, Further.NEW, [attribute(16, { 0: 1, 8: 8 })]),
 ];
 
-function perfOpen(type: number, name: string, config = 0n, config2 = 0n): Uint8Array {
+function perfOpen(
+  type: number,
+  name: string,
+  config = 0n,
+  config2 = 0n,
+  result: number = Further.NEW,
+): Uint8Array {
   const { PERF_EVENT_ATTR, PERF_ATTR_SIZE_VER5 } = perf;
   const image = attribute(PERF_ATTR_SIZE_VER5, { 0: type, 4: PERF_ATTR_SIZE_VER5 });
   const { config: place, config1, config2: offset } = PERF_EVENT_ATTR.fields;
@@ -218,7 +224,7 @@ function perfOpen(type: number, name: string, config = 0n, config2 = 0n): Uint8A
     FrameType.PERF_OPEN,
     2,
     perfOpenBody({
-      result: Further.NEW,
+      result,
       pid: -1,
       cpu: 0,
       group: 0,
@@ -311,7 +317,11 @@ export function plainOracleSeeds(): Uint8Array[] {
     ...each,
     perfOpen(1, ''),
     Buffer.concat([perfOpen(6, 'sched_a'), setProgram]),
-    perfOpen(7, '/probed', 32n << 32n, 16n),
+    // Behind a shorter one there would be what the one before it has left.
+    Buffer.concat([
+      perfOpen(7, '/probed', 32n << 32n, 16n),
+      perfOpen(6, 'sched_a', 0n, 0n, Further.NEWER),
+    ]),
     Buffer.concat(each),
   ];
 }
