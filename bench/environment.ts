@@ -25,8 +25,8 @@ export interface GuestEnvironment {
 }
 
 /** What a guest is, with what serves its vsock on the host. */
-export function guestEnvironment({ facts }: Guest, vsock: string): GuestEnvironment {
-  const { accel, why, qemu, machine, cpu, kernel, commandLine, memoryMib, cpus, network } = facts;
+export function guestEnvironment({ info }: Guest, vsock: string): GuestEnvironment {
+  const { accel, why, qemu, machine, cpu, kernel, commandLine, memoryMib, cpus, network } = info;
   return { accel, why, qemu, machine, cpu, kernel, commandLine, memoryMib, cpus, network, vsock };
 }
 

@@ -147,7 +147,7 @@ export async function openGuestLab(
         guest,
         other === undefined
           ? 'in-process device'
-          : `in-process device; another guest's by ${other.facts.vsock}`,
+          : `in-process device; another guest's by ${other.info.vsock}`,
       ),
       transports,
       probe,

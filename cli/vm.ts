@@ -153,11 +153,11 @@ function kernelChoice({ kernel, modules, suite }: Options): KernelChoice {
 
 /** Addresses go to stdout, so that scripts can read them; the rest is for people. */
 function print(guest: Guest, { vsock, net }: Options, keys: string | undefined): void {
-  const { facts } = guest;
-  const cpus = facts.cpus === 1 ? '1 CPU' : `${facts.cpus} CPUs`;
-  const seconds = (facts.bootMs / 1000).toFixed(1);
+  const { info } = guest;
+  const cpus = info.cpus === 1 ? '1 CPU' : `${info.cpus} CPUs`;
+  const seconds = (info.bootMs / 1000).toFixed(1);
   console.error(
-    `Linux ${facts.kernel} on ${acceleratorNames[facts.accel]} (${facts.machine}), ${cpus}, ${facts.memoryMib} MiB, up after ${seconds} s`,
+    `Linux ${info.kernel} on ${acceleratorNames[info.accel]} (${info.machine}), ${cpus}, ${info.memoryMib} MiB, up after ${seconds} s`,
   );
   const addresses = [
     ...(vsock === 'none' ? [] : [guest.vsock()]),

@@ -14,7 +14,7 @@ export {
   type BootOptions,
   boot,
   Guest,
-  type GuestFacts,
+  type GuestInfo,
 } from './vm/guest.js';
 export {
   type Ending,

@@ -18,7 +18,7 @@ export {
 export * from './codec/index.js';
 export { errnoName, errnoNumber } from './errno.js';
 export { type ErrorCode, type ErrorDetail, type SystemError, WaepError } from './errors.js';
-export type { KernelFacts, SessionLimits } from './frame/index.js';
+export type { KernelInfo, SessionLimits } from './frame/index.js';
 export * from './kernel/index.js';
 export * from './session/index.js';
 export { Session } from './session.js';

@@ -30,7 +30,7 @@ import {
 } from '../../src/transport/index.js';
 import type { ExecutorCall, ExecutorEnd, ExecutorProcess } from './executor.js';
 import { ExecutorPool } from './executor-pool.js';
-import { kernelFacts } from './kernel-facts.js';
+import { kernelInfo } from './kernel-info.js';
 import { type Secured, TlsGate, type TlsIdentity } from './tls.js';
 
 /** A greeting is a few dozen bytes; nobody needs more to introduce themselves. */
@@ -344,7 +344,7 @@ export class Agent extends EventEmitter<AgentEvents> {
     return {
       protocol: PROTOCOL_VERSION,
       agent: this.#options.name,
-      kernel: kernelFacts(),
+      kernel: kernelInfo(),
       limits: this.#options.rules.limits,
       profile: this.#options.profile,
       session,

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { BtfTypes } from '../../src/btf/index.js';
 import type { KernelNames } from '../../src/policy/index.js';
-import { kernelFacts } from './kernel-facts.js';
+import { kernelInfo } from './kernel-info.js';
 import { fileIdentity, probePlaces } from './probe-places.js';
 
 const TRACING = '/sys/kernel/tracing';
@@ -60,7 +60,7 @@ export function kernelNames(): KernelNames {
     return types[kind].filter(([name]) => matches(name)).map(([, id]) => id);
   };
   return {
-    possibleCpus: kernelFacts().possibleCpus,
+    possibleCpus: kernelInfo().possibleCpus,
     functions: (matches) => named('functions', matches),
     // A raw tracepoint that a tracing program is attached to is a type of its own.
     hooks: (matches) => [...named('functions', matches), ...named('tracepoints', matches)],

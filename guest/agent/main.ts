@@ -13,7 +13,7 @@ import { wholeNumber } from '../../src/whole-number.js';
 import { Agent } from './agent.js';
 import { AuditLog } from './audit.js';
 import { provideFileSystems, remarksOn } from './file-systems.js';
-import { kernelFacts } from './kernel-facts.js';
+import { kernelInfo } from './kernel-info.js';
 import { kernelNames } from './kernel-names.js';
 
 interface Options extends TlsFileOptions {
@@ -136,7 +136,7 @@ async function main(): Promise<void> {
   }
   // Before anything of the kernel's is read, and before there is an executor.
   const provisions = provideFileSystems();
-  for (const remark of remarksOn(provisions, kernelFacts().btf)) {
+  for (const remark of remarksOn(provisions, kernelInfo().btf)) {
     console.error(`waep-agent: ${remark}`);
   }
   const rules = compile(policy, kernelNames());

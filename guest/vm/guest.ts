@@ -151,7 +151,7 @@ export interface BootOptions {
 }
 
 /** What a guest is, in the words that records and charts print. */
-export interface GuestFacts {
+export interface GuestInfo {
   /** What runs the guest's instructions; `kvm` is KVM by hardware. */
   accel: AcceleratorName;
   /** Why this accelerator is used. */
@@ -617,19 +617,19 @@ async function dismantle({ run, qmp, qemu, vsock, network }: Parts): Promise<voi
 
 /** A running guest. `await using` or {@link Guest.stop} ends it. */
 export class Guest implements AsyncDisposable {
-  readonly facts: GuestFacts;
+  readonly info: GuestInfo;
   readonly #parts: Parts;
   readonly #qemu: Helper;
   readonly #qmp: Qmp;
   readonly #state: MachineState;
   #stopping: Promise<void> | undefined;
 
-  constructor(parts: Parts, facts: GuestFacts, qemu: Helper, qmp: Qmp, state: MachineState) {
+  constructor(parts: Parts, info: GuestInfo, qemu: Helper, qmp: Qmp, state: MachineState) {
     this.#parts = parts;
     this.#state = state;
     this.#qmp = qmp;
     this.#qemu = qemu;
-    this.facts = facts;
+    this.info = info;
   }
 
   /**

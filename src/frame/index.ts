@@ -23,7 +23,7 @@ export {
   type Hello,
   type Join,
   type JoinPurpose,
-  type KernelFacts,
+  type KernelInfo,
   messageFrame,
   parseError,
   parseHello,

@@ -36,7 +36,7 @@ export interface Welcome {
   protocol: number;
   /** The agent's name and version. */
   agent: string;
-  kernel: KernelFacts;
+  kernel: KernelInfo;
   limits: SessionLimits;
   /** The name of the policy's profile that the session is under. */
   profile: string;
@@ -60,7 +60,7 @@ export interface SessionTerms {
 export const TOKEN_BYTES = 32;
 
 /** Facts about the guest's kernel that a client needs to form calls. */
-export interface KernelFacts {
+export interface KernelInfo {
   /** `uname -r`. */
   release: string;
   /** `uname -v`. */

@@ -1,5 +1,5 @@
 import { failure } from '../errors.js';
-import type { KernelFacts } from '../frame/index.js';
+import type { KernelInfo } from '../frame/index.js';
 import { setVdsoVersion, versionCode } from './vdso.js';
 
 /** What has to be done with each program that is started, before it does anything. */
@@ -9,7 +9,7 @@ export class StartedPrograms {
   readonly #code: number;
   readonly #complain: (error: Error) => void;
 
-  constructor({ release, version }: KernelFacts, complain: (error: Error) => void) {
+  constructor({ release, version }: KernelInfo, complain: (error: Error) => void) {
     this.#code = versionCode(release, version);
     this.#complain = complain;
   }

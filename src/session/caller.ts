@@ -1,5 +1,5 @@
 import type { Call, Handle, IoctlCall, PerfOpenCall, Reply } from '../call.js';
-import type { KernelFacts, SessionLimits } from '../frame/index.js';
+import type { KernelInfo, SessionLimits } from '../frame/index.js';
 import type { GuestClock } from './clock.js';
 import type { BatchCallback, EventStream, StreamOptions, StreamOrigin } from './event-stream.js';
 import type { RingWriter } from './ring-writer.js';
@@ -50,7 +50,7 @@ export interface Caller {
   /** The address as it was given, or `stream`. */
   readonly address: string;
   /** Facts about the guest's kernel. */
-  readonly kernel: KernelFacts;
+  readonly kernel: KernelInfo;
   /** The bounds that the agent sets. */
   readonly limits: SessionLimits;
   /** The name of the agent's profile that this session is under. */

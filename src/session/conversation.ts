@@ -9,7 +9,7 @@ import {
   FrameType,
   frameTypeName,
   ioctlBody,
-  type KernelFacts,
+  type KernelInfo,
   messageFrame,
   outputLengths,
   parseError,
@@ -64,7 +64,7 @@ export interface SessionStatistics {
  */
 export class Conversation implements Caller {
   readonly address: string;
-  readonly kernel: KernelFacts;
+  readonly kernel: KernelInfo;
   readonly limits: SessionLimits;
   readonly profile: string;
   /** How long the guest keeps what the session holds after a loss, in milliseconds; 0: not at all. */

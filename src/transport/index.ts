@@ -52,7 +52,7 @@ export {
   type Opener,
   type Opening,
   type Socket,
-  type SocketFacts,
+  type SocketInfo,
   type SocketSystem,
   VsockSocket,
   type VsockSocketOptions,

@@ -10,19 +10,19 @@ import {
   streamOptionsOf,
   tcpOptionsOf,
 } from './options.js';
-import { reconnect, type Socket, type SocketFacts } from './socket.js';
+import { reconnect, type Socket, type SocketInfo } from './socket.js';
 import type { Acceptor, Listener } from './transport.js';
 
 const DEFAULT_BACKLOG = 1024;
 
-/** Gives a node:net socket the facts that every socket of ours has. */
+/** Gives a node:net socket the properties that every socket of ours has. */
 export function withFacts(
   socket: net.Socket,
-  transport: SocketFacts['transport'],
+  transport: SocketInfo['transport'],
   remote: Address | undefined,
 ): Socket {
-  const facts: SocketFacts = { transport, halfClose: true, remote, remoteCid: undefined };
-  return Object.assign(socket, facts);
+  const info: SocketInfo = { transport, halfClose: true, remote, remoteCid: undefined };
+  return Object.assign(socket, info);
 }
 
 /** The options of a stream, as node:net takes them. */

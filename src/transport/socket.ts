@@ -8,7 +8,7 @@ import { argumentError, nodeError } from './node-errors.js';
 import { type OnRead, type StreamOptions, streamOptionsOf } from './options.js';
 
 /** What a socket of any transport says about itself beyond what `net.Socket` does. */
-export interface SocketFacts {
+export interface SocketInfo {
   /** Its transport, such as `vsock`. */
   readonly transport: TransportName;
   /**
@@ -24,8 +24,8 @@ export interface SocketFacts {
   readonly remoteCid: number | undefined;
 }
 
-/** A connected stream on any transport: a `net.Socket`, with the transport's facts. */
-export type Socket = NetSocket & SocketFacts;
+/** A connected stream on any transport: a `net.Socket`, with what its transport says of it. */
+export type Socket = NetSocket & SocketInfo;
 
 /**
  * The system calls a socket is made of.
@@ -130,7 +130,7 @@ function takeReceived(length: number): Buffer {
  * connection is seen as a clean end (the kernel's virtio transport makes it one), so a protocol
  * that must tell the two apart needs an end marker of its own.
  */
-export class VsockSocket extends Duplex implements NetSocket, SocketFacts {
+export class VsockSocket extends Duplex implements NetSocket, SocketInfo {
   readonly transport: TransportName;
   readonly halfClose: boolean;
   readonly remote: Address | undefined;

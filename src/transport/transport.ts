@@ -25,14 +25,14 @@ export interface Listener {
  * One way for bytes to travel.
  *
  * A transport is registered once, by {@link registerTransport}, and is reached through `connect` and
- * `createServer` from then on. Its sockets are either `net.Socket`s with {@link SocketFacts} or
+ * `createServer` from then on. Its sockets are either `net.Socket`s with {@link SocketInfo} or
  * `VsockSocket`s; a transport that is neither a kernel descriptor nor node:net gives `VsockSocket` a
  * {@link SocketSystem} of its own.
  */
 export interface Transport<A extends Address = Address> {
   readonly name: A['transport'];
   readonly notation: Notation<A>;
-  /** Whether its sockets have a half-close; see {@link SocketFacts.halfClose}. */
+  /** Whether its sockets have a half-close; see {@link SocketInfo.halfClose}. */
   readonly halfClose: boolean;
   /**
    * Starts to connect and returns the connecting socket at once. It emits 'connect', or 'error'

@@ -75,7 +75,7 @@ async function bootOnce(cell: Cell, flags: Flags, newer: string): Promise<Row> {
       kernel: { suite: flags.suite },
       deadlineMs: flags.bootTimeout * 1000,
     });
-    const { qemu, kernel, bootMs } = guest.facts;
+    const { qemu, kernel, bootMs } = guest.info;
     return { ...common, qemu, kernel, bootMs, ...now() };
   } catch (error) {
     const { detail, message } = error as WaepError<'ERR_GUEST_BOOT'>;

@@ -43,7 +43,7 @@ for (const { name, path, machine } of machines) {
         kernel,
         files,
       });
-      const { qemu, kernel: release } = guest.facts;
+      const { qemu, kernel: release } = guest.info;
       t.comment(`QEMU ${qemu}, Linux ${release}`);
       await fromHost(t, guest, `vsock:any:${PEER_PORT}`, {
         peer: guest.vsock(PEER_PORT),

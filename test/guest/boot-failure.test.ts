@@ -50,7 +50,7 @@ t.test('a guest with too little memory for its root file system', async (t) => {
   t.match(why, told);
   const memoryMib = Number(why.match(told)?.[1]);
   await using guest = await boot({ network: 'none', accel: 'tcg', memoryMib });
-  t.equal(guest.facts.memoryMib, memoryMib, 'with as much as it asks for, the guest boots');
+  t.equal(guest.info.memoryMib, memoryMib, 'with as much as it asks for, the guest boots');
 });
 
 t.test('a guest that powers itself off', async (t) => {

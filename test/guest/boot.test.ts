@@ -16,16 +16,16 @@ const guest = await boot({
 });
 t.teardown(() => guest.stop());
 
-t.test('the guest is what its facts say', async (t) => {
-  const { facts } = guest;
-  t.equal((await guest.sh('uname -r')).trim(), facts.kernel);
-  t.equal((await guest.sh('nproc')).trim(), `${facts.cpus}`);
+t.test('the guest is what its info says', async (t) => {
+  const { info } = guest;
+  t.equal((await guest.sh('uname -r')).trim(), info.kernel);
+  t.equal((await guest.sh('nproc')).trim(), `${info.cpus}`);
   const memoryMib =
     Number((await guest.sh("awk '/MemTotal/{print $2}' /proc/meminfo")).trim()) / 1024;
-  t.ok(memoryMib > facts.memoryMib * 0.9 && memoryMib <= facts.memoryMib, `${memoryMib} MiB`);
-  t.match(await guest.readFile('/proc/cmdline'), facts.commandLine);
-  t.match(facts.commandLine, /waep\.test=1$/);
-  t.match(await guest.sh('node --version'), facts.node);
+  t.ok(memoryMib > info.memoryMib * 0.9 && memoryMib <= info.memoryMib, `${memoryMib} MiB`);
+  t.match(await guest.readFile('/proc/cmdline'), info.commandLine);
+  t.match(info.commandLine, /waep\.test=1$/);
+  t.match(await guest.sh('node --version'), info.node);
 });
 
 t.test('what a guest needs is mounted and loaded', async (t) => {
@@ -105,7 +105,7 @@ t.test('files go in and out', async (t) => {
 t.test('the agent answers on every transport', async (t) => {
   for (const address of [guest.vsock(), guest.tcp()]) {
     const session = await Session.connect(address);
-    t.equal(session.kernel.release, guest.facts.kernel, address);
+    t.equal(session.kernel.release, guest.info.kernel, address);
     session.close();
   }
   t.throws(() => guest.tcp(9), { code: 'ERR_OPTION_INVALID', message: /ports/ });

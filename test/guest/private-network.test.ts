@@ -52,7 +52,7 @@ t.test('a guest on a tap is reached over TCP, and nothing of it is left', { skip
     t,
     `const guest = await boot({ lab: true, network: 'auto', agent: { tcp: 'anybody' }, notice: () => {} });
      const socket = await connect(guest.tcp());
-     console.log(JSON.stringify({ network: guest.facts.network, to: socket.remoteAddress, ...guest.processes }));
+     console.log(JSON.stringify({ network: guest.info.network, to: socket.remoteAddress, ...guest.processes }));
      socket.destroy();
      await guest.stop();`,
   );

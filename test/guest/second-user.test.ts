@@ -110,7 +110,7 @@ t.test('by default a guest is on no network, and its QEMU has nothing', async (t
     const memory = `require('node:fs').openSync('/proc/${guest.processes.qemu}/mem')`;
     await t.rejects(scriptAsSecondUser(memory), /EACCES/, "nor is its memory anybody's");
   }
-  t.equal(guest.facts.network, 'none');
+  t.equal(guest.info.network, 'none');
   t.throws(() => guest.tcp(), { code: 'ERR_OPTION_INVALID' });
   await using session = await Session.connect(guest.vsock(), patience);
   t.match(session.kernel.release, /^\d/);

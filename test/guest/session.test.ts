@@ -112,7 +112,7 @@ t.test('a guest that lives', async (t) => {
       async (t) => {
         const session = await Session.connect(address);
         t.teardown(() => session.close());
-        t.equal(session.kernel.release, guest.facts.kernel);
+        t.equal(session.kernel.release, guest.info.kernel);
         const program = await session.loadProgram({
           type: RAW_TRACEPOINT,
           instructions,

@@ -10,7 +10,7 @@ export function testAttacks(t: Test, suite: string, kernel: KernelChoice): void 
     const folder = t.testdir({ 'policy.yaml': attackedPolicy });
     const others = await bootBystanders({ policy: `${folder}/policy.yaml` }, kernel);
     t.teardown(() => others.stop());
-    t.comment(others.guest.facts.kernel);
+    t.comment(others.guest.info.kernel);
     for (const { attack, error, changes } of await attackAll(others)) {
       const { name, rule, message } = attack;
       const code = rule === undefined ? 'ERR_CALL_MALFORMED' : 'ERR_POLICY_REFUSED';

@@ -37,7 +37,7 @@ for (const [name, release, wrong, suite] of kernels) {
       files: bpftool.files,
       notice: () => {},
     });
-    t.match(guest.facts.kernel, release);
+    t.match(guest.info.kernel, release);
     const session = await Session.connect(guest.tcp());
     t.teardown(() => session.close());
 

@@ -15,7 +15,7 @@ const suites: ReadonlyArray<[string | undefined, RegExp]> = [
 for (const [suite, release] of suites) {
   t.test(`the kernel of ${suite ?? 'the configured suites'} boots`, async (t) => {
     await using guest = await boot({ kernel: { suite }, network: 'none', notice: () => {} });
-    t.match(guest.facts.kernel, release);
+    t.match(guest.info.kernel, release);
     await using session = await Session.connect(guest.vsock());
     const map = { type: enums.MapType.BPF_MAP_TYPE_ARRAY, keySize: 4, valueSize: 8, maxEntries: 1 };
     await using _ = await session.createMap(map);

@@ -4,5 +4,5 @@ import { Session } from '../../src/index.js';
 
 await using guest = await boot({ accel: 'tcg', network: 'none', notice: () => {} });
 await using session = await Session.connect(guest.vsock());
-const { kernelOrigin: origin } = guest.facts;
+const { kernelOrigin: origin } = guest.info;
 console.log(JSON.stringify({ origin, release: session.kernel.release }));

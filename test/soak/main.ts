@@ -162,7 +162,7 @@ async function soak(minutes: number, folder: string): Promise<void> {
   await once(standby, 'exit');
   await sleep(1000);
   const after = await left(guest);
-  const { facts } = guest;
+  const { info } = guest;
   const growth = growths(samples);
   const nativeGrowthKib = {
     keeper: growthOf(samples, ({ guest }) => guest.keeperKib).grown,
@@ -176,7 +176,7 @@ async function soak(minutes: number, folder: string): Promise<void> {
     host: hostEnvironment(),
     // Of one, five and fifteen minutes; what is more than the number of processors waited for one.
     loadAverages: { before: loadBefore, after: loadavg() },
-    guest: facts,
+    guest: info,
     loads:
       'a stream of up to 200 records a second; sessions, connections and tools one after the other; vsock by the device in the process and tcp by turns',
     memory:
@@ -189,7 +189,7 @@ async function soak(minutes: number, folder: string): Promise<void> {
   writeFileSync(join(folder, 'environment.json'), `${JSON.stringify(environment, null, 2)}\n`);
   const loads = [loadBefore, loadavg()].map(([, five = Number.NaN]) => five.toFixed(1));
   const lines = [
-    `Guest: Linux ${facts.kernel}, ${facts.cpus} vCPU, ${facts.memoryMib} MiB, ${facts.accel}, QEMU ${facts.qemu} ${facts.machine}`,
+    `Guest: Linux ${info.kernel}, ${info.cpus} vCPU, ${info.memoryMib} MiB, ${info.accel}, QEMU ${info.qemu} ${info.machine}`,
     `Host: ${environment.host.cpus} × ${environment.host.cpuModel}, Node ${environment.host.node} · commit ${environment.source.commit} · ${environment.command} · load ${loads.join(' to ')}`,
   ];
   writeFileSync(join(folder, 'memory.svg'), await renderSvg(soakChart(samples, lines)));

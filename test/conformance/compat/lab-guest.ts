@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import {
   boot,
   type Guest,
-  type GuestFacts,
+  type GuestInfo,
   type KernelChoice,
   type Lab,
   type Progress,
@@ -16,7 +16,7 @@ import type { Equipment } from './equipment.js';
 export interface LabGuest extends AsyncDisposable {
   /** The agent's address. */
   readonly agent: string;
-  readonly facts: GuestFacts;
+  readonly info: GuestInfo;
   /** The folder of the built programs, there and here. */
   readonly folder: string;
   spawn: Guest['spawn'];
@@ -32,7 +32,7 @@ const BOOT_DEADLINE_MS = 240_000;
 interface Kept {
   readonly agent: string;
   readonly lab: Lab;
-  readonly facts: GuestFacts;
+  readonly info: GuestInfo;
   readonly folder: string;
 }
 
@@ -61,7 +61,7 @@ export function describeGuest(guest: Guest, { folder }: Equipment): string {
 }
 
 function keptOf(guest: Guest, folder: string): Kept {
-  return { agent: guest.vsock(), lab: guest.lab(), facts: guest.facts, folder };
+  return { agent: guest.vsock(), lab: guest.lab(), info: guest.info, folder };
 }
 
 /** A guest that somebody else has booted, and stops. `folder` is that of its built programs. */
@@ -84,10 +84,10 @@ export async function openGuest(
   return over(keptOf(guest, equipment.folder), () => guest.stop());
 }
 
-function over({ agent, lab, facts, folder }: Kept, stop: () => Promise<void>): LabGuest {
+function over({ agent, lab, info, folder }: Kept, stop: () => Promise<void>): LabGuest {
   return {
     agent,
-    facts,
+    info,
     folder,
     spawn: (command, options) => spawn(lab, command, options),
     async sh(script, env = {}) {

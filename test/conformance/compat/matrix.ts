@@ -50,7 +50,7 @@ export async function runMatrix({
   const stage: Stage = { guest, session, env };
   const sides = [guestSide(guest, env), hostSide(address, env, watch.wrap)] as const;
   const at = new Date().toISOString();
-  const { kernel, kernelOrigin, accel } = guest.facts;
+  const { kernel, kernelOrigin, accel } = guest.info;
   const results: Result[] = [];
   const sofar = async (): Promise<Run> => ({
     facts: {

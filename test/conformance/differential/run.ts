@@ -61,7 +61,7 @@ export async function compareIn(
   } finally {
     session.close();
   }
-  const { kernel: release, kernelOrigin: origin } = guest.facts;
+  const { kernel: release, kernelOrigin: origin } = guest.info;
   return { release, origin, compared, tookMs: Math.round(performance.now() - startedMs) };
 }
 

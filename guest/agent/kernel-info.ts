@@ -1,6 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { machine, release, version } from 'node:os';
-import type { KernelFacts } from '../../src/frame/messages.js';
+import type { KernelInfo } from '../../src/frame/messages.js';
 
 function readLine(path: string): string {
   return readFileSync(path, 'latin1').trim();
@@ -17,14 +17,14 @@ export function countCpus(list: string): number {
   return count;
 }
 
-let facts: KernelFacts | undefined;
+let info: KernelInfo | undefined;
 
 /**
- * Returns the facts about this machine's kernel that a client needs to form calls. They are read once,
- * because they are the same as long as this process runs.
+ * Returns what a client needs to know of this machine's kernel to form calls. It is read once,
+ * because it stays the same as long as this process runs.
  */
-export function kernelFacts(): KernelFacts {
-  facts ??= {
+export function kernelInfo(): KernelInfo {
+  info ??= {
     release: release(),
     version: version(),
     machine: machine(),
@@ -33,5 +33,5 @@ export function kernelFacts(): KernelFacts {
     pageSize: 4096,
     btf: existsSync('/sys/kernel/btf/vmlinux'),
   };
-  return facts;
+  return info;
 }
