@@ -105,7 +105,12 @@ async function openRoot(
   const listing = (flags & LISTED) === LISTED;
   if (listing && holds === 'others') throw unlisted(path);
   if (listing) context.complain(unlisted(path));
-  if (holds === 'nothing') return call.proceed();
+  if (holds === 'nothing') {
+    const forToken = !listing && (flags & constants.O_DIRECTORY) !== 0;
+    // Whoever may not open it in the guest may have no token made there either.
+    const handle = forToken ? await context.session.open(path).catch(() => undefined) : undefined;
+    return handle === undefined ? call.proceed() : giveFolder(call, handle, false, context);
+  }
   return openFolder(call, path, (flags & CLOSE_ON_EXEC) !== 0, context);
 }
 
@@ -122,13 +127,22 @@ async function openFolder(
   call: Notification,
   path: string,
   closeOnExec: boolean,
-  { session, objects, placeholders, folders }: Context,
+  context: Context,
 ): Promise<void> {
   if (!isGuestCgroup(path)) {
-    if (await folders.fill(path)) return call.proceed();
+    if (await context.folders.fill(path)) return call.proceed();
     throw unlisted(path);
   }
-  const handle = await session.open(path);
+  return giveFolder(call, await context.session.open(path), closeOnExec, context);
+}
+
+/** Gives the program a descriptor that stands for a folder of the guest. */
+async function giveFolder(
+  call: Notification,
+  handle: Handle,
+  closeOnExec: boolean,
+  { session, objects, placeholders }: Context,
+): Promise<void> {
   objects.add(handle, 'cgroup');
   if (placeholders.create(handle, (fd) => call.giveDescriptor(fd, closeOnExec))) return;
   objects.remove(handle);

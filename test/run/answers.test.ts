@@ -6,14 +6,24 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setImmediate } from 'node:timers/promises';
 import t from 'tap';
+import { provideFileSystems } from '../../guest/agent/file-systems.js';
+import { kernelNames } from '../../guest/agent/kernel-names.js';
 import { compileStatic } from '../../guest/image/static.js';
+import { enums } from '../../src/bpf/index.js';
 import { Session } from '../../src/index.js';
+import { compile, profiles } from '../../src/policy/index.js';
 import { run } from '../../src/run/index.js';
 import { localAgent } from '../agent/local-agent.js';
+import { raw } from '../raw-call.js';
 
 t.setTimeout(120_000);
+const EPERM = 1;
 const EFAULT = 14;
+const EINVAL = 22;
+const EOPNOTSUPP = 95;
 
+// A token is made of a bpf file system.
+provideFileSystems();
 const { address, close } = await localAgent();
 t.teardown(close);
 const program = await compileStatic('test/run/reuse.c');
@@ -86,4 +96,27 @@ t.test('an answer goes where the program could write, and nowhere else', async (
   t.teardown(() => session.close());
   t.same(await run(session, [program, 'caller', idFile]), { status: 0 });
   t.same(await run(session, [program, 'constant', idFile]), { status: EFAULT });
+});
+
+t.test('a token is made, or not, as the kernel of the guest says', async (t) => {
+  const session = await Session.connect(address);
+  t.teardown(() => session.close());
+  const [major = 0, minor = 0] = session.kernel.release.split('.').map(Number);
+  const knows = major > 6 || (major === 6 && minor >= 9);
+  const asking = await compileStatic('test/run/token.c');
+  // Outside of user namespaces there are none.
+  t.same(await run(session, [asking]), { status: knows ? EOPNOTSUPP : EINVAL });
+  const watched = await localAgent({
+    rules: compile(profiles.observe, kernelNames()),
+    profile: 'observe',
+  });
+  t.teardown(() => watched.close());
+  const refused = await Session.connect(watched.address);
+  t.teardown(() => refused.close());
+  t.same(await run(refused, [asking]), { status: EPERM }, 'observe has no such command');
+  const message = /commands.*token_create/;
+  await t.rejects(raw(refused, enums.Cmd.BPF_TOKEN_CREATE, 8, {}), {
+    code: 'ERR_POLICY_REFUSED',
+    message,
+  });
 });
