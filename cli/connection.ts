@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { duration } from '../src/quantity.js';
 import type { SessionOptions } from '../src/session/index.js';
 import { Session } from '../src/session.js';
 import { readTlsFiles, type TlsFileOptions } from '../src/tls-role.js';
@@ -6,7 +7,12 @@ import { readTlsFiles, type TlsFileOptions } from '../src/tls-role.js';
 /** What the options of {@link connectionOptions} become. */
 export interface ConnectionOptions extends TlsFileOptions {
   vm: string;
+  /** How long the session outlives the loss of its connection, in milliseconds. */
+  lease?: number;
 }
+
+/** Long enough for a connection that is cut to be made again, and no longer than one waits for it. */
+const DEFAULT_LEASE_MS = 10_000;
 
 /** For sessions that answer a program's bpf(2) calls: the kernel itself never gives up waiting. */
 export const unhurried: SessionOptions = { callTimeoutMs: Number.POSITIVE_INFINITY };
@@ -30,11 +36,26 @@ export function tlsOptions(command: Command): Command {
     )
     .option('--tls-ca <file>', "the certificate of the authority that signed the agent's (PEM)")
     .option('--tls-cert <file>', "this client's certificate, for the agent (PEM)")
-    .option('--tls-key <file>', 'the key of --tls-cert (PEM)');
+    .option('--tls-key <file>', 'the key of --tls-cert (PEM)')
+    .option(
+      '--tls-crl <file>',
+      'the certificates that the authority has revoked (PEM); by default crl.pem of --keys, where it has one',
+    );
+}
+
+/** Adds the option that says how long a lost connection may take to come back. */
+export function leaseOption(command: Command): Command {
+  return command.option(
+    '--lease <duration>',
+    'how long a lost connection may take to be made again, such as 30s: the guest keeps everything so long; 0 ends with the connection. The agent may grant less',
+    duration(0),
+    DEFAULT_LEASE_MS,
+  );
 }
 
 /** Opens the session that a command's options describe. */
 export function openSession(options: ConnectionOptions, more: SessionOptions): Promise<Session> {
   const tls = readTlsFiles(options, 'client');
-  return Session.connect(options.vm, tls === undefined ? more : { ...more, tls });
+  const leaseMs = options.lease ?? 0;
+  return Session.connect(options.vm, { leaseMs, ...more, ...(tls === undefined ? {} : { tls }) });
 }

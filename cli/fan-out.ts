@@ -18,11 +18,12 @@ const colours = [pc.cyan, pc.magenta, pc.green, pc.yellow, pc.blue, pc.red] as c
 export async function fanOut(
   addresses: readonly string[],
   program: readonly string[],
-  { keys, tlsCa, tlsCert, tlsKey }: TlsFileOptions,
+  { keys, tlsCa, tlsCert, tlsKey, tlsCrl }: TlsFileOptions,
   started: (kill: (signal: NodeJS.Signals) => void) => void,
 ): Promise<number> {
   const tls = Object.entries({
     ...{ '--keys': keys, '--tls-ca': tlsCa, '--tls-cert': tlsCert, '--tls-key': tlsKey },
+    '--tls-crl': tlsCrl,
   });
   const options = tls.flatMap(([name, file]) => (file === undefined ? [] : [name, file]));
   const [node, script = ''] = [process.execPath, process.argv[1]];

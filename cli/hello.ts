@@ -2,9 +2,15 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Command } from 'commander';
 import pc from 'picocolors';
 import { enums } from '../src/bpf/index.js';
+import type { WaepError } from '../src/errors.js';
 import { printable } from '../src/printable.js';
 import { wholeNumber } from '../src/whole-number.js';
-import { type ConnectionOptions, connectionOptions, openSession } from './connection.js';
+import {
+  type ConnectionOptions,
+  connectionOptions,
+  leaseOption,
+  openSession,
+} from './connection.js';
 import { instructions, message, tracepoint } from './hello-program.js';
 import { closeAfter, untilInterrupted } from './signals.js';
 
@@ -18,7 +24,7 @@ interface Options extends ConnectionOptions {
 
 /** `waep hello`: the shortest way to see that everything works. */
 export function helloCommand(): Command {
-  return connectionOptions(new Command('hello'))
+  return leaseOption(connectionOptions(new Command('hello')))
     .description(
       "Load the thesis' example into a guest's kernel and follow its log. The example prints a line for every program that the guest executes. Ctrl-C detaches it.",
     )
@@ -46,7 +52,11 @@ async function follow(options: Options, signal: AbortSignal): Promise<void> {
     let seen = 0;
     let rest = '';
     while (!signal.aborted) {
-      const bytes = await session.read(log, READ_BYTES);
+      const bytes = await session.read(log, READ_BYTES).catch((error: Partial<WaepError>) => {
+        // The session goes on, or the next read says why it does not.
+        if (error.code !== 'ERR_SESSION_INTERRUPTED') throw error;
+        return undefined;
+      });
       if (bytes === undefined) {
         await sleep(POLL_MS, undefined, { signal }).catch(() => {});
         continue;

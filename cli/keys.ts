@@ -1,14 +1,16 @@
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Command } from 'commander';
+import { failure } from '../src/errors.js';
 import type { Identity } from '../src/keys.js';
-import type { TlsRole } from '../src/tls-role.js';
+import { CRL_FILE, type TlsRole } from '../src/tls-role.js';
 import { wholeNumber } from '../src/whole-number.js';
 
 interface Options {
   agent?: string;
   client?: string;
   days: number;
+  revoke: string[];
 }
 
 /** `waep keys`: what mutual TLS takes. */
@@ -21,17 +23,51 @@ export function keysCommand(): Command {
     .argument('<folder>', 'where to put the files; it is made with mode 0700')
     .option('--agent <name>', 'make a certificate for an agent of this name: NAME.crt and NAME.key')
     .option('--client <name>', 'make a certificate for a client of this name')
-    .option('--days <n>', 'for how many days certificates are valid', wholeNumber(1, 36_500), 365)
+    .option(
+      '--revoke <name>',
+      'add NAME.crt of the folder to the revocation list, crl.pem, and make no certificate; may be given several times',
+      (name: string, others: string[]) => [...others, name],
+      [],
+    )
+    .option(
+      '--days <n>',
+      'for how many days certificates, or the revocation list, are valid',
+      wholeNumber(1, 36_500),
+      365,
+    )
     .action(make);
 }
 
-async function make(folder: string, { agent, client, days }: Options): Promise<void> {
+async function make(folder: string, { agent, client, days, revoke }: Options): Promise<void> {
+  if (revoke.length > 0) {
+    if (agent === undefined && client === undefined) return revokeKeys(folder, days, revoke);
+    throw failure('ERR_OPTION_INVALID', {
+      option: '--revoke',
+      value: revoke.join(', '),
+      expected: 'no --agent and no --client beside it',
+    });
+  }
   for (const path of await makeKeys(folder, days, {
     ...(agent === undefined && client !== undefined ? {} : { agent: agent ?? 'agent' }),
     ...(client === undefined && agent !== undefined ? {} : { client: client ?? 'client' }),
   })) {
     console.log(path);
   }
+}
+
+/** Adds the certificates of these names to the revocation list of a folder. */
+async function revokeKeys(folder: string, days: number, names: readonly string[]): Promise<void> {
+  const { Authority } = await import('../src/keys.js');
+  const text = (name: string) => readFileSync(join(folder, name), 'utf8');
+  const authority = await Authority.load({ cert: text('ca.crt'), key: text('ca.key') });
+  const path = join(folder, CRL_FILE);
+  let list = existsSync(path) ? text(CRL_FILE) : undefined;
+  for (const name of names) list = await authority.revoke(text(`${name}.crt`), days, list);
+  // Agents may read it at any time.
+  const draft = `${path}.${process.pid}`;
+  writeFileSync(draft, list ?? '', { mode: 0o600, flag: 'wx' });
+  renameSync(draft, path);
+  console.log(path);
 }
 
 /**

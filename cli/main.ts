@@ -16,6 +16,7 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   doctor: async () => (await import('./doctor.js')).doctorCommand(),
   vm: async () => (await import('./vm.js')).vmCommand(),
   hello: async () => (await import('./hello.js')).helloCommand(),
+  ping: async () => (await import('./ping.js')).pingCommand(),
   run: async () => (await import('./run.js')).runCommand(),
   standby: async () => (await import('./standby.js')).standbyCommand(),
   trace: async () => (await import('./trace.js')).traceCommand(),

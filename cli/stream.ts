@@ -6,12 +6,17 @@ import type { Codec } from '../src/codec/index.js';
 import { failure } from '../src/errors.js';
 import type { BpfMap, RecordStream, Where } from '../src/kernel/index.js';
 import { printable } from '../src/printable.js';
-import { Session } from '../src/session.js';
+import type { Session } from '../src/session.js';
 import { wholeNumber } from '../src/whole-number.js';
+import {
+  type ConnectionOptions,
+  connectionOptions,
+  leaseOption,
+  openSession,
+} from './connection.js';
 import { closeAfter, untilInterrupted } from './signals.js';
 
-interface Options {
-  vm: string;
+interface Options extends ConnectionOptions {
   type?: string;
   format: 'json' | 'table';
   count?: number;
@@ -22,15 +27,11 @@ const STATUS_MS = 1000;
 
 /** `waep stream`: the records that programs in the guest write to a map. */
 export function streamCommand(): Command {
-  return new Command('stream')
+  return leaseOption(connectionOptions(new Command('stream')))
     .description(
       'Print the records that programs of a guest write to a ring buffer or to perf buffers, as they arrive. Standard error shows how many were lost and how many bytes wait. Ctrl-C ends it.',
     )
     .argument('<map>', "the map's id, its name, or its path in a bpf file system of the guest")
-    .requiredOption(
-      '--vm <address>',
-      'the address of the agent, such as vsock:3:1024 or tcp:127.0.0.1:1024',
-    )
     .option(
       '--type <type>',
       "the type of a record, from the guest's kernel or from the map's BTF, such as 'struct event'",
@@ -47,7 +48,7 @@ export function streamCommand(): Command {
 }
 
 async function stream(name: string, options: Options, signal: AbortSignal): Promise<void> {
-  await using session = await Session.connect(options.vm, { client: 'waep stream', signal });
+  await using session = await openSession(options, { client: 'waep stream', signal });
   closeAfter(signal, session);
   const map = await session.map(await find(session, name));
   const codec = options.type === undefined ? undefined : await codecOf(session, map, options.type);

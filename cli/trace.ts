@@ -3,26 +3,27 @@ import { StringDecoder } from 'node:string_decoder';
 import { Command } from 'commander';
 import pc from 'picocolors';
 import { printable } from '../src/printable.js';
-import { Session } from '../src/session.js';
+import {
+  type ConnectionOptions,
+  connectionOptions,
+  leaseOption,
+  openSession,
+} from './connection.js';
 import { closeAfter, untilInterrupted } from './signals.js';
 
 const TRACE_PIPE = '/sys/kernel/tracing/trace_pipe';
 
 /** `waep trace`: what the guest's kernel and its programs print. */
 export function traceCommand(): Command {
-  return new Command('trace')
+  return leaseOption(connectionOptions(new Command('trace')))
     .description(
       "Follow the trace log of a guest's kernel. bpf_printk() and enabled events write to this log. A line that is read here is gone from the log. Ctrl-C ends it.",
     )
-    .requiredOption(
-      '--vm <address>',
-      'the address of the agent, such as vsock:3:1024 or tcp:127.0.0.1:1024',
-    )
-    .action(({ vm }: { vm: string }) => untilInterrupted((signal) => follow(vm, signal)));
+    .action((options: ConnectionOptions) => untilInterrupted((signal) => follow(options, signal)));
 }
 
-async function follow(vm: string, signal: AbortSignal): Promise<void> {
-  await using session = await Session.connect(vm, { client: 'waep trace', signal });
+async function follow(options: ConnectionOptions, signal: AbortSignal): Promise<void> {
+  await using session = await openSession(options, { client: 'waep trace', signal });
   closeAfter(signal, session);
   const file = await session.open(TRACE_PIPE);
   const decoder = new StringDecoder('utf8');

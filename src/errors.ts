@@ -88,6 +88,10 @@ const messages = {
     `The agent refuses connections from ${d.peer}: ${d.why}.`,
   ERR_TLS_ROLE: (d: { address: string; why: string }) =>
     `Who answers at ${d.address} cannot be taken for an agent: ${d.why}.`,
+  ERR_TLS_CERTIFICATE: (d: { address: string; why: string }) =>
+    `Who answers at ${d.address} has not proven who it is: ${d.why}.`,
+  ERR_TLS_PLAIN: (d: { address: string }) =>
+    `Who answers at ${d.address} does not speak TLS. Start its agent with --keys, or connect without.`,
 
   // bpf
   ERR_KERNEL_LACKS: (d: { kernel: string; what: string; cure: string }) =>

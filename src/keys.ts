@@ -12,6 +12,9 @@ import {
   SubjectKeyIdentifierExtension,
   X509Certificate,
   X509CertificateGenerator,
+  X509Crl,
+  X509CrlGenerator,
+  X509CrlReason,
 } from '@peculiar/x509';
 import { failure } from './errors.js';
 import { type TlsRole, usages } from './tls-role.js';
@@ -56,7 +59,7 @@ export class Authority implements Identity {
       keys,
       extensions: [
         new BasicConstraintsExtension(true, 0, true),
-        new KeyUsagesExtension(KeyUsageFlags.keyCertSign, true),
+        new KeyUsagesExtension(KeyUsageFlags.keyCertSign | KeyUsageFlags.cRLSign, true),
         // Authorities of the same name are told apart by their keys.
         await SubjectKeyIdentifierExtension.create(keys.publicKey),
       ],
@@ -109,6 +112,49 @@ export class Authority implements Identity {
       ],
     });
     return identity(certificate, keys);
+  }
+
+  /**
+   * Adds a certificate to those that are revoked, and returns the new list, PEM. The list is valid
+   * for `days`, and whoever has it refuses every certificate after that.
+   *
+   * @param before the list so far, PEM
+   * @throws ERR_OPTION_INVALID for a certificate of another authority, and for an authority that was
+   *   made without the right to sign lists
+   */
+  async revoke(cert: string, days: number, before?: string): Promise<string> {
+    const revoked = new X509Certificate(cert);
+    const wrong = (expected: string) =>
+      failure('ERR_OPTION_INVALID', { option: '--revoke', value: revoked.subject, expected });
+    if (!(await revoked.verify({ publicKey: this.#certificate.publicKey, signatureOnly: true }))) {
+      throw wrong('a certificate that this authority has signed');
+    }
+    const usage = this.#certificate.getExtension(KeyUsagesExtension)?.usages ?? 0;
+    if ((usage & KeyUsageFlags.cRLSign) === 0) {
+      throw wrong('an authority that may sign revocation lists; make a new one with "waep keys"');
+    }
+    const now = new Date();
+    const entry = {
+      serialNumber: revoked.serialNumber,
+      revocationDate: now,
+      reason: X509CrlReason.unspecified,
+    };
+    const earlier = before === undefined ? [] : new X509Crl(before).entries;
+    const list = await X509CrlGenerator.create({
+      issuer: this.#certificate.subject,
+      thisUpdate: new Date(now.getTime() - CLOCK_SKEW_MS),
+      nextUpdate: new Date(now.getTime() + days * DAY_MS),
+      signingAlgorithm: ALGORITHM,
+      signingKey: this.#signingKey,
+      entries: [
+        ...earlier
+          .filter(({ serialNumber }) => serialNumber !== entry.serialNumber)
+          .map(({ serialNumber, revocationDate }) => ({ ...entry, serialNumber, revocationDate })),
+        entry,
+      ],
+      extensions: [await AuthorityKeyIdentifierExtension.create(this.#certificate.publicKey)],
+    });
+    return `${PemConverter.encode(list.rawData, 'X509 CRL')}\n`;
   }
 }
 

@@ -316,6 +316,11 @@ export interface Native {
   setNoDelay(fd: number): number;
   /** recvmsg(2) of one descriptor (SCM_RIGHTS) → fd. */
   receiveDescriptor(fd: number): number;
+  /**
+   * Sends a message to the Unix socket of datagrams at `path`, which begins with `@` where it is a
+   * name that is no file's → bytes taken. Does not wait.
+   */
+  sendDatagram(path: string, message: Uint8Array): number;
 
   /*
    * Answering the system calls of another process: seccomp_unotify(2). `listener` is the descriptor

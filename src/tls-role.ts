@@ -1,7 +1,8 @@
 /* The two ends of mutual TLS, and the files that have their certificates. */
-import { readFileSync } from 'node:fs';
+import { createPrivateKey, X509Certificate } from 'node:crypto';
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { PeerCertificate } from 'node:tls';
+import { createSecureContext, type PeerCertificate } from 'node:tls';
 import { failure } from './errors.js';
 
 /** Which end of a connection a certificate is for. */
@@ -38,12 +39,56 @@ function expected(role: TlsRole): string {
   return `that of ${role === 'agent' ? 'an agent' : 'a client'} has the extended key usage ${usageNames[role]}, as "waep keys" makes it`;
 }
 
+/** Who looks at a certificate, in words. */
+type Looker = 'the agent' | 'this client';
+type Words = (looker: Looker, certificate: Partial<PeerCertificate>) => string;
+
+const unknownAuthority: Words = (looker) =>
+  `it was signed by an authority that ${looker} does not know, by its --tls-ca or the ca.crt of its --keys`;
+const list = (looker: Looker) =>
+  `the revocation list of ${looker} (--tls-crl, or crl.pem of --keys)`;
+const clock = (looker: Looker) => `by the clock of ${looker}, ${new Date().toUTCString()}`;
+
+/** OpenSSL's verdicts, as Node names them, in words. */
+const verdicts: Readonly<Record<string, Words>> = {
+  DEPTH_ZERO_SELF_SIGNED_CERT: unknownAuthority,
+  SELF_SIGNED_CERT_IN_CHAIN: unknownAuthority,
+  UNABLE_TO_GET_ISSUER_CERT: unknownAuthority,
+  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: unknownAuthority,
+  UNABLE_TO_VERIFY_LEAF_SIGNATURE: unknownAuthority,
+  CERT_SIGNATURE_FAILURE: unknownAuthority,
+  CERT_HAS_EXPIRED: (looker, { valid_to }) =>
+    `it has expired${valid_to === undefined ? '' : ` on ${valid_to}`} ${clock(looker)}`,
+  CERT_NOT_YET_VALID: (looker, { valid_from }) =>
+    `it is not valid yet${valid_from === undefined ? '' : `, but from ${valid_from}`} ${clock(looker)}`,
+  CERT_REVOKED: (looker) => `it has been revoked, by ${list(looker)}`,
+  CRL_HAS_EXPIRED: (looker) => `${list(looker)} has expired, and a newer one is needed`,
+  CRL_NOT_YET_VALID: (looker) => `${list(looker)} is not valid yet ${clock(looker)}`,
+  UNABLE_TO_GET_CRL: (looker) => `${list(looker)} is that of another authority`,
+  CRL_SIGNATURE_FAILURE: (looker) => `${list(looker)} is that of another authority`,
+};
+
+/** Why a peer's certificate does not hold, in words; `verdict` is Node's name for it. */
+export function verdictText(
+  verdict: string,
+  looker: Looker,
+  certificate: Partial<PeerCertificate> = {},
+): string {
+  return `its certificate does not hold: ${verdicts[verdict]?.(looker, certificate) ?? verdict}`;
+}
+
+/** Whether {@link verdictText} has words for an error of Node's. */
+export function isVerdict(code: string | undefined): code is string {
+  return code !== undefined && Object.hasOwn(verdicts, code);
+}
+
 /** Options that name the files of one end. */
 export interface TlsFileOptions {
   keys?: string;
   tlsCa?: string;
   tlsCert?: string;
   tlsKey?: string;
+  tlsCrl?: string;
 }
 
 /** An end's certificate and key, and the authority that has signed the other end's; each PEM. */
@@ -51,29 +96,89 @@ export interface TlsFiles {
   ca: Buffer;
   cert: Buffer;
   key: Buffer;
+  /** Which certificates the authority has revoked. */
+  crl?: Buffer;
 }
 
+/** The revocation list in a folder of "waep keys". */
+export const CRL_FILE = 'crl.pem';
+
 /**
- * Reads the files of one end: ca.crt, ROLE.crt and ROLE.key in the folder of `keys`, or those of the
- * three other options. Returns undefined when no option is given.
+ * Reads the files of one end: ca.crt, ROLE.crt and ROLE.key in the folder of `keys`, with crl.pem
+ * where there is one, or those of the other options. Returns undefined when no option is given.
  *
- * @throws ERR_OPTION_INVALID when only some are given, and the system error of a file
+ * @throws ERR_OPTION_INVALID when only some are given, or when a file is not what it is to be: no
+ *   PEM, a key of another certificate, a certificate that is not valid today; the system error of a
+ *   file
  */
 export function readTlsFiles(options: TlsFileOptions, role: TlsRole): TlsFiles | undefined {
-  const { keys, tlsCa, tlsCert, tlsKey } = options;
+  const { keys, tlsCa, tlsCert, tlsKey, tlsCrl } = options;
   const named = [tlsCa, tlsCert, tlsKey];
-  const given = named.filter((file) => file !== undefined);
+  const given = [...named, tlsCrl].filter((file) => file !== undefined);
   if (given.length === 0 && keys === undefined) return undefined;
-  const files = keys === undefined ? named : ['ca.crt', `${role}.crt`, `${role}.key`];
-  const [ca, cert, key] = files.map((file) =>
-    file === undefined ? undefined : readFileSync(keys === undefined ? file : join(keys, file)),
-  );
-  const both = keys !== undefined && given.length > 0;
-  if (!both && ca !== undefined && cert !== undefined && key !== undefined)
-    return { ca, cert, key };
+  const [ca, cert, key] =
+    keys === undefined
+      ? named
+      : ['ca.crt', `${role}.crt`, `${role}.key`].map((file) => join(keys, file));
+  const both = keys !== undefined && given.some((file) => file !== tlsCrl);
+  if (both || ca === undefined || cert === undefined || key === undefined) {
+    throw failure('ERR_OPTION_INVALID', {
+      option: '--keys, --tls-ca, --tls-cert and --tls-key',
+      value: [...(keys === undefined ? [] : [keys]), ...given].join(', '),
+      expected: '--keys alone, or all of the other three: both sides have to prove who they are',
+    });
+  }
+  const kept = keys === undefined ? undefined : join(keys, CRL_FILE);
+  const crl = tlsCrl ?? (kept !== undefined && existsSync(kept) ? kept : undefined);
+  const from = (file: string, name: string) => `${keys === undefined ? name : '--keys'} (${file})`;
+  const files = {
+    ca: certificateIn(ca, from(ca, '--tls-ca')),
+    cert: certificateIn(cert, from(cert, '--tls-cert')),
+    key: readFileSync(key),
+    ...(crl === undefined ? {} : { crl: readFileSync(crl) }),
+  };
+  const wrong = (option: string, expected: string) =>
+    failure('ERR_OPTION_INVALID', { option, value: firstLine(readFileSync(key)), expected });
+  let matches: boolean;
+  try {
+    matches = new X509Certificate(files.cert).checkPrivateKey(createPrivateKey(files.key));
+  } catch {
+    throw wrong(from(key, '--tls-key'), 'a private key in PEM, without a password');
+  }
+  if (!matches) throw wrong(from(key, '--tls-key'), `the key that belongs to ${cert}`);
+  if (files.crl !== undefined) {
+    try {
+      createSecureContext({ crl: files.crl });
+    } catch {
+      const option = from(crl as string, '--tls-crl');
+      const expected = 'a certificate revocation list in PEM (-----BEGIN X509 CRL-----)';
+      throw failure('ERR_OPTION_INVALID', { option, value: firstLine(files.crl), expected });
+    }
+  }
+  return files;
+}
+
+/** The certificate in a file, which must be valid today. */
+function certificateIn(file: string, option: string): Buffer {
+  const pem = readFileSync(file);
+  let certificate: X509Certificate;
+  try {
+    certificate = new X509Certificate(pem);
+  } catch {
+    const expected = 'a certificate in PEM (-----BEGIN CERTIFICATE-----)';
+    throw failure('ERR_OPTION_INVALID', { option, value: firstLine(pem), expected });
+  }
+  const { validFrom, validTo } = certificate;
+  const now = Date.now();
+  if (now >= Date.parse(validFrom) && now <= Date.parse(validTo)) return pem;
+  const today = new Date(now).toUTCString();
   throw failure('ERR_OPTION_INVALID', {
-    option: '--keys, --tls-ca, --tls-cert and --tls-key',
-    value: [...(keys === undefined ? [] : [keys]), ...given].join(', '),
-    expected: '--keys alone, or all of the other three: both sides have to prove who they are',
+    option,
+    value: `a certificate that is valid from ${validFrom} to ${validTo}`,
+    expected: `one that is valid by the clock of this machine, ${today}`,
   });
+}
+
+function firstLine(bytes: Buffer): string {
+  return bytes.toString('latin1', 0, 60).split('\n')[0] ?? '';
 }

@@ -4,12 +4,16 @@
 #include <errno.h>
 #include <sched.h>
 #include <sys/file.h>
+#include <stddef.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 
 #include <algorithm>
+#include <string>
 
 #include "../core/sockets.h"
 #include "../core/supervisor/restraint.h"
+#include "../core/unique_fd.h"
 #include "arguments.h"
 
 namespace waep {
@@ -138,6 +142,23 @@ Napi::Value ReceiveDescriptor(const Info& info) {
   return Number(info, got == 0 ? -ECONNRESET : descriptor < 0 ? -EPROTO : descriptor);
 }
 
+// To a socket of datagrams that has a path, or a name that begins with an @.
+Napi::Value SendDatagram(const Info& info) {
+  const std::string path = info[0].As<Napi::String>();
+  const arguments::Bytes bytes = arguments::View(info[1]);
+  sockaddr_un name = {};
+  name.sun_family = AF_UNIX;
+  if (path.empty() || path.size() >= sizeof name.sun_path) return Number(info, -ENAMETOOLONG);
+  path.copy(name.sun_path, path.size());
+  if (path[0] == '@') name.sun_path[0] = '\0';
+  const unique_fd fd(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!fd.valid()) return Number(info, -errno);
+  const auto length = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + path.size());
+  const ssize_t sent = ::sendto(fd.get(), bytes.data, bytes.size, MSG_NOSIGNAL,
+                                reinterpret_cast<const sockaddr*>(&name), length);
+  return Number(info, sent < 0 ? -errno : static_cast<double>(sent));
+}
+
 Napi::Value SetBlocking(const Info& info) {
   return Number(info, sockets::SetNonBlocking(Int(info, 0), false));
 }
@@ -192,6 +213,7 @@ void ExportSockets(Napi::Env env, Napi::Object exports) {
   add("messagePair", MessagePair);
   add("sendMessage", SendMessage);
   add("receiveDescriptor", ReceiveDescriptor);
+  add("sendDatagram", SendDatagram);
   add("setBlocking", SetBlocking);
   add("setTimeouts", SetTimeouts);
   add("setNoDelay", SetNoDelay);

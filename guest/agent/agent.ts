@@ -12,6 +12,7 @@ import {
   messageFrame,
   parseHello,
   parseJoin,
+  type SessionLimits,
   type SessionTerms,
   TOKEN_BYTES,
   type Welcome,
@@ -30,6 +31,7 @@ import {
 } from '../../src/transport/index.js';
 import type { ExecutorCall, ExecutorEnd, ExecutorProcess } from './executor.js';
 import { ExecutorPool } from './executor-pool.js';
+import { Keeper } from './keeper.js';
 import { kernelInfo } from './kernel-info.js';
 import { type Secured, TlsGate, type TlsIdentity } from './tls.js';
 
@@ -40,12 +42,10 @@ const PRIVILEGED_PORTS = 1024;
 /** By which the processes of a machine reach each other (VMADDR_CID_LOCAL). */
 const LOOPBACK_CID = 1;
 
-export interface AgentOptions {
-  rules: Rules;
+/** Who may open sessions, and on which terms: what can be replaced while an agent runs. */
+export interface AgentTerms {
   /** The name of the rules, told to clients. */
   profile: string;
-  /** The agent's name and version, told to clients. */
-  name: string;
   /** Peers that may connect. */
   accept: Acceptance;
   /**
@@ -53,11 +53,17 @@ export interface AgentOptions {
    * asked of the vsock port of those.
    */
   tls?: (TlsIdentity & { on?: 'all' | 'tcp' }) | undefined;
+  /** The longest lease that a client is granted, in milliseconds. */
+  maxLeaseMs: number;
+}
+
+export interface AgentOptions extends AgentTerms {
+  rules: Rules;
+  /** The agent's name and version, told to clients. */
+  name: string;
   /** How long a client may take to introduce itself. */
   helloTimeoutMs: number;
   maxSessions: number;
-  /** The longest lease that a client is granted, in milliseconds. */
-  maxLeaseMs: number;
   /**
    * After how long a silence of its client's a connection counts as lost, in milliseconds; 0 for
    * never. A link that is cut shows in nothing else.
@@ -72,6 +78,13 @@ export interface AgentOptions {
   keepsSpare?: boolean;
 }
 
+/** What sessions that begin now get. */
+interface Offer extends AgentTerms {
+  readonly limits: SessionLimits;
+  readonly gate: TlsGate | undefined;
+  readonly executors: ExecutorPool;
+}
+
 interface OpenSession {
   session: number;
   token: Buffer;
@@ -83,6 +96,10 @@ interface OpenSession {
 export interface AgentEvents {
   session: [{ session: number; peer: string; client: string }];
   refused: [{ peer: string; error: Error }];
+  /** A connection has ended before its peer said anything, as those of health checks do. */
+  silent: [{ peer: string }];
+  /** Something that a connection met with and nobody foresaw. */
+  fault: [{ peer: string; error: Error }];
   /** A session has lost its connection and is kept for the time of its lease. */
   detached: [{ session: number; end: number; leaseMs: number }];
   /** A further connection belongs to a session. */
@@ -103,24 +120,50 @@ export interface AgentEvents {
  */
 export class Agent extends EventEmitter<AgentEvents> {
   readonly #options: AgentOptions;
-  readonly #executors: ExecutorPool;
-  readonly #tls: TlsGate | undefined;
+  #offer: Offer;
   readonly #servers = new Map<Server, string>();
   readonly #open = new Map<number, OpenSession>();
   readonly #greeting = new Set<Duplex>();
   #sessions = 0;
-  #prepared = false;
+  /** The offer whose executors' end has been watched for. */
+  #prepared: Offer | undefined;
+  readonly #retired = new Set<Promise<void>>();
+  readonly #told = new WeakSet<Error>();
   #closed = false;
 
   constructor(options: AgentOptions) {
     super();
     this.#options = options;
-    const { rules, eventNice = 0, keepsSpare = false } = options;
-    this.#executors = new ExecutorPool(rules, eventNice, keepsSpare);
-    if (options.tls !== undefined) {
-      const { on: _, ...identity } = options.tls;
-      this.#tls = new TlsGate(identity);
-    }
+    const { rules, eventNice = 0 } = options;
+    this.#offer = this.#offerOf(options, rules.limits, () => Keeper.start(rules, eventNice));
+  }
+
+  #offerOf(terms: AgentTerms, limits: SessionLimits, begin: () => Promise<Keeper>): Offer {
+    const { profile, accept, tls, maxLeaseMs } = terms;
+    return {
+      ...{ profile, accept, tls, maxLeaseMs, limits },
+      gate: tls === undefined ? undefined : new TlsGate(tls),
+      executors: new ExecutorPool(begin, this.#options.keepsSpare ?? false),
+    };
+  }
+
+  /**
+   * Has sessions that begin from here on be under other terms. Those that are open keep theirs.
+   *
+   * @param keeper starts executors under the rules that go with the terms; it belongs to the agent
+   */
+  async renew(terms: AgentTerms, limits: SessionLimits, keeper: Keeper): Promise<void> {
+    const before = this.#offer;
+    this.#offer = this.#offerOf(terms, limits, async () => keeper);
+    const gone = before.executors.close().finally(() => this.#retired.delete(gone));
+    this.#retired.add(gone);
+    await this.#prepare();
+    if (this.#open.size === 0) this.#offer.executors.fill();
+  }
+
+  /** Ends every session that is open now, after the call that is under way. */
+  endSessions(): void {
+    for (const { executor } of this.#open.values()) executor.end();
   }
 
   /** How many sessions are open. */
@@ -140,7 +183,7 @@ export class Agent extends EventEmitter<AgentEvents> {
 
   /** The process id of the executor that is kept ready, if there is one. */
   get sparePid(): number | undefined {
-    return this.#executors.sparePid;
+    return this.#offer.executors.sparePid;
   }
 
   /**
@@ -150,14 +193,14 @@ export class Agent extends EventEmitter<AgentEvents> {
   async listen(address: string): Promise<Server> {
     await this.#prepare();
     const server = createServer((socket: Socket) => {
-      this.#accept(socket).catch(() => {
-        // It has told the peer and the audit log.
+      this.#accept(socket).catch((error: Error) => {
+        if (!this.#told.has(error)) this.emit('fault', { peer: peerName(socket), error });
       });
     });
     server.listen(address);
     await once(server, 'listening');
     this.#servers.set(server, address);
-    this.#executors.fill();
+    this.#offer.executors.fill();
     server.on('error', (error) => {
       this.#servers.delete(server);
       this.emit('failed', { address, error });
@@ -167,11 +210,12 @@ export class Agent extends EventEmitter<AgentEvents> {
 
   /** Without a process that starts executors there is nothing to accept connections for. */
   async #prepare(): Promise<void> {
-    const { ended } = await this.#executors.start();
-    if (this.#prepared) return;
-    this.#prepared = true;
+    const offer = this.#offer;
+    const { ended } = await offer.executors.start();
+    if (this.#prepared === offer) return;
+    this.#prepared = offer;
     void ended.then(() => {
-      if (this.#closed) return;
+      if (this.#closed || this.#offer !== offer) return;
       const error = failure('ERR_AGENT_KEEPER', { why: 'it ended' });
       for (const [server, address] of this.#servers) {
         this.#servers.delete(server);
@@ -183,19 +227,22 @@ export class Agent extends EventEmitter<AgentEvents> {
 
   async #accept(socket: Socket): Promise<void> {
     const peer = peerName(socket);
-    const { tls } = this.#options;
-    if (this.#tls === undefined || (tls?.on === 'tcp' && socket.transport !== 'tcp')) {
-      return this.serve(socket, peer, refusalOf(socket, this.#options.accept));
+    const { gate, tls, accept } = this.#offer;
+    if (gate === undefined || (tls?.on === 'tcp' && socket.transport !== 'tcp')) {
+      return this.serve(socket, peer, refusalOf(socket, accept));
     }
     let proven: Secured;
     this.#greeting.add(socket);
     try {
-      proven = await this.#tls.handshake(socket, this.#options.helloTimeoutMs);
+      proven = await gate.handshake(socket, this.#options.helloTimeoutMs);
     } catch (cause) {
-      const error = failure('ERR_PEER_REFUSED', { peer, why: (cause as Error).message }, cause);
-      this.emit('refused', { peer, error });
       socket.destroy();
-      throw error;
+      if (socket.bytesRead === 0 && !(cause as Error).message.includes('within')) {
+        this.emit('silent', { peer });
+        return;
+      }
+      const error = failure('ERR_PEER_REFUSED', { peer, why: (cause as Error).message }, cause);
+      throw this.#refuse(peer, error);
     } finally {
       this.#greeting.delete(socket);
     }
@@ -203,8 +250,15 @@ export class Agent extends EventEmitter<AgentEvents> {
     return this.serve(
       stream,
       `${peer} as ${printable(name)}`,
-      problem ?? subjectProblem(name, this.#options.accept),
+      problem ?? subjectProblem(name, accept),
     );
+  }
+
+  /** Tells of a refusal, once. */
+  #refuse<E extends Error>(peer: string, error: E): E {
+    this.#told.add(error);
+    this.emit('refused', { peer, error });
+    return error;
   }
 
   /**
@@ -235,12 +289,16 @@ export class Agent extends EventEmitter<AgentEvents> {
         throw this.#full(peer);
       }
     } catch (cause) {
+      if (isSilence(cause)) {
+        stream.destroy();
+        this.emit('silent', { peer });
+        return;
+      }
       const error = deadline.aborted
         ? failure('ERR_HANDSHAKE_TIMEOUT', { address: peer, timeoutMs: helloTimeoutMs }, cause)
         : (cause as Error);
-      this.emit('refused', { peer, error });
       farewell(stream, messageFrame(FrameType.ERROR, id, errorBody(error)));
-      throw error;
+      throw this.#refuse(peer, error);
     } finally {
       this.#greeting.delete(stream);
     }
@@ -261,10 +319,9 @@ export class Agent extends EventEmitter<AgentEvents> {
       if ('token' in greeting) this.#join(fd, id, greeting, peer, silenceMs);
       else begun = this.#begin(fd, id, greeting, peer, silenceMs);
     } catch (error) {
-      this.emit('refused', { peer, error: error as Error });
       native.send(fd, [messageFrame(FrameType.ERROR, id, errorBody(error))], 0);
       native.close(fd);
-      throw error;
+      throw this.#refuse(peer, error as Error);
     }
     if (begun === undefined) return;
     const { session, executor } = begun;
@@ -274,7 +331,7 @@ export class Agent extends EventEmitter<AgentEvents> {
     } finally {
       this.#open.delete(session);
       // While there are others, they would see it among what they look at.
-      if (this.#open.size === 0) this.#executors.fill();
+      if (this.#open.size === 0) this.#offer.executors.fill();
     }
   }
 
@@ -285,9 +342,9 @@ export class Agent extends EventEmitter<AgentEvents> {
   }
 
   #begin(fd: number, id: number, hello: Hello, peer: string, silenceMs: number): OpenSession {
-    const leaseMs = Math.min(hello.leaseMs ?? 0, this.#options.maxLeaseMs);
+    const leaseMs = Math.min(hello.leaseMs ?? 0, this.#offer.maxLeaseMs);
     const token = randomBytes(TOKEN_BYTES);
-    const executor = this.#executors.take();
+    const executor = this.#offer.executors.take();
     try {
       sendNow(
         fd,
@@ -345,30 +402,53 @@ export class Agent extends EventEmitter<AgentEvents> {
       protocol: PROTOCOL_VERSION,
       agent: this.#options.name,
       kernel: kernelInfo(),
-      limits: this.#options.rules.limits,
-      profile: this.#options.profile,
+      limits: this.#offer.limits,
+      profile: this.#offer.profile,
       session,
+      sessions: { open: this.#open.size, most: this.#options.maxSessions },
     };
+  }
+
+  /** Stops accepting, and resolves when every session has ended by itself, or after `withinMs`. */
+  async drain(withinMs: number): Promise<void> {
+    this.#stopListening();
+    const ended = Promise.all([...this.#open.values()].map(({ executor }) => executor.ended));
+    let timer: NodeJS.Timeout | undefined;
+    const over = new Promise((resolve) => {
+      timer = setTimeout(resolve, withinMs);
+    });
+    await Promise.race([ended, over]);
+    clearTimeout(timer);
   }
 
   /** Stops accepting, ends every session and resolves when all of them are gone. */
   async close(): Promise<void> {
-    this.#closed = true;
-    for (const stream of this.#greeting) stream.destroy();
-    const ending = [...this.#open.values()].map(({ executor }) => executor);
-    for (const executor of ending) executor.kill();
+    this.#stopListening();
+    this.endSessions();
     await Promise.all([
-      ...ending.map((executor) => executor.ended),
-      this.#executors.close(),
+      this.#offer.executors.close(),
+      ...this.#retired,
       ...[...this.#servers.keys()].map(
         (server) => new Promise<void>((resolve) => server.close(() => resolve())),
       ),
     ]);
   }
 
+  #stopListening(): void {
+    this.#closed = true;
+    for (const stream of this.#greeting) stream.destroy();
+    for (const server of this.#servers.keys()) server.close();
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
   }
+}
+
+/** Whether a greeting did not come because its connection ended without a byte. */
+function isSilence(error: unknown): boolean {
+  if (!(error instanceof WaepError) || error.code !== 'ERR_FRAME_TRUNCATED') return false;
+  return (error.detail as { received?: unknown }).received === 0;
 }
 
 function parseGreeting({ type, body }: Frame): Hello | Join {

@@ -1,28 +1,79 @@
-import { appendFileSync, renameSync, statSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  ftruncateSync,
+  openSync,
+  readSync,
+  renameSync,
+  writeSync,
+} from 'node:fs';
+import { errnoName } from '../../src/errno.js';
+import { failure } from '../../src/errors.js';
+import { native } from '../../src/native.js';
 import type { Agent } from './agent.js';
 
 /** Where an audit log goes, and how large it may get. */
 export interface AuditOptions {
-  /** A path, or `-` for standard output. */
+  /** A path, `-` for standard output, or `syslog` for the machine's log. */
   target: string;
-  /** At this size a file becomes `FILE.1`, in place of an older one, and a new one is begun. */
+  /** At this size a file becomes `FILE.1`, and a new one is begun. */
   maxBytes: number;
+  /** How many older files are kept, from `FILE.1` on. */
+  keep: number;
+  /** Which lines are written, those of this level and of all that are more urgent. Default: all. */
+  level?: Level;
+  /** Told once when a line could not be written, until one can be again. */
+  failed?: (error: Error) => void;
+}
+
+/** How urgent lines can be, as syslog(3) has it. */
+export const levels = ['error', 'warning', 'info', 'debug'] as const;
+export type Level = (typeof levels)[number];
+
+const severities: Readonly<Record<Level, number>> = { error: 3, warning: 4, info: 6, debug: 7 };
+/** LOG_AUTHPRIV. */
+const FACILITY = 10;
+const SYSLOG = '/dev/log';
+const NEWLINE = 10;
+const DAY_MS = 24 * 3600 * 1000;
+/** What part of a file one client may fill with one kind of line in a day. */
+const SHARE = 1 / 4;
+/** Clients whose shares are kept in mind. */
+const MAX_CLIENTS = 1000;
+
+/** Takes lines and says whether they have been written whole. */
+interface Sink {
+  write(line: string, level: Level): void;
+  reopen(): void;
 }
 
 /**
  * Writes what an agent's sessions do, a line of JSON each. What cannot be written is counted, and
  * told once there is room again: the log keeps no session waiting.
+ *
+ * In a file, which pushes old lines out in the end, no client can push out the traces of what it
+ * did: each has a share of lines of each kind in a day, and those beyond are counted.
  */
 export class AuditLog {
-  readonly #target: string;
-  readonly #maxBytes: number;
-  #bytes: number;
+  readonly #sink: Sink;
+  readonly #level: number;
+  readonly #failed: (error: Error) => void;
+  readonly #shares: Shares | undefined;
   #lost = 0;
+  #why: Error | undefined;
 
-  constructor({ target, maxBytes }: AuditOptions) {
-    this.#target = target;
-    this.#maxBytes = maxBytes;
-    this.#bytes = target === '-' ? 0 : sizeOf(target);
+  /** @throws ERR_OPTION_INVALID when it cannot be written to */
+  constructor(options: AuditOptions) {
+    const { target, maxBytes, level = 'debug', failed = () => {} } = options;
+    this.#level = levels.indexOf(level);
+    this.#failed = failed;
+    if (target === '-') this.#sink = standardOutput;
+    else if (target === 'syslog') this.#sink = new SystemLog();
+    else {
+      this.#sink = new LogFile(options);
+      this.#shares = new Shares(maxBytes * SHARE);
+    }
   }
 
   /** Writes all that `agent` tells from here on. */
@@ -31,50 +82,206 @@ export class AuditLog {
     agent.on('detached', (facts) => this.write('detached', facts));
     agent.on('joined', (facts) => this.write('joined', facts));
     agent.on('ended', (facts) => this.write('ended', facts));
-    agent.on('refused', ({ peer, error }) => this.write('refused', { peer, why: error.message }));
+    agent.on('refused', ({ peer, error }) =>
+      this.write('refused', { peer, why: error.message }, 'warning'),
+    );
+    agent.on('silent', (facts) => this.write('silent', facts, 'debug'));
+    agent.on('fault', ({ peer, error }) =>
+      this.write('fault', { peer, why: error.message }, 'error'),
+    );
     agent.on('call', ({ call: { event, ...facts }, dropped, ...who }) => {
       this.#lost += dropped;
-      this.write(event, { ...who, ...facts });
+      this.write(event, { ...who, ...facts }, event === 'refused' ? 'warning' : 'info');
     });
     return this;
   }
 
-  write(event: string, facts: object): void {
+  /** Writes one line, after one that says how many before it there was no room for. */
+  write(event: string, facts: object, level: Level = 'info'): void {
+    if (levels.indexOf(level) > this.#level) return;
     const time = new Date().toISOString();
-    if (
-      this.#lost > 0 &&
-      this.#append(`${JSON.stringify({ time, event: 'lost', lines: this.#lost })}\n`)
-    ) {
-      this.#lost = 0;
+    const line = `${JSON.stringify({ time, event, ...facts })}\n`;
+    const { peer } = facts as { peer?: string };
+    const shares = peer === undefined ? undefined : this.#shares;
+    const counted = shares === undefined ? 0 : shares.take(`${peer}`, event, line.length);
+    if (counted === undefined) return;
+    if (counted > 0) this.#append({ time, event: 'suppressed', peer, of: event, lines: counted });
+    if (this.#lost > 0) {
+      const lost = { time, event: 'lost', lines: this.#lost, why: this.#why?.message };
+      if (this.#append(lost)) this.#lost = 0;
     }
-    if (!this.#append(`${JSON.stringify({ time, event, ...facts })}\n`)) this.#lost++;
+    if (!this.#append(line, level)) this.#lost++;
   }
 
-  #append(line: string): boolean {
+  /** Begins anew at its path: somebody may have renamed the file. The old one is kept where that fails. */
+  reopen(): void {
     try {
-      if (this.#target === '-') {
-        writeSync(1, line);
-        return true;
-      }
-      const bytes = Buffer.byteLength(line);
-      if (this.#bytes > 0 && this.#bytes + bytes > this.#maxBytes) {
-        renameSync(this.#target, `${this.#target}.1`);
-        this.#bytes = 0;
-      }
-      appendFileSync(this.#target, line, { mode: 0o600 });
-      this.#bytes += bytes;
+      this.#sink.reopen();
+    } catch (error) {
+      this.#failed(error as Error);
+    }
+  }
+
+  #append(line: string | object, level: Level = 'info'): boolean {
+    try {
+      this.#sink.write(typeof line === 'string' ? line : `${JSON.stringify(line)}\n`, level);
+      this.#why = undefined;
       return true;
-    } catch {
+    } catch (error) {
       // A full disk, say.
+      if (this.#why === undefined) this.#failed(error as Error);
+      this.#why = error as Error;
       return false;
     }
   }
 }
 
-function sizeOf(path: string): number {
-  try {
-    return statSync(path).size;
-  } catch {
-    return 0;
+const standardOutput: Sink = {
+  write: (line) => void writeSync(1, line),
+  reopen: () => {},
+};
+
+/** Messages of RFC 3164, as syslog(3) sends them, to whoever listens for the machine. */
+class SystemLog implements Sink {
+  constructor() {
+    this.write('{"event":"begun"}', 'info');
+  }
+
+  write(line: string, level: Level): void {
+    const priority = FACILITY * 8 + severities[level];
+    const text = `<${priority}>waep-agent[${process.pid}]: ${line.trimEnd()}`;
+    const sent = native.sendDatagram(SYSLOG, Buffer.from(text));
+    if (sent >= 0) return;
+    throw failure('ERR_OPTION_INVALID', {
+      option: '--audit',
+      value: 'syslog',
+      expected: `a log daemon that listens at ${SYSLOG} (${errnoName(-sent)})`,
+    });
+  }
+
+  reopen(): void {}
+}
+
+const {
+  O_APPEND,
+  O_CLOEXEC = 0o2000000,
+  O_CREAT,
+  O_NOFOLLOW,
+  O_RDWR,
+} = constants as typeof constants & {
+  O_CLOEXEC?: number;
+};
+
+class LogFile implements Sink {
+  readonly #path: string;
+  readonly #maxBytes: number;
+  readonly #keep: number;
+  #fd: number;
+  #bytes = 0;
+
+  constructor({ target, maxBytes, keep }: AuditOptions) {
+    this.#path = target;
+    this.#maxBytes = maxBytes;
+    this.#keep = keep;
+    try {
+      this.#fd = this.#open();
+    } catch (cause) {
+      const expected = `a file that can be written to (${(cause as Error).message})`;
+      const option = { option: '--audit', value: target, expected };
+      throw failure('ERR_OPTION_INVALID', option, cause);
+    }
+  }
+
+  write(line: string): void {
+    const bytes = Buffer.from(line);
+    if (this.#bytes > 0 && this.#bytes + bytes.length > this.#maxBytes) this.#rotate();
+    let written = 0;
+    try {
+      while (written < bytes.length) written += writeSync(this.#fd, bytes, written);
+    } catch (error) {
+      // Nobody is to read half a line.
+      if (written > 0) ftruncateSync(this.#fd, this.#bytes);
+      throw error;
+    }
+    this.#bytes += bytes.length;
+  }
+
+  reopen(): void {
+    const fd = this.#open();
+    closeSync(this.#fd);
+    this.#fd = fd;
+  }
+
+  #rotate(): void {
+    for (let n = this.#keep; n > 0; n--) {
+      const older = n === 1 ? this.#path : `${this.#path}.${n - 1}`;
+      try {
+        renameSync(older, `${this.#path}.${n}`);
+      } catch (error) {
+        // There are not so many yet.
+        if (n === 1 || (error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+      }
+    }
+    if (this.#keep > 0) this.reopen();
+    else {
+      ftruncateSync(this.#fd);
+      this.#bytes = 0;
+    }
+  }
+
+  /** Opens the file, and ends a line that is cut short: its writer was ended in the middle of it. */
+  #open(): number {
+    const fd = openSync(this.#path, O_RDWR | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0o600);
+    const about = fstatSync(fd);
+    this.#bytes = about.isFile() ? about.size : 0;
+    const last = Buffer.alloc(1);
+    if (this.#bytes > 0 && readSync(fd, last, 0, 1, this.#bytes - 1) === 1 && last[0] !== NEWLINE) {
+      this.#bytes += writeSync(fd, '\n');
+    }
+    return fd;
+  }
+}
+
+interface Share {
+  left: number;
+  since: number;
+  counted: number;
+}
+
+/** How much of a log each client has written of each kind of line. */
+class Shares {
+  readonly #bytes: number;
+  readonly #shares = new Map<string, Share>();
+
+  constructor(bytes: number) {
+    this.#bytes = bytes;
+  }
+
+  /**
+   * Takes a line's length from its client's share. Returns how many lines before it have only been
+   * counted, or undefined when there is nothing left: this one is counted, then.
+   */
+  take(peer: string, event: string, bytes: number): number | undefined {
+    // Every connection has a port of its own.
+    const key = `${event} ${peer.replace(/:\d+(?= as |$)/, '')}`;
+    const now = Date.now();
+    const share = this.#shares.get(key) ?? { left: this.#bytes, since: now, counted: 0 };
+    this.#shares.delete(key);
+    this.#shares.set(key, share);
+    // The one that was not used for the longest has got most of its share back.
+    const [oldest] = this.#shares.keys();
+    if (this.#shares.size > MAX_CLIENTS && oldest !== undefined) this.#shares.delete(oldest);
+    const back = (Math.max(0, now - share.since) * this.#bytes) / DAY_MS;
+    share.left = Math.min(this.#bytes, share.left + back);
+    share.since = now;
+    // A line that tells of those that were counted takes room, too.
+    if (share.left < 2 * bytes) {
+      share.counted++;
+      return undefined;
+    }
+    share.left -= bytes;
+    const { counted } = share;
+    share.counted = 0;
+    return counted;
   }
 }

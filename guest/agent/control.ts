@@ -15,12 +15,15 @@ export const ControlKind = {
   CONFINEMENT: 0x04,
   START: 0x05,
   KILL: 0x06,
+  END: 0x07,
+  RELOAD: 0x08,
   REPORT: 0x81,
   DETACHED: 0x82,
   AUDIT: 0x83,
   READY: 0x84,
   STARTED: 0x85,
   ENDED: 0x86,
+  RELOADED: 0x88,
 } as const;
 
 /** What a connection that is handed over is for. */

@@ -1,25 +1,23 @@
 import { failure } from '../../src/errors.js';
-import type { Rules } from '../../src/policy/rules.js';
 import { ExecutorProcess } from './executor.js';
-import { type Ending, Keeper } from './keeper.js';
+import type { Ending, Keeper } from './keeper.js';
 
 /**
  * Where sessions get their executors from. It can keep one ready, whose start, a tenth of a second
  * in an emulated guest, no session then waits for.
  */
 export class ExecutorPool {
-  readonly #rules: Rules;
-  readonly #eventNice: number;
+  readonly #begin: () => Promise<Keeper>;
   readonly #keepsOne: boolean;
   #keeper: Promise<Keeper> | undefined;
   #running: Keeper | undefined;
   #spare: ExecutorProcess | undefined;
+  readonly #taken = new Set<ExecutorProcess>();
   #closed = false;
 
-  /** @param eventNice as in `AgentOptions` */
-  constructor(rules: Rules, eventNice: number, keepsOne: boolean) {
-    this.#rules = rules;
-    this.#eventNice = eventNice;
+  /** @param begin gets what starts executors; it is called once */
+  constructor(begin: () => Promise<Keeper>, keepsOne: boolean) {
+    this.#begin = begin;
     this.#keepsOne = keepsOne;
   }
 
@@ -29,7 +27,7 @@ export class ExecutorPool {
    * @returns resolves at the end of what starts them, after which none can be taken any more
    */
   async start(): Promise<{ ended: Promise<Ending> }> {
-    this.#keeper ??= Keeper.start(this.#rules, this.#eventNice);
+    this.#keeper ??= this.#begin();
     this.#running = await this.#keeper;
     return { ended: this.#running.ended };
   }
@@ -43,6 +41,8 @@ export class ExecutorPool {
   take(): ExecutorProcess {
     const taken = this.#spare ?? this.#make();
     this.#spare = undefined;
+    this.#taken.add(taken);
+    void taken.ended.then(() => this.#taken.delete(taken));
     return taken;
   }
 
@@ -59,12 +59,13 @@ export class ExecutorPool {
     });
   }
 
-  /** Ends what is kept, and keeps no more. */
+  /** Keeps none ready any more, and ends when those that were taken have ended. */
   async close(): Promise<void> {
     this.#closed = true;
     const spare = this.#spare;
     spare?.kill();
     await spare?.ended;
+    await Promise.all([...this.#taken].map(({ ended }) => ended));
     await (await this.#keeper?.catch(() => undefined))?.close();
   }
 

@@ -4,6 +4,9 @@ import { native } from '../../src/native.js';
 import { ControlChannel, ControlKind, type ControlMessage, Purpose } from './control.js';
 import type { Ending, Keeper, Kept } from './keeper.js';
 
+/** How long an executor may take to end in order. */
+const END_MS = 2000;
+
 /** What an executor reports when its session has ended. */
 export interface ExecutorReport {
   /**
@@ -101,6 +104,13 @@ export class ExecutorProcess extends EventEmitter<ExecutorEvents> {
   /** Has a request dropped if it has not begun, or interrupted where its system call can be. */
   cancel(id: number): void {
     this.#control.send({ kind: ControlKind.CANCEL, number: id });
+  }
+
+  /** Ends the session after the call that is under way. What does not end by itself is killed. */
+  end(): void {
+    this.#control.send({ kind: ControlKind.END });
+    const timer = setTimeout(() => this.kill(), END_MS);
+    void this.ended.then(() => clearTimeout(timer));
   }
 
   /** Ends the session at once. */

@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { constants } from 'node:os';
 import { failure, systemError } from '../../src/errors.js';
 import { native, nativeFile } from '../../src/native.js';
@@ -31,8 +31,8 @@ const START_TIMEOUT_MS = 30_000;
 export class Keeper {
   /** Resolves when the process is gone, and every executor with it. */
   readonly ended: Promise<Ending>;
-  readonly #child: ChildProcess;
   readonly #channel: ControlChannel;
+  readonly #descriptors: readonly [number, number];
   /** Where starts are asked for; -1 when there is nobody to ask any more. */
   #starts: number;
   readonly #kept = new Map<number, (ending: Ending) => void>();
@@ -44,7 +44,22 @@ export class Keeper {
    * @throws ERR_AGENT_KEEPER when it does not come up; it has said why on standard error
    */
   static async start(rules: Rules, eventNice: number): Promise<Keeper> {
-    const keeper = new Keeper(eventNice);
+    const [ours, theirs] = ControlChannel.pair();
+    const [starts, theirStarts] = ControlChannel.pair();
+    const words = [`${eventNice}`, nativeFile('waep-executor')];
+    const child = spawn(nativeFile('waep-keeper'), words, {
+      stdio: [theirs, 'ignore', 'inherit', theirStarts],
+    });
+    native.close(theirs);
+    native.close(theirStarts);
+    const exited = new Promise<Ending>((resolve) => {
+      child.on('error', () => {
+        keeper.#channel.close();
+        resolve({ exitCode: 127, signal: null });
+      });
+      child.on('exit', (exitCode, signal) => resolve({ exitCode, signal }));
+    });
+    const keeper = new Keeper(ours, starts, exited);
     const ready = new Promise<void>((resolve) => {
       keeper.#ready = resolve;
     });
@@ -54,38 +69,38 @@ export class Keeper {
     return keeper;
   }
 
-  private constructor(eventNice: number) {
-    const [ours, theirs] = ControlChannel.pair();
-    const [starts, theirStarts] = ControlChannel.pair();
+  /** Takes over a keeper that another process has started, by the descriptors that it gave away. */
+  static adopt([channel, starts]: readonly [number, number]): Keeper {
+    return new Keeper(channel, starts);
+  }
+
+  /** @param exited resolves with how the process ended; who is not its parent is told nothing */
+  private constructor(
+    channel: number,
+    starts: number,
+    exited: Promise<Ending> = Promise.resolve({ exitCode: null, signal: null }),
+  ) {
+    this.#descriptors = [channel, starts];
     this.#starts = starts;
     native.setTimeouts(starts, START_TIMEOUT_MS);
-    const words = [`${eventNice}`, nativeFile('waep-executor')];
-    this.#child = spawn(nativeFile('waep-keeper'), words, {
-      stdio: [theirs, 'ignore', 'inherit', theirStarts],
-    });
-    native.close(theirs);
-    native.close(theirStarts);
     let silent = () => {};
     const silence = new Promise<void>((resolve) => {
       silent = resolve;
     });
-    this.#channel = new ControlChannel(ours, (message) => this.#receive(message), silent);
-    this.ended = new Promise((resolve) => {
-      const over = async (ending: Ending) => {
-        // What it has said of executors before it ended is heard first.
-        await silence;
-        for (const end of this.#kept.values()) end({ exitCode: null, signal: 'SIGKILL' });
-        this.#kept.clear();
-        native.close(this.#starts);
-        this.#starts = -1;
-        resolve(ending);
-      };
-      this.#child.on('error', () => {
-        this.#channel.close();
-        void over({ exitCode: 127, signal: null });
-      });
-      this.#child.on('exit', (exitCode, signal) => void over({ exitCode, signal }));
+    this.#channel = new ControlChannel(channel, (message) => this.#receive(message), silent);
+    // What it has said of executors before it ended is heard first.
+    this.ended = Promise.all([exited, silence]).then(([ending]) => {
+      for (const end of this.#kept.values()) end({ exitCode: null, signal: 'SIGKILL' });
+      this.#kept.clear();
+      native.close(this.#starts);
+      this.#starts = -1;
+      return ending;
     });
+  }
+
+  /** Its channel and where starts are asked for, for the process that is to {@link adopt} it. */
+  get descriptors(): readonly [channel: number, starts: number] {
+    return this.#descriptors;
   }
 
   #tell(rules: Rules, confinement: Confinement): void {

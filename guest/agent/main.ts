@@ -1,43 +1,43 @@
 import { once } from 'node:events';
-import { accessSync, constants, readFileSync } from 'node:fs';
+import { accessSync, constants } from 'node:fs';
 import { dirname } from 'node:path';
 import { Command, Option } from 'commander';
 import { failure, systemError } from '../../src/errors.js';
 import { native } from '../../src/native.js';
-// Not the folder's index: without a policy file its parser is not even loaded.
-import { compile } from '../../src/policy/compile.js';
-import type { Policy } from '../../src/policy/index.js';
-import { profileNamed, profiles } from '../../src/policy/profiles.js';
-import { readTlsFiles, type TlsFileOptions } from '../../src/tls-role.js';
+import { profiles } from '../../src/policy/profiles.js';
+import { duration, MAX_TIMER_MS } from '../../src/quantity.js';
+import { parseAddress } from '../../src/transport/index.js';
 import { wholeNumber } from '../../src/whole-number.js';
 import { Agent } from './agent.js';
-import { AuditLog } from './audit.js';
+import { AuditLog, type Level, levels } from './audit.js';
+import {
+  type ConfigurationOptions,
+  handOver,
+  Reloader,
+  readConfiguration,
+} from './configuration.js';
 import { provideFileSystems, remarksOn } from './file-systems.js';
 import { kernelInfo } from './kernel-info.js';
-import { kernelNames } from './kernel-names.js';
+import { ServiceManager } from './service-manager.js';
 
-interface Options extends TlsFileOptions {
+interface Options extends ConfigurationOptions {
   listen: string[];
-  profile: string;
-  policy?: string;
-  anySourcePort: boolean;
-  tlsOn: 'all' | 'tcp';
   insecureTcp: boolean;
   helloTimeoutMs: number;
   maxSessions: number;
-  maxLeaseMs?: number;
   silenceMs: number;
   eventNice: number;
-  audit?: string;
   auditMaxBytes: number;
+  auditKeep: number;
   quiet: boolean;
+  logLevel: Level;
+  stopTimeout: number;
+  strictReload: boolean;
+  handOver: boolean;
 }
 
 // As auditd's own default for the same work (priority_boost).
 const DEFAULT_EVENT_NICE = -4;
-
-/** The longest that a timer can be set to. */
-const MAX_MS = 2 ** 31 - 1;
 
 const collect = (value: string, all: string[]) => [...all, value];
 
@@ -71,6 +71,10 @@ const program = new Command('waep-agent')
   .option('--tls-cert <file>', "this agent's certificate; clients need one as well then")
   .option('--tls-key <file>', 'the key of --tls-cert')
   .option('--tls-ca <file>', "the certificate of the authority that signs the clients'")
+  .option(
+    '--tls-crl <file>',
+    'the certificates that the authority has revoked; by default crl.pem of --keys, where it has one',
+  )
   .addOption(
     new Option('--tls-on <transport>', 'where clients need a certificate')
       .choices(['all', 'tcp'])
@@ -80,19 +84,19 @@ const program = new Command('waep-agent')
   .option(
     '--hello-timeout-ms <n>',
     'how long a client may take until its first message',
-    wholeNumber(1, MAX_MS),
+    wholeNumber(1, MAX_TIMER_MS),
     5000,
   )
   .option('--max-sessions <n>', 'how many sessions may be open at once', wholeNumber(1, 65_535), 64)
   .option(
     '--max-lease-ms <n>',
     'the longest lease: how long a session may outlive its connection, if its client asks for a lease; 0 for none',
-    wholeNumber(0, MAX_MS),
+    wholeNumber(0, MAX_TIMER_MS),
   )
   .option(
     '--silence-ms <n>',
     'a connection counts as lost when its client was silent for so long; 0 for never',
-    wholeNumber(0, MAX_MS),
+    wholeNumber(0, MAX_TIMER_MS),
     60_000,
   )
   .option(
@@ -103,75 +107,156 @@ const program = new Command('waep-agent')
   )
   .option(
     '--audit <file>',
-    'write the log to this file, with what sessions load, attach and pin; - is standard output, which has sessions and refusals in any case',
+    'write the log to this file, with what sessions load, attach and pin; - is standard output, syslog the log of this machine. Without this option, standard output has sessions and refusals',
   )
   .option(
     '--audit-max-bytes <n>',
-    'when the log has this size, rename it to FILE.1 and begin a new one',
+    'when the log has this size, rename the file to FILE.1 and begin a new one',
     wholeNumber(4096),
     16 * 1024 * 1024,
   )
-  .option('--quiet', 'log nothing', false);
-
-async function readPolicy({ policy, profile }: Options): Promise<Policy> {
-  if (policy === undefined) return profileNamed(profile);
-  const { parsePolicy } = await import('../../src/policy/file.js');
-  return parsePolicy(readFileSync(policy, 'utf8'), policy);
-}
+  .option(
+    '--audit-keep <n>',
+    'how many older files are kept, FILE.1 being the newest; 0 empties the file instead',
+    wholeNumber(0, 999),
+    4,
+  )
+  .option('--quiet', 'write no lines on sessions to standard output', false)
+  .addOption(
+    new Option(
+      '--log-level <level>',
+      'which lines on sessions standard output has: refusals are warnings, and connections that say nothing are for debug',
+    )
+      .choices(levels)
+      .default('info'),
+  )
+  .option(
+    '--stop-timeout <duration>',
+    'how long sessions may go on after SIGTERM or SIGINT, such as 30s; a second signal ends them',
+    duration(0),
+    0,
+  )
+  .option('--strict-reload', 'end all sessions when SIGHUP has the files read again', false)
+  .addOption(new Option('--hand-over').hideHelp().default(false))
+  .addHelpText(
+    'after',
+    `
+SIGHUP has the policy, the certificates and the revocation list read again, and the audit log opened
+anew. Sessions that are open keep their rules. If a file is wrong, nothing changes.`,
+  );
 
 async function main(): Promise<void> {
   const options = program.parse().opts<Options>();
-  const policy = await readPolicy(options);
-  const tls = readTlsFiles(options, 'agent');
+  if (options.handOver) {
+    await handOver(options, options.eventNice);
+    // The keeper that has been given away lives on.
+    process.exit();
+  }
   const listen = options.listen.length === 0 ? ['vsock:any:1024'] : options.listen;
-  for (const address of listen) {
-    if (address.startsWith('tcp:') && !options.insecureTcp && tls === undefined) {
-      throw failure('ERR_OPTION_INVALID', {
-        option: '--listen',
-        value: address,
-        expected:
-          'an address whose peers can be told apart; anybody may connect over TCP. Give --keys, or --insecure-tcp if that is meant',
-      });
-    }
+  for (const address of listen) parseAddress(address);
+  const manager = new ServiceManager(process.env);
+  const logs = openLogs(options);
+  const isSecured = options.keys !== undefined || options.tlsCert !== undefined;
+  const open = listen.find((address) => address.startsWith('tcp:'));
+  if (open !== undefined && !options.insecureTcp && !isSecured) {
+    throw failure('ERR_OPTION_INVALID', {
+      option: '--listen',
+      value: open,
+      expected:
+        'an address whose peers can be told apart; anybody may connect over TCP. Give --keys, or --insecure-tcp if that is meant',
+    });
   }
   // Before anything of the kernel's is read, and before there is an executor.
   const provisions = provideFileSystems();
   for (const remark of remarksOn(provisions, kernelInfo().btf)) {
     console.error(`waep-agent: ${remark}`);
   }
-  const rules = compile(policy, kernelNames());
+  const { terms, rules } = await readConfiguration(options);
   const agent = new Agent({
-    // Telling of each call takes time beside it, so somebody has to want it.
-    rules: options.audit === undefined ? { ...rules, reports: [] } : rules,
-    profile: policy.name,
+    ...terms,
+    rules,
     // The bundler puts the package's version here.
     name: `waep-agent/${process.env.WAEP_VERSION}`,
-    accept: options.anySourcePort ? { ...policy.accept, source_ports: 'any' } : policy.accept,
-    tls: tls === undefined ? undefined : { ...tls, on: options.tlsOn },
     helloTimeoutMs: options.helloTimeoutMs,
     maxSessions: options.maxSessions,
-    maxLeaseMs: options.maxLeaseMs ?? policy.leases.max_seconds * 1000,
     silenceMs: options.silenceMs,
     eventNice: options.eventNice,
     keepsSpare: true,
   });
-  if (!options.quiet) {
-    new AuditLog({ target: options.audit ?? '-', maxBytes: options.auditMaxBytes }).follow(agent);
-  }
+  for (const log of logs) log.follow(agent);
   agent.on('failed', ({ address, error }) => {
     console.error(`waep-agent: not listening on ${address} any more: ${error.message}`);
+  });
+  agent.on('fault', ({ peer, error }) => {
+    console.error(`waep-agent: the connection of ${peer}: ${error.message}`);
   });
   for (const address of listen) {
     await agent.listen(address);
     console.log(`waep-agent: listening on ${address}`);
   }
+  // In the agent's cgroup by now, and with all that it still has.
+  const reloader = new Reloader();
   confine(options);
-  await Promise.race([once(process, 'SIGTERM'), once(process, 'SIGINT'), deserted(agent)]);
+  const status = `accepting sessions under the policy ${terms.profile}`;
+  manager.ready(status);
+  let reloading = Promise.resolve();
+  process.on('SIGHUP', () => {
+    reloading = reloading.then(() => reload(agent, logs, reloader, manager, options));
+  });
+  const stop = Promise.race([once(process, 'SIGTERM'), once(process, 'SIGINT')]);
+  await Promise.race([stop, deserted(agent)]);
+  manager.stopping();
+  reloader.close();
   if (agent.listening === 0) {
     console.error('waep-agent: ending, since no address is left to listen on');
     process.exitCode = 1;
   }
+  // Whoever says so again does not want to wait.
+  const again = Promise.race([once(process, 'SIGTERM'), once(process, 'SIGINT')]);
+  await Promise.race([agent.drain(options.stopTimeout), again]);
   await agent.close();
+}
+
+/** Opens the log that is asked for, and the one on standard output. */
+function openLogs({ audit, auditMaxBytes, auditKeep, quiet, logLevel }: Options): AuditLog[] {
+  const about = { maxBytes: auditMaxBytes, keep: auditKeep };
+  const failed = (error: Error) => {
+    console.error(
+      `waep-agent: the audit log (${audit}) cannot be written to: ${error.message}. What is lost from here on is counted, and the log says how much once it can be written to`,
+    );
+  };
+  if (audit === '-') return [new AuditLog({ target: '-', ...about, failed })];
+  return [
+    ...(audit === undefined ? [] : [new AuditLog({ target: audit, ...about, failed })]),
+    ...(quiet || audit !== undefined
+      ? []
+      : [new AuditLog({ target: '-', ...about, level: logLevel })]),
+  ];
+}
+
+/** Reads the files again, and begins the logs' anew. What is wrong leaves everything as it was. */
+async function reload(
+  agent: Agent,
+  logs: readonly AuditLog[],
+  reloader: Reloader,
+  manager: ServiceManager,
+  { strictReload }: Options,
+): Promise<void> {
+  manager.reloading();
+  for (const log of logs) log.reopen();
+  try {
+    const { terms, limits, keeper } = await reloader.reload();
+    await agent.renew(terms, limits, keeper);
+    if (strictReload) agent.endSessions();
+    console.error(`waep-agent: reloaded; sessions begin under the policy ${terms.profile}`);
+    for (const log of logs) log.write('reloaded', { policy: terms.profile });
+    manager.ready(`accepting sessions under the policy ${terms.profile}`);
+  } catch (error) {
+    const why = (error as Error).message;
+    console.error(`waep-agent: not reloaded: ${why} What was read before stays in force`);
+    for (const log of logs) log.write('not reloaded', { why }, 'error');
+    manager.ready('a reload has failed; what was read before is in force');
+  }
 }
 
 /** Gives up what the rest of this process' life does not take, now that executors come from another. */
@@ -182,7 +267,7 @@ function confine({ audit }: Options): void {
   ] as const) {
     if (result < 0) throw systemError(what, result);
   }
-  if (audit === undefined || audit === '-') return;
+  if (audit === undefined || audit === '-' || audit === 'syslog') return;
   const folder = dirname(audit);
   try {
     accessSync(folder, constants.W_OK | constants.X_OK);

@@ -1,6 +1,6 @@
 import type { Duplex } from 'node:stream';
 import { createSecureContext, createServer, type PeerCertificate, type TLSSocket } from 'node:tls';
-import { roleProblem } from '../../src/tls-role.js';
+import { roleProblem, verdictText } from '../../src/tls-role.js';
 
 /** Who this agent is, and whose word it takes for who a client is; each PEM. */
 export interface TlsIdentity {
@@ -8,6 +8,8 @@ export interface TlsIdentity {
   key: string | Uint8Array;
   /** The authority that has to have signed a client's certificate. */
   ca: string | Uint8Array;
+  /** Which of its certificates the authority has revoked. */
+  crl?: string | Uint8Array;
 }
 
 /** A stream that is secured, and what its peer has shown. */
@@ -25,8 +27,9 @@ export class TlsGate {
 
   /** @throws Node's own error when the certificates and the key do not go together */
   constructor(identity: TlsIdentity) {
-    createSecureContext({ ...identity } as Parameters<typeof createSecureContext>[0]);
-    this.#identity = identity;
+    const { cert, key, ca, crl } = identity;
+    this.#identity = { cert, key, ca, ...(crl === undefined ? {} : { crl }) };
+    createSecureContext(this.#identity as Parameters<typeof createSecureContext>[0]);
   }
 
   /** Resolves with the secured stream. Its peer may still be one to be refused. */
@@ -50,7 +53,7 @@ export class TlsGate {
         rejectUnauthorized: false,
         minVersion: 'TLSv1.3',
       })
-        .once('tlsClientError', fail)
+        .once('tlsClientError', (error) => fail(explained(error)))
         .once('secureConnection', (socket: TLSSocket) => {
           clearTimeout(timer);
           stream.off('close', ended);
@@ -71,5 +74,14 @@ function problemOf(socket: TLSSocket, certificate: PeerCertificate): string | un
   if (socket.authorized || String(verdict) === 'INVALID_PURPOSE') {
     return roleProblem(certificate, 'client');
   }
-  return `its certificate does not hold (${verdict})`;
+  return verdictText(String(verdict), 'the agent', certificate);
+}
+
+/** Node's own words for this are OpenSSL's file and line. */
+function explained(error: Error & { code?: string }): Error {
+  const { code } = error;
+  if (code === 'ERR_SSL_WRONG_VERSION_NUMBER' || code === 'ERR_SSL_HTTP_REQUEST') {
+    return new Error('it does not speak TLS, which --keys of the agent asks for', { cause: error });
+  }
+  return new Error(`its TLS handshake failed (${code ?? error.message})`, { cause: error });
 }

@@ -41,6 +41,8 @@ export interface Welcome {
   /** The name of the policy's profile that the session is under. */
   profile: string;
   session: SessionTerms;
+  /** How many sessions were open, this one not counted, and how many may be. Older agents say nothing. */
+  sessions?: { open: number; most: number };
 }
 
 /** What lets a client join connections to its session, and how long that outlives them. */
@@ -232,6 +234,8 @@ export function parseWelcome(body: Uint8Array): Welcome {
     },
     'WELCOME',
   );
+  const { sessions } = value as Welcome;
+  if (sessions !== undefined) check(sessions, { open: uint32, most: uint32 }, 'WELCOME.sessions');
   if ((value as Welcome).session.token.byteLength !== TOKEN_BYTES) {
     throw failure('ERR_FRAME_MALFORMED', {
       why: `WELCOME.session.token has not ${TOKEN_BYTES} bytes`,

@@ -67,6 +67,10 @@ export class Conversation implements Caller {
   readonly kernel: KernelInfo;
   readonly limits: SessionLimits;
   readonly profile: string;
+  /** The agent's name and version. */
+  readonly agent: string;
+  /** How many sessions the agent had when this one began, and how many it may have. */
+  readonly agentSessions: { readonly open: number; readonly most: number } | undefined;
   /** How long the guest keeps what the session holds after a loss, in milliseconds; 0: not at all. */
   readonly leaseMs: number;
 
@@ -102,6 +106,8 @@ export class Conversation implements Caller {
     this.kernel = welcome.kernel;
     this.limits = welcome.limits;
     this.profile = welcome.profile;
+    this.agent = welcome.agent;
+    this.agentSessions = welcome.sessions;
     this.leaseMs = welcome.session.leaseMs;
     this.#silenceMs = welcome.session.silenceMs;
     this.#reconnects = options.reconnect !== false;

@@ -1,5 +1,5 @@
 import { Duplex } from 'node:stream';
-import { type TLSSocket, connect as tlsConnect } from 'node:tls';
+import { TLSSocket, connect as tlsConnect } from 'node:tls';
 import { failure, WaepError } from '../errors.js';
 import {
   FrameType,
@@ -13,7 +13,7 @@ import {
   readFrame,
   type Welcome,
 } from '../frame/index.js';
-import { otherRole, roleProblem } from '../tls-role.js';
+import { isVerdict, otherRole, roleProblem, verdictText } from '../tls-role.js';
 import { type ConnectOptions, connect, parseAddress } from '../transport/index.js';
 
 /** How a client proves who it is, and how it knows the agent; each PEM. */
@@ -21,6 +21,8 @@ export interface TlsOptions {
   ca: string | Uint8Array;
   cert: string | Uint8Array;
   key: string | Uint8Array;
+  /** Which certificates the authority has revoked. */
+  crl?: string | Uint8Array;
   /** The name that the agent's certificate must have. Default: any that the authority has signed. */
   servername?: string;
 }
@@ -167,7 +169,7 @@ async function dial(target: string | Duplex, options: DialOptions): Promise<Dupl
 /**
  * Secures a stream with mutual TLS. The stream is destroyed when that fails.
  *
- * @throws ERR_HANDSHAKE_TIMEOUT, ERR_TLS_ROLE, or Node's own error, such as `DEPTH_ZERO_SELF_SIGNED_CERT`
+ * @throws ERR_HANDSHAKE_TIMEOUT, ERR_TLS_CERTIFICATE, ERR_TLS_ROLE, ERR_TLS_PLAIN, or Node's own error
  */
 function startTls(
   stream: Duplex,
@@ -194,9 +196,16 @@ function startTls(
       Math.min(timeoutMs, 2 ** 31 - 1),
     );
     const failed = (error: NodeJS.ErrnoException) => {
-      const misplaced = error.code === 'INVALID_PURPOSE';
-      const why = otherRole('agent');
-      fail(misplaced ? failure('ERR_TLS_ROLE', { address, why }, error) : error);
+      const { code } = error;
+      if (code === 'INVALID_PURPOSE') {
+        fail(failure('ERR_TLS_ROLE', { address, why: otherRole('agent') }, error));
+      } else if (isVerdict(code)) {
+        // Node keeps the certificate that it refuses.
+        const why = verdictText(code, 'this client', socket.getPeerCertificate() ?? {});
+        fail(failure('ERR_TLS_CERTIFICATE', { address, why }, error));
+      } else if (code === 'ERR_SSL_WRONG_VERSION_NUMBER') {
+        fail(failure('ERR_TLS_PLAIN', { address }, error));
+      } else fail(error);
     };
     stream.once('error', fail);
     socket.once('error', failed);
@@ -243,6 +252,7 @@ async function handshake(
   if (signal?.aborted) abort();
   const ignore = () => {};
   stream.on('error', ignore);
+  const secured = stream instanceof TLSSocket;
   try {
     stream.write(messageFrame(type, 0, body));
     const frame = await readFrame(stream, MAX_FRAME_BYTES, bound.signal);
@@ -259,7 +269,10 @@ async function handshake(
     if (cause instanceof WaepError && cause.code === 'ERR_FRAME_TRUNCATED') {
       throw failure(
         'ERR_SESSION_CLOSED',
-        { address, why: 'the peer closed the connection before it introduced itself' },
+        {
+          address,
+          why: `the peer closed the connection before it introduced itself${secured ? '' : '; if its agent asks for certificates, give --keys (tls in the library)'}`,
+        },
         cause,
       );
     }

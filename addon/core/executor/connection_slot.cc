@@ -13,15 +13,24 @@ namespace waep {
 void ConnectionSlot::Put(unique_fd connection, uint32_t lease_ms) {
   const std::lock_guard<std::mutex> lock(mutex_);
   if (served_.valid()) sockets::Shutdown(served_.get(), SHUT_RDWR);
+  if (ended_) return;
   next_ = std::move(connection);
   lease_ms_ = lease_ms;
+  put_.notify_one();
+}
+
+void ConnectionSlot::End() {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  if (served_.valid()) sockets::Shutdown(served_.get(), SHUT_RDWR);
+  ended_ = true;
+  next_.reset();
   put_.notify_one();
 }
 
 int ConnectionSlot::Next() {
   std::unique_lock<std::mutex> lock(mutex_);
   served_.reset();
-  const auto ready = [this] { return next_.valid(); };
+  const auto ready = [this] { return ended_ || next_.valid(); };
   if (!begun_) {
     put_.wait(lock, ready);
   } else {

@@ -17,6 +17,9 @@ class ConnectionSlot {
   // is lost, which may not be seen from here yet.
   void Put(unique_fd connection, uint32_t lease_ms);
 
+  // There is nothing to serve any more: the connection that is served ends, and no other one comes.
+  void End();
+
   // Closes the connection that was served, and returns the one to serve next, or -1 when none has
   // come within the lease of the last. Waits for the first as long as it takes.
   int Next();
@@ -34,6 +37,7 @@ class ConnectionSlot {
   unique_fd next_;
   uint32_t lease_ms_ = 0;
   bool begun_ = false;
+  bool ended_ = false;
 };
 
 }  // namespace waep

@@ -83,6 +83,8 @@ void Thread::Serve() {
                        std::move(message.descriptor));
     } else if (message.kind == kCancel) {
       handler_->Cancel(message.number);
+    } else if (message.kind == kEnd) {
+      handler_->End();
     }
   }
   ::_Exit(EXIT_FAILURE);

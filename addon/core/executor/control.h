@@ -29,9 +29,13 @@ enum Kind : uint8_t {
   kConfinement = 0x04,  // after the last; the payload is a Confinement (confinement.h)
   kStart = 0x05,  // with a descriptor: an executor's channel; number is what the agent calls it
   kKill = 0x06,   // number is that of a start
+  // From the agent to the process that has everything read anew (keeper_main.cc), and its answer.
+  kReload = 0x08,
+  kReloaded = 0x88,  // number is wait(2)'s status
   // From the agent to an executor.
   kAttach = 0x02,  // with a descriptor: a connection; detail is its Purpose, number its lease in ms
   kCancel = 0x03,  // number is the id of a request
+  kEnd = 0x07,     // the session is over: after the call that is under way it reports and ends
   // From the keeper.
   kReady = 0x84,
   kStarted = 0x85,  // number is the process id; 0 with a payload of a 32-bit errno
@@ -95,6 +99,7 @@ class Handler {
  public:
   virtual void Attach(Purpose purpose, uint32_t lease_ms, unique_fd connection) = 0;
   virtual void Cancel(uint32_t id) = 0;
+  virtual void End() = 0;
   // The connection whose peer's end is to be told of, or -1.
   [[nodiscard]] virtual int watched() const = 0;
   virtual void PeerEnded() = 0;

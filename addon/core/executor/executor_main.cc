@@ -101,6 +101,11 @@ class Handler final : public waep::control::Handler {
 
   void Cancel(uint32_t id) override { cancellation_->Cancel(id); }
 
+  void End() override {
+    slot_->End();
+    cancellation_->CancelAll();
+  }
+
  private:
   static constexpr int kUrgeMs = 20;
 

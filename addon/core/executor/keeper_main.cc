@@ -2,6 +2,10 @@
 //
 // waep-keeper EVENT_NICE EXECUTOR: starts the processes that serve an agent's sessions.
 //
+// waep-keeper reload COMMAND [ARGUMENT]…: executes the command whenever the agent asks for it, one
+// at a time, with what comes after standard error as it is here. So an agent that keeps nothing has
+// its files read anew, and gets another keeper, by words that were there before it heard anybody.
+//
 // The agent, which hears everybody, keeps nothing by which it could call the kernel itself. It
 // tells this process once what the sessions may do, and asks it for an executor (executor_main.cc)
 // for each. The rules cannot be changed afterwards: who takes the agent over has no more than a
@@ -229,7 +233,34 @@ class Keeper {
 
 }  // namespace
 
+int ServeReloads(char** command) {
+  // Nobody is to be served who is gone.
+  ::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+  ::prctl(PR_SET_NAME, "waep-reload", 0, 0, 0);
+  waep::control::Channel channel(STDIN_FILENO);
+  waep::control::Message message;
+  for (;;) {
+    const int got = channel.Receive(&message);
+    if (got <= 0) return got == 0 ? EXIT_SUCCESS : Die("hearing the agent", got);
+    if (message.kind != waep::control::kReload) return Die("hearing the agent", -EPROTO);
+    const pid_t child = ::fork();
+    if (child == 0) {
+      const int nothing = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
+      ::dup2(nothing, STDIN_FILENO);
+      ::execv(command[0], command);
+      Die(command[0], -errno);
+      ::_exit(127);
+    }
+    int status = 127 << 8;
+    if (child > 0) ::waitpid(child, &status, 0);
+    const int error =
+        channel.Send(waep::control::kReloaded, static_cast<uint32_t>(status), nullptr, 0);
+    if (error != 0) return Die("answering the agent", error);
+  }
+}
+
 int main(int argc, char** argv) {
+  if (argc >= 3 && strcmp(argv[1], "reload") == 0) return ServeReloads(argv + 2);
   if (argc != 3) {
     return Die("not started by an agent (usage: waep-keeper EVENT_NICE EXECUTOR)", -EINVAL);
   }

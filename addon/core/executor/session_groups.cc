@@ -25,6 +25,8 @@ namespace {
 // An executor has three threads.
 constexpr const char* kMaxThreads = "8";
 constexpr const char* kPrefix = "waep-";
+// Where an agent is, and what it starts, beside the groups of sessions.
+constexpr std::string_view kAgent = "waep-agent";
 constexpr const char* kControllers = "+memory +pids";
 
 int Write(int folder, const std::string& file, std::string_view text) {
@@ -74,7 +76,12 @@ std::string OwnGroup() {
   const size_t start = groups.find("0::/");
   if (start == std::string::npos) return ".";
   const size_t first = start + 4;
-  const std::string path = groups.substr(first, groups.find('\n', first) - first);
+  std::string path = groups.substr(first, groups.find('\n', first) - first);
+  // An agent that has been running for a while has moved there.
+  const size_t name = path.size() - std::min(path.size(), kAgent.size());
+  if (path.substr(name) == kAgent && (name == 0 || path[name - 1] == '/')) {
+    path.resize(name == 0 ? 0 : name - 1);
+  }
   return path.empty() ? "." : path;
 }
 
@@ -120,8 +127,7 @@ std::string SessionGroups::Prepare(pid_t agent, uint64_t memory_bytes) {
       return "other processes are in the agent's own cgroup, /" + own +
              "; a service of systemd's with Delegate=yes has one for itself";
     }
-    const char* const kAgent = "waep-agent";
-    if (::mkdirat(base.get(), kAgent, 0755) < 0 && errno != EEXIST) {
+    if (::mkdirat(base.get(), kAgent.data(), 0755) < 0 && errno != EEXIST) {
       return "no cgroup can be made in /" + own + ": " + strerror(errno);
     }
     for (const pid_t pid : {agent, ::getpid()}) {

@@ -1,0 +1,155 @@
+/*
+ * What an agent reads from files, and reads again when it is told to.
+ *
+ * An agent that hears clients keeps nothing by which it could call the kernel, and cannot be given
+ * other rules. What reads its files again is a process of its own, with the words of its own command
+ * line; the agent gets the outcome and a keeper that has been told the new rules.
+ */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { fstatSync, readFileSync, readSync } from 'node:fs';
+import { failure } from '../../src/errors.js';
+import type { SessionLimits } from '../../src/frame/messages.js';
+import { native, nativeFile } from '../../src/native.js';
+// Not the folder's index: without a policy file its parser is not even loaded.
+import { compile } from '../../src/policy/compile.js';
+import type { Policy } from '../../src/policy/index.js';
+import { profileNamed } from '../../src/policy/profiles.js';
+import type { Rules } from '../../src/policy/rules.js';
+import { readTlsFiles, type TlsFileOptions } from '../../src/tls-role.js';
+import type { AgentTerms } from './agent.js';
+import { ControlChannel, ControlKind } from './control.js';
+import { Keeper } from './keeper.js';
+import { kernelNames } from './kernel-names.js';
+
+/** The options that say which files are read, and what they come down to. */
+export interface ConfigurationOptions extends TlsFileOptions {
+  profile: string;
+  policy?: string;
+  anySourcePort: boolean;
+  tlsOn: 'all' | 'tcp';
+  maxLeaseMs?: number;
+  audit?: string;
+}
+
+/** What the files of an agent come down to. */
+export interface Configuration {
+  readonly terms: AgentTerms;
+  readonly rules: Rules;
+}
+
+/** What is handed over of one that was read again. */
+interface HandedOver {
+  readonly terms: AgentTerms;
+  readonly limits: SessionLimits;
+  readonly keeper: Keeper;
+}
+
+async function readPolicy({ policy, profile }: ConfigurationOptions): Promise<Policy> {
+  if (policy === undefined) return profileNamed(profile);
+  const { parsePolicy } = await import('../../src/policy/file.js');
+  return parsePolicy(readFileSync(policy, 'utf8'), policy);
+}
+
+/** Reads the files that options name. */
+export async function readConfiguration(options: ConfigurationOptions): Promise<Configuration> {
+  const policy = await readPolicy(options);
+  const tls = readTlsFiles(options, 'agent');
+  const rules = compile(policy, kernelNames());
+  return {
+    terms: {
+      profile: policy.name,
+      accept: options.anySourcePort ? { ...policy.accept, source_ports: 'any' } : policy.accept,
+      tls: tls === undefined ? undefined : { ...tls, on: options.tlsOn },
+      maxLeaseMs: options.maxLeaseMs ?? policy.leases.max_seconds * 1000,
+    },
+    // Telling of each call takes time beside it, so somebody has to want it.
+    rules: options.audit === undefined ? { ...rules, reports: [] } : rules,
+  };
+}
+
+/** Where a process that reads the files again gives them away. */
+const HAND_OVER = 3;
+/** Policies, certificates and revocation lists, as text. */
+const MAX_BYTES = 64 * 1024 * 1024;
+
+/** Reads the files and gives away what they come down to. Runs in a process of its own. */
+export async function handOver(options: ConfigurationOptions, eventNice: number): Promise<void> {
+  const { terms, rules } = await readConfiguration(options);
+  const keeper = await Keeper.start(rules, eventNice);
+  const texts = JSON.stringify({ terms, limits: rules.limits }, (_, value) =>
+    value instanceof Uint8Array || value?.type === 'Buffer'
+      ? Buffer.from(value).toString('latin1')
+      : value,
+  );
+  const bytes = Buffer.from(texts);
+  const memory = native.shareMemory(bytes.length);
+  if (typeof memory === 'number') throw failure('ERR_AGENT', { why: `memfd_create: ${memory}` });
+  memory.set(bytes);
+  for (const descriptor of [...keeper.descriptors, memory.fd]) {
+    native.sendMessage(HAND_OVER, [Uint8Array.of(0)], descriptor);
+  }
+}
+
+/** The process that has an agent's files read again. To be started before the agent confines itself. */
+export class Reloader {
+  readonly #child: ChildProcess;
+  readonly #channel: ControlChannel;
+  readonly #given: number;
+  #over: (status: number | undefined) => void = () => {};
+
+  constructor() {
+    const [ours, theirs] = ControlChannel.pair();
+    const [given, giving] = ControlChannel.pair();
+    const [script = '', ...words] = process.argv.slice(1);
+    const command = [process.execPath, ...process.execArgv, script, ...words, '--hand-over'];
+    this.#child = spawn(nativeFile('waep-keeper'), ['reload', ...command], {
+      stdio: [theirs, 'ignore', 'inherit', giving],
+    });
+    this.#child.unref();
+    this.#child.on('error', () => this.#over(undefined));
+    native.close(theirs);
+    native.close(giving);
+    this.#given = given;
+    const ended = () => this.#over(undefined);
+    this.#channel = new ControlChannel(
+      ours,
+      ({ kind, number }) => {
+        if (kind === ControlKind.RELOADED) this.#over(number);
+      },
+      ended,
+    );
+  }
+
+  /** @throws ERR_AGENT when the files are not as they are to be; what is wrong is on standard error */
+  async reload(): Promise<HandedOver> {
+    const status = await new Promise<number | undefined>((resolve) => {
+      this.#over = resolve;
+      this.#channel.send({ kind: ControlKind.RELOAD });
+    });
+    // Whoever ends well has given all three away.
+    const given = status === 0 ? [0, 1, 2].map(() => native.receiveDescriptor(this.#given)) : [];
+    const [channel = -1, starts = -1, memory = -1] = given;
+    if (memory < 0) {
+      const why = status === undefined ? 'nobody is left to read its files' : 'it said why above';
+      throw failure('ERR_AGENT', { why });
+    }
+    const keeper = Keeper.adopt([channel, starts]);
+    try {
+      return { ...(JSON.parse(textOf(memory)) as Omit<HandedOver, 'keeper'>), keeper };
+    } finally {
+      native.close(memory);
+    }
+  }
+
+  close(): void {
+    this.#channel.close();
+    native.close(this.#given);
+  }
+}
+
+function textOf(fd: number): string {
+  const { size } = fstatSync(fd);
+  const bytes = Buffer.alloc(Math.min(size, MAX_BYTES));
+  const length = readSync(fd, bytes, 0, bytes.length, 0);
+  return bytes.toString('utf8', 0, length).replace(/\0+$/, '');
+}

@@ -1,0 +1,344 @@
+import { execFileSync } from 'node:child_process';
+import {
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  statSync,
+  unlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { connect } from 'node:net';
+import { join } from 'node:path';
+import t from 'tap';
+import { AuditLog } from '../../guest/agent/audit.js';
+import { Authority } from '../../src/keys.js';
+import { Session } from '../../src/session.js';
+import type { TlsRole } from '../../src/tls-role.js';
+import { until } from '../until.js';
+import { type AgentProcess, agentProcess, folderOf } from './agent-process.js';
+
+const lines = (file: string): Record<string, unknown>[] =>
+  readFileSync(file, 'utf8')
+    .split('\n')
+    .filter((line) => line !== '')
+    .map((line) => JSON.parse(line));
+
+const map = { type: 2, keySize: 4, valueSize: 4, maxEntries: 1 } as const;
+
+/** Sends SIGHUP and waits until the agent has said what came of it. */
+async function reload(agent: AgentProcess): Promise<string> {
+  const before = agent.stderr().length;
+  agent.child.kill('SIGHUP');
+  return until(
+    () => `a word on the reload; it says ${agent.stderr().slice(before)}`,
+    () => /.*(?:not )?reloaded.*/.exec(agent.stderr().slice(before))?.[0],
+  );
+}
+
+t.test('SIGHUP has the policy read again', async (t) => {
+  const folder = folderOf(t);
+  const policy = join(folder, 'policy.yaml');
+  const log = join(folder, 'audit.log');
+  writeFileSync(policy, 'profile: full\nname: before\n');
+  const agent = await agentProcess(t, ['--policy', policy, '--audit', log, '--quiet']);
+  await using before = await Session.connect(agent.address);
+  t.equal(before.profile, 'before');
+
+  writeFileSync(policy, 'profile: full\nname: after\nmap_types: [hash]\n');
+  t.match(await reload(agent), /waep-agent: reloaded; sessions begin under the policy after/);
+  await using after = await Session.connect(agent.address);
+  t.equal(after.profile, 'after');
+  await t.rejects(after.createMap(map), { code: 'ERR_POLICY_REFUSED', message: /map_types/ });
+  await t.resolves(before.createMap(map), 'an open session keeps its rules');
+
+  writeFileSync(policy, 'profile: full\nmap_types: [hsah]\n');
+  t.match(await reload(agent), /not reloaded: .* What was read before stays in force/);
+  t.match(agent.stderr(), /policy\.yaml:2:\d+: found hsah/);
+  await using still = await Session.connect(agent.address);
+  t.equal(still.profile, 'after');
+  await t.rejects(still.createMap(map), { code: 'ERR_POLICY_REFUSED' });
+
+  renameSync(log, `${log}.moved`);
+  writeFileSync(policy, 'profile: observe\n');
+  await reload(agent);
+  t.match(lines(log), [{ event: 'reloaded', policy: 'observe' }], 'the log was begun anew');
+  t.match(
+    lines(`${log}.moved`).filter(({ event }) => String(event).includes('reloaded')),
+    [{ event: 'reloaded', policy: 'after' }, { event: 'not reloaded' }],
+  );
+});
+
+t.test('--strict-reload ends the sessions that are open', async (t) => {
+  const agent = await agentProcess(t, ['--strict-reload', '--quiet']);
+  const session = await Session.connect(agent.address);
+  const closed = new Promise<Error>((resolve) => session.onClose(resolve));
+  await reload(agent);
+  t.match((await closed).message, /the guest ended the connection/);
+  (await Session.connect(agent.address)).close();
+});
+
+t.test('SIGTERM gives sessions their time, and the log their ends', async (t) => {
+  const log = join(folderOf(t), 'audit.log');
+  const agent = await agentProcess(t, ['--audit', log, '--stop-timeout', '60s']);
+  const first = await Session.connect(agent.address, { leaseMs: 60_000 });
+  const second = await Session.connect(agent.address);
+  agent.child.kill('SIGTERM');
+  await until('nobody to listen', () =>
+    Session.connect(agent.address).then(
+      (session) => {
+        session.close();
+        return false;
+      },
+      () => true,
+    ),
+  );
+  await second.createMap(map);
+  second.close();
+  await until('its end', () => lines(log).some(({ event }) => event === 'ended'));
+  agent.child.kill('SIGTERM');
+  t.equal(await agent.exit, 0, 'a second signal ends what is left');
+  first.close();
+  const ended = lines(log).filter(({ event }) => event === 'ended');
+  t.match(ended, [
+    { session: 2, report: { calls: 1 } },
+    { session: 1, report: { calls: 0 } },
+  ]);
+});
+
+t.test('a service manager is told', async (t) => {
+  const folder = folderOf(t);
+  const path = join(folder, 'notify');
+  const script = `import socket,sys
+s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+s.bind(sys.argv[1])
+print('bound', flush=True)
+while True: print(s.recv(4096).decode().replace('\\n', ' '), flush=True)`;
+  const { spawn } = await import('node:child_process');
+  const listener = spawn('python3', ['-c', script, path], { stdio: ['ignore', 'pipe', 'inherit'] });
+  t.teardown(() => listener.kill('SIGKILL'));
+  let told = '';
+  listener.stdout.setEncoding('utf8').on('data', (text: string) => {
+    told += text;
+  });
+  await until('a listener', () => told.includes('bound'));
+  const agent = await agentProcess(t, ['--quiet'], {
+    NOTIFY_SOCKET: path,
+    WATCHDOG_USEC: '100000',
+  });
+  await until('READY', () => told.includes('READY=1'));
+  await until('a sign of life', () => told.includes('WATCHDOG=1'));
+  await reload(agent);
+  await until('a reload', () => /RELOADING=1 MONOTONIC_USEC=\d+[\s\S]*READY=1/.test(told));
+  agent.child.kill('SIGTERM');
+  t.equal(await agent.exit, 0);
+  await until('STOPPING', () => told.includes('STOPPING=1'));
+});
+
+t.test('a connection that says nothing is no refusal', async (t) => {
+  for (const level of ['info', 'debug']) {
+    const agent = await agentProcess(t, ['--log-level', level]);
+    const probe = connect(agent.address.slice('unix:'.length));
+    await new Promise((resolve) => probe.once('connect', resolve));
+    probe.end();
+    const session = await Session.connect(agent.address);
+    session.close();
+    await until('an end', () => agent.stdout().includes('"event":"ended"'));
+    t.notMatch(agent.stdout(), /"event":"refused"/);
+    t.equal(agent.stdout().includes('"event":"silent"'), level === 'debug', level);
+    agent.child.kill('SIGKILL');
+    await agent.exit;
+  }
+});
+
+t.test('the log of an agent that is quiet', async (t) => {
+  const log = join(folderOf(t), 'audit.log');
+  const agent = await agentProcess(t, ['--quiet', '--audit', log]);
+  (await Session.connect(agent.address)).close();
+  await until('an end', () => existsSync(log) && lines(log).some(({ event }) => event === 'ended'));
+  t.equal(agent.stdout(), `waep-agent: listening on ${agent.address}\n`);
+});
+
+t.test('a full disk leaves no torn line, and is told', async (t) => {
+  const folder = folderOf(t);
+  const image = join(folder, 'disk');
+  mkdirSync(image);
+  execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=16k', 'none', image]);
+  t.teardown(() => execFileSync('umount', ['-l', image]));
+  const target = join(image, 'audit.log');
+  const told: Error[] = [];
+  const log = new AuditLog({
+    target,
+    maxBytes: 1e6,
+    keep: 1,
+    failed: (error) => told.push(error),
+  });
+  for (let i = 0; i < 400; i++) log.write('noise', { text: 'x'.repeat(100) });
+  t.match(told, [{ code: 'ENOSPC' }], 'once');
+  const kept = lines(target).length;
+  t.ok(kept > 50 && kept < 400);
+  execFileSync('mount', ['-o', 'remount,size=1m', image]);
+  log.write('after', {});
+  t.match(lines(target).slice(kept), [
+    { event: 'lost', lines: 400 - kept, why: /ENOSPC/ },
+    { event: 'after' },
+  ]);
+});
+
+t.test('a log that was cut short goes on in a line of its own', async (t) => {
+  const target = join(folderOf(t), 'audit.log');
+  writeFileSync(target, '{"event":"whole"}\n{"event":"ha');
+  new AuditLog({ target, maxBytes: 1e6, keep: 1 }).write('next', {});
+  const [whole, half, next] = readFileSync(target, 'utf8').split('\n');
+  t.equal(whole, '{"event":"whole"}');
+  t.equal(half, '{"event":"ha');
+  t.match(JSON.parse(next ?? ''), { event: 'next' });
+});
+
+t.test('as many files are kept as asked for', async (t) => {
+  const target = join(folderOf(t), 'audit.log');
+  const log = new AuditLog({ target, maxBytes: 1000, keep: 3 });
+  for (let number = 0; number < 200; number++) log.write('noise', { number });
+  const numbers = [`${target}.3`, `${target}.2`, `${target}.1`, target].flatMap((file) =>
+    lines(file).map(({ number }) => number),
+  );
+  t.notOk(existsSync(`${target}.4`));
+  t.same(
+    numbers,
+    numbers.map((_, i) => 200 - numbers.length + i),
+    'without a gap',
+  );
+  t.ok(statSync(target).size <= 1000);
+});
+
+t.test('a client cannot push out the traces of what it has done', async (t) => {
+  const target = join(folderOf(t), 'audit.log');
+  const log = new AuditLog({ target, maxBytes: 20_000, keep: 2 });
+  const by = (peer: string) => ({ peer, client: 'x', text: 'y'.repeat(60) });
+  log.write('program', { ...by('host(2):1000'), name: 'evil' });
+  for (let i = 0; i < 5000; i++) log.write('refused', by(`host(2):${i}`), 'warning');
+  log.write('program', { ...by('host(2):1023'), name: 'more evil' });
+  log.write('refused', by('vm(7):1023'), 'warning');
+  const all = [`${target}.2`, `${target}.1`, target].flatMap((file) =>
+    existsSync(file) ? lines(file) : [],
+  );
+  t.match(
+    all.filter(({ event }) => event === 'program'),
+    [{ name: 'evil' }, { name: 'more evil' }],
+  );
+  t.ok(all.length < 100);
+  t.match(all.at(-1), { event: 'refused', peer: 'vm(7):1023' }, 'others have a share of their own');
+});
+
+async function authority() {
+  const made = await Authority.create('authority', 2);
+  const issue = async (role: TlsRole, name: string, days = 2) => ({
+    ...(await made.issue(role, name, days)),
+    ca: made.cert,
+  });
+  return { made, issue };
+}
+
+t.test('revoked, expired, unknown: both sides say why', async (t) => {
+  const folder = folderOf(t);
+  const { made, issue } = await authority();
+  const identity = await issue('agent', 'agent');
+  const file = (name: string, text: string) => {
+    writeFileSync(join(folder, name), text);
+    return join(folder, name);
+  };
+  file('ca.crt', made.cert);
+  file('agent.crt', identity.cert);
+  file('agent.key', identity.key);
+  const [alice, bob] = [await issue('client', 'alice'), await issue('client', 'bob')];
+  const agent = await agentProcess(t, ['--keys', folder]);
+  (await Session.connect(agent.address, { tls: alice })).close();
+
+  file('crl.pem', await made.revoke(alice.cert, 2));
+  t.match(await reload(agent), /waep-agent: reloaded/);
+  const revoked = /its certificate does not hold: it has been revoked.*--tls-crl/;
+  await t.rejects(Session.connect(agent.address, { tls: alice }), {
+    code: 'ERR_PEER_REFUSED',
+    message: revoked,
+  });
+  await until('its reason', () => revoked.test(agent.stdout()));
+  (await Session.connect(agent.address, { tls: bob })).close();
+
+  const both = await made.revoke(bob.cert, 2, readFileSync(join(folder, 'crl.pem'), 'utf8'));
+  file('crl.pem', both);
+  await reload(agent);
+  for (const tls of [alice, bob]) {
+    await t.rejects(Session.connect(agent.address, { tls }), { message: revoked });
+  }
+  file('crl.pem', 'no list at all');
+  t.match(await reload(agent), /not reloaded/);
+  t.match(
+    agent.stderr(),
+    /Invalid --keys \(.*crl\.pem\): "no list at all"\. Expected a certificate revocation list in PEM/,
+  );
+  unlinkSync(join(folder, 'crl.pem'));
+  await reload(agent);
+
+  const expired = await issue('client', 'late', -0.5);
+  const late = /its certificate does not hold: it has expired on .* by the clock of the agent/;
+  await t.rejects(Session.connect(agent.address, { tls: expired }), { message: late });
+  await until('its reason', () => late.test(agent.stdout()));
+  const stranger = await authority();
+  const unknown = { ...(await stranger.issue('client', 'who')), ca: made.cert };
+  const nobody = /it was signed by an authority that (the agent|this client) does not know/;
+  await t.rejects(Session.connect(agent.address, { tls: unknown }), { message: nobody });
+  await until('its reason', () => nobody.test(agent.stdout()));
+  await t.rejects(Session.connect(agent.address, { tls: { ...bob, ca: stranger.made.cert } }), {
+    code: 'ERR_TLS_CERTIFICATE',
+    message: nobody,
+  });
+  await t.rejects(
+    Session.connect(agent.address, { tls: { ...bob, crl: await made.revoke(identity.cert, 2) } }),
+    {
+      code: 'ERR_TLS_CERTIFICATE',
+      message: revoked,
+    },
+  );
+  await t.rejects(Session.connect(agent.address, { handshakeTimeoutMs: 1000 }), {
+    message: /give --keys/,
+  });
+  await until('its reason', () => agent.stdout().includes('it does not speak TLS'));
+});
+
+t.test('TLS asked of an agent that has none', async (t) => {
+  const agent = await agentProcess(t, []);
+  const { issue } = await authority();
+  await t.rejects(Session.connect(agent.address, { tls: await issue('client', 'c') }), {
+    code: 'ERR_TLS_PLAIN',
+    message: /does not speak TLS/,
+  });
+});
+
+t.test('files that are none are errors at the start', async (t) => {
+  const folder = folderOf(t);
+  const { made, issue } = await authority();
+  const [one, other] = [await issue('agent', 'agent'), await issue('agent', 'other')];
+  const old = await issue('agent', 'old', -0.5);
+  const good = { 'ca.crt': made.cert, 'agent.crt': one.cert, 'agent.key': one.key };
+  const says = async (files: Partial<typeof good>, expected: RegExp) => {
+    for (const [name, text] of Object.entries({ ...good, ...files })) {
+      writeFileSync(join(folder, name), text);
+    }
+    const agent = await agentProcess(t, ['--keys', folder]);
+    t.equal(await agent.exit, 1);
+    t.match(agent.stderr(), expected);
+  };
+  await says(
+    { 'ca.crt': 'nothing' },
+    /Invalid --keys \(.*ca\.crt\): "nothing"\. Expected a certificate in PEM/,
+  );
+  await says(
+    { 'agent.key': 'nothing' },
+    /\(.*agent\.key\): "nothing"\. Expected a private key in PEM/,
+  );
+  await says({ 'agent.key': other.key }, /Expected the key that belongs to .*agent\.crt/);
+  await says(
+    { 'agent.crt': old.cert, 'agent.key': old.key },
+    /a certificate that is valid from .* Expected one that is valid by the clock/,
+  );
+});
