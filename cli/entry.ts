@@ -3,6 +3,7 @@
  * What "waep" starts: the command itself, command.cjs beside this, from the code that V8 made of it
  * the last time. Compiling takes a third of the start of "waep run".
  */
+import { createHash } from 'node:crypto';
 import {
   closeSync,
   fstatSync,
@@ -21,11 +22,21 @@ import { Script } from 'node:vm';
 import { cacheFolder } from '../src/paths.js';
 
 const OTHERS_MAY_WRITE = 0o022;
+const HASH_CHARACTERS = 40;
 
 const path = fileURLToPath(new URL('command.cjs', import.meta.url));
-const folder = join(cacheFolder(), 'code');
+const folder = codeFolder();
 /** Subcommands have little code in common that others could use. */
 const kept = join(folder, /^[a-z-]+$/.exec(process.argv[2] ?? '')?.[0] ?? 'waep');
+
+/** Where code is kept. Without a place, the command says what is wrong when it needs one itself. */
+function codeFolder(): string {
+  try {
+    return join(cacheFolder(), 'code');
+  } catch {
+    return '/nonexistent';
+  }
+}
 
 /** What the code was made of, and by whom: V8 looks at the length of the source only. */
 function identityOf(file: string): string {
@@ -37,15 +48,21 @@ function isPrivate({ uid, mode }: { uid: number; mode: number }): boolean {
   return uid === process.getuid?.() && (mode & OTHERS_MAY_WRITE) === 0;
 }
 
-/** The code that was kept, if there is any that nobody else can have written. */
+/** V8 ends the process at code that is damaged: it does not look at its own checksum. */
+function hashOf(code: Uint8Array): string {
+  return createHash('sha1').update(code).digest('hex');
+}
+
+/** The code that was kept, if there is any, whole, that nobody else can have written. */
 function readCode(identity: string): Buffer | undefined {
   try {
     if (!isPrivate(statSync(folder))) return undefined;
     const fd = openSync(kept, 'r');
     try {
       const bytes = isPrivate(fstatSync(fd)) ? readFileSync(fd) : Buffer.alloc(0);
-      const same = bytes.toString('latin1', 0, identity.length) === identity;
-      return same ? bytes.subarray(identity.length) : undefined;
+      const header = bytes.subarray(0, identity.length + HASH_CHARACTERS);
+      const code = bytes.subarray(header.length);
+      return header.toString('latin1') === identity + hashOf(code) ? code : undefined;
     } finally {
       closeSync(fd);
     }
@@ -60,10 +77,8 @@ function writeCode(identity: string, code: Buffer): void {
   try {
     mkdirSync(folder, { recursive: true, mode: 0o700 });
     if (!isPrivate(statSync(folder))) return;
-    writeFileSync(draft, Buffer.concat([Buffer.from(identity, 'latin1'), code]), {
-      flag: 'wx',
-      mode: 0o600,
-    });
+    const header = Buffer.from(identity + hashOf(code), 'latin1');
+    writeFileSync(draft, Buffer.concat([header, code]), { flag: 'wx', mode: 0o600 });
     renameSync(draft, kept);
   } catch {
     try {

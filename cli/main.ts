@@ -1,8 +1,10 @@
 import { readFileSync } from 'node:fs';
+import { constants } from 'node:os';
 import { join } from 'node:path';
 import { Command } from 'commander';
 import pc from 'picocolors';
 import { packageFolder } from '../src/paths.js';
+import { RUN_FAILED } from './statuses.js';
 
 const { version }: { version: string } = JSON.parse(
   readFileSync(join(packageFolder, 'package.json'), 'utf8'),
@@ -35,12 +37,27 @@ async function main(): Promise<void> {
   const named = commands[process.argv[2] ?? ''];
   const needed = named === undefined ? Object.values(commands) : [named];
   for (const command of await Promise.all(needed.map((load) => load()))) {
+    command.exitOverride(({ exitCode }) => process.exit(exitCode === 0 ? 0 : failureStatus));
     program.addCommand(command);
   }
   await program.parseAsync();
 }
 
+/** A program has every other status for itself. */
+const failureStatus = process.argv[2] === 'run' ? RUN_FAILED : 1;
+
+/** Whoever read what is printed may stop to: that ends a tool without a word, as SIGPIPE does. */
+const BROKEN_PIPE_STATUS = 128 + constants.signals.SIGPIPE;
+
+for (const stream of [process.stdout, process.stderr]) {
+  stream.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code === 'EPIPE') process.exit(BROKEN_PIPE_STATUS);
+    if (stream === process.stdout) console.error(pc.red(`waep: standard output: ${error.message}`));
+    process.exit(failureStatus);
+  });
+}
+
 main().catch((error: Error) => {
   console.error(pc.red(`waep: ${error.message}`));
-  process.exitCode = 1;
+  process.exitCode = failureStatus;
 });

@@ -5,12 +5,17 @@ import pc from 'picocolors';
 import { failure } from '../src/errors.js';
 import { cacheFolder } from '../src/paths.js';
 import { type RunOptions, run } from '../src/run/index.js';
-import type { TlsFileOptions } from '../src/tls-role.js';
-import { type ConnectionOptions, openSession, tlsOptions, unhurried } from './connection.js';
+import {
+  type ConnectionOptions,
+  leaseOption,
+  openSession,
+  tlsOptions,
+  unhurried,
+} from './connection.js';
 import { fanOut } from './fan-out.js';
 import { passSignalsOn } from './signals.js';
 
-interface Options extends TlsFileOptions {
+interface Options extends Omit<ConnectionOptions, 'vm'> {
   vm: string[];
   vms?: string;
 }
@@ -20,7 +25,7 @@ export function runCommand(): Command {
   const command = new Command('run')
     .summary("run an eBPF application on a guest's kernel")
     .description(
-      "Run an eBPF application of this machine, unchanged, on a guest's kernel. The guest makes the application's bpf(2) calls, and those of the programs that it starts. The exit status is the application's. With several guests, the application runs once for each, and each line of output begins with the guest's address.",
+      "Run an eBPF application of this machine, unchanged, on a guest's kernel. The guest makes the application's bpf(2) calls, and those of the programs that it starts. The exit status is the application's. With several guests, the application runs once for each, and each line of output begins with the guest's address; the applications get no standard input, and a line at the end says how each ended. The exit status is 124 if the guest went away, 125 if waep failed, 126 or 127 if the application cannot be executed or found.",
     )
     .option(
       '--vm <address>',
@@ -29,7 +34,7 @@ export function runCommand(): Command {
       [],
     )
     .option('--vms <file>', 'a file with one address on each line; # begins a comment');
-  return tlsOptions(command)
+  return leaseOption(tlsOptions(command))
     .argument('<program...>', 'the program and its arguments; put -- before them')
     .passThroughOptions()
     .action(async (program: string[], { vm, vms, ...tls }: Options) => {

@@ -3,7 +3,13 @@ import { Command } from 'commander';
 import pc from 'picocolors';
 import { cacheFolder } from '../src/paths.js';
 import { Standby } from '../src/run/index.js';
-import { type ConnectionOptions, connectionOptions, openSession, unhurried } from './connection.js';
+import {
+  type ConnectionOptions,
+  connectionOptions,
+  leaseOption,
+  openSession,
+  unhurried,
+} from './connection.js';
 import { untilInterrupted } from './signals.js';
 
 /** How long what is left to do may take. */
@@ -16,7 +22,7 @@ export function standbyCommand(): Command {
     .description(
       'Keep a session with a guest ready until Ctrl-C. Meanwhile "waep run --vm" with the same address starts at once: it waits neither for Node nor for the guest, because this process answers the program\'s system calls. Each program gets its own session. When the program ends, everything the session holds is closed before the session is used again. Only this user and root can use it.',
     );
-  return connectionOptions(command).action(standBy);
+  return leaseOption(connectionOptions(command)).action(standBy);
 }
 
 async function standBy(options: ConnectionOptions): Promise<void> {

@@ -105,6 +105,8 @@ const messages = {
 
   // programs of others
   ERR_RUN_LAUNCH: (d: { why: string }) => `The program could not be started: ${d.why}.`,
+  ERR_RUN_GUEST_GONE: (d: { why: string }) =>
+    `${d.why.replace(/\.$/, '')}. The program's calls fail with EIO from here on, and it is ended in a few seconds.`,
   ERR_STANDBY: (d: { address: string; why: string; instead: string }) =>
     `Cannot stand by for ${d.address}: ${d.why}. ${d.instead}`,
   ERR_RUN_REFUSED: (d: { call: string; why: string; instead: string }) =>

@@ -3,8 +3,8 @@
 
 #include <errno.h>
 #include <sched.h>
-#include <sys/file.h>
 #include <stddef.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 

@@ -1,20 +1,10 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { existsSync } from 'node:fs';
-import {
-  link,
-  mkdir,
-  readdir,
-  readFile,
-  rename,
-  rm,
-  stat,
-  unlink,
-  utimes,
-  writeFile,
-} from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { createReadStream } from 'node:fs';
+import { mkdir, readdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
+import { dirname, join, relative } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { cacheFolder } from '../../src/paths.js';
+import { tryLock } from './lock.js';
 
 /** A key for content: the first 16 hex digits of the SHA-256 over the parts, in order. */
 export function contentKey(...parts: ReadonlyArray<string | Uint8Array>): string {
@@ -52,14 +42,16 @@ export async function cached(
   complete: (folder: string) => Promise<boolean> = hasEntries,
 ): Promise<string> {
   const folder = join(cacheFolder(), kind, key);
-  if (await complete(folder)) {
+  const isWhole = async (tells = false) =>
+    (await complete(folder)) && (await isUndamaged(folder, tells));
+  if (await isWhole()) {
     // The time of modification says when it was last asked for. The folder may be another user's.
     const now = new Date();
     await utimes(folder, now, now).catch(() => {});
     return folder;
   }
   await locked(`${kind}-${key}`, async () => {
-    if (await complete(folder)) return;
+    if (await isWhole(true)) return;
     const draft = join(
       cacheFolder(),
       kind,
@@ -69,14 +61,69 @@ export async function cached(
       await mkdir(draft, { recursive: true });
       await fill(draft);
       if (!(await complete(draft))) throw new Error(`what was made for ${folder} is not complete`);
-      if (await complete(folder)) return;
       await rm(folder, { recursive: true, force: true });
       await rename(draft, folder);
+      await writeWhole(manifestOf(folder), JSON.stringify(await describe(folder)));
     } finally {
       await rm(draft, { recursive: true, force: true });
     }
   });
   return folder;
+}
+
+/** What is known of a file of the cache: its length, when it was written, and its SHA-256. */
+type Described = Record<string, readonly [bytes: number, mtimeMs: number, sha256: string]>;
+
+const manifestOf = (folder: string) =>
+  join(cacheFolder(), 'manifests', relative(cacheFolder(), folder).replaceAll('/', '-'));
+
+async function filesIn(folder: string): Promise<string[]> {
+  const entries = await readdir(folder, { recursive: true, withFileTypes: true });
+  return entries
+    .filter((entry) => entry.isFile())
+    .map((entry) => relative(folder, join(entry.parentPath ?? entry.path, entry.name)));
+}
+
+async function hashOf(path: string): Promise<string> {
+  const hash = createHash('sha256');
+  for await (const chunk of createReadStream(path)) hash.update(chunk);
+  return hash.digest('hex');
+}
+
+async function describe(folder: string): Promise<Described> {
+  const described: Described = {};
+  for (const name of await filesIn(folder)) {
+    const path = join(folder, name);
+    const { size, mtimeMs } = await stat(path);
+    described[name] = [size, mtimeMs, await hashOf(path)];
+  }
+  return described;
+}
+
+/**
+ * Whether the files of a folder are those that were put there. A file whose length and time are the
+ * same is not read.
+ *
+ * @param tells whether to say on standard error what is damaged, since it is made again
+ */
+export async function isUndamaged(folder: string, tells = false): Promise<boolean> {
+  let described: Described;
+  try {
+    described = JSON.parse(await readFile(manifestOf(folder), 'utf8')) as Described;
+  } catch {
+    // A note that is not there, or not whole, says nothing about the folder.
+    described = {};
+  }
+  for (const [name, [bytes, mtimeMs, sha256]] of Object.entries(described)) {
+    const path = join(folder, name);
+    const found = await stat(path).catch(() => undefined);
+    if (found?.size === bytes && found.mtimeMs === mtimeMs) continue;
+    if (found?.size === bytes && (await hashOf(path)) === sha256) continue;
+    const why = found === undefined ? 'is gone' : `has changed since, or not all of it is there`;
+    if (tells) console.error(`waep: ${path} ${why}; ${folder} is made again`);
+    return false;
+  }
+  return true;
 }
 
 /**
@@ -91,6 +138,7 @@ export async function prune(kind: string): Promise<void> {
     // Another process may be removing the same one.
     const found = await stat(path).catch(() => undefined);
     if (found === undefined || !found.isDirectory() || found.mtimeMs >= oldest) continue;
+    await rm(manifestOf(path), { force: true });
     await rm(path, { recursive: true, force: true });
   }
 }
@@ -111,33 +159,30 @@ export async function writeWhole(path: string, content: string): Promise<void> {
   }
 }
 
-/** Runs `action` while no other process of this user runs one under the same name. */
+/** How long one waits for another process before it is said that one does. */
+const SILENT_MS = 3000;
+
+/**
+ * Runs `action` while no other process of this user runs one under the same name. The lock ends with
+ * its process, however that ends. Whoever waits for long says so on standard error.
+ */
 export async function locked<T>(name: string, action: () => Promise<T>): Promise<T> {
   const path = join(cacheFolder(), 'locks', name.replaceAll('/', '-'));
   await mkdir(dirname(path), { recursive: true });
-  while (!(await acquire(path))) await sleep(100);
+  const beganMs = performance.now();
+  let told = false;
+  let lock = tryLock(path);
+  while (lock === undefined) {
+    if (!told && performance.now() - beganMs > SILENT_MS) {
+      told = true;
+      console.error(`waep: waiting for another process, which makes ${name} (it holds ${path})`);
+    }
+    await sleep(100);
+    lock = tryLock(path);
+  }
   try {
     return await action();
   } finally {
-    await unlink(path);
+    lock.release();
   }
-}
-
-async function acquire(path: string): Promise<boolean> {
-  // A lock appears with its owner's number already in it, or not at all.
-  const mine = `${path}.${process.pid}.${randomBytes(4).toString('hex')}`;
-  await writeFile(mine, `${process.pid}\n`);
-  try {
-    await link(mine, path);
-    return true;
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
-  } finally {
-    await unlink(mine);
-  }
-  const owner = (await readFile(path, 'utf8').catch(() => '')).trim();
-  // An owner that is gone left its lock behind. Two waiters may both remove it: the worst that
-  // follows is that both build, and the rename of a complete folder settles it.
-  if (owner !== '' && !existsSync(`/proc/${owner}`)) await unlink(path).catch(() => {});
-  return false;
 }

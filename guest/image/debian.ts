@@ -5,7 +5,7 @@ import { execa } from 'execa';
 import { failure } from '../../src/errors.js';
 import { cacheFolder } from '../../src/paths.js';
 import { requireTool, runTool } from '../tools.js';
-import { cached, contentKey, locked, writeWhole } from './cache.js';
+import { cached, contentKey, isUndamaged, locked, writeWhole } from './cache.js';
 import { type Progress, silent } from './progress.js';
 
 /** A package of the Debian archive, unpacked in the cache; nothing is installed. */
@@ -70,9 +70,15 @@ export async function knownPackage(
 ): Promise<DebianPackage | undefined> {
   const text = await readFile(notePath(name, suite), 'utf8').catch(() => undefined);
   if (text === undefined) return undefined;
-  const found: DebianPackage = JSON.parse(text);
+  let found: DebianPackage;
+  try {
+    found = JSON.parse(text);
+  } catch {
+    console.error(`waep: ${notePath(name, suite)} is damaged, and made again`);
+    return undefined;
+  }
   const there = complete === undefined ? existsSync(found.folder) : await complete(found.folder);
-  return there ? found : undefined;
+  return there && (await isUndamaged(found.folder)) ? found : undefined;
 }
 
 /** What a name meant the first time is written down beside the packages. */

@@ -1,7 +1,10 @@
 /* Locks between processes, held by the kernel: they end with their process, however it ends. */
 import { closeSync, constants, fstatSync, lstatSync, openSync, unlinkSync } from 'node:fs';
+import { constants as system } from 'node:os';
+import { systemError } from '../../src/errors.js';
 import { native } from '../../src/native.js';
 
+const { errno } = system;
 const { O_CREAT, O_NOFOLLOW, O_RDWR } = constants;
 
 /** A lock that this process holds. */
@@ -20,9 +23,11 @@ export interface Lock {
 export function tryLock(path: string): Lock | undefined {
   for (;;) {
     const fd = openSync(path, O_RDWR | O_CREAT | O_NOFOLLOW, 0o600);
-    if (native.tryLock(fd) < 0) {
+    const status = native.tryLock(fd);
+    if (status < 0) {
       closeSync(fd);
-      return undefined;
+      if (status === -errno.EAGAIN) return undefined;
+      throw systemError('flock', status, { address: path });
     }
     // The last holder may have removed the file after it was opened here and before it was locked.
     if (lstatSync(path, { throwIfNoEntry: false })?.ino === fstatSync(fd).ino) {

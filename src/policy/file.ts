@@ -177,13 +177,22 @@ function words(what: string, expected: string, valid: RegExp, cure: string): Set
   };
 }
 
+const globs = words(
+  'hook',
+  'a name with the wildcards * and ?',
+  /^!?[\w.:*?/-]+$/,
+  'Write a glob such as "sched_*".',
+);
 const hooks: SetReader<string> = {
-  ...words(
-    'hook',
-    'a name with the wildcards * and ?',
-    /^!?[\w.:*?/-]+$/,
-    'Write a glob such as "sched_*".',
-  ),
+  ...globs,
+  element(reader, text, place) {
+    const [, excluded, category, name] = /^(!?)([^:]+):(.+)$/.exec(text) ?? [];
+    if (category === undefined) return globs.element(reader, text, place);
+    // As tools write it; but the name alone is what a rule sees, and it would match nothing.
+    const expected = 'the name of a hook without the category of tracepoints before it';
+    const cure = `Write "${excluded}${name}", which means that name in every category.`;
+    return reader.wrong(place, text, expected, cure);
+  },
   join: (base, more) => [...new Set([...base, ...more])],
   without: (base, fewer) => [...base, ...fewer.map((glob) => `!${glob}`)],
 };

@@ -1,3 +1,3 @@
 export type { Bind } from './launch.js';
 export { Standby, type StandbyOptions } from './standby.js';
-export { type Ending, type RunOptions, run } from './supervisor.js';
+export { type Ending, GUEST_GONE, type RunOptions, run } from './supervisor.js';

@@ -3,6 +3,8 @@ import { failure } from '../errors.js';
 import { native, nativeFile } from '../native.js';
 
 const READABLE = 1;
+/** Tells a program's watcher that nobody answers any more (addon/core/launch.cc). */
+export const SHUT_WR = 1;
 /** Where the launcher finds its end of the socket pair: the first descriptor after stdio. */
 const CONTROL = 3;
 
@@ -25,6 +27,8 @@ export interface Launched {
   readonly child: ChildProcess;
   readonly handedOver: HandedOver;
   go(): void;
+  /** Has the program end some seconds from now: somebody has said why. */
+  giveUp(): void;
 }
 
 /** What a program sees in the place of what this machine has. */
@@ -70,12 +74,19 @@ export async function launch(
     if (handedOver === undefined) return await failed;
     child.removeAllListeners('exit');
     failed.catch(() => {});
+    let ended = false;
     const go = () => {
       native.send(ours, [Uint8Array.of(1)], 0);
       // Its end tells that nobody answers any more.
-      child.once('exit', () => native.close(ours));
+      child.once('exit', () => {
+        ended = true;
+        native.close(ours);
+      });
     };
-    return { child, handedOver, go };
+    const giveUp = () => {
+      if (!ended) native.shutdown(ours, SHUT_WR);
+    };
+    return { child, handedOver, go, giveUp };
   } catch (error) {
     native.close(ours);
     throw error;

@@ -142,6 +142,11 @@ export class MappedEvents {
     clear(event);
   }
 
+  /** Wakes whoever waits for anything: there will be nothing more. */
+  wakeAll(): void {
+    for (const handle of this.#events.keys()) this.#wake(handle);
+  }
+
   /** Ends all streams. */
   close(): void {
     this.#closed = true;

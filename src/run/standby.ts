@@ -4,7 +4,7 @@ import { isatty } from 'node:tty';
 import { failure } from '../errors.js';
 import { native, type Poller } from '../native.js';
 import type { Session } from '../session.js';
-import { type HandedOver, readable, receiveHandedOver } from './launch.js';
+import { type HandedOver, readable, receiveHandedOver, SHUT_WR } from './launch.js';
 import { clockAhead, Supervision, type SupervisionOptions } from './supervisor.js';
 
 const READABLE = 1;
@@ -173,6 +173,9 @@ export class Standby {
     try {
       native.send(control, [Uint8Array.of(1)], 0);
       void supervision.deserted.then(end);
+      void supervision.abandoned.then(() => {
+        if (this.#ends.has(end)) native.shutdown(control, SHUT_WR);
+      });
       await ended;
     } finally {
       this.#ends.delete(end);

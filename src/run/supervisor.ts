@@ -1,6 +1,6 @@
 import { constants } from 'node:os';
 import { BtfTypes } from '../btf/index.js';
-import { type SystemError, WaepError } from '../errors.js';
+import { failure, type SystemError, WaepError } from '../errors.js';
 import { type Listener, native, Verdict } from '../native.js';
 import type { Session } from '../session.js';
 import { GuestCache, GuestFiles, RecentFiles } from '../view/index.js';
@@ -23,9 +23,15 @@ import { TracingFolders } from './tracing-folders.js';
 const CLOCK_ROUNDS = 4;
 const { errno: Errno, signals } = constants;
 
+/** The status of a program whose guest, or the session with it, ended first. */
+export const GUEST_GONE = 124;
+
 /** How a program ended. */
 export interface Ending {
-  /** Its exit status, or 128 and the signal's number, as a shell has it. */
+  /**
+   * Its exit status, or 128 and the signal's number, as a shell has it; {@link GUEST_GONE} when its
+   * session ended first, whatever it made of that.
+   */
   readonly status: number;
 }
 
@@ -64,7 +70,7 @@ export async function run(
   { binds = [], started, ...options }: RunOptions = {},
 ): Promise<Ending> {
   const clockAheadNs = await clockAhead(session);
-  const { child, handedOver, go } = await launch(program, { binds, clockAheadNs });
+  const { child, handedOver, go, giveUp } = await launch(program, { binds, clockAheadNs });
   const ended = new Promise<Ending>((resolve) => {
     child.once('exit', (code, signal) => {
       resolve({ status: code ?? 128 + (signal === null ? 0 : signals[signal]) });
@@ -73,8 +79,14 @@ export async function run(
   const supervision = new Supervision(session, handedOver, options);
   started?.((signal) => child.kill(signal));
   go();
+  let isGone = false;
+  void supervision.abandoned.then(() => {
+    isGone = true;
+    giveUp();
+  });
   try {
-    return await ended;
+    const ending = await ended;
+    return isGone ? { status: GUEST_GONE } : ending;
   } finally {
     await supervision.close();
   }
@@ -84,6 +96,12 @@ export async function run(
 export class Supervision {
   /** Resolves when nobody is left whose calls could be answered. */
   readonly deserted: Promise<void>;
+  /**
+   * Resolves when the session has ended, and the user has been told. The program's calls fail with
+   * EIO from then on, and what it waits for wakes it.
+   */
+  readonly abandoned: Promise<void>;
+  readonly #forget: () => void;
   readonly #context: Context;
   readonly #listener: number;
   readonly #calls: Listener;
@@ -98,7 +116,16 @@ export class Supervision {
     this.deserted = new Promise((resolve) => {
       desert = resolve;
     });
-    const { probes } = this.#context;
+    const { probes, complain, events } = this.#context;
+    let abandon = () => {};
+    this.abandoned = new Promise((resolve) => {
+      abandon = resolve;
+    });
+    this.#forget = session.onClose((reason) => {
+      complain(failure('ERR_RUN_GUEST_GONE', { why: reason.message }));
+      events.wakeAll();
+      abandon();
+    });
     const onCall = (verdict: number) => {
       if (verdict !== Verdict.UNKNOWN && probes.counting) probes.follow(probes.verdicts.latest);
       if (verdict === Verdict.NOTIFY) return;
@@ -115,6 +142,7 @@ export class Supervision {
   async close(): Promise<void> {
     const { userRings, events, mapped, folders, definitions, recent, placeholders, probes } =
       this.#context;
+    this.#forget();
     this.#calls.close();
     this.#context.interruptions.close();
     native.close(this.#listener);
@@ -206,6 +234,7 @@ const errnos: Readonly<Record<string, number>> = {
   ERR_BPF_UNKNOWN_COMMAND: Errno.EINVAL,
   ERR_CALL_TIMEOUT: Errno.ETIMEDOUT,
   ERR_SESSION_CLOSED: Errno.EIO,
+  ERR_SESSION_INTERRUPTED: Errno.EIO,
 };
 
 function errnoOf(error: unknown): number {

@@ -159,10 +159,21 @@ export class Conversation implements Caller {
     return this.#lease.over !== undefined;
   }
 
-  /** Calls `listener` once when the session ends, with the reason. */
-  onClose(listener: (reason: Error) => void): void {
-    if (this.#closed === undefined) this.#onClose.push(listener);
-    else queueMicrotask(() => listener(this.#closed as Error));
+  /**
+   * Calls `listener` once when the session ends, with the reason. Returns a function after which it
+   * is not called any more.
+   */
+  onClose(listener: (reason: Error) => void): () => void {
+    let wanted = true;
+    const once = (reason: Error) => {
+      if (wanted) listener(reason);
+    };
+    if (this.#closed === undefined) this.#onClose.push(once);
+    else queueMicrotask(() => once(this.#closed as Error));
+    return () => {
+      wanted = false;
+      this.#onClose = this.#onClose.filter((one) => one !== once);
+    };
   }
 
   newHandle(): Handle {

@@ -84,14 +84,14 @@ t.test('SIGTERM gives sessions their time, and the log their ends', async (t) =>
   const first = await Session.connect(agent.address, { leaseMs: 60_000 });
   const second = await Session.connect(agent.address);
   agent.child.kill('SIGTERM');
-  await until('nobody to listen', () =>
-    Session.connect(agent.address).then(
-      (session) => {
-        session.close();
-        return false;
-      },
-      () => true,
-    ),
+  const path = agent.address.slice('unix:'.length);
+  await until(
+    'nobody to listen',
+    () =>
+      new Promise<boolean>((resolve) => {
+        const probe = connect(path, () => probe.end());
+        probe.once('error', () => resolve(true)).once('close', () => resolve(false));
+      }),
   );
   await second.createMap(map);
   second.close();

@@ -1,4 +1,4 @@
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import {
   chmodSync,
   mkdtempSync,
@@ -43,6 +43,12 @@ test('the command keeps its compiled code, and starts whatever it finds there', 
 
   writeFileSync(kept, good.subarray(0, good.length / 2));
   t.equal(help(cache), expected, 'half of it');
+  const damaged = Buffer.from(good);
+  const middle = Math.floor(good.length / 2);
+  damaged.fill(0xff, middle, middle + 4096);
+  writeFileSync(kept, damaged);
+  t.equal(help(cache), expected, 'damaged');
+  t.notOk(readFileSync(kept).equals(damaged), 'and made again');
   writeFileSync(kept, '');
   t.equal(help(cache), expected, 'nothing');
 
@@ -55,5 +61,40 @@ test('the command keeps its compiled code, and starts whatever it finds there', 
   chmodSync(code, 0o777);
   t.equal(help(cache), expected);
   t.same(readdirSync(code), [], 'nothing is kept where others may write');
+  t.end();
+});
+
+test('there is a place for what is kept, whatever the user has for a home', (t) => {
+  const temporary = mkdtempSync(join(tmpdir(), 'waep-home-'));
+  t.teardown(() => rmSync(temporary, { recursive: true, force: true }));
+  const { WAEP_CACHE_DIR: _, XDG_CACHE_HOME: __, HOME: ___, ...rest } = process.env;
+  const start = (env: NodeJS.ProcessEnv) =>
+    execFileSync(process.execPath, [cli, 'run', '--help'], {
+      env: { ...rest, TMPDIR: join(temporary, 'missing'), NODE_OPTIONS: '', ...env },
+      encoding: 'utf8',
+      cwd: temporary,
+    });
+  for (const HOME of ['', '/dev/null', '/nonexistent', 'relative']) {
+    t.match(start({ HOME }), /--vm <address>/, `HOME=${HOME}`);
+  }
+  const folder = join(temporary, 'missing', `waep-${process.getuid?.()}`);
+  t.same(readdirSync(join(folder, 'cache/code')), ['run']);
+  start({ WAEP_CACHE_DIR: 'here' });
+  t.same(readdirSync(join(temporary, 'here/code')), ['run'], 'relative to where it was started');
+  t.end();
+});
+
+test('a closed pipe ends the command without a word, and a full disk with one', (t) => {
+  const start = (shell: string) =>
+    spawnSync('bash', ['-o', 'pipefail', '-c', shell], {
+      encoding: 'utf8',
+      env: { ...process.env, NODE: process.execPath, CLI: cli },
+    });
+  const closed = start('"$NODE" "$CLI" doctor --json | true');
+  t.equal(closed.stderr, '');
+  t.ok([0, 1, 141].includes(closed.status ?? -1));
+  const full = start('"$NODE" "$CLI" ping --json unix:/nonexistent/socket >/dev/full');
+  t.match(full.stderr, /^waep: standard output: .*ENOSPC.*\n$/);
+  t.equal(full.status, 1);
   t.end();
 });

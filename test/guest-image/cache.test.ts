@@ -1,4 +1,6 @@
-import { existsSync, readdirSync } from 'node:fs';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { mkdir, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -96,4 +98,49 @@ t.test('the lock of a process that is gone is taken over', async (t) => {
 t.test('a key tells apart what concatenation would not', async (t) => {
   t.not(contentKey('ab', 'c'), contentKey('a', 'bc'));
   t.equal(contentKey('a', Buffer.from('b')), contentKey('a', 'b'));
+});
+
+t.test('what is damaged is made again', async (t) => {
+  let fills = 0;
+  const fill = async (folder: string) => {
+    fills++;
+    await mkdir(join(folder, 'deep'));
+    await writeFile(join(folder, 'deep/file'), 'content');
+  };
+  const said: string[] = [];
+  t.intercept(console, 'error', { value: (line: string) => said.push(line) });
+  const path = join(await cached('kind', 'key', fill), 'deep/file');
+  await utimes(path, new Date(), new Date());
+  await cached('kind', 'key', fill);
+  t.equal(fills, 1, 'a time alone is nothing');
+  for (const damage of ['con', '', 'CONTENT']) {
+    await writeFile(path, damage);
+    const before = fills;
+    await cached('kind', 'key', fill);
+    t.equal(fills, before + 1, damage);
+    t.equal(readFileSync(path, 'utf8'), 'content');
+  }
+  t.equal(said.length, 3);
+  t.match(said[0], /deep\/file has changed since, or not all of it is there; .*key is made again/);
+  for (const name of readdirSync(join(process.env.WAEP_CACHE_DIR ?? '', 'manifests'))) {
+    await writeFile(join(process.env.WAEP_CACHE_DIR ?? '', 'manifests', name), '{"deep/fi');
+  }
+  await cached('kind', 'key', fill);
+  t.equal(fills, 4, 'half a manifest says nothing');
+});
+
+t.test('a lock whose holder is killed is free, and one who waits says for whom', async (t) => {
+  const module = new URL('../../guest/image/cache.js', import.meta.url).href;
+  const script = `import { locked } from '${module}';
+    await locked('name', () => new Promise((r) => { console.log('held'); setTimeout(r, 1e6); }));`;
+  const holder = spawn(process.execPath, ['--input-type=module', '-e', script], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  t.teardown(() => holder.kill('SIGKILL'));
+  await once(holder.stdout, 'data');
+  const told = new Promise((resolve) => t.intercept(console, 'error', { value: resolve }));
+  const mine = locked('name', async () => 'mine');
+  t.match(await told, /waep: waiting for another process, which makes name/);
+  holder.kill('SIGKILL');
+  t.equal(await mine, 'mine');
 });

@@ -11,7 +11,7 @@ t.test('the pages, in the guest that README.md boots', async (t) => {
   await using readme = await runPage('README.md', {});
   const { VM } = readme.variables;
   t.match(VM, /^vsock/, 'README.md');
-  const pages = readdirSync(join(packageFolder, 'docs'))
+  const pages = readdirSync(join(packageFolder, 'docs'), { recursive: true, encoding: 'utf8' })
     .map((name) => join('docs', name))
     .filter((name) => name.endsWith('.md') && stepsOf(name).some((step) => 'line' in step));
   t.ok(pages.length > 1);

@@ -184,3 +184,15 @@ t.test('bad syntax and hostile files', async (t) => {
     'all of it at once',
   );
 });
+
+t.test('a category before a hook would match nothing, and is named', async (t) => {
+  for (const [written, cure] of [
+    ['syscalls:sys_enter_*', 'sys_enter_*'],
+    ['!sched:sched_switch', '!sched_switch'],
+  ] as const) {
+    t.throws(() => parsePolicy(`hooks: ["${written}"]\n`, 'p.yaml'), {
+      code: 'ERR_POLICY_FILE',
+      message: `p.yaml:1:9: found ${written}; expected the name of a hook without the category of tracepoints before it. Write "${cure}", which means that name in every category.`,
+    });
+  }
+});

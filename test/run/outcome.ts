@@ -27,5 +27,5 @@ export function start([file = '', ...words]: readonly string[], env: Record<stri
   const ended = once(child, 'close').then(
     ([status, signal]): Outcome => ({ status, signal, output, errors }),
   );
-  return { child, ended };
+  return { child, ended, printed: () => output };
 }

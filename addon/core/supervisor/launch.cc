@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: MIT
 #include "launch.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
@@ -13,6 +16,9 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+
+#include <utility>
+#include <vector>
 
 #include "../sockets.h"
 #include "seccomp_filter.h"
@@ -65,10 +71,61 @@ int HandOver(int control, int descriptor) {
   return static_cast<int>(sockets::SendMessage(control, &part, 1, descriptor, 0));
 }
 
-// Leaves somebody behind who tells when the supervisor is gone while the program runs: its calls
-// fail from then on, and it cannot know why.
+// What a program may still do once its calls are answered no more, and once it is told to end.
+constexpr int kGraceMs = 5000;
+
+pid_t ParentOf(pid_t pid) {
+  char path[32];
+  ::snprintf(path, sizeof path, "/proc/%d/stat", pid);
+  char text[512];
+  const int file = ::open(path, O_RDONLY | O_CLOEXEC);
+  const ssize_t got = ::read(file, text, sizeof text - 1);
+  ::close(file);
+  if (got <= 0) return -1;
+  text[got] = '\0';
+  // The name before it may have blanks and parentheses.
+  const char* const name_end = ::strrchr(text, ')');
+  pid_t parent = -1;
+  return name_end != nullptr && ::sscanf(name_end, ") %*c %d", &parent) == 1 ? parent : -1;
+}
+
+// A process and all that it has started, as far as they can be told apart from others yet.
+std::vector<pid_t> TreeOf(pid_t root) {
+  std::vector<std::pair<pid_t, pid_t>> all;
+  if (DIR* const folder = ::opendir("/proc")) {
+    while (const dirent* const entry = ::readdir(folder)) {
+      const auto pid = static_cast<pid_t>(::strtol(entry->d_name, nullptr, 10));
+      if (pid > 0) all.emplace_back(pid, ParentOf(pid));
+    }
+    ::closedir(folder);
+  }
+  std::vector<pid_t> tree = {root};
+  for (size_t i = 0; i < tree.size(); ++i) {
+    for (const auto& [pid, parent] : all) {
+      if (parent == tree[i]) tree.push_back(pid);
+    }
+  }
+  return tree;
+}
+
+// Ends a program and what it has started, politely at first. `program` is its pidfd.
+void EndProgram(pid_t pid, int program) {
+  pollfd end = {program, POLLIN, 0};
+  for (const int signal : {SIGTERM, SIGKILL}) {
+    if (::poll(&end, 1, kGraceMs) != 0) return;
+    for (const pid_t one : TreeOf(pid)) {
+      if (one != pid) ::kill(one, signal);
+    }
+    ::syscall(SYS_pidfd_send_signal, program, signal, nullptr, 0);
+  }
+}
+
+// Leaves somebody behind who ends the program when its calls are answered no more: it waits for
+// what will never be, and cannot know. The supervisor says that it has told why by shutting its end
+// of `control` down; when it is gone without, that is told here.
 void LeaveWatcher(int control, const char* name) {
-  const auto program = static_cast<int>(::syscall(SYS_pidfd_open, ::getpid(), 0));
+  const pid_t pid = ::getpid();
+  const auto program = static_cast<int>(::syscall(SYS_pidfd_open, pid, 0));
   const pid_t child = program < 0 ? -1 : ::fork();
   if (child > 0) ::waitpid(child, nullptr, 0);
   if (child != 0) {
@@ -87,9 +144,13 @@ void LeaveWatcher(int control, const char* name) {
   // A program that is about to end may still be on its way, when who answers has seen its end.
   constexpr int kEndsWithinMs = 1000;
   if (ends[0].revents == 0 && ::poll(ends, 1, kEndsWithinMs) == 0) {
-    ::dprintf(STDERR_FILENO,
-              "waep: what answers for %s has ended; its calls fail with ENOSYS from here on\n",
-              name);
+    if ((ends[1].revents & POLLHUP) != 0) {
+      ::dprintf(STDERR_FILENO,
+                "waep: what answers for %s has ended; its calls fail with ENOSYS from here on, and "
+                "it is ended in %d s\n",
+                name, kGraceMs / 1000);
+    }
+    EndProgram(pid, STDOUT_FILENO);
   }
   ::_exit(0);
 }

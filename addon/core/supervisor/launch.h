@@ -24,6 +24,9 @@ struct Surroundings {
 // messages: one with a descriptor of the empty file system, or with none where it could not be
 // mounted, and one with the listener.
 //
+// When `control` ends or is shut down at its other end, the program is told by SIGTERM after a few
+// seconds, and ended by SIGKILL after some more: nobody answers its calls any more.
+//
 // Returns only when it cannot, having said why on standard error: 125, or 126 or 127 as env(1)
 // does.
 int Exec(char** program, const Surroundings& surroundings, int control);

@@ -80,7 +80,7 @@ int Run(char** words) {
   all.push_back(nullptr);
   ::execvp(node, all.data());
   fprintf(stderr, "waep: node: %s\n", strerror(errno));
-  return 127;
+  return 125;
 }
 
 }  // namespace

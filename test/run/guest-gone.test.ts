@@ -1,0 +1,223 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import t, { type Test } from 'tap';
+import { makeKeys } from '../../cli/keys.js';
+import { type AgentProcess, agentProcess } from '../agent/agent-process.js';
+import { localAgent } from '../agent/local-agent.js';
+import { breakableRoad } from '../agent/road.js';
+import { until } from '../until.js';
+import { cli } from './application.js';
+import { start as startProgram } from './outcome.js';
+
+t.setTimeout(180_000);
+t.jobs = 4;
+
+const waep = fileURLToPath(new URL('../../../bin/waep', import.meta.url));
+const cache = mkdtempSync(join(tmpdir(), 'waep-cache-'));
+t.teardown(() => rmSync(cache, { recursive: true, force: true }));
+const env = { WAEP_CACHE_DIR: cache };
+
+/** What waits for ever, in a child of its own, once its calls have been answered. */
+const waiting = ['sh', '-c', 'uname -r; echo begun; sleep 1000; echo not reached'];
+/** The same for a program that does not listen to SIGTERM. */
+const stubborn = ['sh', '-c', 'trap "" TERM; echo begun; while :; do sleep 1; done'];
+
+const runIn = (address: string, options: readonly string[], command: readonly string[]) =>
+  startProgram([process.execPath, cli, 'run', '--vm', address, ...options, '--', ...command], env);
+
+const isThere = (pid: number) => {
+  try {
+    return !readFileSync(`/proc/${pid}/stat`, 'latin1').includes(') Z ');
+  } catch {
+    return false;
+  }
+};
+
+/** Starts an agent over each road, and says how to take it away. */
+async function agents(t: Test) {
+  const keys = join(cache, `keys-${Math.random()}`);
+  await makeKeys(keys, 1, { agent: 'agent', client: 'client' });
+  const plain = await agentProcess(t, ['--quiet']);
+  const secure = await agentProcess(t, ['--quiet', '--keys', keys]);
+  const served = await localAgent();
+  const road = await breakableRoad(served.address);
+  t.teardown(async () => {
+    await road.close().catch(() => {});
+    await served.close();
+  });
+  const kill = ({ child }: AgentProcess) => child.kill('SIGKILL');
+  return {
+    'an agent that is killed': {
+      address: plain.address,
+      options: [],
+      take: () => void kill(plain),
+    },
+    'an agent over TLS that ends in order': {
+      address: secure.address,
+      options: ['--keys', keys],
+      take: () => void secure.child.kill('SIGTERM'),
+    },
+    'a link that is cut for longer than the lease': {
+      address: road.address,
+      options: ['--lease', '500ms'],
+      take: () => void road.close(),
+    },
+    'a link that is cut, without a lease': {
+      address: (await breakable(t)).address,
+      options: ['--lease', '0'],
+      take: () => {},
+    },
+  };
+}
+
+const cuts = new Map<string, () => void>();
+async function breakable(t: Test) {
+  const served = await localAgent();
+  const road = await breakableRoad(served.address);
+  t.teardown(async () => {
+    await road.close();
+    await served.close();
+  });
+  cuts.set(road.address, road.cut);
+  return road;
+}
+
+t.test('a program whose guest goes is told, and ended', async (t) => {
+  await Promise.all(
+    Object.entries(await agents(t)).map(async ([what, { address, options, take }]) => {
+      const { child, ended, printed } = runIn(address, options, waiting);
+      await until(`the program (${what})`, () => printed().includes('begun'));
+      take();
+      cuts.get(address)?.();
+      const { status, output, errors } = await ended;
+      t.equal(status, 124, what);
+      t.notMatch(output, /not reached/, what);
+      t.match(
+        errors,
+        new RegExp(
+          `waep: The session with ${address} is closed: .*\\. The program's calls fail with EIO`,
+        ),
+        what,
+      );
+      t.equal(errors.match(/The session with/g)?.length, 1, `${what}: told once`);
+      t.notOk(isThere(child.pid as number));
+    }),
+  );
+});
+
+t.test('a program that does not listen is killed', async (t) => {
+  const agent = await agentProcess(t, ['--quiet']);
+  const { ended, printed } = runIn(agent.address, ['--lease', '0'], stubborn);
+  await until('the program', () => printed().includes('begun'));
+  agent.child.kill('SIGKILL');
+  t.equal((await ended).status, 124);
+});
+
+t.test('a link that is cut and made again is not noticed', async (t) => {
+  const { address, cut } = await breakable(t);
+  const go = join(cache, 'go');
+  const script = 'echo begun; until [ -e "$0" ]; do sleep 0.1; done; uname -r; exit 3';
+  const command = ['sh', '-c', script, go];
+  const { ended, printed } = runIn(address, [], command);
+  await until('the program', () => printed().includes('begun'));
+  cut();
+  writeFileSync(go, '');
+  const { status, errors, output } = await ended;
+  t.equal(status, 3);
+  t.equal(errors, '');
+  t.match(output, /^begun\n\d/);
+});
+
+t.test('with a standby', async (t) => {
+  const standby = async (address: string): Promise<ChildProcess> => {
+    const child = spawn(process.execPath, [cli, 'standby', '--vm', address, '--lease', '0'], {
+      stdio: ['ignore', 'pipe', 'ignore'],
+      env: { ...process.env, ...env },
+    });
+    t.teardown(() => child.kill('SIGKILL'));
+    await once(child.stdout, 'data');
+    return child;
+  };
+  const run = (address: string) =>
+    startProgram([waep, 'run', '--vm', address, '--', ...waiting], {
+      ...env,
+      PATH: '/usr/bin:/bin',
+    });
+  await t.test('the guest goes', async (t) => {
+    const agent = await agentProcess(t, ['--quiet']);
+    await standby(agent.address);
+    const { ended, printed } = run(agent.address);
+    await until('the program', () => printed().includes('begun'));
+    agent.child.kill('SIGKILL');
+    const { signal, errors } = await ended;
+    t.equal(signal, 'SIGTERM', 'the program itself is what was started');
+    t.match(errors, `waep: The session with ${agent.address} is closed`);
+    t.notMatch(errors, /ENOSYS/);
+  });
+  await t.test('the standby is killed', async (t) => {
+    const agent = await agentProcess(t, ['--quiet']);
+    const child = await standby(agent.address);
+    const { ended, printed } = run(agent.address);
+    await until('the program', () => printed().includes('begun'));
+    child.kill('SIGKILL');
+    const { signal, errors } = await ended;
+    t.equal(signal, 'SIGTERM');
+    t.match(errors, /what answers for sh has ended; .* it is ended in 5 s/);
+  });
+});
+
+t.test('when waep itself is killed, the program ends', async (t) => {
+  const agent = await agentProcess(t, ['--quiet']);
+  const command = ['sh', '-c', 'echo pid $$; exec sleep 1000'];
+  const { child, printed } = runIn(agent.address, [], command);
+  const pid = Number(await until('the program', () => /pid (\d+)/.exec(printed())?.[1]));
+  child.kill('SIGKILL');
+  await until('its end', () => !isThere(pid));
+});
+
+t.test('a fan-out of three says how each ended', async (t) => {
+  const three = await Promise.all([1, 2, 3].map(() => agentProcess(t, ['--quiet'])));
+  const options = three.slice(1).flatMap(({ address }) => ['--vm', address]);
+  const [first, second, third] = three.map(({ address }) => address) as [string, string, string];
+  const script = 'echo begun; [ -e "$0" ] || sleep 1000';
+  const { ended, printed } = startProgram(
+    [
+      process.execPath,
+      cli,
+      'run',
+      '--vm',
+      first,
+      ...options,
+      '--lease',
+      '0',
+      '--',
+      'sh',
+      '-c',
+      script,
+      join(cache, 'x'),
+    ],
+    env,
+  );
+  await until('three programs', () => printed().match(/begun/g)?.length === 3);
+  for (const { child } of three) child.kill('SIGKILL');
+  const { status, errors } = await ended;
+  t.equal(status, 124);
+  for (const address of [first, second, third]) {
+    t.match(errors, `waep: ${address}: the guest went away (status 124)`);
+  }
+});
+
+t.test('failures of waep have a status of their own', async (t) => {
+  const nobody = `unix:${join(cache, 'nobody')}`;
+  t.equal((await runIn(nobody, [], ['true']).ended).status, 125);
+  t.equal((await runIn(nobody, ['--no-such-option'], ['true']).ended).status, 125);
+  t.equal((await runIn('nonsense', [], ['true']).ended).status, 125);
+  const { address } = await breakable(t);
+  t.equal((await runIn(address, [], ['/no/such/program']).ended).status, 127);
+  t.equal((await runIn(address, [], ['/etc/passwd']).ended).status, 126);
+  t.equal((await runIn(address, [], ['sh', '-c', 'exit 124']).ended).status, 124);
+});
