@@ -20,6 +20,9 @@ interface Options extends Omit<ConnectionOptions, 'vm'> {
   vms?: string;
 }
 
+/** How long the guest may take to let go of what a program has left. */
+const RELEASE_MS = 2000;
+
 /** `waep run`: an eBPF application of this machine, on the guest's kernel. */
 export function runCommand(): Command {
   const command = new Command('run')
@@ -71,6 +74,10 @@ async function runIn(
     const kept = { refused, cacheFolder: join(cacheFolder(), 'guests') };
     return (await run(session, program, { ...kept, started })).status;
   } finally {
+    // What the program leaves in the guest is gone when this command has ended, lease or not.
+    const timeoutMs = RELEASE_MS;
+    if (!session.closed && !session.interrupted)
+      await session.releaseAll({ timeoutMs }).catch(() => {});
     session.close();
   }
 }

@@ -189,7 +189,11 @@ export class Standby {
     const ready = this.#ready;
     this.#ready = Promise.resolve(undefined);
     const waiting = await ready;
-    return waiting === undefined || waiting.session.closed ? makeReady(this.#options) : waiting;
+    if (waiting === undefined || waiting.session.closed) return makeReady(this.#options);
+    if (!waiting.session.interrupted) return waiting;
+    // Its connection may come back, but whoever begins now is to know at once.
+    waiting.session.close();
+    return makeReady(this.#options);
   }
 
   /** Has the session of a program that has ended wait for the next one, if it is as good as new. */

@@ -214,8 +214,10 @@ function answer(call: Notification, context: Context): void {
   context.started.first(call.thread);
   const failed = (error: unknown) => {
     try {
-      // The kernel's own errors are the program's to tell.
-      if (error instanceof WaepError) context.complain(error);
+      // The kernel's own errors are the program's to tell, and the end of the session has been told.
+      if (error instanceof WaepError && error.code !== 'ERR_SESSION_CLOSED') {
+        context.complain(error);
+      }
     } finally {
       // Last: whoever reads a terminal is to see why before the program says what came of it.
       call.fail(errnoOf(error));

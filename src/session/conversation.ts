@@ -577,6 +577,7 @@ export class Conversation implements Caller {
   }
 
   #lost(cause: Error): Error {
+    if ((cause as Partial<WaepError>).code === 'ERR_SESSION_CLOSED') return cause;
     const garbled = (cause as Partial<WaepError>).code?.startsWith('ERR_FRAME_') === true;
     const suspicion = garbled ? suspicionOf(this.address) : undefined;
     const why = suspicion === undefined ? cause.message : `${cause.message} ${suspicion}`;

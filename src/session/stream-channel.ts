@@ -38,6 +38,9 @@ export function openChannel(
   return new native.Channel(taken.source, MAX_FRAME_BYTES, onFrame, onEnd, onDrain);
 }
 
+/** How long what was written last may take to be sent, in milliseconds. */
+const LAST_WORDS_MS = 1000;
+
 /**
  * The native channel's counterpart for a stream that has no descriptor of its own, such as TLS: the
  * same interface, at the price of Node's streams.
@@ -101,7 +104,13 @@ export class StreamChannel implements Channel {
 
   close(): void {
     this.#ended = true;
-    this.#stream.destroy();
+    const stream = this.#stream;
+    if (stream.writableLength === 0 || stream.destroyed) stream.destroy();
+    else {
+      // The last words may be that the session has ended, which saves the guest its lease.
+      const timer = setTimeout(() => stream.destroy(), LAST_WORDS_MS).unref();
+      stream.once('close', () => clearTimeout(timer)).end(() => stream.destroy());
+    }
   }
 
   #receive(chunk: Uint8Array): void {

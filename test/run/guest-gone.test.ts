@@ -19,15 +19,29 @@ t.jobs = 4;
 const waep = fileURLToPath(new URL('../../../bin/waep', import.meta.url));
 const cache = mkdtempSync(join(tmpdir(), 'waep-cache-'));
 t.teardown(() => rmSync(cache, { recursive: true, force: true }));
+const CLOCK_NANOSLEEP = '230 ';
 const env = { WAEP_CACHE_DIR: cache };
 
 /** What waits for ever, in a child of its own, once its calls have been answered. */
-const waiting = ['sh', '-c', 'uname -r; echo begun; sleep 1000; echo not reached'];
+const waiting = ['sh', '-c', 'uname -r; echo begun $$; sleep 1000; echo not reached'];
 /** The same for a program that does not listen to SIGTERM. */
 const stubborn = ['sh', '-c', 'trap "" TERM; echo begun; while :; do sleep 1; done'];
 
 const runIn = (address: string, options: readonly string[], command: readonly string[]) =>
   startProgram([process.execPath, cli, 'run', '--vm', address, ...options, '--', ...command], env);
+
+/** Waits until a program that {@link waiting} is sleeps: what loads it has been answered. */
+async function asleep(printed: () => string): Promise<void> {
+  const pid = await until('the program', () => /begun (\d+)/.exec(printed())?.[1]);
+  await until('its sleep', () => {
+    try {
+      const [child] = readFileSync(`/proc/${pid}/task/${pid}/children`, 'latin1').split(' ');
+      return readFileSync(`/proc/${child}/syscall`, 'latin1').startsWith(CLOCK_NANOSLEEP);
+    } catch {
+      return false;
+    }
+  });
+}
 
 const isThere = (pid: number) => {
   try {
@@ -90,7 +104,7 @@ t.test('a program whose guest goes is told, and ended', async (t) => {
   await Promise.all(
     Object.entries(await agents(t)).map(async ([what, { address, options, take }]) => {
       const { child, ended, printed } = runIn(address, options, waiting);
-      await until(`the program (${what})`, () => printed().includes('begun'));
+      await asleep(printed);
       take();
       cuts.get(address)?.();
       const { status, output, errors } = await ended;
@@ -151,7 +165,7 @@ t.test('with a standby', async (t) => {
     const agent = await agentProcess(t, ['--quiet']);
     await standby(agent.address);
     const { ended, printed } = run(agent.address);
-    await until('the program', () => printed().includes('begun'));
+    await asleep(printed);
     agent.child.kill('SIGKILL');
     const { signal, errors } = await ended;
     t.equal(signal, 'SIGTERM', 'the program itself is what was started');
@@ -162,7 +176,7 @@ t.test('with a standby', async (t) => {
     const agent = await agentProcess(t, ['--quiet']);
     const child = await standby(agent.address);
     const { ended, printed } = run(agent.address);
-    await until('the program', () => printed().includes('begun'));
+    await asleep(printed);
     child.kill('SIGKILL');
     const { signal, errors } = await ended;
     t.equal(signal, 'SIGTERM');

@@ -150,7 +150,7 @@ t.test('what is refused is told on the standard error of the program', async (t)
 
 t.test('without anybody who stands by, and for other options, Node does it', async (t) => {
   const none = await run('/bin/true');
-  t.equal(none.status, 127);
+  t.equal(none.status, 125);
   t.match(none.errors, /waep: node: No such file/);
   const known = { ...env, PATH: process.env.PATH ?? '' };
   const words = [waep, 'run', '--vm', address, '--vm', address, '--', 'uname', '-n'];
@@ -200,7 +200,7 @@ t.test('a guest that is gone is told of by waep run', async (t) => {
   await other.close();
   const words = [waep, 'run', '--vm', other.address, '--', '/bin/true'];
   const { status, errors } = await startProgram(words, env).ended;
-  t.equal(status, 1);
+  t.equal(status, 125);
   t.match(errors, /waep: .*(ENOENT|ECONNREFUSED)/);
 });
 

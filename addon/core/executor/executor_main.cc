@@ -23,8 +23,10 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -83,21 +85,35 @@ class Handler final : public waep::control::Handler {
               waep::unique_fd connection) override {
     if (purpose == waep::control::kEvents) events_->Attach(std::move(connection));
     if (purpose != waep::control::kMain) return;
-    // With a lease, what has been asked for is done. This is a copy: the call loop closes its own
-    // when it likes.
-    if (lease_ms == 0) watched_.reset(::fcntl(connection.get(), F_DUPFD_CLOEXEC, first_fd_));
+    // This is a copy: the call loop closes its own when it likes.
+    watched_.reset(::fcntl(connection.get(), F_DUPFD_CLOEXEC, first_fd_));
+    lease_ms_ = lease_ms;
+    expiry_ms_ = kNever;
     slot_->Put(std::move(connection), lease_ms);
   }
 
   [[nodiscard]] int watched() const override { return watched_.get(); }
 
+  // While there is a lease, what has been asked for is done.
   void PeerEnded() override {
     watched_.reset();
-    cancellation_->CancelAll();
+    expiry_ms_ = NowMs() + lease_ms_;
   }
 
-  [[nodiscard]] int wait_ms() const override { return cancellation_->urging() ? kUrgeMs : -1; }
-  void Turn() override { cancellation_->Urge(); }
+  [[nodiscard]] int wait_ms() const override {
+    if (cancellation_->urging()) return kUrgeMs;
+    if (expiry_ms_ == kNever) return -1;
+    constexpr int64_t kMostMs = 1 << 30;
+    return static_cast<int>(std::clamp(expiry_ms_ - NowMs(), int64_t{0}, kMostMs));
+  }
+
+  void Turn() override {
+    if (expiry_ms_ != kNever && NowMs() >= expiry_ms_) {
+      expiry_ms_ = kNever;
+      cancellation_->CancelAll();
+    }
+    cancellation_->Urge();
+  }
 
   void Cancel(uint32_t id) override { cancellation_->Cancel(id); }
 
@@ -108,12 +124,22 @@ class Handler final : public waep::control::Handler {
 
  private:
   static constexpr int kUrgeMs = 20;
+  static constexpr int64_t kNever = -1;
+
+  static int64_t NowMs() {
+    timespec now = {};
+    ::clock_gettime(CLOCK_MONOTONIC, &now);
+    return static_cast<int64_t>(now.tv_sec) * 1000 + now.tv_nsec / 1'000'000;
+  }
 
   waep::ConnectionSlot* slot_;
   waep::Cancellation* cancellation_;
   waep::EventLoop* events_;
   int first_fd_;
   waep::unique_fd watched_;
+  uint32_t lease_ms_ = 0;
+  // When nobody is left who could want what is under way.
+  int64_t expiry_ms_ = kNever;
 };
 
 // Serves the session's connections, one after the other. Returns how the last one ended.

@@ -113,10 +113,12 @@ void EndProgram(pid_t pid, int program) {
   pollfd end = {program, POLLIN, 0};
   for (const int signal : {SIGTERM, SIGKILL}) {
     if (::poll(&end, 1, kGraceMs) != 0) return;
-    for (const pid_t one : TreeOf(pid)) {
+    const std::vector<pid_t> tree = TreeOf(pid);
+    // First of all itself, which would go on when what it has started ends.
+    ::syscall(SYS_pidfd_send_signal, program, signal, nullptr, 0);
+    for (const pid_t one : tree) {
       if (one != pid) ::kill(one, signal);
     }
-    ::syscall(SYS_pidfd_send_signal, program, signal, nullptr, 0);
   }
 }
 
