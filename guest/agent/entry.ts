@@ -9,7 +9,9 @@ const OLDEST_NODE = 20;
 async function start(): Promise<void> {
   const [major = 0] = process.versions.node.split('.').map(Number);
   if (major < OLDEST_NODE) throw new Error(`Node ${process.version} is too old`);
-  const { nativeFile } = await import('../../src/native.js');
+  const { native, nativeFile } = await import('../../src/native.js');
+  // Any function throws where the addon cannot be loaded; this one does nothing.
+  native.close(-1);
   for (const name of ['waep-keeper', 'waep-executor']) accessSync(nativeFile(name), constants.X_OK);
   await import('./main.js');
 }

@@ -8,7 +8,7 @@ import t, { type Test } from 'tap';
 import { makeKeys } from '../../cli/keys.js';
 import { type AgentProcess, agentProcess } from '../agent/agent-process.js';
 import { localAgent } from '../agent/local-agent.js';
-import { breakableRoad } from '../agent/road.js';
+import { breakableTransport } from '../agent/transport.js';
 import { until } from '../until.js';
 import { cli } from './application.js';
 import { start as startProgram } from './outcome.js';
@@ -51,16 +51,16 @@ const isThere = (pid: number) => {
   }
 };
 
-/** Starts an agent over each road, and says how to take it away. */
+/** Starts an agent over each transport, and says how to take it away. */
 async function agents(t: Test) {
   const keys = join(cache, `keys-${Math.random()}`);
   await makeKeys(keys, 1, { agent: 'agent', client: 'client' });
   const plain = await agentProcess(t, ['--quiet']);
   const secure = await agentProcess(t, ['--quiet', '--keys', keys]);
   const served = await localAgent();
-  const road = await breakableRoad(served.address);
+  const link = await breakableTransport(served.address);
   t.teardown(async () => {
-    await road.close().catch(() => {});
+    await link.close().catch(() => {});
     await served.close();
   });
   const kill = ({ child }: AgentProcess) => child.kill('SIGKILL');
@@ -76,9 +76,9 @@ async function agents(t: Test) {
       take: () => void secure.child.kill('SIGTERM'),
     },
     'a link that is cut for longer than the lease': {
-      address: road.address,
+      address: link.address,
       options: ['--lease', '500ms'],
-      take: () => void road.close(),
+      take: () => void link.close(),
     },
     'a link that is cut, without a lease': {
       address: (await breakable(t)).address,
@@ -91,13 +91,13 @@ async function agents(t: Test) {
 const cuts = new Map<string, () => void>();
 async function breakable(t: Test) {
   const served = await localAgent();
-  const road = await breakableRoad(served.address);
+  const link = await breakableTransport(served.address);
   t.teardown(async () => {
-    await road.close();
+    await link.close();
     await served.close();
   });
-  cuts.set(road.address, road.cut);
-  return road;
+  cuts.set(link.address, link.cut);
+  return link;
 }
 
 t.test('a program whose guest goes is told, and ended', async (t) => {
