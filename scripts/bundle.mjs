@@ -1,46 +1,84 @@
-// Makes programs of one file each. CommonJS, because Node's ES module loader costs an emulated
-// guest half a second of its boot, and "waep run" as much as all the rest of its start.
+// Makes files that need no node_modules: a package that is installed brings no others with it.
 //
-//   dist/guest/agent.cjs    the agent, so that a guest needs no node_modules. The addon and the
-//                           executor stay outside; the agent finds them beside it.
+//   dist/guest/agent.cjs    the agent. The addon and the executor stay outside; it finds them beside it.
 //   dist/cli/command.cjs    the command
-//   dist/cli/waep.cjs       what starts it, from code that is compiled already
+//   dist/cli/keys.cjs       what makes certificates, which only "waep keys" reads
+//   dist/cli/waep.cjs       what starts the command, from code that is compiled already
+//   dist/src/cbor.js        the library's only dependency, in place of what the compiler wrote
+//   dist/licenses.txt       the licences of what is in these files
+//
+// Programs are CommonJS, because Node's ES module loader costs an emulated guest half a second of
+// its boot, and "waep run" as much as all the rest of its start.
 
-import { chmodSync, readFileSync } from 'node:fs';
+import { chmodSync, existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 
-const programs = {
-  'dist/guest/agent.cjs': 'guest/agent/entry.ts',
-  'dist/cli/command.cjs': 'cli/main.ts',
-  'dist/cli/waep.cjs': 'cli/entry.ts',
+const root = fileURLToPath(new URL('..', import.meta.url));
+const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+
+/** Leaves src/keys.ts out of the command: it would have to be read each time. */
+const keysApart = {
+  name: 'keys-apart',
+  setup: (build) =>
+    build.onResolve({ filter: /\/src\/keys\.js$/ }, () => ({ path: './keys.cjs', external: true })),
 };
 
-const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8'));
+const program = {
+  platform: 'node',
+  format: 'cjs',
+  // An emulated guest takes its time over every line.
+  minifyWhitespace: true,
+  // Node shows the line in which an error was thrown that nobody caught.
+  lineLimit: 200,
+  define: {
+    'import.meta.url': 'bundleUrl',
+    'process.env.WAEP_VERSION': JSON.stringify(version),
+  },
+  banner: { js: "const bundleUrl = require('node:url').pathToFileURL(__filename).href;" },
+};
+const files = [
+  { ...program, entryPoints: ['guest/agent/entry.ts'], outfile: 'dist/guest/agent.cjs' },
+  {
+    ...program,
+    ...{ entryPoints: ['cli/main.ts'], outfile: 'dist/cli/command.cjs', plugins: [keysApart] },
+  },
+  { ...program, entryPoints: ['src/keys.ts'], outfile: 'dist/cli/keys.cjs' },
+  { ...program, entryPoints: ['cli/entry.ts'], outfile: 'dist/cli/waep.cjs' },
+  {
+    ...{ entryPoints: ['src/cbor.ts'], outfile: 'dist/src/cbor.js', allowOverwrite: true },
+    ...{ platform: 'node', format: 'esm', sourcemap: true },
+  },
+];
 
-for (const [outfile, entry] of Object.entries(programs)) {
-  await build({
-    absWorkingDir: fileURLToPath(new URL('..', import.meta.url)),
-    entryPoints: [entry],
-    outfile,
-    bundle: true,
-    platform: 'node',
-    // Only "waep keys" makes certificates. Beside the others' code it would have to be read each time.
-    external: ['@peculiar/x509', 'reflect-metadata'],
-    format: 'cjs',
-    target: 'node20',
-    // An emulated guest takes its time over every line.
-    minifyWhitespace: true,
-    // Node shows the line in which an error was thrown that nobody caught.
-    lineLimit: 200,
-    define: {
-      'import.meta.url': 'bundleUrl',
-      'process.env.WAEP_VERSION': JSON.stringify(version),
-    },
-    banner: { js: "const bundleUrl = require('node:url').pathToFileURL(__filename).href;" },
-    logLevel: 'warning',
+const packages = new Set();
+for (const file of files) {
+  const { metafile } = await build({
+    ...{ absWorkingDir: root, bundle: true, target: 'node20', logLevel: 'warning' },
+    ...{ legalComments: 'none', metafile: true },
+    ...file,
   });
+  for (const input of Object.keys(metafile.inputs)) {
+    const [, folder] = /^(.*node_modules\/(?:@[^/]+\/)?[^/]+)\//.exec(input) ?? [];
+    if (folder !== undefined) packages.add(folder);
+  }
 }
 
+/** The text of a package's licence, or its name where the package has no text. */
+function licence(folder) {
+  const { name, version, license } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'));
+  const file = readdirSync(folder).find((one) => /^licen[cs]e/i.test(one));
+  const text = file === undefined ? license : readFileSync(join(folder, file), 'utf8').trim();
+  return `${name} ${version}\n\n${text}\n`;
+}
+
+const texts = [...packages]
+  .map((folder) => join(root, folder))
+  .filter((folder) => existsSync(join(folder, 'package.json')))
+  .sort()
+  .map(licence);
+writeFileSync(join(root, 'dist/licenses.txt'), texts.join(`\n${'-'.repeat(80)}\n\n`));
+
 // The compiler leaves it a plain file, which "npx waep" in a clone cannot run.
-chmodSync(new URL('../dist/cli/waep.cjs', import.meta.url), 0o755);
+chmodSync(join(root, 'dist/cli/waep.cjs'), 0o755);

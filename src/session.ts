@@ -57,12 +57,16 @@ export class Session extends Conversation implements GuestKernel {
   }
 
   override release(handles: readonly Handle[], options?: CallOptions): Promise<void> {
-    for (const handle of handles) this.calls.knownMaps.closed(handle);
+    for (const handle of handles) {
+      this.calls.knownMaps.closed(handle);
+      this.calls.collected.closed(handle);
+    }
     return super.release(handles, options);
   }
 
   override releaseAll(options?: CallOptions): Promise<void> {
     this.calls.knownMaps.clear();
+    this.calls.collected.clear();
     return super.releaseAll(options);
   }
 

@@ -1,5 +1,5 @@
-import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { execFileSync, spawnSync } from 'node:child_process';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -11,6 +11,9 @@ t.setTimeout(600_000);
 
 const repository = fileURLToPath(new URL('../..', import.meta.url));
 const { headers } = await import(new URL('../../scripts/headers.mjs', import.meta.url).href);
+
+/** A package that grows beyond this has something in it that it should not have. */
+const MAX_TARBALL_BYTES = 4_000_000;
 
 const run = (cwd: string, command: string, ...args: string[]) =>
   execFileSync(command, args, { cwd, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
@@ -50,7 +53,8 @@ t.test('the package has the pages that README.md leads to, and its types resolve
     'npm',
     ...['pack', '--json', '--ignore-scripts', '--pack-destination', folder],
   );
-  const [{ files, filename }] = JSON.parse(packed);
+  const [{ files, filename, size }] = JSON.parse(packed);
+  t.ok(size < MAX_TARBALL_BYTES, `${size} bytes`);
   const paths = files.map(({ path }: { path: string }) => path);
   const readme = readFileSync(join(repository, 'README.md'), 'utf8');
   const links = [...readme.matchAll(/\]\(([^):#]+)(?:#[^)]*)?\)/g)].map(([, path = '']) => path);
@@ -73,6 +77,8 @@ t.test('the package works in an empty project', async (t) => {
   writeFileSync(join(folder, 'package.json'), '{ "private": true, "type": "module" }');
   const { version } = JSON.parse(readFileSync(join(repository, 'package.json'), 'utf8'));
   run(folder, 'npm', 'install', '--no-audit', '--no-fund', `./waep-${version}.tgz`);
+  const packages = readdirSync(join(folder, 'node_modules')).filter((name) => name[0] !== '.');
+  t.same(packages, ['node-addon-api', 'waep'], 'it brings what an addon is compiled with');
   const script = `
     import { Session, rows, enums, WaepError } from 'waep';
     import { connect, createServer, parseAddress } from 'waep/transport';
@@ -113,30 +119,48 @@ t.test('the addon asks for no GLIBC above 2.28, and its programs for none', asyn
   }
 });
 
-t.test('the types are found by a compiler', async (t) => {
-  const folder = mkdtempSync(join(repository, 'dist/types-'));
-  t.teardown(() => rmSync(folder, { recursive: true, force: true }));
-  writeFileSync(
-    join(folder, 'use.ts'),
-    `import { Session, rows } from 'waep';
-     import { connect } from 'waep/transport';
+t.test(
+  'the types compile, as strictly as a compiler can, with the types of every Node',
+  async (t) => {
+    const folder = mkdtempSync(join(tmpdir(), 'waep-types-'));
+    t.teardown(() => rmSync(folder, { recursive: true, force: true }));
+    run(repository, 'npm', 'pack', '--ignore-scripts', '--pack-destination', folder);
+    writeFileSync(join(folder, 'package.json'), '{ "private": true, "type": "module" }');
+    const { version } = JSON.parse(readFileSync(join(repository, 'package.json'), 'utf8'));
+    writeFileSync(
+      join(folder, 'use.ts'),
+      `import { type Socket as NetSocket } from 'node:net';
+     import { enums, rows, Session, u32, u64 } from 'waep';
+     import { connect, createConnection, createServer, type Socket } from 'waep/transport';
      export async function use(session: Session): Promise<number> {
        const { next_id } = await session.bpf(rows.PROG_GET_NEXT_ID, { start_id: 0 });
        // @ts-expect-error no such field
        await session.bpf(rows.PROG_GET_NEXT_ID, { start: 0 });
+       const type = enums.MapType.BPF_MAP_TYPE_HASH;
+       const map = await session.createMap({ type, key: u32, value: u64, maxEntries: 1 });
+       const value: bigint | undefined = await map.lookup(1);
        const socket = await connect('vsock:3:1024', { timeoutMs: 5 });
-       return next_id + socket.bytesRead;
+       const net: NetSocket = await connect('unix:/x');
+       const one: Socket = createConnection('unix:/x', {}, () => net.end());
+       createServer((peer) => peer.pipe(peer)).listen('unix:/y');
+       return next_id + socket.bytesRead + one.bytesWritten + Number(value);
      }`,
-  );
-  const tsc = join(repository, 'node_modules/typescript/bin/tsc');
-  const options = [
-    '--module',
-    'nodenext',
-    '--strict',
-    '--noEmit',
-    '--skipLibCheck',
-    '--types',
-    'node',
-  ];
-  t.equal(run(folder, process.execPath, tsc, ...options, '--target', 'es2022', 'use.ts'), '');
-});
+    );
+    const install = (...names: string[]) =>
+      run(folder, 'npm', 'install', '--no-audit', '--no-fund', '--no-save', ...names);
+    const tsc = join(repository, 'node_modules/typescript/bin/tsc');
+    const options = ['--strict', '--exactOptionalPropertyTypes', '--noUncheckedIndexedAccess'];
+    const how = ['--noEmit', '--skipLibCheck', 'false', '--types', 'node', '--target', 'es2022'];
+    const libraries = ['--module', 'nodenext', '--lib', 'es2023,esnext.disposable'];
+    for (const types of ['20', '22', '24', 'latest']) {
+      install(`./waep-${version}.tgz`, `@types/node@${types}`);
+      const { status, stdout } = spawnSync(
+        process.execPath,
+        [tsc, ...options, ...how, ...libraries, 'use.ts'],
+        { cwd: folder, encoding: 'utf8' },
+      );
+      t.equal(stdout, '', `@types/node@${types}`);
+      t.equal(status, 0);
+    }
+  },
+);

@@ -145,7 +145,7 @@ export interface RawCall {
    * Whoever reads it knows what a process gets that has no memory there: EFAULT from a kernel that
    * has common attributes, and EINVAL from any other. Programs find out in this way, with NULL.
    */
-  readonly common?: { readonly address: bigint; readonly image: Uint8Array };
+  readonly common?: { readonly address: bigint; readonly image: Uint8Array } | undefined;
 }
 
 /**

@@ -1,4 +1,4 @@
-import { Decoder, Encoder } from 'cbor-x/decode';
+import { Decoder, Encoder } from '../cbor.js';
 import { type ErrorCode, failure, isErrorCode, WaepError } from '../errors.js';
 import { printable } from '../printable.js';
 import { HEADER_BYTES, PROTOCOL_VERSION, putHeader } from './header.js';

@@ -8,8 +8,9 @@ import type { GuestKernel } from './guest-kernel.js';
  * session ends; the kernel frees it once nothing else holds it either.
  *
  * Close it with {@link close} or `await using`. As a safety net, what no variable refers to any
- * more is closed some time after JavaScript has collected it; but links and other objects that are
- * effects stay until they are closed, or until the session ends.
+ * more is closed some time after JavaScript has collected it. Links and other objects that are
+ * effects stay until they are closed, or until the session ends; and what an object was made with
+ * stays as long as that object: the maps of a program, the program of a link.
  */
 export class GuestObject<K extends FdKind = FdKind> implements Ref<K> {
   readonly session: GuestKernel;

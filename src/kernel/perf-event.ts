@@ -105,6 +105,7 @@ export class PerfEvent extends GuestObject<'perf_event'> {
    */
   async setProgram(program: Ref<'prog'>): Promise<void> {
     await this.#ioctl('SET_BPF', program);
+    this.session.calls.collected.needs(this.handle, [program.handle]);
   }
 
   /** The ids of the programs attached to the tracepoint (PERF_EVENT_IOC_QUERY_BPF). */

@@ -1,8 +1,9 @@
 /*
  * What the processes that serve sessions keep of a guest: capabilities and files.
  */
-import { Encoder } from 'cbor-x/decode';
+
 import { Cmd, Helper, MapType, ProgType } from '../bpf/enums.js';
+import { Encoder } from '../cbor.js';
 import type { Policy } from './policy.js';
 import { type Confinement, contains, type Range, rangesOf, subtract } from './rules.js';
 

@@ -1,4 +1,4 @@
-import { Encoder } from 'cbor-x/decode';
+import { Encoder } from '../cbor.js';
 import type { SessionLimits } from '../frame/messages.js';
 import type { IoctlArgument, IoctlRule } from './ioctls.js';
 import { type VocabularyName, vocabularies } from './vocabulary.js';

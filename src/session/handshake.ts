@@ -78,7 +78,8 @@ export async function hello(target: string | Duplex, options: HelloOptions): Pro
   if (typeof reconnect === 'function') open = reconnect;
   else if (typeof target === 'string') {
     // The signal is for the first connection only.
-    open = () => dial(target, { ...how, signal: undefined });
+    const { signal: _, ...again } = how;
+    open = () => dial(target, again);
   }
   if (leaseMs > 0 && open === undefined) {
     throw failure('ERR_OPTION_INVALID', {
@@ -223,8 +224,8 @@ function startTls(
 /** Bounds of a handshake. */
 interface HandshakeOptions {
   /** How long the agent may take to answer, in milliseconds. Default 5 000. */
-  handshakeTimeoutMs?: number;
-  signal?: AbortSignal;
+  handshakeTimeoutMs?: number | undefined;
+  signal?: AbortSignal | undefined;
 }
 
 /**

@@ -69,7 +69,7 @@ export interface VsockSocketOptions extends StreamOptions {
   source: number | Opener;
   remote?: Address;
   remoteEndpoint: Endpoint;
-  localEndpoint?: Endpoint;
+  localEndpoint?: Endpoint | undefined;
   /** Whether an accepted socket starts paused. */
   paused?: boolean;
   system?: SocketSystem;
@@ -122,15 +122,12 @@ function takeReceived(length: number): Buffer {
   return taken;
 }
 
-/**
- * A stream socket that behaves like `net.Socket` over any non-blocking stream descriptor.
- *
- * Made by `connect`, `createConnection` and servers rather than by hand. Errors of the kernel have
- * `code`, `errno`, `syscall`, `address` and `port`. A peer that resets an established vsock
- * connection is seen as a clean end (the kernel's virtio transport makes it one), so a protocol
- * that must tell the two apart needs an end marker of its own.
- */
-export class VsockSocket extends Duplex implements NetSocket, SocketInfo {
+/** What {@link VsockSocket} is. Its declared type is that of node:net, whatever Node's types are. */
+class Implementation extends Duplex implements SocketInfo {
+  static {
+    Object.defineProperty(Implementation, 'name', { value: 'VsockSocket' });
+  }
+
   readonly transport: TransportName;
   readonly halfClose: boolean;
   readonly remote: Address | undefined;
@@ -596,7 +593,24 @@ export class VsockSocket extends Duplex implements NetSocket, SocketInfo {
   }
 }
 
-function notDialled(socket: Socket): Error {
+/** The members of node:net's sockets that are missing here: none, or this does not compile. */
+type Missing = Exclude<keyof NetSocket, keyof Implementation>;
+const complete: [Missing] extends [never] ? typeof Implementation : Missing = Implementation;
+
+/**
+ * A stream socket that behaves like `net.Socket` over any non-blocking stream descriptor.
+ *
+ * Made by `connect`, `createConnection` and servers rather than by hand. Errors of the kernel have
+ * `code`, `errno`, `syscall`, `address` and `port`. A peer that resets an established vsock
+ * connection is seen as a clean end (the kernel's virtio transport makes it one), so a protocol
+ * that must tell the two apart needs an end marker of its own.
+ */
+export type VsockSocket = Socket;
+export const VsockSocket = complete as unknown as new (options: VsockSocketOptions) => Socket;
+
+type Dialled = Duplex & SocketInfo & Pick<NetSocket, 'connecting'>;
+
+function notDialled(socket: SocketInfo): Error {
   return failure('ERR_TRANSPORT_UNSUPPORTED', {
     operation: 'socket.connect()',
     transport: socket.transport,
@@ -610,7 +624,7 @@ function notDialled(socket: Socket): Error {
  *
  * @throws ERR_TRANSPORT_UNSUPPORTED when the socket has ended
  */
-export function reconnect<S extends Socket>(socket: S, args: readonly unknown[]): S {
+export function reconnect<S extends Dialled>(socket: S, args: readonly unknown[]): S {
   if (socket.destroyed || socket.writableEnded) throw notDialled(socket);
   const callback = args.at(-1);
   if (typeof callback === 'function') socket.once('connect', callback as () => void);
@@ -623,7 +637,7 @@ export function reconnect<S extends Socket>(socket: S, args: readonly unknown[])
 }
 
 /** Takes everything out of a socket's receive queue. */
-export function takeUnread(socket: NetSocket): Uint8Array {
+export function takeUnread(socket: Duplex): Uint8Array {
   socket.removeAllListeners('data');
   socket.removeAllListeners('readable');
   socket.pause();

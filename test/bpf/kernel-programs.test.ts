@@ -122,7 +122,7 @@ t.test('programs of this machine’s kernel', { skip }, async (t) => {
     t.match(kernel.try(rows.BTF_LOAD, wrong).error(), { command: 'BPF_BTF_LOAD', log: /./ });
   });
 
-  t.test('bpftool sees the same program', { skip: noBpftool }, async (t) => {
+  t.test('bpftool sees the same program', { skip: noBpftool ?? false }, async (t) => {
     const loaded = kernel.call(rows.PROG_LOAD, { ...tracing, prog_name: 'seen' });
     const { info } = kernel.call(rows.OBJ_GET_INFO_BY_FD_PROG, { bpf_fd: loaded });
     const text = execFileSync('bpftool', ['-j', 'prog', 'show', 'id', String(info.id)]);

@@ -15,6 +15,7 @@ import {
   Program,
   RecordStream,
   RingWriter,
+  rows,
   Session,
 } from '../../src/index.js';
 import { Authority } from '../../src/keys.js';
@@ -26,7 +27,8 @@ import { StreamChannel } from '../../src/session/stream-channel.js';
 import { type LocalAgent, localAgent } from '../agent/local-agent.js';
 import { arrayOf, ringOf } from '../events/maps.js';
 import { session as open, skip } from '../kernel/lab.js';
-import { noneStays } from './alive.js';
+import { until } from '../until.js';
+import { alive, noneStays } from './alive.js';
 
 // Each time is work for several processes, and a machine may be busy.
 t.setTimeout(900_000);
@@ -160,4 +162,54 @@ t.test('calls that a signal could end', async (t) => {
   };
   for (let i = 0; i < 1000; i++) await session.call(call, { signal }).catch(() => {});
   t.equal(getEventListeners(signal, 'abort').length, 0);
+});
+
+t.test('what a program was loaded with stays as long as the program', { skip }, async (t) => {
+  const session = await open(t);
+  const { BPF_PROG_TYPE_SOCKET_FILTER: type } = enums.ProgType;
+  const returns = (value: number) => insn.program(insn.mov('r0', value), insn.exit());
+  const load = (instructions: Uint8Array) =>
+    session.loadProgram({ type, instructions, license: 'GPL' });
+
+  const array = () =>
+    session.createMap({
+      type: enums.MapType.BPF_MAP_TYPE_PROG_ARRAY,
+      keySize: 4,
+      valueSize: 4,
+      maxEntries: 1,
+    });
+
+  /** A program that jumps to another, through a map that no variable refers to afterwards. */
+  async function jumping() {
+    const [map, other] = [await array(), await array()];
+    const target = await load(returns(42));
+    await map.update(new Uint8Array(4), new Uint8Array(Uint32Array.of(target.handle).buffer));
+    const program = await load(
+      insn.program(
+        insn.loadMap('r2', map),
+        insn.mov('r3', 0),
+        insn.call(enums.Helper.BPF_FUNC_tail_call),
+        insn.mov('r0', 0),
+        insn.exit(),
+      ),
+    );
+    return { program, mapId: (await map.info()).id, otherId: (await other.info()).id };
+  }
+
+  const before = alive(BpfMap);
+  /** Whether a map is closed, once all garbage has been collected. */
+  const gone = async (id: number) => {
+    if (alive(BpfMap) > before) return false;
+    const { result, handle } = await session.tryBpf(rows.MAP_GET_FD_BY_ID, { map_id: id });
+    if (result < 0) return true;
+    await session.release([handle]);
+    return false;
+  };
+  const { program, mapId, otherId } = await jumping();
+  await until('the end of a map that nothing needs', () => gone(otherId));
+  const { returnValue } = await program.testRun({ data: new Uint8Array(64) });
+  t.equal(returnValue, 42, 'the program’s map has what was put into it');
+  await program.close();
+  await until('the end of the map', () => gone(mapId));
+  t.pass('the map goes with the program');
 });

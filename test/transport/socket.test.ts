@@ -73,7 +73,7 @@ t.test('tells who is connected to whom', (t) => {
   t.same(socket.address(), { address: 'host(2)', family: 'vsock', port: 5000 });
   t.equal(socket.setNoDelay(), socket);
   t.equal(socket.setKeepAlive(), socket);
-  t.throws(() => socket.connect(), { code: 'ERR_TRANSPORT_UNSUPPORTED' }, 'it was accepted');
+  t.throws(() => socket.connect(1), { code: 'ERR_TRANSPORT_UNSUPPORTED' }, 'it was accepted');
   socket.destroy();
   t.end();
 });

@@ -44,7 +44,7 @@ export type Step =
       sizeBytes: number;
       fd: number;
       /** The fourth and fifth argument. */
-      common?: Common;
+      common?: Common | undefined;
     };
 
 /** Steps whose outcome is compared. */
@@ -88,7 +88,7 @@ export interface CallOptions {
   /** The second argument. Default: a place for the layout. */
   attribute?: bigint;
   /** The fourth and fifth argument. Default: there are three. */
-  common?: Common;
+  common?: Common | undefined;
 }
 
 /** A call that a case makes. */
