@@ -277,7 +277,10 @@ export function globMatcher(globs: readonly string[]): (name: string) => boolean
     wanted.some((glob) => glob.test(name)) && !unwanted.some((glob) => glob.test(name));
 }
 
-function perfChecks({ perf_types, perf_signals, hooks }: Policy, kernel: KernelNames): Check[] {
+function perfChecks(
+  { perf_types, perf_signals, hooks, uprobes }: Policy,
+  kernel: KernelNames,
+): Check[] {
   const field = (name: keyof typeof PERF_EVENT_ATTR.fields) =>
     ({
       command: PERF_EVENT_OPEN,
@@ -285,6 +288,16 @@ function perfChecks({ perf_types, perf_signals, hooks }: Policy, kernel: KernelN
       ...wordIn(PERF_EVENT_ATTR, name),
     }) as const;
   const checks: Check[] = [];
+  // Where nobody tells which number probes have, one without a fixed meaning may be theirs.
+  const tellsProbes = kernel.perfType('software') !== undefined;
+  if (all(perf_types) && !tellsProbes && !(all(hooks) && all(uprobes))) {
+    checks.push({
+      ...field('type'),
+      rule: 'perf_types',
+      vocabulary: 'perf_types',
+      values: [[0, PerfType.PERF_TYPE_BREAKPOINT]],
+    });
+  }
   if (!all(perf_types)) {
     const numbers = perf_types.flatMap(
       (name) => numberOf('perf_types', name) ?? kernel.perfType(name) ?? [],

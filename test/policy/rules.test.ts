@@ -747,3 +747,19 @@ t.test('every rule refuses, naming itself, and allows', { timeout: 120_000 }, as
     .map((one) => `${one.rule} of ${operation(one)}`);
   t.same([...new Set(checks)].filter((one) => !met.has(one)).sort(), []);
 });
+
+t.test(
+  'where nobody tells the numbers of probes, only types of fixed numbers are left',
+  async (t) => {
+    const untold = { ...names, perfType: () => undefined };
+    const types = (policy: Policy) =>
+      compile(policy, untold).checks.filter(({ rule }) => rule === 'perf_types');
+    t.match(types({ ...observe, perf_types: ['*'] }), [{ values: [[0, 5]] }]);
+    t.same(types(profiles.full), [], 'a policy that allows all probes needs none');
+    const told = compile({ ...observe, perf_types: ['*'] }, { ...names, perfType: () => 1 });
+    t.same(
+      told.checks.filter(({ rule }) => rule === 'perf_types'),
+      [],
+    );
+  },
+);
