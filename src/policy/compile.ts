@@ -82,11 +82,14 @@ const limits: Omit<SessionLimits, 'maxEventsPerSecond'> = {
   maxStreams: 64,
 };
 
+/** Where there is little memory, what an executor keeps of relocations counts as well. */
+const few = { maxRelocations: 1 << 14 };
+
 function limitsOf(policy: Policy): SessionLimits {
   const most = largestCall(policy);
   return {
     ...limits,
-    ...(most === undefined ? {} : { maxFrameBytes: most, maxCallBytes: most }),
+    ...(most === undefined ? {} : { maxFrameBytes: most, maxCallBytes: most, ...few }),
     maxEventsPerSecond: policy.quotas.events_per_second ?? 0,
   };
 }

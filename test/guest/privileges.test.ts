@@ -378,13 +378,13 @@ async function testBound(t: Test, quotaMib: number): Promise<void> {
   const before = await bytes('current');
   t.ok(before < 16 * 1024 * 1024, `the process takes ${before} bytes`);
   const third = quota / 3;
-  const maxEntries = third / 4096;
+  const maxEntries = Math.ceil(third / 4096);
   const map = await session.createMap({ type: 2, keySize: 4, valueSize: 4096, maxEntries });
   const grown = (await bytes('current')) - before;
   t.ok(grown >= third, `a map of ${third} bytes takes ${grown} bytes`);
   await map.close();
 
-  await churn(session, { seed: 1, steps: 120, largestBytes: quota / 5 });
+  await churn(session, { seed: 1, steps: 120, largestBytes: 4096 * Math.floor(quota / 5 / 4096) });
   const peak = await bytes('peak');
   t.ok(peak <= quota * 1.1 + own, `${peak} bytes at most`);
   t.ok(peak > own + quota / 2, `the quota was in use: ${peak} bytes`);

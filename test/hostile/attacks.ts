@@ -16,7 +16,7 @@ const license = Buffer.from('GPL\0');
 export const attackedPolicy = `
 profile: observe
 hooks: { only: [sys_enter, sched_switch, do_nanosleep] }
-quotas: { map_bytes: 4 MiB }
+quotas: { map_bytes: 16 MiB }
 `;
 
 /** An attack, and by which rule the agent refuses it; a malformed call is refused without one. */
@@ -109,7 +109,7 @@ async function loadFromArgument(session: Session) {
 /** Keeps more in maps alive than the quota has, through programs that hold them. */
 async function keepByPrograms(session: Session) {
   for (let made = 0; made < 20; made++) {
-    const map = await ownMap(session, MapType.BPF_MAP_TYPE_ARRAY, 256 * 1024);
+    const map = await ownMap(session, MapType.BPF_MAP_TYPE_ARRAY, 1024 * 1024);
     const program = await load(session, insn.program(insn.loadMap('r1', map), end));
     await program.attachRawTracepoint('sys_enter');
     await map.close();
@@ -264,7 +264,7 @@ export const attacks: readonly Attack[] = [
   {
     name: 'maps that programs keep alive, beyond the quota',
     rule: 'quotas.map_bytes',
-    message: /of 4194304/,
+    message: /of 16777216/,
     attempt: keepByPrograms,
   },
 ];
