@@ -56,6 +56,7 @@ async function prepare(name, tree) {
     'executor',
     'call_memory',
     'call_image',
+    'file_operations',
     'readable_file',
     'rule_checker',
     'rules',

@@ -67,6 +67,32 @@ export interface PerfOpenCall {
   relocations: number[];
 }
 
+/** What can be asked of the guest's files by their paths. Those from MKDIR on change something. */
+export const FileOperation = {
+  STAT: 0,
+  STATFS: 1,
+  READLINK: 2,
+  LIST: 3,
+  MKDIR: 4,
+  RMDIR: 5,
+  UNLINK: 6,
+  RENAME: 7,
+} as const;
+
+/** A question about a file of the guest, or a change of one in a bpf file system. */
+export interface FileRequest {
+  /** One of {@link FileOperation}. */
+  readonly operation: number;
+  readonly path: string;
+  /**
+   * STAT: 1 for a link itself instead of what it leads to. LIST: where to begin, 0 or `d_off` of the
+   * last entry. MKDIR: the mode. Default 0.
+   */
+  readonly number?: number | bigint;
+  /** RENAME: the new path. */
+  readonly other?: string;
+}
+
 /** An ioctl(2) on what a handle stands for. */
 export interface IoctlCall {
   handle: Handle;

@@ -84,6 +84,8 @@ const messages = {
     cure: string;
   }) => `${d.file}:${d.line}:${d.column}: found ${d.value}; expected ${d.expected}. ${d.cure}`,
   ERR_AGENT: (d: { why: string }) => `The agent failed: ${d.why}. Its log in the guest says more.`,
+  ERR_AGENT_LACKS: (d: { agent: string; what: string }) =>
+    `The guest's agent (${d.agent}) cannot ${d.what}: it is older than this client. Give the guest the agent of this version.`,
   ERR_PEER_REFUSED: (d: { peer: string; why: string }) =>
     `The agent refuses connections from ${d.peer}: ${d.why}.`,
   ERR_TLS_ROLE: (d: { address: string; why: string }) =>

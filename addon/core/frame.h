@@ -26,6 +26,7 @@ enum Type : uint8_t {
   kUnsubscribe = 0x19,
   kCredit = 0x1a,
   kWrite = 0x1b,
+  kFile = 0x1c,
   kPing = 0x1e,
   kEnd = 0x1f,
   kResult = 0x20,

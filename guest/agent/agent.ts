@@ -406,6 +406,7 @@ export class Agent extends EventEmitter<AgentEvents> {
       profile: this.#offer.profile,
       session,
       sessions: { open: this.#open.size, most: this.#options.maxSessions },
+      files: true,
     };
   }
 

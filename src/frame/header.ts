@@ -25,6 +25,7 @@ export const FrameType = {
   UNSUBSCRIBE: 0x19,
   CREDIT: 0x1a,
   WRITE: 0x1b,
+  FILE: 0x1c,
   PING: 0x1e,
   END: 0x1f,
   RESULT: 0x20,

@@ -43,6 +43,8 @@ export interface Welcome {
   session: SessionTerms;
   /** How many sessions were open, this one not counted, and how many may be. Older agents say nothing. */
   sessions?: { open: number; most: number };
+  /** Whether the agent answers FILE. Absent: no. */
+  files?: boolean;
 }
 
 /** What lets a client join connections to its session, and how long that outlives them. */
@@ -236,6 +238,8 @@ export function parseWelcome(body: Uint8Array): Welcome {
   );
   const { sessions } = value as Welcome;
   if (sessions !== undefined) check(sessions, { open: uint32, most: uint32 }, 'WELCOME.sessions');
+  const { files = false } = value as Welcome;
+  check({ files }, { files: 'boolean' }, 'WELCOME');
   if ((value as Welcome).session.token.byteLength !== TOKEN_BYTES) {
     throw failure('ERR_FRAME_MALFORMED', {
       why: `WELCOME.session.token has not ${TOKEN_BYTES} bytes`,

@@ -511,6 +511,9 @@ function interfaceChecks({ interfaces }: Policy, kernel: KernelNames): Check[] {
   ];
 }
 
+/** Where files of pins are made and removed under a policy that allows any. */
+const PIN_ROOT = '/sys/fs/bpf/';
+
 function pinChecks({ pin_paths }: Policy): Check[] {
   if (all(pin_paths)) return [];
   return [rows.OBJ_PIN, rows.OBJ_GET].map((row) => ({
@@ -636,6 +639,7 @@ export function compile(policy: Policy, kernel: KernelNames): Rules {
     opaque,
     foreign: policy.foreign_objects === 'use' ? [] : finding,
     readablePaths: policy.readable_paths,
+    pinPaths: all(policy.pin_paths) ? [PIN_ROOT] : policy.pin_paths,
     ioctls: all(policy.perf_types)
       ? perfIoctls
       : perfIoctls.filter(({ request }) => request !== PerfIoctl.PERF_EVENT_IOC_MODIFY_ATTRIBUTES),

@@ -36,7 +36,19 @@ const readable = [
   '/proc/modules',
   '/proc/config.gz',
   '/proc/version',
-  '/proc/uptime',
+  // What the machine has and how busy it is, which each of its users may read.
+  ...[
+    'cpuinfo',
+    'devices',
+    'diskstats',
+    'filesystems',
+    'loadavg',
+    'meminfo',
+    'partitions',
+    'stat',
+    'swaps',
+    'uptime',
+  ].map((name) => `/proc/${name}`),
   '/proc/version_signature',
   ...[
     'bpf_stats_enabled',

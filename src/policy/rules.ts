@@ -220,6 +220,8 @@ export interface Rules {
   readonly foreign: readonly Range[];
   /** Absolute paths that may be opened for reading; one that ends in `/` stands for what is below. */
   readonly readablePaths: readonly string[];
+  /** Folders of bpf file systems, which end in `/`, and paths in them that may be made and removed. */
+  readonly pinPaths: readonly string[];
   readonly ioctls: readonly IoctlRule[];
   /** The bytes of perf buffers that a session may have at a time; 0 for any number. */
   readonly ringBytes: number;
@@ -404,6 +406,7 @@ export function encodeRules(rules: Omit<Rules, 'confinement'>): Uint8Array {
     rules.opaque.flat(),
     rules.foreign.flat(),
     rules.readablePaths,
+    rules.pinPaths,
     rules.ioctls.map(({ name, request, argument }) => [
       name,
       request,

@@ -1,5 +1,6 @@
 import type { Session } from '../session.js';
 import type { GuestFiles, RecentFiles } from '../view/index.js';
+import type { Folders } from './folders.js';
 import type { Interruptions } from './interruptions.js';
 import type { MappedEvents } from './mapped-events.js';
 import type { MappedMaps } from './mapped-maps.js';
@@ -10,7 +11,6 @@ import type { ProbeCache } from './probe-cache/index.js';
 import type { ProbeDefinitions } from './probe-definitions.js';
 import type { ProbedFiles } from './probed-files.js';
 import type { StartedPrograms } from './started-programs.js';
-import type { TracingFolders } from './tracing-folders.js';
 
 /** The context in which the supervisor answers the calls of a program: its guest, and its objects. */
 export interface Context {
@@ -39,8 +39,8 @@ export interface Context {
   readonly probed: ProbedFiles;
   /** Where it defines probes by name. */
   readonly definitions: ProbeDefinitions;
-  /** Those of its folders that are listed. */
-  readonly folders: TracingFolders;
+  /** Those of its folders that the program has opened. */
+  readonly folders: Folders;
   /** Tells the user of something that the program does not get, once. */
   readonly complain: (error: Error) => void;
 }

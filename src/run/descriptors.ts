@@ -9,6 +9,7 @@ import type { Handle } from '../call.js';
 import { failure, systemError, type WaepError } from '../errors.js';
 import { native } from '../native.js';
 import type { Context } from './context.js';
+import { forms, statxOf } from './file-facts.js';
 import type { Notification } from './notification.js';
 import { defineProbe } from './probe-definitions.js';
 import { ProcessMemory } from './process-memory.js';
@@ -17,9 +18,6 @@ const { errno } = constants;
 const { O_RDONLY, O_WRONLY, O_RDWR, O_NONBLOCK } = files;
 const { BPF_F_RDONLY, BPF_F_WRONLY } = enums.ObjectFlag;
 const { BPF_MAP_TYPE_RINGBUF, BPF_MAP_TYPE_USER_RINGBUF } = enums.MapType;
-const FOLDER_MODE = 0o40755n;
-/** STATX_BASIC_STATS. */
-const BASIC_STATS = 0x7ff;
 
 /** Answers read(2) of so many words: those that a perf event counts. */
 export async function readDescriptor(call: Notification, context: Context): Promise<void> {
@@ -30,7 +28,7 @@ export async function readDescriptor(call: Notification, context: Context): Prom
   // What an iterator writes comes out of a pipe.
   if (kind === 'iter') return call.proceed();
   if ((await accessOf(handle, context)) === O_WRONLY) return call.fail(errno.EBADF);
-  if (kind === 'cgroup') return call.fail(errno.EISDIR);
+  if (context.folders.pathOf(handle) !== undefined) return call.fail(errno.EISDIR);
   if (kind !== 'perf_event') return call.fail(errno.EINVAL);
   const counts = await session.read(handle, call.argument(2));
   if (counts === undefined) return call.fail(errno.EAGAIN);
@@ -72,9 +70,6 @@ export function countUnread(call: Notification, { placeholders }: Context): void
   else call.fail(errno.ENOTTY);
 }
 
-/** The structures that descriptors are described in. */
-type Form = 'stat' | 'statx';
-
 /**
  * Answers fstat(2), and those of its kin whose path is empty. The caller has seen to that.
  *
@@ -82,19 +77,17 @@ type Form = 'stat' | 'statx';
  */
 export async function describe(
   call: Notification,
-  { objects, placeholders }: Context,
-  form: Form,
+  { files, folders, placeholders }: Context,
+  form: 'stat' | 'statx',
   result: number,
 ): Promise<void> {
   const handle = placeholders.handleOf(call.thread, call.descriptor(0));
   if (handle === 0) return call.proceed();
-  const mode = (await objects.find(handle)) === 'cgroup' ? FOLDER_MODE : undefined;
-  const memory = new ProcessMemory(call, placeholders);
-  memory.writeOrFault(call.word(result), forms[form](anonymous(), mode));
+  const folder = folders.pathOf(handle);
+  const facts = folder === undefined ? statxOf(anonymous()) : await files.look(folder);
+  new ProcessMemory(call, placeholders).writeOrFault(call.word(result), forms[form](facts));
   call.succeed(0);
 }
-
-type Facts = ReturnType<typeof anonymous>;
 
 /** What is known of every object of the kernel without a file: all of them are one inode. */
 function anonymous() {
@@ -105,30 +98,6 @@ function anonymous() {
   } finally {
     native.close(event);
   }
-}
-
-const forms: { readonly [F in Form]: (facts: Facts, mode: bigint | undefined) => Uint8Array } = {
-  stat: (facts, mode = facts.mode) => {
-    const { dev, ino, nlink, uid, gid, rdev, size, blksize, blocks } = facts;
-    const words = new BigUint64Array(18);
-    words.set([dev, ino, nlink, mode | (uid << 32n), gid, rdev, size, blksize, blocks]);
-    words.set(timesOf(facts), 9);
-    return new Uint8Array(words.buffer);
-  },
-  statx: (facts, mode = facts.mode) => {
-    const { dev, ino, nlink, uid, gid, size, blksize, blocks } = facts;
-    const [atime = 0n, atimeNs = 0n, mtime = 0n, mtimeNs = 0n, ctime = 0n, ctimeNs = 0n] =
-      timesOf(facts);
-    const words = new BigUint64Array(32);
-    words.set([BigInt(BASIC_STATS) | (blksize << 32n), 0n, nlink | (uid << 32n)]);
-    words.set([gid | (mode << 32n), ino, size, blocks, 0n, atime, atimeNs, 0n, 0n], 3);
-    words.set([ctime, ctimeNs, mtime, mtimeNs, 0n, (dev >> 8n) | ((dev & 0xffn) << 32n)], 12);
-    return new Uint8Array(words.buffer);
-  },
-};
-
-function timesOf({ atimeNs, mtimeNs, ctimeNs }: Facts): bigint[] {
-  return [atimeNs, mtimeNs, ctimeNs].flatMap((ns) => [ns / 1_000_000_000n, ns % 1_000_000_000n]);
 }
 
 /** `struct pollfd`. */

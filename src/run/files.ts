@@ -1,25 +1,44 @@
 /* Answers to what a program asks of files: those that tell it about the kernel are the guest's. */
-import { constants } from 'node:fs';
+import { constants, readFileSync, statSync } from 'node:fs';
 import { constants as system } from 'node:os';
 import type { FdKind } from '../bpf/index.js';
 import type { Handle } from '../call.js';
 import { failure, type SystemError, type WaepError } from '../errors.js';
 import { native } from '../native.js';
-import { isGuestCgroup, isGuestPath, isLive, isProgramFile, openGuestPipe } from '../view/index.js';
+import {
+  isKernelDevice,
+  isLive,
+  isNamespace,
+  isProcessRoot,
+  isProgramFile,
+  mergeMounts,
+  openGuestPipe,
+} from '../view/index.js';
 import type { Context } from './context.js';
+import { forms } from './file-facts.js';
 import type { Notification } from './notification.js';
-import { isForeign } from './own-processes.js';
+import {
+  absolutePath,
+  guestPathOf,
+  guestPlace,
+  mountFileOf,
+  type PathArguments,
+  settled,
+} from './places.js';
 import { isProbeDefinitions, refusal } from './probe-definitions.js';
 import { ProcessMemory } from './process-memory.js';
 
 const { errno } = system;
-const PATH_MAX = 4096;
 const ACCESS_MODE = constants.O_WRONLY | constants.O_RDWR;
 const CLOSE_ON_EXEC = 0o2000000;
 /** How tools open what they append a definition to. */
 const APPENDED = constants.O_WRONLY | constants.O_APPEND;
 const FALLBACK = ACCESS_MODE | constants.O_APPEND | constants.O_CREAT | constants.O_TRUNC;
-const LISTED = constants.O_DIRECTORY | CLOSE_ON_EXEC;
+const AT_SYMLINK_NOFOLLOW = 0x100;
+/** ENODATA. */
+const NO_ATTRIBUTE = 61;
+const FOLDER = 0o040000;
+const FILE_TYPE = 0o170000;
 
 /** What the kernel calls the files of its objects: anon_inode_getfd() in kernel/bpf. */
 const fileNames: { readonly [K in FdKind]?: string } = {
@@ -32,172 +51,281 @@ const fileNames: { readonly [K in FdKind]?: string } = {
   token: 'bpf-token',
 };
 
+/** Answers a call about a path of the guest's; any other proceeds. */
+type PathAnswer = (path: string, call: Notification, context: Context) => void | Promise<void>;
+
+/** Has a call about a path of the guest's answered, and lets this machine's kernel make any other. */
+export function ofGuest(which: PathArguments, answer: PathAnswer) {
+  return async (call: Notification, context: Context): Promise<void> => {
+    const place = guestPlace(call, context, which);
+    if (place === undefined) return call.proceed();
+    return answer(await settled(place, call, context, which), call, context);
+  };
+}
+
 /**
  * Answers open(2) and its kin.
  *
- * @param argument the path's
- * @param flagsAt where the flags are: in an argument, or in the structure that it points to
+ * @param flagsAt where the flags are: in the argument behind the path, or in the structure that it
+ *   points to, or that they are those of creat(2)
  */
-export function openFile(argument: number, flagsAt: 'argument' | 'structure') {
+export function openFile(which: PathArguments, flagsAt: 'argument' | 'structure' | 'created') {
   return async (call: Notification, context: Context): Promise<void> => {
+    const named = absolutePath(call, context, which);
+    if (named === undefined) return call.proceed();
+    if (isKernelDevice(named.path)) throw ofHost(`opening ${named.path}`);
     const memory = new ProcessMemory(call, context.placeholders);
-    const path = pathAt(memory, call.word(argument));
-    const described = path === undefined ? 0 : handleIn('fdinfo', path, memory);
-    const root = path === undefined ? undefined : guestFolders.get(path);
-    if (
-      path === undefined ||
-      (described === 0 && root === undefined && !isOfGuest(path, call.thread))
-    ) {
-      return call.proceed();
+    const described = handleIn('fdinfo', named.path, memory);
+    const mounted = mountFileOf(named.path, call.thread);
+    const ofGuest = guestPathOf(named.path, call.thread);
+    if (described === 0 && mounted === undefined && ofGuest === undefined) return call.proceed();
+    const flags = flagsOf(call, memory, which.path + 1, flagsAt);
+    if (flags === undefined) return call.proceed();
+    const closeOnExec = (flags & CLOSE_ON_EXEC) !== 0;
+    if (mounted !== undefined) {
+      const own = readFileSync(mounted.own, 'utf8');
+      const guests = Buffer.from(await context.files.bytes(`/proc/self/${mounted.file}`));
+      const merged = mergeMounts(mounted.file, own, guests.toString());
+      return giveFile(call, context.files.hold(Buffer.from(merged)), closeOnExec);
     }
-    const how = Buffer.from(memory.read(call.word(argument + 1), flagsAt === 'structure' ? 8 : 0));
-    if (flagsAt === 'structure' && how.length < 8) return call.proceed();
-    const flags = flagsAt === 'structure' ? how.readUInt32LE() : call.argument(argument + 1);
-    if (root !== undefined) return openRoot(call, path, flags, root, context);
-    if ((flags & ACCESS_MODE) !== constants.O_RDONLY) {
-      if (isProbeDefinitions(path)) {
-        // Shells, which create what they write to, pass it on by another number.
-        if ((flags & FALLBACK) === APPENDED && context.definitions.open(call)) return;
-        throw refusal();
+    if (described !== 0) {
+      const path = `/proc/self/fdinfo/${described}`;
+      return giveFile(call, await context.files.open(path), closeOnExec);
+    }
+    const path = await settled({ ...named, path: ofGuest as string }, call, context, which);
+    if ((flags & ACCESS_MODE) !== constants.O_RDONLY)
+      return openToWrite(path, flags, call, context);
+    if (isNamespace(path)) return openObject(call, path, 'netns', closeOnExec, context);
+    if (isProcessRoot(path)) return openObject(call, path, 'directory', closeOnExec, context);
+    if ((flags & constants.O_DIRECTORY) === 0) {
+      try {
+        return giveFile(call, await open(path, context), closeOnExec);
+      } catch (error) {
+        if ((error as SystemError).code !== 'EISDIR') throw error;
       }
-      throw failure('ERR_RUN_REFUSED', {
-        call: `writing to ${path}`,
-        why: 'files of the guest can only be read',
-        instead: 'Attach by a link or by perf_event_open(2), which need none of them.',
-      });
+    } else if ((await context.files.look(path)).readUInt16LE(forms.MODE) >> 12 !== FOLDER >> 12) {
+      return call.fail(errno.ENOTDIR);
     }
-    const opened = described === 0 ? path : `/proc/self/fdinfo/${described}`;
-    const fd = await open(opened, context).catch((error: SystemError) => error);
-    if (fd instanceof Error) {
-      // Folders that this machine has and the guest has not are found by listing, or in /proc/mounts.
-      if (fd.code === 'ENOENT' && (flags & LISTED) === LISTED) throw unlisted(path);
-      if (fd.code !== 'EISDIR') throw fd;
-      return openFolder(call, path, (flags & CLOSE_ON_EXEC) !== 0, context);
-    }
-    try {
-      call.giveDescriptor(fd, (flags & CLOSE_ON_EXEC) !== 0);
-    } finally {
-      native.close(fd);
-    }
+    return openObject(call, path, kindOf(path), closeOnExec, context);
   };
 }
 
-/**
- * Folders of the guest that this machine has of its own: what is in them here. The bpf file system
- * that a program sees is empty (launcher_main.cc).
- */
-const guestFolders: ReadonlyMap<string, 'nothing' | 'others'> = new Map([
-  ['/sys/fs/bpf', 'nothing'],
-  ['/sys/fs/bpf/', 'nothing'],
-  ['/sys/fs/cgroup', 'others'],
-  ['/sys/fs/cgroup/', 'others'],
-]);
-
-/** Opens one of {@link guestFolders}, which can be passed to others, but not be listed. */
-async function openRoot(
+function flagsOf(
   call: Notification,
-  path: string,
-  flags: number,
-  holds: 'nothing' | 'others',
-  context: Context,
-): Promise<void> {
-  // opendir(3) closes on exec; libbpf, which wants a descriptor to have a token made, does not.
-  const listing = (flags & LISTED) === LISTED;
-  if (listing && holds === 'others') throw unlisted(path);
-  if (listing) context.complain(unlisted(path));
-  if (holds === 'nothing') {
-    const forToken = !listing && (flags & constants.O_DIRECTORY) !== 0;
-    // Whoever may not open it in the guest may have no token made there either.
-    const handle = forToken ? await context.session.open(path).catch(() => undefined) : undefined;
-    return handle === undefined ? call.proceed() : giveFolder(call, handle, false, context);
-  }
-  return openFolder(call, path, (flags & CLOSE_ON_EXEC) !== 0, context);
+  memory: ProcessMemory,
+  argument: number,
+  flagsAt: 'argument' | 'structure' | 'created',
+): number | undefined {
+  if (flagsAt === 'argument') return call.argument(argument);
+  if (flagsAt === 'created') return constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC;
+  const how = Buffer.from(memory.read(call.word(argument), 8));
+  return how.length < 8 ? undefined : how.readUInt32LE();
 }
 
-function unlisted(path: string): WaepError {
-  return failure('ERR_RUN_REFUSED', {
-    call: `listing ${path}`,
-    why: 'folders of the guest cannot be listed from here',
-    instead: 'Name what is in it.',
+function openToWrite(path: string, flags: number, call: Notification, context: Context): void {
+  if (isProbeDefinitions(path)) {
+    // Shells, which create what they write to, pass it on by another number.
+    if ((flags & FALLBACK) === APPENDED && context.definitions.open(call)) return;
+    throw refusal();
+  }
+  throw failure('ERR_RUN_REFUSED', {
+    call: `writing to ${path}`,
+    why: 'files of the guest can only be read',
+    instead: 'Attach by a link or by perf_event_open(2), which need none of them.',
   });
 }
 
-/** Opens a cgroup of the guest, of which bpf(2) is told by descriptor, or a folder to be listed. */
-async function openFolder(
-  call: Notification,
-  path: string,
-  closeOnExec: boolean,
-  context: Context,
-): Promise<void> {
-  if (!isGuestCgroup(path)) {
-    if (await context.folders.fill(path)) return call.proceed();
-    throw unlisted(path);
-  }
-  return giveFolder(call, await context.session.open(path), closeOnExec, context);
+function ofHost(call: string): WaepError {
+  return failure('ERR_RUN_REFUSED', {
+    call,
+    why: 'it tells of the kernel of this host',
+    instead: 'Look at it in the guest.',
+  });
 }
 
-/** Gives the program a descriptor that stands for a folder of the guest. */
-async function giveFolder(
+/** Refuses syslog(2). */
+export function readKernelLog(): never {
+  throw ofHost('syslog(2)');
+}
+
+/** Gives the program a descriptor, and closes it here. */
+function giveFile(call: Notification, fd: number, closeOnExec: boolean): void {
+  try {
+    call.giveDescriptor(fd, closeOnExec);
+  } finally {
+    native.close(fd);
+  }
+}
+
+function kindOf(path: string): FdKind {
+  return path === '/sys/fs/cgroup' || path.startsWith('/sys/fs/cgroup/') ? 'cgroup' : 'directory';
+}
+
+/** Opens what is listed, or passed to calls: a folder, or a namespace of a guest's process. */
+async function openObject(
   call: Notification,
-  handle: Handle,
+  path: string,
+  kind: FdKind,
   closeOnExec: boolean,
-  { session, objects, placeholders }: Context,
+  { session, files, objects, placeholders, folders }: Context,
 ): Promise<void> {
-  objects.add(handle, 'cgroup');
+  const handle = session.newHandle();
+  // What it leads to is not opened as a whole: files are found by paths that begin with it.
+  if (isProcessRoot(path)) await files.look(path, false);
+  else await session.open(path, { handle });
+  objects.add(handle, kind);
+  if (kind !== 'netns') folders.add(handle, path);
   if (placeholders.create(handle, (fd) => call.giveDescriptor(fd, closeOnExec))) return;
   objects.remove(handle);
+  folders.remove(handle);
   await session.release([handle]);
 }
 
-/** Answers access(2) and its kin. */
-export function accessFile(argument: number) {
-  return async (call: Notification, context: Context): Promise<void> => {
+/**
+ * Answers access(2) and its kin.
+ *
+ * @param mode the argument that says what for
+ */
+export function accessFile(which: PathArguments, flags?: number) {
+  return ofGuest(which, async (path, call, context) => {
+    if (context.recent.has(path)) return call.succeed(0);
+    const follow = flags === undefined || (call.argument(flags) & AT_SYMLINK_NOFOLLOW) === 0;
+    const mode = (await context.files.look(path, follow)).readUInt16LE(forms.MODE);
+    const executes = (call.argument(which.path + 1) & constants.X_OK) !== 0;
+    if (executes && (mode & FILE_TYPE) !== FOLDER && (mode & 0o111) === 0) call.fail(errno.EACCES);
+    else call.succeed(0);
+  });
+}
+
+/**
+ * Answers stat(2) and its kin.
+ *
+ * @param result the argument that points to where the answer goes
+ * @param flags the argument that says whether a link is followed, or that it never is
+ */
+export function lookAtFile(
+  which: PathArguments,
+  form: 'stat' | 'statx',
+  result: number,
+  flags: number | 'follow' | 'link',
+) {
+  return ofGuest(which, async (path, call, context) => {
+    const follow =
+      typeof flags === 'number'
+        ? (call.argument(flags) & AT_SYMLINK_NOFOLLOW) === 0
+        : flags === 'follow';
+    const facts = await context.files.look(path, follow);
     const memory = new ProcessMemory(call, context.placeholders);
-    const path = pathAt(memory, call.word(argument));
-    if (path === undefined || !isOfGuest(path, call.thread)) return call.proceed();
-    if (!context.recent.has(path)) await context.files.access(path);
+    memory.writeOrFault(call.word(result), forms[form](facts));
     call.succeed(0);
-  };
+  });
+}
+
+/** Answers statfs(2). */
+export const lookAtFileSystem = ofGuest({ path: 0 }, async (path, call, context) => {
+  const facts = await context.files.fileSystem(path);
+  new ProcessMemory(call, context.placeholders).writeOrFault(call.word(1), facts);
+  call.succeed(0);
+});
+
+/** Answers fstatfs(2). */
+export async function describeFileSystem(call: Notification, context: Context): Promise<void> {
+  const handle = context.placeholders.handleOf(call.thread, call.descriptor(0));
+  const path = handle === 0 ? undefined : context.folders.pathOf(handle);
+  if (path === undefined) return call.proceed();
+  const facts = await context.files.fileSystem(path);
+  new ProcessMemory(call, context.placeholders).writeOrFault(call.word(1), facts);
+  call.succeed(0);
 }
 
 /** Answers readlink(2) and its kin: by /proc/self/fd programs tell what a descriptor is. */
-export function readLink(argument: number) {
+export function readLink(which: PathArguments) {
   return async (call: Notification, context: Context): Promise<void> => {
+    const named = absolutePath(call, context, which);
+    if (named === undefined) return call.proceed();
     const memory = new ProcessMemory(call, context.placeholders);
-    const path = pathAt(memory, call.word(argument));
-    if (path !== undefined && isForeign(path, call.thread)) return call.fail(errno.ENOENT);
-    const handle = path === undefined ? 0 : handleIn('fd', path, memory);
-    const kind = handle === 0 ? undefined : await context.objects.find(handle);
-    const name = kind === undefined ? undefined : fileNames[kind];
-    if (name === undefined) return call.proceed();
-    const text = Buffer.from(`anon_inode:${name}`).subarray(0, call.argument(argument + 2));
-    memory.writeOrFault(call.word(argument + 1), text);
+    const handle = handleIn('fd', named.path, memory);
+    const ofGuest = guestPathOf(named.path, call.thread);
+    let text: Buffer;
+    if (handle !== 0) {
+      const name = context.folders.pathOf(handle) ?? (await nameOf(handle, context));
+      if (name === undefined) return call.proceed();
+      text = Buffer.from(name);
+    } else if (ofGuest !== undefined) {
+      const path = await settled({ ...named, path: ofGuest }, call, context, which);
+      text = await context.files.link(path);
+    } else {
+      return call.proceed();
+    }
+    text = text.subarray(0, call.argument(which.path + 2));
+    memory.writeOrFault(call.word(which.path + 1), text);
     call.succeed(text.length);
   };
 }
 
-/** Whether a path means something of the guest to a thread of the program. */
-function isOfGuest(path: string, thread: number): boolean {
-  return isGuestPath(path) || isForeign(path, thread);
+async function nameOf(handle: Handle, { objects }: Context): Promise<string | undefined> {
+  const kind = await objects.find(handle);
+  const name = kind === undefined ? undefined : fileNames[kind];
+  return name === undefined ? undefined : `anon_inode:${name}`;
 }
 
 /**
- * Answers stat(2) and its kin. What files of the guest's processes are like, and where their links
- * lead, cannot be asked for: they are said not to be there. This machine's processes of the same
- * ids are not meant.
+ * Answers chdir(2). The folder itself is this machine's of the same path: what is named relative to
+ * it is taken for the guest's.
  */
-export function lookAtFile(argument: number) {
-  return (call: Notification, context: Context): void => {
-    const memory = new ProcessMemory(call, context.placeholders);
-    const path = pathAt(memory, call.word(argument));
-    if (path !== undefined && isForeign(path, call.thread)) call.fail(errno.ENOENT);
-    else call.proceed();
-  };
+export const changeFolder = ofGuest({ path: 0 }, async (path, call, context) => {
+  const mode = (await context.files.look(path)).readUInt16LE(forms.MODE);
+  if ((mode & FILE_TYPE) !== FOLDER) return call.fail(errno.ENOTDIR);
+  const here = statSync(`/proc/${call.thread}/root${path}`, { throwIfNoEntry: false });
+  if (here?.isDirectory() === true) return call.proceed();
+  throw unentered(`chdir(2) to ${path}`);
+});
+
+/** Answers fchdir(2). */
+export function changeToDescriptor(call: Notification, { placeholders, folders }: Context): void {
+  const handle = placeholders.handleOf(call.thread, call.descriptor(0));
+  const path = handle === 0 ? undefined : folders.pathOf(handle);
+  if (path !== undefined) throw unentered(`fchdir(2) to ${path}`);
+  call.proceed();
 }
 
-function pathAt(memory: ProcessMemory, address: bigint): string | undefined {
-  const text = Buffer.from(memory.readText(address, PATH_MAX));
-  return text.at(-1) === 0 ? text.toString('utf8', 0, text.length - 1) : undefined;
+function unentered(call: string): WaepError {
+  return failure('ERR_RUN_REFUSED', {
+    call,
+    why: 'this machine has no such folder, and a working directory is always one of its own',
+    instead: 'Name files of the guest by their whole paths.',
+  });
+}
+
+/** Answers getxattr(2) and its kin: files of a kernel hardly ever have attributes, and none is shown. */
+export const lackAttribute = ofGuest({ path: 0 }, (_, call) => call.fail(NO_ATTRIBUTE));
+
+/** Answers listxattr(2) and its kin. */
+export const listNoAttributes = ofGuest({ path: 0 }, (_, call) => call.succeed(0));
+
+/** Answers getdents64(2). */
+export async function listDescriptor(call: Notification, context: Context): Promise<void> {
+  const { placeholders, folders } = context;
+  const handle = placeholders.handleOf(call.thread, call.descriptor(0));
+  if (handle === 0) return call.proceed();
+  if (folders.pathOf(handle) === undefined) return call.fail(errno.ENOTDIR);
+  const records = await folders.next(handle, call.argument(2));
+  if (records === undefined) return call.fail(errno.EINVAL);
+  if (records.length > 0) {
+    new ProcessMemory(call, placeholders).writeOrFault(call.word(1), records);
+  }
+  call.succeed(records.length);
+}
+
+/** Answers lseek(2) to the beginning, which is where a folder is listed from anew. */
+export function seekDescriptor(call: Notification, { placeholders, folders }: Context): void {
+  const handle = placeholders.handleOf(call.thread, call.descriptor(0));
+  if (handle === 0 || folders.pathOf(handle) === undefined) {
+    call.proceed();
+    return;
+  }
+  folders.rewind(handle);
+  call.succeed(0);
 }
 
 /** The object whose entry in /proc/self/fd or fdinfo a path names, or 0. */

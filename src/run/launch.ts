@@ -14,18 +14,11 @@ export interface Bind {
   readonly target: string;
 }
 
-/** Descriptors that a launcher hands over (addon/core/supervisor/launch.h). The caller closes them. */
-export interface HandedOver {
-  /** The listener of the program's system calls. */
-  readonly listener: number;
-  /** The empty file system that the program sees at /sys/kernel/tracing, if it has one. */
-  readonly tracing: number | undefined;
-}
-
 /** A program that has been started and waits until {@link Launched.go}. */
 export interface Launched {
   readonly child: ChildProcess;
-  readonly handedOver: HandedOver;
+  /** The listener of its system calls. The caller closes it. */
+  readonly listener: number;
   go(): void;
   /** Has the program end some seconds from now: somebody has said why. */
   giveUp(): void;
@@ -69,9 +62,9 @@ export async function launch(
     });
   });
   try {
-    const handedOver = await Promise.race([receiveHandedOver(ours), failed]);
+    const listener = await Promise.race([receiveListener(ours), failed]);
     // The launcher has said why it ended.
-    if (handedOver === undefined) return await failed;
+    if (listener === undefined) return await failed;
     child.removeAllListeners('exit');
     failed.catch(() => {});
     let ended = false;
@@ -86,7 +79,7 @@ export async function launch(
     const giveUp = () => {
       if (!ended) native.shutdown(ours, SHUT_WR);
     };
-    return { child, handedOver, go, giveUp };
+    return { child, listener, go, giveUp };
   } catch (error) {
     native.close(ours);
     throw error;
@@ -94,20 +87,16 @@ export async function launch(
 }
 
 /**
- * Receives what the launcher at the other end of `control` hands over, or undefined when it ends
- * before. A launcher that takes longer than `timeoutMs` is an error.
+ * Receives the listener that the launcher at the other end of `control` hands over, or undefined when
+ * it ends before. A launcher that takes longer than `timeoutMs` is an error.
  */
-export async function receiveHandedOver(
+export async function receiveListener(
   control: number,
   timeoutMs?: number,
-): Promise<HandedOver | undefined> {
-  await readable(control, timeoutMs);
-  const tracing = native.receiveDescriptor(control);
+): Promise<number | undefined> {
   await readable(control, timeoutMs);
   const listener = native.receiveDescriptor(control);
-  if (listener >= 0) return { listener, tracing: tracing < 0 ? undefined : tracing };
-  if (tracing >= 0) native.close(tracing);
-  return undefined;
+  return listener < 0 ? undefined : listener;
 }
 
 /** Resolves when there is something to read, an end included. */

@@ -32,7 +32,7 @@ export async function openProcess(call: Notification, context: Context): Promise
 
 async function exists(id: number, { files }: Context): Promise<boolean> {
   try {
-    await files.access(`/proc/${id}/stat`);
+    await files.look(`/proc/${id}`);
     return true;
   } catch (error) {
     if ((error as SystemError).code === 'ENOENT') return false;

@@ -4,7 +4,7 @@ import { isatty } from 'node:tty';
 import { failure } from '../errors.js';
 import { native, type Poller } from '../native.js';
 import type { Session } from '../session.js';
-import { type HandedOver, readable, receiveHandedOver, SHUT_WR } from './launch.js';
+import { readable, receiveListener, SHUT_WR } from './launch.js';
 import { clockAhead, Supervision, type SupervisionOptions } from './supervisor.js';
 
 const READABLE = 1;
@@ -140,8 +140,8 @@ export class Standby {
       ({ output, program } = await hear(control));
       ready = await this.#next();
       native.send(control, [Buffer.from(`${ready.clockAheadNs}`)], 0);
-      const handedOver = await receiveHandedOver(control, PATIENCE_MS);
-      if (handedOver !== undefined) await this.#serve(ready.session, handedOver, control, output);
+      const listener = await receiveListener(control, PATIENCE_MS);
+      if (listener !== undefined) await this.#serve(ready.session, listener, control, output);
       this.#keep(ready);
     } catch (error) {
       ready?.session.close();
@@ -154,7 +154,7 @@ export class Standby {
 
   async #serve(
     session: Session,
-    handedOver: HandedOver,
+    listener: number,
     control: number,
     output: ProgramOutput,
   ): Promise<void> {
@@ -163,7 +163,7 @@ export class Standby {
       cacheFolder,
       refused: (error) => refused?.(error, output),
     };
-    const supervision = new Supervision(session, handedOver, supervised);
+    const supervision = new Supervision(session, listener, supervised);
     let end = () => {};
     const ended = new Promise<void>((resolve) => {
       end = resolve;

@@ -5,8 +5,9 @@ import { type Listener, native, Verdict } from '../native.js';
 import type { Session } from '../session.js';
 import { GuestCache, GuestFiles, RecentFiles } from '../view/index.js';
 import type { Context } from './context.js';
+import { Folders } from './folders.js';
 import { Interruptions } from './interruptions.js';
-import { type Bind, type HandedOver, launch } from './launch.js';
+import { type Bind, launch } from './launch.js';
 import { MappedEvents } from './mapped-events.js';
 import { MappedMaps } from './mapped-maps.js';
 import { MappedUserRings } from './mapped-user-rings.js';
@@ -18,7 +19,6 @@ import { ProbeDefinitions } from './probe-definitions.js';
 import { ProbedFiles } from './probed-files.js';
 import { StartedPrograms } from './started-programs.js';
 import { answerOf } from './system-calls.js';
-import { TracingFolders } from './tracing-folders.js';
 
 const CLOCK_ROUNDS = 4;
 const { errno: Errno, signals } = constants;
@@ -70,13 +70,13 @@ export async function run(
   { binds = [], started, ...options }: RunOptions = {},
 ): Promise<Ending> {
   const clockAheadNs = await clockAhead(session);
-  const { child, handedOver, go, giveUp } = await launch(program, { binds, clockAheadNs });
+  const { child, listener, go, giveUp } = await launch(program, { binds, clockAheadNs });
   const ended = new Promise<Ending>((resolve) => {
     child.once('exit', (code, signal) => {
       resolve({ status: code ?? 128 + (signal === null ? 0 : signals[signal]) });
     });
   });
-  const supervision = new Supervision(session, handedOver, options);
+  const supervision = new Supervision(session, listener, options);
   started?.((signal) => child.kill(signal));
   go();
   let isGone = false;
@@ -106,9 +106,9 @@ export class Supervision {
   readonly #listener: number;
   readonly #calls: Listener;
 
-  /** Owns the descriptors that the program's launcher handed over. */
-  constructor(session: Session, { listener, tracing }: HandedOver, options: SupervisionOptions) {
-    this.#context = contextOf(session, tracing, options);
+  /** Owns the listener of the program's system calls. */
+  constructor(session: Session, listener: number, options: SupervisionOptions) {
+    this.#context = contextOf(session, options);
     this.#listener = listener;
     // Not before Linux 6.6; the answers are the same without, only later.
     native.seccompSetSyncWakeUp(listener);
@@ -140,8 +140,7 @@ export class Supervision {
 
   /** Ends the answering. What the program had of the guest's is let go, not all of it at once. */
   async close(): Promise<void> {
-    const { userRings, events, mapped, folders, definitions, recent, placeholders, probes } =
-      this.#context;
+    const { userRings, events, mapped, definitions, recent, placeholders, probes } = this.#context;
     this.#forget();
     this.#calls.close();
     this.#context.interruptions.close();
@@ -152,7 +151,6 @@ export class Supervision {
       userRings.close();
       events.close();
       mapped.close();
-      folders.close();
       definitions.close();
       recent.close();
       placeholders.close();
@@ -163,11 +161,11 @@ export class Supervision {
 
 function contextOf(
   session: Session,
-  tracing: number | undefined,
   { cacheFolder, refused = () => {} }: SupervisionOptions,
 ): Context {
   const cache = new GuestCache(session, cacheFolder);
   const files = new GuestFiles(session, cache);
+  const folders = new Folders(files);
   const objects = new Objects(
     session,
     async () => new BtfTypes(await files.bytes('/sys/kernel/btf/vmlinux')),
@@ -177,6 +175,7 @@ function contextOf(
     used: (handle) => probes.use(handle),
     gone: (handle) => {
       objects.remove(handle);
+      folders.remove(handle);
       if (!probes.drop(handle)) session.release([handle]).catch(() => {});
     },
   });
@@ -191,7 +190,6 @@ function contextOf(
     told.add(kind);
     refused(error);
   };
-  const folders = new TracingFolders(files, tracing);
   const recent = new RecentFiles(files);
   const definitions = new ProbeDefinitions();
   const probed = new ProbedFiles(session, complain);
@@ -230,6 +228,13 @@ function answer(call: Notification, context: Context): void {
   }
 }
 
+/** Whether the guest's policy does not let a file be looked at, listed, read or changed. */
+function isRefusalOfFile(error: unknown): boolean {
+  if (!(error instanceof WaepError) || error.code !== 'ERR_POLICY_REFUSED') return false;
+  const { rule, command = '' } = (error as WaepError<'ERR_POLICY_REFUSED'>).detail;
+  return rule === 'readable_paths' || (rule === 'pin_paths' && /^[a-z]+$/.test(command));
+}
+
 /** What the program is told; why is told to the user. */
 const errnos: Readonly<Record<string, number>> = {
   ERR_POLICY_REFUSED: Errno.EPERM,
@@ -240,6 +245,7 @@ const errnos: Readonly<Record<string, number>> = {
 };
 
 function errnoOf(error: unknown): number {
+  if (isRefusalOfFile(error)) return Errno.EACCES;
   if (error instanceof WaepError) return errnos[error.code] ?? Errno.EOPNOTSUPP;
   const number = (error as Partial<SystemError>).errno;
   return number === undefined ? Errno.EIO : Math.abs(number);

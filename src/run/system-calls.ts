@@ -12,7 +12,22 @@ import {
   selectDescriptors,
   writeDescriptor,
 } from './descriptors.js';
-import { accessFile, lookAtFile, openFile, readLink } from './files.js';
+import { makeFolder, refuseChange, remove, rename } from './file-changes.js';
+import {
+  accessFile,
+  changeFolder,
+  changeToDescriptor,
+  describeFileSystem,
+  lackAttribute,
+  listDescriptor,
+  listNoAttributes,
+  lookAtFile,
+  lookAtFileSystem,
+  openFile,
+  readKernelLog,
+  readLink,
+  seekDescriptor,
+} from './files.js';
 import { mapMemory, watchDescriptor } from './memory-map.js';
 import type { Notification } from './notification.js';
 import { BPF, X86_64 } from './numbers.js';
@@ -81,9 +96,13 @@ function control(call: Notification, context: Context): void | Promise<void> {
 
 const AT_EMPTY_PATH = 0x1000;
 
+/** Paths that are the first argument, and those that begin at a folder of the first. */
+const first = { path: 0 };
+const at = { folder: 0, path: 1 };
+
 /** Answers the kin of stat(2) that is told of a file by a path or by a descriptor. */
 function lookAt(form: 'stat' | 'statx', flags: number, result: number): Answer {
-  const byPath = lookAtFile(1);
+  const byPath = lookAtFile(at, form, result, flags);
   return (call, context) => {
     const mayBeEmpty = (call.argument(flags) & AT_EMPTY_PATH) !== 0;
     if (!mayBeEmpty || !isEmptyAt(call, context)) return byPath(call, context);
@@ -97,21 +116,62 @@ function isEmptyAt(call: Notification, { placeholders }: Context): boolean {
 }
 
 /** The calls that waep-launch's filter hands over (addon/core/supervisor/seccomp_filter.cc), by number. */
-const answers: ReadonlyMap<number, Answer> = new Map([
+const answers: ReadonlyMap<number, Answer> = new Map<number, Answer>([
   [BPF, forwardBpf],
   [63, uname],
-  [2, openFile(0, 'argument')],
-  [257, openFile(1, 'argument')],
-  [437, openFile(1, 'structure')],
-  [21, accessFile(0)],
-  [269, accessFile(1)],
-  [439, accessFile(1)],
-  [89, readLink(0)],
-  [267, readLink(1)],
-  [4, lookAtFile(0)],
-  [6, lookAtFile(0)],
+  [2, openFile(first, 'argument')],
+  [257, openFile(at, 'argument')],
+  [437, openFile(at, 'structure')],
+  [85, openFile(first, 'created')],
+  [21, accessFile(first)],
+  [269, accessFile(at)],
+  [439, accessFile(at, 3)],
+  [89, readLink(first)],
+  [267, readLink(at)],
+  [4, lookAtFile(first, 'stat', 1, 'follow')],
+  [6, lookAtFile(first, 'stat', 1, 'link')],
   [262, lookAt('stat', 3, 2)],
   [332, lookAt('statx', 2, 4)],
+  [103, readKernelLog],
+  [137, lookAtFileSystem],
+  [138, describeFileSystem],
+  [80, changeFolder],
+  [81, changeToDescriptor],
+  [217, listDescriptor],
+  [8, seekDescriptor],
+  [83, makeFolder(first)],
+  [258, makeFolder(at)],
+  [84, remove(first, 'rmdir')],
+  [87, remove(first, 'unlink')],
+  [263, remove(at, { flags: 2 })],
+  [82, rename(first, { path: 1 })],
+  [264, rename(at, { folder: 2, path: 3 })],
+  [316, rename(at, { folder: 2, path: 3 }, 4)],
+  [191, lackAttribute],
+  [192, lackAttribute],
+  [194, listNoAttributes],
+  [195, listNoAttributes],
+  [76, refuseChange('truncate', first)],
+  [90, refuseChange('chmod', first)],
+  [268, refuseChange('fchmodat', at)],
+  [92, refuseChange('chown', first)],
+  [94, refuseChange('lchown', first)],
+  [260, refuseChange('fchownat', at)],
+  [132, refuseChange('utime', first)],
+  [235, refuseChange('utimes', first)],
+  [261, refuseChange('futimesat', at)],
+  [280, refuseChange('utimensat', at)],
+  [133, refuseChange('mknod', first)],
+  [259, refuseChange('mknodat', at)],
+  [86, refuseChange('link', { path: 1 })],
+  [265, refuseChange('linkat', { folder: 2, path: 3 })],
+  [88, refuseChange('symlink', { path: 1 })],
+  [266, refuseChange('symlinkat', { folder: 1, path: 2 })],
+  [188, refuseChange('setxattr', first)],
+  [189, refuseChange('lsetxattr', first)],
+  [165, refuseChange('mount', { path: 1 })],
+  [166, refuseChange('umount2', first)],
+  [254, refuseChange('inotify_add_watch', { path: 1 })],
   [5, (call, context) => describe(call, context, 'stat', 1)],
   [0, readDescriptor],
   [23, selectDescriptors],

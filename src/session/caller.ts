@@ -1,4 +1,4 @@
-import type { Call, Handle, IoctlCall, PerfOpenCall, Reply } from '../call.js';
+import type { Call, FileRequest, Handle, IoctlCall, PerfOpenCall, Reply } from '../call.js';
 import type { KernelInfo, SessionLimits } from '../frame/index.js';
 import type { GuestClock } from './clock.js';
 import type { BatchCallback, EventStream, StreamOptions, StreamOrigin } from './event-stream.js';
@@ -118,6 +118,16 @@ export interface Caller {
     lengthBytes: number,
     options?: CallOptions,
   ): Promise<{ bytes: Uint8Array; errno: number }>;
+
+  /**
+   * Looks at a file of the guest, or changes a bpf file system, if the guest's policy allows: `bytes`
+   * are what the system call writes (`struct statx`, `struct statfs`, the text of a link, records of
+   * getdents64(2)), and `errno` is 0 or the guest's positive errno.
+   *
+   * @throws ERR_AGENT_LACKS when the agent is older than this; ERR_POLICY_REFUSED and what
+   *   {@link call} throws
+   */
+  file(request: FileRequest, options?: CallOptions): Promise<{ bytes: Uint8Array; errno: number }>;
 
   /** Closes handles in the guest. What only they held alive is gone afterwards. */
   release(handles: readonly Handle[], options?: CallOptions): Promise<void>;

@@ -1,6 +1,6 @@
 import { performance } from 'node:perf_hooks';
 import type { Duplex } from 'node:stream';
-import type { Call, Handle, IoctlCall, PerfOpenCall, Reply } from '../call.js';
+import type { Call, FileRequest, Handle, IoctlCall, PerfOpenCall, Reply } from '../call.js';
 import { failure, systemError, type WaepError } from '../errors.js';
 import {
   callFrameBound,
@@ -37,6 +37,9 @@ export interface SessionOptions extends HelloOptions {
   /** How many bytes may wait to be sent before calls are held back. Default 1 MiB. */
   maxQueuedBytes?: number;
 }
+
+/** No answer to FILE has more bytes (addon/core/executor/file_operations.cc). */
+const MAX_FILE_ANSWER_BYTES = 64 * 1024;
 
 /** How long the outputs of a reply are to be; undefined for as they come. */
 function lengthsOf(call: Call, options: CallOptions | undefined): number[] | undefined {
@@ -75,6 +78,9 @@ export class Conversation implements Caller {
   readonly leaseMs: number;
 
   readonly #silenceMs: number;
+  /** The agent's name and version, and whether it answers FILE. */
+  readonly #agent: string;
+  readonly #files: boolean;
   readonly #rejoin: Rejoin;
   readonly #lease: Lease;
   readonly #reconnects: boolean;
@@ -109,6 +115,8 @@ export class Conversation implements Caller {
     this.agent = welcome.agent;
     this.agentSessions = welcome.sessions;
     this.leaseMs = welcome.session.leaseMs;
+    this.#agent = welcome.agent;
+    this.#files = welcome.files === true;
     this.#silenceMs = welcome.session.silenceMs;
     this.#reconnects = options.reconnect !== false;
     this.#rejoin = rejoin;
@@ -261,6 +269,29 @@ export class Conversation implements Caller {
       received: `${sent.length} bytes and a result of ${result} from ${this.address}`,
       expected: `at most as many bytes as the result, and as the ${lengthBytes} asked for`,
     });
+  }
+
+  async file(
+    { operation, path, number = 0, other = '' }: FileRequest,
+    options?: CallOptions,
+  ): Promise<{ bytes: Uint8Array; errno: number }> {
+    if (!this.#files) {
+      throw failure('ERR_AGENT_LACKS', { agent: this.#agent, what: `look at ${path}` });
+    }
+    const body = [operation, path, BigInt(number), other];
+    const reply = await this.#message(FrameType.FILE, body, options, 'file');
+    const { result, errno } = reply;
+    const sent = reply.outputs[0] ?? new Uint8Array(0);
+    if (result < 0) return { bytes: new Uint8Array(0), errno };
+    if (result > MAX_FILE_ANSWER_BYTES || sent.length > result) {
+      throw failure('ERR_PROTOCOL_UNEXPECTED', {
+        received: `${sent.length} bytes and a result of ${result} from ${this.address}`,
+        expected: `at most as many bytes as the result, and as ${MAX_FILE_ANSWER_BYTES}`,
+      });
+    }
+    const bytes = new Uint8Array(result);
+    bytes.set(sent);
+    return { bytes, errno };
   }
 
   async release(handles: readonly Handle[], options?: CallOptions): Promise<void> {

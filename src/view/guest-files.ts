@@ -1,12 +1,14 @@
 import { openSync, readFileSync } from 'node:fs';
-import type { Handle } from '../call.js';
-import { type SystemError, systemError } from '../errors.js';
+import { FileOperation } from '../call.js';
+import { failure, type SystemError, systemError } from '../errors.js';
+import { askFile, listFolder } from '../kernel/guest-folder.js';
 import { readFile } from '../kernel/index.js';
 import { native } from '../native.js';
 import type { Session } from '../session.js';
 import type { GuestCache } from './guest-cache.js';
 
 const PAGE_BYTES = 4096;
+const STATX_BYTES = 256;
 
 /** Files that stay as they are for as long as the guest's kernel runs, apart from its modules'. */
 const lasting =
@@ -24,8 +26,8 @@ export class GuestFiles {
   readonly #session: Session;
   readonly #cache: GuestCache;
   readonly #texts = new Map<string, Promise<string>>();
-  /** Whether files that never change are there: libbpf asks before each load of some types. */
-  readonly #reached = new Map<string, Promise<void>>();
+  /** What files that never change are like: libbpf asks before each load of some types. */
+  readonly #looked = new Map<string, Promise<Buffer>>();
 
   constructor(session: Session, cache: GuestCache) {
     this.#session = session;
@@ -40,13 +42,13 @@ export class GuestFiles {
    *   is larger
    */
   async open(path: string, maxBytes?: number): Promise<number> {
-    if (!lasting.test(path)) return this.#hold(await this.#copy(path, maxBytes));
+    if (!lasting.test(path)) return this.hold(await this.#copy(path, maxBytes));
     const name = encodeURIComponent(path);
     const cached = this.#cache.open(name);
     if (cached !== undefined) return cached;
     const bytes = await this.#copy(path);
     await this.#cache.write(name, bytes);
-    return this.#hold(bytes);
+    return this.hold(bytes);
   }
 
   /**
@@ -64,7 +66,7 @@ export class GuestFiles {
   }
 
   /** Returns a descriptor to read `bytes` from, which the caller closes. */
-  #hold(bytes: Uint8Array): number {
+  hold(bytes: Uint8Array): number {
     if (bytes.length === 0) return openSync('/dev/null', 'r');
     const memory = native.shareMemory(bytes.length);
     if (typeof memory === 'number') throw systemError('memfd_create', memory);
@@ -88,26 +90,56 @@ export class GuestFiles {
   }
 
   /**
-   * Whether the guest has a file and lets it be read.
+   * What the guest's statx(2) says of a path: `struct statx`.
    *
-   * @throws as {@link open}
+   * @param follow whether a link at its end is followed
+   * @throws the guest's system error, such as ENOENT; ERR_POLICY_REFUSED; ERR_AGENT_LACKS
    */
-  access(path: string): Promise<void> {
-    if (!lasting.test(path)) return this.#reach(path);
-    const known = this.#reached.get(path);
-    if (known !== undefined) return known;
-    const reached = this.#reach(path);
-    this.#reached.set(path, reached);
-    reached.catch((error: Partial<SystemError>) => {
+  look(path: string, follow = true): Promise<Buffer> {
+    if (!lasting.test(path)) return this.#look(path, follow);
+    const known = this.#looked.get(path) ?? this.#look(path, follow);
+    this.#looked.set(path, known);
+    known.catch((error: Partial<SystemError>) => {
       // Only the guest's kernel can say that it is not there.
-      if (error.side !== 'guest') this.#reached.delete(path);
+      if (error.side !== 'guest') this.#looked.delete(path);
     });
-    return reached;
+    return known;
   }
 
-  async #reach(path: string): Promise<void> {
-    const handle = await this.#session.open(path);
-    this.#release(handle);
+  /**
+   * What the guest's statfs(2) says of a path: `struct statfs`.
+   *
+   * @throws as {@link look}
+   */
+  fileSystem(path: string): Promise<Uint8Array> {
+    return askFile(this.#session, { operation: FileOperation.STATFS, path });
+  }
+
+  /**
+   * Where a link of the guest leads.
+   *
+   * @throws as {@link look}; EINVAL for what is no link
+   */
+  async link(path: string): Promise<Buffer> {
+    const bytes = await askFile(this.#session, { operation: FileOperation.READLINK, path });
+    return Buffer.from(bytes);
+  }
+
+  /**
+   * What is in a folder of the guest, as getdents64(2) writes it.
+   *
+   * @throws as {@link look}; ENOTDIR
+   */
+  list(path: string): Promise<Buffer> {
+    return listFolder(this.#session, path);
+  }
+
+  async #look(path: string, follow: boolean): Promise<Buffer> {
+    const number = follow ? 0 : 1;
+    const bytes = await askFile(this.#session, { operation: FileOperation.STAT, path, number });
+    if (bytes.length === STATX_BYTES) return Buffer.from(bytes);
+    const received = `${bytes.length} bytes about ${path}`;
+    throw failure('ERR_PROTOCOL_UNEXPECTED', { received, expected: `${STATX_BYTES}` });
   }
 
   async #text(path: string): Promise<string> {
@@ -118,10 +150,5 @@ export class GuestFiles {
 
   #copy(path: string, maxBytes?: number): Promise<Uint8Array> {
     return readFile(this.#session, path, maxBytes);
-  }
-
-  #release(handle: Handle): void {
-    // Nothing depends on it, and nobody else has it.
-    this.#session.release([handle]).catch(() => {});
   }
 }

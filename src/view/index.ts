@@ -1,5 +1,18 @@
 export { GuestCache } from './guest-cache.js';
 export { GuestFiles } from './guest-files.js';
 export { openGuestPipe, type PipeEvents, readGuestPipe } from './guest-pipe.js';
-export { isGuestCgroup, isGuestPath, isLive, isProgramFile, processOf } from './paths.js';
+export { type MountFile, mergeMounts } from './mounts.js';
+export {
+  type Exception,
+  exceptions,
+  isBelowKernel,
+  isGuestPath,
+  isKernelDevice,
+  isLive,
+  isNamespace,
+  isPinPath,
+  isProcessRoot,
+  isProgramFile,
+  processOf,
+} from './paths.js';
 export { RecentFiles } from './recent-files.js';

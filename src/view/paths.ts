@@ -1,32 +1,75 @@
 /*
- * Which files a program means the guest's kernel by. Whatever is not below one of these is this
- * machine's own.
+ * Whose files are below the folders in which a kernel tells of itself. All of them are the guest's,
+ * but for those that are listed here.
  */
 
-const guestPaths: readonly RegExp[] = [
-  /^\/sys\/kernel\/(btf|tracing|debug\/tracing|debug\/kprobes)\//,
-  /^\/sys\/kernel\/(kheaders\.tar\.xz|security\/lockdown|notes)$/,
-  /^\/sys\/devices\/system\/cpu\/(possible|online|present|kernel_max)$/,
-  /^\/sys\/bus\/event_source\/devices\//,
-  /^\/proc\/(kallsyms|modules|config\.gz|version|version_signature)$/,
-  /^\/proc\/sys\/kernel\/(unprivileged_bpf_disabled|perf_event_.*|kptr_restrict|pid_max|bpf_stats_enabled|randomize_va_space|osrelease|version)$/,
-  /^\/proc\/sys\/net\/core\/bpf_jit_/,
-  /^\/sys\/fs\/(bpf|cgroup)\//,
-  /^\/boot\/(config|vmlinux)-/,
-];
-
-/** Whether a path names something of the kernel that a program looks into. */
-export function isGuestPath(path: string): boolean {
-  return guestPaths.some((pattern) => pattern.test(path));
+/** Files of the program's own, or of the machine that it runs on, and why they are. */
+export interface Exception {
+  readonly pattern: RegExp;
+  /** As docs/run.md has it. */
+  readonly what: string;
+  readonly why: string;
 }
 
-/**
- * The id of the process that a path tells of: what it runs, by which addresses of its stacks get
- * their names, and what it is called.
- */
+/** What is not the guest's. `/proc/ID` of the program's own processes is not, either. */
+export const exceptions: readonly Exception[] = [
+  {
+    pattern: /^\/proc\/(self|thread-self)(\/|$)/,
+    what: "`/proc/self`, `/proc/thread-self` and `/proc/ID` of the program's own processes, but for `net`, `mounts` and `mountinfo` (see below)",
+    why: 'They tell of the program, which runs on the host.',
+  },
+  {
+    pattern: /^\/proc\/sys\/fs(\/|$)/,
+    what: '`/proc/sys/fs/`',
+    why: 'The host bounds the descriptors, pipes and locks of the program.',
+  },
+  {
+    pattern: /^\/proc\/sys\/vm\/(overcommit_\w+|max_map_count|mmap_min_addr|legacy_va_layout)$/,
+    what: '`/proc/sys/vm/overcommit_*`, `max_map_count`, `mmap_min_addr`, `legacy_va_layout`',
+    why: 'The host gives the program its memory. Allocators and language runtimes read them.',
+  },
+  {
+    pattern: /^\/proc\/sys\/kernel\/(cap_last_cap|ngroups_max|rtsig-max|seccomp(\/.*)?)$/,
+    what: '`/proc/sys/kernel/cap_last_cap`, `ngroups_max`, `rtsig-max`, `seccomp/`',
+    why: "libcap, the C library and libseccomp learn from them what the host's kernel takes of the program itself.",
+  },
+  {
+    pattern: /^\/proc\/sys\/crypto\/fips_enabled$/,
+    what: '`/proc/sys/crypto/fips_enabled`',
+    why: 'Cryptographic libraries decide by it which of their own code they use.',
+  },
+  {
+    pattern: /^\/sys\/kernel\/mm\/transparent_hugepage(\/|$)/,
+    what: '`/sys/kernel/mm/transparent_hugepage/`',
+    why: "The Go runtime and allocators lay out the program's own memory by it.",
+  },
+  {
+    pattern: /^\/sys\/fs\/selinux(\/|$)/,
+    what: '`/sys/fs/selinux`',
+    why: 'libselinux, which `ls` and many others begin with, asks by it about the label of the program itself.',
+  },
+];
+
+const root = /^\/(proc|sys|boot|lib\/modules|usr\/lib\/modules)(\/|$)/;
+
+/** Whether a path is, or is below, a folder in which a kernel tells of itself. */
+export function isBelowKernel(path: string): boolean {
+  return root.test(path);
+}
+
+/** Whether a path is below such a folder, and on no list of exceptions. */
+export function isGuestPath(path: string): boolean {
+  return isBelowKernel(path) && !exceptions.some(({ pattern }) => pattern.test(path));
+}
+
+/** Whether a path names a device by which this machine's kernel tells of itself. */
+export function isKernelDevice(path: string): boolean {
+  return path === '/dev/kmsg' || path === '/dev/mem';
+}
+
+/** The id of the process that a path tells of. */
 export function processOf(path: string): number | undefined {
-  const [, id] =
-    /^\/proc\/(\d+)\/(?:maps|exe|comm|cmdline|stat|status|root|root\/.*)$/.exec(path) ?? [];
+  const [, id] = /^\/proc\/(\d+)(?:\/|$)/.exec(path) ?? [];
   return id === undefined ? undefined : Number(id);
 }
 
@@ -35,9 +78,19 @@ export function isProgramFile(path: string): boolean {
   return /^\/proc\/\d+\/(?:exe$|root\/)/.test(path);
 }
 
-/** Whether a path names a cgroup, or a file of one. */
-export function isGuestCgroup(path: string): boolean {
-  return path === '/sys/fs/cgroup' || path.startsWith('/sys/fs/cgroup/');
+/** Whether a path names the root of a process, by which its files are named and nothing else is. */
+export function isProcessRoot(path: string): boolean {
+  return /^\/proc\/\d+\/root$/.test(path);
+}
+
+/** Whether a path names a namespace, which is passed to calls and not read. */
+export function isNamespace(path: string): boolean {
+  return /^\/proc\/\d+\/(?:task\/\d+\/)?ns\/\w+$/.test(path);
+}
+
+/** Whether a path is in the guest's bpf file system, which can be changed. */
+export function isPinPath(path: string): boolean {
+  return /^\/sys\/fs\/bpf\/[^/]/.test(path);
 }
 
 /** Whether a file of the kernel never ends: reading it waits for more. */

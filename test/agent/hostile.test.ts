@@ -325,6 +325,23 @@ const cases: Array<{
     frame: body(['proc/uptime', 5], FrameType.OPEN),
     code: 'ERR_POLICY_REFUSED',
   },
+  {
+    name: 'FILE of an unknown operation',
+    frame: body([8, '/proc/uptime', 0, ''], FrameType.FILE),
+    code: 'ERR_CALL_MALFORMED',
+  },
+  {
+    name: 'FILE without its second path',
+    frame: body([0, '/proc/uptime', 0], FrameType.FILE),
+    code: 'ERR_CALL_MALFORMED',
+  },
+  ...['/etc/shadow', '/proc/../etc/shadow', '/proc/uptime\0', 'proc/uptime', ''].flatMap((path) =>
+    [0, 3, 4, 7].map((operation) => ({
+      name: `FILE ${operation} of ${JSON.stringify(path)}`,
+      frame: body([operation, path, 0, path], FrameType.FILE),
+      code: 'ERR_POLICY_REFUSED',
+    })),
+  ),
   { name: 'READ with a text', frame: body(['a', 5], FrameType.READ), code: 'ERR_CALL_MALFORMED' },
   { name: 'CLOSE of a number', frame: body(5, FrameType.CLOSE), code: 'ERR_CALL_MALFORMED' },
   // frames that end the session

@@ -27,6 +27,7 @@ const rules = encodeRules({
   foreign: [],
   ringBytes: 0,
   readablePaths: ['/'],
+  pinPaths: [],
   ioctls: [],
   limits: {
     maxFrameBytes: 2 ** 26,

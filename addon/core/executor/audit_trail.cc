@@ -141,6 +141,18 @@ void AuditTrail::Refused(std::string_view command, std::string_view rule, std::s
   sink_(encoded.data(), encoded.size());
 }
 
+void AuditTrail::Changed(std::string_view operation, std::string_view path,
+                         std::string_view other) {
+  if (!sink_) return;
+  Record record;
+  record.Add("event", "file");
+  record.Add("command", operation);
+  record.Add("path", path);
+  if (!other.empty()) record.Add("to", other);
+  const std::vector<uint8_t> encoded = record.Encode();
+  sink_(encoded.data(), encoded.size());
+}
+
 void AuditTrail::Made(const Rules& rules, uint64_t operation, const CallImage& image,
                       uint32_t handle, const Handle* bound) {
   if (!sink_) return;

@@ -28,6 +28,9 @@ class AuditTrail {
   void Made(const Rules& rules, uint64_t operation, const CallImage& image, uint32_t handle,
             const Handle* bound);
 
+  // To be told of every change of files; `other` is empty where there is one path only.
+  void Changed(std::string_view operation, std::string_view path, std::string_view other);
+
  private:
   Sink sink_;
 };

@@ -63,7 +63,8 @@ const Executor::Kernel Executor::kReal = {
       data[0].effective = data[0].permitted & ~static_cast<uint32_t>(without);
       data[1].effective = data[1].permitted & ~static_cast<uint32_t>(without >> 32);
       return static_cast<int>(::syscall(SYS_capset, &header, data));
-    }};
+    },
+    Operate};
 
 const Executor::Kernel Executor::kNone = {
     [](uint32_t, void* const[2], const uint32_t[2], unsigned) -> long {
@@ -78,7 +79,9 @@ const Executor::Kernel Executor::kNone = {
       errno = ENOSYS;
       return -1;
     },
-    [](const char*, bool) { return -ENOSYS; }, [](uint64_t) { return 0; }};
+    [](const char*, bool) { return -ENOSYS; },
+    [](uint64_t) { return 0; },
+    [](const FileRequest&, uint8_t*) -> long { return -ENOSYS; }};
 
 int Executor::Prepare() {
   const Limits& limits = rules_.limits;
@@ -94,7 +97,7 @@ int Executor::Prepare() {
 bool Executor::AcceptsHeader(const frame::Header& header) {
   return (header.flags & ~frame::kAnswerMayWait) == 0 && header.reserved == 0 &&
          ((header.type >= frame::kCall && header.type <= frame::kRestrict) ||
-          header.type == frame::kPing);
+          header.type == frame::kFile || header.type == frame::kPing);
 }
 
 const std::vector<iovec>& Executor::Execute(uint8_t type, uint32_t id, const uint8_t* body,
@@ -137,6 +140,8 @@ bool Executor::Request(uint8_t type, cbor::Reader reader) {
       return Clock(reader);
     case frame::kRestrict:
       return Restrict(reader);
+    case frame::kFile:
+      return File(reader);
     case frame::kPing:
       if (!reader.AtEnd()) return Malformed("PING has a body");
       Answer(0, 0);
@@ -649,6 +654,44 @@ bool Executor::Open(cbor::Reader body) {
   shared_.Bound(static_cast<uint32_t>(handle), fd.get());
   handles_.emplace(static_cast<uint32_t>(handle), Handle(std::move(fd)));
   Answer(static_cast<long>(handle), 0);
+  return true;
+}
+
+bool Executor::File(cbor::Reader body) {
+  uint64_t number = 0;
+  std::string_view path;
+  std::string_view other;
+  uint64_t operation = 0;
+  if (!body.ReadArrayOf(4) || !body.ReadUint(kFileOperations - 1, &operation) ||
+      !body.ReadText(&path) || !body.ReadUint(&number) || !body.ReadText(&other) || !body.AtEnd()) {
+    return Malformed("FILE is not [operation, path, number, path]");
+  }
+  const std::string names[2] = {std::string(path), std::string(other)};
+  const FileRequest request = {static_cast<FileOperation>(operation), names[0].c_str(), number,
+                               names[1].c_str(), rules_.NamesPath(path)};
+  const char* const name = NameOf(request.operation);
+  const bool changes = request.operation >= FileOperation::kMakeFolder;
+  const char* const rule = changes ? "pin_paths" : "readable_paths";
+  if (!changes) {
+    const bool allowed = request.operation == FileOperation::kList ? rules_.AllowsListing(path)
+                                                                   : rules_.AllowsLook(path);
+    if (!allowed) return Refuse(rule, names[0], name);
+  } else {
+    if (!rules_.AllowsPin(path)) return Refuse(rule, names[0], name);
+    if (request.operation == FileOperation::kRename && !rules_.AllowsPin(other)) {
+      return Refuse(rule, names[1], name);
+    }
+  }
+  const size_t size = OutputBytes(request.operation);
+  uint8_t* const out = size == 0 ? nullptr : memory_.Allocate(size);
+  if (size != 0 && out == nullptr) {
+    return Limit("the bytes to write to", size, rules_.limits.max_call_bytes);
+  }
+  const long result = kernel_.file(request, out);
+  if (result == kNotReadable) return Refuse(rule, names[0], name);
+  if (result > 0) image_.buffers.push_back({out, static_cast<size_t>(result), Direction::kOut});
+  if (result >= 0 && changes) audit_.Changed(name, path, other);
+  Answer(result < 0 ? -1 : result, result < 0 ? static_cast<int>(-result) : 0);
   return true;
 }
 

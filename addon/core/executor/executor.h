@@ -17,6 +17,7 @@
 #include "call_image.h"
 #include "call_memory.h"
 #include "cancellation.h"
+#include "file_operations.h"
 #include "handles.h"
 #include "rule_checker.h"
 #include "rules.h"
@@ -41,6 +42,8 @@ class Executor {
     int (*open)(const char* path, bool names);
     // Leaves the calling thread those of its permitted capabilities that are not `without`.
     int (*restrict)(uint64_t without);
+    // Operate (file_operations.h).
+    long (*file)(const FileRequest& request, uint8_t* out);
   };
   static const Kernel kReal;
   // Has none of the calls: what the rules allow ends with ENOSYS.
@@ -105,6 +108,7 @@ class Executor {
   bool PerfOpen(cbor::Reader body);
   bool Ioctl(cbor::Reader body);
   bool Restrict(cbor::Reader body);
+  bool File(cbor::Reader body);
 
   // The heap of a call: its buffers and its relocations, of which `args` are arguments.
   bool ReadHeap(cbor::Reader* body, uint64_t args);

@@ -20,11 +20,11 @@
 namespace waep {
 namespace {
 
-int Open(const char* path, uint64_t flags, uint64_t resolve) {
+int Open(const char* path, uint64_t flags, uint64_t resolve, int from = AT_FDCWD) {
   open_how how = {};
   how.flags = flags | O_CLOEXEC;
   how.resolve = resolve;
-  const long fd = ::syscall(SYS_openat2, AT_FDCWD, path, &how, sizeof how);
+  const long fd = ::syscall(SYS_openat2, from, path, &how, sizeof how);
   return fd < 0 ? -errno : static_cast<int>(fd);
 }
 
@@ -119,6 +119,16 @@ bool IsOfProcess(int fd, const std::string& path) {
   return rest == "/exe" || EverybodyEnters(path, end + std::string_view("/root").size(), 0);
 }
 
+// Whether the kernel tells of itself by a file, or every user comes to it.
+int MayBeFound(int found, const char* path, bool names) {
+  struct statfs system;
+  if (::fstatfs(found, &system) < 0) return -errno;
+  const size_t first = std::string_view(path).find('/', 1);
+  const bool may =
+      names || IsOfKernel(system.f_type) || EverybodyEnters(path, first, RESOLVE_NO_MAGICLINKS);
+  return may ? 0 : kNotReadable;
+}
+
 }  // namespace
 
 int OpenReadable(const char* path, bool names) {
@@ -146,6 +156,29 @@ int OpenReadable(const char* path, bool names) {
   if (::fstat(opened.get(), &about) < 0) return -errno;
   if (about.st_dev != judged.st_dev || about.st_ino != judged.st_ino) return -EAGAIN;
   return opened.release();
+}
+
+int FindReadable(const char* path, bool names, bool follow, unique_fd* found) {
+  const uint64_t flags = O_PATH | (follow ? 0 : O_NOFOLLOW);
+  int result = Open(path, flags, RESOLVE_NO_MAGICLINKS);
+  const bool leads_away = result == -ELOOP;
+  if (leads_away) result = Open(path, flags, 0);
+  if (result < 0) return result;
+  found->reset(result);
+  if (!leads_away) return MayBeFound(result, path, names);
+  return IsOfProcess(result, path) || IsNamespace(result) ? 0 : kNotReadable;
+}
+
+int OpenFolder(const char* path, bool names) {
+  unique_fd found;
+  const int result = FindReadable(path, names, true, &found);
+  if (result != 0) return result;
+  struct stat judged;
+  if (::fstat(found.get(), &judged) < 0) return -errno;
+  if (!S_ISDIR(judged.st_mode)) return -ENOTDIR;
+  const int judgement = Judge(found.get(), path, names, judged);
+  if (judgement != 0) return judgement;
+  return Open(".", O_RDONLY | O_DIRECTORY, 0, found.get());
 }
 
 }  // namespace waep

@@ -3,6 +3,8 @@
 
 #include <limits.h>
 
+#include "../unique_fd.h"
+
 namespace waep {
 
 // What OpenReadable returns of files that it opens for nobody. No errno is that.
@@ -19,5 +21,14 @@ constexpr int kNotReadable = INT_MIN;
 // kernel's files that nobody may read; and of all others those that not every user may read, or in
 // folders that not every user may enter, unless the policy `names` the file itself.
 int OpenReadable(const char* path, bool names);
+
+// Finds what may be looked at without being opened, whatever it is: a descriptor with O_PATH. A
+// path that ends at a link is that of the link unless it is to `follow` it. Returns 0, a negative
+// errno or kNotReadable: of links of /proc that lead anywhere the same are followed, and folders
+// that not every user may enter are left alone.
+int FindReadable(const char* path, bool names, bool follow, unique_fd* found);
+
+// Opens a folder to be listed, of which the same is true.
+int OpenFolder(const char* path, bool names);
 
 }  // namespace waep

@@ -325,6 +325,13 @@ bool MatchesGlob(std::string_view text, std::string_view pattern) {
   return in == pattern.size();
 }
 
+// A rule is about the name it is written for, so a path may not climb out of it.
+bool IsPlain(std::string_view path) {
+  return !path.empty() && path.front() == '/' && path.find('\0') == std::string_view::npos &&
+         path.find("/../") == std::string_view::npos &&
+         (path.size() < 3 || path.substr(path.size() - 3) != "/..");
+}
+
 }  // namespace
 
 void Checks::Add(Check check) {
@@ -343,12 +350,7 @@ void Checks::Add(Check check) {
 }
 
 bool MatchesPath(std::string_view path, const std::vector<std::string>& allowed) {
-  // A rule is about the name it is written for, so a path may not climb out of it.
-  if (path.empty() || path.front() != '/' || path.find('\0') != std::string_view::npos ||
-      path.find("/../") != std::string_view::npos ||
-      (path.size() >= 3 && path.substr(path.size() - 3) == "/..")) {
-    return false;
-  }
+  if (!IsPlain(path)) return false;
   for (const std::string& one : allowed) {
     const bool is_folder = !one.empty() && one.back() == '/';
     if (is_folder ? path.substr(0, one.size()) == one : path == one) return true;
@@ -374,7 +376,37 @@ bool MatchesGlobs(std::string_view text, const std::vector<std::string>& pattern
   return matches;
 }
 
-bool Rules::AllowsPath(std::string_view path) const { return MatchesPath(path, readable_paths); }
+namespace {
+
+// As MatchesPath, of folders that are allowed themselves as well.
+bool MatchesFolder(std::string_view path, const std::vector<std::string>& allowed) {
+  return MatchesPath(path, allowed) ||
+         (IsPlain(path) && MatchesPath(std::string(path) + "/", allowed));
+}
+
+// Whether a folder is on the way to one that is allowed.
+bool LeadsTo(std::string path, const std::vector<std::string>& allowed) {
+  if (!IsPlain(path)) return false;
+  if (path.back() != '/') path += '/';
+  return std::any_of(allowed.begin(), allowed.end(), [&path](const std::string& one) {
+    return std::string_view(one).substr(0, path.size()) == path;
+  });
+}
+
+}  // namespace
+
+bool Rules::AllowsPath(std::string_view path) const { return MatchesFolder(path, readable_paths); }
+
+bool Rules::AllowsLook(std::string_view path) const {
+  return AllowsListing(path) || LeadsTo(std::string(path), readable_paths) ||
+         LeadsTo(std::string(path), pin_paths);
+}
+
+bool Rules::AllowsListing(std::string_view path) const {
+  return MatchesFolder(path, readable_paths) || MatchesFolder(path, pin_paths);
+}
+
+bool Rules::AllowsPin(std::string_view path) const { return MatchesPath(path, pin_paths); }
 
 bool Rules::NamesPath(std::string_view path) const {
   return std::find(readable_paths.begin(), readable_paths.end(), path) != readable_paths.end();
@@ -397,7 +429,7 @@ std::string Rules::OperationName(uint64_t operation) const {
 
 bool Rules::Decode(cbor::Reader* reader, Rules* rules) {
   uint64_t count = 0;
-  if (!reader->ReadArrayOf(12) || !reader->ReadUint(&rules->commands) ||
+  if (!reader->ReadArrayOf(13) || !reader->ReadUint(&rules->commands) ||
       !reader->ReadBool(&rules->other_commands) || !reader->ReadBool(&rules->perf_events) ||
       !reader->ReadArray(&count)) {
     return false;
@@ -421,7 +453,8 @@ bool Rules::Decode(cbor::Reader* reader, Rules* rules) {
     rules->reports[operation] = std::move(report);
   }
   if (!ReadRanges(reader, &rules->keeping) || !ReadRanges(reader, &rules->opaque) ||
-      !ReadRanges(reader, &rules->foreign) || !ReadTexts(reader, &rules->readable_paths)) {
+      !ReadRanges(reader, &rules->foreign) || !ReadTexts(reader, &rules->readable_paths) ||
+      !ReadTexts(reader, &rules->pin_paths)) {
     return false;
   }
   if (!reader->ReadArray(&count)) return false;

@@ -288,13 +288,21 @@ struct Rules {
   Ranges opaque;   // commands for which what the attribute points to is bytes, never addresses
   Ranges foreign;  // commands whose results are of others, of which what is unknown is refused
   std::vector<std::string> readable_paths;
+  std::vector<std::string> pin_paths;
   std::vector<IoctlRule> ioctls;
   Limits limits;
 
   [[nodiscard]] bool AllowsCommand(uint32_t command) const {
     return command < 64 ? (commands >> command & 1) != 0 : other_commands;
   }
+  // Whether a file may be read: a folder that is listed is one as well.
   [[nodiscard]] bool AllowsPath(std::string_view path) const;
+  // Whether it may be told what is at a path: also where it leads to what may be read or pinned.
+  [[nodiscard]] bool AllowsLook(std::string_view path) const;
+  // Whether it may be told what is in a folder.
+  [[nodiscard]] bool AllowsListing(std::string_view path) const;
+  // Whether there may be a pin, or a folder for some.
+  [[nodiscard]] bool AllowsPin(std::string_view path) const;
   // Whether a path is allowed by itself, not only by a folder that it is in.
   [[nodiscard]] bool NamesPath(std::string_view path) const;
   // The rule for an ioctl(2) request, or null when there is none.
@@ -308,7 +316,7 @@ struct Rules {
 
   // Decodes
   //   rules = [commands, otherCommands, perfEvents, [[name...]...], [check...], [report...],
-  //            ranges, ranges, ranges, [path...],
+  //            ranges, ranges, ranges, [path...], [path...],
   //            [[name, request, argument]...], [maxFrameBytes, maxCallBytes, maxBuffers,
   //            maxRelocations, maxHandles, maxStreams, maxEventsPerSecond, maxRingBytes]]
   //   check = [rule, operation, [[type, offset, ranges]...], vocabulary, kind, ...]

@@ -23,6 +23,8 @@ constexpr unsigned kAllowed[] = {
     // calls
     SYS_bpf, SYS_perf_event_open, SYS_openat2, SYS_capget, SYS_capset, SYS_read, SYS_pread64,
     SYS_close, SYS_fstat, SYS_newfstatat, SYS_fstatfs,
+    // files: what is asked for is looked at first, and only what is in a bpf file system is changed
+    SYS_statx, SYS_readlinkat, SYS_getdents64, SYS_lseek, SYS_mkdirat, SYS_unlinkat, SYS_renameat2,
     // connections
     SYS_poll, SYS_ppoll, SYS_recvfrom, SYS_recvmsg, SYS_sendto, SYS_sendmsg, SYS_shutdown,
     // memory, threads, time, and the end

@@ -169,7 +169,6 @@ int Exec(char** program, const Surroundings& surroundings, int control) {
   if (!apart && !surroundings.binds.empty()) {
     return Die("making a mount namespace", "", -errno);
   }
-  int tracing = -1;
   if (apart) {
     if (::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) < 0) {
       return Die("making mounts private", "", -errno);
@@ -177,12 +176,10 @@ int Exec(char** program, const Surroundings& surroundings, int control) {
     // Programs look for a bpf file system before they pin, and mount one where there is none. This
     // one is empty and theirs alone: what they pin goes to the guest's.
     ::mount("bpf", "/sys/fs/bpf", "bpf", 0, nullptr);
-    // Folders of events are listed. What is in this one is for whoever answers to put there.
-    // The supervisor gets a descriptor of it: by its path, the program could have put something
-    // else there.
+    // What is not answered in the guest's place, such as a program that is executed by a path in
+    // it, is not to find this machine's tracing files.
     if (::mount("waep", "/sys/kernel/tracing", "tmpfs", MS_NOSUID | MS_NOEXEC | MS_NODEV,
-                "mode=755,size=64m") == 0) {
-      tracing = ::open("/sys/kernel/tracing", O_PATH | O_DIRECTORY | O_CLOEXEC);
+                "mode=755,size=64k") == 0) {
       // The other name of the host's files, where debugfs is mounted.
       ::mount("/sys/kernel/tracing", "/sys/kernel/debug/tracing", nullptr, MS_BIND, nullptr);
     }
@@ -194,16 +191,13 @@ int Exec(char** program, const Surroundings& surroundings, int control) {
   }
   // Before the filter, whose end is told when the last process is gone that has it.
   LeaveWatcher(control, program[0]);
-  int sent = HandOver(control, tracing);
-  if (sent < 0) return Die("handing over the folder of tracepoints", "", sent);
-  if (tracing >= 0) ::close(tracing);
   const int listener = seccomp::Install();
   if (listener < 0) {
     return Die(listener == -EINVAL ? "installing the seccomp filter (it needs Linux 5.19)"
                                    : "installing the seccomp filter",
                "", listener);
   }
-  sent = HandOver(control, listener);
+  const int sent = HandOver(control, listener);
   if (sent < 0) return Die("handing over the listener", "", sent);
   char byte = 0;
   if (::read(control, &byte, 1) != 1) return Die("waiting for the supervisor", "", -ECONNRESET);

@@ -20,9 +20,8 @@ struct Surroundings {
 // place of the tracing file system, and binds files over others; in a time namespace of its own, if
 // it may have one, the monotonic clock is shifted, and the clock since boot is the same. It lifts
 // the limit on locked memory if it may. Then it installs the filter (seccomp_filter.h), waits for
-// one byte over the Unix socket `control`, and executes the program. Before that byte it sends two
-// messages: one with a descriptor of the empty file system, or with none where it could not be
-// mounted, and one with the listener.
+// one byte over the Unix socket `control`, and executes the program. Before that byte it sends
+// one message with the listener.
 //
 // When `control` ends or is shut down at its other end, the program is told by SIGTERM after a few
 // seconds, and ended by SIGKILL after some more: nobody answers its calls any more.

@@ -33,12 +33,19 @@ constexpr uint32_t kSocketAttachBpf = 50;     // SO_ATTACH_BPF
 constexpr uint32_t kReuseportAttachBpf = 52;  // SO_ATTACH_REUSEPORT_EBPF
 constexpr uint32_t kPerfIoctlType = '$';      // _IO('$', …) of linux/perf_event.h
 constexpr uint32_t kWhole[] = {
-    SYS_bpf,        SYS_perf_event_open, SYS_uname,  SYS_readlink,  SYS_readlinkat, SYS_open,
-    SYS_openat,     SYS_openat2,         SYS_access, SYS_faccessat, SYS_faccessat2, SYS_epoll_ctl,
-    SYS_poll,       SYS_ppoll,           SYS_stat,   SYS_lstat,     SYS_newfstatat, SYS_statx,
-    SYS_pidfd_open, SYS_fstat,           SYS_select, SYS_pselect6,  SYS_execve,     SYS_execveat,
-    SYS_unshare,    SYS_setns,           SYS_clone3,
-};
+    SYS_bpf, SYS_perf_event_open, SYS_uname, SYS_epoll_ctl, SYS_poll, SYS_ppoll, SYS_select,
+    SYS_pselect6, SYS_fstat, SYS_pidfd_open, SYS_execve, SYS_execveat, SYS_unshare, SYS_setns,
+    SYS_clone3, SYS_syslog,
+    // what is at a path
+    SYS_open, SYS_openat, SYS_openat2, SYS_creat, SYS_access, SYS_faccessat, SYS_faccessat2,
+    SYS_readlink, SYS_readlinkat, SYS_stat, SYS_lstat, SYS_newfstatat, SYS_statx, SYS_statfs,
+    SYS_fstatfs, SYS_chdir, SYS_fchdir, SYS_getdents64, SYS_getxattr, SYS_lgetxattr, SYS_listxattr,
+    SYS_llistxattr, SYS_inotify_add_watch,
+    // and what changes it
+    SYS_mkdir, SYS_mkdirat, SYS_rmdir, SYS_unlink, SYS_unlinkat, SYS_rename, SYS_renameat,
+    SYS_renameat2, SYS_truncate, SYS_chmod, SYS_fchmodat, SYS_chown, SYS_lchown, SYS_fchownat,
+    SYS_utime, SYS_utimes, SYS_futimesat, SYS_utimensat, SYS_mknod, SYS_mknodat, SYS_link,
+    SYS_linkat, SYS_symlink, SYS_symlinkat, SYS_setxattr, SYS_lsetxattr, SYS_mount, SYS_umount2};
 // Counts of perf events are read as fewer words than these, and eventfds are written to in one;
 // hardly anything else is.
 constexpr uint32_t kMostWords = 64;
@@ -145,6 +152,15 @@ Program Build() {
   // read: only of some words.
   program.UnlessEqual(SYS_read, kWordsLength);
   NotifyOfWords(&program);
+
+  // lseek: only to the beginning, from where folders are listed anew.
+  program.UnlessEqual(SYS_lseek, 6);
+  program.Load(Argument(1));
+  program.UnlessEqual(0, 3);
+  program.Load(Argument(2));
+  program.UnlessEqual(SEEK_SET, 1);
+  program.Return(SECCOMP_RET_USER_NOTIF);
+  program.Return(SECCOMP_RET_ALLOW);
 
   // kill: only whether there is such a process.
   program.UnlessEqual(SYS_kill, 4);

@@ -234,6 +234,10 @@ bool IsOfAnother(const Notification& call) {
     case SYS_write:
     case SYS_fcntl:
     case SYS_fstat:
+    case SYS_fstatfs:
+    case SYS_fchdir:
+    case SYS_getdents64:
+    case SYS_lseek:
       break;
     case SYS_mmap:
       argument = 4;

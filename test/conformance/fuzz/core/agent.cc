@@ -477,6 +477,7 @@ std::unique_ptr<Executor> Prepared(Rules rules, decltype(Executor::Kernel::bpf) 
   Executor::Kernel kernel = Executor::kReal;
   kernel.bpf = bpf;
   kernel.restrict = [](uint64_t) { return 0; };
+  kernel.file = Executor::kNone.file;
   auto executor = std::make_unique<Executor>(std::move(rules), kernel);
   Expect(executor->Prepare() == 0, "memory cannot be reserved");
   return executor;

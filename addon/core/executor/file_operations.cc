@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: MIT
+#include "file_operations.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <linux/openat2.h>
+#include <linux/stat.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <string>
+
+#include "../unique_fd.h"
+#include "readable_file.h"
+
+namespace waep {
+namespace {
+
+constexpr size_t kListBytes = 64 * 1024;
+constexpr size_t kStatxBytes = 256;
+
+// Both are what a client gets, byte by byte.
+static_assert(sizeof(struct statx) == kStatxBytes);
+static_assert(sizeof(struct statfs) == 120);
+
+long Result(long result) { return result < 0 ? -errno : result; }
+
+long Look(const FileRequest& request, uint8_t* out) {
+  const bool follow = request.operation == FileOperation::kStatFs ||
+                      (request.operation == FileOperation::kStat && request.number == 0);
+  unique_fd found;
+  const int result = FindReadable(request.path, request.names, follow, &found);
+  if (result != 0) return result;
+  switch (request.operation) {
+    case FileOperation::kStat: {
+      constexpr unsigned kWanted = STATX_BASIC_STATS | STATX_BTIME;
+      const long error = ::syscall(SYS_statx, found.get(), "", AT_EMPTY_PATH, kWanted, out);
+      return error < 0 ? -errno : static_cast<long>(kStatxBytes);
+    }
+    case FileOperation::kStatFs:
+      if (::fstatfs(found.get(), reinterpret_cast<struct statfs*>(out)) < 0) return -errno;
+      return sizeof(struct statfs);
+    default: {
+      const long length = ::readlinkat(found.get(), "", reinterpret_cast<char*>(out),
+                                       OutputBytes(request.operation));
+      // What is no link has a name for that only where it is named itself.
+      return length < 0 ? (errno == ENOENT ? -EINVAL : -errno) : length;
+    }
+  }
+}
+
+long List(const FileRequest& request, uint8_t* out) {
+  const unique_fd folder(OpenFolder(request.path, request.names));
+  if (!folder.valid()) return folder.get();
+  if (request.number != 0 &&
+      ::lseek(folder.get(), static_cast<off_t>(request.number), SEEK_SET) < 0)
+    return -errno;
+  return Result(::syscall(SYS_getdents64, folder.get(), out, kListBytes));
+}
+
+// A name in a folder of a bpf file system.
+struct Place {
+  unique_fd folder;
+  std::string name;
+};
+
+int Find(const char* path, Place* place) {
+  std::string folder(path);
+  while (folder.size() > 1 && folder.back() == '/') folder.pop_back();
+  const size_t slash = folder.rfind('/');
+  if (slash == std::string::npos || slash + 1 == folder.size()) return -EBUSY;
+  place->name = folder.substr(slash + 1);
+  folder.resize(slash + 1);
+  open_how how = {};
+  how.flags = O_PATH | O_DIRECTORY | O_CLOEXEC;
+  how.resolve = RESOLVE_NO_SYMLINKS;
+  const long found = ::syscall(SYS_openat2, AT_FDCWD, folder.c_str(), &how, sizeof how);
+  if (found < 0) return -errno;
+  place->folder.reset(static_cast<int>(found));
+  struct statfs system;
+  if (::fstatfs(place->folder.get(), &system) < 0) return -errno;
+  return system.f_type == BPF_FS_MAGIC ? 0 : kNotReadable;
+}
+
+long Change(const FileRequest& request) {
+  Place place;
+  int error = Find(request.path, &place);
+  if (error != 0) return error;
+  const int folder = place.folder.get();
+  const char* const name = place.name.c_str();
+  switch (request.operation) {
+    case FileOperation::kMakeFolder:
+      return Result(::mkdirat(folder, name, static_cast<mode_t>(request.number) & 01777));
+    case FileOperation::kRename: {
+      Place other;
+      error = Find(request.other, &other);
+      if (error != 0) return error;
+      return Result(
+          ::syscall(SYS_renameat2, folder, name, other.folder.get(), other.name.c_str(), 0));
+    }
+    default: {
+      const bool is_folder = request.operation == FileOperation::kRemoveFolder;
+      return Result(::unlinkat(folder, name, is_folder ? AT_REMOVEDIR : 0));
+    }
+  }
+}
+
+}  // namespace
+
+const char* NameOf(FileOperation operation) {
+  static constexpr const char* kNames[kFileOperations] = {"stat",  "statfs", "readlink", "list",
+                                                          "mkdir", "rmdir",  "unlink",   "rename"};
+  return kNames[static_cast<size_t>(operation)];
+}
+
+size_t OutputBytes(FileOperation operation) {
+  static constexpr size_t kBytes[kFileOperations] = {kStatxBytes, sizeof(struct statfs), 4096,
+                                                     kListBytes};
+  return kBytes[static_cast<size_t>(operation)];
+}
+
+long Operate(const FileRequest& request, uint8_t* out) {
+  if (request.operation >= FileOperation::kMakeFolder) return Change(request);
+  return request.operation == FileOperation::kList ? List(request, out) : Look(request, out);
+}
+
+}  // namespace waep

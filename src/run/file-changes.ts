@@ -1,0 +1,95 @@
+/* Answers to what would change files of the guest: in its bpf file system that is done, else refused. */
+import { constants } from 'node:os';
+import { FileOperation, type FileRequest } from '../call.js';
+import { failure, type SystemError } from '../errors.js';
+import { askFile } from '../kernel/guest-folder.js';
+import { isPinPath } from '../view/index.js';
+import type { Context } from './context.js';
+import { ofGuest } from './files.js';
+import type { Notification } from './notification.js';
+import { guestPlace, type PathArguments, settled } from './places.js';
+
+const { errno } = constants;
+const AT_REMOVEDIR = 0x200;
+
+async function change(
+  request: FileRequest,
+  call: Notification,
+  { session }: Context,
+): Promise<void> {
+  await askFile(session, request, { without: call.lost });
+  call.succeed(0);
+}
+
+/** Answers mkdir(2) and its kin, whose mode is behind the path. */
+export function makeFolder(which: PathArguments) {
+  return ofGuest(which, async (path, call, context) => {
+    if (isPinPath(path)) {
+      const number = call.argument(which.path + 1);
+      return change({ operation: FileOperation.MKDIR, path, number }, call, context);
+    }
+    // Whoever makes all folders of a path begins with those that are there.
+    if (await exists(path, context)) return call.fail(errno.EEXIST);
+    throw refusal('mkdir(2)', path);
+  });
+}
+
+async function exists(path: string, { files }: Context): Promise<boolean> {
+  try {
+    await files.look(path, false);
+    return true;
+  } catch (error) {
+    if ((error as SystemError).code === 'ENOENT') return false;
+    throw error;
+  }
+}
+
+/**
+ * Answers unlink(2), rmdir(2) and their kin.
+ *
+ * @param flags the argument that says which of them unlinkat(2) is
+ */
+export function remove(which: PathArguments, name: 'unlink' | 'rmdir' | { flags: number }) {
+  return ofGuest(which, (path, call, context) => {
+    const isFolder =
+      typeof name === 'string'
+        ? name === 'rmdir'
+        : (call.argument(name.flags) & AT_REMOVEDIR) !== 0;
+    if (!isPinPath(path)) throw refusal(isFolder ? 'rmdir(2)' : 'unlink(2)', path);
+    const operation = isFolder ? FileOperation.RMDIR : FileOperation.UNLINK;
+    return change({ operation, path }, call, context);
+  });
+}
+
+/**
+ * Answers rename(2) and its kin.
+ *
+ * @param flags the argument with those of renameat2(2)
+ */
+export function rename(from: PathArguments, to: PathArguments, flags?: number) {
+  return async (call: Notification, context: Context): Promise<void> => {
+    const [old, next] = [from, to].map((which) => guestPlace(call, context, which));
+    if (old === undefined && next === undefined) return call.proceed();
+    if (old === undefined || next === undefined) return call.fail(errno.EXDEV);
+    const path = await settled(old, call, context, from);
+    const other = await settled(next, call, context, to);
+    if (!isPinPath(path) || !isPinPath(other)) throw refusal('rename(2)', path);
+    if (flags !== undefined && call.argument(flags) !== 0) return call.fail(errno.EINVAL);
+    return change({ operation: FileOperation.RENAME, path, other }, call, context);
+  };
+}
+
+/** Refuses a call that would change a file of the guest's, or watch one. */
+export function refuseChange(name: string, which: PathArguments) {
+  return ofGuest(which, (path) => {
+    throw refusal(`${name}(2)`, path);
+  });
+}
+
+function refusal(call: string, path: string) {
+  return failure('ERR_RUN_REFUSED', {
+    call: `${call} of ${path}`,
+    why: "of the guest's files only pins and folders in /sys/fs/bpf are made, moved and removed",
+    instead: 'Do it in the guest.',
+  });
+}

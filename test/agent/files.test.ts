@@ -1,0 +1,132 @@
+import { existsSync, mkdirSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import t from 'tap';
+import { provideFileSystems } from '../../guest/agent/file-systems.js';
+import { kernelNames } from '../../guest/agent/kernel-names.js';
+import { enums } from '../../src/bpf/index.js';
+import { FileOperation } from '../../src/call.js';
+import { askFile, listFolder } from '../../src/kernel/guest-folder.js';
+import { compile, profiles } from '../../src/policy/index.js';
+import { Session } from '../../src/session.js';
+import { localAgent } from './local-agent.js';
+
+const skip = process.getuid?.() !== 0 && 'it takes root to mount';
+const { STAT, STATFS, READLINK, LIST, MKDIR, RMDIR, UNLINK, RENAME } = FileOperation;
+const BPF_FS_MAGIC = 0xcafe4a11;
+
+/** Names in a listing. */
+function namesIn(records: Buffer): string[] {
+  const names: string[] = [];
+  for (let at = 0; at < records.length; at += records.readUInt16LE(at + 16)) {
+    names.push(records.toString('latin1', at + 19, records.indexOf(0, at + 19)));
+  }
+  return names.filter((name) => name !== '.' && name !== '..').sort();
+}
+
+if (!skip) provideFileSystems();
+const web = `/sys/fs/bpf/waep-test-${process.pid}`;
+t.teardown(() => rmSync(web, { recursive: true, force: true }));
+
+t.test(
+  'folders for pins are made, listed, moved and removed under pin_paths',
+  { skip },
+  async (t) => {
+    mkdirSync(web);
+    const policy = { ...profiles.observe, pin_paths: [`${web}/`] };
+    const { agent, address, close } = await localAgent({ rules: compile(policy, kernelNames()) });
+    t.teardown(close);
+    const told: object[] = [];
+    agent.on('call', ({ call }) => told.push(call));
+    await using session = await Session.connect(address);
+    const ask = (operation: number, path: string, more: { number?: number; other?: string } = {}) =>
+      askFile(session, { operation, path, ...more });
+
+    await ask(MKDIR, `${web}/a`, { number: 0o700 });
+    await ask(MKDIR, `${web}/a/b`, { number: 0o755 });
+    await t.rejects(ask(MKDIR, `${web}/a`), { code: 'EEXIST', side: 'guest' });
+    const mode = (await ask(STAT, `${web}/a`)).subarray(28, 30);
+    t.equal(Buffer.from(mode).readUInt16LE(), 0o040700);
+    const system = Buffer.from(await ask(STATFS, `${web}/a`));
+    t.equal(Number(system.readBigUInt64LE()), BPF_FS_MAGIC);
+    const map = await session.createMap({
+      type: enums.MapType.BPF_MAP_TYPE_ARRAY,
+      keySize: 4,
+      valueSize: 4,
+      maxEntries: 1,
+    });
+    await map.pin(`${web}/a/map`);
+    t.same(namesIn(await listFolder(session, `${web}/a`)), ['b', 'map']);
+    await t.rejects(ask(RMDIR, `${web}/a`), { code: 'ENOTEMPTY' });
+    await t.rejects(ask(UNLINK, `${web}/a/b`), { code: /EISDIR|EPERM/ });
+    await ask(RENAME, `${web}/a/map`, { other: `${web}/a/again` });
+    t.same(namesIn(await listFolder(session, `${web}/a/`)), ['again', 'b']);
+    await ask(UNLINK, `${web}/a/again`);
+    await ask(RMDIR, `${web}/a/b`);
+    await ask(RMDIR, `${web}/a`);
+    t.same(namesIn(await listFolder(session, web)), []);
+
+    // What is not below the folder is neither changed nor listed; what leads to it can be looked at.
+    const refused = (rule: string, command: string) => ({
+      code: 'ERR_POLICY_REFUSED',
+      detail: { rule, command },
+    });
+    await ask(STAT, '/sys/fs/bpf');
+    await t.rejects(ask(MKDIR, '/sys/fs/bpf/elsewhere'), refused('pin_paths', 'mkdir'));
+    await t.rejects(ask(MKDIR, web), refused('pin_paths', 'mkdir'));
+    await t.rejects(ask(RMDIR, `${web}/../x`), refused('pin_paths', 'rmdir'));
+    await t.rejects(
+      ask(RENAME, `${web}/x`, { other: '/sys/fs/bpf/x' }),
+      refused('pin_paths', 'rename'),
+    );
+    await t.rejects(ask(LIST, '/sys/fs/bpf'), refused('readable_paths', 'list'));
+    await t.rejects(ask(STAT, '/sys/fs/other'), refused('readable_paths', 'stat'));
+    await t.rejects(ask(READLINK, '/proc/1/exe'), refused('readable_paths', 'readlink'));
+
+    t.match(
+      told.filter((call) => (call as { event?: string }).event === 'file'),
+      [
+        { event: 'file', command: 'mkdir', path: `${web}/a` },
+        { event: 'file', command: 'mkdir', path: `${web}/a/b` },
+        { event: 'file', command: 'rename', path: `${web}/a/map`, to: `${web}/a/again` },
+        { event: 'file', command: 'unlink', path: `${web}/a/again` },
+        { event: 'file', command: 'rmdir', path: `${web}/a/b` },
+        { event: 'file', command: 'rmdir', path: `${web}/a` },
+      ],
+    );
+    t.ok(
+      told.some((call) => 'value' in call && call.value === '/sys/fs/bpf/elsewhere'),
+      'a refusal is told',
+    );
+  },
+);
+
+t.test('under full only bpf file systems are changed', { skip }, async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'waep-files-'));
+  t.teardown(() => rmSync(folder, { recursive: true }));
+  symlinkSync('/sys/fs/bpf', join(folder, 'pins'));
+  const { address, close } = await localAgent();
+  t.teardown(close);
+  await using session = await Session.connect(address);
+  for (const path of [`${folder}/made`, `${folder}/pins/made`, '/sys/kernel/made', '/proc/made']) {
+    const code = /^(ERR_POLICY_REFUSED|ELOOP|ENOENT)$/;
+    await t.rejects(askFile(session, { operation: MKDIR, path }), { code }, path);
+    t.notOk(existsSync(path));
+  }
+  await t.rejects(askFile(session, { operation: RMDIR, path: '/' }), {
+    code: 'ERR_POLICY_REFUSED',
+  });
+  // What others do not enter is not told of, and what leads anywhere is not followed.
+  for (const path of ['/root/.bashrc', `/proc/${process.pid}/cwd/dist`]) {
+    await t.rejects(askFile(session, { operation: STAT, path }), { code: 'ERR_POLICY_REFUSED' });
+  }
+  t.match(
+    Buffer.from(
+      await askFile(session, { operation: READLINK, path: `/proc/${process.pid}/exe` }),
+    ).toString(),
+    /node/,
+  );
+  await t.rejects(askFile(session, { operation: LIST, path: '/proc/version' }), {
+    code: 'ENOTDIR',
+  });
+});

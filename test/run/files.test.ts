@@ -1,0 +1,158 @@
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import t from 'tap';
+import { kernelNames } from '../../guest/agent/kernel-names.js';
+import { compile, profiles } from '../../src/policy/index.js';
+import { localAgent } from '../agent/local-agent.js';
+import { application, cli } from './application.js';
+import { start } from './outcome.js';
+
+/*
+ * The local agent's kernel is this machine's. What the program would find here by itself is hidden
+ * from it, by empty files and folders, so that what it sees came from the agent.
+ */
+const skip = process.getuid?.() !== 0 && 'it takes root to hide files';
+
+const { address, close } = await localAgent();
+const cache = mkdtempSync(join(tmpdir(), 'waep-cache-'));
+const facts = application('file-facts');
+t.teardown(async () => {
+  facts.dispose();
+  rmSync(cache, { recursive: true });
+  await close();
+});
+
+const hiddenFiles = ['partitions', 'filesystems', 'devices', 'misc'].map((name) => `/proc/${name}`);
+const hiddenFolders = ['/sys/class', '/sys/bus', '/sys/block', '/sys/module', '/sys/kernel/btf'];
+const hide = [
+  ...hiddenFiles.map((path) => `mount --bind /dev/null ${path}`),
+  ...hiddenFolders.map((path) => `mount -t tmpfs hidden ${path}`),
+].join(' && ');
+
+function run(command: readonly string[], at = address, hidden = hide) {
+  const words = [process.execPath, cli, 'run', '--vm', at, '--', ...command];
+  const all = ['unshare', '--mount', 'sh', '-c', `${hidden} && exec "$@"`, 'sh', ...words];
+  return start(all, { WAEP_CACHE_DIR: cache }).ended;
+}
+
+t.test('files and folders that tell of a kernel are those of the guest', { skip }, async (t) => {
+  const commands = [
+    ...hiddenFiles.map((path) => `cat ${path}`),
+    ...['/sys/kernel/btf', '/sys/class/net', '/sys/block', '/sys/bus/event_source/devices'].map(
+      (path) => `ls -a ${path}`,
+    ),
+    'stat --format "%n %s %F %a %u %i %d %h %Y" /sys/kernel/btf/vmlinux /sys/class/net/lo /sys/class',
+    'stat --dereference --format "%n %F" /sys/class/net/lo /sys/class/net/lo/mtu',
+    'stat --file-system --format "%T" /sys/class/net /proc/partitions /sys/kernel/btf/vmlinux',
+    'readlink /sys/class/net/lo',
+    'readlink -f /sys/class/net/lo',
+    'cat /sys/class/net/lo/../lo/mtu /proc/self/root/sys/class/net/lo/mtu //sys/./class/net/lo/mtu',
+    '(cd /sys/class && ls net && cat net/lo/mtu && cd .. && ls kernel/btf)',
+    'test -r /sys/kernel/btf/vmlinux && test -d /sys/class/net && ! test -e /sys/class/none && echo yes',
+    'find /sys/class/net -maxdepth 1 | sort',
+    'cat /proc/net/dev | wc -l; cat /proc/self/net/dev | wc -l',
+    'ls /sys/class/none /proc/none; cat /sys/class/net/lo/mtu/none; true',
+  ];
+  const script = commands.join('\n');
+  const expected = execFileSync('sh', ['-c', `{ ${script}\n} 2>&1`], { encoding: 'utf8' });
+  const { output, errors } = await run(['sh', '-c', `{ ${script}\n} 2>&1`]);
+  t.equal(output, expected);
+  t.equal(errors, '');
+});
+
+t.test('system calls on paths and folders are as in the kernel', { skip }, async (t) => {
+  const expected = execFileSync(facts.path, { encoding: 'utf8' });
+  t.notMatch(expected, /unexpected/);
+  const { output, errors } = await run([facts.path]);
+  t.equal(output, expected);
+  t.equal(errors, '');
+});
+
+t.test('what the program reads of itself is its own', { skip }, async (t) => {
+  const words = [
+    'cat /proc/self/comm /proc/thread-self/comm',
+    'cat /proc/$$/comm',
+    'readlink /proc/self/exe',
+    'cat /proc/sys/fs/nr_open /proc/sys/vm/overcommit_memory',
+  ].join('; ');
+  // Of these the agent has others.
+  const hidden = [
+    `echo 4242 >${cache}/own && mount --bind ${cache}/own /proc/sys/fs/nr_open`,
+    `mount --bind ${cache}/own /proc/sys/vm/overcommit_memory`,
+  ].join(' && ');
+  const { output, errors } = await run(['sh', '-c', words], address, hidden);
+  t.equal(output, `cat\ncat\nsh\n${readlinkOf('readlink')}\n4242\n4242\n`);
+  t.equal(errors, '');
+});
+
+function readlinkOf(name: string): string {
+  const path = execFileSync('sh', ['-c', `command -v ${name}`], { encoding: 'utf8' }).trim();
+  return execFileSync('readlink', ['-f', path], { encoding: 'utf8' }).trim();
+}
+
+t.test(
+  "mounts are the guest's where its files are, and else the program's",
+  { skip },
+  async (t) => {
+    const hidden = `mount -t tmpfs hidden /sys/class && mount -t tmpfs mine ${cache}`;
+    for (const file of ['/proc/mounts', '/proc/self/mounts', '/proc/self/mountinfo', '/etc/mtab']) {
+      const { output, errors } = await run(['cat', file], address, hidden);
+      const lines = output.split('\n');
+      t.equal(errors, '');
+      t.ok(
+        lines.some((line) => line.includes(` ${cache} `)),
+        `${file} has what the program sees`,
+      );
+      t.notOk(
+        lines.some((line) => line.includes(' /sys/class ')),
+        `${file} has nothing that hides files of the guest`,
+      );
+      t.match(output, / \/proc /);
+    }
+  },
+);
+
+t.test('what cannot be had of the guest is refused by name', { skip }, async (t) => {
+  const refused = {
+    'mkdir /sys/kernel/none': /mkdir\(2\) of \/sys\/kernel\/none is refused/,
+    'rmdir /sys/class/net': /rmdir\(2\) of \/sys\/class\/net is refused/,
+    'rm /proc/partitions': /unlink\(2\) of \/proc\/partitions is refused/,
+    'mv /sys/class/net /sys/class/none': /rename\(2\) of \/sys\/class\/net is refused/,
+    'touch /sys/class/net': /utimensat\(2\) of \/sys\/class\/net is refused/,
+    'chmod 700 /sys/class/net': /fchmodat\(2\) of \/sys\/class\/net is refused/,
+    'ln -s /tmp /sys/class/none': /symlink(at)?\(2\) of \/sys\/class\/none is refused/,
+    'echo 1 >/proc/sys/kernel/none': /writing to \/proc\/sys\/kernel\/none is refused/,
+    dmesg: /opening \/dev\/kmsg is refused/,
+    'dmesg --syslog': /syslog\(2\) is refused/,
+    'cd /sys/class/net': /chdir\(2\) to \/sys\/class\/net is refused/,
+    'mount -t tmpfs none /sys/class/net': /mount\(2\) of \/sys\/class\/net is refused/,
+  };
+  for (const [words, line] of Object.entries(refused)) {
+    const { status, errors } = await run(['sh', '-c', words]);
+    t.not(status, 0, words);
+    t.match(errors, line);
+  }
+});
+
+t.test("the guest's policy decides what is read", { skip }, async (t) => {
+  const observing = await localAgent({ rules: compile(profiles.observe, kernelNames()) });
+  t.teardown(observing.close);
+  for (const [words, path] of [
+    ['cat /proc/kcore', '/proc/kcore'],
+    ['ls /sys/class', '/sys/class'],
+    ['stat /sys/class/net', '/sys/class/net'],
+    ['readlink /sys/class/net', '/sys/class/net'],
+  ] as const) {
+    const { status, errors } = await run(words.split(' '), observing.address, 'true');
+    t.not(status, 0, words);
+    t.match(errors, `rule readable_paths does not allow ${path}`);
+    if (!words.startsWith('readlink')) t.match(errors, /Permission denied/);
+  }
+  // On the way to what may be read folders can be looked at, and what may be read can be listed.
+  const allowed = 'stat --format %F /sys /sys/kernel && ls /sys/kernel/btf';
+  const { output, errors } = await run(['sh', '-c', allowed], observing.address);
+  t.equal(errors, '');
+  t.match(output, /^directory\ndirectory\n(.*\n)*vmlinux\n/);
+});
