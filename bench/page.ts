@@ -2,7 +2,7 @@ import { count, printers } from './chart/format.js';
 import { environmentLines } from './environment.js';
 import type { DerivedRun, Experiment } from './experiment.js';
 import type { Row } from './types.js';
-import { verdict } from './verdict.js';
+import { intervalText, verdict } from './verdict.js';
 
 /** `results/README.md`: which command makes which figure, and the figures of the newest runs. */
 export function resultsPage(
@@ -28,12 +28,16 @@ export function resultsPage(
     '## How to read the figures',
     '',
     '- `n` counts single operations, each timed by itself; `p50`, `p90` and `p99` are quantiles of',
-    '  all of them, `min` is the fastest. The interval is the 95 % bootstrap confidence interval of',
-    '  the p50, drawn by whole rounds.',
+    '  all of them, `min` is the fastest. `p99` is given from 1 000 samples on.',
+    '- The interval is that of the median of a round. It is made of the order of the rounds’ medians',
+    '  alone (the interval of the sign test), so that it holds for few rounds, too: it covers the',
+    '  true median in at least 95 of 100 cases. Fewer than 6 rounds cannot be that sure. Then it is',
+    '  the range of the rounds, with how sure that is; of a single round there is none.',
     '- The arms of an experiment take turns, round by round, in one boot of the guest; fresh boots',
     '  repeat that. What each round began with, its warm-up, is not kept.',
-    '- A comparison is made within each round; its figure is the median over the rounds and its',
-    '  interval the 95 % bootstrap confidence interval of that median.',
+    '- A comparison is made within each round; its figure is the median over the rounds, with the',
+    '  interval of that median. A bound is kept when the whole interval keeps it, missed when the',
+    '  whole interval misses it, and undecided otherwise.',
     '- `<transport>/c` is the limit of a transport: two plain C programs that block in read(2) and exchange',
     '  the same bytes, in the same round.',
     '- Figures of an emulated guest (TCG) say nothing about KVM in absolute terms.',
@@ -108,9 +112,9 @@ function rowLine(row: Row): string {
     count(row.n),
     print(row.min),
     print(row.p50),
-    `${print(row.ciLow)} … ${print(row.ciHigh)}`,
+    intervalText(row, print),
     print(row.p90),
-    print(row.p99),
+    row.p99 === undefined ? '–' : print(row.p99),
     row.unit === 'ns' ? 'µs' : '',
   ];
   return `| ${cells.join(' | ')} |`;

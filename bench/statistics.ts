@@ -1,20 +1,3 @@
-/** A source of numbers in [0, 1). */
-export type Random = () => number;
-
-/**
- * Returns a generator whose numbers depend on `seed` alone (mulberry32), so that the same samples
- * always get the same confidence interval.
- */
-export function seededRandom(seed: number): Random {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
-
 /** Sorts a copy, ascending. */
 export function sorted(values: readonly number[]): Float64Array {
   return Float64Array.from(values).sort();
@@ -33,72 +16,52 @@ export function quantile(ascending: ArrayLike<number>, q: number): number {
   return low + (high - low) * (rank - Math.floor(rank));
 }
 
-/** The bounds of a confidence interval. */
+/** How sure an interval is meant to be. */
+const CONFIDENCE = 0.95;
+
+/** The bounds of an interval of a median. */
 export interface Interval {
   low: number;
   high: number;
+  /**
+   * How probable it is that the true median lies between them. Below 0.95 there are too few values:
+   * the bounds are then the least and the largest, and of a single value it is 0.
+   */
+  confidence: number;
 }
 
-const resamples = 1000;
-const seed = 20201;
+/** How probable it is that a median lies between the `k`th least and `k`th largest of `n` values. */
+function coverage(n: number, k: number): number {
+  // Each value is above the median or below it, as a coin falls.
+  let ways = 1;
+  let below = 0;
+  for (let i = 0; i < k; i++) {
+    below += ways;
+    ways = (ways * (n - i)) / (i + 1);
+  }
+  return Math.max(0, 1 - 2 * below * 2 ** -n);
+}
 
 /**
- * The 95 % bootstrap confidence interval of the median of all samples.
+ * The interval of the median of independent values, by their order alone: the narrowest pair of the
+ * `k`th least and the `k`th largest that is sure enough. It supposes nothing about how the values
+ * are distributed, and is never surer in words than in fact (the interval of the sign test).
  *
- * Samples of one round resemble each other more than samples of another round do, so whole rounds
- * are drawn, with replacement. Fewer than {@link fewestRounds} rounds say too little about how
- * rounds differ: then single samples are drawn.
- *
- * @param rounds the samples, by round
+ * @throws RangeError when there are no values
  */
-export function medianInterval(rounds: ReadonlyArray<readonly number[]>): Interval {
-  const blocks =
-    rounds.length >= fewestRounds ? rounds : rounds.flatMap((round) => round.map((one) => [one]));
-  const pooled = blocks.flatMap((block, index) => block.map((value) => ({ value, index })));
-  pooled.sort((a, b) => a.value - b.value);
-  const values = Float64Array.from(pooled, (sample) => sample.value);
-  const blockOf = Uint32Array.from(pooled, (sample) => sample.index);
-
-  const random = seededRandom(seed);
-  const weights = new Uint32Array(blocks.length);
-  const medians = new Float64Array(resamples);
-  for (let resample = 0; resample < resamples; resample++) {
-    weights.fill(0);
-    let total = 0;
-    for (let draw = 0; draw < blocks.length; draw++) {
-      const index = Math.floor(random() * blocks.length);
-      weights[index] = (weights[index] ?? 0) + 1;
-      total += blocks[index]?.length ?? 0;
-    }
-    medians[resample] = weightedMedian(values, blockOf, weights, total);
-  }
-  return middle(medians);
+export function medianInterval(values: readonly number[]): Interval {
+  const ascending = sorted(values);
+  let k = 1;
+  while (coverage(values.length, k + 1) >= CONFIDENCE) k++;
+  const [low, high] = [ascending[k - 1], ascending[values.length - k]];
+  if (low === undefined || high === undefined) throw new RangeError('interval of no values');
+  return { low, high, confidence: coverage(values.length, k) };
 }
 
-/** The number of rounds from which on confidence intervals are made of whole rounds. */
-export const fewestRounds = 5;
-
-/** The 95 % bootstrap confidence interval of the median of independent values. */
-export function bootstrapMedian(values: readonly number[]): Interval {
-  return medianInterval(values.map((value) => [value]));
+/** Whether an interval is as sure as it is meant to be, and no mere range. */
+export function isSure({ confidence }: Pick<Interval, 'confidence'>): boolean {
+  return confidence >= CONFIDENCE;
 }
 
-/** The median of ascending values that each count as often as their block was drawn. */
-function weightedMedian(
-  values: Float64Array,
-  blockOf: Uint32Array,
-  weights: Uint32Array,
-  total: number,
-): number {
-  let seen = 0;
-  for (let index = 0; index < values.length; index++) {
-    seen += weights[blockOf[index] ?? 0] ?? 0;
-    if (seen * 2 >= total) return values[index] ?? Number.NaN;
-  }
-  return Number.NaN;
-}
-
-function middle(estimates: Float64Array): Interval {
-  const ascending = estimates.sort();
-  return { low: quantile(ascending, 0.025), high: quantile(ascending, 0.975) };
-}
+/** The number of rounds from which on an interval is as sure as it is meant to be. */
+export const fewestRounds = 6;

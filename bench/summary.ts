@@ -1,5 +1,8 @@
-import { bootstrapMedian, medianInterval, quantile, sorted } from './statistics.js';
+import { medianInterval, quantile, sorted } from './statistics.js';
 import type { Batch, Compared, Comparison, Row, Summary } from './types.js';
+
+/** Of fewer samples, the 99th percentile is left out. */
+const FEWEST_FOR_P99 = 1000;
 
 /** What the rows of a summary say besides the figures. */
 export interface SummaryLabels {
@@ -48,7 +51,8 @@ function row(group: readonly Batch[], labels: SummaryLabels): Row {
   const [first] = group;
   if (first === undefined) throw new RangeError('a group has at least one batch');
   const values = sorted(group.flatMap((batch) => batch.values));
-  const interval = medianInterval(group.map((batch) => batch.values));
+  // Samples of one round resemble each other more than those of another, so a round is one value.
+  const interval = medianInterval(group.map((batch) => quantile(sorted(batch.values), 0.5)));
   return {
     experiment: labels.experiment,
     arm: first.arm,
@@ -57,10 +61,11 @@ function row(group: readonly Batch[], labels: SummaryLabels): Row {
     n: values.length,
     p50: Math.round(quantile(values, 0.5)),
     p90: Math.round(quantile(values, 0.9)),
-    p99: Math.round(quantile(values, 0.99)),
+    ...(values.length < FEWEST_FOR_P99 ? {} : { p99: Math.round(quantile(values, 0.99)) }),
     min: Math.round(quantile(values, 0)),
     ciLow: Math.round(interval.low),
     ciHigh: Math.round(interval.high),
+    confidence: interval.confidence,
     accel: labels.accel,
     run: labels.run,
   };
@@ -88,13 +93,14 @@ function compare(batches: readonly Batch[], comparison: Comparison): Compared[] 
     return other === undefined ? [] : [operations[comparison.kind](value, other)];
   });
   if (values.length === 0) return [];
-  const interval = bootstrapMedian(values);
+  const interval = medianInterval(values);
   return [
     {
       ...comparison,
       value: quantile(sorted(values), 0.5),
       ciLow: interval.low,
       ciHigh: interval.high,
+      confidence: interval.confidence,
       rounds: values.length,
     },
   ];

@@ -3,7 +3,7 @@ import colours from 'picocolors';
 import { printers } from './chart/format.js';
 import { environmentLines } from './environment.js';
 import type { DerivedRun, Experiment } from './experiment.js';
-import { verdict } from './verdict.js';
+import { intervalText, verdict } from './verdict.js';
 
 /** The tables of a run, for the terminal. */
 export function runTables({ experiment, environment, summary }: DerivedRun): string {
@@ -16,9 +16,9 @@ export function runTables({ experiment, environment, summary }: DerivedRun): str
       row.n,
       print(row.min),
       colours.bold(print(row.p50)),
-      `${print(row.ciLow)} … ${print(row.ciHigh)}`,
+      intervalText(row, print),
       print(row.p90),
-      print(row.p99),
+      row.p99 === undefined ? '–' : print(row.p99),
       row.unit === 'ns' ? 'µs' : '',
     ]);
   }
@@ -30,13 +30,12 @@ export function runTables({ experiment, environment, summary }: DerivedRun): str
   if (summary.comparisons.length > 0) {
     const comparisons = table(['comparison', 'value', '95 % interval', 'expected']);
     for (const one of summary.comparisons) {
-      const { what, value, interval, expectation } = verdict(one);
-      const missed = one.bound !== undefined && one.value > one.bound;
+      const { what, value, interval, expectation, outcome } = verdict(one);
       comparisons.push([
         what,
         colours.bold(value),
         interval,
-        missed ? colours.red(expectation) : expectation,
+        outcome === 'MISSED' ? colours.red(expectation) : expectation,
       ]);
     }
     parts.push(comparisons.toString());

@@ -68,11 +68,13 @@ export interface Row {
   n: number;
   p50: number;
   p90: number;
-  p99: number;
+  /** Only of 1 000 samples and more: of fewer it is one of the ten slowest, by chance. */
+  p99?: number;
   min: number;
-  /** The 95 % confidence interval of `p50`. */
+  /** The interval of the median of a round, and how sure it is: see `Interval`. */
   ciLow: number;
   ciHigh: number;
+  confidence: number;
   /** The guest's accelerator, or `none` for an experiment without a guest. */
   accel: string;
   run: string;
@@ -82,9 +84,10 @@ export interface Row {
 export interface Compared extends Comparison {
   /** The median over the rounds: in the metric's unit for a difference, a quotient for a ratio. */
   value: number;
-  /** The 95 % confidence interval of `value`. */
+  /** The interval of `value`, and how sure it is: see `Interval`. */
   ciLow: number;
   ciHigh: number;
+  confidence: number;
   /** How many rounds it is made of. */
   rounds: number;
 }

@@ -3,6 +3,7 @@ import { crowdMetrics, levelMetric, openMetric } from '../metrics.js';
 import type { Summary } from '../types.js';
 import { timeBar } from './bars.js';
 import type { Figure } from './figure.js';
+import { intervalName } from './format.js';
 import { armLines, armPoints, domainOf, medianThousands, medianUs, tailUs } from './lines.js';
 import { barPanel, linePanel, type Panel, type Point, sheet } from './panels.js';
 
@@ -58,9 +59,17 @@ export function crowdFigure(
       lines: environmentLines(environment),
       rows: [
         [
-          panel('Look-ups per second', 'all together; 95 % interval', 'thousands / s', rates, true),
-          panel('One look-up, p50', '95 % confidence interval', 'µs', calls, false, times),
-          panel('One look-up, p99', 'same samples', 'µs', tails, false, times),
+          panel(
+            'Look-ups per second',
+            `all together; ${intervalName(summary.rows)}`,
+            'thousands / s',
+            rates,
+            true,
+          ),
+          panel('One look-up, p50', `${intervalName(summary.rows)}`, 'µs', calls, false, times),
+          ...(tails.length === 0
+            ? []
+            : [panel('One look-up, p99', 'same samples', 'µs', tails, false, times)]),
         ],
         ...(opens.length === 0
           ? []

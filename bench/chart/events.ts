@@ -11,7 +11,7 @@ import { findRow } from '../summary.js';
 import type { Summary } from '../types.js';
 import { timeBar } from './bars.js';
 import type { Figure } from './figure.js';
-import { bytes, rate, significant } from './format.js';
+import { bytes, intervalName, rate, significant } from './format.js';
 import { type Bar, barPanel, pairs, sheet } from './panels.js';
 import { colourOf } from './theme.js';
 
@@ -39,7 +39,7 @@ export function eventsFigure(
           sizes.map((size) =>
             barPanel({
               title: `A record of ${bytes(size)}, at full speed`,
-              subtitle: 'from the first to the last, each · median, 95 % interval',
+              subtitle: `from the first to the last, each · median, ${intervalName(summary.rows)}`,
               yTitle: 'µs',
               bars: bars(recordMetric(size)),
               width: half,

@@ -1,3 +1,4 @@
+import { isSure } from '../statistics.js';
 import type { Unit } from '../types.js';
 
 /** Prints nanoseconds as microseconds with three significant digits or more: `8.31`, `396`. */
@@ -45,3 +46,8 @@ export const printers: Readonly<Record<Unit, (value: number) => string>> = {
   'ops/s': rate,
   'B/s': byteRate,
 };
+
+/** What the bars of intervals are: of fewer than 6 rounds they are ranges, which are less sure. */
+export function intervalName(rows: readonly { readonly confidence: number }[]): string {
+  return rows.every(isSure) ? '95 % interval' : 'interval of 95 %, of few rounds their range';
+}

@@ -2,6 +2,7 @@ import { type Environment, environmentLines } from '../environment.js';
 import type { Summary } from '../types.js';
 import { rateBar, timeBar } from './bars.js';
 import type { Figure } from './figure.js';
+import { intervalName } from './format.js';
 import { barPanel, pairs, sheet } from './panels.js';
 
 /** What the device and TCP carry, and how long a round trip takes, by the guest's kernel. */
@@ -21,7 +22,7 @@ export function kernelsFigure(summary: Summary, environment: Environment): Figur
           const rate = rows.some((row) => row.unit === 'B/s');
           return barPanel({
             title: metric,
-            subtitle: `${rate ? 'higher' : 'lower'} is better · 95 % confidence interval`,
+            subtitle: `${rate ? 'higher' : 'lower'} is better · ${intervalName(rows)}`,
             yTitle: rate ? 'bytes per second' : 'µs',
             ...(rate ? { yFormat: '~s' } : {}),
             bars: rows.map(rate ? rateBar : timeBar),

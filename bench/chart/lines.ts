@@ -15,12 +15,13 @@ export function armPoints(
   lines: readonly LineStyle[],
   xs: readonly number[],
   metric: (x: number) => string,
-  value: (row: Row) => Pick<Point, 'value' | 'low' | 'high'>,
+  value: (row: Row) => Pick<Point, 'value' | 'low' | 'high'> | undefined,
 ): Point[] {
   return lines.flatMap(({ name }) =>
     xs.flatMap((x): Point[] => {
       const row = findRow(summary, name, metric(x));
-      return row === undefined ? [] : [{ x, line: name, ...value(row) }];
+      const figure = row === undefined ? undefined : value(row);
+      return figure === undefined ? [] : [{ x, line: name, ...figure }];
     }),
   );
 }
@@ -39,9 +40,10 @@ export const medianMs = (row: Row) => ({
   high: row.ciHigh / 1e6,
 });
 
-/** The 99th percentile of a row in microseconds. */
-export const tailUs = (row: Row) => {
-  const value = row.p99 / 1000;
+/** The 99th percentile of a row in microseconds, where it has one. */
+export const tailUs = ({ p99 }: Row) => {
+  if (p99 === undefined) return undefined;
+  const value = p99 / 1000;
   return { value, low: value, high: value };
 };
 

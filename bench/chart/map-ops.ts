@@ -3,7 +3,7 @@ import { elementMetrics, entriesMetric } from '../metrics.js';
 import type { Summary } from '../types.js';
 import { timeBar } from './bars.js';
 import type { Figure } from './figure.js';
-import { count, significant } from './format.js';
+import { count, intervalName, significant } from './format.js';
 import { type Bar, barPanel, type Panel, sheet } from './panels.js';
 import { colourOf } from './theme.js';
 
@@ -39,7 +39,7 @@ export function mapOpsFigure(
           panel(
             `${count(large)} entries, ${batch === large ? 'all at once' : `${count(batch)} at a time`}`,
             entriesMetric(large, batch),
-            'reading all of it · median, 95 % interval',
+            `reading all of it · median, ${intervalName(summary.rows)}`,
           ),
         ),
         [

@@ -2,7 +2,7 @@ import { type Environment, environmentLines } from '../environment.js';
 import { loadMetric } from '../metrics.js';
 import type { Summary } from '../types.js';
 import type { Figure } from './figure.js';
-import { count } from './format.js';
+import { count, intervalName } from './format.js';
 import { armLines, armPoints, domainOf, medianMs } from './lines.js';
 import { linePanel, type Point, sheet } from './panels.js';
 
@@ -43,7 +43,7 @@ export function progSizeFigure(
           linePanel({
             ...panel,
             title: 'PROG_LOAD, p50',
-            subtitle: 'bars: 95 % confidence interval',
+            subtitle: `bars: ${intervalName(summary.rows)}`,
             yTitle: 'ms',
             yDomain: domainOf(times),
             points: times,

@@ -4,7 +4,8 @@ import { findRow } from '../summary.js';
 import type { Row, Summary } from '../types.js';
 import { timeBar } from './bars.js';
 import type { Figure } from './figure.js';
-import { bytes } from './format.js';
+import { bytes, intervalName } from './format.js';
+import { medianUs, tailUs } from './lines.js';
 import { barPanel, type LineStyle, linePanel, type Point, sheet } from './panels.js';
 import { colourOf } from './theme.js';
 
@@ -23,22 +24,16 @@ export function rttFigure(
       dashed: arm.endsWith('/c'),
     }),
   );
-  const points = (value: (row: Row) => Pick<Point, 'value' | 'low' | 'high'>) =>
+  const points = (value: (row: Row) => Pick<Point, 'value' | 'low' | 'high'> | undefined) =>
     arms.flatMap((arm) =>
       payloadBytes.flatMap((size): Point[] => {
         const row = findRow(summary, arm, echoMetric(size));
-        return row === undefined ? [] : [{ x: size, line: lineName(arm), ...value(row) }];
+        const figure = row === undefined ? undefined : value(row);
+        return figure === undefined ? [] : [{ x: size, line: lineName(arm), ...figure }];
       }),
     );
-  const echoes = points((row) => ({
-    value: row.p50 / 1000,
-    low: row.ciLow / 1000,
-    high: row.ciHigh / 1000,
-  }));
-  const tails = points((row) => {
-    const value = row.p99 / 1000;
-    return { value, low: value, high: value };
-  });
+  const echoes = points(medianUs);
+  const tails = points(tailUs);
   const shown = [...echoes, ...tails].flatMap(({ low, high }) => [low, high]);
   const panel = {
     yDomain: [Math.min(...shown) * 0.75, Math.max(...shown) * 1.25] as const,
@@ -62,22 +57,26 @@ export function rttFigure(
           linePanel({
             ...panel,
             title: 'Echo, p50',
-            subtitle: 'bars: 95 % confidence interval',
+            subtitle: `bars: ${intervalName(summary.rows)}`,
             points: echoes,
             legend: true,
           }),
-          linePanel({
-            ...panel,
-            title: 'Echo, p99',
-            subtitle: 'same samples',
-            points: tails,
-            legend: false,
-          }),
+          ...(tails.length === 0
+            ? []
+            : [
+                linePanel({
+                  ...panel,
+                  title: 'Echo, p99',
+                  subtitle: 'same samples',
+                  points: tails,
+                  legend: false,
+                }),
+              ]),
         ],
         [
           barPanel({
             title: `${lookupMetric} through a session, p50`,
-            subtitle: `/c: plain C exchanging the same bytes · 95 % confidence interval`,
+            subtitle: `/c: plain C exchanging the same bytes · ${intervalName(summary.rows)}`,
             yTitle: 'µs',
             bars: summary.rows.filter((row) => row.metric === lookupMetric).map(timeBar),
             width: 844,

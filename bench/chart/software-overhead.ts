@@ -3,7 +3,7 @@ import { commandMetrics, lookupMetric, placedMetric } from '../metrics.js';
 import type { Summary } from '../types.js';
 import { overheadBars, timeBar } from './bars.js';
 import type { Figure } from './figure.js';
-import { significant } from './format.js';
+import { intervalName, significant } from './format.js';
 import { barPanel, sheet } from './panels.js';
 
 /** What forwarding costs when there is no virtual machine in between. */
@@ -26,7 +26,7 @@ export function softwareOverheadFigure(summary: Summary, environment: Environmen
             title: `${lookupMetric}, ${placement === 'one core' ? 'both on one core' : placement}`,
             subtitle: [
               `every server on CPU ${serverCpu}, every client on CPU ${placement === 'one core' ? serverCpu : otherCpu}`,
-              '/c: plain C exchanging the same bytes · p50, 95 % confidence interval',
+              `/c: plain C exchanging the same bytes · p50, ${intervalName(summary.rows)}`,
               ...distances(summary, metric),
             ].join('\n'),
             bars: summary.rows.filter((row) => row.metric === metric).map(timeBar),
@@ -37,7 +37,7 @@ export function softwareOverheadFigure(summary: Summary, environment: Environmen
           barPanel({
             ...panel,
             title: `${metric}: added by forwarding`,
-            subtitle: `agent on CPU ${serverCpu}, callers on CPU ${otherCpu}\nforwarded − native, median over rounds, 95 % confidence interval`,
+            subtitle: `agent on CPU ${serverCpu}, callers on CPU ${otherCpu}\nforwarded − native, median over rounds, ${intervalName(summary.rows)}`,
             bars: overheadBars(summary.comparisons, metric),
             height: 210,
           }),

@@ -2,6 +2,7 @@ import { type Environment, environmentLines } from '../environment.js';
 import type { Summary, Unit } from '../types.js';
 import { rateBar, timeBar } from './bars.js';
 import type { Figure } from './figure.js';
+import { intervalName } from './format.js';
 import { barPanel, pairs, sheet } from './panels.js';
 
 /** How much each transport carries, by the size of the messages and by direction. */
@@ -21,7 +22,7 @@ export function throughputFigure(summary: Summary, environment: Environment): Fi
         ...metricsIn('B/s').map((metric) => [
           barPanel({
             title: metric,
-            subtitle: '/c: plain C · higher is better · 95 % confidence interval',
+            subtitle: `/c: plain C · higher is better · ${intervalName(summary.rows)}`,
             yTitle: 'bytes per second',
             yFormat: '~s',
             bars: summary.rows.filter((row) => row.metric === metric).map(rateBar),

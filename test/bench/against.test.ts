@@ -47,7 +47,7 @@ t.test('a few rounds decide nothing', async (t) => {
 
 t.test('the last line says whether anything is slower', async (t) => {
   const fine = verdictOf(hundred, hundred);
-  const slower = verdictOf([200, 200, 200, 200, 200], [100, 100, 100, 100, 100]);
+  const slower = verdictOf([200, 200, 200, 200, 200, 200], hundred);
   t.equal(verdictText([fine], 'v1'), 'nothing slower than v1');
   t.equal(verdictText([fine, slower], 'v1'), 'slower than v1: m, a: 2.00 times');
   t.equal(verdictText([], 'v1'), 'nothing could be compared with v1');

@@ -1,14 +1,18 @@
 import t from 'tap';
-import {
-  bootstrapMedian,
-  fewestRounds,
-  medianInterval,
-  quantile,
-  seededRandom,
-  sorted,
-} from '../../bench/statistics.js';
+import { fewestRounds, isSure, medianInterval, quantile, sorted } from '../../bench/statistics.js';
 
 const TRIALS = 2000;
+
+/** Numbers in [0, 1) that are the same in every run (mulberry32). */
+function seededRandom(seed: number): () => number {
+  let state = seed;
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
 
 t.test('quantiles are interpolated between ranks', async (t) => {
   const values = sorted([40, 10, 30, 20]);
@@ -25,51 +29,53 @@ t.test('quantiles are interpolated between ranks', async (t) => {
   t.throws(() => quantile([], 0.5), RangeError);
 });
 
-t.test('the same seed gives the same numbers, evenly spread', async (t) => {
-  const numbers = Array.from({ length: 10_000 }, seededRandom(1));
-  t.same(numbers.slice(0, 100), Array.from({ length: 100 }, seededRandom(1)));
-  t.notSame(numbers.slice(0, 100), Array.from({ length: 100 }, seededRandom(2)));
-  t.ok(numbers.every((number) => number >= 0 && number < 1));
-  const tenths = Array.from({ length: 10 }, () => 0);
-  for (const number of numbers)
-    tenths[Math.floor(number * 10)] = (tenths[Math.floor(number * 10)] ?? 0) + 1;
-  t.ok(
-    tenths.every((count) => count > 850 && count < 1150),
-    `each tenth gets about a tenth: ${tenths}`,
-  );
-});
+/** How often of {@link TRIALS} times an interval of `rounds` values has the true median in it. */
+function covered(rounds: number, draw: () => number, median: number): number {
+  let count = 0;
+  for (let trial = 0; trial < TRIALS; trial++) {
+    const { low, high } = medianInterval(Array.from({ length: rounds }, draw));
+    if (low <= median && median <= high) count++;
+  }
+  return count / TRIALS;
+}
 
 t.test('the interval of a median', async (t) => {
   const random = seededRandom(3);
   const normal = () => Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random());
+  // As latencies are: most near the least, and some far above.
+  const skewed = () => Math.exp(2 * normal());
 
-  t.test('covers the true median about 95 times in 100', async (t) => {
-    let covered = 0;
-    for (let trial = 0; trial < TRIALS; trial++) {
-      const { low, high } = bootstrapMedian(Array.from({ length: 60 }, () => 100 + normal()));
-      if (low <= 100 && 100 <= high) covered++;
+  t.test('covers the true median as often as it says, for any number of rounds', async (t) => {
+    for (let rounds = 2; rounds <= 12; rounds++) {
+      const { confidence } = medianInterval(Array.from({ length: rounds }, (_, i) => i));
+      t.equal(isSure({ confidence }), rounds >= fewestRounds, `${rounds}: ${confidence}`);
+      for (const [name, draw, median] of [
+        ['normal', normal, 0],
+        ['skewed', skewed, 1],
+      ] as const) {
+        const share = covered(rounds, draw, median);
+        // Four standard deviations of such a count.
+        const slack = 4 * Math.sqrt((confidence * (1 - confidence)) / TRIALS);
+        const text = `${name}, ${rounds} rounds: ${share} of ${confidence}`;
+        t.ok(Math.abs(share - confidence) <= slack, text);
+      }
     }
-    // Of intervals that cover 95 in 100, these bounds hold in 999 of 1000 such simulations.
-    const share = covered / TRIALS;
-    t.ok(share > 0.93 && share < 0.97, `covered ${covered} of ${TRIALS}`);
   });
 
-  t.test('is wide when rounds differ, however many samples a round has', async (t) => {
-    const shifted = Array.from({ length: 8 }, (_, round) =>
-      Array.from({ length: 500 }, () => round * 10 + normal()),
+  t.test('is narrower with more rounds, and at least as sure as 95 in 100', async (t) => {
+    const widths = [6, 20, 60, 200].map((rounds) => {
+      const { low, high, confidence } = medianInterval(Array.from({ length: rounds }, normal));
+      t.ok(confidence >= 0.95 && confidence < 0.99, `${rounds}: ${confidence}`);
+      return high - low;
+    });
+    t.same(
+      widths,
+      [...widths].sort((a, b) => b - a),
     );
-    const { low, high } = medianInterval(shifted);
-    t.ok(high - low > 10, `rounds are drawn whole: ${low} … ${high}`);
-    const few = medianInterval(shifted.slice(0, fewestRounds - 1));
-    t.ok(few.high > few.low, 'too few rounds fall back to single samples');
   });
 
-  t.test('is a point when all samples agree', async (t) => {
-    t.same(medianInterval([[5, 5], [5], [5, 5, 5], [5], [5]]), { low: 5, high: 5 });
-  });
-
-  t.test('depends on the samples alone', async (t) => {
-    const rounds = Array.from({ length: 6 }, () => Array.from({ length: 20 }, normal));
-    t.same(medianInterval(rounds), medianInterval(rounds));
+  t.test('of one value is that value, and says nothing', async (t) => {
+    t.same(medianInterval([5]), { low: 5, high: 5, confidence: 0 });
+    t.throws(() => medianInterval([]), RangeError);
   });
 });
