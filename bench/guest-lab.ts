@@ -85,7 +85,7 @@ export async function openGuestLab(
   const common = {
     ...choice,
     image,
-    lab: true,
+    exec: true,
     network: 'auto' as const,
     files: {
       [guestPrograms.pingpong]: { source: programs.pingpong, mode: 0o755 },

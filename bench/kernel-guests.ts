@@ -59,7 +59,7 @@ async function bootKernel(
     await boot({
       kernel,
       agent: false,
-      lab: true,
+      exec: true,
       network: 'auto',
       vsock: 'none',
       devices: (machine) => [vhostUserVsock(machine, socket)],

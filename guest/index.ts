@@ -9,6 +9,15 @@ export { findKernel, type Kernel, type KernelChoice } from './image/kernel.js';
 export type { Progress } from './image/progress.js';
 export { compileStatic } from './image/static.js';
 export {
+  type Ending,
+  EXEC_PORT,
+  type ExecDaemon,
+  type ExecOptions,
+  type ExecResult,
+  type GuestProcess,
+  type SpawnOptions,
+} from './vm/exec.js';
+export {
   AGENT_PORT,
   type AgentOptions,
   type BootOptions,
@@ -16,15 +25,6 @@ export {
   Guest,
   type GuestInfo,
 } from './vm/guest.js';
-export {
-  type Ending,
-  type ExecOptions,
-  type ExecResult,
-  type GuestProcess,
-  LAB_PORT,
-  type Lab,
-  type SpawnOptions,
-} from './vm/lab.js';
 export { ensurePrivateNetwork, inPrivateNetwork } from './vm/netns.js';
 export {
   type AcceleratorChoice,

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { nativeFile } from '../../src/native.js';
 import { agentPath, packageFolder } from '../../src/paths.js';
 import { requireTool, runTool } from '../tools.js';
-import { LAB_PORT } from '../vm/lab.js';
+import { EXEC_PORT } from '../vm/exec.js';
 import { cached, contentKey, prune } from './cache.js';
 import { type CpioEntry, cpio } from './cpio.js';
 import { findKernel, type Kernel, type KernelChoice } from './kernel.js';
@@ -72,7 +72,7 @@ export interface OverlayOptions {
   /** Settings that guest/agent/init reads, by name. */
   settings?: Readonly<Record<string, string>>;
   /** The key of the command daemon of tests and bench, where that is to be in the guest. */
-  labKey?: string | undefined;
+  execKey?: string | undefined;
   /** Whether nothing is mounted below /sys, as in many guests that others make. */
   bare?: boolean;
 }
@@ -154,9 +154,9 @@ async function baseEntries(
 async function overlayEntries(options: OverlayOptions): Promise<Map<string, CpioEntry>> {
   const entries = new Map<string, CpioEntry>();
   entries.set('/init', await program(join(packageFolder, 'guest/agent/init')));
-  const { labKey, settings = {} } = options;
-  const lab = labKey === undefined ? {} : { LAB_PORT: `${LAB_PORT}`, LAB_KEY: labKey };
-  const lines = Object.entries({ ...settings, ...lab }).map(
+  const { execKey, settings = {} } = options;
+  const daemon = execKey === undefined ? {} : { EXEC_PORT: `${EXEC_PORT}`, EXEC_KEY: execKey };
+  const lines = Object.entries({ ...settings, ...daemon }).map(
     ([name, value]) => `${name}='${value}'\n`,
   );
   entries.set('/etc/waep/settings', {
@@ -175,9 +175,9 @@ async function overlayEntries(options: OverlayOptions): Promise<Map<string, Cpio
       text(options.agentArguments.map((line) => `${line}\n`)),
     );
   }
-  if (labKey !== undefined) {
-    const daemon = await compileStatic(join(packageFolder, 'guest/agent/lab/labd.c'));
-    entries.set('/usr/lib/waep/labd', await program(daemon));
+  if (execKey !== undefined) {
+    const daemon = await compileStatic(join(packageFolder, 'guest/agent/exec/execd.c'));
+    entries.set('/usr/lib/waep/execd', await program(daemon));
   }
   for (const [path, file] of Object.entries(options.files ?? {})) {
     const content = 'text' in file ? Buffer.from(file.text) : await readFile(file.source);

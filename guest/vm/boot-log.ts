@@ -38,7 +38,7 @@ export function agentEnding(lines: readonly string[]): string | undefined {
     .slice(start + 1, end)
     // The kernel and the guest's other programs share the console.
     .filter(
-      (line) => line.trim() !== '' && !/^(\[ *\d+\.\d+\]|waep-init: |waep-labd: )/.test(line),
+      (line) => line.trim() !== '' && !/^(\[ *\d+\.\d+\]|waep-init: |waep-execd: )/.test(line),
     );
   const how = lines[end]?.slice(AGENT_ENDED.length);
   return `the agent ended with ${how}${words.length === 0 ? '' : `: ${words.join(' ')}`}`;

@@ -21,15 +21,15 @@ import {
   timerIsOff,
 } from './boot-log.js';
 import {
+  EXEC_PORT,
+  type ExecDaemon,
   type ExecOptions,
   type ExecResult,
   exec,
   type GuestProcess,
-  LAB_PORT,
-  type Lab,
   type SpawnOptions,
   spawn,
-} from './lab.js';
+} from './exec.js';
 import {
   type AcceleratorChoice,
   type AcceleratorName,
@@ -114,7 +114,7 @@ export interface BootOptions {
   vsock?: VsockChoice | undefined;
   /** Default `none`: on QEMU's user-mode network, every user of this machine reaches the guest. */
   network?: NetworkChoice | undefined;
-  /** Ports of the guest to be reachable on QEMU's user-mode network, beyond the agent's and the lab's. */
+  /** Ports of the guest to be reachable on QEMU's user-mode network, beyond the agent's and the command daemon's. */
   ports?: readonly number[];
   /** `false` boots without an agent. */
   agent?: AgentOptions | false;
@@ -122,7 +122,7 @@ export interface BootOptions {
    * Whether commands can be run in the guest, by who has the key that is made for it. For tests and
    * measurements only.
    */
-  lab?: boolean;
+  exec?: boolean;
   /** Whether the guest executes a program every second, so that there is something to watch. */
   pulse?: boolean;
   /** Whether nothing is mounted below /sys: no tracefs, debugfs, securityfs, bpffs or cgroups. */
@@ -183,7 +183,7 @@ const CONTROL_DESCRIPTOR = 3;
 const FIRST_LENT_DESCRIPTOR = CONTROL_DESCRIPTOR + 1;
 
 /** More than can be guessed. */
-const LAB_KEY_BYTES = 32;
+const EXEC_KEY_BYTES = 32;
 
 /** In the mode of a file. Some distributions keep their kernels from all users but root. */
 const READABLE_BY_ALL = 0o004;
@@ -255,11 +255,11 @@ async function start(options: BootOptions, image: Image, verdict: Verdict): Prom
     const { release } = image.kernel;
     const vsock = await startVsock(options.vsock ?? 'auto', machine, release, run, progress);
     parts.vsock = vsock;
-    const { agent: agentOptions, lab = false } = options;
+    const { agent: agentOptions, exec: runsCommands = false } = options;
     const onTcp = agentOptions !== false && agentOptions?.tcp !== undefined;
     const ports = [
       ...(onTcp ? [AGENT_PORT] : []),
-      ...(lab ? [LAB_PORT] : []),
+      ...(runsCommands ? [EXEC_PORT] : []),
       ...(options.ports ?? []),
     ];
     const uid = options.confine === false ? undefined : chooseUid();
@@ -268,10 +268,10 @@ async function start(options: BootOptions, image: Image, verdict: Verdict): Prom
     // QEMU gets the file, not the right to make one.
     await writeFile(serial, '', { mode: 0o600 });
     const agent = agentSetup(agentOptions, vsock, network);
-    if (lab) parts.labKey = randomBytes(LAB_KEY_BYTES).toString('hex');
+    if (runsCommands) parts.execKey = randomBytes(EXEC_KEY_BYTES).toString('hex');
     const initramfs = await writeInitramfs(image, run.path, {
       files: { ...agentFiles(agentOptions), ...options.files },
-      labKey: parts.labKey,
+      execKey: parts.execKey,
       bare: options.bare ?? false,
       agentArguments: agent?.args,
       settings: {
@@ -317,7 +317,7 @@ async function start(options: BootOptions, image: Image, verdict: Verdict): Prom
       throw new KvmTrialError(`a guest does not boot on it: ${error.message}`);
     }
     const lines = (agent?.listen ?? []).map((address) => `waep-agent: listening on ${address}`);
-    if (lab) lines.push('waep-labd: listening');
+    if (runsCommands) lines.push('waep-execd: listening');
     // On the user-mode network QEMU accepts connections before the guest has a network.
     if (network !== undefined) lines.push('waep-init: eth0 is ');
     await waitForLines(booting, ['waep-init: ready', ...lines], deadline);
@@ -420,7 +420,7 @@ interface Parts {
   qemu?: Helper;
   qmp?: Qmp;
   /** What opens the command daemon, where there is one. */
-  labKey?: string;
+  execKey?: string;
 }
 
 function agentFiles(agent: AgentOptions | false | undefined): Record<string, GuestFile> {
@@ -578,7 +578,7 @@ async function probe(parts: Parts, listen: readonly string[], deadline: Deadline
     if (transport === undefined) continue;
     const agent = listen.some((address) => address.startsWith(`${name}:`));
     if (agent) addresses.push(transport.address(AGENT_PORT));
-    if (parts.labKey !== undefined) addresses.push(transport.address(LAB_PORT));
+    if (parts.execKey !== undefined) addresses.push(transport.address(EXEC_PORT));
   }
   for (const address of addresses) {
     try {
@@ -689,35 +689,37 @@ export class Guest implements AsyncDisposable {
   /**
    * The command daemon, for `exec` and `spawn` of another process: by vsock, or by the network.
    *
-   * @throws ERR_OPTION_INVALID when the guest has no such transport, or was booted without the `lab` option
+   * @throws ERR_OPTION_INVALID when the guest has no such transport, or was booted without the `exec` option
    */
-  lab(transport: 'vsock' | 'network' = this.#parts.vsock === undefined ? 'network' : 'vsock'): Lab {
-    const { labKey: key } = this.#parts;
-    if (key !== undefined) return { address: this.#transport(transport).address(LAB_PORT), key };
+  execDaemon(
+    transport: 'vsock' | 'network' = this.#parts.vsock === undefined ? 'network' : 'vsock',
+  ): ExecDaemon {
+    const { execKey: key } = this.#parts;
+    if (key !== undefined) return { address: this.#transport(transport).address(EXEC_PORT), key };
     throw failure('ERR_OPTION_INVALID', {
-      option: 'lab',
+      option: 'exec',
       value: false,
-      expected: 'a guest that was booted with the option lab',
+      expected: 'a guest that was booted with the option exec',
     });
   }
 
   /**
    * Runs a command in the guest to its end. A status other than 0 is a result, not an error.
-   * Needs the `lab` option.
+   * Needs the `exec` option.
    *
    * @throws ERR_GUEST_COMMAND when it cannot be started or does not end in time
    */
   exec(command: readonly string[], options?: ExecOptions): Promise<ExecResult> {
-    return exec(this.lab(), command, options);
+    return exec(this.execDaemon(), command, options);
   }
 
-  /** Starts a command in the guest. Needs the `lab` option. */
+  /** Starts a command in the guest. Needs the `exec` option. */
   spawn(command: readonly string[], options?: SpawnOptions): Promise<GuestProcess> {
-    return spawn(this.lab(), command, options);
+    return spawn(this.execDaemon(), command, options);
   }
 
   /**
-   * Runs a shell script in the guest and returns what it printed. Needs the `lab` option.
+   * Runs a shell script in the guest and returns what it printed. Needs the `exec` option.
    *
    * @throws ERR_GUEST_COMMAND when its status is not 0
    */
@@ -731,7 +733,7 @@ export class Guest implements AsyncDisposable {
     });
   }
 
-  /** Writes a file into the guest. Needs the `lab` option. */
+  /** Writes a file into the guest. Needs the `exec` option. */
   async writeFile(path: string, content: string | Uint8Array, mode = 0o644): Promise<void> {
     await this.sh('cat > "$FILE" && chmod "$MODE" "$FILE"', {
       input: content,
@@ -739,7 +741,7 @@ export class Guest implements AsyncDisposable {
     });
   }
 
-  /** Reads a text file of the guest. Needs the `lab` option. */
+  /** Reads a text file of the guest. Needs the `exec` option. */
   readFile(path: string): Promise<string> {
     return this.sh('cat "$FILE"', { env: { FILE: path } });
   }

@@ -67,7 +67,7 @@ async function bootOnce(cell: Cell, flags: Flags, newer: string): Promise<Row> {
   try {
     await using guest = await boot({
       accel: 'tcg',
-      lab: true,
+      exec: true,
       network: 'user',
       agent: { tcp: 'anybody' },
       machine: cell.machine,

@@ -36,7 +36,7 @@ t.setTimeout(3_600_000);
 const files = await echoFiles();
 
 async function bootWithEcho(t: Test): Promise<Guest> {
-  const guest = await boot({ agent: false, lab: true, vsock: 'device', network: 'user', files });
+  const guest = await boot({ agent: false, exec: true, vsock: 'device', network: 'user', files });
   t.teardown(() => guest.stop());
   await startEcho(guest, PORT);
   return guest;
@@ -83,7 +83,7 @@ t.test(`${POOL} sockets at a time`, async (t) => {
   await using device = await VsockDevice.open({ socket, maxConnections: 2 * POOL });
   const guest = await boot({
     agent: false,
-    lab: true,
+    exec: true,
     vsock: 'none',
     network: 'user',
     files,
@@ -251,7 +251,7 @@ t.test('the driver is unbound and bound', async (t) => {
   // Commands must not travel on what is taken away.
   const guest = await boot({
     agent: false,
-    lab: true,
+    exec: true,
     vsock: 'none',
     network: 'user',
     files,
@@ -295,7 +295,7 @@ t.test('the driver is unbound and bound', async (t) => {
 t.test(`${REBOOTS} reboots under load, and QEMU killed`, async (t) => {
   const guest = await boot({
     agent: false,
-    lab: true,
+    exec: true,
     vsock: 'device',
     network: 'none',
     files,

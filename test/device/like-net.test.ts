@@ -7,6 +7,6 @@ t.setTimeout(600_000);
 
 t.test('vsock-mux, by vhost-device-vsock, beside node:net on TCP', async (t) => {
   const files = await likeNetFiles(t);
-  await using guest = await boot({ agent: false, lab: true, vsock: 'mux', files });
+  await using guest = await boot({ agent: false, exec: true, vsock: 'mux', files });
   await fromHost(t, guest, 'vsock-mux', { halfClose: false });
 });

@@ -37,7 +37,7 @@ for (const { name, path, machine } of machines) {
       process.env.PATH = path;
       await using guest = await boot({
         agent: false,
-        lab: true,
+        exec: true,
         vsock: 'device',
         machine,
         kernel,
@@ -63,7 +63,7 @@ for (const { name, path, machine } of machines) {
 process.env.PATH = PATH;
 
 t.test('vhost-device-vsock, which is what others have', async (t) => {
-  await using guest = await boot({ agent: false, lab: true, vsock: 'mux', files });
+  await using guest = await boot({ agent: false, exec: true, vsock: 'mux', files });
   await fromHost(t, guest, `vsock:any:${PEER_PORT}`, {
     peer: guest.vsock(PEER_PORT),
     halfClose: false,

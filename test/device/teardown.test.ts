@@ -113,7 +113,7 @@ for (const { ending, guests } of scenarios) {
           profile: 'full',
           args: ['--any-source-port'],
         },
-        lab: true,
+        exec: true,
         vsock: 'none',
         network: 'user',
         files,

@@ -118,9 +118,9 @@ async function listening(servers: GuestProcess): Promise<void> {
 /** Boots a guest in which the servers listen on vsock, with the host's servers behind it. */
 export async function bootServers(
   errand: Errand,
-  options: Omit<BootOptions, 'lab'>,
+  options: Omit<BootOptions, 'exec'>,
 ): Promise<Guest> {
-  const guest = await boot({ agent: false, lab: true, memoryMib: 2048, ...options });
+  const guest = await boot({ agent: false, exec: true, memoryMib: 2048, ...options });
   try {
     const upstream: string[] = [];
     for (const [name, address, port] of [

@@ -34,7 +34,7 @@ t.test('an agent that ends is told with its own words, without those of others',
   const lines = [
     usual,
     'waep-init: ready',
-    'waep-labd: listening on vsock tcp',
+    'waep-execd: listening on vsock tcp',
     'waep-agent: Invalid profile: "foo".',
     '[    4.000000] random: crng init done',
     'waep-init: the agent ended with status 1',

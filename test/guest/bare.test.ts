@@ -53,7 +53,7 @@ async function startAgent(guest: Guest, ...words: string[]): Promise<string> {
 
 t.test('a guest with nothing mounted below /sys', async (t) => {
   const guest = await boot({
-    ...{ lab: true, bare: true, network: 'none', notice: () => {} },
+    ...{ exec: true, bare: true, network: 'none', notice: () => {} },
     agent: { profile: 'full' },
     // A file system that this kernel does not have, then.
     kernelArgs: ['debugfs=off'],

@@ -7,7 +7,7 @@ import { Session } from '../../src/index.js';
 import { until } from '../until.js';
 
 const guest = await boot({
-  lab: true,
+  exec: true,
   network: 'user',
   agent: { tcp: 'anybody' },
   files: { '/etc/motd': { text: 'hello from the overlay\n', mode: 0o600 } },

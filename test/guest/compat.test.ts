@@ -28,15 +28,15 @@ const FEWEST_ROWS = 10;
 t.test('bpftool does from the host what it does in the guest', async (t) => {
   const files = await filesOf([requireTool('bpftool')]);
   await using guest = await boot({
-    lab: true,
+    exec: true,
     agent: { profile: 'full' },
     files,
     notice: () => {},
   });
-  const lab = joined(guest, '/');
-  await using session = await Session.connect(lab.agent);
-  const stage: Stage = { guest: lab, session, env: {} };
-  const sides = [guestSide(lab, {}), hostSide(lab.agent, {})] as const;
+  const own = joined(guest, '/');
+  await using session = await Session.connect(own.agent);
+  const stage: Stage = { guest: own, session, env: {} };
+  const sides = [guestSide(own, {}), hostSide(own.agent, {})] as const;
   const rows = bpftool.filter(({ command }) => chosen.some((pattern) => pattern.test(command)));
   t.ok(rows.length >= FEWEST_ROWS, `${rows.length} rows`);
   for (const row of rows) {

@@ -17,7 +17,7 @@ t.setTimeout(240_000);
 t.test('events of a guest with four CPUs', async (t) => {
   const guest = await boot({
     cpus: CPUS,
-    lab: true,
+    exec: true,
     agent: { profile: 'full' },
     notice: () => {},
   });

@@ -14,7 +14,7 @@ t.setTimeout(240_000);
 
 t.test('the library, in a guest', async (t) => {
   const guest = await boot({
-    lab: true,
+    exec: true,
     network: 'none',
     notice: () => {},
     agent: { profile: 'full' },

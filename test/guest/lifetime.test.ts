@@ -5,8 +5,14 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import t from 'tap';
 import { instructions, tracepoint } from '../../cli/hello-program.js';
 import { sharedLibraries } from '../../guest/image/libraries.js';
-import { boot, type Guest, type GuestFile, type Lab, type VsockChoice } from '../../guest/index.js';
-import { exec } from '../../guest/vm/lab.js';
+import {
+  boot,
+  type ExecDaemon,
+  type Guest,
+  type GuestFile,
+  type VsockChoice,
+} from '../../guest/index.js';
+import { exec } from '../../guest/vm/exec.js';
 import { Session } from '../../src/index.js';
 import { application, cli } from '../run/application.js';
 import { until } from '../until.js';
@@ -73,20 +79,20 @@ function killAll({ pid }: ChildProcess): void {
   }
 }
 
-async function bootLab(vsock: VsockChoice = 'auto'): Promise<Guest> {
+async function bootGuest(vsock: VsockChoice = 'auto'): Promise<Guest> {
   const programs = [BPFTOOL, ...(await sharedLibraries([BPFTOOL]))];
   const files: Record<string, GuestFile> = Object.fromEntries(
     programs.map((source) => [source, { source, mode: 0o755 }]),
   );
   const agent = { tcp: 'anybody' as const, args: ['--silence-ms', `${SILENCE_MS}`] };
-  return boot({ lab: true, network: 'user', vsock, notice: () => {}, agent, files });
+  return boot({ exec: true, network: 'user', vsock, notice: () => {}, agent, files });
 }
 
 /** What bpftool in the guest finds of the clients above, such as `prog 7`; asked over a transport. */
-async function survivors(lab: Lab): Promise<string[]> {
+async function survivors(daemon: ExecDaemon): Promise<string[]> {
   // An empty list may be printed as nothing at all.
   const script = `set -e; for kind in prog map link; do list=$(${BPFTOOL} -j $kind list); echo "=$list"; done`;
-  const { status, stdout, stderr } = await exec(lab, ['/bin/sh', '-c', script]);
+  const { status, stdout, stderr } = await exec(daemon, ['/bin/sh', '-c', script]);
   if (status !== 0) throw new Error(`bpftool ended with ${status}: ${stderr}`);
   type Listed = { id: number; name?: string; prog_id?: number };
   const lists = stdout.trim().split('\n');
@@ -102,11 +108,11 @@ async function survivors(lab: Lab): Promise<string[]> {
   ];
 }
 /** Waits until nothing is left, and returns how long that took, or fails. */
-async function extinction(withinMs: number, lab: Lab): Promise<number> {
+async function extinction(withinMs: number, daemon: ExecDaemon): Promise<number> {
   const startMs = performance.now();
   let left: string[] = [];
   const gone = async () => {
-    left = await survivors(lab);
+    left = await survivors(daemon);
     return left.length === 0;
   };
   await until(() => `the end of ${left}`, gone, { withinMs, everyMs: 200 });
@@ -114,17 +120,17 @@ async function extinction(withinMs: number, lab: Lab): Promise<number> {
 }
 
 t.test('nothing survives its session, and everything its lease', async (t) => {
-  await using guest = await bootLab();
+  await using guest = await bootGuest();
   const transports = { vsock: guest.vsock(), tcp: guest.tcp() };
-  const lab = guest.lab();
-  t.same(await survivors(lab), []);
+  const daemon = guest.execDaemon();
+  t.same(await survivors(daemon), []);
 
   for (const [transport, address] of Object.entries(transports)) {
     await t.test(`a client that is killed, over ${transport}`, async (t) => {
       const client = await mortal(address);
-      t.equal((await survivors(lab)).length, MORTAL_OBJECTS);
+      t.equal((await survivors(daemon)).length, MORTAL_OBJECTS);
       client.kill('SIGKILL');
-      t.pass(`gone after ${await extinction(TOLERANCE_MS, lab)} ms`);
+      t.pass(`gone after ${await extinction(TOLERANCE_MS, daemon)} ms`);
     });
   }
 
@@ -137,9 +143,9 @@ t.test('nothing survives its session, and everything its lease', async (t) => {
     await t.test(what, async (t) => {
       const waep = await tool(transports.vsock);
       try {
-        t.equal((await survivors(lab)).length, TOOL_OBJECTS);
+        t.equal((await survivors(daemon)).length, TOOL_OBJECTS);
         kill(waep);
-        t.pass(`gone after ${await extinction(TOLERANCE_MS, lab)} ms`);
+        t.pass(`gone after ${await extinction(TOLERANCE_MS, daemon)} ms`);
       } finally {
         killAll(waep);
       }
@@ -148,9 +154,9 @@ t.test('nothing survives its session, and everything its lease', async (t) => {
 
   await t.test('an executor that is killed', async (t) => {
     const client = await mortal(transports.vsock);
-    t.equal((await survivors(lab)).length, MORTAL_OBJECTS);
+    t.equal((await survivors(daemon)).length, MORTAL_OBJECTS);
     await guest.sh('kill -9 $(pidof waep-executor)');
-    t.pass(`gone after ${await extinction(TOLERANCE_MS, lab)} ms`);
+    t.pass(`gone after ${await extinction(TOLERANCE_MS, daemon)} ms`);
     client.kill('SIGKILL');
   });
 
@@ -158,11 +164,11 @@ t.test('nothing survives its session, and everything its lease', async (t) => {
     const client = await mortal(transports.tcp);
     const waep = await tool(transports.tcp);
     const all = MORTAL_OBJECTS + TOOL_OBJECTS;
-    t.equal((await survivors(lab)).length, all);
+    t.equal((await survivors(daemon)).length, all);
     await guest.setLink(false);
     try {
-      t.equal((await survivors(lab)).length, all, 'at first there is no sign of it');
-      t.pass(`gone after ${await extinction(SILENCE_MS + TOLERANCE_MS, lab)} ms`);
+      t.equal((await survivors(daemon)).length, all, 'at first there is no sign of it');
+      t.pass(`gone after ${await extinction(SILENCE_MS + TOLERANCE_MS, daemon)} ms`);
     } finally {
       await guest.setLink(true);
       client.kill('SIGKILL');
@@ -173,18 +179,18 @@ t.test('nothing survives its session, and everything its lease', async (t) => {
   for (const [transport, address] of Object.entries(transports)) {
     await t.test(`a client that is killed within its lease, over ${transport}`, async (t) => {
       const client = await mortal(address, LEASE_MS);
-      const before = await survivors(lab);
+      const before = await survivors(daemon);
       t.equal(before.length, MORTAL_OBJECTS);
       client.kill('SIGKILL');
       await once(client, 'exit');
       const startMs = performance.now();
       while (performance.now() < startMs + LEASE_MS - 1500) {
-        const now = await survivors(lab);
+        const now = await survivors(daemon);
         // What was asked too late says nothing.
         if (performance.now() < startMs + LEASE_MS) t.same(now, before, 'everything is there');
         await sleep(500);
       }
-      await extinction(TOLERANCE_MS, lab);
+      await extinction(TOLERANCE_MS, daemon);
       const tookMs = performance.now() - startMs;
       t.ok(tookMs > LEASE_MS - 500 && tookMs < LEASE_MS + TOLERANCE_MS, `gone after ${tookMs} ms`);
     });
@@ -199,26 +205,26 @@ t.test('nothing survives its session, and everything its lease', async (t) => {
     await map.update(key, value);
     const program = await session.loadProgram({ type: 17, instructions, license: 'GPL', name });
     const link = await program.attachRawTracepoint(tracepoint);
-    const before = await survivors(lab);
+    const before = await survivors(daemon);
     t.equal(before.length, MORTAL_OBJECTS);
     await session.resume();
     t.same(await map.lookup(key), Uint8Array.from(value));
-    t.same(await survivors(lab), before);
+    t.same(await survivors(daemon), before);
     await link.close();
-    t.equal((await survivors(lab)).length, 2, 'its handles are what they were');
+    t.equal((await survivors(daemon)).length, 2, 'its handles are what they were');
     session.close();
-    const tookMs = await extinction(TOLERANCE_MS, lab);
+    const tookMs = await extinction(TOLERANCE_MS, daemon);
     t.ok(tookMs < LEASE_MS - 500, `gone after ${tookMs} ms, without waiting for its lease`);
   });
 });
 
 t.test('nothing survives a multiplexer that is killed', async (t) => {
-  await using guest = await bootLab('mux');
+  await using guest = await bootGuest('mux');
   // The transport that is left.
-  const lab = guest.lab('network');
+  const daemon = guest.execDaemon('network');
   const client = await mortal(guest.vsock());
-  t.equal((await survivors(lab)).length, MORTAL_OBJECTS);
+  t.equal((await survivors(daemon)).length, MORTAL_OBJECTS);
   process.kill(Number(guest.processes.vsock), 'SIGKILL');
-  t.pass(`gone after ${await extinction(SILENCE_MS + TOLERANCE_MS, lab)} ms`);
+  t.pass(`gone after ${await extinction(SILENCE_MS + TOLERANCE_MS, daemon)} ms`);
   client.kill('SIGKILL');
 });

@@ -6,7 +6,7 @@ import { fromHost, likeNetFiles, withinGuest } from './like-net-guest.js';
 t.setTimeout(600_000);
 
 const files = await likeNetFiles(t);
-const guest = await boot({ agent: false, lab: true, vsock: 'device', files, notice: () => {} });
+const guest = await boot({ agent: false, exec: true, vsock: 'device', files, notice: () => {} });
 t.teardown(() => guest.stop());
 
 t.test('vsock-device, dialled and accepted by the host, beside node:net on TCP', (t) =>

@@ -20,7 +20,7 @@ t.setTimeout(300_000);
 t.test('preflight says of a guest what bpftool says in it', async (t) => {
   const bpftool = await installedBpftool();
   const guest = await boot({
-    ...{ lab: true, network: 'none', notice: () => {} },
+    ...{ exec: true, network: 'none', notice: () => {} },
     agent: { profile: 'full' },
     files: bpftool.files,
   });

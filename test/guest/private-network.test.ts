@@ -50,7 +50,7 @@ t.test('the program ends as its second self does', { skip }, async (t) => {
 t.test('a guest on a tap is reached over TCP, and nothing of it is left', { skip }, async (t) => {
   const child = program(
     t,
-    `const guest = await boot({ lab: true, network: 'auto', agent: { tcp: 'anybody' }, notice: () => {} });
+    `const guest = await boot({ exec: true, network: 'auto', agent: { tcp: 'anybody' }, notice: () => {} });
      const socket = await connect(guest.tcp());
      console.log(JSON.stringify({ network: guest.info.network, to: socket.remoteAddress, ...guest.processes }));
      socket.destroy();
@@ -67,7 +67,7 @@ t.test('a guest on a tap is reached over TCP, and nothing of it is left', { skip
 t.test('a program that is killed takes its guest along', { skip }, async (t) => {
   const child = program(
     t,
-    `const guest = await boot({ agent: false, lab: true, notice: () => {} });
+    `const guest = await boot({ agent: false, exec: true, notice: () => {} });
      console.log(JSON.stringify({ log: guest.log, ...guest.processes }));
      setInterval(() => {}, 1000);`,
   );

@@ -180,7 +180,7 @@ async function onlyReads(t: Test, guest: Guest, session: Session): Promise<void>
 for (const [version, kernel] of Object.entries(debianKernels)) {
   t.test(`what the agent's processes keep, on Linux ${version}`, async (t) => {
     const guest = await boot({
-      ...{ lab: true, network: 'none', notice: () => {}, kernel, files },
+      ...{ exec: true, network: 'none', notice: () => {}, kernel, files },
       agent: { profile: 'observe', args: ['--any-source-port'] },
     });
     t.teardown(() => guest.stop());
@@ -262,7 +262,7 @@ t.test('the processes of a guest', async (t) => {
     fileURLToPath(new URL('../../../test/guest/local-peer.c', import.meta.url)),
   );
   const guest = await boot({
-    lab: true,
+    exec: true,
     network: 'none',
     notice: () => {},
     agent: { profile: 'full', args: ['--any-source-port'] },
@@ -358,7 +358,7 @@ async function testBound(t: Test, quotaMib: number): Promise<void> {
     'policy.yaml': `profile: observe\nname: small\nquotas: { map_bytes: ${quotaMib} MiB }\n`,
   });
   const guest = await boot({
-    ...{ lab: true, network: 'none', notice: () => {} },
+    ...{ exec: true, network: 'none', notice: () => {} },
     agent: { policy: join(policy, 'policy.yaml'), args: ['--any-source-port'] },
   });
   t.teardown(() => guest.stop());

@@ -22,7 +22,7 @@ t.test('unmodified programs act on the guest, and on nothing else', async (t) =>
   const program = application();
   t.teardown(program.dispose);
   await using guest = await boot({
-    lab: true,
+    exec: true,
     agent: { profile: 'full' },
     files: { '/program': { source: program.path, mode: 0o755 } },
     notice: () => {},

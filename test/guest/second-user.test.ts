@@ -25,7 +25,7 @@ const patience = { handshakeTimeoutMs: 60_000 };
 
 const hello = messageFrame(FrameType.HELLO, 1, { protocol: PROTOCOL_VERSION, client: 'mallory' });
 
-/** A command for the lab's daemon, in its messages (guest/lab/labd.c). */
+/** A command for the command daemon, in its messages (guest/agent/exec/execd.c). */
 function order(...words: readonly [type: string, text: string][]): Buffer {
   return Buffer.concat(
     words.map(([type, text]) => {
@@ -133,7 +133,7 @@ t.test('a device and a QEMU that are users of their own serve root on both ways'
       listen: ['vsock:any:1024', 'tcp:0.0.0.0:1024'],
       args: ['--any-source-port', '--hello-timeout-ms', '60000'],
     },
-    lab: true,
+    exec: true,
     vsock: 'none',
     network: 'user',
     files: await echoFiles(),
@@ -162,12 +162,12 @@ t.test('a device and a QEMU that are users of their own serve root on both ways'
   }
 });
 
-t.test('another user of this machine and the lab', { skip: noSecondUser }, async (t) => {
-  const options = { lab: true, network: 'user', agent: false, confine: false } as const;
+t.test('another user of this machine and the command daemon', { skip: noSecondUser }, async (t) => {
+  const options = { exec: true, network: 'user', agent: false, confine: false } as const;
   await using guest = await boot({ ...options, notice: () => {} });
   const { Seccomp, Uid } = rightsOf(guest.processes.qemu);
   t.match({ Seccomp, Uid }, { Seccomp: '0', Uid: /^0\t/ }, 'QEMU as who asks for it wants it');
-  const { address, key } = guest.lab('network');
+  const { address, key } = guest.execDaemon('network');
   const command: [string, string][] = [
     ['A', 'id'],
     ['R', ''],
@@ -182,5 +182,5 @@ t.test('another user of this machine and the lab', { skip: noSecondUser }, async
     '',
     'with all but its end',
   );
-  t.notMatch(await guest.sh('tr "\\0" "\\n" < /proc/self/environ'), /LAB_KEY/);
+  t.notMatch(await guest.sh('tr "\\0" "\\n" < /proc/self/environ'), /EXEC_KEY/);
 });

@@ -18,7 +18,7 @@ const library = new URL('../../src/index.js', import.meta.url).href;
 t.setTimeout(600_000);
 
 const start = (vsock: VsockChoice = 'auto') =>
-  boot({ lab: true, network: 'user', vsock, agent: { tcp: 'anybody' }, notice: () => {} });
+  boot({ exec: true, network: 'user', vsock, agent: { tcp: 'anybody' }, notice: () => {} });
 
 /** A load that keeps an emulated verifier busy for seconds. */
 const endless = insn.program(

@@ -82,7 +82,7 @@ async function strictAgent(t: Test, guest: Guest): Promise<string> {
 t.test('events, followed from the host', async (t) => {
   const guest = await boot({
     cpus: 2,
-    lab: true,
+    exec: true,
     network: 'user',
     vsock: 'none',
     ports: [STRICT_PORT],

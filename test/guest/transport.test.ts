@@ -15,7 +15,7 @@ t.setTimeout(900_000);
 
 const files = await suiteFiles(t);
 // By the device in the process on every host, also where the kernel has one.
-const guest = await boot({ agent: false, lab: true, vsock: 'device', files });
+const guest = await boot({ agent: false, exec: true, vsock: 'device', files });
 t.teardown(() => guest.stop());
 
 t.test('AF_VSOCK between two processes of the guest', { timeout: 400_000 }, async (t) => {
@@ -85,7 +85,7 @@ t.test('the multiplexer of an in-process device keeps what others lose', async (
 
 t.test('AF_VSOCK to an absent machine', async (t) => {
   // With a vsock device, the host would swallow the attempt.
-  const lonely = await boot({ agent: false, lab: true, network: 'user', vsock: 'none', files });
+  const lonely = await boot({ agent: false, exec: true, network: 'user', vsock: 'none', files });
   t.teardown(() => lonely.stop());
   const refused = `vsock:local:${CLOSED_PORT}=ECONNRESET`;
   const absent = `vsock:99:${PEER_PORT}=ENODEV`;

@@ -74,7 +74,7 @@ export async function bootBystanders(
   await writeFile(`${source}.c`, victim);
   execFileSync('gcc', ['-static', '-no-pie', '-O1', '-o', source, `${source}.c`]);
   const guest = await boot({
-    lab: true,
+    exec: true,
     network: 'none',
     agent,
     kernel,

@@ -1,10 +1,10 @@
 /*
  * Runs a command in the inner guest, from the outer one: inner-command CID KEY COMMAND…
  */
-import { LAB_PORT, spawn } from '../../guest/vm/lab.js';
+import { EXEC_PORT, spawn } from '../../guest/vm/exec.js';
 
 const [cid, key = '', ...command] = process.argv.slice(2);
-const child = await spawn({ address: `vsock:${cid}:${LAB_PORT}`, key }, command, {
+const child = await spawn({ address: `vsock:${cid}:${EXEC_PORT}`, key }, command, {
   env: { WAEP_NATIVE_DIR: '/usr/lib/waep' },
 });
 child.stdout.pipe(process.stdout);

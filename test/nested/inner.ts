@@ -35,7 +35,7 @@ export const INNER_CID = 42;
 const INNER_LOG = '/inner/serial.log';
 
 /** Who can reach the inner guest's daemon is in the outer guest already. */
-export const INNER_LAB_KEY = 'inner';
+export const INNER_EXEC_KEY = 'inner';
 const INNER_COMMAND = '/usr/lib/waep/inner-command.mjs';
 const BOOT_DEADLINE_MS = 600_000;
 const MEMORY_MIB = 1024;
@@ -57,7 +57,7 @@ interface Inner {
 }
 
 /**
- * Makes an inner guest with an agent of profile `full` and the lab's command daemon, on AF_VSOCK.
+ * Makes an inner guest with an agent of profile `full` and the command daemon, on AF_VSOCK.
  *
  * @param folder where its initramfs is written
  * @param files put into it, by absolute path
@@ -69,7 +69,7 @@ async function makeInner(
   const image = await buildImage();
   const initramfs = await writeInitramfs(image, folder, {
     files,
-    labKey: INNER_LAB_KEY,
+    execKey: INNER_EXEC_KEY,
     agentArguments: ['--listen', `vsock:any:${AGENT_PORT}`, '--profile', 'full'],
   });
   const vmlinux = (await unpackKernel(image.kernel.image)) ?? image.kernel.image;
@@ -126,7 +126,7 @@ export async function bootNested(
   const inner = await makeInner(folder, files);
   const outer = await boot({
     agent: false,
-    lab: true,
+    exec: true,
     cpus: 2,
     memoryMib: 4096,
     modules: ['vhost_vsock'],
@@ -153,7 +153,7 @@ export async function bootNested(
   const listening = async () => {
     if (ending !== undefined) throw new Error(`the inner QEMU ended: ${ending} ${output}`);
     log = await outer.readFile(INNER_LOG).catch(() => '');
-    return ['waep-agent: listening', 'waep-labd: listening'].every((line) => log.includes(line));
+    return ['waep-agent: listening', 'waep-execd: listening'].every((line) => log.includes(line));
   };
   return {
     outer,
@@ -163,7 +163,7 @@ export async function bootNested(
       await until(() => `the inner guest: ${log}`, listening, patience);
     },
     spawnInner: (command, options) =>
-      outer.spawn(['node', INNER_COMMAND, `${INNER_CID}`, INNER_LAB_KEY, ...command], options),
+      outer.spawn(['node', INNER_COMMAND, `${INNER_CID}`, INNER_EXEC_KEY, ...command], options),
     [Symbol.asyncDispose]: () => outer.stop(),
   };
 }

@@ -7,7 +7,7 @@ import { AGENT_PORT, type GuestProcess } from '../../guest/index.js';
 import { nativeFile } from '../../src/native.js';
 import { bundleForGuest } from '../guest-bundle.js';
 import type { CaseReport } from '../transport/conformance-run.js';
-import { bootNested, INNER_CID, INNER_LAB_KEY } from './inner.js';
+import { bootNested, INNER_CID, INNER_EXEC_KEY } from './inner.js';
 
 const PEER_PORT = 7000;
 const CLOSED_PORT = 7001;
@@ -57,7 +57,7 @@ t.test('the inner guest boots on vhost-vsock', async (t) => {
 });
 
 t.test('the experiment, by AF_VSOCK on both ends', async (t) => {
-  const run = ['node', SMOKE, `${INNER_CID}`, `${AGENT_PORT}`, INNER_LAB_KEY];
+  const run = ['node', SMOKE, `${INNER_CID}`, `${AGENT_PORT}`, INNER_EXEC_KEY];
   await reports(t, await outer.spawn(run, { env }));
 });
 

@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { instructions, message, tracepoint } from '../../cli/hello-program.js';
-import { exec, LAB_PORT } from '../../guest/vm/lab.js';
+import { EXEC_PORT, exec } from '../../guest/vm/exec.js';
 import { enums, rows, Session } from '../../src/index.js';
 
 const [cid, port, key = ''] = process.argv.slice(2);
@@ -13,8 +13,8 @@ const EXECUTIONS = 5;
 const patience = { timeoutMs: 60_000, handshakeTimeoutMs: 60_000, callTimeoutMs: 60_000 };
 
 const sh = async (script: string): Promise<string> => {
-  const lab = { address: `vsock:${cid}:${LAB_PORT}`, key };
-  return (await exec(lab, ['/bin/sh', '-c', script], { timeoutMs: 60_000 })).stdout;
+  const daemon = { address: `vsock:${cid}:${EXEC_PORT}`, key };
+  return (await exec(daemon, ['/bin/sh', '-c', script], { timeoutMs: 60_000 })).stdout;
 };
 
 async function helloLines(commands: string): Promise<number> {

@@ -25,7 +25,7 @@ interface Stamp {
 
 t.test("the guest's clock on the host's timeline", async (t) => {
   await using guest = await boot({
-    lab: true,
+    exec: true,
     network: 'user',
     vsock: 'none',
     agent: { tcp: 'anybody', profile: 'full' },

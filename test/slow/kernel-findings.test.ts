@@ -32,7 +32,7 @@ for (const [name, release, wrong, suite] of kernels) {
   t.test(`the kernel ${name}`, async (t) => {
     const bpftool = await (suite === undefined ? installedBpftool() : bpftoolOf(suite));
     await using guest = await boot({
-      ...{ kernel: kernelNamed(name), lab: true, vsock: 'none', network: 'user' },
+      ...{ kernel: kernelNamed(name), exec: true, vsock: 'none', network: 'user' },
       agent: { tcp: 'anybody', profile: 'full' },
       files: bpftool.files,
       notice: () => {},

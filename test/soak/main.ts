@@ -79,7 +79,7 @@ async function soak(minutes: number, folder: string): Promise<void> {
   const startedAt = new Date().toISOString();
   const loadBefore = loadavg();
   await using guest = await boot({
-    lab: true,
+    exec: true,
     network: 'user',
     vsock: 'device',
     agent: { tcp: 'anybody', profile: 'full', args: ['--hello-timeout-ms', '60000'] },

@@ -2,13 +2,13 @@
 import { readFile } from 'node:fs/promises';
 import {
   boot,
+  type ExecDaemon,
   type Guest,
   type GuestInfo,
   type KernelChoice,
-  type Lab,
   type Progress,
 } from '../../../guest/index.js';
-import { exec, spawn } from '../../../guest/vm/lab.js';
+import { exec, spawn } from '../../../guest/vm/exec.js';
 import { failure } from '../../../src/errors.js';
 import type { Equipment } from './equipment.js';
 
@@ -31,7 +31,7 @@ const BOOT_DEADLINE_MS = 240_000;
 /** What a guest is known by to other processes. */
 interface Kept {
   readonly agent: string;
-  readonly lab: Lab;
+  readonly daemon: ExecDaemon;
   readonly info: GuestInfo;
   readonly folder: string;
 }
@@ -44,7 +44,7 @@ export function bootEquipped(
 ): Promise<Guest> {
   return boot({
     kernel,
-    lab: true,
+    exec: true,
     memoryMib: MEMORY_MIB,
     cpus: CPUS,
     agent: { profile: 'full' },
@@ -61,7 +61,7 @@ export function describeGuest(guest: Guest, { folder }: Equipment): string {
 }
 
 function keptOf(guest: Guest, folder: string): Kept {
-  return { agent: guest.vsock(), lab: guest.lab(), info: guest.info, folder };
+  return { agent: guest.vsock(), daemon: guest.execDaemon(), info: guest.info, folder };
 }
 
 /** A guest that somebody else has booted, and stops. `folder` is that of its built programs. */
@@ -84,15 +84,15 @@ export async function openGuest(
   return over(keptOf(guest, equipment.folder), () => guest.stop());
 }
 
-function over({ agent, lab, info, folder }: Kept, stop: () => Promise<void>): LabGuest {
+function over({ agent, daemon, info, folder }: Kept, stop: () => Promise<void>): LabGuest {
   return {
     agent,
     info,
     folder,
-    spawn: (command, options) => spawn(lab, command, options),
+    spawn: (command, options) => spawn(daemon, command, options),
     async sh(script, env = {}) {
       const command = ['/bin/sh', '-c', script];
-      const { status, signal, stdout, stderr } = await exec(lab, command, { env });
+      const { status, signal, stdout, stderr } = await exec(daemon, command, { env });
       if (status === 0) return stdout;
       throw failure('ERR_GUEST_COMMAND', {
         command: script,

@@ -30,7 +30,7 @@ export async function bootWithOracle(kernel?: KernelChoice): Promise<Guest> {
   const source = await compileStatic(join(packageFolder, 'test/conformance/differential/oracle.c'));
   return boot({
     kernel,
-    lab: true,
+    exec: true,
     vsock: 'none',
     network: 'user',
     agent: { tcp: 'anybody', profile: 'full' },

@@ -1,6 +1,6 @@
 /*
- * labd: runs commands in a guest for tests and measurements, for whoever knows the key that it finds
- * in its variable LAB_KEY: they are root in the guest. Who does not know it is not answered.
+ * execd: runs commands in a guest for tests and measurements, for whoever knows the key that it finds
+ * in its variable EXEC_KEY: they are root in the guest. Who does not know it is not answered.
  *
  * One connection runs one command. Both directions carry messages of a type byte, a length (32
  * bits, little endian) and that many bytes.
@@ -282,18 +282,18 @@ static void take_connection(int listener) {
 
 int main(int argc, char **argv) {
   if (argc != 2) {
-    fprintf(stderr, "usage: labd PORT\n");
+    fprintf(stderr, "usage: execd PORT\n");
     return 2;
   }
   unsigned port = (unsigned)strtoul(argv[1], NULL, 10);
-  const char *secret = getenv("LAB_KEY");
+  const char *secret = getenv("EXEC_KEY");
   if (secret == NULL || secret[0] == '\0' || strlen(secret) >= sizeof key) {
-    fprintf(stderr, "waep-labd: LAB_KEY must have 1 to %zu characters\n", sizeof key - 1);
+    fprintf(stderr, "waep-execd: EXEC_KEY must have 1 to %zu characters\n", sizeof key - 1);
     return 2;
   }
   strcpy(key, secret);
   /* The commands are not to have it. */
-  unsetenv("LAB_KEY");
+  unsetenv("EXEC_KEY");
   signal(SIGPIPE, SIG_IGN);
   signal(SIGCHLD, SIG_IGN);
   struct pollfd listeners[] = {
@@ -301,10 +301,10 @@ int main(int argc, char **argv) {
       {.fd = listen_tcp(port), .events = POLLIN},
   };
   if (listeners[0].fd < 0 && listeners[1].fd < 0) {
-    perror("waep-labd: listen");
+    perror("waep-execd: listen");
     return 1;
   }
-  printf("waep-labd: listening on%s%s\n", listeners[0].fd < 0 ? "" : " vsock",
+  printf("waep-execd: listening on%s%s\n", listeners[0].fd < 0 ? "" : " vsock",
          listeners[1].fd < 0 ? "" : " tcp");
   fflush(stdout);
   for (;;) {

@@ -3,11 +3,11 @@ import { text } from 'node:stream/consumers';
 import { failure } from '../../src/errors.js';
 import { connect } from '../../src/transport/index.js';
 
-/** The port of the guest's command daemon (guest/agent/lab/labd.c, where its messages are described). */
-export const LAB_PORT = 1023;
+/** The port of the guest's command daemon (guest/agent/exec/execd.c, where its messages are described). */
+export const EXEC_PORT = 1023;
 
 /** Where a command daemon is, and the key without which it answers nothing. */
-export interface Lab {
+export interface ExecDaemon {
   readonly address: string;
   readonly key: string;
 }
@@ -53,7 +53,7 @@ export interface GuestProcess {
 
 /** Starts a command in the guest of a daemon. Its first word is the program. */
 export async function spawn(
-  { address, key }: Lab,
+  { address, key }: ExecDaemon,
   command: readonly string[],
   options: SpawnOptions = {},
 ): Promise<GuestProcess> {
@@ -142,12 +142,12 @@ export async function spawn(
  * @throws ERR_GUEST_COMMAND when it cannot be started or does not end in time
  */
 export async function exec(
-  lab: Lab,
+  daemon: ExecDaemon,
   command: readonly string[],
   options: ExecOptions = {},
 ): Promise<ExecResult> {
   const { input, timeoutMs = 60_000 } = options;
-  const child = await spawn(lab, command, options);
+  const child = await spawn(daemon, command, options);
   let late = false;
   const timer = setTimeout(() => {
     late = true;
