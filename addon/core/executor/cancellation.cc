@@ -35,7 +35,7 @@ bool Cancellation::Admit(uint32_t id) {
   return false;
 }
 
-bool Cancellation::Settle() {
+bool Cancellation::TakeSignal() {
   const std::lock_guard<std::mutex> lock(mutex_);
   if (!signalled_) return false;  // thought better of: the request had ended
   // What is sent is delivered, but not always before this is reached.

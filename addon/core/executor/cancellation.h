@@ -33,7 +33,7 @@ class Cancellation {
   // Whether the request that ends here was interrupted. No signal of it comes any later.
   bool End() {
     running_.store(0);
-    return signalled_.load() && Settle();
+    return signalled_.load() && TakeSignal();
   }
 
   // The following are for one other thread.
@@ -52,7 +52,7 @@ class Cancellation {
   static constexpr size_t kMaxWaiting = 256;
 
   bool Admit(uint32_t id);
-  bool Settle();
+  bool TakeSignal();
   bool Interrupt(uint64_t running);
 
   std::atomic<uint64_t> running_{0};

@@ -195,7 +195,7 @@ bool Executor::Call(cbor::Reader body) {
     bound = Bind(result_handle, number, &result);
     if (bound == nullptr) return false;
   }
-  checker_.Settle(number, error == 0, bound, nullptr, image_);
+  checker_.Commit(number, error == 0, bound, nullptr, image_);
   if (error == EFAULT && shortened_) {
     const uint64_t maximum = rules_.limits.max_call_bytes;
     return Limit("what the kernel wrote to its buffers in bytes", maximum + 1, maximum);
@@ -327,7 +327,7 @@ bool Executor::Ioctl(cbor::Reader body) {
   const long result = kernel_.ioctl(fd, number, value);
   const int error = result < 0 ? errno : 0;
   Handle* const on = &handles_.find(static_cast<uint32_t>(handle))->second;
-  checker_.Settle(Rules::kIoctls + number, error == 0, nullptr, on, image_);
+  checker_.Commit(Rules::kIoctls + number, error == 0, nullptr, on, image_);
   if (error == 0) {
     audit_.Made(rules_, Rules::kIoctls + number, image_, 0, nullptr);
   }

@@ -166,7 +166,7 @@ class Keeper {
   int Start(uint32_t number, int control) {
     int32_t error = -groups_->Make(number);
     const pid_t pid = error != 0 ? -1 : ::fork();
-    if (pid == 0) Become(number, control);
+    if (pid == 0) Exec(number, control);
     if (pid < 0) {
       if (error == 0) error = errno;
       groups_->Remove(number);
@@ -177,7 +177,7 @@ class Keeper {
     return starts_.Send(waep::control::kStarted, static_cast<uint32_t>(pid), nullptr, 0);
   }
 
-  [[noreturn]] void Become(uint32_t number, int control) {
+  [[noreturn]] void Exec(uint32_t number, int control) {
     const int error = groups_->Enter(number);
     if (error != 0) ::_exit(Die("entering a session's cgroup", error));
     // Descriptors that are in each other's places do not follow from these.

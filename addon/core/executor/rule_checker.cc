@@ -122,7 +122,7 @@ const ObjectFacts& RuleChecker::FactsOf(Handle* handle) const {
   return handle->facts;
 }
 
-void RuleChecker::Settle(uint64_t operation, bool succeeded, Handle* bound, Handle* on,
+void RuleChecker::Commit(uint64_t operation, bool succeeded, Handle* bound, Handle* on,
                          const CallImage& image) {
   if (!succeeded) {
     taken_.clear();

@@ -30,7 +30,7 @@ class RuleChecker {
   void set_first_fd(uint64_t fd) { first_fd_ = fd; }
 
   // Whether a call may be made; to be asked once its relocations are in place. If so, and if it has
-  // quotas, they are taken until Settle.
+  // quotas, they are taken until Commit.
   bool Allows(uint64_t operation, const CallImage& image, HandleTable* handles);
   [[nodiscard]] const Refusal& refusal() const { return refusal_; }
 
@@ -40,7 +40,7 @@ class RuleChecker {
   // Says how the call went: null handle when it bound none; `on` is the handle that it was made on,
   // where that is not in the image. Its charges go to what holds its objects: to the new handle,
   // which also holds what it was made from; without one, to every handle that it brought together.
-  void Settle(uint64_t operation, bool succeeded, Handle* bound, Handle* on,
+  void Commit(uint64_t operation, bool succeeded, Handle* bound, Handle* on,
               const CallImage& image);
 
  private:
@@ -92,7 +92,7 @@ class RuleChecker {
   FoundRecords found_;                                // of the call
   std::vector<const CallImage::Relocation*> judged_;  // those of objects of others
   std::vector<Handle*> numbered_;  // what numbers of the call may name, beside its relocations
-  std::vector<Handle*> involved_;  // while a call is settled
+  std::vector<Handle*> involved_;  // while a call is committed
   std::array<uint64_t, Rules::kMaxCounters> used_ = {};
   Charges taken_;
   Charges kept_;  // until the session ends
