@@ -35,7 +35,7 @@ import { Keeper } from './keeper.js';
 import { kernelInfo } from './kernel-info.js';
 import { type Secured, TlsGate, type TlsIdentity } from './tls.js';
 
-/** A greeting is a few dozen bytes; nobody needs more to introduce themselves. */
+/** A handshake is a few dozen bytes; no peer needs more to say who it is. */
 const MAX_HELLO_BYTES = 64 * 1024;
 /** Ports below this one are for privileged processes only. */
 const PRIVILEGED_PORTS = 1024;
@@ -123,7 +123,7 @@ export class Agent extends EventEmitter<AgentEvents> {
   #offer: Offer;
   readonly #servers = new Map<Server, string>();
   readonly #open = new Map<number, OpenSession>();
-  readonly #greeting = new Set<Duplex>();
+  readonly #handshaking = new Set<Duplex>();
   #sessions = 0;
   /** The offer whose executors' end has been watched for. */
   #prepared: Offer | undefined;
@@ -232,7 +232,7 @@ export class Agent extends EventEmitter<AgentEvents> {
       return this.serve(socket, peer, refusalOf(socket, accept));
     }
     let proven: Secured;
-    this.#greeting.add(socket);
+    this.#handshaking.add(socket);
     try {
       proven = await gate.handshake(socket, this.#options.helloTimeoutMs);
     } catch (cause) {
@@ -244,7 +244,7 @@ export class Agent extends EventEmitter<AgentEvents> {
       const error = failure('ERR_PEER_REFUSED', { peer, why: (cause as Error).message }, cause);
       throw this.#refuse(peer, error);
     } finally {
-      this.#greeting.delete(socket);
+      this.#handshaking.delete(socket);
     }
     const { stream, name, problem } = proven;
     return this.serve(
@@ -262,7 +262,7 @@ export class Agent extends EventEmitter<AgentEvents> {
   }
 
   /**
-   * Serves one connection, whoever accepted it: reads its greeting, starts its executor and
+   * Serves one connection, whoever accepted it: reads its handshake, starts its executor and
    * resolves when the session has ended, or once it is joined to the session it belongs to. A stream
    * without a descriptor, such as a TLS socket, is relayed to the executor.
    *
@@ -272,20 +272,20 @@ export class Agent extends EventEmitter<AgentEvents> {
     await this.#prepare();
     const { helloTimeoutMs, maxSessions } = this.#options;
     const deadline = AbortSignal.timeout(helloTimeoutMs);
-    this.#greeting.add(stream);
+    this.#handshaking.add(stream);
     // A stream may fail at any time; whoever is reading learns of it there.
     stream.on('error', () => {});
-    let greeting: Hello | Join;
+    let handshake: Hello | Join;
     let id = 0;
     try {
       if (refusal !== undefined) throw failure('ERR_PEER_REFUSED', { peer, why: refusal });
       // Those who have not introduced themselves yet take places, too; but that does
       // not keep anybody from their session.
-      if (this.#greeting.size > maxSessions) throw this.#full(peer);
+      if (this.#handshaking.size > maxSessions) throw this.#full(peer);
       const frame = await readFrame(stream, MAX_HELLO_BYTES, deadline);
       id = frame.id;
-      greeting = parseGreeting(frame);
-      if (!('token' in greeting) && this.#open.size + this.#greeting.size > maxSessions) {
+      handshake = parseHandshake(frame);
+      if (!('token' in handshake) && this.#open.size + this.#handshaking.size > maxSessions) {
         throw this.#full(peer);
       }
     } catch (cause) {
@@ -297,10 +297,10 @@ export class Agent extends EventEmitter<AgentEvents> {
       const error = deadline.aborted
         ? failure('ERR_HANDSHAKE_TIMEOUT', { address: peer, timeoutMs: helloTimeoutMs }, cause)
         : (cause as Error);
-      farewell(stream, messageFrame(FrameType.ERROR, id, errorBody(error)));
+      endWith(stream, messageFrame(FrameType.ERROR, id, errorBody(error)));
       throw this.#refuse(peer, error);
     } finally {
-      this.#greeting.delete(stream);
+      this.#handshaking.delete(stream);
     }
 
     // A Unix socket cannot lose its peer without a sign of it.
@@ -311,13 +311,13 @@ export class Agent extends EventEmitter<AgentEvents> {
     try {
       if (unread.byteLength > 0) {
         throw failure('ERR_PROTOCOL_UNEXPECTED', {
-          received: `${unread.byteLength} bytes after the greeting`,
+          received: `${unread.byteLength} bytes after the handshake`,
           expected: 'silence until WELCOME',
         });
       }
       if (this.#closed) throw failure('ERR_PEER_REFUSED', { peer, why: 'the agent is closing' });
-      if ('token' in greeting) this.#join(fd, id, greeting, peer, silenceMs);
-      else begun = this.#begin(fd, id, greeting, peer, silenceMs);
+      if ('token' in handshake) this.#join(fd, id, handshake, peer, silenceMs);
+      else begun = this.#begin(fd, id, handshake, peer, silenceMs);
     } catch (error) {
       native.send(fd, [messageFrame(FrameType.ERROR, id, errorBody(error))], 0);
       native.close(fd);
@@ -437,7 +437,7 @@ export class Agent extends EventEmitter<AgentEvents> {
 
   #stopListening(): void {
     this.#closed = true;
-    for (const stream of this.#greeting) stream.destroy();
+    for (const stream of this.#handshaking) stream.destroy();
     for (const server of this.#servers.keys()) server.close();
   }
 
@@ -446,13 +446,13 @@ export class Agent extends EventEmitter<AgentEvents> {
   }
 }
 
-/** Whether a greeting did not come because its connection ended without a byte. */
+/** Whether a handshake did not come because its connection ended without a byte. */
 function isSilence(error: unknown): boolean {
   if (!(error instanceof WaepError) || error.code !== 'ERR_FRAME_TRUNCATED') return false;
   return (error.detail as { received?: unknown }).received === 0;
 }
 
-function parseGreeting({ type, body }: Frame): Hello | Join {
+function parseHandshake({ type, body }: Frame): Hello | Join {
   if (type === FrameType.HELLO) return parseHello(body);
   if (type === FrameType.JOIN) return parseJoin(body);
   throw failure('ERR_PROTOCOL_UNEXPECTED', {
@@ -511,7 +511,7 @@ function takeDescriptor(stream: Duplex): { fd: number; unread: Uint8Array } {
 }
 
 /** Tells the peer why, and closes whether or not it listens. */
-function farewell(stream: Duplex, frame: Uint8Array): void {
+function endWith(stream: Duplex, frame: Uint8Array): void {
   const timer = setTimeout(() => stream.destroy(), 1000).unref();
   stream.once('close', () => clearTimeout(timer));
   if (stream.writable) stream.end(frame, () => stream.destroy());

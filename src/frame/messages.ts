@@ -159,7 +159,7 @@ function check(value: unknown, shape: Shape, path: string): void {
 }
 
 function checkVersion(value: unknown): void {
-  check(value, { protocol: 'number' }, 'the greeting');
+  check(value, { protocol: 'number' }, 'the handshake');
   const offered = (value as { protocol: number }).protocol;
   if (offered !== PROTOCOL_VERSION) {
     throw failure('ERR_PROTOCOL_VERSION', { offered, supported: PROTOCOL_VERSION });

@@ -126,7 +126,7 @@ export class Rejoin {
   /**
    * Makes a further connection of the session, and returns it once the agent has joined it.
    *
-   * @throws ERR_OPTION_INVALID when there can be none; what connecting and greeting throw
+   * @throws ERR_OPTION_INVALID when there can be none; what connecting and the handshake throw
    */
   async join(purpose: JoinPurpose, call?: number): Promise<Duplex> {
     if (this.#open === undefined) {

@@ -174,7 +174,7 @@ void EndsInHalves() {
   CHECK(one.connection.Packet(vsock::kShutdown).flags == vsock::kNoSend);
   CHECK(one.connection.Packet(vsock::kData).flags == 0);
   CHECK(one.connection.OnShutdown(vsock::kNoReceive));
-  // The reset behind a farewell is no error.
+  // The reset behind a shutdown is no error.
   one.connection.OnReset();
   CHECK(one.connection.state() == State::kDead && one.connection.error() == 0);
   CHECK(one.connection.Receive(bytes, sizeof bytes) == 0);

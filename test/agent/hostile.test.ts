@@ -460,7 +460,7 @@ t.test('a request cut short at every byte ends its session only', async (t) => {
   await serves(t, bystander);
 });
 
-t.test('a greeting cut short at every byte, or none at all', async (t) => {
+t.test('a handshake cut short at every byte, or none at all', async (t) => {
   const local = await localAgent({ helloTimeoutMs: 300 });
   t.teardown(() => local.close());
   const before = openDescriptors();
@@ -479,7 +479,7 @@ t.test('a greeting cut short at every byte, or none at all', async (t) => {
     ['another version', messageFrame(1, 0, { protocol: 9, client: 'x' }), 'ERR_PROTOCOL_VERSION'],
     ['a call first', frameOf(lookup), 'ERR_PROTOCOL_UNEXPECTED'],
     ['no CBOR', raw(1, 0xff), 'ERR_FRAME_MALFORMED'],
-    ['a huge greeting', Uint8Array.of(0, 0, 0, 1, 1, 0, 0, 0, 0, 0, 0, 0), 'ERR_FRAME_TOO_LARGE'],
+    ['a huge handshake', Uint8Array.of(0, 0, 0, 1, 1, 0, 0, 0, 0, 0, 0, 0), 'ERR_FRAME_TOO_LARGE'],
     ['HTTP', Buffer.from('GET / HTTP/1.1\r\nHost: x\r\n\r\n'), 'ERR_FRAME_MALFORMED'],
   ] as const) {
     const client = new Client(local.address);

@@ -94,7 +94,7 @@ t.test('reading a frame ends with the stream, its error or the signal', async (t
   t.equal(silent.listenerCount('readable'), 0, 'no listener stays behind');
 });
 
-t.test('greetings are checked', async (t) => {
+t.test('handshakes are checked', async (t) => {
   const encode = (value: unknown) => messageFrame(1, 0, value).subarray(HEADER_BYTES);
   t.throws(() => parseHello(encode({ protocol: 2, client: 'x' })), {
     code: 'ERR_PROTOCOL_VERSION',

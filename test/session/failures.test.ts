@@ -125,7 +125,7 @@ t.test('however the connection ends, every pending call rejects and says why', a
       /Received OPEN; expected RESULT or ERROR/,
       'ERR_PROTOCOL_UNEXPECTED',
     ],
-    'a farewell': [
+    'a last frame': [
       (socket) => socket.write(messageFrame(FrameType.ERROR, 0, ['ERR_AGENT', { why: 'tired' }])),
       /The agent failed: tired/,
       'ERR_AGENT',
@@ -167,8 +167,8 @@ t.test('closing rejects what is pending', async (t) => {
   await t.rejects(pending, { code: 'ERR_SESSION_CLOSED', message: /closed by this side/ });
 });
 
-t.test('a greeting that fails', async (t) => {
-  const greetings: Record<string, [(socket: Socket, hello: Frame) => void, object]> = {
+t.test('a handshake that fails', async (t) => {
+  const handshakes: Record<string, [(socket: Socket, hello: Frame) => void, object]> = {
     'another version': [
       (socket, hello) => socket.write(messageFrame(FrameType.WELCOME, hello.id, { protocol: 2 })),
       { code: 'ERR_PROTOCOL_VERSION' },
@@ -188,8 +188,8 @@ t.test('a greeting that fails', async (t) => {
     ],
     nonsense: [(socket) => socket.write('HTTP/1.1 400 Bad Request\r\n\r\n'), { code: /ERR_FRAME/ }],
   };
-  for (const [name, [greet, expected]] of Object.entries(greetings)) {
-    const agent = await fakeAgent(() => {}, greet);
+  for (const [name, [handshake, expected]] of Object.entries(handshakes)) {
+    const agent = await fakeAgent(() => {}, handshake);
     await t.rejects(
       Session.connect(agent.address, { handshakeTimeoutMs: 300 }),
       expected as { code: string },

@@ -33,7 +33,7 @@ export const welcome = {
 /** An agent that answers as a test wants, for what no real one would do. */
 export async function fakeAgent(
   onFrame: (frame: Frame, socket: Socket) => void,
-  greeting: (socket: Socket, hello: Frame) => void = (socket, hello) => {
+  handshake: (socket: Socket, hello: Frame) => void = (socket, hello) => {
     socket.write(messageFrame(FrameType.WELCOME, hello.id, welcome));
   },
 ): Promise<{ address: string; close: () => Promise<void> }> {
@@ -47,7 +47,7 @@ export async function fakeAgent(
     socket.on('data', (chunk) => {
       assembler.add(chunk);
       for (let frame = assembler.next(); frame !== undefined; frame = assembler.next()) {
-        if (frame.type === FrameType.HELLO) greeting(socket, frame);
+        if (frame.type === FrameType.HELLO) handshake(socket, frame);
         else onFrame(frame, socket);
       }
     });

@@ -184,7 +184,7 @@ t.test(`${CONNECTIONS} connections`, async (t) => {
     const stream = await connect(`vsock-mux:${mux.path}:1024`);
     const closed = once(stream, 'close');
     if (i % 10 === 0) {
-      // Some say something that is no greeting, are told so, and closed.
+      // Some say something that is no handshake, are told so, and closed.
       stream.write('GET / HTTP/1.0\r\n\r\n');
       stream.resume();
     } else {

@@ -63,7 +63,7 @@ bool VsockConnection::OnResponse() {
 }
 
 void VsockConnection::OnReset() {
-  // After a farewell it is only the confirmation.
+  // After the peer's shutdown it is only the confirmation.
   if (peer_sends_no_more()) {
     peer_shutdown_ = vsock::kNeither;
     Die();

@@ -463,7 +463,7 @@ void VsockDevice::Packet(const Chain& chain) {
   const auto found = by_ports_.find(Key(header.dst_port, header.src_port));
   Stream* stream = found == by_ports_.end() ? nullptr : found->second;
   if (header.op == vsock::kRequest) {
-    // A guest that asks anew has forgotten what is only waiting for its farewell.
+    // A guest that asks anew has forgotten what is only waiting for its reset.
     if (stream != nullptr && stream->connection.state() == State::kClosing) {
       Destroy(*stream, 0);
       stream = nullptr;

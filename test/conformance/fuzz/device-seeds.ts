@@ -99,7 +99,7 @@ const conversations: readonly (readonly number[])[] = [
     ...packet(accepted, Op.SHUTDOWN, { flags: 3 }),
     ...host(Host.CLOSE, 1),
   ],
-  // Nobody answers the farewell.
+  // Nobody answers the shutdown.
   [...dial, ...host(Host.CLOSE, 0), ...pass(40), ...buffers, ...pass(8)],
   // No buffers are left for what is sent, until there are.
   [

@@ -103,7 +103,7 @@ const kinds = [
   { type: FrameType.ERROR, make: error, parse: parseError },
 ] as const;
 
-/** Greetings and errors are what their types say, or they are refused. */
+/** Handshakes and errors are what their types say, or they are refused. */
 export function messages(random: Random): boolean {
   const { type, make, parse } = random.pick(kinds);
   const frame = messageFrame(type, 1, random.once(16) ? value(random) : make(random));
