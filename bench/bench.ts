@@ -214,8 +214,7 @@ export function guestChoice(
   });
 }
 
-/** Whether an amount or a budget is that of a full run. */
-export function kindOf({ quick }: BenchOptions): keyof Budget {
+function kindOf({ quick }: BenchOptions): keyof Budget {
   return quick === true ? 'quick' : 'full';
 }
 

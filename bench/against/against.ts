@@ -4,15 +4,7 @@ import { existsSync } from 'node:fs';
 import { appendFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { packageFolder } from '../../src/paths.js';
-import {
-  amountOf,
-  type BenchOptions,
-  guestChoice,
-  interruption,
-  kindOf,
-  sparingly,
-} from '../bench.js';
-import { budgetOf } from '../budget.js';
+import { amountOf, type BenchOptions, guestChoice, interruption, sparingly } from '../bench.js';
 import { compilePrograms } from '../compile.js';
 import type { Experiment } from '../experiment.js';
 import { runExperiment } from '../harness.js';
@@ -35,8 +27,6 @@ export const comparable: readonly string[] = [
   'events',
 ];
 
-/** Two trees have two guests to boot and twice the rounds, and less may be cut short. */
-const BUDGETS = 4;
 const page = join(packageFolder, 'results/against.md');
 
 /**
@@ -88,7 +78,8 @@ async function compare(
     run,
     quick: options.quick === true,
     amount: { ...amount, rounds: options.rounds ?? Math.max(amount.rounds, fewestRounds) },
-    budgetSeconds: options.budget ?? BUDGETS * budgetOf(experiment.name)[kindOf(options)],
+    // A comparison that is cut short says nothing.
+    budgetSeconds: options.budget ?? Number.POSITIVE_INFINITY,
     command: commandOf(experiment, revision, options),
     openLab: async () => openHostLab(programs),
     onProgress: sparingly((line) => progress(`${experiment.name}: ${line}`)),
