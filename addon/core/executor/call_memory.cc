@@ -159,6 +159,7 @@ int AddressGuard::Load() {
   if (maps == nullptr) return -errno;
   constexpr uint64_t kNear = 16u << 20;
   constexpr uint64_t kHeapGrowth = 256u << 20;
+  constexpr uint64_t kStackGrowth = 8u << 20;  // RLIMIT_STACK of most
   char line[512];
   while (::fgets(line, sizeof line, maps) != nullptr) {
     unsigned long start = 0;
@@ -166,6 +167,7 @@ int AddressGuard::Load() {
     if (::sscanf(line, "%lx-%lx", &start, &end) != 2) continue;
     if (start >= uint64_t{1} << 47) continue;  // vsyscall, in the kernel's half
     if (std::strstr(line, "[heap]") != nullptr) end += kHeapGrowth;
+    if (std::strstr(line, "[stack]") != nullptr) start -= kStackGrowth;
     if (!ranges_.empty() && start - ranges_.back().start <= ranges_.back().size + kNear) {
       Range& last = ranges_.back();
       if (end - last.start > last.size) last.size = end - last.start;

@@ -87,7 +87,8 @@ class CallMemory {
 // might follow it and no relocation covers it.
 class AddressGuard {
  public:
-  // Reads /proc/self/maps; ranges closer than 16 MiB become one, and the heap gets room to grow.
+  // Reads /proc/self/maps; ranges closer than 16 MiB become one, and the heap and the stack get
+  // room to grow.
   // Returns 0 or a negative errno.
   int Load();
 
