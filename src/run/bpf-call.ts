@@ -9,6 +9,7 @@ import { readGuestPipe } from '../view/index.js';
 import type { Context } from './context.js';
 import type { Notification } from './notification.js';
 import type { Objects } from './objects.js';
+import { isOfGuest } from './own-processes.js';
 import { pathOf } from './perf-events.js';
 import { ProcessMemory } from './process-memory.js';
 
@@ -69,13 +70,11 @@ async function readCall(call: Notification, context: Context): Promise<Asked | n
   const image = new ProcessMemory(call, placeholders).read(address, sizeBytes);
   if (image.length < sizeBytes) return errno.EFAULT;
   const { pid, descriptor } = command === BPF_TASK_FD_QUERY ? taskIn(image) : nobody;
-  // As the kernel answers where no program is attached: none of the guest's can be, to what is not
-  // the guest's.
-  if (pid !== 0 && placeholders.handleOf(pid, descriptor) === 0) {
-    if (pid !== call.thread) context.complain(noTask());
-    return ENOTSUPP;
-  }
-  const memory = new ProcessMemory(call, placeholders, pid);
+  // An id that is none of the program's own is one of the guest's, and so is its descriptor.
+  const ofGuest = isOfGuest(pid, call.thread);
+  // As the kernel answers where no program is attached.
+  if (pid !== 0 && !ofGuest && placeholders.handleOf(pid, descriptor) === 0) return ENOTSUPP;
+  const memory = new ProcessMemory(call, placeholders, ofGuest ? 0 : pid);
   const common = commonOf(call, memory);
   if (common instanceof Error) return commonErrno(context, common);
   const raw = { command, address, image, ...common };
@@ -204,14 +203,6 @@ function unfinished(error: Error): WaepError {
   });
 }
 
-function noTask(): WaepError {
-  return failure('ERR_RUN_REFUSED', {
-    call: 'BPF_TASK_FD_QUERY about other processes',
-    why: 'those in /proc are of this machine, and none has anything of the guest',
-    instead: 'List what is attached there: bpftool link list.',
-  });
-}
-
 /** Of whom and what BPF_TASK_FD_QUERY asks; or of nobody. */
 interface Task {
   readonly pid: number;
@@ -220,7 +211,7 @@ interface Task {
 
 const nobody: Task = { pid: 0, descriptor: -1 };
 
-/** Whose descriptor BPF_TASK_FD_QUERY asks about, by this machine's numbers. */
+/** Whose descriptor BPF_TASK_FD_QUERY asks about. */
 function taskIn(image: Uint8Array): Task {
   if (image.length < 8) return nobody;
   const view = new DataView(image.buffer, image.byteOffset);

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t from 'tap';
 import { kernelNames } from '../../guest/agent/kernel-names.js';
+import { enums, insn, Session } from '../../src/index.js';
 import { compile, profiles } from '../../src/policy/index.js';
 import { localAgent } from '../agent/local-agent.js';
 import { until } from '../until.js';
@@ -103,6 +104,25 @@ t.test('a program that its starter watches runs here, and that is told', async (
   t.equal(output, 'attach: ok\nstarted: ok\n');
   t.match(errors, /^waep: \/bin\/true is started on this machine, while probes are on/);
   t.equal((await run('sh', '-c', '/bin/true')).errors, '');
+});
+
+t.test("what the guest's processes have attached is told by bpftool perf", async (t) => {
+  await using session = await Session.connect(address);
+  await using watcher = await session.loadProgram({
+    type: enums.ProgType.BPF_PROG_TYPE_RAW_TRACEPOINT,
+    instructions: insn.program(insn.mov('r0', 0), insn.exit()),
+    license: 'GPL',
+  });
+  await using _ = await watcher.attachRawTracepoint('sched_switch');
+  const { id } = await watcher.info();
+  const { output, errors } = await run('bpftool', '-j', 'perf');
+  t.equal(errors, '');
+  const told: { pid: number; fd: number; prog_id: number }[] = JSON.parse(output);
+  const found = told.find(({ prog_id }) => prog_id === id);
+  t.match(found, { fd_type: 'raw_tracepoint', tracepoint: 'sched_switch' });
+  t.ok(found !== undefined && agent.executorPids.includes(found.pid));
+  const info = await run('cat', `/proc/${found?.pid}/fdinfo/${found?.fd}`);
+  t.match(info.output, `prog_id:\t${id}\n`);
 });
 
 t.test('room for a log costs what is written to it', async (t) => {
