@@ -12,6 +12,8 @@ import { errnoName } from '../../src/errno.js';
 import { failure } from '../../src/errors.js';
 import { native } from '../../src/native.js';
 import type { Agent } from './agent.js';
+import type { ExecutorCall } from './executor.js';
+import { TracepointNames } from './tracepoint-names.js';
 
 /** Where an audit log goes, and how large it may get. */
 export interface AuditOptions {
@@ -35,6 +37,8 @@ const severities: Readonly<Record<Level, number>> = { error: 3, warning: 4, info
 /** LOG_AUTHPRIV. */
 const FACILITY = 10;
 const SYSLOG = '/dev/log';
+/** How reports name PERF_TYPE_TRACEPOINT. */
+const TRACEPOINT = 'tracepoint (2)';
 const NEWLINE = 10;
 const DAY_MS = 24 * 3600 * 1000;
 /** What part of a file one client may fill with one kind of line in a day. */
@@ -60,6 +64,7 @@ export class AuditLog {
   readonly #level: number;
   readonly #failed: (error: Error) => void;
   readonly #shares: Shares | undefined;
+  readonly #tracepoints = new TracepointNames();
   #lost = 0;
   #why: Error | undefined;
 
@@ -89,11 +94,21 @@ export class AuditLog {
     agent.on('fault', ({ peer, error }) =>
       this.write('fault', { peer, why: error.message }, 'error'),
     );
-    agent.on('call', ({ call: { event, ...facts }, dropped, ...who }) => {
+    agent.on('call', ({ call, dropped, ...who }) => {
+      const { event, ...facts } = call;
       this.#lost += dropped;
-      this.write(event, { ...who, ...facts }, event === 'refused' ? 'warning' : 'info');
+      const told = { ...who, ...facts, ...this.#tracepointOf(call) };
+      this.write(event, told, event === 'refused' ? 'warning' : 'info');
     });
     return this;
+  }
+
+  /** The name of the tracepoint that a perf event is for. The kernel goes by its number. */
+  #tracepointOf({ event, command, type, config, rule, value }: ExecutorCall) {
+    if (!command.startsWith('perf_event_open')) return {};
+    const id = event === 'refused' ? rule === 'hooks' && value : type === TRACEPOINT && config;
+    const tracepoint = id && /^\d+$/.test(id) ? this.#tracepoints.of(id) : undefined;
+    return tracepoint === undefined ? {} : { tracepoint };
   }
 
   /** Writes one line, after one that says how many before it there was no room for. */

@@ -12,6 +12,7 @@ import { connect } from 'node:net';
 import { join } from 'node:path';
 import t from 'tap';
 import { AuditLog } from '../../guest/agent/audit.js';
+import { enums, insn } from '../../src/bpf/index.js';
 import { Authority } from '../../src/keys.js';
 import { Session } from '../../src/session.js';
 import type { TlsRole } from '../../src/tls-role.js';
@@ -341,4 +342,26 @@ t.test('files that are none are errors at the start', async (t) => {
     { 'agent.crt': old.cert, 'agent.key': old.key },
     /a certificate that is valid from .* Expected one that is valid by the clock/,
   );
+});
+
+t.test('perf events on tracepoints are told by name, refused ones too', async (t) => {
+  const folder = folderOf(t);
+  const policy = join(folder, 'policy.yaml');
+  writeFileSync(policy, 'profile: observe\nhooks: [sched_switch]\n');
+  const log = join(folder, 'audit.log');
+  const agent = await agentProcess(t, ['--policy', policy, '--audit', log, '--quiet']);
+  await using session = await Session.connect(agent.address);
+  const program = await session.loadProgram({
+    type: enums.ProgType.BPF_PROG_TYPE_TRACEPOINT,
+    instructions: insn.program(insn.mov('r0', 0), insn.exit()),
+    license: 'GPL',
+    name: 'watcher',
+  });
+  await program.attachTracepoint('sched/sched_switch');
+  await t.rejects(program.attachTracepoint('sched/sched_wakeup'), { code: 'ERR_POLICY_REFUSED' });
+  await until('a refusal', () => lines(log).some(({ event }) => event === 'refused'));
+  const told = (wanted: string) => lines(log).filter(({ event }) => event === wanted);
+  t.match(told('perf_event'), [{ tracepoint: 'sched:sched_switch' }]);
+  t.match(told('attach'), [{ tp_name: 'sched_switch', prog_id: /^\d+$/, link_id: /^\d+$/ }]);
+  t.match(told('refused'), [{ tracepoint: 'sched:sched_wakeup' }]);
 });

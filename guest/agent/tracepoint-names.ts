@@ -1,0 +1,44 @@
+import { readdirSync, readFileSync } from 'node:fs';
+
+const EVENTS = '/sys/kernel/tracing/events';
+
+/** The tracepoints of this machine's kernel by their numbers, as `category:name`. */
+export class TracepointNames {
+  #names: Map<string, string> | undefined;
+
+  /** The name behind a number, or undefined when it is none of a tracepoint that is there. */
+  of(id: string): string | undefined {
+    // Most logs tell of none, and reading all takes a while.
+    this.#names ??= readNames();
+    const known = this.#names.get(id);
+    if (known !== undefined) return known;
+    // One may be younger: a module's, or a probe's.
+    this.#names = readNames();
+    return this.#names.get(id);
+  }
+}
+
+function readNames(): Map<string, string> {
+  const names = new Map<string, string>();
+  for (const category of foldersIn(EVENTS)) {
+    for (const name of foldersIn(`${EVENTS}/${category}`)) {
+      try {
+        const id = readFileSync(`${EVENTS}/${category}/${name}/id`, 'latin1').trim();
+        names.set(id, `${category}:${name}`);
+      } catch {
+        // It has none, as ftrace's own, or is gone.
+      }
+    }
+  }
+  return names;
+}
+
+function foldersIn(path: string): string[] {
+  try {
+    return readdirSync(path, { withFileTypes: true })
+      .filter((entry) => entry.isDirectory())
+      .map(({ name }) => name);
+  } catch {
+    return [];
+  }
+}

@@ -1,0 +1,272 @@
+/*
+ * Three guests, with tools, streams and sessions of the library, while links are cut and frozen,
+ * guests are killed and booted again, and agents read their files anew. At the end nothing hangs,
+ * every end was told once, every guest is clean, and what the audit logs tell agrees with itself.
+ *
+ * Two minutes, or as many seconds as WAEP_CHAOS_SECONDS says.
+ */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { createServer, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Duplex } from 'node:stream';
+import { setTimeout as sleep } from 'node:timers/promises';
+import t, { type Test } from 'tap';
+import { boot, type Guest } from '../../guest/index.js';
+import { Session } from '../../src/index.js';
+import { connect } from '../../src/transport/index.js';
+import { cli } from '../run/application.js';
+import { start as startProgram } from '../run/outcome.js';
+import { until } from '../until.js';
+
+const SECONDS = Number(process.env.WAEP_CHAOS_SECONDS ?? 120);
+t.setTimeout((SECONDS + 600) * 1000);
+
+const SEED = Number(process.env.WAEP_CHAOS_SEED ?? 7);
+const EVERY_MS = 3000;
+const FREEZE_MS = 2000;
+const LOG = '/tmp/audit.log';
+const map = { type: 1, keySize: 4, valueSize: 4, maxEntries: 4 } as const;
+
+/** Numbers that are the same for a seed. */
+function* dice(seed: number): Generator<number, never> {
+  for (let state = seed >>> 0; ; ) {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    yield state / 2 ** 32;
+  }
+}
+
+const folder = mkdtempSync(join(tmpdir(), 'waep-chaos-'));
+t.teardown(() => rmSync(folder, { recursive: true, force: true }));
+
+/** A guest behind an address that stays, whatever becomes of the guest. */
+class Place {
+  readonly address: string;
+  readonly #pairs = new Set<readonly [Socket, Duplex]>();
+  readonly #server;
+  #guest: Guest | undefined;
+
+  constructor(path: string) {
+    this.address = `unix:${path}`;
+    this.#server = createServer((near) => void this.#pass(near)).listen(path);
+  }
+
+  get guest(): Guest | undefined {
+    return this.#guest;
+  }
+
+  async boot(): Promise<void> {
+    this.#guest = await boot({
+      lab: true,
+      memoryMib: 512,
+      agent: { profile: 'full', args: ['--quiet', '--audit', LOG] },
+      notice: () => {},
+    });
+  }
+
+  cut(): void {
+    for (const [near, far] of this.#pairs) {
+      near.destroy();
+      far.destroy();
+    }
+  }
+
+  async freeze(): Promise<void> {
+    const frozen = [...this.#pairs];
+    for (const pair of frozen) for (const end of pair) end.pause();
+    await sleep(FREEZE_MS);
+    for (const pair of frozen) for (const end of pair) end.resume();
+  }
+
+  async reboot(): Promise<void> {
+    const guest = this.#guest;
+    this.#guest = undefined;
+    await guest?.stop();
+    await this.boot();
+  }
+
+  async reload(): Promise<void> {
+    // A guest that is killed meanwhile cannot.
+    await this.#guest
+      ?.sh('kill -HUP $(pidof node | tr " " "\\n" | sort -n | head -n 1)')
+      .catch(() => {});
+  }
+
+  async close(): Promise<void> {
+    this.#server.close();
+    this.cut();
+    await this.#guest?.stop();
+  }
+
+  async #pass(near: Socket): Promise<void> {
+    near.on('error', () => {});
+    let far: Duplex;
+    try {
+      if (this.#guest === undefined) throw new Error('there is no guest');
+      far = await connect(this.#guest.vsock(), { timeoutMs: 5000 });
+    } catch {
+      near.destroy();
+      return;
+    }
+    far.on('error', () => {});
+    const pair = [near, far] as const;
+    this.#pairs.add(pair);
+    for (const [one, other] of [pair, [far, near]] as const) {
+      one.on('close', () => {
+        this.#pairs.delete(pair);
+        other.destroy();
+      });
+      one.pipe(other);
+    }
+  }
+}
+
+let over = false;
+
+/** Runs tools one after the other, and one that waits all the time. */
+async function tools(t: Test, { address }: Place): Promise<number> {
+  let runs = 0;
+  while (!over) {
+    const script = runs % 3 === 2 ? 'echo $$; exec sleep 1000' : 'uname -r; sleep 1; uname -r';
+    const words = [cli, 'run', '--vm', address, '--', 'sh', '-c', script];
+    const { child, ended } = startProgram([process.execPath, ...words], {});
+    const timer = setInterval(() => {
+      if (over || runs % 3 === 2) child.kill('SIGTERM');
+    }, 8000);
+    const { status, errors } = await ended;
+    clearInterval(timer);
+    runs++;
+    const fine = [0, 124, 125, 143].includes(status ?? -1);
+    if (!fine) t.fail(`a tool at ${address} ended with ${status}: ${errors}`);
+    const told = errors.match(/The program's calls fail with EIO/g)?.length ?? 0;
+    if (status === 124 && told !== 1) t.fail(`an end was told ${told} times: ${errors}`);
+    if (status === 125 && errors === '') t.fail('a failure was not told');
+    if (status === 125) await sleep(500);
+  }
+  return runs;
+}
+
+/** Has sessions do something, one after the other. */
+async function sessions(t: Test, { address }: Place): Promise<number> {
+  let calls = 0;
+  while (!over) {
+    let session: Session;
+    try {
+      session = await Session.connect(address, { leaseMs: 5000, callTimeoutMs: 20_000 });
+    } catch {
+      await sleep(200);
+      continue;
+    }
+    let ends = 0;
+    const closed = new Promise<void>((resolve) => {
+      session.onClose(() => {
+        ends++;
+        resolve();
+      });
+    });
+    while (!over && !session.closed) {
+      try {
+        const one = await session.createMap(map);
+        await one.update(Buffer.alloc(4), Buffer.from('abcd'));
+        if (!Buffer.from('abcd').equals((await one.lookup(Buffer.alloc(4))) as Uint8Array)) {
+          t.fail(`a map at ${address} has what was not written`);
+        }
+        await one.close();
+        calls += 4;
+      } catch (error) {
+        const { code = '' } = error as { code?: string };
+        const known = ['ERR_SESSION_CLOSED', 'ERR_SESSION_INTERRUPTED', 'ERR_OBJECT_CLOSED'];
+        if (![...known, 'ERR_CALL_TIMEOUT'].includes(code)) t.fail(`${address}: ${error}`);
+        if (code === 'ERR_CALL_TIMEOUT') session.close();
+      }
+    }
+    session.close();
+    await closed;
+    if (ends !== 1) t.fail(`an end was told ${ends} times`);
+  }
+  return calls;
+}
+
+/** Follows a guest's log, and begins again when that ends. */
+async function traces({ address }: Place): Promise<void> {
+  while (!over) {
+    const child = spawn(process.execPath, [cli, 'trace', '--vm', address], { stdio: 'ignore' });
+    const timer = setInterval(() => {
+      if (over) child.kill('SIGINT');
+    }, 500);
+    await once(child, 'exit');
+    clearInterval(timer);
+    await sleep(500);
+  }
+}
+
+t.test('nothing hangs, and every end is told once', async (t) => {
+  const places = [1, 2, 3].map((n) => new Place(join(folder, `${n}.sock`)));
+  t.teardown(() => Promise.all(places.map((place) => place.close())));
+  for (const place of places) await place.boot();
+  const work = places.flatMap((place) => [tools(t, place), sessions(t, place), traces(place)]);
+
+  const roll = dice(SEED);
+  const done: Record<string, number> = {};
+  const acts: Promise<void>[] = [];
+  const untilMs = performance.now() + SECONDS * 1000;
+  while (performance.now() < untilMs) {
+    const place = places[Math.floor(roll.next().value * places.length)] as Place;
+    const chance = roll.next().value;
+    const [what, act] =
+      chance < 0.4
+        ? (['cut', () => place.cut()] as const)
+        : chance < 0.65
+          ? (['freeze', () => place.freeze()] as const)
+          : chance < 0.9
+            ? (['reload', () => place.reload()] as const)
+            : (['reboot', () => place.reboot()] as const);
+    if (place.guest !== undefined) {
+      done[what] = (done[what] ?? 0) + 1;
+      // Others have their turn while a guest boots.
+      acts.push(Promise.resolve(act()));
+    }
+    await sleep(EVERY_MS);
+  }
+  await Promise.all(acts);
+  t.comment(`seed ${SEED}: ${JSON.stringify(done)}`);
+  over = true;
+
+  let finished = 0;
+  for (const one of work) void one.finally(() => finished++);
+  await until(
+    () => `${work.length - finished} of ${work.length} to end`,
+    () => finished === work.length,
+    { withinMs: 90_000 },
+  );
+  const counts = await Promise.all(work);
+  const sum = (kind: number) =>
+    counts.filter((_, i) => i % 3 === kind).reduce<number>((all, one) => all + Number(one), 0);
+  t.ok(sum(0) > 10 && sum(1) > 100, `${sum(0)} tools were run and ${sum(1)} calls made`);
+
+  for (const { guest, address } of places) {
+    if (guest === undefined) throw new Error(`there is no guest at ${address}`);
+    await until(
+      `the end of all sessions at ${address}`,
+      async () => (await guest.sh('pidof waep-executor || true')).trim().split(/\s+/).length <= 1,
+      { everyMs: 500 },
+    );
+    const text = await guest.sh(`cat ${LOG}`);
+    const lines = text
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line) as { event: string; session?: number });
+    const of = (wanted: string) =>
+      lines.filter(({ event }) => event === wanted).map(({ session }) => session ?? 0);
+    const [begun, ended] = [of('session'), of('ended')];
+    t.same(
+      ended.sort((a, b) => a - b),
+      begun.sort((a, b) => a - b),
+      `${address}: each session of ${begun.length} has its end, once`,
+    );
+    t.same(of('fault'), []);
+    t.same(of('not reloaded'), []);
+  }
+});
