@@ -28,6 +28,8 @@ const keysApart = {
 const program = {
   platform: 'node',
   format: 'cjs',
+  // What starts the command compiles it as a script, in which import() has no meaning.
+  supported: { 'dynamic-import': false },
   // An emulated guest takes its time over every line.
   minifyWhitespace: true,
   // Node shows the line in which an error was thrown that nobody caught.
