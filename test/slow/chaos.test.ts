@@ -59,7 +59,7 @@ class Place {
 
   async boot(): Promise<void> {
     this.#guest = await boot({
-      lab: true,
+      exec: true,
       memoryMib: 512,
       agent: { profile: 'full', args: ['--quiet', '--audit', LOG] },
       notice: () => {},
