@@ -15,13 +15,13 @@ import {
 } from '../guest/index.js';
 import { runTool } from '../guest/tools.js';
 import { failure } from '../src/errors.js';
+import { Client } from './client/client.js';
 import { compilePrograms, type Programs } from './compile.js';
 import { threadTimes, usedNs } from './cpu-time.js';
 import { Disposables } from './disposables.js';
 import { guestEnvironment } from './environment.js';
 import { type CpuUse, type Lab, type LabTransport, openHostLab } from './lab.js';
 import { bulkCommand, limitCommand, limitSamples } from './limit.js';
-import { Probe } from './probe/probe.js';
 import { run as runHere } from './process.js';
 import {
   DriverSwitch,
@@ -79,8 +79,8 @@ export async function openGuestLab(
   const programs = await compilePrograms();
   await using resources = new Disposables();
   const host = resources.use(openHostLab(programs));
-  const probe = resources.use(new Probe());
-  const vsock = resources.use(await openVsockTransports(probe, programs.device, pingpongPort));
+  const client = resources.use(new Client());
+  const vsock = resources.use(await openVsockTransports(client, programs.device, pingpongPort));
   const listen = [`vsock:any:${AGENT_PORT}`, `tcp:0.0.0.0:${AGENT_PORT}`];
   const common = {
     ...choice,
@@ -136,7 +136,7 @@ export async function openGuestLab(
   const present = (pid: number | undefined) => pid !== undefined;
   const vmms = guests.map(({ processes }) => processes.qemu).filter(present);
   const daemons = guests.map(({ processes }) => processes.vsock).filter(present);
-  const ends = [...daemons, probe.pid, ...vsock.pids];
+  const ends = [...daemons, client.pid, ...vsock.pids];
   const pids = [...vmms, ...ends];
   const processors = new Set((await Promise.all(guests.map(processorsOf))).flat());
   return {
@@ -150,7 +150,7 @@ export async function openGuestLab(
           : `in-process device; another guest's by ${other.info.vsock}`,
       ),
       transports,
-      probe,
+      client,
       absent: [
         ...vsock.absent,
         ...(problem === undefined ? [] : [{ arm: 'vsock-mux', why: problem }]),

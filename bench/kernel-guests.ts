@@ -3,11 +3,11 @@ import { join } from 'node:path';
 import { boot, buildImage, type Guest, type KernelChoice, type Progress } from '../guest/index.js';
 import { vhostUserVsock } from '../guest/vm/qemu/devices.js';
 import { makeRunFolder } from '../guest/vm/rundir.js';
+import { Client } from './client/client.js';
 import { compilePrograms } from './compile.js';
 import type { Disposables } from './disposables.js';
 import { type GuestEnvironment, guestEnvironment } from './environment.js';
 import { startPingpong } from './guest-lab.js';
-import { Probe } from './probe/probe.js';
 
 /** The suites of the Debian archive whose kernels are compared: 5.10, 6.1, 6.12 and 7.x. */
 export const kernelSuites = ['bullseye', 'bookworm', 'trixie', 'sid'] as const;
@@ -19,7 +19,7 @@ const PINGPONG_PORT = 1025;
 export interface KernelGuest {
   readonly suite: string;
   readonly environment: GuestEnvironment;
-  readonly probe: Probe;
+  readonly client: Client;
   /** The server's addresses. */
   readonly pingpong: { readonly tcp: string; readonly 'vsock-device': string };
 }
@@ -51,10 +51,10 @@ async function bootKernel(
   const { pingpong } = await compilePrograms();
   const folder = makeRunFolder();
   resources.use({ [Symbol.asyncDispose]: async () => folder.remove() });
-  const probe = resources.use(new Probe());
+  const client = resources.use(new Client());
   const socket = join(folder.path, 'vhost.sock');
   const path = join(folder.path, 'vsock');
-  await probe.openDevice({ socket, path, guestCid: 3 });
+  await client.openDevice({ socket, path, guestCid: 3 });
   const guest: Guest = resources.use(
     await boot({
       kernel,
@@ -75,7 +75,7 @@ async function bootKernel(
   return {
     suite,
     environment: guestEnvironment(guest, 'in-process device'),
-    probe,
+    client,
     pingpong: {
       tcp: guest.tcp(PINGPONG_PORT),
       'vsock-device': `vsock-device:${path}:${PINGPONG_PORT}`,

@@ -1,9 +1,9 @@
 import { createServer } from 'node:net';
 import { makeRunFolder } from '../guest/vm/rundir.js';
+import type { Client } from './client/client.js';
 import type { Programs } from './compile.js';
 import type { GuestEnvironment } from './environment.js';
 import type { Exchange } from './limit.js';
-import type { Probe } from './probe/probe.js';
 import type { Amount } from './types.js';
 
 /** What one boot of an experiment runs on. */
@@ -63,7 +63,7 @@ export interface LabGuest {
   readonly environment: GuestEnvironment;
   readonly transports: readonly LabTransport[];
   /** The client process, in which the in-process device is. */
-  readonly probe: Probe;
+  readonly client: Client;
   /** Transports that this machine does not have, and why. */
   readonly absent: ReadonlyArray<{ arm: string; why: string }>;
   /** The C programs' paths in the guest. */

@@ -7,10 +7,10 @@ import { kernelVsock, vhostUserVsock } from '../guest/vm/qemu/devices.js';
 import { kernelVsockProblem } from '../guest/vm/qemu/vsock.js';
 import { makeRunFolder } from '../guest/vm/rundir.js';
 import { failure } from '../src/errors.js';
+import type { Client } from './client/client.js';
 import { Disposables } from './disposables.js';
 import type { LabTransport } from './lab.js';
 import { type Exchange, limitSamples } from './limit.js';
-import type { Probe } from './probe/probe.js';
 import { leashed } from './process.js';
 
 /** The context identifiers, by which the devices can be told apart in the guest. */
@@ -35,9 +35,13 @@ export interface VsockTransports extends AsyncDisposable {
   pids: readonly number[];
 }
 
-/** Starts everything that serves a vsock device. */
+/**
+ * Starts everything that serves a vsock device.
+ *
+ * @param inNode the client in whose process one of the devices is
+ */
 export async function openVsockTransports(
-  probe: Probe,
+  inNode: Client,
   deviceProgram: string,
   pingpongPort: number,
 ): Promise<VsockTransports> {
@@ -46,7 +50,7 @@ export async function openVsockTransports(
   resources.use({ [Symbol.asyncDispose]: async () => folder.remove() });
 
   const device = { socket: join(folder.path, 'own.sock'), path: join(folder.path, 'own') };
-  await probe.openDevice({ ...device, guestCid: Cids.device });
+  await inNode.openDevice({ ...device, guestCid: Cids.device });
   const clientSocket = join(folder.path, 'c.sock');
   const client = resources.use(
     await DeviceClient.start(deviceProgram, clientSocket, Cids.deviceOfC),

@@ -1,7 +1,7 @@
 import { codecFigure } from '../chart/codec.js';
+import { Client } from '../client/client.js';
+import type { Codec } from '../client/protocol.js';
 import type { Experiment } from '../experiment.js';
-import { Probe } from '../probe/probe.js';
-import type { Codec } from '../probe/protocol.js';
 import type { Arm, Comparison } from '../types.js';
 
 const codecs: readonly Codec[] = ['fixed-shape', 'cbor-x'];
@@ -46,8 +46,8 @@ function codecArm(name: Codec): Arm {
   return {
     name,
     measure: async ({ samples }) => {
-      await using probe = new Probe();
-      const measured = await probe.measure({ task: 'codec', codec: name, samples });
+      await using client = new Client();
+      const measured = await client.measure({ task: 'codec', codec: name, samples });
       return [...measured].map(([metric, values]) => ({ metric, unit: 'ops/s' as const, values }));
     },
   };

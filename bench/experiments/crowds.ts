@@ -1,10 +1,10 @@
 /* Look-ups that overlap: many in one session, and in many sessions. */
 import { crowdFigure } from '../chart/crowd.js';
+import type { Client } from '../client/client.js';
+import type { Crowd } from '../client/protocol.js';
 import type { Experiment } from '../experiment.js';
 import type { LabTransport } from '../lab.js';
 import { crowdMetrics, levelMetric } from '../metrics.js';
-import type { Probe } from '../probe/probe.js';
-import type { Crowd } from '../probe/protocol.js';
 import type { Amount, Arm, Unit } from '../types.js';
 import { warmUp } from './rtt.js';
 
@@ -36,10 +36,10 @@ function crowdExperiment(
     comparisons: [],
     async prepare({ guest }) {
       if (guest === undefined) throw new TypeError(`the ${words.name} experiment needs a guest`);
-      const { probe } = guest;
-      await warmUp(probe, guest.transports, jitWarmup);
+      const { client } = guest;
+      await warmUp(client, guest.transports, jitWarmup);
       return {
-        arms: guest.transports.map((transport) => crowdArm(transport, probe, sweep)),
+        arms: guest.transports.map((transport) => crowdArm(transport, client, sweep)),
         absent: guest.absent,
         [Symbol.asyncDispose]: async () => {},
       };
@@ -50,7 +50,7 @@ function crowdExperiment(
   };
 }
 
-function crowdArm(transport: LabTransport, probe: Probe, sweep: Sweep): Arm {
+function crowdArm(transport: LabTransport, client: Client, sweep: Sweep): Arm {
   const { agent: address } = transport;
   return {
     name: transport.name,
@@ -59,7 +59,7 @@ function crowdArm(transport: LabTransport, probe: Probe, sweep: Sweep): Arm {
       const measured = [];
       for (const level of levels) {
         const crowd = sweep.crowd(level);
-        const found = await probe.measure({ task: 'crowd', address, ...crowd, samples, warmup });
+        const found = await client.measure({ task: 'crowd', address, ...crowd, samples, warmup });
         for (const [metric, values] of found) {
           const unit = units[metric] ?? 'ns';
           measured.push({ metric: levelMetric(metric, sweep.noun, level), unit, values });
@@ -67,7 +67,7 @@ function crowdArm(transport: LabTransport, probe: Probe, sweep: Sweep): Arm {
       }
       if (sweep.openings > 0) {
         const counts = { samples: sweep.openings, warmup: 0 };
-        const found = await probe.measure({ task: 'opening', address, ...counts });
+        const found = await client.measure({ task: 'opening', address, ...counts });
         for (const [metric, values] of found)
           measured.push({ metric, unit: 'ns' as const, values });
       }

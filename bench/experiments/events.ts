@@ -1,5 +1,7 @@
 import { Session } from '../../src/session.js';
 import { eventsFigure } from '../chart/events.js';
+import type { Client } from '../client/client.js';
+import type { Followed } from '../client/protocol.js';
 import { ratio } from '../comparisons.js';
 import type { Programs } from '../compile.js';
 import type { Experiment } from '../experiment.js';
@@ -12,8 +14,6 @@ import {
   offeredMetric,
   recordMetric,
 } from '../metrics.js';
-import type { Probe } from '../probe/probe.js';
-import type { Followed } from '../probe/protocol.js';
 import { emission } from '../programs/emit.js';
 import { expectSamples } from '../samples.js';
 import type { Amount, Arm, Batch } from '../types.js';
@@ -57,7 +57,7 @@ export const events: Experiment = {
     if (guest === undefined) throw new TypeError('the events experiment needs a guest');
     const [first] = guest.transports;
     if (first === undefined) throw new TypeError('the guest has no transport');
-    const { probe } = guest;
+    const { client } = guest;
     const native = async () => {
       await first.use();
       await using session = await Session.connect(first.agent, { client: 'waep bench' });
@@ -69,11 +69,11 @@ export const events: Experiment = {
       const driver = new Driver(transport.run, guest.programs);
       try {
         return [
-          ...(await measureRates(readOnHost(probe, transport.agent, driver))),
-          ...(await measureLatency(probe, transport.agent, driver, amount)),
+          ...(await measureRates(readOnHost(client, transport.agent, driver))),
+          ...(await measureLatency(client, transport.agent, driver, amount)),
         ];
       } finally {
-        await probe.leave();
+        await client.leave();
       }
     };
     return {
@@ -147,13 +147,13 @@ function readInGuest(session: Session, driver: Driver): Read {
   };
 }
 
-function readOnHost(probe: Probe, address: string, driver: Driver): Read {
+function readOnHost(client: Client, address: string, driver: Driver): Read {
   return async (kind, count, pauseNs, withCpu) => {
     const cpuNs = async () => (withCpu ? await driver.agentCpuNs() : 0);
-    await probe.follow({ address, ...kind, stamped: false });
+    await client.follow({ address, ...kind, stamped: false });
     const before = await cpuNs();
     await driver.drive(['drive'], count, pauseNs);
-    const taken = await probe.followed();
+    const taken = await client.followed();
     return { ...taken, agentCpuNs: (await cpuNs()) - before };
   };
 }
@@ -182,14 +182,14 @@ async function measureRates(read: Read): Promise<Batches> {
 }
 
 async function measureLatency(
-  probe: Probe,
+  client: Client,
   address: string,
   driver: Driver,
   { samples, warmup }: Amount,
 ): Promise<Batches> {
-  await probe.follow({ address, ringBytes: 64 * 1024, recordBytes: 16, stamped: true });
+  await client.follow({ address, ringBytes: 64 * 1024, recordBytes: 16, stamped: true });
   await driver.drive(['drive'], warmup + samples, lowRateMs * 1e6);
-  const placed = (await probe.followed()).latencies.slice(warmup);
+  const placed = (await client.followed()).latencies.slice(warmup);
   expectSamples(latencyMetric, placed.length, samples);
   const batch = (metric: string, values: number[]) => ({ metric, unit: 'ns' as const, values });
   return [

@@ -35,7 +35,7 @@ type Batches = Pick<Batch, 'metric' | 'unit' | 'values'>[];
 
 /** Round trips and throughput of one transport to one guest. */
 export async function measureKernel(
-  { suite, probe, pingpong }: KernelGuest,
+  { suite, client, pingpong }: KernelGuest,
   transport: (typeof transports)[number],
   counts: { samples: number; warmup: number },
 ): Promise<Batches> {
@@ -43,7 +43,7 @@ export async function measureKernel(
   const batches: Batches = [];
   for (const payloadBytes of echoBytes) {
     const metric = echoMetric(payloadBytes);
-    const found = await probe.measure({ task: 'echo', address, payloadBytes, ...counts });
+    const found = await client.measure({ task: 'echo', address, payloadBytes, ...counts });
     batches.push({
       metric: onKernelMetric(metric, suite),
       unit: 'ns',
@@ -55,7 +55,7 @@ export async function measureKernel(
       direction === 'to the guest'
         ? { requestBytes: size, replyBytes: 1 }
         : { requestBytes: 1, replyBytes: size };
-    const found = await probe.measure({
+    const found = await client.measure({
       task: 'bulk',
       address,
       ...sizes,

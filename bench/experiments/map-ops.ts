@@ -1,10 +1,10 @@
 import { mapOpsFigure } from '../chart/map-ops.js';
+import type { Client } from '../client/client.js';
 import { ratio } from '../comparisons.js';
 import type { Experiment } from '../experiment.js';
 import type { LabGuest, LabTransport } from '../lab.js';
 import { nativeSamples } from '../limit.js';
 import { elementMetrics, entriesMetric } from '../metrics.js';
-import type { Probe } from '../probe/probe.js';
 import { expectSamples } from '../samples.js';
 import type { Amount, Arm, Batch } from '../types.js';
 import { warmUp } from './rtt.js';
@@ -47,13 +47,13 @@ export const mapOps: Experiment = {
   ]),
   async prepare({ guest }) {
     if (guest === undefined) throw new TypeError('the map-ops experiment needs a guest');
-    const { probe } = guest;
+    const { client } = guest;
     const amount = { boots: 1, rounds: 1, samples: 1, warmup: 2 };
     const arms = [
       nativeArm(guest),
-      ...guest.transports.map((transport) => forwardedArm(transport, probe)),
+      ...guest.transports.map((transport) => forwardedArm(transport, client)),
     ];
-    await warmUp(probe, guest.transports, jitWarmup);
+    await warmUp(client, guest.transports, jitWarmup);
     for (const arm of arms) {
       await arm.prepare?.();
       await arm.measure(amount);
@@ -98,17 +98,17 @@ function nativeArm(guest: LabGuest): Arm {
   };
 }
 
-function forwardedArm(transport: LabTransport, probe: Probe): Arm {
+function forwardedArm(transport: LabTransport, client: Client): Arm {
   const { agent: address } = transport;
   return {
     name: transport.name,
     prepare: () => transport.use(),
     measure: async (amount) => {
       const { samples, warmup } = amount;
-      const measured = [...(await probe.measure({ task: 'elements', address, samples, warmup }))];
+      const measured = [...(await client.measure({ task: 'elements', address, samples, warmup }))];
       for (const { entries, batch } of readings) {
         const how = { entries, batchEntries: batch, samples: 1, warmup: 0 };
-        measured.push(...(await probe.measure({ task: 'entries', address, ...how })));
+        measured.push(...(await client.measure({ task: 'entries', address, ...how })));
       }
       return measured.map(([metric, values]) => ({ metric, unit: 'ns' as const, values }));
     },

@@ -1,10 +1,10 @@
 import { join } from 'node:path';
 import { progSizeFigure } from '../chart/prog-size.js';
+import type { Client } from '../client/client.js';
 import type { Experiment } from '../experiment.js';
 import type { LabGuest, LabTransport } from '../lab.js';
 import { nativeCommand, nativeSamples } from '../limit.js';
 import { loadMetric } from '../metrics.js';
-import type { Probe } from '../probe/probe.js';
 import { encodeCallFile } from '../programs/call-file.js';
 import { sizedLoadCall } from '../programs/sized.js';
 import { expectSamples } from '../samples.js';
@@ -44,12 +44,12 @@ export const progSize: Experiment = {
       const call = { name: 'PROG_LOAD', call: sizedLoadCall(size, 1) };
       await guest.write(callFile(size), encodeCallFile([call]));
     }
-    const { probe } = guest;
-    await warmUp(probe, guest.transports, jitWarmup);
+    const { client } = guest;
+    await warmUp(client, guest.transports, jitWarmup);
     return {
       arms: [
         nativeArm(guest),
-        ...guest.transports.map((transport) => forwardedArm(transport, probe)),
+        ...guest.transports.map((transport) => forwardedArm(transport, client)),
       ],
       absent: guest.absent,
       [Symbol.asyncDispose]: async () => {},
@@ -86,7 +86,7 @@ function nativeArm(guest: LabGuest): Arm {
   };
 }
 
-function forwardedArm(transport: LabTransport, probe: Probe): Arm {
+function forwardedArm(transport: LabTransport, client: Client): Arm {
   const { agent: address } = transport;
   return {
     name: transport.name,
@@ -95,7 +95,7 @@ function forwardedArm(transport: LabTransport, probe: Probe): Arm {
       const measured: (readonly [string, readonly number[]])[] = [];
       for (const instructions of sizes) {
         const counts = countsFor(instructions, amount);
-        const samples = await probe.measure({ task: 'load', address, instructions, ...counts });
+        const samples = await client.measure({ task: 'load', address, instructions, ...counts });
         measured.push(...samples);
       }
       return measured.map(([metric, values]) => ({ metric, unit: 'ns' as const, values }));

@@ -1,10 +1,10 @@
 import { rttFigure } from '../chart/rtt.js';
+import type { Client } from '../client/client.js';
+import { lookupExchange } from '../client/lookup.js';
 import { ratio } from '../comparisons.js';
 import type { Experiment } from '../experiment.js';
 import type { LabGuest, LabTransport } from '../lab.js';
 import { echoCpuMetric, echoMetric, lookupMetric } from '../metrics.js';
-import { lookupExchange } from '../probe/lookup.js';
-import type { Probe } from '../probe/probe.js';
 import { expectSamples } from '../samples.js';
 import type { Arm, Batch } from '../types.js';
 
@@ -57,12 +57,12 @@ function roundTrips({ name, title, placement, cpu, bounds }: Placement): Experim
     async prepare(lab) {
       const { guest } = lab;
       if (guest === undefined) throw new TypeError(`the ${name} experiment needs a guest`);
-      const { probe, transports } = guest;
+      const { client, transports } = guest;
       await guest.pin(cpu);
-      await warmUp(probe, transports, jitWarmup);
+      await warmUp(client, transports, jitWarmup);
       return {
         arms: transports.flatMap((transport) => [
-          streamArm(transport, probe),
+          streamArm(transport, client),
           limitArm(transport, guest, cpu),
         ]),
         absent: guest.absent,
@@ -93,18 +93,18 @@ export const rttOneCore = roundTrips({
 
 type Batches = Pick<Batch, 'metric' | 'unit' | 'values'>[];
 
-function streamArm(transport: LabTransport, probe: Probe): Arm {
+function streamArm(transport: LabTransport, client: Client): Arm {
   return {
     name: transport.name,
     prepare: () => transport.use(),
     measure: async ({ samples, warmup }) => {
       const measured = [
-        ...(await probe.measure({ task: 'lookup', address: transport.agent, samples, warmup })),
+        ...(await client.measure({ task: 'lookup', address: transport.agent, samples, warmup })),
       ];
       for (const size of payloadBytes) {
         const address = transport.pingpong;
         measured.push(
-          ...(await probe.measure({ task: 'echo', address, payloadBytes: size, samples, warmup })),
+          ...(await client.measure({ task: 'echo', address, payloadBytes: size, samples, warmup })),
         );
       }
       return measured.map(([metric, values]) => ({ metric, unit: 'ns' as const, values }));
@@ -139,16 +139,16 @@ function limitArm(transport: LabTransport, guest: LabGuest, cpu: number | undefi
 }
 
 /**
- * Has a probe make calls on each transport until its JavaScript engine has compiled what they need: the
+ * Has a client make calls on each transport until its JavaScript engine has compiled what they need: the
  * experiments are about a program that has been running for a while.
  */
 export async function warmUp(
-  probe: Probe,
+  client: Client,
   transports: ReadonlyArray<Pick<LabTransport, 'agent'> & Partial<Pick<LabTransport, 'use'>>>,
   calls: number,
 ): Promise<void> {
   for (const transport of transports) {
     await transport.use?.();
-    await probe.measure({ task: 'lookup', address: transport.agent, samples: 1, warmup: calls });
+    await client.measure({ task: 'lookup', address: transport.agent, samples: 1, warmup: calls });
   }
 }

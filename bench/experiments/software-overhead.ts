@@ -2,6 +2,8 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { agentPath } from '../../src/paths.js';
 import { softwareOverheadFigure } from '../chart/software-overhead.js';
+import { Client } from '../client/client.js';
+import { lookupExchange } from '../client/lookup.js';
 import { threadTimes, usedNs } from '../cpu-time.js';
 import { Disposables } from '../disposables.js';
 import type { Experiment } from '../experiment.js';
@@ -14,8 +16,6 @@ import {
   nativeSamples,
 } from '../limit.js';
 import { commandMetrics, lookupMetric, placedMetric, thesisOverheadNs } from '../metrics.js';
-import { lookupExchange } from '../probe/lookup.js';
-import { Probe } from '../probe/probe.js';
 import { run, startServer } from '../process.js';
 import { expectSamples } from '../samples.js';
 import type { Amount, Arm, Batch, Comparison } from '../types.js';
@@ -98,14 +98,14 @@ export const softwareOverhead: Experiment = {
       const server = [lab.programs.pingpong, 'serve', pingpong];
       resources.use(await startServer(server, { ready: 'listening', cpu: serverCpu }));
     }
-    const probes = new Map(
-      placements.map(({ name, clientCpu }) => [name, resources.use(new Probe(clientCpu))]),
+    const clients = new Map(
+      placements.map(({ name, clientCpu }) => [name, resources.use(new Client(clientCpu))]),
     );
-    for (const probe of probes.values()) await warmUp(probe, transports, jitWarmup);
+    for (const client of clients.values()) await warmUp(client, transports, jitWarmup);
     const arms = [
       await nativeArm(lab),
       ...transports.flatMap((transport) => [
-        forwardedArm(transport, probes),
+        forwardedArm(transport, clients),
         limitArm(transport, lab),
       ]),
     ];
@@ -150,13 +150,13 @@ async function profileOf(agentPid: number, transports: readonly HostTransport[])
   const profiles = [];
   for (const transport of transports.filter(({ name }) => name === 'unix')) {
     for (const { name: placement, clientCpu } of placements) {
-      await using probe = new Probe(clientCpu);
-      await warmUp(probe, [transport], jitWarmup);
+      await using client = new Client(clientCpu);
+      await warmUp(client, [transport], jitWarmup);
       const before = await threadTimes([agentPid]);
-      const client = await probe.profile({ address: transport.agent, calls: profiledCalls });
+      const profile = await client.profile({ address: transport.agent, calls: profiledCalls });
       const agentCpuUs = usedNs(before, await threadTimes([agentPid])) / 1000;
       const agent = { cpuUsPerCall: agentCpuUs / profiledCalls };
-      profiles.push({ transport: transport.name, placement, agent, client });
+      profiles.push({ transport: transport.name, placement, agent, client: profile });
     }
   }
   return profiles;
@@ -177,15 +177,15 @@ async function nativeArm(lab: Lab): Promise<Arm> {
 
 function forwardedArm(
   { name, agent: address }: HostTransport,
-  probes: ReadonlyMap<(typeof placements)[number]['name'], Probe>,
+  clients: ReadonlyMap<(typeof placements)[number]['name'], Client>,
 ): Arm {
   return {
     name,
     measure: async (amount) => {
       const batches: Pick<Batch, 'metric' | 'unit' | 'values'>[] = [];
       const { samples, warmup } = amount;
-      for (const [placement, probe] of probes) {
-        for (const [metric, values] of await probe.measure({
+      for (const [placement, client] of clients) {
+        for (const [metric, values] of await client.measure({
           task: 'lookup',
           address,
           samples,
@@ -195,7 +195,7 @@ function forwardedArm(
         }
       }
       const commands = commandAmount(amount);
-      const measured = await probes
+      const measured = await clients
         .get('a core each')
         ?.measure({ task: 'commands', address, settleMs, ...commands });
       return [...batches, ...commandBatches(measured ?? new Map(), commands)];

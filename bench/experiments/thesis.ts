@@ -1,10 +1,10 @@
 import { join } from 'node:path';
 import { thesisFigure } from '../chart/thesis.js';
+import type { Client } from '../client/client.js';
 import type { Experiment } from '../experiment.js';
 import type { LabGuest } from '../lab.js';
 import { nativeCommand, nativeSamples } from '../limit.js';
 import { commandMetrics, thesisOverheadNs } from '../metrics.js';
-import type { Probe } from '../probe/probe.js';
 import { encodeCallFile } from '../programs/call-file.js';
 import { attachCall, loadCall } from '../programs/figure2.js';
 import { expectSamples } from '../samples.js';
@@ -55,7 +55,7 @@ export const thesis: Experiment = {
       arms: [
         await nativeArm(guest),
         ...guest.transports.map((transport) => ({
-          ...forwardedArm(transport.name, transport.agent, guest.probe),
+          ...forwardedArm(transport.name, transport.agent, guest.client),
           prepare: () => transport.use(),
         })),
       ],
@@ -88,15 +88,15 @@ export function figure2CallFile(): Uint8Array {
   ]);
 }
 
-/** The commands through a session, measured by a probe. */
-export function forwardedArm(name: string, address: string, probe: Probe): Arm {
+/** The commands through a session, measured by a client. */
+export function forwardedArm(name: string, address: string, client: Client): Arm {
   return {
     name,
     measure: async (amount) => {
       const { samples, warmup } = amount;
       const { settleMs } = parameters;
       return commandBatches(
-        await probe.measure({ task: 'commands', address, settleMs, samples, warmup }),
+        await client.measure({ task: 'commands', address, settleMs, samples, warmup }),
         amount,
       );
     },

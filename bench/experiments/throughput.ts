@@ -71,7 +71,7 @@ async function measureAll(
 }
 
 function streamArm(transport: LabTransport, guest: LabGuest): Arm {
-  const { probe } = guest;
+  const { client } = guest;
   return {
     name: transport.name,
     prepare: () => transport.use(),
@@ -81,7 +81,7 @@ function streamArm(transport: LabTransport, guest: LabGuest): Arm {
         const address = transport.pingpong;
         const counts = { samples: 1, warmup: messages };
         const measured = await guest.measureCpu();
-        const found = await probe.measure({ task: 'bulk', address, ...exchange, ...counts });
+        const found = await client.measure({ task: 'bulk', address, ...exchange, ...counts });
         used.push(await measured());
         return found.get('bulk')?.[0] ?? 0;
       });

@@ -1,6 +1,6 @@
 import t from 'tap';
-import { encodeGenerically, measureCodec } from '../../bench/probe/codec.js';
-import { lookupCall, lookupExchange } from '../../bench/probe/lookup.js';
+import { encodeGenerically, measureCodec } from '../../bench/client/codec.js';
+import { lookupCall, lookupExchange } from '../../bench/client/lookup.js';
 import { loadCall } from '../../bench/programs/figure2.js';
 import { callFrameBound, putCallFrame } from '../../src/frame/index.js';
 

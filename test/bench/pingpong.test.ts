@@ -5,11 +5,11 @@ import { createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
+import { Client } from '../../bench/client/client.js';
 import { compilePrograms } from '../../bench/compile.js';
 import { freePort } from '../../bench/lab.js';
 import { limitCommand, limitSamples } from '../../bench/limit.js';
 import { echoMetric } from '../../bench/metrics.js';
-import { Probe } from '../../bench/probe/probe.js';
 import { run, startServer } from '../../bench/process.js';
 
 /** A folder whose path is short enough for sockets. */
@@ -32,8 +32,8 @@ t.test('round trips on each transport', async (t) => {
     t.equal(samples.length, 50, `plain C over ${address}`);
     t.ok(samples.every((ns) => ns > 500 && ns < 1e9));
 
-    await using probe = new Probe();
-    const echoes = await probe.measure({ task: 'echo', address, payloadBytes: 40_000, ...amount });
+    await using client = new Client();
+    const echoes = await client.measure({ task: 'echo', address, payloadBytes: 40_000, ...amount });
     const values = echoes.get(echoMetric(40_000)) ?? [];
     t.equal(values.length, 50, `waep/transport over ${address}`);
     t.ok(values.every((ns) => ns > 500 && ns < 1e9));
@@ -108,11 +108,11 @@ t.test('a program that ends before it is ready is an error with its words', asyn
   });
 });
 
-t.test('a probe hands its errors over, and outlives them', async (t) => {
-  await using probe = new Probe();
+t.test('a client hands its errors over, and outlives them', async (t) => {
+  await using client = new Client();
   const address = 'unix:/nonexistent/s';
   for (let attempt = 0; attempt < 2; attempt++) {
-    await t.rejects(probe.measure({ task: 'lookup', address, ...amount }), {
+    await t.rejects(client.measure({ task: 'lookup', address, ...amount }), {
       code: 'ERR_TOOL_FAILED',
       message: /ENOENT/,
     });

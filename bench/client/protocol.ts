@@ -1,6 +1,6 @@
 export type Codec = 'fixed-shape' | 'cbor-x';
 
-/** What a probe is asked to measure. Times are in milliseconds, sizes in bytes. */
+/** What a client is asked to measure. Times are in milliseconds, sizes in bytes. */
 export type MeasureRequest =
   | ({ task: 'commands'; address: string; settleMs: number } & Counts)
   | ({ task: 'lookup'; address: string } & Counts)
@@ -20,14 +20,14 @@ export interface Crowd {
   depth: number;
 }
 
-/** What a probe is asked to explain. */
+/** What a client is asked to explain. */
 export interface ProfileRequest {
   task: 'profile';
   address: string;
   calls: number;
 }
 
-/** A device that a probe is asked to have, for addresses at `path`. */
+/** A device that a client is asked to have, for addresses at `path`. */
 export interface DeviceRequest {
   task: 'device';
   /** For QEMU. */
@@ -36,7 +36,7 @@ export interface DeviceRequest {
   guestCid: number;
 }
 
-/** Events that a probe is asked to have emitted in a guest, and to read. */
+/** Events that a client is asked to have emitted in a guest, and to read. */
 export interface FollowRequest {
   task: 'follow';
   /** The agent's. What is followed one after the other shares a session, and so an address. */
@@ -78,16 +78,16 @@ export interface Profile {
   functions: { name: string; usPerCall: number }[];
 }
 
-/** All that a probe can be asked. */
-export type ProbeRequest =
+/** All that a client can be asked. */
+export type ClientRequest =
   | MeasureRequest
   | ProfileRequest
   | DeviceRequest
   | FollowRequest
   | FollowedRequest;
 
-/** What a probe answers: samples by metric, a profile, or what was followed. */
-export type ProbeAnswer =
+/** What a client answers: samples by metric, a profile, or what was followed. */
+export type ClientAnswer =
   | { samples: Record<string, number[]> }
   | { profile: Profile }
   | { followed: Followed };

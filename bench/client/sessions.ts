@@ -16,15 +16,15 @@ export const lookupMap = {
 export const lookupKey = new Uint8Array(lookupKeyBytes).fill(0xa5);
 
 /** A session that stays open for as long as its transport does, with a map to look values up in. */
-export interface ProbeSession {
+export interface ClientSession {
   session: Session;
   map: BpfMap;
 }
 
-const sessions = new Map<string, ProbeSession>();
+const sessions = new Map<string, ClientSession>();
 
 /** The session with the agent at `address`, opened when there is none. */
-export async function sessionWith(address: string): Promise<ProbeSession> {
+export async function sessionWith(address: string): Promise<ClientSession> {
   const found = sessions.get(address);
   // A guest's driver that changes to another device ends those of the first.
   if (found !== undefined && !found.session.closed) return found;
@@ -34,7 +34,7 @@ export async function sessionWith(address: string): Promise<ProbeSession> {
 }
 
 /** A session that belongs to the caller, with the same map. */
-export async function openSession(address: string): Promise<ProbeSession> {
+export async function openSession(address: string): Promise<ClientSession> {
   const session = await Session.connect(address, { client: 'waep bench' });
   const map = await session.createMap(lookupMap);
   // A value of zeroes would be left out of the answers.

@@ -12,7 +12,7 @@ import { measureLoads } from './load.js';
 import { measureLookups } from './lookup.js';
 import { measureElements, measureEntries } from './maps.js';
 import { profileLookups } from './profile.js';
-import type { MeasureRequest, ProbeAnswer, ProbeRequest } from './protocol.js';
+import type { ClientAnswer, ClientRequest, MeasureRequest } from './protocol.js';
 
 function measure(request: MeasureRequest): Promise<Record<string, number[]>> {
   if (request.task === 'commands') return measureCommands(request);
@@ -27,7 +27,7 @@ function measure(request: MeasureRequest): Promise<Record<string, number[]>> {
   return Promise.resolve(measureCodec(request));
 }
 
-serve(async (request: ProbeRequest): Promise<ProbeAnswer> => {
+serve(async (request: ClientRequest): Promise<ClientAnswer> => {
   if (request.task === 'device') {
     const { socket, path, guestCid } = request;
     await VsockDevice.open({ socket, path, guestCid, multiplexer: true });

@@ -4,24 +4,24 @@ import { leashed } from '../process.js';
 import { expectSamples } from '../samples.js';
 import { Worker } from '../worker.js';
 import type {
+  ClientAnswer,
+  ClientRequest,
   DeviceRequest,
   Followed,
   FollowRequest,
   MeasureRequest,
-  ProbeAnswer,
-  ProbeRequest,
   Profile,
   ProfileRequest,
 } from './protocol.js';
 
 /** A client process that measures on request, one thing at a time. */
-export class Probe implements AsyncDisposable {
-  readonly #worker: Worker<ProbeRequest, ProbeAnswer>;
+export class Client implements AsyncDisposable {
+  readonly #worker: Worker<ClientRequest, ClientAnswer>;
 
   /** @param cpu the CPU to keep it on; by default it may run on all */
   constructor(cpu?: number) {
     const main = fileURLToPath(new URL('./main.js', import.meta.url));
-    this.#worker = new Worker('The measuring process', leashed(cpu, [process.execPath, main]));
+    this.#worker = new Worker('The measuring client', leashed(cpu, [process.execPath, main]));
   }
 
   get pid(): number {
@@ -32,7 +32,7 @@ export class Probe implements AsyncDisposable {
    * Returns samples by metric: as many as asked for of each, in nanoseconds, or in operations per
    * second for a codec.
    *
-   * @throws ERR_TOOL_FAILED when the probe fails or ends; ERR_BENCH_INCOMPLETE
+   * @throws ERR_TOOL_FAILED when the client fails or ends; ERR_BENCH_INCOMPLETE
    */
   async measure(request: MeasureRequest): Promise<ReadonlyMap<string, readonly number[]>> {
     const answer = await this.#worker.ask(request);
@@ -46,7 +46,7 @@ export class Probe implements AsyncDisposable {
   /**
    * Returns where the time of look-ups goes on the client's side.
    *
-   * @throws ERR_TOOL_FAILED when the probe fails or ends
+   * @throws ERR_TOOL_FAILED when the client fails or ends
    */
   async profile(request: Omit<ProfileRequest, 'task'>): Promise<Profile | undefined> {
     const answer = await this.#worker.ask({ task: 'profile', ...request });
@@ -56,7 +56,7 @@ export class Probe implements AsyncDisposable {
   /**
    * Has the process serve a guest's vsock device, directly for itself and by a multiplexer for others.
    *
-   * @throws ERR_TOOL_FAILED when the probe fails or ends
+   * @throws ERR_TOOL_FAILED when the client fails or ends
    */
   async openDevice(request: Omit<DeviceRequest, 'task'>): Promise<void> {
     await this.#worker.ask({ task: 'device', ...request });
@@ -65,7 +65,7 @@ export class Probe implements AsyncDisposable {
   /**
    * Has a program emit in the guest and reads what it emits, until {@link followed} asks for it.
    *
-   * @throws ERR_TOOL_FAILED when the probe fails or ends
+   * @throws ERR_TOOL_FAILED when the client fails or ends
    */
   async follow(request: Omit<FollowRequest, 'task'>): Promise<void> {
     await this.#worker.ask({ task: 'follow', ...request });
@@ -74,12 +74,12 @@ export class Probe implements AsyncDisposable {
   /**
    * Returns what was read once all of it has arrived.
    *
-   * @throws ERR_TOOL_FAILED when the probe fails or ends, or something does not arrive
+   * @throws ERR_TOOL_FAILED when the client fails or ends, or something does not arrive
    */
   async followed(): Promise<Followed> {
     const answer = await this.#worker.ask({ task: 'followed' });
     if ('followed' in answer) return answer.followed;
-    throw new TypeError('the probe has answered another question');
+    throw new TypeError('the client has answered another question');
   }
 
   /** Ends the session that events were followed in. */

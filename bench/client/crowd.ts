@@ -1,7 +1,7 @@
 import { Session } from '../../src/session.js';
 import { crowdMetrics, openMetric } from '../metrics.js';
 import type { Counts, Crowd } from './protocol.js';
-import { lookupKey, openSession, type ProbeSession, sessionWith } from './sessions.js';
+import { type ClientSession, lookupKey, openSession, sessionWith } from './sessions.js';
 
 /**
  * Times look-ups that overlap, each by itself and all together: the rate is that of all calls from
@@ -18,9 +18,9 @@ export async function measureCrowd(
   return overlap(sessions, depth, warmup, samples);
 }
 
-const others = new Map<string, ProbeSession[]>();
+const others = new Map<string, ClientSession[]>();
 
-async function othersWith(address: string, count: number): Promise<ProbeSession[]> {
+async function othersWith(address: string, count: number): Promise<ClientSession[]> {
   const opened = others.get(address) ?? [];
   others.set(address, opened);
   while (opened.length < count) opened.push(await openSession(address));
@@ -46,7 +46,7 @@ export async function measureOpening(
 }
 
 async function overlap(
-  sessions: readonly ProbeSession[],
+  sessions: readonly ClientSession[],
   depth: number,
   warmup: number,
   samples: number,
@@ -54,7 +54,7 @@ async function overlap(
   const callNs: number[] = [];
   const callers = sessions.flatMap((one) => Array.from({ length: depth }, () => one));
   let left = warmup;
-  const makeCalls = async ({ map }: ProbeSession) => {
+  const makeCalls = async ({ map }: ClientSession) => {
     while (left > 0) {
       left--;
       const start = performance.now();
