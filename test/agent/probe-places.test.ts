@@ -81,7 +81,7 @@ t.test('a file that has changed has no places any more', async (t) => {
     );
   };
   t.equal(await refusal(), undefined);
-  const changed = /\/x, which is not the file that it was when the agent started/;
+  const changed = /\/x, which is not the file in which its places were looked up/;
   utimesSync(file, 0, 0);
   t.match(await refusal(), changed, 'written to');
   copyFileSync(file, `${file}.new`);

@@ -351,9 +351,11 @@ bool RuleChecker::Test(const Check& check, const ProbesCheck& what) {
       what.files.begin(), what.files.end(),
       [&](const ProbesCheck::File& one) { return path.size() < most && one.path == path; });
   if (file != what.files.end() && !IsSame(*file)) {
-    return Refuse(check, Printable(path) +
-                             ", which is not the file that it was when the agent started: its "
-                             "places are known again once the agent is started again");
+    return Refuse(
+        check,
+        Printable(path) +
+            ", which is not the file in which its places were looked up: SIGHUP has the agent "
+            "look them up again");
   }
   const auto allows = [&](uint64_t offset, uint64_t counter) {
     const bool known =
