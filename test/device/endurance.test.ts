@@ -23,6 +23,9 @@ const REBINDS = 10;
 const TALKERS = 8;
 const STALLED = 50;
 const POOL = 5000;
+/** How often the pool is opened and closed, and after how many times the process has settled. */
+const ROUNDS = 6;
+const SETTLED_ROUNDS = 2;
 /** What a socket may take while it is open, and may leave behind. */
 const MAX_OPEN_BYTES = 16 * 1024;
 const MAX_CLOSED_BYTES = 256;
@@ -114,13 +117,22 @@ t.test(`${POOL} sockets at a time`, async (t) => {
     // The guest's answers to the ends of the last ones are under way.
     await sleep(1000);
   };
-  await close(await open(POOL));
   const beforeBytes = await heldBytes();
   const sockets = await open(POOL);
   const openBytes = ((await heldBytes()) - beforeBytes) / POOL;
   await close(sockets.splice(0));
-  const closedBytes = ((await heldBytes()) - beforeBytes) / POOL;
-  const figures = `${openBytes.toFixed(0)} bytes a socket while they are open, ${closedBytes.toFixed(0)} once they are closed`;
+  // What sockets leave behind comes again with each round. Room that the C library keeps between
+  // what is in use does so in the first ones only.
+  const closed: number[] = [];
+  for (let round = 0; round < ROUNDS; round++) {
+    await close(await open(POOL));
+    closed.push(await heldBytes());
+  }
+  t.comment(`held once they are closed: ${closed.map(mib).join(', ')}`);
+  const [first = Number.NaN] = closed.slice(SETTLED_ROUNDS);
+  const rounds = ROUNDS - SETTLED_ROUNDS - 1;
+  const closedBytes = ((closed.at(-1) ?? Number.NaN) - first) / rounds / POOL;
+  const figures = `${openBytes.toFixed(0)} bytes a socket while they are open, ${closedBytes.toFixed(0)} more for each that was opened and closed`;
   t.ok(openBytes < MAX_OPEN_BYTES && closedBytes < MAX_CLOSED_BYTES, figures);
   record(`${POOL} sockets at a time`, 'memory of the process, each having echoed', figures);
 });
