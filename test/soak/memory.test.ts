@@ -58,12 +58,12 @@ interface Telling {
 
 async function start(t: Test, name: string, words: readonly string[]): Promise<Telling> {
   const file = join(folder, `${name}.json`);
-  const child = spawn(process.execPath, ['--require', collector, ...words], {
+  // What the test runner loads into processes of Node is no part of them.
+  const plain = ['-u', 'NODE_OPTIONS', process.execPath];
+  const child = spawn('env', [...plain, '--require', collector, ...words], {
     stdio: ['ignore', 'pipe', 'inherit'],
     env: {
       ...process.env,
-      // What the test runner loads into processes of Node is no part of them.
-      NODE_OPTIONS: '',
       GLIBC_TUNABLES: GIVES_BACK,
       WAEP_MEMORY_FILE: file,
       WAEP_CACHE_DIR: join(folder, 'cache'),
