@@ -25,7 +25,7 @@ export interface Source {
   /** The structure. Encoding replaces descriptors in it by handles. */
   readonly image: Uint8Array;
   /**
-   * Whether the pointer is not NULL. Also the moment to complain that it must not be.
+   * Whether the pointer is not NULL. Also the moment to refuse a call in which it must not be.
    *
    * @param length of an `out` pointer, how much room is needed
    */

@@ -117,7 +117,7 @@ async function writeBack(
   if (reply.result < 0) {
     if (reply.errno === errno.EBADF || reply.errno === errno.EINVAL) {
       const [other] = memory.others();
-      if (other !== undefined) context.complain(notOfGuest(encoded.shape.name, other));
+      if (other !== undefined) context.warnOnce(notOfGuest(encoded.shape.name, other));
     }
     if (encoded.shape.command === BPF_OBJ_PIN && reply.errno === errno.ENOENT) throw noFolder();
     return call.fail(reply.errno);
@@ -227,7 +227,7 @@ function giveStream(call: Notification, handle: Handle, context: Context): void 
       objects.remove(handle);
       await session.release([handle]);
     },
-    failed: (error) => context.complain(unfinished(error)),
+    failed: (error) => context.warnOnce(unfinished(error)),
   });
   const forget = placeholders.adopt(handle, fd);
   call.giveDescriptor(fd);

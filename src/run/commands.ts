@@ -20,7 +20,7 @@ export function startProgram(argument: number) {
       const text = Buffer.from(memory.readText(call.word(argument), PATH_MAX)).toString();
       const name = text.replace(/\0$/, '');
       // A shell looks for it in many places.
-      if (existsSync(`/proc/${call.thread}/root${name}`)) context.complain(unwatched(name));
+      if (existsSync(`/proc/${call.thread}/root${name}`)) context.warnOnce(unwatched(name));
     }
     context.started.about(call.thread);
     call.proceed();

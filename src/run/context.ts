@@ -42,5 +42,5 @@ export interface Context {
   /** Those of its folders that the program has opened. */
   readonly folders: Folders;
   /** Tells the user of something that the program does not get, once. */
-  readonly complain: (error: Error) => void;
+  readonly warnOnce: (error: Error) => void;
 }

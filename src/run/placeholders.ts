@@ -9,8 +9,8 @@ interface Placeholder {
   readonly close: () => void;
 }
 
-/** Who is told of what the program does with its descriptors. */
-export interface Told {
+/** Hears of what the program does with its descriptors. */
+export interface DescriptorListener {
   /** Something is about to be done with an object. */
   used(handle: Handle): void;
   /** The program does not hold an object any longer. */
@@ -33,10 +33,10 @@ type Identity = number;
 export class Placeholders {
   readonly #placeholders = new Map<Identity, Placeholder>();
   readonly #lasting = new Set<Handle>();
-  readonly #told: Told;
+  readonly #listener: DescriptorListener;
 
-  constructor(told: Told) {
-    this.#told = told;
+  constructor(listener: DescriptorListener) {
+    this.#listener = listener;
   }
 
   /** Makes a placeholder and hands it to `give`, which says whether the program has it now. */
@@ -49,7 +49,7 @@ export class Placeholders {
     const poller = new native.Poller(kept, () => {
       this.#placeholders.delete(identity);
       close();
-      if (!this.#lasting.has(handle)) this.#told.gone(handle);
+      if (!this.#lasting.has(handle)) this.#listener.gone(handle);
     });
     const close = () => {
       poller.close();
@@ -91,7 +91,7 @@ export class Placeholders {
   handleOf(thread: number, descriptor: number): Handle {
     if (descriptor < 0) return 0;
     const handle = this.#placeholders.get(native.identify(thread, descriptor))?.handle ?? 0;
-    if (handle !== 0) this.#told.used(handle);
+    if (handle !== 0) this.#listener.used(handle);
     return handle;
   }
 

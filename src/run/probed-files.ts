@@ -18,13 +18,13 @@ const NT_GNU_BUILD_ID = 3;
 /** Compares the files that the program probes with the guest's. */
 export class ProbedFiles {
   readonly #session: Session;
-  readonly #complain: (error: Error) => void;
+  readonly #warnOnce: (error: Error) => void;
   readonly #known = new Map<string, Promise<void>>();
 
-  /** @param complain told of what cannot be compared */
-  constructor(session: Session, complain: (error: Error) => void) {
+  /** @param warnOnce is called for each file that cannot be compared */
+  constructor(session: Session, warnOnce: (error: Error) => void) {
     this.#session = session;
-    this.#complain = complain;
+    this.#warnOnce = warnOnce;
   }
 
   /**
@@ -71,7 +71,7 @@ export class ProbedFiles {
       const { code } = error as { code?: string };
       if (code === 'ERR_RUN_REFUSED' || code === 'ERR_SESSION_CLOSED') throw error;
       // That there is none, the guest's kernel says; else it may be another one.
-      if (code !== 'ENOENT') this.#complain(uncompared(path, error as Error));
+      if (code !== 'ENOENT') this.#warnOnce(uncompared(path, error as Error));
     }
   }
 

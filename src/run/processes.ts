@@ -20,7 +20,7 @@ export async function openProcess(call: Notification, context: Context): Promise
   const id = call.descriptor(0);
   if (!isOfGuest(id, call.thread)) return call.proceed();
   if (!(await exists(id, context))) return call.fail(errno.ESRCH);
-  context.complain(
+  context.warnOnce(
     failure('ERR_RUN_REFUSED', {
       call: `pidfd_open(2) of the guest's process ${id}`,
       why: 'its end is not told here',

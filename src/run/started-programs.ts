@@ -7,11 +7,11 @@ export class StartedPrograms {
   /** Processes that have asked to become another program, and have not been seen since. */
   readonly #about = new Set<number>();
   readonly #code: number;
-  readonly #complain: (error: Error) => void;
+  readonly #warnOnce: (error: Error) => void;
 
-  constructor({ release, version }: KernelInfo, complain: (error: Error) => void) {
+  constructor({ release, version }: KernelInfo, warnOnce: (error: Error) => void) {
     this.#code = versionCode(release, version);
-    this.#complain = complain;
+    this.#warnOnce = warnOnce;
   }
 
   /** A process is about to become another program. */
@@ -25,6 +25,6 @@ export class StartedPrograms {
     if (setVdsoVersion(thread, this.#code)) return;
     const what = "The version of the kernel in the program's vDSO is this machine's";
     const instead = 'What uname(2) tells is the guest\u2019s.';
-    this.#complain(failure('ERR_RUN_NOTICE', { what, instead }));
+    this.#warnOnce(failure('ERR_RUN_NOTICE', { what, instead }));
   }
 }

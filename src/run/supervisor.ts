@@ -116,13 +116,13 @@ export class Supervision {
     this.deserted = new Promise((resolve) => {
       desert = resolve;
     });
-    const { probes, complain, events } = this.#context;
+    const { probes, warnOnce, events } = this.#context;
     let abandon = () => {};
     this.abandoned = new Promise((resolve) => {
       abandon = resolve;
     });
     this.#forget = session.onClose((reason) => {
-      complain(failure('ERR_RUN_GUEST_GONE', { why: reason.message }));
+      warnOnce(failure('ERR_RUN_GUEST_GONE', { why: reason.message }));
       events.wakeAll();
       abandon();
     });
@@ -182,22 +182,22 @@ function contextOf(
   const events = new MappedEvents(session, placeholders);
   const mapped = new MappedMaps(session, objects, placeholders);
   const userRings = new MappedUserRings(session, placeholders, events);
-  const told = new Set<string>();
-  const complain = (error: Error) => {
+  const warned = new Set<string>();
+  const warnOnce = (error: Error) => {
     // Tools ask the same of many processes.
     const kind = error.message.replace(/\/proc\/\d+\//g, '/proc/');
-    if (told.has(kind)) return;
-    told.add(kind);
+    if (warned.has(kind)) return;
+    warned.add(kind);
     refused(error);
   };
   const recent = new RecentFiles(files);
   const definitions = new ProbeDefinitions();
-  const probed = new ProbedFiles(session, complain);
+  const probed = new ProbedFiles(session, warnOnce);
   const views = { files, recent, probed, folders, definitions };
   const interruptions = new Interruptions();
-  const started = new StartedPrograms(session.kernel, complain);
+  const started = new StartedPrograms(session.kernel, warnOnce);
   const known = { session, objects, placeholders, probes, interruptions, started, ...views };
-  return { ...known, events, userRings, mapped, complain };
+  return { ...known, events, userRings, mapped, warnOnce };
 }
 
 /** How far the guest's monotonic clock is ahead of this machine's, in nanoseconds. */
@@ -214,7 +214,7 @@ function answer(call: Notification, context: Context): void {
     try {
       // The kernel's own errors are the program's to tell, and the end of the session has been told.
       if (error instanceof WaepError && error.code !== 'ERR_SESSION_CLOSED') {
-        context.complain(error);
+        context.warnOnce(error);
       }
     } finally {
       // Last: whoever reads a terminal is to see why before the program says what came of it.

@@ -76,7 +76,7 @@ function unlessOfGuest(refusal: Answer): Answer {
 
 /** As the kernel answers where there is a listener already: that of waep. */
 function refuseListener(call: Notification, context: Context): void {
-  context.complain(
+  context.warnOnce(
     failure('ERR_RUN_REFUSED', {
       call: 'seccomp(2) with SECCOMP_FILTER_FLAG_NEW_LISTENER',
       why: 'a process can have one listener, and waep is it',
