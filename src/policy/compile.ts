@@ -119,7 +119,7 @@ const all = (patterns: readonly string[]) => patterns.length === 1 && patterns[0
  * Task storage, whose values may have fields that the kernel follows, can only be written one element
  * at a time: the executor looks at the map for that.
  */
-const opaque = one(
+const noPointerScan = one(
   Cmd.BPF_MAP_LOOKUP_ELEM,
   Cmd.BPF_MAP_DELETE_ELEM,
   Cmd.BPF_MAP_GET_NEXT_KEY,
@@ -635,8 +635,8 @@ export function compile(policy: Policy, kernel: KernelNames): Rules {
       ...quotaChecks(policy, kernel),
     ],
     reports,
-    keeping: one(Cmd.BPF_OBJ_PIN, Cmd.BPF_PROG_ATTACH),
-    opaque,
+    pins: one(Cmd.BPF_OBJ_PIN, Cmd.BPF_PROG_ATTACH),
+    noPointerScan,
     foreign: policy.foreign_objects === 'use' ? [] : finding,
     readablePaths: policy.readable_paths,
     pinPaths: all(policy.pin_paths) ? [PIN_ROOT] : policy.pin_paths,

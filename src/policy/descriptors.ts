@@ -38,7 +38,7 @@ const objectsFor =
   ({ foreign_objects }: Policy) =>
   (use: Use = 'read'): Objects => ({
     use: words[use],
-    notFrom: foreign_objects === 'use' || use === 'read' ? [] : finding,
+    provenance: foreign_objects === 'use' || use === 'read' ? [] : finding,
   });
 
 type ObjectsFor = ReturnType<typeof objectsFor>;

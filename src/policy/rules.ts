@@ -21,7 +21,7 @@ export type Presence =
 /** What a call does with an object, and of which commands' results it may not be. */
 export interface Objects {
   readonly use: string;
-  readonly notFrom: readonly Range[];
+  readonly provenance: readonly Range[];
 }
 
 /** 8-byte records behind a pointer, as many as a word says, of a pattern. */
@@ -210,12 +210,12 @@ export interface Rules {
   readonly checks: readonly Check[];
   readonly reports: readonly Report[];
   /** Commands that let objects live longer than the handles that they were made with. */
-  readonly keeping: readonly Range[];
+  readonly pins: readonly Range[];
   /**
    * Commands for which all that the attribute points to is bytes: the kernel copies it and follows
    * no address in it. Of other commands, a word there that is an address of the executor is refused.
    */
-  readonly opaque: readonly Range[];
+  readonly noPointerScan: readonly Range[];
   /** Commands whose results are refused where it is not known what a call does with them. */
   readonly foreign: readonly Range[];
   /** Absolute paths that may be opened for reading; one that ends in `/` stands for what is below. */
@@ -284,7 +284,7 @@ const encodePresence = (presence: Presence) => [
   presences.indexOf(presence.kind),
   ...('mask' in presence ? [presence.offset, presence.mask] : [0, 0]),
 ];
-const encodeObjects = ({ use, notFrom }: Objects) => [use, notFrom.flat()];
+const encodeObjects = ({ use, provenance }: Objects) => [use, provenance.flat()];
 const encodeRanges = (ranges: readonly Range[]) => ranges.flat().map(whole);
 
 /** What follows the head of each kind of check. */
@@ -402,8 +402,8 @@ export function encodeRules(rules: Omit<Rules, 'confinement'>): Uint8Array {
       event,
       facts.map((fact) => [fact.label, vocabularyIndex(fact.vocabulary), ...encodeFact(fact)]),
     ]),
-    rules.keeping.flat(),
-    rules.opaque.flat(),
+    rules.pins.flat(),
+    rules.noPointerScan.flat(),
     rules.foreign.flat(),
     rules.readablePaths,
     rules.pinPaths,

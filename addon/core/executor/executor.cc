@@ -533,7 +533,8 @@ bool Executor::Relocate(uint64_t operation, size_t arguments) {
   if (!CheckPointers(arguments)) return false;
   // Other people's numbers look like addresses now and then, so only those are looked at that the
   // kernel might follow.
-  const size_t followed = rules_.opaque.Contains(operation) ? arguments : image_.buffers.size();
+  const size_t followed =
+      rules_.no_pointer_scan.Contains(operation) ? arguments : image_.buffers.size();
   for (size_t i = 0; i < std::min(followed, image_.buffers.size()); ++i) {
     if (image_.buffers[i].direction == Direction::kOut) continue;
     const int64_t offset = guard_.Find(image_.buffers[i].memory, image_.buffers[i].size);

@@ -128,7 +128,7 @@ void RuleChecker::Commit(uint64_t operation, bool succeeded, Handle* bound, Hand
     taken_.clear();
     return;
   }
-  const bool keeps = rules_.keeping.Contains(operation);
+  const bool keeps = rules_.pins.Contains(operation);
   std::vector<Handle*>& involved = involved_;
   involved.clear();
   // What holds nothing yet may have to hold what another one does.

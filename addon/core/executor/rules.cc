@@ -452,7 +452,7 @@ bool Rules::Decode(cbor::Reader* reader, Rules* rules) {
     if (!ReadReport(reader, &operation, &report)) return false;
     rules->reports[operation] = std::move(report);
   }
-  if (!ReadRanges(reader, &rules->keeping) || !ReadRanges(reader, &rules->opaque) ||
+  if (!ReadRanges(reader, &rules->pins) || !ReadRanges(reader, &rules->no_pointer_scan) ||
       !ReadRanges(reader, &rules->foreign) || !ReadTexts(reader, &rules->readable_paths) ||
       !ReadTexts(reader, &rules->pin_paths)) {
     return false;

@@ -284,8 +284,8 @@ struct Rules {
   std::vector<std::vector<std::string>> vocabularies;  // the first has the commands' names
   std::unordered_map<uint64_t, Checks> checks;         // by command, or other operation
   std::unordered_map<uint64_t, Report> reports;        // by operation
-  Ranges keeping;  // commands that let objects outlive their handles
-  Ranges opaque;   // commands for which what the attribute points to is bytes, never addresses
+  Ranges pins;             // commands that let objects outlive their handles
+  Ranges no_pointer_scan;  // commands whose attribute points to bytes, never to addresses
   Ranges foreign;  // commands whose results are of others, of which what is unknown is refused
   std::vector<std::string> readable_paths;
   std::vector<std::string> pin_paths;
