@@ -37,9 +37,8 @@ async function agentOf(clone: string): Promise<Record<string, GuestFile>> {
   }
   // Agents have looked for their programs elsewhere.
   const init = await readFile(join(packageFolder, 'guest/agent/init'), 'utf8');
-  const start = `node ${HOME}/agent.cjs`;
-  if (!init.includes(start)) throw new Error(`guest/agent/init has no "${start}" any more`);
-  files['/init'] = { text: init.replace(start, `WAEP_NATIVE_DIR=${HOME} ${start}`), mode: 0o755 };
+  const text = init.replace('\n', `\nexport WAEP_NATIVE_DIR=${HOME}\n`);
+  files['/init'] = { text, mode: 0o755 };
   return files;
 }
 
