@@ -187,6 +187,9 @@ t.test('unmodified programs act on the guest, and on nothing else', async (t) =>
     await run('sh', '-c', 'cat /proc/$$/comm; stat -L -c %F /proc/$$/exe'),
     'sh\nregular file\n',
   );
+  t.equal(await run('pgrep', '-x', 'program'), `${id}\n`);
+  t.equal(await run('readlink', `${proc}/exe`), '/program\n');
+  t.equal(await run('ps', '-o', 'comm=', '-p', id), 'program\n');
   await guest.sh(`kill ${id}`);
   const gone = `for file in maps comm exe; do cat /proc/${process.pid}/$file && echo seen; done; stat /proc/${process.pid}/exe || readlink /proc/${process.pid}/exe || echo none`;
   t.equal(await run('sh', '-c', `${gone} 2> /dev/null`), 'none\n');

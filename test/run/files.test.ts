@@ -1,4 +1,4 @@
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -156,3 +156,18 @@ t.test("the guest's policy decides what is read", { skip }, async (t) => {
   t.equal(errors, '');
   t.match(output, /^directory\ndirectory\n(.*\n)*vmlinux\n/);
 });
+
+const perf = spawnSync('perf', ['--version']).status === 0;
+
+t.test(
+  'perf counts events of the guest',
+  { skip: skip || (!perf && 'there is no perf') },
+  async (t) => {
+    const stat = await run(['perf', 'stat', '-x', ',', '-a', '-e', 'task-clock', 'sleep', '0.1']);
+    const [countMs = ''] = stat.errors.split('\n').filter((line) => line.includes('task-clock'));
+    t.ok(Number.parseFloat(countMs) > 50, stat.errors);
+    const own = await run(['perf', 'stat', '-x', ',', '-e', 'task-clock', 'true']);
+    t.match(own.errors, /perf_event_open\(2\) of process \d+ is refused/);
+    t.match(own.errors, /<not supported>/);
+  },
+);
