@@ -17,8 +17,6 @@ export interface DeviceSettings {
   bufferBytes: number;
   /** Connections at a time, those that are being closed included. */
   maxConnections: number;
-  /** How long to look out for more before the event loop goes on, while that pays; 0 for never. */
-  spinNs: number;
 }
 
 /**

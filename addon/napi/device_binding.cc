@@ -56,7 +56,6 @@ DeviceBinding::DeviceBinding(const Info& info) : LoopObject(info, "waep:Device")
   options.guest_cid = setting("guestCid");
   options.buffer_bytes = setting("bufferBytes");
   options.max_connections = setting("maxConnections");
-  options.spin_ns = setting("spinNs");
   VsockDevice::Callbacks callbacks = {
       [this](int stream, int events) {
         Call(kOnReady, {Napi::Number::New(Env(), stream), Napi::Number::New(Env(), events)});

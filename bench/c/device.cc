@@ -3,7 +3,7 @@
 // The physical limit of an in-process device: the client side of pingpong.c, driving the addon's
 // core directly.
 //
-//   device SOCKET --cid N [--spin NS] [--cpu N]
+//   device SOCKET --cid N [--cpu N]
 //
 // Listens on the vhost-user socket SOCKET for QEMU and then takes commands, one per line on its
 // standard input:
@@ -153,7 +153,7 @@ void Obey(VsockDevice& device, const std::string& line) {
 
 int main(int argc, char** argv) {
   if (argc < 2) {
-    fputs("usage: device SOCKET --cid N [--spin NS] [--cpu N]\n", stderr);
+    fputs("usage: device SOCKET --cid N [--cpu N]\n", stderr);
     return 2;
   }
   waep::VsockDeviceOptions options;
@@ -161,7 +161,6 @@ int main(int argc, char** argv) {
     const std::string name = argv[i];
     const auto value = static_cast<uint32_t>(strtoul(argv[i + 1], nullptr, 10));
     if (name == "--cid") options.guest_cid = value;
-    if (name == "--spin") options.spin_ns = value;
     if (name == "--cpu") affinity_pin(static_cast<int>(value));
   }
   signal(SIGPIPE, SIG_IGN);

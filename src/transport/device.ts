@@ -29,12 +29,6 @@ export interface VsockDeviceOptions {
   bufferBytes?: number;
   /** Connections at a time. Default 4 096. */
   maxConnections?: number;
-  /**
-   * How long to poll for more from the guest before the event loop sleeps, in microseconds. Polling
-   * turns itself off while it finds nothing. Default 0. It saves a wake-up if the guest has a core of
-   * its own. If both share a core, it takes the core from the guest.
-   */
-  spinUs?: number;
 }
 
 /** The events of a {@link VsockDevice}. */
@@ -70,7 +64,6 @@ export class VsockDevice extends EventEmitter<VsockDeviceEvents> implements Asyn
       guestCid: options.guestCid ?? 3,
       bufferBytes: options.bufferBytes ?? 262_144,
       maxConnections: options.maxConnections ?? 4096,
-      spinNs: (options.spinUs ?? 0) * 1000,
     };
     const { socket, path = socket } = options;
     this.#streams = new DeviceStreams(socket, path, settings, (running) =>

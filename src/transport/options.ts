@@ -126,10 +126,6 @@ const rules: Readonly<Record<string, Rule>> = {
     expected: 'a whole number from 1 to 2^20',
     holds: (value) => wholeNumber(value, 1, 2 ** 20),
   },
-  spinUs: {
-    expected: 'microseconds, from 0 to 1 000 000',
-    holds: (value) => wholeNumber(value, 0, 1_000_000),
-  },
   backlog: {
     expected: 'a whole number from 0 to 65535',
     holds: (value) => wholeNumber(value, 0, 65535),
@@ -177,7 +173,7 @@ const known: Readonly<Record<string, readonly string[]>> = {
   'createServer()': ['pauseOnConnect', 'bufferBytes', ...streamOptions, ...tcpOptions],
   'listen()': ['backlog', 'signal'],
   'VsockDevice.open()': [
-    ...['socket', 'path', 'multiplexer', 'guestCid', 'bufferBytes', 'maxConnections', 'spinUs'],
+    ...['socket', 'path', 'multiplexer', 'guestCid', 'bufferBytes', 'maxConnections'],
   ],
 };
 

@@ -74,7 +74,7 @@ t.test('a port has one listener, which ends with the device', async (t) => {
 });
 
 t.test('who is told that a device is closed may close what has not been told yet', (t) => {
-  const settings = { guestCid: 3, bufferBytes: 65_536, maxConnections: 4, spinNs: 0 };
+  const settings = { guestCid: 3, bufferBytes: 65_536, maxConnections: 4 };
   const socket = join(folder, 'told.sock');
   const device = new native.Device(
     socket,

@@ -27,7 +27,6 @@ constexpr uint64_t kCloseTimeoutNs = 8 * kNsPerSecond;
 // So that one call neither starves the caller's other business nor ends after each packet.
 constexpr size_t kMaxPacketsAtOnce = 256;
 constexpr size_t kMaxMessagesAtOnce = 64;
-constexpr uint32_t kMaxSpinBackoff = 1024;
 // Answers to packets for connections that do not exist. More than these are owed only to a guest
 // that does not take them.
 constexpr size_t kMaxRefusals = 8192;
@@ -294,7 +293,6 @@ void VsockDevice::Run() {
     }
   }
   Turn();
-  if (options_.spin_ns > 0 && running_) Spin();
   in_run_ = false;
   if (!ready_.empty()) Wake();
 }
@@ -312,31 +310,6 @@ void VsockDevice::Process() {
   if (wants_room_ && backend_->receive().Available()) OnRoom();
   SendControl();
   if (backend_->memory().broken()) DropVmm(-EHOSTDOWN);
-}
-
-void VsockDevice::Spin() {
-  if (spin_skip_ > 0) {
-    --spin_skip_;
-    return;
-  }
-  bool helped = false;
-  uint64_t until = NowNs() + options_.spin_ns;
-  for (size_t rounds = 0; rounds < kMaxPacketsAtOnce && running_ && NowNs() < until;) {
-    if (!backend_->transmit().Available()) {
-      __builtin_ia32_pause();
-      continue;
-    }
-    ++rounds;
-    helped = true;
-    Turn();
-    until = NowNs() + options_.spin_ns;
-  }
-  if (helped) {
-    spin_backoff_ = 1;
-  } else {
-    spin_skip_ = spin_backoff_;
-    spin_backoff_ = std::min(spin_backoff_ * 2, kMaxSpinBackoff);
-  }
 }
 
 void VsockDevice::Advance(int own) {

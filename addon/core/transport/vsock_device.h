@@ -27,9 +27,6 @@ struct VsockDeviceOptions {
   uint32_t buffer_bytes = 256 * 1024;
   // Connections at a time, those that are being closed included.
   uint32_t max_connections = 4096;
-  // How long Run looks out for more before it returns, in nanoseconds. It does so only while that
-  // pays.
-  uint32_t spin_ns = 0;
 };
 
 // A guest's virtio-vsock device, which a VMM reaches over a vhost-user socket: the VMM, the queues,
@@ -170,7 +167,6 @@ class VsockDevice final {
   void UnwatchKicks();
   void Turn();
   void Process();
-  void Spin();
   void Publish();
 
   void Drain();
@@ -222,8 +218,6 @@ class VsockDevice final {
   bool owes_ = false;          // the guest something that a program may wait for
   bool tells_of_end_ = false;  // the driver, unasked, when all of it has been read
   int watched_kicks_[2] = {-1, -1};
-  uint32_t spin_skip_ = 0;
-  uint32_t spin_backoff_ = 1;
 
   std::unique_ptr<vhost_user::Connection> vmm_;
   std::unique_ptr<VhostBackend> backend_;
