@@ -78,7 +78,7 @@ function holds(t: Test, { name, threads }: Seen, names: readonly string[]): void
 const agentOf = async (guest: Guest, profile: string) =>
   Number(
     await guest.sh(
-      `for p in /proc/[0-9]*; do tr '\\0' ' ' <$p/cmdline | grep -q '^[^ ]*node [^ ]*[a]gent.cjs .*--profile ${profile}' && echo \${p#/proc/}; done; true`,
+      `for p in /proc/[0-9]*; do tr '\\0' ' ' <$p/cmdline | grep -q '^[^ ]*node .*[a]gent.cjs .*--profile ${profile}' && echo \${p#/proc/}; done; true`,
     ),
   );
 
