@@ -126,12 +126,12 @@ export function soakChart(samples: readonly Sample[], facts: readonly string[]):
         }),
         panel({
           title: 'Native processes of the agent',
-          subtitle: 'memory that they have written to',
+          subtitle: 'memory that they have written to; the executor of the events',
           yTitle: 'KiB',
           samples,
           lines: [
             ['keeper', colours.host, ({ guest }) => guest.keeperKib],
-            ['executor of the events', colours.agent, ({ guest }) => guest.oldestExecutorKib],
+            ['executor', colours.agent, ({ guest }) => guest.oldestExecutorKib],
           ],
         }),
       ],
