@@ -88,6 +88,8 @@ const messages = {
     `The guest's agent (${d.agent}) cannot ${d.what}: it is older than this client. Give the guest the agent of this version.`,
   ERR_PEER_REFUSED: (d: { peer: string; why: string }) =>
     `The agent refuses connections from ${d.peer}: ${d.why}.`,
+  ERR_NO_AGENT: (d: { address: string; why: string }) =>
+    `What answers at ${d.address} is no agent: ${d.why.replace(/\.$/, '')}. Check the address, and that an agent listens there.`,
   ERR_TLS_ROLE: (d: { address: string; why: string }) =>
     `Who answers at ${d.address} cannot be taken for an agent: ${d.why}.`,
   ERR_TLS_CERTIFICATE: (d: { address: string; why: string }) =>

@@ -42,9 +42,11 @@ export class FrameAssembler {
     if (this.#bytes < HEADER_BYTES) return undefined;
     const header = parseHeader(this.#peek(HEADER_BYTES));
     if (header.flags !== 0 || header.reserved !== 0) {
-      throw failure('ERR_FRAME_MALFORMED', {
-        why: `${frameTypeName(header.type)} has flags ${header.flags} and reserved ${header.reserved}; expected zeros`,
-      });
+      const { flags, reserved } = header;
+      const text = textOf(this.#peek(HEADER_BYTES));
+      const found =
+        text ?? `${frameTypeName(header.type)} has flags ${flags} and reserved ${reserved}`;
+      throw failure('ERR_FRAME_MALFORMED', { why: `${found}; expected zeros` });
     }
     if (header.length > this.#maxFrameBytes) {
       throw failure('ERR_FRAME_TOO_LARGE', {
@@ -82,6 +84,12 @@ export class FrameAssembler {
     // Not a Buffer, whose slice() is no copy.
     return new Uint8Array(all.buffer, all.byteOffset, count);
   }
+}
+
+/** What a header that is text has, which a server of another protocol has sent. */
+function textOf(header: Uint8Array): string | undefined {
+  const text = Buffer.from(header).toString('latin1');
+  return /^[\t\r\n -~]+$/.test(text) ? `its header is the text ${JSON.stringify(text)}` : undefined;
 }
 
 /**

@@ -232,7 +232,7 @@ interface HandshakeOptions {
  * Introduces this client on a fresh connection, by a HELLO or a JOIN, and returns the answer. When
  * that fails the stream is destroyed.
  *
- * @throws what the agent answers; ERR_HANDSHAKE_TIMEOUT, ERR_SESSION_CLOSED
+ * @throws what the agent answers; ERR_HANDSHAKE_TIMEOUT, ERR_SESSION_CLOSED, ERR_NO_AGENT
  */
 async function handshake(
   stream: Duplex,
@@ -256,7 +256,10 @@ async function handshake(
   const secured = stream instanceof TLSSocket;
   try {
     stream.write(messageFrame(type, 0, body));
-    const frame = await readFrame(stream, MAX_FRAME_BYTES, bound.signal);
+    const frame = await readFrame(stream, MAX_FRAME_BYTES, bound.signal).catch((cause) => {
+      const noFrame = /^ERR_FRAME_(MALFORMED|TOO_LARGE)$/.test(cause.code);
+      throw noFrame ? failure('ERR_NO_AGENT', { address, why: cause.message }, cause) : cause;
+    });
     if (frame.type === FrameType.ERROR) throw parseError(frame.body);
     if (frame.type !== FrameType.WELCOME) {
       throw failure('ERR_PROTOCOL_UNEXPECTED', {

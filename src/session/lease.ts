@@ -42,6 +42,7 @@ const final: ReadonlySet<string> = new Set<ErrorCode>([
   'ERR_PROTOCOL_VERSION',
   'ERR_PROTOCOL_UNEXPECTED',
   'ERR_FRAME_MALFORMED',
+  'ERR_NO_AGENT',
 ]);
 
 /**

@@ -186,7 +186,10 @@ t.test('a handshake that fails', async (t) => {
       (socket, hello) => socket.write(messageFrame(FrameType.RESULT, hello.id, [])),
       { code: 'ERR_PROTOCOL_UNEXPECTED', message: /Received RESULT; expected WELCOME/ },
     ],
-    nonsense: [(socket) => socket.write('HTTP/1.1 400 Bad Request\r\n\r\n'), { code: /ERR_FRAME/ }],
+    nonsense: [
+      (socket) => socket.write('HTTP/1.1 400 Bad Request\r\n\r\n'),
+      { code: 'ERR_NO_AGENT', message: /^What answers at unix:.* is no agent: .*"HTTP\/1.1 400"/ },
+    ],
   };
   for (const [name, [handshake, expected]] of Object.entries(handshakes)) {
     const agent = await fakeAgent(() => {}, handshake);
