@@ -1,4 +1,5 @@
 // Builds the addon and the programs beside it, and puts them where a package takes them from.
+import { execFileSync } from 'node:child_process';
 import { copyFileSync, existsSync, mkdirSync, renameSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
@@ -38,5 +39,7 @@ mkdirSync(prebuilds, { recursive: true });
 for (const name of products) {
   // Not over the old one, which may be running, or be part of what is.
   copyFileSync(`build/Release/${name}`, `${prebuilds}/${name}.new`);
+  // A package has no use for the names of what is inside; build/Release keeps them.
+  execFileSync('strip', ['--strip-unneeded', `${prebuilds}/${name}.new`]);
   renameSync(`${prebuilds}/${name}.new`, `${prebuilds}/${name}`);
 }
