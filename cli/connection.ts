@@ -12,7 +12,7 @@ export interface ConnectionOptions extends TlsFileOptions {
 }
 
 /** Long enough for a connection that is cut to be made again, and no longer than one waits for it. */
-const DEFAULT_LEASE_MS = 5_000;
+export const DEFAULT_LEASE_MS = 5_000;
 
 /** For sessions that answer a program's bpf(2) calls: the kernel itself never gives up waiting. */
 export const unhurried: SessionOptions = { callTimeoutMs: Number.POSITIVE_INFINITY };
