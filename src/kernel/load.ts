@@ -1,6 +1,7 @@
 import { type Arguments, enums, type Ref, rows } from '../bpf/index.js';
 import type { BtfKind, BtfTypes } from '../btf/index.js';
 import { failure } from '../errors.js';
+import { type OptionNames, refuseUnknownOptions } from '../known-options.js';
 import type { BpfOptions } from './bpf-calls.js';
 import { type Btf, kernelTypes } from './btf.js';
 import type { GuestKernel } from './guest-kernel.js';
@@ -64,8 +65,29 @@ export interface ProgramOptions {
   logLevel?: number;
 }
 
+const optionNames: OptionNames<ProgramOptions> = {
+  type: true,
+  instructions: true,
+  license: true,
+  name: true,
+  expectedAttachType: true,
+  flags: true,
+  attachTo: true,
+  attachBtfId: true,
+  attachBtf: true,
+  attachProgram: true,
+  btf: true,
+  functions: true,
+  lines: true,
+  coreRelocations: true,
+  objects: true,
+  interfaceIndex: true,
+  logLevel: true,
+};
+
 /** Has a program verified and loaded; see {@link Session.loadProgram}. */
 export async function loadProgram(session: GuestKernel, options: ProgramOptions): Promise<Program> {
+  refuseUnknownOptions('loadProgram()', options, optionNames);
   const { type, name = '', expectedAttachType = 0 } = options;
   checkName(name);
   const subject = name === '' ? undefined : `program "${name}"`;

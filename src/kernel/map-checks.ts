@@ -2,10 +2,27 @@
 import { fits, leastOf, type MapKind, mapKind, type Sizes } from '../bpf/index.js';
 import type { Codec } from '../codec/index.js';
 import { failure } from '../errors.js';
+import { type OptionNames, refuseUnknownOptions } from '../known-options.js';
 import type { MapOptions } from './map-options.js';
 import { checkName } from './object-name.js';
 
 type Options = MapOptions<unknown, unknown, never, never>;
+
+const optionNames: OptionNames<Options> = {
+  key: true,
+  value: true,
+  type: true,
+  keySize: true,
+  valueSize: true,
+  maxEntries: true,
+  flags: true,
+  name: true,
+  innerMap: true,
+  types: true,
+  extra: true,
+  numaNode: true,
+  interfaceIndex: true,
+};
 
 const MAX_U32 = 2 ** 32 - 1;
 
@@ -16,6 +33,7 @@ const MAX_U32 = 2 ** 32 - 1;
  * @throws ERR_OPTION_INVALID
  */
 export function checkMapOptions(options: Options, pageSize: number): void {
+  refuseUnknownOptions('createMap()', options, optionNames);
   const { type, key, value, maxEntries, flags = 0, name } = options;
   wholeNumber('type', type, 'one of enums.MapType, such as enums.MapType.BPF_MAP_TYPE_HASH');
   checkCodec('key', key);

@@ -1,5 +1,5 @@
 import t from 'tap';
-import { enums, struct, u32, u64 } from '../../src/index.js';
+import { enums, type ProgramOptions, Session, struct, u32, u64 } from '../../src/index.js';
 import { session as open, skip } from './lab.js';
 import { judge } from './map-breaches.js';
 
@@ -113,4 +113,23 @@ t.test('this kernel refuses all that is refused before it is asked', { skip }, a
   const { made, asked, mistaken } = await judge(await open(t));
   t.same(mistaken, []);
   t.ok(made.length > 20 && asked > 300, `${asked} maps of ${made.length} types`);
+});
+
+t.test('an option that there is none of is refused', { skip }, async (t) => {
+  const session = await open(t);
+  const misspelt = { ...hash, maxEntires: 8 };
+  await t.rejects(session.createMap(misspelt), {
+    code: 'ERR_OPTION_UNKNOWN',
+    message: 'createMap() has no option "maxEntires". Did you mean maxEntries?',
+  });
+  const program = { type: 1, insns: new Uint8Array(8), license: 'GPL' };
+  await t.rejects(session.loadProgram(program as unknown as ProgramOptions), {
+    code: 'ERR_OPTION_UNKNOWN',
+    message: /^loadProgram\(\) has no option "insns"\. It has type, instructions, /,
+  });
+  const late = { leaseMs: -1 };
+  await t.rejects(Session.connect(session.address, late), {
+    code: 'ERR_OPTION_INVALID',
+    message: 'Invalid leaseMs: -1. Expected milliseconds, 0 or more.',
+  });
 });
