@@ -104,6 +104,9 @@ function placesIn(file: string): VictimPlaces {
   return { code: offset('.text', address('level')), data: offset('.data', data), address: data };
 }
 
+/** A guest that has just been booted beside others takes its time. */
+export const PATIENT = { handshakeTimeoutMs: 60_000 };
+
 async function settle(guest: Guest, places: VictimPlaces): Promise<Bystanders> {
   const shell = async (script: string) =>
     (await guest.exec(['/bin/sh', '-c', script])).stdout.trim();
@@ -115,7 +118,7 @@ async function settle(guest: Guest, places: VictimPlaces): Promise<Bystanders> {
     (/victim; echo the process has ended > ${CANARY}/trace_marker) > /dev/null 2>&1 &
   `);
   const pid = Number(await shell('pidof victim'));
-  const owner = await Session.connect(guest.vsock());
+  const owner = await Session.connect(guest.vsock(), PATIENT);
   const theirs = await makeObjects(owner);
   const kept = () => settings(owner);
   const before = await kept();
