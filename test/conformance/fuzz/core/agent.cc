@@ -25,11 +25,13 @@
 #include <vector>
 
 #include "executor/call_loop.h"
+#include "executor/call_memory.h"
 #include "executor/executor.h"
 #include "expect.h"
 
 namespace {
 
+using waep::CallMemory;
 using waep::Executor;
 using waep::Rules;
 namespace cbor = waep::cbor;
@@ -199,11 +201,10 @@ Bytes Held(const Layout& layout, size_t index) {
 
 // What a negative offset from a buffer leads to: ones, which are no descriptor and no address, and
 // then nothing.
-void CheckBefore(const uint8_t* start, bool is_argument) {
+void CheckBefore(const uint8_t* start) {
   constexpr size_t kFarthest = 64 * 1024;
   const uint8_t* at = start;
   while (reinterpret_cast<uintptr_t>(at) % kPage != 0 || Accessible(at - 1)) {
-    Expect(!is_argument, "an argument is behind something");
     Expect(*--at == 0xff, "a buffer is behind something else than ones");
     Expect(static_cast<size_t>(start - at) <= kFarthest, "too much is before a buffer");
   }
@@ -219,13 +220,13 @@ void CheckMemory(const Layout& layout, bool with_guards) {
            "the kernel sees other bytes than the client sent");
     const uint8_t* end = buffer.address + size;
     if (i < layout.args) {
-      Expect(reinterpret_cast<uintptr_t>(buffer.address) % kPage == 0, "an argument is not a page");
-      for (; end == buffer.address || reinterpret_cast<uintptr_t>(end) % kPage != 0; ++end) {
+      const uint8_t* const least = buffer.address + CallMemory::kArgumentBytes;
+      for (; end < least || reinterpret_cast<uintptr_t>(end) % kPage != 0; ++end) {
         Expect(*end == 0, "an argument is followed by something");
       }
     }
     Expect(!with_guards || !Accessible(end), "a buffer has no inaccessible page behind it");
-    if (with_guards) CheckBefore(buffer.address, i < layout.args);
+    if (with_guards) CheckBefore(buffer.address);
   }
 }
 
