@@ -8,25 +8,23 @@ export type OptionNames<Options> = { readonly [Name in keyof Required<Options>]:
  * Refuses options that an operation does not have: a misspelt one would be passed over in silence.
  * Those that are undefined pass.
  *
+ * @param elsewhere what to do instead, by names that are options of something else
  * @throws ERR_OPTION_INVALID for what is no object, and ERR_OPTION_UNKNOWN with what was meant
  */
-export function refuseUnknownOptions<Options>(
+export function refuseUnknownOptions(
   operation: string,
   options: unknown,
-  names: OptionNames<Options>,
+  names: readonly string[],
+  elsewhere: Readonly<Record<string, string>> = {},
 ): void {
   if (typeof options !== 'object' || options === null) {
-    throw failure('ERR_OPTION_INVALID', {
-      option: `options of ${operation}`,
-      value: options,
-      expected: 'an object',
-    });
+    const value = typeof options === 'function' ? 'a function' : options;
+    throw failure('ERR_OPTION_INVALID', { option: 'options', value, expected: 'an object' });
   }
   for (const [option, value] of Object.entries(options)) {
-    if (value === undefined || Object.hasOwn(names, option)) continue;
-    const meant = nearest(option, Object.keys(names));
-    const cure =
-      meant === undefined ? `It has ${Object.keys(names).join(', ')}.` : `Did you mean ${meant}?`;
-    throw failure('ERR_OPTION_UNKNOWN', { option, operation, cure });
+    if (value === undefined || names.includes(option)) continue;
+    const meant = nearest(option, names);
+    const guess = meant === undefined ? `It has ${names.join(', ')}.` : `Did you mean ${meant}?`;
+    throw failure('ERR_OPTION_UNKNOWN', { option, operation, cure: elsewhere[option] ?? guess });
   }
 }

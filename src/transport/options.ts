@@ -1,5 +1,5 @@
 import { failure } from '../errors.js';
-import { nearest } from '../nearest.js';
+import { refuseUnknownOptions } from '../known-options.js';
 
 /** Where received bytes go when no stream is wanted of them; see {@link StreamOptions.onread}. */
 export interface OnRead {
@@ -185,30 +185,15 @@ const elsewhere: Readonly<Record<string, string>> = {
   fd: 'A socket of this library is made from an address.',
 };
 
-function cureFor(option: string, names: readonly string[]): string {
-  const other = elsewhere[option];
-  if (other !== undefined) return other;
-  const meant = nearest(option, names);
-  return meant === undefined ? `It has ${names.join(', ')}.` : `Did you mean ${meant}?`;
-}
-
 /**
  * Checks the options of an operation; those that are undefined pass.
  *
  * @throws ERR_OPTION_INVALID, and ERR_OPTION_UNKNOWN for a name that the operation does not have
  */
 export function checkOptions(operation: keyof typeof known & string, options: object): void {
-  if (typeof options !== 'object' || options === null) {
-    const value = typeof options === 'function' ? 'a function' : options;
-    throw failure('ERR_OPTION_INVALID', { option: 'options', value, expected: 'an object' });
-  }
-  const names = known[operation] ?? [];
+  refuseUnknownOptions(operation, options, known[operation] ?? [], elsewhere);
   for (const [option, value] of Object.entries(options)) {
     if (value === undefined) continue;
-    if (!names.includes(option)) {
-      const cure = cureFor(option, names);
-      throw failure('ERR_OPTION_UNKNOWN', { option, operation, cure });
-    }
     const rule = rules[option];
     if (rule === undefined || rule.holds(value)) continue;
     throw failure('ERR_OPTION_INVALID', { option, value, expected: rule.expected });
