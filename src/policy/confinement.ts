@@ -41,13 +41,13 @@ export const capabilities: readonly Capability[] = [
   {
     name: 'CAP_BPF',
     number: 39,
-    why: 'the commands of bpf(2), as far as the others below do not add to it; CAP_SYS_ADMIN before Linux 5.8',
+    why: 'the commands of bpf(2); for some of them also a capability below. Before Linux 5.8 it is CAP_SYS_ADMIN',
     needed: () => true,
   },
   {
     name: 'CAP_PERFMON',
     number: 38,
-    why: 'tracing programs, probes and perf events, and what the verifier lets such programs do with pointers; CAP_SYS_ADMIN before Linux 5.8',
+    why: 'tracing programs, probes and perf events, and what the verifier allows such programs to do with pointers. Before Linux 5.8 it is CAP_SYS_ADMIN',
     needed: () => true,
   },
   {
@@ -97,7 +97,7 @@ export const capabilities: readonly Capability[] = [
   {
     name: 'CAP_IPC_LOCK',
     number: 14,
-    why: 'buffers of perf events, where the agent may not raise RLIMIT_MEMLOCK',
+    why: 'buffers of perf events, if the agent may not raise RLIMIT_MEMLOCK',
     needed: ({ perf_types, uprobes }) => perf_types.length + uprobes.length > 0,
   },
   {
