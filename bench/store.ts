@@ -7,7 +7,7 @@ import type { DerivedRun, Experiment } from './experiment.js';
 import { resultsPage } from './page.js';
 import { decodeSamples, encodeSamples } from './samples.js';
 import { summarise } from './summary.js';
-import type { Batch, Row } from './types.js';
+import type { Batch } from './types.js';
 
 /** What a run leaves behind; everything else in its folder is derived from it. */
 export interface RunRecord {
@@ -18,7 +18,7 @@ export interface RunRecord {
 }
 
 /**
- * A folder of results: `<experiment>/<run>/…`, `summary.json` and `README.md`.
+ * A folder of results: `<experiment>/<run>/…`, and `README.md`.
  *
  * Full runs live in `results/`; anything less lives in `results/.quick/`, which is not committed.
  */
@@ -81,16 +81,14 @@ export class Store {
     return names.filter((name) => !name.endsWith('.part')).sort();
   }
 
-  /** Writes `summary.json` and `README.md` anew, from the newest run of each experiment. */
+  /** Writes `README.md` anew, from the newest run of each experiment. */
   async publish(experiments: readonly Experiment[]): Promise<DerivedRun[]> {
     const newest: DerivedRun[] = [];
     for (const experiment of experiments) {
       const run = (await this.runs(experiment)).at(-1);
       if (run !== undefined) newest.push(await this.read(experiment, run));
     }
-    const rows: Row[] = newest.flatMap((derived) => [...derived.summary.rows]);
     await mkdir(this.folder, { recursive: true });
-    await writeJson(join(this.folder, 'summary.json'), rows);
     await replaceFile(join(this.folder, 'README.md'), resultsPage(experiments, newest));
     return newest;
   }

@@ -59,7 +59,7 @@ export interface Arm {
   measure(amount: Amount): Promise<ReadonlyArray<Pick<Batch, 'metric' | 'unit' | 'values'>>>;
 }
 
-/** A line of `summary.json`. */
+/** The figures of one metric of an arm in a run: an item of the run's `summary.json`. */
 export interface Row {
   experiment: string;
   arm: string;
