@@ -2,6 +2,7 @@
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { packageFolder } from '../../../src/paths.js';
+import { jsonRows } from '../json-rows.js';
 import { renderCompat } from './report.js';
 import type { Result, Run, RunFacts } from './row.js';
 
@@ -22,8 +23,8 @@ export async function record({ facts, results, rows }: Run): Promise<void> {
   const used = new Set(known.map(({ run }) => run));
   const runs = (await read<RunFacts>(paths.runs)).filter(({ at }) => at !== facts.at);
   const kept = [...runs, facts].filter(({ at }) => used.has(at));
-  await writeFile(paths.results, `${JSON.stringify(known, null, 1)}\n`);
-  await writeFile(paths.runs, `${JSON.stringify(kept, null, 1)}\n`);
+  await writeFile(paths.results, `${jsonRows(known)}\n`);
+  await writeFile(paths.runs, `${jsonRows(kept)}\n`);
   await writeFile(paths.page, renderCompat(known, kept));
 }
 

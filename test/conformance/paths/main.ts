@@ -9,7 +9,14 @@ import pc from 'picocolors';
 import { boot } from '../../../guest/index.js';
 import { cli } from '../../run/application.js';
 import { commands } from './commands.js';
-import { pageFile, pageOf, type Recording, recordingFile, type Seen } from './page.js';
+import {
+  encodeRecording,
+  pageFile,
+  pageOf,
+  type Recording,
+  recordingFile,
+  type Seen,
+} from './page.js';
 import { type Named, namedIn, STRACE } from './trace.js';
 
 /** Tools that follow something are interrupted after this. */
@@ -106,7 +113,7 @@ new Command('npm run paths --')
     const pattern = new RegExp(only);
     const recording = vm === undefined ? await recordInGuest(pattern) : await record(pattern, vm);
     if (!keeps) return console.log(pageOf(recording));
-    writeFileSync(recordingFile, `${JSON.stringify(recording, null, 1)}\n`);
+    writeFileSync(recordingFile, encodeRecording(recording));
     writeFileSync(pageFile, pageOf(recording));
   })
   .parseAsync()

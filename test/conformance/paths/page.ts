@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { packageFolder } from '../../../src/paths.js';
 import { exceptions, isGuestPath, isKernelDevice } from '../../../src/view/index.js';
+import { jsonRows } from '../json-rows.js';
 
 /** Who named a path, by which system calls. */
 export interface Seen {
@@ -23,6 +24,11 @@ export const pageFile = join(packageFolder, 'results/paths.md');
 
 export function readRecording(): Recording {
   return JSON.parse(readFileSync(recordingFile, 'utf8'));
+}
+
+/** The text of a recording's file, with a line for each path. */
+export function encodeRecording({ paths, ...others }: Recording): string {
+  return `${JSON.stringify(others).slice(0, -1)},"paths":${jsonRows(paths)}}\n`;
 }
 
 /** Whose a path is under `waep run`, and why where that is not the guest's. */
