@@ -4,7 +4,7 @@ import { requireTool } from '../../guest/tools.js';
 import { Session } from '../../src/index.js';
 import { compare } from '../conformance/compat/compare.js';
 import { filesOf } from '../conformance/compat/equipment.js';
-import { joined } from '../conformance/compat/lab-guest.js';
+import { joined } from '../conformance/compat/equipped-guest.js';
 import { bpftool } from '../conformance/compat/rows/bpftool.js';
 import { guestSide, hostSide, play, type Stage } from '../conformance/compat/sides.js';
 

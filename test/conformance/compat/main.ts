@@ -6,7 +6,7 @@ import pc from 'picocolors';
 import type { Progress } from '../../../guest/index.js';
 import { kernelNamed } from '../../kernels.js';
 import { equip } from './equipment.js';
-import { bootEquipped, describeGuest } from './lab-guest.js';
+import { bootEquipped, describeGuest } from './equipped-guest.js';
 import { type Options, runMatrix } from './matrix.js';
 import { failing, type Result } from './row.js';
 import { record } from './store.js';
@@ -71,11 +71,11 @@ new Command('npm run compat --')
       ...(keepResults ? { record } : {}),
       ...(verbose ? { outputs: (text: string) => console.log(text) } : {}),
     };
-    const { facts, results } = await runMatrix(options);
+    const { info, results } = await runMatrix(options);
     const count = (verdict: string) => results.filter((one) => one.verdict === verdict).length;
     const counts = Object.keys(colours).map((name) => `${count(name)} ${name}`);
     console.log(
-      `${facts.rows} commands in ${facts.tookS} s: ${counts.join(', ')}. Host: ${facts.host}.`,
+      `${info.rows} commands in ${info.tookS} s: ${counts.join(', ')}. Host: ${info.host}.`,
     );
     if (results.some(({ verdict }) => failing.has(verdict))) process.exitCode = 1;
   })

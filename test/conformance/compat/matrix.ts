@@ -3,8 +3,8 @@ import { WaepError } from '../../../src/errors.js';
 import { Session } from '../../../src/index.js';
 import { compare } from './compare.js';
 import { equip } from './equipment.js';
+import { joinGuest, openGuest } from './equipped-guest.js';
 import { type HostWatch, type Sighting, watchHost } from './host-watch.js';
-import { joinGuest, openGuest } from './lab-guest.js';
 import { NOT_RUN, type Outcome, type Result, type Run } from './row.js';
 import { allRows } from './rows/index.js';
 import { guestSide, hostSide, play, type Stage } from './sides.js';
@@ -53,7 +53,7 @@ export async function runMatrix({
   const { kernel, kernelOrigin, accel } = guest.info;
   const results: Result[] = [];
   const sofar = async (): Promise<Run> => ({
-    facts: {
+    info: {
       ...{ at, kernel, kernelOrigin, accel, rows: results.length },
       tookS: Math.round((performance.now() - startedMs) / 1000),
       host:

@@ -1,9 +1,9 @@
 /* results/compat.md: the matrix for people. */
-import { type Result, type RunFacts, type Verdict, verdicts } from './row.js';
+import { type Result, type RunInfo, type Verdict, verdicts } from './row.js';
 import { volatileReasons } from './volatile.js';
 
 /** Renders the page. */
-export function renderCompat(results: readonly Result[], runs: readonly RunFacts[]): string {
+export function renderCompat(results: readonly Result[], runs: readonly RunInfo[]): string {
   const tools = [...new Set(results.map(({ tool }) => tool))];
   const names = Object.keys(verdicts) as Verdict[];
   const count = (tool: string, verdict: Verdict) =>

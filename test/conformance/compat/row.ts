@@ -82,7 +82,7 @@ export interface Result {
 }
 
 /** What a run of the matrix, or of some of its rows, was made on, and what was watched meanwhile. */
-export interface RunFacts {
+export interface RunInfo {
   readonly at: string;
   readonly kernel: string;
   readonly kernelOrigin: string;
@@ -96,7 +96,7 @@ export interface RunFacts {
 
 /** A run, as far as it has come. */
 export interface Run {
-  readonly facts: RunFacts;
+  readonly info: RunInfo;
   readonly results: readonly Result[];
   /** All rows of the matrix, in their order. */
   readonly rows: readonly Row[];

@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Session } from '../../../src/index.js';
 import { cli } from '../../run/application.js';
 import { census, idsOf } from './census.js';
-import type { LabGuest } from './lab-guest.js';
+import type { EquippedGuest } from './equipped-guest.js';
 import type { Outcome, Row, Watch } from './row.js';
 
 const { signals } = constants;
@@ -27,7 +27,7 @@ export interface Side {
 }
 
 /** The guest itself. */
-export function guestSide(guest: LabGuest, env: Readonly<Record<string, string>>): Side {
+export function guestSide(guest: EquippedGuest, env: Readonly<Record<string, string>>): Side {
   return {
     name: 'guest',
     async start(command) {
@@ -89,7 +89,7 @@ function ending(status: number | null, signal: number | null): string {
 
 /** What the harness does beside the sides. */
 export interface Stage {
-  readonly guest: LabGuest;
+  readonly guest: EquippedGuest;
   /** A session of the harness's own, with which it looks into the guest. */
   readonly session: Session;
   readonly env: Readonly<Record<string, string>>;

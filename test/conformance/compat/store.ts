@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { packageFolder } from '../../../src/paths.js';
 import { jsonRows } from '../json-rows.js';
 import { renderCompat } from './report.js';
-import type { Result, Run, RunFacts } from './row.js';
+import type { Result, Run, RunInfo } from './row.js';
 
 const folder = join(packageFolder, 'results');
 const paths = {
@@ -14,15 +14,15 @@ const paths = {
 } as const;
 
 /** Puts a run's results in the place of those that earlier runs have left of the same rows. */
-export async function record({ facts, results, rows }: Run): Promise<void> {
+export async function record({ info, results, rows }: Run): Promise<void> {
   await mkdir(folder, { recursive: true });
   const all = new Map((await read<Result>(paths.results)).map((result) => [keyOf(result), result]));
   for (const result of results) all.set(keyOf(result), result);
   // In the order of the matrix, without rows that it no longer has.
   const known = rows.flatMap((row) => all.get(keyOf({ tool: row.tool, args: row.command })) ?? []);
   const used = new Set(known.map(({ run }) => run));
-  const runs = (await read<RunFacts>(paths.runs)).filter(({ at }) => at !== facts.at);
-  const kept = [...runs, facts].filter(({ at }) => used.has(at));
+  const runs = (await read<RunInfo>(paths.runs)).filter(({ at }) => at !== info.at);
+  const kept = [...runs, info].filter(({ at }) => used.has(at));
   await writeFile(paths.results, `${jsonRows(known)}\n`);
   await writeFile(paths.runs, `${jsonRows(kept)}\n`);
   await writeFile(paths.page, renderCompat(known, kept));

@@ -13,7 +13,7 @@ import { failure } from '../../../src/errors.js';
 import type { Equipment } from './equipment.js';
 
 /** A guest that has the equipment. */
-export interface LabGuest extends AsyncDisposable {
+export interface EquippedGuest extends AsyncDisposable {
   /** The agent's address. */
   readonly agent: string;
   readonly info: GuestInfo;
@@ -65,12 +65,12 @@ function keptOf(guest: Guest, folder: string): Kept {
 }
 
 /** A guest that somebody else has booted, and stops. `folder` is that of its built programs. */
-export function joined(guest: Guest, folder: string): LabGuest {
+export function joined(guest: Guest, folder: string): EquippedGuest {
   return over(keptOf(guest, folder), async () => {});
 }
 
 /** The guest that a file from {@link describeGuest} describes. It is not stopped. */
-export async function joinGuest(path: string): Promise<LabGuest> {
+export async function joinGuest(path: string): Promise<EquippedGuest> {
   return over(JSON.parse(await readFile(path, 'utf8')), async () => {});
 }
 
@@ -79,12 +79,12 @@ export async function openGuest(
   equipment: Equipment,
   progress: Progress,
   kernel?: KernelChoice,
-): Promise<LabGuest> {
+): Promise<EquippedGuest> {
   const guest = await bootEquipped(equipment, progress, kernel);
   return over(keptOf(guest, equipment.folder), () => guest.stop());
 }
 
-function over({ agent, daemon, info, folder }: Kept, stop: () => Promise<void>): LabGuest {
+function over({ agent, daemon, info, folder }: Kept, stop: () => Promise<void>): EquippedGuest {
   return {
     agent,
     info,
