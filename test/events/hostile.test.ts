@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import t from 'tap';
 import { enums, Session } from '../../src/index.js';
 import { localAgent } from '../agent/local-agent.js';
-import { session as open, skip } from '../kernel/lab.js';
+import { session as open, skip } from '../kernel/local-session.js';
 import { until } from '../until.js';
 import { emitter } from './emitter.js';
 import { arrayOf } from './maps.js';

@@ -7,7 +7,7 @@ import { eachRingRecord } from '../../src/kernel/index.js';
 import { compile, profiles } from '../../src/policy/index.js';
 import { connect } from '../../src/transport/index.js';
 import { type LocalAgent, localAgent } from '../agent/local-agent.js';
-import { session as open, skip } from '../kernel/lab.js';
+import { session as open, skip } from '../kernel/local-session.js';
 import { until } from '../until.js';
 import { FIRST, outOfOrder, SECOND } from './busy.js';
 import { drainOf } from './drain.js';

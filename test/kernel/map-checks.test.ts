@@ -1,6 +1,6 @@
 import t from 'tap';
 import { enums, type ProgramOptions, Session, struct, u32, u64 } from '../../src/index.js';
-import { session as open, skip } from './lab.js';
+import { session as open, skip } from './local-session.js';
 import { judge } from './map-breaches.js';
 
 const { MapType, ObjectFlag } = enums;

@@ -13,7 +13,7 @@ import {
   u32,
   u64,
 } from '../../src/index.js';
-import { session as open, skip } from './lab.js';
+import { session as open, skip } from './local-session.js';
 
 const { MapType } = enums;
 

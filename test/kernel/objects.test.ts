@@ -5,7 +5,7 @@ import { enums, insn, Session, u32 } from '../../src/index.js';
 import { bpfObjects, localAgent } from '../agent/local-agent.js';
 import { int, Kind, writeBtf } from '../btf/writer.js';
 import { until } from '../until.js';
-import { session as open, skip } from './lab.js';
+import { session as open, skip } from './local-session.js';
 
 const { MapType, ProgType } = enums;
 const array = { type: MapType.BPF_MAP_TYPE_ARRAY, key: u32, value: u32, maxEntries: 1 };

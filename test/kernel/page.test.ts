@@ -5,7 +5,7 @@ import { promisify } from 'node:util';
 import t from 'tap';
 import ts from 'typescript';
 import { localAgent } from '../agent/local-agent.js';
-import { skip } from './lab.js';
+import { skip } from './local-session.js';
 
 const root = new URL('../../../', import.meta.url);
 const page = readFileSync(new URL('docs/library.md', root), 'utf8');

@@ -3,7 +3,7 @@ import { existsSync, mkdirSync, rmdirSync } from 'node:fs';
 import t from 'tap';
 import { enums, insn, struct, u32, u64 } from '../../src/index.js';
 import { cgroupHierarchy } from '../bpf/kernel.js';
-import { session as open, skip } from './lab.js';
+import { session as open, skip } from './local-session.js';
 
 const { ProgType, AttachType, MapType } = enums;
 const { alu, call, exit, jumpIf, label, load, loadMapValue, mov, program, store } = insn;

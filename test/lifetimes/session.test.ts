@@ -26,7 +26,7 @@ import { Lease } from '../../src/session/lease.js';
 import { StreamChannel } from '../../src/session/stream-channel.js';
 import { type LocalAgent, localAgent } from '../agent/local-agent.js';
 import { arrayOf, ringOf } from '../events/maps.js';
-import { session as open, skip } from '../kernel/lab.js';
+import { session as open, skip } from '../kernel/local-session.js';
 import { until } from '../until.js';
 import { alive, noneStays } from './alive.js';
 

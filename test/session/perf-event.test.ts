@@ -7,7 +7,7 @@ import { enums, insn, rows, Session, u32, u64 } from '../../src/index.js';
 import { compile, profiles } from '../../src/policy/index.js';
 import { localAgent } from '../agent/local-agent.js';
 import { lacks } from '../bpf/kernel.js';
-import { session as open, skip } from '../kernel/lab.js';
+import { session as open, skip } from '../kernel/local-session.js';
 import { until } from '../until.js';
 
 /** How long it is watched that nothing is counted. */
