@@ -16,7 +16,7 @@ import type { Acceptor, Listener } from './transport.js';
 const DEFAULT_BACKLOG = 1024;
 
 /** Gives a node:net socket the properties that every socket of ours has. */
-export function withFacts(
+export function withInfo(
   socket: net.Socket,
   transport: SocketInfo['transport'],
   remote: Address | undefined,

@@ -5,7 +5,7 @@ import {
   dialled,
   listenWithNode,
   nodeStreamOptions,
-  withFacts,
+  withInfo,
 } from './node-socket.js';
 import { refuseOption, type Transport } from './transport.js';
 
@@ -33,7 +33,7 @@ export const tcpTransport: Transport<TcpAddress> = {
       ...nodeStreamOptions(options.stream),
     });
     boundConnect(socket, address, options.timeoutMs);
-    return dialled(withFacts(socket, 'tcp', address));
+    return dialled(withInfo(socket, 'tcp', address));
   },
 
   listen(address, options, acceptor) {
@@ -42,7 +42,7 @@ export const tcpTransport: Transport<TcpAddress> = {
       where: { host: address.host, port: address.port },
       options,
       acceptor,
-      adopt: (socket) => withFacts(socket, 'tcp', remoteOf(socket)),
+      adopt: (socket) => withInfo(socket, 'tcp', remoteOf(socket)),
       bound(server) {
         const bound = server.address();
         return typeof bound === 'object' && bound !== null

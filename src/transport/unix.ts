@@ -6,7 +6,7 @@ import {
   listenWithNode,
   nodeStreamOptions,
   removeStaleSocket,
-  withFacts,
+  withInfo,
 } from './node-socket.js';
 import { refuseOption, type Transport } from './transport.js';
 
@@ -24,7 +24,7 @@ export const unixTransport: Transport<UnixAddress> = {
     refuseOption('unix', 'localPort', options.localPort, PORT_CURE);
     const socket = net.connect({ path: address.path, ...nodeStreamOptions(options.stream) });
     boundConnect(socket, address, options.timeoutMs);
-    return dialled(withFacts(socket, 'unix', address));
+    return dialled(withInfo(socket, 'unix', address));
   },
 
   async listen(address, options, acceptor) {
@@ -34,7 +34,7 @@ export const unixTransport: Transport<UnixAddress> = {
       where: { path: address.path },
       options,
       acceptor,
-      adopt: (socket) => withFacts(socket, 'unix', undefined),
+      adopt: (socket) => withInfo(socket, 'unix', undefined),
       bound: () => address,
     });
   },
