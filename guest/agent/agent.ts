@@ -128,7 +128,7 @@ export class Agent extends EventEmitter<AgentEvents> {
   /** The offer whose executors' end has been watched for. */
   #prepared: Offer | undefined;
   readonly #retired = new Set<Promise<void>>();
-  readonly #told = new WeakSet<Error>();
+  readonly #reported = new WeakSet<Error>();
   #closed = false;
 
   constructor(options: AgentOptions) {
@@ -194,7 +194,7 @@ export class Agent extends EventEmitter<AgentEvents> {
     await this.#prepare();
     const server = createServer((socket: Socket) => {
       this.#accept(socket).catch((error: Error) => {
-        if (!this.#told.has(error)) this.emit('fault', { peer: peerName(socket), error });
+        if (!this.#reported.has(error)) this.emit('fault', { peer: peerName(socket), error });
       });
     });
     server.listen(address);
@@ -256,7 +256,7 @@ export class Agent extends EventEmitter<AgentEvents> {
 
   /** Tells of a refusal, once. */
   #refuse<E extends Error>(peer: string, error: E): E {
-    this.#told.add(error);
+    this.#reported.add(error);
     this.emit('refused', { peer, error });
     return error;
   }

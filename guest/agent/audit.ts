@@ -83,22 +83,22 @@ export class AuditLog {
 
   /** Writes all that `agent` tells from here on. */
   follow(agent: Agent): this {
-    agent.on('session', (facts) => this.write('session', facts));
-    agent.on('detached', (facts) => this.write('detached', facts));
-    agent.on('joined', (facts) => this.write('joined', facts));
-    agent.on('ended', (facts) => this.write('ended', facts));
+    agent.on('session', (details) => this.write('session', details));
+    agent.on('detached', (details) => this.write('detached', details));
+    agent.on('joined', (details) => this.write('joined', details));
+    agent.on('ended', (details) => this.write('ended', details));
     agent.on('refused', ({ peer, error }) =>
       this.write('refused', { peer, why: error.message }, 'warning'),
     );
-    agent.on('silent', (facts) => this.write('silent', facts, 'debug'));
+    agent.on('silent', (details) => this.write('silent', details, 'debug'));
     agent.on('fault', ({ peer, error }) =>
       this.write('fault', { peer, why: error.message }, 'error'),
     );
     agent.on('call', ({ call, dropped, ...who }) => {
-      const { event, ...facts } = call;
+      const { event, ...made } = call;
       this.#lost += dropped;
-      const told = { ...who, ...facts, ...this.#tracepointOf(call) };
-      this.write(event, told, event === 'refused' ? 'warning' : 'info');
+      const details = { ...who, ...made, ...this.#tracepointOf(call) };
+      this.write(event, details, event === 'refused' ? 'warning' : 'info');
     });
     return this;
   }
@@ -111,12 +111,12 @@ export class AuditLog {
     return tracepoint === undefined ? {} : { tracepoint };
   }
 
-  /** Writes one line, after one that says how many before it there was no room for. */
-  write(event: string, facts: object, level: Level = 'info'): void {
+  /** Writes one line. If lines before it were lost, a line with their number goes first. */
+  write(event: string, details: object, level: Level = 'info'): void {
     if (levels.indexOf(level) > this.#level) return;
     const time = new Date().toISOString();
-    const line = `${JSON.stringify({ time, event, ...facts })}\n`;
-    const { peer } = facts as { peer?: string };
+    const line = `${JSON.stringify({ time, event, ...details })}\n`;
+    const { peer } = details as { peer?: string };
     const shares = peer === undefined ? undefined : this.#shares;
     const counted = shares === undefined ? 0 : shares.take(`${peer}`, event, line.length);
     if (counted === undefined) return;

@@ -170,11 +170,11 @@ export async function locked<T>(name: string, action: () => Promise<T>): Promise
   const path = join(cacheFolder(), 'locks', name.replaceAll('/', '-'));
   await mkdir(dirname(path), { recursive: true });
   const beganMs = performance.now();
-  let told = false;
+  let warned = false;
   let lock = tryLock(path);
   while (lock === undefined) {
-    if (!told && performance.now() - beganMs > SILENT_MS) {
-      told = true;
+    if (!warned && performance.now() - beganMs > SILENT_MS) {
+      warned = true;
       console.error(`waep: waiting for another process, which makes ${name} (it holds ${path})`);
     }
     await sleep(100);

@@ -495,8 +495,8 @@ async function waitForLines(
     const lines = completeLines(text);
     const missing = beginnings.filter((start) => !lines.some((line) => line.startsWith(start)));
     if (missing.length === 0) return;
-    const told = failureTold(booting, lines, ending !== undefined || late);
-    if (told !== undefined) throw new BootError(told);
+    const cause = failureOf(booting, lines, ending !== undefined || late);
+    if (cause !== undefined) throw new BootError(cause);
     if (ending !== undefined) throw new BootError(await endOfQemu(booting));
     if (late) {
       const awaited = missing.map((line) => `"${line.trim()}"`).join(', ');
@@ -510,8 +510,8 @@ async function waitForLines(
   }
 }
 
-/** The cause that the guest or QEMU has named, as far as it has. */
-function failureTold(
+/** Why the boot failed, if the guest or QEMU has said so already. */
+function failureOf(
   { state, accel, memoryMib, archiveMib }: Booting,
   lines: readonly string[],
   isLast: boolean,

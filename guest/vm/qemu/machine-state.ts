@@ -67,14 +67,14 @@ export class MachineState {
     const status = (answer as { status?: string } | undefined)?.status ?? '';
     const why = broken[status];
     if (why === undefined) return undefined;
-    const words = await complaint(this.#log);
+    const words = await lastMessages(this.#log);
     this.#stop = `QEMU stopped it after ${why}${words === '' ? '' : ` (${words})`}`;
     return this.#stop;
   }
 }
 
-/** What QEMU printed before it began to print registers. */
-async function complaint(log: string): Promise<string> {
+/** The last three messages of QEMU, without the processor's registers that follow them. */
+async function lastMessages(log: string): Promise<string> {
   const lines = (await readFile(log, 'utf8').catch(() => ''))
     .split('\n')
     .map((line) => line.trim());
