@@ -223,7 +223,7 @@ t.test('what a kernel said before is what it would say', async (t) => {
   const expected = execFileSync(program.path, ['logs'], { encoding: 'utf8' });
   const output = async () => (await run(program.path, 'logs')).output;
   t.equal(await output(), expected, 'at first');
-  t.equal(await output(), expected, 'recalled');
+  t.equal(await output(), expected, 'from the cache');
   const [file = ''] = (await readdir(cache, { recursive: true })).filter((name) =>
     name.endsWith('verdicts'),
   );

@@ -24,7 +24,7 @@ import {
   readGuest,
   readHere,
   readProcess,
-  tellingGuest,
+  reportingGuest,
 } from './readings.js';
 import type { Sample } from './samples.js';
 
@@ -84,7 +84,7 @@ async function soak(minutes: number, folder: string): Promise<void> {
     vsock: 'device',
     agent: { tcp: 'anybody', profile: 'full', args: ['--hello-timeout-ms', '60000'] },
     notice: () => {},
-    ...tellingGuest(collector),
+    ...reportingGuest(collector),
   });
   const before = await left(guest);
   const vsock = guest.vsock();

@@ -51,12 +51,12 @@ const collector = await bundleForGuest(
 );
 
 /** A process that tells what it holds. */
-interface Telling {
+interface Reporting {
   readonly child: ChildProcess;
   read(): Promise<Reading>;
 }
 
-async function start(t: Test, name: string, words: readonly string[]): Promise<Telling> {
+async function start(t: Test, name: string, words: readonly string[]): Promise<Reporting> {
   const file = join(folder, `${name}.json`);
   // What the test runner loads into processes of Node is no part of them.
   const plain = ['-u', 'NODE_OPTIONS', process.execPath];
@@ -85,7 +85,7 @@ const startAgent = (t: Test) =>
   ]);
 
 /** The keeper of an agent. */
-function keeperOf({ child }: Telling): number {
+function keeperOf({ child }: Reporting): number {
   const [keeper] = childrenOf(child.pid as number, 'waep-keeper');
   if (keeper === undefined) throw new Error(`agent ${child.pid} has no keeper`);
   return keeper;

@@ -97,7 +97,7 @@ export function childrenOf(pid: number, name: string): number[] {
 }
 
 /** What boots a guest whose agent tells what it holds; `collector` is the bundled file. */
-export function tellingGuest(collector: string) {
+export function reportingGuest(collector: string) {
   return {
     files: { '/usr/lib/waep/collector.cjs': { source: collector } },
     // Variables that the kernel does not know are the environment of its first process.
