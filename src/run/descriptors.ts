@@ -9,7 +9,7 @@ import type { Handle } from '../call.js';
 import { failure, systemError, type WaepError } from '../errors.js';
 import { native } from '../native.js';
 import type { Context } from './context.js';
-import { forms, statxOf } from './file-facts.js';
+import { forms, statxOf } from './file-status.js';
 import type { Notification } from './notification.js';
 import { defineProbe } from './probe-definitions.js';
 import { ProcessMemory } from './process-memory.js';
@@ -84,8 +84,8 @@ export async function describe(
   const handle = placeholders.handleOf(call.thread, call.descriptor(0));
   if (handle === 0) return call.proceed();
   const folder = folders.pathOf(handle);
-  const facts = folder === undefined ? statxOf(anonymous()) : await files.look(folder);
-  new ProcessMemory(call, placeholders).writeOrFault(call.word(result), forms[form](facts));
+  const status = folder === undefined ? statxOf(anonymous()) : await files.look(folder);
+  new ProcessMemory(call, placeholders).writeOrFault(call.word(result), forms[form](status));
   call.succeed(0);
 }
 

@@ -15,7 +15,7 @@ import {
   openGuestPipe,
 } from '../view/index.js';
 import type { Context } from './context.js';
-import { forms } from './file-facts.js';
+import { forms } from './file-status.js';
 import type { Notification } from './notification.js';
 import {
   absolutePath,
@@ -214,17 +214,17 @@ export function lookAtFile(
       typeof flags === 'number'
         ? (call.argument(flags) & AT_SYMLINK_NOFOLLOW) === 0
         : flags === 'follow';
-    const facts = await context.files.look(path, follow);
+    const status = await context.files.look(path, follow);
     const memory = new ProcessMemory(call, context.placeholders);
-    memory.writeOrFault(call.word(result), forms[form](facts));
+    memory.writeOrFault(call.word(result), forms[form](status));
     call.succeed(0);
   });
 }
 
 /** Answers statfs(2). */
 export const lookAtFileSystem = ofGuest({ path: 0 }, async (path, call, context) => {
-  const facts = await context.files.fileSystem(path);
-  new ProcessMemory(call, context.placeholders).writeOrFault(call.word(1), facts);
+  const status = await context.files.fileSystem(path);
+  new ProcessMemory(call, context.placeholders).writeOrFault(call.word(1), status);
   call.succeed(0);
 });
 
@@ -233,8 +233,8 @@ export async function describeFileSystem(call: Notification, context: Context): 
   const handle = context.placeholders.handleOf(call.thread, call.descriptor(0));
   const path = handle === 0 ? undefined : context.folders.pathOf(handle);
   if (path === undefined) return call.proceed();
-  const facts = await context.files.fileSystem(path);
-  new ProcessMemory(call, context.placeholders).writeOrFault(call.word(1), facts);
+  const status = await context.files.fileSystem(path);
+  new ProcessMemory(call, context.placeholders).writeOrFault(call.word(1), status);
   call.succeed(0);
 }
 

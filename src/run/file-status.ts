@@ -3,7 +3,7 @@
 /** STATX_BASIC_STATS. */
 const BASIC_STATS = 0x7ff;
 
-interface Facts {
+interface FileStatus {
   readonly dev: bigint;
   readonly ino: bigint;
   readonly mode: bigint;
@@ -43,46 +43,46 @@ function deviceNumber(major: number, minor: number): bigint {
 }
 
 /** Writes `struct stat` of what `struct statx` says. */
-function stat(facts: Buffer): Uint8Array {
+function stat(status: Buffer): Uint8Array {
   const to = Buffer.alloc(STAT_BYTES);
   const device = (where: number) =>
-    deviceNumber(facts.readUInt32LE(where), facts.readUInt32LE(where + 4));
+    deviceNumber(status.readUInt32LE(where), status.readUInt32LE(where + 4));
   to.writeBigUInt64LE(device(at.dev), 0);
-  facts.copy(to, 8, at.ino, at.ino + 8);
-  to.writeUInt32LE(facts.readUInt32LE(at.nlink), 16);
-  to.writeUInt32LE(facts.readUInt16LE(at.mode), 24);
-  to.writeUInt32LE(facts.readUInt32LE(at.uid), 28);
-  to.writeUInt32LE(facts.readUInt32LE(at.gid), 32);
+  status.copy(to, 8, at.ino, at.ino + 8);
+  to.writeUInt32LE(status.readUInt32LE(at.nlink), 16);
+  to.writeUInt32LE(status.readUInt16LE(at.mode), 24);
+  to.writeUInt32LE(status.readUInt32LE(at.uid), 28);
+  to.writeUInt32LE(status.readUInt32LE(at.gid), 32);
   to.writeBigUInt64LE(device(at.rdev), 40);
-  facts.copy(to, 48, at.size, at.size + 8);
-  to.writeUInt32LE(facts.readUInt32LE(at.blksize), 56);
-  facts.copy(to, 64, at.blocks, at.blocks + 8);
+  status.copy(to, 48, at.size, at.size + 8);
+  to.writeUInt32LE(status.readUInt32LE(at.blksize), 56);
+  status.copy(to, 64, at.blocks, at.blocks + 8);
   for (const [index, time] of [at.atime, at.mtime, at.ctime].entries()) {
-    facts.copy(to, 72 + index * 16, time, time + 8);
-    to.writeUInt32LE(facts.readUInt32LE(time + 8), 80 + index * 16);
+    status.copy(to, 72 + index * 16, time, time + 8);
+    to.writeUInt32LE(status.readUInt32LE(time + 8), 80 + index * 16);
   }
   return to;
 }
 
 /** Writes `struct statx` of a file of this machine. */
-export function statxOf(facts: Facts): Buffer {
+export function statxOf(status: FileStatus): Buffer {
   const to = Buffer.alloc(STATX_BYTES);
   to.writeUInt32LE(BASIC_STATS, 0);
-  to.writeUInt32LE(Number(facts.blksize), at.blksize);
-  to.writeUInt32LE(Number(facts.nlink), at.nlink);
-  to.writeUInt32LE(Number(facts.uid), at.uid);
-  to.writeUInt32LE(Number(facts.gid), at.gid);
-  to.writeUInt16LE(Number(facts.mode), at.mode);
-  to.writeBigUInt64LE(facts.ino, at.ino);
-  to.writeBigUInt64LE(facts.size, at.size);
-  to.writeBigUInt64LE(facts.blocks, at.blocks);
+  to.writeUInt32LE(Number(status.blksize), at.blksize);
+  to.writeUInt32LE(Number(status.nlink), at.nlink);
+  to.writeUInt32LE(Number(status.uid), at.uid);
+  to.writeUInt32LE(Number(status.gid), at.gid);
+  to.writeUInt16LE(Number(status.mode), at.mode);
+  to.writeBigUInt64LE(status.ino, at.ino);
+  to.writeBigUInt64LE(status.size, at.size);
+  to.writeBigUInt64LE(status.blocks, at.blocks);
   for (const name of ['atime', 'mtime', 'ctime'] as const) {
-    const time = facts[`${name}Ns`];
+    const time = status[`${name}Ns`];
     to.writeBigInt64LE(time / 1_000_000_000n, at[name]);
     to.writeUInt32LE(Number(time % 1_000_000_000n), at[name] + 8);
   }
-  to.writeUInt32LE(Number(facts.dev >> 8n), at.dev);
-  to.writeUInt32LE(Number(facts.dev & 0xffn), at.dev + 4);
+  to.writeUInt32LE(Number(status.dev >> 8n), at.dev);
+  to.writeUInt32LE(Number(status.dev & 0xffn), at.dev + 4);
   return to;
 }
 
@@ -90,5 +90,5 @@ export function statxOf(facts: Facts): Buffer {
 export const forms = {
   MODE: at.mode,
   stat,
-  statx: (facts: Buffer): Uint8Array => facts,
+  statx: (status: Buffer): Uint8Array => status,
 } as const;
