@@ -214,9 +214,9 @@ export function lookAtFile(
       typeof flags === 'number'
         ? (call.argument(flags) & AT_SYMLINK_NOFOLLOW) === 0
         : flags === 'follow';
-    const status = await context.files.look(path, follow);
+    const facts = await context.files.look(path, follow);
     const memory = new ProcessMemory(call, context.placeholders);
-    memory.writeOrFault(call.word(result), forms[form](status));
+    memory.writeOrFault(call.word(result), forms[form](facts));
     call.succeed(0);
   });
 }
