@@ -5,18 +5,18 @@ import { failure } from '../src/errors.js';
 import { packageFolder } from '../src/paths.js';
 import { installation, locate, managerOf, type Table, type Tool } from './tool-table.mjs';
 
-/** What this project needs of a machine: the table that scripts/setup.mjs installs from. */
+/** The tools that this project needs, by purpose. scripts/setup.mjs installs from the same table. */
 export const table: Table = JSON.parse(
   readFileSync(join(packageFolder, 'guest/tools.json'), 'utf8'),
 );
 
-/** This system's package manager, or `undefined` when it is none that the table has. */
+/** This system's package manager, or `undefined` if the table does not have it. */
 export const manager = managerOf(
   table,
   existsSync('/etc/os-release') ? readFileSync('/etc/os-release', 'utf8') : '',
 );
 
-/** How to get tools: a command for this system's package manager, or what to do where there is none. */
+/** Says how to get tools: by a command of this system's package manager, or by hand. */
 export function cureFor(tools: readonly Tool[]): string {
   const named = tools.map(({ tool }) => tool).join(', ');
   if (manager === undefined) return `install ${named} with this system's package manager`;

@@ -35,22 +35,22 @@ import { Keeper } from './keeper.js';
 import { kernelInfo } from './kernel-info.js';
 import { type Secured, TlsGate, type TlsIdentity } from './tls.js';
 
-/** A handshake is a few dozen bytes; no peer needs more to say who it is. */
+/** The largest handshake frame. A handshake has a few dozen bytes. */
 const MAX_HELLO_BYTES = 64 * 1024;
 /** Ports below this one are for privileged processes only. */
 const PRIVILEGED_PORTS = 1024;
-/** By which the processes of a machine reach each other (VMADDR_CID_LOCAL). */
+/** The CID by which processes of one machine reach each other (VMADDR_CID_LOCAL). */
 const LOOPBACK_CID = 1;
 
-/** Who may open sessions, and on which terms: what can be replaced while an agent runs. */
+/** Who may open sessions, and under which rules. An agent can get new terms while it runs. */
 export interface AgentTerms {
   /** The name of the rules, told to clients. */
   profile: string;
   /** Peers that may connect. */
   accept: Acceptance;
   /**
-   * With which every peer has to prove who it is, or with `on: 'tcp'` those over TCP; nothing is
-   * asked of the vsock port of those.
+   * The certificates with which every peer must prove who it is; with `on: 'tcp'` only peers over
+   * TCP. The agent does not check the source port of a vsock peer that has a certificate.
    */
   tls?: (TlsIdentity & { on?: 'all' | 'tcp' }) | undefined;
   /** The longest lease that a client is granted, in milliseconds. */
@@ -65,20 +65,20 @@ export interface AgentOptions extends AgentTerms {
   helloTimeoutMs: number;
   maxSessions: number;
   /**
-   * After how long a silence of its client's a connection counts as lost, in milliseconds; 0 for
-   * never. A link that is cut shows in nothing else.
+   * How long a client may be silent, in milliseconds, before its connection counts as lost; 0 for
+   * ever. On some transports, silence is the only sign of a cut link.
    */
   silenceMs: number;
   /**
-   * The priority of the threads that read events, as nice(2) counts it: below 0 they get more of a
-   * busy processor than programs do, where this process may ask for that. Default 0.
+   * The nice value of the threads that read events. Below 0 they get more of a busy processor than
+   * programs do, if this process has the right to set it. Default 0.
    */
   eventNice?: number;
   /** Whether to keep an executor ready for the next session. Default: no. */
   keepsSpare?: boolean;
 }
 
-/** What sessions that begin now get. */
+/** What new sessions get. */
 interface Offer extends AgentTerms {
   readonly limits: SessionLimits;
   readonly gate: TlsGate | undefined;
@@ -92,31 +92,31 @@ interface OpenSession {
   executor: ExecutorProcess;
 }
 
-/** What an agent tells about its sessions; the audit log is made of these. */
+/** Events of an agent's sessions. The audit log is made of them. */
 export interface AgentEvents {
   session: [{ session: number; peer: string; client: string }];
   refused: [{ peer: string; error: Error }];
-  /** A connection has ended before its peer said anything, as those of health checks do. */
+  /** A connection ended before its first byte. Health checks cause such connections. */
   silent: [{ peer: string }];
-  /** Something that a connection met with and nobody foresaw. */
+  /** An unexpected error while the agent served a connection. */
   fault: [{ peer: string; error: Error }];
   /** A session has lost its connection and is kept for the time of its lease. */
   detached: [{ session: number; end: number; leaseMs: number }];
-  /** A further connection belongs to a session. */
+  /** Another connection has joined a session. */
   joined: [{ session: number; peer: string; purpose: JoinPurpose }];
   ended: [{ session: number; peer: string } & ExecutorEnd];
   /** An address is not listened on any more. */
   failed: [{ address: string; error: Error }];
   /**
-   * A call was refused by a rule, or made something that is worth telling. Before it, `dropped`
-   * others could not be told.
+   * A rule refused a call, or a call made something that the audit log records. `dropped` such
+   * events before this one were lost.
    */
   call: [{ session: number; peer: string; client: string; call: ExecutorCall; dropped: number }];
 }
 
 /**
- * The guest's side: accepts connections, checks who asks, and gives each session an executor of its
- * own. It takes no part in the calls themselves.
+ * The part of the agent that talks to clients. It accepts connections, checks the peers, and gives
+ * each session an executor of its own. The calls themselves go from the client to the executor.
  */
 export class Agent extends EventEmitter<AgentEvents> {
   readonly #options: AgentOptions;
@@ -125,7 +125,7 @@ export class Agent extends EventEmitter<AgentEvents> {
   readonly #open = new Map<number, OpenSession>();
   readonly #handshaking = new Set<Duplex>();
   #sessions = 0;
-  /** The offer whose executors' end has been watched for. */
+  /** The offer whose keeper is being watched: when the keeper ends, the agent fails. */
   #prepared: Offer | undefined;
   readonly #retired = new Set<Promise<void>>();
   readonly #reported = new WeakSet<Error>();
@@ -148,7 +148,7 @@ export class Agent extends EventEmitter<AgentEvents> {
   }
 
   /**
-   * Has sessions that begin from here on be under other terms. Those that are open keep theirs.
+   * Sets the terms of new sessions. Open sessions keep their terms.
    *
    * @param keeper starts executors under the rules that go with the terms; it belongs to the agent
    */
@@ -161,7 +161,7 @@ export class Agent extends EventEmitter<AgentEvents> {
     if (this.#open.size === 0) this.#offer.executors.fill();
   }
 
-  /** Ends every session that is open now, after the call that is under way. */
+  /** Ends every open session after its current call. */
   endSessions(): void {
     for (const { executor } of this.#open.values()) executor.end();
   }
@@ -187,8 +187,8 @@ export class Agent extends EventEmitter<AgentEvents> {
   }
 
   /**
-   * Starts to accept connections at `address`. Should that end by itself, `failed` tells; sessions
-   * go on.
+   * Starts to accept connections at `address`. If listening fails later, the event `failed` says
+   * so, and sessions go on.
    */
   async listen(address: string): Promise<Server> {
     await this.#prepare();
@@ -208,7 +208,7 @@ export class Agent extends EventEmitter<AgentEvents> {
     return server;
   }
 
-  /** Without a process that starts executors there is nothing to accept connections for. */
+  /** Prepares the present offer's executors. When their keeper ends, every address fails. */
   async #prepare(): Promise<void> {
     const offer = this.#offer;
     const { ended } = await offer.executors.start();
@@ -254,7 +254,7 @@ export class Agent extends EventEmitter<AgentEvents> {
     );
   }
 
-  /** Tells of a refusal, once. */
+  /** Emits `refused`, once for each error. */
   #refuse<E extends Error>(peer: string, error: E): E {
     this.#reported.add(error);
     this.emit('refused', { peer, error });
@@ -266,14 +266,14 @@ export class Agent extends EventEmitter<AgentEvents> {
    * resolves when the session has ended, or once it is joined to the session it belongs to. A stream
    * without a descriptor, such as a TLS socket, is relayed to the executor.
    *
-   * @param refusal why the peer must not connect, where that is so
+   * @param refusal why the peer must not connect; undefined if it may
    */
   async serve(stream: Duplex, peer: string, refusal?: string): Promise<void> {
     await this.#prepare();
     const { helloTimeoutMs, maxSessions } = this.#options;
     const deadline = AbortSignal.timeout(helloTimeoutMs);
     this.#handshaking.add(stream);
-    // A stream may fail at any time; whoever is reading learns of it there.
+    // A stream may fail at any time. The code that reads from it gets the error there.
     stream.on('error', () => {});
     let handshake: Hello | Join;
     let id = 0;
@@ -330,7 +330,7 @@ export class Agent extends EventEmitter<AgentEvents> {
       this.emit('ended', { session, peer, ...end });
     } finally {
       this.#open.delete(session);
-      // While there are others, they would see it among what they look at.
+      // While there are other sessions, they would see its start in their traces.
       if (this.#open.size === 0) this.#offer.executors.fill();
     }
   }
@@ -410,7 +410,7 @@ export class Agent extends EventEmitter<AgentEvents> {
     };
   }
 
-  /** Stops accepting, and resolves when every session has ended by itself, or after `withinMs`. */
+  /** Stops accepting. Resolves when every session has ended by itself, or after `withinMs`. */
   async drain(withinMs: number): Promise<void> {
     this.#stopListening();
     const ended = Promise.all([...this.#open.values()].map(({ executor }) => executor.ended));
@@ -422,7 +422,7 @@ export class Agent extends EventEmitter<AgentEvents> {
     clearTimeout(timer);
   }
 
-  /** Stops accepting, ends every session and resolves when all of them are gone. */
+  /** Stops accepting and ends every session. Resolves when all of them are gone. */
   async close(): Promise<void> {
     this.#stopListening();
     this.endSessions();
@@ -467,7 +467,7 @@ function peerName(socket: Socket): string {
   return remotePort === undefined ? remoteAddress : `${remoteAddress}:${remotePort}`;
 }
 
-/** Why a vsock peer must not connect, or `undefined`. */
+/** Returns why a vsock peer must not connect, or `undefined` if it may. */
 function refusalOf(
   { remoteCid, remotePort }: Socket,
   { cids, source_ports }: Acceptance,
@@ -477,7 +477,7 @@ function refusalOf(
     return `rule accept.cids allows CID ${cids.join(' and ')} only`;
   }
   if ((remotePort ?? PRIVILEGED_PORTS) < PRIVILEGED_PORTS) return undefined;
-  // No multiplexer is between the agent and the users of its own machine.
+  // Users of this machine itself reach the agent without a multiplexer, so their port counts.
   if (remoteCid === LOOPBACK_CID || remoteCid === localCid()) {
     return `rule accept.source_ports allows ports below ${PRIVILEGED_PORTS} only to peers of the agent's own machine, whatever the policy says: there a client needs root`;
   }
@@ -485,7 +485,7 @@ function refusalOf(
   return `rule accept.source_ports allows ports below ${PRIVILEGED_PORTS} only, for which a client needs root on the host (over a multiplexer, which chooses the ports, the guest's owner has to accept any)`;
 }
 
-/** Why the client of a certificate that holds must not connect, or `undefined`. */
+/** Returns why a client with a valid certificate must not connect, or `undefined` if it may. */
 function subjectProblem(name: string, { subjects }: Acceptance): string | undefined {
   if (subjects.includes('*') || subjects.includes(name)) return undefined;
   return `rule accept.subjects allows ${subjects.join(' and ') || 'nobody'} only, and its certificate has ${name}`;
@@ -510,7 +510,7 @@ function takeDescriptor(stream: Duplex): { fd: number; unread: Uint8Array } {
   return { fd: theirs, unread: new Uint8Array(0) };
 }
 
-/** Tells the peer why, and closes whether or not it listens. */
+/** Sends the peer the reason and closes the connection, whether or not the peer reads it. */
 function endWith(stream: Duplex, frame: Uint8Array): void {
   const timer = setTimeout(() => stream.destroy(), 1000).unref();
   stream.once('close', () => clearTimeout(timer));

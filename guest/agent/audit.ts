@@ -19,17 +19,17 @@ import { TracepointNames } from './tracepoint-names.js';
 export interface AuditOptions {
   /** A path, `-` for standard output, or `syslog` for the machine's log. */
   target: string;
-  /** At this size a file becomes `FILE.1`, and a new one is begun. */
+  /** When the file has this size, it is renamed to `FILE.1`, and a new one begins. */
   maxBytes: number;
   /** How many older files are kept, from `FILE.1` on. */
   keep: number;
-  /** Which lines are written, those of this level and of all that are more urgent. Default: all. */
+  /** The least urgent level whose lines are written. Default: all levels. */
   level?: Level;
-  /** Told once when a line could not be written, until one can be again. */
+  /** Called once when a line cannot be written, and not again before a line could be written. */
   failed?: (error: Error) => void;
 }
 
-/** How urgent lines can be, as syslog(3) has it. */
+/** The levels of lines, from most to least urgent, with the numbers of syslog(3). */
 export const levels = ['error', 'warning', 'info', 'debug'] as const;
 export type Level = (typeof levels)[number];
 
@@ -41,23 +41,23 @@ const SYSLOG = '/dev/log';
 const TRACEPOINT = 'tracepoint (2)';
 const NEWLINE = 10;
 const DAY_MS = 24 * 3600 * 1000;
-/** What part of a file one client may fill with one kind of line in a day. */
+/** The part of a file that one client may fill with one kind of line in a day. */
 const SHARE = 1 / 4;
-/** Clients whose shares are kept in mind. */
+/** The number of clients whose shares are counted. */
 const MAX_CLIENTS = 1000;
 
-/** Takes lines and says whether they have been written whole. */
+/** Writes lines. `write` returns whether the whole line was written. */
 interface Sink {
   write(line: string, level: Level): void;
   reopen(): void;
 }
 
 /**
- * Writes what an agent's sessions do, a line of JSON each. What cannot be written is counted, and
- * told once there is room again: the log keeps no session waiting.
+ * Writes events of an agent's sessions, each as a line of JSON. No session waits for the log: lines
+ * that cannot be written are counted, and a later line gives their number.
  *
- * In a file, which pushes old lines out in the end, no client can push out the traces of what it
- * did: each has a share of lines of each kind in a day, and those beyond are counted.
+ * A file is rotated, so old lines are deleted in the end. To prevent a client from deleting lines
+ * about itself, each client has a daily share for each kind of line. Further lines are only counted.
  */
 export class AuditLog {
   readonly #sink: Sink;
@@ -81,7 +81,7 @@ export class AuditLog {
     }
   }
 
-  /** Writes all that `agent` tells from here on. */
+  /** Writes every event that `agent` emits from now on. */
   follow(agent: Agent): this {
     agent.on('session', (details) => this.write('session', details));
     agent.on('detached', (details) => this.write('detached', details));
@@ -103,7 +103,7 @@ export class AuditLog {
     return this;
   }
 
-  /** The name of the tracepoint that a perf event is for. The kernel goes by its number. */
+  /** Returns the name of a perf event's tracepoint. The call itself has only its number. */
   #tracepointOf({ event, command, type, config, rule, value }: ExecutorCall) {
     if (!command.startsWith('perf_event_open')) return {};
     const id = event === 'refused' ? rule === 'hooks' && value : type === TRACEPOINT && config;
@@ -128,7 +128,7 @@ export class AuditLog {
     if (!this.#append(line, level)) this.#lost++;
   }
 
-  /** Begins anew at its path: somebody may have renamed the file. The old one is kept where that fails. */
+  /** Opens its path again, because the file may have been renamed. On failure the old file stays. */
   reopen(): void {
     try {
       this.#sink.reopen();
@@ -156,7 +156,7 @@ const standardOutput: Sink = {
   reopen: () => {},
 };
 
-/** Messages of RFC 3164, as syslog(3) sends them, to whoever listens for the machine. */
+/** Sends messages of RFC 3164 to the machine's log, as syslog(3) does. */
 class SystemLog implements Sink {
   constructor() {
     this.write('{"event":"begun"}', 'info');
@@ -263,7 +263,7 @@ interface Share {
   counted: number;
 }
 
-/** How much of a log each client has written of each kind of line. */
+/** Counts the bytes that each client has written of each kind of line. */
 class Shares {
   readonly #bytes: number;
   readonly #shares = new Map<string, Share>();
@@ -273,8 +273,8 @@ class Shares {
   }
 
   /**
-   * Takes a line's length from its client's share. Returns how many lines before it have only been
-   * counted, or undefined when there is nothing left: this one is counted, then.
+   * Takes a line's length from its client's share. Returns the number of earlier lines that were
+   * only counted. Returns undefined when the share is used up, and counts this line.
    */
   take(peer: string, event: string, bytes: number): number | undefined {
     // Every connection has a port of its own.

@@ -1,9 +1,9 @@
 /*
- * What an agent reads from files, and reads again when it is told to.
+ * Reads the files of an agent: at its start, and again at SIGHUP.
  *
- * An agent that hears clients keeps nothing by which it could call the kernel, and cannot be given
- * other rules. What reads its files again is a process of its own, with the words of its own command
- * line; the agent gets the outcome and a keeper that has been told the new rules.
+ * The process that talks to clients has no capability and cannot change its own rules. So another
+ * process, with the same command line, reads the files again. The agent receives the result and a
+ * keeper that has the new rules.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { fstatSync, readFileSync, readSync } from 'node:fs';
@@ -21,7 +21,7 @@ import { ControlChannel, ControlKind } from './control.js';
 import { Keeper } from './keeper.js';
 import { kernelNames } from './kernel-names.js';
 
-/** The options that say which files are read, and what they come down to. */
+/** The options that name files. */
 export interface ConfigurationOptions extends TlsFileOptions {
   profile: string;
   policy?: string;
@@ -31,13 +31,13 @@ export interface ConfigurationOptions extends TlsFileOptions {
   audit?: string;
 }
 
-/** What the files of an agent come down to. */
+/** The contents of an agent's files. */
 export interface Configuration {
   readonly terms: AgentTerms;
   readonly rules: Rules;
 }
 
-/** What is handed over of one that was read again. */
+/** The part of a configuration that the reading process sends to the agent. */
 interface HandedOver {
   readonly terms: AgentTerms;
   readonly limits: SessionLimits;
@@ -62,17 +62,17 @@ export async function readConfiguration(options: ConfigurationOptions): Promise<
       tls: tls === undefined ? undefined : { ...tls, on: options.tlsOn },
       maxLeaseMs: options.maxLeaseMs ?? policy.leases.max_seconds * 1000,
     },
-    // Telling of each call takes time beside it, so somebody has to want it.
+    // A report for each call takes time, so only an audit log asks for it.
     rules: options.audit === undefined ? { ...rules, reports: [] } : rules,
   };
 }
 
-/** Where a process that reads the files again gives them away. */
+/** The descriptor by which the process that reads the files again sends the result. */
 const HAND_OVER = 3;
 /** Policies, certificates and revocation lists, as text. */
 const MAX_BYTES = 64 * 1024 * 1024;
 
-/** Reads the files and gives away what they come down to. Runs in a process of its own. */
+/** Reads the files and sends their contents to the agent. Runs in a process of its own. */
 export async function handOver(options: ConfigurationOptions, eventNice: number): Promise<void> {
   const { terms, rules } = await readConfiguration(options);
   const keeper = await Keeper.start(rules, eventNice);
@@ -90,7 +90,7 @@ export async function handOver(options: ConfigurationOptions, eventNice: number)
   }
 }
 
-/** The process that has an agent's files read again. To be started before the agent confines itself. */
+/** The process that reads an agent's files again. It is started before the agent confines itself. */
 export class Reloader {
   readonly #child: ChildProcess;
   readonly #channel: ControlChannel;
@@ -120,13 +120,13 @@ export class Reloader {
     );
   }
 
-  /** @throws ERR_AGENT when the files are not as they are to be; what is wrong is on standard error */
+  /** @throws ERR_AGENT when a file is wrong; standard error says what is wrong */
   async reload(): Promise<HandedOver> {
     const status = await new Promise<number | undefined>((resolve) => {
       this.#over = resolve;
       this.#channel.send({ kind: ControlKind.RELOAD });
     });
-    // Whoever ends well has given all three away.
+    // A process that ended with status 0 has sent all three.
     const given = status === 0 ? [0, 1, 2].map(() => native.receiveDescriptor(this.#given)) : [];
     const [channel = -1, starts = -1, memory = -1] = given;
     if (memory < 0) {

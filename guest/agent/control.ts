@@ -26,7 +26,7 @@ export const ControlKind = {
   RELOADED: 0x88,
 } as const;
 
-/** What a connection that is handed over is for. */
+/** The purpose of a connection that the agent passes to an executor. */
 export const Purpose = { MAIN: 0, EVENTS: 1 } as const;
 
 /** A message from an executor or the keeper. */
@@ -38,13 +38,13 @@ export interface ControlMessage {
   payload: Uint8Array;
 }
 
-/** What to send; what is left out is zero, empty or no descriptor. */
+/** A message to send. A field that is missing is zero, empty or no descriptor. */
 export interface ControlOutput {
   kind: number;
   detail?: number;
   number?: number;
   payload?: Uint8Array;
-  /** The receiver gets a copy; this one is closed once it is on its way, or never will be. */
+  /** The receiver gets a copy. This descriptor is closed once it is sent, or cannot be sent. */
   descriptor?: number;
 }
 
@@ -55,8 +55,8 @@ export interface ControlOutput {
 const received = new Uint8Array(MAX_MESSAGE_BYTES);
 
 /**
- * The agent's end of the channel to an executor or the keeper. Nothing that is sent waits for it, and
- * what is received is handed over in order, the last of it before `onEnd`.
+ * The agent's end of the channel to an executor or the keeper. Sending never waits. Messages are
+ * received in order, all of them before `onEnd`.
  */
 export class ControlChannel {
   readonly #fd: number;
@@ -158,10 +158,10 @@ function parse(bytes: Uint8Array): ControlMessage {
 }
 
 /**
- * Sends a message and waits for the answer, for which nothing else in this process goes on: for
- * what is answered at once.
+ * Sends a message and waits for the answer. This blocks the event loop, so it is only for messages
+ * that are answered at once.
  *
- * @returns the answer, or `undefined` when nobody is there to give one
+ * @returns the answer, or `undefined` when the other end is gone
  */
 export function askControl(fd: number, output: ControlOutput): ControlMessage | undefined {
   const buffer = new Uint8Array(HEADER_BYTES + 16);
@@ -174,7 +174,7 @@ function drop(output: ControlOutput): void {
   if (output.descriptor !== undefined) native.close(output.descriptor);
 }
 
-/** Splits bytes that may not fit one message. There is at least one piece. */
+/** Splits bytes into pieces that fit one message each. Returns at least one piece. */
 export function pieces(bytes: Uint8Array): Uint8Array[] {
   const room = MAX_MESSAGE_BYTES - HEADER_BYTES;
   const count = Math.max(1, Math.ceil(bytes.byteLength / room));

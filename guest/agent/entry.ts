@@ -1,6 +1,6 @@
 /*
- * What the agent's bundle starts with. Everything else, the addon too, is loaded after it, so that
- * an agent that cannot start says why in two lines.
+ * The start of the agent's bundle. It loads everything else, the addon included, so that an agent
+ * that cannot start prints the reason in two lines.
  */
 import { accessSync, constants } from 'node:fs';
 

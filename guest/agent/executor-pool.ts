@@ -3,8 +3,8 @@ import { ExecutorProcess } from './executor.js';
 import type { Ending, Keeper } from './keeper.js';
 
 /**
- * Where sessions get their executors from. It can keep one ready, whose start, a tenth of a second
- * in an emulated guest, no session then waits for.
+ * Gives sessions their executors. It can keep one ready. Starting one takes a tenth of a second in
+ * an emulated guest, and a session does not wait for that.
  */
 export class ExecutorPool {
   readonly #begin: () => Promise<Keeper>;
@@ -15,16 +15,16 @@ export class ExecutorPool {
   readonly #taken = new Set<ExecutorProcess>();
   #closed = false;
 
-  /** @param begin gets what starts executors; it is called once */
+  /** @param begin returns the object that starts executors; it is called once */
   constructor(begin: () => Promise<Keeper>, keepsOne: boolean) {
     this.#begin = begin;
     this.#keepsOne = keepsOne;
   }
 
   /**
-   * Has executors be started from now on. To be awaited before the first is taken.
+   * Begins to start executors. The caller awaits it before it takes the first.
    *
-   * @returns resolves at the end of what starts them, after which none can be taken any more
+   * @returns a promise that resolves when the keeper has ended; no executor can be taken after that
    */
   async start(): Promise<{ ended: Promise<Ending> }> {
     this.#keeper ??= this.#begin();
@@ -47,8 +47,8 @@ export class ExecutorPool {
   }
 
   /**
-   * Gets one ready, if one is to be kept. To be called while there is no session: a start takes the
-   * processor, and whoever looks at what the guest executes sees it.
+   * Starts an executor to keep ready, if the pool keeps one. It should be called while there is no
+   * session: a start uses the processor, and a session that traces the guest would see it.
    */
   fill(): void {
     if (!this.#keepsOne || this.#closed || this.#spare !== undefined) return;
@@ -59,7 +59,7 @@ export class ExecutorPool {
     });
   }
 
-  /** Keeps none ready any more, and ends when those that were taken have ended. */
+  /** Keeps no executor ready any more. Ends when the executors that were taken have ended. */
   async close(): Promise<void> {
     this.#closed = true;
     const spare = this.#spare;

@@ -23,7 +23,7 @@ export interface ExecutorReport {
   handles: number;
 }
 
-/** What an executor tells of a call: what came of it, and facts as texts. */
+/** An executor's report of a call for the audit log: its outcome, and details as texts. */
 export interface ExecutorCall {
   /** `refused`, or what the rules call it, such as `program`. */
   event: string;
@@ -36,7 +36,7 @@ export interface ExecutorEnd extends Ending {
   report: ExecutorReport | undefined;
 }
 
-/** What an executor tells while it lives. */
+/** The events of a running executor. */
 export interface ExecutorEvents {
   /** The connection for calls is lost, and the lease runs; `end` as in {@link ExecutorReport}. */
   detached: [end: number];
@@ -50,7 +50,7 @@ export interface ExecutorEvents {
  */
 export class ExecutorProcess extends EventEmitter<ExecutorEvents> {
   readonly pid: number;
-  /** Resolves once the process is gone, and every object of its session with it. */
+  /** Resolves when the process has ended, and with it every object of its session. */
   readonly ended: Promise<ExecutorEnd>;
   readonly #process: Kept;
   readonly #control: ControlChannel;
@@ -74,18 +74,18 @@ export class ExecutorProcess extends EventEmitter<ExecutorEvents> {
     });
     this.#control = new ControlChannel(ours, (message) => this.#receive(message), fallSilent);
     this.ended = this.#process.ended.then(async (ending) => {
-      // Its last words may be under way yet.
+      // Its last message may still be on its way.
       await silent;
       return { report: this.#report, ...ending };
     });
   }
 
   /**
-   * Hands over a connected socket, which is the executor's from here on, to carry calls: the first
-   * one, or the next when a session is resumed.
+   * Passes a connected socket for calls to the executor, which owns the socket from then on. It is
+   * the first one, or the next one when a session is resumed.
    *
    * @param leaseMs how long the session outlives the loss of this connection
-   * @param silenceMs after how long a silence it counts as lost; 0 for never
+   * @param silenceMs how long the client may be silent before the connection is lost; 0 for ever
    */
   attach(fd: number, leaseMs: number, silenceMs: number): void {
     native.setBlocking(fd);
@@ -95,18 +95,18 @@ export class ExecutorProcess extends EventEmitter<ExecutorEvents> {
     this.#control.send({ kind, detail: Purpose.MAIN, number: leaseMs, descriptor: fd });
   }
 
-  /** Hands over a connected socket, non-blocking, to carry events. */
+  /** Passes a connected, non-blocking socket for events to the executor. */
   attachEvents(fd: number): void {
     native.setNoDelay(fd);
     this.#control.send({ kind: ControlKind.ATTACH, detail: Purpose.EVENTS, descriptor: fd });
   }
 
-  /** Has a request dropped if it has not begun, or interrupted where its system call can be. */
+  /** Cancels a request: drops it if it has not begun, interrupts it if its system call can be. */
   cancel(id: number): void {
     this.#control.send({ kind: ControlKind.CANCEL, number: id });
   }
 
-  /** Ends the session after the call that is under way. What does not end by itself is killed. */
+  /** Ends the session after its current call. Kills the process if it does not end by itself. */
   end(): void {
     this.#control.send({ kind: ControlKind.END });
     const timer = setTimeout(() => this.kill(), END_MS);

@@ -2,21 +2,21 @@ import { readFileSync, statfsSync } from 'node:fs';
 import { errnoName } from '../../src/errno.js';
 import { native } from '../../src/native.js';
 
-/** A file system of the kernel's that sessions find things in. */
+/** A file system of the kernel that sessions use. */
 interface FileSystem {
   /** Its name in /proc/filesystems. */
   readonly type: string;
-  /** Its number of linux/magic.h, which statfs(2) tells. */
+  /** Its number in linux/magic.h, which statfs(2) returns. */
   readonly magic: number;
   /** Where clients look for it. */
   readonly place: string;
-  /** Whether its owner may have it anywhere else: clients name its folders themselves. */
+  /** Whether it may be mounted anywhere: clients name its folders by their own paths. */
   readonly anywhere?: true;
   /** What cannot be done without it. */
   readonly without: string;
 }
 
-/** In the order in which they lie in one another. */
+/** Sorted so that a file system comes before those that are mounted inside it. */
 const fileSystems: readonly FileSystem[] = [
   {
     type: 'sysfs',
@@ -58,7 +58,7 @@ const fileSystems: readonly FileSystem[] = [
   },
 ];
 
-/** How the agent and its executors come to a file system. */
+/** How the agent and its executors get a file system. */
 export interface Provision {
   /** Its name in /proc/filesystems, such as `tracefs`. */
   readonly type: string;
@@ -73,7 +73,7 @@ export interface Provision {
   readonly detail: string;
 }
 
-/** Where what has been mounted: the machine's, unless a test says otherwise. */
+/** The machine's mounts. Tests replace it. */
 export interface Machine {
   /** /proc/self/mountinfo. */
   mounts: string;
@@ -97,7 +97,7 @@ function thisMachine(): Machine {
   };
 }
 
-/** Where whole file systems of a type are mounted, by what /proc/self/mountinfo says. */
+/** Returns where whole file systems of a type are mounted, according to /proc/self/mountinfo. */
 export function mountedAt(type: string, mounts: string): string[] {
   return mounts.split('\n').flatMap((line) => {
     const [front = '', back = ''] = line.split(' - ');
@@ -112,13 +112,13 @@ export function mountedAt(type: string, mounts: string): string[] {
 }
 
 /**
- * Sees to it that sessions find the kernel's file systems at their usual places: those that the
- * machine has elsewhere are bound to these, and those that it has nowhere are mounted, in a mount
- * namespace that this thread and the processes that it starts are in from then on. The machine's
- * own mounts stay as they are. To be called before the first executor is started.
+ * Makes the kernel's file systems visible at their usual places. It binds those that the machine
+ * has elsewhere and mounts those that the machine does not have. This happens in a new mount namespace,
+ * for this thread and the processes that it starts later. The machine's own mounts stay as they
+ * are. It must be called before the first executor is started.
  *
- * A bpf file system that is mounted here lasts as long as this process and its executors, and with
- * it what is pinned there. Owners who want pins to outlive the agent mount one before they start it.
+ * A bpf file system that is mounted here, and everything pinned there, ends with this process and
+ * its executors. To keep pins, the owner mounts one before starting the agent.
  */
 export function provideFileSystems(machine: Machine = thisMachine()): Provision[] {
   const mounts: Mounts = { left: undefined };
@@ -162,7 +162,7 @@ function provide(one: FileSystem, machine: Machine, mounts: Mounts): Provision {
 }
 
 /**
- * What the owner of the machine should know about how file systems were come by.
+ * Returns lines for the machine's owner about file systems that were bound, mounted or are missing.
  *
  * @param btf whether the kernel has types of its own
  */

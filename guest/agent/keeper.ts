@@ -25,15 +25,15 @@ export interface Kept {
 const START_TIMEOUT_MS = 30_000;
 
 /**
- * The process that starts executors (addon/core/executor/keeper_main.cc). It is told once what sessions may
- * do, so that the agent itself can give up all that it needs for that.
+ * The process that starts executors (addon/core/executor/keeper_main.cc). It receives the rules once, so
+ * that the agent itself can give up its capabilities.
  */
 export class Keeper {
   /** Resolves when the process is gone, and every executor with it. */
   readonly ended: Promise<Ending>;
   readonly #channel: ControlChannel;
   readonly #descriptors: readonly [number, number];
-  /** Where starts are asked for; -1 when there is nobody to ask any more. */
+  /** The descriptor by which executors are requested; -1 when the keeper is gone. */
   #starts: number;
   readonly #kept = new Map<number, (ending: Ending) => void>();
   #started = 0;
@@ -41,7 +41,7 @@ export class Keeper {
 
   /**
    * @param eventNice as in `AgentOptions`
-   * @throws ERR_AGENT_KEEPER when it does not come up; it has said why on standard error
+   * @throws ERR_AGENT_KEEPER when it does not start; standard error says why
    */
   static async start(rules: Rules, eventNice: number): Promise<Keeper> {
     const [ours, theirs] = ControlChannel.pair();
@@ -69,12 +69,12 @@ export class Keeper {
     return keeper;
   }
 
-  /** Takes over a keeper that another process has started, by the descriptors that it gave away. */
+  /** Takes over a keeper that another process has started, by the descriptors that it sent. */
   static adopt([channel, starts]: readonly [number, number]): Keeper {
     return new Keeper(channel, starts);
   }
 
-  /** @param exited resolves with how the process ended; who is not its parent is told nothing */
+  /** @param exited resolves with how the process ended; only its parent learns that */
   private constructor(
     channel: number,
     starts: number,
@@ -88,7 +88,7 @@ export class Keeper {
       silent = resolve;
     });
     this.#channel = new ControlChannel(channel, (message) => this.#receive(message), silent);
-    // What it has said of executors before it ended is heard first.
+    // Its last messages about executors are received first.
     this.ended = Promise.all([exited, silence]).then(([ending]) => {
       for (const end of this.#kept.values()) end({ exitCode: null, signal: 'SIGKILL' });
       this.#kept.clear();
@@ -98,7 +98,7 @@ export class Keeper {
     });
   }
 
-  /** Its channel and where starts are asked for, for the process that is to {@link adopt} it. */
+  /** The descriptors of its two channels, for the process that will {@link adopt} it. */
   get descriptors(): readonly [channel: number, starts: number] {
     return this.#descriptors;
   }
@@ -153,7 +153,7 @@ export class Keeper {
   }
 }
 
-/** What wait(2) says of a process. */
+/** How a process ended, from its wait(2) status. */
 function endingOf(status: number): Ending {
   const killed = status & 0x7f;
   if (killed === 0) return { exitCode: (status >> 8) & 0xff, signal: null };

@@ -36,7 +36,7 @@ interface Options extends ConfigurationOptions {
   handOver: boolean;
 }
 
-// As auditd's own default for the same work (priority_boost).
+// The same as auditd's default for the same work (priority_boost).
 const DEFAULT_EVENT_NICE = -4;
 
 const collect = (value: string, all: string[]) => [...all, value];
@@ -149,7 +149,7 @@ async function main(): Promise<void> {
   const options = program.parse().opts<Options>();
   if (options.handOver) {
     await handOver(options, options.eventNice);
-    // The keeper that has been given away lives on.
+    // The keeper that was passed to the agent goes on.
     process.exit();
   }
   const listen = options.listen.length === 0 ? ['vsock:any:1024'] : options.listen;
@@ -166,7 +166,7 @@ async function main(): Promise<void> {
         'an address whose peers can be told apart; anybody may connect over TCP. Give --keys, or --insecure-tcp if that is meant',
     });
   }
-  // Before anything of the kernel's is read, and before there is an executor.
+  // Before anything is read from the kernel's file systems, and before the first executor.
   const provisions = provideFileSystems();
   for (const remark of remarksOn(provisions, kernelInfo().btf)) {
     console.error(`waep-agent: ${remark}`);
@@ -211,13 +211,13 @@ async function main(): Promise<void> {
     console.error('waep-agent: ending, since no address is left to listen on');
     process.exitCode = 1;
   }
-  // Whoever says so again does not want to wait.
+  // The second signal means: do not wait.
   const again = Promise.race([once(process, 'SIGTERM'), once(process, 'SIGINT')]);
   await Promise.race([agent.drain(options.stopTimeout), again]);
   await agent.close();
 }
 
-/** Opens the log that is asked for, and the one on standard output. */
+/** Opens the log of --audit, and the log on standard output. */
 function openLogs({ audit, auditMaxBytes, auditKeep, quiet, logLevel }: Options): AuditLog[] {
   const about = { maxBytes: auditMaxBytes, keep: auditKeep };
   const failed = (error: Error) => {
@@ -234,7 +234,7 @@ function openLogs({ audit, auditMaxBytes, auditKeep, quiet, logLevel }: Options)
   ];
 }
 
-/** Reads the files again, and begins the logs' anew. What is wrong leaves everything as it was. */
+/** Reads the files again, and opens the logs again. If a file is wrong, nothing changes. */
 async function reload(
   agent: Agent,
   logs: readonly AuditLog[],
@@ -259,7 +259,7 @@ async function reload(
   }
 }
 
-/** Gives up what the rest of this process' life does not take, now that executors come from another. */
+/** Gives up the capabilities of this process, because the keeper starts executors now. */
 function confine({ audit }: Options): void {
   for (const [what, result] of [
     ['capset', native.dropCapabilities()],

@@ -1,11 +1,11 @@
 /*
- * Where programs and libraries can be probed, by their own tables: the starts of functions, and the
- * notes that <sys/sdt.h> leaves. Little-endian 64-bit ELF files; of anything else there are none.
+ * Finds the places where programs and libraries can be probed: the starts of functions, and the
+ * notes of <sys/sdt.h>. It reads little-endian 64-bit ELF files. Any other file has no places.
  */
 import { closeSync, fstatSync, openSync, readSync, statSync } from 'node:fs';
 import type { ProbePlace } from '../../src/policy/index.js';
 
-/** Larger files are not read: debug information comes apart from what runs. */
+/** Larger files are not read. Debug information, which can be large, is in files of its own. */
 const MAX_TABLE_BYTES = 256 * 1024 * 1024;
 const HEADER_BYTES = 64;
 const SEGMENT_BYTES = 56;
@@ -33,7 +33,7 @@ interface Section {
   link: number;
 }
 
-/** Bounded reads of a file, whose contents are whoever's can write to it. */
+/** Reads a file with bounds, because whoever can write to the file chooses its contents. */
 class Image {
   readonly #fd: number;
   readonly #bytes: number;
@@ -140,7 +140,7 @@ export function fileIdentity(file: string): string {
   return [dev, ino, size, mtimeNs, ctimeNs].join('.');
 }
 
-/** The places of a file whose names match: of functions, and of notes as `PROVIDER:NAME`. */
+/** Returns the places of a file whose names match: functions, and notes by `PROVIDER:NAME`. */
 export function probePlaces(file: string, matches: Matches): ProbePlace[] {
   let fd = -1;
   try {

@@ -1,11 +1,11 @@
 import { native } from '../../src/native.js';
 
-/** What a service manager such as systemd is told, by the protocol of sd_notify(3). */
+/** Tells a service manager such as systemd the agent's state, by the protocol of sd_notify(3). */
 export class ServiceManager {
   readonly #path: string | undefined;
   #watchdog: NodeJS.Timeout | undefined;
 
-  /** @param env where the manager says how it is reached, and how often it wants a sign of life */
+  /** @param env has the manager's socket, and how often it expects a sign of life */
   constructor({ NOTIFY_SOCKET: path, WATCHDOG_USEC, WATCHDOG_PID }: NodeJS.ProcessEnv) {
     this.#path = path === '' ? undefined : path;
     const everyMs = Number(WATCHDOG_USEC ?? 0) / 1000;

@@ -2,26 +2,26 @@ import type { Duplex } from 'node:stream';
 import { createSecureContext, createServer, type PeerCertificate, type TLSSocket } from 'node:tls';
 import { roleProblem, verdictText } from '../../src/tls-role.js';
 
-/** Who this agent is, and whose word it takes for who a client is; each PEM. */
+/** The certificates of this agent and of the authority of its clients, each as PEM. */
 export interface TlsIdentity {
   cert: string | Uint8Array;
   key: string | Uint8Array;
-  /** The authority that has to have signed a client's certificate. */
+  /** The certificate of the authority that must have signed a client's certificate. */
   ca: string | Uint8Array;
-  /** Which of its certificates the authority has revoked. */
+  /** The authority's revocation list. */
   crl?: string | Uint8Array;
 }
 
-/** A stream that is secured, and what its peer has shown. */
+/** A TLS stream, and what its peer's certificate says. */
 export interface Secured {
   stream: Duplex;
   /** The common name of the client's certificate. */
   name: string;
-  /** Why the certificate does not prove who the client is, where that is so. */
+  /** Why the certificate is not accepted; undefined if it is. */
   problem: string | undefined;
 }
 
-/** Mutual TLS on streams that somebody else has accepted. */
+/** Mutual TLS on streams that were accepted elsewhere. */
 export class TlsGate {
   readonly #identity: TlsIdentity;
 
@@ -32,7 +32,7 @@ export class TlsGate {
     createSecureContext(this.#identity as Parameters<typeof createSecureContext>[0]);
   }
 
-  /** Resolves with the secured stream. Its peer may still be one to be refused. */
+  /** Resolves with the TLS stream. The caller must check `problem` before it serves the peer. */
   handshake(stream: Duplex, timeoutMs: number): Promise<Secured> {
     return new Promise((resolve, reject) => {
       const fail = (error: Error) => {
@@ -77,7 +77,7 @@ function problemOf(socket: TLSSocket, certificate: PeerCertificate): string | un
   return verdictText(String(verdict), 'the agent', certificate);
 }
 
-/** Node's own words for this are OpenSSL's file and line. */
+/** Explains a TLS error, because Node's own message is only OpenSSL's file and line. */
 function explained(error: Error & { code?: string }): Error {
   const { code } = error;
   if (code === 'ERR_SSL_WRONG_VERSION_NUMBER' || code === 'ERR_SSL_HTTP_REQUEST') {

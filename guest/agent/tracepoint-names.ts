@@ -6,13 +6,13 @@ const EVENTS = '/sys/kernel/tracing/events';
 export class TracepointNames {
   #names: Map<string, string> | undefined;
 
-  /** The name behind a number, or undefined when it is none of a tracepoint that is there. */
+  /** Returns the name of a number, or undefined if no tracepoint has it. */
   of(id: string): string | undefined {
-    // Most logs tell of none, and reading all takes a while.
+    // Most logs have no tracepoints, and reading all names takes a while.
     this.#names ??= readNames();
     const known = this.#names.get(id);
     if (known !== undefined) return known;
-    // One may be younger: a module's, or a probe's.
+    // A module or a probe may have added it since.
     this.#names = readNames();
     return this.#names.get(id);
   }
@@ -26,7 +26,7 @@ function readNames(): Map<string, string> {
         const id = readFileSync(`${EVENTS}/${category}/${name}/id`, 'latin1').trim();
         names.set(id, `${category}:${name}`);
       } catch {
-        // It has none, as ftrace's own, or is gone.
+        // It has no number, such as ftrace's own events, or it is gone.
       }
     }
   }

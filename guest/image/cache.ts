@@ -23,15 +23,15 @@ export async function filesBelow(folder: string): Promise<string[]> {
   return (await Promise.all(files)).flat().sort();
 }
 
-/** For how long a folder is kept that nobody asks for. */
+/** How long an unused folder is kept, in milliseconds. */
 export const keptForMs = 30 * 24 * 60 * 60 * 1000;
 
 /**
  * The folder `kind/key` of the cache; `fill` makes its contents when it is not there.
  *
- * `fill` writes into a folder of its own that gets its name only when complete, so that nobody
- * sees half of it; builders of the same folder wait for the first. A folder that `complete` does
- * not accept, by default an empty one, counts as not there and is replaced.
+ * `fill` writes into a temporary folder, which gets its name only when it is complete. Others that
+ * need the same folder wait for the first builder. A folder that `complete` does not accept, by
+ * default an empty one, is replaced.
  *
  * @throws what `fill` throws, and an error when `complete` does not accept what `fill` made
  */
@@ -45,7 +45,7 @@ export async function cached(
   const isWhole = async (tells = false) =>
     (await complete(folder)) && (await isUndamaged(folder, tells));
   if (await isWhole()) {
-    // The time of modification says when it was last asked for. The folder may be another user's.
+    // The modification time says when it was last used. The folder may belong to another user.
     const now = new Date();
     await utimes(folder, now, now).catch(() => {});
     return folder;
@@ -71,7 +71,7 @@ export async function cached(
   return folder;
 }
 
-/** What is known of a file of the cache: its length, when it was written, and its SHA-256. */
+/** A file of the cache: its length, the time when it was written, and its SHA-256. */
 type Described = Record<string, readonly [bytes: number, mtimeMs: number, sha256: string]>;
 
 const manifestOf = (folder: string) =>
@@ -101,17 +101,17 @@ async function describe(folder: string): Promise<Described> {
 }
 
 /**
- * Whether the files of a folder are those that were put there. A file whose length and time are the
- * same is not read.
+ * Returns whether the files of a folder are unchanged since they were put there. It does not read a
+ * file whose length and time are the same.
  *
- * @param tells whether to say on standard error what is damaged, since it is made again
+ * @param tells whether to print on standard error which file is damaged and will be made again
  */
 export async function isUndamaged(folder: string, tells = false): Promise<boolean> {
   let described: Described;
   try {
     described = JSON.parse(await readFile(manifestOf(folder), 'utf8')) as Described;
   } catch {
-    // A note that is not there, or not whole, says nothing about the folder.
+    // Without a complete note, the folder cannot be checked.
     described = {};
   }
   for (const [name, [bytes, mtimeMs, sha256]] of Object.entries(described)) {
@@ -127,8 +127,8 @@ export async function isUndamaged(folder: string, tells = false): Promise<boolea
 }
 
 /**
- * Removes the folders of a kind that nobody has asked for within {@link keptForMs}, and what
- * interrupted builders left behind as long ago.
+ * Removes the folders of a kind that were not used for {@link keptForMs}, and unfinished folders that
+ * are as old.
  */
 export async function prune(kind: string): Promise<void> {
   const parent = join(cacheFolder(), kind);
@@ -147,7 +147,7 @@ async function hasEntries(folder: string): Promise<boolean> {
   return (await readdir(folder).catch(() => [])).length > 0;
 }
 
-/** Writes a file that others see whole or not at all. */
+/** Writes a file so that others see either all of it or nothing. */
 export async function writeWhole(path: string, content: string): Promise<void> {
   await mkdir(dirname(path), { recursive: true });
   const draft = `${path}.${process.pid}-${randomBytes(4).toString('hex')}`;
@@ -159,12 +159,12 @@ export async function writeWhole(path: string, content: string): Promise<void> {
   }
 }
 
-/** How long one waits for another process before it is said that one does. */
+/** How long {@link locked} waits before it prints that it waits, in milliseconds. */
 const SILENT_MS = 3000;
 
 /**
- * Runs `action` while no other process of this user runs one under the same name. The lock ends with
- * its process, however that ends. Whoever waits for long says so on standard error.
+ * Runs `action` under a lock: no other process of this user runs one of the same name meanwhile. The
+ * kernel releases the lock when its process ends. A process that waits for long prints that.
  */
 export async function locked<T>(name: string, action: () => Promise<T>): Promise<T> {
   const path = join(cacheFolder(), 'locks', name.replaceAll('/', '-'));

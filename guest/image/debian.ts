@@ -19,7 +19,7 @@ export interface DebianPackage {
 /** One package's paragraph in the archive's index: its fields, by their names in small letters. */
 export type Stanza = ReadonlyMap<string, string>;
 
-/** What to fetch besides the package itself, and when it is complete. */
+/** Which dependencies to fetch, from where, and how to tell that all is there. */
 export interface FetchOptions {
   /**
    * A suite such as `'unstable'`, `'bullseye'` or `'bookworm-backports'`; without one, those that
@@ -27,20 +27,20 @@ export interface FetchOptions {
    */
   suite?: string | undefined;
   /**
-   * Says of a package's dependency, by its paragraph in the index, whether it is unpacked with the
-   * package, and its own dependencies looked at. By default no dependency is.
+   * Decides, by a dependency's paragraph in the index, whether the dependency and its own
+   * dependencies are unpacked with the package. By default none is.
    */
   follow?: (dependency: Stanza) => boolean;
-  /** Whether the unpacked tree has what is wanted of it; by default, when there is any file. */
+  /** Returns whether the unpacked tree is complete. By default it is when it has any file. */
   complete?: (folder: string) => Promise<boolean>;
   progress?: Progress | undefined;
 }
 
 /**
  * Fetches a package and unpacks it into the cache, in one tree with the dependencies that
- * {@link FetchOptions.follow} names. Once there it is used for ever and needs no network; remove
- * the cache folder to get a newer one. Needs no root and changes nothing of the system's own
- * package state.
+ * {@link FetchOptions.follow} accepts. A package in the cache is used without the network and never
+ * renewed; remove the cache folder to get a newer one. It needs no root and does not change the
+ * system's own package state.
  *
  * @throws ERR_PACKAGE_UNAVAILABLE when no source has it, it cannot be fetched, or it is not complete
  */
@@ -61,7 +61,7 @@ export async function fetchPackage(
 }
 
 /**
- * The package that a name meant when it was fetched, if it is in the cache and complete. Needs no
+ * Returns the package that was fetched by a name, if it is in the cache and complete. It needs no
  * network.
  */
 export async function knownPackage(
@@ -97,7 +97,7 @@ async function fromSomeSource(name: string, options: FetchOptions): Promise<Debi
     const apt = await privateState(suite);
     progress(`reading the package lists of ${suite ?? 'the configured suites'}`);
     await runTool('apt-get', [...apt, 'update']);
-    // Which succeeds without a network, too.
+    // This succeeds without a network as well.
     const lists = await readdir(listsFolder(suite));
     if (!lists.some((name) => name.includes('_Packages'))) {
       throw new Error('none of their package lists can be fetched; is there a network?');
@@ -149,9 +149,9 @@ async function download(
 }
 
 /**
- * A package's paragraph, and those of the dependencies that `follow` accepts, theirs too, each
- * once. Of alternatives the first that is accepted counts. What the index does not have, such as a
- * virtual package, is left out.
+ * Returns a package's paragraph, and once each the paragraphs of all direct and indirect
+ * dependencies that `follow` accepts. Of alternatives it takes the first that is accepted. It leaves
+ * out packages that the index lacks, such as virtual ones.
  *
  * @param read gives the paragraphs of those of the names that the index has
  * @throws an error when the index does not have the package itself
@@ -201,7 +201,7 @@ async function readStanzas(apt: readonly string[], names: readonly string[]): Pr
   return parseStanzas(stdout);
 }
 
-/** Reads paragraphs of fields as the archive's indices have them. Lines that go on are left out. */
+/** Parses the paragraphs of an archive's index. It leaves out continuation lines. */
 export function parseStanzas(text: string): Stanza[] {
   return text
     .split(/\n\s*\n/)
@@ -225,8 +225,8 @@ function listsFolder(suite: string | undefined): string {
 }
 
 /**
- * Options that give apt lists and a cache of its own, and for a foreign suite a source of its own
- * that is the configured one with another suite in it.
+ * Returns options that give apt its own lists and cache, and for another suite its own source: the
+ * configured source with that suite's name.
  */
 async function privateState(suite: string | undefined): Promise<string[]> {
   const folder = stateFolder(suite);

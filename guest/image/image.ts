@@ -14,10 +14,10 @@ import { guestModules, readModules } from './modules.js';
 import { type Progress, silent } from './progress.js';
 import { compileStatic } from './static.js';
 
-/** What a guest boots from. The parts are in the cache and may serve any number of guests. */
+/** The files that a guest boots from. They are in the cache, and many guests may use them. */
 export interface Image {
   kernel: Kernel;
-  /** The archive with Node, busybox and the kernel's modules: what seldom changes. */
+  /** The archive with the parts that seldom change: Node, busybox and the kernel's modules. */
   base: string;
   /** A key of all content in {@link Image.base}. */
   key: string;
@@ -52,7 +52,7 @@ export async function buildImage(options: ImageOptions = {}): Promise<Image> {
     ...(await Promise.all([kernel.image, kernel.modules, ...programs].map(identity))),
   );
   const folder = await cached('images', key, async (draft) => {
-    // Each is some 100 MB, and a new one often takes the place of another.
+    // Each is about 100 MB, and a new one often replaces an old one.
     await prune('images');
     progress(`building the guest image for Linux ${kernel.release}`);
     await writeArchive(join(draft, 'base.cpio'), await baseEntries(kernel, modules));
@@ -63,7 +63,7 @@ export async function buildImage(options: ImageOptions = {}): Promise<Image> {
 /** A file that is put into the guest: its content, or the path here that has it. */
 export type GuestFile = { text: string; mode?: number } | { source: string; mode?: number };
 
-/** What changes from boot to boot. */
+/** The parts of a guest that change from boot to boot. */
 export interface OverlayOptions {
   /** Files by absolute path in the guest. */
   files?: Readonly<Record<string, GuestFile>>;
@@ -73,7 +73,7 @@ export interface OverlayOptions {
   settings?: Readonly<Record<string, string>>;
   /** The key of the command daemon of tests and bench, where that is to be in the guest. */
   execKey?: string | undefined;
-  /** Whether nothing is mounted below /sys, as in many guests that others make. */
+  /** Whether nothing is mounted below /sys, as in many guests of other makers. */
   bare?: boolean;
 }
 
@@ -89,9 +89,9 @@ export async function writeInitramfs(
 ): Promise<string> {
   const path = join(folder, 'initramfs.cpio');
   await copyFile(image.base, path);
-  // Keys may come into it.
+  // It may contain keys.
   await chmod(path, 0o600);
-  // The kernel unpacks archives that follow one another, each as if it were alone.
+  // The kernel unpacks several archives in a row, each as if it were alone.
   await writeArchive(path, await overlayEntries(options), 'a');
   return path;
 }
@@ -105,7 +105,7 @@ const leastFileSystems: readonly string[] = [
   'devpts /dev/pts devpts',
 ];
 
-/** What it mounts besides, unless the guest is a bare one. */
+/** What it mounts as well, unless the guest is a bare one. */
 const fileSystems: readonly string[] = [
   ...leastFileSystems,
   'tracefs /sys/kernel/tracing tracefs',
@@ -117,7 +117,7 @@ const fileSystems: readonly string[] = [
 
 const fstab = (lines: readonly string[]) => text(lines.map((line) => `${line}\n`));
 
-/** Names a file's content without reading it. */
+/** Returns a key for a file's content, without reading the file. */
 async function identity(path: string): Promise<string> {
   const { size, mtimeMs, ino } = await stat(path);
   return `${path}:${size}:${mtimeMs}:${ino}`;

@@ -15,15 +15,15 @@ export interface Kernel {
   modules: string;
   /** Such as `6.1.0-56-cloud-amd64`. */
   release: string;
-  /** Where it comes from, for people: a package with its version, or a path. */
+  /** Its origin, for people: a package with its version, or a path. */
   origin: string;
 }
 
 /** Names a kernel to boot. */
 export type KernelChoice =
   /**
-   * The kernel for clouds of a suite of the Debian archive. Without a suite, that of the archive
-   * which this machine is set up for, and where none has such a kernel, the machine's own.
+   * The cloud kernel of a suite of the Debian archive. Without a suite, the cloud kernel of this
+   * machine's own distribution; if it has none, the kernel of the machine itself.
    */
   | { suite?: string | undefined }
   /** Any other kernel: its image, and the folder `/lib/modules/<release>` with its modules. */
@@ -32,7 +32,7 @@ export type KernelChoice =
 /** Kernels without drivers for real hardware, in the archives of Debian and of Ubuntu. */
 const archiveKernels: readonly string[] = ['linux-image-cloud-amd64', 'linux-image-virtual'];
 
-/** A kernel is spread over packages that depend on one another, in another way in each release. */
+/** A kernel consists of several packages, and each release divides them in another way. */
 const wholeKernel: FetchOptions = {
   follow: (dependency) => dependency.get('section')?.split('/').at(-1) === 'kernel',
   complete: async (folder) => (await kernelsIn(folder)).length > 0,
@@ -67,7 +67,7 @@ export async function findKernel(choice: KernelChoice = {}, progress?: Progress)
   });
 }
 
-/** The kernel of an archive that {@link findKernel} takes, if it is in the cache. */
+/** Returns the kernel of an archive that {@link findKernel} would use, if it is in the cache. */
 export async function knownKernel(suite?: string): Promise<Kernel | undefined> {
   for (const name of archiveKernels) {
     const found = await knownPackage(name, { ...wholeKernel, suite });
@@ -85,8 +85,9 @@ async function fromArchive(name: string, options: FetchOptions): Promise<Kernel>
 }
 
 /**
- * The kernel that this machine runs, if its image and its modules can be read here; else the newest
- * of which they can. In a container it need not be the one that runs.
+ * Returns the kernel that this machine runs, if its image and modules can be read. Otherwise it
+ * returns the newest kernel whose files can be read. In a container this may be another kernel than
+ * the one that runs.
  *
  * @param root where the machine's file system is
  */

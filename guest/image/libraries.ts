@@ -1,6 +1,6 @@
 import { runTool } from '../tools.js';
 
-/** The shared libraries, by absolute path, that these programs need at start; ld.so among them. */
+/** Returns the paths of the shared libraries that these programs load at start, ld.so included. */
 export async function sharedLibraries(programs: readonly string[]): Promise<string[]> {
   const found = new Set<string>();
   for (const program of programs) {

@@ -1,4 +1,4 @@
-/* Locks between processes, held by the kernel: they end with their process, however it ends. */
+/* Locks between processes. The kernel releases a lock when its process ends. */
 import { closeSync, constants, fstatSync, lstatSync, openSync, unlinkSync } from 'node:fs';
 import { constants as system } from 'node:os';
 import { systemError } from '../../src/errors.js';
@@ -9,7 +9,7 @@ const { O_CREAT, O_NOFOLLOW, O_RDWR } = constants;
 
 /** A lock that this process holds. */
 export interface Lock {
-  /** Removes the lock's file and gives the lock up. */
+  /** Removes the lock's file and releases the lock. */
   release(): void;
 }
 
@@ -29,7 +29,7 @@ export function tryLock(path: string): Lock | undefined {
       if (status === -errno.EAGAIN) return undefined;
       throw systemError('flock', status, { address: path });
     }
-    // The last holder may have removed the file after it was opened here and before it was locked.
+    // The last holder may have removed the file between opening and locking it here.
     if (lstatSync(path, { throwIfNoEntry: false })?.ino === fstatSync(fd).ino) {
       return {
         release() {

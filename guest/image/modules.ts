@@ -11,8 +11,8 @@ export interface KernelModule {
 }
 
 /**
- * What the guest needs of its kernel, beyond what every kernel has built in: a bus, the two
- * transports, and vsock within the guest.
+ * The modules that a guest needs: a bus, the network card, vsock to the host, and vsock within the
+ * guest.
  */
 export const guestModules: readonly string[] = [
   'virtio_pci',
@@ -29,11 +29,11 @@ const decompressors: Readonly<Record<string, [string, ...string[]]>> = {
 };
 
 /**
- * Reads modules and all that they depend on, in an order in which they can be loaded.
+ * Reads modules and their dependencies. Returns them in an order in which they can be loaded.
  *
  * Dependencies come from the modules themselves (the `depends` field that modpost writes into the
- * .modinfo section), so that a tree without modules.dep, as Debian's packages ship it, does.
- * Modules that are built into the kernel are left out.
+ * .modinfo section), because Debian's packages ship no modules.dep. Modules that are built into the
+ * kernel are left out.
  *
  * @param folder the `/lib/modules/<release>` of the kernel
  * @throws ERR_KERNEL_MODULE when a module is neither there nor built in

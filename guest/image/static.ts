@@ -6,8 +6,8 @@ import { cached, contentKey } from './cache.js';
 const flags = ['-std=gnu11', '-O2', '-static', '-Wall', '-Wextra', '-Werror'];
 
 /**
- * Compiles one C source into a static program that runs here and in any guest. The result is kept
- * in the cache by the source's content.
+ * Compiles one C source into a static program that runs here and in any guest. The cache keeps the
+ * program, by the source's content.
  *
  * @returns the path of the program
  * @throws ERR_TOOL_MISSING, or ERR_TOOL_FAILED with the compiler's words

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { findTool } from '../tools.js';
 import { cached, contentKey } from './cache.js';
 
-/** Programs that unpack a kernel's payload, by the bytes it begins with. */
+/** Programs that unpack a kernel's payload, by the payload's first bytes. */
 const unpackers: ReadonlyArray<{ magic: Buffer; tool: string; args: string[] }> = [
   { magic: Buffer.from('02214c18', 'hex'), tool: 'lz4', args: ['-dcq'] },
   { magic: Buffer.from('1f8b08', 'hex'), tool: 'gzip', args: ['-dc'] },
@@ -14,7 +14,7 @@ const unpackers: ReadonlyArray<{ magic: Buffer; tool: string; args: string[] }> 
   { magic: Buffer.from('fd377a585a00', 'hex'), tool: 'xz', args: ['-dc'] },
 ];
 
-// Documentation/arch/x86/boot.rst: where a bzImage says how it is made up.
+// Offsets in the header of a bzImage: Documentation/arch/x86/boot.rst.
 const SETUP_SECTORS = 0x1f1;
 const MAGIC = 0x202;
 const PAYLOAD_OFFSET = 0x248;
@@ -24,9 +24,9 @@ const SECTOR_BYTES = 512;
 /**
  * Takes the uncompressed kernel, an ELF file, out of a bzImage. The result is kept in the cache.
  *
- * QEMU starts such a kernel at its PVH entry point, which spares an emulated guest the work of the
- * image's own decompressor: a second of its boot. It is the same kernel but for its address, which
- * is not randomised then.
+ * QEMU starts an uncompressed kernel at its PVH entry point. An emulated guest then boots a second
+ * faster, because it does not run the image's own decompressor. The kernel is the same, except that
+ * its address is not randomised.
  *
  * @returns its path, or `undefined` when the image is not a bzImage, is packed in a way that
  *   nothing on this machine unpacks, or has no PVH entry point
@@ -59,14 +59,14 @@ async function unpack(image: Buffer, to: string): Promise<void> {
   if (unpacker === undefined || tool === undefined) return;
   await using output = await open(to, 'w');
   const child = spawn(tool, unpacker.args, { stdio: ['pipe', output.fd, 'ignore'] });
-  // Where the four bytes of the unpacked size follow the packed data, programs complain of
-  // trailing rubbish after having unpacked all of it; whether they have, the caller sees.
+  // Four bytes with the unpacked size may follow the packed data. Programs then report trailing
+  // garbage after they have unpacked everything. The caller checks the result.
   child.stdin?.on('error', () => {});
   child.stdin?.end(payload);
   await once(child, 'exit');
 }
 
-/** Looks for the ELF note of Xen's that has the entry point (XEN_ELFNOTE_PHYS32_ENTRY). */
+/** Looks for Xen's ELF note with the entry point (XEN_ELFNOTE_PHYS32_ENTRY). */
 async function hasPvhEntry(path: string): Promise<boolean> {
   const kernel = await readFile(path).catch(() => Buffer.alloc(0));
   if (kernel.indexOf('\x7fELF') !== 0) return false;
