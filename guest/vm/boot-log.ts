@@ -1,4 +1,4 @@
-/* What the console of a guest says about a boot that came to nothing. */
+/* Finds out from a guest's console why its boot failed. */
 
 /** The kernel says so on a microvm, which has no PCI, at each boot. */
 const usual = /PCI: Fatal: No config space access function found/;
@@ -6,30 +6,30 @@ const usual = /PCI: Fatal: No config space access function found/;
 const PANIC = 'Kernel panic - not syncing: ';
 const AGENT_ENDED = 'waep-init: the agent ended with ';
 
-/** The lines of a console that were ended. */
+/** Returns the complete lines of a console. */
 export function completeLines(text: string): string[] {
   return text.split(/\r?\n/).slice(0, -1);
 }
 
-/** Why the kernel panicked, in its own words, or `undefined` when it did not. */
+/** Returns the kernel's own reason for its panic, or `undefined` if it did not panic. */
 export function panicOf(lines: readonly string[]): string | undefined {
   const line = lines.find((one) => one.includes(PANIC));
   return line?.slice(line.indexOf(PANIC) + PANIC.length).trim();
 }
 
-/** Whether the kernel has said all that it says when it panics. */
+/** Returns whether the kernel has printed its whole panic message. */
 export function panicIsOver(lines: readonly string[]): boolean {
   return lines.some((line) => line.includes('---[ end Kernel panic'));
 }
 
-/** Whether the memory was too small for the root file system, which is unpacked into it. */
+/** Returns whether the memory was too small for the root file system, which lies in memory. */
 export function lacksMemory(lines: readonly string[]): boolean {
   return lines.some((line) =>
     /Initramfs unpacking failed|System is deadlocked on memory|Out of memory/.test(line),
   );
 }
 
-/** How the agent ended and what it said, or `undefined` while it has not. */
+/** Returns how the agent ended and what it printed, or `undefined` while it runs. */
 export function agentEnding(lines: readonly string[]): string | undefined {
   const end = lines.findIndex((line) => line.startsWith(AGENT_ENDED));
   if (end === -1) return undefined;
@@ -44,15 +44,15 @@ export function agentEnding(lines: readonly string[]): string | undefined {
   return `the agent ended with ${how}${words.length === 0 ? '' : `: ${words.join(' ')}`}`;
 }
 
-/** The last line that tells where a boot got to, or `undefined` when there is none. */
+/** Returns the last line that shows how far a boot got, or `undefined`. */
 export function lastLine(text: string): string | undefined {
   const lines = text.trim().split(/\r?\n/);
   return lines.findLast((line) => line.trim() !== '' && !usual.test(line))?.trim();
 }
 
 /**
- * Whether the kernel has given up the timer of its first processor, as QEMU's `info lapic` tells: it
- * has set the timer going to measure it, and then masked it for good.
+ * Returns whether the kernel has given up the timer of its first processor, according to QEMU's
+ * `info lapic`: the kernel has started the timer to measure it, and then masked it for good.
  */
 export function timerIsOff(lapic: string): boolean {
   return /^LVTT\s.*\bmasked\b[^\n]*\n.*initial_count = 268435455\b/m.test(lapic);

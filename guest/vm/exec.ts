@@ -3,10 +3,10 @@ import { text } from 'node:stream/consumers';
 import { failure } from '../../src/errors.js';
 import { connect } from '../../src/transport/index.js';
 
-/** The port of the guest's command daemon (guest/agent/exec/execd.c, where its messages are described). */
+/** The port of the guest's command daemon. guest/agent/exec/execd.c describes its messages. */
 export const EXEC_PORT = 1023;
 
-/** Where a command daemon is, and the key without which it answers nothing. */
+/** The address of a command daemon, and the key that it requires. */
 export interface ExecDaemon {
   readonly address: string;
   readonly key: string;
@@ -15,10 +15,10 @@ export interface ExecDaemon {
 const HEADER_BYTES = 5;
 const LARGEST_INPUT_BYTES = 64 * 1024;
 
-/** How a command ended: with a status, or killed by a signal's number. */
+/** How a command ended: with a status, or by a signal, by its number. */
 export type Ending = { status: number; signal: null } | { status: null; signal: number };
 
-/** What a command did. */
+/** The result of a command. */
 export type ExecResult = Ending & { stdout: string; stderr: string };
 
 /** How to start a command in the guest. */
@@ -113,7 +113,7 @@ export async function spawn(
       fail(lost);
     });
   });
-  // Whoever does not wait for the end is not to be ended by it.
+  // A caller that does not wait for the end must not fail by an unhandled rejection.
   ended.catch(() => {});
 
   return {

@@ -82,22 +82,22 @@ export interface AgentOptions {
    */
   listen?: readonly string[];
   /**
-   * Whom it answers over TCP: clients with a certificate of an authority, where `keys` is a folder
-   * of `waep keys` with one for an agent; or `'anybody'`, who on the user-mode network is every user
-   * of this machine. Without it the agent does not listen there.
+   * Which clients it accepts over TCP. With `keys`, a folder of `waep keys`, it accepts clients with
+   * a certificate of that authority. `'anybody'` accepts every client; on the user-mode network these
+   * are all users of this machine. Without `tcp` the agent does not listen on TCP.
    */
   tcp?: { readonly keys: string } | 'anybody';
-  /** What sessions may do, as `--profile` of the agent. */
+  /** The agent's `--profile`: what sessions may do. */
   profile?: string | undefined;
-  /** A policy's file, in place of a profile. */
+  /** A policy file, in place of a profile. */
   policy?: string | undefined;
   /** Further arguments of the agent. */
   args?: readonly string[];
 }
 
-/** What to boot, and on what machine. Everything has a default. */
+/** Options of {@link boot}. Everything has a default. */
 export interface BootOptions {
-  /** A ready image; else one is made for `kernel` and `modules`. */
+  /** A ready image. By default one is made for `kernel` and `modules`. */
   image?: Image | undefined;
   kernel?: KernelChoice | undefined;
   /** Kernel modules to load beyond those that every guest has. */
@@ -119,8 +119,8 @@ export interface BootOptions {
   /** `false` boots without an agent. */
   agent?: AgentOptions | false;
   /**
-   * Whether commands can be run in the guest, by who has the key that is made for it. For tests and
-   * measurements only.
+   * Whether the guest has a daemon that runs commands, for clients with the key that is made for this
+   * boot. For tests and measurements only.
    */
   exec?: boolean;
   /** Whether the guest executes a program every second, so that there is something to watch. */
@@ -129,30 +129,30 @@ export interface BootOptions {
   bare?: boolean;
   /** Files to put into the guest, by absolute path. */
   files?: Readonly<Record<string, GuestFile>>;
-  /** More for the kernel's command line, after what this package puts there. */
+  /** Further arguments for the kernel's command line, after those of this package. */
   kernelArgs?: readonly string[];
-  /** Parts to add to the machine, or what makes them for it. */
+  /** Devices to add to the machine, or a function that makes them. */
   devices?: readonly Device[] | ((machine: Machine) => readonly Device[]);
   /**
-   * Whether QEMU gets only what it needs: few system calls, and from root a user of its own. Default
-   * true. A `notice` tells why QEMU stays root where it does.
+   * Whether QEMU runs confined: with few system calls and, if this process is root, as a user of its
+   * own. Default true. If QEMU must stay root, a `notice` says why.
    */
   confine?: boolean | undefined;
   /**
-   * How long the guest may take until all of it answers. Default 60 000. The time in which this
-   * machine's processors ran others, while the guest was ready to run, does not count.
+   * How long the guest may take until all of it answers, in milliseconds. Default 60 000. Time in
+   * which the guest was ready to run but did not get a processor does not count.
    */
   deadlineMs?: number | undefined;
-  /** Where to keep the serial log when the guest is stopped. */
+  /** The path to copy the serial log to when the guest is stopped. */
   keepLog?: string | undefined;
   progress?: Progress | undefined;
-  /** Receives what people should be told, such as why KVM is not used. Default: stderr. */
+  /** Receives messages for people, such as why KVM is not used. Default: standard error. */
   notice?: ((line: string) => void) | undefined;
 }
 
-/** What a guest is, in the words that records and charts print. */
+/** Describes a guest, in the words that records and charts print. */
 export interface GuestInfo {
-  /** What runs the guest's instructions; `kvm` is KVM by hardware. */
+  /** The accelerator; `kvm` is KVM by hardware. */
   accel: AcceleratorName;
   /** Why this accelerator is used. */
   why: string;
@@ -174,7 +174,7 @@ export interface GuestInfo {
   vsock: string;
   /** The guest's Node version. */
   node: string;
-  /** From starting QEMU to everything answering. */
+  /** The time from the start of QEMU until everything answered, in milliseconds. */
   bootMs: number;
 }
 
@@ -182,22 +182,22 @@ export interface GuestInfo {
 const CONTROL_DESCRIPTOR = 3;
 const FIRST_LENT_DESCRIPTOR = CONTROL_DESCRIPTOR + 1;
 
-/** More than can be guessed. */
+/** The length of the daemon's key: too long to be guessed. */
 const EXEC_KEY_BYTES = 32;
 
-/** In the mode of a file. Some distributions keep their kernels from all users but root. */
+/** A bit of a file's mode. Some distributions allow only root to read their kernels. */
 const READABLE_BY_ALL = 0o004;
 
-/** How long an unproven KVM gets until the guest's first process must have spoken. */
+/** How long an unproven KVM may take until the guest's first process prints something. */
 const KVM_TRIAL_MS = 10_000;
 
 let noticed = false;
 let noticedRoot = false;
 
 /**
- * Boots a guest and resolves when all that was asked for answers.
+ * Boots a guest. Resolves when everything that the options ask for answers.
  *
- * The guest lives no longer than this process, and it does not keep the process from ending.
+ * The guest ends with this process at the latest. It does not keep the process from ending.
  *
  * @throws ERR_GUEST_BOOT with the place of the whole log, as soon as it is known that the guest will
  *   not come up: its kernel panicked, its agent ended, QEMU stopped or ended it, or the deadline
@@ -207,7 +207,7 @@ let noticedRoot = false;
  */
 export async function boot(options: BootOptions = {}): Promise<Guest> {
   const { kernel, modules = [], progress, agent } = options;
-  // A guest in which the agent does not start would be a slow way to learn that.
+  // Check this here, because a guest whose agent does not start takes long to fail.
   if (agent !== undefined && agent !== false && agent.profile !== undefined) {
     profileNamed(agent.profile);
   }
@@ -235,7 +235,7 @@ export async function boot(options: BootOptions = {}): Promise<Guest> {
   }
 }
 
-/** A guest that was booted on an unproven KVM and did not even reach its first process. */
+/** Thrown when a guest on an unproven KVM did not even reach its first process. */
 class KvmTrialError extends Error {}
 
 async function start(options: BootOptions, image: Image, verdict: Verdict): Promise<Guest> {
@@ -265,7 +265,7 @@ async function start(options: BootOptions, image: Image, verdict: Verdict): Prom
     const uid = options.confine === false ? undefined : chooseUid();
     const network = await startNetwork(options.network ?? 'none', machine, ports, uid);
     parts.network = network;
-    // QEMU gets the file, not the right to make one.
+    // QEMU gets the open file, not the right to make one.
     await writeFile(serial, '', { mode: 0o600 });
     const agent = agentSetup(agentOptions, vsock, network);
     if (runsCommands) parts.execKey = randomBytes(EXEC_KEY_BYTES).toString('hex');
@@ -391,7 +391,7 @@ function startQemu(
   }
 }
 
-/** Hardware unpacks a kernel in no time; under emulation it is better done before. */
+/** Unpacks the kernel before the boot under emulation, where the guest would do it slowly. */
 async function bootableImage(
   { kernel }: Image,
   { accelerator }: Verdict,
@@ -405,13 +405,13 @@ async function bootableImage(
   return copy;
 }
 
-/** Why a guest did not come up; the caller adds where its log was kept. */
+/** Says why a guest did not come up. The caller adds the path of its log. */
 class BootError extends Error {
-  /** What the guest's processors did at the end, for the log. */
+  /** The state of the guest's processors at the end, for the log. */
   processors = '';
 }
 
-/** All that a guest consists of on the host, as far as it exists. */
+/** The parts of a guest on the host that exist so far. */
 interface Parts {
   run: RunFolder;
   serial: string;
@@ -419,7 +419,7 @@ interface Parts {
   network?: Network | undefined;
   qemu?: Helper;
   qmp?: Qmp;
-  /** What opens the command daemon, where there is one. */
+  /** The key of the command daemon, if there is one. */
   execKey?: string;
 }
 
@@ -452,7 +452,7 @@ function agentSetup(
       ...listen.flatMap((address) => ['--listen', address]),
       ...(tcp === 'anybody' ? ['--insecure-tcp'] : []),
       ...(typeof tcp === 'object' ? ['--keys', KEYS_IN_GUEST, '--tls-on', 'tcp'] : []),
-      // Who reaches the multiplexer's socket is up to its permissions; the port says nothing.
+      // The permissions of the multiplexer's socket decide who may connect. The port says nothing.
       ...(vsock === undefined || vsock.kind === 'kernel' ? [] : ['--any-source-port']),
       ...(profile === undefined ? [] : ['--profile', profile]),
       ...(policy === undefined ? [] : ['--policy', POLICY_IN_GUEST]),
@@ -461,7 +461,7 @@ function agentSetup(
   };
 }
 
-/** A guest on its way up, and what a cause of failure is judged by. */
+/** A guest that boots, and what is needed to find out why it fails. */
 interface Booting extends Parts {
   qemu: Helper;
   state: MachineState;
@@ -530,14 +530,14 @@ function failureOf(
 }
 
 /**
- * What is surely enough for a root file system: it is there twice while it is unpacked, may take
- * half of the memory that is left beside the archive, and the kernel needs some, too.
+ * Returns a size of memory that is enough for a root file system. While it is unpacked it is there
+ * twice, it may take half of the memory beside the archive, and the kernel needs some as well.
  */
 function enoughMib(archiveMib: number): number {
   return Math.ceil((3 * archiveMib + 64) / 128) * 128;
 }
 
-/** How QEMU ended, and why as far as it has told. */
+/** Says how QEMU ended, and why if it has said so. */
 async function endOfQemu(booting: Booting): Promise<string> {
   booting.qemu.ref();
   const ending = await booting.qemu.ended;
@@ -559,13 +559,13 @@ async function lastWords(
 }
 
 async function processorsOf({ state }: Booting): Promise<string> {
-  // A QEMU that does not answer either is no reason to wait for ever.
+  // Do not wait for ever if QEMU does not answer either.
   const late = sleep(10_000, 'QEMU did not answer in time', { ref: false });
   return Promise.race([state.processors(), late]).catch((error: Error) => error.message);
 }
 
 /**
- * Checks that what listens in the guest can be reached from here on every transport.
+ * Checks that everything that listens in the guest can be reached from here on every transport.
  *
  * @param listen where the agent listens
  */
@@ -593,7 +593,7 @@ async function probe(parts: Parts, listen: readonly string[], deadline: Deadline
   }
 }
 
-/** Keeps all that there is about the guest: its console, and what QEMU and others printed. */
+/** Writes the whole log of a guest: its console, and the output of QEMU and other helpers. */
 async function keepFailedLog({ run, serial }: Parts, { processors }: BootError): Promise<string> {
   const path = join(cacheFolder(), 'logs', `${new Date().toISOString()}-${process.pid}.log`);
   await mkdir(dirname(path), { recursive: true });
@@ -633,9 +633,9 @@ export class Guest implements AsyncDisposable {
   }
 
   /**
-   * How QEMU ended, once it has: `status 0` after the guest powered itself off; or why it stopped the
-   * guest for ever, such as an internal error of KVM. Once this was asked for, the guest keeps the
-   * program from ending.
+   * Resolves when QEMU has ended, with how: `status 0` after the guest powered itself off. Resolves
+   * also when QEMU has stopped the guest for ever, with the reason, such as an internal error of KVM.
+   * Reading this property makes the guest keep the program from ending.
    */
   get ended(): Promise<string> {
     this.#qemu.ref();
@@ -747,8 +747,8 @@ export class Guest implements AsyncDisposable {
   }
 
   /**
-   * Freezes the guest by freezing QEMU; its peers see silence. Do not give up on a connection to a
-   * frozen guest through vhost-device-vsock 0.3.0: it panics when it answers a dialler that is gone.
+   * Freezes the guest by freezing QEMU. Its peers see silence. With vhost-device-vsock 0.3.0, do not
+   * close a connection attempt to a frozen guest: that program panics when it answers a closed one.
    */
   pause(): void {
     this.#signal('SIGSTOP');
@@ -793,7 +793,7 @@ export class Guest implements AsyncDisposable {
     return this.#qmp.execute(command, args);
   }
 
-  /** Ends the guest at once and removes what it left on the host. May be called again. */
+  /** Ends the guest at once and removes its files on the host. It may be called again. */
   stop(): Promise<void> {
     this.#stopping ??= dismantle(this.#parts);
     return this.#stopping;

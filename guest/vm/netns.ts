@@ -10,13 +10,13 @@ export function inPrivateNetwork(): boolean {
 }
 
 /**
- * Makes sure that this program runs in a network namespace of its own, by running it once more
- * inside one when it does not. The namespace has no name and vanishes with its last process, and
- * with it every tap.
+ * Makes sure that this program runs in a network namespace of its own. If it does not, the program
+ * is run once more inside such a namespace. The namespace has no name. It ends with its last process,
+ * and every tap device with it.
  *
- * Call it first thing: when the program is run again this never returns, and the process ends as
- * its second self does. Without root nothing happens and `false` is returned; guests then get
- * QEMU's user-mode network.
+ * Call it first. When the program is run again, the function never returns, and this process ends
+ * with the status of the second one. Without root it does nothing and returns `false`; guests then
+ * get QEMU's user-mode network.
  *
  * @param prepare runs before, while the machine's own network is still there
  */
@@ -34,7 +34,7 @@ export async function ensurePrivateNetwork(prepare?: () => Promise<void>): Promi
     { stdio: 'inherit', env: { ...process.env, [MARK]: '1' } },
   );
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
-    // A terminal sends its signals to both; a second one would cut the other's cleaning short.
+    // A terminal signals both processes. Passing its signals on would interrupt the clean-up.
     process.on(signal, () => {
       if (signal === 'SIGTERM' || !process.stdin.isTTY) child.kill(signal);
     });

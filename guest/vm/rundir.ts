@@ -13,9 +13,9 @@ const MAX_ROOT_BYTES = 60;
 /** A folder for sockets, logs and archives of one guest. Its path is short, as sockets need. */
 export interface RunFolder {
   path: string;
-  /** Kills this process when the folder goes, however this process ends. */
+  /** Makes sure that a process is killed when the folder is removed, however this process ends. */
   kill(pid: number): void;
-  /** Copies a file of the folder out of it when the folder goes, however this process ends. */
+  /** Copies a file out of the folder before the folder is removed, however this process ends. */
   keep(file: string, copy: string): void;
   /** Ends the watched processes with SIGKILL and removes the folder. */
   remove(): void;
@@ -24,8 +24,8 @@ export interface RunFolder {
 const open = new Set<RunFolder>();
 
 /**
- * Makes a run folder, after removing those whose process is gone. All of a user's run folders lie
- * in one folder that other users cannot enter: `waep` in `XDG_RUNTIME_DIR`, else `waep-UID` in the
+ * Makes a run folder. First it removes the run folders whose process has ended. All run folders of a
+ * user lie in one folder that other users cannot enter: `waep` in `XDG_RUNTIME_DIR`, else `waep-UID` in the
  * folder for temporary files. Each run folder has a lock beside it, which its process holds.
  *
  * @throws ERR_FOLDER_UNSAFE when somebody else could write there
@@ -76,7 +76,7 @@ function runRoot(): string {
   });
 }
 
-/** Whether a path is a folder, no link, that only this user can use. */
+/** Returns whether a path is a folder, not a link, that only this user can use. */
 function isOwn(path: string, uid: number): boolean {
   const found = lstatSync(path, { throwIfNoEntry: false });
   return found?.isDirectory() === true && found.uid === uid && (found.mode & 0o077) === 0;
@@ -108,7 +108,7 @@ function killQuietly(pid: number): void {
   try {
     process.kill(pid, 'SIGKILL');
   } catch {
-    // It had ended.
+    // The process had already ended.
   }
 }
 

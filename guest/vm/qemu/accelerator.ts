@@ -10,8 +10,8 @@ import type { Accelerator } from './devices.js';
 export type AcceleratorChoice = Accelerator | 'auto';
 
 /**
- * What runs a guest's instructions, as records and charts name it: `kvm` is KVM on a processor with
- * virtualisation, `kvm-software` a KVM that does without and emulates the kernel mode of its guests.
+ * The accelerator of a guest, as records and charts name it. `kvm` is KVM on a processor with
+ * virtualisation. `kvm-software` is a KVM that emulates the kernel mode of its guests.
  */
 export type AcceleratorName = 'kvm' | 'kvm-software' | 'tcg';
 
@@ -22,7 +22,7 @@ export const acceleratorNames: Readonly<Record<AcceleratorName, string>> = {
   tcg: 'TCG',
 };
 
-/** Names an accelerator truly, from what this machine's kernel says of its processor and of KVM. */
+/** Tells the two kinds of KVM apart, by this machine's processor and modules. */
 export function acceleratorName(accelerator: Accelerator, root = '/'): AcceleratorName {
   if (accelerator === 'tcg') return 'tcg';
   const cpuinfo = readFileSync(join(root, 'proc/cpuinfo'), 'utf8');
@@ -30,18 +30,18 @@ export function acceleratorName(accelerator: Accelerator, root = '/'): Accelerat
   return hardware && !existsSync(join(root, 'sys/module/kvm_pvm')) ? 'kvm' : 'kvm-software';
 }
 
-/** What was decided, and the reason in words. */
+/** A choice, and its reason in words. */
 export interface Verdict {
   accelerator: Accelerator;
   why: string;
-  /** Whether a guest has run, or failed to run, on it since this machine was booted. */
+  /** Whether it is known from an earlier guest, since this machine was booted, that it works or not. */
   proven: boolean;
 }
 
 /**
- * Decides how to run a guest, from what is known without trying. The existence of /dev/kvm proves
- * nothing: nested hypervisors offer one that no stock kernel boots on. Whoever boots on an
- * unproven KVM must watch it, and call {@link remember} with the outcome.
+ * Chooses the accelerator of a guest without trying it. /dev/kvm proves nothing: some nested
+ * hypervisors offer one on which no stock kernel boots. A caller that boots on an unproven KVM must
+ * watch the boot, and call {@link remember} with the outcome.
  *
  * @throws ERR_KVM_UNUSABLE when KVM is asked for and /dev/kvm cannot be opened
  */
@@ -66,7 +66,7 @@ export async function remember(verdict: Omit<Verdict, 'proven'>): Promise<Verdic
   return proven;
 }
 
-/** What keeps KVM from even being tried, or `undefined`. */
+/** Returns why KVM cannot even be tried, or `undefined`. */
 export function kvmProblem(): string | undefined {
   try {
     accessSync('/dev/kvm', constants.R_OK | constants.W_OK);

@@ -1,4 +1,4 @@
-/* What keeps a QEMU that its guest has taken over from the rest of this machine. */
+/* Confines QEMU, so that a guest that takes over its QEMU cannot reach the rest of this machine. */
 import { randomInt } from 'node:crypto';
 import {
   chownSync,
@@ -12,9 +12,9 @@ import {
 import { dirname, join } from 'node:path';
 
 /**
- * User ids that are given to nobody, by systemd's table of them: from 0x70000000 to 2^31 − 1. One of
- * these is no other process's, so that nobody else may trace QEMU or read the guest's memory; a
- * user such as nobody has other processes.
+ * User ids that systemd's table assigns to nobody: from 0x70000000 to 2^31 − 1. No other process has
+ * such an id, so no other process may trace QEMU or read the guest's memory. A user such as `nobody`
+ * may have other processes.
  */
 const FIRST_UID = 0x7000_0000;
 const UIDS = 0x1000_0000;
@@ -26,31 +26,31 @@ const ENTER = 0o001;
 const READ_AND_RUN = 0o005;
 const READ = 0o004;
 
-/** Whom QEMU runs as. */
+/** The user that QEMU runs as. */
 export interface QemuUser {
   /** Its user and group id; undefined for this process's own. */
   readonly uid: number | undefined;
-  /** Its further groups: those that may open the devices it needs. */
+  /** Further groups, which may open the devices that QEMU needs. */
   readonly groups: readonly number[];
-  /** Why it is root, where it was to be another user. */
+  /** Why QEMU stays root, although another user was wanted. */
   readonly why?: string;
 }
 
-/** QEMU as who this process is. */
+/** QEMU runs as the user of this process. */
 export const sameUser: QemuUser = { uid: undefined, groups: [] };
 
 /**
- * Chooses the id of a user that has nothing on this machine; undefined for who is not root and has no
- * other user to give.
+ * Chooses the id of a user that owns nothing on this machine. Returns undefined if this process is
+ * not root and so cannot change its user.
  */
 export function chooseUid(): number | undefined {
   const uid = FIRST_UID + randomInt(UIDS);
-  // A root of a user namespace without such ids is an ordinary user of the machine.
+  // Root of a user namespace that lacks these ids is an ordinary user of the machine.
   return process.geteuid?.() === 0 && hasId(uid) ? uid : undefined;
 }
 
 /**
- * Says whether QEMU can be a user.
+ * Decides whether QEMU can run as a user.
  *
  * @param uid of {@link chooseUid}
  * @param program QEMU
@@ -78,7 +78,7 @@ export function findQemuUser(
   return { uid, groups };
 }
 
-/** The arguments of setpriv(1) that make a process a user's, without a way back. */
+/** The arguments of setpriv(1) that make a process run as a user, without a way back. */
 export function setprivArguments({ uid, groups }: QemuUser): string[] {
   if (uid === undefined) return ['--no-new-privs'];
   return [
@@ -102,7 +102,7 @@ function othersCanRun(program: string): boolean {
   return othersCanEnter(dirname(path));
 }
 
-/** Whether users that are given nothing can enter a folder, by its absolute path. */
+/** Returns whether every user can enter a folder, by its absolute path. */
 export function othersCanEnter(path: string): boolean {
   for (let folder = path; ; folder = dirname(folder)) {
     if ((statSync(folder).mode & ENTER) === 0) return false;
@@ -111,8 +111,7 @@ export function othersCanEnter(path: string): boolean {
 }
 
 /**
- * Files and sockets that QEMU opens by descriptors that it inherits: it can enter none of the folders
- * they are in.
+ * Files and sockets that QEMU inherits as open descriptors, because it cannot enter their folders.
  */
 export class LentFiles {
   /** In the order of their numbers in QEMU. */
@@ -127,8 +126,8 @@ export class LentFiles {
   }
 
   /**
-   * Returns the path by which QEMU opens a file or a socket. What it could not open becomes its user's,
-   * so it must be this process's to give away.
+   * Returns the path by which QEMU opens a file or a socket. If QEMU could not open it, it becomes the
+   * property of QEMU's user, so it must belong to this process.
    */
   lend(path: string): string {
     const fd = openSync(path, O_PATH);
@@ -140,7 +139,7 @@ export class LentFiles {
     return `/proc/self/fd/${this.#first + this.descriptors.length - 1}`;
   }
 
-  /** Closes this process's own descriptors. */
+  /** Closes the descriptors of this process. */
   close(): void {
     for (const fd of this.descriptors.splice(0)) closeSync(fd);
   }

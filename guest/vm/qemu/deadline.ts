@@ -1,12 +1,11 @@
-/* How long a process may take, on a machine that may be busy with others. */
+/* A deadline for a process on a machine that may be busy with others. */
 import { readdirSync, readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 /**
- * A deadline for a process. The time in which the process wanted to run and this machine's
- * processors ran others does not count, so that a slow machine is told from a process that hangs.
- * A process that hangs in a loop uses its share of the processors, and one that sleeps needs none:
- * the deadline passes for both.
+ * A deadline for a process. Time in which the process was ready to run but did not get a processor
+ * does not count. So the deadline tells a process that hangs from a slow machine: it passes for a
+ * process that loops, which gets its share of the processors, and for one that sleeps.
  */
 export class Deadline {
   readonly #pid: number;
@@ -18,7 +17,7 @@ export class Deadline {
     this.#endMs = performance.now() + timeoutMs - waitedMs(pid);
   }
 
-  /** How much of the time is left, in milliseconds; never less than 0. */
+  /** The time that is left, in milliseconds; never less than 0. */
   get remainingMs(): number {
     return Math.max(0, this.#endMs + waitedMs(this.#pid) - performance.now());
   }
@@ -32,9 +31,9 @@ export class Deadline {
 }
 
 /**
- * How long that thread of a process which waited longest was ready to run and did not, in
- * milliseconds (`run_delay`, Documentation/scheduler/sched-stats.rst). 0 where the kernel does not
- * tell.
+ * Returns how long a process waited for a processor, in milliseconds: the longest wait of any of its
+ * threads (`run_delay`, Documentation/scheduler/sched-stats.rst). It is 0 if the kernel does not
+ * count it.
  */
 function waitedMs(pid: number): number {
   const tasks = `/proc/${pid}/task`;

@@ -1,12 +1,11 @@
-/** Machines that QEMU can imitate. */
+/** The machine types of QEMU that a guest can have. */
 export type Machine = 'pc' | 'q35' | 'microvm';
 
 /** How the guest's instructions are run. */
 export type Accelerator = 'kvm' | 'tcg';
 
 /**
- * One part of the machine: the QEMU arguments that make it, and what the kernel must be told about
- * it on its command line.
+ * One part of the machine: its QEMU arguments, and the kernel's arguments that belong to it.
  */
 export interface Device {
   name: string;
@@ -14,7 +13,7 @@ export interface Device {
   kernelArgs?: string[];
   /** Files and sockets that QEMU opens by their absolute paths, which are in `args`. */
   files?: readonly string[];
-  /** Device files that it opens without being told. */
+  /** Device files that QEMU opens by itself. */
   deviceFiles?: readonly string[];
 }
 
@@ -22,12 +21,12 @@ export interface Device {
  * The machine and its memory, which is shared, so that a vhost-user process can reach the rings in
  * it.
  *
- * A kernel measures the timer of its processor during its first second. When this machine is busy
- * and keeps the processor from an emulated guest for 100 ms just then, the kernel measures nothing
+ * A kernel measures the timer of its processor during its first second. If this machine is busy and
+ * takes the processor from an emulated guest for 100 ms at that moment, the kernel measures nothing
  * and gives the timer up ("APIC frequency too slow"). pc and q35 have a second clock, by which the
- * kernel corrects what it measured, and a second timer. A microvm has neither: its kernel stands
- * still then, and so it was with one boot in some hundred. Whether the second timer works at all is
- * a test that a busy machine fails, too; it always does.
+ * kernel corrects its measurement, and a second timer. A microvm has neither, so its kernel stops for
+ * ever; this happened in about one of a hundred boots. The kernel also tests whether the second timer
+ * works, and on a busy machine that test can fail as well, so it is skipped: the timer always works.
  */
 export function board(machine: Machine, memoryMib: number): Device {
   const options: Record<Machine, string> = {
@@ -49,16 +48,16 @@ export function board(machine: Machine, memoryMib: number): Device {
 }
 
 /**
- * The processors. Under emulation `rep movsb` takes one step per byte, so the guest is not told
- * that it is fast: its copies then go by eight bytes, which saves it 1.3 s of its boot. A fifth
- * level of page tables would only make each miss of the emulated TLB dearer. QEMU 7.2 corrupts the
- * flags of an interrupted cmpxchg16b, which ends every third boot of Linux 6.12 in a double fault;
- * kernels do without. The emulated time stamp counter is the host's on every processor, which the
- * guest cannot find out by itself.
+ * The processors. Under emulation `rep movsb` takes one step for each byte. So its feature bit is off,
+ * and the guest copies eight bytes at a time, which saves 1.3 s of its boot. A fifth level of page
+ * tables would only make each miss of the emulated TLB slower. cmpxchg16b is off as well: QEMU 7.2
+ * corrupts the flags of an interrupted one, which ended every third boot of Linux 6.12 in a double
+ * fault. On every processor, the emulated time stamp counter is the host's. The guest cannot detect
+ * that, so it is told.
  *
- * QEMU leaves memory barriers out of what it emulates where there can be one processor only. Other
- * processes that share the guest's rings then miss its requests for interrupts now and then, and it
- * misses theirs to be told of buffers: a second processor, never plugged in, keeps the barriers.
+ * If there can be only one processor, QEMU emulates no memory barriers. Then other processes that
+ * share the guest's rings sometimes miss its requests for interrupts, and it misses their requests to
+ * be notified of buffers. A second processor that is never plugged in keeps the barriers.
  *
  * @param cpu QEMU's model of processor, in place of the one that is described here
  */
@@ -89,8 +88,8 @@ const models: Readonly<Record<Accelerator, string>> = {
 };
 
 /**
- * The frequency of the emulated time stamp counter, which is the host's. What a guest measures
- * itself is wrong when this machine is busy, and a microvm has nothing to measure it by.
+ * Tells the guest the frequency of the emulated time stamp counter, which is the host's. A guest that
+ * measures it on a busy machine gets a wrong result, and a microvm cannot measure it at all.
  */
 export function tscFrequency(khz: number): Device {
   return { name: 'tsc', args: [], kernelArgs: [`tsc_early_khz=${khz}`] };
@@ -125,8 +124,8 @@ export function serialLog(path: string): Device {
 }
 
 /**
- * QEMU's control connection, on a socket that it inherits. The processors wait for the command
- * `cont`, so that nothing QEMU has to tell of them is missed.
+ * QEMU's control connection, on a socket that QEMU inherits. The processors wait for the command
+ * `cont`, so that no event about them is missed.
  */
 export function control(descriptor: number): Device {
   return {
@@ -139,8 +138,8 @@ export function control(descriptor: number): Device {
 }
 
 /**
- * What QEMU does without: system calls that are obsolete, that give privileges, that start other
- * programs and that change how processes are scheduled.
+ * Makes QEMU refuse system calls to itself: those that are obsolete, that give privileges, that start
+ * other programs, and that change how processes are scheduled.
  */
 export function sandbox(): Device {
   const denied = ['obsolete', 'elevateprivileges', 'spawn', 'resourcecontrol'];
@@ -159,7 +158,7 @@ export function tapNetwork(machine: Machine, tap: string, macAddress: string): D
   };
 }
 
-/** A network card on QEMU's own TCP/IP stack, with ports of 127.0.0.1 led to ports of the guest. */
+/** A network card on QEMU's own TCP/IP stack. Ports of 127.0.0.1 lead to ports of the guest. */
 export function userNetwork(machine: Machine, ports: ReadonlyMap<number, number>): Device {
   const forwards = [...ports].map(([guest, host]) => `,hostfwd=tcp:127.0.0.1:${host}-:${guest}`);
   return {

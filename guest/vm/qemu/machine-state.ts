@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import type { Qmp } from './qmp.js';
 
-/** QEMU's run states (qapi/run-state.json) in which a machine was stopped by no one's wish. */
+/** QEMU's run states (qapi/run-state.json) of a machine that an error has stopped. */
 const broken: Readonly<Record<string, string>> = {
   'internal-error': 'an internal error of its accelerator',
   'io-error': 'an error of a device',
@@ -17,7 +17,7 @@ const shutdowns: Readonly<Record<string, string>> = {
   'host-signal': 'a signal ended QEMU',
 };
 
-/** What QEMU tells of a machine's end, from the moment its connection is open. */
+/** Follows what QEMU reports about a machine's end, from the moment the connection is open. */
 export class MachineState {
   readonly #qmp: Qmp;
   readonly #log: string;
@@ -47,13 +47,13 @@ export class MachineState {
     return this.#stop;
   }
 
-  /** Why the machine was shut down, once QEMU has told. */
+  /** Why the machine was shut down, once QEMU has said so. */
   get shutdown(): string | undefined {
     if (this.#shutdown === undefined) return undefined;
     return shutdowns[this.#shutdown] ?? `QEMU shut the machine down (${this.#shutdown})`;
   }
 
-  /** What the processors and the first one's timer do, by which the cause of a standstill is found. */
+  /** Describes the processors and the timer of the first, to find why a guest stands still. */
   async processors(): Promise<string> {
     const answers = ['info lapic 0', 'info registers -a'].map((query) =>
       this.#qmp.execute('human-monitor-command', { 'command-line': query }),
@@ -61,7 +61,7 @@ export class MachineState {
     return (await Promise.all(answers)).join('\n');
   }
 
-  /** Why the processors are stopped, or `undefined` where somebody wanted them to be. */
+  /** Returns why an error has stopped the processors, or `undefined` if none has. */
   async #reason(): Promise<string | undefined> {
     const answer = await this.#qmp.execute('query-status').catch(() => undefined);
     const status = (answer as { status?: string } | undefined)?.status ?? '';

@@ -20,12 +20,12 @@ export interface Network {
   settings: Record<string, string>;
   /** The address of a port of the guest. */
   address(port: number): string;
-  /** Takes away what was made on the host. */
+  /** Removes what was made on the host. */
   release(): Promise<void>;
 }
 
 /**
- * Makes the host's end.
+ * Makes the host's end of a guest's network card.
  *
  * @param ports the guest's ports that must be reachable; a tap reaches all of them
  * @param uid the user that may open a tap, besides root

@@ -4,12 +4,12 @@ import type { Socket } from 'node:net';
 import { requireTool } from '../../tools.js';
 import type { RunFolder } from '../rundir.js';
 
-/** A process that lives no longer than this one. */
+/** A process that ends with this one at the latest. */
 export interface Helper {
   pid: number;
   /** The other end of the socket that the program has as its file descriptor 3. */
   control: Socket;
-  /** How it ended, once it has: `status 1`, `signal SIGKILL`. */
+  /** Resolves with how it ended, such as `status 1` or `signal SIGKILL`. */
   ended: Promise<string>;
   /** Like {@link Helper.ended}, without waiting. */
   readonly ending: string | undefined;
@@ -24,7 +24,7 @@ export interface Helper {
  *
  * @param log the file that gets what it prints
  * @param setpriv further arguments of setpriv(1)
- * @param descriptors what it inherits besides; the first of them has the number 4
+ * @param descriptors further descriptors that it inherits; the first gets the number 4
  */
 export function startHelper(
   run: RunFolder,
@@ -57,7 +57,7 @@ export function startHelper(
       settle(signal === null ? `status ${code}` : `signal ${signal}`),
     );
   });
-  // A guest that is up does not keep a program from ending.
+  // A running guest does not keep a program from ending.
   child.unref();
   const { pid } = child;
   // Node makes what it calls a pipe of two connected sockets.

@@ -3,7 +3,7 @@ import { createInterface } from 'node:readline';
 import type { Duplex } from 'node:stream';
 import { failure } from '../../../src/errors.js';
 
-/** Something that QEMU tells unasked, such as `STOP` or `SHUTDOWN`. */
+/** An event of QEMU, such as `STOP` or `SHUTDOWN`. */
 export interface QmpEvent {
   event: string;
   data?: Record<string, unknown>;
@@ -13,8 +13,8 @@ export interface QmpEvent {
 export type Control = Duplex & { ref(): unknown; unref(): unknown };
 
 /**
- * QEMU's control connection (docs/interop/qmp-spec.rst): one command at a time per id. Emits `event`
- * for everything that QEMU tells unasked, once {@link Qmp.open} has resolved.
+ * QEMU's control connection (docs/interop/qmp-spec.rst). After {@link Qmp.open} has resolved, it emits
+ * `event` for every event of QEMU.
  */
 export class Qmp extends EventEmitter<{ event: [QmpEvent] }> {
   readonly #control: Control;
@@ -50,7 +50,7 @@ export class Qmp extends EventEmitter<{ event: [QmpEvent] }> {
     control.unref();
   }
 
-  /** Leaves QEMU's negotiation mode: from here on it takes commands and tells events. */
+  /** Leaves QEMU's negotiation mode. From then on QEMU accepts commands and sends events. */
   async open(): Promise<void> {
     await this.execute('qmp_capabilities');
   }

@@ -11,29 +11,30 @@ import { type Device, kernelVsock, type Machine, vhostUserVsock } from './device
 import { type Helper, startHelper } from './process.js';
 
 /**
- * What vhost-device-vsock holds of a connection, and the guest may send ahead: as much as the
- * kernel's sockets. Its own default, a packet, has the guest wait after each.
+ * The buffer of vhost-device-vsock for each connection, in bytes, which is also the guest's credit. It
+ * is as large as that of the kernel's sockets. The program's own default is one packet, and the guest
+ * would wait after each.
  */
 const MULTIPLEXER_BUFFER_BYTES = 256 * 1024;
 
-/** Who serves the guest's vsock device on the host. */
+/** What serves the guest's vsock device on the host. */
 export type VsockChoice = 'auto' | 'kernel' | 'device' | 'mux' | 'none';
 
 /** The host's end of a guest's vsock. */
 export interface VsockBackend {
   kind: 'kernel' | 'device' | 'mux';
-  /** In words, for records: `vhost-vsock`, `vhost-device-vsock 0.3.0-2`. */
+  /** Its name for records, such as `vhost-vsock` or `vhost-device-vsock 0.3.0-2`. */
   description: string;
   device: Device;
   /** The address of a port of the guest. */
   address(port: number): string;
-  /** The process that serves it, where there is one. */
+  /** The process that serves it, if it is another one. */
   helper?: Helper;
-  /** Ends what serves it in this process. */
+  /** Ends the device in this process. */
   close?(): Promise<void>;
 }
 
-/** What keeps the host's kernel from serving vsock devices, or `undefined`. */
+/** Returns why the host's kernel cannot serve vsock devices, or `undefined` if it can. */
 export function kernelVsockProblem(): string | undefined {
   try {
     accessSync('/dev/vhost-vsock', constants.R_OK | constants.W_OK);
@@ -47,12 +48,12 @@ export function kernelVsockProblem(): string | undefined {
 }
 
 /**
- * What keeps a version of vhost-device-vsock from serving a guest with a kernel of this release, or
- * `undefined`.
+ * Returns why a version of vhost-device-vsock cannot serve a guest with a kernel of this release, or
+ * `undefined` if it can.
  *
  * Since Linux 6.17, and 6.12.68 of the long-term series, packets of more than 32 KiB come in several
- * parts. vhost-device-vsock 0.3.0 drops them, and with them bytes amid a connection: seen with a plain
- * C sender in the guest and a plain client on the host.
+ * parts. vhost-device-vsock 0.3.0 drops such packets, so a connection loses bytes in its middle. This
+ * was seen with a plain C sender in the guest and a plain client on the host.
  */
 export function multiplexerProblem(version: string, release: string): string | undefined {
   if (compareVersions(version, '0.3.0') > 0) return undefined;
@@ -64,7 +65,7 @@ export function multiplexerProblem(version: string, release: string): string | u
     : undefined;
 }
 
-/** Compares as many leading numbers as `b` has; below 0 when `a` is the older. */
+/** Compares two versions, as many numbers as `b` has. Returns less than 0 if `a` is older. */
 function compareVersions(a: string, b: string): number {
   const numbers = (text: string) => text.split(/[^0-9]+/).map(Number);
   const [ours, theirs] = [numbers(a), numbers(b)];
@@ -72,7 +73,7 @@ function compareVersions(a: string, b: string): number {
 }
 
 /**
- * Makes the host's end, starting a process where the kernel does not do it.
+ * Makes the host's end of a guest's vsock. Starts a process if the choice needs one.
  *
  * @param release the release of the guest's kernel
  * @throws ERR_OPTION_INVALID when the choice does not work on this machine or with this kernel
@@ -112,7 +113,7 @@ function kernelBackend(machine: Machine): VsockBackend {
   };
 }
 
-/** Serves it in this process, and to others as a multiplexer would. */
+/** Serves the device in this process, and offers other processes a multiplexer's socket. */
 async function deviceBackend(machine: Machine, run: RunFolder): Promise<VsockBackend> {
   const socket = join(run.path, 'vhost.sock');
   const device = await VsockDevice.open({
@@ -135,7 +136,7 @@ export interface Multiplexer {
   version: string;
 }
 
-/** Finds the vhost-device-vsock program: the installed one, else Debian's, from the cache. */
+/** Finds the vhost-device-vsock program: the installed one, or else Debian's package in the cache. */
 export async function findMultiplexer(progress?: Progress): Promise<Multiplexer> {
   const installed = findTool('vhost-device-vsock');
   if (installed !== undefined) {
