@@ -101,7 +101,7 @@ export function interruption(): AbortSignal {
   const interrupt = new AbortController();
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     process.on(signal, () => {
-      // Whoever asks twice does not want to wait.
+      // The second signal means: do not wait.
       if (interrupt.signal.aborted) process.exit(130);
       interrupt.abort(new Error('interrupted'));
     });
@@ -172,7 +172,7 @@ async function runAll(
   return outcome;
 }
 
-/** Passes progress on: all of it to a terminal, a line per tenth to a log. */
+/** Prints progress: all of it on a terminal, a line for each tenth in a log. */
 export function sparingly(print: (line: string) => void): (what: string, done: number) => void {
   let lastTenth = -1;
   return (what, done) => {
@@ -245,7 +245,7 @@ function commandOf(experiment: Experiment, options: BenchOptions): string {
   ].join(' ');
 }
 
-/** Ends the process once its output is out, whatever an interrupted experiment still waits for. */
+/** Ends the process once its output is written, even if an interrupted experiment still waits. */
 export async function leave(): Promise<void> {
   await sleep(100, undefined, { ref: false });
   process.exit();

@@ -25,7 +25,7 @@ export const budgets: Readonly<Record<string, Budget>> = {
   codec: { full: 35, quick: 10 },
 };
 
-/** The budget of an experiment that nobody has thought about. */
+/** The budget of an experiment that {@link budgets} does not list. */
 const others: Budget = { full: 60, quick: 20 };
 
 /** An experiment's budget. */
@@ -33,7 +33,7 @@ export function budgetOf(name: string): Budget {
   return budgets[name] ?? others;
 }
 
-/** What is going to be run, and how long it may take: `seconds` each, or the budgets of this kind. */
+/** Says what will run and how long it may take: `seconds` each, or the budgets of this kind. */
 export function planTable(
   names: readonly string[],
   kind: keyof Budget,

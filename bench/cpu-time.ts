@@ -1,10 +1,10 @@
 import { readdir, readFile } from 'node:fs/promises';
 
-/** What threads had used of the processors when they were looked at, in nanoseconds, by `PID/TID`. */
+/** The processor time that threads had used at one moment, in nanoseconds, by `PID/TID`. */
 export type ThreadTimes = ReadonlyMap<string, number>;
 
 /**
- * Looks at every thread of these processes and of all their descendants, each once.
+ * Reads the processor time of every thread of these processes and all their descendants.
  *
  * Kernel source: proc_pid_schedstat() in fs/proc/base.c.
  */
@@ -14,10 +14,10 @@ export async function threadTimes(pids: readonly number[]): Promise<ThreadTimes>
 }
 
 /**
- * What was used between two looks, by threads that `counts` (default: all of them). A thread that
- * was not there at the first look began with nothing; one that is gone at the second counts for
- * nothing. Each thread is compared with itself, and its time only grows: no part of the whole is
- * taken at another moment than the whole, so no difference between them can be negative.
+ * Returns the processor time that was used between two readings, by the threads that `counts` accepts
+ * (default: all). A thread that is missing in the first reading began with 0. A thread that is
+ * missing in the second does not count. Each thread is compared with itself, and its time only
+ * grows, so no result is negative.
  */
 export function usedNs(
   before: ThreadTimes,

@@ -4,15 +4,15 @@ import { cpus, loadavg, release, totalmem } from 'node:os';
 import type { AcceleratorName, Guest } from '../guest/index.js';
 import type { Amount } from './types.js';
 
-/** What the guest was, in the words that charts print. */
+/** Describes the guest, in the words that charts print. */
 export interface GuestEnvironment {
-  /** What ran its instructions; `kvm` is KVM by hardware. */
+  /** The accelerator; `kvm` is KVM by hardware. */
   accel: AcceleratorName;
   /** Why this accelerator was used. */
   why: string;
   qemu: string;
   machine: string;
-  /** QEMU's `-cpu`; earlier runs did not tell. */
+  /** QEMU's `-cpu`. Earlier runs lack it. */
   cpu?: string;
   kernel: string;
   commandLine: string;
@@ -20,17 +20,17 @@ export interface GuestEnvironment {
   cpus: number;
   /** How the guest's network reaches the host: `tap`, `user` or `none`. */
   network: string;
-  /** What terminates the guest's vsock on the host. */
+  /** What serves the guest's vsock device on the host. */
   vsock: string;
 }
 
-/** What a guest is, with what serves its vsock on the host. */
+/** Describes a guest, with what serves its vsock device on the host. */
 export function guestEnvironment({ info }: Guest, vsock: string): GuestEnvironment {
   const { accel, why, qemu, machine, cpu, kernel, commandLine, memoryMib, cpus, network } = info;
   return { accel, why, qemu, machine, cpu, kernel, commandLine, memoryMib, cpus, network, vsock };
 }
 
-/** Everything about a run that its samples do not say themselves. */
+/** Everything about a run that its samples do not say. */
 export interface Environment {
   experiment: string;
   run: string;
@@ -70,7 +70,7 @@ export interface HostEnvironment {
   governor: string;
 }
 
-/** Reads the facts of this machine. What cannot be read is `unknown`, never a guess. */
+/** Describes this machine. A value that cannot be read is `unknown`, never a guess. */
 export function hostEnvironment(): HostEnvironment {
   return {
     kernel: release(),
@@ -105,7 +105,7 @@ const cautions = {
   none: 'No guest: everything runs on the host, at native speed',
 } as const;
 
-/** What the reader of a chart must know about where its figures come from, in a few lines. */
+/** Says in a few lines where the figures of a chart come from. */
 export function environmentLines(environment: Environment): string[] {
   const { host, guest } = environment;
   const lines: string[] = [cautions[environment.accel]];

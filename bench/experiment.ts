@@ -4,36 +4,36 @@ import type { Environment, GuestEnvironment } from './environment.js';
 import type { Lab } from './lab.js';
 import type { Amount, Arm, Comparison, Summary } from './types.js';
 
-/** What {@link Experiment.prepare} made for one boot. */
+/** What {@link Experiment.prepare} returns for one boot. */
 export interface Prepared extends AsyncDisposable {
   arms: readonly Arm[];
   /** Arms that this machine cannot offer, and why. They are reported, never guessed. */
   absent: ReadonlyArray<{ arm: string; why: string }>;
   /** The guest, or several in one description, where the experiment booted it by itself. */
   guest?: GuestEnvironment;
-  /** Facts of this boot to keep beside the samples, by the name of their JSON file. */
+  /** Data of this boot to keep beside the samples, by the name of their JSON file. */
   records?: Readonly<Record<string, unknown>>;
 }
 
-/** An experiment is data, and a function that gets its arms ready. */
+/** An experiment: data, and a function that prepares its arms. */
 export interface Experiment {
   name: string;
   title: string;
   /** What the samples are expected to show. */
   hypothesis: string;
-  /** What was held constant or swept, for the record and for the charts. */
+  /** The parameters, constant or varied, for the record and for the charts. */
   parameters: Readonly<Record<string, unknown>>;
   /** How processes are placed on CPUs, in words, for the record and the charts. */
   placement: string;
-  /** What the reader of its figures should know besides. Full sentences. */
+  /** Further notes for the reader of its figures, in full sentences. */
   remarks: readonly string[];
   /** Whether it needs a guest, booted anew for each boot; quick runs share one where they can. */
   guest: boolean;
-  /** The suites of the Debian archive of whose kernels it boots guests by itself. */
+  /** The suites of the Debian archive whose kernels it boots guests with by itself. */
   suites?: readonly string[];
-  /** What that guest has beside the bench’s own programs, by path; may have to fetch it. */
+  /** Further files of that guest, by path. It may have to fetch them. */
   files?(progress?: Progress): Promise<Readonly<Record<string, GuestFile>>>;
-  /** What that guest's agent allows, as its `--profile`. Default: what it allows by itself. */
+  /** The `--profile` of that guest's agent. Default: the agent's default. */
   profile?: string;
   full: Amount;
   quick: Amount;

@@ -30,11 +30,11 @@ import {
   type VsockTransport,
 } from './vsock-transports.js';
 
-/** Which guest to boot, and on what machine. */
+/** The guest to boot, and its machine. */
 export interface GuestChoice
   extends Pick<BootOptions, 'accel' | 'machine' | 'cpu' | 'kernelArgs' | 'deadlineMs'> {
   kernel?: KernelChoice;
-  /** Receives what people should be told, such as why KVM is not used. */
+  /** Receives messages for people, such as why KVM is not used. */
   notice: (line: string) => void;
 }
 
@@ -50,7 +50,7 @@ const guestPrograms: Programs = {
 /** The most sessions that an experiment has open, and those that are about to end. */
 const maxSessions = 256;
 
-/** Everything that a guest needs and that takes long to get is got here, once. */
+/** Fetches and builds, once, everything that a guest needs and that takes long. */
 export async function prepareGuest(choice: GuestChoice, progress: Progress): Promise<Image> {
   await compilePrograms();
   const image = await buildImage({ kernel: choice.kernel, progress });
@@ -58,7 +58,7 @@ export async function prepareGuest(choice: GuestChoice, progress: Progress): Pro
   return image;
 }
 
-/** What a guest has for one experiment alone. */
+/** Additions to a guest for one experiment. */
 export interface GuestExtras {
   /** Files, by path. */
   files?: Readonly<Record<string, GuestFile>> | undefined;
@@ -69,7 +69,7 @@ export interface GuestExtras {
 /**
  * Boots a guest and starts the plain C ping-pong servers in it.
  *
- * @param extras what an experiment asks for beyond that
+ * @param extras the additions that the experiment asks for
  */
 export async function openGuestLab(
   choice: GuestChoice,
@@ -97,7 +97,7 @@ export async function openGuestLab(
       ...files,
     },
   };
-  // The devices choose the ports that the guest sees, as multiplexers do.
+  // Like multiplexers, the devices choose the source ports that the guest sees.
   const agent = {
     tcp: 'anybody' as const,
     args: ['--max-sessions', String(maxSessions), '--any-source-port'],
@@ -108,13 +108,13 @@ export async function openGuestLab(
   const [guest, other] = await resources.useAll([
     boot({
       ...common,
-      // Its devices are several, and commands must get through while its driver changes.
+      // The guest has several devices, and commands must reach it while its driver changes to another.
       vsock: 'none',
       devices: (machine) => vsock.devices(machine),
       agent: { ...agent, listen },
       ports: [pingpongPort],
     }),
-    // vhost-device-vsock does not tell its clients when the guest's driver leaves it.
+    // vhost-device-vsock does not end its connections when the guest's driver leaves the device.
     ...(problem === undefined ? [boot({ ...common, vsock: 'mux', network: 'none', agent })] : []),
   ]);
   if (guest === undefined) throw new RangeError('no guest was booted');

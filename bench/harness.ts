@@ -20,7 +20,7 @@ export interface RunOptions {
   command: string;
   /** Opens what the experiment runs on, anew for each boot. */
   openLab(experiment: Experiment): Promise<Lab>;
-  /** Told what is being done, and how much of the whole is done (0…1). */
+  /** Called with what is being done, and the part of the whole that is done (0…1). */
   onProgress(what: string, done: number): void;
   signal: AbortSignal;
 }
@@ -123,8 +123,8 @@ async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<
 }
 
 /**
- * The arms in an order that begins with another one in each round, and goes forwards in one round
- * and backwards in the next: of two neighbours, each is the first as often as the other.
+ * Returns the arms in the order of a round. Each round begins with another arm, and every second round
+ * goes backwards, so that each of two neighbours comes first equally often.
  */
 export function takingTurns<T>(arms: readonly T[], round: number): T[] {
   const first = arms.length === 0 ? 0 : (round - 1) % arms.length;

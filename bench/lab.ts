@@ -6,7 +6,7 @@ import type { GuestEnvironment } from './environment.js';
 import type { Exchange } from './limit.js';
 import type { Amount } from './types.js';
 
-/** What one boot of an experiment runs on. */
+/** Everything that one boot of an experiment runs on. */
 export interface Lab extends AsyncDisposable {
   /** A folder for sockets and files of this boot. */
   readonly folder: string;
@@ -23,16 +23,16 @@ export interface LabTransport {
   agent: string;
   /** The address of the plain C ping-pong server in the guest. */
   pingpong: string;
-  /** Runs a program in the guest that it leads to, to its end, and returns its standard output. */
+  /** Runs a program to its end in the guest of this transport, and returns its standard output. */
   run(command: readonly string[]): Promise<string>;
   /**
-   * Makes it the transport by which the guest can be reached: a guest has several vsock devices here and
-   * a driver for one at a time. What was open on another vsock transport ends.
+   * Makes this the transport by which the guest can be reached. The guest has several vsock devices,
+   * but its driver serves one at a time. Connections over another vsock transport end.
    */
   use(): Promise<void>;
   /**
-   * Round-trip times of the plain C client in nanoseconds, on one CPU or on all, with the transport in
-   * use for it. Where the transport is a device in a process, that is another process with another device.
+   * Measures round trips of the plain C client, in nanoseconds, on one CPU or on all. If the transport
+   * is a device in a process, the C client is another process with a device of its own.
    */
   limit(
     exchange: Exchange,
@@ -40,21 +40,21 @@ export interface LabTransport {
     cpu?: number,
   ): Promise<readonly number[]>;
   /**
-   * The time in nanoseconds that the plain C client takes to send `messages` requests without
-   * waiting and then to receive as many replies.
+   * Measures how long the plain C client takes to send `messages` requests without waiting and then to
+   * receive as many replies, in nanoseconds.
    */
   bulk(exchange: Exchange, messages: number): Promise<number>;
 }
 
-/** What was used of the processors, in nanoseconds. Plain C clients with a socket are in neither side. */
+/** Processor time in nanoseconds. Plain C clients with a socket count on neither side. */
 export interface CpuUse {
-  /** By the host's processes at the transports' ends. */
+  /** Of the host's processes at the ends of the transports. */
   host: number;
-  /** By the processes that emulate or run guests: `processors` and `devices` together. */
+  /** Of the processes that run guests: `processors` and `devices` together. */
   guest: number;
-  /** By the threads that run the guests' processors. */
+  /** Of the threads that run the guests' processors. */
   processors: number;
-  /** By QEMU's other threads. */
+  /** Of QEMU's other threads. */
   devices: number;
 }
 
@@ -64,7 +64,7 @@ export interface LabGuest {
   readonly transports: readonly LabTransport[];
   /** The client process, in which the in-process device is. */
   readonly client: Client;
-  /** Transports that this machine does not have, and why. */
+  /** The transports that this machine does not have, with the reasons. */
   readonly absent: ReadonlyArray<{ arm: string; why: string }>;
   /** The C programs' paths in the guest. */
   readonly programs: Programs;
@@ -73,8 +73,8 @@ export interface LabGuest {
   /** Keeps QEMU and everything on the host that talks to it on one CPU, or lets it run on all. */
   pin(cpu: number | undefined): Promise<void>;
   /**
-   * Begins to measure what is used of the processors. The function that it resolves with ends that
-   * and tells the times in nanoseconds.
+   * Begins to measure processor time. Resolves with a function that ends the measurement and returns
+   * the times.
    */
   measureCpu(): Promise<() => Promise<CpuUse>>;
   /** Puts a file into the guest. */
@@ -91,7 +91,7 @@ export function openHostLab(programs: Programs): Lab {
   };
 }
 
-/** Returns a TCP port that was free on the loopback address just now. */
+/** Returns a TCP port of the loopback address that was free a moment ago. */
 export async function freePort(): Promise<number> {
   const server = createServer();
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));

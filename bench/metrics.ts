@@ -25,12 +25,12 @@ export function bulkMetric(
   return `${bytes(payloadBytes)} ${direction}`;
 }
 
-/** What a side of a transfer uses of the processors for a mebibyte; see {@link bulkMetric}. */
+/** The processor time that a side of a transfer uses for a mebibyte; see {@link bulkMetric}. */
 export function bulkCpuMetric(side: 'host' | 'guest', bulk: string): string {
   return `CPU of the ${side} per MiB, ${bulk}`;
 }
 
-/** What a round trip uses of the processors; see {@link echoMetric}. */
+/** The processor time of a round trip; see {@link echoMetric}. */
 export function echoCpuMetric(part: 'the guest' | 'QEMU’s devices', echo: string): string {
   return `CPU of ${part}, ${echo}`;
 }
@@ -91,28 +91,28 @@ export function levelMetric(metric: string, noun: string, level: number): string
   return `${metric}, ${noun} ${level}`;
 }
 
-/** The time of a record of this size, where many are delivered. */
+/** The time for each record of this size, when many are delivered. */
 export function recordMetric(recordBytes: number): string {
   return `a record of ${bytes(recordBytes)}`;
 }
 
-/** What the agent uses of the guest's processors for a record of this size. */
+/** The agent's processor time in the guest for a record of this size. */
 export function agentCpuMetric(recordBytes: number): string {
   return `agent CPU, ${bytes(recordBytes)}`;
 }
 
-/** How many records programs try to emit in a second, so long after each other. */
+/** The number of records that programs try to emit in a second, at this interval. */
 export function offeredMetric(pauseNs: number): string {
   return `offered, every ${count(pauseNs / 1000)} µs`;
 }
 
-/** How many of {@link offeredMetric} are delivered. */
+/** The number of records of {@link offeredMetric} that are delivered. */
 export function deliveredMetric(pauseNs: number): string {
   return `delivered, every ${count(pauseNs / 1000)} µs`;
 }
 
-/** From the moment of an event to its consumer. */
+/** The time from an event until its consumer has it. */
 export const latencyMetric = 'event latency';
 
-/** By how much {@link latencyMetric} may be wrong, because two machines have two clocks. */
+/** The possible error of {@link latencyMetric}, because two machines have two clocks. */
 export const latencyErrorMetric = `${latencyMetric}, give or take`;

@@ -2,7 +2,7 @@ import { execa } from 'execa';
 import { failure } from '../src/errors.js';
 
 /**
- * The start of a command line whose program dies with this process, whatever that dies of, and
+ * Returns the beginning of a command line. The program after it is killed when this process ends, and
  * runs on these CPUs only, or on all.
  */
 export function leashed(cpu: number | undefined, command: readonly string[]): string[] {
@@ -10,7 +10,7 @@ export function leashed(cpu: number | undefined, command: readonly string[]): st
   return ['setpriv', '--pdeathsig', 'KILL', ...pinned, ...command];
 }
 
-/** A program that runs until it is disposed of. */
+/** A program that runs until this object is disposed of. */
 export interface Server extends AsyncDisposable {
   readonly pid: number;
 }

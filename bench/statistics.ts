@@ -16,7 +16,7 @@ export function quantile(ascending: ArrayLike<number>, q: number): number {
   return low + (high - low) * (rank - Math.floor(rank));
 }
 
-/** How sure an interval is meant to be. */
+/** The confidence that an interval should have. */
 const CONFIDENCE = 0.95;
 
 /** The bounds of an interval of a median. */
@@ -24,15 +24,15 @@ export interface Interval {
   low: number;
   high: number;
   /**
-   * How probable it is that the true median lies between them. Below 0.95 there are too few values:
-   * the bounds are then the least and the largest, and of a single value it is 0.
+   * The probability that the true median lies between the bounds. It is below 0.95 if there are too
+   * few values. The bounds are then the smallest and the largest value; with a single value it is 0.
    */
   confidence: number;
 }
 
-/** How probable it is that a median lies between the `k`th least and `k`th largest of `n` values. */
+/** Returns the probability that a median lies between the `k`th smallest and largest of `n` values. */
 function coverage(n: number, k: number): number {
-  // Each value is above the median or below it, as a coin falls.
+  // Each value is above or below the median with probability ½.
   let ways = 1;
   let below = 0;
   for (let i = 0; i < k; i++) {
@@ -43,9 +43,9 @@ function coverage(n: number, k: number): number {
 }
 
 /**
- * The interval of the median of independent values, by their order alone: the narrowest pair of the
- * `k`th least and the `k`th largest that is sure enough. It supposes nothing about how the values
- * are distributed, and is never surer in words than in fact (the interval of the sign test).
+ * Returns the interval of the median of independent values, from their order alone (the interval of
+ * the sign test). Its bounds are the `k`th smallest and the `k`th largest value, with the largest `k`
+ * that gives enough confidence. It assumes nothing about the distribution of the values.
  *
  * @throws RangeError when there are no values
  */
@@ -58,10 +58,10 @@ export function medianInterval(values: readonly number[]): Interval {
   return { low, high, confidence: coverage(values.length, k) };
 }
 
-/** Whether an interval is as sure as it is meant to be, and no mere range. */
+/** Returns whether an interval has the intended confidence. Otherwise it is called a range. */
 export function isSure({ confidence }: Pick<Interval, 'confidence'>): boolean {
   return confidence >= CONFIDENCE;
 }
 
-/** The number of rounds from which on an interval is as sure as it is meant to be. */
+/** The fewest rounds whose interval has the intended confidence. */
 export const fewestRounds = 6;

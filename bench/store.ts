@@ -9,11 +9,11 @@ import { decodeSamples, encodeSamples } from './samples.js';
 import { summarise } from './summary.js';
 import type { Batch } from './types.js';
 
-/** What a run leaves behind; everything else in its folder is derived from it. */
+/** The data of a run. Everything else in its folder is derived from it. */
 export interface RunRecord {
   environment: Environment;
   batches: readonly Batch[];
-  /** Further facts, a list with an item for each boot, by the name of their JSON file. */
+  /** Further data, a list with an item for each boot, by the name of their JSON file. */
   records: Readonly<Record<string, unknown>>;
 }
 

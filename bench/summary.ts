@@ -1,10 +1,10 @@
 import { medianInterval, quantile, sorted } from './statistics.js';
 import type { Batch, Compared, Comparison, Row, Summary } from './types.js';
 
-/** Of fewer samples, the 99th percentile is left out. */
+/** With fewer samples, the 99th percentile is left out. */
 const FEWEST_FOR_P99 = 1000;
 
-/** What the rows of a summary say besides the figures. */
+/** The parts of a summary's rows that are no figures. */
 export interface SummaryLabels {
   experiment: string;
   accel: string;
@@ -25,7 +25,7 @@ export function summarise(
   };
 }
 
-/** The thesis' guests ran under KVM by hardware; what a KVM in software takes says nothing of it. */
+/** The thesis' guest ran on KVM by hardware, so times of a KVM in software are not compared with it. */
 function comparable({ thesis, ...comparison }: Comparison, { accel }: SummaryLabels): Comparison {
   return thesis === undefined || accel === 'kvm-software' ? comparison : { ...comparison, thesis };
 }

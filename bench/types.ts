@@ -24,8 +24,8 @@ export interface Amount {
   /** Operations before the samples of a round that are made but not kept. */
   warmup: number;
   /**
-   * As `samples`, for commands that the kernel has to settle after, where an experiment measures
-   * both.
+   * Like `samples`, for commands after which the kernel needs a pause, if an experiment measures both
+   * kinds.
    */
   commands?: number;
 }
@@ -33,9 +33,9 @@ export interface Amount {
 /**
  * A statement about two arms that is derived from their samples.
  *
- * It is made for every round, as the difference or the ratio of the two arms' quantiles in that
- * round, so that a machine whose speed drifts does not pass for a difference between arms; the
- * figure is the median over the rounds.
+ * It is computed for every round, as the difference or the ratio of the two arms' quantiles in that
+ * round. So a machine whose speed drifts does not look like a difference between arms. The figure is
+ * the median over the rounds.
  */
 export interface Comparison {
   kind: 'difference' | 'ratio';
@@ -44,7 +44,7 @@ export interface Comparison {
   against: string;
   metric: string;
   quantile: 'p50' | 'p99';
-  /** The figure that `arm` should not exceed, where one was promised. */
+  /** The bound that `arm` should not exceed, if there is one. */
   bound?: number;
   /** What the thesis reports for the same comparison, in the unit of the metric. */
   thesis?: number;
@@ -68,7 +68,7 @@ export interface Row {
   n: number;
   p50: number;
   p90: number;
-  /** Only of 1 000 samples and more: of fewer it is one of the ten slowest, by chance. */
+  /** Only with 1 000 samples or more. With fewer it would be one of the ten slowest, by chance. */
   p99?: number;
   min: number;
   /** The interval of the median of a round, and how sure it is: see `Interval`. */

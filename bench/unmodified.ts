@@ -1,4 +1,4 @@
-/* Programs that know of no guest, for both sides: tools of Debian, and an application of libbpf. */
+/* Programs that know nothing of guests, for both sides: Debian's tools, and a libbpf application. */
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { cached, contentKey } from '../guest/image/cache.js';
@@ -26,7 +26,7 @@ export async function findUnmodified(progress?: Progress): Promise<Unmodified> {
   };
 }
 
-/** What the guest needs to run them, too: themselves and their libraries, at the same paths. */
+/** The files that the guest needs to run them: the programs and their libraries, at the same paths. */
 export async function unmodifiedFiles(progress?: Progress): Promise<Record<string, GuestFile>> {
   const { bpftool, bpftrace, hello } = await findUnmodified(progress);
   const [program = '', object = ''] = hello;

@@ -2,7 +2,7 @@ import { micros, significant } from './chart/format.js';
 import { isSure } from './statistics.js';
 import type { Compared, Row } from './types.js';
 
-/** What became of a bound: `undecided` where the interval has it inside, or there is none. */
+/** Whether a bound was kept. It is `undecided` if the interval contains the bound, or is missing. */
 export type Outcome = 'kept' | 'MISSED' | 'undecided';
 
 /** A comparison in words: what is compared, its figure, and what was promised or reported. */
@@ -10,7 +10,7 @@ export interface Verdict {
   what: string;
   value: string;
   interval: string;
-  /** The bound and what became of it, the thesis' figure and how it compares, or nothing. */
+  /** The bound and whether it was kept, the thesis' figure and how it compares, or nothing. */
   expectation: string;
   /** Of the bound, where there is one. */
   outcome?: Outcome;
@@ -40,7 +40,7 @@ function outcomeOf({ ciLow, ciHigh, confidence }: Compared, bound: number): Outc
   return ciLow > bound ? 'MISSED' : 'undecided';
 }
 
-/** The thesis measured under KVM: less, more or the same says what is added here, not what is faster. */
+/** Says whether less or more is added here than in the thesis. As that used KVM, it is no verdict on speed. */
 function againstThesis({ ciLow, ciHigh, confidence }: Compared, thesis: number): string {
   const figure = `thesis (KVM): ${micros(thesis)} µs`;
   if (confidence === 0) return figure;
@@ -48,7 +48,7 @@ function againstThesis({ ciLow, ciHigh, confidence }: Compared, thesis: number):
   return ciLow > thesis ? `${figure}, here more` : `${figure}, here undecided`;
 }
 
-/** An interval in words; of too few rounds the range that they have, and of one round nothing. */
+/** Prints an interval; with too few rounds it is a range, and with one round nothing. */
 export function intervalText(
   one: Pick<Row, 'ciLow' | 'ciHigh' | 'confidence'>,
   print: (value: number) => string,

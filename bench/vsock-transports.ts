@@ -1,4 +1,4 @@
-/* The vsock devices of a bench's guest, of which its driver has one at a time. */
+/* The vsock devices of a bench's guest. The guest's driver serves one at a time. */
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { execa } from 'execa';
@@ -16,17 +16,17 @@ import { leashed } from './process.js';
 /** The context identifiers, by which the devices can be told apart in the guest. */
 const Cids = { device: 4, deviceOfC: 5 } as const;
 
-/** What runs a command in the guest and returns its standard output. */
+/** Runs a command in the guest and returns its standard output. */
 export type Run = (command: readonly string[]) => Promise<string>;
 
 /** A vsock transport, once the guest is up. */
 export type VsockTransport = Pick<LabTransport, 'name' | 'agent' | 'pingpong'> & {
   cid: number;
-  /** The plain C client, where it is a process of its own with a device of its own. */
+  /** The plain C client, if it has a device of its own. */
   client?: DeviceClient;
 };
 
-/** The back ends of all vsock devices, waiting for QEMU. */
+/** The back ends of all vsock devices. They wait for QEMU. */
 export interface VsockTransports extends AsyncDisposable {
   devices(machine: Machine): Device[];
   transports: readonly VsockTransport[];
@@ -140,7 +140,7 @@ function bindScript(name: string): string {
   return `for d in ${DRIVER}/virtio*; do [ -e $d ] && echo \${d##*/} > ${DRIVER}/unbind; done; echo ${name} > ${DRIVER}/bind`;
 }
 
-/** bench/c/device.cc at work: a plain client that is its guest's device. */
+/** A process of bench/c/device.cc: a plain client that serves its guest's device itself. */
 export class DeviceClient implements AsyncDisposable {
   /** The context identifier of its device. */
   readonly cid: number;

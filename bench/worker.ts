@@ -1,11 +1,11 @@
-/* A process that does what it is asked, one thing at a time: both of its ends. */
+/* Both ends of a process that executes requests, one at a time. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { failure } from '../src/errors.js';
 
 type Reply<Answer> = { answer: Answer } | { error: { message: string; stack: string } };
 
-/** The process, for who asks. */
+/** The end that sends requests. */
 export class Worker<Request extends object, Answer extends object> implements AsyncDisposable {
   readonly #what: string;
   readonly #child: ChildProcess;
@@ -59,7 +59,7 @@ export class Worker<Request extends object, Answer extends object> implements As
   }
 }
 
-/** Makes this process answer, until who asks is gone. */
+/** Makes this process execute requests until the other end is gone. */
 export function serve<Request, Answer>(answer: (request: Request) => Promise<Answer>): void {
   const reply = async (request: Request): Promise<Reply<Answer>> => {
     try {

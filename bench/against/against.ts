@@ -1,4 +1,4 @@
-/* `npm run bench -- --against REVISION`: is anything slower than it was? */
+/* `npm run bench -- --against REVISION`: finds out whether anything is slower than it was. */
 
 import { existsSync } from 'node:fs';
 import { appendFile, writeFile } from 'node:fs/promises';
@@ -18,7 +18,7 @@ import { buildTree, type Tree } from './tree.js';
 import { judgeAll, type Verdict } from './verdict.js';
 import { versus } from './versus.js';
 
-/** What is compared unless something is chosen. */
+/** The experiments that are compared by default. */
 export const comparable: readonly string[] = [
   'rtt',
   'software-overhead',
@@ -30,8 +30,8 @@ export const comparable: readonly string[] = [
 const page = join(packageFolder, 'results/against.md');
 
 /**
- * Builds another revision, has the two take turns in each experiment, and prints what the times of
- * this tree are, divided by those of the other. A full run adds its table to results/against.md.
+ * Builds another revision. The two trees take turns in each experiment. Prints the times of this tree
+ * divided by those of the other. A full run adds its table to results/against.md.
  *
  * @returns whether nothing is slower
  * @throws ERR_OPTION_INVALID when there is no such revision

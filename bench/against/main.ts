@@ -1,6 +1,6 @@
 /*
- * The process of one side: `main.js FOLDER` has the bench of the tree in that folder boot its guest
- * and measure its arms, one thing at a time, when it is asked to.
+ * The process of one side. `main.js FOLDER` runs the bench of the tree in that folder: it boots the
+ * guest and measures arms, one request at a time.
  */
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -9,7 +9,7 @@ import type { Lab } from '../lab.js';
 import { serve } from '../worker.js';
 import type { SideAnswer, SideChoice, SideRequest } from './protocol.js';
 
-/* What is used of the tree's modules. Every revision that can be compared has it. */
+/* The modules of the tree that are used. Every revision that can be compared has them. */
 type Bench = Pick<typeof import('../experiments/index.js'), 'experiments'> &
   Pick<typeof import('../guest-lab.js'), 'openGuestLab' | 'prepareGuest'> &
   Pick<typeof import('../lab.js'), 'openHostLab'> &

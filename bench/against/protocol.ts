@@ -2,22 +2,22 @@ import type { GuestEnvironment } from '../environment.js';
 import type { GuestChoice } from '../guest-lab.js';
 import type { Amount, Batch } from '../types.js';
 
-/** Which experiment a side is for, and in which guest. */
+/** The experiment of a side, and its guest. */
 export interface SideChoice {
   experiment: string;
   choice: Omit<GuestChoice, 'notice'>;
 }
 
 /**
- * What a side is asked: to `fetch` and build what its guest needs while there is a network, to
- * `open` what the experiment runs on, to `measure` an arm of it, and to `close` it.
+ * A request to a side: `fetch` and build what its guest needs while there is a network, `open` the
+ * experiment, `measure` one of its arms, or `close` it.
  */
 export type SideRequest =
   | ({ task: 'fetch' | 'open' } & SideChoice)
   | { task: 'measure'; arm: string; amount: Amount }
   | { task: 'close' };
 
-/** What an experiment has in a revision, once it is open. */
+/** An open experiment of a revision: its arms, and so on. */
 export interface Opened {
   arms: readonly string[];
   absent: ReadonlyArray<{ arm: string; why: string }>;
@@ -27,7 +27,7 @@ export interface Opened {
 /** Samples of an arm, as {@link Arm.measure} returns them. */
 export type Measured = ReadonlyArray<Pick<Batch, 'metric' | 'unit' | 'values'>>;
 
-/** What a side answers: what was asked for. */
+/** The answer of a side. */
 export interface SideAnswer {
   opened?: Opened;
   measured?: Measured;

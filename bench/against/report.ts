@@ -35,7 +35,7 @@ export function comparisonText(
   ].join('\n');
 }
 
-/** What all of it comes to, in a line or more. */
+/** The overall result, in a line or more. */
 export function verdictText(verdicts: readonly Verdict[], revision: string): string {
   const lines = verdicts
     .filter(({ outcome }) => outcome !== 'not slower')

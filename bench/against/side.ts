@@ -5,9 +5,9 @@ import type { Arm } from '../types.js';
 import { Worker } from '../worker.js';
 import type { Opened, SideAnswer, SideChoice, SideRequest } from './protocol.js';
 
-/** The experiment of one tree, open: its guest is up. Disposing of it ends that. */
+/** An open experiment of one tree, with a running guest. Disposing of it ends the guest. */
 export interface OpenSide extends Opened, AsyncDisposable {
-  /** The measuring of an arm whose code comes from the tree. */
+  /** Measures an arm with the code of the tree. */
   measure(arm: string): Arm['measure'];
 }
 
@@ -17,7 +17,7 @@ export async function fetchFor(folder: string, choice: SideChoice): Promise<void
   await side.ask({ task: 'fetch', ...choice });
 }
 
-/** Has the bench of a tree open an experiment, in a network of its own. */
+/** Opens an experiment with the bench of a tree, in a network namespace of its own. */
 export async function openSide(folder: string, choice: SideChoice): Promise<OpenSide> {
   const side = start(folder, process.getuid?.() === 0);
   try {

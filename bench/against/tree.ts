@@ -14,14 +14,14 @@ export interface Tree extends AsyncDisposable {
   readonly folder: string;
   /** The first twelve digits of its commit. */
   readonly commit: string;
-  /** Whether it is measured by the bench of the working tree, and not by its own. */
+  /** Whether the bench of the working tree measures it, instead of its own bench. */
   readonly sameBench: boolean;
 }
 
 /**
- * Builds a revision with everything that it needs, as its own `scripts/setup.mjs` does. It is
- * measured by the bench of the working tree where that builds with the revision's sources, so that
- * only what is measured differs. Otherwise the revision keeps its own bench.
+ * Builds a revision with everything that it needs, by its own `scripts/setup.mjs`. If the bench of the
+ * working tree compiles with the revision's sources, that bench measures the revision, so that only
+ * the measured code differs. Otherwise the revision keeps its own bench.
  *
  * @throws ERR_OPTION_INVALID when there is no such revision; ERR_TOOL_FAILED when it does not build
  */
@@ -33,7 +33,7 @@ export async function buildTree(revision: string, progress: Progress): Promise<T
   progress(`building ${revision} (${commit})`);
   await extract(commit, folder);
   if (await sameLock(folder)) {
-    // Links cost nothing; where they cannot be made, the set-up installs the packages.
+    // Hard links cost nothing. If they cannot be made, the set-up installs the packages.
     await runTool('cp', ['-al', join(packageFolder, 'node_modules'), folder]).catch(() =>
       rm(join(folder, 'node_modules'), { recursive: true, force: true }),
     );

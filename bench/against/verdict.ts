@@ -2,17 +2,17 @@ import { fewestRounds } from '../statistics.js';
 import { findRow } from '../summary.js';
 import type { Compared, Row, Summary } from '../types.js';
 
-/** By how much something may be slower, beyond what the interval leaves open. */
+/** The ratio above which the whole interval counts as slower. */
 const TOLERATED_RATIO = 1.05;
 
-/** What one comparison of two revisions comes to. */
+/** The result of one comparison of two revisions. */
 export interface Verdict {
   arm: string;
   metric: string;
-  /** What was measured now, and then. */
+  /** The rows of this tree and of the other. */
   now: Row;
   before: Row;
-  /** Times now divided by times then, with its 95 % confidence interval. */
+  /** The time of this tree divided by that of the other, with its 95 % confidence interval. */
   ratio: number;
   low: number;
   high: number;
@@ -35,7 +35,7 @@ export function judgeAll(summary: Summary): Verdict[] {
 
 function judge(compared: Compared, now: Row, before: Row): Verdict {
   const { arm, metric, value, ciLow, ciHigh, rounds } = compared;
-  // A rate counts as the time of one.
+  // A rate is turned into the time of one operation.
   const [ratio, low, high] =
     now.unit === 'ns' ? [value, ciLow, ciHigh] : [1 / value, 1 / ciHigh, 1 / ciLow];
   const slower = low > TOLERATED_RATIO;

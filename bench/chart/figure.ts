@@ -5,9 +5,9 @@ export interface Figure {
   /** The file's name in the run's folder, without its extension. */
   file: string;
   title: string;
-  /** What of the thesis it corresponds to, such as `Figure 4`, or `beyond the thesis`. */
+  /** The part of the thesis that it corresponds to, such as `Figure 4`, or `beyond the thesis`. */
   origin: string;
-  /** How it relates to that: reproduced, reproduced in shape, new. */
+  /** How it relates to that part: reproduced, reproduced in shape, new. */
   status: string;
   spec: TopLevelSpec;
 }

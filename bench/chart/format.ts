@@ -47,7 +47,7 @@ export const printers: Readonly<Record<Unit, (value: number) => string>> = {
   'B/s': byteRate,
 };
 
-/** What the bars of intervals are: of fewer than 6 rounds they are ranges, which are less sure. */
+/** Explains the bars: intervals, or with fewer than 6 rounds ranges, which are less certain. */
 export function intervalName(rows: readonly { readonly confidence: number }[]): string {
   return rows.every(isSure) ? '95 % interval' : 'interval of 95 %, of few rounds their range';
 }

@@ -6,7 +6,7 @@ import type { Figure } from './figure.js';
 import { intervalName, significant } from './format.js';
 import { barPanel, sheet } from './panels.js';
 
-/** What forwarding costs when there is no virtual machine in between. */
+/** The cost of forwarding without a virtual machine in between. */
 export function softwareOverheadFigure(summary: Summary, environment: Environment): Figure {
   const panel = { yTitle: 'µs', width: 380 };
   const { serverCpu, otherCpu } = environment.parameters;
@@ -47,7 +47,7 @@ export function softwareOverheadFigure(summary: Summary, environment: Environmen
   };
 }
 
-/** How far an arm is from the plain C limit, median over rounds, where a bound was promised. */
+/** An arm's time divided by the plain C limit, median over rounds, if there is a bound for it. */
 function distances(summary: Summary, metric: string): string[] {
   const bounded = summary.comparisons.filter(
     (one) => one.metric === metric && one.bound !== undefined,

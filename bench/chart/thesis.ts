@@ -42,10 +42,10 @@ export function thesisFigure(summary: Summary, environment: Environment): Figure
   };
 }
 
-/** What the thesis reports of a load, divided by what it reports of an attachment. */
+/** The thesis' overhead of a load, divided by its overhead of an attachment. */
 const THESIS_RATIO = thesisOverheadNs.PROG_LOAD / thesisOverheadNs.RAW_TRACEPOINT_OPEN;
 
-/** What was measured beside what the thesis reports. Whoever reads it judges. */
+/** Our overheads beside those of the thesis, without a verdict. */
 function statusOf({ comparisons }: Summary, { accel }: Environment): string {
   const [loads, attachments] = commandMetrics.map((metric) =>
     comparisons.filter((one) => one.kind === 'difference' && one.metric === metric),

@@ -54,7 +54,7 @@ export class Client implements AsyncDisposable {
   }
 
   /**
-   * Has the process serve a guest's vsock device, directly for itself and by a multiplexer for others.
+   * Makes the process serve a guest's vsock device: directly for itself, and by a multiplexer for others.
    *
    * @throws ERR_TOOL_FAILED when the client fails or ends
    */
@@ -72,7 +72,7 @@ export class Client implements AsyncDisposable {
   }
 
   /**
-   * Returns what was read once all of it has arrived.
+   * Waits until all records have arrived, and returns what was read.
    *
    * @throws ERR_TOOL_FAILED when the client fails or ends, or something does not arrive
    */

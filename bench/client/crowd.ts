@@ -4,8 +4,8 @@ import type { Counts, Crowd } from './protocol.js';
 import { type ClientSession, lookupKey, openSession, sessionWith } from './sessions.js';
 
 /**
- * Times look-ups that overlap, each by itself and all together: the rate is that of all calls from
- * the first to the last. Sessions are opened when they are first needed, and stay.
+ * Times overlapping look-ups: each by itself, and the rate of all calls from the first to the last.
+ * Sessions are opened when they are first needed, and stay open.
  */
 export async function measureCrowd(
   options: { address: string } & Crowd & Counts,

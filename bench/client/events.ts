@@ -6,7 +6,7 @@ import type { Followed, FollowRequest } from './protocol.js';
 
 const deliveryTimeoutMs = 30_000;
 
-/** A stream that is read: what it gave is asked for once everything has been emitted. */
+/** A stream that is being read. Its result is requested once everything has been emitted. */
 interface Following {
   delivered(): number;
   /** Ends the stream. */
@@ -16,7 +16,7 @@ interface Following {
 let session: Session | undefined;
 let emitting: { made: Emission; link: AsyncDisposable; following: Following } | undefined;
 
-/** Has a program of the guest emit, in a session that stays, and reads what it emits. */
+/** Lets a program in the guest emit records and reads them, in a session that stays open. */
 export async function follow(request: FollowRequest): Promise<void> {
   session ??= await Session.connect(request.address, { client: 'waep bench' });
   const made = await emission(session, request.ringBytes, request.recordBytes);
@@ -25,7 +25,7 @@ export async function follow(request: FollowRequest): Promise<void> {
   emitting = { made, link, following };
 }
 
-/** Waits for what is under way, and ends what {@link follow} began, but for the session. */
+/** Waits for the remaining records and ends what {@link follow} began, except the session. */
 export async function followed(): Promise<Followed> {
   if (emitting === undefined) throw new TypeError('nothing is followed');
   const { made, link, following } = emitting;
@@ -76,7 +76,7 @@ async function readStamps(session: Session, ring: BpfMap): Promise<Following> {
     const receivedMs = performance.now();
     const view = new DataView(record.buffer, record.byteOffset, record.byteLength);
     stamps.push({ ktime: view.getBigUint64(8, true), receivedMs });
-    // Soon after one record and long before the next.
+    // Soon after one record, and long before the next.
     readings.push(session.readClock(2));
   });
   await readings[0];

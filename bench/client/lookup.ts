@@ -44,7 +44,7 @@ export function lookupExchange(): Exchange {
 
 /** The frame that answers a call whose every output is full. */
 export function replyFrame(call: Call): Uint8Array {
-  // Nothing in it is zero: whoever answers may leave trailing zeroes out.
+  // No byte of it is zero, because an answer may leave out trailing zeros.
   const outputs = outputLengths(call).map((length) => new Uint8Array(length).fill(0x5a));
   return messageFrame(FrameType.RESULT, 1, [0, 0, outputs]);
 }

@@ -8,8 +8,8 @@ import type { Profile } from './protocol.js';
 const named = 16;
 
 /**
- * Says where a client's time goes while it makes look-ups, by V8's sampling profiler. What a
- * native function takes includes its system calls, and the waiting in them.
+ * Profiles a client while it makes look-ups, with V8's sampling profiler. The time of a native
+ * function includes its system calls, and waiting in them.
  */
 export async function profileLookups(address: string, calls: number): Promise<Profile> {
   const inspector = new Inspector();

@@ -1,6 +1,6 @@
 export type Codec = 'fixed-shape' | 'cbor-x';
 
-/** What a client is asked to measure. Times are in milliseconds, sizes in bytes. */
+/** A request to measure something. Times are in milliseconds, sizes in bytes. */
 export type MeasureRequest =
   | ({ task: 'commands'; address: string; settleMs: number } & Counts)
   | ({ task: 'lookup'; address: string } & Counts)
@@ -20,14 +20,14 @@ export interface Crowd {
   depth: number;
 }
 
-/** What a client is asked to explain. */
+/** A request for a profile. */
 export interface ProfileRequest {
   task: 'profile';
   address: string;
   calls: number;
 }
 
-/** A device that a client is asked to have, for addresses at `path`. */
+/** A request to serve a vsock device, for addresses at `path`. */
 export interface DeviceRequest {
   task: 'device';
   /** For QEMU. */
@@ -36,33 +36,33 @@ export interface DeviceRequest {
   guestCid: number;
 }
 
-/** Events that a client is asked to have emitted in a guest, and to read. */
+/** A request to let a guest emit events, and to read them. */
 export interface FollowRequest {
   task: 'follow';
-  /** The agent's. What is followed one after the other shares a session, and so an address. */
+  /** The agent's address. Requests one after the other share a session, and so an address. */
   address: string;
   ringBytes: number;
   recordBytes: number;
-  /** Whether each record's way is timed, for which they have to come seldom. */
+  /** Whether the latency of each record is measured. Records must then be rare. */
   stamped: boolean;
 }
 
-/** What came of a {@link FollowRequest}. */
+/** The result of a {@link FollowRequest}. */
 export interface Followed {
   delivered: number;
-  /** From the first record to the last; 0 where they are stamped. */
+  /** The time from the first record to the last; 0 if latencies are measured. */
   elapsedNs: number;
-  /** How many records there were, and how many there was no room for. */
+  /** The number of records, and the number of lost ones. */
   emitted: number;
   refused: number;
-  /** How long each took to get here, give or take; none where they are not stamped. */
+  /** The latency of each record, and its possible error; empty if it is not measured. */
   latencies: readonly { latencyNs: number; errorNs: number }[];
 }
 
-/** Asks for what has been followed, or ends the session that it was followed in. */
+/** A request for the result of a {@link FollowRequest}, or to end its session. */
 export type FollowedRequest = { task: 'followed' } | { task: 'leave' };
 
-/** How many operations are measured, after how many that are not. */
+/** The number of measured operations, and of those before them that are not measured. */
 export interface Counts {
   warmup: number;
   samples: number;
@@ -72,13 +72,13 @@ export interface Counts {
 export interface Profile {
   calls: number;
   elapsedUsPerCall: number;
-  /** What the client's process used of a processor, in all of its threads. */
+  /** The processor time of the client's process, all threads together. */
   cpuUsPerCall: number;
-  /** The functions that took most of the elapsed time, by themselves. */
+  /** The functions that took most of the elapsed time, without the functions that they call. */
   functions: { name: string; usPerCall: number }[];
 }
 
-/** All that a client can be asked. */
+/** A request to a client. */
 export type ClientRequest =
   | MeasureRequest
   | ProfileRequest
@@ -86,7 +86,7 @@ export type ClientRequest =
   | FollowRequest
   | FollowedRequest;
 
-/** What a client answers: samples by metric, a profile, or what was followed. */
+/** An answer of a client: samples by metric, a profile, or the result of following events. */
 export type ClientAnswer =
   | { samples: Record<string, number[]> }
   | { profile: Profile }

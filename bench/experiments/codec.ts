@@ -41,7 +41,7 @@ export const codec: Experiment = {
   figures: (summary, environment) => [codecFigure(summary, environment)],
 };
 
-/* A fresh process, because what an engine has optimised for one codec tells in the other. */
+/* A fresh process, because the engine's optimisations for one codec affect the other. */
 function codecArm(name: Codec): Arm {
   return {
     name,

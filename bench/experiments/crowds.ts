@@ -17,7 +17,7 @@ const units: Readonly<Record<string, Unit>> = {
 };
 
 interface Sweep {
-  /** What a level is a number of, such as `depth` or `sessions`. */
+  /** What a level counts, such as `depth` or `sessions`. */
   noun: string;
   /** How many sessions are opened in a round, beyond those of the last level, to time that. */
   openings: number;

@@ -95,17 +95,17 @@ export const events: Experiment = {
 
 type Batches = Pick<Batch, 'metric' | 'unit' | 'values'>[];
 
-/** What is emitted: how large the ring and a record are. */
+/** The sizes of the ring and of a record. */
 interface Kind {
   ringBytes: number;
   recordBytes: number;
 }
 
-/** What a reader got of a run, and what the agent used for it. */
+/** The records that a reader received in a run, and the agent's processor time for them. */
 type Taken = Omit<Followed, 'latencies'> & { agentCpuNs: number };
 
 /**
- * Has so many records made, so long after one another, and read.
+ * Lets the guest emit a number of records at an interval, and reads them.
  *
  * @param withCpu whether to ask for `agentCpuNs`, which takes as long as a short run; it is 0 without
  */

@@ -20,7 +20,7 @@ export function experimentsWith(suites?: readonly string[]): readonly Experiment
   return experiments.map((one) => (one.suites === undefined ? one : kernels(suites)));
 }
 
-/** All experiments, as they are by themselves. */
+/** All experiments, with their usual kernels. */
 export const experiments: readonly Experiment[] = [
   thesis,
   rtt,

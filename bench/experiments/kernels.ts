@@ -16,7 +16,7 @@ const transfers = [
 ].flatMap((transfer) => directions.map((direction) => ({ ...transfer, direction })));
 export const transports = ['tcp', 'vsock-device'] as const;
 
-/** What the device may be worse by than TCP, in a round trip or in throughput. */
+/** The factor by which the device may be slower than TCP, in a round trip or in throughput. */
 export const worstFactor = 2;
 
 /** The metrics that belong to a kernel, with the arm that should not be larger by a factor. */

@@ -15,7 +15,7 @@ const sizes = [2, 10, 100, 1_000, 10_000, 100_000, 1_000_000];
 const jitWarmup = 300;
 const transports = ['tcp', 'vsock-mux', 'vsock-kernel', 'vsock-device'];
 
-/** What the size of a program does to the cost of forwarding its load. */
+/** How the cost of forwarding a load depends on the size of the program. */
 export const progSize: Experiment = {
   name: 'prog-size',
   title: 'PROG_LOAD over the size of the program',

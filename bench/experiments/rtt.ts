@@ -12,10 +12,10 @@ const payloadBytes = [64, 256, 1024, 4096, 16_384, 65_536];
 const transports = ['tcp', 'vsock-mux', 'vsock-kernel', 'vsock-device'];
 const exchange = lookupExchange();
 const jitWarmup = 2_000;
-/** The messages that promises are about. */
+/** The messages that have bounds. */
 const small = [64, 4096].map(echoMetric);
 
-/** What tells one placement of the processes from another. */
+/** A placement of the processes on CPUs. */
 interface Placement {
   name: string;
   title: string;
@@ -139,8 +139,8 @@ function limitArm(transport: LabTransport, guest: LabGuest, cpu: number | undefi
 }
 
 /**
- * Has a client make calls on each transport until its JavaScript engine has compiled what they need: the
- * experiments are about a program that has been running for a while.
+ * Makes calls on each transport until the client's JavaScript engine has compiled the code for them,
+ * because the experiments are about a program that has been running for a while.
  */
 export async function warmUp(
   client: Client,

@@ -36,7 +36,7 @@ const placements = [
   { name: 'a core each', clientCpu: otherCpu, bound: 1.5 },
 ] as const;
 
-/** What forwarding costs without a guest: client and agent are processes of one kernel. */
+/** The cost of forwarding without a guest: client and agent run on one kernel. */
 export const softwareOverhead: Experiment = {
   name: 'software-overhead',
   title: 'What forwarding itself costs, at native speed',
@@ -143,8 +143,8 @@ async function transportsOf(lab: Lab): Promise<HostTransport[]> {
 }
 
 /**
- * Where the time of a look-up goes, per placement, on the client's side and in the agent. The
- * clients are others than those that are measured, which a profiler must not have touched.
+ * Profiles a look-up for each placement, on the client's side and in the agent. It uses other clients
+ * than the measurement, because a profiler changes how code runs.
  */
 async function profileOf(agentPid: number, transports: readonly HostTransport[]) {
   const profiles = [];

@@ -60,7 +60,7 @@ export const tools: Experiment = {
   async prepare({ guest, folder, programs }) {
     if (guest === undefined) throw new TypeError('the tools experiment needs a guest');
     const unmodified = await findUnmodified();
-    // Beside one transport the others would only repeat what rtt says of them.
+    // One transport is enough: rtt compares the others.
     const transport =
       guest.transports.find(({ name }) => name.startsWith('vsock')) ?? guest.transports[0];
     if (transport === undefined) throw new TypeError('the guest has no transport');
@@ -69,7 +69,7 @@ export const tools: Experiment = {
     const environment = ['env', `WAEP_CACHE_DIR=${cache}`];
     const commands = commandsOf(unmodified);
     const words = ['run', '--vm', transport.agent, '--'];
-    // What bin/waep starts where nobody stands by.
+    // bin/waep starts this without a standby.
     const alone = side(programs, run, [...environment, process.execPath, cli, ...words]);
     const attended = side(programs, run, [...environment, waep, ...words]);
     const failing = await tryAll(alone, commands);
@@ -82,7 +82,7 @@ export const tools: Experiment = {
         {
           name: standing(transport.name),
           async measure(amount) {
-            // Only while it is measured: its session would keep the agent from having one ready.
+            // Only during the measurement, because the agent keeps no executor ready while it has a session.
             const command = [...environment, waep, 'standby', '--vm', transport.agent];
             await using _ = await startServer(command, { ready: 'Ready' });
             await tryAll(attended, working);
@@ -104,7 +104,7 @@ export const tools: Experiment = {
 interface ToolCommand {
   readonly metric: string;
   readonly words: readonly string[];
-  /** Whether it is timed once a round only, as it is long or leaves something behind. */
+  /** Whether it runs only once in a round, because it takes long or leaves something behind. */
   readonly once: boolean;
 }
 
@@ -134,7 +134,7 @@ function side(
   return { programs, execute, prefix };
 }
 
-/** Runs each command once. Returns why those fail that do, by metric. */
+/** Runs each command once. Returns the reasons of those that fail, by metric. */
 async function tryAll(
   { execute, prefix }: Side,
   commands: readonly ToolCommand[],

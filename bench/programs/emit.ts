@@ -14,7 +14,7 @@ const GETPGID = 121;
 export interface Emission extends AsyncDisposable {
   readonly ring: BpfMap;
   readonly program: Program;
-  /** How many records there were, and how many there was no room for, since it was loaded. */
+  /** The number of records since the program was loaded, and the number of lost ones. */
   counts(): Promise<{ emitted: number; refused: number }>;
 }
 
