@@ -12,7 +12,9 @@ process.chdir(fileURLToPath(new URL('..', import.meta.url)));
 
 const wanted = process.argv.slice(2).map((path) => path.replace(/^(?!dist\/)/, 'dist/'));
 // What takes longer than one would wait for every time.
-const onRequest = ['nested', 'device', 'slow', 'soak'].map((name) => `dist/test/${name}/`);
+const onRequest = ['nested', 'device', 'slow', 'soak', 'lifetimes', 'package'].map(
+  (name) => `dist/test/${name}/`,
+);
 const files = readdirSync('dist/test', { recursive: true })
   .map((name) => join('dist/test', name))
   .filter((name) => name.endsWith('.test.js'))

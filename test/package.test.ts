@@ -1,16 +1,12 @@
-import { execFileSync, spawnSync } from 'node:child_process';
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import t from 'tap';
 import { foreignPackages, missingPackages } from './package-lock.js';
 
-// The addon is compiled once.
-t.setTimeout(600_000);
-
 const repository = fileURLToPath(new URL('../..', import.meta.url));
-const { headers } = await import(new URL('../../scripts/headers.mjs', import.meta.url).href);
 
 /** A package that grows beyond this has something in it that it should not have. */
 const MAX_TARBALL_BYTES = 4_000_000;
@@ -70,42 +66,6 @@ t.test('the package has the pages that README.md leads to, and its types resolve
   );
 });
 
-t.test('the package works in an empty project', async (t) => {
-  const folder = mkdtempSync(join(tmpdir(), 'waep-package-'));
-  t.teardown(() => rmSync(folder, { recursive: true, force: true }));
-  run(repository, 'npm', 'pack', '--ignore-scripts', '--pack-destination', folder);
-  writeFileSync(join(folder, 'package.json'), '{ "private": true, "type": "module" }');
-  const { version } = JSON.parse(readFileSync(join(repository, 'package.json'), 'utf8'));
-  run(folder, 'npm', 'install', '--no-audit', '--no-fund', `./waep-${version}.tgz`);
-  const packages = readdirSync(join(folder, 'node_modules')).filter((name) => name[0] !== '.');
-  t.same(packages, ['node-addon-api', 'waep'], 'it brings what an addon is compiled with');
-  const script = `
-    import { Session, rows, enums, WaepError } from 'waep';
-    import { connect, createServer, parseAddress } from 'waep/transport';
-    const server = createServer((peer) => peer.end('hello')).listen('unix:' + process.argv[1]);
-    await new Promise((resolve) => server.once('listening', resolve));
-    const socket = await connect('unix:' + process.argv[1]);
-    for await (const chunk of socket) process.stdout.write(chunk);
-    server.close();
-    console.log(' ', typeof Session.connect, rows.PROG_LOAD.name);`;
-  const use = () =>
-    run(folder, process.execPath, '--input-type=module', '-e', script, join(folder, 's'));
-  t.equal(use(), 'hello  function BPF_PROG_LOAD\n', 'with the addon as it is shipped');
-  t.match(run(folder, 'npx', 'waep', '--help'), /Usage: waep/);
-
-  const installed = join(folder, 'node_modules/waep');
-  rmSync(join(installed, 'prebuilds'), { recursive: true });
-  t.equal(use(), 'hello  function BPF_PROG_LOAD\n', 'what needs no addon works without it');
-  const vsock = `import { connect } from 'waep/transport'; await connect('vsock:3:1024');`;
-  const useVsock = () => run(folder, process.execPath, '--input-type=module', '-e', vsock);
-  t.throws(useVsock, /ERR_ADDON_MISSING/, 'what needs it says so');
-  t.throws(useVsock, /Build it with "npx node-gyp rebuild"/, 'and the cure');
-  const nodeGyp = join(repository, 'node_modules/node-gyp/bin/node-gyp.js');
-  const local = headers === undefined ? [] : [`--nodedir=${headers}`];
-  run(installed, process.execPath, nodeGyp, 'rebuild', ...local);
-  t.equal(use(), 'hello  function BPF_PROG_LOAD\n', 'with the addon built there');
-});
-
 t.test('the addon asks for no GLIBC above 2.28, and its programs for none', async (t) => {
   const symbols = (name: string) =>
     run(repository, 'objdump', '--dynamic-syms', join('prebuilds/linux-x64', name));
@@ -118,49 +78,3 @@ t.test('the addon asks for no GLIBC above 2.28, and its programs for none', asyn
     t.notMatch(symbols(name), /GLIBC_/, name);
   }
 });
-
-t.test(
-  'the types compile, as strictly as a compiler can, with the types of every Node',
-  async (t) => {
-    const folder = mkdtempSync(join(tmpdir(), 'waep-types-'));
-    t.teardown(() => rmSync(folder, { recursive: true, force: true }));
-    run(repository, 'npm', 'pack', '--ignore-scripts', '--pack-destination', folder);
-    writeFileSync(join(folder, 'package.json'), '{ "private": true, "type": "module" }');
-    const { version } = JSON.parse(readFileSync(join(repository, 'package.json'), 'utf8'));
-    writeFileSync(
-      join(folder, 'use.ts'),
-      `import { type Socket as NetSocket } from 'node:net';
-     import { enums, rows, Session, u32, u64 } from 'waep';
-     import { connect, createConnection, createServer, type Socket } from 'waep/transport';
-     export async function use(session: Session): Promise<number> {
-       const { next_id } = await session.bpf(rows.PROG_GET_NEXT_ID, { start_id: 0 });
-       // @ts-expect-error no such field
-       await session.bpf(rows.PROG_GET_NEXT_ID, { start: 0 });
-       const type = enums.MapType.BPF_MAP_TYPE_HASH;
-       const map = await session.createMap({ type, key: u32, value: u64, maxEntries: 1 });
-       const value: bigint | undefined = await map.lookup(1);
-       const socket = await connect('vsock:3:1024', { timeoutMs: 5 });
-       const net: NetSocket = await connect('unix:/x');
-       const one: Socket = createConnection('unix:/x', {}, () => net.end());
-       createServer((peer) => peer.pipe(peer)).listen('unix:/y');
-       return next_id + socket.bytesRead + one.bytesWritten + Number(value);
-     }`,
-    );
-    const install = (...names: string[]) =>
-      run(folder, 'npm', 'install', '--no-audit', '--no-fund', '--no-save', ...names);
-    const tsc = join(repository, 'node_modules/typescript/bin/tsc');
-    const options = ['--strict', '--exactOptionalPropertyTypes', '--noUncheckedIndexedAccess'];
-    const how = ['--noEmit', '--skipLibCheck', 'false', '--types', 'node', '--target', 'es2022'];
-    const libraries = ['--module', 'nodenext', '--lib', 'es2023,esnext.disposable'];
-    for (const types of ['20', '22', '24', 'latest']) {
-      install(`./waep-${version}.tgz`, `@types/node@${types}`);
-      const { status, stdout } = spawnSync(
-        process.execPath,
-        [tsc, ...options, ...how, ...libraries, 'use.ts'],
-        { cwd: folder, encoding: 'utf8' },
-      );
-      t.equal(stdout, '', `@types/node@${types}`);
-      t.equal(status, 0);
-    }
-  },
-);
