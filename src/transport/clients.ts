@@ -52,7 +52,7 @@ class SecureAgent extends https.Agent {
   }
 }
 
-/** What makes the connections of a client. What is wrong is said where it was written. */
+/** Returns a function that makes a client's connections. Throws at once for a wrong address or option. */
 function dialler(address: string | Address, options: ConnectOptions = {}): () => Socket {
   const target = toAddress(address);
   checkOptions('createConnection()', options);
@@ -90,7 +90,7 @@ export function agent(address: string | Address, options: AgentOptions = {}): ht
   return new SecureAgent(dial, { ...settings, ...(secure as https.AgentOptions) });
 }
 
-/** What undici asks of a function that connects. */
+/** The function that undici calls to connect. */
 export type UndiciConnector = (
   options: { hostname: string; protocol: string; servername?: string },
   callback: (...outcome: [Error, null] | [null, tls.TLSSocket]) => void,

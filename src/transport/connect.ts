@@ -5,7 +5,7 @@ import type { Socket } from './socket.js';
 import { transportOf } from './transport.js';
 import './transports.js';
 
-/** What a peer that is not up yet answers on one transport or another. */
+/** The errors of a peer that is not up yet, on any transport. */
 const NOT_YET = new Set([
   'ECONNREFUSED',
   'ECONNRESET',
@@ -23,7 +23,7 @@ const NOT_YET = new Set([
  * Starts to connect and returns the socket at once, as `net.createConnection` does: usable as
  * `http.request({ createConnection: () => createConnection('vsock:3:80') })`.
  *
- * What goes wrong is emitted as 'error'; only an invalid address or option is thrown. `signal`
+ * Errors are emitted as 'error'; only an invalid address or option is thrown. `signal`
  * destroys the socket with an AbortError whenever it aborts, connected or not.
  *
  * @param onConnect is called once, on 'connect'
@@ -80,8 +80,8 @@ function attempt(address: Address, options: ConnectOptions): Promise<Socket> {
  * ERR_OPTION_INVALID or ERR_OPTION_UNKNOWN, or with an AbortError. Once it has resolved, `signal`
  * has no effect on the socket.
  *
- * @param options.retryDelayMs keeps trying, at this distance, while the peer is not up yet and
- *   until `timeoutMs` has passed; the last attempt's error is the one it rejects with
+ * @param options.retryDelayMs tries again after this time while the peer is not up yet, until
+ *   `timeoutMs` has passed; it then rejects with the error of the last attempt
  */
 export async function connect(
   address: string | Address,

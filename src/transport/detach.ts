@@ -53,7 +53,7 @@ function assertDetachable(socket: NetSocket): void {
 }
 
 /**
- * As {@link detach}, and takes streams of a device inside the process as well. Until it is used, the
+ * Like {@link detach}, but also accepts streams of a device inside the process. Until it is used, the
  * caller owns the stream and `close()` closes it.
  *
  * @throws ERR_SOCKET_STATE as {@link detach} does

@@ -4,7 +4,7 @@ import type { DeviceStreams } from './device-streams.js';
 import { removeStaleSocket } from './node-socket.js';
 import { startDeadline } from './options.js';
 
-/** A multiplexer at work. */
+/** A running multiplexer. */
 export interface Multiplexer {
   /** Ends it and every connection through it. */
   close(): Promise<void>;
@@ -15,14 +15,14 @@ const LONGEST_LINE_BYTES = 32;
 const REQUEST = /^CONNECT (\d{1,10})\r?$/i;
 const HANDSHAKE_TIMEOUT_MS = 10_000;
 const NEWLINE = 0x0a;
-/** What the kernel, too, gives a guest that does not answer, which is told by no text here. */
+/** How long a guest may take to answer; the kernel allows it the same time. A client gets no reason. */
 const CONNECT = {
   timeoutMs: 10_000,
   localPort: undefined,
   stream: { allowHalfOpen: true },
 };
 
-/** Carries bytes and ends both ways; what breaks one side ends the other. */
+/** Passes bytes and ends in both directions. An error of one side ends the other. */
 function relay(a: net.Socket, b: net.Socket): void {
   const done = (): void => {};
   pipeline(a, b, done);
@@ -30,8 +30,8 @@ function relay(a: net.Socket, b: net.Socket): void {
 }
 
 /**
- * Reads the line by which a client asks for a port. What follows it belongs to the stream, however
- * it was split into packets, and stays in `client`.
+ * Reads the line by which a client asks for a port. Bytes after the line belong to the stream and stay
+ * in `client`, even if they arrived together with the line.
  */
 function readRequest(client: net.Socket, asked: (port: number | undefined) => void): void {
   let line = Buffer.alloc(0);
@@ -60,9 +60,10 @@ function readRequest(client: net.Socket, asked: (port: number | undefined) => vo
 
 /**
  * Serves a device's guest to other processes by the "hybrid" convention of Firecracker and
- * vhost-device-vsock: who connects to `path` and says `CONNECT <port>\n` is answered
- * `OK <host port>\n` and has the guest's port then, or is closed; who listens on `path_PORT` gets
- * what the guest connects to that port of the host. A half-close is passed on in both directions.
+ * vhost-device-vsock. A client connects to `path` and sends `CONNECT <port>\n`. It gets the answer
+ * `OK <host port>\n` and is then connected to the guest's port, or its connection is closed. A server
+ * that listens on `path_PORT` gets the guest's connections to that port of the host. A half-close is
+ * passed on in both directions.
  */
 export async function serveMultiplexer(device: DeviceStreams): Promise<Multiplexer> {
   const { path } = device;

@@ -112,7 +112,7 @@ export class DeviceStreams {
     return { transport: 'vsock-device', path: this.path, port };
   }
 
-  /** Ends everything in ECONNABORTED. */
+  /** Ends every stream and listener with ECONNABORTED. */
   close(): void {
     devices.delete(this.path);
     this.#device.close();
@@ -196,7 +196,7 @@ export class DeviceStreams {
     });
   }
 
-  /** Takes what the guest connects to a port of the host. */
+  /** Listens for the guest's connections to a port of the host. */
   listen(
     address: DeviceAddress,
     options: ServerOptions & ListenOptions,
@@ -246,8 +246,8 @@ export class DeviceStreams {
   }
 
   /**
-   * Offers what nobody in this thread listens for; `answer` must be called once. Returns a function
-   * that stops this.
+   * Offers connections that nobody in this thread listens for; `answer` must be called once. Returns a
+   * function that stops this.
    */
   listenToAll(
     offered: (port: number, answer: (accept: boolean) => Socket | undefined) => void,
@@ -307,7 +307,7 @@ function systemOf(device: Device, watchers: Map<number, Callback>): SocketSystem
   };
 }
 
-/** How everybody else gets there; our own multiplexer passes a half-close on. */
+/** Connects from other threads and processes. The device's own multiplexer passes a half-close on. */
 const remote = makeMuxTransport('vsock-device', deviceNotation, true);
 
 /** The transport of devices that a process of this machine serves. */

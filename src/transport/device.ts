@@ -23,7 +23,7 @@ export interface VsockDeviceOptions {
    * Default false.
    */
   multiplexer?: boolean;
-  /** The guest's context identifier, 3 by default. No two devices can disturb each other by it. */
+  /** The guest's context identifier, 3 by default. Several devices may have the same. */
   guestCid?: number;
   /** How many unread bytes each connection may hold: the guest's credit. Default 256 KiB. */
   bufferBytes?: number;
@@ -35,7 +35,7 @@ export interface VsockDeviceOptions {
 export interface VsockDeviceEvents {
   /** The guest's driver is there: connections can be made. */
   up: [];
-  /** The driver or QEMU has gone, and every connection with it. Both may come again. */
+  /** The driver or QEMU is gone, and every connection has ended. Both may come back. */
   down: [];
   close: [];
 }
@@ -116,8 +116,8 @@ export class VsockDevice extends EventEmitter<VsockDeviceEvents> implements Asyn
   }
 
   /**
-   * Ends the device. The guest's connections are reset, this side's end in ECONNABORTED. QEMU goes
-   * on without.
+   * Ends the device. The guest's connections are reset, and their other ends here get ECONNABORTED.
+   * QEMU goes on without a vsock device.
    */
   async close(): Promise<void> {
     if (this.#closed) return;

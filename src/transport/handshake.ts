@@ -5,7 +5,7 @@ import { startDeadline } from './options.js';
 import type { SocketSystem } from './socket.js';
 
 const { EAGAIN, ECONNRESET, EPIPE } = constants.errno;
-// "OK 4294967295\n" has 14 bytes; twice that shows what else was said in the error.
+// "OK 4294967295\n" has 14 bytes. Twice as many show in an error what came instead.
 const LONGEST_LINE_BYTES = 32;
 const NEWLINE = 0x0a;
 const ANSWER = /^OK \d{1,10}\n$/;

@@ -1,4 +1,4 @@
-/** The errors that programs written for node:net look for by their codes, and their classes. */
+/** The errors that programs for node:net recognise by their codes, and the errors' classes. */
 const classes = {
   ERR_INVALID_ARG_TYPE: TypeError,
   ERR_OUT_OF_RANGE: RangeError,
@@ -11,7 +11,7 @@ const classes = {
 /** Makes an error with the class and the code that node:net gives it. */
 export function nodeError(code: keyof typeof classes, message: string): NodeJS.ErrnoException {
   const error = new classes[code](message);
-  // As Node's own: the code is part of the name in a stack trace, and of nothing else.
+  // As in Node's own errors, the code is part of the name only in the stack trace.
   return Object.assign(error, { code });
 }
 

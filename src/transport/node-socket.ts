@@ -47,12 +47,12 @@ export function boundConnect(socket: net.Socket, address: Address, timeoutMs: nu
   socket.once('close', stop);
 }
 
-/** What tells one use of {@link listenWithNode} from another. */
+/** The differences between TCP and Unix sockets for {@link listenWithNode}. */
 export interface NodeListening {
   where: { host: string; port: number } | { path: string };
   options: ServerOptions & ListenOptions;
   acceptor: Acceptor;
-  /** Makes a socket of ours of an accepted one; `undefined` if it had to be dropped. */
+  /** Turns an accepted socket into one of ours; `undefined` if it had to be dropped. */
   adopt(socket: net.Socket): Socket | undefined;
   /** The address listened on, once the kernel has filled in what it chose. */
   bound(server: net.Server): Address;

@@ -1,31 +1,31 @@
 import { failure } from '../errors.js';
 import { refuseUnknownOptions } from '../known-options.js';
 
-/** Where received bytes go when no stream is wanted of them; see {@link StreamOptions.onread}. */
+/** Receives bytes in place of the stream; see {@link StreamOptions.onread}. */
 export interface OnRead {
-  /** What the bytes are written into, or a function that gives one for every read. */
+  /** The buffer for received bytes, or a function that returns one for every read. */
   buffer: Uint8Array | (() => Uint8Array);
-  /** Is told how many bytes of which buffer came; `false` pauses the socket. */
+  /** Called with the number of received bytes and their buffer; `false` pauses the socket. */
   callback(sizeBytes: number, buffer: Uint8Array): boolean;
 }
 
-/** Options of the stream that a socket is, as node:net has them. */
+/** Options of a socket as a stream, as in node:net. */
 export interface StreamOptions {
   /** Whether to stay writable when the peer has ended. Default false. */
   allowHalfOpen?: boolean;
   /** How many bytes may wait in either direction before the socket asks for a pause. */
   highWaterMark?: number;
-  /** Reads into one buffer and tells a callback: no 'data' is emitted. For clients only. */
+  /** Reads into one buffer and calls a function; no 'data' is emitted. For clients only. */
   onread?: OnRead;
 }
 
-/** Options of TCP, as node:net has them. Other transports take them without effect. */
+/** Options of TCP, as in node:net. Other transports accept and ignore them. */
 export interface TcpOptions {
   /** Whether small writes leave at once. Default true, where node:net has false. */
   noDelay?: boolean;
   /** Whether the kernel asks an idle peer if it is still there. Default false. */
   keepAlive?: boolean;
-  /** After how many idle milliseconds it asks first. */
+  /** The idle time in milliseconds before the kernel asks for the first time. */
   keepAliveInitialDelay?: number;
 }
 
@@ -42,9 +42,8 @@ export interface ConnectOptions extends StreamOptions, TcpOptions {
    */
   handshakeTimeoutMs?: number;
   /**
-   * Ends what it was given to. `createConnection` makes a socket, which the signal destroys at any
-   * time, as in node:net. `connect` makes a connection, and once that is made the signal has no
-   * effect on it.
+   * For `createConnection`, the signal destroys the socket at any time, as in node:net. For `connect`,
+   * the signal ends the attempt, and has no effect once the promise has resolved.
    */
   signal?: AbortSignal;
   /**
@@ -53,8 +52,8 @@ export interface ConnectOptions extends StreamOptions, TcpOptions {
    */
   bufferBytes?: number;
   /**
-   * The port to connect from. `'privileged'` takes a free one below 1024, which on a host only a
-   * privileged process can do; a guest may take it for proof of that. On `vsock` only.
+   * The port to connect from. `'privileged'` takes a free port below 1024. On a host only a privileged
+   * process can do that, so such a port proves privilege to a guest. On `vsock` only.
    */
   localPort?: number | 'privileged';
 }
@@ -165,7 +164,7 @@ const connectOptions = [
   ...tcpOptions,
 ];
 
-/** What takes options, and which. */
+/** The functions that take options, with the names of their options. */
 const known: Readonly<Record<string, readonly string[]>> = {
   'createConnection()': connectOptions,
   'connect()': [...connectOptions, 'retryDelayMs'],
@@ -177,7 +176,7 @@ const known: Readonly<Record<string, readonly string[]>> = {
   ],
 };
 
-/** Options of node:net that are called something else here, or are no options here. */
+/** Options of node:net that have another name here, or do not exist here. */
 const elsewhere: Readonly<Record<string, string>> = {
   timeout: 'Use timeoutMs to bound connecting, and socket.setTimeout() to notice an idle socket.',
   host: 'The address has it: tcp:HOST:PORT.',
@@ -231,7 +230,7 @@ export function resolveConnectOptions(options: ConnectOptions): ResolvedConnectO
   };
 }
 
-/** The error of an operation that its signal ended: named and coded as Node's own. */
+/** The error of an operation that its signal ended, with the name and code of Node's own. */
 export function abortError(signal: AbortSignal): Error {
   const error = new Error('The operation was aborted', { cause: signal.reason });
   return Object.assign(error, { name: 'AbortError', code: 'ABORT_ERR' });

@@ -11,7 +11,7 @@ export interface ConnectionTarget extends EventEmitter {
   closeIdleConnections?(): void;
 }
 
-/** The events of a {@link Server} and what their listeners are called with. */
+/** The events of a {@link Server}, with the arguments of their listeners. */
 export interface ServerEvents {
   connection: [socket: Socket];
   listening: [];
@@ -21,7 +21,7 @@ export interface ServerEvents {
   drop: [data: DropData];
 }
 
-/** Who was turned away, as far as the transport tells. */
+/** The peer of a connection that was closed, as far as the transport knows it. */
 export interface DropData {
   localAddress?: string;
   localPort?: number;
@@ -195,7 +195,7 @@ export class Server extends EventEmitter<ServerEvents> implements AsyncDisposabl
       this.once('close', () => signal.removeEventListener('abort', abort));
       if (signal.aborted) abort();
     }
-    // In a task of its own: an exception in a listener is the program's, not a rejection of ours.
+    // In a task of its own, so that an exception in a listener is uncaught there and no rejection here.
     process.nextTick(() => {
       if (!this.listening) return;
       for (const target of this.#targets) target.emit('listening');

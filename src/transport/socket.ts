@@ -7,7 +7,7 @@ import type { Address, TransportName } from './address.js';
 import { argumentError, nodeError } from './node-errors.js';
 import { type OnRead, type StreamOptions, streamOptionsOf } from './options.js';
 
-/** What a socket of any transport says about itself beyond what `net.Socket` does. */
+/** The properties of a socket of any transport that `net.Socket` does not have. */
 export interface SocketInfo {
   /** Its transport, such as `vsock`. */
   readonly transport: TransportName;
@@ -18,13 +18,13 @@ export interface SocketInfo {
    * half-close on.
    */
   readonly halfClose: boolean;
-  /** The address that was dialled. Of an accepted socket: the peer's, if the transport tells it. */
+  /** The address that was connected to. Of an accepted socket: the peer's, if the transport knows it. */
   readonly remote: Address | undefined;
   /** The peer's context identifier, on `vsock` only. The kernel vouches for it. */
   readonly remoteCid: number | undefined;
 }
 
-/** A connected stream on any transport: a `net.Socket`, with what its transport says of it. */
+/** A connected stream on any transport: a `net.Socket` with {@link SocketInfo}. */
 export type Socket = NetSocket & SocketInfo;
 
 /**
@@ -37,11 +37,11 @@ export type SocketSystem = Pick<
   Native,
   'Poller' | 'recv' | 'send' | 'shutdown' | 'close' | 'socketError'
 > & {
-  /** What a native channel can be made of, where its streams are no kernel descriptors. */
+  /** Gives native code access to a stream, if the streams are no kernel descriptors. */
   channelSource?(stream: number): ChannelSource;
 };
 
-/** One end of a connection as text and numbers. */
+/** One end of a connection, as text and numbers. */
 export interface Endpoint {
   /** Such as `vm(3)`. */
   readonly address: string;
@@ -122,7 +122,7 @@ function takeReceived(length: number): Buffer {
   return taken;
 }
 
-/** What {@link VsockSocket} is. Its declared type is that of node:net, whatever Node's types are. */
+/** The implementation of {@link VsockSocket}, whose declared type is that of node:net. */
 class Implementation extends Duplex implements SocketInfo {
   static {
     Object.defineProperty(Implementation, 'name', { value: 'VsockSocket' });
@@ -383,7 +383,7 @@ class Implementation extends Duplex implements SocketInfo {
     process.nextTick(() => this.emit('close', error !== null));
   }
 
-  /** Gives the descriptor away; see `detach`. */
+  /** Passes the descriptor to the caller; see `detach`. */
   [detachDescriptor](): Detached | undefined {
     if (this.#system !== native) return undefined;
     const fd = this.#release();
@@ -392,7 +392,7 @@ class Implementation extends Duplex implements SocketInfo {
     return { fd, unread };
   }
 
-  /** Gives a stream of a device away; see `detachStream`. */
+  /** Passes a stream of a device to the caller; see `detachStream`. */
   [detachSource](): DetachedStream | undefined {
     const system = this.#system;
     if (system.channelSource === undefined) return undefined;
@@ -429,12 +429,12 @@ class Implementation extends Duplex implements SocketInfo {
     this.#watch();
   }
 
-  /** As net.Socket does, so that an error or the end is noticed although nobody reads. */
+  /** Reads ahead as net.Socket does, to notice an error or the end although nobody reads. */
   #startReading(): void {
     if (this.#fd >= 0 && !this.isPaused()) this.read(0);
   }
 
-  /** Ends the watch and returns the descriptor, which is the socket's no more; −1 if it had none. */
+  /** Ends the watch and returns the descriptor, which the caller owns; −1 if there was none. */
   #release(): number {
     this.#poller?.close();
     this.#poller = undefined;
@@ -451,8 +451,8 @@ class Implementation extends Duplex implements SocketInfo {
   }
 
   /**
-   * Adds what is wanted to the watch. What is not wanted any more stays until it fires once for
-   * nothing: ending a watch and renewing it would cost two epoll_ctl per chunk.
+   * Adds events to the watch. An event that is no longer wanted stays until it has fired once for
+   * nothing, because ending and renewing a watch would cost two epoll_ctl(2) for each chunk.
    */
   #watch(): void {
     const events = this.#watched | this.#wanted();
@@ -593,7 +593,7 @@ class Implementation extends Duplex implements SocketInfo {
   }
 }
 
-/** The members of node:net's sockets that are missing here: none, or this does not compile. */
+/** The members of node:net's sockets that are missing here. If there are any, this does not compile. */
 type Missing = Exclude<keyof NetSocket, keyof Implementation>;
 const complete: [Missing] extends [never] ? typeof Implementation : Missing = Implementation;
 
@@ -619,8 +619,8 @@ function notDialled(socket: SocketInfo): Error {
 }
 
 /**
- * Answers `socket.connect(port, host, …)` on a socket that was connected where it was made: the
- * destination is not looked at, and 'connect' is emitted for whoever waits for it.
+ * Answers `socket.connect(port, host, …)` on a socket that was connected when it was made. It ignores
+ * the arguments and emits 'connect'.
  *
  * @throws ERR_TRANSPORT_UNSUPPORTED when the socket has ended
  */

@@ -3,7 +3,7 @@ import { type Address, type Notation, registerNotation, type TransportName } fro
 import type { ListenOptions, ResolvedConnectOptions, ServerOptions } from './options.js';
 import type { Socket } from './socket.js';
 
-/** What a listening transport tells its server. */
+/** The functions by which a listening transport calls its server. */
 export interface Acceptor {
   /** A connection has been made. */
   accepted(socket: Socket): void;
@@ -13,7 +13,7 @@ export interface Acceptor {
 
 /** A transport that listens. */
 export interface Listener {
-  /** Where it listens, with what the kernel chose filled in. */
+  /** The address that it listens on, with the kernel's choices filled in. */
   readonly address: Address;
   /** Stops accepting; resolves when the address is free again. Accepted sockets live on. */
   close(): Promise<void>;
@@ -45,7 +45,7 @@ export interface Transport<A extends Address = Address> {
 
 const transports = new Map<string, Transport>();
 
-/** Adds a transport: its addresses are understood and its sockets can be made from here on. */
+/** Adds a transport. From then on its addresses can be parsed and its sockets can be made. */
 export function registerTransport<A extends Address>(transport: Transport<A>): void {
   const erased = transport as unknown as Transport;
   registerNotation(erased.name, erased.notation);
@@ -62,7 +62,7 @@ export function transportOf(address: Address): Transport {
   });
 }
 
-/** The names of the transports there are. */
+/** The names of all transports. */
 export function transportNames(): TransportName[] {
   return [...transports.keys()] as TransportName[];
 }
