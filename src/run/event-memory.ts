@@ -1,17 +1,17 @@
-/* Memory that looks to a program like the kernel's own, in which it hands out events. */
+/* Memory that a program maps in place of the kernel's event buffers. It has the same layout. */
 import { systemError } from '../errors.js';
 import { native, type SharedMemory } from '../native.js';
 
 const PAGE_BYTES = 4096;
 
 /**
- * A buffer that records go into here and come out of in the program, laid out as the kernel does.
+ * A buffer with the kernel's layout. This process writes records, and the program reads them.
  *
- * Both sides count bytes since the beginning, one where writing has come to and one where reading
- * has; a record is there once the count says so.
+ * Each side has a counter of bytes since the beginning: the bytes that are written, and the bytes that
+ * are read. A record exists for the reader once the writer's counter includes it.
  */
 abstract class EventMemory {
-  /** What the program maps. */
+  /** The memory that the program maps. */
   readonly memory: SharedMemory;
   /** Bytes of records that it holds, a power of two. */
   readonly capacityBytes: number;
@@ -44,10 +44,10 @@ abstract class EventMemory {
     return Atomics.load(this.#words, this.#writtenAt);
   }
 
-  /** How many bytes of records fit in now. */
+  /** The number of bytes of records that fit in now. */
   get roomBytes(): number {
     const used = this.writtenBytes - this.readBytes;
-    // A program that claims to have read what was never written has itself to blame.
+    // If the program claims to have read more than was written, it only harms itself.
     return used < 0n ? this.capacityBytes : Math.max(0, this.capacityBytes - Number(used));
   }
 
@@ -58,7 +58,7 @@ abstract class EventMemory {
     Atomics.store(this.#words, this.#writtenAt, written + BigInt(records.length));
   }
 
-  /** Puts bytes at a position of the buffer, beyond whose end its beginning follows. */
+  /** Writes bytes at a position of the buffer, and goes on at its beginning after its end. */
   protected abstract place(bytes: Uint8Array, position: number): void;
 
   close(): void {
@@ -70,7 +70,7 @@ abstract class EventMemory {
  * A BPF_MAP_TYPE_RINGBUF: a page for the reader's count, one for the writer's, and the data twice.
  *
  * Kernel source: bpf_ringbuf_area_alloc() in kernel/bpf/ringbuf.c, which maps the same pages twice.
- * Here they are different ones: what goes beyond the end of the first half is in both.
+ * Here they are different pages, so bytes beyond the end of the first half are written to both.
  */
 export class RingbufMemory extends EventMemory {
   /** @param capacityBytes the map's max_entries */

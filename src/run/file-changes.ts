@@ -1,4 +1,4 @@
-/* Answers to what would change files of the guest: in its bpf file system that is done, else refused. */
+/* Answers calls that change files of the guest: made in its bpf file system, refused elsewhere. */
 import { constants } from 'node:os';
 import { FileOperation, type FileRequest } from '../call.js';
 import { failure, type SystemError } from '../errors.js';
@@ -21,7 +21,7 @@ async function change(
   call.succeed(0);
 }
 
-/** Answers mkdir(2) and its kin, whose mode is behind the path. */
+/** Answers mkdir(2) and mkdirat(2), whose mode follows the path. */
 export function makeFolder(which: PathArguments) {
   return ofGuest(which, async (path, call, context) => {
     if (isPinPath(path)) {
@@ -45,7 +45,7 @@ async function exists(path: string, { files }: Context): Promise<boolean> {
 }
 
 /**
- * Answers unlink(2), rmdir(2) and their kin.
+ * Answers unlink(2), rmdir(2) and unlinkat(2).
  *
  * @param flags the argument that says which of them unlinkat(2) is
  */
@@ -62,7 +62,7 @@ export function remove(which: PathArguments, name: 'unlink' | 'rmdir' | { flags:
 }
 
 /**
- * Answers rename(2) and its kin.
+ * Answers rename(2), renameat(2) and renameat2(2).
  *
  * @param flags the argument with those of renameat2(2)
  */
@@ -79,7 +79,7 @@ export function rename(from: PathArguments, to: PathArguments, flags?: number) {
   };
 }
 
-/** Refuses a call that would change a file of the guest's, or watch one. */
+/** Refuses a call that would change or watch a file of the guest. */
 export function refuseChange(name: string, which: PathArguments) {
   return ofGuest(which, (path) => {
     throw refusal(`${name}(2)`, path);

@@ -5,13 +5,13 @@ import type { GuestFiles } from '../view/index.js';
 
 interface Folder {
   readonly path: string;
-  /** What is in it, from when it was first listed until it is begun anew. */
+  /** Its entries, from the first listing until the listing begins again. */
   entries?: Buffer | undefined;
   /** Where the next entry begins. */
   position: number;
 }
 
-/** The folders behind the program's descriptors: where they are, and how far they have been listed. */
+/** The folders behind the program's descriptors: their paths, and how far each has been listed. */
 export class Folders {
   readonly #files: GuestFiles;
   readonly #known = new Map<Handle, Folder>();
@@ -32,7 +32,7 @@ export class Folders {
     return this.#known.get(handle)?.path;
   }
 
-  /** Begins the listing of a folder anew. */
+  /** Begins the listing of a folder again. */
   rewind(handle: Handle): void {
     const folder = this.#known.get(handle);
     if (folder === undefined) return;
@@ -41,8 +41,8 @@ export class Folders {
   }
 
   /**
-   * The next records of a folder that `maxBytes` have room for: none at the end, and undefined when
-   * there is no room for one.
+   * Returns the next records of a folder that fit into `maxBytes`: none at the end, and undefined if
+   * not even one fits.
    *
    * @throws the guest's system error; ERR_POLICY_REFUSED
    */

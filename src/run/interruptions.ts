@@ -9,7 +9,7 @@ const { errno } = constants;
 const { BPF_PROG_LOAD, BPF_PROG_TEST_RUN } = enums.Cmd;
 const { BPF_COMMON_ATTRS } = enums.CallFlag;
 
-/** The commands during which the kernel looks for signals, and what it answers when there is one. */
+/** The commands during which the kernel checks for signals, with their error when there is one. */
 const noticing: ReadonlyMap<number, number> = new Map([
   [BPF_PROG_LOAD, errno.EAGAIN],
   [BPF_PROG_TEST_RUN, errno.EINTR],
@@ -19,25 +19,25 @@ interface Waiting {
   readonly call: Notification;
   readonly controller: AbortController;
   readonly errno: number;
-  /** Whether there was a signal for its thread at the last look. */
+  /** Whether its thread had a signal at the last check. */
   signalled: boolean;
 }
 
 /**
- * Ends what is under way for callers that do not wait for it any more: because they have ended, or
- * because there is a signal for them that bpf(2) would have noticed. Nothing tells of signals to a
- * thread whose call is being answered, so they are looked for every 20 ms.
+ * Ends calls in the guest whose callers no longer wait: because the caller has ended, or because it has
+ * a signal that bpf(2) would have noticed. The kernel does not report signals to a thread whose call
+ * is being answered, so this class checks for them every 20 ms.
  */
 export class Interruptions {
   readonly #waiting = new Set<Waiting>();
   #timer: NodeJS.Timeout | undefined;
 
   /**
-   * Has the guest make a call.
+   * Makes a call in the guest.
    *
-   * @param make is given the options by which the call is ended, and kept from ending by itself,
-   *   where the kernel looks for signals during the command
-   * @throws what the kernel says to a caller who is interrupted
+   * @param make gets the call's options. If the kernel checks for signals during the command, they
+   *   have a signal that ends the call, and no time limit
+   * @throws the kernel's error for an interrupted call
    */
   async during<T>(
     call: Notification,
@@ -59,7 +59,7 @@ export class Interruptions {
     }
   }
 
-  /** Ends all that is under way. */
+  /** Ends all current calls. */
   close(): void {
     for (const waiting of this.#waiting) end(waiting);
     clearInterval(this.#timer);
@@ -83,7 +83,7 @@ function end({ controller, errno: told }: Waiting): void {
   controller.abort(systemError('bpf', -told));
 }
 
-/** Whether a signal is pending for a thread that neither blocks nor ignores it. */
+/** Returns whether a thread has a pending signal that it neither blocks nor ignores. */
 function hasSignal(thread: number): boolean {
   let status: string;
   try {

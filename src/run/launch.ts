@@ -3,12 +3,12 @@ import { failure } from '../errors.js';
 import { native, nativeFile } from '../native.js';
 
 const READABLE = 1;
-/** Tells a program's watcher that nobody answers any more (addon/core/launch.cc). */
+/** Tells a program's watcher that its calls are no longer answered (addon/core/supervisor/launch.cc). */
 export const SHUT_WR = 1;
-/** Where the launcher finds its end of the socket pair: the first descriptor after stdio. */
+/** The launcher's end of the socket pair: its first descriptor after stdio. */
 const CONTROL = 3;
 
-/** A file or folder that the program sees in the place of another. */
+/** A file or folder that the program sees in place of another. */
 export interface Bind {
   readonly source: string;
   readonly target: string;
@@ -20,23 +20,23 @@ export interface Launched {
   /** The listener of its system calls. The caller closes it. */
   readonly listener: number;
   go(): void;
-  /** Has the program end some seconds from now: somebody has said why. */
+  /** Ends the program some seconds from now. The caller has printed the reason. */
   giveUp(): void;
 }
 
-/** What a program sees in the place of what this machine has. */
+/** What a program sees in place of this machine's files and clock. */
 export interface Surroundings {
   readonly binds: readonly Bind[];
-  /** How far its monotonic clock is ahead of this machine's, in nanoseconds. */
+  /** The nanoseconds by which its monotonic clock is ahead of this machine's. */
   readonly clockAheadNs: bigint;
 }
 
 /**
- * Starts a program whose system calls on eBPF wait to be answered here. It shares this process's
- * standard streams, environment and working directory. Without the privilege to have a time
- * namespace, or on a kernel without them, its clock is this machine's.
+ * Starts a program whose caught system calls wait for answers from this process. It shares this
+ * process's standard streams, environment and working directory. If this process may not make a time
+ * namespace, or the kernel has none, the program's clock is this machine's.
  *
- * @throws ERR_RUN_LAUNCH; what is wrong is on standard error then
+ * @throws ERR_RUN_LAUNCH; standard error says what is wrong
  */
 export async function launch(
   program: readonly string[],
@@ -63,7 +63,7 @@ export async function launch(
   });
   try {
     const listener = await Promise.race([receiveListener(ours), failed]);
-    // The launcher has said why it ended.
+    // The launcher has printed why it ended.
     if (listener === undefined) return await failed;
     child.removeAllListeners('exit');
     failed.catch(() => {});
@@ -87,8 +87,8 @@ export async function launch(
 }
 
 /**
- * Receives the listener that the launcher at the other end of `control` hands over, or undefined when
- * it ends before. A launcher that takes longer than `timeoutMs` is an error.
+ * Receives the listener from the launcher at the other end of `control`. Returns undefined if the
+ * launcher ends before that. Throws if it takes longer than `timeoutMs`.
  */
 export async function receiveListener(
   control: number,
@@ -99,7 +99,7 @@ export async function receiveListener(
   return listener < 0 ? undefined : listener;
 }
 
-/** Resolves when there is something to read, an end included. */
+/** Resolves when there are bytes to read, or the end. */
 export function readable(fd: number, timeoutMs?: number): Promise<void> {
   return new Promise((resolve, reject) => {
     const done = (settle: () => void) => {

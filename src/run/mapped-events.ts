@@ -1,4 +1,4 @@
-/* Ring buffers and buffers of perf events that the program has mapped, fed from the guest's. */
+/* The ring buffers and perf buffers that the program has mapped. They are filled from the guest's. */
 import { readSync, writeSync } from 'node:fs';
 import { constants } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -15,11 +15,11 @@ import type { Placeholders } from './placeholders.js';
 const PAGE_BYTES = 4096;
 const MAX_BYTES = 256 * 1024 * 1024;
 const PROT_WRITE = 2;
-/** How long a full buffer is left to its reader before it is looked at again. */
+/** How long to wait before looking again at a full buffer. */
 const FULL_MS = 2;
-/** How often somebody is told again of what is there. */
+/** How often a reader is woken again while it has unread records. */
 const REPEAT_MS = 20;
-/** What is written to an eventfd is added to it; its reader wakes up. */
+/** Writing this to an eventfd adds 1 to its counter and wakes its reader. */
 const ONE_MORE = new Uint8Array(BigUint64Array.of(1n).buffer);
 const { errno } = constants;
 
@@ -29,21 +29,21 @@ interface Mapped {
 }
 
 /**
- * Buffers of events on both sides: the agent empties the kernel's own, and what it sends fills
- * memory that the program has mapped in its place. While that is full nothing more is asked for, so
- * that the kernel's fills, and programs of the guest see what a slow reader makes them see.
+ * Event buffers on both sides. The agent empties the kernel's buffer in the guest. Its records fill
+ * memory that the program has mapped in place of that buffer. While this memory is full, the agent
+ * gets no credit, so the kernel's buffer fills, and programs in the guest see a slow reader.
  *
- * Waiting by epoll is for changes (EPOLLET): the program is woken for each batch, and while there is
- * something left, every 20 ms where it waits by level. Each poll(2) looks at what is left.
+ * epoll is edge-triggered (EPOLLET): the program is woken for each batch. If the program waits by
+ * level, it is woken again every 20 ms while records are left. Each poll(2) checks what is left.
  */
 export class MappedEvents {
   readonly #session: Session;
   readonly #placeholders: Placeholders;
   readonly #mapped = new Map<Handle, Mapped>();
   readonly #events = new Map<Handle, number>();
-  /** Whose buffer the records of perf events go to. */
+  /** The event whose buffer gets the records of a perf event. */
   readonly #outputs = new Map<Handle, Handle>();
-  /** What the program waits for by level. */
+  /** The objects that the program waits for by level. */
   readonly #levels = new Set<Handle>();
   #repeating: NodeJS.Timeout | undefined;
   #closed = false;
@@ -63,7 +63,7 @@ export class MappedEvents {
     await this.#map(call, handle, () => this.#ring(handle, maxEntries));
   }
 
-  /** Has the events of a ring buffer come, which the program waits for before it maps it. */
+  /** Begins to receive the events of a ring buffer that the program waits for before it maps it. */
   async beginRing(handle: Handle, { maxEntries }: MapSpec): Promise<void> {
     await (this.#mapped.get(handle) ?? this.#ring(handle, maxEntries)).stream;
   }
@@ -91,18 +91,18 @@ export class MappedEvents {
     return this.#mapped.has(handle);
   }
 
-  /** Takes note of a perf event whose records go to the buffer of another. */
+  /** Records that the records of a perf event go to the buffer of another. */
   redirect(handle: Handle, output: Handle): void {
     if (output === 0) this.#outputs.delete(handle);
     else this.#outputs.set(handle, output);
   }
 
-  /** Whether the records of a perf event go to the buffer of another. */
+  /** Returns whether the records of a perf event go to the buffer of another. */
   isRedirected(handle: Handle): boolean {
     return this.#outputs.has(handle);
   }
 
-  /** Has the program be told again and again of what it has not read, as waiting by level is. */
+  /** Wakes the program again and again while it has unread records, as level-triggered waiting does. */
   repeat(handle: Handle): void {
     this.#levels.add(handle);
     this.#again();
@@ -120,8 +120,8 @@ export class MappedEvents {
   }
 
   /**
-   * Sees to it that the eventfd of a buffer is readable exactly if the program has not read all of
-   * it, and returns the eventfd; `undefined` for anything that has no buffer.
+   * Makes the eventfd of a buffer readable exactly if the program has unread records, and returns the
+   * eventfd. Returns `undefined` for an object without a buffer.
    */
   settle(handle: Handle): number | undefined {
     const buffer = this.#bufferOf(handle);
@@ -133,7 +133,7 @@ export class MappedEvents {
     return event;
   }
 
-  /** Wakes whoever waits for an object to be writable. */
+  /** Wakes programs that wait for an object to be writable. */
   pulse(handle: Handle): void {
     const event = this.#events.get(handle);
     if (event === undefined) return;
@@ -142,7 +142,7 @@ export class MappedEvents {
     clear(event);
   }
 
-  /** Wakes whoever waits for anything: there will be nothing more. */
+  /** Wakes everybody that waits for an object, because no more events will come. */
   wakeAll(): void {
     for (const handle of this.#events.keys()) this.#wake(handle);
   }

@@ -1,4 +1,4 @@
-/* Maps that the program has mapped into its memory: .rodata, .data and .bss of libbpf's skeletons. */
+/* The maps that the program has mapped into memory: .rodata, .data and .bss of libbpf's skeletons. */
 import { constants } from 'node:os';
 import { type Command, encode, enums, type MapSpec, rows } from '../bpf/index.js';
 import type { Handle, Reply } from '../call.js';
@@ -9,10 +9,10 @@ import type { Notification } from './notification.js';
 import type { Objects } from './objects.js';
 import type { Placeholders } from './placeholders.js';
 
-/** How old what the program reads may be, apart from the time that asking the guest takes. */
+/** The time between two comparisons. The program's copy is at most this old, plus a round trip. */
 const STALE_MS = 50;
 const PAGE_BYTES = 4096;
-/** Each look at the guest carries all of it. */
+/** The largest map that can be mapped, because each comparison reads the whole map. */
 const MAX_MAPPED_BYTES = 16 * 1024 * 1024;
 const PROT_WRITE = 2;
 const ENOTSUPP = 524;
@@ -23,20 +23,20 @@ interface Mapped {
   readonly handle: Handle;
   readonly spec: MapSpec;
   readonly memory: SharedMemory;
-  /** What both sides had when they were last compared. */
+  /** The contents of both sides after the last comparison. */
   readonly agreed: Uint8Array;
-  /** Whether programs of the guest may write to it. */
+  /** Whether programs in the guest may write to it. */
   readonly changes: boolean;
 }
 
 /**
- * Memory that the program and the map in the guest have in common, as far as that goes: a copy,
- * which is compared with the map every {@link STALE_MS} and around the calls that depend on it.
+ * A copy of a map in the guest, which the program maps in place of the map. It is compared with the map
+ * every {@link STALE_MS}, and before and after calls that depend on it.
  *
- * What the program writes is in the guest before its next bpf(2) call is; what programs of the
- * guest write is here after {@link STALE_MS} and a round trip, and after a test run at once. Where
- * both write to one element meanwhile, the program's bytes win, and what the guest changes in the
- * rest of the element between the reading and the writing of it is lost.
+ * The guest has the program's writes before the program's next bpf(2) call. The program has the
+ * guest's writes after {@link STALE_MS} and a round trip, and at once after a test run. If both write
+ * to one element meanwhile, the program's bytes win. A change that the guest makes to the rest of the
+ * element between the reading and the writing here is lost.
  */
 export class MappedMaps {
   readonly #session: Session;
@@ -53,8 +53,8 @@ export class MappedMaps {
   }
 
   /**
-   * Answers mmap(2) of an array as bpf_map_mmap() and array_map_mmap() in kernel/bpf do, with
-   * memory in the map's place.
+   * Answers mmap(2) of an array like bpf_map_mmap() and array_map_mmap() in kernel/bpf, with memory in
+   * place of the map.
    */
   async map(call: Notification, handle: Handle, spec: MapSpec): Promise<void> {
     const lengthBytes = Number(call.word(1));
@@ -77,7 +77,7 @@ export class MappedMaps {
     if (call.replaceDescriptor(memory.fd, call.descriptor(4))) call.proceed();
   }
 
-  /** Sends what the program has written, before a call that may depend on it. */
+  /** Sends the program's writes, before a call that may depend on them. */
   async push(): Promise<void> {
     for (const mapped of this.#mapped.values()) {
       if (Buffer.compare(mapped.memory, mapped.agreed) !== 0)
@@ -85,7 +85,7 @@ export class MappedMaps {
     }
   }
 
-  /** Fetches what programs of the guest have written. */
+  /** Fetches the writes of programs in the guest. */
   pull(): Promise<void> {
     return this.#mapped.size === 0 ? Promise.resolve() : this.#alone(() => this.#exchange());
   }
@@ -123,7 +123,7 @@ export class MappedMaps {
     }, STALE_MS);
   }
 
-  /** One comparison at a time: two would take each other's bytes for the program's. */
+  /** Runs one comparison at a time. Two at once would mistake each other's bytes for the program's. */
   #alone(work: () => Promise<void>): Promise<void> {
     const done = this.#busy.then(work);
     this.#busy = done.catch(() => {});

@@ -1,4 +1,4 @@
-/* User ring buffers that the program has mapped: what it submits there goes to the guest's. */
+/* The user ring buffers that the program has mapped. Records that it submits go to the guest's. */
 import { constants } from 'node:os';
 import type { MapSpec } from '../bpf/index.js';
 import type { Handle } from '../call.js';
@@ -16,16 +16,16 @@ const HEADER_BYTES = 8;
 /** BPF_RINGBUF_BUSY_BIT and BPF_RINGBUF_DISCARD_BIT of linux/bpf.h; the rest is the length. */
 const BUSY = 2 ** 31;
 const DISCARDED = 2 ** 30;
-/** How often is looked for what has been submitted: a program tells nobody that it has. */
+/** How often to look for submitted records, because a program does not announce them. */
 const LOOK_MS = 10;
-/** How long a call waits for what was submitted before it, which may have to wait for the call. */
+/** How long a call waits for earlier records. It is bounded, because the records may wait for the call. */
 const PATIENCE_MS = 50;
 const { errno } = constants;
 
 interface Ring {
   readonly handle: Handle;
   readonly memory: SharedMemory;
-  /** The counts: that of bytes taken is the first word, that of bytes submitted a page later. */
+  /** The counters: bytes taken in the first word, bytes submitted one page later. */
   readonly words: BigUint64Array;
   /** Bytes of records that it holds. */
   readonly capacityBytes: number;
@@ -36,9 +36,9 @@ interface Ring {
 }
 
 /**
- * User ring buffers on both sides: records that the program submits to memory are taken out of it
- * every {@link LOOK_MS}, and before each bpf(2) call, and submitted in the guest. While the guest's
- * buffer is full they stay, and the program sees a full one.
+ * User ring buffers on both sides. Every {@link LOOK_MS}, and before each bpf(2) call, this class takes
+ * the records that the program has submitted, and submits them in the guest. While the guest's buffer
+ * is full they stay here, and the program sees a full buffer.
  */
 export class MappedUserRings {
   readonly #session: Session;
@@ -46,7 +46,7 @@ export class MappedUserRings {
   readonly #events: MappedEvents;
   readonly #rings = new Map<Handle, Ring>();
   readonly #over = new AbortController();
-  /** Told when all that was submitted has been sent. */
+  /** Called when all submitted records have been sent. */
   readonly #waiting = new Set<() => void>();
   #timer: NodeJS.Timeout | undefined;
 
@@ -67,7 +67,7 @@ export class MappedUserRings {
     if (call.replaceDescriptor(memory.fd, call.descriptor(4))) call.proceed();
   }
 
-  /** Sends what has been submitted, before a call that may depend on it. */
+  /** Sends the submitted records, before a call that may depend on them. */
   async push(): Promise<void> {
     if (this.#rings.size === 0) return;
     for (const ring of this.#rings.values()) this.#flush(ring);

@@ -13,7 +13,7 @@ const { O_RDONLY, O_WRONLY } = files;
 const { BPF_MAP_TYPE_ARRAY, BPF_MAP_TYPE_RINGBUF, BPF_MAP_TYPE_USER_RINGBUF, BPF_MAP_TYPE_ARENA } =
   enums.MapType;
 
-/** Those of maps of which there is memory to be mapped. */
+/** The types of maps that can be mapped into memory. */
 const mappable: ReadonlySet<number> = new Set([
   BPF_MAP_TYPE_ARRAY,
   BPF_MAP_TYPE_RINGBUF,
@@ -26,7 +26,7 @@ const PROT_WRITE = 2;
 const EPOLL_CTL_DEL = 2;
 const EPOLLET = 1 << 31;
 
-/** Answers mmap(2) of memory to be shared. */
+/** Answers mmap(2) with MAP_SHARED. */
 export async function mapMemory(call: Notification, context: Context): Promise<void> {
   const { placeholders, objects, events, mapped, userRings } = context;
   const handle: Handle = placeholders.handleOf(call.thread, call.descriptor(4));
@@ -56,8 +56,8 @@ function refusal(call: string): Error {
 }
 
 /**
- * Answers epoll_ctl(2), so that the program can wait for events of the guest: for changes, since
- * nobody tells here when it has read all there is.
+ * Answers epoll_ctl(2), so that the program can wait for events of the guest. Waiting is edge-triggered,
+ * because nothing here learns when the program has read everything.
  */
 export async function watchDescriptor(call: Notification, context: Context): Promise<void> {
   const { placeholders, objects, events } = context;

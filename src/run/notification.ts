@@ -3,25 +3,25 @@ import { native, Verdict, type VerdictCache } from '../native.js';
 
 const ENOENT = -2;
 
-/** One system call of the program, which waits until it is answered. */
+/** One system call of the program. The program's thread waits until it is answered. */
 export class Notification {
   #succeeds: boolean;
   readonly #listener: number;
   readonly #words: BigUint64Array;
 
-  /** @param words the call's, which are copied */
+  /** @param words the words of the notification, which are copied */
   constructor(listener: number, words: BigUint64Array, succeeds = false) {
     this.#succeeds = succeeds;
     this.#listener = listener;
     this.#words = words.slice();
   }
 
-  /** Whether it succeeds as it did before, and what the kernel writes has been written. */
+  /** Whether the call will succeed as before, and the kernel's output has been written already. */
   get knownToSucceed(): boolean {
     return this.#succeeds;
   }
 
-  /** Has the call answered as it was before, if it failed then. Returns whether it is. */
+  /** Answers the call from the cache if it failed before. Returns whether it is answered. */
   answerFrom(cache: VerdictCache): boolean {
     const verdict = cache.answer(this.#listener, this.#words);
     this.#succeeds = verdict === Verdict.SUCCEEDS;
@@ -29,14 +29,14 @@ export class Notification {
   }
 
   /**
-   * The capabilities that the thread had when the program began, and has given up: bits by their
-   * numbers in linux/capability.h, below 2⁵³.
+   * The capabilities that the thread has given up since the program began, as a mask: bit N is number
+   * N in linux/capability.h. It is below 2⁵³.
    */
   get lost(): number {
     return Number(this.#words[10]);
   }
 
-  /** The thread that made the call, as this process sees it. */
+  /** The id of the thread that made the call, in this process's PID namespace. */
   get thread(): number {
     return Number(this.#words[1]);
   }
@@ -71,8 +71,8 @@ export class Notification {
   }
 
   /**
-   * Writes parts to the memory of whoever made the call, in their order, and returns how many bytes
-   * could be written, or a negative errno: none when the call waits no more.
+   * Writes parts in order to the memory of the process that made the call. Returns the number of bytes
+   * that were written, or a negative errno. Writes nothing if the call no longer waits.
    */
   write(parts: readonly Write[]): number {
     return native.writeMemory(this.#listener, this.#words, parts);
@@ -88,7 +88,7 @@ export class Notification {
     native.seccompRespond(this.#listener, this.#words, 0, errno);
   }
 
-  /** Lets the call return a copy of a descriptor. Returns false when nobody waits any more. */
+  /** Lets the call return a copy of a descriptor. Returns false if the call no longer waits. */
   giveDescriptor(fd: number, closeOnExec = true): boolean {
     const status = native.seccompRespondDescriptor(this.#listener, this.#words, fd, closeOnExec);
     if (status >= 0) return true;
@@ -98,20 +98,20 @@ export class Notification {
   }
 
   /**
-   * Puts a copy of `fd` in the place of the program's descriptor `number`.
+   * Replaces the program's descriptor `number` by a copy of `fd`.
    *
-   * @returns whether it is there now
+   * @returns whether that succeeded
    */
   replaceDescriptor(fd: number, number: number): boolean {
     return native.seccompReplaceDescriptor(this.#listener, this.#words, fd, number, true) >= 0;
   }
 
   /**
-   * Has this machine's kernel make the call. The kernel reads anew what the arguments point to, and
-   * another thread of the program may have changed that. So only such a call proceeds that gives the
-   * program nothing it did not have: a file is opened with the program's own rights, and the program
-   * could have named it in a way that nobody looks at, such as relative to a folder. What must not
-   * reach this machine's kernel at all, bpf(2) and perf_event_open(2), never proceeds.
+   * Lets this machine's kernel make the call. The kernel reads again what the arguments point to, and
+   * another thread of the program may have changed that. So a call may proceed only if it gives the
+   * program nothing that it could not have otherwise: a file is opened with the program's own rights,
+   * and the program could have reached it in a way that is not caught. bpf(2) and perf_event_open(2)
+   * must not reach this machine's kernel at all, and never proceed.
    */
   proceed(): void {
     native.seccompContinue(this.#listener, this.#words);

@@ -22,7 +22,7 @@ interface Known {
   progType?: number;
   /** The function that a program is attached to: an id in the kernel's own types, or 0. */
   attachBtfId?: number;
-  /** What an iterator goes over; null when there is no telling. */
+  /** What an iterator goes over; null when that is not known. */
   iterTarget?: IterTarget | null;
 }
 
@@ -32,19 +32,19 @@ const { BPF_LINK_TYPE_UNSPEC, BPF_LINK_TYPE_PERF_EVENT } = enums.LinkType;
 const probes: ReadonlySet<FdKind> = new Set(['link', 'perf_event']);
 
 /**
- * What is known of the guest's objects that the program holds.
+ * What is known about the guest's objects that the program holds.
  *
- * Little is asked for beforehand: a call that depends on more than is known leaves what it missed
- * in {@link missing}, to be asked for with {@link learn} before the call is encoded again.
+ * Little is requested in advance. If encoding a call needs more, it leaves the objects in
+ * {@link missing}. The caller then calls {@link learn} and encodes the call again.
  */
 export class Objects implements ObjectSpecs {
   readonly possibleCpus: number;
-  /** Objects that something was asked of that is not known. */
+  /** Objects about which something was needed that is not known. */
   readonly missing = new Set<Handle>();
   readonly #guest: GuestKernel;
   readonly #kernelTypes: () => Promise<BtfTypes>;
   readonly #known = new Map<Handle, Known>();
-  /** Iterators among what is missing whose target was asked for: few are, and it takes longest. */
+  /** The missing iterators whose target is needed. Few are, and finding it takes longest. */
   readonly #untold = new Set<Handle>();
 
   /** @param kernelTypes the types of the guest's kernel, called when they are needed */
@@ -54,21 +54,21 @@ export class Objects implements ObjectSpecs {
     this.possibleCpus = guest.kernel.possibleCpus;
   }
 
-  /** Takes note of a new object. */
+  /** Records a new object. */
   add(handle: Handle, kind: FdKind | undefined): void {
     this.#known.set(handle, kind === undefined ? {} : { kind });
   }
 
-  /** Takes note of a new map. */
+  /** Records a new map. */
   addMap(handle: Handle, map: MapSpec): void {
     this.#known.set(handle, { kind: 'map', map });
   }
 
   /**
-   * Takes note of a new program.
+   * Records a new program.
    *
-   * @param attachBtfId the function that it is attached to, in the kernel's own types; kernels
-   *   before 6.0 do not tell afterwards
+   * @param attachBtfId the function that it is attached to, in the kernel's own types; kernels before
+   *   6.0 do not report it later
    */
   addProgram(handle: Handle, attachBtfId: number): void {
     this.#known.set(handle, { kind: 'prog', attachBtfId });
@@ -136,7 +136,7 @@ export class Objects implements ObjectSpecs {
     return this.mapSpec(handle);
   }
 
-  /** Asks the guest about what was missed. Returns whether there was anything. */
+  /** Asks the guest about the missing objects. Returns whether there were any. */
   async learn(): Promise<boolean> {
     const handles = [...this.missing];
     this.missing.clear();
@@ -144,7 +144,7 @@ export class Objects implements ObjectSpecs {
     return handles.length > 0;
   }
 
-  /** @param read returns undefined for what has to be asked, null for what does not exist */
+  /** @param read returns undefined for what the guest must be asked, null for what does not exist */
   #look<T>(handle: Handle, read: (known: Known) => T | undefined | null): T | undefined {
     const known = this.#known.get(handle);
     if (known === undefined) return undefined;

@@ -9,26 +9,27 @@ interface Placeholder {
   readonly close: () => void;
 }
 
-/** Hears of what the program does with its descriptors. */
+/** Called for what the program does with its descriptors. */
 export interface DescriptorListener {
-  /** Something is about to be done with an object. */
+  /** A call is about to use an object. */
   used(handle: Handle): void;
-  /** The program does not hold an object any longer. */
+  /** The program no longer holds an object. */
   gone(handle: Handle): void;
 }
 
-/** What native.identify() says of a descriptor. */
+/** The result of native.identify() for a descriptor. */
 type Identity = number;
 
 /**
- * What the program holds in the place of the guest's objects: sockets.
+ * The sockets that the program holds in place of the guest's objects.
  *
- * A socket is known by its inode, so that copies of the descriptor, by dup(2), fork(2), exec(2) or
- * SCM_RIGHTS, mean the same object; and its peer, which stays here, hears when the last copy is
- * gone. Reading from one fails as reading from an object does.
+ * A socket is recognised by its inode, so copies of the descriptor by dup(2), fork(2), exec(2) or
+ * SCM_RIGHTS stand for the same object. This process keeps the other end, which gets a hang-up when
+ * the last copy is closed. Reading from the socket fails as reading from an object does.
  *
- * Sockets can be neither mapped nor waited for. An object that is, is stood for by shared memory or
- * an eventfd instead, which tell nobody when they are gone: it lasts until {@link close}.
+ * A socket cannot be mapped, nor waited for. For an object that the program maps or waits for, shared
+ * memory or an eventfd stands in instead. Nothing reports when their last copy is closed, so such an
+ * object lasts until {@link close}.
  */
 export class Placeholders {
   readonly #placeholders = new Map<Identity, Placeholder>();
@@ -39,7 +40,7 @@ export class Placeholders {
     this.#listener = listener;
   }
 
-  /** Makes a placeholder and hands it to `give`, which says whether the program has it now. */
+  /** Makes a placeholder and passes it to `give`, which returns whether the program has it. */
   create(handle: Handle, give: (fd: number) => boolean): boolean {
     const pair = new Int32Array(2);
     const status = native.deafPair(pair);
@@ -67,27 +68,27 @@ export class Placeholders {
     return true;
   }
 
-  /** Whether the program holds anything of the guest's. */
+  /** Whether the program holds any object of the guest. */
   get any(): boolean {
     return this.#placeholders.size > 0;
   }
 
-  /** As {@link adopt}, for shared memory or an eventfd of this process. */
+  /** Like {@link adopt}, for shared memory or an eventfd of this process. */
   add(handle: Handle, fd: number): () => void {
     this.#lasting.add(handle);
-    // A program that cut it short would end this process. Eventfds need nothing of the kind.
+    // Seal its size: if the program truncated it, this process would get SIGBUS. Eventfds have none.
     native.sealMemory(fd);
     return this.adopt(handle, fd);
   }
 
-  /** Has `fd`, a socket of this process, stand for an object until the result is called. */
+  /** Makes `fd`, a socket of this process, stand for an object until the returned function is called. */
   adopt(handle: Handle, fd: number): () => void {
     const identity = native.identify(process.pid, fd);
     this.#placeholders.set(identity, { handle, close: () => {} });
     return () => this.#placeholders.delete(identity);
   }
 
-  /** The object behind a descriptor of a thread, or 0 when it is none of the guest's. */
+  /** Returns the object behind a descriptor of a thread, or 0 if it is no object of the guest. */
   handleOf(thread: number, descriptor: number): Handle {
     if (descriptor < 0) return 0;
     const handle = this.#placeholders.get(native.identify(thread, descriptor))?.handle ?? 0;
