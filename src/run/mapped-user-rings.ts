@@ -128,7 +128,7 @@ export class MappedUserRings {
   }
 }
 
-/** What the program has submitted and is not taken yet, and where that ends. */
+/** Returns the records that were submitted and not yet taken, and the position behind them. */
 function submitted({ memory, words, capacityBytes, taken }: Ring): {
   records: Uint8Array[];
   position: bigint;

@@ -9,15 +9,15 @@ import type { Placeholders } from './placeholders.js';
 
 const EFAULT = 14;
 
-/** Up to here text is read at once; what is longer takes another turn. */
+/** How much of a text is read at once. A longer text is read in several steps. */
 const TEXT_BYTES = 256;
 
 /**
- * The memory of the thread that made a call. What is read can be trusted when the call still waits
- * after that ({@link Notification.waits}): the thread's number is no other's until then.
+ * The memory of the thread that made a call. The caller may use what it read only if the call still
+ * waits after the reading ({@link Notification.waits}): until then the thread's id was not reused.
  */
 export class ProcessMemory implements Memory {
-  /** The process whose descriptors the call is about, where that is said in the call. */
+  /** The process whose descriptors the call is about, if the call names one. */
   readonly pid: number;
   readonly #call: Notification;
   readonly #placeholders: Placeholders;
@@ -55,15 +55,15 @@ export class ProcessMemory implements Memory {
   }
 
   /**
-   * Writes parts in their order, while the call waits. Returns whether all of them could be written;
-   * whoever has the thread's number when it is gone is not written to.
+   * Writes parts in order, if the call still waits. Returns whether all were written. It never writes to
+   * another process that has got the thread's id.
    */
   writeAll(parts: readonly Write[]): boolean {
     const sizeBytes = parts.reduce((sum, { bytes }) => sum + bytes.length, 0);
     return sizeBytes === 0 || this.#call.write(parts) === sizeBytes;
   }
 
-  /** As {@link writeAll}, for one part. */
+  /** Like {@link writeAll}, for one part. */
   write(address: bigint, bytes: Uint8Array): boolean {
     return this.writeAll([{ address, bytes }]);
   }
@@ -80,7 +80,7 @@ export class ProcessMemory implements Memory {
     return handle;
   }
 
-  /** What the descriptors are that a call named, and that stand for nothing in the guest. */
+  /** Names the descriptors of a call that stand for no object of the guest. */
   others(): string[] {
     return [...this.#others].flatMap((descriptor) => {
       try {

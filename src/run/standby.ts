@@ -11,16 +11,16 @@ const READABLE = 1;
 const { errno } = constants;
 /** kMaxNameBytes of addon/core/supervisor/standby_socket.h. */
 const MAX_NAME_BYTES = 255;
-/** How long a program may take between connecting and being started. */
+/** How long a program may take from connecting until its start. */
 const PATIENCE_MS = 10_000;
-/** How old what is known of the guest's clock gets. */
+/** How old a reading of the guest's clock may be. */
 const CLOCK_AGE_MS = 15_000;
 
 /** A session that waits for a program. */
 interface Ready {
   readonly session: Session;
   readonly clockAheadNs: bigint;
-  /** When that was so, by performance.now(). */
+  /** The time of that reading, by performance.now(). */
   readonly clockReadMs: number;
 }
 
@@ -36,7 +36,7 @@ export class ProgramOutput {
     this.isTerminal = isatty(fd);
   }
 
-  /** Writes at once, unless nobody reads what is there: then when there is room. */
+  /** Writes at once if there is room. Otherwise it writes when the reader has made room. */
   write(text: string): void {
     const bytes = Buffer.from(text);
     if (this.#writing === undefined && native.standbyTell(this.#fd, bytes) >= 0) return;
@@ -63,36 +63,35 @@ export interface StandbyOptions {
   readonly connect: () => Promise<Session>;
   /** As in {@link SupervisionOptions}. */
   readonly cacheFolder?: string | undefined;
-  /** As in {@link SupervisionOptions}, with the standard error of the program concerned. */
+  /** As in {@link SupervisionOptions}, with the standard error of the program in question. */
   readonly refused?: (error: Error, output: ProgramOutput) => void;
-  /** Told why a program could not be taken on. It is run without this process, then. */
+  /** Called with the reason why a program cannot be served. It then runs without this process. */
   readonly failed?: (error: Error, program: string) => void;
 }
 
 /**
- * Stands by for programs that `waep run` starts on one guest: it has a session open and its code
- * warm, so that they need not wait for either. Each program has a session for itself; when it and
- * all that it has started have ended, everything of it is closed in the guest before the session
- * waits for another one.
+ * Keeps a session open and code warm for programs that `waep run` starts on one guest, so that they
+ * start faster. Each program gets its own session. When the program and everything that it started
+ * have ended, all their objects in the guest are closed before the session is used again.
  *
- * Who starts a program becomes that program (addon/core/supervisor/launcher_main.cc); of this process it has
- * only the answers to its system calls.
+ * The process of `waep run` becomes the program itself (addon/core/supervisor/launcher_main.cc). This
+ * process only answers its system calls.
  */
 export class Standby {
   readonly #options: StandbyOptions;
   readonly #listener: number;
   readonly #poller: Poller;
   readonly #clock: NodeJS.Timeout;
-  /** What a program gets that comes now, or what will become of it. */
+  /** The session for the next program, or a promise of it. */
   #ready: Promise<Ready | undefined>;
   #closed = false;
-  /** Ends the answering of each program that is running. */
+  /** For each running program, a function that stops answering its calls. */
   readonly #ends = new Set<() => void>();
 
   /**
-   * Connects to the guest and begins to stand by.
+   * Connects to the guest and waits for programs.
    *
-   * @param address the agent's address, as programs name it
+   * @param address the agent's address, as `waep run --vm` names it
    * @throws ERR_STANDBY, and what `connect` throws
    */
   static async open(address: string, options: StandbyOptions): Promise<Standby> {
@@ -121,7 +120,7 @@ export class Standby {
     this.#clock = setInterval(() => this.#refresh(), CLOCK_AGE_MS).unref();
   }
 
-  /** Ends everything, the answers to programs that are running included. */
+  /** Ends everything. The calls of running programs are no longer answered. */
   close(): void {
     this.#closed = true;
     for (const end of this.#ends) end();
@@ -131,7 +130,7 @@ export class Standby {
     void this.#ready.then((ready) => ready?.session.close());
   }
 
-  /** Has the one at the other end of `control` become a program, and serves it. */
+  /** Lets the launcher at the other end of `control` become a program, and serves it. */
   async #take(control: number): Promise<void> {
     let output: ProgramOutput | undefined;
     let program = '';
@@ -183,7 +182,7 @@ export class Standby {
     }
   }
 
-  /** The session for a program that has come. */
+  /** Returns the session for a new program. */
   async #next(): Promise<Ready> {
     // Others that come meanwhile are not to wait for this one.
     const ready = this.#ready;
@@ -196,7 +195,7 @@ export class Standby {
     return makeReady(this.#options);
   }
 
-  /** Has the session of a program that has ended wait for the next one, if it is as good as new. */
+  /** Keeps the session of a program that has ended for the next one, if it is clean. */
   #keep(used: Ready): void {
     const { session } = used;
     const before = this.#ready;
@@ -222,7 +221,7 @@ export class Standby {
     try {
       return await makeReady(this.#options);
     } catch {
-      // The next program tries again, and is told.
+      // The next program tries again, and gets the error.
       return undefined;
     }
   }

@@ -2,9 +2,9 @@ import { failure } from '../errors.js';
 import type { KernelInfo } from '../frame/index.js';
 import { setVdsoVersion, versionCode } from './vdso.js';
 
-/** What has to be done with each program that is started, before it does anything. */
+/** Prepares each program that is started, before it makes its first call. */
 export class StartedPrograms {
-  /** Processes that have asked to become another program, and have not been seen since. */
+  /** Processes that called execve(2) and have made no call since. */
   readonly #about = new Set<number>();
   readonly #code: number;
   readonly #warnOnce: (error: Error) => void;
@@ -14,12 +14,12 @@ export class StartedPrograms {
     this.#warnOnce = warnOnce;
   }
 
-  /** A process is about to become another program. */
+  /** Called when a process is about to execute another program. */
   about(process: number): void {
     this.#about.add(process);
   }
 
-  /** A thread makes a call: if it is the first of a program, the vDSO is seen to. */
+  /** Called when a thread makes a call. For the first call of a program, it changes the vDSO. */
   first(thread: number): void {
     if (this.#about.size === 0 || !this.#about.delete(thread)) return;
     if (setVdsoVersion(thread, this.#code)) return;

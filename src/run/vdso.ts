@@ -1,6 +1,6 @@
 /*
- * The version of the kernel in a process's vDSO, by which programs know it that do not ask uname(2).
- * The kernel maps it with each program that is started; this process's is this machine's.
+ * The kernel's version in a process's vDSO. Some programs read it there instead of calling uname(2).
+ * The kernel maps the vDSO into each program that is started, with this machine's version.
  */
 import { closeSync, openSync, readFileSync, writeSync } from 'node:fs';
 import { native } from '../native.js';
@@ -11,7 +11,7 @@ const SEGMENT_BYTES = 56;
 const PT_NOTE = 4;
 const MAX_NOTES_BYTES = 4096;
 
-/** LINUX_VERSION_CODE of a kernel: distributions tell what it is built from beside its name. */
+/** Returns LINUX_VERSION_CODE of a kernel. Distributions name their base version beside the release. */
 export function versionCode(release: string, version: string): number {
   const built = /\b(?:Debian|Ubuntu) (\d+)\.(\d+)\.(\d+)/.exec(version);
   const [, major, minor, patch] = built ?? /^(\d+)\.(\d+)(?:\.(\d+))?/.exec(release) ?? [];
@@ -19,16 +19,16 @@ export function versionCode(release: string, version: string): number {
 }
 
 /**
- * Puts a version into the vDSO of a process, for itself alone.
+ * Writes a version into the vDSO of one process.
  *
- * @returns whether it is there now; a process without a vDSO needs none
+ * @returns whether the version is right now; a process without a vDSO needs none
  */
 export function setVdsoVersion(process: number, code: number): boolean {
   const place = findNote(process);
   if (place === undefined) return true;
   const bytes = new Uint8Array(Uint32Array.of(code).buffer);
   try {
-    // A debugger's way: process_vm_writev(2) keeps to what the process itself may write to.
+    // /proc/PID/mem, as debuggers do, because process_vm_writev(2) respects the page's protection.
     const memory = openSync(`/proc/${process}/mem`, 'r+');
     try {
       return writeSync(memory, bytes, 0, bytes.length, Number(place)) === bytes.length;
@@ -40,7 +40,7 @@ export function setVdsoVersion(process: number, code: number): boolean {
   }
 }
 
-/** The address of the version in the note that names Linux. */
+/** Returns the address of the version in the ELF note of Linux. */
 function findNote(process: number): bigint | undefined {
   const base = vdsoOf(process);
   if (base === undefined) return undefined;

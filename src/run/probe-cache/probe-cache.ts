@@ -1,6 +1,6 @@
 /*
- * Feature probes: tools load thousands of tiny programs to learn what a kernel can do. A kernel
- * always says the same, so it is asked once.
+ * Feature probes: tools load thousands of tiny programs to learn what a kernel supports. A kernel
+ * always gives the same answer, so it is asked only once.
  */
 import { constants } from 'node:os';
 import { type EncodedCall, enums, rows } from '../../bpf/index.js';
@@ -25,12 +25,12 @@ import { type Recipe, recipeOf, recipeWords } from './recipe.js';
 
 const { errno } = constants;
 const FILE = 'verdicts';
-/** Loads whose kernel is to tell more than this are not made ahead. */
+/** Loads that ask for more output than this are not made ahead. */
 const MAX_OUTPUT_BYTES = 64 * 1024;
 
 /**
- * Refusals that may have been for want of something just then, or of a privilege, or of memory where
- * the program wanted to be told more.
+ * Errors that may have another reason than the kernel's features, so they are not cached: a temporary
+ * lack of something, a missing privilege, or bad memory of the program for the output.
  */
 const passing: ReadonlySet<number> = new Set([
   errno.EPERM,
@@ -42,40 +42,39 @@ const passing: ReadonlySet<number> = new Set([
   errno.EFAULT,
 ]);
 
-/** A load as the program made it. */
+/** A load that the program made. */
 export interface Load {
-  /** What tells it apart from others. */
+  /** The bytes by which loads are distinguished. */
   readonly key: Uint8Array;
   readonly encoded: EncodedCall;
-  /** Its attribute, and where that is. */
+  /** Its attribute, and the attribute's address in the program. */
   readonly image: Uint8Array;
   readonly address: bigint;
 }
 
 /**
- * Answers loads of programs from what the same kernel has said before.
+ * Answers loads of programs with the same kernel's earlier answers.
  *
- * Only loads that ask nothing but whether they are possible are answered so: of a nameless program
- * of at most 512 bytes with its license, that refers to no descriptor. Those that fail are answered
- * by {@link verdicts} alone. When the answer is that it is possible, the program is loaded as soon as
- * its descriptor is used for anything, or programs are listed; probes close it at once. While a tool
- * counts, through the numbers of helpers for instance, the loads that are to be expected are made
- * ahead.
+ * This is done only for feature probes: nameless programs of at most 512 bytes, license included, that
+ * refer to no descriptor. {@link verdicts} answers loads that fail, without the guest. If a load would
+ * succeed, the program gets a descriptor, but the load is made only when the descriptor is used, or
+ * when programs are listed. Probes close it at once, so most such loads are never made. While a tool
+ * counts, for example through the numbers of helpers, the next loads are made ahead of it.
  */
 export class ProbeCache {
-  /** What loads have come to. */
+  /** The results of loads. */
   readonly verdicts: VerdictCache;
   readonly #recipe: Recipe;
   readonly #session: Session;
   readonly #cache: GuestCache;
   /** Loads that are made ahead, by their keys' bytes as characters. */
   readonly #ahead = new Map<string, Promise<void>>();
-  /** Programs that the program has descriptors of and the guest has not loaded. */
+  /** Programs of which the program has descriptors, but which the guest has not loaded. */
   readonly #deferred = new Map<Handle, Call>();
   readonly #readahead = new Readahead();
-  /** The latest load of the count that has been seen whole. */
+  /** The latest load of the current count whose every part was read. */
   #sample: Load | undefined;
-  /** Programs of loads that were made ahead, to be closed. */
+  /** Programs of loads that were made ahead, which must be closed. */
   #unwanted: Handle[] = [];
   #hasRead = false;
   #news = false;
@@ -88,12 +87,12 @@ export class ProbeCache {
     this.verdicts = new native.VerdictCache(recipeWords(this.#recipe, X86_64, BPF));
   }
 
-  /** The key of the call that has just come in, if it is a probe whose outcome is not known. */
+  /** Returns the key of the call that has just arrived, if it is a probe whose result is not known. */
   keyOf(call: Notification): Uint8Array | undefined {
     return call.knownToSucceed || call.lost !== 0 ? undefined : this.verdicts.key;
   }
 
-  /** Waits for what may tell the outcome of a call. Returns false when nothing can. */
+  /** Waits for a load ahead that gives the result of a call. Returns false if there is none. */
   async await(key: Uint8Array): Promise<boolean> {
     if (!this.#hasRead) {
       this.#hasRead = true;
@@ -108,12 +107,12 @@ export class ProbeCache {
     return true;
   }
 
-  /** Whether the program counts, so that {@link follow} is to hear of what is answered. */
+  /** Whether the program counts, so that {@link follow} must be called for each answered load. */
   get counting(): boolean {
     return this.#readahead.active;
   }
 
-  /** A load was answered, or is about to be, which the count may go on from. */
+  /** Called for a load that was answered, or will be. The count may go on from it. */
   follow(key: Uint8Array): void {
     const expected = this.#readahead.next(key);
     if (expected === undefined) return;
@@ -125,7 +124,7 @@ export class ProbeCache {
     }
   }
 
-  /** Makes a load whose outcome is not known. */
+  /** Makes a load whose result is not known. */
   async load(load: Load, options: CallOptions): Promise<Reply> {
     // How far it has got is not told of each load that is answered from the cache.
     this.#readahead.reached(this.verdicts.latest);
@@ -137,18 +136,18 @@ export class ProbeCache {
     return reply;
   }
 
-  /** Leaves a load, which is known to succeed, to be made when it matters. */
+  /** Postpones a load that is known to succeed until its program is used. */
   defer(call: Call): void {
     this.#deferred.set(call.result, call);
   }
 
-  /** A call is about to be made. */
+  /** Called before any call is made. */
   about(command: number): void {
     if (!lists.has(command)) return;
     for (const handle of [...this.#deferred.keys()]) this.use(handle);
   }
 
-  /** Something is about to be done with an object. */
+  /** Called before a call uses an object. */
   use(handle: Handle): void {
     const call = this.#deferred.get(handle);
     if (call === undefined) return;
@@ -162,7 +161,7 @@ export class ProbeCache {
     return this.#deferred.delete(handle);
   }
 
-  /** Keeps what was learned for the next program. */
+  /** Stores what was learned for the next program. */
   async close(): Promise<void> {
     if (this.#news) await this.#cache.write(FILE, this.verdicts.save());
   }
@@ -194,7 +193,7 @@ export class ProbeCache {
     return Buffer.concat(parts);
   }
 
-  /** Makes the loads that follow if the tool goes on counting from `key`. */
+  /** Makes the loads that the tool will make next if it goes on counting from `key`. */
   #makeAhead(key: Uint8Array, expected: Expected): void {
     const sample = this.#sample;
     if (sample === undefined || this.#isFull) return;
@@ -242,7 +241,7 @@ export class ProbeCache {
     }
   }
 
-  /** Has a program closed, together with others. */
+  /** Closes a program later, together with others. */
   #release(handle: Handle): void {
     if (this.#unwanted.push(handle) > 1) return;
     setImmediate(() => {
@@ -263,11 +262,11 @@ function nameOf(key: Uint8Array): string {
   return Buffer.from(key.buffer, key.byteOffset, key.length).toString('latin1');
 }
 
-/** Room for outputs, which are looked at one reply at a time. */
+/** A buffer for outputs. One reply is examined at a time. */
 const rooms = new Map<string, Uint8Array>();
 const MAX_ROOMS = 64;
 
-/** Outputs with the zeroes at their ends, until the next are asked for. */
+/** Returns outputs with their trailing zeros. They are valid until the next call. */
 function filled(
   outputs: readonly Uint8Array[],
   lengths: readonly number[],
@@ -287,7 +286,7 @@ function filled(
   return whole;
 }
 
-/** The command and the size of the attribute, which a key begins with. */
+/** The command and the size of the attribute, at the beginning of a key. */
 const KEY_HEAD_BYTES = 8;
 
 interface Place {
@@ -295,7 +294,7 @@ interface Place {
   readonly offset: number;
 }
 
-/** Where a call has the word that its key has at `offset`. */
+/** Returns the address of the word in a call that is at `offset` of its key. */
 function placeOf(recipe: Recipe, { key, encoded, image }: Load, offset: number): Place | undefined {
   let start = KEY_HEAD_BYTES + image.length;
   if (offset + 4 <= start) return { buffer: 0, offset: offset - KEY_HEAD_BYTES };

@@ -1,27 +1,27 @@
-/* Tools that learn what a kernel has by counting: the same call again and again, one word apart. */
+/* Tools probe a kernel by counting: they repeat one call, and one word grows each time. */
 
-/** How far ahead of a tool that counts it is said what to expect. */
+/** How many calls ahead of a counting tool are predicted. */
 const AHEAD = 48;
-/** How much more is expected at once, unless the count ends before. */
+/** How many calls are predicted at once, unless the count ends before. */
 const STRETCH = 24;
 /** How many calls in a row are looked further from: tools leave some out. */
 const MARKS = 3;
 
-/** What to expect: calls whose word at `offset` is larger by `first` up to, and with, `last`. */
+/** A prediction: calls whose word at `offset` is larger by `first` to `last`, both included. */
 export interface Expected {
   readonly offset: number;
   readonly first: number;
   readonly last: number;
 }
 
-/** Follows a tool's calls, given as bytes, and finds out when it counts, and how far. */
+/** Follows a tool's calls, as bytes, and finds out when it counts and how far it has got. */
 export class Readahead {
   #latest: Uint8Array = new Uint8Array(0);
   #offset = -1;
-  /** Where the count began, and where one that began there has ended before. */
+  /** The first call of the count, and how far an earlier count from the same call went. */
   #start = 0;
   #end = Number.POSITIVE_INFINITY;
-  /** What has been expected. */
+  /** The prediction so far. */
   #horizon = 0;
   #active = false;
 
@@ -31,8 +31,8 @@ export class Readahead {
   }
 
   /**
-   * Takes note of a call, and says what to expect then that was not yet expected. Of those within
-   * what was expected some may be left out.
+   * Follows a call. Returns new predictions, which were not made before. The tool may skip some of the
+   * predicted calls.
    */
   next(call: Uint8Array): Expected | undefined {
     const latest = this.#latest;
@@ -58,7 +58,7 @@ export class Readahead {
     return this.#begin(value);
   }
 
-  /** Takes note of how far the tool has got meanwhile, in the count that it is at. */
+  /** Records how far the tool has got in its count meanwhile. */
   reached(call: Uint8Array): void {
     const further = wordAt(call, this.#offset) > wordAt(this.#latest, this.#offset);
     if (this.#active && further && differing(this.#latest, call) === this.#offset) {
@@ -81,17 +81,17 @@ export class Readahead {
   }
 }
 
-/** Cuts what is expected into what is made at once: answers to the first part are there earlier. */
+/** Cuts a prediction into batches, because the answers to the first batch then come earlier. */
 export function* stretches({ first, last }: Expected): Generator<readonly [number, number]> {
   for (let at = first; at <= last; at += STRETCH) yield [at, Math.min(at + STRETCH - 1, last)];
 }
 
-/** Whether a call is one to look further from, once `last` is what has been expected. */
+/** Returns whether to predict further from a call, if calls up to `last` are predicted already. */
 export function isMark(step: number, last: number): boolean {
   return step > last - STRETCH && step <= last - STRETCH + MARKS;
 }
 
-/** The offset of the one word that differs, if there is one and the calls are alike in all else. */
+/** Returns the offset of the word that differs, if the calls differ in exactly one word. */
 export function differing(before: Uint8Array, after: Uint8Array): number {
   if (before.length !== after.length) return -1;
   let found = -1;
@@ -115,7 +115,7 @@ export function wordAt(bytes: Uint8Array, offset: number): number {
   );
 }
 
-/** A copy of `bytes` whose word at `offset` is larger by `step`. */
+/** Returns a copy of `bytes` whose word at `offset` is larger by `step`. */
 export function stepped(bytes: Uint8Array, offset: number, step: number): Uint8Array {
   const copy = Buffer.from(bytes);
   copy.writeUInt32LE((copy.readUInt32LE(offset) + step) >>> 0, offset);

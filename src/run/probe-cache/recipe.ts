@@ -1,34 +1,34 @@
 /*
- * How the calls of a command are told apart by their bytes alone, from the command's row: what
- * addon/core/supervisor/verdict_cache.h is told.
+ * Recipes: how calls of a command are distinguished by their bytes alone. They are derived from the
+ * command's row, for addon/core/supervisor/verdict_cache.h.
  */
 import { compiledOf, type PointerStep } from '../../bpf/compile.js';
 import { fieldOffset } from '../../bpf/little-endian.js';
 import type { Command } from '../../bpf/rows.js';
 
-/** What a pointer in an attribute leads to. */
+/** A pointer in an attribute. */
 export interface RecipePointer {
   /** Its offset in the attribute. */
   readonly offset: number;
-  /** Bytes that the kernel reads, text that it reads up to its NUL, or what it writes to. */
+  /** Whether the kernel reads bytes there, reads text up to its NUL, or writes there. */
   readonly kind: 'bytes' | 'text' | 'output';
-  /** Where the attribute has the count of units; 0 for text. */
+  /** The offset in the attribute of the number of units; 0 for text. */
   readonly countOffset: number;
-  /** The bytes of a unit; of text, the most that it can have. */
+  /** The bytes of a unit; for text, the most that it can have. */
   readonly unit: number;
-  /** Calls in which it is for a descriptor, by instructions that refer to one, are left out. */
+  /** Whether it leads to instructions. Calls whose instructions refer to a descriptor are left out. */
   readonly instructions: boolean;
 }
 
-/** Which calls of a command are told apart, and by what. */
+/** Which calls of a command are distinguished, and by what. */
 export interface Recipe {
   readonly command: number;
-  /** What must be zero: descriptors, and pointers to what bytes alone do not tell. */
+  /** The fields that must be zero: descriptors, and pointers whose meaning bytes alone do not give. */
   readonly zeroes: readonly (readonly [offset: number, length: number])[];
   readonly pointers: readonly RecipePointer[];
 }
 
-/** The recipe of a command, of calls in which the fields `absent` are zero as well. */
+/** Returns the recipe of a command, for calls in which the fields `absent` are zero as well. */
 export function recipeOf(shape: Command, absent: readonly string[] = []): Recipe {
   const struct = compiledOf(shape);
   const zeroes: [number, number][] = struct.fds.map(({ offset }) => [offset, 4]);
@@ -64,12 +64,12 @@ function pointerOf({ field, offset, countOffset }: PointerStep): RecipePointer |
 
 const kinds = { bytes: 0, text: 1, output: 2 } as const;
 
-/** Instructions have 8 bytes; the upper half of the second says what else they refer to. */
+/** The bytes of an instruction. The upper half of its second byte says what it refers to. */
 const INSTRUCTION_RULE = [8, 1, 0xf0];
 const NO_RULE = [0, 0, 0];
 
 /**
- * A recipe in the words of addon/core/supervisor/verdict_cache.h.
+ * Encodes a recipe as words for addon/core/supervisor/verdict_cache.h.
  *
  * @param architecture the AUDIT_ARCH_* of calls
  * @param number bpf(2) there
