@@ -14,9 +14,9 @@ export async function threadTimes(pids: readonly number[]): Promise<ThreadTimes>
 }
 
 /**
- * Returns the processor time that was used between two readings, by the threads that `counts` accepts
- * (default: all). A thread that is missing in the first reading began with 0. A thread that is
- * missing in the second does not count. Each thread is compared with itself, and its time only
+ * Returns the processor time that was used between two readings, by the threads that `counts`
+ * accepts (default: all). A thread that is missing in the first reading began with 0. A thread that
+ * is missing in the second does not count. Each thread is compared with itself, and its time only
  * grows, so no result is negative.
  */
 export function usedNs(

@@ -108,7 +108,8 @@ export async function openGuestLab(
   const [guest, other] = await resources.useAll([
     boot({
       ...common,
-      // The guest has several devices, and commands must reach it while its driver changes to another.
+      // The guest has several devices, and commands must reach it while its driver changes to
+      // another.
       vsock: 'none',
       devices: (machine) => vsock.devices(machine),
       agent: { ...agent, listen },

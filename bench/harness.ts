@@ -123,8 +123,8 @@ async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<
 }
 
 /**
- * Returns the arms in the order of a round. Each round begins with another arm, and every second round
- * goes backwards, so that each of two neighbours comes first equally often.
+ * Returns the arms in the order of a round. Each round begins with another arm, and every second
+ * round goes backwards, so that each of two neighbours comes first equally often.
  */
 export function takingTurns<T>(arms: readonly T[], round: number): T[] {
   const first = arms.length === 0 ? 0 : (round - 1) % arms.length;

@@ -26,13 +26,13 @@ export interface LabTransport {
   /** Runs a program to its end in the guest of this transport, and returns its standard output. */
   run(command: readonly string[]): Promise<string>;
   /**
-   * Makes this the transport by which the guest can be reached. The guest has several vsock devices,
-   * but its driver serves one at a time. Connections over another vsock transport end.
+   * Makes this the transport by which the guest can be reached. The guest has several vsock
+   * devices, but its driver serves one at a time. Connections over another vsock transport end.
    */
   use(): Promise<void>;
   /**
-   * Measures round trips of the plain C client, in nanoseconds, on one CPU or on all. If the transport
-   * is a device in a process, the C client is another process with a device of its own.
+   * Measures round trips of the plain C client, in nanoseconds, on one CPU or on all. If the
+   * transport is a device in a process, the C client is another process with a device of its own.
    */
   limit(
     exchange: Exchange,
@@ -40,8 +40,8 @@ export interface LabTransport {
     cpu?: number,
   ): Promise<readonly number[]>;
   /**
-   * Measures how long the plain C client takes to send `messages` requests without waiting and then to
-   * receive as many replies, in nanoseconds.
+   * Measures how long the plain C client takes to send `messages` requests without waiting and then
+   * to receive as many replies, in nanoseconds.
    */
   bulk(exchange: Exchange, messages: number): Promise<number>;
 }
@@ -73,8 +73,8 @@ export interface LabGuest {
   /** Keeps QEMU and everything on the host that talks to it on one CPU, or lets it run on all. */
   pin(cpu: number | undefined): Promise<void>;
   /**
-   * Begins to measure processor time. Resolves with a function that ends the measurement and returns
-   * the times.
+   * Begins to measure processor time. Resolves with a function that ends the measurement and
+   * returns the times.
    */
   measureCpu(): Promise<() => Promise<CpuUse>>;
   /** Puts a file into the guest. */

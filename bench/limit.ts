@@ -8,7 +8,9 @@ export interface Exchange {
   pauseNs?: number;
 }
 
-/** The command line of a plain C client that measures a transport's limit; see bench/c/pingpong.c. */
+/**
+ * The command line of a plain C client that measures a transport's limit; see bench/c/pingpong.c.
+ */
 export function limitCommand(
   pingpong: string,
   address: string,

@@ -2,8 +2,8 @@ import { execa } from 'execa';
 import { failure } from '../src/errors.js';
 
 /**
- * Returns the beginning of a command line. The program after it is killed when this process ends, and
- * runs on these CPUs only, or on all.
+ * Returns the beginning of a command line. The program after it is killed when this process ends,
+ * and runs on these CPUs only, or on all.
  */
 export function leashed(cpu: number | undefined, command: readonly string[]): string[] {
   const pinned = cpu === undefined ? [] : ['taskset', '--cpu-list', String(cpu)];

@@ -25,12 +25,15 @@ export interface Interval {
   high: number;
   /**
    * The probability that the true median lies between the bounds. It is below 0.95 if there are too
-   * few values. The bounds are then the smallest and the largest value; with a single value it is 0.
+   * few values. The bounds are then the smallest and the largest value; with a single value it is
+   * 0.
    */
   confidence: number;
 }
 
-/** Returns the probability that a median lies between the `k`th smallest and largest of `n` values. */
+/**
+ * Returns the probability that a median lies between the `k`th smallest and largest of `n` values.
+ */
 function coverage(n: number, k: number): number {
   // Each value is above or below the median with probability ½.
   let ways = 1;
@@ -44,8 +47,8 @@ function coverage(n: number, k: number): number {
 
 /**
  * Returns the interval of the median of independent values, from their order alone (the interval of
- * the sign test). Its bounds are the `k`th smallest and the `k`th largest value, with the largest `k`
- * that gives enough confidence. It assumes nothing about the distribution of the values.
+ * the sign test). Its bounds are the `k`th smallest and the `k`th largest value, with the largest
+ * `k` that gives enough confidence. It assumes nothing about the distribution of the values.
  *
  * @throws RangeError when there are no values
  */

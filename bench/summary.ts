@@ -25,7 +25,9 @@ export function summarise(
   };
 }
 
-/** The thesis' guest ran on KVM by hardware, so times of a KVM in software are not compared with it. */
+/**
+ * The thesis' guest ran on KVM by hardware, so times of a KVM in software are not compared with it.
+ */
 function comparable({ thesis, ...comparison }: Comparison, { accel }: SummaryLabels): Comparison {
   return thesis === undefined || accel === 'kvm-software' ? comparison : { ...comparison, thesis };
 }

@@ -24,8 +24,8 @@ export interface Amount {
   /** Operations before the samples of a round that are made but not kept. */
   warmup: number;
   /**
-   * Like `samples`, for commands after which the kernel needs a pause, if an experiment measures both
-   * kinds.
+   * Like `samples`, for commands after which the kernel needs a pause, if an experiment measures
+   * both kinds.
    */
   commands?: number;
 }
@@ -34,8 +34,8 @@ export interface Amount {
  * A statement about two arms that is derived from their samples.
  *
  * It is computed for every round, as the difference or the ratio of the two arms' quantiles in that
- * round. So a machine whose speed drifts does not look like a difference between arms. The figure is
- * the median over the rounds.
+ * round. So a machine whose speed drifts does not look like a difference between arms. The figure
+ * is the median over the rounds.
  */
 export interface Comparison {
   kind: 'difference' | 'ratio';

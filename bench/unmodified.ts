@@ -26,7 +26,9 @@ export async function findUnmodified(progress?: Progress): Promise<Unmodified> {
   };
 }
 
-/** The files that the guest needs to run them: the programs and their libraries, at the same paths. */
+/**
+ * The files that the guest needs to run them: the programs and their libraries, at the same paths.
+ */
 export async function unmodifiedFiles(progress?: Progress): Promise<Record<string, GuestFile>> {
   const { bpftool, bpftrace, hello } = await findUnmodified(progress);
   const [program = '', object = ''] = hello;

@@ -2,7 +2,9 @@ import { micros, significant } from './chart/format.js';
 import { isSure } from './statistics.js';
 import type { Compared, Row } from './types.js';
 
-/** Whether a bound was kept. It is `undecided` if the interval contains the bound, or is missing. */
+/**
+ * Whether a bound was kept. It is `undecided` if the interval contains the bound, or is missing.
+ */
 export type Outcome = 'kept' | 'MISSED' | 'undecided';
 
 /** A comparison in words: what is compared, its figure, and what was promised or reported. */
@@ -40,7 +42,10 @@ function outcomeOf({ ciLow, ciHigh, confidence }: Compared, bound: number): Outc
   return ciLow > bound ? 'MISSED' : 'undecided';
 }
 
-/** Says whether less or more is added here than in the thesis. As that used KVM, it is no verdict on speed. */
+/**
+ * Says whether less or more is added here than in the thesis. As that used KVM, it is no verdict on
+ * speed.
+ */
 function againstThesis({ ciLow, ciHigh, confidence }: Compared, thesis: number): string {
   const figure = `thesis (KVM): ${micros(thesis)} µs`;
   if (confidence === 0) return figure;

@@ -30,8 +30,8 @@ export const comparable: readonly string[] = [
 const page = join(packageFolder, 'results/against.md');
 
 /**
- * Builds another revision. The two trees take turns in each experiment. Prints the times of this tree
- * divided by those of the other. A full run adds its table to results/against.md.
+ * Builds another revision. The two trees take turns in each experiment. Prints the times of this
+ * tree divided by those of the other. A full run adds its table to results/against.md.
  *
  * @returns whether nothing is slower
  * @throws ERR_OPTION_INVALID when there is no such revision

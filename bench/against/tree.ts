@@ -19,9 +19,9 @@ export interface Tree extends AsyncDisposable {
 }
 
 /**
- * Builds a revision with everything that it needs, by its own `scripts/setup.mjs`. If the bench of the
- * working tree compiles with the revision's sources, that bench measures the revision, so that only
- * the measured code differs. Otherwise the revision keeps its own bench.
+ * Builds a revision with everything that it needs, by its own `scripts/setup.mjs`. If the bench of
+ * the working tree compiles with the revision's sources, that bench measures the revision, so that
+ * only the measured code differs. Otherwise the revision keeps its own bench.
  *
  * @throws ERR_OPTION_INVALID when there is no such revision; ERR_TOOL_FAILED when it does not build
  */

@@ -6,9 +6,9 @@ import type { SideChoice } from './protocol.js';
 import { openSide } from './side.js';
 
 /**
- * Makes an experiment that compares this tree with another. It has every arm twice, once with the code
- * of each tree, and a ratio for each arm and metric that the experiment makes a statement about. It
- * leaves out arms that the experiment only compares with, such as plain C.
+ * Makes an experiment that compares this tree with another. It has every arm twice, once with the
+ * code of each tree, and a ratio for each arm and metric that the experiment makes a statement
+ * about. It leaves out arms that the experiment only compares with, such as plain C.
  *
  * @param folder where the other tree is, built
  * @param revision what its arms are called after

@@ -7,7 +7,9 @@ import { count, intervalName, significant } from './format.js';
 import { type Bar, barPanel, type Panel, sheet } from './panels.js';
 import { colourOf } from './theme.js';
 
-/** Reading a whole map by size of the batch, batches against single calls, and single operations. */
+/**
+ * Reading a whole map by size of the batch, batches against single calls, and single operations.
+ */
 export function mapOpsFigure(
   summary: Summary,
   environment: Environment,

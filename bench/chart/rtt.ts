@@ -9,7 +9,9 @@ import { medianUs, tailUs } from './lines.js';
 import { barPanel, type LineStyle, linePanel, type Point, sheet } from './panels.js';
 import { colourOf } from './theme.js';
 
-/** Round-trip times over the size of the message, per transport, with each transport's limit dashed. */
+/**
+ * Round-trip times over the size of the message, per transport, with each transport's limit dashed.
+ */
 export function rttFigure(
   summary: Summary,
   environment: Environment,

@@ -1,6 +1,8 @@
 import type { Config } from 'vega-lite';
 
-/** The colour of each transport; from the palette of Okabe and Ito, safe for colour-blind readers. */
+/**
+ * The colour of each transport; from the palette of Okabe and Ito, safe for colour-blind readers.
+ */
 const transports: Readonly<Record<string, string>> = {
   native: '#7a7a7a',
   tcp: '#e69f00',
@@ -12,7 +14,9 @@ const transports: Readonly<Record<string, string>> = {
   'cbor-x': '#e69f00',
 };
 
-/** The colour of an arm; arms of one transport, such as its C limit (`<transport>/c`), share one. */
+/**
+ * The colour of an arm; arms of one transport, such as its C limit (`<transport>/c`), share one.
+ */
 export function colourOf(arm: string): string {
   return transports[arm.replace(/\/.*$/, '')] ?? '#444444';
 }

@@ -54,7 +54,8 @@ export class Client implements AsyncDisposable {
   }
 
   /**
-   * Makes the process serve a guest's vsock device: directly for itself, and by a multiplexer for others.
+   * Makes the process serve a guest's vsock device: directly for itself, and by a multiplexer for
+   * others.
    *
    * @throws ERR_TOOL_FAILED when the client fails or ends
    */

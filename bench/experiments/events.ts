@@ -32,7 +32,9 @@ const lowRateMs = 5;
 /** At least 0.7 of the C program's rate. */
 const boundOfRate = 1 / 0.7;
 
-/** Records of a ring buffer from the guest's programs to the host, and to a C program beside them. */
+/**
+ * Records of a ring buffer from the guest's programs to the host, and to a C program beside them.
+ */
 export const events: Experiment = {
   name: 'events',
   title: 'Events of the guest, on the host and in the guest',
@@ -107,7 +109,8 @@ type Taken = Omit<Followed, 'latencies'> & { agentCpuNs: number };
 /**
  * Lets the guest emit a number of records at an interval, and reads them.
  *
- * @param withCpu whether to ask for `agentCpuNs`, which takes as long as a short run; it is 0 without
+ * @param withCpu whether to ask for `agentCpuNs`, which takes as long as a short run; it is 0
+ *   without
  */
 type Read = (kind: Kind, count: number, pauseNs: number, withCpu: boolean) => Promise<Taken>;
 

@@ -139,8 +139,8 @@ function limitArm(transport: LabTransport, guest: LabGuest, cpu: number | undefi
 }
 
 /**
- * Makes calls on each transport until the client's JavaScript engine has compiled the code for them,
- * because the experiments are about a program that has been running for a while.
+ * Makes calls on each transport until the client's JavaScript engine has compiled the code for
+ * them, because the experiments are about a program that has been running for a while.
  */
 export async function warmUp(
   client: Client,

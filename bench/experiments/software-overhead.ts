@@ -143,8 +143,8 @@ async function transportsOf(lab: Lab): Promise<HostTransport[]> {
 }
 
 /**
- * Profiles a look-up for each placement, on the client's side and in the agent. It uses other clients
- * than the measurement, because a profiler changes how code runs.
+ * Profiles a look-up for each placement, on the client's side and in the agent. It uses other
+ * clients than the measurement, because a profiler changes how code runs.
  */
 async function profileOf(agentPid: number, transports: readonly HostTransport[]) {
   const profiles = [];

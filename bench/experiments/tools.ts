@@ -82,7 +82,8 @@ export const tools: Experiment = {
         {
           name: standing(transport.name),
           async measure(amount) {
-            // Only during the measurement, because the agent keeps no executor ready while it has a session.
+            // Only during the measurement, because the agent keeps no executor ready while it has a
+            // session.
             const command = [...environment, waep, 'standby', '--vm', transport.agent];
             await using _ = await startServer(command, { ready: 'Ready' });
             await tryAll(attended, working);

@@ -263,8 +263,8 @@ export class Agent extends EventEmitter<AgentEvents> {
 
   /**
    * Serves one connection, whoever accepted it: reads its handshake, starts its executor and
-   * resolves when the session has ended, or once it is joined to the session it belongs to. A stream
-   * without a descriptor, such as a TLS socket, is relayed to the executor.
+   * resolves when the session has ended, or once it is joined to the session it belongs to. A
+   * stream without a descriptor, such as a TLS socket, is relayed to the executor.
    *
    * @param refusal why the peer must not connect; undefined if it may
    */

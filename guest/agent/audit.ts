@@ -57,7 +57,8 @@ interface Sink {
  * that cannot be written are counted, and a later line gives their number.
  *
  * A file is rotated, so old lines are deleted in the end. To prevent a client from deleting lines
- * about itself, each client has a daily share for each kind of line. Further lines are only counted.
+ * about itself, each client has a daily share for each kind of line. Further lines are only
+ * counted.
  */
 export class AuditLog {
   readonly #sink: Sink;
@@ -128,7 +129,9 @@ export class AuditLog {
     if (!this.#append(line, level)) this.#lost++;
   }
 
-  /** Opens its path again, because the file may have been renamed. On failure the old file stays. */
+  /**
+   * Opens its path again, because the file may have been renamed. On failure the old file stays.
+   */
   reopen(): void {
     try {
       this.#sink.reopen();
@@ -244,7 +247,9 @@ class LogFile implements Sink {
     }
   }
 
-  /** Opens the file, and ends a line that is cut short: its writer was ended in the middle of it. */
+  /**
+   * Opens the file, and ends a line that is cut short: its writer was ended in the middle of it.
+   */
   #open(): number {
     const fd = openSync(this.#path, O_RDWR | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0o600);
     const about = fstatSync(fd);

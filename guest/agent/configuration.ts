@@ -90,7 +90,9 @@ export async function handOver(options: ConfigurationOptions, eventNice: number)
   }
 }
 
-/** The process that reads an agent's files again. It is started before the agent confines itself. */
+/**
+ * The process that reads an agent's files again. It is started before the agent confines itself.
+ */
 export class Reloader {
   readonly #child: ChildProcess;
   readonly #channel: ControlChannel;

@@ -45,8 +45,8 @@ export interface ExecutorEvents {
 }
 
 /**
- * The process that serves one session (addon/core/executor/executor_main.cc). It ends when its connection
- * does, unless there is a lease, when it is told to, or with this process.
+ * The process that serves one session (addon/core/executor/executor_main.cc). It ends when its
+ * connection does, unless there is a lease, when it is told to, or with this process.
  */
 export class ExecutorProcess extends EventEmitter<ExecutorEvents> {
   readonly pid: number;

@@ -66,7 +66,8 @@ export interface Provision {
   readonly place: string;
   /**
    * `found` where the machine has mounted it; `bound` from where else the machine has it; `mounted`
-   * by the agent; or `missing`. What is bound or mounted is so for the agent and its executors only.
+   * by the agent; or `missing`. What is bound or mounted is so for the agent and its executors
+   * only.
    */
   readonly how: 'found' | 'bound' | 'mounted' | 'missing';
   /** Why it is missing and what cannot be done therefore, or from where it is bound. */
@@ -113,9 +114,9 @@ export function mountedAt(type: string, mounts: string): string[] {
 
 /**
  * Makes the kernel's file systems visible at their usual places. It binds those that the machine
- * has elsewhere and mounts those that the machine does not have. This happens in a new mount namespace,
- * for this thread and the processes that it starts later. The machine's own mounts stay as they
- * are. It must be called before the first executor is started.
+ * has elsewhere and mounts those that the machine does not have. This happens in a new mount
+ * namespace, for this thread and the processes that it starts later. The machine's own mounts stay
+ * as they are. It must be called before the first executor is started.
  *
  * A bpf file system that is mounted here, and everything pinned there, ends with this process and
  * its executors. To keep pins, the owner mounts one before starting the agent.

@@ -25,8 +25,8 @@ export interface Kept {
 const START_TIMEOUT_MS = 30_000;
 
 /**
- * The process that starts executors (addon/core/executor/keeper_main.cc). It receives the rules once, so
- * that the agent itself can give up its capabilities.
+ * The process that starts executors (addon/core/executor/keeper_main.cc). It receives the rules
+ * once, so that the agent itself can give up its capabilities.
  */
 export class Keeper {
   /** Resolves when the process is gone, and every executor with it. */

@@ -127,8 +127,8 @@ export async function isUndamaged(folder: string, tells = false): Promise<boolea
 }
 
 /**
- * Removes the folders of a kind that were not used for {@link keptForMs}, and unfinished folders that
- * are as old.
+ * Removes the folders of a kind that were not used for {@link keptForMs}, and unfinished folders
+ * that are as old.
  */
 export async function prune(kind: string): Promise<void> {
   const parent = join(cacheFolder(), kind);
@@ -163,8 +163,8 @@ export async function writeWhole(path: string, content: string): Promise<void> {
 const SILENT_MS = 3000;
 
 /**
- * Runs `action` under a lock: no other process of this user runs one of the same name meanwhile. The
- * kernel releases the lock when its process ends. A process that waits for long prints that.
+ * Runs `action` under a lock: no other process of this user runs one of the same name meanwhile.
+ * The kernel releases the lock when its process ends. A process that waits for long prints that.
  */
 export async function locked<T>(name: string, action: () => Promise<T>): Promise<T> {
   const path = join(cacheFolder(), 'locks', name.replaceAll('/', '-'));

@@ -42,7 +42,8 @@ export interface FetchOptions {
  * renewed; remove the cache folder to get a newer one. It needs no root and does not change the
  * system's own package state.
  *
- * @throws ERR_PACKAGE_UNAVAILABLE when no source has it, it cannot be fetched, or it is not complete
+ * @throws ERR_PACKAGE_UNAVAILABLE when no source has it, it cannot be fetched, or it is not
+ *   complete
  */
 export async function fetchPackage(
   name: string,
@@ -150,8 +151,8 @@ async function download(
 
 /**
  * Returns a package's paragraph, and once each the paragraphs of all direct and indirect
- * dependencies that `follow` accepts. Of alternatives it takes the first that is accepted. It leaves
- * out packages that the index lacks, such as virtual ones.
+ * dependencies that `follow` accepts. Of alternatives it takes the first that is accepted. It
+ * leaves out packages that the index lacks, such as virtual ones.
  *
  * @param read gives the paragraphs of those of the names that the index has
  * @throws an error when the index does not have the package itself

@@ -78,13 +78,14 @@ const KEYS_IN_GUEST = '/etc/waep/keys';
 /** How the agent in the guest is started. */
 export interface AgentOptions {
   /**
-   * The addresses that it listens on; by default {@link AGENT_PORT} on vsock, and with `tcp` on TCP.
+   * The addresses that it listens on; by default {@link AGENT_PORT} on vsock, and with `tcp` on
+   * TCP.
    */
   listen?: readonly string[];
   /**
-   * Which clients it accepts over TCP. With `keys`, a folder of `waep keys`, it accepts clients with
-   * a certificate of that authority. `'anybody'` accepts every client; on the user-mode network these
-   * are all users of this machine. Without `tcp` the agent does not listen on TCP.
+   * Which clients it accepts over TCP. With `keys`, a folder of `waep keys`, it accepts clients
+   * with a certificate of that authority. `'anybody'` accepts every client; on the user-mode
+   * network these are all users of this machine. Without `tcp` the agent does not listen on TCP.
    */
   tcp?: { readonly keys: string } | 'anybody';
   /** The agent's `--profile`: what sessions may do. */
@@ -105,7 +106,9 @@ export interface BootOptions {
   accel?: AcceleratorChoice | undefined;
   /** Default `q35`. An emulated `microvm` does not always boot on a busy machine. */
   machine?: Machine | undefined;
-  /** QEMU's `-cpu`: a model of processor with its features. Default: one that suits the accelerator. */
+  /**
+   * QEMU's `-cpu`: a model of processor with its features. Default: one that suits the accelerator.
+   */
   cpu?: string | undefined;
   /** Default 1536. */
   memoryMib?: number | undefined;
@@ -114,13 +117,16 @@ export interface BootOptions {
   vsock?: VsockChoice | undefined;
   /** Default `none`: on QEMU's user-mode network, every user of this machine reaches the guest. */
   network?: NetworkChoice | undefined;
-  /** Ports of the guest to be reachable on QEMU's user-mode network, beyond the agent's and the command daemon's. */
+  /**
+   * Ports of the guest to be reachable on QEMU's user-mode network, beyond the agent's and the
+   * command daemon's.
+   */
   ports?: readonly number[];
   /** `false` boots without an agent. */
   agent?: AgentOptions | false;
   /**
-   * Whether the guest has a daemon that runs commands, for clients with the key that is made for this
-   * boot. For tests and measurements only.
+   * Whether the guest has a daemon that runs commands, for clients with the key that is made for
+   * this boot. For tests and measurements only.
    */
   exec?: boolean;
   /** Whether the guest executes a program every second, so that there is something to watch. */
@@ -134,8 +140,8 @@ export interface BootOptions {
   /** Devices to add to the machine, or a function that makes them. */
   devices?: readonly Device[] | ((machine: Machine) => readonly Device[]);
   /**
-   * Whether QEMU runs confined: with few system calls and, if this process is root, as a user of its
-   * own. Default true. If QEMU must stay root, a `notice` says why.
+   * Whether QEMU runs confined: with few system calls and, if this process is root, as a user of
+   * its own. Default true. If QEMU must stay root, a `notice` says why.
    */
   confine?: boolean | undefined;
   /**
@@ -199,10 +205,10 @@ let noticedRoot = false;
  *
  * The guest ends with this process at the latest. It does not keep the process from ending.
  *
- * @throws ERR_GUEST_BOOT with the place of the whole log, as soon as it is known that the guest will
- *   not come up: its kernel panicked, its agent ended, QEMU stopped or ended it, or the deadline
- *   passed; ERR_KVM_UNUSABLE when KVM was asked for and cannot be opened; what the image needs and
- *   cannot be had (ERR_PACKAGE_UNAVAILABLE, ERR_TOOL_MISSING, ERR_KERNEL_MODULE);
+ * @throws ERR_GUEST_BOOT with the place of the whole log, as soon as it is known that the guest
+ *   will not come up: its kernel panicked, its agent ended, QEMU stopped or ended it, or the
+ *   deadline passed; ERR_KVM_UNUSABLE when KVM was asked for and cannot be opened; what the image
+ *   needs and cannot be had (ERR_PACKAGE_UNAVAILABLE, ERR_TOOL_MISSING, ERR_KERNEL_MODULE);
  *   ERR_OPTION_INVALID
  */
 export async function boot(options: BootOptions = {}): Promise<Guest> {
@@ -634,8 +640,8 @@ export class Guest implements AsyncDisposable {
 
   /**
    * Resolves when QEMU has ended, with how: `status 0` after the guest powered itself off. Resolves
-   * also when QEMU has stopped the guest for ever, with the reason, such as an internal error of KVM.
-   * Reading this property makes the guest keep the program from ending.
+   * also when QEMU has stopped the guest for ever, with the reason, such as an internal error of
+   * KVM. Reading this property makes the guest keep the program from ending.
    */
   get ended(): Promise<string> {
     this.#qemu.ref();
@@ -689,7 +695,8 @@ export class Guest implements AsyncDisposable {
   /**
    * The command daemon, for `exec` and `spawn` of another process: by vsock, or by the network.
    *
-   * @throws ERR_OPTION_INVALID when the guest has no such transport, or was booted without the `exec` option
+   * @throws ERR_OPTION_INVALID when the guest has no such transport, or was booted without the
+   *   `exec` option
    */
   execDaemon(
     transport: 'vsock' | 'network' = this.#parts.vsock === undefined ? 'network' : 'vsock',
@@ -747,8 +754,9 @@ export class Guest implements AsyncDisposable {
   }
 
   /**
-   * Freezes the guest by freezing QEMU. Its peers see silence. With vhost-device-vsock 0.3.0, do not
-   * close a connection attempt to a frozen guest: that program panics when it answers a closed one.
+   * Freezes the guest by freezing QEMU. Its peers see silence. With vhost-device-vsock 0.3.0, do
+   * not close a connection attempt to a frozen guest: that program panics when it answers a closed
+   * one.
    */
   pause(): void {
     this.#signal('SIGSTOP');

@@ -11,8 +11,8 @@ export function inPrivateNetwork(): boolean {
 
 /**
  * Makes sure that this program runs in a network namespace of its own. If it does not, the program
- * is run once more inside such a namespace. The namespace has no name. It ends with its last process,
- * and every tap device with it.
+ * is run once more inside such a namespace. The namespace has no name. It ends with its last
+ * process, and every tap device with it.
  *
  * Call it first. When the program is run again, the function never returns, and this process ends
  * with the status of the second one. Without root it does nothing and returns `false`; guests then

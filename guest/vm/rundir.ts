@@ -24,9 +24,10 @@ export interface RunFolder {
 const open = new Set<RunFolder>();
 
 /**
- * Makes a run folder. First it removes the run folders whose process has ended. All run folders of a
- * user lie in one folder that other users cannot enter: `waep` in `XDG_RUNTIME_DIR`, else `waep-UID` in the
- * folder for temporary files. Each run folder has a lock beside it, which its process holds.
+ * Makes a run folder. First it removes the run folders whose process has ended. All run folders of
+ * a user lie in one folder that other users cannot enter: `waep` in `XDG_RUNTIME_DIR`, else
+ * `waep-UID` in the folder for temporary files. Each run folder has a lock beside it, which its
+ * process holds.
  *
  * @throws ERR_FOLDER_UNSAFE when somebody else could write there
  */

@@ -7,8 +7,8 @@ const PAGE_BYTES = 4096;
 /**
  * A buffer with the kernel's layout. This process writes records, and the program reads them.
  *
- * Each side has a counter of bytes since the beginning: the bytes that are written, and the bytes that
- * are read. A record exists for the reader once the writer's counter includes it.
+ * Each side has a counter of bytes since the beginning: the bytes that are written, and the bytes
+ * that are read. A record exists for the reader once the writer's counter includes it.
  */
 abstract class EventMemory {
   /** The memory that the program maps. */

@@ -86,7 +86,9 @@ export function statxOf(status: FileStatus): Buffer {
   return to;
 }
 
-/** The structures that files are described in, made of `struct statx`; and where that has the mode. */
+/**
+ * The structures that files are described in, made of `struct statx`; and where that has the mode.
+ */
 export const forms = {
   MODE: at.mode,
   stat,

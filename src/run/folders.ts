@@ -41,8 +41,8 @@ export class Folders {
   }
 
   /**
-   * Returns the next records of a folder that fit into `maxBytes`: none at the end, and undefined if
-   * not even one fits.
+   * Returns the next records of a folder that fit into `maxBytes`: none at the end, and undefined
+   * if not even one fits.
    *
    * @throws the guest's system error; ERR_POLICY_REFUSED
    */

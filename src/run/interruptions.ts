@@ -24,9 +24,9 @@ interface Waiting {
 }
 
 /**
- * Ends calls in the guest whose callers no longer wait: because the caller has ended, or because it has
- * a signal that bpf(2) would have noticed. The kernel does not report signals to a thread whose call
- * is being answered, so this class checks for them every 20 ms.
+ * Ends calls in the guest whose callers no longer wait: because the caller has ended, or because it
+ * has a signal that bpf(2) would have noticed. The kernel does not report signals to a thread whose
+ * call is being answered, so this class checks for them every 20 ms.
  */
 export class Interruptions {
   readonly #waiting = new Set<Waiting>();

@@ -3,7 +3,10 @@ import { failure } from '../errors.js';
 import { native, nativeFile } from '../native.js';
 
 const READABLE = 1;
-/** Tells a program's watcher that its calls are no longer answered (addon/core/supervisor/launch.cc). */
+/**
+ * Tells a program's watcher that its calls are no longer answered
+ * (addon/core/supervisor/launch.cc).
+ */
 export const SHUT_WR = 1;
 /** The launcher's end of the socket pair: its first descriptor after stdio. */
 const CONTROL = 3;
@@ -33,8 +36,8 @@ export interface Surroundings {
 
 /**
  * Starts a program whose caught system calls wait for answers from this process. It shares this
- * process's standard streams, environment and working directory. If this process may not make a time
- * namespace, or the kernel has none, the program's clock is this machine's.
+ * process's standard streams, environment and working directory. If this process may not make a
+ * time namespace, or the kernel has none, the program's clock is this machine's.
  *
  * @throws ERR_RUN_LAUNCH; standard error says what is wrong
  */

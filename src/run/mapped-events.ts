@@ -102,7 +102,9 @@ export class MappedEvents {
     return this.#outputs.has(handle);
   }
 
-  /** Wakes the program again and again while it has unread records, as level-triggered waiting does. */
+  /**
+   * Wakes the program again and again while it has unread records, as level-triggered waiting does.
+   */
   repeat(handle: Handle): void {
     this.#levels.add(handle);
     this.#again();
@@ -120,8 +122,8 @@ export class MappedEvents {
   }
 
   /**
-   * Makes the eventfd of a buffer readable exactly if the program has unread records, and returns the
-   * eventfd. Returns `undefined` for an object without a buffer.
+   * Makes the eventfd of a buffer readable exactly if the program has unread records, and returns
+   * the eventfd. Returns `undefined` for an object without a buffer.
    */
   settle(handle: Handle): number | undefined {
     const buffer = this.#bufferOf(handle);

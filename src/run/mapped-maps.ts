@@ -30,13 +30,13 @@ interface Mapped {
 }
 
 /**
- * A copy of a map in the guest, which the program maps in place of the map. It is compared with the map
- * every {@link STALE_MS}, and before and after calls that depend on it.
+ * A copy of a map in the guest, which the program maps in place of the map. It is compared with the
+ * map every {@link STALE_MS}, and before and after calls that depend on it.
  *
  * The guest has the program's writes before the program's next bpf(2) call. The program has the
- * guest's writes after {@link STALE_MS} and a round trip, and at once after a test run. If both write
- * to one element meanwhile, the program's bytes win. A change that the guest makes to the rest of the
- * element between the reading and the writing here is lost.
+ * guest's writes after {@link STALE_MS} and a round trip, and at once after a test run. If both
+ * write to one element meanwhile, the program's bytes win. A change that the guest makes to the
+ * rest of the element between the reading and the writing here is lost.
  */
 export class MappedMaps {
   readonly #session: Session;
@@ -53,8 +53,8 @@ export class MappedMaps {
   }
 
   /**
-   * Answers mmap(2) of an array like bpf_map_mmap() and array_map_mmap() in kernel/bpf, with memory in
-   * place of the map.
+   * Answers mmap(2) of an array like bpf_map_mmap() and array_map_mmap() in kernel/bpf, with memory
+   * in place of the map.
    */
   async map(call: Notification, handle: Handle, spec: MapSpec): Promise<void> {
     const lengthBytes = Number(call.word(1));
@@ -123,7 +123,9 @@ export class MappedMaps {
     }, STALE_MS);
   }
 
-  /** Runs one comparison at a time. Two at once would mistake each other's bytes for the program's. */
+  /**
+   * Runs one comparison at a time. Two at once would mistake each other's bytes for the program's.
+   */
   #alone(work: () => Promise<void>): Promise<void> {
     const done = this.#busy.then(work);
     this.#busy = done.catch(() => {});

@@ -18,7 +18,10 @@ const BUSY = 2 ** 31;
 const DISCARDED = 2 ** 30;
 /** How often to look for submitted records, because a program does not announce them. */
 const LOOK_MS = 10;
-/** How long a call waits for earlier records. It is bounded, because the records may wait for the call. */
+/**
+ * How long a call waits for earlier records. It is bounded, because the records may wait for the
+ * call.
+ */
 const PATIENCE_MS = 50;
 const { errno } = constants;
 
@@ -36,9 +39,9 @@ interface Ring {
 }
 
 /**
- * User ring buffers on both sides. Every {@link LOOK_MS}, and before each bpf(2) call, this class takes
- * the records that the program has submitted, and submits them in the guest. While the guest's buffer
- * is full they stay here, and the program sees a full buffer.
+ * User ring buffers on both sides. Every {@link LOOK_MS}, and before each bpf(2) call, this class
+ * takes the records that the program has submitted, and submits them in the guest. While the
+ * guest's buffer is full they stay here, and the program sees a full buffer.
  */
 export class MappedUserRings {
   readonly #session: Session;
@@ -56,7 +59,10 @@ export class MappedUserRings {
     this.#events = events;
   }
 
-  /** Answers mmap(2) of a BPF_MAP_TYPE_USER_RINGBUF: ringbuf_map_mmap_user() in kernel/bpf/ringbuf.c. */
+  /**
+   * Answers mmap(2) of a BPF_MAP_TYPE_USER_RINGBUF: ringbuf_map_mmap_user() in
+   * kernel/bpf/ringbuf.c.
+   */
   async map(call: Notification, handle: Handle, { maxEntries }: MapSpec): Promise<void> {
     const [lengthBytes, offset] = [Number(call.word(1)), Number(call.word(5))];
     const bytes = 2 * PAGE_BYTES + 2 * maxEntries;

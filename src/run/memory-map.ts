@@ -56,8 +56,8 @@ function refusal(call: string): Error {
 }
 
 /**
- * Answers epoll_ctl(2), so that the program can wait for events of the guest. Waiting is edge-triggered,
- * because nothing here learns when the program has read everything.
+ * Answers epoll_ctl(2), so that the program can wait for events of the guest. Waiting is
+ * edge-triggered, because nothing here learns when the program has read everything.
  */
 export async function watchDescriptor(call: Notification, context: Context): Promise<void> {
   const { placeholders, objects, events } = context;

@@ -29,8 +29,8 @@ export class Notification {
   }
 
   /**
-   * The capabilities that the thread has given up since the program began, as a mask: bit N is number
-   * N in linux/capability.h. It is below 2⁵³.
+   * The capabilities that the thread has given up since the program began, as a mask: bit N is
+   * number N in linux/capability.h. It is below 2⁵³.
    */
   get lost(): number {
     return Number(this.#words[10]);
@@ -71,8 +71,8 @@ export class Notification {
   }
 
   /**
-   * Writes parts in order to the memory of the process that made the call. Returns the number of bytes
-   * that were written, or a negative errno. Writes nothing if the call no longer waits.
+   * Writes parts in order to the memory of the process that made the call. Returns the number of
+   * bytes that were written, or a negative errno. Writes nothing if the call no longer waits.
    */
   write(parts: readonly Write[]): number {
     return native.writeMemory(this.#listener, this.#words, parts);
@@ -107,11 +107,11 @@ export class Notification {
   }
 
   /**
-   * Lets this machine's kernel make the call. The kernel reads again what the arguments point to, and
-   * another thread of the program may have changed that. So a call may proceed only if it gives the
-   * program nothing that it could not have otherwise: a file is opened with the program's own rights,
-   * and the program could have reached it in a way that is not caught. bpf(2) and perf_event_open(2)
-   * must not reach this machine's kernel at all, and never proceed.
+   * Lets this machine's kernel make the call. The kernel reads again what the arguments point to,
+   * and another thread of the program may have changed that. So a call may proceed only if it gives
+   * the program nothing that it could not have otherwise: a file is opened with the program's own
+   * rights, and the program could have reached it in a way that is not caught. bpf(2) and
+   * perf_event_open(2) must not reach this machine's kernel at all, and never proceed.
    */
   proceed(): void {
     native.seccompContinue(this.#listener, this.#words);

@@ -67,8 +67,8 @@ export class Objects implements ObjectSpecs {
   /**
    * Records a new program.
    *
-   * @param attachBtfId the function that it is attached to, in the kernel's own types; kernels before
-   *   6.0 do not report it later
+   * @param attachBtfId the function that it is attached to, in the kernel's own types; kernels
+   *   before 6.0 do not report it later
    */
   addProgram(handle: Handle, attachBtfId: number): void {
     this.#known.set(handle, { kind: 'prog', attachBtfId });
@@ -144,7 +144,9 @@ export class Objects implements ObjectSpecs {
     return handles.length > 0;
   }
 
-  /** @param read returns undefined for what the guest must be asked, null for what does not exist */
+  /**
+   * @param read returns undefined for what the guest must be asked, null for what does not exist
+   */
   #look<T>(handle: Handle, read: (known: Known) => T | undefined | null): T | undefined {
     const known = this.#known.get(handle);
     if (known === undefined) return undefined;

@@ -27,9 +27,9 @@ type Identity = number;
  * SCM_RIGHTS stand for the same object. This process keeps the other end, which gets a hang-up when
  * the last copy is closed. Reading from the socket fails as reading from an object does.
  *
- * A socket cannot be mapped, nor waited for. For an object that the program maps or waits for, shared
- * memory or an eventfd stands in instead. Nothing reports when their last copy is closed, so such an
- * object lasts until {@link close}.
+ * A socket cannot be mapped, nor waited for. For an object that the program maps or waits for,
+ * shared memory or an eventfd stands in instead. Nothing reports when their last copy is closed, so
+ * such an object lasts until {@link close}.
  */
 export class Placeholders {
   readonly #placeholders = new Map<Identity, Placeholder>();
@@ -76,12 +76,16 @@ export class Placeholders {
   /** Like {@link adopt}, for shared memory or an eventfd of this process. */
   add(handle: Handle, fd: number): () => void {
     this.#lasting.add(handle);
-    // Seal its size: if the program truncated it, this process would get SIGBUS. Eventfds have none.
+    // Seal its size: if the program truncated it, this process would get SIGBUS. Eventfds have
+    // none.
     native.sealMemory(fd);
     return this.adopt(handle, fd);
   }
 
-  /** Makes `fd`, a socket of this process, stand for an object until the returned function is called. */
+  /**
+   * Makes `fd`, a socket of this process, stand for an object until the returned function is
+   * called.
+   */
   adopt(handle: Handle, fd: number): () => void {
     const identity = native.identify(process.pid, fd);
     this.#placeholders.set(identity, { handle, close: () => {} });

@@ -55,8 +55,8 @@ export class ProcessMemory implements Memory {
   }
 
   /**
-   * Writes parts in order, if the call still waits. Returns whether all were written. It never writes to
-   * another process that has got the thread's id.
+   * Writes parts in order, if the call still waits. Returns whether all were written. It never
+   * writes to another process that has got the thread's id.
    */
   writeAll(parts: readonly Write[]): boolean {
     const sizeBytes = parts.reduce((sum, { bytes }) => sum + bytes.length, 0);

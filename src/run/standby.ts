@@ -74,8 +74,8 @@ export interface StandbyOptions {
  * start faster. Each program gets its own session. When the program and everything that it started
  * have ended, all their objects in the guest are closed before the session is used again.
  *
- * The process of `waep run` becomes the program itself (addon/core/supervisor/launcher_main.cc). This
- * process only answers its system calls.
+ * The process of `waep run` becomes the program itself (addon/core/supervisor/launcher_main.cc).
+ * This process only answers its system calls.
  */
 export class Standby {
   readonly #options: StandbyOptions;

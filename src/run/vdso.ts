@@ -1,6 +1,7 @@
 /*
- * The kernel's version in a process's vDSO. Some programs read it there instead of calling uname(2).
- * The kernel maps the vDSO into each program that is started, with this machine's version.
+ * The kernel's version in a process's vDSO. Some programs read it there instead of calling
+ * uname(2). The kernel maps the vDSO into each program that is started, with this machine's
+ * version.
  */
 import { closeSync, openSync, readFileSync, writeSync } from 'node:fs';
 import { native } from '../native.js';
@@ -11,7 +12,9 @@ const SEGMENT_BYTES = 56;
 const PT_NOTE = 4;
 const MAX_NOTES_BYTES = 4096;
 
-/** Returns LINUX_VERSION_CODE of a kernel. Distributions name their base version beside the release. */
+/**
+ * Returns LINUX_VERSION_CODE of a kernel. Distributions name their base version beside the release.
+ */
 export function versionCode(release: string, version: string): number {
   const built = /\b(?:Debian|Ubuntu) (\d+)\.(\d+)\.(\d+)/.exec(version);
   const [, major, minor, patch] = built ?? /^(\d+)\.(\d+)(?:\.(\d+))?/.exec(release) ?? [];

@@ -62,7 +62,10 @@ export interface UnixAddress {
   readonly path: string;
 }
 
-/** Every kind of address, by the name of its transport. A new transport adds its own by declaration merging. */
+/**
+ * Every kind of address, by the name of its transport. A new transport adds its own by declaration
+ * merging.
+ */
 export interface AddressTypes {
   vsock: VsockAddress;
   'vsock-mux': MuxAddress;
@@ -81,7 +84,10 @@ export type TransportName = keyof AddressTypes;
 export interface Notation<A extends Address = Address> {
   /** What stands before the first colon; the first is the canonical one. */
   readonly schemes: readonly string[];
-  /** Reads what follows the colon, without a leading `//`; calls `refuse` with the reason and the cure. */
+  /**
+   * Reads what follows the colon, without a leading `//`; calls `refuse` with the reason and the
+   * cure.
+   */
   parse(rest: string, refuse: (why: string) => never): A;
   /** What follows the colon in the canonical form. */
   format(address: A): string;

@@ -52,7 +52,10 @@ class SecureAgent extends https.Agent {
   }
 }
 
-/** Returns a function that makes a client's connections. Throws at once for a wrong address or option. */
+/**
+ * Returns a function that makes a client's connections. Throws at once for a wrong address or
+ * option.
+ */
 function dialler(address: string | Address, options: ConnectOptions = {}): () => Socket {
   const target = toAddress(address);
   checkOptions('createConnection()', options);
@@ -148,8 +151,8 @@ export function dispatcher<D>(
 }
 
 /**
- * Returns the options with which a `WebSocket` of the package `ws` connects to an address. Add other
- * options of `ws` with a spread. Pass `tls` for `wss:` URLs.
+ * Returns the options with which a `WebSocket` of the package `ws` connects to an address. Add
+ * other options of `ws` with a spread. Pass `tls` for `wss:` URLs.
  *
  * ```ts
  * import { WebSocket } from 'ws';

@@ -53,8 +53,8 @@ function assertDetachable(socket: NetSocket): void {
 }
 
 /**
- * Like {@link detach}, but also accepts streams of a device inside the process. Until it is used, the
- * caller owns the stream and `close()` closes it.
+ * Like {@link detach}, but also accepts streams of a device inside the process. Until it is used,
+ * the caller owns the stream and `close()` closes it.
  *
  * @throws ERR_SOCKET_STATE as {@link detach} does
  */
@@ -79,7 +79,8 @@ export function detachStream(socket: Duplex): DetachedStream | undefined {
  * Returns `undefined`, leaving the socket as it was, where there is no descriptor: for TLS, for
  * streams of a device inside the process and for foreign Duplexes.
  *
- * @throws ERR_SOCKET_STATE while the socket connects, once it has ended, and while it holds unsent bytes
+ * @throws ERR_SOCKET_STATE while the socket connects, once it has ended, and while it holds unsent
+ *   bytes
  */
 export function detach(socket: Duplex): Detached | undefined {
   if (!isNetLike(socket)) return undefined;

@@ -15,7 +15,9 @@ const LONGEST_LINE_BYTES = 32;
 const REQUEST = /^CONNECT (\d{1,10})\r?$/i;
 const HANDSHAKE_TIMEOUT_MS = 10_000;
 const NEWLINE = 0x0a;
-/** How long a guest may take to answer; the kernel allows it the same time. A client gets no reason. */
+/**
+ * How long a guest may take to answer; the kernel allows it the same time. A client gets no reason.
+ */
 const CONNECT = {
   timeoutMs: 10_000,
   localPort: undefined,
@@ -30,8 +32,8 @@ function relay(a: net.Socket, b: net.Socket): void {
 }
 
 /**
- * Reads the line by which a client asks for a port. Bytes after the line belong to the stream and stay
- * in `client`, even if they arrived together with the line.
+ * Reads the line by which a client asks for a port. Bytes after the line belong to the stream and
+ * stay in `client`, even if they arrived together with the line.
  */
 function readRequest(client: net.Socket, asked: (port: number | undefined) => void): void {
   let line = Buffer.alloc(0);
@@ -61,9 +63,9 @@ function readRequest(client: net.Socket, asked: (port: number | undefined) => vo
 /**
  * Serves a device's guest to other processes by the "hybrid" convention of Firecracker and
  * vhost-device-vsock. A client connects to `path` and sends `CONNECT <port>\n`. It gets the answer
- * `OK <host port>\n` and is then connected to the guest's port, or its connection is closed. A server
- * that listens on `path_PORT` gets the guest's connections to that port of the host. A half-close is
- * passed on in both directions.
+ * `OK <host port>\n` and is then connected to the guest's port, or its connection is closed. A
+ * server that listens on `path_PORT` gets the guest's connections to that port of the host. A
+ * half-close is passed on in both directions.
  */
 export async function serveMultiplexer(device: DeviceStreams): Promise<Multiplexer> {
   const { path } = device;

@@ -246,8 +246,8 @@ export class DeviceStreams {
   }
 
   /**
-   * Offers connections that nobody in this thread listens for; `answer` must be called once. Returns a
-   * function that stops this.
+   * Offers connections that nobody in this thread listens for; `answer` must be called once.
+   * Returns a function that stops this.
    */
   listenToAll(
     offered: (port: number, answer: (accept: boolean) => Socket | undefined) => void,
@@ -307,7 +307,9 @@ function systemOf(device: Device, watchers: Map<number, Callback>): SocketSystem
   };
 }
 
-/** Connects from other threads and processes. The device's own multiplexer passes a half-close on. */
+/**
+ * Connects from other threads and processes. The device's own multiplexer passes a half-close on.
+ */
 const remote = makeMuxTransport('vsock-device', deviceNotation, true);
 
 /** The transport of devices that a process of this machine serves. */

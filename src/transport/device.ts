@@ -46,12 +46,12 @@ export interface VsockDeviceEvents {
  *
  * QEMU's `vhost-user-vsock-pci` (or `-device`) connects to `socket`; the guest's memory must be
  * shared (`memory-backend-memfd,share=on`). While this thread is busy, the guest's sockets wait. A
- * program that computes for long opens the device in a worker, or lets `waep vsock-device` serve it.
- * QEMU does not connect a second time: when the device is closed, the guest's vsock is dead until
- * QEMU is started again.
+ * program that computes for long opens the device in a worker, or lets `waep vsock-device` serve
+ * it. QEMU does not connect a second time: when the device is closed, the guest's vsock is dead
+ * until QEMU is started again.
  *
- * Connect with `connect(device.address(port))`, and listen with `listen(device.address(port))`. Both
- * are direct in this thread, and go through the multiplexer in others.
+ * Connect with `connect(device.address(port))`, and listen with `listen(device.address(port))`.
+ * Both are direct in this thread, and go through the multiplexer in others.
  */
 export class VsockDevice extends EventEmitter<VsockDeviceEvents> implements AsyncDisposable {
   readonly #streams: DeviceStreams;

@@ -145,8 +145,8 @@ export function makeMuxTransport<A extends PathAddress>(
 }
 
 /**
- * Gives a socket to the user of the multiplexer, who is to connect to it: one that root starts may be
- * another user by now.
+ * Gives a socket to the user of the multiplexer, who is to connect to it: one that root starts may
+ * be another user by now.
  */
 async function giveToOwner(socket: string, multiplexer: string): Promise<void> {
   if (process.geteuid?.() !== 0) return;
@@ -159,9 +159,9 @@ async function giveToOwner(socket: string, multiplexer: string): Promise<void> {
  *
  * It has no half-close: Firecracker and vhost-device-vsock take a half-close of ours as the end of
  * both directions and do not show us the guest's. vhost-device-vsock 0.3.0 can stall for ever when
- * both directions of a connection are full at once, whoever the client is: a protocol for this transport
- * should not send without bound while it is answered. It drops packets of more than 32 KiB of guests
- * with Linux 6.12.68, 6.17 and newer, whoever the sender is.
+ * both directions of a connection are full at once, whoever the client is: a protocol for this
+ * transport should not send without bound while it is answered. It drops packets of more than 32
+ * KiB of guests with Linux 6.12.68, 6.17 and newer, whoever the sender is.
  */
 export const muxTransport: Transport<MuxAddress> = makeMuxTransport(
   'vsock-mux',

@@ -42,8 +42,8 @@ export interface ConnectOptions extends StreamOptions, TcpOptions {
    */
   handshakeTimeoutMs?: number;
   /**
-   * For `createConnection`, the signal destroys the socket at any time, as in node:net. For `connect`,
-   * the signal ends the attempt, and has no effect once the promise has resolved.
+   * For `createConnection`, the signal destroys the socket at any time, as in node:net. For
+   * `connect`, the signal ends the attempt, and has no effect once the promise has resolved.
    */
   signal?: AbortSignal;
   /**
@@ -52,8 +52,8 @@ export interface ConnectOptions extends StreamOptions, TcpOptions {
    */
   bufferBytes?: number;
   /**
-   * The port to connect from. `'privileged'` takes a free port below 1024. On a host only a privileged
-   * process can do that, so such a port proves privilege to a guest. On `vsock` only.
+   * The port to connect from. `'privileged'` takes a free port below 1024. On a host only a
+   * privileged process can do that, so such a port proves privilege to a guest. On `vsock` only.
    */
   localPort?: number | 'privileged';
 }

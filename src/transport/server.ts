@@ -195,7 +195,8 @@ export class Server extends EventEmitter<ServerEvents> implements AsyncDisposabl
       this.once('close', () => signal.removeEventListener('abort', abort));
       if (signal.aborted) abort();
     }
-    // In a task of its own, so that an exception in a listener is uncaught there and no rejection here.
+    // In a task of its own, so that an exception in a listener is uncaught there and no rejection
+    // here.
     process.nextTick(() => {
       if (!this.listening) return;
       for (const target of this.#targets) target.emit('listening');

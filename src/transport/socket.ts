@@ -12,13 +12,16 @@ export interface SocketInfo {
   /** Its transport, such as `vsock`. */
   readonly transport: TransportName;
   /**
-   * Whether `end()` leaves the other direction open. If false, `end()` delivers what was written and
-   * then ends both directions, and `allowHalfOpen` has no effect. On `vsock` it is always true: a
-   * guest's kernel does not say what is at the host's end, and a multiplexer there passes no
+   * Whether `end()` leaves the other direction open. If false, `end()` delivers what was written
+   * and then ends both directions, and `allowHalfOpen` has no effect. On `vsock` it is always true:
+   * a guest's kernel does not say what is at the host's end, and a multiplexer there passes no
    * half-close on.
    */
   readonly halfClose: boolean;
-  /** The address that was connected to. Of an accepted socket: the peer's, if the transport knows it. */
+  /**
+   * The address that was connected to. Of an accepted socket: the peer's, if the transport knows
+   * it.
+   */
   readonly remote: Address | undefined;
   /** The peer's context identifier, on `vsock` only. The kernel vouches for it. */
   readonly remoteCid: number | undefined;
@@ -30,8 +33,8 @@ export type Socket = NetSocket & SocketInfo;
 /**
  * The system calls a socket is made of.
  *
- * A transport whose streams are no kernel descriptors implements these for its own stream numbers and
- * passes them to {@link VsockSocket}, which then needs no change.
+ * A transport whose streams are no kernel descriptors implements these for its own stream numbers
+ * and passes them to {@link VsockSocket}, which then needs no change.
  */
 export type SocketSystem = Pick<
   Native,
@@ -593,7 +596,9 @@ class Implementation extends Duplex implements SocketInfo {
   }
 }
 
-/** The members of node:net's sockets that are missing here. If there are any, this does not compile. */
+/**
+ * The members of node:net's sockets that are missing here. If there are any, this does not compile.
+ */
 type Missing = Exclude<keyof NetSocket, keyof Implementation>;
 const complete: [Missing] extends [never] ? typeof Implementation : Missing = Implementation;
 
@@ -619,8 +624,8 @@ function notDialled(socket: SocketInfo): Error {
 }
 
 /**
- * Answers `socket.connect(port, host, …)` on a socket that was connected when it was made. It ignores
- * the arguments and emits 'connect'.
+ * Answers `socket.connect(port, host, …)` on a socket that was connected when it was made. It
+ * ignores the arguments and emits 'connect'.
  *
  * @throws ERR_TRANSPORT_UNSUPPORTED when the socket has ended
  */

@@ -24,10 +24,10 @@ export interface Listener {
 /**
  * One way for bytes to travel.
  *
- * A transport is registered once, by {@link registerTransport}, and is reached through `connect` and
- * `createServer` from then on. Its sockets are either `net.Socket`s with {@link SocketInfo} or
- * `VsockSocket`s; a transport that is neither a kernel descriptor nor node:net gives `VsockSocket` a
- * {@link SocketSystem} of its own.
+ * A transport is registered once, by {@link registerTransport}, and is reached through `connect`
+ * and `createServer` from then on. Its sockets are either `net.Socket`s with {@link SocketInfo} or
+ * `VsockSocket`s; a transport that is neither a kernel descriptor nor node:net gives `VsockSocket`
+ * a {@link SocketSystem} of its own.
  */
 export interface Transport<A extends Address = Address> {
   readonly name: A['transport'];

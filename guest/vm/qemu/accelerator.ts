@@ -34,7 +34,9 @@ export function acceleratorName(accelerator: Accelerator, root = '/'): Accelerat
 export interface Verdict {
   accelerator: Accelerator;
   why: string;
-  /** Whether it is known from an earlier guest, since this machine was booted, that it works or not. */
+  /**
+   * Whether it is known from an earlier guest, since this machine was booted, that it works or not.
+   */
   proven: boolean;
 }
 

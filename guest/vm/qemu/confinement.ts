@@ -12,9 +12,9 @@ import {
 import { dirname, join } from 'node:path';
 
 /**
- * User ids that systemd's table assigns to nobody: from 0x70000000 to 2^31 − 1. No other process has
- * such an id, so no other process may trace QEMU or read the guest's memory. A user such as `nobody`
- * may have other processes.
+ * User ids that systemd's table assigns to nobody: from 0x70000000 to 2^31 − 1. No other process
+ * has such an id, so no other process may trace QEMU or read the guest's memory. A user such as
+ * `nobody` may have other processes.
  */
 const FIRST_UID = 0x7000_0000;
 const UIDS = 0x1000_0000;
@@ -126,8 +126,8 @@ export class LentFiles {
   }
 
   /**
-   * Returns the path by which QEMU opens a file or a socket. If QEMU could not open it, it becomes the
-   * property of QEMU's user, so it must belong to this process.
+   * Returns the path by which QEMU opens a file or a socket. If QEMU could not open it, it becomes
+   * the property of QEMU's user, so it must belong to this process.
    */
   lend(path: string): string {
     const fd = openSync(path, O_PATH);

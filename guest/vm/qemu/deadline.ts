@@ -31,9 +31,9 @@ export class Deadline {
 }
 
 /**
- * Returns how long a process waited for a processor, in milliseconds: the longest wait of any of its
- * threads (`run_delay`, Documentation/scheduler/sched-stats.rst). It is 0 if the kernel does not
- * count it.
+ * Returns how long a process waited for a processor, in milliseconds: the longest wait of any of
+ * its threads (`run_delay`, Documentation/scheduler/sched-stats.rst). It is 0 if the kernel does
+ * not count it.
  */
 function waitedMs(pid: number): number {
   const tasks = `/proc/${pid}/task`;

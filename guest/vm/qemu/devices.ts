@@ -24,9 +24,10 @@ export interface Device {
  * A kernel measures the timer of its processor during its first second. If this machine is busy and
  * takes the processor from an emulated guest for 100 ms at that moment, the kernel measures nothing
  * and gives the timer up ("APIC frequency too slow"). pc and q35 have a second clock, by which the
- * kernel corrects its measurement, and a second timer. A microvm has neither, so its kernel stops for
- * ever; this happened in about one of a hundred boots. The kernel also tests whether the second timer
- * works, and on a busy machine that test can fail as well, so it is skipped: the timer always works.
+ * kernel corrects its measurement, and a second timer. A microvm has neither, so its kernel stops
+ * for ever; this happened in about one of a hundred boots. The kernel also tests whether the second
+ * timer works, and on a busy machine that test can fail as well, so it is skipped: the timer always
+ * works.
  */
 export function board(machine: Machine, memoryMib: number): Device {
   const options: Record<Machine, string> = {
@@ -48,16 +49,16 @@ export function board(machine: Machine, memoryMib: number): Device {
 }
 
 /**
- * The processors. Under emulation `rep movsb` takes one step for each byte. So its feature bit is off,
- * and the guest copies eight bytes at a time, which saves 1.3 s of its boot. A fifth level of page
- * tables would only make each miss of the emulated TLB slower. cmpxchg16b is off as well: QEMU 7.2
- * corrupts the flags of an interrupted one, which ended every third boot of Linux 6.12 in a double
- * fault. On every processor, the emulated time stamp counter is the host's. The guest cannot detect
- * that, so it is told.
+ * The processors. Under emulation `rep movsb` takes one step for each byte. So its feature bit is
+ * off, and the guest copies eight bytes at a time, which saves 1.3 s of its boot. A fifth level of
+ * page tables would only make each miss of the emulated TLB slower. cmpxchg16b is off as well: QEMU
+ * 7.2 corrupts the flags of an interrupted one, which ended every third boot of Linux 6.12 in a
+ * double fault. On every processor, the emulated time stamp counter is the host's. The guest cannot
+ * detect that, so it is told.
  *
  * If there can be only one processor, QEMU emulates no memory barriers. Then other processes that
- * share the guest's rings sometimes miss its requests for interrupts, and it misses their requests to
- * be notified of buffers. A second processor that is never plugged in keeps the barriers.
+ * share the guest's rings sometimes miss its requests for interrupts, and it misses their requests
+ * to be notified of buffers. A second processor that is never plugged in keeps the barriers.
  *
  * @param cpu QEMU's model of processor, in place of the one that is described here
  */
@@ -88,8 +89,8 @@ const models: Readonly<Record<Accelerator, string>> = {
 };
 
 /**
- * Tells the guest the frequency of the emulated time stamp counter, which is the host's. A guest that
- * measures it on a busy machine gets a wrong result, and a microvm cannot measure it at all.
+ * Tells the guest the frequency of the emulated time stamp counter, which is the host's. A guest
+ * that measures it on a busy machine gets a wrong result, and a microvm cannot measure it at all.
  */
 export function tscFrequency(khz: number): Device {
   return { name: 'tsc', args: [], kernelArgs: [`tsc_early_khz=${khz}`] };
@@ -138,8 +139,8 @@ export function control(descriptor: number): Device {
 }
 
 /**
- * Makes QEMU refuse system calls to itself: those that are obsolete, that give privileges, that start
- * other programs, and that change how processes are scheduled.
+ * Makes QEMU refuse system calls to itself: those that are obsolete, that give privileges, that
+ * start other programs, and that change how processes are scheduled.
  */
 export function sandbox(): Device {
   const denied = ['obsolete', 'elevateprivileges', 'spawn', 'resourcecontrol'];

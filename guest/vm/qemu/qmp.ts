@@ -13,8 +13,8 @@ export interface QmpEvent {
 export type Control = Duplex & { ref(): unknown; unref(): unknown };
 
 /**
- * QEMU's control connection (docs/interop/qmp-spec.rst). After {@link Qmp.open} has resolved, it emits
- * `event` for every event of QEMU.
+ * QEMU's control connection (docs/interop/qmp-spec.rst). After {@link Qmp.open} has resolved, it
+ * emits `event` for every event of QEMU.
  */
 export class Qmp extends EventEmitter<{ event: [QmpEvent] }> {
   readonly #control: Control;

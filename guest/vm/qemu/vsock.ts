@@ -11,9 +11,9 @@ import { type Device, kernelVsock, type Machine, vhostUserVsock } from './device
 import { type Helper, startHelper } from './process.js';
 
 /**
- * The buffer of vhost-device-vsock for each connection, in bytes, which is also the guest's credit. It
- * is as large as that of the kernel's sockets. The program's own default is one packet, and the guest
- * would wait after each.
+ * The buffer of vhost-device-vsock for each connection, in bytes, which is also the guest's credit.
+ * It is as large as that of the kernel's sockets. The program's own default is one packet, and the
+ * guest would wait after each.
  */
 const MULTIPLEXER_BUFFER_BYTES = 256 * 1024;
 
@@ -48,12 +48,12 @@ export function kernelVsockProblem(): string | undefined {
 }
 
 /**
- * Returns why a version of vhost-device-vsock cannot serve a guest with a kernel of this release, or
- * `undefined` if it can.
+ * Returns why a version of vhost-device-vsock cannot serve a guest with a kernel of this release,
+ * or `undefined` if it can.
  *
- * Since Linux 6.17, and 6.12.68 of the long-term series, packets of more than 32 KiB come in several
- * parts. vhost-device-vsock 0.3.0 drops such packets, so a connection loses bytes in its middle. This
- * was seen with a plain C sender in the guest and a plain client on the host.
+ * Since Linux 6.17, and 6.12.68 of the long-term series, packets of more than 32 KiB come in
+ * several parts. vhost-device-vsock 0.3.0 drops such packets, so a connection loses bytes in its
+ * middle. This was seen with a plain C sender in the guest and a plain client on the host.
  */
 export function multiplexerProblem(version: string, release: string): string | undefined {
   if (compareVersions(version, '0.3.0') > 0) return undefined;
@@ -136,7 +136,9 @@ export interface Multiplexer {
   version: string;
 }
 
-/** Finds the vhost-device-vsock program: the installed one, or else Debian's package in the cache. */
+/**
+ * Finds the vhost-device-vsock program: the installed one, or else Debian's package in the cache.
+ */
 export async function findMultiplexer(progress?: Progress): Promise<Multiplexer> {
   const installed = findTool('vhost-device-vsock');
   if (installed !== undefined) {

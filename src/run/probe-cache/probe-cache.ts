@@ -29,8 +29,8 @@ const FILE = 'verdicts';
 const MAX_OUTPUT_BYTES = 64 * 1024;
 
 /**
- * Errors that may have another reason than the kernel's features, so they are not cached: a temporary
- * lack of something, a missing privilege, or bad memory of the program for the output.
+ * Errors that may have another reason than the kernel's features, so they are not cached: a
+ * temporary lack of something, a missing privilege, or bad memory of the program for the output.
  */
 const passing: ReadonlySet<number> = new Set([
   errno.EPERM,
@@ -55,11 +55,12 @@ export interface Load {
 /**
  * Answers loads of programs with the same kernel's earlier answers.
  *
- * This is done only for feature probes: nameless programs of at most 512 bytes, license included, that
- * refer to no descriptor. {@link verdicts} answers loads that fail, without the guest. If a load would
- * succeed, the program gets a descriptor, but the load is made only when the descriptor is used, or
- * when programs are listed. Probes close it at once, so most such loads are never made. While a tool
- * counts, for example through the numbers of helpers, the next loads are made ahead of it.
+ * This is done only for feature probes: nameless programs of at most 512 bytes, license included,
+ * that refer to no descriptor. {@link verdicts} answers loads that fail, without the guest. If a
+ * load would succeed, the program gets a descriptor, but the load is made only when the descriptor
+ * is used, or when programs are listed. Probes close it at once, so most such loads are never made.
+ * While a tool counts, for example through the numbers of helpers, the next loads are made ahead of
+ * it.
  */
 export class ProbeCache {
   /** The results of loads. */
@@ -87,7 +88,9 @@ export class ProbeCache {
     this.verdicts = new native.VerdictCache(recipeWords(this.#recipe, X86_64, BPF));
   }
 
-  /** Returns the key of the call that has just arrived, if it is a probe whose result is not known. */
+  /**
+   * Returns the key of the call that has just arrived, if it is a probe whose result is not known.
+   */
   keyOf(call: Notification): Uint8Array | undefined {
     return call.knownToSucceed || call.lost !== 0 ? undefined : this.verdicts.key;
   }

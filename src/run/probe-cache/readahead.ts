@@ -31,8 +31,8 @@ export class Readahead {
   }
 
   /**
-   * Follows a call. Returns new predictions, which were not made before. The tool may skip some of the
-   * predicted calls.
+   * Follows a call. Returns new predictions, which were not made before. The tool may skip some of
+   * the predicted calls.
    */
   next(call: Uint8Array): Expected | undefined {
     const latest = this.#latest;

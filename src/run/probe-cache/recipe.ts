@@ -16,14 +16,18 @@ export interface RecipePointer {
   readonly countOffset: number;
   /** The bytes of a unit; for text, the most that it can have. */
   readonly unit: number;
-  /** Whether it leads to instructions. Calls whose instructions refer to a descriptor are left out. */
+  /**
+   * Whether it leads to instructions. Calls whose instructions refer to a descriptor are left out.
+   */
   readonly instructions: boolean;
 }
 
 /** Which calls of a command are distinguished, and by what. */
 export interface Recipe {
   readonly command: number;
-  /** The fields that must be zero: descriptors, and pointers whose meaning bytes alone do not give. */
+  /**
+   * The fields that must be zero: descriptors, and pointers whose meaning bytes alone do not give.
+   */
   readonly zeroes: readonly (readonly [offset: number, length: number])[];
   readonly pointers: readonly RecipePointer[];
 }
