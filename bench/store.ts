@@ -4,6 +4,7 @@ import { packageFolder } from '../src/paths.js';
 import { renderSvg } from './chart/render.js';
 import type { Environment } from './environment.js';
 import type { DerivedRun, Experiment } from './experiment.js';
+import { jsonRows } from './json-rows.js';
 import { resultsPage } from './page.js';
 import { decodeSamples, encodeSamples } from './samples.js';
 import { summarise } from './summary.js';
@@ -57,7 +58,9 @@ export class Store {
   async render(experiment: Experiment, run: string): Promise<DerivedRun> {
     const folder = join(this.folder, experiment.name, run);
     const derived = await this.read(experiment, run);
-    await writeJson(join(folder, 'summary.json'), derived.summary);
+    const { rows, comparisons } = derived.summary;
+    const text = `{"rows":${jsonRows(rows)},\n"comparisons":${jsonRows(comparisons)}}\n`;
+    await replaceFile(join(folder, 'summary.json'), text);
     for (const figure of experiment.figures(derived.summary, derived.environment)) {
       await writeFile(join(folder, `${figure.file}.svg`), await renderSvg(figure.spec));
     }

@@ -1,8 +1,8 @@
 /* results/compat.*: what is known of each row, from the last run that had it. */
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { jsonRows } from '../../../bench/json-rows.js';
 import { packageFolder } from '../../../src/paths.js';
-import { jsonRows } from '../json-rows.js';
 import { renderCompat } from './report.js';
 import type { Result, Run, RunInfo } from './row.js';
 

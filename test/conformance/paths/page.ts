@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { jsonRows } from '../../../bench/json-rows.js';
 import { packageFolder } from '../../../src/paths.js';
 import { exceptions, isGuestPath, isKernelDevice } from '../../../src/view/index.js';
-import { jsonRows } from '../json-rows.js';
 
 /** Who named a path, by which system calls. */
 export interface Seen {
