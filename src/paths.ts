@@ -45,7 +45,7 @@ function usableHome(): string | undefined {
  *
  * @throws ERR_FOLDER_UNSAFE when somebody else could write there
  */
-export function privateFolder(): string {
+function privateFolder(): string {
   const uid = process.geteuid?.() ?? 0;
   const path = join(tmpdir(), `waep-${uid}`);
   mkdirSync(path, { recursive: true, mode: 0o700 });

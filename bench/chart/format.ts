@@ -36,7 +36,7 @@ export function rate(perSecond: number): string {
 }
 
 /** Prints a rate of bytes: `94.2 MB/s`. */
-export function byteRate(perSecond: number): string {
+function byteRate(perSecond: number): string {
   return `${significant(perSecond / 1e6)} MB/s`;
 }
 

@@ -5,7 +5,7 @@ const { exit, mov } = insn;
 const noMaps = { mapSpec: () => undefined, possibleCpus: 1 };
 
 /** A program of so many instructions, at least 2, that the verifier has to walk all of. */
-export function sizedProgram(instructions: number): Uint8Array {
+function sizedProgram(instructions: number): Uint8Array {
   const one = mov('r0', 0);
   const bytes = new Uint8Array(8 * instructions);
   for (let at = 0; at < instructions - 1; at++) bytes.set(one, 8 * at);

@@ -7,7 +7,7 @@ function readLine(path: string): string {
 }
 
 /** Counts the CPUs in a list such as `0-3,7`, the form of /sys/devices/system/cpu/possible. */
-export function countCpus(list: string): number {
+function countCpus(list: string): number {
   let count = 0;
   for (const part of list.split(',')) {
     const [first, last] = part.split('-').map(Number);

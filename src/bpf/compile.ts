@@ -308,7 +308,7 @@ export type Setter = (
  *
  * @param index the field's place among the structure's pointers, if it is one
  */
-export function setterOf(name: string, field: Field, index: number): Setter | undefined {
+function setterOf(name: string, field: Field, index: number): Setter | undefined {
   if ('nullable' in field) return operandSetter(name, field, index);
   if (field.flow === 'out') return undefined;
   const { offset } = field;

@@ -36,7 +36,7 @@ export function record(added: readonly Row[], folder: string): void {
 const isLost = ({ lost }: Row) => lost !== undefined;
 
 /** Renders the page. */
-export function renderBoots(all: readonly Row[]): string {
+function renderBoots(all: readonly Row[]): string {
   const groups = groupBy(
     all,
     (row) => `${row.qemu} | ${row.machine} | ${row.cpus} | ${row.kernel} | ${row.beside}`,

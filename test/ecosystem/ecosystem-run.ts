@@ -37,7 +37,7 @@ function at(template: string, index: number): string {
 }
 
 /** Serves every program, each at its own port, and resolves when all listen. */
-export async function serveAll(
+async function serveAll(
   template: string,
   upstream: ServerContext['upstream'] = {},
 ): Promise<AsyncDisposable> {

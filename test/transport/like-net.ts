@@ -95,7 +95,7 @@ function keep<T extends { destroy(): unknown } | AnyServer>(one: T): T {
 }
 
 /** Closes what the last observation left open. */
-export async function closeAll(): Promise<void> {
+async function closeAll(): Promise<void> {
   for (const one of opened.splice(0)) {
     if ('destroy' in one) {
       (one as AnySocket).on('error', () => {});

@@ -37,7 +37,7 @@ export interface QemuUser {
 }
 
 /** QEMU runs as the user of this process. */
-export const sameUser: QemuUser = { uid: undefined, groups: [] };
+const sameUser: QemuUser = { uid: undefined, groups: [] };
 
 /**
  * Chooses the id of a user that owns nothing on this machine. Returns undefined if this process is

@@ -186,7 +186,7 @@ export interface ForeignMultiplexer {
 }
 
 /** Starts vhost-device-vsock for a guest with the context identifier 3. */
-export async function startMultiplexer(
+async function startMultiplexer(
   run: RunFolder,
   { program, version }: Multiplexer,
 ): Promise<ForeignMultiplexer> {
