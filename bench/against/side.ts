@@ -28,8 +28,11 @@ export async function openSide(folder: string, choice: SideChoice): Promise<Open
       measure: (arm) => async (amount) =>
         (await side.ask({ task: 'measure', arm, amount })).measured ?? [],
       [Symbol.asyncDispose]: async () => {
-        await side.ask({ task: 'close' });
-        await side[Symbol.asyncDispose]();
+        try {
+          await side.ask({ task: 'close' });
+        } finally {
+          await side[Symbol.asyncDispose]();
+        }
       },
     };
   } catch (error) {
