@@ -7,11 +7,11 @@
 
 namespace waep {
 
-// A stretch of address space, reserved once, in which files are mapped later on.
+// A range of address space that is reserved once. Files are mapped into it later.
 //
-// AddressGuard knows what was mapped before the first call; what is mapped inside of an arena that
-// was there by then is kept from calls as well. It lies where no program has anything of its own,
-// so that addresses of other programs are not taken for ones in here.
+// AddressGuard protects the ranges that were mapped before the first call. Because the arena is one
+// of them, later mappings inside it are protected as well. The arena lies at addresses that
+// programs do not use, so that an address of another program is not mistaken for one of the arena.
 class AddressArena {
  public:
   AddressArena() = default;
@@ -22,9 +22,10 @@ class AddressArena {
   // Returns 0 or a negative errno.
   int Reserve();
 
-  // `size` bytes of address space, a multiple of the page size; null when there is none left.
+  // Takes `size` bytes of address space, a multiple of the page size. Returns null when none is
+  // left.
   uint8_t* Take(size_t size);
-  // Unmaps what was mapped there and takes the addresses back.
+  // Unmaps everything there and frees the addresses.
   void Return(uint8_t* address, size_t size);
 
  private:

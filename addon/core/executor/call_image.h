@@ -10,8 +10,8 @@ namespace waep {
 
 struct Handle;
 
-// The memory of one call: its buffers, of which the first is the attribute, and what its
-// relocations have put where.
+// The memory of one call: its buffers, of which the first is the attribute, and the words that its
+// relocations have written.
 struct CallImage {
   enum class Direction : uint8_t { kIn, kOut, kInOut };
   struct Buffer {
@@ -67,8 +67,8 @@ struct CallImage {
     relocations.clear();
   }
 
-  // The little-endian number of up to 8 bytes at an offset of the attribute, as the kernel will see
-  // it; bytes that the caller did not send are zero.
+  // Returns the little-endian number of up to 8 bytes at an offset of the attribute, as the kernel
+  // will see it. Bytes that the caller did not send are zero.
   [[nodiscard]] uint64_t Word(size_t offset, size_t width) const {
     uint64_t value = 0;
     const Buffer& attribute = buffers[0];
@@ -79,7 +79,7 @@ struct CallImage {
     return value;
   }
 
-  // The little-endian 32-bit number at an offset of a buffer, of which bytes that are not there are
+  // Returns the little-endian 32-bit number at an offset of a buffer. Bytes beyond its end are
   // zero.
   [[nodiscard]] uint32_t Word32(uint32_t buffer, size_t offset) const {
     uint32_t value = 0;
@@ -102,8 +102,8 @@ struct CallImage {
     return nullptr;
   }
 
-  // What the 8-byte word at an offset of a buffer points to. A word that is neither zero nor a
-  // relocation leads nobody knows where. To be asked once the relocations are in place.
+  // Returns what the 8-byte word at an offset of a buffer points to. The target of a word that is
+  // neither zero nor a relocation is unknown. It must be called after the relocations are written.
   [[nodiscard]] Stretch Behind(uint32_t buffer, size_t offset) const;
 
  private:

@@ -17,16 +17,17 @@ struct CallLoopStatistics {
   uint64_t bytes_out = 0;
 };
 
-// Takes frames from a blocking stream socket, has them executed and sends the answers, until the
-// peer is gone or sends what cannot be skipped.
+// Receives frames from a blocking stream socket, executes them and sends the answers, until the
+// peer is gone or sends a frame that cannot be skipped.
 class CallLoop {
  public:
-  // Values of Run's result that are no errno. Anything but a loss is for good.
+  // Values of Run's result that are no errno. All except a loss end the session.
   enum End : int { kClean = 0, kTruncated = 1, kMalformed = 2, kTooLarge = 3, kEnded = 4 };
 
   explicit CallLoop(Executor* executor) : executor_(executor) {}
 
-  // Returns 0 or a negative errno. Before Executor::Prepare, which looks at what is mapped.
+  // Returns 0 or a negative errno. It must be called before Executor::Prepare, which reads the
+  // mappings.
   int Reserve() {
     const uint64_t bytes = executor_->rules().limits.max_frame_bytes;
     return received_.Reserve(bytes, bytes <= Limits::kResidentBytes);
@@ -34,8 +35,8 @@ class CallLoop {
 
   [[nodiscard]] static bool IsLoss(int end) { return end <= kTruncated; }
 
-  // Serves a connection. Returns an End or a negative errno. What a connection before this one has
-  // sent of a frame is forgotten.
+  // Serves a connection. Returns an End or a negative errno. An incomplete frame of the connection
+  // before it is dropped.
   int Run(int fd);
 
   [[nodiscard]] const CallLoopStatistics& statistics() const { return statistics_; }
@@ -43,11 +44,11 @@ class CallLoop {
  private:
   // Executes every complete frame and sends the answers. Returns kClean to go on.
   int ExecuteComplete();
-  // The same, but leaves answers that may wait in held_.
+  // The same, but keeps answers that may wait in held_.
   int Execute();
-  // Sends an answer behind those that have waited, unless it may wait as well.
+  // Sends an answer after the waiting ones, unless it may wait as well.
   int Answer(const std::vector<iovec>& answer, bool may_wait);
-  // Sends the answers that have waited, and `last` behind them.
+  // Sends the waiting answers, and `last` after them.
   int SendHeld(const std::vector<iovec>& last);
   int SendAll(const iovec* parts, size_t count);
 
@@ -55,7 +56,7 @@ class CallLoop {
   bool is_unix_ = false;
   Executor* executor_;
   ReceiveBuffer received_;
-  // Answers that may wait. Never anything while there is nothing to execute.
+  // Answers that may wait. Empty whenever there is nothing to execute.
   std::vector<uint8_t> held_;
   std::vector<iovec> parts_;
   CallLoopStatistics statistics_;

@@ -9,14 +9,14 @@
 
 namespace waep {
 
-// The memory that a call's buffers live in while the kernel works on them.
+// The memory of a call's buffers while the kernel uses them.
 //
-// Nobody here knows how much the kernel will copy: a client can name a one-byte buffer for a map
-// whose values have a megabyte. So every buffer ends exactly where an inaccessible page begins, and
-// a copy that goes beyond it, in either direction, is EFAULT for the caller and nothing else. What
-// lies before a buffer is all ones, which is no descriptor and no address, up to an inaccessible
-// page. An argument lies at the start of a block that is zero otherwise: the kernel writes to
-// fields of it, and reads some, that lie behind the bytes it was told of.
+// The executor does not know how much the kernel will copy: a client can give a one-byte buffer for
+// a map whose values have a megabyte. So every buffer ends exactly where an inaccessible page
+// begins. A copy beyond the buffer, in either direction, only fails with EFAULT. The bytes before a
+// buffer are all ones, which is neither a descriptor nor an address, and before them is an
+// inaccessible page. An argument lies at the start of a block that is zero otherwise, because the
+// kernel reads and writes some of its fields beyond the given size.
 class CallMemory {
  public:
   CallMemory() = default;
@@ -24,26 +24,26 @@ class CallMemory {
   CallMemory(const CallMemory&) = delete;
   CallMemory& operator=(const CallMemory&) = delete;
 
-  // The most that a call may offer the kernel to write to, whatever it writes.
+  // The largest size of a call's output buffers together, however much the kernel writes.
   static constexpr size_t kMaxOffered = size_t{1} << 30;
 
-  // As much as the kernel can touch of an argument that is shorter: three times as much as its
-  // largest, bpf_attr, has.
+  // How far the kernel may access an argument that is shorter: three times the size of the largest
+  // argument, bpf_attr.
   static constexpr size_t kArgumentBytes = 512;
 
   // Reserves address space for calls of up to `max_bytes` in `max_buffers` buffers. Returns 0 or a
-  // negative errno. Memory is only used as it is touched, or, for calls of no more than
-  // Limits::kResidentBytes, from now on. `first_fd` is the least number that a descriptor of its
-  // own may have.
+  // negative errno. Calls of at most Limits::kResidentBytes have their memory from now on. For
+  // larger ones, memory is used only when it is touched. `first_fd` is the lowest number that a
+  // descriptor of this object may have.
   int Reserve(size_t max_bytes, size_t max_buffers, int first_fd = 0);
 
-  // `size` bytes that end at an inaccessible page; contents undefined. Null beyond what was
-  // reserved. Valid until Reset.
+  // Returns `size` bytes that end at an inaccessible page, with undefined contents. Returns null
+  // beyond the reserved size. The bytes are valid until Reset.
   uint8_t* Allocate(size_t size);
-  // `size` zeroes to be written to, of `offered` bytes: what lies behind is not there, but is no
-  // other buffer's either. It costs no more than what is written to it.
+  // Returns `size` zeroed bytes for output, of the `offered` ones. The bytes behind them do not
+  // exist, and belong to no other buffer. Only written pages use memory.
   uint8_t* AllocateOut(size_t size, size_t offered);
-  // How many bytes of such a buffer there are up to the last that can have been written.
+  // Returns the length of such a buffer up to the last byte that may have been written.
   [[nodiscard]] size_t Written(const uint8_t* data, size_t size) const;
   // A zeroed block of at least kArgumentBytes.
   uint8_t* AllocateArgument(size_t size);
@@ -80,11 +80,11 @@ class CallMemory {
   unique_fd pages_in_use_;   // /proc/self/pagemap, if there is one
 };
 
-// The address ranges that this process had mapped at a moment.
+// The address ranges that this process had mapped at one moment.
 //
-// A client that puts an address where a relocation belongs would have the kernel read or write
-// this process at will. A word that falls in a mapped range is therefore refused where the kernel
-// might follow it and no relocation covers it.
+// A client that writes an address in place of a relocation could make the kernel read or write this
+// process. So a word that lies in a mapped range is refused where the kernel might follow it,
+// unless a relocation covers it.
 class AddressGuard {
  public:
   // Reads /proc/self/maps; ranges closer than 16 MiB become one, and the heap and the stack get
@@ -99,7 +99,8 @@ class AddressGuard {
     return false;
   }
 
-  // The offset of the first aligned word of `data` that is an address of this process, or -1.
+  // Returns the offset of the first aligned word of `data` that is an address of this process, or
+  // -1.
   [[nodiscard]] int64_t Find(const uint8_t* data, size_t size) const;
 
  private:

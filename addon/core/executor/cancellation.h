@@ -11,16 +11,16 @@
 
 namespace waep {
 
-// Cancels requests by their ids: one that has not begun will not, and one that runs is interrupted
-// by a signal, which the verifier and test runs heed (signal_pending()). The thread that executes
-// requests makes all calls but those that say otherwise.
+// Cancels requests by their ids. A request that has not begun is dropped. A running one is
+// interrupted by a signal, which the verifier and test runs check for (signal_pending()). The
+// thread that executes requests calls all functions, except where a comment names another thread.
 class Cancellation {
  public:
-  // Takes the calling thread for the one that executes requests, and handles the signal.
+  // Makes the calling thread the one that executes requests, and installs the signal handler.
   // Returns 0 or a negative errno.
   int Prepare();
 
-  // False when the request is not to begin.
+  // Returns false if the request must not begin.
   bool Begin(uint32_t id) {
     running_.store(kRunning | id);
     if (abandoned_.load()) {
@@ -30,25 +30,26 @@ class Cancellation {
     return !waiting_.load() || Admit(id);
   }
 
-  // Whether the request that ends here was interrupted. No signal of it comes any later.
+  // Ends a request. Returns whether it was interrupted. Its signal does not arrive later.
   bool End() {
     running_.store(0);
     return signalled_.load() && TakeSignal();
   }
 
-  // The following are for one other thread.
+  // One other thread calls the following functions.
 
   void Cancel(uint32_t id);
-  // Nobody waits for answers any more: interrupts what runs, and lets nothing begin.
+  // Interrupts the running request and lets no other begin, because nobody waits for answers any
+  // more.
   void CancelAll();
-  // Whether Urge is to be called after a while.
+  // Returns whether Urge must be called after a while.
   [[nodiscard]] bool urging() const { return signalled_.load(); }
-  // Interrupts again what runs on: the signal may have come just before its system call.
+  // Interrupts again, because the signal may have arrived just before the system call.
   void Urge();
 
  private:
   static constexpr uint64_t kRunning = uint64_t{1} << 32;
-  // Ids that were answered before they could be cancelled stay; the oldest go first.
+  // Ids that were answered before they could be cancelled stay here. The oldest are removed first.
   static constexpr size_t kMaxWaiting = 256;
 
   bool Admit(uint32_t id);

@@ -65,8 +65,8 @@ class Reader {
     return true;
   }
 
-  // An array of `*count` items. Each takes at least a byte, so a count beyond what is left is
-  // refused here and nobody can be made to allocate for it.
+  // Reads the head of an array of `*count` items. Each item has at least a byte, so a count beyond
+  // the remaining bytes is refused here, and no caller allocates memory for it.
   [[nodiscard]] bool ReadArray(uint64_t* count) {
     const uint8_t* const start = at_;
     if (ReadHead(kArray, count) && *count <= Left()) return true;

@@ -9,30 +9,30 @@
 
 namespace waep {
 
-// What the processes that serve sessions keep of the machine, as a policy comes down to it.
+// The parts of the machine that the processes of sessions may use under a policy.
 struct Confinement {
   uint64_t capabilities = 0;
-  // Whether they see all of the machine's files, to read only, for want of a list of them.
+  // Whether they see all files of the machine, read-only, because the policy has no list of them.
   bool whole_root = false;
   std::vector<std::string> readable;  // files, and folders with a slash at their end
   std::vector<std::string> probed;    // files that the kernel looks up to probe them
   std::vector<std::string> pins;      // folders of bpffs, in which files can be made
-  // The memory of each session's cgroup at most; 0 for any. Its process and its objects share it.
+  // The bound on the memory of each session's cgroup, for its process and its objects; 0 for none.
   uint64_t memory_bytes = 0;
 
   // Decodes [capabilities, wholeRoot, [readable...], [probed...], [pins...], memoryBytes].
   [[nodiscard]] static bool Decode(cbor::Reader* reader, Confinement* confinement);
 };
 
-// What a process gives up, for good. Each function returns 0 or a negative errno.
+// Functions by which a process gives up rights for ever. Each returns 0 or a negative errno.
 namespace confine {
 
-// Leaves the calling thread the capabilities of a mask, as far as it has them, and what it executes
-// from then on no others. A capability that this kernel is too old for stands for CAP_SYS_ADMIN,
-// which it was part of. Before there are other threads.
+// Drops all capabilities of the calling thread except those of a mask. Programs that it executes
+// later have no others either. A capability that this kernel is too old for stands for
+// CAP_SYS_ADMIN, which included it. It must be called before there are other threads.
 int KeepCapabilities(uint64_t capabilities);
 
-// Takes all capabilities from all threads of this process.
+// Drops all capabilities of all threads of this process.
 int DropCapabilitiesOfAllThreads();
 
 // For this process, all threads of it, and what it starts: no new privileges, and EPERM for system
@@ -40,13 +40,14 @@ int DropCapabilitiesOfAllThreads();
 // `calls_kernel` says whether bpf(2), perf_event_open(2) and execve(2) are left.
 int RefuseSystemCalls(bool calls_kernel);
 
-// Has this thread, and what it starts, write to no file and make or remove none, where the kernel
-// has Landlock; `pins` says whether files may be made.
+// Forbids this thread, and programs that it starts, to write, make or remove files, if the kernel
+// has Landlock. With `pins` they may make files.
 int RefuseFileChanges(bool pins);
 
-// Moves this process into a mount namespace of its own, with a root that holds what the confinement
-// lists, to read only, and the folders for pins. `*program` is the path of what is to be executed
-// there, and becomes where that is. -EPERM where it may not have a namespace.
+// Moves this process into a mount namespace of its own. Its root holds the paths of the
+// confinement, read-only, and the folders for pins. `*program` is the path of the program to
+// execute there, and becomes its path in that root. Returns -EPERM if the process may not make a
+// namespace.
 int EnterRoot(const Confinement& confinement, std::string* program);
 
 }  // namespace confine

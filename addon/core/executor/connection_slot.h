@@ -9,25 +9,25 @@
 
 namespace waep {
 
-// Where the control thread leaves the connection that a session goes on with, and the call loop,
-// which has nothing to do with this as long as its connection lives, comes for it.
+// Passes the next connection of a session from the control thread to the call loop. The call loop
+// takes it when its present connection has ended.
 class ConnectionSlot {
  public:
-  // Hands over a connection. The one that is served ends: whoever resumes a session knows that it
-  // is lost, which may not be seen from here yet.
+  // Passes a connection to the call loop. The present connection ends: a client that resumes a
+  // session knows that it is lost, even if that has not been noticed here.
   void Put(unique_fd connection, uint32_t lease_ms);
 
-  // There is nothing to serve any more: the connection that is served ends, and no other one comes.
+  // Ends the present connection. No other one will come.
   void End();
 
-  // Closes the connection that was served, and returns the one to serve next, or -1 when none has
-  // come within the lease of the last. Waits for the first as long as it takes.
+  // Closes the last connection and returns the next one, or -1 if none came within the lease of the
+  // last. Waits for the first connection without bound.
   int Next();
 
-  // Whether Next would not wait.
+  // Returns whether Next would return at once.
   [[nodiscard]] bool has_next();
 
-  // How long Next would wait now.
+  // Returns how long Next would wait now.
   [[nodiscard]] uint32_t lease_ms();
 
  private:

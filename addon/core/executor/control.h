@@ -10,9 +10,8 @@
 
 #include "../unique_fd.h"
 
-// What an agent says to the executor of a session, apart from the session's own connections, and to
-// the keeper that starts executors, and what they answer: messages over pairs of SOCK_SEQPACKET
-// sockets, some with a descriptor.
+// The messages between the agent and the executor of a session, and between the agent and the
+// keeper. They travel over pairs of SOCK_SEQPACKET sockets; some carry a descriptor.
 //
 //   byte 0   kind
 //   byte 1   detail
@@ -29,7 +28,7 @@ enum Kind : uint8_t {
   kConfinement = 0x04,  // after the last; the payload is a Confinement (confinement.h)
   kStart = 0x05,  // with a descriptor: an executor's channel; number is what the agent calls it
   kKill = 0x06,   // number is that of a start
-  // From the agent to the process that has everything read anew (keeper_main.cc), and its answer.
+  // From the agent to the process that reads the files again (keeper_main.cc), and its answer.
   kReload = 0x08,
   kReloaded = 0x88,  // number is wait(2)'s status
   // From the agent to an executor.
@@ -70,18 +69,18 @@ class Channel {
 
   [[nodiscard]] int fd() const { return fd_; }
 
-  // Descriptors that come in are moved to numbers from `fd` on, away from those that the kernel
-  // gives the session's objects.
+  // Received descriptors are moved to numbers from `fd` on, away from the numbers of the session's
+  // objects.
   void set_first_fd(int fd) { first_fd_ = fd; }
 
-  // Waits for a message, valid until the next call. 1, 0 when the agent is gone, or a negative
-  // errno.
+  // Waits for a message, which is valid until the next call. Returns 1, 0 when the agent is gone,
+  // or a negative errno.
   int Receive(Message* message);
 
-  // Waits until there is room. 0 or a negative errno.
+  // Sends, and waits until there is room. Returns 0 or a negative errno.
   int Send(Kind kind, uint32_t number, const uint8_t* payload, size_t length);
 
-  // Does not wait: counts what there is no room for. For threads that calls depend on.
+  // Sends without waiting. Counts messages for which there is no room. For threads that make calls.
   void Audit(const uint8_t* record, size_t length);
 
  private:
@@ -93,17 +92,17 @@ class Channel {
   std::atomic<uint32_t> dropped_{0};
 };
 
-// What an executor does about messages. Called on the control thread, which must not wait: the
-// agent counts on it.
+// Handles messages in an executor. The control thread calls it. It must not block, because the
+// agent relies on that thread.
 class Handler {
  public:
   virtual void Attach(Purpose purpose, uint32_t lease_ms, unique_fd connection) = 0;
   virtual void Cancel(uint32_t id) = 0;
   virtual void End() = 0;
-  // The connection whose peer's end is to be told of, or -1.
+  // Returns the connection whose end should be reported, or -1.
   [[nodiscard]] virtual int watched() const = 0;
   virtual void PeerEnded() = 0;
-  // After how many milliseconds Turn is to be called without a message, or -1.
+  // Returns after how many milliseconds Turn must be called without a message, or -1.
   [[nodiscard]] virtual int wait_ms() const = 0;
   virtual void Turn() = 0;
 
@@ -111,14 +110,14 @@ class Handler {
   ~Handler() = default;
 };
 
-// A thread that hands an agent's messages, and the end of a connection, to a handler and ends the
-// process, whatever it does at the time, when the agent is gone.
+// A thread that passes an agent's messages, and the end of a connection, to a handler. When the
+// agent is gone, it ends the process at once.
 class Thread {
  public:
   Thread(Channel* channel, Handler* handler) : channel_(channel), handler_(handler) {}
 
-  // Returns 0 or a negative errno, once the thread needs nothing of the kernel any more but what
-  // its work takes: the sandbox may follow.
+  // Starts the thread. Returns 0 or a negative errno when the thread makes only the system calls of
+  // its work, so that the sandbox can be installed.
   int Start();
 
  private:

@@ -11,17 +11,16 @@
 
 namespace waep {
 
-// A thread that serves a session's event connections, apart from its calls: neither waits for the
-// other.
+// A thread that serves a session's event connections. Calls and events do not wait for each other.
 class EventLoop {
  public:
   EventLoop(const SharedHandles* handles, const Limits* limits, int first_fd);
 
-  // Starts the thread and returns 0 or a negative errno, once the thread needs nothing of the
-  // kernel any more but what its work takes: the sandbox may follow, and Executor::Prepare, which
-  // looks at what is mapped. The thread gets the priority `nice` where it may have it.
+  // Starts the thread. Returns 0 or a negative errno when the thread makes only the system calls of
+  // its work, so that the sandbox can be installed, and Executor::Prepare can read the mappings.
+  // The thread gets the nice value `nice` if it may.
   int Start(int nice);
-  // Hands a connection over. From any thread.
+  // Passes a connection to the thread. Any thread may call it.
   void Attach(unique_fd connection);
 
  private:
@@ -35,8 +34,8 @@ class EventLoop {
   std::mutex mutex_;
   std::vector<unique_fd> attached_;
   std::vector<std::unique_ptr<EventConnection>> connections_;
-  // Descriptors that say at once that there is nothing to wait for, and would say so for ever: the
-  // perf event of a process that has ended, a map that is no ring. They are left out for a while.
+  // Descriptors that poll(2) always reports although there is nothing to read: the perf event of a
+  // process that has ended, or a map that is no ring. They are left out for a while.
   std::vector<int> hung_up_;
   int64_t hung_up_until_ns_ = 0;
   int nice_ = 0;

@@ -13,7 +13,7 @@
 
 namespace waep {
 
-// What a part of a source has to offer: whole records, where they lie.
+// The records that a part of a source offers: whole records, in the kernel's buffer.
 struct Offer {
   iovec pieces[2] = {};  // the second is empty unless the records wrap
   size_t bytes = 0;
@@ -23,26 +23,26 @@ struct Offer {
   bool end = false;      // nothing will ever follow
 };
 
-// Something that events are read from. It may have several parts, such as the buffers of CPUs, each
-// with records in an order of its own. Not thread-safe.
+// A source of events. It may have several parts, such as one buffer for each CPU, each with its own
+// order of records. Not thread-safe.
 class EventSource {
  public:
   virtual ~EventSource() = default;
 
   [[nodiscard]] virtual size_t parts() const { return 1; }
-  // What poll(2) tells of new records, or -1 when nothing does.
+  // Returns the descriptor that poll(2) reports as readable for new records, or -1.
   [[nodiscard]] virtual int fd(size_t part) const = 0;
   // Finds whole records of at most `max_bytes` together, or a single one that is larger. Returns 0
   // or a negative errno.
   virtual int Peek(size_t part, size_t max_bytes, Offer* offer) = 0;
-  // Frees what Peek has offered; the offer's memory is the kernel's again.
+  // Frees the records that Peek has offered. Their memory belongs to the kernel again.
   virtual void Take(size_t part, const Offer& offer) = 0;
-  // Where reading has come to, and where writing has: bytes since the beginning.
+  // Returns the positions of reading and of writing, in bytes since the beginning.
   [[nodiscard]] virtual uint64_t position(size_t part) const = 0;
   [[nodiscard]] virtual uint64_t written(size_t part) const = 0;
-  // Whether what nobody has taken is there for the next reader, when this one is gone.
+  // Returns whether unread records stay for the next reader when this object is gone.
   [[nodiscard]] virtual bool lasting() const { return false; }
-  // Bytes that a part has room for, or 0 when that is no bound.
+  // Returns the size of a part's buffer in bytes, or 0 if it has none.
   [[nodiscard]] virtual uint64_t capacity() const { return 0; }
 };
 
@@ -99,8 +99,8 @@ class PerfSource final : public EventSource {
   uint64_t size_ = 0;
 };
 
-// A file that is read as it grows, such as trace_pipe or an iterator. What is read at a time counts
-// as a record.
+// A file that is read as it grows, such as trace_pipe or an iterator. The bytes of each read count
+// as one record.
 class FileSource final : public EventSource {
  public:
   int Open(AddressArena* arena, unique_fd file, size_t buffer_bytes);
@@ -126,7 +126,7 @@ class UserRing {
   // `size` is the map's max_entries. Returns 0 or a negative errno.
   int Open(AddressArena* arena, unique_fd map, uint64_t size);
 
-  // Adds a record, or says that there is no room for it now (-ENOSPC) or ever (-E2BIG).
+  // Adds a record. Returns -ENOSPC if there is no room now, and -E2BIG if there can never be.
   int Write(const uint8_t* data, size_t size);
 
  private:

@@ -12,11 +12,11 @@ namespace waep {
 
 constexpr int64_t kNever = INT64_MAX;
 
-// Records per second that a session may send; the rest is dropped, and counted.
+// The quota of records per second that a session may send. Further records are dropped and counted.
 class RateQuota {
  public:
   explicit RateQuota(uint64_t per_second) : per_second_(per_second) {}
-  // Whether records may be sent now; counts them as sent if so.
+  // Returns whether records may be sent now, and counts them as sent if so.
   bool Spend(uint64_t records, int64_t now_ns);
 
  private:
@@ -24,36 +24,35 @@ class RateQuota {
   int64_t full_ns_ = 0;  // when nothing will be spent any more
 };
 
-// What a client asks for with SUBSCRIBE. Times are in nanoseconds.
+// The terms of a SUBSCRIBE. Times are in nanoseconds.
 struct StreamTerms {
   uint64_t batch_bytes = 0;
   int64_t batch_ns = 0;
   uint64_t window_bytes = 0;
 };
 
-// What has become of the records of a part.
+// The counts of a part's records.
 struct PartCounts {
   uint64_t sequence = 0;  // sent
   uint64_t lost = 0;      // by the kernel, as it says so
   uint64_t dropped = 0;   // by the quota
 };
 
-// A subscription: a source, how far the client lets it go on, and what has become of its records.
+// A subscription: a source, the client's credit, and the counts of its records.
 //
-// It never copies a record and never holds one back: an offer is sent from where it lies, and only
-// then taken. Without credit the kernel's buffer fills, and programs see what they would see with a
-// slow reader of their own.
+// It never copies a record and never stores one. Records are sent from the kernel's buffer and only
+// then freed. Without credit the kernel's buffer fills, and programs see a slow reader.
 class EventStream {
  public:
   EventStream(uint32_t id, std::unique_ptr<EventSource> source, StreamTerms terms);
 
-  // Goes on where an earlier subscription to the same source was cut off.
+  // Continues an earlier subscription to the same source that was cut off.
   void Resume(uint32_t id, StreamTerms terms);
 
-  // The counts of all parts, as they are for whoever reads the same later: what is in buffers that
-  // end with this stream counts as sent, and gets nowhere.
+  // Returns the counts of all parts, for a later reader of the same source. Records in buffers that
+  // end with this stream count as sent, although nobody gets them.
   std::vector<PartCounts> LastCounts();
-  // Begins with the counts of a stream that read the same. There are as many parts.
+  // Begins with the counts of an earlier stream of the same source. It has as many parts.
   void Continue(const std::vector<PartCounts>& counts);
 
   struct Batch {
@@ -68,9 +67,9 @@ class EventStream {
     bool ended = false;
   };
 
-  // Finds what is to be sent now. `due_ns` becomes the time to look again, if that is sooner.
+  // Finds the batch to send now. `due_ns` becomes the time to look again, if that is sooner.
   bool Next(int64_t now_ns, RateQuota* quota, int64_t* due_ns, Batch* batch);
-  // The counts of a part that have changed since they were told, or with `all`, whatever they are.
+  // Returns the counts of a part that changed since they were last sent, or with `all` in any case.
   bool Counts(size_t part, bool all, Batch* batch);
   // The batch has been sent.
   void Sent(const Batch& batch, int64_t now_ns);
@@ -79,7 +78,7 @@ class EventStream {
 
   [[nodiscard]] uint32_t id() const { return id_; }
   [[nodiscard]] size_t parts() const { return source_->parts(); }
-  // The descriptors that tell of more, while there is nothing else to wait for.
+  // Returns the descriptors that report new records, unless the stream waits for something else.
   void Watch(std::vector<int>* descriptors) const;
 
  private:

@@ -6,8 +6,8 @@
 
 namespace waep {
 
-// What a client asks of files by their paths, by its number in PROTOCOL.md. Those from kMakeFolder
-// on change something.
+// The operations on files by path, with their numbers in PROTOCOL.md. Those from kMakeFolder on
+// change something.
 enum class FileOperation : uint8_t {
   kStat,
   kStatFs,
@@ -30,14 +30,15 @@ struct FileRequest {
   bool names;         // whether the policy names the path itself
 };
 
-// The name of an operation, as its system call has it.
+// Returns the name of an operation, which is that of its system call.
 [[nodiscard]] const char* NameOf(FileOperation operation);
 
-// The most that an operation writes, in bytes.
+// Returns the largest output of an operation, in bytes.
 [[nodiscard]] size_t OutputBytes(FileOperation operation);
 
-// Looks at files as readable_file.h says, and changes only bpf file systems, whose folders no link
-// leads to. Returns the bytes written to `out`, a negative errno, or kNotReadable.
+// Executes an operation. It reads files by the rules of readable_file.h. It changes only bpf file
+// systems, and follows no link to their folders. Returns the number of bytes in `out`, a negative
+// errno, or kNotReadable.
 [[nodiscard]] long Operate(const FileRequest& request, uint8_t* out);
 
 }  // namespace waep

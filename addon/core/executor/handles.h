@@ -11,7 +11,7 @@
 
 namespace waep {
 
-// A part of a quota that is taken, and given back when nothing holds it any more.
+// A part of a quota that is in use. It is given back when nothing refers to it any more.
 class Charge {
  public:
   Charge(uint64_t* used, uint64_t amount) : used_(used), amount_(amount) { *used_ += amount_; }
@@ -38,7 +38,7 @@ struct ObjectFacts {
   uint32_t value_size = 0;
 };
 
-// What a session's handle stands for.
+// A session's handle: a descriptor, and what is known of its object.
 struct Handle {
   static constexpr uint32_t kNoCommand = UINT32_MAX;
 
