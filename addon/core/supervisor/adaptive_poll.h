@@ -9,14 +9,15 @@
 
 namespace waep {
 
-// Looks out for what comes next on a descriptor, for as long as that is shorter than the way there
-// through an event loop: a caller that has got its answer often calls again at once.
+// Polls a descriptor for the next message after an answer, because a caller often calls again at
+// once. It polls only as long as that takes less time than the event loop would.
 class AdaptivePoll {
  public:
-  // At the beginning of each turn of the event loop, which is kept for a bounded time.
+  // Must be called at the beginning of each turn of the event loop. It bounds the polling in a
+  // turn.
   void Begin() { began_ns_ = NowNs(); }
 
-  // Whether something has come in.
+  // Polls. Returns whether something has arrived.
   bool Wait(int fd) {
     if (NowNs() - began_ns_ > kTurnNs) return false;
     if (skip_ > 0) {

@@ -16,20 +16,20 @@ struct MemoryPart {
   size_t length = 0;
 };
 
-// Writes answers into the memory of callers that wait, and of nobody else.
+// Writes answers only into the memory of callers that still wait.
 //
-// A process id is no name for a process: the caller can be killed, and its number be another's, at
-// any time. So the memory is opened first, and the call must wait after that: whoever waits has had
-// its number all along. What is written goes to that memory or nowhere.
+// The caller can be killed at any time, and its process id can be reused. So this class first opens
+// the memory, and then checks that the call still waits. If it does, the id belonged to the caller
+// at the open. The bytes reach that memory, or nothing.
 //
-// Writing to /proc/PID/mem overrides the protection of private pages, which the kernel would
-// respect in an answer of its own. So it is looked up; ranges that were found writable are
-// remembered, since all that a thread of the program can do about it is to have its own pages
-// written to.
+// Writing to /proc/PID/mem ignores the protection of private pages, which the kernel would respect
+// in an answer of its own. So the protection is looked up first. Writable ranges are cached. If the
+// program makes one of them read-only meanwhile, only its own pages are written to.
 class CallerMemory {
  public:
-  // Writes the parts in their order, up to the first byte that the program could not write itself.
-  // Returns how many bytes were written, or a negative errno: ENOENT when the call waits no more.
+  // Writes the parts in order, up to the first byte that the program itself could not write.
+  // Returns the number of bytes that were written, or a negative errno: ENOENT if the call no
+  // longer waits.
   ssize_t Write(int listener, const Notification& call, const MemoryPart* parts, size_t count);
 
  private:
@@ -39,7 +39,7 @@ class CallerMemory {
   };
 
   int Open(uint32_t thread, const char* name, int flags);
-  // How many bytes from `address` on, up to `length`, can be written to.
+  // Returns how many bytes from `address` on, up to `length`, are writable.
   size_t Writable(uint32_t thread, uint64_t address, size_t length);
   // Finds the writable mapping that an address is in.
   bool FindWritable(uint32_t thread, uint64_t address, Range* found);
@@ -47,7 +47,7 @@ class CallerMemory {
   static constexpr size_t kRanges = 4;
 
   uint32_t thread_ = 0;
-  // /proc/PID. It stays that of one thread, also when that is gone and its number is another's.
+  // /proc/PID. It belongs to one thread, even when the thread has ended and its id is reused.
   unique_fd folder_;
   Range ranges_[kRanges];
   size_t next_ = 0;

@@ -6,28 +6,29 @@
 
 namespace waep {
 
-// What a program sees in the place of what this machine has.
+// What a program sees in place of this machine's files and clock.
 struct Surroundings {
-  // How far its monotonic clock is ahead of this machine's.
+  // The offset of its monotonic clock from this machine's.
   long long clock_ahead_ns = 0;
-  // Files and folders, each bound over another: source, target.
+  // Files and folders that are bind-mounted over others: source, target.
   std::vector<std::pair<const char*, const char*>> binds;
 };
 
-// Becomes a program whose eBPF calls somebody else answers.
+// Executes a program whose caught system calls another process answers.
 //
-// In a mount namespace of its own this process mounts an empty bpf file system, an empty one in the
-// place of the tracing file system, and binds files over others; in a time namespace of its own, if
-// it may have one, the monotonic clock is shifted, and the clock since boot is the same. It lifts
-// the limit on locked memory if it may. Then it installs the filter (seccomp_filter.h), waits for
-// one byte over the Unix socket `control`, and executes the program. Before that byte it sends
-// one message with the listener.
+//  1. It makes a mount namespace. There it mounts an empty bpf file system, mounts an empty file
+//     system over tracefs, and binds files over others.
+//  2. If it may, it makes a time namespace. There the monotonic clock is shifted, and the clock
+//     since boot shows the same time. If it may, it removes the limit on locked memory.
+//  3. It installs the filter (seccomp_filter.h) and sends the listener in one message over the Unix
+//     socket `control`.
+//  4. It waits for one byte from `control`, and executes the program.
 //
-// When `control` ends or is shut down at its other end, the program is told by SIGTERM after a few
-// seconds, and ended by SIGKILL after some more: nobody answers its calls any more.
+// When the other end of `control` is closed or shut down, nobody answers the program's calls any
+// more. The program then gets SIGTERM after a few seconds, and SIGKILL some seconds later.
 //
-// Returns only when it cannot, having said why on standard error: 125, or 126 or 127 as env(1)
-// does.
+// It returns only if it fails, after printing the reason on standard error: 125, or 126 or 127 like
+// env(1).
 int Exec(char** program, const Surroundings& surroundings, int control);
 
 }  // namespace waep

@@ -4,37 +4,38 @@
 #include <stddef.h>
 #include <sys/types.h>
 
-// How a program that is to run on a guest finds the process that stands by for that guest: a Unix
-// socket of messages, whose name in the abstract namespace is the user's number and the guest's
-// address as it was given. It belongs to the network namespace, like the addresses.
+// How `waep run` finds the standby of a guest: by a Unix socket of messages. Its name in the
+// abstract namespace consists of the user's id and the guest's address as it was written. Like the
+// addresses, it belongs to the network namespace.
 //
-// The program's side says its name, and passes its standard error. The answer is how far the
-// guest's monotonic clock is ahead, in nanoseconds, as decimal digits; or an end, when the guest
-// cannot be had. Then follow the listener and the byte of launch.h.
+// The program's side sends the program's name and its standard error. The answer is the offset of
+// the guest's monotonic clock, in nanoseconds, as decimal digits; or the end of the connection if
+// the guest is not available. Then follow the listener and the byte of launch.h.
 //
-// Both sides trust only their own user, or root: anybody could have taken the name.
+// Each side trusts only its own user and root, because anybody can take the name.
 namespace waep::standby {
 
-// Names of programs that are longer are cut off.
+// Longer names of programs are truncated.
 constexpr size_t kMaxNameBytes = 255;
 
-// Listens, without blocking; returns a descriptor. -EADDRINUSE: somebody stands by already;
+// Listens, without blocking. Returns a descriptor, -EADDRINUSE if there is a standby already, or
 // -ENAMETOOLONG.
 int Listen(const char* address);
-// Takes the next request, or returns a negative errno: -EAGAIN when there is none, -EPERM when it
-// was somebody else's, which has been turned away. The descriptor returned does not block.
+// Accepts the next request. Returns a non-blocking descriptor, -EAGAIN when there is none, or
+// -EPERM when it was another user's, which has been closed.
 int Accept(int listener);
-// Reads what the program's side says, once it is there: its name into `name`, which has room for
-// kMaxNameBytes; returns the length. `*output` is its standard error, the caller's to close.
+// Reads the message of the program's side when it has arrived. Writes the program's name to `name`,
+// which has kMaxNameBytes, and returns its length. `*output` is the program's standard error; the
+// caller closes it.
 ssize_t Receive(int control, char* name, int* output);
 
-// Writes to a program's standard error, if that takes it without waiting. Returns 0, or -EAGAIN: it
-// is full; or another negative errno.
+// Writes to a program's standard error without waiting. Returns 0, -EAGAIN if it is full, or
+// another negative errno.
 int Tell(int output, const char* text, size_t length);
 
-// The program's side. Returns a descriptor, or a negative errno.
+// Connects, on the program's side. Returns a descriptor, or a negative errno.
 int Ask(const char* address, const char* name, int output);
-// Waits for the answer. False when there is none.
+// Waits for the answer. Returns false when there is none.
 bool Await(int control, long long* clock_ahead_ns);
 
 }  // namespace waep::standby

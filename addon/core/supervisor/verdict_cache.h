@@ -16,8 +16,8 @@
 
 namespace waep::seccomp {
 
-// How the calls of one command are told apart. The first argument is the command, the second points
-// to its attribute, the third is the attribute's size.
+// How the calls of one command are distinguished. The first argument is the command, the second
+// points to its attribute, and the third is the attribute's size.
 struct Recipe {
   enum Kind : uint32_t { kBytes = 0, kText = 1, kOutput = 2 };
 
@@ -40,15 +40,15 @@ struct Recipe {
   uint32_t architecture = 0;
   uint32_t number = 0;  // of the system call
   uint32_t command = 0;
-  std::vector<Zeroes> zeroes;  // what a call must not have to be told apart from others
+  std::vector<Zeroes> zeroes;  // fields that must be zero, or the call has no key
   std::vector<Pointer> pointers;
 };
 
-// What calls have come to, by all that their outcome depends on: their keys.
+// The outcomes of calls, by their keys. A key holds everything that the outcome depends on.
 //
-// A key is the command, the attribute with 1 in the place of each address, and for what each of
-// them points to its length, and its bytes unless it is an output. It says nothing of descriptors,
-// so the recipe must leave out every call that can have one.
+// A key consists of the command, and of the attribute with 1 in place of each address. For each
+// address it has the length of the buffer there, and the bytes unless the buffer is an output. A
+// key says nothing of descriptors, so the recipe must leave out every call that can have one.
 class VerdictCache {
  public:
   static constexpr size_t kMaxOutcomes = 16384;
@@ -65,28 +65,28 @@ class VerdictCache {
   // these, how many pointers and these, each as the members of its struct.
   bool Describe(const uint32_t* words, size_t count);
 
-  // The key of a call, or nothing for one that has none. Valid until the next.
+  // Returns the key of a call, or nothing if it has none. It is valid until the next call.
   std::string_view Key(const Notification& call);
 
   enum Answered { kNo = 0, kYes = 1, kNotify = 2, kSucceeds = 3 };
-  // Answers a call that is known to fail. Of one that succeeds the outputs are written, and the
-  // rest is left to do. The call's key, if it has one, is in key().
+  // Answers a call that is known to fail. For one that is known to succeed, it writes the outputs
+  // and leaves the rest to the caller. key() then has the call's key, if it has one.
   Answered Answer(int listener, const Notification& call);
   // Of the call that was read last, and of the one that was answered last.
   [[nodiscard]] std::string_view key() const { return key_; }
   [[nodiscard]] std::string_view latest() const { return latest_; }
 
   [[nodiscard]] const Outcome* Find(std::string_view key) const;
-  // Keeps a copy of an outcome, in the place of an older one. `notify`: whoever answers calls by
-  // it is told. Returns false when there is no room, or for what could not be read back.
+  // Keeps a copy of an outcome, in place of an older one. With `notify`, the supervisor is notified
+  // of calls that it answers. Returns false if there is no room, or if it could not be read back.
   bool Insert(std::string_view key, const Outcome& outcome);
 
   [[nodiscard]] size_t size() const { return outcomes_.size(); }
   // Writes all outcomes as a file of SavedBytes() bytes.
   void Save(uint8_t* file) const;
   [[nodiscard]] size_t SavedBytes() const;
-  // Adds what Save has returned in a table with the same recipe, up to where it is damaged. The
-  // bytes are not copied: they stay as they are for as long as the table lasts.
+  // Adds outcomes that Save has written for a table with the same recipe, up to the first damaged
+  // one. The bytes are not copied, so they must stay unchanged as long as the table exists.
   void Load(const uint8_t* bytes, size_t size);
 
  private:

@@ -11,8 +11,8 @@
 
 namespace waep {
 
-// Blocks of memory for byte queues. Some that are given back are kept for the next: memory that has
-// been touched lately is several times as fast as what the kernel has to find first.
+// Blocks of memory for byte queues. Some free blocks are kept for reuse, because recently used
+// memory is several times as fast as new memory of the kernel.
 class BlockPool {
  public:
   static constexpr size_t kBlockBytes = 16 * 1024;
@@ -35,8 +35,8 @@ class BlockPool {
   std::vector<Block> kept_;
 };
 
-// Bytes that have arrived and not been read. Memory is used as bytes come and given back when they
-// have gone, to a pool that outlives the queue.
+// Bytes that have arrived and have not been read. The queue takes memory from a pool when bytes
+// arrive, and gives it back when they are read. The pool must outlive the queue.
 class ByteQueue {
  public:
   explicit ByteQueue(BlockPool* pool) : pool_(pool) {}
@@ -59,7 +59,7 @@ class ByteQueue {
     }
   }
 
-  // Takes `length` bytes, or what there is.
+  // Takes up to `length` bytes.
   size_t Take(void* to, size_t length) {
     const size_t taken = std::min(length, size());
     for (size_t done = 0; done < taken;) {

@@ -18,8 +18,8 @@ struct MemoryRegion {
   uint64_t offset = 0;        // in the file
 };
 
-// A guest's memory, mapped. A VMM that truncates its files afterwards does not end this process:
-// what is gone reads as zeros from then on, and `broken` tells.
+// A guest's memory, mapped. If the VMM truncates its files later, this process survives: the
+// missing parts read as zeros from then on, and `broken` returns true.
 class GuestMemory {
  public:
   GuestMemory();
@@ -34,12 +34,13 @@ class GuestMemory {
   int Remove(const MemoryRegion& region);
   void Clear();
 
-  // Where the byte at a guest address is mapped, and into `length` how many bytes follow it in the
-  // same region, at most as many as it asks for. Null outside of the guest's memory.
+  // Returns where the byte at a guest address is mapped. `length` becomes the number of bytes from
+  // there on in the same region, at most its old value. Returns null outside of the guest's memory.
   [[nodiscard]] uint8_t* Find(uint64_t guest_address, uint64_t* length) const;
-  // Where `length` bytes at an address of the VMM are mapped. Null unless all of them are.
+  // Returns where `length` bytes at an address of the VMM are mapped, or null unless all of them
+  // are.
   [[nodiscard]] uint8_t* FindUser(uint64_t user_address, uint64_t length) const;
-  // Whether a part of it has been found to be gone.
+  // Returns whether a part of the memory was found missing.
   [[nodiscard]] bool broken() const;
 
   static constexpr size_t kMaxRegions = 64;

@@ -11,8 +11,8 @@
 
 namespace waep {
 
-// What a VMM sets up for a device: features, memory and queues. It knows nothing of what the device
-// does, and is told nothing of it but its configuration space.
+// The parts of a device that a VMM sets up: features, memory and queues. It knows nothing of the
+// device itself except its configuration space.
 class VhostBackend {
  public:
   // The answer to a message, if there is one beside the acknowledgement.
@@ -28,10 +28,10 @@ class VhostBackend {
   // Does what a message asks for. Returns 0, -ENOTSUP for a request that this back end did not
   // offer, or another negative errno when the message makes no sense.
   int Handle(vhost_user::Message& message, Answer* answer);
-  // Whether the VMM waits for an acknowledgement of each message that asks for one.
+  // Returns whether the VMM waits for an acknowledgement of each message that asks for one.
   [[nodiscard]] bool acknowledges() const;
 
-  // Whether the driver of the guest has set up both of its queues.
+  // Returns whether the guest's driver has set up both of its queues.
   [[nodiscard]] bool running() const { return receive().running() && transmit().running(); }
 
   [[nodiscard]] GuestMemory& memory() { return memory_; }

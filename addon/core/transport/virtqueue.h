@@ -11,9 +11,8 @@
 
 namespace waep {
 
-// What a driver has made available in one place of the ring: its buffers in the guest's memory, in
-// order. The descriptors have been read once and checked; what the buffers hold may change at any
-// time.
+// A chain of buffers that a driver has made available, in order, in the guest's memory. The
+// descriptors were read once and checked. The contents of the buffers may change at any time.
 struct Chain {
   // No longer than any driver's: Linux limits itself to 1024 (virtio_ring.c, VIRTQUEUE_MAX…).
   static constexpr size_t kMaxParts = 1024;
@@ -46,7 +45,7 @@ class Virtqueue {
 
   // Finds the rings in the memory, which has changed or is about to be used.
   void Resolve(const GuestMemory& memory);
-  // Takes the queue out of use; returns where the driver will go on.
+  // Takes the queue out of use. Returns the position at which the driver will go on.
   uint16_t Stop();
 
   [[nodiscard]] bool running() const { return started_ && enabled_ && resolved_; }
@@ -55,11 +54,11 @@ class Virtqueue {
 
   // Whether the driver has made something available.
   [[nodiscard]] bool Available();
-  // Takes the next chain of buffers. False when there is none, or when the queue has broken.
+  // Takes the next chain of buffers. Returns false when there is none, or when the queue is broken.
   bool Take(const GuestMemory& memory, Direction direction, Chain* chain);
   // Gives a chain back, with the number of bytes written to it.
   void Give(uint16_t head, uint32_t written);
-  // Lets the driver see what was given back since, and interrupts it if it wants that.
+  // Publishes the chains that were given back, and interrupts the driver if it wants that.
   void Publish();
   // Descriptors and bytes of what was taken since then.
   [[nodiscard]] uint32_t held_descriptors() const { return held_descriptors_; }
@@ -69,7 +68,7 @@ class Virtqueue {
   // Stops the queue of a driver that breaks the rules. Returns false.
   bool Break();
 
-  // Asks to be told of what becomes available from here on. True when something has been meanwhile.
+  // Asks the driver for notifications. Returns true if something has become available meanwhile.
   bool EnableKicks();
   void DisableKicks();
 

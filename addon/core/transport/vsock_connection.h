@@ -12,8 +12,8 @@
 
 namespace waep {
 
-// One connection of a virtio-vsock device: its state, its credit, and what has arrived. It knows no
-// queues, no clock and no descriptors; the device moves packets and tells the connection of them.
+// One connection of a virtio-vsock device: its state, its credit, and the bytes that have arrived.
+// It has no queues, no clock and no descriptors. The device moves packets and calls the connection.
 //
 // The protocol (virtio 1.2, section 5.10.6). A connection is a pair of ports. It begins with a
 // REQUEST of one side and a RESPONSE of the other; bytes travel in DATA packets, in order. SHUTDOWN
@@ -27,23 +27,23 @@ namespace waep {
 //   kClosing     we have said SHUTDOWN    → kDead by RESET, or by the device's clock
 //   kDead        no packet finds it       (the owner may still read what has arrived)
 //
-// Credit. Each side holds what it has not read yet in a buffer of a size that it tells in every
-// packet (buf_alloc), together with how much it has read since the beginning (fwd_cnt). Both
-// counters are 32 bits wide and wrap. What the peer may still send is
+// Credit. Each side keeps unread bytes in a buffer. Every packet carries the size of the sender's
+// buffer (buf_alloc) and the number of bytes that it has read since the beginning (fwd_cnt). Both
+// counters are 32 bits wide and wrap. The number of bytes that the peer may still send is
 //
 //   buf_alloc − (bytes sent − fwd_cnt).
 //
-// A CREDIT_UPDATE tells the two numbers without bytes, a CREDIT_REQUEST asks for one. We tell after
-// half of the window has been read. The window is what the peer's sender has under way at most:
-// some kernels bound it by their own receive buffer, whatever we offer. We send when there is
-// credit for everything, or for a packet that is worth it (a quarter of the peer's buffer, at most
-// 16 KiB).
+// A CREDIT_UPDATE carries the two numbers without bytes; a CREDIT_REQUEST asks for one. We
+// send an update after half of the window was read. The window is the most that the peer's sender
+// has under way: some kernels bound it by their own receive buffer, whatever we offer. We send when
+// there is credit for everything, or for a packet that is large enough (a quarter of the peer's
+// buffer, at most 16 KiB).
 //
-// Credit counts bytes, but kernels from 6.12.92 on also bound how many packets wait to be read, by
-// what these cost them in memory, and reset a connection that exceeds it. So ends of packets are
-// remembered until the peer has read them, and no more are sent than it has room for. That is only
-// safe towards a peer that tells when it has read everything; `bounded` says that the device has
-// seen it do so: otherwise we would wait for news that never come.
+// Credit counts bytes. Kernels from 6.12.92 on also bound the number of unread packets, by the
+// memory that they use, and reset a connection that exceeds the bound. So this class remembers the
+// ends of packets until the peer has read them, and keeps to the bound. That works only with a peer
+// that sends an update when it has read everything; otherwise we would wait for ever. `bounded`
+// says that the device has seen the peer do so.
 class VsockConnection final {
  public:
   enum class State { kConnecting, kOffered, kEstablished, kClosing, kDead };
@@ -72,7 +72,7 @@ class VsockConnection final {
   void Confirm() { state_ = State::kEstablished; }
   // The owner of an established connection is done with it; what was sent still arrives.
   void Close();
-  // It is gone, for a reason, or without one.
+  // Ends the connection, with or without an error.
   void Fail(int error);
   void Die();
 
@@ -97,13 +97,13 @@ class VsockConnection final {
     return Arrival::kTaken;
   }
 
-  // The packet of an operation, with the newest credit, which counts as told.
+  // Returns the packet of an operation, with the newest credit, which then counts as sent.
   vsock::Header Packet(vsock::Operation operation);
 
   // Returns bytes, 0 at the end, -EAGAIN, or why there is no more.
   ssize_t Receive(void* buffer, size_t length);
   [[nodiscard]] bool has_unread() const { return received_.size() > 0; }
-  // Whether so much was read that the peer should be told.
+  // Returns whether so much was read that the peer should get an update.
   [[nodiscard]] bool OwesCredit() const;
 
   // 0, or the errno with which sending fails.
@@ -117,7 +117,7 @@ class VsockConnection final {
   void Satisfied() { short_of_credit_ = false; }
   int Shutdown(uint8_t flags);
 
-  // Whether Receive has something to tell, bytes or an end.
+  // Returns whether Receive would return bytes or the end.
   [[nodiscard]] bool Readable() const;
   // Whether there is credit for a packet; else it is short of credit from now on.
   bool HasCredit(bool bounded) { return Sendable(kMaxPacketBytes, bounded) > 0; }
@@ -130,10 +130,10 @@ class VsockConnection final {
   [[nodiscard]] bool peer_sends_no_more() const { return (peer_shutdown_ & vsock::kNoSend) != 0; }
   [[nodiscard]] bool over() const { return error_ != 0 || state_ == State::kDead; }
   [[nodiscard]] uint32_t Credit() const;
-  // What a peer's sender has under way at most.
+  // Returns the most that the peer's sender has under way.
   [[nodiscard]] uint32_t Window() const;
   [[nodiscard]] uint32_t UsefulCredit() const;
-  // Whether the peer's queue takes another packet, however little is in it.
+  // Returns whether the peer's queue takes another packet of any size.
   [[nodiscard]] bool TakesPackets(bool bounded) const;
 
   const uint32_t buffer_bytes_;

@@ -30,22 +30,21 @@ struct VsockDeviceOptions {
 };
 
 // A guest's virtio-vsock device, which a VMM reaches over a vhost-user socket: the VMM, the queues,
-// listeners and timers. What one connection is and may do is in vsock_connection.h.
+// listeners and timers. vsock_connection.h has a single connection.
 //
-// One thread uses it, and nothing happens but in calls of its functions: wait until `fd()` is
+// One thread uses it, and it works only inside calls of its functions: wait until `fd()` is
 // readable, then call Run(). Streams and listeners are numbers; their functions do not block and
 // return negative errno values, -EBADF for a number that is not in use.
 //
-// What a guest says is not believed: nothing that it writes makes the device read or write outside
-// of the guest's memory, run without end, or hold more than buffer_bytes × max_connections, each
-// rounded up to a block.
+// The guest may be hostile. Nothing that it writes makes the device read or write outside of the
+// guest's memory, run without end, or hold more than buffer_bytes × max_connections, each rounded
+// up to a block.
 //
-// What it gives back to the guest's driver, and tells it, is due before the caller sleeps. Drivers
-// of Linux differ in what they wait for (net/vmw_vsock of 6.1.176, 6.12.117 and 7.2.13):
+// Buffers and messages for the guest's driver must be published before the caller sleeps. Linux's
+// drivers differ in what they wait for (net/vmw_vsock of 6.1.176, 6.12.117 and 7.2.13):
 //
-//   - A packet of 64 KiB is a header and one part; since 6.17 and 6.12.95 a header and parts of up
-//   to
-//     32 KiB. Since 6.2 a buffer for what comes from the host is one part of 3776 bytes.
+//   - A packet of 64 KiB is a header and one part. Since 6.17 and 6.12.95 it is a header and parts
+//     of up to 32 KiB. Since 6.2 a buffer for packets from the host is one part of 3776 bytes.
 //   - Since 6.7 a socket's packets in the transmit queue count as its write memory until the device
 //     gives them back. A sender that sleeps for credit is woken by credit only while that memory is
 //     less than half of SO_SNDBUF (212992 bytes by default), else by the return of its packets.
@@ -54,11 +53,10 @@ struct VsockDeviceOptions {
 //   - Since 6.12.92 a socket also bounds how many packets wait in it to be read: by 6.12.94 so many
 //     that 576 bytes for each are no more than its buffer. It resets the connection at the next
 //     one, whatever credit is left (6.12.117 and 7.2.13 put small packets together before that).
-//     Every driver that does so tells of its credit, too, when a program has read all there was;
-//     5.10 does not, and puts no bound to packets.
-//   - By 6.1.176 a sender has no more under way than its own socket may receive, however much
-//   credit
-//     it got, and it does not ask for more: it waits until it is told that this much was read.
+//     Every driver that does so also sends its credit when a program has read everything; 5.10 does
+//     neither.
+//   - In 6.1.176 a sender has at most as much under way as its own socket may receive, whatever its
+//     credit. It does not ask for more, but waits for an update that says that this much was read.
 class VsockDevice final {
  public:
   enum Event : int { kReadable = 1, kWritable = 2 };
