@@ -4,24 +4,24 @@ import { mkdir, open, readdir, rename, rm, stat, utimes } from 'node:fs/promises
 import { join } from 'node:path';
 import type { Session } from '../session.js';
 
-/** Guests whose facts are kept; the one used longest ago makes room. */
+/** The number of guests with a cache. The one that was used longest ago is removed. */
 const MAX_GUESTS = 16;
 const MAX_FILE_BYTES = 64 * 1024 * 1024;
 const OTHERS_MAY_WRITE = 0o022;
 
 /**
- * What is known of a guest's kernel from one program to the next, as files.
+ * Files about a guest's kernel that are kept from one program to the next.
  *
- * A guest is known by its address, boot id and kernel version, so that one guest cannot say
- * anything about another, and by the profile that its agent grants. Files are read only when they
- * and their folder are the user's own, and nobody else may write to them. A cache that cannot be
- * used is none: nothing fails because of it.
+ * The cache of a guest is found by its address, boot id, kernel version and profile, so that no
+ * guest can change what is cached of another. A file is read only if the user owns it and its
+ * folder, and nobody else may write to them. If the cache cannot be used, everything works without
+ * it.
  */
 export class GuestCache {
   readonly #root: string | undefined;
   readonly #folder: string;
 
-  /** @param root the folder of all guests; without one nothing is kept */
+  /** @param root the folder for all guests; without one nothing is cached */
   constructor(session: Session, root: string | undefined) {
     const { bootId, release, version } = session.kernel;
     const identity = JSON.stringify([session.address, bootId, release, version, session.profile]);
@@ -32,7 +32,7 @@ export class GuestCache {
     );
   }
 
-  /** Opens a file for reading and returns its descriptor, which the caller closes, if there is one. */
+  /** Opens a file for reading, if it exists. Returns its descriptor, which the caller closes. */
   open(name: string): number | undefined {
     if (this.#root === undefined) return undefined;
     try {
@@ -45,7 +45,7 @@ export class GuestCache {
     return undefined;
   }
 
-  /** The whole of a file, if there is one. */
+  /** Returns the contents of a file, if it exists. */
   read(name: string): Uint8Array | undefined {
     const fd = this.open(name);
     if (fd === undefined) return undefined;
@@ -56,7 +56,7 @@ export class GuestCache {
     }
   }
 
-  /** Keeps bytes under a name. Others see all of them or none. */
+  /** Writes bytes under a name. Others see either all of them or nothing. */
   async write(name: string, bytes: Uint8Array): Promise<void> {
     const root = this.#root;
     if (root === undefined || bytes.length > MAX_FILE_BYTES) return;

@@ -10,7 +10,7 @@ import type { GuestCache } from './guest-cache.js';
 const PAGE_BYTES = 4096;
 const STATX_BYTES = 256;
 
-/** Files that stay as they are for as long as the guest's kernel runs, apart from its modules'. */
+/** Files that do not change while the guest's kernel runs, without those of modules. */
 const lasting =
   /^\/(sys\/kernel\/btf\/vmlinux|proc\/config\.gz|proc\/version|proc\/version_signature|boot\/config-.*)$/;
 
@@ -18,15 +18,16 @@ const lasting =
  * Copies of files of the guest's kernel, such as `/sys/kernel/btf/vmlinux`, as descriptors of
  * this process.
  *
- * A file is copied as a whole when it is opened, so that it is one state of it that is read. Copies
- * are nameless and end with their last descriptor; those of files that never change come from
- * the cache.
+ * A file is copied whole when it is opened, so all reads see the same state. Copies have no name
+ * and end with their last descriptor. Copies of files that never change come from the cache.
  */
 export class GuestFiles {
   readonly #session: Session;
   readonly #cache: GuestCache;
   readonly #texts = new Map<string, Promise<string>>();
-  /** What files that never change are like: libbpf asks before each load of some types. */
+  /**
+   * Status of files that never change, because libbpf asks for it before each load of some types.
+   */
   readonly #looked = new Map<string, Promise<Buffer>>();
 
   constructor(session: Session, cache: GuestCache) {
@@ -37,7 +38,7 @@ export class GuestFiles {
   /**
    * Copies a file of the guest and returns a descriptor to read the copy, which the caller closes.
    *
-   * @param maxBytes how large a file may be that is not one of the kernel's own
+   * @param maxBytes the largest size of a file that is not one of the kernel's own
    * @throws the guest's system error, such as ENOENT; ERR_POLICY_REFUSED; ERR_GUEST_FILE when it
    *   is larger
    */
@@ -52,7 +53,7 @@ export class GuestFiles {
   }
 
   /**
-   * The bytes of a file of the guest.
+   * Returns the contents of a file of the guest.
    *
    * @throws as {@link open}
    */
@@ -79,7 +80,7 @@ export class GuestFiles {
   }
 
   /**
-   * Reads a short file of the guest, which never changes, as text.
+   * Returns the text of a short file of the guest that never changes.
    *
    * @throws as {@link open}
    */
@@ -90,7 +91,7 @@ export class GuestFiles {
   }
 
   /**
-   * What the guest's statx(2) says of a path: `struct statx`.
+   * Returns the guest's `struct statx` of a path.
    *
    * @param follow whether a link at its end is followed
    * @throws the guest's system error, such as ENOENT; ERR_POLICY_REFUSED; ERR_AGENT_LACKS
@@ -107,7 +108,7 @@ export class GuestFiles {
   }
 
   /**
-   * What the guest's statfs(2) says of a path: `struct statfs`.
+   * Returns the guest's `struct statfs` of a path.
    *
    * @throws as {@link look}
    */
@@ -116,7 +117,7 @@ export class GuestFiles {
   }
 
   /**
-   * Where a link of the guest leads.
+   * Returns where a link of the guest leads.
    *
    * @throws as {@link look}; EINVAL for what is no link
    */
@@ -126,7 +127,7 @@ export class GuestFiles {
   }
 
   /**
-   * What is in a folder of the guest, as getdents64(2) writes it.
+   * Returns the entries of a folder of the guest, as getdents64(2) writes them.
    *
    * @throws as {@link look}; ENOTDIR
    */

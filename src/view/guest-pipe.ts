@@ -6,16 +6,15 @@ import { native } from '../native.js';
 import type { Session } from '../session.js';
 
 const READ_BYTES = 64 * 1024;
-/** What lies here unread; the rest stays in the guest. */
+/** How many unread bytes are kept here. The rest stays in the guest. */
 const WINDOW_BYTES = 256 * 1024;
 
-/** Fills a pipe until there is no more, or the pipe is closed. */
+/** Fills a pipe until the end of the data, or until the pipe is closed. */
 type Source = (socket: Socket, closed: Promise<unknown>) => Promise<void>;
 
 /**
- * Opens a file of the guest that never ends, such as trace_pipe, and returns a descriptor from
- * which it can be read as it grows. The caller closes it; the reading ends once the last copy of it
- * is closed.
+ * Opens a file of the guest that never ends, such as trace_pipe. Returns a descriptor from which it
+ * can be read as it grows. The caller closes it. The reading ends when its last copy is closed.
  *
  * @throws the guest's system error, such as ENOENT or EBUSY; ERR_POLICY_REFUSED
  */
@@ -27,17 +26,17 @@ export async function openGuestPipe(session: Session, path: string): Promise<num
   );
 }
 
-/** Who is told of what becomes of a pipe. */
+/** Callbacks for the end of a pipe. */
 export interface PipeEvents {
-  /** Its last copy is closed. */
+  /** Called when the last copy of the descriptor is closed. */
   gone(): Promise<void>;
-  /** It has ended before what it is read from, whose error this is. */
+  /** Called with the error of the source, if that ends the pipe early. */
   failed(error: Error): void;
 }
 
 /**
- * Returns a descriptor from which what a handle stands for can be read to its end, such as an
- * iterator. The caller closes it.
+ * Returns a descriptor from which an object, such as an iterator, can be read to its end. The
+ * caller closes it.
  */
 export function readGuestPipe(session: Session, handle: Handle, events: PipeEvents): number {
   const drained = (socket: Socket) =>
@@ -67,7 +66,7 @@ function makePipe(source: Source, gone: () => Promise<void>): number {
   return theirs;
 }
 
-/** Has what a file grows by sent as it does. */
+/** Sends a file's new bytes as it grows. */
 async function follow(
   session: Session,
   file: Handle,
@@ -93,7 +92,7 @@ async function drain(session: Session, handle: Handle, socket: Socket): Promise<
   }
 }
 
-/** Resolves when there is room again, or nobody reads any more. Nothing of the waiting stays. */
+/** Resolves when there is room again, or when the pipe has no reader. */
 function drained(socket: Socket): Promise<void> {
   return new Promise((resolve) => {
     const settle = () => {

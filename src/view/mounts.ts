@@ -1,12 +1,15 @@
 import { isBelowKernel } from './paths.js';
 
-/** Which word of a line is where something is mounted. */
+/** The index of the mount point among the words of a line. */
 const places = { mounts: 1, mountinfo: 4 } as const;
 
-/** A file of /proc/self that tells what is mounted. */
+/** A file of /proc/self that lists mounts. */
 export type MountFile = keyof typeof places;
 
-/** What is mounted for a program: the guest's below the folders of kernels, and else its own. */
+/**
+ * Returns the mounts that a program sees: the guest's below the kernel's folders, and its own
+ * elsewhere.
+ */
 export function mergeMounts(file: MountFile, own: string, guests: string): string {
   const linesOf = (text: string, ofKernel: boolean) =>
     text.split(/(?<=\n)/).filter((line) => {

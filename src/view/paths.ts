@@ -1,17 +1,19 @@
 /*
- * Whose files are below the folders in which a kernel tells of itself. All of them are the guest's,
- * but for those that are listed here.
+ * Decides whether a path is the guest's. All files below the folders in which a kernel describes
+ * itself are, except those that are listed here.
  */
 
-/** Files of the program's own, or of the machine that it runs on, and why they are. */
+/** Files that describe the program, or its machine, and the reason. */
 export interface Exception {
   readonly pattern: RegExp;
-  /** As docs/run.md has it. */
+  /** The reason, as in docs/run.md. */
   readonly what: string;
   readonly why: string;
 }
 
-/** What is not the guest's. `/proc/ID` of the program's own processes is not, either. */
+/**
+ * The exceptions. `/proc/ID` of the program's own processes is one as well, but not listed here.
+ */
 export const exceptions: readonly Exception[] = [
   {
     pattern: /^\/proc\/(self|thread-self)(\/|$)/,
@@ -52,48 +54,48 @@ export const exceptions: readonly Exception[] = [
 
 const root = /^\/(proc|sys|boot|lib\/modules|usr\/lib\/modules)(\/|$)/;
 
-/** Whether a path is, or is below, a folder in which a kernel tells of itself. */
+/** Returns whether a path is, or is below, a folder in which a kernel describes itself. */
 export function isBelowKernel(path: string): boolean {
   return root.test(path);
 }
 
-/** Whether a path is below such a folder, and on no list of exceptions. */
+/** Returns whether a path is below such a folder and is no exception. */
 export function isGuestPath(path: string): boolean {
   return isBelowKernel(path) && !exceptions.some(({ pattern }) => pattern.test(path));
 }
 
-/** Whether a path names a device by which this machine's kernel tells of itself. */
+/** Returns whether a path names a device by which this machine's kernel describes itself. */
 export function isKernelDevice(path: string): boolean {
   return path === '/dev/kmsg' || path === '/dev/mem';
 }
 
-/** The id of the process that a path tells of. */
+/** Returns the id of the process that a path is about. */
 export function processOf(path: string): number | undefined {
   const [, id] = /^\/proc\/(\d+)(?:\/|$)/.exec(path) ?? [];
   return id === undefined ? undefined : Number(id);
 }
 
-/** Whether a path names what a process runs, or another file as the process sees it. */
+/** Returns whether a path names a process's executable, or another file as the process sees it. */
 export function isProgramFile(path: string): boolean {
   return /^\/proc\/\d+\/(?:exe$|root\/)/.test(path);
 }
 
-/** Whether a path names the root of a process, by which its files are named and nothing else is. */
+/** Returns whether a path names the root of a process, which only serves to name files. */
 export function isProcessRoot(path: string): boolean {
   return /^\/proc\/\d+\/root$/.test(path);
 }
 
-/** Whether a path names a namespace, which is passed to calls and not read. */
+/** Returns whether a path names a namespace, which is passed to calls and not read. */
 export function isNamespace(path: string): boolean {
   return /^\/proc\/\d+\/(?:task\/\d+\/)?ns\/\w+$/.test(path);
 }
 
-/** Whether a path is in the guest's bpf file system, which can be changed. */
+/** Returns whether a path is in the guest's bpf file system, which can be changed. */
 export function isPinPath(path: string): boolean {
   return /^\/sys\/fs\/bpf\/[^/]/.test(path);
 }
 
-/** Whether a file of the kernel never ends: reading it waits for more. */
+/** Returns whether a file of the kernel never ends: reading it waits for more. */
 export function isLive(path: string): boolean {
   return /\/(trace_pipe|trace_pipe_raw|snapshot_raw)$/.test(path);
 }

@@ -4,7 +4,7 @@ import type { GuestFiles } from './guest-files.js';
 
 const KEPT_MS = 5000;
 const MAX_KEPT_BYTES = 128 * 1024 * 1024;
-/** Programs can be larger than any file of a kernel's own. */
+/** The largest program to copy. It is larger than any file of a kernel's own. */
 const MAX_PROGRAM_BYTES = 256 * 1024 * 1024;
 
 interface Kept {
@@ -14,10 +14,11 @@ interface Kept {
 }
 
 /**
- * Copies of what the guest's processes run, which are there until five seconds after their last use.
+ * Copies of the files that the guest's processes run. A copy stays until five seconds after its
+ * last use.
  *
- * Who wants the names of addresses opens a program and its libraries several times for each, and
- * counts on a descriptor to stay good when the process has ended meanwhile.
+ * A tool that looks up the names of addresses opens a program and its libraries several times for
+ * each address. It expects a descriptor to stay valid when the process has ended.
  */
 export class RecentFiles {
   readonly #files: GuestFiles;
@@ -28,13 +29,13 @@ export class RecentFiles {
     this.#files = files;
   }
 
-  /** Whether a copy is there. */
+  /** Returns whether there is a copy. */
   has(path: string): boolean {
     return this.#kept.has(path);
   }
 
   /**
-   * Returns a descriptor to read a copy of a file from, which the caller closes.
+   * Returns a descriptor of a copy of a file. The caller closes it.
    *
    * @throws as {@link GuestFiles.open}
    */
