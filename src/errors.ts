@@ -89,13 +89,13 @@ const messages = {
   ERR_PEER_REFUSED: (d: { peer: string; why: string }) =>
     `The agent refuses connections from ${d.peer}: ${d.why}.`,
   ERR_NO_AGENT: (d: { address: string; why: string }) =>
-    `What answers at ${d.address} is no agent: ${d.why.replace(/\.$/, '')}. Check the address, and that an agent listens there.`,
+    `The server at ${d.address} is no agent: ${d.why.replace(/\.$/, '')}. Check the address, and that an agent listens there.`,
   ERR_TLS_ROLE: (d: { address: string; why: string }) =>
-    `Who answers at ${d.address} cannot be taken for an agent: ${d.why}.`,
+    `The server at ${d.address} has no certificate of an agent: ${d.why}. Check the address, and the keys of the agent.`,
   ERR_TLS_CERTIFICATE: (d: { address: string; why: string }) =>
-    `Who answers at ${d.address} has not proven who it is: ${d.why}.`,
+    `The certificate of the server at ${d.address} is not accepted: ${d.why}.`,
   ERR_TLS_PLAIN: (d: { address: string }) =>
-    `Who answers at ${d.address} does not speak TLS. Start its agent with --keys, or connect without.`,
+    `The server at ${d.address} does not speak TLS. Start its agent with --keys, or connect without keys.`,
 
   // bpf
   ERR_KERNEL_LACKS: (d: { kernel: string; what: string; cure: string }) =>
@@ -127,7 +127,7 @@ const messages = {
 
   // the machine
   ERR_AGENT_KEEPER: (d: { why: string }) =>
-    `The process that starts the agent's executors (waep-keeper) is not there: ${d.why}. What it wrote to standard error says more.`,
+    `The process that starts the agent's executors (waep-keeper) does not run: ${d.why}. Its output on standard error says more.`,
   ERR_ADDON_MISSING: (d: { path: string; why: string }) =>
     `The native addon could not be loaded from ${d.path}: ${d.why}. Build it with "npx node-gyp rebuild" in the package's folder (needs a C++17 compiler, make and python3).`,
   ERR_PLATFORM: (d: { found: string }) =>
@@ -148,7 +148,7 @@ const messages = {
   ERR_GUEST_BOOT: (d: { why: string; log: string }) =>
     `The guest did not boot: ${d.why}. Its serial log is ${d.log}.`,
   ERR_GUEST_FILE: (d: { path: string; maxBytes: number }) =>
-    `The guest's file ${d.path} has more than ${d.maxBytes} bytes. That is the most that is read at once; read the file in parts with session.open() and session.read().`,
+    `The guest's file ${d.path} has more than ${d.maxBytes} bytes, which is the most that is read at once. Read the file in parts with session.open() and session.read().`,
   ERR_GUEST_COMMAND: (d: { command: string; status: number | string; output: string }) =>
     `"${d.command}" in the guest ended with ${d.status}: ${d.output}`,
   ERR_KVM_UNUSABLE: (d: { why: string }) =>

@@ -188,7 +188,7 @@ t.test('a handshake that fails', async (t) => {
     ],
     nonsense: [
       (socket) => socket.write('HTTP/1.1 400 Bad Request\r\n\r\n'),
-      { code: 'ERR_NO_AGENT', message: /^What answers at unix:.* is no agent: .*"HTTP\/1.1 400"/ },
+      { code: 'ERR_NO_AGENT', message: /^The server at unix:.* is no agent: .*"HTTP\/1.1 400"/ },
     ],
   };
   for (const [name, [handshake, expected]] of Object.entries(handshakes)) {
