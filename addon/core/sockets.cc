@@ -85,7 +85,7 @@ int VsockLocalCid(uint32_t* cid) {
 }
 
 int VsockSetBufferSize(int fd, uint64_t bytes) {
-  // The size is clamped to the maximum, so the maximum has to come first (af_vsock.c,
+  // The size is clamped to the maximum, so the maximum is set first (af_vsock.c,
   // vsock_update_buffer_size).
   for (const int option : {SO_VM_SOCKETS_BUFFER_MAX_SIZE, SO_VM_SOCKETS_BUFFER_SIZE}) {
     if (::setsockopt(fd, AF_VSOCK, option, &bytes, sizeof bytes) < 0) return -errno;
@@ -133,7 +133,7 @@ ssize_t Send(int fd, const iovec* parts, size_t count) {
   message.msg_iovlen = std::min<size_t>(count, 1024);  // UIO_MAXIOV
   ssize_t sent;
   do {
-    // The kernel copies a msghdr and its parts in one by one; a single part needs neither.
+    // The kernel copies a msghdr and then each part. A single part is sent without a msghdr.
     sent = count == 1 ? ::send(fd, parts->iov_base, parts->iov_len, MSG_NOSIGNAL)
                       : ::sendmsg(fd, &message, MSG_NOSIGNAL);
   } while (sent < 0 && errno == EINTR);

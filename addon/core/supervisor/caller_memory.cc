@@ -39,7 +39,7 @@ constexpr uint64_t kWritable = 0x02;
 
 bool IsGone(int error) { return error == ENOENT || error == ESRCH; }
 
-// The mapping of an address in the text of /proc/PID/maps.
+// Finds the mapping of an address in the text of /proc/PID/maps.
 bool ReadMaps(int maps, uint64_t address, uint64_t* start, uint64_t* end, bool* writable) {
   FILE* const file = ::fdopen(maps, "r");
   if (file == nullptr) {

@@ -39,9 +39,9 @@ long long ClockNs(clockid_t clock) {
   return now.tv_sec * kSecond + now.tv_nsec;
 }
 
-// Whoever cannot have clocks of their own goes by this machine's.
+// If there can be no time namespace, the program has this machine's clocks.
 void ShiftClocks(long long ahead_ns) {
-  // Since it began this machine may have slept, and the other one has not.
+  // This machine may have been suspended since its boot, and the guest has not.
   const long long slept_ns = ClockNs(CLOCK_BOOTTIME) - ClockNs(CLOCK_MONOTONIC);
   if (::unshare(CLONE_NEWTIME) < 0) return;
   char text[128];
@@ -71,7 +71,7 @@ int HandOver(int control, int descriptor) {
   return static_cast<int>(sockets::SendMessage(control, &part, 1, descriptor, 0));
 }
 
-// What a program may still do once its calls are answered no more, and once it is told to end.
+// How long a program may go on after its calls are no longer answered, and after SIGTERM.
 constexpr int kGraceMs = 5000;
 
 pid_t ParentOf(pid_t pid) {
@@ -83,13 +83,13 @@ pid_t ParentOf(pid_t pid) {
   ::close(file);
   if (got <= 0) return -1;
   text[got] = '\0';
-  // The name before it may have blanks and parentheses.
+  // The name before it may contain spaces and parentheses.
   const char* const name_end = ::strrchr(text, ')');
   pid_t parent = -1;
   return name_end != nullptr && ::sscanf(name_end, ") %*c %d", &parent) == 1 ? parent : -1;
 }
 
-// A process and all that it has started, as far as they can be told apart from others yet.
+// Finds a process and everything that it has started, as far as its descendants can still be found.
 std::vector<pid_t> TreeOf(pid_t root) {
   std::vector<std::pair<pid_t, pid_t>> all;
   if (DIR* const folder = ::opendir("/proc")) {
@@ -108,13 +108,13 @@ std::vector<pid_t> TreeOf(pid_t root) {
   return tree;
 }
 
-// Ends a program and what it has started, politely at first. `program` is its pidfd.
+// Ends a program and everything that it has started, first by SIGTERM. `program` is its pidfd.
 void EndProgram(pid_t pid, int program) {
   pollfd end = {program, POLLIN, 0};
   for (const int signal : {SIGTERM, SIGKILL}) {
     if (::poll(&end, 1, kGraceMs) != 0) return;
     const std::vector<pid_t> tree = TreeOf(pid);
-    // First of all itself, which would go on when what it has started ends.
+    // The program first, because it would go on when its children end.
     ::syscall(SYS_pidfd_send_signal, program, signal, nullptr, 0);
     for (const pid_t one : tree) {
       if (one != pid) ::kill(one, signal);
@@ -122,9 +122,9 @@ void EndProgram(pid_t pid, int program) {
   }
 }
 
-// Leaves somebody behind who ends the program when its calls are answered no more: it waits for
-// what will never be, and cannot know. The supervisor says that it has told why by shutting its end
-// of `control` down; when it is gone without, that is told here.
+// Starts a watcher that ends the program when its calls are no longer answered, because the program
+// cannot know that. If the supervisor has printed the reason, it shuts down its end of `control`.
+// If it ends without that, the watcher prints a reason.
 void LeaveWatcher(int control, const char* name) {
   const pid_t pid = ::getpid();
   const auto program = static_cast<int>(::syscall(SYS_pidfd_open, pid, 0));
@@ -134,7 +134,7 @@ void LeaveWatcher(int control, const char* name) {
     if (program >= 0) ::close(program);
     return;
   }
-  // No child of the program's, which may wait for its own, and not in the foreground.
+  // Not a child of the program, which may wait for its children, and not in the foreground.
   if (::fork() != 0) ::_exit(0);
   ::setsid();
   ::dup2(control, STDIN_FILENO);
@@ -143,7 +143,7 @@ void LeaveWatcher(int control, const char* name) {
   pollfd ends[] = {{STDOUT_FILENO, POLLIN, 0}, {STDIN_FILENO, POLLRDHUP, 0}};
   while (::poll(ends, 2, -1) < 0 && errno == EINTR) {
   }
-  // A program that is about to end may still be on its way, when who answers has seen its end.
+  // A program may still be ending when the supervisor has already seen its end.
   constexpr int kEndsWithinMs = 1000;
   if (ends[0].revents == 0 && ::poll(ends, 1, kEndsWithinMs) == 0) {
     if ((ends[1].revents & POLLHUP) != 0) {
@@ -161,10 +161,10 @@ void LeaveWatcher(int control, const char* name) {
 
 int Exec(char** program, const Surroundings& surroundings, int control) {
   ShiftClocks(surroundings.clock_ahead_ns);
-  // The filter lets nobody change it afterwards.
+  // After the filter is installed, it cannot be changed.
   const rlimit unlimited = {RLIM_INFINITY, RLIM_INFINITY};
   ::setrlimit(RLIMIT_MEMLOCK, &unlimited);
-  // Who may not have a namespace may not mount anything either, outside of it or in it.
+  // Without the right to make a namespace, this process may not mount anything either.
   const bool apart = ::unshare(CLONE_NEWNS) == 0;
   if (!apart && !surroundings.binds.empty()) {
     return Die("making a mount namespace", "", -errno);
@@ -173,14 +173,14 @@ int Exec(char** program, const Surroundings& surroundings, int control) {
     if (::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) < 0) {
       return Die("making mounts private", "", -errno);
     }
-    // Programs look for a bpf file system before they pin, and mount one where there is none. This
-    // one is empty and theirs alone: what they pin goes to the guest's.
+    // Programs look for a bpf file system before they pin, and mount one if there is none. This one
+    // is empty and belongs to the program alone. Its pins go to the guest.
     ::mount("bpf", "/sys/fs/bpf", "bpf", 0, nullptr);
-    // What is not answered in the guest's place, such as a program that is executed by a path in
-    // it, is not to find this machine's tracing files.
+    // A call that waep does not answer, such as the execution of a file by a path in it, must not
+    // find this machine's tracing files.
     if (::mount("waep", "/sys/kernel/tracing", "tmpfs", MS_NOSUID | MS_NOEXEC | MS_NODEV,
                 "mode=755,size=64k") == 0) {
-      // The other name of the host's files, where debugfs is mounted.
+      // The other path of the host's tracing files, if debugfs is mounted.
       ::mount("/sys/kernel/tracing", "/sys/kernel/debug/tracing", nullptr, MS_BIND, nullptr);
     }
   }
@@ -189,7 +189,7 @@ int Exec(char** program, const Surroundings& surroundings, int control) {
       return Die("binding a file of the guest over", target, -errno);
     }
   }
-  // Before the filter, whose end is told when the last process is gone that has it.
+  // Before the filter: its listener reports the end of the last process that has the filter.
   LeaveWatcher(control, program[0]);
   const int listener = seccomp::Install();
   if (listener < 0) {

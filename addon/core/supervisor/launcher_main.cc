@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
 //
-// waep-launch CONTROL AHEAD [--bind SOURCE TARGET]… -- PROGRAM [ARGUMENT]…: becomes a program whose
-// eBPF calls are answered by the process at the other end of CONTROL, a descriptor (launch.h).
+// waep-launch CONTROL AHEAD [--bind SOURCE TARGET]… -- PROGRAM [ARGUMENT]…: executes a program. The
+// process at the other end of the descriptor CONTROL answers its eBPF calls (launch.h).
 //
-// waep-launch run COMMAND [--vm ADDRESS] [--] PROGRAM [ARGUMENT]…: the same, but who answers is the
-// "waep standby" of that address. Where there is none, or the words are others, this becomes
-// "node COMMAND run" with the same words, which knows what to do or say.
+// waep-launch run COMMAND [--vm ADDRESS] [--] PROGRAM [ARGUMENT]…: the same, but the "waep standby"
+// of that address answers. If there is none, or there are other options, it executes "node COMMAND
+// run" with the same arguments.
 
 #include <errno.h>
 #include <stdio.h>
@@ -39,7 +39,7 @@ int Launch(int count, char** words) {
                     static_cast<int>(strtol(words[0], nullptr, 10)));
 }
 
-// What "waep run" was told, where that is an address and a program only.
+// The arguments of "waep run", if they are only an address and a program.
 struct Request {
   const char* address = nullptr;
   char** program = nullptr;

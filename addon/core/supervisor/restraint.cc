@@ -17,7 +17,7 @@
 namespace waep {
 namespace {
 
-// From here on numbers are those of the x32 ABI.
+// System call numbers from here on belong to the x32 ABI.
 constexpr uint32_t kX32 = 0x40000000;
 // Newer than the headers that this is built with: see the kernel's syscall_64.tbl.
 constexpr uint32_t kMountSetattr = 442;
@@ -58,7 +58,8 @@ int Restrain() {
       BPF_STMT(BPF_LD | BPF_W | BPF_ABS, Offset(offsetof(seccomp_data, nr))),
       BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, kX32, 0, 1),
       deny,
-      // Its flags are behind a pointer, where no filter sees them. The C library goes on to clone.
+      // Its flags are behind a pointer, so a filter cannot see them. The C library then calls
+      // clone.
       BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_clone3, 0, 1),
       BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
       BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_clone, 0, 4),
@@ -76,7 +77,7 @@ int Restrain() {
   if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) return -errno;
   const long result =
       ::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &program);
-  // A positive result is a thread that could not be brought in.
+  // A positive result is the id of a thread that could not get the filter.
   return result < 0 ? -errno : result > 0 ? -ESRCH : 0;
 }
 

@@ -36,18 +36,18 @@ constexpr uint32_t kWhole[] = {
     SYS_bpf, SYS_perf_event_open, SYS_uname, SYS_epoll_ctl, SYS_poll, SYS_ppoll, SYS_select,
     SYS_pselect6, SYS_fstat, SYS_pidfd_open, SYS_execve, SYS_execveat, SYS_unshare, SYS_setns,
     SYS_clone3, SYS_syslog,
-    // what is at a path
+    // calls that ask about a path
     SYS_open, SYS_openat, SYS_openat2, SYS_creat, SYS_access, SYS_faccessat, SYS_faccessat2,
     SYS_readlink, SYS_readlinkat, SYS_stat, SYS_lstat, SYS_newfstatat, SYS_statx, SYS_statfs,
     SYS_fstatfs, SYS_chdir, SYS_fchdir, SYS_getdents64, SYS_getxattr, SYS_lgetxattr, SYS_listxattr,
     SYS_llistxattr, SYS_inotify_add_watch,
-    // and what changes it
+    // calls that change what is at a path
     SYS_mkdir, SYS_mkdirat, SYS_rmdir, SYS_unlink, SYS_unlinkat, SYS_rename, SYS_renameat,
     SYS_renameat2, SYS_truncate, SYS_chmod, SYS_fchmodat, SYS_chown, SYS_lchown, SYS_fchownat,
     SYS_utime, SYS_utimes, SYS_futimesat, SYS_utimensat, SYS_mknod, SYS_mknodat, SYS_link,
     SYS_linkat, SYS_symlink, SYS_symlinkat, SYS_setxattr, SYS_lsetxattr, SYS_mount, SYS_umount2};
-// Counts of perf events are read as fewer words than these, and eventfds are written to in one;
-// hardly anything else is.
+// The counts of a perf event are read in fewer words than these, and an eventfd is written in one
+// word. Hardly any other call has such sizes.
 constexpr uint32_t kMostWords = 64;
 // Descriptors that src/run/probe-definitions.ts gives: the highest below the usual limit of 1024.
 constexpr uint32_t kFirstWritable = 992;
@@ -89,13 +89,13 @@ class Program {
   std::vector<sock_filter> code_;
 };
 
-// Hands a call over where the number in the accumulator matches; the accumulator stays.
+// Notifies of a call if the number in the accumulator matches. The accumulator stays.
 void Notify(Program* program, uint32_t number) {
   program->UnlessEqual(number, 1);
   program->Return(SECCOMP_RET_USER_NOTIF);
 }
 
-// Hands a call over whose third argument is the size of some words, and lets others be.
+// Notifies of a call whose third argument is the size of a few words, and allows others.
 constexpr uint8_t kWordsLength = 8;
 void NotifyOfWords(Program* program) {
   program->Load(Argument(2));
@@ -125,13 +125,13 @@ Program Build() {
   }
   for (const uint32_t number : {SYS_bpf, SYS_perf_event_open}) Notify(&program, kX32 | number);
 
-  // Nothing is seen of what a ring of requests does.
+  // The filter does not see the requests of an io_uring.
   for (const uint32_t number : {uint32_t{SYS_io_uring_setup}, SYS_io_uring_setup | kX32}) {
     program.UnlessEqual(number, 1);
     program.Return(SECCOMP_RET_ERRNO | ENOSYS);
   }
 
-  // socket: only those by which interfaces are told to run programs.
+  // socket: only those by which programs are attached to interfaces.
   program.UnlessEqual(SYS_socket, 6);
   program.Load(Argument(0));
   program.UnlessEqual(AF_NETLINK, 3);
@@ -149,11 +149,11 @@ Program Build() {
   program.Return(SECCOMP_RET_USER_NOTIF);
   program.Return(SECCOMP_RET_ALLOW);
 
-  // read: only of some words.
+  // read: only of a few words.
   program.UnlessEqual(SYS_read, kWordsLength);
   NotifyOfWords(&program);
 
-  // lseek: only to the beginning, from where folders are listed anew.
+  // lseek: only to the beginning, which begins the listing of a folder again.
   program.UnlessEqual(SYS_lseek, 6);
   program.Load(Argument(1));
   program.UnlessEqual(0, 3);
@@ -201,8 +201,9 @@ Program Build() {
   program.Return(SECCOMP_RET_USER_NOTIF);
   program.Return(SECCOMP_RET_ALLOW);
 
-  // Objects of the guest take no locked memory here. Raising the limit, which programs do before
-  // they make some, takes a privilege that they do not need any more (launcher_main.cc).
+  // Objects of the guest need no locked memory here. Programs raise the limit before they make
+  // objects. That needs a privilege which they should not need here, so the call just succeeds
+  // (launcher_main.cc).
   program.UnlessEqual(SYS_prlimit64, 10);
   program.Load(Argument(0));
   program.UnlessEqual(0, 7);
@@ -220,8 +221,8 @@ Program Build() {
   program.Return(kSucceed);
   program.Return(SECCOMP_RET_ALLOW);
 
-  // write: only to the numbers that are given to files of the guest that can be written to, and of
-  // some words to what is no standard stream.
+  // write: only to the descriptor numbers of the guest's writable files, and writes of a few words
+  // to any descriptor that is no standard stream.
   program.UnlessEqual(SYS_write, 6 + kWordsLength);
   program.Load(Argument(0));
   program.And(~(kWritableCount - 1));
@@ -255,7 +256,7 @@ int Install() {
       SECCOMP_FILTER_FLAG_NEW_LISTENER | SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV;
   long listener = ::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, kFlags, &filter);
   if (listener < 0 && errno == EACCES) {
-    // Without CAP_SYS_ADMIN a filter is for those who can gain no privileges any more.
+    // Without CAP_SYS_ADMIN, only a process that can gain no privileges may install a filter.
     if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) return -errno;
     listener = ::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, kFlags, &filter);
   }

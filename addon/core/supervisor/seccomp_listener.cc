@@ -46,7 +46,7 @@ int AddDescriptor(int listener, uint64_t id, int descriptor, uint32_t flags, int
   add.srcfd = static_cast<uint32_t>(descriptor);
   add.newfd = static_cast<uint32_t>(number);
   add.newfd_flags = close_on_exec ? O_CLOEXEC : 0;
-  // When a signal interrupts the waiting for the caller to take it, the call returns 0 instead.
+  // If a signal interrupts the wait until the caller takes it, the call returns 0 instead.
   sigset_t all;
   sigset_t before;
   ::sigfillset(&all);
@@ -68,7 +68,7 @@ dev_t SharedMemoryDevice() {
   return device;
 }
 
-// The number of an eventfd (Linux 5.2), by which it can be told from others.
+// The id of an eventfd (Linux 5.2), by which it can be distinguished from others.
 bool EventNumber(pid_t thread, int descriptor, uint64_t* number) {
   char path[64];
   ::snprintf(path, sizeof path, "/proc/%d/fdinfo/%d", thread, descriptor);
@@ -83,7 +83,7 @@ bool EventNumber(pid_t thread, int descriptor, uint64_t* number) {
   return found;
 }
 
-// Whether clone3(2) is asked for a user namespace, or it cannot be told.
+// Returns whether clone3(2) asks for a user namespace, or whether that is unknown.
 bool IntoUserNamespace(const Notification& call) {
   uint64_t flags = 0;
   const auto thread = static_cast<pid_t>(call.thread);
@@ -104,7 +104,7 @@ bool Rights::MayMove(const Notification& call) {
     case SYS_setns:
     case SYS_clone:
     case SYS_clone3:
-      // What clone3(2) is to do is in memory, and threads come of it mostly.
+      // The flags of clone3(2) are in memory. Most calls make threads.
       namespaces_ = namespaces_ || call.number != SYS_clone3 || IntoUserNamespace(call);
       return call.architecture == AUDIT_ARCH_X86_64;
     default:
@@ -131,7 +131,7 @@ uint64_t Rights::Lost(const Notification& call) {
     effective_ = effective;
     user_namespace_ = status.st_ino;
   }
-  // In a namespace of its own it may do as it likes, and nothing outside.
+  // In a user namespace of its own it has all capabilities there, and none outside.
   return status.st_ino == user_namespace_ ? effective_ & ~effective : effective_;
 }
 
@@ -183,7 +183,7 @@ int ReplaceDescriptor(int listener, uint64_t id, int descriptor, int number, boo
 }
 
 ssize_t ReadMemory(pid_t thread, uint64_t address, void* buffer, size_t length) {
-  // A copy ends at the first part that is not there as a whole, so the parts are pages.
+  // A copy ends at the first part that is not completely mapped, so the parts are pages.
   size_t done = 0;
   while (done < length) {
     iovec remote[64];

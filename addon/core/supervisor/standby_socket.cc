@@ -35,7 +35,7 @@ bool IsTrusted(int fd) {
   ucred peer = {};
   socklen_t length = sizeof peer;
   if (::getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) < 0) return false;
-  // A process without a number here is in a world of its own, and so are its files.
+  // A process without an id here is in another PID namespace, and its files are not ours.
   return peer.pid != 0 && (peer.uid == ::geteuid() || peer.uid == 0);
 }
 
@@ -79,8 +79,8 @@ ssize_t Receive(int control, char* name, int* output) {
 }
 
 int Tell(int output, const char* text, size_t length) {
-  // Others have the file, too, so that it cannot be told not to wait. A pipe that can be written to
-  // has room for as much as is written in one piece.
+  // Other processes share the open file, so it cannot be made non-blocking. A pipe that poll(2)
+  // reports as writable has room for PIPE_BUF bytes.
   if (length > PIPE_BUF) return -EAGAIN;
   pollfd ready = {output, POLLOUT, 0};
   if (::poll(&ready, 1, 0) <= 0) return -EAGAIN;

@@ -12,7 +12,7 @@ namespace {
 
 constexpr std::string_view kMagic("waep2\n\0\0", 8);
 constexpr size_t kMaxAttribute = 512;
-// Programs of use, and whatever else is more than a question, are longer.
+// Programs that do more than probe a feature are longer.
 constexpr size_t kMaxInputs = 512;
 constexpr size_t kMaxKey = 2048;
 constexpr size_t kMaxWrites = 64 * 1024;
@@ -130,7 +130,7 @@ bool VerdictCache::Read(const Notification& call) {
 
 bool VerdictCache::ReadAttribute(pid_t thread, uint64_t address, size_t size) {
   attribute_.resize(size);
-  // A tool that calls again has what it points to where it was the last time, most likely.
+  // A tool that calls again most likely uses the same buffers again.
   iovec local[2] = {{attribute_.data(), size}, {bytes_.data(), bytes_.size()}};
   parts_.assign(1, {reinterpret_cast<void*>(address), size});
   parts_.insert(parts_.end(), inputs_.begin(), inputs_.end());
@@ -144,8 +144,8 @@ bool VerdictCache::ReadAttribute(pid_t thread, uint64_t address, size_t size) {
 }
 
 void VerdictCache::FindInputs() {
-  // A copy ends at the first part that is not there as a whole, so the parts are within pages; and
-  // texts, which may end before their room does, come last.
+  // A copy ends at the first part that is not completely mapped, so each part lies within a page.
+  // Texts come last, because they may end before their buffer does.
   parts_.clear();
   starts_.assign(recipe_.pointers.size(), 0);
   size_t asked = 0;

@@ -46,7 +46,7 @@ void OnBusError(int number, siginfo_t* info, void* context) {
   } else if (previous_action.sa_handler != SIG_DFL && previous_action.sa_handler != SIG_IGN) {
     previous_action.sa_handler(number);
   } else {
-    // The access is made again, and ends the process as it would have without us.
+    // The access is repeated, and ends the process as it would without this handler.
     ::signal(number, SIG_DFL);
   }
 }
@@ -114,7 +114,7 @@ int GuestMemory::Add(const MemoryRegion& region, const unique_fd& file) {
   if (!S_ISREG(status.st_mode) || static_cast<uint64_t>(status.st_size) < region.offset + size) {
     return -EINVAL;
   }
-  // mmap(2) wants multiples of the page's size, which on hugetlbfs is that of a block.
+  // mmap(2) needs multiples of the page size, which on hugetlbfs is the block size.
   const uint64_t page = std::max<uint64_t>(static_cast<uint64_t>(status.st_blksize), 4096);
   const uint64_t lead = region.offset % page;
   const uint64_t length = (lead + size + page - 1) / page * page;
@@ -134,7 +134,7 @@ int GuestMemory::Add(const MemoryRegion& region, const unique_fd& file) {
     guard->taken.store(false);
     return -error;
   }
-  // What another program's memory holds has no business in our core dumps.
+  // Memory of another program does not belong into our core dumps.
   ::madvise(start, length, MADV_DONTDUMP);
   mappings_.push_back(
       std::make_unique<Mapping>(region, static_cast<uint8_t*>(start), length, lead, guard));

@@ -66,7 +66,7 @@ int Connection::Reply(const void* body, size_t size) {
   msghdr outgoing = {};
   outgoing.msg_iov = parts;
   outgoing.msg_iovlen = 2;
-  // A VMM waits for each answer, so there is room for it unless it means harm.
+  // A VMM waits for each answer, so there is room for it, unless the VMM is hostile.
   const ssize_t sent = ::sendmsg(socket_.get(), &outgoing, MSG_DONTWAIT | MSG_NOSIGNAL);
   if (sent < 0) return -errno;
   return static_cast<size_t>(sent) == sizeof header + size ? 0 : -EPROTO;

@@ -111,7 +111,7 @@ void Virtqueue::SetKick(unique_fd fd) {
 
 void Virtqueue::SetCall(unique_fd fd) {
   call_ = std::move(fd);
-  // The descriptor's flags are shared with the VMM, so they are not ours to change.
+  // The descriptor's flags are shared with the VMM, so they must not be changed here.
   call_may_block_ = call_.valid() && (::fcntl(call_.get(), F_GETFL) & O_NONBLOCK) == 0;
   if (running()) Signal();
 }
@@ -166,7 +166,7 @@ bool Virtqueue::Walk(const GuestMemory& memory, Direction direction, Chain* chai
   uint64_t table_address = 0;  // of an indirect table
   uint32_t table_size = size_;
   uint32_t index = chain->head;
-  // A ring of descriptors that point at each other would otherwise never end.
+  // A circle of descriptors would otherwise never end.
   for (uint32_t steps = 0; steps <= Chain::kMaxParts; ++steps) {
     if (index >= table_size) return false;
     Descriptor descriptor;
@@ -243,7 +243,7 @@ void Virtqueue::Publish() {
   held_descriptors_ = 0;
   held_bytes_ = 0;
   Store(used_ + 2, next_used_);
-  // The driver looks at the index after it has asked for an interrupt, and we the other way round.
+  // The driver asks for an interrupt and then reads the index. We write the index and then check.
   FullFence();
   bool wanted;
   if (!event_index_) {
@@ -283,7 +283,7 @@ bool Virtqueue::EnableKicks() {
 void Virtqueue::DisableKicks() {
   if (!running() || !std::exchange(kicks_enabled_, false)) return;
   if (event_index_) {
-    // As far away as the index can be: nothing that becomes available soon will reach it.
+    // As far away as the index can be, so that no buffer reaches it soon.
     Store(used_ + kRingHeaderBytes + size_ * kUsedElementBytes,
           static_cast<uint16_t>(next_available_ + 0x4000));
   } else {

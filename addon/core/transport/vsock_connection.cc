@@ -8,14 +8,14 @@
 namespace waep {
 namespace {
 
-// A blocked sender goes on when it can send as much, rather than in crumbs.
+// A blocked sender goes on when it can send this much, not in tiny packets.
 constexpr uint32_t kUsefulCreditBytes = 16 * 1024;
-// What one packet costs a Linux guest beside its bytes, generously; and the most packets of a
-// connection that are remembered until it has read them.
+// A generous estimate of a packet's memory in a Linux guest beside its bytes; and the largest
+// number of a connection's unread packets that are remembered.
 constexpr uint32_t kPacketOverheadBytes = 640;
 constexpr size_t kMaxUnread = 1024;
-// Every driver tells of credit when it has read something and the peer knows of less than this that
-// is free, which in a small socket is always.
+// Every driver sends an update when it has read something and the peer knows of less free room than
+// this. In a small socket that is always so.
 constexpr uint32_t kLittleFreeBytes = 64 * 1024;
 
 }  // namespace
@@ -63,7 +63,7 @@ bool VsockConnection::OnResponse() {
 }
 
 void VsockConnection::OnReset() {
-  // After the peer's shutdown it is only the confirmation.
+  // After the peer's shutdown, the reset only confirms the end.
   if (peer_sends_no_more()) {
     peer_shutdown_ = vsock::kNeither;
     Die();
@@ -102,7 +102,7 @@ ssize_t VsockConnection::Receive(void* buffer, size_t length) {
 }
 
 bool VsockConnection::OwesCredit() const {
-  // Early enough for the guest to go on sending while it is told.
+  // Early enough for the guest to go on sending while the update travels.
   return state_ == State::kEstablished && taken_ - told_ >= Window() / 2;
 }
 

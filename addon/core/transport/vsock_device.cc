@@ -22,23 +22,23 @@ namespace {
 using vsock::Header;
 
 constexpr uint64_t kNsPerSecond = 1000 * 1000 * 1000;
-// What the kernel waits for a peer's answer to a close (VSOCK_CLOSE_TIMEOUT).
+// How long the kernel waits for a peer's answer to a close (VSOCK_CLOSE_TIMEOUT).
 constexpr uint64_t kCloseTimeoutNs = 8 * kNsPerSecond;
-// So that one call neither starves the caller's other business nor ends after each packet.
+// Bounds the work of one call, so that the event loop's other work is not delayed.
 constexpr size_t kMaxPacketsAtOnce = 256;
 constexpr size_t kMaxMessagesAtOnce = 64;
-// Answers to packets for connections that do not exist. More than these are owed only to a guest
-// that does not take them.
+// How many answers to packets of unknown connections may wait. Only a guest that does not take them
+// can cause more.
 constexpr size_t kMaxRefusals = 8192;
 constexpr size_t kMaxPacketBytes = VsockConnection::kMaxPacketBytes;
-// So large a part of the transmit queue, and so many bytes in it, are given back at once: the
-// driver may need them for what comes next.
+// When buffers make up so large a part of the transmit queue, or so many bytes, they are given back
+// at once, because the driver may need them for its next packets.
 constexpr uint32_t kMuch = 8;
 constexpr size_t kMuchBytes = 64 * 1024;
-// Ports below need a privilege on other hosts, so none of them is given out unasked.
+// On other hosts, lower ports need a privilege, so none of them is chosen automatically.
 constexpr uint32_t kFirstFreePort = 1024;
 
-// What epoll tells apart.
+// The kinds of descriptors in epoll.
 enum Tag : uint32_t { kListening, kVmm, kReceiveKick, kTransmitKick, kAgain, kClock };
 
 uint64_t NowNs() {
@@ -63,7 +63,7 @@ uint64_t Key(uint32_t local_port, uint32_t peer_port) {
   return static_cast<uint64_t>(local_port) << 32 | peer_port;
 }
 
-// Listens where nobody else does. A socket file whose owner is gone is replaced.
+// Listens on a path that nobody else listens on. Replaces a socket file whose owner is gone.
 int ListenOn(const char* path, unique_fd* listening) {
   sockaddr_un name = {};
   name.sun_family = AF_UNIX;
@@ -84,7 +84,7 @@ int ListenOn(const char* path, unique_fd* listening) {
     result = ::bind(fd.get(), address, sizeof name);
   }
   if (result < 0) return -errno;
-  // Whoever can connect gets to serve a guest. Nobody can before listen(2).
+  // Whoever connects first provides the guest, and nobody can connect before listen(2).
   if (::chmod(path, S_IRUSR | S_IWUSR) < 0 || ::listen(fd.get(), 1) < 0) {
     const int error = errno;
     ::unlink(path);
@@ -113,7 +113,7 @@ VsockDevice::VsockDevice(const VsockDeviceOptions& options, Callbacks callbacks)
       config_(options.guest_cid),
       outgoing_(std::make_unique<Chain>()),
       incoming_(std::make_unique<Chain>()) {
-  // Not the same ports in each life: a guest may remember the last one's.
+  // Begin at a random port, because a guest may remember connections of an earlier device.
   uint32_t random = 0;
   [[maybe_unused]] const ssize_t got = ::getrandom(&random, sizeof random, GRND_NONBLOCK);
   next_port_ = kFirstFreePort + (random & 0x3fffffff);
@@ -172,13 +172,13 @@ void VsockDevice::AcceptVmm() {
   if (!socket.valid()) return;
   vmm_ = std::make_unique<vhost_user::Connection>(std::move(socket));
   backend_ = std::make_unique<VhostBackend>(0, &config_, sizeof config_);
-  // Another VMM waits until this one has gone.
+  // Another VMM waits until this one is gone.
   ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, listening_.get(), nullptr);
   if (Add(epoll_, vmm_->fd(), EPOLLIN, kVmm) < 0) DropVmm(-EHOSTDOWN);
 }
 
 void VsockDevice::Serve() {
-  // A kick is watched by a number that may be closed, and whose file the VMM keeps open.
+  // The VMM keeps the file of a kick open, so closing our descriptor does not end the watch.
   UnwatchKicks();
   for (size_t i = 0; i < kMaxMessagesAtOnce; ++i) {
     const int got = vmm_->Read();
@@ -252,7 +252,7 @@ void VsockDevice::WatchKicks() {
   const int kicks[] = {backend_->receive().kick(), backend_->transmit().kick()};
   const Tag tags[] = {kReceiveKick, kTransmitKick};
   for (size_t i = 0; i < 2; ++i) {
-    // Each write is an edge, so that the counter never has to be read.
+    // The watch is edge-triggered and each write is an edge, so the counter is never read.
     if (kicks[i] >= 0 && Add(epoll_, kicks[i], EPOLLIN | EPOLLET, tags[i]) == 0) {
       watched_kicks_[i] = kicks[i];
     }
@@ -375,7 +375,7 @@ void VsockDevice::Tick() {
       needed = true;
       if (now >= stream->deadline_ns) late.push_back(stream);
     } else if (stream->connection.short_of_credit()) {
-      // Drivers tell unasked; one that did not would leave us waiting for ever.
+      // Drivers send updates unasked. With one that did not, this side would wait for ever.
       needed = true;
       stream->connection.AskForCredit();
       Enqueue(*stream, vsock::kCreditRequest);
@@ -412,8 +412,8 @@ void VsockDevice::Drain() {
   if (much) Publish();
 }
 
-// Whatever goes to the guest takes along what it gets back: one interrupt instead of two, and who
-// waits there for credit until its packets are back gets both.
+// Packets to the guest and returned buffers share one interrupt. A sender in the guest that waits
+// for both credit and its packets then gets both at once.
 void VsockDevice::Publish() {
   if (!running_) return;
   owes_ = false;
@@ -425,8 +425,8 @@ void VsockDevice::Packet(const Chain& chain) {
   Header header;
   if (chain.Read(0, &header, sizeof header) != sizeof header) return;
   if (header.src_cid != options_.guest_cid || header.dst_cid != vsock::kHostCid) return;
-  // An interrupt costs the guest more than news of credit are worth to it. Nobody waits for their
-  // return, as a program does for that of its bytes.
+  // An interrupt costs the guest more than the credit in such a packet is worth. No program waits
+  // for the return of these packets, as one does for the return of its data.
   owes_ = owes_ || header.op != vsock::kCreditUpdate;
   if (header.type != vsock::kStream || header.len > chain.bytes - sizeof header ||
       header.len > kMaxPacketBytes) {
@@ -436,7 +436,7 @@ void VsockDevice::Packet(const Chain& chain) {
   const auto found = by_ports_.find(Key(header.dst_port, header.src_port));
   Stream* stream = found == by_ports_.end() ? nullptr : found->second;
   if (header.op == vsock::kRequest) {
-    // A guest that asks anew has forgotten what is only waiting for its reset.
+    // A guest that connects again has forgotten a connection that only waits for its reset.
     if (stream != nullptr && stream->connection.state() == State::kClosing) {
       Destroy(*stream, 0);
       stream = nullptr;
@@ -528,7 +528,7 @@ void VsockDevice::Refuse(const Header& header) {
   refusals_.push_back(answer);
 }
 
-// Tells the guest that a connection is no more.
+// Tells the guest that a connection does not exist any more.
 void VsockDevice::Reset(Stream& stream) {
   if (refusals_.size() < kMaxRefusals) refusals_.push_back(stream.connection.Packet(vsock::kReset));
   Destroy(stream, 0);
@@ -584,7 +584,7 @@ void VsockDevice::OnRoom() {
   backend_->receive().DisableKicks();
   SendControl();
   std::vector<int> waiting = std::exchange(waiting_, {});
-  // Whoever comes first may take all of it, so it is another one each time.
+  // The first stream may use up all the room, so each time another one is first.
   if (waiting.size() > 1) std::rotate(waiting.begin(), waiting.begin() + 1, waiting.end());
   for (const int id : waiting) {
     Stream* const stream = Find(id);
@@ -600,7 +600,7 @@ int VsockDevice::Ready(Stream& stream) {
   VsockConnection& connection = stream.connection;
   const int error = connection.SendError();
   if (error == -ENOTCONN) return 0;
-  // One that cannot send any more tells so at once.
+  // A stream that can no longer send is writable, so that send returns the error.
   bool writable = error != 0;
   if (!writable && (stream.events & kWritable) != 0) {
     if (!connection.HasCredit(tells_of_end_)) {
@@ -625,7 +625,7 @@ VsockDevice::Stream* VsockDevice::Make(uint32_t local_port, uint32_t peer_port) 
   if (by_ports_.size() >= options_.max_connections) return nullptr;
   auto stream = std::make_unique<Stream>(&blocks_, options_, local_port, peer_port);
   stream->id = next_id_;
-  // Numbers are given out once; after 2^31 connections they begin anew.
+  // Each number is used once. After 2^31 connections they start again.
   do {
     next_id_ = next_id_ == INT32_MAX ? 1 : next_id_ + 1;
   } while (streams_.count(next_id_) != 0 || listeners_.count(next_id_) != 0);
@@ -741,7 +741,7 @@ ssize_t VsockDevice::Send(int id, const iovec* parts, size_t count) {
   size_t left = 0;
   for (size_t i = 0; i < count; ++i) left += parts[i].iov_len;
   if (left == 0) return 0;
-  // What goes before, such as the answer to the guest's request.
+  // First the packets that must precede it, such as the answer to the guest's request.
   if (stream->queued) SendControl();
   if (stream->queued) return -EAGAIN;
   Virtqueue& queue = backend_->receive();
