@@ -9,8 +9,8 @@
 namespace waep {
 namespace {
 
-// Two 32-bit numbers that happen to lie side by side in a call look like an address in here only if
-// both are far from 0.
+// The arena's addresses are such that two adjacent 32-bit numbers of a call look like one of them
+// only if both numbers are far from 0.
 constexpr uintptr_t kPlace = 0x2a37'1000'0000;
 constexpr size_t kArenaBytes = 0xe000'0000;
 constexpr int kNothing = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
@@ -22,7 +22,7 @@ AddressArena::~AddressArena() {
 }
 
 int AddressArena::Reserve() {
-  // A hint: where it is taken, as in a second arena of a process, any other place will do.
+  // A hint. If the place is taken, as for a second arena of a process, any other place is fine.
   void* const memory =
       ::mmap(reinterpret_cast<void*>(kPlace), kArenaBytes, PROT_NONE, kNothing, -1, 0);
   if (memory == MAP_FAILED) return -errno;

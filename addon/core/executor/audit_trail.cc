@@ -19,7 +19,7 @@ constexpr size_t kMaxValues = 32;
 constexpr size_t kMaxText = 200;
 constexpr size_t kMaxList = 2000;
 
-// Texts by name, as they come together.
+// Collects texts by name.
 class Record {
  public:
   void Add(std::string_view key, std::string_view value) {
@@ -54,7 +54,7 @@ std::string_view TextOf(const CallImage::Stretch& stretch) {
   return {text, ::strnlen(text, std::min(stretch.size, kMaxText))};
 }
 
-// What a call says of itself, in words; at most kMaxValues of them.
+// Describes a part of a call in words; at most kMaxValues of them.
 class Describer {
  public:
   Describer(const Rules& rules, const CallImage& image, uint32_t vocabulary)
@@ -108,7 +108,7 @@ class Describer {
   uint32_t vocabulary_;
 };
 
-// What the kernel says of an object: its id, its tag, what it is attached to.
+// Adds what the kernel says of an object: its id, its tag, its target.
 void AddObjectFacts(int fd, Record* record) {
   const std::string path = "/proc/self/fdinfo/" + std::to_string(fd);
   const unique_fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
@@ -121,7 +121,7 @@ void AddObjectFacts(int fd, Record* record) {
     const size_t colon = line.find(':');
     if (colon == std::string_view::npos) continue;
     const std::string_view key = line.substr(0, colon);
-    // What every descriptor has says nothing of the object.
+    // These lines are the same for every descriptor.
     if (key == "pos" || key == "flags" || key == "mnt_id" || key == "ino") continue;
     const size_t value = line.find_first_not_of(" \t", colon + 1);
     record->Add(key, value == std::string_view::npos ? "" : line.substr(value));

@@ -6,7 +6,7 @@
 namespace waep {
 namespace {
 
-// How much of answers waits for others at most.
+// The most bytes of answers that wait for others.
 constexpr size_t kHeldBytes = 32 * 1024;
 
 }  // namespace
@@ -16,8 +16,8 @@ int CallLoop::Run(int fd) {
   is_unix_ = sockets::IsUnix(fd);
   received_.Take(received_.size());
   for (;;) {
-    // A Unix socket wakes a reader also when its peer has taken what was sent to it; poll(2) tells
-    // the two apart and spares this process a turn for nothing (unix_write_space()).
+    // A Unix socket also wakes a reader when its peer has received something (unix_write_space()).
+    // poll(2) distinguishes the two, so this thread does not wake for nothing.
     pollfd ready = {fd_, POLLIN, 0};
     if (is_unix_) ::poll(&ready, 1, -1);
     const ssize_t got = sockets::Receive(fd_, received_.tail(), received_.room());

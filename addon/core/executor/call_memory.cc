@@ -74,8 +74,8 @@ uint8_t* CallMemory::Take(Places* places, size_t size) {
   const size_t index = places->used++;
   uint8_t* const place = places->base + index * (places->bytes + kPage);
   const size_t before = places->bytes - size;
-  // What was in front of the last buffer is as it was left: the kernel writes to buffers from their
-  // start on.
+  // The bytes before the last buffer are still all ones, because the kernel writes to a buffer from
+  // its start.
   size_t* const ones = &places->ones[index];
   if (before > *ones) std::memset(place + *ones, kOnes, before - *ones);
   *ones = before;
@@ -101,7 +101,7 @@ size_t CallMemory::Written(const uint8_t* data, size_t size) const {
   const auto address = reinterpret_cast<uintptr_t>(data);
   const uintptr_t first = address / kPage;
   uintptr_t end = (address + size + kPage - 1) / kPage;
-  // A page is in memory, or has been and is swapped out.
+  // The page is in memory, or is swapped out.
   constexpr uint64_t kInUse = uint64_t{3} << 62;
   uint64_t entries[512];
   while (end > first) {

@@ -38,7 +38,7 @@ bool Cancellation::Admit(uint32_t id) {
 bool Cancellation::TakeSignal() {
   const std::lock_guard<std::mutex> lock(mutex_);
   if (!signalled_) return false;  // thought better of: the request had ended
-  // What is sent is delivered, but not always before this is reached.
+  // The signal will be delivered, but perhaps not yet.
   while (!handled.load()) ::poll(nullptr, 0, 1);
   handled = false;
   signalled_ = false;
@@ -46,7 +46,7 @@ bool Cancellation::TakeSignal() {
 }
 
 void Cancellation::Cancel(uint32_t id) {
-  // Clients count from 1. Another number is for those who only ask whether somebody is there.
+  // Clients count from 1. A client that only asks whether the agent is there uses 0.
   if (id == 0) return;
   const std::lock_guard<std::mutex> lock(mutex_);
   if (Interrupt(kRunning | id)) return;
@@ -63,16 +63,16 @@ void Cancellation::CancelAll() {
 
 void Cancellation::Urge() {
   const std::lock_guard<std::mutex> lock(mutex_);
-  // One that is not handled yet may still interrupt; a second one would be left over.
+  // A signal that is not handled yet may still interrupt. A second one would be left over.
   if (!signalled_ || running_ == 0 || !handled) return;
   handled = false;
   ::syscall(SYS_tgkill, ::getpid(), thread_, SIGUSR1);
 }
 
-// Interrupts a request. Returns whether it was the one that runs.
+// Interrupts a request. Returns whether it was the running one.
 bool Cancellation::Interrupt(uint64_t running) {
   if (running_ != running) return false;
-  // Set first: whoever ends the request from here on waits for this to be over.
+  // Set this first, so that the end of the request waits until this is over.
   const bool again = signalled_.exchange(true);
   if (running_ != running) {
     if (!again) signalled_ = false;

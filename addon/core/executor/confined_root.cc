@@ -25,12 +25,12 @@ namespace {
 constexpr unsigned long kInert = MS_NOSUID | MS_NODEV | MS_NOEXEC;
 constexpr unsigned long kReadOnly = MS_REMOUNT | MS_BIND | MS_RDONLY;
 
-// Where the new root lies until it is one. Every machine that an agent runs on has this folder.
+// Where the new root is built. Every machine that an agent runs on has this folder.
 constexpr const char* kStage = "/proc";
-// Where processes find their own entries of /proc, and nothing else.
+// Where processes find their own entry of /proc, and nothing else.
 constexpr const char* kOwnProc = ".proc";
-// Where the new root has the one program that is executed in it. By a descriptor it could not be:
-// security modules of old kernels look for the path.
+// The place of the program that is executed in the new root. It needs a path, because security
+// modules of old kernels look it up by its path.
 constexpr const char* kProgram = ".executor";
 
 struct Source {
@@ -40,7 +40,7 @@ struct Source {
   unique_fd mount;
 };
 
-// The places of mountinfo(5), whose blanks and their like are written as octal numbers.
+// Parses the places of mountinfo(5), which writes spaces and similar characters as octal numbers.
 std::vector<std::pair<std::string, std::string>> PlacesAndTypes(std::string_view mounts) {
   std::vector<std::pair<std::string, std::string>> found;
   while (!mounts.empty()) {
@@ -86,10 +86,10 @@ class Root {
       Add(WithoutSlash(path), false);
       if (folder) AddLinks(WithoutSlash(path));
     }
-    // The folder, because a file that takes the place of another is to be found as well.
+    // The whole folder, so that a file that replaces another is found as well.
     for (const std::string& path : confinement.probed) Add(path.substr(0, path.rfind('/')), false);
     for (const std::string& path : confinement.pins) AddPins(WithoutSlash(path));
-    // What is in a folder comes after it.
+    // A folder comes before its contents.
     std::stable_sort(sources_.begin(), sources_.end(),
                      [](const Source& a, const Source& b) { return a.path < b.path; });
     sources_.erase(std::unique(sources_.begin(), sources_.end(),
@@ -107,7 +107,7 @@ class Root {
       source.mount.reset(
           ::open_tree(AT_FDCWD, source.path.c_str(), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC));
       if (!source.mount.valid()) {
-        // Gone since, or hidden below another mount.
+        // It is gone, or hidden below another mount.
         if (errno == ENOENT || errno == EACCES || errno == EINVAL || errno == ELOOP) continue;
         return -errno;
       }
@@ -133,7 +133,7 @@ class Root {
   }
 
  private:
-  // With what is mounted in it. What the machine does not have is left out.
+  // Binds a path with everything that is mounted in it. Paths that the machine lacks are left out.
   void Add(const std::string& path, bool writable) {
     struct stat about;
     if (path.empty() || ::stat(path.c_str(), &about) < 0) return;
@@ -150,7 +150,7 @@ class Root {
     sources_.push_back(std::move(source));
   }
 
-  // What links in a folder lead to: the devices of /sys/bus/event_source are links.
+  // Binds the targets of links in a folder as well: the devices of /sys/bus/event_source are links.
   void AddLinks(const std::string& folder) {
     DIR* const entries = ::opendir(folder.c_str());
     if (entries == nullptr) return;
@@ -163,7 +163,7 @@ class Root {
     ::closedir(entries);
   }
 
-  // A folder that is made later is in one that is there already.
+  // A folder that is made later lies in one that exists already.
   void AddPins(std::string path) {
     struct statfs about;
     while (path.size() > 1) {
@@ -195,14 +195,14 @@ class Root {
 
   static int AttachAt(int mount, const char* place, unsigned long flags) {
     if (::move_mount(mount, "", AT_FDCWD, place, MOVE_MOUNT_F_EMPTY_PATH) < 0) {
-      // A mount that lies in a folder which others lie over cannot be reached there either.
+      // A mount in a folder that other mounts hide cannot be reached either.
       return errno == ENOENT ? 0 : -errno;
     }
     return ::mount(nullptr, place, nullptr, MS_REMOUNT | MS_BIND | flags, nullptr) < 0 ? -errno : 0;
   }
 
-  // Which of its descriptors is which object a client may ask, and where its own memory is an
-  // executor looks up. This shows it nothing of others.
+  // A client may ask about its descriptors, and an executor looks up its own memory. This entry
+  // shows nothing of other processes.
   int AttachOwnProc() const {
     const auto is_proc = [](const Source& source) { return source.path == "/proc"; };
     if (std::any_of(sources_.begin(), sources_.end(), is_proc)) return 0;
@@ -218,13 +218,13 @@ class Root {
   std::vector<Source> sources_;
 };
 
-// Leaves the root as it is, and nothing of it but bpffs to be written to.
+// Keeps the root, and makes everything in it read-only except bpffs.
 int MakeReadOnly() {
   for (const auto& [place, type] : PlacesAndTypes(ReadText(AT_FDCWD, "/proc/self/mountinfo"))) {
     if (type == "bpf") continue;
     constexpr unsigned long kFlags = kReadOnly | MS_NOSUID | MS_NODEV;
     if (::mount(nullptr, place.c_str(), nullptr, kFlags, nullptr) == 0) continue;
-    // What is hidden below another mount is nobody's to reach.
+    // A mount that is hidden below another cannot be reached.
     if (errno != EINVAL && errno != ENOENT) return -errno;
   }
   return 0;
@@ -233,9 +233,10 @@ int MakeReadOnly() {
 }  // namespace
 
 int EnterRoot(const Confinement& confinement, std::string* program) {
-  // Here debugfs mounts tracefs when somebody first looks: before there are two of these mounts.
+  // debugfs mounts tracefs here at the first access, so access it before the mounts are copied.
   ::access("/sys/kernel/debug/tracing/README", F_OK);
-  // What the machine mounts later still arrives where it shares its mounts; in a list it is not.
+  // Later mounts of the machine still appear here if it shares its mounts. They are not in this
+  // list.
   const unsigned long apart = confinement.whole_root ? MS_SLAVE : MS_PRIVATE;
   if (::unshare(CLONE_NEWNS) < 0 || ::mount(nullptr, "/", nullptr, MS_REC | apart, nullptr) < 0) {
     return -errno;

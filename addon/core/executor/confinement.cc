@@ -38,8 +38,8 @@ bool ReadTexts(cbor::Reader* reader, std::vector<std::string>* texts) {
   return true;
 }
 
-// System calls that serve neither Node, nor an executor, nor what starts these, and through which
-// code that has taken one of them over could go on to the machine or the kernel.
+// System calls that neither Node, nor an executor, nor the keeper needs. Code that has taken one of
+// these processes over could use them to attack the machine or the kernel.
 constexpr unsigned kRefused[] = {
     // other processes
     SYS_ptrace, SYS_process_vm_readv, SYS_process_vm_writev, SYS_process_madvise, SYS_kcmp,
@@ -53,12 +53,12 @@ constexpr unsigned kRefused[] = {
     SYS_reboot, SYS_swapon, SYS_swapoff, SYS_acct, SYS_quotactl, SYS_iopl, SYS_ioperm,
     SYS_settimeofday, SYS_clock_settime, SYS_clock_adjtime, SYS_adjtimex, SYS_sethostname,
     SYS_setdomainname, SYS_syslog, SYS_lookup_dcookie, SYS_vhangup, SYS_modify_ldt,
-    // parts of the kernel that are large, and that faults have been found in
+    // large parts of the kernel that had vulnerabilities
     SYS_io_uring_setup, SYS_io_uring_enter, SYS_io_uring_register, SYS_userfaultfd, SYS_add_key,
     SYS_request_key, SYS_keyctl, SYS_fanotify_init, SYS_personality, SYS_vmsplice, SYS_mbind,
     SYS_migrate_pages, SYS_move_pages};
 
-// What the agent has others do for it.
+// Calls that other processes make for the agent.
 constexpr unsigned kRefusedToCallers[] = {SYS_bpf, SYS_perf_event_open, SYS_execve, SYS_execveat};
 
 int Seccomp(const std::vector<sock_filter>& filter) {
@@ -66,7 +66,7 @@ int Seccomp(const std::vector<sock_filter>& filter) {
                               const_cast<sock_filter*>(filter.data())};
   constexpr unsigned long kFlags = SECCOMP_FILTER_FLAG_TSYNC | SECCOMP_FILTER_FLAG_SPEC_ALLOW;
   const long result = ::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, kFlags, &program);
-  // A positive result is a thread that could not be brought in.
+  // A positive result is the id of a thread that could not get the filter.
   return result < 0 ? -errno : result > 0 ? -ESRCH : 0;
 }
 
@@ -94,12 +94,11 @@ int SetCapabilities(uint64_t capabilities, bool ambient) {
   return error;
 }
 
-// The signal by which the C library has all threads change their user at once. Threads cannot
-// block it by the library's functions, and nobody else has a use for it.
+// The signal by which the C library makes all threads change their user at once. Threads cannot
+// block it by the library's functions, and nothing else uses it.
 constexpr int kSetXid = 33;
 
-// What the kernel takes for a signal's action, which the library's own functions refuse for that
-// signal.
+// The kernel's structure of a signal's action. The library's own functions refuse that signal.
 struct KernelAction {
   void (*handler)(int);
   unsigned long flags;
@@ -162,12 +161,12 @@ int KeepCapabilities(uint64_t capabilities) {
     known |= uint64_t{1} << one;
   }
   if ((capabilities & ~known) != 0) capabilities |= uint64_t{1} << CAP_SYS_ADMIN;
-  // What root executes has what is in the bounding set; others need it handed on.
+  // A program that root executes gets the bounding set. Other users need ambient capabilities.
   return SetCapabilities(capabilities & known, ::geteuid() != 0);
 }
 
 int DropCapabilitiesOfAllThreads() {
-  // The library's restorer is what the kernel returns from a handler by.
+  // The kernel returns from a handler through the library's restorer.
   struct sigaction usual = {};
   struct sigaction replaced = {};
   usual.sa_handler = DropInHandler;
@@ -182,7 +181,7 @@ int DropCapabilitiesOfAllThreads() {
   if (error != 0) return error;
   failed_drops = 0;
   error = SetCapabilities(0, false);
-  // A thread that was not asked yet may have started another.
+  // A thread that has not dropped yet may have started another.
   const auto self = static_cast<pid_t>(::syscall(SYS_gettid));
   std::vector<pid_t> done = {self};
   for (bool found = true; found && error == 0;) {
@@ -206,7 +205,7 @@ int RefuseSystemCalls(bool calls_kernel) {
       BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AUDIT_ARCH_X86_64, 1, 0),
       BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
       BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
-      // The numbers of the x32 ABI are the same calls by others.
+      // The x32 ABI has the same calls under other numbers.
       BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, 0x40000000, 0, 1),
       BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
   };
@@ -224,8 +223,8 @@ int RefuseSystemCalls(bool calls_kernel) {
 }
 
 int RefuseFileChanges(bool pins) {
-  // Nothing is allowed beneath anything, so that no rule is needed. Those of later versions of
-  // Landlock are asked for where it has them.
+  // No access is allowed anywhere, so no rule is needed. Rights of later versions of Landlock are
+  // included if the kernel has them.
   uint64_t handled = LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_MAKE_CHAR |
                      LANDLOCK_ACCESS_FS_MAKE_SOCK | LANDLOCK_ACCESS_FS_MAKE_FIFO |
                      LANDLOCK_ACCESS_FS_MAKE_BLOCK | LANDLOCK_ACCESS_FS_MAKE_SYM;

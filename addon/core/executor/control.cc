@@ -22,7 +22,7 @@ int Channel::Receive(Message* message) {
   if (got <= 0) return static_cast<int>(got);
   if (received >= 0) {
     const unique_fd low(received);
-    // Without room for it, it is closed, and whoever is at its other end sees that.
+    // If there is no room for the descriptor, it is closed, and its other end sees that.
     message->descriptor.reset(::fcntl(low.get(), F_DUPFD_CLOEXEC, first_fd_));
   }
   if (static_cast<size_t>(got) < kHeaderBytes) return -EPROTO;

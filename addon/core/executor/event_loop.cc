@@ -60,7 +60,7 @@ void EventLoop::Attach(unique_fd connection) {
 
 void* EventLoop::Run(void* self) {
   auto* const loop = static_cast<EventLoop*>(self);
-  // Of this thread alone, on Linux. It works without.
+  // On Linux this sets the priority of this thread only. A failure does not matter.
   ::setpriority(PRIO_PROCESS, 0, loop->nice_);
   pthread_barrier_wait(&loop->running_);
   loop->Serve();

@@ -14,7 +14,7 @@ namespace waep {
 namespace {
 
 constexpr uint64_t kPage = 4096;
-// The kernel's own maximum: RINGBUF_MAX_DATA_SZ is larger, the arena is not.
+// The kernel's maximum, RINGBUF_MAX_DATA_SZ, is larger; the arena is not.
 constexpr uint64_t kMaxRingBytes = uint64_t{1} << 30;
 
 bool IsRingSize(uint64_t size) {
@@ -29,7 +29,7 @@ void StoreRelease(void* word, uint64_t value) {
   __atomic_store_n(static_cast<uint64_t*>(word), value, __ATOMIC_RELEASE);
 }
 
-// Records of both kinds of buffer begin at multiples of this.
+// Records of both kinds of buffers begin at multiples of this.
 constexpr uint64_t kRecordAlignment = 8;
 
 constexpr uint64_t RoundUp8(uint64_t size) { return (size + 7) & ~uint64_t{7}; }
@@ -59,7 +59,7 @@ int RingSource::Open(AddressArena* arena, unique_fd map, uint64_t size) {
   const int error = MapRing(arena, &mapping_, map_.get(), size, PROT_READ | PROT_WRITE, PROT_READ);
   if (error != 0) return error;
   position_ = LoadAcquire(mapping_.data() + kConsumer);
-  // Of a ring, that is. Other maps can be mapped as well, with whatever they hold.
+  // If the map is a ring. Other maps can be mapped as well, with any contents.
   return position_ % kRecordAlignment == 0 ? 0 : -EINVAL;
 }
 
@@ -67,8 +67,8 @@ uint64_t RingSource::written(size_t) const { return LoadAcquire(mapping_.data() 
 
 int RingSource::Peek(size_t, size_t max_bytes, Offer* offer) {
   const uint64_t end = written(0);
-  // More than there is room for: the client gave another size than the map's, or another reader has
-  // been here. What lies behind the mapping is nobody's to see.
+  // More than the buffer's size: the client gave a wrong size, or there is another reader. Memory
+  // behind the mapping must not be read.
   if (end - position_ > size_) return -EPROTO;
   const uint8_t* const data = mapping_.data() + kData;
   const uint64_t start = position_ & (size_ - 1);
@@ -82,7 +82,7 @@ int RingSource::Peek(size_t, size_t max_bytes, Offer* offer) {
       break;
     }
     const uint64_t total = RoundUp8((header & ~kDiscarded) + kHeaderBytes);
-    // The kernel writes no such record; a mapping of another size than the map's would have it.
+    // The kernel writes no such record. It is seen when the mapping has another size than the map.
     if (total > end - at || total > size_) return -EPROTO;
     const uint64_t taken = at - position_;
     if (taken > 0 && taken + total > max_bytes) break;
@@ -112,7 +112,7 @@ int PerfSource::Open(AddressArena* arena, std::vector<unique_fd> events, uint64_
     if (error != 0) return error;
     buffer->position =
         LoadAcquire(buffer->mapping.data() + offsetof(perf_event_mmap_page, data_tail));
-    // Headers would be read from behind the end.
+    // Headers beyond the end would be read.
     if (buffer->position % kRecordAlignment != 0) return -EINVAL;
     buffers_.push_back(std::move(buffer));
   }
@@ -131,11 +131,11 @@ int PerfSource::Peek(size_t part, size_t max_bytes, Offer* offer) {
   const Buffer& buffer = *buffers_[part];
   const uint64_t start = buffer.position;
   const uint64_t end = written(part);
-  // As of an event that is written backwards, whose head goes down.
+  // This happens for an event that is written backwards, whose head decreases.
   if (end - start > size_) return -EPROTO;
   uint64_t at = start;
   while (at < end) {
-    // Records are multiples of 8 bytes, so that headers do not wrap; what follows them may.
+    // Records are multiples of 8 bytes, so headers do not wrap. The data after them may.
     perf_event_header header;
     std::memcpy(&header, At(buffer, at), sizeof header);
     if (header.size < sizeof header || header.size % 8 != 0 || header.size > end - at) {
@@ -174,7 +174,7 @@ int FileSource::Open(AddressArena* arena, unique_fd file, size_t buffer_bytes) {
 
 int FileSource::Peek(size_t, size_t max_bytes, Offer* offer) {
   const size_t room = max_bytes < buffer_bytes_ ? max_bytes : buffer_bytes_;
-  // Files of the kernel hand out a page or a line at a time.
+  // A read of a file of the kernel returns a page or a line.
   while (!ended_ && have_ < room) {
     const ssize_t got = ::read(file_.get(), buffer_.data() + have_, room - have_);
     if (got < 0 && errno == EINTR) continue;

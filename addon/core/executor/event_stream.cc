@@ -7,9 +7,9 @@
 namespace waep {
 namespace {
 
-// A program is in the middle of a record: it will not be long.
+// A program is writing a record, which will be complete soon.
 constexpr int64_t kBusyNs = 50'000;
-// Files do not tell when there is more: poll(2) of trace_pipe waits until it is half full.
+// poll(2) does not report new data of files in time: for trace_pipe it waits until it is half full.
 constexpr int64_t kFileNs = 20'000'000;
 
 }  // namespace
@@ -32,7 +32,7 @@ void EventStream::Resume(uint32_t id, StreamTerms terms) {
   id_ = id;
   terms_ = terms;
   credit_ = terms.window_bytes;
-  // A small buffer is not left to fill while a batch is: at a byte a nanosecond it would be full.
+  // Do not let a small buffer fill while a batch fills: at a byte a nanosecond it would be full.
   const auto fills_ns = static_cast<int64_t>(source_->capacity());
   if (fills_ns > 0) terms_.batch_ns = std::min(terms_.batch_ns, fills_ns);
 }
@@ -41,7 +41,7 @@ std::vector<PartCounts> EventStream::LastCounts() {
   std::vector<PartCounts> all;
   for (size_t part = 0; part < parts_.size(); ++part) {
     PartCounts counts = parts_[part];
-    // Not further: programs may go on writing.
+    // Only up to this position, because programs may go on writing.
     const uint64_t end = source_->written(part);
     while (!ended_ && !source_->lasting() && source_->position(part) < end) {
       Offer offer;
@@ -112,7 +112,7 @@ bool EventStream::Find(size_t part, int64_t now_ns, RateQuota* quota, int64_t* d
     if (offer.busy) return wait(now_ns + kBusyNs);
     return source_->fd(part) < 0 ? wait(now_ns + kFileNs) : false;
   }
-  // A record that is larger than the window goes alone.
+  // A record that is larger than the window is sent alone.
   if (offer.bytes > credit_ && !whole_window) return wait(kNever);
   if (offer.bytes < room / 2 && now_ns < state.not_before_ns) return wait(state.not_before_ns);
   if (offer.records > 0 && !quota->Spend(offer.records, now_ns)) {

@@ -22,7 +22,7 @@ namespace {
 constexpr size_t kListBytes = 64 * 1024;
 constexpr size_t kStatxBytes = 256;
 
-// Both are what a client gets, byte by byte.
+// A client gets both structures byte by byte.
 static_assert(sizeof(struct statx) == kStatxBytes);
 static_assert(sizeof(struct statfs) == 120);
 
@@ -61,7 +61,7 @@ long List(const FileRequest& request, uint8_t* out) {
   return Result(::syscall(SYS_getdents64, folder.get(), out, kListBytes));
 }
 
-// A name in a folder of a bpf file system.
+// Splits a path into a folder of a bpf file system and a name.
 struct Place {
   unique_fd folder;
   std::string name;

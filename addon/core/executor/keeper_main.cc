@@ -3,16 +3,17 @@
 // waep-keeper EVENT_NICE EXECUTOR: starts the processes that serve an agent's sessions.
 //
 // waep-keeper reload COMMAND [ARGUMENT]…: executes the command whenever the agent asks for it, one
-// at a time, with what comes after standard error as it is here. So an agent that keeps nothing has
-// its files read anew, and gets another keeper, by words that were there before it heard anybody.
-//
-// The agent, which hears everybody, keeps nothing by which it could call the kernel itself. It
-// tells this process once what the sessions may do, and asks it for an executor (executor_main.cc)
-// for each. The rules cannot be changed afterwards: who takes the agent over has no more than a
+// at a time, with the same descriptors after standard error. So an agent without privileges can
+// have its files read again and get another keeper, by a command line that is older than its first
 // client.
 //
-// Standard input is a channel (control.h) to the agent, over which the rules come and the ends of
-// executors are told. What comes after standard error is another, over which the agent asks for
+// The agent receives data from everybody, and so has no privileges itself. It sends this process
+// the rules of the sessions once, and asks it for an executor (executor_main.cc) for each session.
+// The rules cannot be changed afterwards, so an attacker who controls the agent can do no more than
+// a client.
+//
+// Standard input is a channel (control.h) to the agent, which carries the rules and the ends of
+// executors. The descriptor after standard error is another one, by which the agent asks for
 // executors and waits for each answer.
 
 #include <errno.h>
@@ -42,7 +43,7 @@
 namespace {
 
 constexpr int kStarts = STDERR_FILENO + 1;
-// Enough for the objects of any session, and more than some machines let a process have.
+// Enough for the objects of any session. Some machines allow a process fewer.
 constexpr rlim_t kDescriptors = 64 * 1024;
 
 int Die(const char* what, int error) {
@@ -50,7 +51,7 @@ int Die(const char* what, int error) {
   return EXIT_FAILURE;
 }
 
-// What the agent says once.
+// The agent's settings, which it sends once.
 struct Terms {
   waep::unique_fd rules;  // a file that nobody can change any more
   waep::Confinement confinement;
@@ -80,7 +81,7 @@ int ReceiveTerms(waep::control::Channel* channel, Terms* terms) {
   return ::fcntl(terms->rules.get(), F_ADD_SEALS, kSeals) < 0 ? -errno : 0;
 }
 
-// Before 5.11 bpf objects are charged to RLIMIT_MEMLOCK; the rules' own limits take its place.
+// Before Linux 5.11, bpf objects count against RLIMIT_MEMLOCK. The rules' own limits replace it.
 void RaiseLimits() {
   const rlimit unlimited = {RLIM_INFINITY, RLIM_INFINITY};
   ::setrlimit(RLIMIT_MEMLOCK, &unlimited);
@@ -91,8 +92,8 @@ void RaiseLimits() {
   }
 }
 
-// Which changes of files are left to executors: all that mounts allow where they look into other
-// processes, which Landlock forbids whatever else it is for; the making of pins; or none.
+// The changes of files that executors may make: all that the mounts allow, if they read files of
+// other processes, because Landlock always forbids that; making pins; or none.
 const char* ChangesOf(const waep::Confinement& confinement) {
   if (confinement.whole_root || (confinement.capabilities >> CAP_SYS_PTRACE & 1) != 0) return "any";
   return confinement.pins.empty() ? "none" : "pins";
@@ -112,7 +113,7 @@ class Keeper {
         event_nice_(event_nice),
         changes_(ChangesOf(terms->confinement)) {}
 
-  // Returns when the agent is gone, and its sessions with it.
+  // Returns when the agent and its sessions are gone.
   int Serve() {
     const int error = ServeAgent();
     for (const auto& [pid, number] : executors_) ::kill(pid, SIGKILL);
@@ -155,7 +156,7 @@ class Keeper {
     const int got = channel_->Receive(&message);
     if (got <= 0) return got == 0 ? -ECONNRESET : got;
     if (message.kind != waep::control::kKill) return -EPROTO;
-    // It is a child as long as it is among these, so that its number is nobody else's.
+    // While it is in this table it is a child of this process, so its id is not reused.
     for (const auto& [pid, number] : executors_) {
       if (number == message.number) ::kill(pid, SIGKILL);
     }
@@ -180,7 +181,7 @@ class Keeper {
   [[noreturn]] void Exec(uint32_t number, int control) {
     const int error = groups_->Enter(number);
     if (error != 0) ::_exit(Die("entering a session's cgroup", error));
-    // Descriptors that are in each other's places do not follow from these.
+    // The source descriptors never overlap with their targets here.
     ::dup2(control, STDIN_FILENO);
     ::dup2(terms_->rules.get(), kStarts);
     sigset_t none;
@@ -234,7 +235,7 @@ class Keeper {
 }  // namespace
 
 int ServeReloads(char** command) {
-  // Nobody is to be served who is gone.
+  // Do not serve an agent that is gone.
   ::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
   ::prctl(PR_SET_NAME, "waep-reload", 0, 0, 0);
   waep::control::Channel channel(STDIN_FILENO);
@@ -288,8 +289,7 @@ int main(int argc, char** argv) {
   } else if (error != 0) {
     return Die("making a root that holds what the policy lets sessions read", error);
   }
-  // Whoever is more urgent may become less so by itself, but not the other way round. It works
-  // without.
+  // A process may lower its own priority, but not raise it. A failure does not matter.
   const int nice = ::getpriority(PRIO_PROCESS, 0);
   const int event_nice = static_cast<int>(strtol(argv[1], nullptr, 10));
   if (event_nice < nice) ::setpriority(PRIO_PROCESS, 0, event_nice);

@@ -28,8 +28,8 @@ int Open(const char* path, uint64_t flags, uint64_t resolve, int from = AT_FDCWD
   return fd < 0 ? -errno : static_cast<int>(fd);
 }
 
-// What these tell is there to be told; opening one and closing it changes nothing. Records that
-// are read from a pipe are gone for other readers of it, which is what a pipe is for.
+// Opening and closing these files changes nothing. Records that are read from a pipe are gone for
+// its other readers, as with every pipe.
 constexpr std::string_view kTraceFiles[] = {
     // below events/
     "enable", "filter", "format", "header_event", "header_page", "hist", "id", "trigger",
@@ -45,7 +45,7 @@ constexpr std::string_view kTraceFiles[] = {
     "trace", "trace_clock", "trace_options", "trace_pipe", "tracing_cpumask", "tracing_max_latency",
     "tracing_on", "tracing_thresh", "uprobe_events", "uprobe_profile", "user_events_status"};
 
-// Takes the last part off a path.
+// Removes the last part of a path.
 std::string_view TakePart(std::string_view* path) {
   const size_t slash = path->rfind('/');
   const std::string_view part = path->substr(slash + 1);
@@ -55,13 +55,13 @@ std::string_view TakePart(std::string_view* path) {
 
 bool IsTraceFile(std::string_view path) {
   const std::string_view name = TakePart(&path);
-  // Each of these is a yes or no, whatever it is called. An instance may be called anything.
+  // Each of these holds yes or no, whatever its name is. An instance may have any name.
   if (TakePart(&path) == "options" && TakePart(&path) != "instances") return true;
   return std::find(std::begin(kTraceFiles), std::end(kTraceFiles), name) != std::end(kTraceFiles);
 }
 
-// File systems in which the kernel tells of itself. Their files belong to root whoever they are
-// for.
+// File systems in which the kernel describes itself. Their files belong to root, whoever may read
+// them.
 bool IsOfKernel(long type) {
   constexpr long kTypes[] = {PROC_SUPER_MAGIC,   SYSFS_MAGIC,         TRACEFS_MAGIC,
                              DEBUGFS_MAGIC,      SECURITYFS_MAGIC,    BPF_FS_MAGIC,
@@ -69,7 +69,7 @@ bool IsOfKernel(long type) {
   return std::find(std::begin(kTypes), std::end(kTypes), type) != std::end(kTypes);
 }
 
-// Whether everybody may enter all folders that the path names, from the one that ends at `slash`.
+// Returns whether every user may enter all folders of the path, from the one that ends at `slash`.
 bool EverybodyEnters(const std::string& path, size_t slash, uint64_t resolve) {
   for (; slash != std::string::npos; slash = path.find('/', slash + 1)) {
     const unique_fd folder(Open(path.substr(0, slash).c_str(), O_PATH, resolve));
@@ -80,7 +80,8 @@ bool EverybodyEnters(const std::string& path, size_t slash, uint64_t resolve) {
   return true;
 }
 
-// 0, kNotReadable or a negative errno for a file that was found, but is not opened for reading yet.
+// Checks a file that was found and is not yet opened for reading. Returns 0, kNotReadable or a
+// negative errno.
 int Judge(int found, const char* path, bool names, const struct stat& about) {
   struct statfs system;
   if (::fstatfs(found, &system) < 0) return -errno;
@@ -101,8 +102,9 @@ bool IsNamespace(int fd) {
   return ::fstatfs(fd, &system) == 0 && system.f_type == NSFS_MAGIC;
 }
 
-// Whether the path is that of a process's program, or of what it sees: what symbols are looked up
-// in. Nobody gets more by it than every user may read; the kernel's own files have paths of theirs.
+// Returns whether the path is that of a process's program or root, which tools use to look up
+// symbols. It gives access only to files that every user may read. The kernel's own files have
+// other paths.
 bool IsOfProcess(int fd, const std::string& path) {
   constexpr std::string_view kProc = "/proc/";
   if (path.compare(0, kProc.size(), kProc) != 0) return false;
@@ -115,11 +117,11 @@ bool IsOfProcess(int fd, const std::string& path) {
   if (::fstat(fd, &about) < 0 || ::fstatfs(fd, &system) < 0) return false;
   if (!S_ISREG(about.st_mode) || (about.st_mode & S_IROTH) == 0) return false;
   if (IsOfKernel(system.f_type)) return false;
-  // The process's folder in /proc is for its owner alone, so the way begins at its root.
+  // Only the owner may enter the process's folder in /proc, so the check begins at its root.
   return rest == "/exe" || EverybodyEnters(path, end + std::string_view("/root").size(), 0);
 }
 
-// Whether the kernel tells of itself by a file, or every user comes to it.
+// Returns whether a file is the kernel's, or can be reached by every user.
 int MayBeFound(int found, const char* path, bool names) {
   struct statfs system;
   if (::fstatfs(found, &system) < 0) return -errno;
@@ -151,7 +153,7 @@ int OpenReadable(const char* path, bool names) {
   result = Open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY, resolve);
   if (result < 0) return result;
   opened.reset(result);
-  // What has taken its place since is not what was judged.
+  // Another file may have replaced the one that was checked.
   struct stat about;
   if (::fstat(opened.get(), &about) < 0) return -errno;
   if (about.st_dev != judged.st_dev || about.st_ino != judged.st_ino) return -EAGAIN;

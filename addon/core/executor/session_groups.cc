@@ -25,7 +25,7 @@ namespace {
 // An executor has three threads.
 constexpr const char* kMaxThreads = "8";
 constexpr const char* kPrefix = "waep-";
-// Where an agent is, and what it starts, beside the groups of sessions.
+// The group of an agent and its processes, beside the groups of sessions.
 constexpr std::string_view kAgent = "waep-agent";
 constexpr const char* kControllers = "+memory +pids";
 
@@ -46,7 +46,7 @@ bool HasWord(std::string_view text, std::string_view word) {
   return false;
 }
 
-// Whether all numbers of a list are among these.
+// Returns whether all numbers of a list are among these.
 bool AreOnly(const std::string& list, std::initializer_list<pid_t> pids) {
   char* rest = nullptr;
   for (const char* at = list.c_str(); *at != '\0'; at = rest + strspn(rest, "\n")) {
@@ -56,7 +56,7 @@ bool AreOnly(const std::string& list, std::initializer_list<pid_t> pids) {
   return true;
 }
 
-// Where cgroup v2 is: where most have it, or where those have it that use both versions.
+// The places of cgroup v2: the usual one, and the one of machines that use both versions.
 unique_fd OpenHierarchy() {
   for (const char* const place : {"/sys/fs/cgroup", "/sys/fs/cgroup/unified"}) {
     struct statfs about;
@@ -69,15 +69,15 @@ unique_fd OpenHierarchy() {
   return {};
 }
 
-// The group of this process below the hierarchy, such as "system.slice/waep.service"; "." at its
-// top.
+// Returns the group of this process in the hierarchy, such as "system.slice/waep.service"; "." at
+// the top.
 std::string OwnGroup() {
   const std::string groups = ReadText(AT_FDCWD, "/proc/self/cgroup");
   const size_t start = groups.find("0::/");
   if (start == std::string::npos) return ".";
   const size_t first = start + 4;
   std::string path = groups.substr(first, groups.find('\n', first) - first);
-  // An agent that has been running for a while has moved there.
+  // An agent that has run for a while is there already.
   const size_t name = path.size() - std::min(path.size(), kAgent.size());
   if (path.substr(name) == kAgent && (name == 0 || path[name - 1] == '/')) {
     path.resize(name == 0 ? 0 : name - 1);
@@ -85,7 +85,7 @@ std::string OwnGroup() {
   return path.empty() ? "." : path;
 }
 
-// What is left of keepers that were killed.
+// Removes groups of keepers that were killed.
 void RemoveOthers(int base) {
   DIR* const entries = ::fdopendir(::openat(base, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (entries == nullptr) return;
@@ -121,7 +121,7 @@ std::string SessionGroups::Prepare(pid_t agent, uint64_t memory_bytes) {
   }
   RemoveOthers(base.get());
   name_ = kPrefix + std::to_string(::getpid());
-  // Only at the top may a group have processes beside groups of their own.
+  // Only the top group may have both processes and controlled groups.
   if (::faccessat(base.get(), "cgroup.type", F_OK, 0) == 0) {
     if (!AreOnly(ReadText(base.get(), "cgroup.procs"), {agent, ::getpid()})) {
       return "other processes are in the agent's own cgroup, /" + own +
@@ -151,7 +151,7 @@ int SessionGroups::Make(uint32_t number) {
   const std::string name = std::to_string(number);
   if (::mkdirat(sessions_.get(), name.c_str(), 0755) < 0) return -errno;
   const std::string memory = memory_bytes_ == 0 ? "max" : std::to_string(memory_bytes_);
-  // What is swapped out would make room for more of the kernel's. Not everywhere is there swap.
+  // Swapped pages would make room for more memory of the kernel. Not every machine has swap.
   if (memory_bytes_ != 0) Write(sessions_.get(), name + "/memory.swap.max", "0");
   const int error = Write(sessions_.get(), name + "/memory.max", memory);
   return error != 0 ? error : Write(sessions_.get(), name + "/pids.max", kMaxThreads);

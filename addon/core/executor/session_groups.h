@@ -10,8 +10,8 @@
 
 namespace waep {
 
-// A control group for each session, where this process may make groups of cgroup v2, so that the
-// kernel itself holds what a session takes of its memory to a bound.
+// A control group for each session, if this process may make groups of cgroup v2. The kernel then
+// bounds the memory of a session.
 class SessionGroups {
  public:
   SessionGroups() = default;
@@ -20,17 +20,18 @@ class SessionGroups {
   // Removes the groups.
   ~SessionGroups();
 
-  // Makes the group that sessions' groups are in, beside which the agent and this process are.
-  // `memory_bytes` bounds each session; 0 is for no bound. Returns why there are no groups, or
-  // nothing. Before this process has another root.
+  // Makes the parent group of the sessions' groups, and another one for the agent and this process.
+  // `memory_bytes` bounds each session; 0 means no bound. Returns why there are no groups, or
+  // nothing. It must be called before this process changes its root.
   std::string Prepare(pid_t agent, uint64_t memory_bytes);
 
-  // Makes a session's group. Does nothing without groups. 0 or a negative errno.
+  // Makes a session's group. Does nothing without groups. Returns 0 or a negative errno.
   int Make(uint32_t number);
-  // Moves the calling process into a session's group. The same.
+  // Moves the calling process into a session's group. Does nothing without groups. Returns 0 or a
+  // negative errno.
   int Enter(uint32_t number) const;
-  // Removes a session's group, whose process is gone, and says whether its memory was what ended
-  // it.
+  // Removes the group of a session whose process is gone. Returns whether the process was ended for
+  // its memory.
   bool Remove(uint32_t number);
 
  private:

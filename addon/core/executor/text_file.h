@@ -5,9 +5,9 @@
 
 namespace waep {
 
-// What a file holds that is below a folder's descriptor (or AT_FDCWD): such as the kernel writes of
-// itself, whose sizes are not told before. As much as could be read; nothing where it cannot be
-// opened.
+// Returns the contents of a file below a folder's descriptor (or AT_FDCWD). It is for files of the
+// kernel, whose size is not known before. Returns as much as could be read, and nothing if the file
+// cannot be opened.
 std::string ReadText(int folder, const char* path);
 
 }  // namespace waep
