@@ -23,7 +23,7 @@ import type { MapCodecs, MapOptions } from './kernel/map-options.js';
 import { each, type Where } from './kernel/objects.js';
 import { openPerfEvent, type PerfEvent, type PerfEventOptions } from './kernel/perf-event.js';
 import { enableStatistics, type Program } from './kernel/program.js';
-import type { CallOptions } from './session/caller.js';
+import type { CallOptions, Patience } from './session/caller.js';
 import { Conversation, type SessionOptions } from './session/conversation.js';
 import { hello, type Welcomed } from './session/handshake.js';
 
@@ -118,7 +118,7 @@ export class Session extends Conversation implements GuestKernel {
    */
   map<K = Uint8Array, V = Uint8Array, KIn = K, VIn = V>(
     where: Where,
-    options: MapCodecs<K, V, KIn, VIn> & { flags?: number } = {},
+    options: MapCodecs<K, V, KIn, VIn> & { flags?: number } & Patience = {},
   ): Promise<BpfMap<K, V, KIn, VIn>> {
     return openMap(this, where, options);
   }
@@ -140,8 +140,8 @@ export class Session extends Conversation implements GuestKernel {
   }
 
   /** Opens a program that is there already, by id or by path (BPF_PROG_GET_FD_BY_ID, BPF_OBJ_GET). */
-  program(where: Where): Promise<Program> {
-    return openProgram(this, where);
+  program(where: Where, patience: Patience = {}): Promise<Program> {
+    return openProgram(this, where, patience);
   }
 
   /** Yields what the kernel says about every program in the guest (BPF_PROG_GET_NEXT_ID). */
@@ -150,8 +150,8 @@ export class Session extends Conversation implements GuestKernel {
   }
 
   /** Opens a link that is there already, by id or by path (BPF_LINK_GET_FD_BY_ID, BPF_OBJ_GET). */
-  link(where: Where): Promise<Link> {
-    return openLink(this, where);
+  link(where: Where, patience: Patience = {}): Promise<Link> {
+    return openLink(this, where, patience);
   }
 
   /** Yields what the kernel says about every link in the guest (BPF_LINK_GET_NEXT_ID). */
@@ -165,13 +165,13 @@ export class Session extends Conversation implements GuestKernel {
    *
    * @throws the guest's system error, whose `log` says what is wrong with them
    */
-  loadBtf(btf: Uint8Array): Promise<Btf> {
-    return loadBtf(this, btf);
+  loadBtf(btf: Uint8Array, patience?: Patience): Promise<Btf> {
+    return loadBtf(this, btf, patience);
   }
 
   /** Opens types that are there already (BPF_BTF_GET_FD_BY_ID). */
-  btf(where: { readonly id: number }): Promise<Btf> {
-    return openBtf(this, where.id);
+  btf(where: { readonly id: number }, patience?: Patience): Promise<Btf> {
+    return openBtf(this, where.id, patience);
   }
 
   /** Yields what the kernel says about all types in the guest (BPF_BTF_GET_NEXT_ID). */
@@ -203,9 +203,9 @@ export class Session extends Conversation implements GuestKernel {
   attached(
     place: Place,
     attachType: number,
-    options: { effective?: boolean } = {},
+    options: { effective?: boolean } & Patience = {},
   ): Promise<Attached> {
-    return attached(this, place, attachType, options.effective === true);
+    return attached(this, place, attachType, options);
   }
 
   /**
@@ -225,7 +225,11 @@ export class Session extends Conversation implements GuestKernel {
    *
    * @throws the guest's system error, ERR_POLICY_REFUSED
    */
-  openObject<K extends FileKind>(kind: K, path: string): Promise<GuestObject<K>> {
-    return openObject(this, kind, path);
+  openObject<K extends FileKind>(
+    kind: K,
+    path: string,
+    patience?: Patience,
+  ): Promise<GuestObject<K>> {
+    return openObject(this, kind, path, patience);
   }
 }

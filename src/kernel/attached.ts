@@ -2,6 +2,8 @@ import { enums, type Ref, type Results, rows } from '../bpf/index.js';
 import { viewOf } from '../codec/index.js';
 import { errnoNumber } from '../errno.js';
 import type { SystemError } from '../errors.js';
+import type { Patience } from '../session/caller.js';
+import { patient } from './bpf-calls.js';
 import type { GuestKernel } from './guest-kernel.js';
 import { openObject } from './guest-object.js';
 
@@ -50,11 +52,12 @@ export async function attached(
   session: GuestKernel,
   place: Place,
   attachType: number,
-  effective: boolean,
+  options: { effective?: boolean } & Patience,
 ): Promise<Attached> {
+  const effective = options.effective === true;
   if ('interfaceIndex' in place) {
     const { interfaceIndex } = place;
-    const about = { subject: `network interface ${interfaceIndex}` };
+    const about = patient({ subject: `network interface ${interfaceIndex}` }, options);
     const target = { target_ifindex: interfaceIndex, link_ids: true };
     return query(attachType, effective, (common) =>
       session.tryBpf(rows.PROG_QUERY_INTERFACE, { ...target, ...common }, about),
@@ -63,23 +66,23 @@ export async function attached(
   if ('cgroup' in place) {
     const { cgroup } = place;
     if (typeof cgroup !== 'string') {
-      const about = { subject: cgroup };
+      const about = patient({ subject: cgroup }, options);
       return query(attachType, effective, (common) =>
         session.tryBpf(rows.PROG_QUERY_CGROUP, { target_fd: cgroup, ...common }, about),
       );
     }
-    await using opened = await openObject(session, 'cgroup', cgroup);
-    return await attached(session, { cgroup: opened }, attachType, effective);
+    await using opened = await openObject(session, 'cgroup', cgroup, options);
+    return await attached(session, { cgroup: opened }, attachType, options);
   }
   const { netns } = place;
   if (typeof netns !== 'string') {
-    const about = { subject: netns };
+    const about = patient({ subject: netns }, options);
     return query(attachType, effective, (common) =>
       session.tryBpf(rows.PROG_QUERY_NETNS, { target_fd: netns, ...common }, about),
     );
   }
-  await using opened = await openObject(session, 'netns', netns);
-  return await attached(session, { netns: opened }, attachType, effective);
+  await using opened = await openObject(session, 'netns', netns, options);
+  return await attached(session, { netns: opened }, attachType, options);
 }
 
 async function query(attachType: number, effective: boolean, ask: Ask): Promise<Attached> {

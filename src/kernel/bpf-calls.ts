@@ -8,7 +8,7 @@ import {
 } from '../bpf/index.js';
 import { type Call, type Handle, Relocation, type Reply } from '../call.js';
 import type { SystemError } from '../errors.js';
-import type { Caller, CallOptions } from '../session/caller.js';
+import type { Caller, CallOptions, Patience } from '../session/caller.js';
 import { causeOf } from './causes.js';
 import { Collector } from './collector.js';
 
@@ -18,6 +18,13 @@ export interface BpfOptions extends CallOptions {
   subject?: { toString(): string } | undefined;
   /** The handle that a new descriptor is bound to. Default: a new one. */
   handle?: Handle | undefined;
+}
+
+/** The same call, and how long its answer is waited for. */
+export function patient(about: BpfOptions, patience: Patience | undefined): BpfOptions {
+  if (patience === undefined) return about;
+  const { timeoutMs, signal } = patience;
+  return { ...about, timeoutMs, signal };
 }
 
 /** What a bpf(2) call came to, whether the guest's kernel made it or refused it. */

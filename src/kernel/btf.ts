@@ -1,7 +1,8 @@
 import { rows } from '../bpf/index.js';
 import { BtfTypes } from '../btf/index.js';
 import type { Handle } from '../call.js';
-import type { BpfOptions } from './bpf-calls.js';
+import type { Patience } from '../session/caller.js';
+import { type BpfOptions, patient } from './bpf-calls.js';
 import { isMissing, lacks, readFile } from './guest-file.js';
 import type { GuestKernel } from './guest-kernel.js';
 import { GuestObject } from './guest-object.js';
@@ -36,10 +37,15 @@ export class Btf extends GuestObject<'btf'> {
 }
 
 /** Has types loaded; see {@link Session.loadBtf}. */
-export async function loadBtf(session: GuestKernel, btf: Uint8Array): Promise<Btf> {
+export async function loadBtf(
+  session: GuestKernel,
+  btf: Uint8Array,
+  patience?: Patience,
+): Promise<Btf> {
+  const about = patient({}, patience);
   const handle = await withLog(0, async (logLevel, logBytes) => {
     const log = logBytes === 0 ? {} : { btf_log_level: logLevel, btf_log_size: logBytes };
-    return (await session.bpf(rows.BTF_LOAD, { btf, ...log })).handle;
+    return (await session.bpf(rows.BTF_LOAD, { btf, ...log }, about)).handle;
   });
   return new Btf(session, handle);
 }
@@ -47,8 +53,8 @@ export async function loadBtf(session: GuestKernel, btf: Uint8Array): Promise<Bt
 const VMLINUX = '/sys/kernel/btf/vmlinux';
 
 /** Opens types that are there already; see {@link Session.btf}. */
-export async function openBtf(session: GuestKernel, id: number): Promise<Btf> {
-  return new Btf(session, await open(session, 'btf', { id }));
+export async function openBtf(session: GuestKernel, id: number, patience?: Patience): Promise<Btf> {
+  return new Btf(session, await open(session, 'btf', { id }, { patience }));
 }
 
 const fetched = new WeakMap<GuestKernel, Promise<BtfTypes>>();

@@ -1,6 +1,7 @@
 import { type FdKind, type Ref, rows } from '../bpf/index.js';
 import type { Handle } from '../call.js';
 import { failure } from '../errors.js';
+import type { Patience } from '../session/caller.js';
 import type { GuestKernel } from './guest-kernel.js';
 
 /**
@@ -95,6 +96,7 @@ export async function openObject<K extends FileKind>(
   session: GuestKernel,
   kind: K,
   path: string,
+  patience?: Patience,
 ): Promise<GuestObject<K>> {
-  return new GuestObject(session, await session.open(path), kind, path);
+  return new GuestObject(session, await session.open(path, patience), kind, path);
 }

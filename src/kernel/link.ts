@@ -1,5 +1,6 @@
 import { enums, type Ref, rows } from '../bpf/index.js';
 import type { Handle } from '../call.js';
+import type { Patience } from '../session/caller.js';
 import type { BpfOptions } from './bpf-calls.js';
 import type { GuestKernel } from './guest-kernel.js';
 import { PinnableObject } from './guest-object.js';
@@ -61,6 +62,10 @@ export class Link extends PinnableObject<'link'> {
 }
 
 /** Opens a link that is there already; see {@link Session.link}. */
-export async function openLink(session: GuestKernel, where: Where): Promise<Link> {
-  return new Link(session, await open(session, 'link', where));
+export async function openLink(
+  session: GuestKernel,
+  where: Where,
+  patience: Patience,
+): Promise<Link> {
+  return new Link(session, await open(session, 'link', where, { patience }));
 }

@@ -2,7 +2,8 @@ import { type Arguments, enums, type Ref, rows } from '../bpf/index.js';
 import type { BtfKind, BtfTypes } from '../btf/index.js';
 import { failure } from '../errors.js';
 import { type OptionNames, refuseUnknownOptions } from '../known-options.js';
-import type { BpfOptions } from './bpf-calls.js';
+import type { Patience } from '../session/caller.js';
+import { patient } from './bpf-calls.js';
 import { type Btf, kernelTypes } from './btf.js';
 import type { GuestKernel } from './guest-kernel.js';
 import { readProgramInfo } from './info.js';
@@ -20,7 +21,7 @@ export interface Records {
 }
 
 /** What a program is loaded from. */
-export interface ProgramOptions {
+export interface ProgramOptions extends Patience {
   /** `BPF_PROG_TYPE_*`, such as `enums.ProgType.BPF_PROG_TYPE_RAW_TRACEPOINT`. */
   type: number;
   /** The instructions, 8 bytes each; map references hold handles where local ones hold fds. */
@@ -83,6 +84,8 @@ const optionNames: OptionNames<ProgramOptions> = {
   objects: true,
   interfaceIndex: true,
   logLevel: true,
+  timeoutMs: true,
+  signal: true,
 };
 
 /** Has a program verified and loaded; see {@link Session.loadProgram}. */
@@ -91,7 +94,7 @@ export async function loadProgram(session: GuestKernel, options: ProgramOptions)
   const { type, name = '', expectedAttachType = 0 } = options;
   checkName(name);
   const subject = name === '' ? undefined : `program "${name}"`;
-  const about: BpfOptions = { subject };
+  const about = patient({ subject }, options);
   const values = await loadArguments(session, options);
   const { handle, log_buf: log = '' } = await withLog(options.logLevel ?? 0, (level, bytes) => {
     const room = bytes === 0 ? {} : { log_level: level, log_size: bytes };
@@ -101,9 +104,13 @@ export async function loadProgram(session: GuestKernel, options: ProgramOptions)
 }
 
 /** Opens a program that is there already; see {@link Session.program}. */
-export async function openProgram(session: GuestKernel, where: Where): Promise<Program> {
-  const handle = await open(session, 'prog', where);
-  const { type, name } = await readProgramInfo(session, { handle });
+export async function openProgram(
+  session: GuestKernel,
+  where: Where,
+  patience: Patience,
+): Promise<Program> {
+  const handle = await open(session, 'prog', where, { patience });
+  const { type, name } = await readProgramInfo(session, { handle }, patient({}, patience));
   return new Program(session, handle, { type, name, expectedAttachType: 0, log: '' });
 }
 

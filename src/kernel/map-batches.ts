@@ -8,20 +8,17 @@ import { rows } from '../bpf/index.js';
 import { type Codec, viewOf } from '../codec/index.js';
 import { errnoName } from '../errno.js';
 import { type SystemError, WaepError } from '../errors.js';
-import type { BpfOptions, Outcome } from './bpf-calls.js';
+import type { Patience } from '../session/caller.js';
+import { type BpfOptions, type Outcome, patient } from './bpf-calls.js';
 import type { CodedMap } from './map-options.js';
 
 /** How a map is gone through. */
-export interface BatchOptions {
+export interface BatchOptions extends Patience {
   /**
    * How many entries to ask for at a time; 1 goes key by key. Default: what fits into 1 MiB. When
    * a bucket of a hash table has more, the kernel refuses and twice as many are asked for.
    */
   batchEntries?: number;
-  /** As for any call. */
-  timeoutMs?: number;
-  /** As for any call. */
-  signal?: AbortSignal;
 }
 
 const BATCH_BYTES = 1024 * 1024;
@@ -117,8 +114,7 @@ export async function* batchesOf<K, V>(
   map: AnyMap<K, V>,
   options: Settings,
 ): AsyncGenerator<Batch<K, V>> {
-  const { timeoutMs, signal } = options;
-  const about: BpfOptions = { subject: map, timeoutMs, signal };
+  const about = patient({ subject: map }, options);
   const entryBytes = map.key.sizeBytes + map.value.sizeBytes;
   let count = options.batchEntries ?? Math.max(1, Math.floor(BATCH_BYTES / entryBytes));
   count = Math.min(count, Math.max(map.spec.maxEntries, 1));

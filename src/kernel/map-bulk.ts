@@ -9,6 +9,8 @@ import { rows } from '../bpf/index.js';
 import { type Codec, within } from '../codec/index.js';
 import { errnoName } from '../errno.js';
 import { type SystemError, WaepError } from '../errors.js';
+import type { Patience } from '../session/caller.js';
+import { patient } from './bpf-calls.js';
 import type { CodedMap } from './map-options.js';
 
 const BATCH_BYTES = 1024 * 1024;
@@ -18,9 +20,10 @@ const unsupported = new Set(['ENOTSUPP', 'EOPNOTSUPP', 'EINVAL']);
 export async function updateMany<K, V, KIn, VIn>(
   map: CodedMap<K, V, KIn, VIn>,
   entries: Iterable<readonly [KIn, VIn]>,
-  options: { flags?: number; batchEntries?: number },
+  options: { flags?: number; batchEntries?: number } & Patience,
 ): Promise<number> {
   const { flags = 0 } = options;
+  const about = patient({}, options);
   const writer = new Writer(map, options.batchEntries);
   let done = 0;
   let batched = true;
@@ -29,7 +32,11 @@ export async function updateMany<K, V, KIn, VIn>(
     if (length === 0) return;
     if (batched) {
       const outcome = await allowed(
-        map.session.tryBpf(rows.MAP_UPDATE_BATCH, { map_fd: map, keys, values, elem_flags: flags }),
+        map.session.tryBpf(
+          rows.MAP_UPDATE_BATCH,
+          { map_fd: map, keys, values, elem_flags: flags },
+          about,
+        ),
       );
       if (outcome?.errno === 0) {
         done += length;
@@ -39,12 +46,16 @@ export async function updateMany<K, V, KIn, VIn>(
       if (batched) throw aboutEntry(map, done + (outcome?.values().count ?? 0), outcome);
     }
     const calls = Array.from({ length }, (_, at) =>
-      map.session.tryBpf(rows.MAP_UPDATE_ELEM, {
-        map_fd: map,
-        key: part(keys, at, map.key),
-        value: part(values, at, map.value),
-        flags,
-      }),
+      map.session.tryBpf(
+        rows.MAP_UPDATE_ELEM,
+        {
+          map_fd: map,
+          key: part(keys, at, map.key),
+          value: part(values, at, map.value),
+          flags,
+        },
+        about,
+      ),
     );
     for (const outcome of await Promise.all(calls)) {
       if (outcome.result < 0) throw aboutEntry(map, done, outcome);
@@ -62,9 +73,10 @@ export async function updateMany<K, V, KIn, VIn>(
 export async function deleteMany<K, V, KIn, VIn>(
   map: CodedMap<K, V, KIn, VIn>,
   keys: Iterable<KIn>,
-  options: { batchEntries?: number },
+  options: { batchEntries?: number } & Patience,
 ): Promise<number> {
   const writer = new Writer(map, options.batchEntries);
+  const about = patient({}, options);
   let done = 0;
   let seen = 0;
   let batched = true;
@@ -72,7 +84,7 @@ export async function deleteMany<K, V, KIn, VIn>(
     let { length, keys: rest } = writer.take();
     while (length > 0 && batched) {
       const outcome = await allowed(
-        map.session.tryBpf(rows.MAP_DELETE_BATCH, { map_fd: map, keys: rest }),
+        map.session.tryBpf(rows.MAP_DELETE_BATCH, { map_fd: map, keys: rest }, about),
       );
       const code = outcome === undefined ? '' : errnoName(outcome.errno);
       batched = outcome !== undefined && !unsupported.has(code);
@@ -88,7 +100,11 @@ export async function deleteMany<K, V, KIn, VIn>(
       length -= removed + 1;
     }
     const calls = Array.from({ length }, (_, at) =>
-      map.session.tryBpf(rows.MAP_DELETE_ELEM, { map_fd: map, key: part(rest, at, map.key) }),
+      map.session.tryBpf(
+        rows.MAP_DELETE_ELEM,
+        { map_fd: map, key: part(rest, at, map.key) },
+        about,
+      ),
     );
     for (const outcome of await Promise.all(calls)) {
       if (outcome.result >= 0) done++;

@@ -22,6 +22,8 @@ const optionNames: OptionNames<Options> = {
   extra: true,
   numaNode: true,
   interfaceIndex: true,
+  timeoutMs: true,
+  signal: true,
 };
 
 const MAX_U32 = 2 ** 32 - 1;

@@ -2,6 +2,7 @@ import type { Arguments, MapSpec, Ref, rows } from '../bpf/index.js';
 import { valueBytes } from '../bpf/index.js';
 import { bytes, type Codec } from '../codec/index.js';
 import { failure } from '../errors.js';
+import type { Patience } from '../session/caller.js';
 import type { GuestObject } from './guest-object.js';
 
 /** What a map's keys and values mean. Without codecs they are bytes, as the kernel has them. */
@@ -14,7 +15,8 @@ export interface MapCodecs<K, V, KIn = K, VIn = V> {
 
 /** What a map is made of. Sizes are in bytes. */
 export interface MapOptions<K = Uint8Array, V = Uint8Array, KIn = K, VIn = V>
-  extends MapCodecs<K, V, KIn, VIn> {
+  extends MapCodecs<K, V, KIn, VIn>,
+    Patience {
   /** `BPF_MAP_TYPE_*`, such as `enums.MapType.BPF_MAP_TYPE_HASH`. */
   type: number;
   /** Follows from `key` where that is given. Default 0, for maps without keys. */

@@ -3,8 +3,8 @@ import type { Handle } from '../call.js';
 import { type Codec, encodeValue, perCpu, viewOf, within } from '../codec/index.js';
 import { errnoNumber } from '../errno.js';
 import { failure } from '../errors.js';
-import type { RingWriter } from '../session/caller.js';
-import type { BpfOptions } from './bpf-calls.js';
+import type { Patience, RingWriter } from '../session/caller.js';
+import { type BpfOptions, patient } from './bpf-calls.js';
 import { openBtf } from './btf.js';
 import type { GuestKernel } from './guest-kernel.js';
 import { PinnableObject } from './guest-object.js';
@@ -32,6 +32,8 @@ const WINDOW = 256;
  *
  * Keys and values are what the map's codecs make of them; without codecs they are bytes, as the
  * kernel has them. Of a per-CPU map a value is an array with an element for each possible CPU.
+ *
+ * The last argument of an operation may say how long its answer is waited for ({@link Patience}).
  *
  * ```ts
  * for await (const [key, value] of map) console.log(key, value);
@@ -79,19 +81,20 @@ export class BpfMap<K = Uint8Array, V = Uint8Array, KIn = K, VIn = V>
    *
    * @param flags `BPF_F_LOCK`, or 0
    */
-  async lookup(key: KIn, flags = 0): Promise<V | undefined> {
+  async lookup(key: KIn, flags = 0, patience?: Patience): Promise<V | undefined> {
     const values = { map_fd: this, key: this.#keyBytes(key), flags };
-    const outcome = await this.session.tryBpf(rows.MAP_LOOKUP_ELEM, values, this.#about);
+    const about = patient(this.#about, patience);
+    const outcome = await this.session.tryBpf(rows.MAP_LOOKUP_ELEM, values, about);
     if (outcome.errno === ENOENT) return undefined;
     if (outcome.result < 0) throw outcome.error();
     return this.value.read(viewOf(outcome.values().value), 0);
   }
 
   /** Returns the values under many keys, in their order; the look-ups are all under way at once. */
-  async lookupMany(keys: Iterable<KIn>): Promise<(V | undefined)[]> {
+  async lookupMany(keys: Iterable<KIn>, patience?: Patience): Promise<(V | undefined)[]> {
     const values: (V | undefined)[] = [];
     for (const window of windows(keys)) {
-      values.push(...(await Promise.all(window.map((key) => this.lookup(key)))));
+      values.push(...(await Promise.all(window.map((key) => this.lookup(key, 0, patience)))));
     }
     return values;
   }
@@ -103,14 +106,15 @@ export class BpfMap<K = Uint8Array, V = Uint8Array, KIn = K, VIn = V>
    * @throws EEXIST or ENOENT by `flags`, E2BIG when the map is full, EPERM when it is frozen;
    *   ERR_CODEC_VALUE for a key or a value that does not fit
    */
-  async update(key: KIn, value: VIn, flags = 0): Promise<void> {
+  async update(key: KIn, value: VIn, flags = 0, patience?: Patience): Promise<void> {
     const values = {
       map_fd: this,
       key: this.#keyBytes(key),
       value: this.#valueBytes(value),
       flags,
     };
-    const outcome = await this.session.tryBpf(rows.MAP_UPDATE_ELEM, values, this.#about);
+    const about = patient(this.#about, patience);
+    const outcome = await this.session.tryBpf(rows.MAP_UPDATE_ELEM, values, about);
     if (outcome.result < 0) throw outcome.error();
   }
 
@@ -124,7 +128,7 @@ export class BpfMap<K = Uint8Array, V = Uint8Array, KIn = K, VIn = V>
    */
   updateMany(
     entries: Iterable<readonly [key: KIn, value: VIn]>,
-    options: { flags?: number; batchEntries?: number } = {},
+    options: { flags?: number; batchEntries?: number } & Patience = {},
   ): Promise<number> {
     return updateMany(this, entries, options);
   }
@@ -133,9 +137,10 @@ export class BpfMap<K = Uint8Array, V = Uint8Array, KIn = K, VIn = V>
    * Removes `key`; resolves with whether it was there (BPF_MAP_DELETE_ELEM, map_delete_elem() in
    * kernel/bpf/syscall.c).
    */
-  async delete(key: KIn): Promise<boolean> {
+  async delete(key: KIn, patience?: Patience): Promise<boolean> {
     const values = { map_fd: this, key: this.#keyBytes(key) };
-    const outcome = await this.session.tryBpf(rows.MAP_DELETE_ELEM, values, this.#about);
+    const about = patient(this.#about, patience);
+    const outcome = await this.session.tryBpf(rows.MAP_DELETE_ELEM, values, about);
     if (outcome.errno === ENOENT) return false;
     if (outcome.result < 0) throw outcome.error();
     return true;
@@ -145,7 +150,10 @@ export class BpfMap<K = Uint8Array, V = Uint8Array, KIn = K, VIn = V>
    * Removes many keys (BPF_MAP_DELETE_BATCH, or one by one without waiting in between); resolves
    * with how many were there.
    */
-  deleteMany(keys: Iterable<KIn>, options: { batchEntries?: number } = {}): Promise<number> {
+  deleteMany(
+    keys: Iterable<KIn>,
+    options: { batchEntries?: number } & Patience = {},
+  ): Promise<number> {
     return deleteMany(this, keys, options);
   }
 
@@ -155,8 +163,8 @@ export class BpfMap<K = Uint8Array, V = Uint8Array, KIn = K, VIn = V>
    *
    * @throws EOPNOTSUPP or ENOTSUPP where the type of map does not have the operation
    */
-  async lookupAndDelete(key: KIn): Promise<V | undefined> {
-    return this.#take(this.#keyBytes(key));
+  async lookupAndDelete(key: KIn, patience?: Patience): Promise<V | undefined> {
+    return this.#take(this.#keyBytes(key), patience);
   }
 
   /**
@@ -165,30 +173,31 @@ export class BpfMap<K = Uint8Array, V = Uint8Array, KIn = K, VIn = V>
    * @param flags 2 (BPF_EXIST) drops the oldest value when it is full
    * @throws E2BIG when it is full
    */
-  async push(value: VIn, flags = 0): Promise<void> {
+  async push(value: VIn, flags = 0, patience?: Patience): Promise<void> {
     const values = { map_fd: this, key: null, value: this.#valueBytes(value), flags };
-    await this.session.bpf(rows.MAP_UPDATE_ELEM, values, this.#about);
+    await this.session.bpf(rows.MAP_UPDATE_ELEM, values, patient(this.#about, patience));
   }
 
   /** Returns the next value of a queue or a stack and leaves it there, or `undefined`. */
-  async peek(): Promise<V | undefined> {
+  async peek(patience?: Patience): Promise<V | undefined> {
     const values = { map_fd: this, key: null };
-    const outcome = await this.session.tryBpf(rows.MAP_LOOKUP_ELEM, values, this.#about);
+    const about = patient(this.#about, patience);
+    const outcome = await this.session.tryBpf(rows.MAP_LOOKUP_ELEM, values, about);
     if (outcome.errno === ENOENT) return undefined;
     if (outcome.result < 0) throw outcome.error();
     return this.value.read(viewOf(outcome.values().value), 0);
   }
 
   /** Takes the next value out of a queue or a stack, or returns `undefined`. */
-  async pop(): Promise<V | undefined> {
-    return this.#take(null);
+  async pop(patience?: Patience): Promise<V | undefined> {
+    return this.#take(null, patience);
   }
 
   /** Whether a value may be in a bloom filter; `false` is certain. */
-  async mayHave(value: VIn): Promise<boolean> {
+  async mayHave(value: VIn, patience?: Patience): Promise<boolean> {
     const values = { map_fd: this, key: null, value: this.#valueBytes(value) };
     const row = rows.MAP_LOOKUP_ELEM_BLOOM_FILTER;
-    const outcome = await this.session.tryBpf(row, values, this.#about);
+    const outcome = await this.session.tryBpf(row, values, patient(this.#about, patience));
     if (outcome.errno === ENOENT) return false;
     if (outcome.result < 0) throw outcome.error();
     return true;
@@ -198,9 +207,10 @@ export class BpfMap<K = Uint8Array, V = Uint8Array, KIn = K, VIn = V>
    * Returns the key after `key`, the first one without `key`, or `undefined` after the last
    * (BPF_MAP_GET_NEXT_KEY). After a key that is not there, the first.
    */
-  async nextKey(key?: KIn): Promise<K | undefined> {
+  async nextKey(key?: KIn, patience?: Patience): Promise<K | undefined> {
     const values = { map_fd: this, key: key === undefined ? null : this.#keyBytes(key) };
-    const outcome = await this.session.tryBpf(rows.MAP_GET_NEXT_KEY, values, this.#about);
+    const about = patient(this.#about, patience);
+    const outcome = await this.session.tryBpf(rows.MAP_GET_NEXT_KEY, values, about);
     if (outcome.errno === ENOENT) return undefined;
     if (outcome.result < 0) throw outcome.error();
     return this.key.read(viewOf(outcome.values().next_key), 0);
@@ -248,8 +258,8 @@ export class BpfMap<K = Uint8Array, V = Uint8Array, KIn = K, VIn = V>
    * Makes the map read-only for user space, for good; programs may still write (BPF_MAP_FREEZE,
    * map_freeze() in kernel/bpf/syscall.c).
    */
-  async freeze(): Promise<void> {
-    await this.session.bpf(rows.MAP_FREEZE, { map_fd: this }, this.#about);
+  async freeze(patience?: Patience): Promise<void> {
+    await this.session.bpf(rows.MAP_FREEZE, { map_fd: this }, patient(this.#about, patience));
   }
 
   /**
@@ -294,12 +304,9 @@ export class BpfMap<K = Uint8Array, V = Uint8Array, KIn = K, VIn = V>
   }
 
   /** What the kernel says about the map (BPF_OBJ_GET_INFO_BY_FD, bpf_map_get_info_by_fd()). */
-  async info(): Promise<MapInfo> {
-    const { info } = await this.session.bpf(
-      rows.OBJ_GET_INFO_BY_FD_MAP,
-      { bpf_fd: this },
-      this.#about,
-    );
+  async info(patience?: Patience): Promise<MapInfo> {
+    const about = patient(this.#about, patience);
+    const { info } = await this.session.bpf(rows.OBJ_GET_INFO_BY_FD_MAP, { bpf_fd: this }, about);
     return mapInfo(info);
   }
 
@@ -322,10 +329,10 @@ export class BpfMap<K = Uint8Array, V = Uint8Array, KIn = K, VIn = V>
     return this.#writer.write(records, signal);
   }
 
-  async #take(key: Uint8Array | null): Promise<V | undefined> {
+  async #take(key: Uint8Array | null, patience: Patience | undefined): Promise<V | undefined> {
     const values = { map_fd: this, key };
     const row = rows.MAP_LOOKUP_AND_DELETE_ELEM;
-    const outcome = await this.session.tryBpf(row, values, this.#about);
+    const outcome = await this.session.tryBpf(row, values, patient(this.#about, patience));
     if (outcome.errno === ENOENT) return undefined;
     if (outcome.result < 0) throw outcome.error();
     return this.value.read(viewOf(outcome.values().value), 0);
@@ -372,8 +379,8 @@ export async function createMap<K, V, KIn, VIn>(
   const { name = '' } = options;
   // Before the map is there, so that a codec that does not fit leaves nothing behind.
   boundCodecs(options, spec, session.kernel.possibleCpus);
-  const about = name === '' ? undefined : { subject: `map "${name}"` };
-  const { handle } = await session.bpf(rows.MAP_CREATE, values, about);
+  const about = name === '' ? {} : { subject: `map "${name}"` };
+  const { handle } = await session.bpf(rows.MAP_CREATE, values, patient(about, options));
   session.calls.knownMaps.set(handle, spec);
   return new BpfMap(session, handle, spec, options, name);
 }
@@ -382,11 +389,12 @@ export async function createMap<K, V, KIn, VIn>(
 export async function openMap<K, V, KIn, VIn>(
   session: GuestKernel,
   where: Where,
-  options: MapCodecs<K, V, KIn, VIn> & { flags?: number },
+  options: MapCodecs<K, V, KIn, VIn> & { flags?: number } & Patience,
 ): Promise<BpfMap<K, V, KIn, VIn>> {
-  const handle = await open(session, 'map', where, options.flags);
+  const handle = await open(session, 'map', where, { flags: options.flags, patience: options });
   try {
-    const { info } = await session.bpf(rows.OBJ_GET_INFO_BY_FD_MAP, { bpf_fd: { handle } });
+    const values = { bpf_fd: { handle } };
+    const { info } = await session.bpf(rows.OBJ_GET_INFO_BY_FD_MAP, values, patient({}, options));
     const spec = specOfInfo(info);
     session.calls.knownMaps.set(handle, spec);
     return new BpfMap(session, handle, spec, options, info.name);

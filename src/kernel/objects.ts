@@ -4,7 +4,8 @@ import { type Handle, Relocation } from '../call.js';
 import { viewOf } from '../codec/index.js';
 import { errnoName } from '../errno.js';
 import { failure, systemError, WaepError } from '../errors.js';
-import type { BpfOptions } from './bpf-calls.js';
+import type { Patience } from '../session/caller.js';
+import { patient } from './bpf-calls.js';
 import type { GuestKernel } from './guest-kernel.js';
 
 /** Where an object is found: under its id, or under its path in a bpf file system of the guest. */
@@ -29,17 +30,18 @@ const nextId = {
 /**
  * Opens an object and returns its handle.
  *
- * @param flags BPF_F_RDONLY or BPF_F_WRONLY, of a map
+ * @param how `flags`: BPF_F_RDONLY or BPF_F_WRONLY, of a map
  */
 export async function open(
   session: GuestKernel,
   kind: Findable,
   where: Where,
-  flags = 0,
+  how: { flags?: number | undefined; patience?: Patience | undefined } = {},
 ): Promise<Handle> {
-  if ('id' in where) return openById(session, kind, where.id, flags);
+  const { flags = 0, patience } = how;
+  if ('id' in where) return openById(session, kind, where.id, { flags, patience });
   const { path } = where;
-  const about: BpfOptions = { subject: `${kind} at ${path}` };
+  const about = patient({ subject: `${kind} at ${path}` }, patience);
   const { handle } = await session.bpf(rows.OBJ_GET, { pathname: path, file_flags: flags }, about);
   const found = await findableKind(session, handle);
   if (found === kind) return handle;
@@ -55,11 +57,10 @@ async function openById(
   session: GuestKernel,
   kind: Findable,
   id: number,
-  flags: number,
-  handle?: Handle,
+  how: { flags: number; patience?: Patience | undefined; handle?: Handle },
 ): Promise<Handle> {
-  const [row, values] = byId[kind](id, flags);
-  const about: BpfOptions = { subject: `${kind} ${id}`, handle };
+  const [row, values] = byId[kind](id, how.flags);
+  const about = patient({ subject: `${kind} ${id}`, handle: how.handle }, how.patience);
   return (await session.bpf(row as Command, values, about)).handle;
 }
 
@@ -127,7 +128,7 @@ async function look<T>(
   read: (object: Ref<never>) => Promise<T>,
 ): Promise<{ read: T } | undefined> {
   const handle = session.newHandle();
-  const opening = openById(session, kind, id, flags, handle);
+  const opening = openById(session, kind, id, { flags, handle });
   const reading = read({ handle });
   reading.catch(() => {});
   try {

@@ -1,7 +1,15 @@
 import { enums, perf, type Ref } from '../bpf/index.js';
-import { type CallBuffer, type Handle, Relocation, type Reply } from '../call.js';
+import {
+  type CallBuffer,
+  type Handle,
+  type PerfOpenCall,
+  Relocation,
+  type Reply,
+} from '../call.js';
 import { viewOf } from '../codec/index.js';
 import { systemError } from '../errors.js';
+import type { Patience } from '../session/caller.js';
+import { patient } from './bpf-calls.js';
 import type { GuestKernel } from './guest-kernel.js';
 import { GuestObject } from './guest-object.js';
 
@@ -16,7 +24,7 @@ export interface PerfTarget {
 }
 
 /** What {@link Session.openPerfEvent} opens, by the fields of `struct perf_event_attr`. */
-export interface PerfEventOptions extends PerfTarget {
+export interface PerfEventOptions extends PerfTarget, Patience {
   /** `PERF_TYPE_*`, or the number in a file such as /sys/bus/event_source/devices/kprobe/type. */
   type: number;
   config?: number | bigint;
@@ -171,7 +179,7 @@ export async function openPerfEvent(
   const attribute = attributeOf(options);
   const text = typeof config1 === 'string' ? Buffer.from(`${config1}\0`) : undefined;
   const handle = session.newHandle();
-  const reply = await session.perfEventOpen({
+  const call: PerfOpenCall = {
     result: handle,
     pid: cgroup === undefined ? pid : { handle: cgroup.handle },
     cpu,
@@ -179,7 +187,8 @@ export async function openPerfEvent(
     flags: cgroup === undefined ? 0 : PERF_FLAG_PID_CGROUP,
     buffers: text === undefined ? [attribute] : [attribute, text],
     relocations: text === undefined ? [] : [0, CONFIG1, Relocation.POINTER, 1],
-  });
+  };
+  const reply = await session.perfEventOpen(call, patient({}, options));
   if (reply.result >= 0) return new PerfEvent(session, handle, name);
   const object = name === '' ? `type ${options.type}` : name;
   throw systemError('perf_event_open', reply.errno, { side: 'guest', object });

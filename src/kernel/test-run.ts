@@ -1,9 +1,10 @@
 import { enums, rows } from '../bpf/index.js';
-import type { BpfOptions } from './bpf-calls.js';
+import type { Patience } from '../session/caller.js';
+import { type BpfOptions, patient } from './bpf-calls.js';
 import type { GuestObject } from './guest-object.js';
 
 /** What a program is run on. */
-export interface TestRunOptions {
+export interface TestRunOptions extends Patience {
   /** The packet, for programs that see packets. */
   data?: Uint8Array;
   /** The context: a `struct xdp_md`, a `struct __sk_buff`, a raw tracepoint's arguments. */
@@ -20,10 +21,6 @@ export interface TestRunOptions {
   flags?: number;
   /** How many packets are in flight at a time, of XDP programs that send them on. */
   batchSize?: number;
-  /** As for any call. */
-  timeoutMs?: number;
-  /** As for any call. */
-  signal?: AbortSignal;
 }
 
 /** What a run came to. */
@@ -47,7 +44,7 @@ export async function testRun(
   options: TestRunOptions,
   about: BpfOptions,
 ): Promise<TestRun> {
-  const { data, context, cpu, timeoutMs, signal } = options;
+  const { data, context, cpu } = options;
   const dataOut = options.dataOutBytes ?? (data === undefined ? 0 : data.length + HEADROOM_BYTES);
   const isSyscall = program.type === enums.ProgType.BPF_PROG_TYPE_SYSCALL;
   // SYSCALL programs have their context written back to where it came from, and others, which see
@@ -67,7 +64,7 @@ export async function testRun(
       ...(cpu === undefined ? {} : { cpu }),
       ...(options.batchSize === undefined ? {} : { batch_size: options.batchSize }),
     },
-    { ...about, timeoutMs, signal },
+    patient(about, options),
   );
   return {
     returnValue: results.retval,

@@ -2,6 +2,7 @@ import type { Call, FileRequest, Handle, IoctlCall, PerfOpenCall, Reply } from '
 import type { KernelInfo, SessionLimits } from '../frame/index.js';
 import type { GuestClock } from './clock.js';
 import type { BatchCallback, EventStream, StreamOptions, StreamOrigin } from './event-stream.js';
+import type { Patience } from './pending.js';
 import type { RingWriter } from './ring-writer.js';
 
 export type {
@@ -11,21 +12,11 @@ export type {
   StreamOrigin,
   StreamStatistics,
 } from './event-stream.js';
+export type { Patience } from './pending.js';
 export type { RingWriter } from './ring-writer.js';
 
 /** Options of one call. */
-export interface CallOptions {
-  /**
-   * How long to wait for the answer, in milliseconds; from a second on, up to half a second more
-   * may pass. Default: the session's `callTimeoutMs`.
-   */
-  timeoutMs?: number | undefined;
-  /**
-   * Stops waiting, and asks the guest to cancel the call: one that has not begun there never will,
-   * and a run of the verifier is interrupted. Where that comes too late, an object that the call
-   * makes is closed again.
-   */
-  signal?: AbortSignal | undefined;
+export interface CallOptions extends Patience {
   /** What errors call it, such as `BPF_PROG_LOAD`. */
   name?: string;
   /**

@@ -1,4 +1,4 @@
-export type { Caller, CallOptions } from './caller.js';
+export type { Caller, CallOptions, Patience } from './caller.js';
 export { type ClockSample, GuestClock, type Placed } from './clock.js';
 export type { SessionOptions, SessionStatistics } from './conversation.js';
 export {

@@ -20,10 +20,19 @@ export interface Pending {
   onAbort: (() => void) | undefined;
 }
 
-/** How long a request is waited for. */
+/** How long an answer is waited for. An operation of several calls waits so for each of them. */
 export interface Patience {
-  readonly timeoutMs?: number | undefined;
-  readonly signal?: AbortSignal | undefined;
+  /**
+   * How long to wait for the answer, in milliseconds; from a second on, up to half a second more
+   * may pass. Default: the session's `callTimeoutMs`.
+   */
+  timeoutMs?: number | undefined;
+  /**
+   * Stops waiting, and asks the guest to cancel the call: one that has not begun there never will,
+   * and a run of the verifier is interrupted. Where that comes too late, an object that the call
+   * makes is closed again.
+   */
+  signal?: AbortSignal | undefined;
 }
 
 /* One function serves every promise, where a closure for each would have to be made. */
