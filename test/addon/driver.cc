@@ -205,12 +205,12 @@ class Guest {
   // Connects to the host's listener.
   void Connect() {
     Control(waep::vsock::kRequest);
-    Settle();
+    RunUntilIdle();
     CHECK(connected);
   }
 
   // Lets both ends do what they can, until there is nothing to do before time has passed.
-  void Settle() {
+  void RunUntilIdle() {
     for (bool busy = true; busy;) {
       busy = Work();
       while (device->Wait(0)) {
@@ -524,7 +524,7 @@ void FromGuest(const Model& model, uint32_t socket_bytes, size_t message_bytes, 
   host.answers = answers;
   guest.message_bytes = message_bytes;
   guest.to_send = total;
-  guest.Settle();
+  guest.RunUntilIdle();
   const std::string name = std::string("from a guest like ") + model.name + ", a socket of " +
                            Kib(socket_bytes) + ", messages of " + Kib(message_bytes) +
                            (answers ? ", echoed" : "");
@@ -542,16 +542,16 @@ void ToGuest(const Model& model, uint32_t socket_bytes, size_t message_bytes, bo
   // A conversation begins with something that is read.
   host.to_send = std::min<uint64_t>(total, message_bytes);
   host.Write();
-  guest.Settle();
+  guest.RunUntilIdle();
   guest.reads = !late;
   host.to_send = total - host.sent;
   host.Write();
-  guest.Settle();
+  guest.RunUntilIdle();
   // A program that was busy with something else until nothing more came.
   while (late && !guest.reset) {
     const uint64_t before = guest.got;
     guest.Read();
-    guest.Settle();
+    guest.RunUntilIdle();
     if (guest.got == before) break;
   }
   const std::string name = std::string("to a guest like ") + model.name + ", a socket of " +
@@ -569,7 +569,7 @@ void RoundTrips() {
   constexpr size_t kCount = 1000;
   for (size_t i = 0; i < kCount; ++i) {
     guest.to_send = 64;
-    guest.Settle();
+    guest.RunUntilIdle();
   }
   Say(guest.got == kCount * 64, "round trips", std::to_string(guest.got) + " bytes");
 }

@@ -22,11 +22,11 @@ t.test('an agent outlives a listener that fails, and ends with the last one', as
     await exit;
   });
   const says = createInterface(agent.stdout)[Symbol.asyncIterator]();
-  const complaints = createInterface(agent.stderr)[Symbol.asyncIterator]();
+  const warnings = createInterface(agent.stderr)[Symbol.asyncIterator]();
   /** The next line about listening; what the agent says of this machine's file systems is left out. */
-  const complaint = async (): Promise<string | undefined> => {
-    const { value, done } = await complaints.next();
-    return done || value.includes('listen') ? value : complaint();
+  const warning = async (): Promise<string | undefined> => {
+    const { value, done } = await warnings.next();
+    return done || value.includes('listen') ? value : warning();
   };
   await says.next();
   t.equal((await says.next()).value, `waep-agent: listening on ${second}`);
@@ -34,13 +34,13 @@ t.test('an agent outlives a listener that fails, and ends with the last one', as
   const session = await Session.connect(first);
   agent.kill('SIGUSR2');
   const failed = `waep-agent: not listening on ${first} any more: accept EINVAL`;
-  t.equal(await complaint(), failed);
+  t.equal(await warning(), failed);
   await session.createMap({ type: 2, keySize: 4, valueSize: 4, maxEntries: 1 });
   session.close();
   (await Session.connect(second)).close();
 
   agent.kill('SIGUSR2');
-  t.match(await complaint(), `not listening on ${second} any more`);
-  t.match(await complaint(), 'no address is left to listen on');
+  t.match(await warning(), `not listening on ${second} any more`);
+  t.match(await warning(), 'no address is left to listen on');
   t.same(await exit, [1, null], 'its status says so');
 });

@@ -77,17 +77,17 @@ t.test('the multiplexer’s handshake', async (t) => {
   const small = { requestBytes: 8, replyBytes: 4 };
   const samples = await run(limitCommand(pingpong, `vsock-mux:${path}:1`, small, amount));
   t.equal(limitSamples(samples).length, 50);
-  for (const [port, complaint] of [
+  for (const [port, expected] of [
     ['2', /not an OK line/],
     ['3', /refused/],
   ] as const) {
     const refused = run(limitCommand(pingpong, `vsock-mux:${path}:${port}`, small, amount));
-    await t.rejects(refused, { message: complaint });
+    await t.rejects(refused, { message: expected });
   }
 });
 
 t.test('mistakes are named', async (t) => {
-  for (const [args, complaint] of [
+  for (const [args, expected] of [
     [['client', 'carrier-pigeon'], /malformed address carrier-pigeon/],
     [['client', 'tcp:localhost:1'], /malformed address tcp:localhost:1/],
     [['serve', 'vsock-mux:/x:1'], /malformed address vsock-mux/],
@@ -97,7 +97,7 @@ t.test('mistakes are named', async (t) => {
   ] as const) {
     const { status, stderr } = spawnSync(pingpong, args, { encoding: 'utf8' });
     t.not(status, 0, args.join(' '));
-    t.match(stderr, complaint);
+    t.match(stderr, expected);
   }
 });
 

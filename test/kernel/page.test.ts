@@ -45,11 +45,11 @@ t.test('the examples of docs/library.md', async (t) => {
       types: ['node'],
     };
     const program = ts.createProgram([source, ...others], options);
-    const complaints = ts.getPreEmitDiagnostics(program).map(({ messageText, start, file }) => {
+    const errors = ts.getPreEmitDiagnostics(program).map(({ messageText, start, file }) => {
       const line = file === undefined ? 0 : ts.getLineAndCharacterOfPosition(file, start ?? 0).line;
       return `${line + 1}: ${ts.flattenDiagnosticMessageText(messageText, '\n')}`;
     });
-    t.same(complaints, []);
+    t.same(errors, []);
     program.emit();
   });
 
