@@ -6,7 +6,7 @@
 /** Files that describe the program, or its machine, and the reason. */
 export interface Exception {
   readonly pattern: RegExp;
-  /** The reason, as in docs/run.md. */
+  /** The files, as docs/run.md names them. */
   readonly what: string;
   readonly why: string;
 }
@@ -17,13 +17,13 @@ export interface Exception {
 export const exceptions: readonly Exception[] = [
   {
     pattern: /^\/proc\/(self|thread-self)(\/|$)/,
-    what: "`/proc/self`, `/proc/thread-self` and `/proc/ID` of the program's own processes, but for `net`, `mounts` and `mountinfo` (see below)",
-    why: 'They tell of the program, which runs on the host.',
+    what: "`/proc/self`, `/proc/thread-self` and `/proc/ID` of the program's own processes, except `net`, `mounts` and `mountinfo` (see below)",
+    why: 'They describe the program, which runs on the host.',
   },
   {
     pattern: /^\/proc\/sys\/fs(\/|$)/,
     what: '`/proc/sys/fs/`',
-    why: 'The host bounds the descriptors, pipes and locks of the program.',
+    why: 'They bound the descriptors, pipes and locks of the program.',
   },
   {
     pattern: /^\/proc\/sys\/vm\/(overcommit_\w+|max_map_count|mmap_min_addr|legacy_va_layout)$/,
@@ -33,22 +33,22 @@ export const exceptions: readonly Exception[] = [
   {
     pattern: /^\/proc\/sys\/kernel\/(cap_last_cap|ngroups_max|rtsig-max|seccomp(\/.*)?)$/,
     what: '`/proc/sys/kernel/cap_last_cap`, `ngroups_max`, `rtsig-max`, `seccomp/`',
-    why: "libcap, the C library and libseccomp learn from them what the host's kernel takes of the program itself.",
+    why: "libcap, the C library and libseccomp read there what the host's kernel accepts from the program.",
   },
   {
     pattern: /^\/proc\/sys\/crypto\/fips_enabled$/,
     what: '`/proc/sys/crypto/fips_enabled`',
-    why: 'Cryptographic libraries decide by it which of their own code they use.',
+    why: 'Cryptographic libraries read it to choose which of their own code they use.',
   },
   {
     pattern: /^\/sys\/kernel\/mm\/transparent_hugepage(\/|$)/,
     what: '`/sys/kernel/mm/transparent_hugepage/`',
-    why: "The Go runtime and allocators lay out the program's own memory by it.",
+    why: "The Go runtime and allocators read it before they lay out the program's own memory.",
   },
   {
     pattern: /^\/sys\/fs\/selinux(\/|$)/,
     what: '`/sys/fs/selinux`',
-    why: 'libselinux, which `ls` and many others begin with, asks by it about the label of the program itself.',
+    why: 'libselinux, which `ls` and many other programs load, reads the label of the program itself there.',
   },
 ];
 

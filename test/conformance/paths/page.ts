@@ -37,14 +37,18 @@ export function ownerOf(path: string): {
   why: string;
 } {
   if (/^\/proc\/(self|thread-self)\/(mounts|mountinfo)$/.test(path)) {
-    return { owner: 'guest', why: "the host's lines for what is mounted elsewhere" };
+    return { owner: 'guest', why: "with the host's lines for other mounts" };
   }
   if (/^\/proc\/(self|thread-self)\/net(\/|$)/.test(path)) return { owner: 'guest', why: '' };
   const exception = exceptions.find(({ pattern }) => pattern.test(path));
   if (exception !== undefined) return { owner: 'program', why: exception.why };
   if (isGuestPath(path)) return { owner: 'guest', why: '' };
-  if (isKernelDevice(path)) return { owner: 'refused', why: 'It tells of the kernel of the host.' };
-  return { owner: 'host', why: 'A device is used, not asked about.' };
+  if (isKernelDevice(path))
+    return { owner: 'refused', why: 'It describes the kernel of the host.' };
+  return {
+    owner: 'host',
+    why: 'Programs use devices; they do not learn about the kernel from them.',
+  };
 }
 
 /** What a call does with a path, in the order of the page. */
@@ -79,7 +83,7 @@ export function pageOf({ commands, missing, paths }: Recording): string {
 
 Written by \`npm run paths -- --record\`; do not edit. ${commands} commands ran under strace, on the
 host and under \`waep run\`. They named ${paths.length} paths below \`/proc\`, \`/sys\`, \`/dev\`, \`/boot\` and
-\`/lib/modules\`: ${count('guest')} are the guest's, ${count('program')} tell of the program itself, ${count('host')} are devices of the host, ${count('refused')} are refused.
+\`/lib/modules\`: ${count('guest')} are the guest's, ${count('program')} describe the program itself, ${count('host')} are devices of the host, ${count('refused')} are refused.
 \`ID\`, \`N\` and \`RELEASE\` stand for numbers and names that differ from run to run.${missing.length === 0 ? '' : ` Not on the\nmachine were: ${missing.join(', ')}.`}
 
 | path | what | by | whose | why |
