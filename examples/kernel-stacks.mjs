@@ -5,7 +5,6 @@ import { array, count, enums, insn, Session, u32, u64 } from 'waep';
 
 const { ElementFlag, Helper, MapType, ProgType } = enums;
 const DEPTH = 20;
-const READ_BYTES = 1024 * 1024;
 
 const session = await Session.connect(process.argv[2]);
 const stacks = await session.createMap({
@@ -60,31 +59,12 @@ const link = await program.attachRawTracepoint('sched_switch');
 await sleep(2000);
 await link.close();
 
-/** The kernel's functions by their addresses, in order. */
-async function readSymbols() {
-  const file = await session.open('/proc/kallsyms');
-  const chunks = [];
-  for (;;) {
-    const bytes = await session.read(file, READ_BYTES);
-    if (bytes === undefined || bytes.length === 0) break;
-    chunks.push(bytes);
-  }
-  return Buffer.concat(chunks)
-    .toString()
-    .trim()
-    .split('\n')
-    .map((line) => ({ address: BigInt(`0x${line.slice(0, 16)}`), name: line.split(/\s/)[2] }))
-    .sort((a, b) => (a.address < b.address ? -1 : 1));
-}
-
-const symbols = await readSymbols();
-const nameOf = (address) => symbols.findLast((symbol) => symbol.address <= address)?.name;
 const seen = [];
 for await (const [id, times] of counts) seen.push({ id, times });
 seen.sort((a, b) => b.times - a.times);
 for (const { id, times } of seen.slice(0, 3)) {
   console.log(`${times} times`);
   const addresses = (await stacks.lookup(id)) ?? [];
-  for (const address of addresses) if (address !== 0n) console.log(`  ${nameOf(address)}`);
+  for (const one of await session.symbolize(addresses)) if (one) console.log(`  ${one.name}`);
 }
 await session.close();

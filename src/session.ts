@@ -23,6 +23,7 @@ import type { MapCodecs, MapOptions } from './kernel/map-options.js';
 import { each, type Where } from './kernel/objects.js';
 import { openPerfEvent, type PerfEvent, type PerfEventOptions } from './kernel/perf-event.js';
 import { enableStatistics, type Program } from './kernel/program.js';
+import { type Symbolized, symbolize } from './kernel/symbols.js';
 import type { CallOptions, Patience } from './session/caller.js';
 import { Conversation, type SessionOptions } from './session/conversation.js';
 import { hello, type Welcomed } from './session/handshake.js';
@@ -182,6 +183,28 @@ export class Session extends Conversation implements GuestKernel {
   /** The types of the guest's kernel itself. They are fetched once: some megabytes. */
   kernelTypes(): Promise<BtfTypes> {
     return kernelTypes(this);
+  }
+
+  /**
+   * Finds out what lies at addresses, such as those of stacks: the function of the guest's kernel
+   * (/proc/kallsyms), and of a process's addresses the file that it has mapped there
+   * (/proc/PID/maps). What nothing is known of is `undefined`. The guest's symbols are some
+   * megabytes, and are read anew each time: ask for many addresses at once.
+   *
+   * ```ts
+   * const names = await session.symbolize((await stacks.lookup(id)) ?? []);
+   * for (const one of names) if (one !== undefined) console.log(`${one.name}+${one.offset}`);
+   * ```
+   *
+   * @param options `pid`: the process of the guest that addresses of the lower half are in
+   * @throws ERR_POLICY_REFUSED where the guest's policy lets neither be read; ERR_KERNEL_LACKS where
+   *   the kernel hides its addresses from the agent; ENOENT when there is no such process
+   */
+  symbolize(
+    addresses: Iterable<bigint>,
+    options: { pid?: number } = {},
+  ): Promise<(Symbolized | undefined)[]> {
+    return symbolize(this, addresses, options.pid);
   }
 
   /**

@@ -27,4 +27,5 @@ export {
 } from './program.js';
 export { type RecordConsumer, type RecordOptions, RecordStream } from './record-stream.js';
 export { eachPerfRecord, eachRingRecord, type RecordCallback } from './ring-records.js';
+export type { Symbolized } from './symbols.js';
 export type { TestRun, TestRunOptions } from './test-run.js';
