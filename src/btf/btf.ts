@@ -198,7 +198,7 @@ export class BtfTypes {
    * enumerators by name. Of a union all members are read, and those given are written.
    *
    * @param type an id, or the name that C has for it
-   * @typeParam T what the caller knows the type to be; nobody checks it
+   * @typeParam T the type that the caller expects; it is not checked
    * @throws ERR_BTF_TYPE when it is not there, or has no layout
    */
   codec<T = unknown>(type: TypeId | string): Codec<T> {

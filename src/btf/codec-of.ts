@@ -39,7 +39,7 @@ const MAX_BYTES = 16 * 1024 * 1024;
 const unsigned: { readonly [sizeBytes: number]: AnyCodec } = { 1: u8, 2: u16, 4: u32, 8: u64 };
 const signed: { readonly [sizeBytes: number]: AnyCodec } = { 1: s8, 2: s16, 4: s32, 8: s64 };
 
-/** What is asked of the types that a codec is derived from: {@link BtfTypes}. */
+/** The part of {@link BtfTypes} that deriving a codec needs. */
 interface Types {
   type(id: TypeId): BtfType;
   resolve(id: TypeId): BtfType;

@@ -7,15 +7,15 @@ import { failure, WaepError } from '../errors.js';
  * values with them. All words are little-endian, as the guest has them, unless a codec says
  * otherwise.
  *
- * @typeParam T what is read
- * @typeParam In what may be written, where that is more than what is read
+ * @typeParam T the type of decoded values
+ * @typeParam In the type of values to encode, if it allows more than `T`
  */
 export interface Codec<T, In = T> {
-  /** What errors call it, such as `u32` or `struct event`. */
+  /** Its name in errors, such as `u32` or `struct event`. */
   readonly name: string;
   /** The bytes of a value. */
   readonly sizeBytes: number;
-  /** What the offset of a value in a C structure is a multiple of, in bytes. */
+  /** The alignment of a value in a C structure, in bytes. */
   readonly alignBytes: number;
   /** Reads the value at a byte offset. */
   read(view: DataView, offset: number): T;
@@ -32,10 +32,10 @@ export interface Codec<T, In = T> {
 /** Any codec at all. */
 export type AnyCodec = Codec<unknown, never>;
 
-/** What a codec reads: `Decoded<typeof u32>` is `number`. */
+/** The type that a codec decodes: `Decoded<typeof u32>` is `number`. */
 export type Decoded<C> = C extends { read(view: DataView, offset: number): infer T } ? T : never;
 
-/** What a codec writes: `Encodable<typeof u64>` is `number | bigint`. */
+/** The type that a codec encodes: `Encodable<typeof u64>` is `number | bigint`. */
 export type Encodable<C> = C extends {
   write(view: DataView, offset: number, value: infer In): void;
 }

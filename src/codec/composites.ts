@@ -10,10 +10,10 @@ import {
 /** The fields of a structure, in the order in which C has them. */
 export type StructFields = Readonly<Record<string, AnyCodec>>;
 
-/** What a structure's codec reads. */
+/** The type that a structure's codec decodes. */
 export type StructValue<F extends StructFields> = { [N in keyof F]: Decoded<F[N]> };
 
-/** What a structure's codec writes. */
+/** The type that a structure's codec encodes. */
 export type StructInput<F extends StructFields> = { readonly [N in keyof F]: Encodable<F[N]> };
 
 /** A field at a place. */

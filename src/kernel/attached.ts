@@ -16,7 +16,7 @@ export type Place =
   /** A network namespace: its file in the guest, or what {@link Session.openObject} opened. */
   | { readonly netns: string | Ref<'netns'> };
 
-/** What is attached to a place. */
+/** The programs that are attached to a place. */
 export interface Attached {
   /** The programs, in the order in which they run. */
   readonly programs: readonly {
@@ -47,7 +47,7 @@ type Ask = (common: {
   prog_cnt: number;
 }) => Promise<Asked>;
 
-/** Asks what is attached to a place; see {@link Session.attached}. */
+/** Lists the programs that are attached to a place; see {@link Session.attached}. */
 export async function attached(
   session: GuestKernel,
   place: Place,

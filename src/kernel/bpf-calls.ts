@@ -14,7 +14,7 @@ import { Collector } from './collector.js';
 
 /** Options of one bpf(2) call. */
 export interface BpfOptions extends CallOptions {
-  /** What an error says that it is about, such as `map "counts"`. */
+  /** The object that an error names, such as `map "counts"`. */
   subject?: { toString(): string } | undefined;
   /** The handle that a new descriptor is bound to. Default: a new one. */
   handle?: Handle | undefined;
@@ -27,7 +27,7 @@ export function patient(about: BpfOptions, patience: Patience | undefined): BpfO
   return { ...about, timeoutMs, signal };
 }
 
-/** What a bpf(2) call came to, whether the guest's kernel made it or refused it. */
+/** The result of a bpf(2) call, whether the guest's kernel made or refused it. */
 export interface Outcome<C extends Command> {
   /** The call's result, −1 when the kernel refused it, or the handle of the new descriptor. */
   readonly result: number;
@@ -35,7 +35,7 @@ export interface Outcome<C extends Command> {
   readonly errno: number;
   /** The handle of the new descriptor, if there is one. */
   readonly handle: Handle;
-  /** What the kernel wrote, much of which is valid when it refused the call, too. */
+  /** The kernel's output. Much of it is valid even if the kernel refused the call. */
   values(): Results<C>;
   /** The error of a call that was refused; `subject` is what it was about. */
   error(subject?: { toString(): string }): SystemError;

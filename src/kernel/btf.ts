@@ -18,7 +18,10 @@ export class Btf extends GuestObject<'btf'> {
     super(session, handle, 'btf', name);
   }
 
-  /** What the kernel says about the types (BPF_OBJ_GET_INFO_BY_FD, btf_get_info_by_fd()). */
+  /**
+   * Returns the kernel's information about the types (BPF_OBJ_GET_INFO_BY_FD,
+   * btf_get_info_by_fd()).
+   */
   info(): Promise<BtfInfo> {
     return readBtfInfo(this.session, this, this.#about);
   }
@@ -36,7 +39,7 @@ export class Btf extends GuestObject<'btf'> {
   }
 }
 
-/** Has types loaded; see {@link Session.loadBtf}. */
+/** Loads types; see {@link Session.loadBtf}. */
 export async function loadBtf(
   session: GuestKernel,
   btf: Uint8Array,

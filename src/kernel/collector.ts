@@ -2,18 +2,18 @@ import type { Handle } from '../call.js';
 import type { Caller } from '../session/caller.js';
 
 /**
- * Closes the handles of objects that JavaScript has collected, many at a time, but none that an open
- * object needs: the kernel empties a map of programs, for one, when its last descriptor is closed,
- * even where a program uses it. It holds neither the objects nor their session.
+ * Closes the handles of objects that JavaScript has collected, many at a time, but none that an
+ * open object needs: the kernel empties a map of programs, for one, when its last descriptor is
+ * closed, even where a program uses it. It holds neither the objects nor their session.
  */
 export class Collector {
   readonly #session: WeakRef<Caller>;
   readonly #registry: FinalizationRegistry<Handle>;
-  /** What each open object needs. */
+  /** The objects that each open object needs. */
   readonly #needs = new Map<Handle, readonly Handle[]>();
   /** How many open objects need it. */
   readonly #needed = new Map<Handle, number>();
-  /** What was collected while it was needed. */
+  /** Objects that were collected while they were needed. */
   readonly #kept = new Set<Handle>();
   #handles: Handle[] = [];
 
@@ -30,14 +30,14 @@ export class Collector {
     this.#registry.unregister(token);
   }
 
-  /** Keeps what was named when an object was made, as long as it is open. */
+  /** Keeps the objects that an object was made with, as long as it is open. */
   needs(handle: Handle, others: readonly Handle[]): void {
     if (others.length === 0) return;
     this.#needs.set(handle, [...(this.#needs.get(handle) ?? []), ...others]);
     for (const other of others) this.#needed.set(other, (this.#needed.get(other) ?? 0) + 1);
   }
 
-  /** A handle has been closed, whoever closed it: what it alone needed may go. */
+  /** Called when a handle is closed. Objects that only it needed may be closed. */
   closed(handle: Handle): void {
     this.#kept.delete(handle);
     const others = this.#needs.get(handle);

@@ -1,6 +1,6 @@
 import { WaepError } from '../errors.js';
 
-/** What became of a question to the guest's kernel. */
+/** The answer to a question to the guest's kernel. */
 export interface Finding {
   /** The name in the kernel's interface, without its prefix. */
   readonly name: string;

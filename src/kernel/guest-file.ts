@@ -2,7 +2,7 @@ import { constants } from 'node:os';
 import type { Handle } from '../call.js';
 import { failure, type SystemError, systemError } from '../errors.js';
 
-/** What reading a file takes of a session. */
+/** The part of a session that reading a file needs. */
 export interface FileReader {
   readonly closed: boolean;
   newHandle(): Handle;
@@ -25,7 +25,7 @@ const READ_BYTES = 1024 * 1024;
 const MAX_FILE_BYTES = 64 * 1024 * 1024;
 
 /**
- * Reads a whole file of the guest, down to what is there at the moment.
+ * Reads a whole file of the guest, up to its present end.
  *
  * @throws the guest's system error, such as ENOENT; ERR_POLICY_REFUSED; ERR_GUEST_FILE when there
  *   is more of it than `maxBytes`

@@ -2,7 +2,7 @@ import { FileOperation, type FileRequest } from '../call.js';
 import { failure, systemError } from '../errors.js';
 import type { CallOptions } from '../session/caller.js';
 
-/** What looking at files takes of a session. */
+/** The part of a session that asking about files needs. */
 export interface FileAsker {
   file(request: FileRequest, options?: CallOptions): Promise<{ bytes: Uint8Array; errno: number }>;
 }
@@ -19,7 +19,7 @@ const names = Object.fromEntries(
 );
 
 /**
- * Asks for, or changes, what is at a path of the guest.
+ * Asks about a path of the guest, or changes the file there.
  *
  * @returns what the system call writes: nothing, where it changes something
  * @throws the guest's system error, such as ENOENT; ERR_POLICY_REFUSED; ERR_AGENT_LACKS

@@ -5,7 +5,7 @@ import type { BpfCalls, BpfOptions, Outcome } from './bpf-calls.js';
 
 /** The guest's kernel as the objects of the library use it. A {@link Session} is one. */
 export interface GuestKernel extends Caller {
-  /** What the library remembers of the session's objects. */
+  /** The library's knowledge of the session's objects. */
   readonly calls: BpfCalls;
 
   /**

@@ -61,7 +61,7 @@ export class GuestObject<K extends FdKind = FdKind> implements Ref<K> {
     await this.close();
   }
 
-  /** What errors call it: `map "counts"`, or `prog (handle 3)` when it has no name. */
+  /** Its name in errors: `map "counts"`, or `prog (handle 3)` if it has no name. */
   toString(): string {
     return this.name === ''
       ? `${this.kind} (handle ${this.#handle})`

@@ -12,7 +12,7 @@ export interface HelperFinding extends Finding {
   readonly programTypes: readonly string[];
 }
 
-/** What is known of all helpers. */
+/** The results for all helpers. */
 export interface HelperSurvey {
   readonly helpers: readonly HelperFinding[];
   /** The program types that helpers could not be asked of, each with the reason. */
@@ -21,7 +21,7 @@ export interface HelperSurvey {
 
 type ProgTypeName = keyof typeof enums.ProgType;
 
-/** What a program must say besides its type, without which it is refused like an unknown one. */
+/** Attributes without which the kernel refuses a program of this type like an unknown type. */
 export interface Way {
   readonly expected_attach_type?: number;
   readonly prog_flags?: number;
@@ -51,15 +51,15 @@ export function wayOf(constant: string): Way {
   return waysOfTypes[constant as ProgTypeName]?.[0] ?? {};
 }
 
-/** What programs of these types are for, by the names that the kernel's own types have for it. */
+/** The targets of programs of these types, by their names in the kernel's own types. */
 interface Target {
   readonly attachType: number;
   readonly flags?: number;
   readonly function: string;
 }
 
-// Before 6.2 a function takes as long to be found as there are others at lower addresses, some 30 ms
-// for the last ones in an emulated guest. These are among the first.
+// Before 6.2 a function takes as long to be found as there are others at lower addresses, some 30
+// ms for the last ones in an emulated guest. These are among the first.
 const targetsOfTypes: Readonly<Partial<Record<ProgTypeName, readonly Target[]>>> = {
   BPF_PROG_TYPE_TRACING: [
     { attachType: AttachType.BPF_TRACE_FENTRY, function: 'do_one_initcall' },
@@ -126,7 +126,7 @@ const LOG_BYTES = 1024;
 /** As the names of the findings have it. */
 export const typeName = (constant: string) => constant.replace('BPF_PROG_TYPE_', '').toLowerCase();
 
-/** What the verifier says of a helper that programs of the type do not have, or nobody has. */
+/** The verifier's message for a helper that programs of the type, or all programs, lack. */
 const NOT_FOR_TYPE = /unknown func |cannot use helper /;
 const NOT_AT_ALL = /invalid func /;
 /** It has got as far as the call: whatever it says then, it knows the helper. */
@@ -134,7 +134,7 @@ const AT_CALL = /\(85\) call /;
 /** How many program types are asked at a time. */
 const TYPES_AT_A_TIME = 4;
 
-/** What has been heard of a helper. */
+/** The answers about a helper so far. */
 interface Heard {
   readonly name: string;
   readonly number: number;

@@ -4,7 +4,7 @@ import { viewOf } from '../codec/index.js';
 import type { BpfOptions } from './bpf-calls.js';
 import type { GuestKernel } from './guest-kernel.js';
 
-/** What the kernel says about a map. Sizes are in bytes. */
+/** The kernel's information about a map. Sizes are in bytes. */
 export interface MapInfo {
   readonly id: number;
   /** `BPF_MAP_TYPE_*`. */
@@ -44,7 +44,7 @@ export function mapInfo(info: Results<typeof rows.OBJ_GET_INFO_BY_FD_MAP>['info'
   };
 }
 
-/** What the kernel says about a program. */
+/** The kernel's information about a program. */
 export interface ProgramInfo {
   readonly id: number;
   /** `BPF_PROG_TYPE_*`. */
@@ -65,7 +65,7 @@ export interface ProgramInfo {
   readonly verifiedInstructions: number;
   /** The id of its types, or 0. */
   readonly btfId: number;
-  /** What it attaches to: a type in these types; 0 where that is not so. */
+  /** The id of its target in these types; 0 if it has none. */
   readonly attachBtfObjectId: number;
   readonly attachBtfId: number;
   /** Counted while statistics are enabled; see {@link Session.enableStatistics}. */
@@ -120,7 +120,7 @@ function numbers(bytes: Uint8Array | undefined): number[] {
   return Array.from({ length: bytes.length >> 2 }, (_, at) => view.getUint32(4 * at, true));
 }
 
-/** What the kernel says about types. */
+/** The kernel's information about types. */
 export interface BtfInfo {
   readonly id: number;
   /** `vmlinux`, the name of a module, or `''` for types that a program loaded. Since 5.11. */
@@ -154,7 +154,7 @@ interface CommonLinkInfo {
   readonly programId: number;
 }
 
-/** What the kernel says about a link: what all have, and what those of its type have. */
+/** The kernel's information about a link: the fields of all links, and those of its type. */
 export type LinkInfo = CommonLinkInfo &
   (
     | { readonly type: 'raw_tracepoint'; readonly tracepoint: string }

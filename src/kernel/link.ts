@@ -55,7 +55,10 @@ export class Link extends PinnableObject<'link'> {
     return new KernelIterator(this.session, handle, this.name);
   }
 
-  /** What the kernel says about the link (BPF_OBJ_GET_INFO_BY_FD, bpf_link_get_info_by_fd()). */
+  /**
+   * Returns the kernel's information about the link (BPF_OBJ_GET_INFO_BY_FD,
+   * bpf_link_get_info_by_fd()).
+   */
   info(): Promise<LinkInfo> {
     return readLinkInfo(this.session, this, this.#about);
   }

@@ -20,7 +20,7 @@ export interface Records {
   readonly recordBytes: number;
 }
 
-/** What a program is loaded from. */
+/** Options of `loadProgram`. */
 export interface ProgramOptions extends Patience {
   /** `BPF_PROG_TYPE_*`, such as `enums.ProgType.BPF_PROG_TYPE_RAW_TRACEPOINT`. */
   type: number;
@@ -35,7 +35,7 @@ export interface ProgramOptions extends Patience {
   /** `BPF_F_*` of BPF_PROG_LOAD, such as `enums.ProgFlag.BPF_F_SLEEPABLE`. Default 0. */
   flags?: number;
   /**
-   * What a TRACING, LSM or EXT program attaches to, by name: a function for FENTRY, FEXIT and
+   * The target of a TRACING, LSM or EXT program, by name: a function for FENTRY, FEXIT and
    * MODIFY_RETURN, a tracepoint for TRACE_RAW_TP, an iterator's target such as `task` for
    * TRACE_ITER, a hook such as `file_open` for LSM; or a function of `attachProgram`. It is looked
    * up in the types of the guest's kernel, which are fetched once for a session.
@@ -55,7 +55,7 @@ export interface ProgramOptions extends Patience {
   lines?: Records;
   /** `struct bpf_core_relo`s, for the kernel to apply. */
   coreRelocations?: Records;
-  /** What instructions refer to by index rather than by handle. */
+  /** Objects that instructions name by an index instead of a handle. */
   objects?: readonly Ref<'map' | 'btf'>[];
   /** The network interface whose device is to run the program. */
   interfaceIndex?: number;

@@ -22,7 +22,9 @@ export interface BatchOptions extends Patience {
 }
 
 const BATCH_BYTES = 1024 * 1024;
-/** A batch of a changing map may be interrupted; the kernel itself gives up after three attempts. */
+/**
+ * A batch of a changing map may be interrupted; the kernel itself gives up after three attempts.
+ */
 const MAX_INTERRUPTIONS = 16;
 
 /** Entries of a map as they arrived; keys and values are decoded when they are asked for. */
@@ -166,7 +168,7 @@ export async function* batchesOf<K, V>(
   }
 }
 
-/** What says that a map has no batches: the type lacks them, or the kernel does. */
+/** The errors of a map without batches, because its type or the kernel lacks them. */
 const unsupported = new Set(['ENOTSUPP', 'EOPNOTSUPP', 'EINVAL']);
 
 /** Whether the guest's owner does not allow batches; the single operations may be. */

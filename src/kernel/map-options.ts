@@ -5,7 +5,7 @@ import { failure } from '../errors.js';
 import type { Patience } from '../session/caller.js';
 import type { GuestObject } from './guest-object.js';
 
-/** What a map's keys and values mean. Without codecs they are bytes, as the kernel has them. */
+/** The codecs of a map's keys and values. Without codecs they are bytes, as in the kernel. */
 export interface MapCodecs<K, V, KIn = K, VIn = V> {
   /** How keys lie in memory. */
   key?: Codec<K, KIn>;
@@ -13,7 +13,7 @@ export interface MapCodecs<K, V, KIn = K, VIn = V> {
   value?: Codec<V, VIn>;
 }
 
-/** What a map is made of. Sizes are in bytes. */
+/** Options of `createMap`. Sizes are in bytes. */
 export interface MapOptions<K = Uint8Array, V = Uint8Array, KIn = K, VIn = V>
   extends MapCodecs<K, V, KIn, VIn>,
     Patience {
@@ -32,9 +32,9 @@ export interface MapOptions<K = Uint8Array, V = Uint8Array, KIn = K, VIn = V>
   flags?: number;
   /** At most 15 letters, digits, `_` and `.`; shown by bpftool, and by errors. */
   name?: string;
-  /** What the maps in a map of maps are like. */
+  /** A template for the maps in a map of maps. */
   innerMap?: Ref<'map'>;
-  /** What bpftool prints keys and values with; some types need it, for locks and timers. */
+  /** The types by which bpftool prints keys and values. Maps with locks or timers need them. */
   types?: { btf: Ref<'btf'>; key: number; value: number };
   /** `map_extra`: how many hash functions a bloom filter has. */
   extra?: number | bigint;

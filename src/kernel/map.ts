@@ -303,7 +303,10 @@ export class BpfMap<K = Uint8Array, V = Uint8Array, KIn = K, VIn = V>
     } as MapCodecs<unknown, unknown>;
   }
 
-  /** What the kernel says about the map (BPF_OBJ_GET_INFO_BY_FD, bpf_map_get_info_by_fd()). */
+  /**
+   * Returns the kernel's information about the map (BPF_OBJ_GET_INFO_BY_FD,
+   * bpf_map_get_info_by_fd()).
+   */
   async info(patience?: Patience): Promise<MapInfo> {
     const about = patient(this.#about, patience);
     const { info } = await this.session.bpf(rows.OBJ_GET_INFO_BY_FD_MAP, { bpf_fd: this }, about);
@@ -312,7 +315,7 @@ export class BpfMap<K = Uint8Array, V = Uint8Array, KIn = K, VIn = V>
 
   /**
    * The records that programs write to the map, a RINGBUF or a PERF_EVENT_ARRAY, as they come.
-   * There should be one reader of a ring buffer: records go to whoever is first.
+   * A ring buffer should have only one reader, because each record goes to the first that takes it.
    */
   records<T = Uint8Array>(options: RecordOptions<T> = {}): RecordStream<T> {
     return new RecordStream(this as never, options);

@@ -73,7 +73,7 @@ const LEAST_MAP_INFO_BYTES = 72;
 const LEAST_PROG_INFO_BYTES = 160;
 const ROOM_BYTES = 512;
 
-/** What kind of object a handle stands for, of those that can be pinned. */
+/** The kind of object that a handle stands for, if it can be pinned. */
 export async function findableKind(session: GuestKernel, handle: Handle): Promise<Findable> {
   const attribute = new Uint8Array(16);
   viewOf(attribute).setUint32(0, handle, true);

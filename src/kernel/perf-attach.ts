@@ -6,7 +6,7 @@ import type { GuestObject } from './guest-object.js';
 import { Link } from './link.js';
 import { openPerfEvent, type PerfEvent, type PerfEventOptions } from './perf-event.js';
 
-/** What a program is attached to by a perf event: a link, or before 5.15 the event itself. */
+/** An attachment by a perf event: a link, or before Linux 5.15 the event itself. */
 export type PerfAttachment = Link | PerfEvent;
 
 /** A function of the guest's kernel that a KPROBE program is run at. */
@@ -17,7 +17,7 @@ export interface KprobeTarget {
   offset?: number | bigint;
   /** Whether to run when it returns. */
   onReturn?: boolean;
-  /** What bpf_get_attach_cookie() returns, since 5.15. */
+  /** The result of bpf_get_attach_cookie(), since Linux 5.15. */
   cookie?: number | bigint;
 }
 

@@ -23,7 +23,7 @@ export interface PerfTarget {
   cpu?: number;
 }
 
-/** What {@link Session.openPerfEvent} opens, by the fields of `struct perf_event_attr`. */
+/** Options of {@link Session.openPerfEvent}: fields of `struct perf_event_attr`. */
 export interface PerfEventOptions extends PerfTarget, Patience {
   /** `PERF_TYPE_*`, or the number in a file such as /sys/bus/event_source/devices/kprobe/type. */
   type: number;
@@ -45,7 +45,7 @@ export interface PerfEventOptions extends PerfTarget, Patience {
   wakeupEvents?: number;
   /** The event that leads the group that this one joins. */
   group?: Ref<'perf_event'>;
-  /** What errors call it. */
+  /** Its name in errors. */
   name?: string;
 }
 

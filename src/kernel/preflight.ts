@@ -10,7 +10,7 @@ import type { GuestObject } from './guest-object.js';
 import { type HelperFinding, surveyHelpers, typeName, type Way, wayOf } from './helper-survey.js';
 import { createMap } from './map.js';
 
-/** What a guest's kernel offers, and what of it the guest's policy leaves to a host. */
+/** The features of a guest's kernel, and which of them the guest's policy allows. */
 export interface Preflight {
   readonly kernel: string;
   readonly profile: string;
@@ -63,7 +63,7 @@ async function drop(
 
 const nothing = insn.program(insn.mov('r0', 0), insn.exit());
 
-/** What a kernel answers that does not have a type, or is not made for it. */
+/** The errors of a kernel that does not have a type, or was built without it. */
 const NOT_HAD: ReadonlySet<string> = new Set(['EINVAL', 'E2BIG', 'ENOTSUPP', 'EOPNOTSUPP']);
 
 /** `false` where an errno says that there is no such type, else why that is not known. */
@@ -110,7 +110,10 @@ const oneType = Uint8Array.from([
   ...Buffer.from('\0int\0'),
 ]);
 
-/** What maps of some types refer to: made for the first of them, and closed behind the last. */
+/**
+ * Objects that maps of some types refer to. They are made for the first such map and closed after
+ * the last.
+ */
 class Ingredients {
   readonly #session: GuestKernel;
   readonly #made = new Map<string, Promise<GuestObject>>();
@@ -152,7 +155,7 @@ const makers = {
   btf: (session: GuestKernel) => loadBtf(session, oneType),
 };
 
-/** What a kernel without a structure of some number answers, if it has the type at all. */
+/** The errors of a kernel that has a type but not the structure of some number. */
 const ENOTSUPP = errnoNumber('ENOTSUPP');
 
 async function mapTypes(session: GuestKernel): Promise<Finding[]> {
@@ -208,8 +211,8 @@ const facilities: Readonly<Record<string, string>> = {
 
 /**
  * Asks a guest's kernel what it offers, through the guest's policy: some 6 500 calls, each of which
- * leaves no object behind. The kernel notes in its log that programs with bpf_probe_write_user() were
- * looked at.
+ * leaves no object behind. The kernel notes in its log that programs with bpf_probe_write_user()
+ * were looked at.
  *
  * @throws what {@link Caller.call} throws, refusals by the policy excepted
  */

@@ -23,7 +23,7 @@ import { type TestRun, type TestRunOptions, testRun } from './test-run.js';
 
 const { AttachType } = enums;
 
-/** What a program object knows without asking the guest. */
+/** The properties of a program that are known without asking the guest. */
 export interface ProgramSpec {
   /** `BPF_PROG_TYPE_*`. */
   readonly type: number;
@@ -72,7 +72,7 @@ export interface UprobeTargets {
   onReturn?: boolean;
 }
 
-/** What an iterator program goes over. */
+/** The objects that an iterator program goes over. */
 export type IteratorScope =
   | Readonly<Record<string, never>>
   | { readonly map: Ref<'map'> }
@@ -401,7 +401,7 @@ export class Program extends PinnableObject<'prog'> {
     await this.session.bpf(rows.PROG_BIND_MAP, { prog_fd: this, map_fd: map }, this.#about);
   }
 
-  /** What the kernel says about the program; see {@link ProgramInfo}. */
+  /** Returns the kernel's information about the program; see {@link ProgramInfo}. */
   info(): Promise<ProgramInfo> {
     return readProgramInfo(this.session, this, this.#about);
   }

@@ -84,7 +84,7 @@ export class RecordStream<T = Uint8Array> implements AsyncIterable<T> {
 
   /**
    * Starts reading, and calls back for each record: the fastest way. Resolves once the guest reads
-   * the map; {@link ended} tells of the end.
+   * the map; {@link ended} resolves at the end.
    *
    * @throws ERR_STREAM_LIMIT, the guest's system error
    */
@@ -149,7 +149,7 @@ export class RecordStream<T = Uint8Array> implements AsyncIterable<T> {
   }
 
   async #closeOutputs(): Promise<void> {
-    // Records that were lost after the last one that was not are told of by the counters alone.
+    // Only the counters show records that were lost after the last delivered one.
     const outputs = this.#outputs.splice(0);
     const counters = await Promise.all(outputs.map(({ event }) => event.read().catch(() => [])));
     if (counters.length > 0 && counters.every(({ length }) => length > 1)) {

@@ -3,7 +3,7 @@ import type { Patience } from '../session/caller.js';
 import { type BpfOptions, patient } from './bpf-calls.js';
 import type { GuestObject } from './guest-object.js';
 
-/** What a program is run on. */
+/** Options of a test run. */
 export interface TestRunOptions extends Patience {
   /** The packet, for programs that see packets. */
   data?: Uint8Array;
@@ -23,10 +23,10 @@ export interface TestRunOptions extends Patience {
   batchSize?: number;
 }
 
-/** What a run came to. */
+/** The result of a test run. */
 export interface TestRun {
   readonly returnValue: number;
-  /** What a run took on average, in nanoseconds by the guest's clock. */
+  /** The average time of a run, in nanoseconds of the guest's clock. */
   readonly durationNs: number;
   /** The packet as the program left it; empty for programs that see none. */
   readonly data: Uint8Array;
