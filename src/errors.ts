@@ -35,8 +35,15 @@ const messages = {
   ERR_FRAME_MALFORMED: (d: { why: string }) => `Malformed frame: ${d.why}.`,
   ERR_FRAME_TRUNCATED: (d: { received: number; expected: number }) =>
     `The connection ended inside a frame: ${d.received} of ${d.expected} bytes had arrived.`,
-  ERR_PROTOCOL_VERSION: (d: { offered: unknown; supported: number }) =>
-    `Protocol version ${JSON.stringify(d.offered)} is not supported; this side speaks version ${d.supported}. Update the older of the two.`,
+  // What comes over the wire is the agent's, which did not always say so.
+  ERR_PROTOCOL_VERSION: (d: {
+    offered: unknown;
+    supported: number;
+    speaker?: 'agent' | 'client';
+  }) => {
+    const [speaker, other] = d.speaker === 'client' ? ['client', 'agent'] : ['agent', 'client'];
+    return `The ${speaker} speaks version ${d.supported} of the protocol, the ${other} version ${JSON.stringify(d.offered)}. Update the older of the two.`;
+  },
   ERR_PROTOCOL_UNEXPECTED: (d: { received: string; expected: string }) =>
     `Received ${d.received}; expected ${d.expected}.`,
 
@@ -111,6 +118,8 @@ const messages = {
   ERR_RUN_LAUNCH: (d: { why: string }) => `The program could not be started: ${d.why}.`,
   ERR_RUN_GUEST_GONE: (d: { why: string }) =>
     `${d.why.replace(/\.$/, '')}. The program's calls fail with EIO from here on, and it is ended in a few seconds.`,
+  ERR_RUN_EVENTS_DROPPED: (d: { dropped: number; perSecond: number; last: boolean }) =>
+    `${d.dropped} events have been dropped${d.last ? '' : ' so far'}: the guest's policy lets a session have ${d.perSecond} in a second (quotas.events_per_second).`,
   ERR_STANDBY: (d: { address: string; why: string; instead: string }) =>
     `Cannot stand by for ${d.address}: ${d.why}. ${d.instead}`,
   ERR_RUN_REFUSED: (d: { call: string; why: string; instead: string }) =>

@@ -21,6 +21,8 @@ export interface ExecutorReport {
   calls: number;
   refused: number;
   handles: number;
+  /** Records of events that were dropped for exceeding their rate. */
+  eventsDropped: number;
 }
 
 /** An executor's report of a call for the audit log: its outcome, and details as texts. */

@@ -31,7 +31,27 @@ export const PERF_EVENT_ATTR = struct('struct perf_event_attr', {
  * of their word, and which bit of it each is.
  */
 export const PERF_EVENT_FLAGS = 40;
-export const PerfEventBit = { disabled: 0, freq: 10, write_backward: 27, sigtrap: 37 } as const;
+export const PerfEventBit = {
+  disabled: 0,
+  freq: 10,
+  sample_id_all: 18,
+  write_backward: 27,
+  sigtrap: 37,
+} as const;
+
+/** The bits of `sample_type` that are 8 bytes each in a `struct sample_id`: TID, TIME, ID, CPU, … */
+const SAMPLE_ID_BITS = [1, 2, 6, 7, 9, 16] as const;
+
+/**
+ * The bytes of the `struct sample_id` behind each record that is no sample: none without
+ * `sample_id_all`. Kernel source: __perf_event_header_size() in kernel/events/core.c.
+ */
+export function sampleIdBytes(attribute: Buffer): number {
+  const flags = attribute.readBigUInt64LE(PERF_EVENT_FLAGS);
+  if (((flags >> BigInt(PerfEventBit.sample_id_all)) & 1n) === 0n) return 0;
+  const types = attribute.readBigUInt64LE(PERF_EVENT_ATTR.fields.sample_type.offset);
+  return 8 * SAMPLE_ID_BITS.filter((bit) => ((types >> BigInt(bit)) & 1n) === 1n).length;
+}
 
 /** The bytes of `struct perf_event_attr` as of Linux 2.6.33: what a size of 0 stands for. */
 export const PERF_ATTR_SIZE_VER0 = 64;

@@ -88,6 +88,26 @@ export class RingbufMemory extends EventMemory {
 /** Byte offsets in `struct perf_event_mmap_page`. */
 const PerfPage = { DATA_HEAD: 1024, DATA_TAIL: 1032, DATA_OFFSET: 1040, DATA_SIZE: 1048 } as const;
 
+const PERF_RECORD_LOST = 2;
+const LOST_BYTES = 24;
+
+/**
+ * What the kernel writes into the buffer of a perf event in the place of records that were lost.
+ *
+ * @param id of the event
+ * @param count of the records
+ * @param sampleIdBytes how many bytes of a `struct sample_id` follow; they are zero
+ */
+export function lostRecord(id: bigint, count: number, sampleIdBytes: number): Uint8Array {
+  const bytes = new Uint8Array(LOST_BYTES + sampleIdBytes);
+  const view = new DataView(bytes.buffer);
+  view.setUint32(0, PERF_RECORD_LOST, true);
+  view.setUint16(6, bytes.length, true);
+  view.setBigUint64(8, id, true);
+  view.setBigUint64(16, BigInt(count), true);
+  return bytes;
+}
+
 /** The buffer of a perf event: a page that describes it, and the data. */
 export class PerfMemory extends EventMemory {
   /** Pages of data. */

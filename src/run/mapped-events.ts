@@ -2,13 +2,14 @@
 import { readSync, writeSync } from 'node:fs';
 import { constants } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { MapSpec } from '../bpf/index.js';
-import type { Handle } from '../call.js';
+import { enums, type MapSpec } from '../bpf/index.js';
+import { type Handle, Relocation } from '../call.js';
+import { viewOf } from '../codec/index.js';
 import { failure, type SystemError, systemError } from '../errors.js';
 import { native } from '../native.js';
-import type { EventStream, StreamOrigin } from '../session/index.js';
+import type { EventBatch, EventStream, StreamOrigin } from '../session/index.js';
 import type { Session } from '../session.js';
-import { type EventMemory, PerfMemory, RingbufMemory } from './event-memory.js';
+import { type EventMemory, lostRecord, PerfMemory, RingbufMemory } from './event-memory.js';
 import type { Notification } from './notification.js';
 import type { Placeholders } from './placeholders.js';
 
@@ -39,6 +40,7 @@ interface Mapped {
 export class MappedEvents {
   readonly #session: Session;
   readonly #placeholders: Placeholders;
+  readonly #onDropped: (records: number) => void;
   readonly #mapped = new Map<Handle, Mapped>();
   readonly #events = new Map<Handle, number>();
   /** The event whose buffer gets the records of a perf event. */
@@ -46,11 +48,23 @@ export class MappedEvents {
   /** The objects that the program waits for by level. */
   readonly #levels = new Set<Handle>();
   #repeating: NodeJS.Timeout | undefined;
+  #dropped = 0;
   #closed = false;
 
-  constructor(session: Session, placeholders: Placeholders) {
+  /** @param onDropped told how many records have been dropped, when the first have been */
+  constructor(
+    session: Session,
+    placeholders: Placeholders,
+    onDropped: (records: number) => void = () => {},
+  ) {
     this.#session = session;
     this.#placeholders = placeholders;
+    this.#onDropped = onDropped;
+  }
+
+  /** How many records the agent has dropped because the guest's policy bounds their rate. */
+  get droppedRecords(): number {
+    return this.#dropped;
   }
 
   /** Answers mmap(2) of a BPF_MAP_TYPE_RINGBUF: ringbuf_map_mmap_kern() in kernel/bpf/ringbuf.c. */
@@ -68,8 +82,12 @@ export class MappedEvents {
     await (this.#mapped.get(handle) ?? this.#ring(handle, maxEntries)).stream;
   }
 
-  /** Answers mmap(2) of a perf event: perf_mmap() in kernel/events/core.c. */
-  async mapPerf(call: Notification, handle: Handle): Promise<void> {
+  /**
+   * Answers mmap(2) of a perf event: perf_mmap() in kernel/events/core.c.
+   *
+   * @param sampleIdBytes how long the `struct sample_id` behind the kernel's own records is
+   */
+  async mapPerf(call: Notification, handle: Handle, sampleIdBytes: number): Promise<void> {
     const pages = Number(call.word(1)) / PAGE_BYTES - 1;
     const known = this.#mapped.get(handle)?.buffer;
     const wrong = !Number.isInteger(pages) || pages < 1 || (pages & (pages - 1)) !== 0;
@@ -83,7 +101,12 @@ export class MappedEvents {
       });
     }
     const origin = { source: 'perf', events: [handle], pages } as const;
-    await this.#map(call, handle, () => this.#begin(handle, origin, new PerfMemory(pages)));
+    let id: Promise<bigint> | undefined;
+    const lost = async (records: number) => {
+      id ??= this.#perfIdOf(handle);
+      return lostRecord(await id, records, sampleIdBytes);
+    };
+    await this.#map(call, handle, () => this.#begin(handle, origin, new PerfMemory(pages), lost));
   }
 
   /** Whether an object has a buffer here. */
@@ -149,17 +172,18 @@ export class MappedEvents {
     for (const handle of this.#events.keys()) this.#wake(handle);
   }
 
-  /** Ends all streams. */
-  close(): void {
+  /** Ends all streams. Resolves once the agent has told what it has dropped. */
+  async close(): Promise<void> {
     this.#closed = true;
     clearTimeout(this.#repeating);
     for (const event of this.#events.values()) native.close(event);
     this.#events.clear();
-    for (const { buffer, stream } of this.#mapped.values()) {
+    const streams = [...this.#mapped.values()].map(({ buffer, stream }) => {
       buffer.close();
-      stream.then((open) => open.close()).catch(() => {});
-    }
+      return stream.then((open) => open.close());
+    });
     this.#mapped.clear();
+    await Promise.allSettled(streams);
   }
 
   async #map(call: Notification, handle: Handle, begin: () => Mapped): Promise<void> {
@@ -182,18 +206,37 @@ export class MappedEvents {
     return this.#begin(handle, origin, new RingbufMemory(sizeBytes));
   }
 
-  #begin(handle: Handle, origin: StreamOrigin, buffer: EventMemory): Mapped {
+  /** @param lost makes what tells a reader of the buffer of records that were dropped, if anything can */
+  #begin(
+    handle: Handle,
+    origin: StreamOrigin,
+    buffer: EventMemory,
+    lost?: (records: number) => Promise<Uint8Array>,
+  ): Mapped {
     this.eventOf(handle);
     const forget = this.#placeholders.add(handle, buffer.memory.fd);
     // A batch has to fit into the program's buffer as a whole.
     const batchBytes = Math.min(63 * 1024, buffer.capacityBytes / 2);
     const windowBytes = Math.max(64 * 1024, 4 * batchBytes);
     const options = { batchBytes, windowBytes, borrow: true };
-    const stream = this.#session.subscribe(origin, options, ({ bytes }) =>
-      bytes.length > buffer.roomBytes
-        ? this.#whenRoom(handle, buffer, bytes.slice())
-        : this.#deliver(handle, buffer, bytes),
-    );
+    const put = (bytes: Uint8Array) => {
+      if (bytes.length > buffer.roomBytes) return this.#whenRoom(handle, buffer, bytes.slice());
+      if (bytes.length > 0) this.#deliver(handle, buffer, bytes);
+      return undefined;
+    };
+    let droppedBefore = 0;
+    const take = ({ bytes, dropped }: EventBatch) => {
+      const records = dropped - droppedBefore;
+      if (records === 0) return put(bytes);
+      droppedBefore = dropped;
+      this.#drop(records);
+      if (this.#closed || lost === undefined) return put(bytes);
+      const after = bytes.slice();
+      return lost(records)
+        .then(put)
+        .then(() => put(after));
+    };
+    const stream = this.#session.subscribe(origin, options, take);
     const mapped = { buffer, stream };
     this.#mapped.set(handle, mapped);
     stream.catch(() => {
@@ -202,6 +245,23 @@ export class MappedEvents {
       buffer.close();
     });
     return mapped;
+  }
+
+  #drop(records: number): void {
+    const isFirst = this.#dropped === 0;
+    this.#dropped += records;
+    if (isFirst) this.#onDropped(records);
+  }
+
+  /** The number by which the kernel's own records name a perf event; 0 where it does not tell. */
+  async #perfIdOf(handle: Handle): Promise<bigint> {
+    const buffers = [new Uint8Array(8), 8];
+    const relocations = [0, 0, Relocation.POINTER, 1];
+    const request = enums.PerfIoctl.PERF_EVENT_IOC_ID;
+    const asked = this.#session.ioctl({ handle, request, buffers, relocations });
+    const { result, outputs } = await asked.catch(() => ({ result: -1, outputs: [] }));
+    const id = outputs[0];
+    return result < 0 || id === undefined ? 0n : viewOf(id).getBigUint64(0, true);
   }
 
   async #whenRoom(handle: Handle, buffer: EventMemory, bytes: Uint8Array): Promise<void> {

@@ -37,7 +37,10 @@ export async function mapMemory(call: Notification, context: Context): Promise<v
   const access = await accessOf(handle, context);
   const writes = shared && (call.argument(2) & PROT_WRITE) !== 0;
   if (access === O_WRONLY || (writes && access === O_RDONLY)) return call.fail(errno.EACCES);
-  if (kind === 'perf_event') return shared ? events.mapPerf(call, handle) : call.fail(errno.EINVAL);
+  if (kind === 'perf_event') {
+    if (!shared) return call.fail(errno.EINVAL);
+    return events.mapPerf(call, handle, objects.sampleIdBytesOf(handle));
+  }
   const spec = await objects.findMap(handle);
   if (spec === undefined) throw refusal('mmap(2) of a map that the guest does not describe');
   if (!shared && mappable.has(spec.type)) return call.fail(errno.EINVAL);

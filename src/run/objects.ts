@@ -22,6 +22,8 @@ interface Known {
   progType?: number;
   /** The function that a program is attached to: an id in the kernel's own types, or 0. */
   attachBtfId?: number;
+  /** How many bytes of a `struct sample_id` follow the kernel's own records of a perf event. */
+  sampleIdBytes?: number;
   /** What an iterator goes over; null when that is not known. */
   iterTarget?: IterTarget | null;
 }
@@ -59,6 +61,11 @@ export class Objects implements ObjectSpecs {
     this.#known.set(handle, kind === undefined ? {} : { kind });
   }
 
+  /** Records a new perf event. */
+  addPerfEvent(handle: Handle, sampleIdBytes: number): void {
+    this.#known.set(handle, { kind: 'perf_event', sampleIdBytes });
+  }
+
   /** Records a new map. */
   addMap(handle: Handle, map: MapSpec): void {
     this.#known.set(handle, { kind: 'map', map });
@@ -89,6 +96,10 @@ export class Objects implements ObjectSpecs {
 
   remove(handle: Handle): void {
     this.#known.delete(handle);
+  }
+
+  sampleIdBytesOf(handle: Handle): number {
+    return this.#known.get(handle)?.sampleIdBytes ?? 0;
   }
 
   kindOf(handle: Handle): FdKind | undefined {

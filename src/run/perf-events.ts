@@ -83,7 +83,7 @@ export async function openPerfEvent(call: Notification, context: Context): Promi
     }
     return call.fail(reply.errno);
   }
-  objects.add(handle, 'perf_event');
+  objects.addPerfEvent(handle, perf.sampleIdBytes(image));
   const closeOnExec = (flags & Flag.FD_CLOEXEC) !== 0;
   const given = placeholders.create(handle, (fd) => call.giveDescriptor(fd, closeOnExec));
   if (given) return;

@@ -102,6 +102,7 @@ export class Supervision {
    */
   readonly abandoned: Promise<void>;
   readonly #forget: () => void;
+  readonly #refused: (error: Error) => void;
   readonly #context: Context;
   readonly #listener: number;
   readonly #calls: Listener;
@@ -109,6 +110,7 @@ export class Supervision {
   /** Owns the listener of the program's system calls. */
   constructor(session: Session, listener: number, options: SupervisionOptions) {
     this.#context = contextOf(session, options);
+    this.#refused = options.refused ?? (() => {});
     this.#listener = listener;
     // Not before Linux 6.6; the answers are the same without, only later.
     native.seccompSetSyncWakeUp(listener);
@@ -149,13 +151,24 @@ export class Supervision {
       await userRings.push();
     } finally {
       userRings.close();
-      events.close();
+      await this.#end(events);
       mapped.close();
       definitions.close();
       recent.close();
       placeholders.close();
       await probes.close();
     }
+  }
+
+  /** Ends the events, and tells of those that the guest's policy has taken away. */
+  async #end(events: MappedEvents): Promise<void> {
+    const perSecond = this.#context.session.limits.maxEventsPerSecond;
+    const closed = events.close();
+    if (perSecond === 0) return;
+    await closed;
+    const dropped = events.droppedRecords;
+    if (dropped === 0) return;
+    this.#refused(failure('ERR_RUN_EVENTS_DROPPED', { dropped, perSecond, last: true }));
   }
 }
 
@@ -179,9 +192,6 @@ function contextOf(
       if (!probes.drop(handle)) session.release([handle]).catch(() => {});
     },
   });
-  const events = new MappedEvents(session, placeholders);
-  const mapped = new MappedMaps(session, objects, placeholders);
-  const userRings = new MappedUserRings(session, placeholders, events);
   const warned = new Set<string>();
   const warnOnce = (error: Error) => {
     // Tools ask the same of many processes.
@@ -190,6 +200,12 @@ function contextOf(
     warned.add(kind);
     refused(error);
   };
+  const perSecond = session.limits.maxEventsPerSecond;
+  const events = new MappedEvents(session, placeholders, (dropped) =>
+    warnOnce(failure('ERR_RUN_EVENTS_DROPPED', { dropped, perSecond, last: false })),
+  );
+  const mapped = new MappedMaps(session, objects, placeholders);
+  const userRings = new MappedUserRings(session, placeholders, events);
   const recent = new RecentFiles(files);
   const definitions = new ProbeDefinitions();
   const probed = new ProbedFiles(session, warnOnce);

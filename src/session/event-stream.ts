@@ -41,6 +41,7 @@ export type StreamOrigin =
 /**
  * A stretch of whole records of one part of a stream, as they lie in the kernel's buffer:
  * {@link eachRingRecord} and {@link eachPerfRecord} take it apart. Of a file they are what was read.
+ * It is empty where there is nothing to tell but that more records have been dropped.
  */
 export interface EventBatch extends Events {
   /** When it arrived here: `performance.now()`. */
@@ -215,6 +216,7 @@ export class EventStream {
       return;
     }
     const part = this.#part(events);
+    const isNews = events.bytes.length > 0 || events.dropped > part.dropped;
     part.lost = events.lost;
     part.dropped = events.dropped;
     part.lag = events.written - events.position - events.bytes.length;
@@ -222,7 +224,7 @@ export class EventStream {
     const missing = events.sequence - part.sequence;
     if (missing > 0) this.#counts.lostInTransit += missing;
     part.sequence = events.sequence + events.records;
-    if (events.bytes.length > 0) this.#deliver(events, lent);
+    if (isNews) this.#deliver(events, lent);
     if (events.end !== 0) this.#finish(events.end - 1);
   }
 

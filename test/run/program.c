@@ -621,7 +621,9 @@ static void perf(void) {
   }
   struct perf_event_mmap_page *header = (struct perf_event_mmap_page *)page;
   uint64_t expected = 0;
-  int wrong = 0;
+  uint64_t lost = 0;
+  uint64_t id = 0;
+  int wrong = ioctl(opened, PERF_EVENT_IOC_ID, &id) < 0;
   for (uint64_t sent = 0; sent < EVENTS;) {
     for (int i = 0; i < TURN; ++i) wrong += emit(program, sent++) != 0;
     while (expected < sent && epoll_wait(epoll, &event, 1, 20000) == 1) {
@@ -630,14 +632,23 @@ static void perf(void) {
         char record[64];
         for (unsigned i = 0; i < sizeof record; ++i) record[i] = page[4096 + ((at + i) & 4095)];
         const struct perf_event_header *head = (struct perf_event_header *)record;
+        at += head->size;
+        if (head->type == PERF_RECORD_LOST) {
+          uint64_t told[2];
+          memcpy(told, record + 8, sizeof told);
+          wrong += head->size != 24 || told[0] != id;
+          expected += told[1];
+          lost += told[1];
+          continue;
+        }
         wrong += head->type != PERF_RECORD_SAMPLE || memcmp(record + 12, &expected, 8) != 0;
         ++expected;
-        at += head->size;
       }
       __atomic_store_n(&header->data_tail, at, __ATOMIC_RELEASE);
     }
   }
   printf("perf: %llu events, %d wrong\n", (unsigned long long)expected, wrong);
+  if (lost > 0) printf("perf: %llu of them lost\n", (unsigned long long)lost);
 }
 
 static void tell(const char *what, long result) {

@@ -16,6 +16,7 @@ namespace {
 
 constexpr size_t kStackBytes = 256 * 1024;
 constexpr int64_t kHungUpNs = 20'000'000;
+constexpr int64_t kTellDroppedNs = 60'000'000'000;
 constexpr short kHungUp = POLLERR | POLLHUP | POLLNVAL;
 
 int64_t NowNs() {
@@ -87,8 +88,19 @@ void EventLoop::Serve() {
     };
     connections_.erase(std::remove_if(connections_.begin(), connections_.end(), over),
                        connections_.end());
-    Wait(due_ns);
+    Wait(std::min(due_ns, TellDropped(now_ns)));
   }
+}
+
+int64_t EventLoop::TellDropped(int64_t now_ns) {
+  const uint64_t dropped = context_.quota.dropped();
+  if (dropped == dropped_told_) return kNever;
+  dropped_ = dropped;
+  if (now_ns < tell_dropped_ns_) return tell_dropped_ns_;
+  tell_dropped_ns_ = now_ns + kTellDroppedNs;
+  if (on_dropped_) on_dropped_(dropped - dropped_told_);
+  dropped_told_ = dropped;
+  return kNever;
 }
 
 void EventLoop::Wait(int64_t due_ns) {

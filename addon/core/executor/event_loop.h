@@ -3,8 +3,12 @@
 
 #include <pthread.h>
 
+#include <atomic>
+#include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
+#include <utility>
 #include <vector>
 
 #include "event_connection.h"
@@ -20,6 +24,11 @@ class EventLoop {
   // its work, so that the sandbox can be installed, and Executor::Prepare can read the mappings.
   // The thread gets the nice value `nice` if it may.
   int Start(int nice);
+  // Sets a function that is told how many records were dropped for exceeding their rate: of the
+  // first at once, then once a minute. It runs on this loop's thread. To be called before Start.
+  void set_on_dropped(std::function<void(uint64_t records)> told) { on_dropped_ = std::move(told); }
+  // Returns how many records were dropped so. Any thread may call it.
+  [[nodiscard]] uint64_t dropped() const { return dropped_; }
   // Passes a connection to the thread. Any thread may call it.
   void Attach(unique_fd connection);
 
@@ -28,12 +37,18 @@ class EventLoop {
   [[noreturn]] void Serve();
   void Wait(int64_t due_ns);
   void TakeAttached();
+  // Tells of what has been dropped, and returns when to look again.
+  int64_t TellDropped(int64_t now_ns);
 
   EventContext context_;
   unique_fd wake_;
   std::mutex mutex_;
   std::vector<unique_fd> attached_;
   std::vector<std::unique_ptr<EventConnection>> connections_;
+  std::function<void(uint64_t)> on_dropped_;
+  std::atomic<uint64_t> dropped_{0};
+  uint64_t dropped_told_ = 0;
+  int64_t tell_dropped_ns_ = 0;  // not before then
   // Descriptors that poll(2) always reports although there is nothing to read: the perf event of a
   // process that has ended, or a map that is no ring. They are left out for a while.
   std::vector<int> hung_up_;

@@ -65,7 +65,7 @@ int RingSource::Open(AddressArena* arena, unique_fd map, uint64_t size) {
 
 uint64_t RingSource::written(size_t) const { return LoadAcquire(mapping_.data() + kProducer); }
 
-int RingSource::Peek(size_t, size_t max_bytes, Offer* offer) {
+int RingSource::Peek(size_t, size_t max_bytes, uint64_t max_records, Offer* offer) {
   const uint64_t end = written(0);
   // More than the buffer's size: the client gave a wrong size, or there is another reader. Memory
   // behind the mapping must not be read.
@@ -86,7 +86,9 @@ int RingSource::Peek(size_t, size_t max_bytes, Offer* offer) {
     if (total > end - at || total > size_) return -EPROTO;
     const uint64_t taken = at - position_;
     if (taken > 0 && taken + total > max_bytes) break;
-    if ((header & kDiscarded) == 0) ++offer->records;
+    const bool counts = (header & kDiscarded) == 0;
+    if (counts && offer->records == max_records) break;
+    if (counts) ++offer->records;
     at += total;
   }
   offer->bytes = at - position_;
@@ -127,7 +129,7 @@ const uint8_t* PerfSource::At(const Buffer& buffer, uint64_t position) const {
   return buffer.mapping.data() + kPage + (position & (size_ - 1));
 }
 
-int PerfSource::Peek(size_t part, size_t max_bytes, Offer* offer) {
+int PerfSource::Peek(size_t part, size_t max_bytes, uint64_t max_records, Offer* offer) {
   const Buffer& buffer = *buffers_[part];
   const uint64_t start = buffer.position;
   const uint64_t end = written(part);
@@ -142,7 +144,9 @@ int PerfSource::Peek(size_t part, size_t max_bytes, Offer* offer) {
       return -EPROTO;
     }
     if (at > start && at - start + header.size > max_bytes) break;
-    if (header.type == PERF_RECORD_SAMPLE) ++offer->records;
+    const bool counts = header.type == PERF_RECORD_SAMPLE;
+    if (counts && offer->records == max_records) break;
+    if (counts) ++offer->records;
     if (header.type == PERF_RECORD_LOST && header.size >= 24) {
       uint64_t lost;
       std::memcpy(&lost, At(buffer, at + 16), sizeof lost);
@@ -172,7 +176,7 @@ int FileSource::Open(AddressArena* arena, unique_fd file, size_t buffer_bytes) {
   return buffer_.Map(0, buffer_bytes_, PROT_READ | PROT_WRITE, -1, 0);
 }
 
-int FileSource::Peek(size_t, size_t max_bytes, Offer* offer) {
+int FileSource::Peek(size_t, size_t max_bytes, uint64_t, Offer* offer) {
   const size_t room = max_bytes < buffer_bytes_ ? max_bytes : buffer_bytes_;
   // A read of a file of the kernel returns a page or a line.
   while (!ended_ && have_ < room) {

@@ -32,9 +32,9 @@ class EventSource {
   [[nodiscard]] virtual size_t parts() const { return 1; }
   // Returns the descriptor that poll(2) reports as readable for new records, or -1.
   [[nodiscard]] virtual int fd(size_t part) const = 0;
-  // Finds whole records of at most `max_bytes` together, or a single one that is larger. Returns 0
-  // or a negative errno.
-  virtual int Peek(size_t part, size_t max_bytes, Offer* offer) = 0;
+  // Finds whole records: of at most `max_bytes` together, or a single one that is larger, and with
+  // no more than `max_records` that count, which is not 0. Returns 0 or a negative errno.
+  virtual int Peek(size_t part, size_t max_bytes, uint64_t max_records, Offer* offer) = 0;
   // Frees the records that Peek has offered. Their memory belongs to the kernel again.
   virtual void Take(size_t part, const Offer& offer) = 0;
   // Returns the positions of reading and of writing, in bytes since the beginning.
@@ -58,7 +58,7 @@ class RingSource final : public EventSource {
   int Open(AddressArena* arena, unique_fd map, uint64_t size);
 
   [[nodiscard]] int fd(size_t) const override { return map_.get(); }
-  int Peek(size_t part, size_t max_bytes, Offer* offer) override;
+  int Peek(size_t part, size_t max_bytes, uint64_t max_records, Offer* offer) override;
   void Take(size_t part, const Offer& offer) override;
   [[nodiscard]] uint64_t position(size_t) const override { return position_; }
   [[nodiscard]] uint64_t written(size_t part) const override;
@@ -81,7 +81,7 @@ class PerfSource final : public EventSource {
 
   [[nodiscard]] size_t parts() const override { return buffers_.size(); }
   [[nodiscard]] int fd(size_t part) const override { return buffers_[part]->event.get(); }
-  int Peek(size_t part, size_t max_bytes, Offer* offer) override;
+  int Peek(size_t part, size_t max_bytes, uint64_t max_records, Offer* offer) override;
   void Take(size_t part, const Offer& offer) override;
   [[nodiscard]] uint64_t position(size_t part) const override { return buffers_[part]->position; }
   [[nodiscard]] uint64_t written(size_t part) const override;
@@ -106,7 +106,7 @@ class FileSource final : public EventSource {
   int Open(AddressArena* arena, unique_fd file, size_t buffer_bytes);
 
   [[nodiscard]] int fd(size_t) const override { return -1; }
-  int Peek(size_t part, size_t max_bytes, Offer* offer) override;
+  int Peek(size_t part, size_t max_bytes, uint64_t max_records, Offer* offer) override;
   void Take(size_t part, const Offer& offer) override;
   [[nodiscard]] uint64_t position(size_t) const override { return position_; }
   [[nodiscard]] uint64_t written(size_t) const override { return position_ + have_; }

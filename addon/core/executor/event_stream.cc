@@ -11,16 +11,26 @@ namespace {
 constexpr int64_t kBusyNs = 50'000;
 // poll(2) does not report new data of files in time: for trace_pipe it waits until it is half full.
 constexpr int64_t kFileNs = 20'000'000;
+constexpr int64_t kMillisecondNs = 1'000'000;
 
 }  // namespace
 
-bool RateQuota::Spend(uint64_t records, int64_t now_ns) {
-  if (per_second_ == 0) return true;
-  constexpr int64_t kBurstNs = 1'000'000'000;
-  if (full_ns_ > now_ns + kBurstNs) return false;
-  const uint64_t cost = records * 1'000'000'000 / per_second_;
-  full_ns_ = std::max(full_ns_, now_ns) + static_cast<int64_t>(cost);
-  return true;
+uint64_t RateQuota::Left(int64_t now_ns) {
+  if (per_second_ == 0) return UINT64_MAX;
+  // Whole milliseconds: what was sent in one of them may have been sent at its end.
+  for (; !spent_.empty() && now_ns / kMillisecondNs - spent_.front().ms > 1000;
+       spent_.pop_front()) {
+    spent_records_ -= spent_.front().records;
+  }
+  return per_second_ - spent_records_;
+}
+
+void RateQuota::Spend(uint64_t records, int64_t now_ns) {
+  if (per_second_ == 0 || records == 0) return;
+  const int64_t ms = now_ns / kMillisecondNs;
+  if (spent_.empty() || spent_.back().ms != ms) spent_.push_back({ms, 0});
+  spent_.back().records += records;
+  spent_records_ += records;
 }
 
 EventStream::EventStream(uint32_t id, std::unique_ptr<EventSource> source, StreamTerms terms)
@@ -45,7 +55,7 @@ std::vector<PartCounts> EventStream::LastCounts() {
     const uint64_t end = source_->written(part);
     while (!ended_ && !source_->lasting() && source_->position(part) < end) {
       Offer offer;
-      if (source_->Peek(part, 0, &offer) != 0 || offer.bytes == 0) break;
+      if (source_->Peek(part, 0, UINT64_MAX, &offer) != 0 || offer.bytes == 0) break;
       counts.sequence += offer.records;
       counts.lost += offer.lost;
       source_->Take(part, offer);
@@ -99,7 +109,9 @@ bool EventStream::Find(size_t part, int64_t now_ns, RateQuota* quota, int64_t* d
   if (credit_ == 0) return wait(kNever);
   const bool whole_window = credit_ == terms_.window_bytes;
   const uint64_t room = std::min(terms_.batch_bytes, credit_);
-  batch->error = source_->Peek(part, room, &batch->offer);
+  const uint64_t left = quota->Left(now_ns);
+  // Where no more may be sent, all that would have been is dropped.
+  batch->error = source_->Peek(part, room, left == 0 ? UINT64_MAX : left, &batch->offer);
   const Offer& offer = batch->offer;
   if (batch->error != 0 || offer.end) {
     ended_ = true;
@@ -115,12 +127,14 @@ bool EventStream::Find(size_t part, int64_t now_ns, RateQuota* quota, int64_t* d
   // A record that is larger than the window is sent alone.
   if (offer.bytes > credit_ && !whole_window) return wait(kNever);
   if (offer.bytes < room / 2 && now_ns < state.not_before_ns) return wait(state.not_before_ns);
-  if (offer.records > 0 && !quota->Spend(offer.records, now_ns)) {
-    state.dropped += offer.records;
-    state.lost += offer.lost;
+  if (offer.records > left) {
+    const uint64_t dropped = offer.records + offer.lost;
+    state.dropped += dropped;
+    quota->Drop(dropped);
     source_->Take(part, offer);
     return wait(now_ns);
   }
+  quota->Spend(offer.records, now_ns);
   Describe(part, batch);
   return true;
 }

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <vector>
 
@@ -12,16 +13,29 @@ namespace waep {
 
 constexpr int64_t kNever = INT64_MAX;
 
-// The quota of records per second that a session may send. Further records are dropped and counted.
+// The quota of records that a session may send in a second, wherever that second begins. Further
+// records are dropped and counted.
 class RateQuota {
  public:
   explicit RateQuota(uint64_t per_second) : per_second_(per_second) {}
-  // Returns whether records may be sent now, and counts them as sent if so.
-  bool Spend(uint64_t records, int64_t now_ns);
+  // Returns how many records may be sent now.
+  uint64_t Left(int64_t now_ns);
+  // Counts records as sent. There are as many left.
+  void Spend(uint64_t records, int64_t now_ns);
+
+  // Counts records as dropped.
+  void Drop(uint64_t records) { dropped_ += records; }
+  [[nodiscard]] uint64_t dropped() const { return dropped_; }
 
  private:
+  struct Spent {
+    int64_t ms;
+    uint64_t records;
+  };
   uint64_t per_second_;
-  int64_t full_ns_ = 0;  // when nothing will be spent any more
+  uint64_t spent_records_ = 0;  // of all in `spent_`
+  std::deque<Spent> spent_;     // in the last second, the oldest first
+  uint64_t dropped_ = 0;
 };
 
 // The terms of a SUBSCRIBE. Times are in nanoseconds.
@@ -35,7 +49,7 @@ struct StreamTerms {
 struct PartCounts {
   uint64_t sequence = 0;  // sent
   uint64_t lost = 0;      // by the kernel, as it says so
-  uint64_t dropped = 0;   // by the quota
+  uint64_t dropped = 0;   // by the quota, with what the kernel had lost among them
 };
 
 // A subscription: a source, the client's credit, and the counts of its records.

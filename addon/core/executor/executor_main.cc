@@ -27,6 +27,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -156,13 +157,13 @@ int Serve(waep::control::Channel* channel, waep::ConnectionSlot* slot, waep::Cal
 }
 
 void Report(waep::control::Channel* channel, int end, const waep::CallLoop& loop,
-            const waep::Executor& executor) {
+            const waep::Executor& executor, const waep::EventLoop& events) {
   const waep::CallLoopStatistics& statistics = loop.statistics();
   const std::pair<const char*, uint64_t> facts[] = {
       {"framesIn", statistics.frames_in}, {"framesOut", statistics.frames_out},
       {"bytesIn", statistics.bytes_in},   {"bytesOut", statistics.bytes_out},
       {"calls", executor.calls()},        {"refused", executor.refused()},
-      {"handles", executor.handles()},
+      {"handles", executor.handles()},    {"eventsDropped", events.dropped()},
   };
   std::vector<uint8_t> encoded;
   encoded.reserve(256);
@@ -217,6 +218,10 @@ int main(int argc, char** argv) {
   executor.set_session_fds(STDERR_FILENO + 1, first_own);
   executor.audit()->Open(
       [&channel](const uint8_t* record, size_t length) { channel.Audit(record, length); });
+  events.set_on_dropped([&executor](uint64_t records) {
+    executor.audit()->Refused("SUBSCRIBE", "quotas.events_per_second",
+                              std::to_string(records) + " records");
+  });
   waep::CallLoop loop(&executor);
   error = loop.Reserve();
   if (error == 0) error = cancellation.Prepare();
@@ -231,7 +236,7 @@ int main(int argc, char** argv) {
   if (error != 0) return Die("preparing the session", error);
 
   const int end = Serve(&channel, &slot, &loop);
-  Report(&channel, end, loop, executor);
+  Report(&channel, end, loop, executor, events);
   // Without destructors: the other threads use what they would take apart.
   ::_Exit(EXIT_SUCCESS);
 }
