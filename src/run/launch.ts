@@ -1,4 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
+import { readlinkSync } from 'node:fs';
 import { failure } from '../errors.js';
 import { native, nativeFile } from '../native.js';
 
@@ -45,6 +46,7 @@ export async function launch(
   program: readonly string[],
   { binds, clockAheadNs }: Surroundings,
 ): Promise<Launched> {
+  checkProcesses();
   const pair = new Int32Array(2);
   const made = native.socketPair(pair);
   if (made < 0) throw failure('ERR_RUN_LAUNCH', { why: `socketpair(2) failed with ${made}` });
@@ -87,6 +89,20 @@ export async function launch(
     native.close(ours);
     throw error;
   }
+}
+
+/** @throws ERR_RUN_LAUNCH where programs cannot be looked at by their numbers */
+function checkProcesses(): void {
+  let own = '';
+  try {
+    own = readlinkSync('/proc/self');
+  } catch {
+    // It is not mounted, or this process is none of those that it shows.
+  }
+  if (own === String(process.pid)) return;
+  throw failure('ERR_RUN_LAUNCH', {
+    why: '/proc shows the processes of another PID namespace, or none. Mount that of this one (mount -t proc proc /proc; unshare has --mount-proc)',
+  });
 }
 
 /**

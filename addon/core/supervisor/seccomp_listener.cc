@@ -21,6 +21,8 @@
 
 #include <algorithm>
 
+#include "../unique_fd.h"
+
 #ifndef SECCOMP_IOCTL_NOTIF_SET_FLAGS
 #define SECCOMP_IOCTL_NOTIF_SET_FLAGS SECCOMP_IOW(4, __u64)
 #define SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP (1UL << 0)
@@ -182,6 +184,38 @@ int ReplaceDescriptor(int listener, uint64_t id, int descriptor, int number, boo
   return AddDescriptor(listener, id, descriptor, SECCOMP_ADDFD_FLAG_SETFD, number, close_on_exec);
 }
 
+ssize_t ReadParts(pid_t thread, const iovec* local, size_t locals, const iovec* parts,
+                  size_t count) {
+  const ssize_t got = ::process_vm_readv(thread, local, locals, parts, count, 0);
+  if (got >= 0) return got;
+  if (errno != EPERM && errno != ENOSYS) return -errno;
+  const int refused = errno;
+  char path[64];
+  ::snprintf(path, sizeof path, "/proc/%d/mem", thread);
+  const unique_fd memory(::open(path, O_RDONLY | O_CLOEXEC));
+  if (!memory.valid()) return -refused;
+  ssize_t done = 0;
+  size_t filled = 0;
+  for (size_t i = 0; i < count; ++i) {
+    auto address = reinterpret_cast<uint64_t>(parts[i].iov_base);
+    for (size_t left = parts[i].iov_len; left > 0;) {
+      while (filled == local->iov_len) {
+        ++local;
+        filled = 0;
+      }
+      const size_t size = std::min(left, local->iov_len - filled);
+      const ssize_t read = ::pread(memory.get(), static_cast<uint8_t*>(local->iov_base) + filled,
+                                   size, static_cast<off_t>(address));
+      if (read <= 0) return done == 0 ? -EFAULT : done;
+      done += read;
+      filled += static_cast<size_t>(read);
+      address += static_cast<uint64_t>(read);
+      left -= static_cast<size_t>(read);
+    }
+  }
+  return done;
+}
+
 ssize_t ReadMemory(pid_t thread, uint64_t address, void* buffer, size_t length) {
   // A copy ends at the first part that is not completely mapped, so the parts are pages.
   size_t done = 0;
@@ -197,8 +231,8 @@ ssize_t ReadMemory(pid_t thread, uint64_t address, void* buffer, size_t length) 
       asked += size;
     }
     iovec local = {static_cast<uint8_t*>(buffer) + done, asked};
-    const ssize_t got = ::process_vm_readv(thread, &local, 1, remote, count, 0);
-    if (got < 0 && errno != EFAULT) return -errno;
+    const ssize_t got = ReadParts(thread, &local, 1, remote, count);
+    if (got < 0 && got != -EFAULT) return got;
     if (got <= 0) break;
     done += static_cast<size_t>(got);
     if (static_cast<size_t>(got) < asked) break;

@@ -134,7 +134,7 @@ bool VerdictCache::ReadAttribute(pid_t thread, uint64_t address, size_t size) {
   iovec local[2] = {{attribute_.data(), size}, {bytes_.data(), bytes_.size()}};
   parts_.assign(1, {reinterpret_cast<void*>(address), size});
   parts_.insert(parts_.end(), inputs_.begin(), inputs_.end());
-  const ssize_t got = ::process_vm_readv(thread, local, 2, parts_.data(), parts_.size(), 0);
+  const ssize_t got = ReadParts(thread, local, 2, parts_.data(), parts_.size());
   if (got >= static_cast<ssize_t>(size)) {
     got_ = static_cast<size_t>(got) - size;
     return true;
@@ -177,7 +177,7 @@ bool VerdictCache::ReadRegions(pid_t thread) {
     for (const iovec& input : inputs_) asked += input.iov_len;
     bytes_.resize(asked);
     const iovec local = {bytes_.data(), asked};
-    const ssize_t got = ::process_vm_readv(thread, &local, 1, inputs_.data(), inputs_.size(), 0);
+    const ssize_t got = ReadParts(thread, &local, 1, inputs_.data(), inputs_.size());
     got_ = got < 0 ? 0 : static_cast<size_t>(got);
   }
   for (size_t i = 0; i < recipe_.pointers.size(); ++i) {
