@@ -158,18 +158,18 @@ function check(value: unknown, shape: Shape, path: string): void {
   }
 }
 
-function checkVersion(value: unknown): void {
+function checkVersion(value: unknown, speaker: 'agent' | 'client'): void {
   check(value, { protocol: 'number' }, 'the handshake');
   const offered = (value as { protocol: number }).protocol;
   if (offered !== PROTOCOL_VERSION) {
-    throw failure('ERR_PROTOCOL_VERSION', { offered, supported: PROTOCOL_VERSION });
+    throw failure('ERR_PROTOCOL_VERSION', { offered, supported: PROTOCOL_VERSION, speaker });
   }
 }
 
 /** Decodes the body of a HELLO frame and checks its version and shape. */
 export function parseHello(body: Uint8Array): Hello {
   const value = decodeBody(body);
-  checkVersion(value);
+  checkVersion(value, 'agent');
   check(value, { client: 'string' }, 'HELLO');
   const hello = value as Hello;
   if (hello.leaseMs !== undefined && !isDuration(hello.leaseMs)) {
@@ -187,7 +187,7 @@ const isDuration = (value: unknown): boolean => isUint(value, 31);
 /** Decodes the body of a JOIN frame and checks its version and shape. */
 export function parseJoin(body: Uint8Array): Join {
   const value = decodeBody(body);
-  checkVersion(value);
+  checkVersion(value, 'agent');
   check(value, { token: 'bytes', purpose: 'string' }, 'JOIN');
   const join = value as Join;
   if (!purposes.includes(join.purpose)) {
@@ -223,7 +223,7 @@ const kernelShape: Shape = {
 /** Decodes the body of a WELCOME frame and checks its version and shape. */
 export function parseWelcome(body: Uint8Array): Welcome {
   const value = decodeBody(body);
-  checkVersion(value);
+  checkVersion(value, 'client');
   const duration = between(0, 2 ** 31 - 1);
   check(
     value,

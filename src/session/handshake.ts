@@ -161,17 +161,29 @@ export class Rejoin {
 async function dial(target: string | Duplex, options: DialOptions): Promise<Duplex> {
   const { tls, ...socketOptions } = options;
   const address = typeof target === 'string' ? target : 'stream';
-  let stream: Duplex;
-  if (target instanceof Duplex) stream = target;
-  else {
-    const onVsock = parseAddress(target).transport === 'vsock' && process.geteuid?.() === 0;
-    stream = await connect(
-      target,
-      onVsock ? { localPort: 'privileged', ...socketOptions } : socketOptions,
-    );
+  const { handshakeTimeoutMs = 5_000, signal } = options;
+  try {
+    let stream: Duplex;
+    if (target instanceof Duplex) stream = target;
+    else {
+      const onVsock = parseAddress(target).transport === 'vsock' && process.geteuid?.() === 0;
+      stream = await connect(
+        target,
+        onVsock ? { localPort: 'privileged', ...socketOptions } : socketOptions,
+      );
+    }
+    return tls === undefined ? stream : await startTls(stream, address, tls, handshakeTimeoutMs);
+  } catch (cause) {
+    throw cause === signal?.reason ? cause : placed(address, cause as Error);
   }
-  const { handshakeTimeoutMs = 5_000 } = options;
-  return tls === undefined ? stream : startTls(stream, address, tls, handshakeTimeoutMs);
+}
+
+/** Has an error say at which address it was met with, where it does not. */
+function placed(address: string, error: Error): Error {
+  if (address !== 'stream' && !error.message.includes(address)) {
+    error.message = `${address}: ${error.message}`;
+  }
+  return error;
 }
 
 /**
@@ -287,7 +299,7 @@ async function handshake(
         cause,
       );
     }
-    throw cause;
+    throw cause === signal?.reason ? cause : placed(address, cause as Error);
   } finally {
     clearTimeout(timer);
     signal?.removeEventListener('abort', abort);

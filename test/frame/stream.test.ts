@@ -98,7 +98,8 @@ t.test('handshakes are checked', async (t) => {
   const encode = (value: unknown) => messageFrame(1, 0, value).subarray(HEADER_BYTES);
   t.throws(() => parseHello(encode({ protocol: 2, client: 'x' })), {
     code: 'ERR_PROTOCOL_VERSION',
-    detail: { offered: 2, supported: 1 },
+    message: /^The agent speaks version 1 of the protocol, the client version 2\./,
+    detail: { offered: 2, supported: 1, speaker: 'agent' },
   });
   for (const [value, why] of [
     [{ client: 'x' }, /protocol is missing/],

@@ -171,7 +171,10 @@ t.test('a handshake that fails', async (t) => {
   const handshakes: Record<string, [(socket: Socket, hello: Frame) => void, object]> = {
     'another version': [
       (socket, hello) => socket.write(messageFrame(FrameType.WELCOME, hello.id, { protocol: 2 })),
-      { code: 'ERR_PROTOCOL_VERSION' },
+      {
+        code: 'ERR_PROTOCOL_VERSION',
+        message: /: The client speaks version 1 .* the agent version 2/,
+      },
     ],
     'a refusal': [
       (socket, hello) =>
@@ -193,14 +196,15 @@ t.test('a handshake that fails', async (t) => {
   };
   for (const [name, [handshake, expected]] of Object.entries(handshakes)) {
     const agent = await fakeAgent(() => {}, handshake);
-    await t.rejects(
-      Session.connect(agent.address, { handshakeTimeoutMs: 300 }),
-      expected as { code: string },
-      name,
-    );
+    const failed = Session.connect(agent.address, { handshakeTimeoutMs: 300 });
+    await t.rejects(failed, expected as { code: string }, name);
+    await t.rejects(failed, { message: new RegExp(agent.address) }, `${name}: where`);
     await agent.close();
   }
-  await t.rejects(Session.connect('unix:/nowhere/at/all.sock'), { code: 'ENOENT' });
+  await t.rejects(Session.connect('unix:/nowhere/at/all.sock'), {
+    code: 'ENOENT',
+    message: /^unix:\/nowhere\/at\/all.sock: /,
+  });
 });
 
 t.test('a peer that does not read holds calls back, not the memory', async (t) => {
