@@ -1,5 +1,6 @@
+import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
-import { connect, createServer, type Socket } from 'node:net';
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
@@ -13,34 +14,42 @@ export interface BreakableTransport {
   close(): Promise<void>;
 }
 
-/** Makes another transport to the agent at the Unix socket `address`. */
-export async function breakableTransport(address: string): Promise<BreakableTransport> {
+/**
+ * Makes another transport to the agent at the Unix socket `address`: one more such socket, or TCP,
+ * whose connections a cut resets.
+ */
+export async function breakableTransport(
+  address: string,
+  over: 'unix' | 'tcp' = 'unix',
+): Promise<BreakableTransport> {
   const folder = mkdtempSync(join(tmpdir(), 'waep-test-'));
   const path = join(folder, 'transport.sock');
-  const sockets = new Set<Socket>();
-  const pairs: (readonly [near: Socket, far: Socket])[] = [];
+  const pairs = new Set<readonly [near: Socket, far: Socket]>();
   const server = createServer((near) => {
     const far = connect(address.slice('unix:'.length));
-    pairs.push([near, far]);
-    for (const [one, other] of [
-      [near, far],
-      [far, near],
-    ] as const) {
-      sockets.add(one);
+    const pair = [near, far] as const;
+    pairs.add(pair);
+    for (const [one, other] of [pair, [far, near]] as const) {
       one.on('error', () => {});
       one.on('close', () => {
-        sockets.delete(one);
+        pairs.delete(pair);
         other.destroy();
       });
       one.pipe(other);
     }
   });
-  await new Promise<void>((resolve) => server.listen(path, resolve));
+  server.listen(over === 'unix' ? { path } : { port: 0, host: '127.0.0.1' });
+  await once(server, 'listening');
   const cut = () => {
-    for (const socket of sockets) socket.destroy();
+    for (const [near, far] of pairs) {
+      if (over === 'tcp') near.resetAndDestroy();
+      else near.destroy();
+      far.destroy();
+    }
   };
   return {
-    address: `unix:${path}`,
+    address:
+      over === 'unix' ? `unix:${path}` : `tcp:127.0.0.1:${(server.address() as AddressInfo).port}`,
     cut,
     mute: () => {
       let bytes = 0;

@@ -2,7 +2,7 @@ import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
-import t from 'tap';
+import t, { type Test } from 'tap';
 import { DEFAULT_LEASE_MS } from '../../cli/connection.js';
 import { instructions, tracepoint } from '../../cli/hello-program.js';
 import { sharedLibraries } from '../../guest/image/libraries.js';
@@ -16,6 +16,7 @@ import {
 import { exec } from '../../guest/vm/exec.js';
 import { Session } from '../../src/index.js';
 import { application, cli } from '../run/application.js';
+import { type Outcome, start as startProgram } from '../run/outcome.js';
 import { until } from '../until.js';
 
 t.setTimeout(240_000);
@@ -77,6 +78,40 @@ function killAll({ pid }: ChildProcess): void {
     process.kill(-Number(pid), 'SIGKILL');
   } catch {
     // All have ended.
+  }
+}
+
+/** Programs that wait for ever, one for each list of addresses, and what comes of their guest's end. */
+async function bereaved(
+  lists: readonly (readonly string[])[],
+  end: () => unknown,
+): Promise<readonly Outcome[]> {
+  const waiting = lists.map((addresses) => {
+    const guests = addresses.flatMap((address) => ['--vm', address]);
+    const command = ['sh', '-c', 'echo begun; exec sleep 1000'];
+    return startProgram([process.execPath, cli, 'run', ...guests, '--', ...command], {});
+  });
+  try {
+    for (const [index, { printed }] of waiting.entries()) {
+      const count = lists[index]?.length;
+      await until('the programs', () => printed().match(/begun/g)?.length === count);
+    }
+    await end();
+    return await Promise.all(waiting.map(({ ended }) => ended));
+  } finally {
+    for (const { child } of waiting) killAll(child);
+  }
+}
+
+/** Whether each program was told once, and by its address, that its guest had gone. */
+function told(t: Test, outcomes: readonly Outcome[], lists: readonly (readonly string[])[]): void {
+  for (const [index, { status, errors }] of outcomes.entries()) {
+    const addresses = lists[index] ?? [];
+    t.equal(status, 124, addresses.join(' and '));
+    for (const address of addresses) {
+      t.equal(errors.split(`The session with ${address} is closed`).length, 2, errors);
+      if (addresses.length > 1) t.match(errors, `waep: ${address}: the guest went away`);
+    }
   }
 }
 
@@ -223,6 +258,18 @@ t.test('nothing survives its session, and everything its lease', async (t) => {
     const tookMs = await extinction(TOLERANCE_MS, daemon);
     t.ok(tookMs < LEASE_MS - 500, `gone after ${tookMs} ms, without waiting for its lease`);
   });
+
+  const { vsock, tcp } = transports;
+  const lists = [[vsock], [tcp], [tcp, vsock]];
+  await t.test('programs whose sessions end', async (t) => {
+    const kill = () => guest.sh('kill -9 $(pidof waep-executor)');
+    told(t, await bereaved(lists, kill), lists);
+  });
+
+  await t.test('programs whose guest is killed', async (t) => {
+    const kill = () => process.kill(guest.processes.qemu, 'SIGKILL');
+    told(t, await bereaved(lists, kill), lists);
+  });
 });
 
 t.test('nothing survives a multiplexer that is killed', async (t) => {
@@ -231,7 +278,9 @@ t.test('nothing survives a multiplexer that is killed', async (t) => {
   const daemon = guest.execDaemon('network');
   const client = await mortal(guest.vsock());
   t.equal((await survivors(daemon)).length, MORTAL_OBJECTS);
-  process.kill(Number(guest.processes.vsock), 'SIGKILL');
+  const lists = [[guest.vsock()]];
+  const kill = () => process.kill(Number(guest.processes.vsock), 'SIGKILL');
+  told(t, await bereaved(lists, kill), lists);
   t.pass(`gone after ${await extinction(SILENCE_MS + TOLERANCE_MS, daemon)} ms`);
   client.kill('SIGKILL');
 });

@@ -9,6 +9,8 @@ import { makeKeys } from '../../cli/keys.js';
 import { type AgentProcess, agentProcess } from '../agent/agent-process.js';
 import { localAgent } from '../agent/local-agent.js';
 import { breakableTransport } from '../agent/transport.js';
+import { freePort } from '../ecosystem/hosts.js';
+import { bridge, startFakeMux } from '../transport/fake-mux.js';
 import { until } from '../until.js';
 import { cli } from './application.js';
 import { start as startProgram } from './outcome.js';
@@ -61,10 +63,35 @@ async function agents(t: Test) {
   const link = await breakableTransport(served.address);
   t.teardown(async () => {
     await link.close().catch(() => {});
+    await resetting.close().catch(() => {});
     await served.close();
   });
   const kill = ({ child }: AgentProcess) => child.kill('SIGKILL');
+  const tcp = `tcp:127.0.0.1:${await freePort()}`;
+  const onTcp = await agentProcess(t, ['--quiet', '--listen', tcp, '--insecure-tcp']);
+  await until('it to listen on TCP, too', () => onTcp.stdout().includes(tcp));
+  const mux = await startFakeMux(bridge);
+  t.teardown(() => mux[Symbol.asyncDispose]());
+  const behind = ['--listen', `unix:${join(mux.folder, 'guest_1024')}`];
+  const guest = await agentProcess(t, ['--quiet', ...behind]);
+  await until('it to listen behind it, too', () => guest.stdout().includes(mux.folder));
+  const resetting = await breakableTransport(served.address, 'tcp');
   return {
+    'an agent on TCP that is killed': {
+      address: tcp,
+      options: [],
+      take: () => void kill(onTcp),
+    },
+    'an agent behind a multiplexer that is killed': {
+      address: `vsock-mux:${mux.path}:1024`,
+      options: [],
+      take: () => void kill(guest),
+    },
+    'a TCP connection that is reset for longer than the lease': {
+      address: resetting.address,
+      options: ['--lease', '500ms'],
+      take: () => void resetting.close(),
+    },
     'an agent that is killed': {
       address: plain.address,
       options: [],
