@@ -48,23 +48,36 @@ export function requireTool(name: string): string {
 }
 
 /**
- * Runs a program to its end and returns what it wrote to stdout, as text.
+ * Runs a program to its end and returns what it wrote to stdout, as text. After `deadlineMs` it is
+ * ended.
  *
  * @throws ERR_TOOL_MISSING, or ERR_TOOL_FAILED with the last of its output
  */
 export async function runTool(
   name: string,
   args: readonly string[],
-  options: { cwd?: string; env?: NodeJS.ProcessEnv } = {},
+  {
+    deadlineMs = 0,
+    ...options
+  }: { cwd?: string; env?: NodeJS.ProcessEnv; deadlineMs?: number | undefined } = {},
 ): Promise<string> {
   const path = requireTool(name);
-  const result = await execa(path, args, { ...options, reject: false, stdin: 'ignore', all: true });
+  const result = await execa(path, args, {
+    ...options,
+    timeout: deadlineMs,
+    reject: false,
+    stdin: 'ignore',
+    all: true,
+  });
   if (result.exitCode === 0) return result.stdout;
+  const late = result.timedOut ? `it had not ended after ${deadlineMs / 1000} s\n` : '';
   throw failure(
     'ERR_TOOL_FAILED',
     {
       tool: [name, ...args].join(' '),
-      why: result.all.trim().split('\n').slice(-8).join('\n') || result.shortMessage || 'no output',
+      why:
+        late +
+        (result.all.trim().split('\n').slice(-8).join('\n') || result.shortMessage || 'no output'),
       log: 'the output above',
     },
     result,

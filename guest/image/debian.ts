@@ -34,7 +34,12 @@ export interface FetchOptions {
   /** Returns whether the unpacked tree is complete. By default it is when it has any file. */
   complete?: (folder: string) => Promise<boolean>;
   progress?: Progress | undefined;
+  /** After how long apt-get is given up. Default 10 minutes. */
+  deadlineMs?: number | undefined;
 }
+
+/** Long enough for the largest of the packages, a kernel, at 200 kB a second. */
+const DEADLINE_MS = 600_000;
 
 /**
  * Fetches a package and unpacks it into the cache, in one tree with the dependencies that
@@ -88,7 +93,7 @@ function notePath(name: string, suite: string | undefined): string {
 }
 
 async function fromSomeSource(name: string, options: FetchOptions): Promise<DebianPackage> {
-  const { suite, progress = silent } = options;
+  const { suite, progress = silent, deadlineMs = DEADLINE_MS } = options;
   try {
     if (suite === undefined) {
       // The system's own package lists do, unless they are missing or out of date.
@@ -97,7 +102,7 @@ async function fromSomeSource(name: string, options: FetchOptions): Promise<Debi
     }
     const apt = await privateState(suite);
     progress(`reading the package lists of ${suite ?? 'the configured suites'}`);
-    await runTool('apt-get', [...apt, 'update']);
+    await runTool('apt-get', [...apt, 'update'], { deadlineMs });
     // This succeeds without a network as well.
     const lists = await readdir(listsFolder(suite));
     if (!lists.some((name) => name.includes('_Packages'))) {
@@ -120,7 +125,7 @@ async function fromSomeSource(name: string, options: FetchOptions): Promise<Debi
 async function download(
   apt: readonly string[],
   name: string,
-  { follow, complete, progress = silent }: FetchOptions,
+  { follow, complete, progress = silent, deadlineMs = DEADLINE_MS }: FetchOptions,
 ): Promise<DebianPackage> {
   const packages = await withDependencies(name, follow ?? (() => false), (names) =>
     readStanzas(apt, names),
@@ -135,7 +140,8 @@ async function download(
     try {
       progress(`fetching ${names.join(', ')}`);
       const sandbox = ['-o', 'APT::Sandbox::User=root'];
-      await runTool('apt-get', [...apt, ...sandbox, 'download', ...names], { cwd: draft });
+      const fetching = [...apt, ...sandbox, 'download', ...names];
+      await runTool('apt-get', fetching, { cwd: draft, deadlineMs });
       const files = (await readdir(draft)).filter((entry) => entry.endsWith('.deb'));
       for (const file of files) {
         progress(`unpacking ${file}`);

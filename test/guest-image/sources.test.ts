@@ -1,5 +1,7 @@
+import { chmodSync } from 'node:fs';
+import { join } from 'node:path';
 import t from 'tap';
-import { deriveSource } from '../../guest/image/debian.js';
+import { deriveSource, fetchPackage } from '../../guest/image/debian.js';
 
 t.test('a one-line source lends its archive and key', async (t) => {
   const text = [
@@ -36,5 +38,23 @@ Signed-By: /keys/debian.gpg
 t.test('without a source of this release there is nothing to derive from', async (t) => {
   t.throws(() => deriveSource(['deb http://a.example/x focal main'], 'bookworm', 'unstable'), {
     message: 'no configured package source has the suite bookworm',
+  });
+});
+
+t.test('an apt-get that hangs is given up', async (t) => {
+  const folder = t.testdir({
+    bin: { 'apt-get': '#!/bin/sh\necho connecting\nexec sleep 600\n' },
+    cache: {},
+  });
+  chmodSync(join(folder, 'bin/apt-get'), 0o755);
+  const before = { ...process.env };
+  t.teardown(() => {
+    process.env = before;
+  });
+  process.env.PATH = `${join(folder, 'bin')}:${before.PATH}`;
+  process.env.WAEP_CACHE_DIR = join(folder, 'cache');
+  await t.rejects(fetchPackage('bpftool', { suite: 'unstable', deadlineMs: 200 }), {
+    code: 'ERR_PACKAGE_UNAVAILABLE',
+    message: /apt-get .*it had not ended after 0\.2 s\nconnecting/s,
   });
 });
