@@ -12,7 +12,7 @@ import { type GuestChoice, openGuestLab, prepareGuest } from './guest-lab.js';
 import { runExperiment } from './harness.js';
 import { type Lab, openHostLab } from './lab.js';
 import { SharedLab } from './shared-lab.js';
-import { runName, Store } from './store.js';
+import { Store } from './store.js';
 import { listTable, runTables } from './terminal.js';
 import type { Amount } from './types.js';
 
@@ -64,6 +64,9 @@ export async function rerender(
 
 /** Runs experiments and stores what they yield; prints progress, and tables at the end. */
 export async function bench(chosen: readonly Experiment[], options: BenchOptions): Promise<void> {
+  const quick = options.quick === true || chosen.some((one) => lessThanFull(one, options));
+  const store = Store.of(quick ? 'quick' : 'full');
+  const begun = await store.begin(new Date());
   const notices: string[] = [];
   const needsGuest = chosen.some((experiment) => experiment.guest);
   const boots = needsGuest || chosen.some(({ suites }) => suites !== undefined);
@@ -82,7 +85,9 @@ export async function bench(chosen: readonly Experiment[], options: BenchOptions
   const names = chosen.map(({ name }) => name);
   console.log(planTable(names, kindOf(options), options.budget));
   const startedMs = performance.now();
-  const done = await runAll(chosen, options, { choice, image, signal });
+  const { run } = begun;
+  const done = await runAll(chosen, options, { choice, image, signal, store, run, quick });
+  begun.end();
   for (const line of notices) console.log(colours.yellow(line));
   for (const derived of done.runs) console.log(`\n${runTables(derived)}`);
   for (const { name, error } of done.failures) {
@@ -113,6 +118,9 @@ interface Surroundings {
   choice: GuestChoice;
   image: Image | undefined;
   signal: AbortSignal;
+  store: Store;
+  run: string;
+  quick: boolean;
 }
 
 interface Outcome {
@@ -124,12 +132,9 @@ interface Outcome {
 async function runAll(
   chosen: readonly Experiment[],
   options: BenchOptions,
-  { choice, image, signal }: Surroundings,
+  { choice, image, signal, store, run, quick }: Surroundings,
 ): Promise<Outcome> {
-  const quick = options.quick === true || chosen.some((one) => lessThanFull(one, options));
-  const store = Store.of(quick ? 'quick' : 'full');
   const outcome: Outcome = { folder: store.folder, runs: [], failures: [] };
-  const run = runName(new Date());
   const programs = await compilePrograms();
   await using shared = new SharedLab();
   const openLab = async ({ guest, files, profile }: Experiment): Promise<Lab> => {

@@ -1,5 +1,6 @@
 import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { tryLock } from '../guest/image/lock.js';
 import { packageFolder } from '../src/paths.js';
 import { renderSvg } from './chart/render.js';
 import type { Environment } from './environment.js';
@@ -18,6 +19,14 @@ export interface RunRecord {
   records: Readonly<Record<string, unknown>>;
 }
 
+/** A run whose name is taken until it ends. */
+export interface BegunRun {
+  readonly run: string;
+  end(): void;
+}
+
+const LOCK = '.lock';
+
 /**
  * A folder of results: `<experiment>/<run>/…`, and `README.md`.
  *
@@ -32,6 +41,45 @@ export class Store {
 
   static of(kind: 'full' | 'quick'): Store {
     return new Store(join(packageFolder, 'results', kind === 'full' ? '' : '.quick'));
+  }
+
+  /**
+   * Gives a run a name that no other has, also of those that other processes measure, and removes
+   * what runs have left whose process was killed. What is measured will find a place to be kept.
+   *
+   * @throws the system error when the folder cannot be written to
+   */
+  async begin(startedAt: Date): Promise<BegunRun> {
+    await mkdir(this.folder, { recursive: true });
+    const entries = await readdir(this.folder, { withFileTypes: true });
+    for (const { name } of entries) {
+      if (!name.startsWith('.') || !name.endsWith(LOCK)) continue;
+      const lock = tryLock(join(this.folder, name));
+      if (lock === undefined) continue;
+      await this.#removeDrafts(name.slice(1, -LOCK.length));
+      lock.release();
+    }
+    for (let timeMs = startedAt.getTime(); ; timeMs += 1000) {
+      const run = runName(new Date(timeMs));
+      const lock = tryLock(join(this.folder, `.${run}${LOCK}`));
+      if (lock === undefined) continue;
+      const ofExperiments = await Promise.all(
+        (await this.#experiments()).map((name) => readdir(join(this.folder, name))),
+      );
+      if (!ofExperiments.flat().includes(run)) return { run, end: () => lock.release() };
+      lock.release();
+    }
+  }
+
+  async #experiments(): Promise<string[]> {
+    const entries = await readdir(this.folder, { withFileTypes: true });
+    return entries.filter((entry) => entry.isDirectory()).map(({ name }) => name);
+  }
+
+  async #removeDrafts(run: string): Promise<void> {
+    for (const name of await this.#experiments()) {
+      await rm(join(this.folder, name, `${run}.part`), { recursive: true, force: true });
+    }
   }
 
   /** Writes a run, with its summary and charts. Nothing is left of it if that fails. */

@@ -1,3 +1,6 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readdirSync } from 'node:fs';
 import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t from 'tap';
@@ -89,4 +92,50 @@ t.test('the newest run of each experiment is published', async (t) => {
 
 t.test('runs are named by when they began', async (t) => {
   t.equal(runName(new Date(Date.UTC(2025, 0, 2, 3, 4, 5, 678))), '2025-01-02T030405');
+});
+
+t.test('runs that begin together have names of their own', async (t) => {
+  const store = new Store(join(t.testdir(), 'results'));
+  const now = new Date(Date.UTC(2025, 0, 2, 3, 4, 5));
+  const one = await store.begin(now);
+  const other = await new Store(store.folder).begin(now);
+  t.same([one.run, other.run], ['2025-01-02T030405', '2025-01-02T030406']);
+  one.end();
+  other.end();
+  await store.write(experiment, record(one.run));
+  const third = await store.begin(now);
+  t.equal(third.run, other.run, 'a run that is there has its name for itself');
+  third.end();
+  t.same(readdirSync(store.folder), ['thesis'], 'nothing is left');
+});
+
+t.test('what a run has left that was killed is removed', async (t) => {
+  const store = new Store(t.testdir());
+  const module = new URL('../../bench/store.js', import.meta.url).href;
+  const script = `
+    import { mkdirSync } from 'node:fs';
+    import { Store } from ${JSON.stringify(module)};
+    const { run } = await new Store(${JSON.stringify(store.folder)}).begin(new Date(0));
+    mkdirSync(${JSON.stringify(join(store.folder, 'thesis'))} + '/' + run + '.part', { recursive: true });
+    console.log(run);
+    setInterval(() => {}, 1000);`;
+  const words = ['--input-type=module', '-e', script];
+  const child = spawn(process.execPath, words, { stdio: ['ignore', 'pipe', 'inherit'] });
+  t.teardown(() => child.kill('SIGKILL'));
+  await once(child.stdout, 'data');
+  const drafts = () => readdirSync(join(store.folder, 'thesis'));
+  const before = await store.begin(new Date(0));
+  before.end();
+  t.same(drafts(), ['1970-01-01T000000.part'], 'that of a run that goes on stays');
+  child.kill('SIGKILL');
+  await once(child, 'exit');
+  const after = await store.begin(new Date(0));
+  after.end();
+  t.same(drafts(), []);
+});
+
+t.test('a folder that cannot be written to is found at the beginning', async (t) => {
+  const folder = t.testdir({ results: 'a file' });
+  const store = new Store(join(folder, 'results'));
+  await t.rejects(store.begin(new Date()), { message: /EEXIST.*results/ });
 });
