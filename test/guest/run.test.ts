@@ -1,4 +1,5 @@
 import { execFile } from 'node:child_process';
+import { once } from 'node:events';
 import { promisify } from 'node:util';
 import t from 'tap';
 import { boot } from '../../guest/index.js';
@@ -7,6 +8,8 @@ import { application, cli } from '../run/application.js';
 import { until } from '../until.js';
 
 t.setTimeout(240_000);
+
+const PINS_PORT = 2001;
 
 const execute = promisify(execFile);
 
@@ -112,6 +115,28 @@ t.test('unmodified programs act on the guest, and on nothing else', async (t) =>
   t.equal(await run('stat', '-f', '-c', '%T', '/sys/fs/bpf/moved'), 'bpf_fs\n');
   await run('rm', '-r', '/sys/fs/bpf/moved');
   t.equal(await guest.sh('ls /sys/fs/bpf'), 'counts\n');
+
+  // libbpf asks first whether the folder, which only the guest has, is of a bpf file system.
+  await t.test('a policy with a folder for pins', async (t) => {
+    await guest.sh('mkdir /sys/fs/bpf/web');
+    await guest.writeFile('/tmp/web.yaml', 'profile: full\npin_paths: [/sys/fs/bpf/web/]\n');
+    const words = ['--quiet', '--any-source-port', '--listen', `vsock:any:${PINS_PORT}`];
+    const agent = await guest.spawn(
+      ['node', '/usr/lib/waep/agent.cjs', ...words, '--policy', '/tmp/web.yaml'],
+      { env: { WAEP_NATIVE_DIR: '/usr/lib/waep' } },
+    );
+    t.teardown(() => agent.destroy());
+    agent.ended.catch(() => {});
+    await once(agent.stdout, 'data');
+    const create = (path: string) => {
+      const waep = [cli, 'run', '--vm', guest.vsock(PINS_PORT), '--', 'bpftool', 'map', 'create'];
+      return execute(process.execPath, [...waep, path, ...sizes]);
+    };
+    await create('/sys/fs/bpf/web/m');
+    t.equal(await guest.sh('ls /sys/fs/bpf/web'), 'm\n');
+    await t.rejects(create('/sys/fs/bpf/m'), { message: /rule pin_paths/ });
+    await guest.sh('rm -r /sys/fs/bpf/web');
+  });
 
   // An iterator that has something to say of the last of so many elements only: it pauses before.
   {
