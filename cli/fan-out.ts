@@ -6,6 +6,7 @@ import type { Readable, Writable } from 'node:stream';
 import pc from 'picocolors';
 import { GUEST_GONE } from '../src/run/index.js';
 import type { ConnectionOptions } from './connection.js';
+import { isJsonLine, jsonLine } from './json-lines.js';
 import { RUN_FAILED } from './statuses.js';
 
 /** Colours that tell guests apart at a glance; their addresses tell them apart for sure. */
@@ -15,21 +16,25 @@ const colours = [pc.cyan, pc.magenta, pc.green, pc.yellow, pc.blue, pc.red] as c
  * Runs a program once for each guest, each in a supervisor of its own, and passes on what they
  * write line by line, behind the guest's address.
  *
- * @param started told of each program's supervisor, to which a signal can be sent
+ * @param how `started` is told of each program's supervisor, to which a signal can be sent; with
+ *   `json`, what waep itself says is JSON, and has its address in it
  * @returns the exit status of the first that failed, in the order of the guests, or 0
  */
 export async function fanOut(
   addresses: readonly string[],
   program: readonly string[],
   { keys, tlsCa, tlsCert, tlsKey, tlsCrl, lease }: Omit<ConnectionOptions, 'vm'>,
-  started: (kill: (signal: NodeJS.Signals) => void) => void,
+  { started, json }: { started: (kill: (signal: NodeJS.Signals) => void) => void; json: boolean },
 ): Promise<number> {
   const tls = Object.entries({
     ...{ '--keys': keys, '--tls-ca': tlsCa, '--tls-cert': tlsCert, '--tls-key': tlsKey },
     '--tls-crl': tlsCrl,
     '--lease': lease === undefined ? undefined : `${lease}ms`,
   });
-  const options = tls.flatMap(([name, file]) => (file === undefined ? [] : [name, file]));
+  const options = [
+    ...tls.flatMap(([name, file]) => (file === undefined ? [] : [name, file])),
+    ...(json ? ['--json'] : []),
+  ];
   const [node, script = ''] = [process.execPath, process.argv[1]];
   const widest = Math.max(...addresses.map(({ length }) => length));
   const statuses = await Promise.all(
@@ -42,14 +47,18 @@ export async function fanOut(
       started((signal) => child.kill(signal));
       const status = endOf(child);
       await Promise.all([
-        passOn(child.stdout, process.stdout, tag),
-        passOn(child.stderr, process.stderr, tag),
+        passOn(child.stdout, process.stdout, tag, false),
+        passOn(child.stderr, process.stderr, tag, json),
       ]);
       return status;
     }),
   );
   for (const [index, status] of statuses.entries()) {
-    console.error(`waep: ${addresses[index]}: ${outcomeOf(status)}`);
+    const address = addresses[index];
+    const { outcome, text } = outcomeOf(status);
+    console.error(
+      json ? jsonLine('ended', { address, status, outcome }) : `waep: ${address}: ${text}`,
+    );
   }
   return statuses.find((status) => status !== 0) ?? 0;
 }
@@ -59,14 +68,18 @@ async function endOf(child: ChildProcess): Promise<number> {
   return code ?? 128 + constants.signals[signal ?? 'SIGKILL'];
 }
 
-function outcomeOf(status: number): string {
-  if (status === GUEST_GONE) return `the guest went away (status ${status})`;
-  if (status === RUN_FAILED) return `the program was not run (status ${status})`;
-  return `status ${status}`;
+function outcomeOf(status: number): { outcome: string; text: string } {
+  const text = `status ${status}`;
+  if (status === GUEST_GONE)
+    return { outcome: 'guest gone', text: `the guest went away (${text})` };
+  if (status === RUN_FAILED)
+    return { outcome: 'not run', text: `the program was not run (${text})` };
+  return { outcome: 'ended', text };
 }
 
-async function passOn(from: Readable, to: Writable, tag: string): Promise<void> {
+async function passOn(from: Readable, to: Writable, tag: string, json: boolean): Promise<void> {
   for await (const line of createInterface({ input: from, crlfDelay: Number.POSITIVE_INFINITY })) {
-    if (!to.write(`${tag}${line}\n`)) await once(to, 'drain');
+    const own = json && isJsonLine(line);
+    if (!to.write(`${own ? '' : tag}${line}\n`)) await once(to, 'drain');
   }
 }

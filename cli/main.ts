@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { Command } from 'commander';
 import pc from 'picocolors';
 import { packageFolder } from '../src/paths.js';
+import { errorLine } from './json-lines.js';
 import { RUN_FAILED } from './statuses.js';
 
 const { version }: { version: string } = JSON.parse(
@@ -40,8 +41,16 @@ async function main(): Promise<void> {
     command.exitOverride(({ exitCode }) => process.exit(exitCode === 0 ? 0 : failureStatus));
     program.addCommand(command);
   }
+  program.hook('preAction', (_, action) => {
+    const { json, vm } = action.opts<{ json?: true; vm?: string | string[] }>();
+    const addresses = [vm ?? []].flat();
+    said = { json: json === true, address: addresses.length === 1 ? addresses[0] : undefined };
+  });
   await program.parseAsync();
 }
+
+/** How what goes wrong is told, once the options are known. */
+let said: { json: boolean; address?: string | undefined } = { json: false };
 
 /** A program has every other status for itself. */
 const failureStatus = process.argv[2] === 'run' ? RUN_FAILED : 1;
@@ -58,6 +67,7 @@ for (const stream of [process.stdout, process.stderr]) {
 }
 
 main().catch((error: Error) => {
-  console.error(pc.red(`waep: ${error.message}`));
+  const { json, address } = said;
+  console.error(json ? errorLine('error', error, address) : pc.red(`waep: ${error.message}`));
   process.exitCode = failureStatus;
 });

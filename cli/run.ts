@@ -13,11 +13,13 @@ import {
   unhurried,
 } from './connection.js';
 import { fanOut } from './fan-out.js';
+import { errorLine } from './json-lines.js';
 import { passSignalsOn } from './signals.js';
 
 interface Options extends Omit<ConnectionOptions, 'vm'> {
   vm: string[];
   vms?: string;
+  json?: true;
 }
 
 /** How long the guest may take to let go of what a program has left. */
@@ -36,11 +38,15 @@ export function runCommand(): Command {
       (address: string, others: string[]) => [...others, address],
       [],
     )
-    .option('--vms <file>', 'a file with one address on each line; # begins a comment');
+    .option('--vms <file>', 'a file with one address on each line; # begins a comment')
+    .option(
+      '--json',
+      'say what waep itself has to say on standard error in JSON: an object a line, with waep ("error", "notice" or "ended"), address, and code and message or status and outcome',
+    );
   return leaseOption(tlsOptions(command))
     .argument('<program...>', 'the program and its arguments; put -- before them')
     .passThroughOptions()
-    .action(async (program: string[], { vm, vms, ...tls }: Options) => {
+    .action(async (program: string[], { vm, vms, json, ...tls }: Options) => {
       const addresses = [...vm, ...(vms === undefined ? [] : await addressesIn(vms))];
       const [address, ...others] = addresses;
       if (address === undefined) {
@@ -53,8 +59,8 @@ export function runCommand(): Command {
       const started = passSignalsOn();
       const status =
         others.length === 0
-          ? await runIn({ vm: address, ...tls }, program, started)
-          : await fanOut(addresses, program, tls, started);
+          ? await runIn({ vm: address, ...tls }, program, { started, json: json === true })
+          : await fanOut(addresses, program, tls, { started, json: json === true });
       // All has been said and put away; taking Node itself apart would only keep the user waiting.
       process.exit(status);
     });
@@ -63,14 +69,17 @@ export function runCommand(): Command {
 async function runIn(
   options: ConnectionOptions,
   program: readonly string[],
-  started: NonNullable<RunOptions['started']>,
+  { started, json }: { started: NonNullable<RunOptions['started']>; json: boolean },
 ): Promise<number> {
   const session = await openSession(options, {
     client: `waep run ${program[0]}`,
     ...unhurried,
   });
   try {
-    const refused = (error: Error) => console.error(pc.yellow(`waep: ${error.message}`));
+    const refused = (error: Error) =>
+      console.error(
+        json ? errorLine('notice', error, options.vm) : pc.yellow(`waep: ${error.message}`),
+      );
     const kept = { refused, cacheFolder: join(cacheFolder(), 'guests') };
     return (await run(session, program, { ...kept, started })).status;
   } finally {

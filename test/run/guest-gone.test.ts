@@ -252,6 +252,32 @@ t.test('a fan-out of three says how each ended', async (t) => {
   }
 });
 
+t.test('with --json, what waep says is JSON', async (t) => {
+  const agent = await agentProcess(t, ['--quiet']);
+  const nobody = `unix:${join(cache, 'nobody')}`;
+  const options = ['--vm', nobody, '--json', '--lease', '0'];
+  const { ended, printed } = runIn(agent.address, options, waiting);
+  await asleep(printed);
+  agent.child.kill('SIGKILL');
+  const { status, output, errors } = await ended;
+  t.equal(status, 124);
+  t.match(output, `${agent.address} | begun`, 'the programs say what they say');
+  const lines = errors
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line));
+  const of = (address: string) => lines.filter((line) => line.address === address);
+  t.equal(lines.length, 4);
+  t.match(of(agent.address), [
+    { waep: 'notice', code: 'ERR_RUN_GUEST_GONE' },
+    { waep: 'ended', status: 124, outcome: 'guest gone' },
+  ]);
+  t.match(of(nobody), [
+    { waep: 'error', code: 'ENOENT' },
+    { waep: 'ended', status: 125, outcome: 'not run' },
+  ]);
+});
+
 t.test('failures of waep have a status of their own', async (t) => {
   const nobody = `unix:${join(cache, 'nobody')}`;
   t.equal((await runIn(nobody, [], ['true']).ended).status, 125);

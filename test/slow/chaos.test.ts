@@ -1,22 +1,22 @@
 /*
- * Three guests, with tools, streams and sessions of the library, while links are cut and frozen,
- * guests are killed and booted again, and agents read their files anew. At the end nothing hangs,
- * every end was told once, every guest is clean, and what the audit logs tell agrees with itself.
+ * Three guests, with tools, streams and sessions of the library, while links are cut, reset and
+ * frozen, guests are killed and booted again, agents read their files anew, and the disk of an audit
+ * log is full. At the end nothing hangs, every end was told once, every guest is clean, each event
+ * is accounted for, and what the audit logs tell agrees with itself.
  *
  * Two minutes, or as many seconds as WAEP_CHAOS_SECONDS says.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { createServer, type Socket } from 'node:net';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { type AddressInfo, createServer, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import t, { type Test } from 'tap';
 import { boot, type Guest } from '../../guest/index.js';
 import { Session } from '../../src/index.js';
 import { connect } from '../../src/transport/index.js';
+import { emitter } from '../events/emitter.js';
+import { ringOf } from '../events/maps.js';
 import { cli } from '../run/application.js';
 import { start as startProgram } from '../run/outcome.js';
 import { until } from '../until.js';
@@ -27,7 +27,11 @@ t.setTimeout((SECONDS + 600) * 1000);
 const SEED = Number(process.env.WAEP_CHAOS_SEED ?? 7);
 const EVERY_MS = 3000;
 const FREEZE_MS = 2000;
-const LOG = '/tmp/audit.log';
+const FULL_MS = 2000;
+/** A file system of its own, so that it can be full. */
+const LOG_FOLDER = '/var/log/waep';
+const LOG = `${LOG_FOLDER}/audit.log`;
+const RELOAD = 'kill -HUP $(pidof node | tr " " "\\n" | sort -n | head -n 1)';
 const map = { type: 1, keySize: 4, valueSize: 4, maxEntries: 4 } as const;
 
 /** Numbers that are the same for a seed. */
@@ -38,19 +42,18 @@ function* dice(seed: number): Generator<number, never> {
   }
 }
 
-const folder = mkdtempSync(join(tmpdir(), 'waep-chaos-'));
-t.teardown(() => rmSync(folder, { recursive: true, force: true }));
-
 /** A guest behind an address that stays, whatever becomes of the guest. */
 class Place {
-  readonly address: string;
   readonly #pairs = new Set<readonly [Socket, Duplex]>();
-  readonly #server;
+  readonly #server = createServer((near) => void this.#pass(near));
   #guest: Guest | undefined;
 
-  constructor(path: string) {
-    this.address = `unix:${path}`;
-    this.#server = createServer((near) => void this.#pass(near)).listen(path);
+  async listen(): Promise<void> {
+    await once(this.#server.listen(0, '127.0.0.1'), 'listening');
+  }
+
+  get address(): string {
+    return `tcp:127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
   }
 
   get guest(): Guest | undefined {
@@ -62,8 +65,13 @@ class Place {
       exec: true,
       memoryMib: 512,
       agent: { profile: 'full', args: ['--quiet', '--audit', LOG] },
+      files: { [`${LOG_FOLDER}/here`]: { text: '' } },
       notice: () => {},
     });
+    await this.#guest.sh(`mount -t tmpfs -o size=4M none ${LOG_FOLDER} && ${RELOAD}`);
+    await until('its log', async () =>
+      (await this.#guest?.sh(`cat ${LOG} || true`))?.includes('reloaded'),
+    );
   }
 
   cut(): void {
@@ -71,6 +79,22 @@ class Place {
       near.destroy();
       far.destroy();
     }
+  }
+
+  reset(): void {
+    for (const [near, far] of this.#pairs) {
+      near.resetAndDestroy();
+      far.destroy();
+    }
+  }
+
+  /** Has no line of the log fit for a while. */
+  async fill(): Promise<void> {
+    // A guest that is killed meanwhile has none any more.
+    const sh = (script: string) => this.#guest?.sh(script).catch(() => {});
+    await sh(`dd if=/dev/zero of=${LOG_FOLDER}/rest bs=4096 2>/dev/null || true`);
+    await sleep(FULL_MS);
+    await sh(`rm ${LOG_FOLDER}/rest`);
   }
 
   async freeze(): Promise<void> {
@@ -89,9 +113,7 @@ class Place {
 
   async reload(): Promise<void> {
     // A guest that is killed meanwhile cannot.
-    await this.#guest
-      ?.sh('kill -HUP $(pidof node | tr " " "\\n" | sort -n | head -n 1)')
-      .catch(() => {});
+    await this.#guest?.sh(RELOAD).catch(() => {});
   }
 
   async close(): Promise<void> {
@@ -189,6 +211,44 @@ async function sessions(t: Test, { address }: Place): Promise<number> {
   return calls;
 }
 
+/** Has programs emit events and counts those that come. Returns how many were accounted for. */
+async function streams(t: Test, { address }: Place): Promise<number> {
+  let all = 0;
+  while (!over) {
+    try {
+      await using session = await Session.connect(address, {
+        leaseMs: 5000,
+        callTimeoutMs: 20_000,
+      });
+      await using ring = await ringOf(session, 64 * 1024);
+      await using emit = await emitter(session, ring, 16);
+      const events = ring.records();
+      await events.consume(() => {});
+      for (let round = 0; round < 20 && !over; round++) {
+        await emit.run(50);
+        await sleep(200);
+      }
+      const { emitted } = await emit.counts();
+      const isThere = () => {
+        const { delivered, lostInTransit } = events.statistics;
+        if (session.closed) throw new Error('the session has ended');
+        return delivered + lostInTransit === Number(emitted);
+      };
+      await until(
+        () => `${emitted} events at ${address}: ${JSON.stringify(events.statistics)}`,
+        isThere,
+      ).catch((error: Error) => {
+        if (!session.closed) t.fail(error.message);
+      });
+      all += Number(emitted);
+    } catch {
+      // Its guest has gone, or was not there.
+      await sleep(200);
+    }
+  }
+  return all;
+}
+
 /** Follows a guest's log, and begins again when that ends. */
 async function traces({ address }: Place): Promise<void> {
   while (!over) {
@@ -203,10 +263,18 @@ async function traces({ address }: Place): Promise<void> {
 }
 
 t.test('nothing hangs, and every end is told once', async (t) => {
-  const places = [1, 2, 3].map((n) => new Place(join(folder, `${n}.sock`)));
+  const places = [new Place(), new Place(), new Place()];
   t.teardown(() => Promise.all(places.map((place) => place.close())));
-  for (const place of places) await place.boot();
-  const work = places.flatMap((place) => [tools(t, place), sessions(t, place), traces(place)]);
+  for (const place of places) {
+    await place.listen();
+    await place.boot();
+  }
+  const work = places.flatMap((place) => [
+    tools(t, place),
+    sessions(t, place),
+    streams(t, place),
+    traces(place),
+  ]);
 
   const roll = dice(SEED);
   const done: Record<string, number> = {};
@@ -216,13 +284,17 @@ t.test('nothing hangs, and every end is told once', async (t) => {
     const place = places[Math.floor(roll.next().value * places.length)] as Place;
     const chance = roll.next().value;
     const [what, act] =
-      chance < 0.4
+      chance < 0.2
         ? (['cut', () => place.cut()] as const)
-        : chance < 0.65
-          ? (['freeze', () => place.freeze()] as const)
-          : chance < 0.9
-            ? (['reload', () => place.reload()] as const)
-            : (['reboot', () => place.reboot()] as const);
+        : chance < 0.4
+          ? (['reset', () => place.reset()] as const)
+          : chance < 0.6
+            ? (['freeze', () => place.freeze()] as const)
+            : chance < 0.8
+              ? (['reload', () => place.reload()] as const)
+              : chance < 0.9
+                ? (['fill', () => place.fill()] as const)
+                : (['reboot', () => place.reboot()] as const);
     if (place.guest !== undefined) {
       done[what] = (done[what] ?? 0) + 1;
       // Others have their turn while a guest boots.
@@ -243,8 +315,9 @@ t.test('nothing hangs, and every end is told once', async (t) => {
   );
   const counts = await Promise.all(work);
   const sum = (kind: number) =>
-    counts.filter((_, i) => i % 3 === kind).reduce<number>((all, one) => all + Number(one), 0);
+    counts.filter((_, i) => i % 4 === kind).reduce<number>((all, one) => all + Number(one), 0);
   t.ok(sum(0) > 10 && sum(1) > 100, `${sum(0)} tools were run and ${sum(1)} calls made`);
+  t.ok(sum(2) > 1000, `${sum(2)} events were accounted for`);
 
   for (const { guest, address } of places) {
     if (guest === undefined) throw new Error(`there is no guest at ${address}`);
@@ -257,14 +330,18 @@ t.test('nothing hangs, and every end is told once', async (t) => {
     const lines = text
       .trim()
       .split('\n')
-      .map((line) => JSON.parse(line) as { event: string; session?: number });
+      .map((line) => JSON.parse(line) as { event: string; session?: number; lines?: number });
     const of = (wanted: string) =>
       lines.filter(({ event }) => event === wanted).map(({ session }) => session ?? 0);
-    const [begun, ended] = [of('session'), of('ended')];
-    t.same(
-      ended.sort((a, b) => a - b),
-      begun.sort((a, b) => a - b),
-      `${address}: each session of ${begun.length} has its end, once`,
+    const [begun, ended] = [new Set(of('session')), new Set(of('ended'))];
+    const count = Math.max(...begun, ...ended);
+    t.same([begun.size, ended.size], [of('session').length, of('ended').length], 'told once');
+    // Those before have told elsewhere: the log was put in its place once the guest was up.
+    const missing = 2 * (count - Math.min(...begun) + 1) - begun.size - ended.size;
+    const lost = lines.reduce((sum, { lines = 0 }) => sum + lines, 0);
+    t.ok(
+      missing <= lost,
+      `${address}: of ${count} sessions ${missing} lines are missing, ${lost} lost`,
     );
     t.same(of('fault'), []);
     t.same(of('not reloaded'), []);
