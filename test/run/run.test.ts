@@ -60,13 +60,17 @@ t.test('over TLS as over any other stream', async (t) => {
   await makeKeys(keys, 1, { agent: 'agent', client: 'client' });
   const secure = await localAgent({ tls: readTlsFiles({ keys }, 'agent') });
   t.teardown(secure.close);
-  const command = [cli, 'run', '--vm', secure.address, '--keys', keys, '--', program.path];
-  const parts = ['copies', 'mapped', 'logs', 'ring', 'perf', 'loaders'];
-  const { ended } = startProgram([process.execPath, ...command, ...parts], {});
-  const { output, status, errors } = await ended;
-  t.equal(errors, '');
-  t.equal(status, 0);
-  t.equal(output, (await run(program.path, ...parts)).output);
+  const waep = [process.execPath, cli, 'run', '--vm', secure.address, '--keys', keys, '--'];
+  const commands = [
+    [program.path, 'copies', 'mapped', 'logs', 'ring', 'perf', 'loaders'],
+    ['bpftool', 'feature', 'probe', 'kernel'],
+    ['sh', '-c', 'cat /proc/kallsyms | md5sum; uname -a; cat /proc/version'],
+  ];
+  for (const command of commands) {
+    const found = await startProgram([...waep, ...command], {}).ended;
+    t.match(found, { status: 0, errors: '' }, command.join(' '));
+    t.equal(found.output, (await run(...command)).output);
+  }
 });
 
 const asRoot = { skip: process.getuid?.() !== 0 && 'it takes root to mount' };
