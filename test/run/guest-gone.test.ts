@@ -85,7 +85,11 @@ async function agents(t: Test) {
     'an agent behind a multiplexer that is killed': {
       address: `vsock-mux:${mux.path}:1024`,
       options: [],
-      take: () => void kill(guest),
+      take: () => {
+        kill(guest);
+        // The stand-in cannot tell an agent's end from a half-close, which it does not show.
+        for (const socket of mux.sockets) socket.destroy();
+      },
     },
     'a TCP connection that is reset for longer than the lease': {
       address: resetting.address,
