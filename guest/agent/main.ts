@@ -248,13 +248,13 @@ async function reload(
     const { terms, limits, keeper } = await reloader.reload();
     await agent.renew(terms, limits, keeper);
     if (strictReload) agent.endSessions();
-    console.error(`waep-agent: reloaded; sessions begin under the policy ${terms.profile}`);
     for (const log of logs) log.write('reloaded', { policy: terms.profile });
+    console.error(`waep-agent: reloaded; sessions begin under the policy ${terms.profile}`);
     manager.ready(`accepting sessions under the policy ${terms.profile}`);
   } catch (error) {
     const why = (error as Error).message;
-    console.error(`waep-agent: not reloaded: ${why} What was read before stays in force`);
     for (const log of logs) log.write('not reloaded', { why }, 'error');
+    console.error(`waep-agent: not reloaded: ${why} What was read before stays in force`);
     manager.ready('a reload has failed; what was read before is in force');
   }
 }
