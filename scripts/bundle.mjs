@@ -5,6 +5,7 @@
 //   dist/cli/keys.cjs       what makes certificates, which only "waep keys" reads
 //   dist/cli/waep.cjs       what starts the command, from code that is compiled already
 //   dist/src/cbor.js        the library's only dependency, in place of what the compiler wrote
+//   dist/guest/library.js   "waep/vm", in place of what the compiler wrote
 //   dist/licenses.txt       the licences of what is in these files
 //
 // Programs are CommonJS, because Node's ES module loader costs an emulated guest half a second of
@@ -23,6 +24,16 @@ const keysApart = {
   name: 'keys-apart',
   setup: (build) =>
     build.onResolve({ filter: /\/src\/keys\.js$/ }, () => ({ path: './keys.cjs', external: true })),
+};
+
+/** Leaves all of src/ out of "waep/vm", which has its classes in common with "waep". */
+const sourcesApart = {
+  name: 'sources-apart',
+  setup: (build) =>
+    build.onResolve({ filter: /^(\.\.\/)+src\// }, ({ path }) => ({
+      path: path.replace(/^(\.\.\/)+/, '../'),
+      external: true,
+    })),
 };
 
 const program = {
@@ -51,6 +62,15 @@ const files = [
   {
     ...{ entryPoints: ['src/cbor.ts'], outfile: 'dist/src/cbor.js', allowOverwrite: true },
     ...{ platform: 'node', format: 'esm', sourcemap: true },
+  },
+  {
+    ...{ entryPoints: ['guest/library.ts'], outfile: 'dist/guest/library.js' },
+    ...{ allowOverwrite: true, platform: 'node', format: 'esm', plugins: [sourcesApart] },
+    minifyWhitespace: true,
+    // What it depends on is CommonJS, and asks for modules of Node's own.
+    banner: {
+      js: "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);",
+    },
   },
 ];
 

@@ -36,6 +36,16 @@ t.test('the package works in an empty project', async (t) => {
     run(folder, process.execPath, '--input-type=module', '-e', script, join(folder, 's'));
   t.equal(use(), 'hello  function BPF_PROG_LOAD\n', 'with the addon as it is shipped');
   t.match(run(folder, 'npx', 'waep', '--help'), /Usage: waep/);
+  const guest = `
+    import { Session } from 'waep';
+    import { boot } from 'waep/vm';
+    const guest = await boot({ vsock: 'device' });
+    const session = await Session.connect(guest.vsock());
+    console.log(session.kernel.release === guest.info.kernel);
+    await session.close();
+    await guest[Symbol.asyncDispose]();`;
+  const boots = run(folder, process.execPath, '--input-type=module', '-e', guest);
+  t.equal(boots, 'true\n', 'a guest boots, and has an agent');
 
   const installed = join(folder, 'node_modules/waep');
   rmSync(join(installed, 'prebuilds'), { recursive: true });
@@ -63,6 +73,8 @@ t.test(
       `import { type Socket as NetSocket } from 'node:net';
      import { enums, rows, Session, u32, u64 } from 'waep';
      import { connect, createConnection, createServer, type Socket } from 'waep/transport';
+     import { boot, type Guest } from 'waep/vm';
+     export const start = (): Promise<Guest> => boot({ vsock: 'device', memoryMib: 768 });
      export async function use(session: Session): Promise<number> {
        const { next_id } = await session.bpf(rows.PROG_GET_NEXT_ID, { start_id: 0 });
        // @ts-expect-error no such field
