@@ -28,7 +28,7 @@ export interface Image {
 /** What to make an image of. */
 export interface ImageOptions {
   kernel?: KernelChoice | undefined;
-  /** Kernel modules to load beyond {@link guestModules}. */
+  /** Kernel modules to load beyond `guestModules`. */
   modules?: readonly string[];
   progress?: Progress | undefined;
 }

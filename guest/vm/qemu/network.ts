@@ -8,7 +8,7 @@ import { type Device, type Machine, tapNetwork, userNetwork } from './devices.js
 /**
  * How the guest's network card reaches the host: a tap device in this process' private network
  * namespace, QEMU's user-mode TCP/IP stack (much slower, no privileges), or no card. `auto` is a
- * tap where {@link ensurePrivateNetwork} has made a namespace for it.
+ * tap where `ensurePrivateNetwork()` has made a namespace for it.
  */
 export type NetworkChoice = 'auto' | 'tap' | 'user' | 'none';
 

@@ -790,13 +790,20 @@ void RunAll(Executor* executor, const uint8_t* data, size_t size) {
 Bytes beginning;  // of every session: the calls that make its objects
 constexpr size_t kBeginningObjects = 7;
 
-std::unique_ptr<Executor> Prepared() {
+/// What WAEP_FUZZ_RULES names: the rules, and behind them what makes a session's objects. It is
+/// read once, because another process may write the file anew meanwhile.
+Bytes ReadRules() {
   const char* const path = ::getenv("WAEP_FUZZ_RULES");
   FILE* const file = path == nullptr ? nullptr : ::fopen(path, "re");
   Expect(file != nullptr, "there are no rules: WAEP_FUZZ_RULES names their file");
   Bytes encoded(1 << 20);
   encoded.resize(::fread(encoded.data(), 1, encoded.size(), file));
   ::fclose(file);
+  return encoded;
+}
+
+std::unique_ptr<Executor> Prepared() {
+  static const Bytes encoded = ReadRules();
   cbor::Reader reader(encoded.data(), encoded.size());
   Rules rules;
   Expect(Rules::Decode(&reader, &rules), "the rules are none");
