@@ -22,7 +22,6 @@ const kernel: KernelNames = {
   tracepoints: () => [],
   probes: () => [{ offset: 16, counter: 32 }],
   perfType: (device) => ({ kprobe: 6, uprobe: 7 })[device],
-  interfaceIndex: () => undefined,
 };
 
 /** The rules, and behind them what makes the objects of a session, which every input is about. */
@@ -31,7 +30,7 @@ export function oracleRules(): Uint8Array {
     ...profiles.observe,
     commands: [[0, 63]] as const,
     attach_types: profiles.full.attach_types,
-    hooks: ['sched_*'],
+    hooks: ['sched_*', '!*_not'],
     uprobes: ['/probed:f'],
     pin_paths: ['/pins/'],
   };
@@ -300,6 +299,30 @@ export const attacks: readonly (readonly Call[])[] = [
   ],
 ];
 
+/** Calls that the policy refuses as they are meant to be made. */
+const refused: readonly (readonly Call[])[] = [
+  [
+    call(
+      Cmd.BPF_RAW_TRACEPOINT_OPEN,
+      Further.NEW,
+      [attribute(16), text('sched_is_not')],
+      [0, 0, POINTER, 1, 0, 8, FD32, Handle.PROGRAM],
+    ),
+  ],
+  [
+    call(Cmd.BPF_MAP_GET_FD_BY_ID, Further.NEW, [attribute(16, { 0: 1, 8: 8 })]),
+    call(
+      Cmd.BPF_LINK_CREATE,
+      Further.NEWER,
+      [attribute(48, { 8: AttachType.BPF_TRACE_ITER, 24: 4 }), zeros(4)],
+      [0, 0, FD32, Handle.PROGRAM, 0, 16, POINTER, 1, 1, 0, FD32, Further.NEW],
+    ),
+  ],
+];
+
+const framesOf = (calls: readonly Call[]) =>
+  Buffer.concat(calls.flatMap((one, at) => callFrameParts(at, one)));
+
 /** Inputs of core/policy.cc: each call of the tables above. */
 export function plainOracleSeeds(): Uint8Array[] {
   const setProgram = messageFrame(
@@ -312,10 +335,12 @@ export function plainOracleSeeds(): Uint8Array[] {
       relocations: [0, 0, FD64, Handle.PROGRAM],
     }),
   );
-  const each = followed.map((one) => Buffer.concat(callFrameParts(1, one)));
+  const each = followed.map((one) => framesOf([one]));
   return [
     ...each,
     perfOpen(1, ''),
+    // What the policy refuses as well, each for a thing of its own.
+    ...refused.map((calls) => framesOf(calls)),
     Buffer.concat([perfOpen(6, 'sched_a'), setProgram]),
     // Behind a shorter one there would be what the one before it has left.
     Buffer.concat([
@@ -328,8 +353,5 @@ export function plainOracleSeeds(): Uint8Array[] {
 
 /** The same, and what has got round the rules once. */
 export function oracleSeeds(): Uint8Array[] {
-  const tried = attacks.map((calls) =>
-    Buffer.concat(calls.flatMap((one, at) => callFrameParts(at, one))),
-  );
-  return [...plainOracleSeeds(), ...tried];
+  return [...plainOracleSeeds(), ...attacks.map(framesOf)];
 }

@@ -4,6 +4,9 @@
 // bodies of the right shape, whose numbers, bytes, buffers and relocations are others. Bytes alone
 // would mostly be refused before any rule sees them.
 
+#include <linux/perf_event.h>
+#include <stddef.h>
+
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
@@ -24,6 +27,11 @@ namespace frame = waep::frame;
 using Bytes = std::vector<uint8_t>;
 using Random = std::minstd_rand;
 
+// Kinds of relocations.
+constexpr uint64_t kPointer = 0;
+constexpr uint64_t kDescriptor32 = 1;
+constexpr uint64_t kDescriptor64 = 2;
+
 struct Buffer {
   bool in = true;
   bool out = false;
@@ -41,14 +49,22 @@ struct Request {
   std::vector<uint64_t> relocations;
 };
 
-// Numbers at which something ends or begins for somebody; the last ones are the next descriptors
-// that the kernel of policy.cc gives.
+// Numbers at which something ends or begins for somebody.
 constexpr uint64_t kNumbers[] = {
-    0,      1,          2,        3,      4,       5,          6,          7,
-    8,      9,          16,       17,     32,      48,         64,         0x18,
-    0x1018, 0x2018,     0x3018,   0x5018, 0x6018,  0x85,       0x2085,     512,
-    0x400,  0x800,      4096,     0xffff, 0x10000, 0x7fffffff, 0x80000000, 0xffffffff,
-    0x4000, UINT64_MAX, 1u << 30, 0x24,   1007,    1008};
+    0,      1,       2,      3,    4,        5,          6,          7,          8,
+    9,      16,      17,     32,   48,       64,         0x18,       0x1018,     0x2018,
+    0x3018, 0x5018,  0x6018, 0x85, 0x2085,   512,        0x400,      0x800,      4096,
+    0xffff, 0x10000, 0x4000, 0x24, 1u << 30, 0x7fffffff, 0x80000000, 0xffffffff, UINT64_MAX};
+
+// The descriptors that the kernel of policy.cc gives: those of what each session begins with, the
+// next ones, and one that is the executor's own.
+constexpr uint64_t kFirstDescriptor = 1000;
+constexpr uint64_t kBeginningObjects = 7;
+constexpr uint64_t kSecret = '0';
+// Handles that sequences use.
+constexpr uint64_t kHandles = 10;
+// The most bytes of a text that the kernel takes, by what it is.
+constexpr size_t kTextLimits[] = {127, 128, 511, 512};
 
 // The first words of instructions with an index into the array of descriptors: LD_IMM64 of a map
 // and of its value, and a call of a kernel function.
@@ -150,7 +166,39 @@ T& Any(std::vector<T>* of, Random* random) {
   return (*of)[(*random)() % of->size()];
 }
 
-uint64_t AnyNumber(Random* random) { return kNumbers[(*random)() % std::size(kNumbers)]; }
+// A number of an object that there is, or of one that is being made.
+uint64_t AnyDescriptor(Random* random) {
+  const uint64_t next = kFirstDescriptor + kBeginningObjects;
+  switch ((*random)() % 4) {
+    case 0:
+      return kSecret;
+    case 1:
+      return next + (*random)() % 4;
+    case 2:
+      return next;
+    default:
+      return kFirstDescriptor + (*random)() % kBeginningObjects;
+  }
+}
+
+size_t SizeOf(const Buffer& buffer) { return buffer.in ? buffer.bytes.size() : buffer.size; }
+
+// A size of what the call has, or one a little less.
+uint64_t AnySize(const Request& request, Random* random) {
+  const size_t size = SizeOf(request.buffers[(*random)() % request.buffers.size()]);
+  return size - std::min<size_t>(size, (*random)() % 8 * 8);
+}
+
+uint64_t AnyNumber(const Request& request, Random* random) {
+  switch ((*random)() % 8) {
+    case 0:
+      return AnyDescriptor(random);
+    case 1:
+      return AnySize(request, random);
+    default:
+      return kNumbers[(*random)() % std::size(kNumbers)];
+  }
+}
 
 void MutateBytes(Bytes* bytes, size_t most) {
   const size_t size = bytes->size();
@@ -158,17 +206,61 @@ void MutateBytes(Bytes* bytes, size_t most) {
   bytes->resize(LLVMFuzzerMutate(bytes->data(), size, bytes->size()));
 }
 
-void MutateBuffer(Buffer* buffer, Random* random) {
+bool NamesObject(uint64_t kind) { return kind == kDescriptor32 || kind == kDescriptor64; }
+
+// Puts a number in a buffer, where it reaches that far.
+void Put(Request* request, size_t buffer, size_t offset, uint64_t number, size_t width) {
+  if (buffer >= request->buffers.size()) return;
+  Bytes* const bytes = &request->buffers[buffer].bytes;
+  if (offset <= bytes->size() && width <= bytes->size() - offset) {
+    std::memcpy(bytes->data() + offset, &number, width);
+  }
+}
+
+// Makes an argument, or another buffer, longer or shorter, down to what relocations are in.
+void MutateLength(Request* request, Random* random) {
+  const size_t at = (*random)() % 2 == 0 ? 0 : (*random)() % request->buffers.size();
+  size_t least = 0;
+  for (size_t i = 0; i + 3 < request->relocations.size(); i += 4) {
+    if (request->relocations[i] != at) continue;
+    const size_t width = request->relocations[i + 2] == kDescriptor32 ? 4 : 8;
+    least = std::max<size_t>(least, request->relocations[i + 1] + width);
+  }
+  Bytes* const bytes = &request->buffers[at].bytes;
+  least = (std::min<size_t>(least, 512) + 7) / 8;
+  const size_t most = std::max(bytes->size() / 8, least) + 2;
+  const size_t size = (least + (*random)() % (most - least)) * 8;
+  // The attribute of a perf event says itself how long it is.
+  if (request->header.type == frame::kPerfOpen && at == 0 && (*random)() % 2 == 0) {
+    Put(request, 0, offsetof(perf_event_attr, size), size, 4);
+  } else {
+    bytes->resize(size);
+  }
+}
+
+// Makes a text longer from inside, so that it ends where the kernel takes no more, and goes on
+// behind that, with an end or without.
+void MutateText(Bytes* text, Random* random) {
+  while (!text->empty() && text->back() == 0) text->pop_back();
+  const size_t size = kTextLimits[(*random)() % std::size(kTextLimits)];
+  if (text->empty() || text->size() > size) return;
+  const auto middle = text->begin() + static_cast<std::ptrdiff_t>((*random)() % text->size());
+  text->insert(middle, size - text->size(), 'a');
+  text->insert(text->end(), (*random)() % 4, 'a');
+  if ((*random)() % 2 == 0) text->push_back(0);
+}
+
+void MutateBuffer(const Request& request, Buffer* buffer, Random* random) {
   Bytes* const bytes = &buffer->bytes;
   switch ((*random)() % 8) {
     case 0:
       buffer->out = !buffer->out || !buffer->in;
       return;
     case 1:
-      buffer->size = AnyNumber(random) % 100'000;
+      buffer->size = AnyNumber(request, random) % 100'000;
       return;
     case 2:
-      bytes->resize(std::min<uint64_t>(AnyNumber(random), 512));
+      MutateText(bytes, random);
       return;
     case 3:
       MutateBytes(bytes, bytes->size() + 8);
@@ -180,10 +272,43 @@ void MutateBuffer(Buffer* buffer, Random* random) {
       const size_t words = bytes->size() / width;
       const size_t at =
           (*random)() % ((*random)() % 2 == 0 ? words : std::min<size_t>(words, 4)) * width;
-      const uint64_t number = AnyNumber(random);
+      const uint64_t number = AnyNumber(request, random);
       std::memcpy(bytes->data() + at, &number, width);
     }
   }
+}
+
+// The place of a relocation for which that holds, or the number of them all where there is none.
+template <typename Predicate>
+size_t AnyRelocation(const Request& request, Random* random, Predicate holds) {
+  std::vector<size_t> found;
+  for (size_t i = 0; i + 3 < request.relocations.size(); i += 4) {
+    if (holds(request.relocations[i + 2])) found.push_back(i);
+  }
+  return found.empty() ? request.relocations.size() : Any(&found, random);
+}
+
+// Names an object by its number, where a relocation has named one.
+void NameByNumber(Request* request, uint64_t number, Random* random) {
+  const size_t at = AnyRelocation(*request, random, NamesObject);
+  if (at == request->relocations.size()) return;
+  const auto relocation = request->relocations.begin() + static_cast<std::ptrdiff_t>(at);
+  const size_t width = relocation[2] == kDescriptor32 ? 4 : 8;
+  Put(request, relocation[0], relocation[1], number, width);
+  request->relocations.erase(relocation, relocation + 4);
+}
+
+// Has a pointer lead to the end of a buffer, or close to it, of the call's arguments above all.
+void MutateAddend(Request* request, Random* random) {
+  const size_t at = AnyRelocation(*request, random, [](uint64_t kind) { return kind == kPointer; });
+  if (at == request->relocations.size()) return;
+  uint64_t* const relocation = &request->relocations[at];
+  if ((*random)() % 2 == 0) relocation[3] = 0;
+  if (relocation[3] >= request->buffers.size()) return;
+  const size_t size = SizeOf(request->buffers[relocation[3]]);
+  constexpr size_t kLess[] = {0, 0, 1, 4, 8};
+  const size_t less = kLess[(*random)() % std::size(kLess)];
+  Put(request, relocation[0], relocation[1], size - std::min(size, less), 8);
 }
 
 void MutateRelocations(Request* request, Random* random) {
@@ -192,10 +317,14 @@ void MutateRelocations(Request* request, Random* random) {
   const auto relocation = [&] {
     return all->begin() + static_cast<std::ptrdiff_t>((*random)() % count * 4);
   };
-  const uint64_t choice = (*random)() % 6;
-  if (choice == 0 || count == 0) {
+  const uint64_t choice = (*random)() % 8;
+  if (choice == 7) {
+    NameByNumber(request, AnyDescriptor(random), random);
+  } else if (choice == 6) {
+    MutateAddend(request, random);
+  } else if (choice == 0 || count == 0) {
     const uint64_t added[] = {(*random)() % request->buffers.size(), (*random)() % 24 * 4,
-                              (*random)() % 3, (*random)() % 10};
+                              (*random)() % 3, (*random)() % kHandles};
     all->insert(all->end(), std::begin(added), std::end(added));
   } else if (choice == 1) {
     const auto removed = relocation();
@@ -205,7 +334,8 @@ void MutateRelocations(Request* request, Random* random) {
   } else {
     // Another buffer, or another handle.
     const auto changed = relocation();
-    *(changed + 3) = (*random)() % (*(changed + 2) == 0 ? request->buffers.size() : 10);
+    const size_t most = *(changed + 2) == kPointer ? request->buffers.size() : kHandles;
+    *(changed + 3) = (*random)() % most;
   }
 }
 
@@ -244,16 +374,39 @@ void MutateRequest(Request* request, Random* random) {
     MutateBytes(&request->head, request->head.size() + 2);
   } else if (choice == 9 && request->header.type == frame::kCall) {
     // Another handle for the result, or none.
-    request->head.back() = static_cast<uint8_t>((*random)() % 10);
+    request->head.back() = static_cast<uint8_t>((*random)() % kHandles);
   } else if (choice < 3) {
     MutateRelocations(request, random);
   } else if (choice == 3) {
     request->buffers.push_back(Any(&request->buffers, random));
   } else if (choice == 4) {
     MutateIndex(request, random);
+  } else if (choice == 5) {
+    MutateLength(request, random);
   } else {
-    MutateBuffer(&Any(&request->buffers, random), random);
+    MutateBuffer(*request, &Any(&request->buffers, random), random);
   }
+}
+
+// Has a call be about what an earlier one has made: by its handle, or by its number, with the
+// handle or without.
+void Connect(std::vector<Request>* requests, Random* random) {
+  const size_t last = (*random)() % requests->size();
+  const size_t first = (*random)() % (last + 1);
+  Request* const user = &(*requests)[last];
+  Request* const maker = &(*requests)[first];
+  if (first == last || !user->is_call || maker->header.type != frame::kCall || !maker->is_call) {
+    return;
+  }
+  uint8_t* const handle = &maker->head.back();
+  const uint64_t way = (*random)() % 3;
+  if (way > 0) {
+    if (way == 2) *handle = 0;
+    NameByNumber(user, kFirstDescriptor + kBeginningObjects + (*random)() % 2, random);
+    return;
+  }
+  const size_t at = AnyRelocation(*user, random, NamesObject);
+  if (at < user->relocations.size()) user->relocations[at + 3] = *handle;
 }
 
 void Mutate(std::vector<Request>* requests, Random* random) {
@@ -271,6 +424,9 @@ void Mutate(std::vector<Request>* requests, Random* random) {
     case 2:
       std::swap(*here, Any(requests, random));
       return;
+    case 3:
+      Connect(requests, random);
+      return;
     default:
       MutateRequest(&*here, random);
   }
@@ -282,8 +438,11 @@ extern "C" size_t LLVMFuzzerCustomMutator(uint8_t* data, size_t size, size_t mos
   Random random(seed);
   std::vector<Request> requests = ReadAll(data, size);
   // Now and then the bytes, so that nothing is out of reach.
-  if (requests.empty() || random() % 16 == 0) return LLVMFuzzerMutate(data, size, most);
-  for (uint64_t i = random() % 3 + 1; i > 0 && !requests.empty(); --i) Mutate(&requests, &random);
+  if (requests.empty() || random() % 32 == 0) return LLVMFuzzerMutate(data, size, most);
+  // The fuzzer itself makes several steps, and tries what each leads to.
+  for (uint64_t i = random() % 3 == 0 ? 3 : 1; i > 0 && !requests.empty(); --i) {
+    Mutate(&requests, &random);
+  }
   Bytes all;
   for (const Request& request : requests) Write(request, &all);
   if (all.empty() || all.size() > most) return LLVMFuzzerMutate(data, size, most);

@@ -40,6 +40,7 @@ using Bytes = std::vector<uint8_t>;
 
 // The policy in words: the same as test/conformance/fuzz/oracle.ts.
 constexpr char kHooks[] = "sched_";
+constexpr char kNoHooks[] = "_not";
 constexpr char kPins[] = "/pins/";
 constexpr char kProbed[] = "/probed";
 constexpr uint64_t kPlace = 16;
@@ -260,7 +261,11 @@ long Make(Object object) {
 }
 
 void Hook(const std::string& name) {
-  Expect(name.compare(0, sizeof kHooks - 1, kHooks) == 0, "a hook outside of the globs");
+  constexpr size_t kTail = sizeof kNoHooks - 1;
+  const bool excluded =
+      name.size() >= kTail && name.compare(name.size() - kTail, kTail, kNoHooks) == 0;
+  Expect(name.compare(0, sizeof kHooks - 1, kHooks) == 0 && !excluded,
+         "a hook outside of the globs");
 }
 
 void Probe(const std::string& path, uint64_t offset, uint64_t counter) {
@@ -811,8 +816,9 @@ std::unique_ptr<Executor> Prepared() {
   rules.limits.max_call_bytes = 96 * 1024;
   rules.limits.max_handles = 32;
   auto executor = std::make_unique<Executor>(
-      std::move(rules), Executor::Kernel{FakeBpf, FakePerfOpen, FakeIoctl, FakeOpen,
-                                         Executor::kNone.restrict, Executor::kNone.file});
+      std::move(rules),
+      Executor::Kernel{FakeBpf, FakePerfOpen, FakeIoctl, FakeOpen, Executor::kNone.restrict,
+                       Executor::kNone.file, Executor::kNone.interface_name});
   Expect(executor->Prepare() == 0, "memory cannot be reserved");
   return executor;
 }
