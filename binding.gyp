@@ -21,6 +21,7 @@
       "addon/core/executor/cancellation.cc",
       "addon/core/executor/executor.cc",
       "addon/core/executor/file_operations.cc",
+      "addon/core/executor/interface_names.cc",
       "addon/core/executor/readable_file.cc",
       "addon/core/executor/rule_checker.cc",
       "addon/core/executor/rules.cc",

@@ -68,6 +68,5 @@ export function kernelNames(): KernelNames {
     fileIdentity,
     tracepoints: (matches) => tracepointIds(matches),
     perfType: (device) => numberIn('/sys/bus/event_source/devices', device, 'type'),
-    interfaceIndex: (name) => numberIn('/sys/class/net', name, 'ifindex'),
   };
 }

@@ -68,8 +68,6 @@ export interface KernelNames {
   tracepoints(matches: (name: string) => boolean): readonly number[];
   /** The number that the kernel gives to the perf events of a device, or `undefined`. */
   perfType(device: string): number | undefined;
-  /** The index of a network interface, or `undefined`. */
-  interfaceIndex(name: string): number | undefined;
 }
 
 /** The bounds of sessions under every policy, but for the rate of events. */
@@ -485,30 +483,24 @@ function hookChecks({ hooks }: Policy, kernel: KernelNames): Check[] {
   ];
 }
 
-function interfaceChecks({ interfaces }: Policy, kernel: KernelNames): Check[] {
+/** Names are judged when a call is made: interfaces come and go, and are renamed. */
+function interfaceChecks({ interfaces }: Policy): Check[] {
   if (all(interfaces)) return [];
-  const indices = interfaces.flatMap((name) => kernel.interfaceIndex(name) ?? []);
-  const check = { rule: 'interfaces', values: rangesOf(indices) } as const;
   const stacked = [
     AttachType.BPF_TCX_INGRESS,
     AttachType.BPF_TCX_EGRESS,
     AttachType.BPF_NETKIT_PRIMARY,
     AttachType.BPF_NETKIT_PEER,
   ];
-  const to = (row: (typeof commands)[number], ...types: number[]) =>
-    whenWord(row, 'attach_type', rangesOf(types));
-  return [
-    {
-      ...check,
-      ...word(rows.LINK_CREATE_XDP, 'target_ifindex'),
-      ...to(rows.LINK_CREATE_XDP, AttachType.BPF_XDP, ...stacked),
-    },
-    {
-      ...check,
-      ...word(rows.PROG_ATTACH_INTERFACE, 'target_ifindex'),
-      ...to(rows.PROG_ATTACH_INTERFACE, ...stacked),
-    },
-  ];
+  const { LINK_CREATE_XDP, PROG_ATTACH_INTERFACE, PROG_DETACH_INTERFACE } = rows;
+  return [LINK_CREATE_XDP, PROG_ATTACH_INTERFACE, PROG_DETACH_INTERFACE].map((row) => ({
+    rule: 'interfaces',
+    command: row.command,
+    kind: 'interface',
+    ...whenWord(row, 'attach_type', rangesOf([AttachType.BPF_XDP, ...stacked])),
+    offset: offsetIn(row, 'target_ifindex'),
+    names: interfaces,
+  }));
 }
 
 /** Where files of pins are made and removed under a policy that allows any. */
@@ -627,7 +619,7 @@ export function compile(policy: Policy, kernel: KernelNames): Rules {
       ...kfuncChecks(policy, kernel),
       ...perfChecks(policy, kernel),
       ...hookChecks(policy, kernel),
-      ...interfaceChecks(policy, kernel),
+      ...interfaceChecks(policy),
       ...pinChecks(policy),
       ...foreignChecks(policy),
       ...unknownChecks(policy),

@@ -50,9 +50,9 @@ const kernelOf = (name: string): KernelNames => {
         ? [{ offset: 1, counter: 0 }]
         : [],
     perfType: (device) => (device === name ? ASKED_TYPE : device === 'uprobe' ? UPROBE_TYPE : 0),
-    interfaceIndex: (one) => (one === name ? 1 : undefined),
   };
 };
+const ASKED_INTERFACE = 1;
 const ASKED_TYPE = 1000;
 const UPROBE_TYPE = 1001;
 
@@ -130,7 +130,7 @@ const questions = {
     () =>
       call(Cmd.BPF_LINK_CREATE, {
         [offsetIn(rows.LINK_CREATE_XDP, 'attach_type')]: AttachType.BPF_XDP,
-        [offsetIn(rows.LINK_CREATE_XDP, 'target_ifindex')]: 1,
+        [offsetIn(rows.LINK_CREATE_XDP, 'target_ifindex')]: ASKED_INTERFACE,
       }),
   ],
   perf: [
@@ -159,8 +159,11 @@ export const questionNames = [...Object.keys(questions), 'rate'] as Question[];
 function refusing(policy: Policy, rule: keyof Policy, name: string, frame: Uint8Array) {
   // Perf events of probes in files have a rule of their own.
   const beside = rule === 'perf_types' ? { uprobes: policy.uprobes } : {};
-  const only = { ...profiles.full, [rule]: policy[rule], ...beside };
-  const rules = compile(only, kernelOf(name));
+  const only: Policy = { ...profiles.full, [rule]: policy[rule], ...beside };
+  // What judges calls calls an interface by its index behind a slash, as no other is called.
+  const asked = (one: string) => (one === name ? `/${ASKED_INTERFACE}` : one);
+  const interfaces = only.interfaces.map(asked);
+  const rules = compile({ ...only, interfaces }, kernelOf(name));
   const judge = new native.Executor(encodeRules(rules), true);
   try {
     const answer = judge.execute(frame);

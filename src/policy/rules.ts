@@ -107,6 +107,8 @@ export type Check = {
         places: readonly { readonly offset: number; readonly counter: number }[],
       ])[];
     }
+  /** The index of a network interface, which has one of these names when the call is made. */
+  | { readonly kind: 'interface'; readonly offset: number; readonly names: readonly string[] }
   /** Bytes of the attribute of which nothing is known: they must be zero. */
   | { readonly kind: 'rest'; readonly offset: number }
   /** A descriptor in the attribute, or in the structure behind a pointer of it. */
@@ -313,6 +315,7 @@ const encodings: {
     factor,
   ],
   rest: ({ offset }) => [7, offset],
+  interface: ({ offset, names }) => [14, offset, names],
   probes: ({ path, maximum, count = false, offset, counter, shift, files }) => [
     13,
     path,

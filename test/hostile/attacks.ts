@@ -117,6 +117,96 @@ async function keepByPrograms(session: Session) {
   }
 }
 
+/** Keeps more in maps alive than the quota has, through programs that have no handle. */
+async function keepByUnnamedPrograms(session: Session) {
+  const code = insn.program(Buffer.from('18110000000000000000000000000000', 'hex'), end);
+  const attribute = Buffer.alloc(128);
+  attribute.writeUInt32LE(RAW_TRACEPOINT, 0);
+  attribute.writeUInt32LE(code.length / 8, 4);
+  for (let made = 0; made < 20; made++) {
+    const map = await ownMap(session, MapType.BPF_MAP_TYPE_ARRAY, 1024 * 1024);
+    const relocations = [0, 8, POINTER, 1, 0, 16, POINTER, 2, 1, 4, FD32, map.handle];
+    const buffers = [attribute, code, license];
+    await session.call({ command: Cmd.BPF_PROG_LOAD, args: 1, result: 0, buffers, relocations });
+    await map.close();
+  }
+}
+
+/** Keeps more in maps alive than the quota has, through streams that read them. */
+async function keepByStreams(session: Session) {
+  const sizeBytes = 1024 * 1024;
+  for (let made = 0; made < 20; made++) {
+    const type = MapType.BPF_MAP_TYPE_RINGBUF;
+    const map = await session.createMap({ type, maxEntries: sizeBytes });
+    await session.subscribe({ source: 'ring', map: map.handle, sizeBytes }, {}, () => {});
+    await map.close();
+  }
+}
+
+/** Where the numbers of the executor's own descriptors, and of copies of the session's, begin. */
+const FIRST_COPY = 4101;
+
+/**
+ * Writes to a map that is there to be looked at: an iterator's program can, and a map is named for
+ * it where a number can also be a process's. A stream has a copy of the descriptor.
+ */
+async function writeThroughCopy(session: Session, others: Bystanders) {
+  const { handle: file } = await foreignMap(session, others);
+  const program = await session.loadProgram({
+    type: ProgType.BPF_PROG_TYPE_TRACING,
+    expectedAttachType: AttachType.BPF_TRACE_ITER,
+    attachTo: 'bpf_map_elem',
+    license: 'GPL',
+    instructions: insn.program(
+      insn.load(8, 'r6', 'r1', 24),
+      insn.jumpIf('eq', 'r6', 0, 'none'),
+      insn.store(8, 'r6', 0, 7),
+      insn.label('none'),
+      insn.mov('r0', 0),
+      insn.exit(),
+    ),
+  });
+  for (let round = 0; round < 8; round++) {
+    // A stream of a map ends at once, and the copy with it.
+    const streams = Array.from({ length: 8 }, () =>
+      session.subscribe({ source: 'file', file }, {}, () => {}),
+    );
+    const tried = Array.from({ length: 24 }, (_, i) => iterate(session, program, FIRST_COPY + i));
+    const refused = (await Promise.allSettled(streams)).find(({ status }) => status === 'rejected');
+    if (refused !== undefined) throw (refused as PromiseRejectedResult).reason;
+    const links = await Promise.all(tried);
+    const read = links.find((bytes) => bytes !== undefined);
+    if (read !== undefined) return read;
+  }
+  throw new Error('no number was that of a copy');
+}
+
+/** Runs an iterator's program over the map that has a number; `undefined` where there is none. */
+async function iterate(session: Session, program: { readonly handle: Handle }, number: number) {
+  const attribute = Buffer.alloc(48);
+  attribute.writeUInt32LE(AttachType.BPF_TRACE_ITER, 8);
+  attribute.writeUInt32LE(4, 24);
+  const map = Buffer.alloc(4);
+  map.writeUInt32LE(number);
+  const [link, iterator] = [session.newHandle(), session.newHandle()];
+  const made = await session.call({
+    command: Cmd.BPF_LINK_CREATE,
+    args: 1,
+    result: link,
+    buffers: [attribute, map],
+    relocations: [0, 0, FD32, program.handle, 0, 16, POINTER, 1],
+  });
+  if (made.result < 0) return undefined;
+  await session.call({
+    command: Cmd.BPF_ITER_CREATE,
+    args: 1,
+    result: iterator,
+    buffers: [Buffer.alloc(8)],
+    relocations: [0, 0, FD32, link],
+  });
+  return session.read(iterator, 4096);
+}
+
 export const attacks: readonly Attack[] = [
   {
     name: 'a program behind the attribute of its call',
@@ -266,6 +356,24 @@ export const attacks: readonly Attack[] = [
     rule: 'quotas.map_bytes',
     message: /of 16777216/,
     attempt: keepByPrograms,
+  },
+  {
+    name: 'maps that programs without a handle keep alive, beyond the quota',
+    rule: 'quotas.map_bytes',
+    message: /of 16777216/,
+    attempt: keepByUnnamedPrograms,
+  },
+  {
+    name: 'maps that streams keep alive, beyond the quota',
+    rule: 'quotas.map_bytes',
+    message: /of 16777216/,
+    attempt: keepByStreams,
+  },
+  {
+    name: "another's map by the number of a stream's copy",
+    rule: 'foreign_objects',
+    message: /an object of others, to be streamed from/,
+    attempt: writeThroughCopy,
   },
 ];
 

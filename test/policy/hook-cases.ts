@@ -278,6 +278,21 @@ export const hookCases: readonly Case[] = [
       }),
   },
   {
+    name: 'taking a program off an interface',
+    rule: 'interfaces',
+    policy: { ...profiles.full, interfaces: ['lo'] },
+    refused: async (session) => detach(session, await load(session), 4000),
+    value: /^4000$/,
+    allowed: async (session) => detach(session, await load(session), 1),
+  },
+  {
+    name: 'a token',
+    rule: 'commands',
+    refused: (session) => raw(session, Cmd.BPF_TOKEN_CREATE, 8, {}),
+    value: /^token_create \(36\)$/,
+    allowed: (session) => load(session),
+  },
+  {
     name: 'perf events at all',
     rule: 'perf_types',
     policy: { perf_types: [] },
@@ -347,6 +362,14 @@ export const hookCases: readonly Case[] = [
     allowed: (session) => arena(session, 256),
   },
   {
+    name: 'maps that a batch keeps alive which fails half way',
+    rule: 'quotas.map_bytes',
+    policy: { ...profiles.full, quotas: { ...profiles.observe.quotas, map_bytes: 4 << 20 } },
+    refused: keepByHalfBatches,
+    value: /of 4194304$/,
+    allowed: (session) => map(session, MapType.BPF_MAP_TYPE_ARRAY),
+  },
+  {
     name: 'one link too many, by a command of its own',
     rule: 'quotas.links',
     policy: { quotas: { ...profiles.observe.quotas, links: 0 } },
@@ -355,6 +378,40 @@ export const hookCases: readonly Case[] = [
     allowed: (session) => map(session, MapType.BPF_MAP_TYPE_ARRAY),
   },
 ];
+
+/** Has maps of a mebibyte each put into another one by batches whose second value is not there. */
+async function keepByHalfBatches(session: Session) {
+  const inner = () =>
+    session.createMap({
+      type: MapType.BPF_MAP_TYPE_ARRAY,
+      keySize: 4,
+      valueSize: 8,
+      maxEntries: 1 << 13,
+    });
+  const type = MapType.BPF_MAP_TYPE_HASH_OF_MAPS;
+  const sizes = { keySize: 4, valueSize: 4, maxEntries: 64 };
+  const outer = await session.createMap({ type, ...sizes, innerMap: await inner() });
+  for (let made = 0; made < 16; made++) {
+    const map = await inner();
+    const keys = Buffer.alloc(8);
+    keys.writeUInt32LE(made);
+    keys.writeUInt32LE(made + 64, 4);
+    await raw(session, Cmd.BPF_MAP_UPDATE_BATCH, 56, {
+      16: keys,
+      24: [map],
+      32: 2,
+      36: outer,
+    });
+    await map.close();
+  }
+}
+
+const detach = (session: Session, program: { readonly handle: number }, interfaceIndex: number) =>
+  raw(session, Cmd.BPF_PROG_DETACH, 16, {
+    0: interfaceIndex,
+    4: program,
+    8: AttachType.BPF_TCX_INGRESS,
+  });
 
 const arena = (session: Session, pages: number) =>
   session.createMap({

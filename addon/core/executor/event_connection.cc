@@ -122,14 +122,17 @@ void EventConnection::Subscribe(uint32_t id, cbor::Reader body) {
   std::vector<unique_fd> descriptors;
   for (uint64_t i = 0; i < count; ++i) {
     uint64_t handle = 0;
-    uint64_t serial = 0;
+    SharedCopy copy;
     if (!body.ReadUint(UINT32_MAX, &handle)) return Malformed(id, "a handle is not a number");
-    const int fd =
-        context_->handles->Duplicate(static_cast<uint32_t>(handle), context_->first_fd, &serial);
-    if (fd == -ENOENT) return Fail(id, "ERR_HANDLE_UNKNOWN", "handle", handle);
-    if (fd < 0) return Answer(id, -1, -fd);
-    descriptors.emplace_back(fd);
-    subscription.serials.push_back(serial);
+    const int error =
+        context_->handles->Duplicate(static_cast<uint32_t>(handle), context_->first_fd, &copy);
+    if (error == -ENOENT) return Fail(id, "ERR_HANDLE_UNKNOWN", "handle", handle);
+    // A copy has a number that no rule knows of.
+    if (error == -EPERM) return RefuseForeign(id, handle);
+    if (error < 0) return Answer(id, -1, -error);
+    descriptors.push_back(std::move(copy.fd));
+    subscription.serials.push_back(copy.serial);
+    subscription.in_use.push_back(std::move(copy.in_use));
   }
   if (!body.ReadUint(UINT32_MAX, &size) || !body.ReadUint(UINT32_MAX, &terms.batch_bytes) ||
       !body.ReadUint(60'000'000, &batch_us) || !body.ReadUint(UINT32_MAX, &terms.window_bytes) ||
@@ -301,6 +304,20 @@ void EventConnection::Fail(uint32_t id, const char* code, const char* key, uint6
     if (what == nullptr) return;
     body->Text("what");
     body->Text(what);
+  });
+}
+
+void EventConnection::RefuseForeign(uint32_t id, uint64_t handle) {
+  Put(frame::kError, id, [&](cbor::Writer* body) {
+    body->Head(cbor::kArray, 2);
+    body->Text("ERR_POLICY_REFUSED");
+    body->Head(cbor::kMap, 3);
+    body->Text("rule");
+    body->Text("foreign_objects");
+    body->Text("value");
+    body->Text("handle " + std::to_string(handle) + ", an object of others, to be streamed from");
+    body->Text("command");
+    body->Text("subscribe");
   });
 }
 

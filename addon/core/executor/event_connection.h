@@ -25,6 +25,7 @@ namespace waep {
 struct Subscription {
   uint64_t kind = 0;
   std::vector<uint64_t> serials;  // of what its handles were bound to
+  std::vector<InUse> in_use;
   std::unique_ptr<EventStream> events;
   std::unique_ptr<UserRing> ring;
   uint64_t ring_bytes = 0;  // of buffers that the kernel has for it alone
@@ -109,6 +110,7 @@ class EventConnection {
   void Answer(uint32_t id, long result, int error);
   void Fail(uint32_t id, const char* code, const char* key, uint64_t number,
             const char* what = nullptr);
+  void RefuseForeign(uint32_t id, uint64_t handle);
   void Malformed(uint32_t id, const std::string& why);
   template <typename Body>
   void Put(uint8_t type, uint32_t id, Body body);

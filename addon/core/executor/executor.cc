@@ -6,6 +6,7 @@
 #include <linux/capability.h>
 #include <linux/perf_event.h>
 #include <stddef.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -16,6 +17,7 @@
 #include <iterator>
 #include <utility>
 
+#include "interface_names.h"
 #include "readable_file.h"
 
 namespace waep {
@@ -64,7 +66,8 @@ const Executor::Kernel Executor::kReal = {
       data[1].effective = data[1].permitted & ~static_cast<uint32_t>(without >> 32);
       return static_cast<int>(::syscall(SYS_capset, &header, data));
     },
-    Operate};
+    Operate,
+    InterfaceName};
 
 const Executor::Kernel Executor::kNone = {
     [](uint32_t, void* const[2], const uint32_t[2], unsigned) -> long {
@@ -79,9 +82,10 @@ const Executor::Kernel Executor::kNone = {
       errno = ENOSYS;
       return -1;
     },
-    [](const char*, bool) { return -ENOSYS; },
-    [](uint64_t) { return 0; },
-    [](const FileRequest&, uint8_t*) -> long { return -ENOSYS; }};
+    [](const char*, bool) { return -ENOSYS; }, [](uint64_t) { return 0; },
+    [](const FileRequest&, uint8_t*) -> long { return -ENOSYS; },
+    // Which one that is may be asked: no other is called so.
+    [](uint32_t index) { return "/" + std::to_string(index); }};
 
 int Executor::Prepare() {
   const Limits& limits = rules_.limits;
@@ -195,7 +199,9 @@ bool Executor::Call(cbor::Reader body) {
     bound = Bind(result_handle, number, &result);
     if (bound == nullptr) return false;
   }
-  checker_.Commit(number, error == 0, bound, nullptr, image_);
+  const bool makes = result_handle != 0;
+  checker_.Commit(number, {error == 0, !makes, bound, nullptr, !makes && IsLeftOpen(result)},
+                  image_);
   if (error == EFAULT && shortened_) {
     const uint64_t maximum = rules_.limits.max_call_bytes;
     return Limit("what the kernel wrote to its buffers in bytes", maximum + 1, maximum);
@@ -327,7 +333,7 @@ bool Executor::Ioctl(cbor::Reader body) {
   const long result = kernel_.ioctl(fd, number, value);
   const int error = result < 0 ? errno : 0;
   Handle* const on = &handles_.find(static_cast<uint32_t>(handle))->second;
-  checker_.Commit(Rules::kIoctls + number, error == 0, nullptr, on, image_);
+  checker_.Commit(Rules::kIoctls + number, {error == 0, false, nullptr, on, false}, image_);
   if (error == 0) {
     audit_.Made(rules_, Rules::kIoctls + number, image_, 0, nullptr);
   }
@@ -481,6 +487,10 @@ ObjectFacts Executor::Ask(const void* executor, int fd) {
   return {ObjectFacts::kKnown, info.type, info.key_size, info.value_size};
 }
 
+std::string Executor::AskName(const void* executor, uint32_t index) {
+  return static_cast<const Executor*>(executor)->kernel_.interface_name(index);
+}
+
 // Whether the kernel takes words of the values of the map that a call is about for addresses: task
 // storage has fields that are (map_check_btf() in kernel/bpf/syscall.c).
 bool Executor::ValuesHaveAddresses() {
@@ -582,6 +592,13 @@ bool Executor::CheckRules(uint64_t operation) {
   return Refuse(refusal.rule, refusal.value, rules_.OperationName(operation));
 }
 
+// Whether a call's result is a descriptor that nobody has asked a handle for. A length that is
+// taken for one does no harm.
+bool Executor::IsLeftOpen(long result) const {
+  struct stat about;
+  return result >= first_fd_ && result < last_fd_ && ::fstat(static_cast<int>(result), &about) == 0;
+}
+
 Handle* Executor::FindHandle(uint64_t handle) {
   const auto found = handles_.find(static_cast<uint32_t>(handle));
   if (found != handles_.end()) return &found->second;
@@ -615,7 +632,7 @@ Handle* Executor::Bind(uint64_t handle, uint32_t command, long* result) {
               ", which is not a new descriptor, but asked to bind it");
     return nullptr;
   }
-  shared_.Bound(static_cast<uint32_t>(handle), fd);
+  shared_.Bound(static_cast<uint32_t>(handle), fd, rules_.foreign.Contains(command));
   *result = static_cast<long>(handle);
   return &handles_.emplace(static_cast<uint32_t>(handle), Handle(unique_fd(fd), command))
               .first->second;
@@ -652,7 +669,7 @@ bool Executor::Open(cbor::Reader body) {
     return true;
   }
   unique_fd fd(opened);
-  shared_.Bound(static_cast<uint32_t>(handle), fd.get());
+  shared_.Bound(static_cast<uint32_t>(handle), fd.get(), false);
   handles_.emplace(static_cast<uint32_t>(handle), Handle(std::move(fd)));
   Answer(static_cast<long>(handle), 0);
   return true;
@@ -750,8 +767,10 @@ bool Executor::Close(cbor::Reader body) {
   }
   if (!body.AtEnd()) return Malformed("bytes follow the handles");
   for (const uint32_t handle : closing) {
-    shared_.Closing(handle);
-    handles_.erase(handle);
+    const auto found = handles_.find(handle);
+    if (found == handles_.end()) continue;  // named twice
+    checker_.Closed(found->second, shared_.Closing(handle));
+    handles_.erase(found);
     events_.erase(handle);
   }
   Answer(0, 0);

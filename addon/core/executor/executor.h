@@ -44,6 +44,8 @@ class Executor {
     int (*restrict)(uint64_t without);
     // Operate (file_operations.h).
     long (*file)(const FileRequest& request, uint8_t* out);
+    // InterfaceName (interface_names.h).
+    std::string (*interface_name)(uint32_t index);
   };
   static const Kernel kReal;
   // Has none of the calls: what the rules allow ends with ENOSYS.
@@ -88,10 +90,12 @@ class Executor {
   void set_cancellation(Cancellation* cancellation) { cancellation_ = cancellation; }
 
   // The numbers of the descriptors that belong to the session: from `first` up to, but not, `last`.
-  void set_session_fds(int first, int last) {
+  // From there up to, but not, `end` are the executor's own, copies of the session's among them.
+  void set_session_fds(int first, int last, int end) {
     first_fd_ = first;
     last_fd_ = last;
-    checker_.set_first_fd(static_cast<uint64_t>(first));
+    checker_.SetDescriptors(static_cast<uint32_t>(first), static_cast<uint32_t>(last),
+                            static_cast<uint32_t>(end));
   }
 
  private:
@@ -115,11 +119,13 @@ class Executor {
   bool ReadBuffers(cbor::Reader* body, uint64_t args);
   bool ReadRelocations(cbor::Reader* body);
   static ObjectFacts Ask(const void* executor, int fd);
+  static std::string AskName(const void* executor, uint32_t index);
   bool ValuesHaveAddresses();
   bool CheckPointers(size_t arguments);
   bool Relocate(uint64_t operation, size_t arguments);
   void Unrelocate();
   bool CheckRules(uint64_t operation);
+  [[nodiscard]] bool IsLeftOpen(long result) const;
   // Null, or false, where there is none, with the answer that says so.
   Handle* FindHandle(uint64_t handle);
   bool FindHandle(uint64_t handle, int* fd);
@@ -138,7 +144,7 @@ class Executor {
   Kernel kernel_;
   CallMemory memory_;
   AddressGuard guard_;
-  RuleChecker checker_{rules_, Ask, this};
+  RuleChecker checker_{rules_, Ask, AskName, this};
   AuditTrail audit_;
   HandleTable handles_;
   SharedHandles shared_;

@@ -37,6 +37,7 @@
 #include "connection_slot.h"
 #include "control.h"
 #include "event_loop.h"
+#include "interface_names.h"
 #include "sandbox.h"
 
 namespace {
@@ -207,6 +208,8 @@ int main(int argc, char** argv) {
   error = ReserveDescriptors(first_own);
   if (error != 0) return Die("reserving descriptors", error);
   channel.set_first_fd(first_own);
+  error = waep::OpenInterfaceNames(first_own);
+  if (error != 0) return Die("opening a socket", error);
 
   waep::ConnectionSlot slot;
   waep::Cancellation cancellation;
@@ -215,7 +218,7 @@ int main(int argc, char** argv) {
   Handler handler(&slot, &cancellation, &events, first_own);
   waep::control::Thread thread(&channel, &handler);
   executor.set_cancellation(&cancellation);
-  executor.set_session_fds(STDERR_FILENO + 1, first_own);
+  executor.set_session_fds(STDERR_FILENO + 1, first_own, first_own + kOwnDescriptors);
   executor.audit()->Open(
       [&channel](const uint8_t* record, size_t length) { channel.Audit(record, length); });
   events.set_on_dropped([&executor](uint64_t records) {

@@ -71,6 +71,7 @@ bool RuleChecker::Allows(uint64_t operation, const CallImage& image, HandleTable
   taken_.clear();
   judged_.clear();
   numbered_.clear();
+  may_name_copy_ = false;
   image_ = &image;
   handles_ = handles;
   found_.where = nullptr;
@@ -122,13 +123,11 @@ const ObjectFacts& RuleChecker::FactsOf(Handle* handle) const {
   return handle->facts;
 }
 
-void RuleChecker::Commit(uint64_t operation, bool succeeded, Handle* bound, Handle* on,
-                         const CallImage& image) {
-  if (!succeeded) {
-    taken_.clear();
-    return;
-  }
-  const bool keeps = rules_.pins.Contains(operation);
+void RuleChecker::Commit(uint64_t operation, const Outcome& outcome, const CallImage& image) {
+  const auto& [succeeded, partly, bound, on, leaves] = outcome;
+  if (!succeeded) taken_.clear();
+  if (!succeeded && !partly) return;
+  const bool keeps = leaves || (succeeded && rules_.pins.Contains(operation));
   std::vector<Handle*>& involved = involved_;
   involved.clear();
   // What holds nothing yet may have to hold what another one does.
@@ -144,9 +143,11 @@ void RuleChecker::Commit(uint64_t operation, bool succeeded, Handle* bound, Hand
   }
   if (bound != nullptr) {
     for (const Handle* handle : involved) Hold(handle->charges, &bound->charges);
+    if (may_name_copy_) {
+      for (const auto& [in_use, charges] : lingering_) Hold(charges, &bound->charges);
+    }
     Hold(taken_, &bound->charges);
-  } else if (!taken_.empty()) {
-    // A new object that has no handle lives until the session ends.
+  } else if (leaves || !taken_.empty()) {
     Hold(taken_, &kept_);
   } else if (involved.size() > 1) {
     Charges all;
@@ -155,8 +156,17 @@ void RuleChecker::Commit(uint64_t operation, bool succeeded, Handle* bound, Hand
   }
   if (keeps) {
     for (const Handle* handle : involved) Hold(handle->charges, &kept_);
+    if (may_name_copy_) {
+      for (const auto& [in_use, charges] : lingering_) Hold(charges, &kept_);
+    }
   }
   taken_.clear();
+}
+
+void RuleChecker::Closed(const Handle& handle, InUse copies) {
+  if (copies.use_count() > 1 && !handle.charges.empty()) {
+    lingering_.emplace_back(std::move(copies), handle.charges);
+  }
 }
 
 bool RuleChecker::Test(const Check& check, const WordCheck& what) {
@@ -231,6 +241,9 @@ bool RuleChecker::TestText(const Check& check, const TextCheck& what,
 }
 
 bool RuleChecker::Test(const Check& check, const QuotaCheck& what) {
+  lingering_.erase(std::remove_if(lingering_.begin(), lingering_.end(),
+                                  [](const auto& one) { return one.first.use_count() == 1; }),
+                   lingering_.end());
   uint64_t amount = what.constant;
   for (const QuotaCheck::Term& term : what.terms) {
     const uint64_t word = image_->Word(term.offset, 4);
@@ -384,6 +397,14 @@ bool RuleChecker::Test(const Check& check, const ProbesCheck& what) {
   return file != what.files.end() || Refuse(check, Printable(path));
 }
 
+bool RuleChecker::Test(const Check& check, const InterfaceCheck& what) {
+  const uint32_t index = image_->Word32(0, what.offset);
+  const std::string name = ask_name_(context_, index);
+  const std::string number = std::to_string(index);
+  return std::find(what.names.begin(), what.names.end(), name) != what.names.end() ||
+         Refuse(check, name.empty() ? number : Printable(name) + " (" + number + ")");
+}
+
 bool RuleChecker::IsPresent(const Presence& presence, uint32_t number) const {
   switch (presence.kind) {
     case Presence::kNonzero:
@@ -413,10 +434,13 @@ bool RuleChecker::TestDescriptor(const Presence& presence, const Objects& object
   // The standard descriptors are nothing that bpf(2) takes.
   if (buffer == 0 && number < first_fd_) return true;
   if (presence.kind != Presence::kPerhaps) return RefuseNumber(number);
+  // Which copies there are only another thread knows: this may be one of anything of the session's.
+  const bool may_be_copy = number >= first_copy_ && number < end_of_copies_;
+  may_name_copy_ = may_name_copy_ || may_be_copy;
   for (auto& [name, handle] : *handles_) {
-    if (static_cast<uint32_t>(handle.get()) != number) continue;
-    if (objects.refused.Contains(handle.origin)) return RefuseNumber(number);
-    numbered_.push_back(&handle);
+    const bool is_this = static_cast<uint32_t>(handle.get()) == number;
+    if (is_this && objects.refused.Contains(handle.origin)) return RefuseNumber(number);
+    if (is_this || may_be_copy) numbered_.push_back(&handle);
   }
   return true;
 }

@@ -4,11 +4,13 @@
 #include <array>
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "call_image.h"
 #include "handles.h"
 #include "rules.h"
+#include "shared_handles.h"
 
 namespace waep {
 
@@ -22,12 +24,19 @@ class RuleChecker {
 
   // Asks the kernel for a descriptor's facts.
   using AskFunction = ObjectFacts (*)(const void* context, int fd);
+  // Asks the kernel for a network interface's name; empty where there is none.
+  using AskNameFunction = std::string (*)(const void* context, uint32_t index);
 
-  RuleChecker(const Rules& rules, AskFunction ask, const void* context)
-      : rules_(rules), ask_(ask), context_(context) {}
+  RuleChecker(const Rules& rules, AskFunction ask, AskNameFunction ask_name, const void* context)
+      : rules_(rules), ask_(ask), ask_name_(ask_name), context_(context) {}
 
-  // Descriptors below this number are not the session's.
-  void set_first_fd(uint64_t fd) { first_fd_ = fd; }
+  // Descriptors below `first` are not the session's. From `last` up to, but not, `end` there may be
+  // copies of the session's.
+  void SetDescriptors(uint32_t first, uint32_t last, uint32_t end) {
+    first_fd_ = first;
+    first_copy_ = last;
+    end_of_copies_ = end;
+  }
 
   // Whether a call may be made; to be asked once its relocations are in place. If so, and if it has
   // quotas, they are taken until Commit.
@@ -37,11 +46,22 @@ class RuleChecker {
   // What the object behind a handle is.
   const ObjectFacts& FactsOf(Handle* handle) const;
 
-  // Says how the call went: null handle when it bound none; `on` is the handle that it was made on,
-  // where that is not in the image. Its charges go to what holds its objects: to the new handle,
-  // which also holds what it was made from; without one, to every handle that it brought together.
-  void Commit(uint64_t operation, bool succeeded, Handle* bound, Handle* on,
-              const CallImage& image);
+  // How a call went.
+  struct Outcome {
+    bool succeeded = false;
+    bool partly = false;      // where it has not, whether some of it may have been done
+    Handle* bound = nullptr;  // the new handle
+    Handle* on = nullptr;     // the handle that it was made on, where that is not in the image
+    bool leaves = false;      // a descriptor that has no handle, which stays open
+  };
+  // Ends a call. Its charges go to what holds its objects: to the new handle, which also holds what
+  // it was made from; without one, to every handle that it brought together; to the session where
+  // it leaves something that has no handle.
+  void Commit(uint64_t operation, const Outcome& outcome, const CallImage& image);
+
+  // Takes note that a handle is being closed. What it has taken of the quotas stays taken while
+  // there are copies of its descriptor.
+  void Closed(const Handle& handle, InUse copies);
 
  private:
   bool Test(const Check& check, const WordCheck& what);
@@ -56,6 +76,7 @@ class RuleChecker {
   bool Test(const Check& check, const IndicesCheck& what);
   bool Test(const Check& check, const ElementsCheck& what);
   bool Test(const Check& check, const ProbesCheck& what);
+  bool Test(const Check& check, const InterfaceCheck& what);
   bool TestText(const Check& check, const TextCheck& what, const CallImage::Stretch& text);
   bool TestValue(const Check& check, const Ranges& values, uint64_t value);
   // A word of a buffer that is a descriptor.
@@ -84,18 +105,24 @@ class RuleChecker {
 
   const Rules& rules_;
   AskFunction ask_;
+  AskNameFunction ask_name_;
   const void* context_;
-  uint64_t first_fd_ = 3;
+  uint32_t first_fd_ = 3;
+  uint32_t first_copy_ = UINT32_MAX;
+  uint32_t end_of_copies_ = UINT32_MAX;
   const CallImage* image_ = nullptr;
   HandleTable* handles_ = nullptr;
   const Checks* checks_ = nullptr;
   FoundRecords found_;                                // of the call
   std::vector<const CallImage::Relocation*> judged_;  // those of objects of others
   std::vector<Handle*> numbered_;  // what numbers of the call may name, beside its relocations
+  bool may_name_copy_ = false;     // whether that may be a copy of one that is closed
   std::vector<Handle*> involved_;  // while a call is committed
   std::array<uint64_t, Rules::kMaxCounters> used_ = {};
   Charges taken_;
   Charges kept_;  // until the session ends
+  // Of handles that are closed, while there are copies of their descriptors.
+  std::vector<std::pair<InUse, Charges>> lingering_;
   Refusal refusal_;
 };
 

@@ -184,7 +184,8 @@ enum Kind : uint64_t {
   kReferences,
   kIndices,
   kElements,
-  kProbes
+  kProbes,
+  kInterface
 };
 
 bool ReadFact(cbor::Reader* reader, Fact* fact) {
@@ -257,8 +258,8 @@ bool ReadCheck(cbor::Reader* reader, uint64_t* operation, Check* check) {
   }
   if (!reader->ReadUint(UINT32_MAX, &vocabulary) || !reader->ReadUint(&kind)) return false;
   check->vocabulary = static_cast<uint32_t>(vocabulary);
-  constexpr uint64_t kItems[] = {3, 2, 4, 4, 5, 5, 0, 1, 4, 3, 4, 6, 8, 7};
-  if (kind > kProbes || items != 5 + kItems[kind]) return false;
+  constexpr uint64_t kItems[] = {3, 2, 4, 4, 5, 5, 0, 1, 4, 3, 4, 6, 8, 7, 2};
+  if (kind > kInterface || items != 5 + kItems[kind]) return false;
   switch (kind) {
     case kWord:
       return ReadWord(reader, &check->what.emplace<WordCheck>());
@@ -290,6 +291,10 @@ bool ReadCheck(cbor::Reader* reader, uint64_t* operation, Check* check) {
       return ReadElements(reader, &check->what.emplace<ElementsCheck>());
     case kProbes:
       return ReadProbes(reader, &check->what.emplace<ProbesCheck>());
+    case kInterface: {
+      auto& interface = check->what.emplace<InterfaceCheck>();
+      return ReadOffset(reader, &interface.offset) && ReadTexts(reader, &interface.names);
+    }
     default:
       return false;
   }

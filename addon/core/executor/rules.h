@@ -205,6 +205,13 @@ struct ProbesCheck {
   std::vector<File> files;
 };
 
+// The index of a network interface in the attribute, which must have one of these names when the
+// call is made.
+struct InterfaceCheck {
+  uint32_t offset = 0;
+  std::vector<std::string> names;
+};
+
 // One thing that a call must satisfy.
 struct Check {
   // It is made for calls of which 32-bit words of the attribute, or the types of the objects whose
@@ -219,7 +226,7 @@ struct Check {
   uint32_t vocabulary = 0;  // one more than the index of its values' names; 0 for none
   std::variant<WordCheck, WordsCheck, RecordsCheck, TextCheck, QuotaCheck, RestCheck,
                DescriptorCheck, DescriptorsCheck, ReferencesCheck, IndicesCheck, ElementsCheck,
-               ProbesCheck>
+               ProbesCheck, InterfaceCheck>
       what;
 };
 
@@ -333,6 +340,7 @@ struct Rules {
   //         12 elements: map, ranges, pointer, count or false, keys, at, presence, objects
   //         13 probes: path, maximum, count or false, offset, counter, shift,
   //            [[path, identity, [offset, counter, ...]]...]
+  //         14 interface: offset, [name...]
   //   report = [operation, event, [[label, vocabulary, kind, ...]...]], of kinds 0, 2, 3, 4 and
   //          6 characters: offset, size
   //   records = [pointer, count, mask, pattern], presence = [kind, offset, mask],

@@ -6,6 +6,7 @@
 #include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <linux/sockios.h>
 #include <stddef.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -75,6 +76,7 @@ int EnterSandbox(const Rules& rules) {
   // ioctl(2) is a thousand calls in one; the kernel looks at 32 bits of the request, too.
   filter.insert(filter.end(), {BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_ioctl, 1, 0), kill,
                                load(ArgumentOffset(1))});
+  filter.insert(filter.end(), {skip_unless(SIOCGIFNAME, 1), allow});
   for (const IoctlRule& rule : rules.ioctls) {
     filter.insert(filter.end(), {skip_unless(rule.request, 1), allow});
   }

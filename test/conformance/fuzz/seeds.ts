@@ -70,7 +70,6 @@ const noKernel: KernelNames = {
   tracepoints: () => [],
   perfType: () => undefined,
   probes: () => [],
-  interfaceIndex: () => undefined,
 };
 
 /** Inputs of core/agent.cc: frames, frames in pieces, and frames under the rules of each profile. */

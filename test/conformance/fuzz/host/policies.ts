@@ -16,7 +16,6 @@ const kernel: KernelNames = {
   tracepoints: (matches) => (matches('sched_switch') ? [300] : []),
   perfType: (device) => (device === 'kprobe' ? 6 : undefined),
   probes: (_, matches) => (matches('readline') ? [{ offset: 4096, counter: 0 }] : []),
-  interfaceIndex: (name) => (name === 'lo' ? 1 : undefined),
 };
 
 const keys = [
