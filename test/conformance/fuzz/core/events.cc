@@ -225,8 +225,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
                              Ring(consumer, producer, contents, left), File(contents, left)};
   waep::SharedHandles handles;
   for (uint32_t handle = kRing; handle <= kFile; ++handle) {
-    handles.Bound(handle, files[handle - 1].get());
+    handles.Bound(handle, files[handle - 1].get(), false);
   }
+  constexpr uint32_t kForeign = kFile + 1;
+  handles.Bound(kForeign, files[kFile - 1].get(), true);
   waep::Limits limits;
   limits.max_streams = kMaxStreams;
   limits.max_events_per_second = consumer % 3 == 0 ? 0 : 100;
@@ -249,6 +251,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       second.Say(data, size);
       second.HangUp();
     }
+    Expect(handles.Closing(kForeign).use_count() == 1, "there is a copy of an object of others");
     Expect(context.subscriptions <= kMaxStreams, "there are more streams than may be");
     Expect(context.subscriptions == context.parked.size(), "streams are miscounted");
     Expect(context.descriptors <= EventConnection::kMaxDescriptors, "too many descriptors");
