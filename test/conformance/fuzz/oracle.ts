@@ -110,6 +110,7 @@ const element = (command: number, map: number, valueBytes: number, ...more: numb
 
 const byIndex = Buffer.concat([words(0x5018, 0, 0, 0), end]);
 const bySecond = Buffer.concat([words(0x5018, 1, 0, 0), end]);
+const valueBySecond = Buffer.concat([words(0x6018, 1, 0, 0), end]);
 const byDescriptor = Buffer.concat([words(0x1018, 0, 0, 0), end]);
 const helper = Buffer.concat([words(0x85, 14), end]);
 
@@ -120,6 +121,7 @@ export const followed: readonly Call[] = [
   load(Further.NEW, byIndex, [4, 0, FD32, Handle.MAP], zeros(8)),
   // As long as a log, so that one that is written over the array is seen.
   load(Further.NEW, bySecond, [4, 4, FD32, Handle.MAP], zeros(64)),
+  load(Further.NEW, valueBySecond, [4, 4, FD32, Handle.MAP], zeros(64)),
   element(Cmd.BPF_MAP_LOOKUP_ELEM, Handle.MAP, 8),
   element(Cmd.BPF_MAP_LOOKUP_ELEM, Handle.FOREIGN_MAP, 8),
   element(Cmd.BPF_MAP_UPDATE_ELEM, Handle.MAP, 8),

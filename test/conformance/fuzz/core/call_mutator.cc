@@ -332,10 +332,13 @@ void MutateRelocations(Request* request, Random* random) {
   } else if (choice == 2) {
     *(relocation() + 1) = (*random)() % 48 * 4;
   } else {
-    // Another buffer, or another handle.
+    // Another handle, or another buffer, which a pointer may lead to already.
     const auto changed = relocation();
-    const size_t most = *(changed + 2) == kPointer ? request->buffers.size() : kHandles;
-    *(changed + 3) = (*random)() % most;
+    const auto other = relocation();
+    const bool is_pointer = changed[2] == kPointer;
+    const bool shares = is_pointer && other[2] == kPointer && (*random)() % 2 == 0;
+    const size_t most = is_pointer ? request->buffers.size() : kHandles;
+    changed[3] = shares ? other[3] : (*random)() % most;
   }
 }
 
@@ -375,7 +378,7 @@ void MutateRequest(Request* request, Random* random) {
   } else if (choice == 9 && request->header.type == frame::kCall) {
     // Another handle for the result, or none.
     request->head.back() = static_cast<uint8_t>((*random)() % kHandles);
-  } else if (choice < 3) {
+  } else if (choice < 3 || choice == 6) {
     MutateRelocations(request, random);
   } else if (choice == 3) {
     request->buffers.push_back(Any(&request->buffers, random));
