@@ -15,7 +15,7 @@ const license = Buffer.from('GPL\0');
 /** The policy of the guest: `observe`, with what else it takes to try each rule. */
 export const attackedPolicy = `
 profile: observe
-hooks: { only: [sys_enter, sched_switch, do_nanosleep] }
+hooks: { only: [sys_enter, sched_switch, do_nanosleep, bpf_iter_bpf_map_elem, "*victim"] }
 quotas: { map_bytes: 16 MiB }
 `;
 
@@ -37,14 +37,23 @@ const ownMap = (session: Session, type: number, valueSize = 8, maxEntries = 1) =
 const load = (session: Session, instructions: Uint8Array = end) =>
   session.loadProgram({ type: RAW_TRACEPOINT, instructions, license: 'GPL' });
 
-/** Loads a program whose instructions name maps by indices into an array of descriptors. */
-async function loadByIndex(session: Session, index: number, found: { readonly handle: Handle }) {
+/**
+ * Loads a program whose instructions name maps by indices into an array of descriptors, which
+ * begins so many bytes inside of its buffer. The first of the buffer is of others.
+ */
+async function loadByIndex(
+  session: Session,
+  index: number,
+  found: { readonly handle: Handle },
+  begin = 0,
+) {
   const code = Buffer.concat([Buffer.alloc(16), end]);
   code.writeUInt32LE(0x6118);
   code.writeInt32LE(index, 4);
   const attribute = Buffer.alloc(128);
   attribute.writeUInt32LE(RAW_TRACEPOINT, 0);
   attribute.writeUInt32LE(code.length / 8, 4);
+  attribute.writeBigUInt64LE(BigInt(begin), 120);
   return session.call({
     command: Cmd.BPF_PROG_LOAD,
     args: 1,
@@ -90,8 +99,24 @@ async function openEvent(
   });
 }
 
+/** Has a call write a value, in which there is a program, behind its attribute. */
+async function writeBehindArgument(session: Session) {
+  const map = await ownMap(session, MapType.BPF_MAP_TYPE_ARRAY, 64);
+  await map.update(new Uint8Array(4), Buffer.concat([end, Buffer.alloc(64 - end.length)]));
+  const attribute = Buffer.alloc(512);
+  attribute.writeBigUInt64LE(512n, 16);
+  return session.call({
+    command: Cmd.BPF_MAP_LOOKUP_ELEM,
+    args: 1,
+    result: 0,
+    buffers: [attribute, Buffer.alloc(4)],
+    relocations: [0, 0, FD32, map.handle, 0, 8, POINTER, 1, 0, 16, POINTER, 0],
+  });
+}
+
 /** Loads what lies behind the attribute of a call, where another one has left a program. */
 async function loadFromArgument(session: Session) {
+  await writeBehindArgument(session).catch(() => {});
   const bytes = 512;
   const attribute = Buffer.alloc(bytes);
   attribute.writeUInt32LE(RAW_TRACEPOINT, 0);
@@ -216,18 +241,7 @@ export const attacks: readonly Attack[] = [
   {
     name: 'a value that is written behind an attribute',
     message: /points to buffer 0, which is an argument/,
-    attempt: async (session) => {
-      const map = await ownMap(session, MapType.BPF_MAP_TYPE_ARRAY, 64);
-      const attribute = Buffer.alloc(512);
-      attribute.writeBigUInt64LE(512n, 16);
-      return session.call({
-        command: Cmd.BPF_MAP_LOOKUP_ELEM,
-        args: 1,
-        result: 0,
-        buffers: [attribute, Buffer.alloc(4)],
-        relocations: [0, 0, FD32, map.handle, 0, 8, POINTER, 1, 0, 16, POINTER, 0],
-      });
-    },
+    attempt: writeBehindArgument,
   },
   {
     name: 'a helper that writes to processes',
@@ -277,6 +291,12 @@ export const attacks: readonly Attack[] = [
     attempt: async (session: Session, others: Bystanders) =>
       loadByIndex(session, index, await foreignMap(session, others)),
   })),
+  {
+    name: 'an index before an array that begins inside of a buffer',
+    message: /points to the inside of buffer 3/,
+    attempt: async (session, others) =>
+      loadByIndex(session, -1, await foreignMap(session, others), 8),
+  },
   {
     name: "an index of another's map",
     rule: 'foreign_objects',

@@ -10,8 +10,11 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
+#include <filesystem>
+#include <fstream>
 #include <iterator>
 #include <random>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -257,10 +260,12 @@ void MutateBuffer(const Request& request, Buffer* buffer, Random* random) {
       buffer->out = !buffer->out || !buffer->in;
       return;
     case 1:
-      buffer->size = AnyNumber(request, random) % 100'000;
-      return;
     case 2:
-      MutateText(bytes, random);
+      if (buffer->in) {
+        MutateText(bytes, random);
+      } else {
+        buffer->size = AnyNumber(request, random) % 100'000;
+      }
       return;
     case 3:
       MutateBytes(bytes, bytes->size() + 8);
@@ -428,6 +433,7 @@ void Mutate(std::vector<Request>* requests, Random* random) {
       std::swap(*here, Any(requests, random));
       return;
     case 3:
+    case 4:
       Connect(requests, random);
       return;
     default:
@@ -435,11 +441,33 @@ void Mutate(std::vector<Request>* requests, Random* random) {
   }
 }
 
+// What the run began with. A corpus grows by what reaches other lines, and most of what a rule is
+// for reaches none.
+std::vector<Bytes> seeds;
+
 }  // namespace
+
+// Reads the seeds: the files of the last folder that is named.
+extern "C" int LLVMFuzzerInitialize(const int* count, char** const* arguments) {
+  std::error_code error;
+  const char* const folder = (*arguments)[*count - 1];
+  for (std::filesystem::directory_iterator at(folder, error), end; !error && at != end;
+       at.increment(error)) {
+    std::ifstream file(at->path(), std::ios::binary);
+    seeds.emplace_back(std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>());
+  }
+  // In whatever order the folder has them, the same seed is to lead to the same inputs.
+  std::sort(seeds.begin(), seeds.end());
+  return 0;
+}
 
 extern "C" size_t LLVMFuzzerCustomMutator(uint8_t* data, size_t size, size_t most, unsigned seed) {
   Random random(seed);
   std::vector<Request> requests = ReadAll(data, size);
+  if (!seeds.empty() && random() % 3 == 0) {
+    const Bytes& one = Any(&seeds, &random);
+    requests = ReadAll(one.data(), one.size());
+  }
   // Now and then the bytes, so that nothing is out of reach.
   if (requests.empty() || random() % 32 == 0) return LLVMFuzzerMutate(data, size, most);
   // The fuzzer itself makes several steps, and tries what each leads to.
