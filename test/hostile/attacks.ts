@@ -197,10 +197,13 @@ async function writeThroughCopy(session: Session, others: Bystanders) {
       session.subscribe({ source: 'file', file }, {}, () => {}),
     );
     const tried = Array.from({ length: 24 }, (_, i) => iterate(session, program, FIRST_COPY + i));
-    const refused = (await Promise.allSettled(streams)).find(({ status }) => status === 'rejected');
-    if (refused !== undefined) throw (refused as PromiseRejectedResult).reason;
-    const links = await Promise.all(tried);
-    const read = links.find((bytes) => bytes !== undefined);
+    const [ends, links] = await Promise.all([
+      Promise.allSettled(streams),
+      Promise.allSettled(tried),
+    ]);
+    const refused = [...ends, ...links].find((one) => one.status === 'rejected');
+    if (refused !== undefined) throw refused.reason;
+    const read = links.find((one) => one.status === 'fulfilled' && one.value !== undefined);
     if (read !== undefined) return read;
   }
   throw new Error('no number was that of a copy');
