@@ -157,8 +157,11 @@ async function settings(session: Session): Promise<Record<string, string>> {
   );
   const texts = await Promise.all(
     files.map(async (path) => {
-      const bytes = await readFile(session, path, 1 << 16).catch((error: Error) => error.message);
-      return [path, bytes.toString()] as const;
+      const text = await readFile(session, path, 1 << 16).then(
+        (bytes) => Buffer.from(bytes).toString(),
+        (error: Error) => error.message,
+      );
+      return [path, text] as const;
     }),
   );
   return Object.fromEntries(texts);

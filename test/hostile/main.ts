@@ -59,9 +59,15 @@ async function attack(
   }
 }
 
+/** The beginning and the end of a long text, in a line of a table. */
+function shortened(text: string): string {
+  const line = text.trim().replace(/\s+/g, ' ').replaceAll('|', '');
+  return line.length < 140 ? line : `${line.slice(0, 60)} … ${line.slice(-70)}`;
+}
+
 /** What came of an attack, in a few words; `before` is what of others had changed until then. */
 function inWords({ result, error }: AttackOutcome, changed: readonly string[]): string {
-  const harm = changed.length === 0 ? '' : `; ${changed.join('; ')}`;
+  const harm = changed.map((change) => `; ${shortened(change)}`).join('');
   if (error !== undefined) {
     const { code, detail, message } = error as Error & { code?: string; detail?: object };
     const rule = (detail as { rule?: string } | undefined)?.rule;
