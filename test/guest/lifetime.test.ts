@@ -19,7 +19,7 @@ import { application, cli } from '../run/application.js';
 import { type Outcome, start as startProgram } from '../run/outcome.js';
 import { until } from '../until.js';
 
-t.setTimeout(240_000);
+t.setTimeout(400_000);
 
 const BPFTOOL = '/usr/sbin/bpftool';
 const SILENCE_MS = 4000;

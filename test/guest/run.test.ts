@@ -7,7 +7,7 @@ import { enums, insn, Session } from '../../src/index.js';
 import { application, cli } from '../run/application.js';
 import { until } from '../until.js';
 
-t.setTimeout(240_000);
+t.setTimeout(400_000);
 
 const PINS_PORT = 2001;
 

@@ -1,8 +1,8 @@
 /*
  * Three guests, with tools, streams and sessions of the library, while links are cut, reset and
- * frozen, guests are killed and booted again, agents read their files anew, and the disk of an audit
- * log is full. At the end nothing hangs, every end was told once, every guest is clean, each event
- * is accounted for, and what the audit logs tell agrees with itself.
+ * frozen, guests are killed and booted again, and agents read their files anew. At the end nothing
+ * hangs, every end was told once, every guest is clean, each event is accounted for, and what the
+ * audit logs tell agrees with itself.
  *
  * Two minutes, or as many seconds as WAEP_CHAOS_SECONDS says.
  */
@@ -27,10 +27,7 @@ t.setTimeout((SECONDS + 600) * 1000);
 const SEED = Number(process.env.WAEP_CHAOS_SEED ?? 7);
 const EVERY_MS = 3000;
 const FREEZE_MS = 2000;
-const FULL_MS = 2000;
-/** A file system of its own, so that it can be full. */
-const LOG_FOLDER = '/var/log/waep';
-const LOG = `${LOG_FOLDER}/audit.log`;
+const LOG = '/tmp/audit.log';
 const RELOAD = 'kill -HUP $(pidof node | tr " " "\\n" | sort -n | head -n 1)';
 const map = { type: 1, keySize: 4, valueSize: 4, maxEntries: 4 } as const;
 
@@ -65,13 +62,8 @@ class Place {
       exec: true,
       memoryMib: 512,
       agent: { profile: 'full', args: ['--quiet', '--audit', LOG] },
-      files: { [`${LOG_FOLDER}/here`]: { text: '' } },
       notice: () => {},
     });
-    await this.#guest.sh(`mount -t tmpfs -o size=4M none ${LOG_FOLDER} && ${RELOAD}`);
-    await until('its log', async () =>
-      (await this.#guest?.sh(`cat ${LOG} || true`))?.includes('reloaded'),
-    );
   }
 
   cut(): void {
@@ -86,15 +78,6 @@ class Place {
       near.resetAndDestroy();
       far.destroy();
     }
-  }
-
-  /** Has no line of the log fit for a while. */
-  async fill(): Promise<void> {
-    // A guest that is killed meanwhile has none any more.
-    const sh = (script: string) => this.#guest?.sh(script).catch(() => {});
-    await sh(`dd if=/dev/zero of=${LOG_FOLDER}/rest bs=4096 2>/dev/null || true`);
-    await sleep(FULL_MS);
-    await sh(`rm ${LOG_FOLDER}/rest`);
   }
 
   async freeze(): Promise<void> {
@@ -290,11 +273,9 @@ t.test('nothing hangs, and every end is told once', async (t) => {
           ? (['reset', () => place.reset()] as const)
           : chance < 0.6
             ? (['freeze', () => place.freeze()] as const)
-            : chance < 0.8
+            : chance < 0.9
               ? (['reload', () => place.reload()] as const)
-              : chance < 0.9
-                ? (['fill', () => place.fill()] as const)
-                : (['reboot', () => place.reboot()] as const);
+              : (['reboot', () => place.reboot()] as const);
     if (place.guest !== undefined) {
       done[what] = (done[what] ?? 0) + 1;
       // Others have their turn while a guest boots.
@@ -330,18 +311,14 @@ t.test('nothing hangs, and every end is told once', async (t) => {
     const lines = text
       .trim()
       .split('\n')
-      .map((line) => JSON.parse(line) as { event: string; session?: number; lines?: number });
+      .map((line) => JSON.parse(line) as { event: string; session?: number });
     const of = (wanted: string) =>
       lines.filter(({ event }) => event === wanted).map(({ session }) => session ?? 0);
-    const [begun, ended] = [new Set(of('session')), new Set(of('ended'))];
-    const count = Math.max(...begun, ...ended);
-    t.same([begun.size, ended.size], [of('session').length, of('ended').length], 'told once');
-    // Those before have told elsewhere: the log was put in its place once the guest was up.
-    const missing = 2 * (count - Math.min(...begun) + 1) - begun.size - ended.size;
-    const lost = lines.reduce((sum, { lines = 0 }) => sum + lines, 0);
-    t.ok(
-      missing <= lost,
-      `${address}: of ${count} sessions ${missing} lines are missing, ${lost} lost`,
+    const [begun, ended] = [of('session'), of('ended')];
+    t.same(
+      ended.sort((a, b) => a - b),
+      begun.sort((a, b) => a - b),
+      `${address}: each session of ${begun.length} has its end, once`,
     );
     t.same(of('fault'), []);
     t.same(of('not reloaded'), []);
