@@ -137,8 +137,8 @@ const messages = {
   // the machine
   ERR_AGENT_KEEPER: (d: { why: string }) =>
     `The process that starts the agent's executors (waep-keeper) does not run: ${d.why}. Its output on standard error says more.`,
-  ERR_ADDON_MISSING: (d: { path: string; why: string }) =>
-    `The native addon could not be loaded from ${d.path}: ${d.why}. Build it with "npx node-gyp rebuild" in the package's folder (needs a C++17 compiler, make and python3).`,
+  ERR_ADDON_MISSING: (d: { path: string; why: string; cure: string }) =>
+    `The native addon could not be loaded from ${d.path}: ${d.why}. ${d.cure}`,
   ERR_PLATFORM: (d: { found: string }) =>
     `This package runs on linux-x64 only; this is ${d.found}.`,
   ERR_TOOL_MISSING: (d: { tool: string; cure: string }) => `${d.tool} is missing. ${d.cure}`,

@@ -1,10 +1,9 @@
 /* Every native class and function is declared in this file, and the addon is loaded here only. */
 
-import { existsSync } from 'node:fs';
-import { createRequire } from 'node:module';
+import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { failure } from './errors.js';
+import { codeFile, packageFolder } from './paths.js';
 
 /** What a {@link Channel} is made of: a descriptor that it owns from then on, or a device's stream. */
 export type ChannelSource = number | { device: Device; stream: number };
@@ -439,12 +438,28 @@ export interface Native {
  * @throws ERR_ADDON_MISSING
  */
 export function nativeFile(name: string): string {
-  const here = dirname(fileURLToPath(import.meta.url));
+  const here = dirname(codeFile);
   const override = process.env.WAEP_NATIVE_DIR;
   const folders = override === undefined ? [...packageFolders(here), here] : [override];
   const path = folders.map((candidate) => join(candidate, name)).find((file) => existsSync(file));
   if (path !== undefined) return path;
-  throw failure('ERR_ADDON_MISSING', { path: join(folders[0] ?? '', name), why: 'no such file' });
+  throw missing(join(folders[0] ?? '', name), 'no such file');
+}
+
+function missing(path: string, why: string, cause?: unknown): Error {
+  const cure = isBundled()
+    ? `The code is in ${codeFile}, outside of the package. Copy prebuilds/linux-x64/waep.node of the package beside it, or leave waep out of the bundle (esbuild: --external:waep; webpack: externals; rollup: external; ncc: --external waep).`
+    : 'Build it with "npx node-gyp rebuild" in the package\'s folder (needs a C++17 compiler, make and python3).';
+  return failure('ERR_ADDON_MISSING', { path, why, cure }, cause);
+}
+
+/** Whether this code is in somebody else's package, or in none. */
+function isBundled(): boolean {
+  try {
+    return JSON.parse(readFileSync(join(packageFolder, 'package.json'), 'utf8')).name !== 'waep';
+  } catch {
+    return true;
+  }
 }
 
 /** Where the package has them that this file is part of. A copy of a bundle is part of none. */
@@ -461,9 +476,12 @@ function load(): Native {
   }
   const path = nativeFile('waep.node');
   try {
-    return createRequire(import.meta.url)(path) as Native;
+    // Not require(): webpack takes it for its own.
+    const module = { exports: {} as Native };
+    process.dlopen(module, path);
+    return module.exports;
   } catch (error) {
-    throw failure('ERR_ADDON_MISSING', { path, why: (error as Error).message }, error);
+    throw missing(path, (error as Error).message, error);
   }
 }
 

@@ -4,8 +4,12 @@ import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { failure } from './errors.js';
 
+/** The file that this code is in. Bundlers that write CommonJS leave `import.meta` empty. */
+export const codeFile: string =
+  import.meta.url === undefined ? __filename : fileURLToPath(import.meta.url);
+
 function findPackageFolder(): string {
-  let folder = dirname(fileURLToPath(import.meta.url));
+  let folder = dirname(codeFile);
   while (!existsSync(join(folder, 'package.json')) && folder !== '/') folder = dirname(folder);
   return folder;
 }
