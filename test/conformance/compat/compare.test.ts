@@ -1,5 +1,5 @@
 import t from 'tap';
-import { compare } from './compare.js';
+import { compare, worse } from './compare.js';
 import { failing, type Outcome, type Row } from './row.js';
 
 const outcome = (change: Partial<Outcome> = {}): Outcome => {
@@ -30,4 +30,17 @@ t.test('a row that differs, or fails natively for a reason of its own, fails a r
   const unsupported = compare(known, lacking, lacking);
   t.match(unsupported, { verdict: 'unsupported-in-guest', why: /file system.*programs: -2/ });
   t.notOk(failing.has(unsupported.verdict));
+});
+
+t.test('a row is run without a standby and with one, and is as good as the worse', async (t) => {
+  const same = compare(row(), outcome(), outcome());
+  t.equal(worse(same, same), same);
+  const busy = outcome({ left: ['a processor at work for 99 %'] });
+  const different = compare(row(), outcome(), busy);
+  t.match(different, { verdict: 'different', why: /it leaves a processor at work/ });
+  t.match(worse(same, different), { verdict: 'different', why: /^with a standby: it leaves/ });
+  t.match(worse(different, same), { verdict: 'different', why: /^without a standby: it leaves/ });
+  const refused = compare(row(), outcome(), outcome({ ending: '1', stderr: 'waep: no\n' }));
+  t.equal(refused.verdict, 'refused');
+  t.match(worse(same, refused), { verdict: 'different', why: /^with a standby: no/ });
 });

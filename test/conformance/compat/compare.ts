@@ -1,5 +1,5 @@
 import { lackOf } from './lacks.js';
-import { NOT_RUN, type Outcome, type Result, type Row, type Verdict } from './row.js';
+import { failing, NOT_RUN, type Outcome, type Result, type Row, type Verdict } from './row.js';
 import { withoutVolatile } from './volatile.js';
 
 /** What `waep run` says of what it does not forward. */
@@ -22,6 +22,16 @@ export function compare(row: Row, guest: Outcome, host: Outcome, run = ''): Resu
   };
 }
 
+/** The result of a row that was run without a standby and with one: the worse of both. */
+export function worse(without: Result, withOne: Result): Result {
+  if (without.verdict === withOne.verdict) return without;
+  const [how, result] = failing.has(without.verdict)
+    ? ['without a standby', without]
+    : ['with a standby', withOne];
+  const verdict = failing.has(result.verdict) ? result.verdict : 'different';
+  return { ...result, verdict, why: `${how}: ${result.why || result.verdict}` };
+}
+
 function judge(row: Row, guest: Outcome, host: Outcome): { verdict: Verdict; why: string } {
   if (row.mustWork === true && !['0', '130'].includes(guest.ending)) {
     return nativeFailure(row, guest);
@@ -32,7 +42,7 @@ function judge(row: Row, guest: Outcome, host: Outcome): { verdict: Verdict; why
   }
   const difference =
     host.left.length > guest.left.length
-      ? `it left ${host.left.join(', ')} in the guest`
+      ? `it leaves ${host.left.join(', ')} in the guest`
       : differenceOf(row, guest, host);
   const refused = host.stderr.match(refusal)?.[1];
   if (difference === undefined) {

@@ -1,13 +1,14 @@
 import type { KernelChoice, Progress } from '../../../guest/index.js';
 import { WaepError } from '../../../src/errors.js';
 import { Session } from '../../../src/index.js';
-import { compare } from './compare.js';
+import { compare, worse } from './compare.js';
 import { equip } from './equipment.js';
 import { joinGuest, openGuest } from './equipped-guest.js';
 import { type HostWatch, type Sighting, watchHost } from './host-watch.js';
+import { settledExecutors } from './rest.js';
 import { NOT_RUN, type Outcome, type Result, type Run } from './row.js';
 import { allRows } from './rows/index.js';
-import { guestSide, hostSide, play, type Stage } from './sides.js';
+import { guestSide, hostSide, play, type Stage, standbySide } from './sides.js';
 
 /** What to run, and whom to tell. */
 export interface Options {
@@ -47,8 +48,9 @@ export async function runMatrix({
   await using session = await Session.connect(address);
   const watching = await watchHost();
   await using watch = typeof watching === 'string' ? unwatched : watching;
-  const stage: Stage = { guest, session, env };
-  const sides = [guestSide(guest, env), hostSide(address, env, watch.wrap)] as const;
+  await using standby = await standbySide(address, env, watch.wrap);
+  const stage: Stage = { guest, session, executors: await settledExecutors(guest), env };
+  const sides = [guestSide(guest, env), hostSide(address, env, watch.wrap), standby] as const;
   const at = new Date().toISOString();
   const { kernel, kernelOrigin, accel } = guest.info;
   const results: Result[] = [];
@@ -65,11 +67,14 @@ export async function runMatrix({
   for (const row of chosen) {
     const outcomes: Outcome[] = [];
     for (const side of sides) outcomes.push(await play(row, side, stage).catch(unplayable));
-    const [inGuest, fromHost] = outcomes as [Outcome, Outcome];
-    const result = compare(row, inGuest, fromHost, at);
+    const [inGuest, fromHost, withStandby] = outcomes as [Outcome, Outcome, Outcome];
+    const result = worse(
+      compare(row, inGuest, fromHost, at),
+      compare(row, inGuest, withStandby, at),
+    );
     results.push(result);
     show(result, results.length, chosen.length);
-    if (result.verdict !== 'same') outputs?.(printed(inGuest, fromHost));
+    if (result.verdict !== 'same') outputs?.(printed(inGuest, fromHost, withStandby));
     await record?.(await sofar());
   }
   // Not without await: what it asks would be put away first.
@@ -98,8 +103,8 @@ function seen({ calls, looks, changes }: Sighting): string {
 
 const SHOWN_CHARACTERS = 3000;
 
-function printed(guest: Outcome, host: Outcome): string {
+function printed(guest: Outcome, host: Outcome, standby: Outcome): string {
   const part = (name: string, { ending, stdout, stderr }: Outcome) =>
     `--- ${name}: ${ending}\n${stdout.slice(-SHOWN_CHARACTERS)}${stderr === '' ? '' : `--- its errors\n${stderr.slice(-SHOWN_CHARACTERS)}`}`;
-  return `${part('guest', guest)}\n${part('host', host)}\n`;
+  return `${part('guest', guest)}\n${part('host', host)}\n${part('host, with a standby', standby)}\n`;
 }

@@ -12,9 +12,10 @@ export function renderCompat(results: readonly Result[], runs: readonly RunInfo[
   const lines = [
     '# Compatibility of `waep run`',
     '',
-    'Written by `npm run compat -- --record`; do not edit. Each command runs twice: inside the guest, which holds the',
-    'tools for this purpose, and on the host under `waep run`, acting on the same guest. What it prints,',
-    'how it ends and what it leaves behind are compared. `test/conformance/compat/rows` has the commands.',
+    'Written by `npm run compat -- --record`; do not edit. Each command runs inside the guest, which holds the',
+    'tools for this purpose, and on the host under `waep run`, with a standby and without, acting on the same',
+    'guest. What it prints, how it ends and what it leaves behind are compared; a second after it nothing goes',
+    'on in the guest. `test/conformance/compat/rows` has the commands.',
     '',
     '| run | rows | took | guest | this machine, the host |',
     '|---|--:|--:|---|---|',

@@ -46,7 +46,10 @@ export interface Outcome {
   readonly stdout: string;
   readonly stderr: string;
   readonly tookMs: number;
-  /** What of its objects was still in the guest afterwards, such as `prog 17`. */
+  /**
+   * What was still in the guest afterwards: of its objects, such as `prog 17`, and what went on
+   * there a second after its end.
+   */
   readonly left: readonly string[];
 }
 

@@ -1,13 +1,15 @@
-/* The two sides: a command in the guest, and the same under `waep run` here. */
+/* The sides: a command in the guest, and the same under `waep run` here, with a standby and without. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { constants } from 'node:os';
 import { text } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
 import type { Session } from '../../../src/index.js';
 import { cli } from '../../run/application.js';
 import { census, idsOf } from './census.js';
 import type { EquippedGuest } from './equipped-guest.js';
+import { unrest } from './rest.js';
 import type { Outcome, Row, Watch } from './row.js';
 
 const { signals } = constants;
@@ -22,7 +24,7 @@ interface Started {
 
 /** Where a command runs. */
 export interface Side {
-  readonly name: 'guest' | 'host';
+  readonly name: 'guest' | 'host' | 'standby';
   start(command: string): Promise<Started>;
 }
 
@@ -49,10 +51,46 @@ export function hostSide(
   env: Readonly<Record<string, string>>,
   wrap: readonly string[] = [],
 ): Side {
+  return byWaep('host', [...wrap, process.execPath, cli, 'run', '--vm', address, '--'], env);
+}
+
+const waep = fileURLToPath(new URL('../../../../bin/waep', import.meta.url));
+
+/** The same with a standby, which `await using` ends. */
+export async function standbySide(
+  address: string,
+  env: Readonly<Record<string, string>>,
+  wrap: readonly string[] = [],
+): Promise<Side & AsyncDisposable> {
+  const standby = spawn(process.execPath, [cli, 'standby', '--vm', address], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  const ended = once(standby, 'exit');
+  const [ready] = await Promise.race([once(standby.stdout, 'data'), ended]);
+  if (!/^Ready for: /.test(String(ready))) throw new Error(`The standby does not begin: ${ready}`);
+  const side = byWaep('standby', [...wrap, waep, 'run', '--vm', address, '--'], env);
   return {
-    name: 'host',
+    name: side.name,
+    start(command) {
+      // Without it waep run would do alone, and say nothing.
+      if (standby.exitCode !== null) throw new Error(`The standby ended: ${standby.exitCode}`);
+      return side.start(command);
+    },
+    async [Symbol.asyncDispose]() {
+      standby.kill('SIGINT');
+      await ended;
+    },
+  };
+}
+
+function byWaep(
+  name: Side['name'],
+  words: readonly string[],
+  env: Readonly<Record<string, string>>,
+): Side {
+  return {
+    name,
     async start(command) {
-      const words = [...wrap, process.execPath, cli, 'run', '--vm', address, '--'];
       const [program = '', ...args] = [...words, '/bin/sh', '-c', command];
       // A process group of its own, as a terminal makes one: what is sent goes to all in it.
       const child = spawn(program, args, {
@@ -92,12 +130,14 @@ export interface Stage {
   readonly guest: EquippedGuest;
   /** A session of the harness's own, with which it looks into the guest. */
   readonly session: Session;
+  /** How many executors the guest has when no row is played. */
+  readonly executors: number;
   readonly env: Readonly<Record<string, string>>;
 }
 
 /** Runs a row's command on a side, and leaves the guest as it was. */
 export async function play(row: Row, side: Side, stage: Stage): Promise<Outcome> {
-  const { guest, session, env } = stage;
+  const { guest, session, executors, env } = stage;
   const before = await census(session);
   if (row.setup !== undefined) await guest.sh(row.setup, env);
   const programs = await idsOf(session, 'prog');
@@ -122,8 +162,10 @@ export async function play(row: Row, side: Side, stage: Stage): Promise<Outcome>
   const tookMs = performance.now() - startedMs;
   await watched;
   const [stdout, stderr] = await Promise.all([started.stdout, started.stderr]);
+  const goesOn = await unrest(guest, session, executors);
   await guest.sh(row.teardown ?? CLEAN, env);
-  return { ending: how, stdout, stderr, tookMs, left: await leftovers(session, before) };
+  const left = [...goesOn, ...(await leftovers(session, before))];
+  return { ending: how, stdout, stderr, tookMs, left };
 }
 
 const CLEAN = 'rm -rf /sys/fs/bpf/*';

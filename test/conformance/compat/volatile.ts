@@ -15,6 +15,11 @@ const fields = {
     shown: '#',
     why: 'ids of kernel objects count upwards',
   },
+  'inner map': {
+    pattern: /(?<=value: )[0-9a-f]{2}(?= )/g,
+    shown: '#',
+    why: 'a map of maps has ids of maps, in hexadecimal',
+  },
   'loaded at': {
     pattern: /(?<=loaded_at[ ":]*)(?:\d{4}-\S+|\d+)/g,
     shown: '#',

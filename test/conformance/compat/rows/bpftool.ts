@@ -153,7 +153,7 @@ const map: readonly Row[] = [
       'map update pinned /sys/fs/bpf/outer key 0 0 0 0 value pinned /sys/fs/bpf/m',
       'map dump pinned /sys/fs/bpf/outer',
     ],
-    { setup: MAPS, volatile: ['id', 'pid'] },
+    { setup: MAPS, volatile: ['id', 'inner map', 'pid'] },
   ),
   rows(
     [
