@@ -1,17 +1,27 @@
 import { constants } from 'node:os';
-import { type Encoded, encode, encodeRaw, enums, type RawCall, rows } from '../bpf/index.js';
+import {
+  type Encoded,
+  encode,
+  encodeRaw,
+  enums,
+  type MapSpecs,
+  type Memory,
+  type RawCall,
+  rows,
+} from '../bpf/index.js';
 import type { Handle, Reply } from '../call.js';
 import { viewOf } from '../codec/index.js';
-import { failure, type SystemError, systemError, type WaepError } from '../errors.js';
+import { failure, type WaepError } from '../errors.js';
 import { native } from '../native.js';
 import type { CallOptions } from '../session/index.js';
+import type { Session } from '../session.js';
 import { readGuestPipe } from '../view/index.js';
 import type { Context } from './context.js';
 import type { Notification } from './notification.js';
 import type { Objects } from './objects.js';
-import { isOfGuest } from './own-processes.js';
 import { pathOf } from './perf-events.js';
 import { ProcessMemory } from './process-memory.js';
+import { notThere } from './processes.js';
 
 const PAGE_BYTES = 4096;
 const { errno } = constants;
@@ -31,6 +41,7 @@ export async function forwardBpf(call: Notification, context: Context): Promise<
   if (asked.encoded.shape === rows.LINK_CREATE_UPROBE_MULTI) {
     await checkProbed(call, asked, context);
   }
+  checkProcesses(call, asked, context);
   // Whoever has the thread's number now, it may be another thread than was read from.
   if (!call.waits) return;
   probes.about(asked.encoded.call.command);
@@ -61,7 +72,7 @@ interface Asked {
 
 /** Reads a call out of the program's memory; or returns the errno that it fails with. */
 async function readCall(call: Notification, context: Context): Promise<Asked | number> {
-  const { session, objects, placeholders, mapped, userRings } = context;
+  const { session, objects, placeholders, mapped, userRings, own } = context;
   const command = call.argument(0);
   const address = call.word(1);
   const sizeBytes = call.argument(2);
@@ -69,15 +80,20 @@ async function readCall(call: Notification, context: Context): Promise<Asked | n
   if (sizeBytes > PAGE_BYTES) return errno.E2BIG;
   const image = new ProcessMemory(call, placeholders).read(address, sizeBytes);
   if (image.length < sizeBytes) return errno.EFAULT;
-  const { pid, descriptor } = command === BPF_TASK_FD_QUERY ? taskIn(image) : nobody;
+  const { pid, descriptor } =
+    (command & ~BPF_COMMON_ATTRS) === BPF_TASK_FD_QUERY ? taskIn(image) : nobody;
   // An id that is none of the program's own is one of the guest's, and so is its descriptor.
-  const ofGuest = isOfGuest(pid, call.thread);
+  const ofGuest = own.isOfGuest(pid, call.thread);
   // As the kernel answers where no program is attached.
   if (pid !== 0 && !ofGuest && placeholders.handleOf(pid, descriptor) === 0) return ENOTSUPP;
   const memory = new ProcessMemory(call, placeholders, ofGuest ? 0 : pid);
-  const common = commonOf(call, memory);
-  if (common instanceof Error) return commonErrno(context, common);
-  const raw = { command, address, image, ...common };
+  const common = await readCommon(session, objects, memory, {
+    command,
+    address: call.word(3),
+    sizeBytes: call.argument(4),
+  });
+  if (typeof common === 'number') return common;
+  const raw = { command, address, image, common };
   const handle = session.newHandle();
   // What the program has written to memory that it maps is to be there before the call is made.
   await mapped.push();
@@ -149,6 +165,29 @@ async function checkProbed(
   if (path.at(-1) === 0) await probed.check(call.thread, pathOf(path));
 }
 
+const { pid: PROBED_PROCESS } = rows.LINK_CREATE_UPROBE_MULTI.fields;
+const { iter_info: ITERATED } = rows.LINK_CREATE_ITER_TASK.fields;
+
+/** Refuses what is asked of processes of the program's own: their ids are others' in the guest. */
+function checkProcesses(
+  call: Notification,
+  { encoded: { shape }, image, memory }: Asked,
+  { own }: Context,
+): void {
+  let ids: number[] = [];
+  if (shape === rows.LINK_CREATE_UPROBE_MULTI) {
+    ids = [wordAt(image, PROBED_PROCESS)];
+  } else if (shape === rows.LINK_CREATE_ITER_TASK && image.length >= ITERATED.offset + 8) {
+    // Its first words are tid and pid.
+    const address = Buffer.from(image).readBigUInt64LE(ITERATED.offset);
+    const lengthBytes = wordAt(image, { offset: ITERATED.offset + 8 });
+    const info = memory.read(address, Math.min(lengthBytes, 8));
+    ids = [0, 4].map((offset) => wordAt(info, { offset }));
+  }
+  const foreign = ids.find((id) => id !== 0 && !own.isOfGuest(id, call.thread));
+  if (foreign !== undefined) throw notThere(`${shape.name} of process ${foreign}`);
+}
+
 /** Lets go of an object that the program does not have. */
 function drop(handle: Handle, { session, objects, probes }: Context): void {
   objects.remove(handle);
@@ -156,15 +195,28 @@ function drop(handle: Handle, { session, objects, probes }: Context): void {
   if (!probes.drop(handle)) session.release([handle]).catch(() => {});
 }
 
-/** The fourth and fifth argument, of calls that have them; or what a kernel that knows them says. */
-function commonOf(call: Notification, memory: ProcessMemory): Partial<RawCall> | SystemError {
-  if ((call.argument(0) & BPF_COMMON_ATTRS) === 0) return {};
-  const sizeBytes = call.argument(4);
-  if (sizeBytes > PAGE_BYTES) return systemError('bpf', -errno.E2BIG);
-  const address = call.word(3);
+/** The fourth and fifth argument of a call of a command. */
+interface CommonArguments {
+  readonly command: number;
+  readonly address: bigint;
+  readonly sizeBytes: number;
+}
+
+/**
+ * Reads the common attributes of a call that has some; or returns the errno that it fails with for
+ * them, in a kernel that knows them or in one that does not.
+ */
+export async function readCommon(
+  session: Session,
+  specs: MapSpecs,
+  memory: Memory,
+  { command, address, sizeBytes }: CommonArguments,
+): Promise<RawCall['common'] | number> {
+  if ((command & BPF_COMMON_ATTRS) === 0) return undefined;
+  if (sizeBytes > PAGE_BYTES) return errnoOfCommon(session, specs, errno.E2BIG);
   const image = memory.read(address, sizeBytes);
-  if (image.length < sizeBytes) return systemError('bpf', -errno.EFAULT);
-  return { common: { address, image } };
+  if (image.length < sizeBytes) return errnoOfCommon(session, specs, errno.EFAULT);
+  return { address, image };
 }
 
 /** Past all ids that there are. */
@@ -174,10 +226,10 @@ const LAST_ID = 0x7ffffffe;
  * The errno of a call whose common attributes are bad. Kernels before 7.2 know none, and whatever
  * the call, say EINVAL: programs find out in this way.
  */
-async function commonErrno({ session, objects }: Context, bad: SystemError): Promise<number> {
-  const ask = encode(rows.PROG_GET_NEXT_ID, { start_id: LAST_ID }, objects, 0, {});
+async function errnoOfCommon(session: Session, specs: MapSpecs, bad: number): Promise<number> {
+  const ask = encode(rows.PROG_GET_NEXT_ID, { start_id: LAST_ID }, specs, 0, {});
   const reply = await session.call(ask.call, { name: ask.shape.name });
-  return reply.errno === errno.EINVAL ? errno.EINVAL : -bad.errno;
+  return reply.errno === errno.EINVAL ? errno.EINVAL : bad;
 }
 
 function noFolder(): WaepError {

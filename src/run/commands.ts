@@ -1,8 +1,9 @@
 /* Programs that the program starts: they run on this machine, and its probes are in the guest. */
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { failure, type WaepError } from '../errors.js';
 import type { Context } from './context.js';
 import type { Notification } from './notification.js';
+import { familyOf } from './own-processes.js';
 import { ProcessMemory } from './process-memory.js';
 
 const PATH_MAX = 4096;
@@ -37,13 +38,10 @@ function unwatched(name: string): WaepError {
 /** Whether a process, or the one that has started it, has a probe's descriptor. */
 function watches(thread: number, { placeholders, objects }: Context): boolean {
   try {
-    const status = readFileSync(`/proc/${thread}/status`, 'latin1');
-    const [own, parent] = ['Tgid', 'PPid'].map((name) =>
-      Number(new RegExp(`^${name}:\\s*(\\d+)$`, 'm').exec(status)?.[1]),
-    );
-    return [own, parent].some((process) =>
+    const { group, parent } = familyOf(thread);
+    return [group, parent].some((process) =>
       readdirSync(`/proc/${process}/fd`).some((descriptor) =>
-        objects.isProbe(placeholders.handleOf(Number(process), Number(descriptor))),
+        objects.isProbe(placeholders.handleOf(process, Number(descriptor))),
       ),
     );
   } catch {

@@ -6,6 +6,7 @@ import type { MappedEvents } from './mapped-events.js';
 import type { MappedMaps } from './mapped-maps.js';
 import type { MappedUserRings } from './mapped-user-rings.js';
 import type { Objects } from './objects.js';
+import type { OwnProcesses } from './own-processes.js';
 import type { Placeholders } from './placeholders.js';
 import type { ProbeCache } from './probe-cache/index.js';
 import type { ProbeDefinitions } from './probe-definitions.js';
@@ -27,6 +28,8 @@ export interface Context {
   readonly mapped: MappedMaps;
   /** What it has been asked before. */
   readonly probes: ProbeCache;
+  /** Its processes. */
+  readonly own: OwnProcesses;
   /** The programs that it has just become. */
   readonly started: StartedPrograms;
   /** What ends its calls before the guest does. */

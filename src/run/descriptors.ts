@@ -11,7 +11,7 @@ import { native } from '../native.js';
 import type { Context } from './context.js';
 import { forms, statxOf } from './file-status.js';
 import type { Notification } from './notification.js';
-import { defineProbe } from './probe-definitions.js';
+import { defineProbes } from './probe-definitions.js';
 import { ProcessMemory } from './process-memory.js';
 
 const { errno } = constants;
@@ -39,7 +39,7 @@ export async function readDescriptor(call: Notification, context: Context): Prom
 /** Answers write(2) of some words: an eventfd that stands for an object would take one. */
 export async function writeDescriptor(call: Notification, context: Context): Promise<void> {
   const handle = context.placeholders.handleOf(call.thread, call.descriptor(0));
-  if (handle === 0) return defineProbe(call, context);
+  if (handle === 0) return defineProbes(call, context);
   call.fail((await accessOf(handle, context)) === O_RDONLY ? errno.EBADF : errno.EINVAL);
 }
 

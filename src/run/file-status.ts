@@ -86,11 +86,10 @@ export function statxOf(status: FileStatus): Buffer {
   return to;
 }
 
-/**
- * The structures that files are described in, made of `struct statx`; and where that has the mode.
- */
+/** The structures that files are described in, made of `struct statx`, and where that has what. */
 export const forms = {
   MODE: at.mode,
+  INODE: at.ino,
   stat,
   statx: (status: Buffer): Uint8Array => status,
 } as const;

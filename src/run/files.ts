@@ -25,7 +25,7 @@ import {
   type PathArguments,
   settled,
 } from './places.js';
-import { isProbeDefinitions, refusal } from './probe-definitions.js';
+import { definitionsIn, unseen } from './probe-definitions.js';
 import { ProcessMemory } from './process-memory.js';
 
 const { errno } = system;
@@ -76,8 +76,8 @@ export function openFile(which: PathArguments, flagsAt: 'argument' | 'structure'
     if (isKernelDevice(named.path)) throw ofHost(`opening ${named.path}`);
     const memory = new ProcessMemory(call, context.placeholders);
     const described = handleIn('fdinfo', named.path, memory);
-    const mounted = mountFileOf(named.path, call.thread);
-    const ofGuest = guestPathOf(named.path, call.thread);
+    const mounted = mountFileOf(named.path, call.thread, context);
+    const ofGuest = guestPathOf(named.path, context);
     if (described === 0 && mounted === undefined && ofGuest === undefined) return call.proceed();
     const flags = flagsOf(call, memory, which.path + 1, flagsAt);
     if (flags === undefined) return call.proceed();
@@ -123,10 +123,11 @@ function flagsOf(
 }
 
 function openToWrite(path: string, flags: number, call: Notification, context: Context): void {
-  if (isProbeDefinitions(path)) {
+  const kind = definitionsIn(path);
+  if (kind !== undefined) {
     // Shells, which create what they write to, pass it on by another number.
-    if ((flags & FALLBACK) === APPENDED && context.definitions.open(call)) return;
-    throw refusal();
+    if ((flags & FALLBACK) === APPENDED && context.definitions.open(call, kind)) return;
+    throw unseen(path);
   }
   throw failure('ERR_RUN_REFUSED', {
     call: `writing to ${path}`,
@@ -190,7 +191,7 @@ export function accessFile(which: PathArguments, flags?: number) {
   return ofGuest(which, async (path, call, context) => {
     if (context.recent.has(path)) return call.succeed(0);
     const follow = flags === undefined || (call.argument(flags) & AT_SYMLINK_NOFOLLOW) === 0;
-    const mode = (await context.files.look(path, follow)).readUInt16LE(forms.MODE);
+    const mode = (await look(path, follow, context)).readUInt16LE(forms.MODE);
     const executes = (call.argument(which.path + 1) & constants.X_OK) !== 0;
     if (executes && (mode & FILE_TYPE) !== FOLDER && (mode & 0o111) === 0) call.fail(errno.EACCES);
     else call.succeed(0);
@@ -214,7 +215,7 @@ export function lookAtFile(
       typeof flags === 'number'
         ? (call.argument(flags) & AT_SYMLINK_NOFOLLOW) === 0
         : flags === 'follow';
-    const facts = await context.files.look(path, follow);
+    const facts = await look(path, follow, context);
     const memory = new ProcessMemory(call, context.placeholders);
     memory.writeOrFault(call.word(result), forms[form](facts));
     call.succeed(0);
@@ -227,6 +228,51 @@ export const lookAtFileSystem = ofGuest({ path: 0 }, async (path, call, context)
   new ProcessMemory(call, context.placeholders).writeOrFault(call.word(1), status);
   call.succeed(0);
 });
+
+const EMPTY_PATH = 0x1000;
+/** EOVERFLOW. */
+const TOO_SMALL = 75;
+/** FILEID_KERNFS: an inode's number, which is the id of a cgroup. */
+const ID_HANDLE = { type: 0xfe, bytes: 8 } as const;
+const CGROUP2 = 0x63677270;
+
+const giveHandle: PathAnswer = async (path, call, { files, placeholders }) => {
+  const system = Buffer.from(await files.fileSystem(path));
+  if (system.readUInt32LE() !== CGROUP2) {
+    throw failure('ERR_RUN_REFUSED', {
+      call: `name_to_handle_at(2) of ${path}`,
+      why: 'only the id of a cgroup means the same on this machine',
+      instead: 'Name the file by its path.',
+    });
+  }
+  const memory = new ProcessMemory(call, placeholders);
+  const address = call.word(2);
+  const room = Buffer.from(memory.read(address, 4));
+  if (room.length < 4) return call.fail(errno.EFAULT);
+  const written = Buffer.alloc(8 + ID_HANDLE.bytes);
+  written.writeUInt32LE(ID_HANDLE.bytes, 0);
+  if (room.readUInt32LE() < ID_HANDLE.bytes) {
+    memory.writeOrFault(address, written.subarray(0, 4));
+    return call.fail(TOO_SMALL);
+  }
+  written.writeInt32LE(ID_HANDLE.type, 4);
+  (await files.look(path)).copy(written, 8, forms.INODE, forms.INODE + 8);
+  memory.writeOrFault(address, written);
+  // Of the mount, which is none of this machine's.
+  memory.writeOrFault(call.word(3), Buffer.alloc(4));
+  call.succeed(0);
+};
+const handleOfPath = ofGuest({ folder: 0, path: 1 }, giveHandle);
+
+/** Answers name_to_handle_at(2), by which programs are told the id of a cgroup. */
+export function makeFileHandle(call: Notification, context: Context): void | Promise<void> {
+  const { folders, placeholders } = context;
+  const first = new ProcessMemory(call, placeholders).read(call.word(1), 1)[0];
+  const isEmpty = first === 0 && (call.argument(4) & EMPTY_PATH) !== 0;
+  const handle = isEmpty ? placeholders.handleOf(call.thread, call.descriptor(0)) : 0;
+  const path = handle === 0 ? undefined : folders.pathOf(handle);
+  return path === undefined ? handleOfPath(call, context) : giveHandle(path, call, context);
+}
 
 /** Answers fstatfs(2). */
 export async function describeFileSystem(call: Notification, context: Context): Promise<void> {
@@ -245,7 +291,7 @@ export function readLink(which: PathArguments) {
     if (named === undefined) return call.proceed();
     const memory = new ProcessMemory(call, context.placeholders);
     const handle = handleIn('fd', named.path, memory);
-    const ofGuest = guestPathOf(named.path, call.thread);
+    const ofGuest = guestPathOf(named.path, context);
     let text: Buffer;
     if (handle !== 0) {
       const name = context.folders.pathOf(handle) ?? (await nameOf(handle, context));
@@ -335,7 +381,20 @@ function handleIn(folder: 'fd' | 'fdinfo', path: string, memory: ProcessMemory):
   return found === folder ? memory.handleOf(Number(descriptor)) : 0;
 }
 
-function open(path: string, { session, files, recent }: Context): Promise<number> {
+/** What is known of a path, which may be there only because of what the program has defined. */
+function look(path: string, follow: boolean, { files, definitions }: Context): Promise<Buffer> {
+  return files.look(definitions.like(path) ?? path, follow);
+}
+
+async function open(path: string, context: Context): Promise<number> {
+  const { session, files, recent, definitions } = context;
   if (isLive(path)) return openGuestPipe(session, path);
+  const text = definitions.textOf(path);
+  if (text !== undefined) return files.hold(Buffer.from(text));
+  const kind = definitionsIn(path);
+  if (kind !== undefined) {
+    const own = Buffer.from(definitions.list(kind));
+    return files.hold(Buffer.concat([await files.bytes(path), own]));
+  }
   return isProgramFile(path) ? recent.open(path) : files.open(path);
 }

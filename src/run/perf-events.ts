@@ -5,7 +5,7 @@ import { type CallBuffer, type Handle, Relocation } from '../call.js';
 import { failure, systemError } from '../errors.js';
 import type { Context } from './context.js';
 import type { Notification } from './notification.js';
-import { isOfGuest } from './own-processes.js';
+import { type ProbeKind, pmuOf, withoutPmu } from './probe-definitions.js';
 import { ProcessMemory } from './process-memory.js';
 import { notThere } from './processes.js';
 
@@ -13,22 +13,21 @@ const { errno } = constants;
 const PAGE_BYTES = 4096;
 const PATH_MAX = 4096;
 
-const { type, size, config1 } = perf.PERF_EVENT_ATTR.fields;
+const { type, size, config, config1, config2 } = perf.PERF_EVENT_ATTR.fields;
 const Attribute = {
   TYPE: type.offset,
   SIZE: size.offset,
+  CONFIG: config.offset,
   CONFIG1: config1.offset,
+  CONFIG2: config2.offset,
   FIRST_BYTES: perf.PERF_ATTR_SIZE_VER0,
 } as const;
 const { PERF_FLAG_PID_CGROUP, PERF_FLAG_FD_CLOEXEC } = enums.PerfFlag;
 const Flag = { PID_CGROUP: PERF_FLAG_PID_CGROUP, FD_CLOEXEC: PERF_FLAG_FD_CLOEXEC } as const;
 
-/** PMUs whose config1 points to a text: the name of a function, and a file. */
-const namedPmus = ['kprobe', 'uprobe'] as const;
-
 /** Has perf_event_open(2) of the program made in the guest. */
 export async function openPerfEvent(call: Notification, context: Context): Promise<void> {
-  const { session, objects, placeholders } = context;
+  const { session, objects, placeholders, own } = context;
   const memory = new ProcessMemory(call, placeholders);
   const address = call.word(0);
   const head = Buffer.from(memory.read(address, Attribute.FIRST_BYTES));
@@ -41,7 +40,7 @@ export async function openPerfEvent(call: Notification, context: Context): Promi
   const pid = call.descriptor(1);
   const flags = call.argument(4);
   const ofCgroup = (flags & Flag.PID_CGROUP) !== 0;
-  if (pid >= 0 && !ofCgroup && !isOfGuest(pid, call.thread)) {
+  if (pid >= 0 && !ofCgroup && !own.isOfGuest(pid, call.thread)) {
     throw notThere(`perf_event_open(2) of ${pid === 0 ? 'the calling process' : `process ${pid}`}`);
   }
   const leader = call.descriptor(3);
@@ -49,16 +48,13 @@ export async function openPerfEvent(call: Notification, context: Context): Promi
   const cgroup = ofCgroup ? memory.handleOf(pid) : 0;
   if ((leader >= 0 && group === 0) || (ofCgroup && cgroup === 0)) return call.fail(errno.EBADF);
 
-  const buffers: CallBuffer[] = [{ inout: image }];
+  const named = (await definedProbe(image, context)) ?? (await namedProbe(image, memory, context));
+  if (named === 'fault') return call.fail(errno.EFAULT);
+  const buffers: CallBuffer[] = [{ inout: named?.image ?? image }];
   const relocations: number[] = [];
-  const text = image.readBigUInt64LE(Attribute.CONFIG1);
-  const named = (await namedTypes(context)).get(image.readUInt32LE(Attribute.TYPE));
-  if (text !== 0n && named !== undefined) {
-    const name = memory.readText(text, PATH_MAX);
-    if (name.at(-1) !== 0) return call.fail(errno.EFAULT);
-    if (named === 'uprobe') await context.probed.check(call.thread, pathOf(name));
-    image.writeBigUInt64LE(0n, Attribute.CONFIG1);
-    buffers.push(name);
+  if (named !== undefined) {
+    if (named.kind === 'uprobe') await context.probed.check(call.thread, pathOf(named.name));
+    buffers.push(named.name);
     relocations.push(0, Attribute.CONFIG1, Relocation.POINTER, 1);
   }
   if (!call.waits) return;
@@ -96,16 +92,48 @@ export function pathOf(text: Uint8Array): string {
   return Buffer.from(text.subarray(0, -1)).toString();
 }
 
-/** The guest's PMUs whose config1 is a pointer, by their numbers. */
-async function namedTypes({ files }: Context): Promise<ReadonlyMap<number, string>> {
-  const types = await Promise.all(
-    namedPmus.map(async (name): Promise<[number, string]> => {
-      // A kernel without kprobes or uprobes has no such file.
-      const type = files.read(`/sys/bus/event_source/devices/${name}/type`).catch(() => Number.NaN);
-      return [Number(await type), name];
-    }),
-  );
-  return new Map(types);
+/** An event of a PMU whose config1 points to a text: the name of a function, or a file. */
+interface NamedProbe {
+  readonly kind: ProbeKind;
+  /** The attribute, without that pointer. */
+  readonly image: Buffer;
+  /** The text with its NUL. */
+  readonly name: Uint8Array;
+}
+
+/** The probe that an attribute asks one of these PMUs for. */
+async function namedProbe(
+  image: Buffer,
+  memory: ProcessMemory,
+  context: Context,
+): Promise<NamedProbe | 'fault' | undefined> {
+  const text = image.readBigUInt64LE(Attribute.CONFIG1);
+  const type = image.readUInt32LE(Attribute.TYPE);
+  for (const kind of ['kprobe', 'uprobe'] as const) {
+    if (text === 0n || type !== (await pmuOf(kind, context))) continue;
+    const name = memory.readText(text, PATH_MAX);
+    if (name.at(-1) !== 0) return 'fault';
+    image.writeBigUInt64LE(0n, Attribute.CONFIG1);
+    return { kind, image, name };
+  }
+  return undefined;
+}
+
+/** The probe behind the id of what the program has defined in the tracing file system. */
+async function definedProbe(image: Buffer, context: Context): Promise<NamedProbe | undefined> {
+  if (image.readUInt32LE(Attribute.TYPE) !== enums.PerfType.PERF_TYPE_TRACEPOINT) return undefined;
+  const probe = context.definitions.probeOf(image.readBigUInt64LE(Attribute.CONFIG));
+  if (probe === undefined) return undefined;
+  const type = await pmuOf(probe.kind, context);
+  if (type === undefined) throw withoutPmu(probe.kind);
+  const whole = Buffer.alloc(Math.max(image.length, Attribute.CONFIG2 + 8));
+  image.copy(whole);
+  whole.writeUInt32LE(type, Attribute.TYPE);
+  whole.writeUInt32LE(whole.length, Attribute.SIZE);
+  whole.writeBigUInt64LE(probe.config, Attribute.CONFIG);
+  whole.writeBigUInt64LE(0n, Attribute.CONFIG1);
+  whole.writeBigUInt64LE(probe.config2, Attribute.CONFIG2);
+  return { kind: probe.kind, image: whole, name: Buffer.from(`${probe.config1}\0`) };
 }
 
 const MAX_QUERIED = 1024;

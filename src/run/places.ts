@@ -4,7 +4,6 @@ import { posix } from 'node:path';
 import { isBelowKernel, isGuestPath, type MountFile } from '../view/index.js';
 import type { Context } from './context.js';
 import type { Notification } from './notification.js';
-import { isForeign } from './own-processes.js';
 import { ProcessMemory } from './process-memory.js';
 
 const PATH_MAX = 4096;
@@ -67,24 +66,24 @@ function baseOf(
 /** The path of the guest's that a call names, or undefined where it is none of the guest's. */
 export function guestPlace(
   call: Notification,
-  context: Pick<Context, 'placeholders' | 'folders'>,
+  context: Pick<Context, 'placeholders' | 'folders' | 'own'>,
   which: PathArguments,
 ): Place | undefined {
   const place = absolutePath(call, context, which);
   if (place === undefined) return undefined;
-  const path = guestPathOf(place.path, call.thread);
+  const path = guestPathOf(place.path, context);
   return path === undefined ? undefined : { ...place, path };
 }
 
-/** What a path of a thread's is in the guest, or undefined where it is none of the guest's. */
-export function guestPathOf(path: string, thread: number): string | undefined {
+/** What a path of the program's is in the guest, or undefined where it is none of the guest's. */
+export function guestPathOf(path: string, context: Pick<Context, 'own'>): string | undefined {
   if (!isBelowKernel(path)) return undefined;
   const [, id, rest = ''] =
     /^\/proc\/(self|thread-self|\d+)(?:\/task\/\d+)?(\/.*)?$/.exec(path) ?? [];
   if (id === undefined) return isGuestPath(path) ? path : undefined;
-  if (/^\d/.test(id) && isForeign(path, thread)) return path;
+  if (/^\d/.test(id) && context.own.isForeign(path)) return path;
   // What the program's own root leads to is named by its path as well.
-  if (rest.startsWith('/root/')) return guestPathOf(rest.slice('/root'.length), thread);
+  if (rest.startsWith('/root/')) return guestPathOf(rest.slice('/root'.length), context);
   return rest === '/net' || rest.startsWith('/net/') ? `/proc${rest}` : undefined;
 }
 
@@ -92,12 +91,13 @@ export function guestPathOf(path: string, thread: number): string | undefined {
 export function mountFileOf(
   path: string,
   thread: number,
+  { own }: Pick<Context, 'own'>,
 ): { file: MountFile; own: string } | undefined {
   if (path === '/proc/mounts' || path === '/etc/mtab') {
     return { file: 'mounts', own: `/proc/${thread}/mounts` };
   }
   const [, id, file] = /^\/proc\/(self|thread-self|\d+)\/(mounts|mountinfo)$/.exec(path) ?? [];
-  if (id === undefined || (/^\d/.test(id) && isForeign(path, thread))) return undefined;
+  if (id === undefined || (/^\d/.test(id) && own.isForeign(path))) return undefined;
   const process = /^\d/.test(id) ? id : thread;
   return { file: file as MountFile, own: `/proc/${process}/${file}` };
 }

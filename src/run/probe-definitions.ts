@@ -1,8 +1,9 @@
 /*
- * Definitions of probes that are written to the tracing file system. What is defined there outlives
- * who wrote it, so nothing is; but tools fall back to it when perf_event_open(2) has failed, to be
- * told why. That the guest's kernel tells them: trace_kprobe.c has one function that registers the
- * probes of both.
+ * Definitions of probes that a program writes to kprobe_events and uprobe_events. What is defined
+ * there in the guest would outlive who wrote it and be seen by everybody, so it is kept here: the
+ * program finds the id of what it has defined, and the event that it opens by that id is opened as
+ * an event of the kprobe or uprobe PMU, which the guest's kernel makes of the same parts
+ * (kernel/trace/trace_event_perf.c) and ends with its descriptor.
  */
 import { lstatSync, openSync } from 'node:fs';
 import { constants } from 'node:os';
@@ -13,6 +14,7 @@ import type { Session } from '../session.js';
 import type { GuestFiles } from '../view/index.js';
 import type { Notification } from './notification.js';
 import type { Placeholders } from './placeholders.js';
+import type { ProbedFiles } from './probed-files.js';
 import { ProcessMemory } from './process-memory.js';
 
 const { errno } = constants;
@@ -23,102 +25,240 @@ const NUMBERS = 32;
 
 /** WRITE_BUFSIZE of kernel/trace/trace_dynevent.c. */
 const MAX_TEXT_BYTES = 4096;
+/** Past the types of events that a kernel has: they have 16 bits. */
+const FIRST_ID = 0x10000;
+const RETURNS = 1n;
+const REFERENCE_SHIFT = 32n;
 
-/** `p:GROUP/EVENT FUNCTION+OFFSET` without arguments to fetch; r is for returns. */
-const definition =
-  /^([pr])(?:\d{1,4})?(?::(?:[A-Za-z_]\w{0,62}\/)?[A-Za-z_]\w{0,62})?[ \t]+([A-Za-z_.][\w.]*)(?:\+(\d{1,9}))?\s*$/;
+const kinds = ['kprobe', 'uprobe'] as const;
 
-/** The file in which kernel functions are probed by name. */
-export function isProbeDefinitions(path: string): boolean {
-  return /^\/sys\/kernel\/(debug\/)?tracing\/kprobe_events$/.test(path);
+/** The PMU that makes an event of a definition. */
+export type ProbeKind = (typeof kinds)[number];
+
+/** What an event of the kprobe or the uprobe PMU is opened with. */
+export interface Probe {
+  readonly kind: ProbeKind;
+  readonly config: bigint;
+  /** The function, or the file. */
+  readonly config1: string;
+  /** The offset in it. */
+  readonly config2: bigint;
 }
 
-/** What a program has as the guest's file of definitions, to write to. */
+interface Defined extends Probe {
+  readonly id: number;
+  /** As the guest's kernel would list it. */
+  readonly line: string;
+}
+
+const name = '[A-Za-z_]\\w{0,62}';
+/** `p:GROUP/EVENT`, with r for returns, and what is probed: no arguments to fetch. */
+const definition = new RegExp(`^([pr]):(?:(${name})/)?(${name})[ \\t]+(\\S+)\\s*$`);
+const removal = new RegExp(`^-:(?:(${name})/)?(${name})\\s*$`);
+const places: { readonly [K in ProbeKind]: RegExp } = {
+  kprobe: /^([A-Za-z_.][\w.]*)(?:\+(0|[1-9]\d{0,8}|0x[\da-f]{1,8}))?$/i,
+  // A reference counter, which USDT has, is behind the offset.
+  uprobe: /^(\/.*):(0x[\da-f]{1,16})(?:\((0x[\da-f]{1,8})\))?$/i,
+};
+
+const file = /^\/sys\/kernel\/(?:debug\/)?tracing\/(kprobe|uprobe)_events$/;
+const event = /^(\/sys\/kernel\/(?:debug\/)?tracing\/events\/)(\w+\/\w+)(\/id)?$/;
+/** An event that all kernels have. */
+const LIKE = 'sched/sched_switch';
+
+/** The kind of probes that a file has the definitions of, if it is such a file. */
+export function definitionsIn(path: string): ProbeKind | undefined {
+  return file.exec(path)?.[1] as ProbeKind | undefined;
+}
+
+/** What a program has defined, and what it has as the guest's files of definitions, to write to. */
 export class ProbeDefinitions {
-  #fd = -1;
+  readonly #files = new Map<ProbeKind, number>();
+  readonly #defined = new Map<string, Defined>();
+  #nextId = FIRST_ID;
 
   /**
    * Gives the program a descriptor of which the filter hands over what is written.
    *
    * @returns whether it has one; it may have no number left
    */
-  open(call: Notification): boolean {
+  open(call: Notification, kind: ProbeKind): boolean {
     const number = freeNumber(call.thread);
     if (number === undefined) return false;
-    if (this.#fd < 0) this.#fd = unwritable();
-    if (!call.replaceDescriptor(this.#fd, number)) return false;
+    const fd = this.#files.get(kind) ?? unwritable();
+    this.#files.set(kind, fd);
+    if (!call.replaceDescriptor(fd, number)) return false;
     call.succeed(number);
     return true;
   }
 
-  /** Whether a descriptor of a thread is one that {@link open} has given. */
-  has(thread: number, descriptor: number): boolean {
-    if (this.#fd < 0) return false;
-    return native.identify(thread, descriptor) === native.identify(process.pid, this.#fd);
+  /** The kind of probes that a descriptor of a thread defines, if {@link open} has given it. */
+  kindOf(thread: number, descriptor: number): ProbeKind | undefined {
+    for (const [kind, fd] of this.#files) {
+      if (native.identify(thread, descriptor) === native.identify(process.pid, fd)) return kind;
+    }
+    return undefined;
+  }
+
+  has(key: string): boolean {
+    return this.#defined.has(key);
+  }
+
+  add(key: string, line: string, probe: Probe): void {
+    this.#defined.set(key, { ...probe, line, id: this.#nextId++ });
+  }
+
+  /** Removes the events of a name, in whatever group unless it is said. Returns whether there was any. */
+  remove(kind: ProbeKind, group: string | undefined, name: string): boolean {
+    const keys = [...this.#defined].flatMap(([key, one]) => {
+      const matches = group === undefined ? key.endsWith(`/${name}`) : key === `${group}/${name}`;
+      return one.kind === kind && matches ? [key] : [];
+    });
+    for (const key of keys) this.#defined.delete(key);
+    return keys.length > 0;
+  }
+
+  /** What has been defined, as the guest's kernel would list it behind its own. */
+  list(kind: ProbeKind): string {
+    const ofKind = [...this.#defined.values()].filter((one) => one.kind === kind);
+    return ofKind.map(({ line }) => `${line}\n`).join('');
+  }
+
+  /** The probe that a program means by the id of a tracepoint, if it has defined it. */
+  probeOf(id: bigint): Probe | undefined {
+    if (id < BigInt(FIRST_ID)) return undefined;
+    return [...this.#defined.values()].find((one) => BigInt(one.id) === id);
+  }
+
+  /** What is in the file that tells the id of what was defined, if a path names it. */
+  textOf(path: string): string | undefined {
+    const [, , key = '', isFile] = event.exec(path) ?? [];
+    const id = this.#defined.get(key)?.id;
+    return id === undefined || isFile === undefined ? undefined : `${id}\n`;
+  }
+
+  /** A path of the guest that is like one that is there only because of a definition. */
+  like(path: string): string | undefined {
+    const [, folder, key = '', isFile = ''] = event.exec(path) ?? [];
+    return this.#defined.has(key) ? `${folder}${LIKE}${isFile}` : undefined;
   }
 
   close(): void {
-    if (this.#fd >= 0) native.close(this.#fd);
-    this.#fd = -1;
+    for (const fd of this.#files.values()) native.close(fd);
+    this.#files.clear();
   }
 }
 
-/** What answering needs of the guest. */
+/** What answering needs of the guest, and of what is known. */
 interface Definer {
   readonly session: Session;
   readonly files: GuestFiles;
   readonly placeholders: Placeholders;
+  readonly probed: ProbedFiles;
   readonly definitions: ProbeDefinitions;
 }
 
-/** Answers write(2) to a file of definitions: why the probe cannot be, or that it is refused. */
-export async function defineProbe(call: Notification, guest: Definer): Promise<void> {
-  if (!guest.definitions.has(call.thread, call.descriptor(0))) return call.proceed();
-  const memory = new ProcessMemory(call, guest.placeholders);
+/** Answers write(2) to a file of definitions, line by line. */
+export async function defineProbes(call: Notification, context: Definer): Promise<void> {
+  const kind = context.definitions.kindOf(call.thread, call.descriptor(0));
+  if (kind === undefined) return call.proceed();
+  const memory = new ProcessMemory(call, context.placeholders);
   const lengthBytes = Number(call.word(2));
-  if (lengthBytes > MAX_TEXT_BYTES) throw refusal();
+  if (lengthBytes > MAX_TEXT_BYTES) return call.fail(errno.E2BIG);
   const text = memory.read(call.word(1), lengthBytes);
   if (text.length < lengthBytes) return call.fail(errno.EFAULT);
-  const [, kind, name, offset = '0'] = definition.exec(Buffer.from(text).toString('latin1')) ?? [];
-  if (name === undefined) throw refusal();
-  const why = await probeError(guest, name, Number(offset), kind === 'r');
-  if (why === 0) throw refusal();
-  call.fail(why);
+  for (const line of Buffer.from(text).toString('latin1').split('\n')) {
+    const words = line.replace(/#.*/, '').trim();
+    const why = words === '' ? 0 : await define(words, kind, call, context);
+    if (why !== 0) return call.fail(why);
+  }
+  call.succeed(lengthBytes);
 }
 
-/** The refusal of what would be there when the program has ended. */
-export function refusal(): WaepError {
+/** Does what a line says, and returns 0 or the errno that writing it fails with. */
+async function define(
+  line: string,
+  kind: ProbeKind,
+  call: Notification,
+  context: Definer,
+): Promise<number> {
+  const { definitions, files, probed } = context;
+  const [, group, old] = removal.exec(line) ?? [];
+  if (old !== undefined) return definitions.remove(kind, group, old) ? 0 : errno.ENOENT;
+  const [, type = '', itsGroup = `${kind}s`, name = '', place = ''] = definition.exec(line) ?? [];
+  const [, target, offset = '0', reference = '0'] = places[kind].exec(place) ?? [];
+  if (target === undefined) throw refusal(line);
+  const returns = type === 'r' ? RETURNS : 0n;
+  const probe: Probe = {
+    kind,
+    config: returns | (BigInt(reference) << REFERENCE_SHIFT),
+    config1: target,
+    config2: BigInt(offset),
+  };
+  if (kind === 'uprobe') await probed.check(call.thread, target);
+  const why = await probeError(context, probe);
+  if (why !== 0) return why;
+  const key = `${itsGroup}/${name}`;
+  const ofGuest = files.look(`/sys/kernel/tracing/events/${key}`).then(
+    () => true,
+    () => false,
+  );
+  if (definitions.has(key) || (await ofGuest)) return errno.EEXIST;
+  definitions.add(key, `${type}:${key} ${place}`, probe);
+  return 0;
+}
+
+function refusal(line: string): WaepError {
   return failure('ERR_RUN_REFUSED', {
-    call: 'writing to /sys/kernel/tracing/kprobe_events',
-    why: 'probes that are defined there outlive the program',
-    instead: 'Attach by a link or by perf_event_open(2), which need none of them.',
+    call: `the definition of a probe "${line}"`,
+    why: 'waep makes a probe with a name, at a function or at an offset in a file, and no arguments',
+    instead: 'Attach by a link or by perf_event_open(2).',
   });
 }
 
-/** Why the guest's kernel does not probe a function, or 0 if it does. Nothing of it stays. */
-async function probeError(
-  { session, files }: Definer,
-  name: string,
-  offset: number,
-  returns: boolean,
-): Promise<number> {
-  const type = await files.read('/sys/bus/event_source/devices/kprobe/type').catch(() => undefined);
-  // A kernel without this type of event is one whose answer to a definition is not known.
-  if (type === undefined) return 0;
+/** The refusal of a way to write to files of definitions that is not seen. */
+export function unseen(path: string): WaepError {
+  return failure('ERR_RUN_REFUSED', {
+    call: `opening ${path} to write otherwise than with O_WRONLY and O_APPEND`,
+    why: 'what a shell writes goes by another descriptor, and is not seen',
+    instead: 'Attach by a link or by perf_event_open(2).',
+  });
+}
+
+/** The number of the guest's PMU for a kind of probes, if its kernel has one. */
+export async function pmuOf(
+  kind: ProbeKind,
+  { files }: Pick<Definer, 'files'>,
+): Promise<number | undefined> {
+  const path = `/sys/bus/event_source/devices/${kind}/type`;
+  const type = await files.read(path).catch(() => undefined);
+  return type === undefined ? undefined : Number(type);
+}
+
+/** Why the guest's kernel does not make a probe, or 0 if it does. Nothing of it stays. */
+async function probeError(context: Definer, probe: Probe): Promise<number> {
+  const { session } = context;
+  const type = await pmuOf(probe.kind, context);
+  if (type === undefined) throw withoutPmu(probe.kind);
   try {
-    const event = await openPerfEvent(session, {
-      type: Number(type),
-      config: returns ? 1 : 0,
-      config1: name,
-      config2: offset,
-    });
-    await event.close();
+    const { config, config1, config2 } = probe;
+    const opened = await openPerfEvent(session, { type, config, config1, config2 });
+    await opened.close();
     return 0;
   } catch (error) {
     const { syscall, errno: number } = error as SystemError;
     if (syscall !== 'perf_event_open' || number === undefined) throw error;
-    return errorOfDefinition(-number, session.kernel.release);
+    return probe.kind === 'kprobe' ? errorOfDefinition(-number, session.kernel.release) : -number;
   }
+}
+
+/** The refusal of probes on a kernel that cannot make one that ends with its descriptor. */
+export function withoutPmu(kind: ProbeKind): WaepError {
+  return failure('ERR_RUN_REFUSED', {
+    call: `writing to ${kind}_events`,
+    why: `the guest's kernel does not tell of a PMU "${kind}", and any other probe outlives the program`,
+    instead: 'Have the guest run Linux 4.17 or later, and its policy let /sys/bus/ be read.',
+  });
 }
 
 /** Since Linux 6.11 names are looked up apart, and are EINVAL when they mean no one function. */

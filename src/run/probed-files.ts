@@ -7,7 +7,7 @@ import { closeSync, fstatSync, openSync, readFileSync, readSync } from 'node:fs'
 import { failure, type WaepError } from '../errors.js';
 import { readFile } from '../kernel/guest-file.js';
 import type { Session } from '../session.js';
-import { isForeign } from './own-processes.js';
+import type { OwnProcesses } from './own-processes.js';
 
 /** The tables of a program, and the note by which its build is known, are at its beginning. */
 const HEAD_BYTES = 64 * 1024;
@@ -18,12 +18,14 @@ const NT_GNU_BUILD_ID = 3;
 /** Compares the files that the program probes with the guest's. */
 export class ProbedFiles {
   readonly #session: Session;
+  readonly #own: OwnProcesses;
   readonly #warnOnce: (error: Error) => void;
   readonly #known = new Map<string, Promise<void>>();
 
   /** @param warnOnce is called for each file that cannot be compared */
-  constructor(session: Session, warnOnce: (error: Error) => void) {
+  constructor(session: Session, own: OwnProcesses, warnOnce: (error: Error) => void) {
     this.#session = session;
+    this.#own = own;
     this.#warnOnce = warnOnce;
   }
 
@@ -34,7 +36,7 @@ export class ProbedFiles {
    */
   async check(thread: number, path: string): Promise<void> {
     // A file as a process of the guest has it is the guest's for the program as well.
-    if (isForeign(path, thread)) return;
+    if (this.#own.isForeign(path)) return;
     if (!path.startsWith('/') || path.startsWith('/proc/')) {
       throw refusal(path, 'only absolute paths mean the same there', 'Name the file itself.');
     }

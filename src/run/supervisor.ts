@@ -13,6 +13,7 @@ import { MappedMaps } from './mapped-maps.js';
 import { MappedUserRings } from './mapped-user-rings.js';
 import { Notification } from './notification.js';
 import { Objects } from './objects.js';
+import { OwnProcesses } from './own-processes.js';
 import { Placeholders } from './placeholders.js';
 import { ProbeCache } from './probe-cache/index.js';
 import { ProbeDefinitions } from './probe-definitions.js';
@@ -208,11 +209,12 @@ function contextOf(
   const userRings = new MappedUserRings(session, placeholders, events);
   const recent = new RecentFiles(files);
   const definitions = new ProbeDefinitions();
-  const probed = new ProbedFiles(session, warnOnce);
+  const own = new OwnProcesses();
+  const probed = new ProbedFiles(session, own, warnOnce);
   const views = { files, recent, probed, folders, definitions };
   const interruptions = new Interruptions();
   const started = new StartedPrograms(session.kernel, warnOnce);
-  const known = { session, objects, placeholders, probes, interruptions, started, ...views };
+  const known = { session, objects, placeholders, probes, interruptions, started, own, ...views };
   return { ...known, events, userRings, mapped, warnOnce };
 }
 
@@ -225,6 +227,7 @@ export async function clockAhead(session: Session): Promise<bigint> {
 }
 
 function answer(call: Notification, context: Context): void {
+  context.own.begin(call.thread);
   context.started.first(call.thread);
   const failed = (error: unknown) => {
     try {

@@ -23,17 +23,19 @@ import {
   listNoAttributes,
   lookAtFile,
   lookAtFileSystem,
+  makeFileHandle,
   openFile,
   readKernelLog,
   readLink,
   seekDescriptor,
 } from './files.js';
+import { nameInterface, SIOCGIFINDEX, SIOCGIFNAME } from './interfaces.js';
 import { mapMemory, watchDescriptor } from './memory-map.js';
 import type { Notification } from './notification.js';
 import { BPF, X86_64 } from './numbers.js';
 import { controlPerfEvent, openPerfEvent } from './perf-events.js';
 import { ProcessMemory } from './process-memory.js';
-import { askForProcess, openProcess } from './processes.js';
+import { aboutProcess, openProcess, sendSignal } from './processes.js';
 
 /** Answers one system call of the program. What it throws becomes the program's error. */
 export type Answer = (call: Notification, context: Context) => void | Promise<void>;
@@ -89,9 +91,22 @@ function refuseListener(call: Notification, context: Context): void {
 const FIONREAD = 0x541b;
 
 function control(call: Notification, context: Context): void | Promise<void> {
-  return call.argument(1) === FIONREAD
-    ? countUnread(call, context)
-    : controlPerfEvent(call, context);
+  const request = call.argument(1);
+  if (request === FIONREAD) return countUnread(call, context);
+  if (request === SIOCGIFINDEX || request === SIOCGIFNAME) return nameInterface(call, context);
+  return controlPerfEvent(call, context);
+}
+
+/** Lets setns(2) through whose namespace is this machine's. */
+function enterNamespace(call: Notification, { placeholders }: Context): void {
+  if (placeholders.handleOf(call.thread, call.descriptor(0)) !== 0) {
+    throw failure('ERR_RUN_REFUSED', {
+      call: 'setns(2) into a namespace of the guest',
+      why: 'the program runs on this machine',
+      instead: 'Do it in the guest, or pass the namespace to bpf(2).',
+    });
+  }
+  call.proceed();
 }
 
 const AT_EMPTY_PATH = 0x1000;
@@ -172,6 +187,9 @@ const answers: ReadonlyMap<number, Answer> = new Map<number, Answer>([
   [165, refuseChange('mount', { path: 1 })],
   [166, refuseChange('umount2', first)],
   [254, refuseChange('inotify_add_watch', { path: 1 })],
+  [301, refuseChange('fanotify_mark', { folder: 3, path: 4 })],
+  [303, makeFileHandle],
+  [308, enterNamespace],
   [5, (call, context) => describe(call, context, 'stat', 1)],
   [0, readDescriptor],
   [23, selectDescriptors],
@@ -185,16 +203,38 @@ const answers: ReadonlyMap<number, Answer> = new Map<number, Answer>([
   [1, writeDescriptor],
   [59, startProgram(0)],
   [322, startProgram(1)],
-  [62, askForProcess],
+  [62, sendSignal],
   [434, openProcess],
+  [129, aboutProcess('rt_sigqueueinfo')],
+  [101, aboutProcess('ptrace', 1)],
+  [310, aboutProcess('process_vm_readv')],
+  [311, aboutProcess('process_vm_writev')],
+  [302, aboutProcess('prlimit64')],
+  [121, aboutProcess('getpgid')],
+  [124, aboutProcess('getsid')],
+  [140, aboutProcess('getpriority', 1)],
+  [141, aboutProcess('setpriority', 1)],
+  [251, aboutProcess('ioprio_set', 1)],
+  [252, aboutProcess('ioprio_get', 1)],
+  [142, aboutProcess('sched_setparam')],
+  [143, aboutProcess('sched_getparam')],
+  [144, aboutProcess('sched_setscheduler')],
+  [145, aboutProcess('sched_getscheduler')],
+  [148, aboutProcess('sched_rr_get_interval')],
+  [203, aboutProcess('sched_setaffinity')],
+  [204, aboutProcess('sched_getaffinity')],
+  [314, aboutProcess('sched_setattr')],
+  [315, aboutProcess('sched_getattr')],
+  [256, aboutProcess('migrate_pages')],
+  [279, aboutProcess('move_pages')],
   [317, refuseListener],
   [72, flagsOf],
   [
     41,
     refuse(
-      'socket(2) for NETLINK_ROUTE',
-      'it shows and changes the interfaces of this host, not those of the guest',
-      'Attach by links (XDP, TCX), and list with "bpftool link".',
+      'socket(2) for netlink',
+      'it tells of this host’s kernel and changes it, and not the guest’s',
+      'Attach by links (XDP, TCX), list with "bpftool link", and read /proc/net.',
     ),
   ],
   [

@@ -1,5 +1,6 @@
 import { execFile } from 'node:child_process';
 import { once } from 'node:events';
+import { readdirSync } from 'node:fs';
 import { promisify } from 'node:util';
 import t from 'tap';
 import { boot } from '../../guest/index.js';
@@ -65,11 +66,11 @@ t.test('unmodified programs act on the guest, and on nothing else', async (t) =>
   const ended = following.finally(() => {
     followed = true;
   });
-  const told = async () => {
+  const written = async () => {
     await guest.sh('echo told by the guest > /sys/kernel/tracing/trace_marker');
     return followed;
   };
-  await until('the line that the guest tells', told, { everyMs: 100 });
+  await until('the line that the guest tells', written, { everyMs: 100 });
   t.match(await ended, /tracing_mark_write: told by the guest\n/);
 
   const pin = '/sys/fs/bpf/counts';
@@ -105,6 +106,22 @@ t.test('unmodified programs act on the guest, and on nothing else', async (t) =>
       words,
     );
   }
+  const entered = await run('nsenter', '--net=/proc/1/ns/net', 'true').catch((error) => error);
+  t.match(entered.stderr, /setns\(2\) into a namespace of the guest is refused/);
+
+  // So are the numbers that stand for interfaces and cgroups.
+  const names = [...new Set(['lo', 'none', ...readdirSync('/sys/class/net')])];
+  t.equal(
+    await run(program.path, 'interfaces', ...names),
+    await guest.sh(`/program interfaces ${names.join(' ')}`),
+  );
+  const cgroup = (await guest.sh('awk \'$3 == "cgroup2" { print $2 }\' /proc/mounts')).trim();
+  await guest.sh(`mkdir ${cgroup}/mine`);
+  const told = await guest.sh(`/program cgroup-id ${cgroup}/mine`);
+  t.match(told, /^no room: EOVERFLOW\nid: ok\n8 bytes of type 254: \d+\n$/);
+  t.equal(await run(program.path, 'cgroup-id', `${cgroup}/mine`), told);
+  await guest.sh(`rmdir ${cgroup}/mine`);
+
   await run('mkdir', '/sys/fs/bpf/folder');
   await run('mv', '/sys/fs/bpf/folder', '/sys/fs/bpf/moved');
   await run('bpftool', 'map', 'pin', 'name', 'counts', '/sys/fs/bpf/moved/counts');
@@ -183,14 +200,33 @@ t.test('unmodified programs act on the guest, and on nothing else', async (t) =>
   ]);
 
   // Why a kernel function cannot be probed, the guest's kernel says in the same words.
-  const impossible = ['p:a no_such_function', 'r:g/b vfs_write+5', 'p:c vfs_write+1', 'p:d memcpy'];
+  const impossible = [
+    ...['p:a no_such_function', 'r:g/b vfs_write+5', 'p:c vfs_write+1', 'p:d memcpy'],
+    ...['-:e', '-:f/e'],
+  ];
   for (const text of impossible) {
     const inGuest = await guest.sh(`/program define '${text}'`);
     t.match(inGuest, /: E[A-Z]+\n$/);
     t.equal(await run(program.path, 'define', text), inGuest);
   }
-  // What would work is not done, since it would stay; nor what is not understood or not seen.
-  const refused = ['p:e vfs_write', 'p:f vfs_write a=%ax', '-:e', 'p:g no_such_module:no_such'];
+  // What can be is as in the guest for the program, and nothing of it is in the guest.
+  for (const [kind, text] of [
+    ['kprobe', 'p:mine/write vfs_write'],
+    ['kprobe', 'r:mine/wrote vfs_write'],
+    ['uprobe', 'p:mine/main /program:0x0000000000001000'],
+  ] as const) {
+    const inGuest = await guest.sh(`/program use-definition ${kind} '${text}'`);
+    t.match(inGuest, /define: ok\n.*attach: ok\n/s);
+    const { stdout, stderr } = await execute(process.execPath, [
+      ...[cli, 'run', '--vm', address, '--'],
+      ...[program.path, 'use-definition', kind, text],
+    ]);
+    // How many returns it can wait for at once, the kernel adds to its list.
+    t.equal(stdout, inGuest.replace('listed: r10:', 'listed: r:'));
+    t.equal(stderr, '');
+  }
+  // What is not carried over is refused by name.
+  const refused = ['p:f vfs_write a=%ax', 'r8:h vfs_write', 'p vfs_write', 'p:g module:none'];
   for (const text of refused) {
     t.equal(await run(program.path, 'define', text), `${text}: EOPNOTSUPP\n`);
   }

@@ -1,4 +1,4 @@
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -133,6 +133,42 @@ t.test('room for a log costs what is written to it', async (t) => {
   t.equal(errors, '');
 });
 
+t.test('what is done to a process of the guest is done to none of this machine', async (t) => {
+  // The local agent's processes are this machine's, but none of the program's.
+  const other = spawn('sleep', ['1000'], { stdio: 'ignore', detached: true });
+  t.teardown(() => other.kill('SIGKILL'));
+  const { output, errors } = await run(program.path, 'processes', String(other.pid));
+  t.same(output.trim().split('\n'), [
+    'is there: ok',
+    ...['signal', 'group', 'all', 'trace', 'memory', 'processors', 'limit', 'priority'].map(
+      (name) => `${name}: EOPNOTSUPP`,
+    ),
+    'probe in itself: EOPNOTSUPP',
+    'own parent: ok',
+    'own ended child: ok',
+    'own processors: ok',
+  ]);
+  for (const named of [
+    /kill\(2\) of the guest's process \d+ is refused/,
+    /kill\(2\) of all processes is refused/,
+    /ptrace\(2\) of the guest's process \d+ is refused/,
+    /BPF_LINK_CREATE of process \d+ is refused/,
+  ]) {
+    t.match(errors, named);
+  }
+  const pkill = await run('pkill', '-KILL', '-P', String(process.pid), '-x', 'sleep');
+  t.match(pkill, { status: 1, errors: /kill\(2\) of the guest's process \d+ is refused/ });
+  // Who may not have mounts of his own shares them with all of this machine.
+  const words = `kill -KILL ${other.pid}; sleep 1000 & kill $! && wait $!; echo $?`;
+  const bounded = ['setpriv', '--bounding-set=-sys_admin', process.execPath, cli, 'run'];
+  const { ended } = startProgram([...bounded, '--vm', address, '--', 'sh', '-c', words], {
+    WAEP_CACHE_DIR: cache,
+  });
+  const sharing = await ended;
+  t.match(sharing, { output: '143\n', errors: /kill\(2\) of the guest's process \d+ is refused/ });
+  t.equal(other.exitCode ?? other.signalCode, null);
+});
+
 t.test('what needs something of this machine is refused by name', async (t) => {
   const { output, errors } = await run(program.path, 'foreign');
   t.same(
@@ -146,6 +182,10 @@ t.test('what needs something of this machine is refused by name', async (t) => {
       'listener: EBUSY',
       'backward: EOPNOTSUPP',
       'own process: EOPNOTSUPP',
+      'sockets: EOPNOTSUPP',
+      'uevents: EOPNOTSUPP',
+      'enter own: ok',
+      'mounts: ENOSYS',
       'itself: ok',
       'nobody: ESRCH',
     ],
@@ -156,6 +196,7 @@ t.test('what needs something of this machine is refused by name', async (t) => {
     /SECCOMP_FILTER_FLAG_NEW_LISTENER is refused/,
     /without PROT_WRITE is refused/,
     /perf_event_open\(2\) of process \d+ is refused/,
+    /socket\(2\) for netlink is refused/,
   ]) {
     t.match(errors, named);
   }

@@ -9,7 +9,9 @@
 #include <linux/perf_event.h>
 #include <linux/bpf_common.h>
 #include <linux/filter.h>
+#include <linux/netlink.h>
 #include <linux/seccomp.h>
+#include <net/if.h>
 #include <poll.h>
 #include <pthread.h>
 #include <sched.h>
@@ -22,10 +24,13 @@
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/ptrace.h>
+#include <sys/resource.h>
 #include <sys/select.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
+#include <sys/uio.h>
 #include <sys/utsname.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -857,8 +862,42 @@ static void foreign(void) {
   const int opened = (int)syscall(SYS_perf_event_open, &event, -1, 0, -1, PERF_FLAG_FD_CLOEXEC);
   tell("backward", mmap(NULL, 4096 * 2, PROT_READ, MAP_SHARED, opened, 0) == MAP_FAILED ? -1 : 0);
   tell("own process", syscall(SYS_perf_event_open, &event, getpid(), -1, -1, 0));
+  tell("sockets", socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG));
+  tell("uevents", socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_KOBJECT_UEVENT));
+  tell("enter own", setns(open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC), 0));
+  tell("mounts", syscall(457, NULL, NULL, 0L, 0L));
   tell("itself", kill(getpid(), 0));
   tell("nobody", kill(0x3fffff, 0));
+}
+
+// Calls about a process that is none of its own, and about some that are.
+static void processes(const char *other) {
+  const pid_t pid = atoi(other);
+  tell("is there", kill(pid, 0));
+  tell("signal", kill(pid, SIGCONT));
+  tell("group", kill(-pid, SIGCONT));
+  tell("all", kill(-1, SIGCONT));
+  tell("trace", ptrace(PTRACE_SEIZE, pid, NULL, NULL));
+  char byte;
+  struct iovec part = {&byte, 1};
+  tell("memory", process_vm_readv(pid, &part, 1, &part, 1, 0));
+  cpu_set_t set;
+  tell("processors", sched_getaffinity(pid, sizeof set, &set));
+  struct rlimit limit;
+  tell("limit", prlimit(pid, RLIMIT_NOFILE, NULL, &limit));
+  tell("priority", setpriority(PRIO_PROCESS, (id_t)pid, 1));
+  // struct link_create of a uprobe_multi, with its pid.
+  uint32_t attach[16] = {0, 0, 48};
+  attach[14] = (uint32_t)getpid();
+  tell("probe in itself", syscall(SYS_bpf, BPF_LINK_CREATE, attach, sizeof attach));
+  const pid_t child = fork();
+  if (child == 0) _exit(unshare(CLONE_NEWNS) != 0 || kill(getppid(), SIGCONT) != 0);
+  siginfo_t info;
+  waitid(P_PID, (id_t)child, &info, WEXITED | WNOWAIT);
+  tell("own parent", info.si_status == 0 ? 0 : -1);
+  tell("own ended child", kill(child, SIGCONT));
+  waitpid(child, NULL, 0);
+  tell("own processors", sched_getaffinity(gettid(), sizeof set, &set));
 }
 
 // A probe in a file, at a place that is the same instruction in any program.
@@ -878,6 +917,66 @@ static void define(const char *text, int copied) {
   if (copied) file = dup(file);
   const ssize_t written = write(file, text, strlen(text));
   printf("%s: %s\n", text, written < 0 ? strerrorname_np(errno) : "defined");
+}
+
+// What interfaces of these names are called by their numbers.
+static void interfaces(char **names) {
+  for (; *names != NULL; ++names) {
+    char name[IF_NAMESIZE] = "none";
+    const unsigned index = if_nametoindex(*names);
+    printf("interface: %s %u %s\n", *names, index, index == 0 ? strerrorname_np(errno) : "");
+    if (index != 0) printf("its name: %s\n", if_indextoname(index, name));
+  }
+}
+
+// The id of a cgroup as bpftrace asks for it.
+static void cgroup_id(const char *path) {
+  struct {
+    struct file_handle head;
+    uint64_t id;
+  } handle = {0};
+  int mount;
+  tell("no room", name_to_handle_at(AT_FDCWD, path, &handle.head, &mount, 0));
+  tell("id", name_to_handle_at(AT_FDCWD, path, &handle.head, &mount, 0));
+  printf("%u bytes of type %d: %llu\n", handle.head.handle_bytes, handle.head.handle_type,
+         (unsigned long long)handle.id);
+}
+
+// Defines a probe as tools do on kernels without PMUs for them, uses it and removes it.
+static void use_definition(const char *kind, const char *text) {
+  char path[128];
+  char name[64] = "";
+  char line[256];
+  snprintf(path, sizeof path, "/sys/kernel/tracing/%s_events", kind);
+  sscanf(text, "%*[^:]:%63[^ ]", name);
+  const int file = open(path, O_WRONLY | O_APPEND | O_CLOEXEC);
+  tell("define", write(file, text, strlen(text)));
+  tell("define again", write(file, text, strlen(text)));
+  FILE *const list = fopen(path, "r");
+  while (list != NULL && fgets(line, sizeof line, list) != NULL) {
+    if (strstr(line, name) != NULL) printf("listed: %s", line);
+  }
+  fclose(list);
+  snprintf(path, sizeof path, "/sys/kernel/tracing/events/%s", name);
+  tell("folder", access(path, F_OK));
+  strcat(path, "/id");
+  unsigned id = 0;
+  FILE *const told = fopen(path, "r");
+  tell("id", told != NULL && fscanf(told, "%u", &id) == 1 ? 0 : -1);
+  if (told != NULL) fclose(told);
+  struct perf_event_attr attr = {.type = PERF_TYPE_TRACEPOINT,
+                                 .size = PERF_ATTR_SIZE_VER0,
+                                 .config = id,
+                                 .sample_type = PERF_SAMPLE_RAW,
+                                 .sample_period = 1};
+  const int event = (int)syscall(SYS_perf_event_open, &attr, -1, 0, -1, PERF_FLAG_FD_CLOEXEC);
+  tell("open", event);
+  tell("attach", ioctl(event, PERF_EVENT_IOC_SET_BPF, load_as(BPF_PROG_TYPE_KPROBE)));
+  close(event);
+  snprintf(line, sizeof line, "-:%s", name);
+  tell("remove", write(file, line, strlen(line)));
+  tell("remove again", write(file, line, strlen(line)));
+  tell("id then", open(path, O_RDONLY));
 }
 
 int main(int argc, char **argv) {
@@ -901,6 +1000,7 @@ int main(int argc, char **argv) {
     if (strcmp(argv[i], "errors") == 0) errors();
     if (strcmp(argv[i], "hold") == 0) hold();
     if (strcmp(argv[i], "foreign") == 0) foreign();
+    if (strcmp(argv[i], "processes") == 0) processes(argv[++i]);
     if (strcmp(argv[i], "huge-log") == 0) huge_log();
     if (strcmp(argv[i], "vdso") == 0) vdso();
     if (strcmp(argv[i], "start") == 0) start_another();
@@ -910,6 +1010,12 @@ int main(int argc, char **argv) {
     if (strcmp(argv[i], "spin-on") == 0) spin(0);
     if (strcmp(argv[i], "define") == 0) define(argv[++i], 0);
     if (strcmp(argv[i], "define-by-copy") == 0) define(argv[++i], 1);
+    if (strcmp(argv[i], "interfaces") == 0) return interfaces(argv + i + 1), 0;
+    if (strcmp(argv[i], "cgroup-id") == 0) cgroup_id(argv[++i]);
+    if (strcmp(argv[i], "use-definition") == 0) {
+      use_definition(argv[i + 1], argv[i + 2]);
+      i += 2;
+    }
     if (strcmp(argv[i], "wait") == 0) {
       map_with(5, 55);
       puts("waiting");

@@ -7,12 +7,14 @@
 #include <linux/filter.h>
 #include <linux/netlink.h>
 #include <linux/seccomp.h>
+#include <linux/sockios.h>
 #include <sched.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -40,7 +42,7 @@ constexpr uint32_t kWhole[] = {
     SYS_open, SYS_openat, SYS_openat2, SYS_creat, SYS_access, SYS_faccessat, SYS_faccessat2,
     SYS_readlink, SYS_readlinkat, SYS_stat, SYS_lstat, SYS_newfstatat, SYS_statx, SYS_statfs,
     SYS_fstatfs, SYS_chdir, SYS_fchdir, SYS_getdents64, SYS_getxattr, SYS_lgetxattr, SYS_listxattr,
-    SYS_llistxattr, SYS_inotify_add_watch,
+    SYS_llistxattr, SYS_inotify_add_watch, SYS_fanotify_mark, SYS_name_to_handle_at,
     // calls that change what is at a path
     SYS_mkdir, SYS_mkdirat, SYS_rmdir, SYS_unlink, SYS_unlinkat, SYS_rename, SYS_renameat,
     SYS_renameat2, SYS_truncate, SYS_chmod, SYS_fchmodat, SYS_chown, SYS_lchown, SYS_fchownat,
@@ -52,8 +54,39 @@ constexpr uint32_t kMostWords = 64;
 // Descriptors that src/run/probe-definitions.ts gives: the highest below the usual limit of 1024.
 constexpr uint32_t kFirstWritable = 992;
 constexpr uint32_t kWritableCount = 32;
+constexpr uint32_t kStatmount = 457;              // SYS_statmount, Linux 6.8
+constexpr uint32_t kListmount = 458;              // SYS_listmount
 constexpr uint32_t kSucceed = SECCOMP_RET_ERRNO;  // with an errno of 0
 constexpr uint32_t kI386[] = {357, 336};          // bpf, perf_event_open
+
+// Calls about a process, and which argument has its id; 0 is the caller.
+struct OfProcess {
+  uint32_t number;
+  unsigned argument;
+};
+constexpr OfProcess kOfProcess[] = {
+    {SYS_kill, 0},
+    {SYS_rt_sigqueueinfo, 0},
+    {SYS_process_vm_readv, 0},
+    {SYS_process_vm_writev, 0},
+    {SYS_getpgid, 0},
+    {SYS_getsid, 0},
+    {SYS_getpriority, 1},
+    {SYS_setpriority, 1},
+    {SYS_ioprio_get, 1},
+    {SYS_ioprio_set, 1},
+    {SYS_sched_getparam, 0},
+    {SYS_sched_setparam, 0},
+    {SYS_sched_getscheduler, 0},
+    {SYS_sched_setscheduler, 0},
+    {SYS_sched_rr_get_interval, 0},
+    {SYS_sched_getaffinity, 0},
+    {SYS_sched_setaffinity, 0},
+    {SYS_sched_getattr, 0},
+    {SYS_sched_setattr, 0},
+    {SYS_migrate_pages, 0},
+    {SYS_move_pages, 0},
+};
 
 // The low half of an argument; x86 is little-endian.
 constexpr uint32_t Argument(unsigned index) {
@@ -131,12 +164,20 @@ Program Build() {
     program.Return(SECCOMP_RET_ERRNO | ENOSYS);
   }
 
-  // socket: only those by which programs are attached to interfaces.
-  program.UnlessEqual(SYS_socket, 6);
+  // Programs that have neither read the files that list mounts, which waep answers.
+  for (const uint32_t number : {kStatmount, kListmount}) {
+    program.UnlessEqual(number, 1);
+    program.Return(SECCOMP_RET_ERRNO | ENOSYS);
+  }
+
+  // socket: only netlink, which shows and changes the host's kernel. Logging in needs audit.
+  program.UnlessEqual(SYS_socket, 8);
   program.Load(Argument(0));
-  program.UnlessEqual(AF_NETLINK, 3);
+  program.UnlessEqual(AF_NETLINK, 5);
   program.Load(Argument(2));
-  program.UnlessEqual(NETLINK_ROUTE, 1);
+  program.IfEqual(NETLINK_AUDIT, 3);
+  program.IfEqual(NETLINK_SELINUX, 2);
+  program.IfEqual(NETLINK_USERSOCK, 1);
   program.Return(SECCOMP_RET_USER_NOTIF);
   program.Return(SECCOMP_RET_ALLOW);
 
@@ -162,10 +203,19 @@ Program Build() {
   program.Return(SECCOMP_RET_USER_NOTIF);
   program.Return(SECCOMP_RET_ALLOW);
 
-  // kill: only whether there is such a process.
-  program.UnlessEqual(SYS_kill, 4);
-  program.Load(Argument(1));
-  program.UnlessEqual(0, 1);
+  for (const auto& [number, argument] : kOfProcess) {
+    program.UnlessEqual(number, 4);
+    program.Load(Argument(argument));
+    program.IfEqual(0, 1);
+    program.Return(SECCOMP_RET_USER_NOTIF);
+    program.Return(SECCOMP_RET_ALLOW);
+  }
+
+  // ptrace: only how it begins with another process.
+  program.UnlessEqual(SYS_ptrace, 5);
+  program.Load(Argument(0));
+  program.IfEqual(PTRACE_ATTACH, 1);
+  program.UnlessEqual(PTRACE_SEIZE, 1);
   program.Return(SECCOMP_RET_USER_NOTIF);
   program.Return(SECCOMP_RET_ALLOW);
 
@@ -190,11 +240,14 @@ Program Build() {
   program.Return(SECCOMP_RET_USER_NOTIF);
   program.Return(SECCOMP_RET_ALLOW);
 
-  // ioctl: only those of perf events, and the one that sockets have and objects have not.
-  program.UnlessEqual(SYS_ioctl, 8);
+  // ioctl: only those of perf events, FIONREAD, which sockets have and objects have not, and those
+  // that name interfaces to attach to.
+  program.UnlessEqual(SYS_ioctl, 12);
   program.Load(Argument(1));
-  program.UnlessEqual(FIONREAD, 1);
-  program.Return(SECCOMP_RET_USER_NOTIF);
+  for (const uint32_t request : {FIONREAD, SIOCGIFINDEX, SIOCGIFNAME}) {
+    program.UnlessEqual(request, 1);
+    program.Return(SECCOMP_RET_USER_NOTIF);
+  }
   program.ShiftRight(8);
   program.And(0xff);
   program.UnlessEqual(kPerfIoctlType, 1);
@@ -204,9 +257,10 @@ Program Build() {
   // Objects of the guest need no locked memory here. Programs raise the limit before they make
   // objects. That needs a privilege which they should not need here, so the call just succeeds
   // (launcher_main.cc).
-  program.UnlessEqual(SYS_prlimit64, 10);
+  program.UnlessEqual(SYS_prlimit64, 11);
   program.Load(Argument(0));
-  program.UnlessEqual(0, 7);
+  program.IfEqual(0, 1);
+  program.Return(SECCOMP_RET_USER_NOTIF);
   program.Load(Argument(1));
   program.UnlessEqual(RLIMIT_MEMLOCK, 5);
   program.Load(Argument(2));

@@ -108,7 +108,8 @@ bool Rights::MayMove(const Notification& call) {
     case SYS_clone3:
       // The flags of clone3(2) are in memory. Most calls make threads.
       namespaces_ = namespaces_ || call.number != SYS_clone3 || IntoUserNamespace(call);
-      return call.architecture == AUDIT_ARCH_X86_64;
+      return call.architecture == AUDIT_ARCH_X86_64 &&
+             (call.number != SYS_setns || IsOfAnother(call));
     default:
       return false;
   }
@@ -272,6 +273,7 @@ bool IsOfAnother(const Notification& call) {
     case SYS_fchdir:
     case SYS_getdents64:
     case SYS_lseek:
+    case SYS_setns:
       break;
     case SYS_mmap:
       argument = 4;

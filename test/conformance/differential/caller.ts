@@ -11,13 +11,13 @@ import {
   type MapSpec,
   type Memory,
   type ObjectSpecs,
-  type RawCall,
   rows,
 } from '../../../src/bpf/index.js';
 import type { Handle } from '../../../src/call.js';
 import { type Session, type SystemError, WaepError } from '../../../src/index.js';
+import { readCommon } from '../../../src/run/bpf-call.js';
 import type { Outcome } from './binary.js';
-import { type Case, type Common, isObserved, Protection, type Step } from './script.js';
+import { type Case, isObserved, Protection, type Step } from './script.js';
 import { Cmd } from './uapi.js';
 import type { World } from './world.js';
 
@@ -181,11 +181,15 @@ export class Caller implements Memory, ObjectSpecs {
     const sizeBytes = Math.min(step.sizeBytes, PAGE + 1);
     const image = this.read(step.attribute, sizeBytes);
     if (image.length < sizeBytes && step.sizeBytes <= PAGE) return { result: -1, errno: EFAULT };
+    const { address, sizeBytes: commonBytes } = step.common ?? { address: 0n, sizeBytes: 0 };
+    const fourth = { command: step.command, address, sizeBytes: commonBytes };
+    const common = await readCommon(this.#session, this, this, fourth);
+    if (typeof common === 'number') return { result: -1, errno: common };
     const raw = {
       command: step.command,
       address: step.attribute,
       image,
-      common: this.#common(step.common),
+      common,
     };
     const handle = this.#session.newHandle();
     const encoded = encodeRaw(raw, this, this, handle);
@@ -202,13 +206,6 @@ export class Caller implements Memory, ObjectSpecs {
     this.#handles.set(step.fd, handle);
     await this.#learn(encoded, image, handle);
     return { result: step.fd, errno: 0 };
-  }
-
-  /** The second structure of a call, if it has one and all of it is there. */
-  #common(common: Common | undefined): RawCall['common'] {
-    if (common === undefined) return undefined;
-    const image = this.read(common.address, common.sizeBytes);
-    return image.length < common.sizeBytes ? undefined : { address: common.address, image };
   }
 
   /** Takes note of what later calls depend on. */

@@ -1,0 +1,68 @@
+/*
+ * Names and numbers of network interfaces. Programs are attached by them in the guest, whose
+ * interfaces they are therefore: /sys/class/net tells the same.
+ */
+import { constants } from 'node:os';
+import type { SystemError } from '../errors.js';
+import { eachEntry } from '../kernel/guest-folder.js';
+import type { Context } from './context.js';
+import type { Notification } from './notification.js';
+import { ProcessMemory } from './process-memory.js';
+
+const FOLDER = '/sys/class/net';
+/** IFNAMSIZ: what `struct ifreq` begins with; the index is behind it. */
+const NAME_BYTES = 16;
+/** Where `struct linux_dirent64` has the name. */
+const ENTRY_NAME = 19;
+/** ENODEV. */
+const NO_DEVICE = 19;
+const { errno } = constants;
+
+/** The requests of ioctl(2) that ask for an index by a name, and the other way round. */
+export const SIOCGIFNAME = 0x8910;
+export const SIOCGIFINDEX = 0x8933;
+
+/** Answers ioctl(2) of {@link SIOCGIFINDEX} and {@link SIOCGIFNAME}. */
+export async function nameInterface(call: Notification, context: Context): Promise<void> {
+  const memory = new ProcessMemory(call, context.placeholders);
+  const request = Buffer.from(memory.read(call.word(2), NAME_BYTES + 4));
+  if (request.length < NAME_BYTES + 4) return call.fail(errno.EFAULT);
+  if (call.argument(1) === SIOCGIFINDEX) {
+    const name = textOf(request.subarray(0, NAME_BYTES));
+    const index = await indexOf(name, context);
+    if (index === undefined) return call.fail(NO_DEVICE);
+    request.writeInt32LE(index, NAME_BYTES);
+  } else {
+    const name = await nameOf(request.readInt32LE(NAME_BYTES), context);
+    if (name === undefined) return call.fail(NO_DEVICE);
+    request.fill(0, 0, NAME_BYTES).write(name.slice(0, NAME_BYTES - 1));
+  }
+  memory.writeOrFault(call.word(2), request);
+  call.succeed(0);
+}
+
+function textOf(bytes: Buffer): string {
+  const end = bytes.indexOf(0);
+  return bytes.toString('utf8', 0, end < 0 ? bytes.length : end);
+}
+
+async function indexOf(name: string, { files }: Context): Promise<number | undefined> {
+  if (name === '' || name === '.' || name === '..' || name.includes('/')) return undefined;
+  try {
+    return Number(Buffer.from(await files.bytes(`${FOLDER}/${name}/ifindex`)).toString());
+  } catch (error) {
+    const { code } = error as SystemError;
+    // A file that is no interface, such as bonding_masters, is no folder.
+    if (code === 'ENOENT' || code === 'ENOTDIR') return undefined;
+    throw error;
+  }
+}
+
+async function nameOf(index: number, context: Context): Promise<string | undefined> {
+  const entries = await context.files.list(FOLDER);
+  for (const start of eachEntry(entries, FOLDER)) {
+    const name = textOf(entries.subarray(start + ENTRY_NAME));
+    if ((await indexOf(name, context)) === index) return name;
+  }
+  return undefined;
+}
