@@ -1,6 +1,6 @@
 // Runs the tests whose paths begin with one of the arguments, or all of them, and ends with what
-// failed and a line "N passed, N failed". Tests that boot guests run one file at a time: they
-// measure deadlines, and a guest keeps both cores of a small machine busy.
+// failed and a line "N passed, N failed". Two files run at a time. Those that measure, or that keep
+// both cores of a small machine busy, run one at a time.
 import { spawn } from 'node:child_process';
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -26,10 +26,8 @@ const files = readdirSync('dist/test', { recursive: true })
       : wanted.some((prefix) => name.startsWith(prefix)),
   )
   .sort();
-const inGuests = files.filter((name) =>
-  /^dist\/test\/(guest|nested|device|slow|soak)\//.test(name),
-);
-const here = files.filter((name) => !inGuests.includes(name));
+const alone = files.filter((name) => /^dist\/test\/(nested|device|slow|soak)\//.test(name));
+const together = files.filter((name) => !alone.includes(name));
 
 function sourceExists(name) {
   try {
@@ -76,8 +74,8 @@ async function run(names, jobs) {
 }
 
 try {
-  await run(here, 2);
-  await run(inGuests, 1);
+  await run(together, 2);
+  await run(alone, 1);
 } finally {
   rmSync(folder, { recursive: true, force: true });
 }
