@@ -109,7 +109,7 @@ class Describer {
 };
 
 // Adds what the kernel says of an object: its id, its tag, its target.
-void AddObjectFacts(int fd, Record* record) {
+void AddObjectInfo(int fd, Record* record) {
   const std::string path = "/proc/self/fdinfo/" + std::to_string(fd);
   const unique_fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   char text[2048];
@@ -167,7 +167,7 @@ void AuditTrail::Made(const Rules& rules, uint64_t operation, const CallImage& i
   }
   if (bound != nullptr) {
     record.Add("handle", std::to_string(handle));
-    AddObjectFacts(bound->get(), &record);
+    AddObjectInfo(bound->get(), &record);
   }
   const std::vector<uint8_t> encoded = record.Encode();
   sink_(encoded.data(), encoded.size());

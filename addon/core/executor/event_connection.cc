@@ -166,7 +166,7 @@ void EventConnection::Subscribe(uint32_t id, cbor::Reader body) {
     subscription.ring_bytes = ring_bytes;
     const int error = OpenSource(stream, std::move(descriptors), size, terms, &subscription);
     if (error != 0) return Answer(id, -1, -error);
-    resumed = Recall(&subscription);
+    resumed = RestoreCounts(&subscription);
     ++context_->subscriptions;
     context_->descriptors += count;
     context_->ring_bytes += ring_bytes;
@@ -187,7 +187,7 @@ bool EventConnection::Resume(uint32_t id, const StreamTerms& terms, Subscription
   return true;
 }
 
-bool EventConnection::Recall(Subscription* subscription) {
+bool EventConnection::RestoreCounts(Subscription* subscription) {
   const auto found =
       std::find_if(context_->remains.begin(), context_->remains.end(), [&](const Remains& each) {
         return each.kind == subscription->kind && each.serials == subscription->serials;

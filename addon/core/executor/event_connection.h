@@ -102,7 +102,7 @@ class EventConnection {
   int OpenSource(uint32_t id, std::vector<unique_fd> descriptors, uint64_t size,
                  const StreamTerms& terms, Subscription* subscription);
   bool Resume(uint32_t id, const StreamTerms& terms, Subscription* subscription);
-  bool Recall(Subscription* subscription);
+  bool RestoreCounts(Subscription* subscription);
   void Unsubscribe(uint32_t id, cbor::Reader body);
   bool Credit(cbor::Reader body);
   void Write(uint32_t id, cbor::Reader body);

@@ -471,7 +471,7 @@ bool Executor::ReadRelocations(cbor::Reader* body) {
   return true;
 }
 
-ObjectFacts Executor::Ask(const void* executor, int fd) {
+ObjectInfo Executor::Ask(const void* executor, int fd) {
   bpf_map_info info = {};
   bpf_attr attribute = {};
   attribute.info.bpf_fd = static_cast<uint32_t>(fd);
@@ -482,9 +482,9 @@ ObjectFacts Executor::Ask(const void* executor, int fd) {
   const uint32_t sizes[2] = {sizeof attribute, 0};
   const long result = static_cast<const Executor*>(executor)->kernel_.bpf(BPF_OBJ_GET_INFO_BY_FD,
                                                                           arguments, sizes, 1);
-  if (result < 0 && errno == EINVAL) return {ObjectFacts::kKnown, ObjectFacts::kNoObject, 0, 0};
-  if (result < 0) return {ObjectFacts::kUnknown, 0, 0, 0};
-  return {ObjectFacts::kKnown, info.type, info.key_size, info.value_size};
+  if (result < 0 && errno == EINVAL) return {ObjectInfo::kKnown, ObjectInfo::kNoObject, 0, 0};
+  if (result < 0) return {ObjectInfo::kUnknown, 0, 0, 0};
+  return {ObjectInfo::kKnown, info.type, info.key_size, info.value_size};
 }
 
 std::string Executor::AskName(const void* executor, uint32_t index) {
@@ -498,8 +498,8 @@ bool Executor::ValuesHaveAddresses() {
   if (map == nullptr || map->kind != CallImage::kFd32) return true;
   const auto handle = handles_.find(map->target);
   if (handle == handles_.end()) return true;
-  const ObjectFacts& facts = checker_.FactsOf(&handle->second);
-  return facts.state == ObjectFacts::kUnknown || facts.type == BPF_MAP_TYPE_TASK_STORAGE;
+  const ObjectInfo& info = checker_.InfoOf(&handle->second);
+  return info.state == ObjectInfo::kUnknown || info.type == BPF_MAP_TYPE_TASK_STORAGE;
 }
 
 // A buffer has one pointer to its start, so that what the kernel writes by one it does not read by

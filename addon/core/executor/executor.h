@@ -118,7 +118,7 @@ class Executor {
   bool ReadHeap(cbor::Reader* body, uint64_t args);
   bool ReadBuffers(cbor::Reader* body, uint64_t args);
   bool ReadRelocations(cbor::Reader* body);
-  static ObjectFacts Ask(const void* executor, int fd);
+  static ObjectInfo Ask(const void* executor, int fd);
   static std::string AskName(const void* executor, uint32_t index);
   bool ValuesHaveAddresses();
   bool CheckPointers(size_t arguments);

@@ -28,7 +28,7 @@ using Charges = std::vector<std::shared_ptr<Charge>>;
 
 // What the kernel says of an object: of maps, programs and links the type; of maps also the bytes
 // of a key and of a value.
-struct ObjectFacts {
+struct ObjectInfo {
   enum State : uint8_t { kUnasked, kKnown, kUnknown };
   // The type of what is no object of bpf(2): a file, a perf event, an iterator.
   static constexpr uint32_t kNoObject = UINT32_MAX;
@@ -50,7 +50,7 @@ struct Handle {
   uint32_t origin;  // the command whose result it is
   // What it keeps from being free: its own object's, and those of objects that this one refers to.
   Charges charges;
-  ObjectFacts facts;  // once somebody has asked for them
+  ObjectInfo info;  // once it was needed
 };
 
 using HandleTable = std::unordered_map<uint32_t, Handle>;

@@ -96,8 +96,8 @@ bool RuleChecker::Allows(uint64_t operation, const CallImage& image, HandleTable
 bool RuleChecker::PassesElements() const {
   Handle* const map = checks_->element_types == 0 ? nullptr : HandleAt(0, checks_->element_map);
   if (map == nullptr) return false;
-  const ObjectFacts& facts = FactsOf(map);
-  return facts.state == ObjectFacts::kKnown && checks_->PassesElementsOf(facts.type);
+  const ObjectInfo& info = InfoOf(map);
+  return info.state == ObjectInfo::kKnown && checks_->PassesElementsOf(info.type);
 }
 
 bool RuleChecker::Applies(const Check& check) const {
@@ -112,15 +112,15 @@ bool RuleChecker::Applies(const Check::Condition& condition) const {
   // The kernel refuses what names no object; of one that cannot be asked about anything may be so.
   Handle* const handle = HandleAt(0, condition.offset);
   if (handle == nullptr) return true;
-  const ObjectFacts& facts = FactsOf(handle);
-  return facts.state == ObjectFacts::kUnknown || condition.values.Contains(facts.type);
+  const ObjectInfo& info = InfoOf(handle);
+  return info.state == ObjectInfo::kUnknown || condition.values.Contains(info.type);
 }
 
-const ObjectFacts& RuleChecker::FactsOf(Handle* handle) const {
-  if (handle->facts.state == ObjectFacts::kUnasked) {
-    handle->facts = ask_(context_, handle->get());
+const ObjectInfo& RuleChecker::InfoOf(Handle* handle) const {
+  if (handle->info.state == ObjectInfo::kUnasked) {
+    handle->info = ask_(context_, handle->get());
   }
-  return handle->facts;
+  return handle->info;
 }
 
 void RuleChecker::Commit(uint64_t operation, const Outcome& outcome, const CallImage& image) {
@@ -337,12 +337,12 @@ bool RuleChecker::Test(const Check& check, const IndicesCheck& what) {
 bool RuleChecker::Test(const Check& check, const ElementsCheck& what) {
   Handle* const map = HandleAt(0, what.map);
   if (map == nullptr) return true;
-  const ObjectFacts& facts = FactsOf(map);
-  if (facts.state == ObjectFacts::kUnknown) return Refuse(check, "a map that tells nothing");
-  if (!what.types.Contains(facts.type)) return true;
+  const ObjectInfo& info = InfoOf(map);
+  if (info.state == ObjectInfo::kUnknown) return Refuse(check, "a map that tells nothing");
+  if (!what.types.Contains(info.type)) return true;
   const CallImage::Stretch behind = image_->Behind(0, what.pointer);
   if (behind.kind == CallImage::Stretch::kUnknown) return Refuse(check, kUnknownPointer);
-  const size_t stride = what.keys ? facts.key_size : facts.value_size;
+  const size_t stride = what.keys ? info.key_size : info.value_size;
   if (stride < what.at + size_t{4}) return true;
   const uint64_t count = what.count == ElementsCheck::kOne ? 1 : image_->Word(what.count, 4);
   for (size_t i = 0; i < count && (i + 1) * stride <= behind.size; ++i) {

@@ -22,8 +22,8 @@ class RuleChecker {
     std::string value;
   };
 
-  // Asks the kernel for a descriptor's facts.
-  using AskFunction = ObjectFacts (*)(const void* context, int fd);
+  // Asks the kernel about a descriptor's object.
+  using AskFunction = ObjectInfo (*)(const void* context, int fd);
   // Asks the kernel for a network interface's name; empty where there is none.
   using AskNameFunction = std::string (*)(const void* context, uint32_t index);
 
@@ -44,7 +44,7 @@ class RuleChecker {
   [[nodiscard]] const Refusal& refusal() const { return refusal_; }
 
   // What the object behind a handle is.
-  const ObjectFacts& FactsOf(Handle* handle) const;
+  const ObjectInfo& InfoOf(Handle* handle) const;
 
   // How a call went.
   struct Outcome {
