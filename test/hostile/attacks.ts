@@ -177,6 +177,7 @@ const FIRST_COPY = 4101;
  */
 async function writeThroughCopy(session: Session, others: Bystanders) {
   const { handle: file } = await foreignMap(session, others);
+  await session.subscribe({ source: 'file', file }, {}, () => {});
   const program = await session.loadProgram({
     type: ProgType.BPF_PROG_TYPE_TRACING,
     expectedAttachType: AttachType.BPF_TRACE_ITER,

@@ -73,7 +73,7 @@ function inWords({ result, error }: AttackOutcome, changed: readonly string[]): 
     const rule = (detail as { rule?: string } | undefined)?.rule;
     if (code === 'ERR_POLICY_REFUSED') return `refused by the rule \`${rule}\`${harm}`;
     if (code === 'ERR_CALL_MALFORMED') return `refused as malformed${harm}`;
-    return `made; the kernel refused it (${code ?? message})${harm}`;
+    return `failed (${code ?? message})${harm}`;
   }
   const { result: number = 0, errno = 0 } = (result ?? {}) as { result?: number; errno?: number };
   return number < 0
