@@ -13,6 +13,8 @@ const { errno } = constants;
 const MAX_NAME_BYTES = 255;
 /** How long a program may take from connecting until its start. */
 const PATIENCE_MS = 10_000;
+/** How long the guest may take to let go of what a program has left. */
+const RELEASE_MS = 10_000;
 /** How old a reading of the guest's clock may be. */
 const CLOCK_AGE_MS = 15_000;
 
@@ -204,7 +206,8 @@ export class Standby {
       // Streams may be on their way to their end yet.
       const reusable = !this.#closed && !session.closed && session.statistics.streams === 0;
       if (waiting !== undefined || !reusable) {
-        session.close();
+        if (this.#closed) session.close();
+        else void dismiss(session);
         return waiting ?? (this.#closed || this.#ends.size > 0 ? undefined : this.#renew());
       }
       try {
@@ -239,6 +242,17 @@ export class Standby {
       }
     })();
   }
+}
+
+/**
+ * Ends a session once the guest has let go of what it holds. While streams still send, the word that
+ * it ends can be lost with its connection, and the guest would keep everything for the lease.
+ */
+async function dismiss(session: Session): Promise<void> {
+  if (!session.closed && !session.interrupted) {
+    await session.releaseAll({ timeoutMs: RELEASE_MS }).catch(() => {});
+  }
+  session.close();
 }
 
 async function makeReady({ connect }: StandbyOptions): Promise<Ready> {
