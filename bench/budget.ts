@@ -1,6 +1,6 @@
 /* How long each experiment may take, so that all of them end in time on a machine of two cores. */
-import Table from 'cli-table3';
 import colours from 'picocolors';
+import { table } from './table.js';
 
 /** Seconds for a full run and for a quick one, the boots of guests included. */
 export interface Budget {
@@ -40,12 +40,9 @@ export function planTable(
   seconds: number | undefined,
 ): string {
   const secondsOf = (name: string) => seconds ?? budgetOf(name)[kind];
-  const table = new Table({
-    head: ['experiment', 'at most'],
-    style: { head: ['cyan'], compact: true },
-  });
-  for (const name of names) table.push([name, `${secondsOf(name)} s`]);
+  const plan = table(['experiment', 'at most']);
+  for (const name of names) plan.push([name, `${secondsOf(name)} s`]);
   const totalSeconds = names.reduce((sum, name) => sum + secondsOf(name), 0);
-  table.push([colours.bold('all'), colours.bold(`${(totalSeconds / 60).toFixed(1)} min`)]);
-  return table.toString();
+  plan.push([colours.bold('all'), colours.bold(`${(totalSeconds / 60).toFixed(1)} min`)]);
+  return plan.toString();
 }

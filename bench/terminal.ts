@@ -1,8 +1,8 @@
-import Table from 'cli-table3';
 import colours from 'picocolors';
 import { printers } from './chart/format.js';
 import { environmentLines } from './environment.js';
 import type { DerivedRun, Experiment } from './experiment.js';
+import { table } from './table.js';
 import { intervalText, verdict } from './verdict.js';
 
 /** The tables of a run, for the terminal. */
@@ -59,8 +59,4 @@ export function listTable(experiments: readonly Experiment[]): string {
     ]);
   }
   return list.toString();
-}
-
-function table(head: string[]): InstanceType<typeof Table> {
-  return new Table({ head, style: { head: ['cyan'], compact: true } });
 }

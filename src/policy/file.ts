@@ -1,4 +1,4 @@
-import { isMap, isScalar, isSeq, LineCounter, type Node, parseDocument } from 'yaml';
+import { isMap, isScalar, isSeq, LineCounter, type Node, parseDocument, visit } from 'yaml';
 import { failure, type WaepError } from '../errors.js';
 import { nearest } from '../nearest.js';
 import type { Policy } from './policy.js';
@@ -102,7 +102,7 @@ class Reader {
 function shown(node: unknown): string {
   if (node === null || node === undefined) return 'nothing';
   if (isScalar(node)) return node.value === null ? 'nothing' : String(node.value);
-  return isMap(node) ? 'a mapping' : isSeq(node) ? 'a list' : 'something else';
+  return isMap(node) ? 'a mapping' : 'a list';
 }
 
 function suggestion(name: string, known: readonly string[]): string {
@@ -377,6 +377,12 @@ export function readPolicyFile(text: string, file: string): PolicyFile {
   for (const { pos, message } of document.errors) {
     reader.wrong(reader.at(pos[0]), message, 'YAML', 'Mend the syntax.');
   }
+  visit(document, {
+    Alias: (_, alias) => {
+      const cure = 'Write there what it stands for.';
+      reader.wrong(reader.place(alias), `the alias *${alias.source}`, 'no alias of YAML', cure);
+    },
+  });
   if (reader.problems.length > 0) return result();
   if (document.contents === null) {
     reader.wrong(start, 'an empty file', 'a policy', 'Write "profile: observe" at least.');
