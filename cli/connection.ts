@@ -3,6 +3,7 @@ import { duration } from '../src/quantity.js';
 import type { SessionOptions } from '../src/session/index.js';
 import { Session } from '../src/session.js';
 import { readTlsFiles, type TlsFileOptions } from '../src/tls-role.js';
+import { advised } from './advice.js';
 
 /** What the options of {@link connectionOptions} become. */
 export interface ConnectionOptions extends TlsFileOptions {
@@ -54,8 +55,16 @@ export function leaseOption(command: Command): Command {
 }
 
 /** Opens the session that a command's options describe. */
-export function openSession(options: ConnectionOptions, more: SessionOptions): Promise<Session> {
+export async function openSession(
+  options: ConnectionOptions,
+  more: SessionOptions,
+): Promise<Session> {
   const tls = readTlsFiles(options, 'client');
   const leaseMs = options.lease ?? 0;
-  return Session.connect(options.vm, { leaseMs, ...more, ...(tls === undefined ? {} : { tls }) });
+  try {
+    const how = { leaseMs, ...more, ...(tls === undefined ? {} : { tls }) };
+    return await Session.connect(options.vm, how);
+  } catch (error) {
+    throw advised(error);
+  }
 }

@@ -25,6 +25,7 @@ interface Options extends ConnectionOptions {
 /** `waep hello`: the shortest way to see that everything works. */
 export function helloCommand(): Command {
   return leaseOption(connectionOptions(new Command('hello')))
+    .summary("follow the thesis' example in a guest's kernel")
     .description(
       "Load the thesis' example into a guest's kernel and follow its log. The example prints a line for every program that the guest executes. Ctrl-C detaches it.",
     )

@@ -11,33 +11,56 @@ const { version }: { version: string } = JSON.parse(
   readFileSync(join(packageFolder, 'package.json'), 'utf8'),
 );
 
+const EXAMPLES = `
+Examples:
+  waep vm                                  boot a guest; prints its address
+  waep run --vm ADDRESS -- bpftool prog    run a tool of this machine on it
+  waep policy explain policy.yaml          say in words what a policy allows
+`;
+
 /**
- * The subcommands. Each is loaded when it is needed, so that none waits for another's code, and an
- * addon that is missing is an error like any other, with its cure.
+ * The subcommands, in the groups and the order of the help. Each is loaded when it is needed, so that
+ * none waits for another's code, and an addon that is missing is an error like any other, with its
+ * cure.
  */
-const commands: Readonly<Record<string, () => Promise<Command>>> = {
-  doctor: async () => (await import('./doctor.js')).doctorCommand(),
-  vm: async () => (await import('./vm.js')).vmCommand(),
-  hello: async () => (await import('./hello.js')).helloCommand(),
-  ping: async () => (await import('./ping.js')).pingCommand(),
-  run: async () => (await import('./run.js')).runCommand(),
-  standby: async () => (await import('./standby.js')).standbyCommand(),
-  trace: async () => (await import('./trace.js')).traceCommand(),
-  stream: async () => (await import('./stream.js')).streamCommand(),
-  'vsock-device': async () => (await import('./vsock-device.js')).vsockDeviceCommand(),
-  keys: async () => (await import('./keys.js')).keysCommand(),
-  policy: async () => (await import('./policy.js')).policyCommand(),
-  preflight: async () => (await import('./preflight.js')).preflightCommand(),
+const groups: Readonly<Record<string, Readonly<Record<string, () => Promise<Command>>>>> = {
+  'Run programs on a guest:': {
+    run: async () => (await import('./run.js')).runCommand(),
+    standby: async () => (await import('./standby.js')).standbyCommand(),
+  },
+  'Look into a guest:': {
+    hello: async () => (await import('./hello.js')).helloCommand(),
+    ping: async () => (await import('./ping.js')).pingCommand(),
+    trace: async () => (await import('./trace.js')).traceCommand(),
+    stream: async () => (await import('./stream.js')).streamCommand(),
+    preflight: async () => (await import('./preflight.js')).preflightCommand(),
+  },
+  'Guests and this machine:': {
+    vm: async () => (await import('./vm.js')).vmCommand(),
+    doctor: async () => (await import('./doctor.js')).doctorCommand(),
+    'vsock-device': async () => (await import('./vsock-device.js')).vsockDeviceCommand(),
+  },
+  'Who may do what:': {
+    policy: async () => (await import('./policy.js')).policyCommand(),
+    keys: async () => (await import('./keys.js')).keysCommand(),
+  },
 };
 
 async function main(): Promise<void> {
   const program = new Command('waep')
     .description("Run eBPF applications on the host, and their programs in a guest's kernel.")
     .version(version)
-    .enablePositionalOptions();
-  const named = commands[process.argv[2] ?? ''];
-  const needed = named === undefined ? Object.values(commands) : [named];
-  for (const command of await Promise.all(needed.map((load) => load()))) {
+    .enablePositionalOptions()
+    .addHelpText('after', EXAMPLES);
+  const all = Object.entries(groups).flatMap(([group, commands]) =>
+    Object.entries(commands).map(([name, load]) => ({ group, name, load })),
+  );
+  const named = all.find(({ name }) => name === process.argv[2]);
+  const needed = named === undefined ? all : [named];
+  const loaded = await Promise.all(
+    needed.map(async ({ group, load }) => (await load()).helpGroup(group)),
+  );
+  for (const command of loaded) {
     command.exitOverride(({ exitCode }) => process.exit(exitCode === 0 ? 0 : failureStatus));
     program.addCommand(command);
   }

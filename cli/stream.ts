@@ -28,6 +28,7 @@ const STATUS_MS = 1000;
 /** `waep stream`: the records that programs in the guest write to a map. */
 export function streamCommand(): Command {
   return leaseOption(connectionOptions(new Command('stream')))
+    .summary('print the records that programs of a guest write')
     .description(
       'Print the records that programs of a guest write to a ring buffer or to perf buffers, as they arrive. Standard error shows how many were lost and how many bytes wait. Ctrl-C ends it.',
     )

@@ -16,6 +16,7 @@ const TRACE_PIPE = '/sys/kernel/tracing/trace_pipe';
 /** `waep trace`: what the guest's kernel and its programs print. */
 export function traceCommand(): Command {
   return leaseOption(connectionOptions(new Command('trace')))
+    .summary("follow the trace log of a guest's kernel")
     .description(
       "Follow the trace log of a guest's kernel. bpf_printk() and enabled events write to this log. A line that is read here is gone from the log. Ctrl-C ends it.",
     )

@@ -1,5 +1,6 @@
 import { isIPv6 } from 'node:net';
 import { failure } from '../errors.js';
+import { nearest } from '../nearest.js';
 
 /** Well-known context identifiers of AF_VSOCK (linux/vm_sockets.h). */
 export const Cid = {
@@ -274,9 +275,10 @@ export function parseAddress(text: string): Address {
   const scheme = text.slice(0, colon);
   const notation = schemes.get(scheme);
   if (notation === undefined) {
-    return refuse(
-      `scheme ${JSON.stringify(scheme)} is not one of ${[...schemes.keys()].join(', ')}`,
-    );
+    const known = [...schemes.keys()];
+    const meant = nearest(scheme, known);
+    const guess = meant === undefined ? '' : ` (did you mean ${meant}?)`;
+    return refuse(`scheme ${JSON.stringify(scheme)} is not one of ${known.join(', ')}${guess}`);
   }
   return notation.parse(text.slice(colon + 1).replace(/^\/\//, ''), refuse);
 }

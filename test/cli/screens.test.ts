@@ -1,0 +1,65 @@
+import { spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { chmodSync, chownSync, mkdtempSync, rmSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import t from 'tap';
+
+const cli = fileURLToPath(new URL('../../cli/waep.cjs', import.meta.url));
+const folder = mkdtempSync(join(tmpdir(), 'waep-screens-'));
+chmodSync(folder, 0o755);
+t.teardown(() => rmSync(folder, { recursive: true, force: true }));
+
+/** What `waep` prints in a pipe, and its exit status; by another user with `setpriv`. */
+function waep(words: readonly string[], before: readonly string[] = []) {
+  const [file = '', ...args] = [...before, process.execPath, cli, ...words];
+  const { stdout, stderr, status } = spawnSync(file, args, {
+    encoding: 'utf8',
+    env: { ...process.env, WAEP_CACHE_DIR: join(folder, 'cache'), NODE_OPTIONS: '' },
+  });
+  return { output: stdout, errors: stderr, status };
+}
+
+t.test('the help has its commands in groups, and fits into 80 columns', async (t) => {
+  const { output } = waep(['--help']);
+  const [, groups = ''] = output.split('\nRun programs on a guest:\n');
+  const commands = [...groups.matchAll(/^ {2}([\w-]+)[^\n]* {2}\S/gm)].map(([, name]) => name);
+  t.same(commands.slice(0, 12), [
+    ...['run', 'standby'],
+    ...['hello', 'ping', 'trace', 'stream', 'preflight'],
+    ...['vm', 'doctor', 'vsock-device'],
+    ...['policy', 'keys'],
+  ]);
+  t.match(output, /^Examples:\n( {2}waep .*\n){3}/m);
+  for (const line of output.split('\n')) t.ok(line.length <= 80, line);
+});
+
+t.test('a connection that cannot be made says what to do', async (t) => {
+  const nothing = join(folder, 'nothing');
+  const locked = join(folder, 'locked');
+  const server = createServer().listen(locked);
+  await once(server, 'listening');
+  t.teardown(() => server.close());
+  chmodSync(locked, 0o600);
+
+  const { errors, status } = waep(['ping', `unix:${nothing}`]);
+  t.equal(status, 1);
+  t.equal(
+    errors,
+    `waep: unix:${nothing}: connect ENOENT ${nothing}. There is no such socket. Is the guest, or its agent, still running? "waep vm" boots a guest, and prints the address of its agent.\n`,
+  );
+  t.match(waep(['ping', 'tcp:127.0.0.1:1']).errors, /ECONNREFUSED .*Nobody listens there\. /);
+  t.match(waep(['ping', 'vsok:3:1024']).errors, '(did you mean vsock?)');
+  t.match(waep(['ping', '']).errors, 'it has no scheme');
+  const skip =
+    process.geteuid?.() === 0 ? false : 'only root can make a socket of another (try: sudo)';
+  await t.test('to a socket of another user', { skip }, async (t) => {
+    chownSync(locked, 65534, 65534);
+    // What is left of root reads this package, and opens no socket of others.
+    const bounded = ['setpriv', '--bounding-set=-dac_override,-dac_read_search'];
+    const answer = waep(['ping', `unix:${locked}`], bounded);
+    t.match(answer.errors, /EACCES .*The socket belongs to another user\. Connect as that user/);
+  });
+});
