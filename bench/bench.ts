@@ -13,7 +13,7 @@ import { runExperiment } from './harness.js';
 import { type Lab, openHostLab } from './lab.js';
 import { SharedLab } from './shared-lab.js';
 import { Store } from './store.js';
-import { listTable, runTables } from './terminal.js';
+import { lastLines, listTable, runTables } from './terminal.js';
 import type { Amount } from './types.js';
 
 /** The options of the command line. */
@@ -94,8 +94,9 @@ export async function bench(chosen: readonly Experiment[], options: BenchOptions
     console.error(colours.red(`\n${name}: ${error.message}`));
   }
   console.log(
-    `\n${done.runs.length} of ${chosen.length} experiments in ${Math.round((performance.now() - startedMs) / 1000)} s; results are in ${done.folder}`,
+    `\n${done.runs.length} of ${chosen.length} experiments in ${Math.round((performance.now() - startedMs) / 1000)} s`,
   );
+  console.log(lastLines(done.runs, done.folder));
   if (signal.aborted) process.exitCode = 130;
   else if (done.failures.length > 0) process.exitCode = 1;
   await leave();

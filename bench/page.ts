@@ -1,4 +1,5 @@
 import { count, printers } from './chart/format.js';
+import { conclude } from './conclusion.js';
 import { environmentLines } from './environment.js';
 import type { DerivedRun, Experiment } from './experiment.js';
 import type { Row } from './types.js';
@@ -17,6 +18,7 @@ export function resultsPage(
     'derived from the samples alone and are made anew, without a guest, by',
     '`npm run bench -- --render`.',
     '',
+    ...inShort(newest),
     '## Which command makes which figure',
     '',
     '| figure | what it shows | command | file | status |',
@@ -43,6 +45,21 @@ export function resultsPage(
     '- Figures of an emulated guest (TCG) say nothing about KVM in absolute terms.',
     '',
   ].join('\n');
+}
+
+function inShort(newest: readonly DerivedRun[]): string[] {
+  const { counts, missed, absent } = conclude(newest);
+  return [
+    '## In short',
+    '',
+    `- Of the bounds that were set before the runs, ${counts.kept} are kept, ${counts.MISSED} are missed and ${counts.undecided} are undecided.`,
+    ...missed.map(
+      ({ experiment, what, value, expectation }) =>
+        `- Missed, ${experiment}: ${what}: ${value} (${expectation}).`,
+    ),
+    ...absent.map((one) => `- Not measured: ${one}.`),
+    '',
+  ];
 }
 
 /** The thesis' figures that are not measurements. */

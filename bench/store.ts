@@ -5,6 +5,7 @@ import { packageFolder } from '../src/paths.js';
 import { renderSvg } from './chart/render.js';
 import type { Environment } from './environment.js';
 import type { DerivedRun, Experiment } from './experiment.js';
+import { htmlPage } from './html.js';
 import { jsonRows } from './json-rows.js';
 import { resultsPage } from './page.js';
 import { decodeSamples, encodeSamples } from './samples.js';
@@ -28,7 +29,7 @@ export interface BegunRun {
 const LOCK = '.lock';
 
 /**
- * A folder of results: `<experiment>/<run>/…`, and `README.md`.
+ * A folder of results: `<experiment>/<run>/…`, `README.md`, and the same as one file of HTML.
  *
  * Full runs live in `results/`; anything less lives in `results/.quick/`, which is not committed.
  */
@@ -132,7 +133,7 @@ export class Store {
     return names.filter((name) => !name.endsWith('.part')).sort();
   }
 
-  /** Writes `README.md` anew, from the newest run of each experiment. */
+  /** Writes `README.md` and `index.html` anew, from the newest run of each experiment. */
   async publish(experiments: readonly Experiment[]): Promise<DerivedRun[]> {
     const newest: DerivedRun[] = [];
     for (const experiment of experiments) {
@@ -140,7 +141,13 @@ export class Store {
       if (run !== undefined) newest.push(await this.read(experiment, run));
     }
     await mkdir(this.folder, { recursive: true });
-    await replaceFile(join(this.folder, 'README.md'), resultsPage(experiments, newest));
+    const page = resultsPage(experiments, newest);
+    await replaceFile(join(this.folder, 'README.md'), page);
+    const charts = new Map<string, string>();
+    for (const [, path = ''] of page.matchAll(/!\[[^\]]*\]\(([^)]+\.svg)\)/g)) {
+      charts.set(path, await readFile(join(this.folder, path), 'utf8'));
+    }
+    await replaceFile(join(this.folder, 'index.html'), htmlPage(page, charts));
     return newest;
   }
 }

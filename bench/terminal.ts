@@ -1,5 +1,7 @@
+import { join } from 'node:path';
 import colours from 'picocolors';
 import { printers } from './chart/format.js';
+import { conclude } from './conclusion.js';
 import { environmentLines } from './environment.js';
 import type { DerivedRun, Experiment } from './experiment.js';
 import { table } from './table.js';
@@ -44,6 +46,32 @@ export function runTables({ experiment, environment, summary }: DerivedRun): str
     parts.push(colours.yellow(`Not measured: ${arm}: ${why}`));
   }
   return parts.join('\n');
+}
+
+/**
+ * The last lines of a bench: how many bounds were kept, what was not measured, and what to open.
+ *
+ * @param folder where the results are
+ */
+export function lastLines(runs: readonly DerivedRun[], folder: string): string {
+  const { counts, missed, absent } = conclude(runs);
+  const names = missed.map(({ experiment, what, value }) => `${experiment}: ${what}: ${value}`);
+  const lines: [string, string][] = [
+    ['kept', String(counts.kept)],
+    ['missed', [String(counts.MISSED), ...names].join('\n              ')],
+    ['undecided', `${counts.undecided} (the interval contains the bound: measure for longer)`],
+    [
+      'not measured',
+      absent.length === 0 ? 'nothing was left out' : absent.join('\n              '),
+    ],
+    ['open', join(folder, 'index.html')],
+  ];
+  return lines
+    .map(([what, text]) => {
+      const colour = what === 'missed' && missed.length > 0 ? colours.red : String;
+      return `${colours.bold(what.padEnd(13))} ${colour(text)}`;
+    })
+    .join('\n');
 }
 
 /** The table of `--list`. */
