@@ -1,5 +1,5 @@
 /**
- * `waep/vm`: guests to try things in. A guest is a virtual machine of QEMU with a Debian kernel and
+ * Guests to try things in. A guest is a virtual machine of QEMU with a Debian kernel and
  * an agent. It needs what `npx waep doctor` lists.
  *
  * ```ts
@@ -11,7 +11,7 @@
  * console.log(session.kernel.release);
  * ```
  *
- * @module
+ * @module waep/vm
  */
 
 export { buildImage, type GuestFile, type Image, type ImageOptions } from './image/image.js';
