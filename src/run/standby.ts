@@ -1,6 +1,7 @@
 import { readFileSync, write } from 'node:fs';
 import { constants } from 'node:os';
 import { isatty } from 'node:tty';
+import { errnoName } from '../errno.js';
 import { failure } from '../errors.js';
 import { native, type Poller } from '../native.js';
 import type { Session } from '../session.js';
@@ -135,7 +136,7 @@ export class Standby {
   /** Lets the launcher at the other end of `control` become a program, and serves it. */
   async #take(control: number): Promise<void> {
     let output: ProgramOutput | undefined;
-    let program = '';
+    let program = 'a program';
     let ready: Ready | undefined;
     try {
       ({ output, program } = await hear(control));
@@ -278,7 +279,7 @@ async function hear(control: number): Promise<{ program: string; output: Program
   const name = Buffer.alloc(MAX_NAME_BYTES);
   const output = new Int32Array(1);
   const length = native.standbyReceive(control, name, output);
-  if (length < 0) throw new Error(`a program hung up: errno ${-length}`);
+  if (length < 0) throw new Error(`it ended before it said its name (${errnoName(-length)})`);
   return { program: name.toString('utf8', 0, length), output: new ProgramOutput(output[0] ?? -1) };
 }
 
