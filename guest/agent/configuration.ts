@@ -19,7 +19,7 @@ import { readTlsFiles, type TlsFileOptions } from '../../src/tls-role.js';
 import type { AgentTerms } from './agent.js';
 import { ControlChannel, ControlKind } from './control.js';
 import { Keeper } from './keeper.js';
-import { kernelNames } from './kernel-names.js';
+import { kernelNames, patternsWithoutHooks } from './kernel-names.js';
 
 /** The options that name files. */
 export interface ConfigurationOptions extends TlsFileOptions {
@@ -54,6 +54,12 @@ async function readPolicy({ policy, profile }: ConfigurationOptions): Promise<Po
 export async function readConfiguration(options: ConfigurationOptions): Promise<Configuration> {
   const policy = await readPolicy(options);
   const tls = readTlsFiles(options, 'agent');
+  const { hooks } = policy;
+  for (const pattern of hooks.includes('*') ? [] : patternsWithoutHooks(hooks)) {
+    console.error(
+      `waep-agent: warning: the policy's hook "${pattern}" is the name of no function and no tracepoint of this kernel. Check its spelling`,
+    );
+  }
   const rules = compile(policy, kernelNames());
   return {
     terms: {

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { BtfTypes } from '../../src/btf/index.js';
-import type { KernelNames } from '../../src/policy/index.js';
+import { globMatcher, type KernelNames } from '../../src/policy/index.js';
 import { kernelInfo } from './kernel-info.js';
 import { fileIdentity, probePlaces } from './probe-places.js';
 
@@ -31,6 +31,21 @@ function tracepointIds(matches: (name: string) => boolean): number[] {
     if (name === '' || !matches(name)) return [];
     return numberIn(`${TRACING}/events/${system}`, name, 'id') ?? [];
   });
+}
+
+/**
+ * Those of a policy's patterns of hooks that are the name of nothing in this kernel, which are
+ * probably misspelt. Where the kernel does not show its names, there are none.
+ */
+export function patternsWithoutHooks(patterns: readonly string[]): string[] {
+  const events = read(`${TRACING}/available_events`)?.toString('latin1');
+  const symbols = read('/proc/kallsyms')?.toString('latin1');
+  if (events === undefined || symbols === undefined) return [];
+  const names = new Set<string>();
+  for (const [, name = ''] of events.matchAll(/:(.+)$/gm)) names.add(name);
+  for (const [, name = ''] of symbols.matchAll(/^\S+ [tTwW] (\S+)/gm)) names.add(name);
+  const all = [...names];
+  return patterns.filter((pattern) => !all.some(globMatcher([pattern.replace(/^!/, '')])));
 }
 
 /** Ids in the kernel's own types, with the names that policies have for what they stand for. */

@@ -3,7 +3,7 @@
  *
  * @module
  */
-export { compile, type KernelNames, type ProbePlace } from './compile.js';
+export { compile, globMatcher, type KernelNames, type ProbePlace } from './compile.js';
 export {
   type Capability,
   capabilities,
