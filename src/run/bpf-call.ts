@@ -28,10 +28,10 @@ const { errno } = constants;
 const { BPF_MAP_CREATE, BPF_OBJ_PIN, BPF_PROG_LOAD, BPF_PROG_TEST_RUN, BPF_TASK_FD_QUERY } =
   enums.Cmd;
 const { BPF_COMMON_ATTRS } = enums.CallFlag;
-/** An errno of the kernel's that programs are not meant to see, and do. */
+/** ENOTSUPP is internal to the kernel, but bpf(2) returns this errno to programs. */
 const ENOTSUPP = 524;
 
-/** Has a bpf(2) call of the program executed in the guest. */
+/** Executes a bpf(2) call of the program in the guest. */
 export async function forwardBpf(call: Notification, context: Context): Promise<void> {
   const { probes } = context;
   const key = probes.keyOf(call);
@@ -42,7 +42,8 @@ export async function forwardBpf(call: Notification, context: Context): Promise<
     await checkProbed(call, asked, context);
   }
   checkProcesses(call, asked, context);
-  // Whoever has the thread's number now, it may be another thread than was read from.
+  // If the call no longer waits, its thread id may belong to another thread, and the bytes that
+  // were read may be that thread's.
   if (!call.waits) return;
   probes.about(asked.encoded.call.command);
   if (call.knownToSucceed && asked.encoded.call.result !== 0) {
@@ -59,32 +60,33 @@ export async function forwardBpf(call: Notification, context: Context): Promise<
   await writeBack(call, asked, reply, context);
 }
 
-/** A call of the program, and how it is made in the guest. */
+/** A call of the program, encoded for the guest. */
 interface Asked {
   readonly encoded: Encoded;
-  /** The handle that a new descriptor is bound to. */
+  /** The handle to which the guest binds a new descriptor. */
   readonly handle: Handle;
-  /** The attribute, and where the program has it. */
+  /** The attribute, and its address in the program's memory. */
   readonly image: Uint8Array;
   readonly address: bigint;
   readonly memory: ProcessMemory;
 }
 
-/** Reads a call out of the program's memory; or returns the errno that it fails with. */
+/** Reads a call from the program's memory. Returns an errno if the call fails already here. */
 async function readCall(call: Notification, context: Context): Promise<Asked | number> {
   const { session, objects, placeholders, mapped, userRings, own } = context;
   const command = call.argument(0);
   const address = call.word(1);
   const sizeBytes = call.argument(2);
-  // The kernel's order: bpf_check_uarg_tail_zero() looks at the size before it looks there.
+  // The kernel checks in this order: bpf_check_uarg_tail_zero() checks the size before it reads.
   if (sizeBytes > PAGE_BYTES) return errno.E2BIG;
   const image = new ProcessMemory(call, placeholders).read(address, sizeBytes);
   if (image.length < sizeBytes) return errno.EFAULT;
   const { pid, descriptor } =
     (command & ~BPF_COMMON_ATTRS) === BPF_TASK_FD_QUERY ? taskIn(image) : nobody;
-  // An id that is none of the program's own is one of the guest's, and so is its descriptor.
+  // If the id is none of the program's own processes, the process and its descriptor are the
+  // guest's.
   const ofGuest = own.isOfGuest(pid, call.thread);
-  // As the kernel answers where no program is attached.
+  // The kernel answers so for a descriptor to which no program is attached.
   if (pid !== 0 && !ofGuest && placeholders.handleOf(pid, descriptor) === 0) return ENOTSUPP;
   const memory = new ProcessMemory(call, placeholders, ofGuest ? 0 : pid);
   const common = await readCommon(session, objects, memory, {
@@ -95,14 +97,13 @@ async function readCall(call: Notification, context: Context): Promise<Asked | n
   if (typeof common === 'number') return common;
   const raw = { command, address, image, common };
   const handle = session.newHandle();
-  // What the program has written to memory that it maps is to be there before the call is made.
+  // The guest must have the program's writes to mapped memory before it executes the call.
   await mapped.push();
   await userRings.push();
   const encoded = await encodeKnowing(objects, () => encodeRaw(raw, memory, objects, handle));
   return { encoded, handle, image, address, memory };
 }
 
-/** Makes the call in the guest. */
 function makeCall(
   { encoded, image, address }: Asked,
   key: Uint8Array | undefined,
@@ -114,7 +115,7 @@ function makeCall(
     : probes.load({ key, encoded, image, address }, options);
 }
 
-/** Writes what the guest's kernel wrote into the program's memory, and lets the call return. */
+/** Writes the guest's output to the program's memory, and lets the call return. */
 async function writeBack(
   call: Notification,
   asked: Asked,
@@ -152,7 +153,7 @@ function giveDescriptor(call: Notification, { handle }: Asked, context: Context)
 const { path: PROBED } = rows.LINK_CREATE_UPROBE_MULTI.fields;
 const PATH_MAX = 4096;
 
-/** Sees to it that a file to be probed is the one that the program has read. */
+/** Throws ERR_RUN_REFUSED when the file to be probed differs between this machine and the guest. */
 async function checkProbed(
   call: Notification,
   { memory, image }: Asked,
@@ -161,14 +162,17 @@ async function checkProbed(
   if (image.length < PROBED.offset + 8) return;
   const address = Buffer.from(image).readBigUInt64LE(PROBED.offset);
   const path = memory.readText(address, PATH_MAX);
-  // What is no path is the kernel's to refuse.
+  // The kernel refuses a path without a NUL.
   if (path.at(-1) === 0) await probed.check(call.thread, pathOf(path));
 }
 
 const { pid: PROBED_PROCESS } = rows.LINK_CREATE_UPROBE_MULTI.fields;
 const { iter_info: ITERATED } = rows.LINK_CREATE_ITER_TASK.fields;
 
-/** Refuses what is asked of processes of the program's own: their ids are others' in the guest. */
+/**
+ * Refuses a call that names one of the program's own processes. In the guest that id would belong
+ * to another process.
+ */
 function checkProcesses(
   call: Notification,
   { encoded: { shape }, image, memory }: Asked,
@@ -178,7 +182,7 @@ function checkProcesses(
   if (shape === rows.LINK_CREATE_UPROBE_MULTI) {
     ids = [wordAt(image, PROBED_PROCESS)];
   } else if (shape === rows.LINK_CREATE_ITER_TASK && image.length >= ITERATED.offset + 8) {
-    // Its first words are tid and pid.
+    // The first two words are tid and pid.
     const address = Buffer.from(image).readBigUInt64LE(ITERATED.offset);
     const lengthBytes = wordAt(image, { offset: ITERATED.offset + 8 });
     const info = memory.read(address, Math.min(lengthBytes, 8));
@@ -188,14 +192,14 @@ function checkProcesses(
   if (foreign !== undefined) throw notThere(`${shape.name} of process ${foreign}`);
 }
 
-/** Lets go of an object that the program does not have. */
+/** Releases an object for which the program got no descriptor. */
 function drop(handle: Handle, { session, objects, probes }: Context): void {
   objects.remove(handle);
-  // The session may have ended, and the object with it.
+  // The call fails if the session has ended. The object has then ended as well.
   if (!probes.drop(handle)) session.release([handle]).catch(() => {});
 }
 
-/** The fourth and fifth argument of a call of a command. */
+/** The fourth and the fifth argument of a bpf(2) call. */
 interface CommonArguments {
   readonly command: number;
   readonly address: bigint;
@@ -203,8 +207,8 @@ interface CommonArguments {
 }
 
 /**
- * Reads the common attributes of a call that has some; or returns the errno that it fails with for
- * them, in a kernel that knows them or in one that does not.
+ * Reads the common attributes of a call. Returns undefined for a call without common attributes,
+ * and an errno if they are bad.
  */
 export async function readCommon(
   session: Session,
@@ -219,12 +223,12 @@ export async function readCommon(
   return { address, image };
 }
 
-/** Past all ids that there are. */
+/** No kernel object has an id above this one. */
 const LAST_ID = 0x7ffffffe;
 
 /**
- * The errno of a call whose common attributes are bad. Kernels before 7.2 know none, and whatever
- * the call, say EINVAL: programs find out in this way.
+ * Returns the errno of a call whose common attributes are bad. A kernel before 7.2 does not know
+ * common attributes and returns EINVAL for every such call. Programs detect the kernel in this way.
  */
 async function errnoOfCommon(session: Session, specs: MapSpecs, bad: number): Promise<number> {
   const ask = encode(rows.PROG_GET_NEXT_ID, { start_id: LAST_ID }, specs, 0, {});
@@ -255,7 +259,10 @@ function unfinished(error: Error): WaepError {
   });
 }
 
-/** Of whom and what BPF_TASK_FD_QUERY asks; or of nobody. */
+/**
+ * The process and the descriptor about which BPF_TASK_FD_QUERY asks. The pid is 0 for any other
+ * call.
+ */
 interface Task {
   readonly pid: number;
   readonly descriptor: number;
@@ -263,14 +270,14 @@ interface Task {
 
 const nobody: Task = { pid: 0, descriptor: -1 };
 
-/** Whose descriptor BPF_TASK_FD_QUERY asks about. */
+/** Returns the task in the attribute of BPF_TASK_FD_QUERY. */
 function taskIn(image: Uint8Array): Task {
   if (image.length < 8) return nobody;
   const view = new DataView(image.buffer, image.byteOffset);
   return { pid: view.getUint32(0, true), descriptor: view.getInt32(4, true) };
 }
 
-/** Gives the program something to read from: what the iterator writes. */
+/** Gives the program a pipe that carries the iterator's output. */
 function giveStream(call: Notification, handle: Handle, context: Context): void {
   const { session, objects, placeholders } = context;
   const fd = readGuestPipe(session, handle, {
@@ -286,7 +293,7 @@ function giveStream(call: Notification, handle: Handle, context: Context): void 
   native.close(fd);
 }
 
-/** Takes note of a new object. */
+/** Records a new object. */
 function learn(objects: Objects, { handle, encoded: { shape }, image }: Asked): void {
   if (shape.command === BPF_MAP_CREATE) {
     const { fields } = rows.MAP_CREATE;
@@ -304,14 +311,17 @@ function learn(objects: Objects, { handle, encoded: { shape }, image }: Asked): 
   }
 }
 
-/** A word of an attribute, whose end is zeroes. */
+/** Returns a word of an attribute. Bytes beyond its end are zero. */
 function wordAt(image: Uint8Array, { offset }: { readonly offset: number }): number {
   const bytes = new Uint8Array(4);
   bytes.set(image.subarray(offset, offset + 4));
   return viewOf(bytes).getUint32(0, true);
 }
 
-/** Encodes, and where something of an object had to be known and was not, asks and encodes again. */
+/**
+ * Encodes a call. While facts about an object are missing, asks the guest for them and encodes
+ * again.
+ */
 async function encodeKnowing(objects: Objects, encode: () => Encoded): Promise<Encoded> {
   for (;;) {
     objects.missing.clear();

@@ -1,4 +1,7 @@
-/* Programs that the program starts: they run on this machine, and its probes are in the guest. */
+/*
+ * Programs that the program starts. They run on this machine, but the program's probes are in the
+ * guest.
+ */
 import { existsSync, readdirSync } from 'node:fs';
 import { failure, type WaepError } from '../errors.js';
 import type { Context } from './context.js';
@@ -9,10 +12,10 @@ import { ProcessMemory } from './process-memory.js';
 const PATH_MAX = 4096;
 
 /**
- * Lets a program be started, and tells the user when it is one that the probes of who starts it
- * were to watch: bpftrace -c, for instance.
+ * Lets the program start another program. Warns the user when a probe was probably meant to watch
+ * the new program, as with bpftrace -c.
  *
- * @param argument that of its path
+ * @param argument the index of the argument with the path
  */
 export function startProgram(argument: number) {
   return (call: Notification, context: Context): void => {
@@ -20,7 +23,7 @@ export function startProgram(argument: number) {
       const memory = new ProcessMemory(call, context.placeholders);
       const text = Buffer.from(memory.readText(call.word(argument), PATH_MAX)).toString();
       const name = text.replace(/\0$/, '');
-      // A shell looks for it in many places.
+      // A shell tries execve(2) in each folder of PATH.
       if (existsSync(`/proc/${call.thread}/root${name}`)) context.warnOnce(unwatched(name));
     }
     context.started.about(call.thread);
@@ -35,7 +38,7 @@ function unwatched(name: string): WaepError {
   });
 }
 
-/** Whether a process, or the one that has started it, has a probe's descriptor. */
+/** Returns whether a process, or its parent, has the descriptor of a probe. */
 function watches(thread: number, { placeholders, objects }: Context): boolean {
   try {
     const { group, parent } = familyOf(thread);
@@ -45,7 +48,7 @@ function watches(thread: number, { placeholders, objects }: Context): boolean {
       ),
     );
   } catch {
-    // It has ended.
+    // The process has ended.
     return false;
   }
 }

@@ -13,37 +13,37 @@ import type { ProbeDefinitions } from './probe-definitions.js';
 import type { ProbedFiles } from './probed-files.js';
 import type { StartedPrograms } from './started-programs.js';
 
-/** The context in which the supervisor answers the calls of a program: its guest, and its objects. */
+/** What the supervisor needs to answer the calls of one program. */
 export interface Context {
   readonly session: Session;
-  /** What is known of the objects that the program holds. */
+  /** The objects that the program holds. */
   readonly objects: Objects;
-  /** Its descriptors of them. */
+  /** The descriptors that stand for these objects. */
   readonly placeholders: Placeholders;
-  /** The buffers of events that it has mapped. */
+  /** The event buffers that the program has mapped. */
   readonly events: MappedEvents;
-  /** The buffers that it has mapped to submit records to programs. */
+  /** The user ring buffers that the program has mapped. */
   readonly userRings: MappedUserRings;
-  /** The maps that it has mapped. */
+  /** The maps that the program has mapped. */
   readonly mapped: MappedMaps;
-  /** What it has been asked before. */
+  /** The cached results of feature probes. */
   readonly probes: ProbeCache;
-  /** Its processes. */
+  /** The processes of the program. */
   readonly own: OwnProcesses;
-  /** The programs that it has just become. */
+  /** Prepares each program that a process has just started. */
   readonly started: StartedPrograms;
-  /** What ends its calls before the guest does. */
+  /** Ends calls in the guest whose callers no longer wait. */
   readonly interruptions: Interruptions;
-  /** The files of the guest's kernel. */
+  /** The guest's files about its kernel. */
   readonly files: GuestFiles;
-  /** Those of what the guest's processes run. */
+  /** Copies of the files that the guest's processes run. */
   readonly recent: RecentFiles;
-  /** Those that it probes. */
+  /** Compares the files that the program probes with the guest's. */
   readonly probed: ProbedFiles;
-  /** Where it defines probes by name. */
+  /** The probes that the program has defined in the tracing file system. */
   readonly definitions: ProbeDefinitions;
-  /** Those of its folders that the program has opened. */
+  /** The guest's folders that the program has opened. */
   readonly folders: Folders;
-  /** Tells the user of something that the program does not get, once. */
+  /** Tells the user once about something that the program does not get. */
   readonly warnOnce: (error: Error) => void;
 }

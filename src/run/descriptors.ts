@@ -1,6 +1,7 @@
 /*
- * Calls on descriptors as such, which what stands for an object here would answer otherwise than the
- * object: anon_inode_getfd() of kernel/bpf and kernel/events is what they come from.
+ * System calls on descriptors. An object's placeholder on this machine would answer them
+ * differently from the object. The kernel makes the file of an object with anon_inode_getfd() in
+ * kernel/bpf and kernel/events.
  */
 import { constants as files, fstatSync, readFileSync } from 'node:fs';
 import { constants } from 'node:os';
@@ -19,13 +20,13 @@ const { O_RDONLY, O_WRONLY, O_RDWR, O_NONBLOCK } = files;
 const { BPF_F_RDONLY, BPF_F_WRONLY } = enums.ObjectFlag;
 const { BPF_MAP_TYPE_RINGBUF, BPF_MAP_TYPE_USER_RINGBUF } = enums.MapType;
 
-/** Answers read(2) of so many words: those that a perf event counts. */
+/** Answers read(2). Only a perf event can be read: it returns its counters. */
 export async function readDescriptor(call: Notification, context: Context): Promise<void> {
   const { session, objects, placeholders } = context;
   const handle = placeholders.handleOf(call.thread, call.descriptor(0));
   if (handle === 0) return call.proceed();
   const kind = await objects.find(handle);
-  // What an iterator writes comes out of a pipe.
+  // An iterator's placeholder is a pipe, from which the program reads the output.
   if (kind === 'iter') return call.proceed();
   if ((await accessOf(handle, context)) === O_WRONLY) return call.fail(errno.EBADF);
   if (context.folders.pathOf(handle) !== undefined) return call.fail(errno.EISDIR);
@@ -36,25 +37,25 @@ export async function readDescriptor(call: Notification, context: Context): Prom
   call.succeed(counts.length);
 }
 
-/** Answers write(2) of some words: an eventfd that stands for an object would take one. */
+/** Answers write(2). An eventfd would accept the write, but an object does not. */
 export async function writeDescriptor(call: Notification, context: Context): Promise<void> {
   const handle = context.placeholders.handleOf(call.thread, call.descriptor(0));
   if (handle === 0) return defineProbes(call, context);
   call.fail((await accessOf(handle, context)) === O_RDONLY ? errno.EBADF : errno.EINVAL);
 }
 
-/** Answers fcntl(2) of F_GETFL. */
+/** Answers fcntl(2) with F_GETFL. */
 export async function flagsOf(call: Notification, context: Context): Promise<void> {
   const handle = context.placeholders.handleOf(call.thread, call.descriptor(0));
   if (handle === 0) return call.proceed();
   const access = await accessOf(handle, context);
   const info = readFileSync(`/proc/${call.thread}/fdinfo/${call.descriptor(0)}`, 'latin1');
   const flags = Number.parseInt(/^flags:\s*([0-7]+)$/m.exec(info)?.[1] ?? '0', 8);
-  // An eventfd does not wait, for its own sake.
+  // waep opens the eventfd with O_NONBLOCK for its own use. The object does not have this flag.
   call.succeed(info.includes('eventfd-count') ? access : access | (flags & O_NONBLOCK));
 }
 
-/** How the kernel opens the file of an object: O_RDONLY, O_WRONLY or O_RDWR. */
+/** Returns how the kernel opens the file of an object: O_RDONLY, O_WRONLY or O_RDWR. */
 export async function accessOf(handle: Handle, { objects }: Context): Promise<number> {
   const kind = await objects.find(handle);
   if (kind === 'prog' || kind === 'perf_event') return O_RDWR;
@@ -64,16 +65,17 @@ export async function accessOf(handle: Handle, { objects }: Context): Promise<nu
   return (flags & BPF_F_WRONLY) === 0 ? O_RDWR : O_WRONLY;
 }
 
-/** Answers ioctl(2) of FIONREAD, which sockets have. */
+/** Answers ioctl(2) with FIONREAD. A socket supports it, an object does not. */
 export function countUnread(call: Notification, { placeholders }: Context): void {
   if (placeholders.handleOf(call.thread, call.descriptor(0)) === 0) call.proceed();
   else call.fail(errno.ENOTTY);
 }
 
 /**
- * Answers fstat(2), and those of its kin whose path is empty. The caller has seen to that.
+ * Answers fstat(2), and also newfstatat(2) and statx(2) with an empty path. The caller has checked
+ * the path.
  *
- * @param result the argument that points to where the answer goes
+ * @param result the index of the argument that points to the result
  */
 export async function describe(
   call: Notification,
@@ -89,7 +91,9 @@ export async function describe(
   call.succeed(0);
 }
 
-/** What is known of every object of the kernel without a file: all of them are one inode. */
+/**
+ * Returns the status of an anonymous inode. All kernel objects without a file share one such inode.
+ */
 function anonymous() {
   const event = native.makeEvent();
   if (event < 0) throw systemError('eventfd', event);
@@ -102,10 +106,10 @@ function anonymous() {
 
 /** `struct pollfd`. */
 const POLLFD_BYTES = 8;
-/** More descriptors than this are not looked through for those of the guest. */
+/** Only this many descriptors of a call are searched for those of the guest. */
 const MAX_POLLED = 1024;
 
-/** Has poll(2) and its kin wait for events of the guest as for anything. */
+/** Answers poll(2) and its variants. The program can then wait for events of the guest. */
 export async function pollDescriptors(call: Notification, context: Context): Promise<void> {
   const { placeholders } = context;
   const count = Math.min(call.argument(1), MAX_POLLED);
@@ -119,7 +123,7 @@ export async function pollDescriptors(call: Notification, context: Context): Pro
   if (await settle(call, context, descriptors, 'poll(2)')) call.proceed();
 }
 
-/** As {@link pollDescriptors}, for select(2) and its kin. */
+/** Answers select(2) and its variants like {@link pollDescriptors}. */
 export async function selectDescriptors(call: Notification, context: Context): Promise<void> {
   const { placeholders } = context;
   const count = Math.min(call.argument(0), MAX_POLLED);
@@ -137,9 +141,9 @@ export async function selectDescriptors(call: Notification, context: Context): P
 }
 
 /**
- * Puts in the place of each object of the guest something that is ready when the object is.
+ * Replaces each descriptor of a guest's object with one that is ready when the object is ready.
  *
- * @returns whether somebody waits for the call yet
+ * @returns false when a descriptor could not be replaced, because the call no longer waits
  */
 async function settle(
   call: Notification,
@@ -157,10 +161,10 @@ async function settle(
 }
 
 /**
- * An eventfd that is ready exactly if an object is, at this moment, and becomes so with it;
- * undefined for what stands for the object in this as well.
+ * Returns an eventfd that is ready exactly while the object is ready. Returns undefined if the
+ * placeholder of the object already behaves so.
  *
- * @throws ERR_RUN_REFUSED for what nobody waits for
+ * @throws ERR_RUN_REFUSED for an object that cannot become ready
  */
 export async function readiness(
   handle: Handle,

@@ -13,13 +13,16 @@ const PAGE_BYTES = 4096;
 abstract class EventMemory {
   /** The memory that the program maps. */
   readonly memory: SharedMemory;
-  /** Bytes of records that it holds, a power of two. */
+  /** The bytes of records that the buffer holds, a power of two. */
   readonly capacityBytes: number;
   readonly #words: BigUint64Array;
   readonly #writtenAt: number;
   readonly #readAt: number;
 
-  /** @param writtenAt the byte offset of the count of bytes written, `readAt` of those read */
+  /**
+   * @param writtenAt the byte offset of the count of written bytes
+   * @param readAt the byte offset of the count of read bytes
+   */
   protected constructor(
     totalBytes: number,
     capacityBytes: number,
@@ -35,7 +38,10 @@ abstract class EventMemory {
     this.#readAt = readAt / 8;
   }
 
-  /** Bytes that the program has read. What it writes there is only ever used as a number. */
+  /**
+   * The bytes that the program has read. The program may write anything there, so the value is used
+   * only as a number.
+   */
   get readBytes(): bigint {
     return Atomics.load(this.#words, this.#readAt);
   }
@@ -44,7 +50,7 @@ abstract class EventMemory {
     return Atomics.load(this.#words, this.#writtenAt);
   }
 
-  /** The number of bytes of records that fit in now. */
+  /** The bytes of records for which there is room now. */
   get roomBytes(): number {
     const used = this.writtenBytes - this.readBytes;
     // If the program claims to have read more than was written, it only harms itself.
@@ -58,7 +64,9 @@ abstract class EventMemory {
     Atomics.store(this.#words, this.#writtenAt, written + BigInt(records.length));
   }
 
-  /** Writes bytes at a position of the buffer, and goes on at its beginning after its end. */
+  /**
+   * Writes bytes at a position of the buffer. At the end of the buffer, goes on at its beginning.
+   */
   protected abstract place(bytes: Uint8Array, position: number): void;
 
   close(): void {
@@ -92,11 +100,12 @@ const PERF_RECORD_LOST = 2;
 const LOST_BYTES = 24;
 
 /**
- * What the kernel writes into the buffer of a perf event in the place of records that were lost.
+ * Returns the record that the kernel writes into the buffer of a perf event in place of lost
+ * records.
  *
- * @param id of the event
- * @param count of the records
- * @param sampleIdBytes how many bytes of a `struct sample_id` follow; they are zero
+ * @param id the id of the event
+ * @param count the number of lost records
+ * @param sampleIdBytes the length of the `struct sample_id` that follows; its bytes are zero
  */
 export function lostRecord(id: bigint, count: number, sampleIdBytes: number): Uint8Array {
   const bytes = new Uint8Array(LOST_BYTES + sampleIdBytes);
@@ -108,12 +117,12 @@ export function lostRecord(id: bigint, count: number, sampleIdBytes: number): Ui
   return bytes;
 }
 
-/** The buffer of a perf event: a page that describes it, and the data. */
+/** The buffer of a perf event: one page with the counters, then the data. */
 export class PerfMemory extends EventMemory {
-  /** Pages of data. */
+  /** The number of data pages. */
   readonly pages: number;
 
-  /** @param pages of data, a power of two */
+  /** @param pages the number of data pages, a power of two */
   constructor(pages: number) {
     const bytes = pages * PAGE_BYTES;
     super(PAGE_BYTES + bytes, bytes, PerfPage.DATA_HEAD, PerfPage.DATA_TAIL);

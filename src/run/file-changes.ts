@@ -1,4 +1,7 @@
-/* Answers calls that change files of the guest: made in its bpf file system, refused elsewhere. */
+/*
+ * Answers calls that change files of the guest. waep makes them in the guest's BPF file system and
+ * refuses them elsewhere.
+ */
 import { constants } from 'node:os';
 import { FileOperation, type FileRequest } from '../call.js';
 import { failure, type SystemError } from '../errors.js';
@@ -21,14 +24,14 @@ async function change(
   call.succeed(0);
 }
 
-/** Answers mkdir(2) and mkdirat(2), whose mode follows the path. */
+/** Answers mkdir(2) and mkdirat(2). The mode is the argument after the path. */
 export function makeFolder(which: PathArguments) {
   return ofGuest(which, async (path, call, context) => {
     if (isPinPath(path)) {
       const number = call.argument(which.path + 1);
       return change({ operation: FileOperation.MKDIR, path, number }, call, context);
     }
-    // Whoever makes all folders of a path begins with those that are there.
+    // A program that creates all folders of a path starts with folders that exist.
     if (await exists(path, context)) return call.fail(errno.EEXIST);
     throw refusal('mkdir(2)', path);
   });
@@ -47,7 +50,7 @@ async function exists(path: string, { files }: Context): Promise<boolean> {
 /**
  * Answers unlink(2), rmdir(2) and unlinkat(2).
  *
- * @param flags the argument that says which of them unlinkat(2) is
+ * @param name the call, or the index of the flags of unlinkat(2), which decide between the two
  */
 export function remove(which: PathArguments, name: 'unlink' | 'rmdir' | { flags: number }) {
   return ofGuest(which, (path, call, context) => {
@@ -64,7 +67,7 @@ export function remove(which: PathArguments, name: 'unlink' | 'rmdir' | { flags:
 /**
  * Answers rename(2), renameat(2) and renameat2(2).
  *
- * @param flags the argument with those of renameat2(2)
+ * @param flags the index of the argument with the flags of renameat2(2)
  */
 export function rename(from: PathArguments, to: PathArguments, flags?: number) {
   return async (call: Notification, context: Context): Promise<void> => {
@@ -79,7 +82,7 @@ export function rename(from: PathArguments, to: PathArguments, flags?: number) {
   };
 }
 
-/** Refuses a call that would change or watch a file of the guest. */
+/** Refuses a call that changes or watches a file of the guest. */
 export function refuseChange(name: string, which: PathArguments) {
   return ofGuest(which, (path) => {
     throw refusal(`${name}(2)`, path);

@@ -1,4 +1,4 @@
-/* What stat(2) and statx(2) write. */
+/* The structures that stat(2) and statx(2) write. */
 
 /** STATX_BASIC_STATS. */
 const BASIC_STATS = 0x7ff;
@@ -18,7 +18,7 @@ interface FileStatus {
   readonly ctimeNs: bigint;
 }
 
-/** Where `struct statx` has what, in bytes. */
+/** The byte offsets of the fields of `struct statx`. */
 const at = {
   blksize: 4,
   nlink: 16,
@@ -37,12 +37,12 @@ const at = {
 const STATX_BYTES = 256;
 const STAT_BYTES = 144;
 
-/** A device's number as stat(2) has it: new_encode_dev() of the kernel, in 64 bits. */
+/** Returns a device number as stat(2) writes it: new_encode_dev() of the kernel, in 64 bits. */
 function deviceNumber(major: number, minor: number): bigint {
   return BigInt((minor & 0xff) | ((major & 0xfff) << 8)) | (BigInt(minor & ~0xff) << 12n);
 }
 
-/** Writes `struct stat` of what `struct statx` says. */
+/** Returns the `struct stat` with the contents of a `struct statx`. */
 function stat(status: Buffer): Uint8Array {
   const to = Buffer.alloc(STAT_BYTES);
   const device = (where: number) =>
@@ -64,7 +64,7 @@ function stat(status: Buffer): Uint8Array {
   return to;
 }
 
-/** Writes `struct statx` of a file of this machine. */
+/** Returns the `struct statx` of a file of this machine. */
 export function statxOf(status: FileStatus): Buffer {
   const to = Buffer.alloc(STATX_BYTES);
   to.writeUInt32LE(BASIC_STATS, 0);
@@ -86,7 +86,10 @@ export function statxOf(status: FileStatus): Buffer {
   return to;
 }
 
-/** The structures that files are described in, made of `struct statx`, and where that has what. */
+/**
+ * Converts a `struct statx` to the structure that a call writes. Also holds byte offsets in `struct
+ * statx`.
+ */
 export const forms = {
   MODE: at.mode,
   INODE: at.ino,

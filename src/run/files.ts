@@ -1,4 +1,4 @@
-/* Answers to what a program asks of files: those that tell it about the kernel are the guest's. */
+/* Answers system calls about files. The files that describe the kernel are the guest's. */
 import { constants, readFileSync, statSync } from 'node:fs';
 import { constants as system } from 'node:os';
 import type { FdKind } from '../bpf/index.js';
@@ -31,7 +31,7 @@ import { ProcessMemory } from './process-memory.js';
 const { errno } = system;
 const ACCESS_MODE = constants.O_WRONLY | constants.O_RDWR;
 const CLOSE_ON_EXEC = 0o2000000;
-/** How tools open what they append a definition to. */
+/** The flags with which tools open a file of definitions to append to it. */
 const APPENDED = constants.O_WRONLY | constants.O_APPEND;
 const FALLBACK = ACCESS_MODE | constants.O_APPEND | constants.O_CREAT | constants.O_TRUNC;
 const AT_SYMLINK_NOFOLLOW = 0x100;
@@ -40,7 +40,9 @@ const NO_ATTRIBUTE = 61;
 const FOLDER = 0o040000;
 const FILE_TYPE = 0o170000;
 
-/** What the kernel calls the files of its objects: anon_inode_getfd() in kernel/bpf. */
+/**
+ * The names that the kernel gives to the files of its objects: anon_inode_getfd() in kernel/bpf.
+ */
 const fileNames: { readonly [K in FdKind]?: string } = {
   map: 'bpf-map',
   prog: 'bpf-prog',
@@ -51,10 +53,13 @@ const fileNames: { readonly [K in FdKind]?: string } = {
   token: 'bpf-token',
 };
 
-/** Answers a call about a path of the guest's; any other proceeds. */
+/** Answers a call about a path of the guest. */
 type PathAnswer = (path: string, call: Notification, context: Context) => void | Promise<void>;
 
-/** Has a call about a path of the guest's answered, and lets this machine's kernel make any other. */
+/**
+ * Lets `answer` handle a call about a path of the guest. This machine's kernel makes any other
+ * call.
+ */
 export function ofGuest(which: PathArguments, answer: PathAnswer) {
   return async (call: Notification, context: Context): Promise<void> => {
     const place = guestPlace(call, context, which);
@@ -64,10 +69,10 @@ export function ofGuest(which: PathArguments, answer: PathAnswer) {
 }
 
 /**
- * Answers open(2) and its kin.
+ * Answers open(2) and its variants.
  *
- * @param flagsAt where the flags are: in the argument behind the path, or in the structure that it
- *   points to, or that they are those of creat(2)
+ * @param flagsAt where the flags are: in the argument after the path (`argument`), in the structure
+ *   to which this argument points (`structure`), or nowhere, as for creat(2) (`created`)
  */
 export function openFile(which: PathArguments, flagsAt: 'argument' | 'structure' | 'created') {
   return async (call: Notification, context: Context): Promise<void> => {
@@ -125,7 +130,8 @@ function flagsOf(
 function openToWrite(path: string, flags: number, call: Notification, context: Context): void {
   const kind = definitionsIn(path);
   if (kind !== undefined) {
-    // Shells, which create what they write to, pass it on by another number.
+    // A shell opens with O_CREAT or O_TRUNC and duplicates the descriptor to another number. waep
+    // does not see writes to that number.
     if ((flags & FALLBACK) === APPENDED && context.definitions.open(call, kind)) return;
     throw unseen(path);
   }
@@ -149,7 +155,7 @@ export function readKernelLog(): never {
   throw ofHost('syslog(2)');
 }
 
-/** Gives the program a descriptor, and closes it here. */
+/** Gives the program a copy of a descriptor, and closes the descriptor here. */
 function giveFile(call: Notification, fd: number, closeOnExec: boolean): void {
   try {
     call.giveDescriptor(fd, closeOnExec);
@@ -162,7 +168,10 @@ function kindOf(path: string): FdKind {
   return path === '/sys/fs/cgroup' || path.startsWith('/sys/fs/cgroup/') ? 'cgroup' : 'directory';
 }
 
-/** Opens what is listed, or passed to calls: a folder, or a namespace of a guest's process. */
+/**
+ * Opens an object of the guest that the program lists or passes to calls: a folder, or the
+ * namespace of a process.
+ */
 async function openObject(
   call: Notification,
   path: string,
@@ -171,7 +180,8 @@ async function openObject(
   { session, files, objects, placeholders, folders }: Context,
 ): Promise<void> {
   const handle = session.newHandle();
-  // What it leads to is not opened as a whole: files are found by paths that begin with it.
+  // /proc/PID/root is not opened in the guest. The program only uses it as the beginning of longer
+  // paths.
   if (isProcessRoot(path)) await files.look(path, false);
   else await session.open(path, { handle });
   objects.add(handle, kind);
@@ -183,9 +193,9 @@ async function openObject(
 }
 
 /**
- * Answers access(2) and its kin.
+ * Answers access(2) and its variants.
  *
- * @param mode the argument that says what for
+ * @param flags the index of the argument with the flags; without it, symbolic links are followed
  */
 export function accessFile(which: PathArguments, flags?: number) {
   return ofGuest(which, async (path, call, context) => {
@@ -199,10 +209,10 @@ export function accessFile(which: PathArguments, flags?: number) {
 }
 
 /**
- * Answers stat(2) and its kin.
+ * Answers stat(2) and its variants.
  *
- * @param result the argument that points to where the answer goes
- * @param flags the argument that says whether a link is followed, or that it never is
+ * @param result the index of the argument that points to the result
+ * @param flags the index of the argument with the flags, or whether a symbolic link is followed
  */
 export function lookAtFile(
   which: PathArguments,
@@ -232,7 +242,7 @@ export const lookAtFileSystem = ofGuest({ path: 0 }, async (path, call, context)
 const EMPTY_PATH = 0x1000;
 /** EOVERFLOW. */
 const TOO_SMALL = 75;
-/** FILEID_KERNFS: an inode's number, which is the id of a cgroup. */
+/** FILEID_KERNFS: the handle is the inode number, which is the id of a cgroup. */
 const ID_HANDLE = { type: 0xfe, bytes: 8 } as const;
 const CGROUP2 = 0x63677270;
 
@@ -258,13 +268,13 @@ const giveHandle: PathAnswer = async (path, call, { files, placeholders }) => {
   written.writeInt32LE(ID_HANDLE.type, 4);
   (await files.look(path)).copy(written, 8, forms.INODE, forms.INODE + 8);
   memory.writeOrFault(address, written);
-  // Of the mount, which is none of this machine's.
+  // The id of the mount. No mount of this machine corresponds to it.
   memory.writeOrFault(call.word(3), Buffer.alloc(4));
   call.succeed(0);
 };
 const handleOfPath = ofGuest({ folder: 0, path: 1 }, giveHandle);
 
-/** Answers name_to_handle_at(2), by which programs are told the id of a cgroup. */
+/** Answers name_to_handle_at(2). Programs learn the id of a cgroup by this call. */
 export function makeFileHandle(call: Notification, context: Context): void | Promise<void> {
   const { folders, placeholders } = context;
   const first = new ProcessMemory(call, placeholders).read(call.word(1), 1)[0];
@@ -284,7 +294,9 @@ export async function describeFileSystem(call: Notification, context: Context): 
   call.succeed(0);
 }
 
-/** Answers readlink(2) and its kin: by /proc/self/fd programs tell what a descriptor is. */
+/**
+ * Answers readlink(2) and its variants. Programs read /proc/self/fd to learn what a descriptor is.
+ */
 export function readLink(which: PathArguments) {
   return async (call: Notification, context: Context): Promise<void> => {
     const named = absolutePath(call, context, which);
@@ -316,8 +328,8 @@ async function nameOf(handle: Handle, { objects }: Context): Promise<string | un
 }
 
 /**
- * Answers chdir(2). The folder itself is this machine's of the same path: what is named relative to
- * it is taken for the guest's.
+ * Answers chdir(2). The program enters this machine's folder with the same path. waep then resolves
+ * relative paths from there as the guest's.
  */
 export const changeFolder = ofGuest({ path: 0 }, async (path, call, context) => {
   const mode = (await context.files.look(path)).readUInt16LE(forms.MODE);
@@ -343,10 +355,13 @@ function unentered(call: string): WaepError {
   });
 }
 
-/** Answers getxattr(2) and its kin: files of a kernel hardly ever have attributes, and none is shown. */
+/**
+ * Answers getxattr(2) and its variants. waep shows no attributes: files of a kernel rarely have
+ * any.
+ */
 export const lackAttribute = ofGuest({ path: 0 }, (_, call) => call.fail(NO_ATTRIBUTE));
 
-/** Answers listxattr(2) and its kin. */
+/** Answers listxattr(2) and its variants. */
 export const listNoAttributes = ofGuest({ path: 0 }, (_, call) => call.succeed(0));
 
 /** Answers getdents64(2). */
@@ -363,7 +378,7 @@ export async function listDescriptor(call: Notification, context: Context): Prom
   call.succeed(records.length);
 }
 
-/** Answers lseek(2) to the beginning, which is where a folder is listed from anew. */
+/** Answers lseek(2) to the beginning, which starts the listing of a folder again. */
 export function seekDescriptor(call: Notification, { placeholders, folders }: Context): void {
   const handle = placeholders.handleOf(call.thread, call.descriptor(0));
   if (handle === 0 || folders.pathOf(handle) === undefined) {
@@ -374,14 +389,16 @@ export function seekDescriptor(call: Notification, { placeholders, folders }: Co
   call.succeed(0);
 }
 
-/** The object whose entry in /proc/self/fd or fdinfo a path names, or 0. */
+/** Returns the object whose entry in /proc/self/fd or fdinfo a path names, or 0. */
 function handleIn(folder: 'fd' | 'fdinfo', path: string, memory: ProcessMemory): Handle {
   const [, found, descriptor] =
     /^\/proc\/(?:self|thread-self|\d+)\/(fd|fdinfo)\/(\d+)$/.exec(path) ?? [];
   return found === folder ? memory.handleOf(Number(descriptor)) : 0;
 }
 
-/** What is known of a path, which may be there only because of what the program has defined. */
+/**
+ * Returns the status of a path. The path may exist only because the program has defined a probe.
+ */
 function look(path: string, follow: boolean, { files, definitions }: Context): Promise<Buffer> {
   return files.look(definitions.like(path) ?? path, follow);
 }

@@ -11,7 +11,10 @@ interface Folder {
   position: number;
 }
 
-/** The folders behind the program's descriptors: their paths, and how far each has been listed. */
+/**
+ * The guest's folders that the program has opened: the path of each, and how far it has been
+ * listed.
+ */
 export class Folders {
   readonly #files: GuestFiles;
   readonly #known = new Map<Handle, Folder>();

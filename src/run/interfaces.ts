@@ -1,6 +1,6 @@
 /*
- * Names and numbers of network interfaces. Programs are attached by them in the guest, whose
- * interfaces they are therefore: /sys/class/net tells the same.
+ * Names and indexes of network interfaces. The program passes an index to the guest when it
+ * attaches, so the names and indexes are the guest's, as in /sys/class/net.
  */
 import { constants } from 'node:os';
 import type { SystemError } from '../errors.js';
@@ -10,15 +10,15 @@ import type { Notification } from './notification.js';
 import { ProcessMemory } from './process-memory.js';
 
 const FOLDER = '/sys/class/net';
-/** IFNAMSIZ: what `struct ifreq` begins with; the index is behind it. */
+/** IFNAMSIZ. `struct ifreq` begins with the name, and the index follows. */
 const NAME_BYTES = 16;
-/** Where `struct linux_dirent64` has the name. */
+/** The offset of the name in `struct linux_dirent64`. */
 const ENTRY_NAME = 19;
 /** ENODEV. */
 const NO_DEVICE = 19;
 const { errno } = constants;
 
-/** The requests of ioctl(2) that ask for an index by a name, and the other way round. */
+/** The ioctl(2) requests that translate an index to a name and a name to an index. */
 export const SIOCGIFNAME = 0x8910;
 export const SIOCGIFINDEX = 0x8933;
 
@@ -52,7 +52,7 @@ async function indexOf(name: string, { files }: Context): Promise<number | undef
     return Number(Buffer.from(await files.bytes(`${FOLDER}/${name}/ifindex`)).toString());
   } catch (error) {
     const { code } = error as SystemError;
-    // A file that is no interface, such as bonding_masters, is no folder.
+    // /sys/class/net also has files that are no interfaces, such as bonding_masters.
     if (code === 'ENOENT' || code === 'ENOTDIR') return undefined;
     throw error;
   }

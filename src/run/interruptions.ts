@@ -9,7 +9,10 @@ const { errno } = constants;
 const { BPF_PROG_LOAD, BPF_PROG_TEST_RUN } = enums.Cmd;
 const { BPF_COMMON_ATTRS } = enums.CallFlag;
 
-/** The commands during which the kernel checks for signals, with their error when there is one. */
+/**
+ * The commands during which the kernel checks for signals, with the error of each when it finds
+ * one.
+ */
 const noticing: ReadonlyMap<number, number> = new Map([
   [BPF_PROG_LOAD, errno.EAGAIN],
   [BPF_PROG_TEST_RUN, errno.EINTR],
@@ -19,7 +22,7 @@ interface Waiting {
   readonly call: Notification;
   readonly controller: AbortController;
   readonly errno: number;
-  /** Whether its thread had a signal at the last check. */
+  /** Whether the thread had a signal at the last check. */
   signalled: boolean;
 }
 
@@ -71,7 +74,7 @@ export class Interruptions {
       this.#timer = undefined;
     }
     for (const waiting of this.#waiting) {
-      // A signal for the process may be one that another of its threads is about to take.
+      // Another thread of the process may be about to take the signal.
       const signalled = hasSignal(waiting.call.thread);
       if ((signalled && waiting.signalled) || !waiting.call.waits) end(waiting);
       waiting.signalled = signalled;

@@ -9,7 +9,9 @@ const READABLE = 1;
  * (addon/core/supervisor/launch.cc).
  */
 export const SHUT_WR = 1;
-/** The launcher's end of the socket pair: its first descriptor after stdio. */
+/**
+ * The descriptor of the launcher's end of the socket pair: the first after the standard streams.
+ */
 const CONTROL = 3;
 
 /** A file or folder that the program sees in place of another. */
@@ -68,14 +70,14 @@ export async function launch(
   });
   try {
     const listener = await Promise.race([receiveListener(ours), failed]);
-    // The launcher has printed why it ended.
+    // The launcher has printed the reason.
     if (listener === undefined) return await failed;
     child.removeAllListeners('exit');
     failed.catch(() => {});
     let ended = false;
     const go = () => {
       native.send(ours, [Uint8Array.of(1)], 0);
-      // Its end tells that nobody answers any more.
+      // When the socket closes, the other end learns that nobody answers calls any more.
       child.once('exit', () => {
         ended = true;
         native.close(ours);
@@ -91,13 +93,13 @@ export async function launch(
   }
 }
 
-/** @throws ERR_RUN_LAUNCH where programs cannot be looked at by their numbers */
+/** @throws ERR_RUN_LAUNCH when /proc does not show the PID namespace of this process */
 function checkProcesses(): void {
   let own = '';
   try {
     own = readlinkSync('/proc/self');
   } catch {
-    // It is not mounted, or this process is none of those that it shows.
+    // /proc is not mounted, or does not show this process.
   }
   if (own === String(process.pid)) return;
   throw failure('ERR_RUN_LAUNCH', {

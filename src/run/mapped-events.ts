@@ -1,4 +1,7 @@
-/* The ring buffers and perf buffers that the program has mapped. They are filled from the guest's. */
+/*
+ * The ring buffers and perf buffers that the program has mapped. They receive the records of the
+ * guest's buffers.
+ */
 import { readSync, writeSync } from 'node:fs';
 import { constants } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -43,7 +46,7 @@ export class MappedEvents {
   readonly #onDropped: (records: number) => void;
   readonly #mapped = new Map<Handle, Mapped>();
   readonly #events = new Map<Handle, number>();
-  /** The event whose buffer gets the records of a perf event. */
+  /** The perf event into whose buffer the records of another perf event go. */
   readonly #outputs = new Map<Handle, Handle>();
   /** The objects that the program waits for by level. */
   readonly #levels = new Set<Handle>();
@@ -51,7 +54,10 @@ export class MappedEvents {
   #dropped = 0;
   #closed = false;
 
-  /** @param onDropped told how many records have been dropped, when the first have been */
+  /**
+   * @param onDropped called once, with the number of dropped records, when the agent first drops
+   *   some
+   */
   constructor(
     session: Session,
     placeholders: Placeholders,
@@ -62,7 +68,9 @@ export class MappedEvents {
     this.#onDropped = onDropped;
   }
 
-  /** How many records the agent has dropped because the guest's policy bounds their rate. */
+  /**
+   * The number of records that the agent has dropped because the guest's policy limits the rate.
+   */
   get droppedRecords(): number {
     return this.#dropped;
   }
@@ -71,7 +79,8 @@ export class MappedEvents {
   async mapRing(call: Notification, handle: Handle, { maxEntries }: MapSpec): Promise<void> {
     const [lengthBytes, offset] = [Number(call.word(1)), Number(call.word(5))];
     const writable = (call.argument(2) & PROT_WRITE) !== 0;
-    // Programs own the counts and the data of the writer; readers own a page.
+    // The kernel writes the counters and the data. The program may write only to the page with its
+    // own counter.
     if (writable && (offset !== 0 || lengthBytes !== PAGE_BYTES)) return call.fail(errno.EPERM);
     if (offset + lengthBytes > 2 * PAGE_BYTES + 2 * maxEntries) return call.fail(errno.EINVAL);
     await this.#map(call, handle, () => this.#ring(handle, maxEntries));
@@ -85,7 +94,8 @@ export class MappedEvents {
   /**
    * Answers mmap(2) of a perf event: perf_mmap() in kernel/events/core.c.
    *
-   * @param sampleIdBytes how long the `struct sample_id` behind the kernel's own records is
+   * @param sampleIdBytes the length of the `struct sample_id` at the end of the kernel's own
+   *   records
    */
   async mapPerf(call: Notification, handle: Handle, sampleIdBytes: number): Promise<void> {
     const pages = Number(call.word(1)) / PAGE_BYTES - 1;
@@ -109,12 +119,12 @@ export class MappedEvents {
     await this.#map(call, handle, () => this.#begin(handle, origin, new PerfMemory(pages), lost));
   }
 
-  /** Whether an object has a buffer here. */
+  /** Returns whether an object has a buffer here. */
   isMapped(handle: Handle): boolean {
     return this.#mapped.has(handle);
   }
 
-  /** Records that the records of a perf event go to the buffer of another. */
+  /** Notes that the records of a perf event go to the buffer of another one; 0 ends this. */
   redirect(handle: Handle, output: Handle): void {
     if (output === 0) this.#outputs.delete(handle);
     else this.#outputs.set(handle, output);
@@ -126,14 +136,15 @@ export class MappedEvents {
   }
 
   /**
-   * Wakes the program again and again while it has unread records, as level-triggered waiting does.
+   * Wakes the program every {@link REPEAT_MS} while it has unread records, like level-triggered
+   * waiting.
    */
   repeat(handle: Handle): void {
     this.#levels.add(handle);
     this.#again();
   }
 
-  /** The eventfd that stands for an object when the program waits for it. */
+  /** Returns the eventfd that stands for an object when the program waits for the object. */
   eventOf(handle: Handle): number {
     const known = this.#events.get(handle);
     if (known !== undefined) return known;
@@ -146,7 +157,7 @@ export class MappedEvents {
 
   /**
    * Makes the eventfd of a buffer readable exactly if the program has unread records, and returns
-   * the eventfd. Returns `undefined` for an object without a buffer.
+   * the eventfd. Returns undefined for an object without a buffer.
    */
   settle(handle: Handle): number | undefined {
     const buffer = this.#bufferOf(handle);
@@ -162,17 +173,17 @@ export class MappedEvents {
   pulse(handle: Handle): void {
     const event = this.#events.get(handle);
     if (event === undefined) return;
-    // An eventfd tells writers only of what is read from it.
+    // An eventfd wakes its writers only when somebody reads from it.
     writeSync(event, ONE_MORE);
     clear(event);
   }
 
-  /** Wakes everybody that waits for an object, because no more events will come. */
+  /** Wakes every thread that waits for an object, because no more events will come. */
   wakeAll(): void {
     for (const handle of this.#events.keys()) this.#wake(handle);
   }
 
-  /** Ends all streams. Resolves once the agent has told what it has dropped. */
+  /** Ends all streams. Resolves once the agent has reported how many records it has dropped. */
   async close(): Promise<void> {
     this.#closed = true;
     clearTimeout(this.#repeating);
@@ -196,7 +207,7 @@ export class MappedEvents {
       });
     }
     const mapped = this.#mapped.get(handle) ?? begin();
-    // What the guest's kernel has against it, such as EBUSY, is the program's to know.
+    // An error of the guest's kernel, such as EBUSY, becomes the error of the program's call.
     await mapped.stream;
     if (call.replaceDescriptor(mapped.buffer.memory.fd, call.descriptor(4))) call.proceed();
   }
@@ -206,7 +217,10 @@ export class MappedEvents {
     return this.#begin(handle, origin, new RingbufMemory(sizeBytes));
   }
 
-  /** @param lost makes what tells a reader of the buffer of records that were dropped, if anything can */
+  /**
+   * @param lost returns a record that reports lost records to the reader; absent if the buffer has
+   *   no such record
+   */
   #begin(
     handle: Handle,
     origin: StreamOrigin,
@@ -215,7 +229,7 @@ export class MappedEvents {
   ): Mapped {
     this.eventOf(handle);
     const forget = this.#placeholders.add(handle, buffer.memory.fd);
-    // A batch has to fit into the program's buffer as a whole.
+    // A whole batch must fit into the program's buffer.
     const batchBytes = Math.min(63 * 1024, buffer.capacityBytes / 2);
     const windowBytes = Math.max(64 * 1024, 4 * batchBytes);
     const options = { batchBytes, windowBytes, borrow: true };
@@ -253,7 +267,10 @@ export class MappedEvents {
     if (isFirst) this.#onDropped(records);
   }
 
-  /** The number by which the kernel's own records name a perf event; 0 where it does not tell. */
+  /**
+   * Returns the id of a perf event in the kernel's own records, or 0 if the guest does not report
+   * the id.
+   */
   async #perfIdOf(handle: Handle): Promise<bigint> {
     const buffers = [new Uint8Array(8), 8];
     const relocations = [0, 0, Relocation.POINTER, 1];

@@ -1,4 +1,6 @@
-/* The maps that the program has mapped into memory: .rodata, .data and .bss of libbpf's skeletons. */
+/*
+ * The maps that the program has mapped into memory, such as .rodata, .data and .bss of skeletons.
+ */
 import { constants } from 'node:os';
 import { type Command, encode, enums, type MapSpec, rows } from '../bpf/index.js';
 import type { Handle, Reply } from '../call.js';
@@ -115,7 +117,7 @@ export class MappedMaps {
   #schedule(): void {
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => {
-      // Without a session there is nothing to compare with any more.
+      // The comparison fails when the session has ended. No further comparison is needed then.
       this.pull().then(
         () => this.#schedule(),
         () => {},
@@ -154,7 +156,7 @@ export class MappedMaps {
       for (let at = start; at < start + spec.valueSize; at++) {
         const byte = memory[at] as number;
         if (byte !== before[at]) {
-          // The program has written it since.
+          // The program has written to the byte meanwhile.
           written ||= byte !== agreed[at];
           agreed[at] = byte;
         } else if (byte !== agreed[at]) {
@@ -179,7 +181,7 @@ export class MappedMaps {
     }
     const batch = { in_batch: null, count: maxEntries };
     const { outputs } = await this.#call(rows.MAP_LOOKUP_BATCH, mapped, batch);
-    // The attribute, the position, the keys, the values.
+    // The outputs are the attribute, the position, the keys and the values.
     const values = outputs[3] ?? new Uint8Array(0);
     for (let index = 0; (index + 1) * valueSize <= values.length; index++) {
       const value = values.subarray(index * valueSize, (index + 1) * valueSize);

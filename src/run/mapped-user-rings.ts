@@ -1,4 +1,7 @@
-/* The user ring buffers that the program has mapped. Records that it submits go to the guest's. */
+/*
+ * The user ring buffers that the program has mapped. The records that the program submits go to the
+ * guest's buffers.
+ */
 import { constants } from 'node:os';
 import type { MapSpec } from '../bpf/index.js';
 import type { Handle } from '../call.js';
@@ -13,7 +16,10 @@ import type { Placeholders } from './placeholders.js';
 const PAGE_BYTES = 4096;
 const PROT_WRITE = 2;
 const HEADER_BYTES = 8;
-/** BPF_RINGBUF_BUSY_BIT and BPF_RINGBUF_DISCARD_BIT of linux/bpf.h; the rest is the length. */
+/**
+ * BPF_RINGBUF_BUSY_BIT and BPF_RINGBUF_DISCARD_BIT of linux/bpf.h. The remaining bits are the
+ * length.
+ */
 const BUSY = 2 ** 31;
 const DISCARDED = 2 ** 30;
 /** How often to look for submitted records, because a program does not announce them. */
@@ -30,10 +36,10 @@ interface Ring {
   readonly memory: SharedMemory;
   /** The counters: bytes taken in the first word, bytes submitted one page later. */
   readonly words: BigUint64Array;
-  /** Bytes of records that it holds. */
+  /** The bytes of records that the buffer holds. */
   readonly capacityBytes: number;
   readonly writer: RingWriter;
-  /** Bytes taken. */
+  /** The bytes that were taken. */
   taken: bigint;
   flushing: boolean;
 }
@@ -49,7 +55,7 @@ export class MappedUserRings {
   readonly #events: MappedEvents;
   readonly #rings = new Map<Handle, Ring>();
   readonly #over = new AbortController();
-  /** Called when all submitted records have been sent. */
+  /** Functions to call when all submitted records have been sent. */
   readonly #waiting = new Set<() => void>();
   #timer: NodeJS.Timeout | undefined;
 
@@ -66,7 +72,7 @@ export class MappedUserRings {
   async map(call: Notification, handle: Handle, { maxEntries }: MapSpec): Promise<void> {
     const [lengthBytes, offset] = [Number(call.word(1)), Number(call.word(5))];
     const bytes = 2 * PAGE_BYTES + 2 * maxEntries;
-    // Programs own the count of what is taken.
+    // The kernel owns the counter of taken bytes. The program may only read it.
     if ((call.argument(2) & PROT_WRITE) !== 0 && offset === 0) return call.fail(errno.EPERM);
     if (offset + lengthBytes > bytes) return call.fail(errno.EINVAL);
     const { memory } = this.#rings.get(handle) ?? this.#begin(handle, maxEntries, bytes);
@@ -77,7 +83,8 @@ export class MappedUserRings {
   async push(): Promise<void> {
     if (this.#rings.size === 0) return;
     for (const ring of this.#rings.values()) this.#flush(ring);
-    // A ring may stay full for hours, so those who wait leave nothing with what they wait for.
+    // A ring may stay full for hours, so a caller whose time is up removes itself from the waiting
+    // ones.
     await new Promise<void>((resolve) => {
       const done = () => {
         clearTimeout(timer);
@@ -113,7 +120,7 @@ export class MappedUserRings {
     if (ring.flushing) return;
     ring.flushing = true;
     void this.#send(ring)
-      // Without a session, or with the program gone, there is nobody to send it to.
+      // The session has ended or the program is gone: nobody needs the records.
       .catch(() => {})
       .then(() => {
         ring.flushing = false;
@@ -149,7 +156,7 @@ function submitted({ memory, words, capacityBytes, taken }: Ring): {
     if (header >= BUSY) break;
     const length = header % DISCARDED;
     const total = HEADER_BYTES + Math.ceil(length / 8) * 8;
-    // The kernel stops at a record that cannot be, too.
+    // The kernel stops at an impossible record, too.
     if (total > capacityBytes || BigInt(total) > end - position) break;
     const start = 2 * PAGE_BYTES + at + HEADER_BYTES;
     if (header < DISCARDED) records.push(memory.slice(start, start + length));

@@ -72,7 +72,7 @@ export async function watchDescriptor(call: Notification, context: Context): Pro
   const memory = new ProcessMemory(call, placeholders);
   const flags = Buffer.from(memory.read(call.word(3), 4));
   if (flags.length < 4) return call.fail(errno.EFAULT);
-  // One that is not mapped yet is ready once it is.
+  // A perf event that is not mapped yet becomes ready once the program maps it.
   const unmapped = kind === 'perf_event' && !events.isMapped(handle);
   const event = unmapped
     ? events.eventOf(handle)

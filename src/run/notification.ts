@@ -16,7 +16,10 @@ export class Notification {
     this.#words = words.slice();
   }
 
-  /** Whether the call will succeed as before, and the kernel's output has been written already. */
+  /**
+   * Whether the call will succeed as it did before. The kernel's output is already in the program's
+   * memory.
+   */
   get knownToSucceed(): boolean {
     return this.#succeeds;
   }
@@ -41,7 +44,7 @@ export class Notification {
     return Number(this.#words[1]);
   }
 
-  /** The `AUDIT_ARCH_*` that the call's number is one of. */
+  /** The `AUDIT_ARCH_*` to which the call's number belongs. */
   get architecture(): number {
     return Number(this.#words[2]);
   }
@@ -50,17 +53,17 @@ export class Notification {
     return Number(this.#words[3]);
   }
 
-  /** An argument as the register holds it. */
+  /** Returns an argument with the 64 bits of its register. */
   word(index: number): bigint {
     return this.#words[4 + index] ?? 0n;
   }
 
-  /** The low half of an argument, as a number without sign. */
+  /** Returns the low 32 bits of an argument as an unsigned number. */
   argument(index: number): number {
     return Number(this.word(index) & 0xffffffffn);
   }
 
-  /** An argument that is a descriptor. */
+  /** Returns an argument that is a descriptor. */
   descriptor(index: number): number {
     return this.argument(index) | 0;
   }
@@ -92,7 +95,7 @@ export class Notification {
   giveDescriptor(fd: number, closeOnExec = true): boolean {
     const status = native.seccompRespondDescriptor(this.#listener, this.#words, fd, closeOnExec);
     if (status >= 0) return true;
-    // The program has no descriptor left, say: that is its error, not ours.
+    // The program may have no free descriptor, for example. The error is the program's.
     if (status !== ENOENT) this.fail(-status);
     return false;
   }
@@ -107,11 +110,12 @@ export class Notification {
   }
 
   /**
-   * Lets this machine's kernel make the call. The kernel reads again what the arguments point to,
-   * and another thread of the program may have changed that. So a call may proceed only if it gives
-   * the program nothing that it could not have otherwise: a file is opened with the program's own
-   * rights, and the program could have reached it in a way that is not caught. bpf(2) and
-   * perf_event_open(2) must not reach this machine's kernel at all, and never proceed.
+   * Lets this machine's kernel make the call. The kernel reads the memory behind the arguments
+   * again, and another thread of the program may have changed that memory. So a call may proceed
+   * only if it gives the program nothing that the program could not have otherwise. For example, a
+   * file is opened with the program's own rights, and the program could have reached the file by a
+   * call that waep does not catch. bpf(2) and perf_event_open(2) must never reach this machine's
+   * kernel, and never proceed.
    */
   proceed(): void {
     native.seccompContinue(this.#listener, this.#words);

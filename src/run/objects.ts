@@ -17,39 +17,46 @@ interface Known {
   kind?: FdKind;
   map?: MapSpec;
   linkType?: number;
-  /** Of a link to a perf event. */
+  /** The type of the perf event behind a link. */
   perfType?: number;
   progType?: number;
-  /** The function that a program is attached to: an id in the kernel's own types, or 0. */
+  /** The BTF id of the function to which a program is attached, in the kernel's own types, or 0. */
   attachBtfId?: number;
-  /** How many bytes of a `struct sample_id` follow the kernel's own records of a perf event. */
+  /**
+   * The length of the `struct sample_id` at the end of the kernel's own records of a perf event.
+   */
   sampleIdBytes?: number;
-  /** What an iterator goes over; null when that is not known. */
+  /** What an iterator iterates over; null when it is unknown. */
   iterTarget?: IterTarget | null;
 }
 
 const { BPF_LINK_TYPE_UNSPEC, BPF_LINK_TYPE_PERF_EVENT } = enums.LinkType;
 
-/** What probes are attached by. */
+/** The kinds of objects that attach probes. */
 const probes: ReadonlySet<FdKind> = new Set(['link', 'perf_event']);
 
 /**
- * What is known about the guest's objects that the program holds.
+ * The known facts about the guest's objects that the program holds.
  *
- * Little is requested in advance. If encoding a call needs more, it leaves the objects in
- * {@link missing}. The caller then calls {@link learn} and encodes the call again.
+ * Little is requested in advance. If encoding a call needs more, the objects are added to {@link
+ * missing}. The caller then calls {@link learn} and encodes the call again.
  */
 export class Objects implements ObjectSpecs {
   readonly possibleCpus: number;
-  /** Objects about which something was needed that is not known. */
+  /** The objects about which an encoding needed an unknown fact. */
   readonly missing = new Set<Handle>();
   readonly #guest: GuestKernel;
   readonly #kernelTypes: () => Promise<BtfTypes>;
   readonly #known = new Map<Handle, Known>();
-  /** The missing iterators whose target is needed. Few are, and finding it takes longest. */
+  /**
+   * The missing iterators whose target is needed. Few iterators are, and finding a target takes
+   * longest.
+   */
   readonly #untold = new Set<Handle>();
 
-  /** @param kernelTypes the types of the guest's kernel, called when they are needed */
+  /**
+   * @param kernelTypes returns the types of the guest's kernel; called when the types are needed
+   */
   constructor(guest: GuestKernel, kernelTypes: () => Promise<BtfTypes>) {
     this.#guest = guest;
     this.#kernelTypes = kernelTypes;
@@ -74,21 +81,21 @@ export class Objects implements ObjectSpecs {
   /**
    * Records a new program.
    *
-   * @param attachBtfId the function that it is attached to, in the kernel's own types; kernels
-   *   before 6.0 do not report it later
+   * @param attachBtfId the BTF id of the function to which the program is attached, in the kernel's
+   *   own types; kernels before 6.0 do not report it later
    */
   addProgram(handle: Handle, attachBtfId: number): void {
     this.#known.set(handle, { kind: 'prog', attachBtfId });
   }
 
-  /** Whether the program has anything that its probes are attached by. */
+  /** Whether the program holds an object that attaches probes. */
   get haveProbes(): boolean {
     for (const { kind } of this.#known.values())
       if (kind !== undefined && probes.has(kind)) return true;
     return false;
   }
 
-  /** Whether probes are attached by an object. */
+  /** Returns whether an object attaches probes. */
   isProbe(handle: Handle): boolean {
     const kind = this.#known.get(handle)?.kind;
     return kind !== undefined && probes.has(kind);
@@ -134,13 +141,16 @@ export class Objects implements ObjectSpecs {
     });
   }
 
-  /** The kind of an object, which the guest is asked for if need be. */
+  /** Returns the kind of an object. Asks the guest if the kind is unknown. */
   async find(handle: Handle): Promise<FdKind | undefined> {
     if (this.kindOf(handle) === undefined) await this.learn();
     return this.kindOf(handle);
   }
 
-  /** The spec of a map, which the guest is asked for if need be; undefined for anything else. */
+  /**
+   * Returns the spec of a map. Asks the guest if the spec is unknown. Returns undefined for any
+   * other object.
+   */
   async findMap(handle: Handle): Promise<MapSpec | undefined> {
     if ((await this.find(handle)) !== 'map') return undefined;
     if (this.mapSpec(handle) === undefined) await this.learn();
@@ -156,7 +166,7 @@ export class Objects implements ObjectSpecs {
   }
 
   /**
-   * @param read returns undefined for what the guest must be asked, null for what does not exist
+   * @param read returns undefined if the guest must be asked, and null if the fact does not exist
    */
   #look<T>(handle: Handle, read: (known: Known) => T | undefined | null): T | undefined {
     const known = this.#known.get(handle);
@@ -192,7 +202,7 @@ export class Objects implements ObjectSpecs {
   async #targetOf(attachBtfId: number): Promise<IterTarget | null> {
     if (attachBtfId === 0) return null;
     const types = await this.#kernelTypes();
-    // Beyond the kernel's own types are those of modules.
+    // A larger id is a type of a kernel module.
     if (attachBtfId >= types.length) return null;
     return iterTargetNamed(types.type(attachBtfId).name);
   }

@@ -1,21 +1,28 @@
-/* Which processes are the program's own; all others that it can name are the guest's. */
+/*
+ * Tells the program's own processes from all others. Every other id that the program names is a
+ * process of the guest.
+ */
 import { readFileSync, readlinkSync } from 'node:fs';
 import { processOf } from '../view/index.js';
 
-/** How far back a process is traced to who has started it. */
+/** How many ancestors of a process are searched for the program. */
 const MOST_ANCESTORS = 64;
 
 /**
- * The processes of the program, which run on this machine: those that share the mounts that
- * waep-launch has made for it, and those that it or one of these has started.
+ * The processes of the program, which run on this machine. A process belongs to the program if it
+ * shares the mount namespace that waep-launch made, or if one of the program's processes started
+ * it.
  */
 export class OwnProcesses {
   #program = 0;
-  /** Its mounts. Who may not have its own shares those of everybody: they tell nothing then. */
+  /**
+   * The mount namespace of the program. Undefined when waep-launch may not make one: then the
+   * program shares this machine's, which identifies nothing.
+   */
   #mounts: string | undefined;
   #ids: string | undefined;
 
-  /** Takes note of who makes a call: the first is the process that is about to become the program. */
+  /** Records the thread that makes a call. The first one becomes the program. */
   begin(thread: number): void {
     if (this.#program !== 0) return;
     this.#program = thread;
@@ -24,21 +31,24 @@ export class OwnProcesses {
     this.#ids = namespaceOf(thread, 'pid');
   }
 
-  /** Whether a path tells of a process that is none of the program's own: its id is the guest's. */
+  /**
+   * Returns whether a path names a process that is not the program's own. The id in it is the
+   * guest's.
+   */
   isForeign(path: string): boolean {
     const id = processOf(path);
     return id !== undefined && !this.#has(id);
   }
 
   /**
-   * Whether an id that a thread of the program names is that of a process of the guest's, if of any.
-   * In a pid namespace of its own the program can name its own processes only.
+   * Returns whether an id that a thread of the program names can only be a process of the guest. In
+   * a PID namespace of its own, the program can name only its own processes.
    */
   isOfGuest(id: number, thread: number): boolean {
     return id > 0 && !this.#has(id) && namespaceOf(thread, 'pid') === this.#ids;
   }
 
-  /** Whether a process of this machine, whoever's, has an id. */
+  /** Returns whether any process of this machine has the id. */
   isHere(id: number): boolean {
     return familyOf(id).group !== 0;
   }
@@ -60,18 +70,18 @@ function namespaceOf(process: number | 'self', kind: 'mnt' | 'pid'): string | un
   try {
     return readlinkSync(`/proc/${process}/ns/${kind}`);
   } catch {
-    // It has ended, or is another user's.
+    // The process has ended, or belongs to another user.
     return undefined;
   }
 }
 
-/** The process that a thread is of, and the one that has started it; 0 for none. */
+/** Returns the process of a thread, and the parent of that process. Both are 0 if there is none. */
 export function familyOf(thread: number): { readonly group: number; readonly parent: number } {
   let status = '';
   try {
     status = readFileSync(`/proc/${thread}/status`, 'latin1');
   } catch {
-    // It has ended.
+    // The process has ended.
   }
   const [group = 0, parent = 0] = ['Tgid', 'PPid'].map((name) =>
     Number(new RegExp(`^${name}:\\s*(\\d+)$`, 'm').exec(status)?.[1] ?? 0),

@@ -1,4 +1,4 @@
-/* perf_event_open(2) and the ioctls of what it opens, made in the guest. */
+/* Makes perf_event_open(2) and the ioctls of perf events in the guest. */
 import { constants } from 'node:os';
 import { enums, perf } from '../bpf/index.js';
 import { type CallBuffer, type Handle, Relocation } from '../call.js';
@@ -25,7 +25,7 @@ const Attribute = {
 const { PERF_FLAG_PID_CGROUP, PERF_FLAG_FD_CLOEXEC } = enums.PerfFlag;
 const Flag = { PID_CGROUP: PERF_FLAG_PID_CGROUP, FD_CLOEXEC: PERF_FLAG_FD_CLOEXEC } as const;
 
-/** Has perf_event_open(2) of the program made in the guest. */
+/** Makes perf_event_open(2) of the program in the guest. */
 export async function openPerfEvent(call: Notification, context: Context): Promise<void> {
   const { session, objects, placeholders, own } = context;
   const memory = new ProcessMemory(call, placeholders);
@@ -72,7 +72,7 @@ export async function openPerfEvent(call: Notification, context: Context): Promi
     { without: call.lost },
   );
   if (reply.result < 0) {
-    // perf_copy_attr() tells its own size to those that it refuses theirs.
+    // When perf_copy_attr() refuses a size with E2BIG, it writes the size that it supports.
     const size = reply.outputs[0]?.subarray(Attribute.SIZE, Attribute.SIZE + 4);
     if (reply.errno === errno.E2BIG && size !== undefined) {
       memory.write(address + BigInt(Attribute.SIZE), size);
@@ -87,21 +87,23 @@ export async function openPerfEvent(call: Notification, context: Context): Promi
   session.release([handle]).catch(() => {});
 }
 
-/** A path as the kernel takes it: bytes with a NUL behind them. */
+/** Returns a path without the NUL at its end. */
 export function pathOf(text: Uint8Array): string {
   return Buffer.from(text.subarray(0, -1)).toString();
 }
 
-/** An event of a PMU whose config1 points to a text: the name of a function, or a file. */
+/**
+ * An event of the kprobe or uprobe PMU. Its config1 points to the name of a function or to a path.
+ */
 interface NamedProbe {
   readonly kind: ProbeKind;
-  /** The attribute, without that pointer. */
+  /** The attribute, with config1 set to zero. */
   readonly image: Buffer;
-  /** The text with its NUL. */
+  /** The name, including its NUL. */
   readonly name: Uint8Array;
 }
 
-/** The probe that an attribute asks one of these PMUs for. */
+/** Returns the probe that an attribute asks the kprobe or uprobe PMU for. */
 async function namedProbe(
   image: Buffer,
   memory: ProcessMemory,
@@ -119,7 +121,10 @@ async function namedProbe(
   return undefined;
 }
 
-/** The probe behind the id of what the program has defined in the tracing file system. */
+/**
+ * Returns the probe that the program has defined in the tracing file system, by the id in an
+ * attribute.
+ */
 async function definedProbe(image: Buffer, context: Context): Promise<NamedProbe | undefined> {
   if (image.readUInt32LE(Attribute.TYPE) !== enums.PerfType.PERF_TYPE_TRACEPOINT) return undefined;
   const probe = context.definitions.probeOf(image.readBigUInt64LE(Attribute.CONFIG));
@@ -139,7 +144,7 @@ async function definedProbe(image: Buffer, context: Context): Promise<NamedProbe
 const MAX_QUERIED = 1024;
 const NO_DESCRIPTOR = 0xffffffffffffffffn;
 
-/** Has an ioctl(2) on a perf event made in the guest. */
+/** Makes an ioctl(2) on a perf event in the guest. */
 export async function controlPerfEvent(call: Notification, context: Context): Promise<void> {
   const { session, placeholders } = context;
   const memory = new ProcessMemory(call, placeholders);
@@ -156,7 +161,8 @@ export async function controlPerfEvent(call: Notification, context: Context): Pr
   }
   const word = call.word(2);
   const { buffers, relocations, back } = placed[argument.is](word, argument as never, memory);
-  // What was read is somebody else's where the thread's number is.
+  // If the call no longer waits, its thread id may belong to another thread, and the bytes that
+  // were read may be that thread's.
   if (!call.waits) return;
   const reply = await session.ioctl(
     { handle, request, buffers, relocations },
@@ -174,11 +180,11 @@ export async function controlPerfEvent(call: Notification, context: Context): Pr
 interface Placed {
   readonly buffers: CallBuffer[];
   readonly relocations: number[];
-  /** Whether the second buffer comes back. */
+  /** Whether the kernel writes to the second buffer. */
   readonly back: boolean;
 }
 
-/** An event that exists keeps its attribute: MODIFY_ATTRIBUTES is refused. */
+/** Every ioctl but MODIFY_ATTRIBUTES, which waep refuses: an event keeps its attribute. */
 type Forwarded = Exclude<perf.PerfIoctlArgument, { is: 'attribute' }>;
 
 const placed: {

@@ -1,4 +1,4 @@
-/* Where the paths that a program names lead to: to the guest, or to this machine. */
+/* Decides whether a path that a program names belongs to the guest or to this machine. */
 import { readlinkSync } from 'node:fs';
 import { posix } from 'node:path';
 import { isBelowKernel, isGuestPath, type MountFile } from '../view/index.js';
@@ -9,26 +9,34 @@ import { ProcessMemory } from './process-memory.js';
 const PATH_MAX = 4096;
 const AT_FDCWD = -100;
 
-/** Which argument of a call is a path, and which one the folder that it begins at, if one is. */
+/**
+ * The indexes of the arguments with the path, and with the folder at which a relative path begins.
+ */
 export interface PathArguments {
   readonly path: number;
   readonly folder?: number;
 }
 
-/** A path of the guest's that a call names. */
+/** A path that a call names. */
 export interface Place {
   readonly path: string;
-  /** Whether the program climbed to it, past what may be links. */
+  /** Whether the path contains `..`. A part before it may be a symbolic link. */
   readonly climbs: boolean;
 }
 
-/** The text of a path, unless the memory is not there or it is too long. */
+/**
+ * Returns the text of a path. Returns undefined if the memory cannot be read or the path is too
+ * long.
+ */
 export function pathAt(memory: ProcessMemory, address: bigint): string | undefined {
   const text = Buffer.from(memory.readText(address, PATH_MAX));
   return text.at(-1) === 0 ? text.toString('utf8', 0, text.length - 1) : undefined;
 }
 
-/** The absolute path that a call names, whoever's it is; undefined where it names none. */
+/**
+ * Returns the absolute path that a call names, on this machine or in the guest. Returns undefined
+ * if the call names no path.
+ */
 export function absolutePath(
   call: Notification,
   context: Pick<Context, 'placeholders' | 'folders'>,
@@ -46,7 +54,7 @@ function withoutSlash(path: string): string {
   return path.length > 1 && path.endsWith('/') ? path.slice(0, -1) : path;
 }
 
-/** The folder that a relative path begins at. */
+/** Returns the folder at which a relative path begins. */
 function baseOf(
   call: Notification,
   { placeholders, folders }: Pick<Context, 'placeholders' | 'folders'>,
@@ -63,7 +71,7 @@ function baseOf(
   }
 }
 
-/** The path of the guest's that a call names, or undefined where it is none of the guest's. */
+/** Returns the guest's path that a call names. Returns undefined if the path is not the guest's. */
 export function guestPlace(
   call: Notification,
   context: Pick<Context, 'placeholders' | 'folders' | 'own'>,
@@ -75,19 +83,22 @@ export function guestPlace(
   return path === undefined ? undefined : { ...place, path };
 }
 
-/** What a path of the program's is in the guest, or undefined where it is none of the guest's. */
+/**
+ * Returns the guest's path for a path of the program. Returns undefined if the path is not the
+ * guest's.
+ */
 export function guestPathOf(path: string, context: Pick<Context, 'own'>): string | undefined {
   if (!isBelowKernel(path)) return undefined;
   const [, id, rest = ''] =
     /^\/proc\/(self|thread-self|\d+)(?:\/task\/\d+)?(\/.*)?$/.exec(path) ?? [];
   if (id === undefined) return isGuestPath(path) ? path : undefined;
   if (/^\d/.test(id) && context.own.isForeign(path)) return path;
-  // What the program's own root leads to is named by its path as well.
+  // A path below the program's own /proc/PID/root means the same as the path without this prefix.
   if (rest.startsWith('/root/')) return guestPathOf(rest.slice('/root'.length), context);
   return rest === '/net' || rest.startsWith('/net/') ? `/proc${rest}` : undefined;
 }
 
-/** The file by which a program asks what is mounted for it, and of which process. */
+/** Returns the file that lists mounts, and the path of that file for the program's own process. */
 export function mountFileOf(
   path: string,
   thread: number,
@@ -102,7 +113,7 @@ export function mountFileOf(
   return { file: file as MountFile, own: `/proc/${process}/${file}` };
 }
 
-/** Where a path of the guest's leads that was climbed to: links on the way are the guest's. */
+/** Resolves a path that contains `..`. The symbolic links in it are the guest's. */
 export async function settled(
   { path, climbs }: Place,
   call: Notification,
@@ -128,7 +139,7 @@ async function resolve(path: string, context: Context): Promise<string> {
       continue;
     }
     const next = `${reached}/${part}`;
-    // Only before it is climbed out of, a folder has to be known by its own path.
+    // A link matters only if `..` follows, because `..` leads to the parent of its target.
     const target =
       isGuestPath(next) && parts.includes('..') && links < MOST_LINKS
         ? await context.files.link(next).catch(() => undefined)

@@ -1,9 +1,10 @@
 /*
- * Definitions of probes that a program writes to kprobe_events and uprobe_events. What is defined
- * there in the guest would outlive who wrote it and be seen by everybody, so it is kept here: the
- * program finds the id of what it has defined, and the event that it opens by that id is opened as
- * an event of the kprobe or uprobe PMU, which the guest's kernel makes of the same parts
- * (kernel/trace/trace_event_perf.c) and ends with its descriptor.
+ * Definitions of probes that a program writes to kprobe_events and uprobe_events. In the guest,
+ * such a definition would outlive the program, and every process would see it. So waep keeps the
+ * definitions on this machine. The program reads an id from the tracing file system. When it opens
+ * an event by that id, waep opens an event of the kprobe or uprobe PMU instead. The guest's kernel
+ * makes both from the same parts (kernel/trace/trace_event_perf.c), and removes the PMU's probe
+ * with its descriptor.
  */
 import { lstatSync, openSync } from 'node:fs';
 import { constants } from 'node:os';
@@ -19,68 +20,74 @@ import { ProcessMemory } from './process-memory.js';
 
 const { errno } = constants;
 
-/** The descriptors whose write(2) is handed over: seccomp_filter.cc has the same. */
+/**
+ * The filter hands over write(2) on descriptors from this number on. seccomp_filter.cc has the same
+ * number.
+ */
 const FIRST_NUMBER = 992;
 const NUMBERS = 32;
 
 /** WRITE_BUFSIZE of kernel/trace/trace_dynevent.c. */
 const MAX_TEXT_BYTES = 4096;
-/** Past the types of events that a kernel has: they have 16 bits. */
+/** Larger than every event type of a kernel: event types have 16 bits. */
 const FIRST_ID = 0x10000;
 const RETURNS = 1n;
 const REFERENCE_SHIFT = 32n;
 
 const kinds = ['kprobe', 'uprobe'] as const;
 
-/** The PMU that makes an event of a definition. */
+/** The PMU that makes the event of a definition. */
 export type ProbeKind = (typeof kinds)[number];
 
-/** What an event of the kprobe or the uprobe PMU is opened with. */
+/** The attributes with which an event of the kprobe or uprobe PMU is opened. */
 export interface Probe {
   readonly kind: ProbeKind;
   readonly config: bigint;
-  /** The function, or the file. */
+  /** The name of the function, or the path of the file. */
   readonly config1: string;
-  /** The offset in it. */
+  /** The offset in the function or file. */
   readonly config2: bigint;
 }
 
 interface Defined extends Probe {
   readonly id: number;
-  /** As the guest's kernel would list it. */
+  /** The line as the guest's kernel would list it. */
   readonly line: string;
 }
 
 const name = '[A-Za-z_]\\w{0,62}';
-/** `p:GROUP/EVENT`, with r for returns, and what is probed: no arguments to fetch. */
+/**
+ * `p:GROUP/EVENT PLACE`, with r instead of p for a return probe. Arguments to fetch are not
+ * supported.
+ */
 const definition = new RegExp(`^([pr]):(?:(${name})/)?(${name})[ \\t]+(\\S+)\\s*$`);
 const removal = new RegExp(`^-:(?:(${name})/)?(${name})\\s*$`);
 const places: { readonly [K in ProbeKind]: RegExp } = {
   kprobe: /^([A-Za-z_.][\w.]*)(?:\+(0|[1-9]\d{0,8}|0x[\da-f]{1,8}))?$/i,
-  // A reference counter, which USDT has, is behind the offset.
+  // A reference counter, as USDT uses, follows the offset.
   uprobe: /^(\/.*):(0x[\da-f]{1,16})(?:\((0x[\da-f]{1,8})\))?$/i,
 };
 
 const file = /^\/sys\/kernel\/(?:debug\/)?tracing\/(kprobe|uprobe)_events$/;
 const event = /^(\/sys\/kernel\/(?:debug\/)?tracing\/events\/)(\w+\/\w+)(\/id)?$/;
-/** An event that all kernels have. */
+/** An event that every kernel has. */
 const LIKE = 'sched/sched_switch';
 
-/** The kind of probes that a file has the definitions of, if it is such a file. */
+/** Returns the kind of probes that a file defines. Returns undefined for any other file. */
 export function definitionsIn(path: string): ProbeKind | undefined {
   return file.exec(path)?.[1] as ProbeKind | undefined;
 }
 
-/** What a program has defined, and what it has as the guest's files of definitions, to write to. */
+/** The probes that a program has defined, and its descriptors of the files of definitions. */
 export class ProbeDefinitions {
   readonly #files = new Map<ProbeKind, number>();
   readonly #defined = new Map<string, Defined>();
   #nextId = FIRST_ID;
 
   /**
-   * Gives the program a descriptor of which the filter hands over what is written.
+   * Gives the program a descriptor whose write(2) calls the filter hands over.
    *
-   * @returns whether it has one; it may have no number left
+   * @returns whether the program has it; false if no such number is free
    */
   open(call: Notification, kind: ProbeKind): boolean {
     const number = freeNumber(call.thread);
@@ -92,7 +99,10 @@ export class ProbeDefinitions {
     return true;
   }
 
-  /** The kind of probes that a descriptor of a thread defines, if {@link open} has given it. */
+  /**
+   * Returns the kind of probes that a descriptor of a thread defines, if {@link open} made the
+   * descriptor.
+   */
   kindOf(thread: number, descriptor: number): ProbeKind | undefined {
     for (const [kind, fd] of this.#files) {
       if (native.identify(thread, descriptor) === native.identify(process.pid, fd)) return kind;
@@ -108,7 +118,10 @@ export class ProbeDefinitions {
     this.#defined.set(key, { ...probe, line, id: this.#nextId++ });
   }
 
-  /** Removes the events of a name, in whatever group unless it is said. Returns whether there was any. */
+  /**
+   * Removes the events with a name, from all groups if `group` is undefined. Returns whether there
+   * were any.
+   */
   remove(kind: ProbeKind, group: string | undefined, name: string): boolean {
     const keys = [...this.#defined].flatMap(([key, one]) => {
       const matches = group === undefined ? key.endsWith(`/${name}`) : key === `${group}/${name}`;
@@ -118,26 +131,28 @@ export class ProbeDefinitions {
     return keys.length > 0;
   }
 
-  /** What has been defined, as the guest's kernel would list it behind its own. */
+  /** Returns the definitions as the guest's kernel would list them after its own. */
   list(kind: ProbeKind): string {
     const ofKind = [...this.#defined.values()].filter((one) => one.kind === kind);
     return ofKind.map(({ line }) => `${line}\n`).join('');
   }
 
-  /** The probe that a program means by the id of a tracepoint, if it has defined it. */
+  /**
+   * Returns the probe that the program has defined and whose id it uses as that of a tracepoint.
+   */
   probeOf(id: bigint): Probe | undefined {
     if (id < BigInt(FIRST_ID)) return undefined;
     return [...this.#defined.values()].find((one) => BigInt(one.id) === id);
   }
 
-  /** What is in the file that tells the id of what was defined, if a path names it. */
+  /** Returns the text of an event's id file, if the path names the id file of a defined event. */
   textOf(path: string): string | undefined {
     const [, , key = '', isFile] = event.exec(path) ?? [];
     const id = this.#defined.get(key)?.id;
     return id === undefined || isFile === undefined ? undefined : `${id}\n`;
   }
 
-  /** A path of the guest that is like one that is there only because of a definition. */
+  /** Returns an existing path of the guest that resembles a path of a defined event. */
   like(path: string): string | undefined {
     const [, folder, key = '', isFile = ''] = event.exec(path) ?? [];
     return this.#defined.has(key) ? `${folder}${LIKE}${isFile}` : undefined;
@@ -149,7 +164,7 @@ export class ProbeDefinitions {
   }
 }
 
-/** What answering needs of the guest, and of what is known. */
+/** The parts of the context that an answer needs. */
 interface Definer {
   readonly session: Session;
   readonly files: GuestFiles;
@@ -175,7 +190,7 @@ export async function defineProbes(call: Notification, context: Definer): Promis
   call.succeed(lengthBytes);
 }
 
-/** Does what a line says, and returns 0 or the errno that writing it fails with. */
+/** Executes one line. Returns 0, or the errno with which writing the line fails. */
 async function define(
   line: string,
   kind: ProbeKind,
@@ -216,7 +231,7 @@ function refusal(line: string): WaepError {
   });
 }
 
-/** The refusal of a way to write to files of definitions that is not seen. */
+/** Returns the refusal of an open(2) after which waep would not see the writes. */
 export function unseen(path: string): WaepError {
   return failure('ERR_RUN_REFUSED', {
     call: `opening ${path} to write otherwise than with O_WRONLY and O_APPEND`,
@@ -225,7 +240,7 @@ export function unseen(path: string): WaepError {
   });
 }
 
-/** The number of the guest's PMU for a kind of probes, if its kernel has one. */
+/** Returns the number of the guest's PMU for a kind of probes, if the guest reports one. */
 export async function pmuOf(
   kind: ProbeKind,
   { files }: Pick<Definer, 'files'>,
@@ -235,7 +250,9 @@ export async function pmuOf(
   return type === undefined ? undefined : Number(type);
 }
 
-/** Why the guest's kernel does not make a probe, or 0 if it does. Nothing of it stays. */
+/**
+ * Returns 0 if the guest's kernel can make a probe, or else its errno. The probe is closed again.
+ */
 async function probeError(context: Definer, probe: Probe): Promise<number> {
   const { session } = context;
   const type = await pmuOf(probe.kind, context);
@@ -252,7 +269,7 @@ async function probeError(context: Definer, probe: Probe): Promise<number> {
   }
 }
 
-/** The refusal of probes on a kernel that cannot make one that ends with its descriptor. */
+/** Returns the refusal of a probe that the guest's kernel cannot remove with its descriptor. */
 export function withoutPmu(kind: ProbeKind): WaepError {
   return failure('ERR_RUN_REFUSED', {
     call: `writing to ${kind}_events`,
@@ -261,7 +278,10 @@ export function withoutPmu(kind: ProbeKind): WaepError {
   });
 }
 
-/** Since Linux 6.11 names are looked up apart, and are EINVAL when they mean no one function. */
+/**
+ * Since Linux 6.11 the kernel looks a name up separately. It returns EINVAL unless the name stands
+ * for exactly one function.
+ */
 function errorOfDefinition(error: number, release: string): number {
   const [, major, minor] = /^(\d+)\.(\d+)/.exec(release) ?? [];
   const apart = Number(major) * 1000 + Number(minor) >= 6011;
@@ -269,7 +289,10 @@ function errorOfDefinition(error: number, release: string): number {
   return apart && ofName ? errno.EINVAL : error;
 }
 
-/** A descriptor that can be told from all others; copies of it that are not seen cannot be written to. */
+/**
+ * Returns a read-only descriptor with an inode of its own. A write to a copy that the filter does
+ * not catch therefore fails.
+ */
 function unwritable(): number {
   const memory = native.shareMemory(1);
   if (typeof memory === 'number') throw systemError('memfd_create', memory);

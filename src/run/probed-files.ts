@@ -1,6 +1,6 @@
 /*
- * Programs and libraries that the program probes. Where a function is in them it has read in files of
- * this machine, and the guest's kernel puts the probe into its own file of that path.
+ * Programs and libraries that the program probes. The program has found the function's offset in a
+ * file of this machine. The guest's kernel puts the probe into the guest's file with the same path.
  */
 import { createHash } from 'node:crypto';
 import { closeSync, fstatSync, openSync, readFileSync, readSync } from 'node:fs';
@@ -9,7 +9,7 @@ import { readFile } from '../kernel/guest-file.js';
 import type { Session } from '../session.js';
 import type { OwnProcesses } from './own-processes.js';
 
-/** The tables of a program, and the note by which its build is known, are at its beginning. */
+/** The program headers and the build-id note are at the beginning of a file. */
 const HEAD_BYTES = 64 * 1024;
 const SEGMENT_BYTES = 56;
 const PT_NOTE = 4;
@@ -22,7 +22,7 @@ export class ProbedFiles {
   readonly #warnOnce: (error: Error) => void;
   readonly #known = new Map<string, Promise<void>>();
 
-  /** @param warnOnce is called for each file that cannot be compared */
+  /** @param warnOnce called for each file that cannot be compared */
   constructor(session: Session, own: OwnProcesses, warnOnce: (error: Error) => void) {
     this.#session = session;
     this.#own = own;
@@ -30,12 +30,13 @@ export class ProbedFiles {
   }
 
   /**
-   * Sees to it that a path means the same to a thread of the program and to the guest's kernel.
+   * Checks that a path names the same file for a thread of the program and for the guest's kernel.
    *
-   * @throws ERR_RUN_REFUSED when it does not
+   * @throws ERR_RUN_REFUSED when the files differ
    */
   async check(thread: number, path: string): Promise<void> {
-    // A file as a process of the guest has it is the guest's for the program as well.
+    // The path leads through a process of the guest, so the program has read the guest's file as
+    // well.
     if (this.#own.isForeign(path)) return;
     if (!path.startsWith('/') || path.startsWith('/proc/')) {
       throw refusal(path, 'only absolute paths mean the same there', 'Name the file itself.');
@@ -44,7 +45,8 @@ export class ProbedFiles {
     try {
       fd = openSync(`/proc/${thread}/root${path}`, 'r');
     } catch {
-      // What the program knows of it is from elsewhere; the guest's kernel says what it has.
+      // The program cannot have read such a file here. The guest's kernel reports whether it has
+      // one.
       return;
     }
     try {
@@ -72,7 +74,8 @@ export class ProbedFiles {
     } catch (error) {
       const { code } = error as { code?: string };
       if (code === 'ERR_RUN_REFUSED' || code === 'ERR_SESSION_CLOSED') throw error;
-      // That there is none, the guest's kernel says; else it may be another one.
+      // With ENOENT, the guest's kernel reports the missing file itself. With any other error, the
+      // files may differ.
       if (code !== 'ENOENT') this.#warnOnce(uncompared(path, error as Error));
     }
   }
@@ -91,7 +94,7 @@ function digestOf(bytes: Uint8Array): string {
   return createHash('sha256').update(bytes).digest('hex');
 }
 
-/** The id that the linker gave a 64-bit ELF file, by its first bytes. */
+/** Returns the build id of a 64-bit ELF file, from the file's first bytes. */
 function buildIdOf(bytes: Uint8Array): string | undefined {
   const head = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
   if (head.length < 64 || head.readUInt32BE(0) !== 0x7f454c46 || head[4] !== 2) return undefined;

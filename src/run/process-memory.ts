@@ -9,7 +9,7 @@ import type { Placeholders } from './placeholders.js';
 
 const EFAULT = 14;
 
-/** How much of a text is read at once. A longer text is read in several steps. */
+/** How many bytes of a text are read at once. A longer text is read in several steps. */
 const TEXT_BYTES = 256;
 
 /**
@@ -36,7 +36,7 @@ export class ProcessMemory implements Memory {
   }
 
   extent(address: bigint, length: number): number {
-    // Memory without holes is the rule; where there is one, writing to it fails.
+    // Usually the memory has no holes. If it has one, writing to the hole fails.
     const last = address + BigInt(Math.max(0, length - 1));
     return this.read(last, 1).length === 1 ? length : this.read(address, length).length;
   }
@@ -68,19 +68,19 @@ export class ProcessMemory implements Memory {
     return this.writeAll([{ address, bytes }]);
   }
 
-  /** @throws EFAULT when not all of it can be written */
+  /** @throws EFAULT when the bytes cannot be written completely */
   writeOrFault(address: bigint, bytes: Uint8Array): void {
     if (!this.write(address, bytes)) throw systemError('write', -EFAULT);
   }
 
   handleOf(descriptor: number): Handle {
     const handle = this.#placeholders.handleOf(this.pid || this.#call.thread, descriptor);
-    // Standard streams have the numbers of fields that say nothing.
+    // Fields that mean nothing often hold 0, 1 or 2, the numbers of the standard streams.
     if (handle === 0 && descriptor > 2) this.#others.add(descriptor);
     return handle;
   }
 
-  /** Names the descriptors of a call that stand for no object of the guest. */
+  /** Returns the names of the call's descriptors that stand for no object of the guest. */
   others(): string[] {
     return [...this.#others].flatMap((descriptor) => {
       try {

@@ -1,4 +1,7 @@
-/* Ids of processes: those that are none of the program's own are the guest's. */
+/*
+ * System calls that name a process by its id. An id that is none of the program's own is the
+ * guest's.
+ */
 import { constants } from 'node:os';
 import { failure, type SystemError, type WaepError } from '../errors.js';
 import type { Context } from './context.js';
@@ -18,7 +21,8 @@ export async function sendSignal(call: Notification, context: Context): Promise<
   }
   const { own } = context;
   if (id < 0) {
-    // A group outlives its leader, and a group of the guest's is nobody's here.
+    // A group of the program may have outlived its leader. If no process here has the id, this
+    // machine's kernel answers.
     if (!own.isOfGuest(-id, call.thread) || !own.isHere(-id)) return call.proceed();
     throw unreached('kill(2)', `process group ${-id}`);
   }
@@ -28,7 +32,7 @@ export async function sendSignal(call: Notification, context: Context): Promise<
   call.succeed(0);
 }
 
-/** Answers pidfd_open(2). Without it programs ask by kill(2), again and again. */
+/** Answers pidfd_open(2). With ENOSYS, programs poll with kill(2) instead. */
 export async function openProcess(call: Notification, context: Context): Promise<void> {
   const id = call.descriptor(0);
   if (!context.own.isOfGuest(id, call.thread)) return call.proceed();
@@ -44,10 +48,10 @@ export async function openProcess(call: Notification, context: Context): Promise
 }
 
 /**
- * Answers a call that asks or does something to a process, which this machine's kernel would do to
- * whoever has the id here.
+ * Answers a call that reads or changes a process of the guest. This machine's kernel would act on
+ * its own process with the same id.
  *
- * @param argument the one that has the id
+ * @param argument the index of the argument with the id
  */
 export function aboutProcess(name: string, argument = 0) {
   return async (call: Notification, context: Context): Promise<void> => {
@@ -76,7 +80,7 @@ function unreached(call: string, what: string): WaepError {
   });
 }
 
-/** The refusal of what a call asks of a process of the program's own. */
+/** Returns the refusal of a call that names one of the program's own processes. */
 export function notThere(call: string): WaepError {
   return failure('ERR_RUN_REFUSED', {
     call,

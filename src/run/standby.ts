@@ -12,18 +12,18 @@ const READABLE = 1;
 const { errno } = constants;
 /** kMaxNameBytes of addon/core/supervisor/standby_socket.h. */
 const MAX_NAME_BYTES = 255;
-/** How long a program may take from connecting until its start. */
+/** The time limit for a program from its connection until its start. */
 const PATIENCE_MS = 10_000;
-/** How long the guest may take to let go of what a program has left. */
+/** The time limit for the guest to release the objects of an ended program. */
 const RELEASE_MS = 10_000;
-/** How old a reading of the guest's clock may be. */
+/** The maximum age of a reading of the guest's clock. */
 const CLOCK_AGE_MS = 15_000;
 
 /** A session that waits for a program. */
 interface Ready {
   readonly session: Session;
   readonly clockAheadNs: bigint;
-  /** The time of that reading, by performance.now(). */
+  /** The time of the clock reading, by performance.now(). */
   readonly clockReadMs: number;
 }
 
@@ -33,13 +33,13 @@ export class ProgramOutput {
   readonly isTerminal: boolean;
   #writing: Promise<void> | undefined;
 
-  /** @param fd is closed by {@link close} */
+  /** @param fd the descriptor; {@link close} closes it */
   constructor(fd: number) {
     this.#fd = fd;
     this.isTerminal = isatty(fd);
   }
 
-  /** Writes at once if there is room. Otherwise it writes when the reader has made room. */
+  /** Writes at once if there is room. Otherwise writes when the reader has made room. */
   write(text: string): void {
     const bytes = Buffer.from(text);
     if (this.#writing === undefined && native.standbyTell(this.#fd, bytes) >= 0) return;
@@ -53,7 +53,7 @@ export class ProgramOutput {
     });
   }
 
-  /** Closes it once all has been written. */
+  /** Closes the descriptor after everything has been written. */
   async close(): Promise<void> {
     await this.#writing;
     native.close(this.#fd);
@@ -66,9 +66,12 @@ export interface StandbyOptions {
   readonly connect: () => Promise<Session>;
   /** As in {@link SupervisionOptions}. */
   readonly cacheFolder?: string | undefined;
-  /** As in {@link SupervisionOptions}, with the standard error of the program in question. */
+  /** As in {@link SupervisionOptions}, with the standard error of the program. */
   readonly refused?: (error: Error, output: ProgramOutput) => void;
-  /** Called with the reason why a program cannot be served. It then runs without this process. */
+  /**
+   * Called with the reason why a program cannot be served. The program then runs without this
+   * process.
+   */
   readonly failed?: (error: Error, program: string) => void;
 }
 
@@ -187,13 +190,14 @@ export class Standby {
 
   /** Returns the session for a new program. */
   async #next(): Promise<Ready> {
-    // Others that come meanwhile are not to wait for this one.
+    // Another program that comes meanwhile must not wait for this session.
     const ready = this.#ready;
     this.#ready = Promise.resolve(undefined);
     const waiting = await ready;
     if (waiting === undefined || waiting.session.closed) return makeReady(this.#options);
     if (!waiting.session.interrupted) return waiting;
-    // Its connection may come back, but whoever begins now is to know at once.
+    // The session may resume later, but a new program must learn at once whether the guest is
+    // there.
     waiting.session.close();
     return makeReady(this.#options);
   }
@@ -204,7 +208,7 @@ export class Standby {
     const before = this.#ready;
     this.#ready = (async () => {
       const waiting = await before;
-      // Streams may be on their way to their end yet.
+      // Some streams may still be closing.
       const reusable = !this.#closed && !session.closed && session.statistics.streams === 0;
       if (waiting !== undefined || !reusable) {
         if (this.#closed) session.close();
@@ -225,7 +229,7 @@ export class Standby {
     try {
       return await makeReady(this.#options);
     } catch {
-      // The next program tries again, and gets the error.
+      // The next program tries again and gets the error.
       return undefined;
     }
   }
@@ -246,8 +250,9 @@ export class Standby {
 }
 
 /**
- * Ends a session once the guest has let go of what it holds. While streams still send, the word that
- * it ends can be lost with its connection, and the guest would keep everything for the lease.
+ * Closes a session after the guest has released its objects. While streams still send, the message
+ * that closes the session can be lost with its connection. The guest would then keep all objects
+ * until the lease ends.
  */
 async function dismiss(session: Session): Promise<void> {
   if (!session.closed && !session.interrupted) {
@@ -273,7 +278,7 @@ async function upToDate(ready: Ready): Promise<Ready> {
   return { session, clockAheadNs: await clockAhead(session), clockReadMs: nowMs };
 }
 
-/** What a program's side has to say first. */
+/** Receives the first message of a launcher: the program's name and its standard error. */
 async function hear(control: number): Promise<{ program: string; output: ProgramOutput }> {
   await readable(control, PATIENCE_MS);
   const name = Buffer.alloc(MAX_NAME_BYTES);
@@ -283,14 +288,14 @@ async function hear(control: number): Promise<{ program: string; output: Program
   return { program: name.toString('utf8', 0, length), output: new ProgramOutput(output[0] ?? -1) };
 }
 
-/** Programs are no children of this process, whose memory one has to be allowed to read. */
+/** Programs are not children of this process, so the kernel must allow it to read their memory. */
 function checkTracing(address: string): void {
   if (process.geteuid?.() === 0) return;
   let scope = '0';
   try {
     scope = readFileSync('/proc/sys/kernel/yama/ptrace_scope', 'utf8').trim();
   } catch {
-    // A kernel without Yama lets users trace what is theirs.
+    // A kernel without Yama lets a user trace the user's own processes.
   }
   if (scope === '0') return;
   const why = `kernel.yama.ptrace_scope is ${scope}: users may look at their own children only`;

@@ -24,24 +24,24 @@ import { answerOf } from './system-calls.js';
 const CLOCK_ROUNDS = 4;
 const { errno: Errno, signals } = constants;
 
-/** The status of a program whose guest, or the session with it, ended first. */
+/** The exit status of a program whose guest or session ended first. */
 export const GUEST_GONE = 124;
 
 /** How a program ended. */
 export interface Ending {
   /**
-   * Its exit status, or 128 and the signal's number, as a shell has it; {@link GUEST_GONE} when its
-   * session ended first, whatever it made of that.
+   * The exit status of the program, or 128 plus the number of its signal, as in a shell. {@link
+   * GUEST_GONE} if the session ended first, whatever the program's own status was.
    */
   readonly status: number;
 }
 
 /** Options of {@link Supervision}. */
 export interface SupervisionOptions {
-  /** The folder to keep what a guest's kernel has said in. Absent: it is asked every time. */
+  /** The folder for cached answers of guests' kernels. Without it, every run asks the guest. */
   readonly cacheFolder?: string | undefined;
   /**
-   * Told of everything that the program asked for and does not get, once for each. The program's
+   * Called once for each different thing that the program asked for and does not get. The program's
    * call returns after that.
    */
   readonly refused?: (error: Error) => void;
@@ -49,20 +49,21 @@ export interface SupervisionOptions {
 
 /** Options of {@link run}. */
 export interface RunOptions extends SupervisionOptions {
-  /** What the program sees of this machine's files in the place of the machine's own. */
+  /** The files and folders that the program sees in place of this machine's. */
   readonly binds?: readonly Bind[];
-  /** Told when the program is about to begin, with what sends it a signal. */
+  /** Called when the program is about to begin, with a function that sends it a signal. */
   readonly started?: (kill: (signal: NodeJS.Signals) => void) => void;
 }
 
 /**
- * Runs an eBPF application of this machine on the kernel of the guest: each bpf(2) call that it,
- * or a program that it starts, makes is executed there, and none on this machine's kernel.
+ * Runs an eBPF application of this machine on the kernel of the guest. Each bpf(2) call of the
+ * application, or of a program that it starts, is executed in the guest and never on this machine's
+ * kernel.
  *
- * The program is not changed and need not know. Its descriptors stand for objects of the guest
- * until their last copy is closed.
+ * The program is not changed. Its descriptors stand for objects of the guest until their last copy
+ * is closed.
  *
- * @param program the program and its arguments, as execvp(3) takes them
+ * @param program the program and its arguments, as for execvp(3)
  * @throws ERR_RUN_LAUNCH
  */
 export async function run(
@@ -93,13 +94,13 @@ export async function run(
   }
 }
 
-/** The answering of a program's system calls, from when it is made until {@link close}. */
+/** Answers a program's system calls, from the constructor until {@link close}. */
 export class Supervision {
-  /** Resolves when nobody is left whose calls could be answered. */
+  /** Resolves when no process is left whose calls could be answered. */
   readonly deserted: Promise<void>;
   /**
-   * Resolves when the session has ended, and the user has been told. The program's calls fail with
-   * EIO from then on, and what it waits for wakes it.
+   * Resolves when the session has ended and the user has been told. From then on the program's
+   * calls fail with EIO, and every wait of the program for events ends.
    */
   readonly abandoned: Promise<void>;
   readonly #forget: () => void;
@@ -108,12 +109,12 @@ export class Supervision {
   readonly #listener: number;
   readonly #calls: Listener;
 
-  /** Owns the listener of the program's system calls. */
+  /** @param listener the listener of the program's system calls; the supervision closes it */
   constructor(session: Session, listener: number, options: SupervisionOptions) {
     this.#context = contextOf(session, options);
     this.#refused = options.refused ?? (() => {});
     this.#listener = listener;
-    // Not before Linux 6.6; the answers are the same without, only later.
+    // Fails before Linux 6.6. The answers then only arrive later.
     native.seccompSetSyncWakeUp(listener);
     let desert = () => {};
     this.deserted = new Promise((resolve) => {
@@ -141,7 +142,7 @@ export class Supervision {
     const { words } = this.#calls;
   }
 
-  /** Ends the answering. What the program had of the guest's is let go, not all of it at once. */
+  /** Stops answering. The guest may release the program's objects later. */
   async close(): Promise<void> {
     const { userRings, events, mapped, definitions, recent, placeholders, probes } = this.#context;
     this.#forget();
@@ -161,7 +162,9 @@ export class Supervision {
     }
   }
 
-  /** Ends the events, and tells of those that the guest's policy has taken away. */
+  /**
+   * Ends the event streams. Reports the records that were dropped because of the guest's policy.
+   */
   async #end(events: MappedEvents): Promise<void> {
     const perSecond = this.#context.session.limits.maxEventsPerSecond;
     const closed = events.close();
@@ -195,7 +198,7 @@ function contextOf(
   });
   const warned = new Set<string>();
   const warnOnce = (error: Error) => {
-    // Tools ask the same of many processes.
+    // Tools ask the same about many processes.
     const kind = error.message.replace(/\/proc\/\d+\//g, '/proc/');
     if (warned.has(kind)) return;
     warned.add(kind);
@@ -218,7 +221,7 @@ function contextOf(
   return { ...known, events, userRings, mapped, warnOnce };
 }
 
-/** How far the guest's monotonic clock is ahead of this machine's, in nanoseconds. */
+/** Returns by how many nanoseconds the guest's monotonic clock is ahead of this machine's. */
 export async function clockAhead(session: Session): Promise<bigint> {
   const best = (await session.readClock(CLOCK_ROUNDS)).best;
   if (best === undefined) return 0n;
@@ -231,12 +234,13 @@ function answer(call: Notification, context: Context): void {
   context.started.first(call.thread);
   const failed = (error: unknown) => {
     try {
-      // The kernel's own errors are the program's to tell, and the end of the session has been told.
+      // The program reports errors of the kernel itself. The user has already been told that the
+      // session ended.
       if (error instanceof WaepError && error.code !== 'ERR_SESSION_CLOSED') {
         context.warnOnce(error);
       }
     } finally {
-      // Last: whoever reads a terminal is to see why before the program says what came of it.
+      // The call fails last: the user must read the reason before the program's own message.
       call.fail(errnoOf(error));
     }
   };
@@ -247,14 +251,14 @@ function answer(call: Notification, context: Context): void {
   }
 }
 
-/** Whether the guest's policy does not let a file be looked at, listed, read or changed. */
+/** Returns whether an error is the policy's refusal to look at, list, read or change a file. */
 function isRefusalOfFile(error: unknown): boolean {
   if (!(error instanceof WaepError) || error.code !== 'ERR_POLICY_REFUSED') return false;
   const { rule, command = '' } = (error as WaepError<'ERR_POLICY_REFUSED'>).detail;
   return rule === 'readable_paths' || (rule === 'pin_paths' && /^[a-z]+$/.test(command));
 }
 
-/** What the program is told; why is told to the user. */
+/** The errno that the program gets. The user gets the reason. */
 const errnos: Readonly<Record<string, number>> = {
   ERR_POLICY_REFUSED: Errno.EPERM,
   ERR_BPF_UNKNOWN_COMMAND: Errno.EINVAL,

@@ -37,7 +37,7 @@ import { controlPerfEvent, openPerfEvent } from './perf-events.js';
 import { ProcessMemory } from './process-memory.js';
 import { aboutProcess, openProcess, sendSignal } from './processes.js';
 
-/** Answers one system call of the program. What it throws becomes the program's error. */
+/** Answers one system call of the program. An exception becomes the errno of the call. */
 export type Answer = (call: Notification, context: Context) => void | Promise<void>;
 
 const X32 = 0x40000000;
@@ -47,7 +47,7 @@ const UTSNAME_TEXT_BYTES = 65;
 
 async function uname(call: Notification, { session, placeholders, files }: Context): Promise<void> {
   const { release, version, machine } = session.kernel;
-  // What the guest is called is its policy's to tell.
+  // The guest's policy decides whether the program may read the host name.
   const name = await files.read('/proc/sys/kernel/hostname').catch(() => 'guest');
   const texts = ['Linux', name, release, version, machine, '(none)'];
   const image = Buffer.alloc(texts.length * UTSNAME_TEXT_BYTES);
@@ -65,7 +65,7 @@ function refuse(call: string, why: string, instead: string): Answer {
   };
 }
 
-/** Lets setsockopt(2) through whose option is none of the guest's objects. */
+/** Lets setsockopt(2) proceed unless the option is an object of the guest. */
 function unlessOfGuest(refusal: Answer): Answer {
   return (call, context) => {
     const memory = new ProcessMemory(call, context.placeholders);
@@ -76,7 +76,7 @@ function unlessOfGuest(refusal: Answer): Answer {
   };
 }
 
-/** As the kernel answers where there is a listener already: that of waep. */
+/** Answers as the kernel does when a process has a listener already. That listener is waep's. */
 function refuseListener(call: Notification, context: Context): void {
   context.warnOnce(
     failure('ERR_RUN_REFUSED', {
@@ -97,7 +97,7 @@ function control(call: Notification, context: Context): void | Promise<void> {
   return controlPerfEvent(call, context);
 }
 
-/** Lets setns(2) through whose namespace is this machine's. */
+/** Lets setns(2) proceed unless the namespace is the guest's. */
 function enterNamespace(call: Notification, { placeholders }: Context): void {
   if (placeholders.handleOf(call.thread, call.descriptor(0)) !== 0) {
     throw failure('ERR_RUN_REFUSED', {
@@ -111,11 +111,11 @@ function enterNamespace(call: Notification, { placeholders }: Context): void {
 
 const AT_EMPTY_PATH = 0x1000;
 
-/** Paths that are the first argument, and those that begin at a folder of the first. */
+/** The path is the first argument, or the second one after its folder. */
 const first = { path: 0 };
 const at = { folder: 0, path: 1 };
 
-/** Answers the kin of stat(2) that is told of a file by a path or by a descriptor. */
+/** Answers a variant of stat(2) that takes a path or a descriptor. */
 function lookAt(form: 'stat' | 'statx', flags: number, result: number): Answer {
   const byPath = lookAtFile(at, form, result, flags);
   return (call, context) => {
@@ -130,7 +130,10 @@ function isEmptyAt(call: Notification, { placeholders }: Context): boolean {
   return new ProcessMemory(call, placeholders).read(call.word(1), 1)[0] === 0;
 }
 
-/** The calls that waep-launch's filter hands over (addon/core/supervisor/seccomp_filter.cc), by number. */
+/**
+ * The answers by system call number. They are the calls that waep-launch's filter hands over
+ * (addon/core/supervisor/seccomp_filter.cc).
+ */
 const answers: ReadonlyMap<number, Answer> = new Map<number, Answer>([
   [BPF, forwardBpf],
   [63, uname],
@@ -255,7 +258,7 @@ const foreign = refuse(
   'Use a 64-bit build.',
 );
 
-/** What answers a call. */
+/** Returns the answer for a system call. */
 export function answerOf(call: Notification): Answer {
   const known = call.architecture === X86_64 && (call.number & X32) === 0;
   return (known && answers.get(call.number)) || foreign;

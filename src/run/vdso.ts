@@ -13,7 +13,7 @@ const PT_NOTE = 4;
 const MAX_NOTES_BYTES = 4096;
 
 /**
- * Returns LINUX_VERSION_CODE of a kernel. Distributions name their base version beside the release.
+ * Returns LINUX_VERSION_CODE of a kernel. Debian and Ubuntu have the base version in `version`.
  */
 export function versionCode(release: string, version: string): number {
   const built = /\b(?:Debian|Ubuntu) (\d+)\.(\d+)\.(\d+)/.exec(version);
@@ -24,14 +24,15 @@ export function versionCode(release: string, version: string): number {
 /**
  * Writes a version into the vDSO of one process.
  *
- * @returns whether the version is right now; a process without a vDSO needs none
+ * @returns whether the vDSO now has the version; also true for a process without a vDSO
  */
 export function setVdsoVersion(process: number, code: number): boolean {
   const place = findNote(process);
   if (place === undefined) return true;
   const bytes = new Uint8Array(Uint32Array.of(code).buffer);
   try {
-    // /proc/PID/mem, as debuggers do, because process_vm_writev(2) respects the page's protection.
+    // Writing to /proc/PID/mem ignores the page's protection, as debuggers need.
+    // process_vm_writev(2) respects it.
     const memory = openSync(`/proc/${process}/mem`, 'r+');
     try {
       return writeSync(memory, bytes, 0, bytes.length, Number(place)) === bytes.length;
@@ -71,7 +72,7 @@ function vdsoOf(process: number): bigint | undefined {
       if (words.readBigUInt64LE(at) === AT_SYSINFO_EHDR) return words.readBigUInt64LE(at + 8);
     }
   } catch {
-    // It has ended.
+    // The process has ended.
   }
   return undefined;
 }

@@ -25,12 +25,13 @@ import { type Recipe, recipeOf, recipeWords } from './recipe.js';
 
 const { errno } = constants;
 const FILE = 'verdicts';
-/** Loads that ask for more output than this are not made ahead. */
+/** A load that asks for more output than this is not made ahead. */
 const MAX_OUTPUT_BYTES = 64 * 1024;
 
 /**
  * Errors that may have another reason than the kernel's features, so they are not cached: a
- * temporary lack of something, a missing privilege, or bad memory of the program for the output.
+ * temporary lack of a resource, a missing privilege, or memory of the program that cannot take the
+ * output.
  */
 const passing: ReadonlySet<number> = new Set([
   errno.EPERM,
@@ -42,25 +43,24 @@ const passing: ReadonlySet<number> = new Set([
   errno.EFAULT,
 ]);
 
-/** A load that the program made. */
 export interface Load {
   /** The bytes by which loads are distinguished. */
   readonly key: Uint8Array;
   readonly encoded: EncodedCall;
-  /** Its attribute, and the attribute's address in the program. */
+  /** The attribute, and its address in the program's memory. */
   readonly image: Uint8Array;
   readonly address: bigint;
 }
 
 /**
- * Answers loads of programs with the same kernel's earlier answers.
+ * Answers loads of programs with earlier answers of the same kernel.
  *
- * This is done only for feature probes: nameless programs of at most 512 bytes, license included,
- * that refer to no descriptor. {@link verdicts} answers loads that fail, without the guest. If a
- * load would succeed, the program gets a descriptor, but the load is made only when the descriptor
- * is used, or when programs are listed. Probes close it at once, so most such loads are never made.
- * While a tool counts, for example through the numbers of helpers, the next loads are made ahead of
- * it.
+ * Only feature probes are answered so: nameless programs of at most 512 bytes, license included,
+ * that refer to no descriptor. {@link verdicts} answers a load that fails, without the guest. If a
+ * load would succeed, the program gets a descriptor. The guest makes such a load only when the
+ * descriptor is used, or when programs are listed. Probes close the descriptor at once, so the
+ * guest makes few of these loads. While a tool counts, for example through the numbers of helpers,
+ * the next loads are made ahead of the tool.
  */
 export class ProbeCache {
   /** The results of loads. */
@@ -115,21 +115,22 @@ export class ProbeCache {
     return this.#readahead.active;
   }
 
-  /** Called for a load that was answered, or will be. The count may go on from it. */
+  /** Called for each load that was answered or will be. The load may continue a count. */
   follow(key: Uint8Array): void {
     const expected = this.#readahead.next(key);
     if (expected === undefined) return;
     try {
       this.#makeAhead(key, expected);
     } catch {
-      // A tool that changes what it asks while it is read only does without.
+      // The tool changed the attribute while it was read. Nothing is predicted from this load.
       this.#sample = undefined;
     }
   }
 
   /** Makes a load whose result is not known. */
   async load(load: Load, options: CallOptions): Promise<Reply> {
-    // How far it has got is not told of each load that is answered from the cache.
+    // The cache answers most loads without a call of {@link follow}, so the position is updated
+    // here.
     this.#readahead.reached(this.verdicts.latest);
     this.#sample = load;
     this.follow(load.key);
@@ -144,7 +145,7 @@ export class ProbeCache {
     this.#deferred.set(call.result, call);
   }
 
-  /** Called before any call is made. */
+  /** Called before each call. Loads deferred programs before a command that lists programs. */
   about(command: number): void {
     if (!lists.has(command)) return;
     for (const handle of [...this.#deferred.keys()]) this.use(handle);
@@ -155,7 +156,8 @@ export class ProbeCache {
     const call = this.#deferred.get(handle);
     if (call === undefined) return;
     this.#deferred.delete(handle);
-    // Whatever uses it is executed after it; if it fails, that finds out.
+    // The call that uses the program runs after the load. If the load fails, that call fails as
+    // well.
     this.#session.call(call, { name: rows.PROG_LOAD.name }).catch(() => {});
   }
 
@@ -176,7 +178,7 @@ export class ProbeCache {
     else this.#isFull = true;
   }
 
-  /** What the kernel writes, in the parts that {@link VerdictCache.insert} takes. */
+  /** Returns the kernel's output in the parts that {@link VerdictCache.insert} takes. */
   #writesOf({ encoded, image, address }: Load, reply: Reply): Uint8Array {
     const view = new DataView(image.buffer, image.byteOffset, image.length);
     const regions = this.#recipe.pointers.map(({ offset }) =>
@@ -226,7 +228,7 @@ export class ProbeCache {
       for (const [index, name] of names.entries()) {
         const settled = (reply?: Reply) => {
           this.#ahead.delete(name);
-          // Whoever asks for one that failed to travel makes it.
+          // The load did not arrive. The call that waits for it makes it itself.
           if (reply === undefined) return;
           if (reply.result >= 0) this.#release(reply.result);
           const { result, errno: error } = reply;
@@ -255,7 +257,7 @@ export class ProbeCache {
   }
 }
 
-/** Commands whose results show which programs there are. */
+/** Commands whose results depend on which programs are loaded. */
 const lists: ReadonlySet<number> = new Set([
   enums.Cmd.BPF_PROG_GET_NEXT_ID,
   enums.Cmd.BPF_PROG_GET_FD_BY_ID,
@@ -265,11 +267,14 @@ function nameOf(key: Uint8Array): string {
   return Buffer.from(key.buffer, key.byteOffset, key.length).toString('latin1');
 }
 
-/** A buffer for outputs. One reply is examined at a time. */
+/** Reused buffers for outputs. Only one reply is examined at a time. */
 const rooms = new Map<string, Uint8Array>();
 const MAX_ROOMS = 64;
 
-/** Returns outputs with their trailing zeros. They are valid until the next call. */
+/**
+ * Returns the outputs, each with trailing zeros up to its full size. They are valid until the next
+ * call.
+ */
 function filled(
   outputs: readonly Uint8Array[],
   lengths: readonly number[],
@@ -289,7 +294,7 @@ function filled(
   return whole;
 }
 
-/** The command and the size of the attribute, at the beginning of a key. */
+/** A key begins with the command and the size of the attribute. */
 const KEY_HEAD_BYTES = 8;
 
 interface Place {
@@ -315,7 +320,10 @@ function placeOf(recipe: Recipe, { key, encoded, image }: Load, offset: number):
   return undefined;
 }
 
-/** The buffer that the pointer at an offset of the attribute leads to, unless it is NULL. */
+/**
+ * Returns the buffer to which the pointer at an offset of the attribute leads, or undefined for
+ * NULL.
+ */
 function targetOf({ relocations }: Call, offset: number): number | undefined {
   for (let at = 0; at < relocations.length; at += 4) {
     const [buffer, place, kind, target] = relocations.slice(at, at + 4);
@@ -324,7 +332,7 @@ function targetOf({ relocations }: Call, offset: number): number | undefined {
   return undefined;
 }
 
-/** A copy of a call, one of whose words is larger by `step`. */
+/** Returns a copy of a call in which one word is larger by `step`. */
 function later(call: Call, { buffer, offset }: Place, step: number, result: Handle): Call {
   const buffers = call.buffers.map((source, index): CallBuffer => {
     if (index !== buffer || typeof source === 'number') return source;

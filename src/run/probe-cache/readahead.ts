@@ -1,20 +1,22 @@
-/* Tools probe a kernel by counting: they repeat one call, and one word grows each time. */
+/*
+ * Tools probe a kernel by counting: they repeat one call, and one word of the call grows each time.
+ */
 
 /** How many calls ahead of a counting tool are predicted. */
 const AHEAD = 48;
-/** How many calls are predicted at once, unless the count ends before. */
+/** How many calls are predicted at once, unless the count ends earlier. */
 const STRETCH = 24;
-/** How many calls in a row are looked further from: tools leave some out. */
+/** How many calls in a row trigger the next prediction. A tool may skip some of them. */
 const MARKS = 3;
 
-/** A prediction: calls whose word at `offset` is larger by `first` to `last`, both included. */
+/** A prediction: the calls whose word at `offset` is larger by `first` to `last`, both included. */
 export interface Expected {
   readonly offset: number;
   readonly first: number;
   readonly last: number;
 }
 
-/** Follows a tool's calls, as bytes, and finds out when it counts and how far it has got. */
+/** Follows a tool's calls as bytes. Finds out when the tool counts and how far it has got. */
 export class Readahead {
   #latest: Uint8Array = new Uint8Array(0);
   #offset = -1;
@@ -42,7 +44,7 @@ export class Readahead {
     const value = wordAt(call, offset);
     const step = value - wordAt(latest, offset);
     const same = offset >= 0 && offset === this.#offset;
-    // What it leaves out is no end of it.
+    // A tool may skip some calls. The count goes on.
     if (this.#active && same && step > 0 && value <= this.#horizon + STRETCH) {
       return this.#expect(value);
     }
@@ -58,7 +60,7 @@ export class Readahead {
     return this.#begin(value);
   }
 
-  /** Records how far the tool has got in its count meanwhile. */
+  /** Records how far the tool has got in its count in the meantime. */
   reached(call: Uint8Array): void {
     const further = wordAt(call, this.#offset) > wordAt(this.#latest, this.#offset);
     if (this.#active && further && differing(this.#latest, call) === this.#offset) {
@@ -86,7 +88,7 @@ export function* stretches({ first, last }: Expected): Generator<readonly [numbe
   for (let at = first; at <= last; at += STRETCH) yield [at, Math.min(at + STRETCH - 1, last)];
 }
 
-/** Returns whether to predict further from a call, if calls up to `last` are predicted already. */
+/** Returns whether to predict further from a call. Calls up to `last` are predicted already. */
 export function isMark(step: number, last: number): boolean {
   return step > last - STRETCH && step <= last - STRETCH + MARKS;
 }
@@ -104,7 +106,7 @@ export function differing(before: Uint8Array, after: Uint8Array): number {
   return found;
 }
 
-/** The 32-bit word at an offset; bytes that are not there are zero. */
+/** Returns the 32-bit word at an offset. Bytes beyond the end are zero. */
 export function wordAt(bytes: Uint8Array, offset: number): number {
   return (
     ((bytes[offset] ?? 0) |

@@ -1,5 +1,5 @@
 /*
- * Recipes: how calls of a command are distinguished by their bytes alone. They are derived from the
+ * Recipes: they distinguish calls of a command by the bytes alone. They are derived from the
  * command's row, for addon/core/supervisor/verdict_cache.h.
  */
 import { compiledOf, type PointerStep } from '../../bpf/compile.js';
@@ -8,25 +8,27 @@ import type { Command } from '../../bpf/rows.js';
 
 /** A pointer in an attribute. */
 export interface RecipePointer {
-  /** Its offset in the attribute. */
+  /** The offset of the pointer in the attribute. */
   readonly offset: number;
   /** Whether the kernel reads bytes there, reads text up to its NUL, or writes there. */
   readonly kind: 'bytes' | 'text' | 'output';
-  /** The offset in the attribute of the number of units; 0 for text. */
+  /** The offset in the attribute of the number of units. It is 0 for text. */
   readonly countOffset: number;
-  /** The bytes of a unit; for text, the most that it can have. */
+  /** The size of a unit in bytes. For text, the maximum length. */
   readonly unit: number;
   /**
-   * Whether it leads to instructions. Calls whose instructions refer to a descriptor are left out.
+   * Whether the pointer leads to instructions. A call whose instructions refer to a descriptor is
+   * left out.
    */
   readonly instructions: boolean;
 }
 
-/** Which calls of a command are distinguished, and by what. */
+/** Defines which calls of a command are distinguished, and by which bytes. */
 export interface Recipe {
   readonly command: number;
   /**
-   * The fields that must be zero: descriptors, and pointers whose meaning bytes alone do not give.
+   * The fields that must be zero: descriptors, and pointers whose meaning the bytes alone do not
+   * give.
    */
   readonly zeroes: readonly (readonly [offset: number, length: number])[];
   readonly pointers: readonly RecipePointer[];
@@ -75,8 +77,8 @@ const NO_RULE = [0, 0, 0];
 /**
  * Encodes a recipe as words for addon/core/supervisor/verdict_cache.h.
  *
- * @param architecture the AUDIT_ARCH_* of calls
- * @param number bpf(2) there
+ * @param architecture the AUDIT_ARCH_* of the calls
+ * @param number the number of bpf(2) on this architecture
  */
 export function recipeWords(recipe: Recipe, architecture: number, number: number): Uint32Array {
   const { command, zeroes, pointers } = recipe;
