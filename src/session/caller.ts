@@ -17,34 +17,34 @@ export type { RingWriter } from './ring-writer.js';
 
 /** Options of one call. */
 export interface CallOptions extends Patience {
-  /** What errors call it, such as `BPF_PROG_LOAD`. */
+  /** The name of the call in errors, such as `BPF_PROG_LOAD`. */
   name?: string;
   /**
-   * Whether the answer is wanted later, and other work comes first: the call is sent, and this
-   * thread does not stay for its answer. Default: no.
+   * Whether other work comes before the answer. The call is sent, and this thread does not wait for
+   * the answer. Default: no.
    */
   ahead?: boolean;
-  /** Whether outputs may come without the zeroes at their ends, as they travel. Default: no. */
+  /** Whether outputs may come as they travel, without their trailing zeroes. Default: no. */
   trimmed?: boolean;
   /**
-   * Capabilities that the guest makes the call without: bits by their numbers in
-   * linux/capability.h. Default: none.
+   * Capabilities that the guest drops for the call: bits by their numbers in linux/capability.h.
+   * Default: none.
    */
   without?: number;
 }
 
 /**
- * What the library needs of a conversation with a guest's agent. A {@link Session} is one; a test,
- * or another way to reach a kernel, may be another.
+ * The parts of a conversation with a guest's agent that the library needs. {@link Session}
+ * implements it. A test, or another way to reach a kernel, may implement it as well.
  */
 export interface Caller {
   /** The address as it was given, or `stream`. */
   readonly address: string;
   /** Facts about the guest's kernel. */
   readonly kernel: KernelInfo;
-  /** The bounds that the agent sets. */
+  /** The limits that the agent sets. */
   readonly limits: SessionLimits;
-  /** The name of the agent's profile that this session is under. */
+  /** The name of the agent's profile that applies to this session. */
   readonly profile: string;
   /** Whether the session has ended. */
   readonly closed: boolean;
@@ -53,21 +53,21 @@ export interface Caller {
   newHandle(): Handle;
 
   /**
-   * Has a call executed in the guest. One frame goes there and one comes back.
+   * Executes a call in the guest. One frame goes to the guest and one comes back.
    *
-   * A failure that the guest's kernel reports is no rejection: it is in the reply's `errno`, with
-   * whatever the kernel wrote all the same.
+   * An error of the guest's kernel does not reject the promise. The reply has its `errno`, and
+   * everything that the kernel wrote.
    *
-   * @throws ERR_CALL_* and ERR_HANDLE_* when the agent finds the call at fault,
+   * @throws ERR_CALL_* and ERR_HANDLE_* when the agent rejects the call as wrong,
    *   ERR_POLICY_REFUSED, ERR_CALL_TIMEOUT, ERR_CALL_ABORTED, ERR_SESSION_CLOSED
    */
   call(call: Call, options?: CallOptions): Promise<Reply>;
 
   /**
-   * Like {@link call}, but a reply that is there at once is returned at once, which costs least,
-   * and what keeps a call from being sent is thrown.
+   * Like {@link call}, but returns a reply directly if it is there at once, which costs least.
+   * Throws an error that keeps the call from being sent.
    *
-   * @param name what errors call it
+   * @param name the name of the call in errors
    */
   start(
     call: Call,
@@ -76,33 +76,34 @@ export interface Caller {
   ): Reply | Promise<Reply>;
 
   /**
-   * Has calls executed in the guest in their order, whatever becomes of each: like {@link call} for
-   * one after the other, but they travel together, and so do their answers, for which this thread
-   * does not stay. Many small calls take a fraction of the time so.
+   * Executes calls in the guest in their order, even if some of them fail. The calls travel
+   * together, and so do their answers, and this thread does not wait for the answers. Many small
+   * calls take a fraction of the time that they take one by one with {@link call}.
    *
-   * @returns the replies in the order of the calls; each rejects by itself, as {@link call} does
+   * @returns the replies in the order of the calls; each rejects separately, as in {@link call}
    */
   callAll(calls: readonly Call[], options?: CallOptions): Promise<Reply>[];
 
   /**
-   * Opens a file of the guest's kernel for reading, such as
-   * `/sys/kernel/tracing/trace_pipe`, if the guest's policy allows.
+   * Opens a file of the guest's kernel for reading, such as `/sys/kernel/tracing/trace_pipe`, if
+   * the guest's policy allows it.
    *
-   * @param options `handle`: what to bind it to, so that requests that depend on it need not wait.
-   *   Default: a new one
-   * @throws the guest's system error, ERR_POLICY_REFUSED and what {@link call} throws
+   * @param options `handle`: the handle to bind, so that requests with it need not wait for the
+   *   answer. Default: a new handle
+   * @throws the guest's system error, ERR_POLICY_REFUSED and the errors of {@link call}
    */
   open(path: string, options?: CallOptions & { handle?: Handle }): Promise<Handle>;
 
   /**
-   * Reads up to `lengthBytes` from what a handle stands for: an opened file, an iterator. Resolves
-   * with an empty array at the end, and with `undefined` when nothing is there yet (EAGAIN).
+   * Reads up to `lengthBytes` from the object behind a handle, such as an opened file or an
+   * iterator. Resolves with an empty array at the end, and with `undefined` when nothing is there
+   * yet (EAGAIN).
    */
   read(handle: Handle, lengthBytes: number, options?: CallOptions): Promise<Uint8Array | undefined>;
 
   /**
-   * Reads as {@link read} does, and says whether less than `lengthBytes` means that the end is
-   * near: `errno` is 0, or the positive errno of what kept the guest from reading on.
+   * Reads like {@link read}, and reports why it read less than `lengthBytes`. `errno` is 0 near the
+   * end, or the positive errno that kept the guest from reading on.
    */
   readPart(
     handle: Handle,
@@ -111,50 +112,50 @@ export interface Caller {
   ): Promise<{ bytes: Uint8Array; errno: number }>;
 
   /**
-   * Looks at a file of the guest, or changes a bpf file system, if the guest's policy allows: `bytes`
-   * are what the system call writes (`struct statx`, `struct statfs`, the text of a link, records of
-   * getdents64(2)), and `errno` is 0 or the guest's positive errno.
+   * Looks at a file of the guest, or changes a BPF file system, if the guest's policy allows it.
+   * `bytes` are the output of the system call: `struct statx`, `struct statfs`, the text of a link,
+   * or records of getdents64(2). `errno` is 0 or the guest's positive errno.
    *
-   * @throws ERR_AGENT_LACKS when the agent is older than this; ERR_POLICY_REFUSED and what
-   *   {@link call} throws
+   * @throws ERR_AGENT_LACKS when the agent is too old for this request; ERR_POLICY_REFUSED and the
+   *   errors of {@link call}
    */
   file(request: FileRequest, options?: CallOptions): Promise<{ bytes: Uint8Array; errno: number }>;
 
-  /** Closes handles in the guest. What only they held alive is gone afterwards. */
+  /** Closes handles in the guest. Objects that nothing else keeps alive are gone afterwards. */
   release(handles: readonly Handle[], options?: CallOptions): Promise<void>;
 
   /**
-   * Closes every handle that the session has, or that a call under way is to bind. Streams hold on
-   * to what they read from until they are closed themselves.
+   * Closes every handle that the session has, or that a call under way will bind. A stream keeps
+   * its source until the stream itself is closed.
    */
   releaseAll(options?: CallOptions): Promise<void>;
 
   /**
    * Opens a perf event in the guest (perf_event_open(2)). Like {@link call}, it leaves the kernel's
-   * errno in the reply; {@link Session.openPerfEvent} is the comfortable form.
+   * errno in the reply. {@link Session.openPerfEvent} is more convenient.
    */
   perfEventOpen(call: PerfOpenCall, options?: CallOptions): Promise<Reply>;
 
   /**
-   * Makes an ioctl(2) on what a handle stands for, of the requests that the guest's policy lists:
-   * those of perf events. Like {@link call}, it leaves the kernel's errno in the reply.
+   * Makes an ioctl(2) on the object behind a handle. The guest's policy lists the allowed requests,
+   * all of them on perf events. Like {@link call}, it leaves the kernel's errno in the reply.
    */
   ioctl(call: IoctlCall, options?: CallOptions): Promise<Reply>;
 
   /**
-   * Reads the guest's clock, some times in a row, and returns what is known of it on the host's
-   * timeline: the same object each time, with more readings. Read it now and then while stamps are
-   * placed by it: before the first of them, and after.
+   * Reads the guest's clock several times in a row. Returns the clock on the host's timeline: the
+   * same object each time, with more readings. Read the clock before the first stamp that you
+   * place, after the last one, and now and then in between.
    */
   readClock(rounds?: number): Promise<GuestClock>;
 
   /**
-   * Has events delivered as they happen, over a connection of their own: stretches of raw records,
-   * in order. {@link BpfMap.records} takes them apart.
+   * Delivers events as they happen, over a connection of their own, as stretches of raw records in
+   * order. {@link BpfMap.records} splits them into records.
    *
-   * While `callback` has not returned for as many bytes as the window has, the guest does not read
-   * on, its kernel's buffer fills, and programs there see what they would see with a slow reader of
-   * their own.
+   * The window limits the bytes for which `callback` has not returned yet. When the window is used
+   * up, the guest stops reading and its kernel's buffer fills. Programs in the guest then see a
+   * slow reader.
    *
    * @throws the guest's system error, ERR_HANDLE_UNKNOWN, ERR_STREAM_LIMIT
    */
@@ -164,6 +165,6 @@ export interface Caller {
     callback: BatchCallback,
   ): Promise<EventStream>;
 
-  /** Makes a writer for the user ring buffer behind a handle, which has so many bytes. */
+  /** Makes a writer for the user ring buffer behind a handle. The buffer has `sizeBytes` bytes. */
   ringWriter(map: Handle, sizeBytes: number): RingWriter;
 }

@@ -1,18 +1,21 @@
-/** A reading of the guest's clock: taken there at some time between two readings of the host's. */
+/**
+ * A reading of the guest's clock. The guest took it at some time between two readings of the host's
+ * clock.
+ */
 export interface ClockSample {
-  /** CLOCK_MONOTONIC of the guest, in nanoseconds: what bpf_ktime_get_ns() returns. */
+  /** CLOCK_MONOTONIC of the guest, in nanoseconds. bpf_ktime_get_ns() returns the same clock. */
   guestNs: number;
-  /** `performance.now()` before it was asked for; −∞ when that is not known. */
+  /** `performance.now()` before the request for the reading; −∞ when it is unknown. */
   afterMs: number;
-  /** `performance.now()` once it was here. */
+  /** `performance.now()` after the reading has arrived. */
   beforeMs: number;
 }
 
-/** Where a moment of the guest's lies on the host's timeline. */
+/** A moment of the guest on the host's timeline. */
 export interface Placed {
-  /** `performance.now()` of the host at that moment, give or take {@link errorMs}. */
+  /** `performance.now()` of the host at that moment, within ± {@link errorMs}. */
   hostMs: number;
-  /** The moment is no further away than this. */
+  /** The largest possible error of {@link hostMs}, in milliseconds. */
   errorMs: number;
 }
 
@@ -23,19 +26,23 @@ const MAX_SAMPLES = 256;
 /**
  * The guest's clock on the host's timeline.
  *
- * The host's clock may run while the guest's stands still, as when the guest is paused, but never
- * the other way. So a moment comes at least as long after an earlier reading as the guest's clock
- * says, and at least as long before a later one: the bounds hold whatever happens to the guest.
+ * The host's clock may run while the guest's stands still, for example while the guest is paused,
+ * but never the other way round. So the host's clock advances at least as much as the guest's
+ * between an earlier reading and a moment, and between the moment and a later reading. These bounds
+ * hold whatever happens to the guest.
  */
 export class GuestClock {
   readonly #samples: ClockSample[] = [];
 
-  /** The best bound that a single round trip has given, in milliseconds: half of the shortest. */
+  /**
+   * The best bound that a single round trip has given, in milliseconds: half of the shortest round
+   * trip.
+   */
   get bestErrorMs(): number {
     return Math.min(...this.#samples.map((s) => (s.beforeMs - s.afterMs) / 2));
   }
 
-  /** The reading that was made in the least time, if there is one: the clock was just so then. */
+  /** The reading with the shortest round trip, if there is a reading. */
   get best(): ClockSample | undefined {
     return this.#samples.reduce<ClockSample | undefined>(
       (best, sample) => (best !== undefined && width(best) <= width(sample) ? best : sample),
@@ -43,12 +50,13 @@ export class GuestClock {
     );
   }
 
-  /** Takes a reading into account. */
+  /** Adds a reading. */
   add(sample: ClockSample): void {
     this.#samples.push(sample);
     this.#samples.sort((a, b) => a.guestNs - b.guestNs);
     if (this.#samples.length <= MAX_SAMPLES) return;
-    // The ends matter for what is outside of them; in between the least precise one goes.
+    // The first and the last reading bound the moments outside. Of the others, the least precise
+    // one goes.
     let worst = 1;
     for (let i = 1; i < this.#samples.length - 1; i++) {
       if (width(this.#samples[i]) > width(this.#samples[worst])) worst = i;
@@ -57,11 +65,11 @@ export class GuestClock {
   }
 
   /**
-   * Places a stamp such as bpf_ktime_get_ns() makes.
+   * Places a time stamp of the guest, such as the result of bpf_ktime_get_ns().
    *
-   * @param arrivedMs when it was here at the latest: `receivedMs` of its batch. It bounds moments
-   *   that are later than every reading
-   * @returns `errorMs` is ∞ when nothing bounds the moment from one side
+   * @param arrivedMs the latest time at which the stamp was here: `receivedMs` of its batch. It
+   *   bounds moments that are later than every reading
+   * @returns the moment; `errorMs` is ∞ when one side has no bound
    */
   place(guestNs: number | bigint, arrivedMs = Number.POSITIVE_INFINITY): Placed {
     const stamp = Number(guestNs);

@@ -32,16 +32,16 @@ import { openChannel } from './stream-channel.js';
 
 /** Options of {@link Session.connect}. */
 export interface SessionOptions extends HelloOptions {
-  /** How long a call may take unless it says otherwise, in milliseconds. Default 30 000. */
+  /** The time limit of a call that sets none itself, in milliseconds. Default 30 000. */
   callTimeoutMs?: number;
-  /** How many bytes may wait to be sent before calls are held back. Default 1 MiB. */
+  /** How many bytes may wait to be sent before new calls wait. Default 1 MiB. */
   maxQueuedBytes?: number;
 }
 
-/** No answer to FILE has more bytes (addon/core/executor/file_operations.cc). */
+/** The size limit of an answer to FILE (addon/core/executor/file_operations.cc). */
 const MAX_FILE_ANSWER_BYTES = 64 * 1024;
 
-/** How long the outputs of a reply are to be; undefined for as they come. */
+/** Returns the lengths of a reply's outputs in full, or undefined to take them as they travel. */
 function lengthsOf(call: Call, options: CallOptions | undefined): number[] | undefined {
   return options?.trimmed === true ? undefined : outputLengths(call);
 }
@@ -54,16 +54,16 @@ export interface SessionStatistics {
   queuedBytes: number;
   /** How often the session was resumed on another connection. */
   resumptions: number;
-  /** Streams of events that have been subscribed to, those that have ended included. */
+  /** Streams of events that were subscribed to, including those that have ended. */
   streams: number;
 }
 
 /**
- * A conversation with the agent of one guest: calls go there, are executed in its kernel, and their
- * answers come back, any number at a time.
+ * A conversation with the agent of one guest. The guest's kernel executes the calls, and their
+ * answers come back. Any number of calls can be under way.
  *
- * Everything that a session creates in the guest belongs to it and ends with it. Sessions share
- * nothing; a handle means nothing outside of its own.
+ * Everything that a session creates in the guest belongs to the session and ends with it. Sessions
+ * share nothing. A handle is valid only in its own session.
  */
 export class Conversation implements Caller {
   readonly address: string;
@@ -72,20 +72,23 @@ export class Conversation implements Caller {
   readonly profile: string;
   /** The agent's name and version. */
   readonly agent: string;
-  /** How many sessions the agent had when this one began, and how many it may have. */
+  /** How many sessions the agent had when this one began, and how many it allows. */
   readonly agentSessions: { readonly open: number; readonly most: number } | undefined;
-  /** How long the guest keeps what the session holds after a loss, in milliseconds; 0: not at all. */
+  /**
+   * How long the guest keeps the session's objects after a loss of the connection, in milliseconds;
+   * 0: not at all.
+   */
   readonly leaseMs: number;
 
   readonly #silenceMs: number;
-  /** The agent's name and version, and whether it answers FILE. */
+  /** The agent's name and version, and whether the agent answers FILE. */
   readonly #agent: string;
   readonly #files: boolean;
   readonly #rejoin: Rejoin;
   readonly #lease: Lease;
   readonly #reconnects: boolean;
   #channel!: Channel;
-  // The channel's accessors cross into C++; these are fixed.
+  // The channel's accessors cross into C++. These copies do not change.
   #sendBuffer!: Uint8Array;
   #receiveBuffer!: Uint8Array;
   #frame!: Uint32Array;
@@ -99,13 +102,13 @@ export class Conversation implements Caller {
   readonly #events: EventHub;
   #closed: Error | undefined;
   #nextHandle = 1;
-  /** The capabilities that the guest makes calls without; undefined when that is not known. */
+  /** The capabilities that the guest drops for calls; undefined when they are unknown. */
   #without: number | undefined = 0;
   #framesSent = 0;
   #framesReceived = 0;
   #onClose: Array<(reason: Error) => void> = [];
 
-  /** @param welcomed belongs to this object from then on */
+  /** @param welcomed the connection, which this object owns from now on */
   protected constructor(welcomed: Welcomed, options: SessionOptions) {
     const { stream, address, welcome, rejoin } = welcomed;
     this.address = address;
@@ -131,7 +134,7 @@ export class Conversation implements Caller {
     }
   }
 
-  /** Has a connection that has been greeted carry the session's calls. */
+  /** Lets a greeted connection carry the session's calls. */
   #carry(stream: Duplex): void {
     this.#channel = openChannel(
       stream,
@@ -168,8 +171,8 @@ export class Conversation implements Caller {
   }
 
   /**
-   * Calls `listener` once when the session ends, with the reason. Returns a function after which it
-   * is not called any more.
+   * Calls `listener` once when the session ends, with the reason. Returns a function that removes
+   * the listener.
    */
   onClose(listener: (reason: Error) => void): () => void {
     let wanted = true;
@@ -260,7 +263,7 @@ export class Conversation implements Caller {
     if (result < 0) return { bytes: new Uint8Array(0), errno };
     const sent = reply.outputs[0] ?? new Uint8Array(0);
     if (result <= lengthBytes && sent.length <= result) {
-      // Zeroes at the end do not travel.
+      // Trailing zeroes do not travel.
       const bytes = new Uint8Array(result);
       bytes.set(sent);
       return { bytes, errno };
@@ -359,16 +362,16 @@ export class Conversation implements Caller {
   }
 
   /**
-   * Moves the session to a new connection, within its lease. A session does this by itself when it
-   * loses its connection, unless `reconnect` is false. Handles, and what they stand for, stay as
-   * they are.
+   * Moves the session to a new connection, within its lease. A session does this itself when it
+   * loses its connection, unless `reconnect` is false. Handles and their objects stay as they are.
    *
-   * Calls that were not answered reject with ERR_SESSION_INTERRUPTED. Each of them has either taken
-   * effect in full by the time that this resolves, or never will; an object that one of them made is
-   * closed again, since nobody could have learned its handle. Calls made in the meantime wait.
+   * Calls without an answer reject with ERR_SESSION_INTERRUPTED. When this method resolves, each of
+   * them either has taken effect in full or never will. If one of them made an object, that object
+   * is closed again, because nobody could have learned its handle. Calls that are made in the
+   * meantime wait.
    *
    * @throws ERR_SESSION_CLOSED when the session has ended, or ends because it cannot be resumed;
-   *   ERR_SESSION_UNKNOWN when it has no lease
+   *   ERR_SESSION_UNKNOWN when the session has no lease
    */
   resume(): Promise<void> {
     if (this.#closed !== undefined) return Promise.reject(this.#closed);
@@ -379,9 +382,9 @@ export class Conversation implements Caller {
   }
 
   /**
-   * Ends the session: pending calls reject, and the guest drops every object of it, whatever its
-   * lease. While the session is interrupted the guest cannot be told, and the lease runs out.
-   * Idempotent.
+   * Ends the session. Pending calls reject, and the guest drops every object of the session without
+   * waiting for the lease. If the session is interrupted, the message cannot reach the guest, and
+   * the guest drops the objects when the lease ends. A second call does nothing.
    */
   close(): void {
     if (this.leaseMs > 0 && this.#closed === undefined && !this.interrupted) {
@@ -396,7 +399,7 @@ export class Conversation implements Caller {
     this.close();
   }
 
-  /** Lets the process end while this session is open and idle, or keeps it from that again. */
+  /** Lets the process end while this session is open and idle. {@link ref} undoes this. */
   unref(): this {
     this.#referenced = false;
     this.#channel.unref();
@@ -432,7 +435,7 @@ export class Conversation implements Caller {
     return pending.promise;
   }
 
-  /** Why a request cannot even be sent. */
+  /** Returns the error of a request that cannot be sent. */
   #refusal(
     name: string | number,
     frameBytes: number,
@@ -462,7 +465,7 @@ export class Conversation implements Caller {
     }
     this.#restrict(options);
     const lengths = lengthsOf(call, options);
-    // Alone in flight, a call is likely to be waited for.
+    // Usually the caller of a single call in flight waits for its answer.
     const alone = this.#pending.size === 0 && options?.ahead !== true;
     if (alone && bound <= this.#sendBuffer.byteLength) {
       return this.#exchange(call, lengths, options, name);
@@ -476,7 +479,7 @@ export class Conversation implements Caller {
     return pending.promise;
   }
 
-  /** Has the guest make what is sent next without the capabilities that its caller lacks. */
+  /** Lets the guest make the following calls without the capabilities that their caller lacks. */
   #restrict(options: CallOptions | undefined): void {
     const without = options?.without ?? 0;
     if (without === this.#without || this.#closed !== undefined) return;
@@ -488,7 +491,7 @@ export class Conversation implements Caller {
       undefined,
       0,
     );
-    // With more rights than it is to have, nothing may be done.
+    // If the guest cannot drop the capabilities, no call may be made with them.
     const refuse = (error: Error & { code?: string }) => {
       if (error.code !== 'ERR_SESSION_INTERRUPTED') this.#end(this.#lost(error));
     };
@@ -519,7 +522,7 @@ export class Conversation implements Caller {
         throw error;
       }
     }
-    // The connection may have ended while the answer was waited for.
+    // The connection may have ended during the wait for the answer.
     if (this.#closed !== undefined) throw this.#closed;
     const { reason } = this.#lease;
     if (reason !== undefined) {
@@ -573,13 +576,13 @@ export class Conversation implements Caller {
         });
       }
     } catch (error) {
-      // A peer that answers nonsense is not to be trusted with the rest of the conversation.
+      // After an invalid answer, the peer cannot be trusted with the rest of the conversation.
       pending.reject(error as Error);
       this.#end(this.#lost(error as Error));
     }
   }
 
-  /** Takes the answer to a call that nobody waits for any more. */
+  /** Handles the answer to a call that nobody waits for any more. */
   #discard(type: number, id: number, bytes: Uint8Array, start: number, end: number): void {
     const makes = this.#pending.takeAbandoned(id);
     if (makes === undefined) {
@@ -593,7 +596,10 @@ export class Conversation implements Caller {
     this.#message(FrameType.CLOSE, [makes], undefined, 'close').catch(() => {});
   }
 
-  /** Asks the agent, over a connection of its own: this one is not read from during a call. */
+  /**
+   * Asks the agent to cancel a call. The request has a connection of its own, because the agent
+   * does not read this one during a call.
+   */
   #cancel(call: number): void {
     if (!this.#rejoin.possible || this.#closed !== undefined) return;
     // A call that cannot be cancelled ends in its own time.
@@ -631,7 +637,7 @@ export class Conversation implements Caller {
     }
   }
 
-  /** The connection is gone; with it the session, unless it has a lease. */
+  /** Handles the loss of the connection. Without a lease, the session ends as well. */
   #lose(reason: Error): void {
     if (this.#closed !== undefined || this.interrupted) return;
     if (this.leaseMs === 0) {
@@ -639,7 +645,7 @@ export class Conversation implements Caller {
       return;
     }
     this.#lease.interrupt(reason);
-    // A failure ends the session, which is how it is told.
+    // If resuming fails, the session ends, and its listeners get the reason.
     if (this.#reconnects) this.resume().catch(() => {});
   }
 
@@ -666,7 +672,7 @@ export class Conversation implements Caller {
     );
   }
 
-  /** Lets go of a connection that is lost; what was asked over it may have taken effect or not. */
+  /** Drops a lost connection. Requests on it may or may not have taken effect. */
   #disconnect(reason: Error): void {
     this.#channel.close();
     this.#without = undefined;
@@ -683,7 +689,7 @@ export class Conversation implements Caller {
     return failure('ERR_SESSION_INTERRUPTED', detail, reason);
   }
 
-  /** Lets the agent know that this client is there, and finds out whether the agent is. */
+  /** Sends a sign of life to the agent, and checks whether the agent still answers. */
   #beat(): void {
     const idle = this.#framesSent === this.#framesAtHeartbeat;
     this.#framesAtHeartbeat = this.#framesSent;
@@ -697,10 +703,13 @@ export class Conversation implements Caller {
     });
   }
 
-  /** Asks over a connection of its own: behind other calls, an answer takes as long as these do. */
+  /**
+   * Asks for a sign of life over a connection of its own. On this connection, the answer would wait
+   * for the earlier calls.
+   */
   #callOut(silence: Error): void {
     if (!this.#rejoin.possible || this.#closed !== undefined || this.interrupted) return;
-    // Of the requests there are only those whose numbers are above 0.
+    // Every request has a number above 0, so this one cancels nothing.
     this.#rejoin.join('cancel', 0).then(
       (stream) => stream.destroy(),
       (error: Partial<WaepError>) => {

@@ -15,14 +15,14 @@ import { type Patience, PendingRequests } from './pending.js';
 import { openChannel } from './stream-channel.js';
 
 /**
- * Called for each EVENTS frame of a stream. Bytes that are lent are overwritten after the call;
- * others are the callback's.
+ * Called for each EVENTS frame of a stream. If the bytes are lent, they are overwritten after the
+ * call. Otherwise they belong to the callback.
  */
 export type EventsCallback = (events: Events, lent: boolean) => void;
 
 /**
- * A connection that carries the events of a session, apart from its calls: requests about streams
- * go out, their answers and EVENTS come in.
+ * A connection that carries the events of a session, apart from its calls. Requests about streams
+ * go out, and their answers and EVENTS frames come in.
  */
 export class EventConnection {
   readonly #address: string;
@@ -33,14 +33,14 @@ export class EventConnection {
   #closed: Error | undefined;
 
   /**
-   * @param stream a connection that has joined a session; it belongs to this object from then on
-   * @param timeoutMs how long a request may take unless it says otherwise
-   * @param onEnd called once when the connection is lost, but not by {@link close}
+   * @param stream a connection that has joined a session; this object owns it from now on
+   * @param timeoutMs the time limit of a request that sets none itself
+   * @param onEnd called once when the connection is lost, but not after {@link close}
    */
   constructor(stream: Duplex, address: string, timeoutMs: number, onEnd: (reason: Error) => void) {
     this.#address = address;
     this.#onEnd = onEnd;
-    // What a request has done in the guest when it is given up is undone by UNSUBSCRIBE.
+    // If a request is given up, an UNSUBSCRIBE undoes its effect in the guest.
     this.#pending = new PendingRequests(address, timeoutMs, () => {});
     this.#channel = openChannel(
       stream,
@@ -55,7 +55,7 @@ export class EventConnection {
     return this.#closed !== undefined;
   }
 
-  /** Has the events of stream `id` delivered to `callback`, or to nobody any more. */
+  /** Delivers the events of stream `id` to `callback`. With `undefined`, drops them. */
   deliver(id: number, callback: EventsCallback | undefined): void {
     if (callback === undefined) this.#streams.delete(id);
     else this.#streams.set(id, callback);
@@ -64,7 +64,7 @@ export class EventConnection {
   /**
    * Sends a request and resolves with its answer. A failure of the guest's kernel is in the reply.
    *
-   * @param onReply called with the answer before anything is received that comes behind it
+   * @param onReply called with the answer before any later frame is handled
    * @throws ERR_CALL_TIMEOUT, ERR_CALL_ABORTED
    */
   request(
@@ -87,7 +87,7 @@ export class EventConnection {
     return pending.promise;
   }
 
-  /** Sends what has no answer. */
+  /** Sends a frame that has no answer. */
   notify(type: number, body: unknown): void {
     if (this.#closed === undefined) this.#send(messageFrame(type, 0, body));
   }
@@ -98,7 +98,7 @@ export class EventConnection {
     );
   }
 
-  /** Lets the process end while this connection is open, or keeps it from that again. */
+  /** Sets whether this connection keeps the process from ending. */
   hold(held: boolean): void {
     if (held) this.#channel.ref();
     else this.#channel.unref();

@@ -9,12 +9,12 @@ import {
   type StreamOrigin,
 } from './event-stream.js';
 
-/** How long is waited before each attempt to get a lost connection back, in milliseconds. */
+/** The delays before the attempts to make a lost connection again, in milliseconds. */
 const RETRY_MS = [0, 100, 400, 1600, 3200];
 
 /**
- * The streams of a session and the connection that they share. It is made for the first of them,
- * and when it is lost, made again: the streams go on where they were.
+ * The streams of a session and the connection that they share. The first stream makes the
+ * connection. When the connection is lost, it is made again, and the streams go on where they were.
  */
 export class EventHub {
   readonly #join: () => Promise<Duplex>;
@@ -26,7 +26,7 @@ export class EventHub {
   #closed: Error | undefined;
 
   /**
-   * @param timeoutMs how long a request about a stream may take
+   * @param timeoutMs the time limit of a request about a stream
    * @param join makes a connection that has joined the session for events
    */
   constructor(address: string, timeoutMs: number, join: () => Promise<Duplex>) {
@@ -55,7 +55,7 @@ export class EventHub {
     try {
       await stream.open(connection);
     } catch (error) {
-      // A guest that is late may subscribe it all the same.
+      // A late guest may still execute the subscription, so the stream is closed.
       if ((error as Partial<WaepError>).code === 'ERR_CALL_TIMEOUT') void stream.close();
       stream.fail(error as Error);
       throw error;
@@ -63,7 +63,7 @@ export class EventHub {
     const { signal } = options;
     if (signal !== undefined) {
       const close = () => void stream.close();
-      // A signal may outlive many streams.
+      // A signal may live longer than many streams.
       const forget = () => signal.removeEventListener('abort', close);
       signal.addEventListener('abort', close);
       stream.ended.then(forget, forget);
@@ -72,7 +72,7 @@ export class EventHub {
     return stream;
   }
 
-  /** The connection, which is made if there is none. */
+  /** Returns the connection, and makes it if there is none. */
   connection(): Promise<EventConnection> {
     if (this.#closed !== undefined) return Promise.reject(this.#closed);
     this.#connection ??= this.#connect().catch((error: unknown) => {
@@ -82,7 +82,7 @@ export class EventHub {
     return this.#connection;
   }
 
-  /** A number for something else than a stream of events. */
+  /** Returns a number for something other than a stream of events. */
   newId(): number {
     return this.#nextId++;
   }
@@ -94,7 +94,7 @@ export class EventHub {
     }
   }
 
-  /** Ends every stream with the reason. */
+  /** Ends every stream with a reason. */
   close(reason: Error): void {
     this.#closed = reason;
     this.#connection?.then((connection) => connection.close()).catch(() => {});
@@ -124,7 +124,7 @@ export class EventHub {
         await Promise.all([...this.#streams.values()].map((stream) => stream.resume(connection)));
         return;
       } catch {
-        // The next attempt, or the reason why there had to be one.
+        // The next attempt follows, or the loop ends with the first reason.
       }
     }
     for (const stream of this.#streams.values()) stream.fail(reason);

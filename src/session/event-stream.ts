@@ -4,99 +4,101 @@ import { type Events, FrameType, StreamSource } from '../frame/index.js';
 import { withTimeout } from '../with-timeout.js';
 import type { EventConnection } from './event-connection.js';
 
-/** How a stream is carried. */
+/** Options of a stream. */
 export interface StreamOptions {
-  /** How much is sent at once at most, in bytes. Default 63 KiB; the guest caps it at 1 MiB. */
+  /** The maximum size of a batch in bytes. Default 63 KiB; the guest caps it at 1 MiB. */
   batchBytes?: number;
   /**
-   * How soon after a batch the next may follow that is not half full, in microseconds: the first
-   * record after a pause is sent at once. A buffer that would be full by then, at a byte a
-   * nanosecond, is waited for less. Default 1000.
+   * The minimum time between a batch and the next one if that is not half full, in microseconds.
+   * The first record after a pause is sent at once. The wait is shorter if the buffer could fill
+   * meanwhile at one byte per nanosecond. Default 1000.
    */
   batchMicroseconds?: number;
   /**
-   * How much may be under way, or wait for the consumer, in bytes; all the memory that a stream
-   * takes on this side. When it is used up the guest stops reading, and the kernel's buffer fills.
-   * Default 1 MiB; the guest caps it at 64 MiB.
+   * How many bytes may be under way or wait for the consumer. This is all the memory that a stream
+   * takes on this side. When the window is used up, the guest stops reading, and the kernel's
+   * buffer fills. Default 1 MiB; the guest caps it at 64 MiB.
    */
   windowBytes?: number;
   /**
-   * Whether the callback makes do with bytes that are overwritten once it has returned, at once or
-   * with a promise, and copies what it keeps. Spares a copy of everything. Default `false`.
+   * Whether the callback only borrows the bytes. They are overwritten once the callback has
+   * returned or its promise has settled, so the callback copies the bytes that it keeps. This saves
+   * a copy of all bytes. Default `false`.
    */
   borrow?: boolean;
   /** Ends the stream. */
   signal?: AbortSignal;
 }
 
-/** What a stream reads from. */
+/** The source of a stream. */
 export type StreamOrigin =
   /** A BPF_MAP_TYPE_RINGBUF and its `max_entries`. */
   | { readonly source: 'ring'; readonly map: Handle; readonly sizeBytes: number }
-  /** The buffers of perf events, each with so many pages for data, a power of two. */
+  /** The buffers of perf events, each with `pages` pages of data, a power of two. */
   | { readonly source: 'perf'; readonly events: readonly Handle[]; readonly pages: number }
-  /** A file, an iterator. */
+  /** A file or an iterator. */
   | { readonly source: 'file'; readonly file: Handle };
 
 /**
- * A stretch of whole records of one part of a stream, as they lie in the kernel's buffer:
- * {@link eachRingRecord} and {@link eachPerfRecord} take it apart. Of a file they are what was read.
- * It is empty where there is nothing to tell but that more records have been dropped.
+ * A stretch of whole records of one part of a stream, with the layout of the kernel's buffer.
+ * {@link eachRingRecord} and {@link eachPerfRecord} split it into records. For a file, the bytes
+ * are the contents. The bytes are empty if the batch only reports further dropped records.
  */
 export interface EventBatch extends Events {
-  /** When it arrived here: `performance.now()`. */
+  /** The time of arrival here: `performance.now()`. */
   receivedMs: number;
 }
 
 /**
- * Called for each batch, one after the other. The bytes belong to the callback, unless it borrows
- * them; they count against the window until it returns, or its promise settles.
+ * Called for each batch, one after the other. The bytes belong to the callback, unless the callback
+ * borrows them. They count against the window until the callback returns or its promise settles.
  */
 export type BatchCallback = (batch: EventBatch) => void | Promise<void>;
 
-/** Counts of a stream, since it was opened. */
+/** Counters of a stream, since it was opened. */
 export interface StreamStatistics {
   /** Records delivered to the consumer. */
   delivered: number;
-  /** Bytes delivered, with what lies between records. */
+  /** Bytes delivered, including the bytes between records. */
   bytes: number;
-  /** Frames that they came in. */
+  /** Frames that brought them. */
   batches: number;
   /**
-   * Records that the kernel had no room for, as far as the kernel has said: the LOST records of perf
-   * buffers. For a ring buffer the kernel counts nothing; the program learns of a loss from the
-   * result of bpf_ringbuf_reserve().
+   * Records for which the kernel had no room, as far as the kernel has reported: the LOST records
+   * of perf buffers. For a ring buffer the kernel counts nothing. The program learns of a loss from
+   * the result of bpf_ringbuf_reserve().
    */
   lost: number;
-  /** Records dropped because the guest's policy bounds their rate. */
+  /** Records dropped because the guest's policy limits their rate. */
   dropped: number;
   /** Records that were under way when a connection was lost. */
   lostInTransit: number;
-  /** Bytes that lie in the kernel's buffers, as of the last news from there. */
+  /** Bytes in the kernel's buffers, as of the last message from the guest. */
   lagBytes: number;
   /** How often the stream has gone on over a new connection. */
   resumed: number;
 }
 
-// With its counts a batch fits the 64 KiB that a channel receives into; larger ones cost it more.
+// With its counters, a batch of this size fits the 64 KiB receive buffer of a channel. Larger
+// batches cost more.
 const DEFAULT_BATCH_BYTES = 63 * 1024;
 const DEFAULT_BATCH_US = 1000;
 const CREDIT_MS = 5;
-/** How long a guest may take to say how a stream has ended. */
+/** The time limit for the guest to report how a stream has ended. */
 const GOODBYE_MS = 2000;
 const DEFAULT_WINDOW_BYTES = 1024 * 1024;
 
 interface Part {
-  /** Records that were sent up to the last batch. */
+  /** The number of records that were sent up to the last batch. */
   sequence: number;
   lost: number;
   dropped: number;
   lag: number;
 }
 
-/** A subscription to events of the guest. It ends with {@link close}, or with what it reads from. */
+/** A subscription to events of the guest. It ends with {@link close}, or when its source ends. */
 export class EventStream {
-  /** Resolves when the stream has ended; rejects when something went wrong. */
+  /** Resolves when the stream has ended. Rejects when something went wrong. */
   readonly ended: Promise<void>;
   readonly #id: number;
   readonly #origin: StreamOrigin;
@@ -106,7 +108,10 @@ export class EventStream {
   readonly #parts: Part[] = [];
   readonly #counts = { delivered: 0, bytes: 0, batches: 0, lostInTransit: 0, resumed: 0 };
   #connection: EventConnection | undefined;
-  /** Whether it began with the counts of an earlier stream, which is known once it has begun. */
+  /**
+   * Whether the stream began with the counters of an earlier one. Undefined until the stream has
+   * begun.
+   */
   #inherits: boolean | undefined;
   #credit = 0;
   #timer: NodeJS.Timeout | undefined;
@@ -137,7 +142,7 @@ export class EventStream {
       this.#resolve = resolve;
       this.#reject = reject;
     });
-    // Whoever does not ask how it ended need not handle it either.
+    // A caller that ignores `ended` must not get an unhandled rejection.
     this.ended.catch(() => {});
   }
 
@@ -151,7 +156,7 @@ export class EventStream {
     };
   }
 
-  /** Subscribes over a connection: the first, or the next after one was lost. */
+  /** Subscribes over a connection: the first one, or the next one after a loss. */
   async open(connection: EventConnection): Promise<void> {
     if (this.#settled) return;
     this.#connection = connection;
@@ -172,16 +177,16 @@ export class EventStream {
     check(reply, 'SUBSCRIBE');
   }
 
-  /** Goes on over another connection. */
+  /** Continues over another connection. */
   async resume(connection: EventConnection): Promise<void> {
     await this.open(connection);
     this.#counts.resumed++;
   }
 
   /**
-   * Ends the stream. Resolves once the last callback has returned and the counts are final. Records
-   * that the guest has read by then are delivered. A silent guest, such as a paused one, gets two
-   * seconds; the counts are then the last ones that it sent. May be called again.
+   * Ends the stream. Resolves when the last callback has returned and the counters are final.
+   * Records that the guest has read by then are delivered. A silent guest, such as a paused one,
+   * gets two seconds. After that, the counters are the last ones that it sent. May be called again.
    */
   async close(): Promise<void> {
     const connection = this.#connection;
@@ -197,7 +202,7 @@ export class EventStream {
     await this.close();
   }
 
-  /** Ends the stream on this side, with the reason or without one. */
+  /** Ends the stream on this side, with or without a reason. */
   fail(reason: Error | undefined): void {
     if (this.#settled) return;
     this.#settled = true;
@@ -220,7 +225,7 @@ export class EventStream {
     part.lost = events.lost;
     part.dropped = events.dropped;
     part.lag = events.written - events.position - events.bytes.length;
-    // What was sent and did not get here was under way on a connection that is gone.
+    // Records that were sent and did not arrive were lost with an earlier connection.
     const missing = events.sequence - part.sequence;
     if (missing > 0) this.#counts.lostInTransit += missing;
     part.sequence = events.sequence + events.records;
@@ -280,11 +285,14 @@ export class EventStream {
     this.fail(error);
   }
 
-  /** Returns credit, not for every batch: a quarter of the window at a time, or what there is. */
+  /**
+   * Returns credit to the guest: a quarter of the window at a time, or after a pause all that there
+   * is.
+   */
   #grant(size: number): void {
     this.#credit += size;
     if (this.#credit >= this.#options.windowBytes / 4) this.#sendCredit();
-    // A record that is larger than what is left waits for the whole window.
+    // A record that is larger than the remaining window waits for the whole window.
     else this.#timer ??= setTimeout(() => this.#sendCredit(), CREDIT_MS).unref();
   }
 
@@ -307,7 +315,8 @@ export class EventStream {
   #part({ part, sequence }: Events): Part {
     const known = this.#parts[part];
     if (known !== undefined) return known;
-    // What was sent before the first batch that got here is lost, unless it was somebody else's.
+    // Records that were sent before the first batch here are lost, unless they went to an earlier
+    // stream.
     const added = {
       sequence: this.#inherits === false ? 0 : sequence,
       lost: 0,
@@ -319,7 +328,7 @@ export class EventStream {
   }
 }
 
-/** The items of a SUBSCRIBE that say what is read: source, handles, size. */
+/** The items of a SUBSCRIBE that describe the source: its kind, its handles, its size. */
 const origins: {
   [S in StreamOrigin['source']]: (origin: Extract<StreamOrigin, { source: S }>) => unknown[];
 } = {
@@ -328,7 +337,7 @@ const origins: {
   file: ({ file }) => [StreamSource.FILE, [file], 0],
 };
 
-/** The error of a reply that the guest's kernel refused. */
+/** Returns a reply, or throws its error if the guest's kernel refused the request. */
 export function check(reply: Reply, what: string): Reply {
   if (reply.result >= 0) return reply;
   throw systemError('mmap', reply.errno, { side: 'guest', object: what });

@@ -16,22 +16,25 @@ import {
 import { isVerdict, otherRole, roleProblem, verdictText } from '../tls-role.js';
 import { type ConnectOptions, connect, parseAddress } from '../transport/index.js';
 
-/** How a client proves who it is, and how it knows the agent; each PEM. */
+/** How a client proves its identity, and how it recognises the agent. Each field is PEM. */
 export interface TlsOptions {
   ca: string | Uint8Array;
   cert: string | Uint8Array;
   key: string | Uint8Array;
-  /** Which certificates the authority has revoked. */
+  /** The list of certificates that the authority has revoked. */
   crl?: string | Uint8Array;
-  /** The name that the agent's certificate must have. Default: any that the authority has signed. */
+  /**
+   * The name that the agent's certificate must have. Default: any name that the authority has
+   * signed.
+   */
   servername?: string;
 }
 
-/** How an agent is reached. */
+/** How to reach an agent. */
 export interface DialOptions extends ConnectOptions {
   /**
-   * A certificate with its key, and the authority that signed the agent's, for agents that ask for
-   * mutual TLS; each PEM.
+   * A certificate with its key, and the authority that signed the agent's certificate, for agents
+   * that require mutual TLS. Each is PEM.
    */
   tls?: TlsOptions;
 }
@@ -39,27 +42,25 @@ export interface DialOptions extends ConnectOptions {
 /** Makes a further connection to the agent. */
 type Opener = () => Duplex | Promise<Duplex>;
 
-/** How a session is begun. */
+/** How to begin a session. */
 export interface HelloOptions extends DialOptions {
-  /** How the guest's audit log should name this client. Default: the program's name and pid. */
+  /** The name of this client in the guest's audit log. Default: the program's name and pid. */
   client?: string;
   /**
-   * How long the guest should keep what the session holds when the connection is lost, in
-   * milliseconds. Default 0: everything goes with the connection. The agent's maximum applies;
-   * {@link Session.leaseMs} is what it granted. {@link Session.close} ends a session at once all
-   * the same.
+   * How long the guest should keep the session's objects after a loss of the connection, in
+   * milliseconds. Default 0: they end with the connection. The agent limits this value, and {@link
+   * Session.leaseMs} has the granted time. {@link Session.close} still ends a session at once.
    */
   leaseMs?: number;
   /**
-   * How a session with a lease goes on when its connection is lost: `true`, the default, connects to
-   * its address again by itself for as long as the lease lasts; `false` waits for
-   * {@link Session.resume}. A function is called for each connection that is needed, for a session
-   * that was given a stream.
+   * How a session with a lease goes on when its connection is lost. `true`, the default, connects
+   * to the address again for as long as the lease lasts. `false` waits for {@link Session.resume}.
+   * A function makes each further connection, for a session that was given a stream.
    */
   reconnect?: boolean | (() => Duplex | Promise<Duplex>);
 }
 
-/** A connection whose agent has said WELCOME to a new session. */
+/** A connection on which the agent has answered a new session with WELCOME. */
 export interface Welcomed {
   readonly stream: Duplex;
   /** The address as it was given, or `stream`. */
@@ -69,7 +70,7 @@ export interface Welcomed {
   readonly rejoin: Rejoin;
 }
 
-/** Connects to an agent and has it begin a session; see {@link Session.connect}. */
+/** Connects to an agent and begins a session; see {@link Session.connect}. */
 export async function hello(target: string | Duplex, options: HelloOptions): Promise<Welcomed> {
   const { reconnect, leaseMs = 0, client, ...how } = options;
   const { handshakeTimeoutMs, signal } = how;
@@ -77,7 +78,7 @@ export async function hello(target: string | Duplex, options: HelloOptions): Pro
   let open: Opener | undefined;
   if (typeof reconnect === 'function') open = reconnect;
   else if (typeof target === 'string') {
-    // The signal is for the first connection only.
+    // The signal applies only to the first connection.
     const { signal: _, ...again } = how;
     open = () => dial(target, again);
   }
@@ -105,14 +106,16 @@ function checkMilliseconds(option: string, value: number | undefined): void {
   throw failure('ERR_OPTION_INVALID', { option, value, expected: 'milliseconds, 0 or more' });
 }
 
-/** What further connections of a session are made with. */
+/** The parameters for further connections of a session. */
 export class Rejoin {
   readonly #address: string;
   readonly #open: Opener | undefined;
   readonly #token: Uint8Array;
   readonly #handshakeTimeoutMs: number | undefined;
 
-  /** @param open makes connections; a session that was given its stream may have none */
+  /**
+   * @param open makes connections; absent when a session was given a stream and no way to reconnect
+   */
   constructor(
     address: string,
     open: Opener | undefined,
@@ -125,15 +128,17 @@ export class Rejoin {
     this.#handshakeTimeoutMs = handshakeTimeoutMs;
   }
 
-  /** Whether there can be further connections. */
+  /** Whether further connections can be made. */
   get possible(): boolean {
     return this.#open !== undefined;
   }
 
   /**
-   * Makes a further connection of the session, and returns it once the agent has joined it.
+   * Makes a further connection of the session. Returns it after the agent has joined it to the
+   * session.
    *
-   * @throws ERR_OPTION_INVALID when there can be none; what connecting and the handshake throw
+   * @throws ERR_OPTION_INVALID when no further connection can be made; the errors of connecting and
+   *   of the handshake
    */
   async join(purpose: JoinPurpose, call?: number): Promise<Duplex> {
     if (this.#open === undefined) {
@@ -157,7 +162,10 @@ export class Rejoin {
   }
 }
 
-/** Connects to an agent, from a port that only root gets where that is possible, and secures it. */
+/**
+ * Connects to an agent and secures the connection. Uses a privileged port, which only root gets,
+ * where possible.
+ */
 async function dial(target: string | Duplex, options: DialOptions): Promise<Duplex> {
   const { tls, ...socketOptions } = options;
   const address = typeof target === 'string' ? target : 'stream';
@@ -178,7 +186,7 @@ async function dial(target: string | Duplex, options: DialOptions): Promise<Dupl
   }
 }
 
-/** Has an error say at which address it was met with, where it does not. */
+/** Adds the address to an error that has none. */
 function placed(address: string, error: Error): Error {
   if (address !== 'stream' && !error.message.includes(address)) {
     error.message = `${address}: ${error.message}`;
@@ -187,9 +195,10 @@ function placed(address: string, error: Error): Error {
 }
 
 /**
- * Secures a stream with mutual TLS. The stream is destroyed when that fails.
+ * Secures a stream with mutual TLS. Destroys the stream when that fails.
  *
- * @throws ERR_HANDSHAKE_TIMEOUT, ERR_TLS_CERTIFICATE, ERR_TLS_ROLE, ERR_TLS_PLAIN, or Node's own error
+ * @throws ERR_HANDSHAKE_TIMEOUT, ERR_TLS_CERTIFICATE, ERR_TLS_ROLE, ERR_TLS_PLAIN, or Node's own
+ *   error
  */
 function startTls(
   stream: Duplex,
@@ -202,7 +211,7 @@ function startTls(
       socket: stream,
       ...(identity as { ca: Buffer; cert: Buffer; key: Buffer }),
       minVersion: 'TLSv1.3',
-      // Guests have no names that anybody could look up.
+      // Guests have no names that could be looked up.
       ...(servername === undefined ? { checkServerIdentity: () => undefined } : { servername }),
     });
     const fail = (error: Error) => {
@@ -220,7 +229,7 @@ function startTls(
       if (code === 'INVALID_PURPOSE') {
         fail(failure('ERR_TLS_ROLE', { address, why: otherRole('agent') }, error));
       } else if (isVerdict(code)) {
-        // Node keeps the certificate that it refuses.
+        // Node keeps the certificate that it has rejected.
         const why = verdictText(code, 'this client', socket.getPeerCertificate() ?? {});
         fail(failure('ERR_TLS_CERTIFICATE', { address, why }, error));
       } else if (code === 'ERR_SSL_WRONG_VERSION_NUMBER') {
@@ -240,18 +249,18 @@ function startTls(
   });
 }
 
-/** Bounds of a handshake. */
+/** Limits of a handshake. */
 interface HandshakeOptions {
-  /** How long the agent may take to answer, in milliseconds. Default 5 000. */
+  /** The time limit for the agent's answer, in milliseconds. Default 5 000. */
   handshakeTimeoutMs?: number | undefined;
   signal?: AbortSignal | undefined;
 }
 
 /**
- * Introduces this client on a fresh connection, by a HELLO or a JOIN, and returns the answer. When
- * that fails the stream is destroyed.
+ * Introduces this client on a new connection with a HELLO or a JOIN, and returns the answer.
+ * Destroys the stream when that fails.
  *
- * @throws what the agent answers; ERR_HANDSHAKE_TIMEOUT, ERR_SESSION_CLOSED, ERR_NO_AGENT
+ * @throws the agent's error; ERR_HANDSHAKE_TIMEOUT, ERR_SESSION_CLOSED, ERR_NO_AGENT
  */
 async function handshake(
   stream: Duplex,
@@ -261,7 +270,8 @@ async function handshake(
   options: HandshakeOptions,
 ): Promise<Welcome> {
   const { handshakeTimeoutMs: timeoutMs = 5_000, signal } = options;
-  // Not AbortSignal.any(): on Node 20 a signal keeps a trace of each that was made of it.
+  // AbortSignal.any() is not used: on Node 20 the source signal keeps a trace of each derived
+  // signal.
   const bound = new AbortController();
   const timer = setTimeout(
     () => bound.abort(failure('ERR_HANDSHAKE_TIMEOUT', { address, timeoutMs })),

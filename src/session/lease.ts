@@ -3,40 +3,40 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Handle } from '../call.js';
 import { type ErrorCode, failure, WaepError } from '../errors.js';
 
-/** What a {@link Lease} needs of its session. */
+/** The parts of a session that its {@link Lease} needs. */
 export interface Leaseholder {
   readonly address: string;
-  /** Why the session has ended, once it has. */
+  /** The reason why the session has ended, once it has. */
   readonly closed: Error | undefined;
   /** Whether the session keeps the process from ending. */
   readonly referenced: boolean;
-  /** Lets go of the connection, and rejects whatever was asked over it. */
+  /** Drops the connection, and rejects all requests on it. */
   disconnect(reason: Error): void;
   /** Makes another connection, and returns it once the agent has joined it to the session. */
   join(): Promise<Duplex>;
-  /** Has a connection carry the session's calls. */
+  /** Lets a connection carry the session's calls. */
   carry(stream: Duplex): void;
-  /** Closes a handle in the guest, whether there is such a handle or not. */
+  /** Closes a handle in the guest, whether or not it exists. */
   close(handle: Handle): Promise<void>;
   /** Ends the session. */
   end(cause: Error): void;
 }
 
-/** The time after a loss and before the session goes on, or ends. */
+/** The time between a loss and the moment when the session goes on or ends. */
 interface Interruption {
   readonly reason: Error;
-  /** Settles when the time is over; rejects when the session ends with it. */
+  /** Resolves when the session goes on. Rejects when the session ends. */
   readonly over: Promise<void>;
   readonly resolve: () => void;
   readonly reject: (error: Error) => void;
-  /** Ends the session with its lease. */
+  /** Ends the session when the lease ends. */
   readonly timer: NodeJS.Timeout;
 }
 
 const FIRST_RETRY_MS = 50;
 const LONGEST_RETRY_MS = 1000;
 
-/** What no further attempt would change. */
+/** Errors that a further attempt would not change. */
 const final: ReadonlySet<string> = new Set<ErrorCode>([
   'ERR_SESSION_UNKNOWN',
   'ERR_PROTOCOL_VERSION',
@@ -46,8 +46,8 @@ const final: ReadonlySet<string> = new Set<ErrorCode>([
 ]);
 
 /**
- * How a session survives the loss of its connection: how long the guest keeps what the session
- * holds, the attempts to connect again, and the handles whose fate is unknown.
+ * How a session survives the loss of its connection: how long the guest keeps the session's
+ * objects, the attempts to connect again, and the handles with an unknown fate.
  */
 export class Lease {
   readonly #session: Leaseholder;
@@ -55,10 +55,12 @@ export class Lease {
   #interruption: Interruption | undefined;
   #resuming: Promise<void> | undefined;
   #resumptions = 0;
-  /** Handles that a call lost with a connection may have bound, or failed to free. */
+  /** Handles that a call on a lost connection may have bound, or may have failed to close. */
   #orphans: Handle[] = [];
 
-  /** @param lengthMs how long the guest keeps what the session holds, in milliseconds; 0: not at all */
+  /**
+   * @param lengthMs how long the guest keeps the session's objects, in milliseconds; 0: not at all
+   */
   constructor(session: Leaseholder, lengthMs: number) {
     this.#session = session;
     this.#lengthMs = lengthMs;
@@ -69,17 +71,20 @@ export class Lease {
     return this.#resumptions;
   }
 
-  /** While the connection is lost: settles when the session goes on, rejects when it ends. */
+  /**
+   * While the connection is lost: resolves when the session goes on, and rejects when the session
+   * ends.
+   */
   get over(): Promise<void> | undefined {
     return this.#interruption?.over;
   }
 
-  /** Why the connection is lost, while it is. */
+  /** The reason why the connection is lost, while it is lost. */
   get reason(): Error | undefined {
     return this.#interruption?.reason;
   }
 
-  /** The connection is gone; the lease begins to run. */
+  /** Handles the loss of the connection. The lease begins to run. */
   interrupt(reason: Error): void {
     const settle: Pick<Interruption, 'resolve' | 'reject'> = { resolve() {}, reject() {} };
     const over = new Promise<void>((resolve, reject) => {
@@ -92,12 +97,15 @@ export class Lease {
     this.#session.disconnect(reason);
   }
 
-  /** Notes down a handle that may be bound in the guest though nobody has learned of it; 0 is none. */
+  /**
+   * Records a handle that may be bound in the guest although nobody has learned of it. 0 means no
+   * handle.
+   */
   orphaned(handle: Handle): void {
     if (handle !== 0) this.#orphans.push(handle);
   }
 
-  /** Goes on over another connection, whether or not the one that there is has been lost. */
+  /** Moves the session to another connection, even if the present one is not lost. */
   resume(): Promise<void> {
     if (this.#resuming !== undefined) return this.#resuming;
     if (this.#interruption === undefined) {
@@ -110,7 +118,7 @@ export class Lease {
     return this.#resuming;
   }
 
-  /** The session has ended. */
+  /** Handles the end of the session. */
   end(reason: Error): void {
     if (this.#interruption === undefined) return;
     clearTimeout(this.#interruption.timer);
@@ -118,9 +126,9 @@ export class Lease {
     this.#interruption = undefined;
   }
 
-  /** Tries until the session goes on or ends. */
+  /** Tries to connect until the session goes on or ends. */
   async #reconnect(): Promise<void> {
-    // A connection may be lost again before the session is what it was.
+    // The new connection may be lost before the handles are closed.
     while (this.#interruption !== undefined) {
       const { resolve, timer } = this.#interruption;
       await this.#connect();
@@ -149,7 +157,10 @@ export class Lease {
     }
   }
 
-  /** Requests are answered in turn, so whatever this finds, those before it are over. */
+  /**
+   * Closes the handles with an unknown fate. The agent answers requests in turn, so the earlier
+   * calls are over when this resolves.
+   */
   async #closeOrphans(): Promise<void> {
     const closing = this.#orphans.splice(0).map((handle) =>
       this.#session.close(handle).catch((error) => {

@@ -9,9 +9,9 @@ export interface Pending {
   readonly promise: Promise<Reply>;
   resolve: (reply: Reply) => void;
   readonly reject: (error: Error) => void;
-  /** How long the outputs of the reply are to be; undefined for as they come. */
+  /** The lengths of the reply's outputs in full, or undefined to take them as they travel. */
   readonly lengths: readonly number[] | undefined;
-  /** The handle that the request is to bind, or 0. */
+  /** The handle that the request will bind, or 0. */
   readonly makes: Handle;
   readonly deadlineMs: number;
   readonly timeoutMs: number;
@@ -20,22 +20,22 @@ export interface Pending {
   onAbort: (() => void) | undefined;
 }
 
-/** How long an answer is waited for. An operation of several calls waits so for each of them. */
+/** How long to wait for an answer. An operation of several calls waits so long for each of them. */
 export interface Patience {
   /**
-   * How long to wait for the answer, in milliseconds; from a second on, up to half a second more
-   * may pass. Default: the session's `callTimeoutMs`.
+   * The time limit for the answer, in milliseconds. With a limit of a second or more, the wait may
+   * be up to half a second longer. Default: the session's `callTimeoutMs`.
    */
   timeoutMs?: number | undefined;
   /**
-   * Stops waiting, and asks the guest to cancel the call: one that has not begun there never will,
-   * and a run of the verifier is interrupted. Where that comes too late, an object that the call
-   * makes is closed again.
+   * Stops the wait, and asks the guest to cancel the call. If the call has not begun, it never
+   * will, and a run of the verifier is interrupted. If the request comes too late, an object that
+   * the call makes is closed again.
    */
   signal?: AbortSignal | undefined;
 }
 
-/* One function serves every promise, where a closure for each would have to be made. */
+/* One function serves every promise. A closure for each promise would cost more. */
 const settlers: { resolve: (reply: Reply) => void; reject: (error: Error) => void } = {
   resolve: () => {},
   reject: () => {},
@@ -45,24 +45,26 @@ function takeSettlers(resolve: (reply: Reply) => void, reject: (error: Error) =>
   settlers.reject = reject;
 }
 
-/** What errors call a request: its name, or that of a bpf command by its number. */
+/**
+ * Returns the name of a request in errors: its own name, or that of a bpf command by its number.
+ */
 export function requestName(name: string | number): string {
   return typeof name === 'string' ? name : `bpf command ${name}`;
 }
 
-/** How often deadlines are looked at, unless one is so near that it needs a time of its own. */
+/** How often deadlines are checked, unless a deadline is so near that it needs its own time. */
 const SWEEP_MS = 250;
 
 /**
- * The requests of one connection that are under way, with their deadlines and signals, and those
- * that nobody waits for any more, whose answers are still to come.
+ * The requests of one connection that are under way, with their deadlines and signals. Also the
+ * abandoned requests, whose answers are still to come.
  */
 export class PendingRequests {
   readonly #address: string;
   readonly #timeoutMs: number;
   readonly #onAbort: (id: number) => void;
   readonly #pending = new Map<number, Pending>();
-  /** Requests that nobody waits for any more, and the handles that they are to bind, or 0. */
+  /** Requests that nobody waits for any more, with the handles that they will bind, or 0. */
   readonly #abandoned = new Map<number, Handle>();
   #nextId = 1;
   #timer: NodeJS.Timeout | undefined;
@@ -70,7 +72,7 @@ export class PendingRequests {
   #coarseNowMs = 0;
 
   /**
-   * @param timeoutMs how long a request may take unless it says otherwise
+   * @param timeoutMs the time limit of a request that sets none itself
    * @param onAbort called with the id of a request whose signal was aborted
    */
   constructor(address: string, timeoutMs: number, onAbort: (id: number) => void) {
@@ -91,7 +93,7 @@ export class PendingRequests {
     return this.#nextId;
   }
 
-  /** Notes down a request before its answer can be received. */
+  /** Adds a request. Must be called before its answer can arrive. */
   add(
     id: number,
     name: string | number,
@@ -127,41 +129,47 @@ export class PendingRequests {
     return pending;
   }
 
-  /** The error of a request whose signal is aborted. */
+  /** Returns the error of a request whose signal is aborted. */
   aborted(name: string | number, signal: AbortSignal): Error {
     const detail = { call: requestName(name), address: this.#address };
     return failure('ERR_CALL_ABORTED', detail, signal.reason);
   }
 
-  /** Takes out the request that an answer is for; it is then nobody's business here any more. */
+  /** Removes and returns the request that an answer belongs to. */
   take(id: number): Pending | undefined {
     const pending = this.#pending.get(id);
     if (pending !== undefined) this.#remove(pending);
     return pending;
   }
 
-  /** Takes out every request that is waited for. */
+  /** Removes and returns every request that is waited for. */
   takeAll(): Pending[] {
     const all = [...this.#pending.values()];
     for (const pending of all) this.#remove(pending);
     return all;
   }
 
-  /** The handle that an abandoned request is to bind, or 0, when its answer has come; `undefined` of no such request. */
+  /**
+   * Removes an abandoned request whose answer has come. Returns the handle that it was to bind, or
+   * 0, or `undefined` if there is no such request.
+   */
   takeAbandoned(id: number): Handle | undefined {
     const makes = this.#abandoned.get(id);
     this.#abandoned.delete(id);
     return makes;
   }
 
-  /** The handles that abandoned requests are to bind; their answers will not come. */
+  /**
+   * Removes all abandoned requests, whose answers will not come. Returns the handles that they were
+   * to bind.
+   */
   takeAllAbandoned(): Handle[] {
     const handles = [...this.#abandoned.values()];
     this.#abandoned.clear();
     return handles;
   }
 
-  /** No deadline is watched any more. */
+  /** Stops watching deadlines. */
   stop(): void {
     clearTimeout(this.#timer);
   }
@@ -179,8 +187,8 @@ export class PendingRequests {
   }
 
   /*
-   * Reading the clock and arming a timer for every call would cost more than the call's own work
-   * here, so one timer looks at all deadlines now and then and keeps the time meanwhile.
+   * To read the clock and arm a timer for every call would cost more than the rest of the call's
+   * work here. So one timer checks all deadlines now and then, and keeps the time meanwhile.
    */
   #deadline(timeoutMs: number): number {
     if (timeoutMs < 4 * SWEEP_MS) {
@@ -196,7 +204,7 @@ export class PendingRequests {
     clearTimeout(this.#timer);
     this.#coarseNowMs = performance.now();
     this.#timerDueMs = this.#coarseNowMs + delayMs;
-    // After what has arrived is taken: where the thread was busy until now, answers are waiting.
+    // Answers that arrived while the thread was busy are handled first.
     const expire = () => setImmediate(() => this.#expire());
     this.#timer = setTimeout(expire, Math.max(delayMs, 1)).unref();
   }

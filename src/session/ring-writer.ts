@@ -11,7 +11,7 @@ const MAX_RECORDS = 1024;
 const MAX_BYTES = 512 * 1024;
 const FULL_MS = 1;
 
-/** Writes records to a BPF_MAP_TYPE_USER_RINGBUF of the guest, from which its programs take them. */
+/** Writes records to a BPF_MAP_TYPE_USER_RINGBUF of the guest. Programs in the guest take them. */
 export class RingWriter {
   readonly #hub: EventHub;
   readonly #map: Handle;
@@ -27,9 +27,9 @@ export class RingWriter {
   }
 
   /**
-   * Writes records in their order. While the ring is full, it waits for programs to take some.
+   * Writes records in their order. While the ring is full, waits until programs have taken some.
    *
-   * @throws E2BIG for a record that the ring is too small for; the signal's reason
+   * @throws E2BIG for a record that is too large for the ring; the signal's reason
    */
   async write(records: readonly Uint8Array[], signal?: AbortSignal): Promise<void> {
     let at = 0;
@@ -37,7 +37,8 @@ export class RingWriter {
       signal?.throwIfAborted();
       const some = portion(records, at);
       const connection = await this.#open();
-      // The agent answers at once. A request that is given up would leave open what was written.
+      // The agent answers at once. A request that is given up would leave it unknown how much was
+      // written.
       const reply = await connection.request(FrameType.WRITE, [this.#id, some]);
       if (reply.errno === ENOSPC) await sleep(FULL_MS);
       else at += check(reply, 'WRITE').result;

@@ -13,8 +13,8 @@ import { detachStream } from '../transport/index.js';
 const SEND_BUFFER_BYTES = 64 * 1024;
 
 /**
- * Makes the channel of a connection that has been greeted: a native one where the stream has a
- * descriptor that can be taken out of it.
+ * Makes the channel of a greeted connection. The channel is native if the stream has a descriptor
+ * that can be taken from it.
  *
  * @throws ERR_PROTOCOL_UNEXPECTED when the agent has sent more than its WELCOME
  */
@@ -38,12 +38,12 @@ export function openChannel(
   return new native.Channel(taken.source, MAX_FRAME_BYTES, onFrame, onEnd, onDrain);
 }
 
-/** How long what was written last may take to be sent, in milliseconds. */
+/** The time limit for sending the last bytes, in milliseconds. */
 const LAST_WORDS_MS = 1000;
 
 /**
- * The native channel's counterpart for a stream that has no descriptor of its own, such as TLS: the
- * same interface, at the price of Node's streams.
+ * The counterpart of the native channel for a stream without a descriptor of its own, such as TLS.
+ * It has the same interface, and the cost of Node's streams.
  */
 export class StreamChannel implements Channel {
   readonly receiveBuffer = new Uint8Array(0);
@@ -89,7 +89,7 @@ export class StreamChannel implements Channel {
   sendParts(parts: readonly Uint8Array[]): number {
     if (this.#ended) return -32;
     this.#stream.cork();
-    // The caller may change its buffers as soon as this returns.
+    // The caller may change its buffers after this returns.
     for (const part of parts) this.#stream.write(Buffer.from(part));
     this.#stream.uncork();
     return 0;
@@ -107,7 +107,7 @@ export class StreamChannel implements Channel {
     const stream = this.#stream;
     if (stream.writableLength === 0 || stream.destroyed) stream.destroy();
     else {
-      // The last words may be that the session has ended, which saves the guest its lease.
+      // The last bytes may close the session. The guest then need not wait for the lease to end.
       const timer = setTimeout(() => stream.destroy(), LAST_WORDS_MS).unref();
       stream.once('close', () => clearTimeout(timer)).end(() => stream.destroy());
     }
