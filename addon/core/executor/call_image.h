@@ -25,10 +25,10 @@ struct CallImage {
     uint32_t offset;
     uint8_t kind;
     uint32_t target;
-    uint64_t value;            // what was in the word, and then what was put there
-    Handle* handle = nullptr;  // of a descriptor that was put there
+    uint64_t value;            // its value before relocation, and then the written one
+    Handle* handle = nullptr;  // for a descriptor: its handle
 
-    // The word that it is in, in the memory of its buffer.
+    // Reads the relocated word from the memory of its buffer.
     [[nodiscard]] uint64_t Load(const uint8_t* memory) const {
       uint64_t word = 0;
       std::memcpy(&word, memory + offset, 4);
@@ -56,7 +56,7 @@ struct CallImage {
     size_t size = 0;
   };
 
-  // What is inaccessible behind each buffer, at least.
+  // The least number of inaccessible bytes behind each buffer.
   static constexpr size_t kGuardBytes = 4096;
 
   std::vector<Buffer> buffers;
@@ -91,9 +91,9 @@ struct CallImage {
     return value;
   }
 
-  // The relocation at an offset of a buffer, or null.
+  // Returns the relocation at an offset of a buffer, or null.
   [[nodiscard]] const Relocation* RelocationAt(uint32_t buffer, size_t offset) const {
-    // Most calls have three or four, of which the first ones are asked for.
+    // Most calls have three or four relocations, and the first ones are asked for.
     constexpr size_t kFew = 8;
     if (relocations.size() > kFew) return FindRelocation(buffer, offset);
     for (const Relocation& relocation : relocations) {

@@ -50,7 +50,7 @@ class CallMemory {
   void Reset();
 
  private:
-  // Places of one size, each between inaccessible pages.
+  // Places of one size. Each lies between inaccessible pages.
   struct Places {
     static constexpr size_t kCount = 16;
     size_t bytes;
@@ -75,8 +75,8 @@ class CallMemory {
   };
   size_t large_start_ = 0;
   size_t large_used_ = 0;
-  size_t resident_ = 0;      // bytes of it that stay in memory, all zero between calls
-  std::vector<Part> large_;  // what can be accessed of it
+  size_t resident_ = 0;      // the part of it that stays in memory, all zero between calls
+  std::vector<Part> large_;  // the accessible parts of it
   unique_fd pages_in_use_;   // /proc/self/pagemap, if there is one
 };
 

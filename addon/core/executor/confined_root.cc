@@ -25,9 +25,9 @@ namespace {
 constexpr unsigned long kInert = MS_NOSUID | MS_NODEV | MS_NOEXEC;
 constexpr unsigned long kReadOnly = MS_REMOUNT | MS_BIND | MS_RDONLY;
 
-// Where the new root is built. Every machine that an agent runs on has this folder.
+// The new root is built here. Every machine that an agent runs on has this folder.
 constexpr const char* kStage = "/proc";
-// Where processes find their own entry of /proc, and nothing else.
+// Processes find their own entry of /proc here, and nothing else.
 constexpr const char* kOwnProc = ".proc";
 // The place of the program that is executed in the new root. It needs a path, because security
 // modules of old kernels look it up by its path.
@@ -86,7 +86,7 @@ class Root {
       Add(WithoutSlash(path), false);
       if (folder) AddLinks(WithoutSlash(path));
     }
-    // The whole folder, so that a file that replaces another is found as well.
+    // The whole folder is bound, so that a replaced file is found as well.
     for (const std::string& path : confinement.probed) Add(path.substr(0, path.rfind('/')), false);
     for (const std::string& path : confinement.pins) AddPins(WithoutSlash(path));
     // A folder comes before its contents.
@@ -107,7 +107,7 @@ class Root {
       source.mount.reset(
           ::open_tree(AT_FDCWD, source.path.c_str(), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC));
       if (!source.mount.valid()) {
-        // It is gone, or hidden below another mount.
+        // The source is gone, or is hidden below another mount.
         if (errno == ENOENT || errno == EACCES || errno == EINVAL || errno == ELOOP) continue;
         return -errno;
       }

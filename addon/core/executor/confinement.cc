@@ -70,7 +70,7 @@ int Seccomp(const std::vector<sock_filter>& filter) {
   return result < 0 ? -errno : result > 0 ? -ESRCH : 0;
 }
 
-// Async-signal-safe, and without effect on other threads. errno is left alone.
+// Async-signal-safe. It affects only the calling thread, and keeps errno.
 int SetCapabilities(uint64_t capabilities, bool ambient) {
   const int before = errno;
   for (unsigned long one = 0; one < 64; ++one) {
@@ -118,7 +118,8 @@ int RawAction(int signal, const KernelAction* action, KernelAction* before) {
   return ::syscall(SYS_rt_sigaction, signal, action, before, sizeof(uint64_t)) < 0 ? -errno : 0;
 }
 
-// Sends the signal to a thread and waits until it has dropped. 0 also when the thread has ended.
+// Sends the signal to a thread and waits until it has dropped. Returns 0 also if the thread has
+// ended.
 int DropOther(pid_t thread) {
   constexpr int kTries = 10'000;
   const timespec kPause = {0, 500'000};

@@ -13,8 +13,8 @@ namespace waep {
 // takes it when its present connection has ended.
 class ConnectionSlot {
  public:
-  // Passes a connection to the call loop. The present connection ends: a client that resumes a
-  // session knows that it is lost, even if that has not been noticed here.
+  // Passes a connection to the call loop. The present connection ends: a client that resumes its
+  // session knows that the connection is lost, even if this side has not noticed.
   void Put(unique_fd connection, uint32_t lease_ms);
 
   // Ends the present connection. No other one will come.

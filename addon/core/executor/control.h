@@ -25,8 +25,8 @@ namespace waep::control {
 enum Kind : uint8_t {
   // From the agent to the keeper.
   kRules = 0x01,        // the payload is a piece of the rules (rules.h)
-  kConfinement = 0x04,  // after the last; the payload is a Confinement (confinement.h)
-  kStart = 0x05,  // with a descriptor: an executor's channel; number is what the agent calls it
+  kConfinement = 0x04,  // after the rules; the payload is a Confinement (confinement.h)
+  kStart = 0x05,  // with a descriptor: an executor's channel; number is the agent's number for it
   kKill = 0x06,   // number is that of a start
   // From the agent to the process that reads the files again (keeper_main.cc), and its answer.
   kReload = 0x08,
@@ -34,7 +34,7 @@ enum Kind : uint8_t {
   // From the agent to an executor.
   kAttach = 0x02,  // with a descriptor: a connection; detail is its Purpose, number its lease in ms
   kCancel = 0x03,  // number is the id of a request
-  kEnd = 0x07,     // the session is over: after the call that is under way it reports and ends
+  kEnd = 0x07,     // the session is over: the executor ends after the present call, with a report
   // From the keeper.
   kReady = 0x84,
   kStarted = 0x85,  // number is the process id; 0 with a payload of a 32-bit errno
@@ -42,12 +42,12 @@ enum Kind : uint8_t {
   // From the executor.
   kReport = 0x81,    // at the end; the payload is a map in CBOR
   kDetached = 0x82,  // the main connection is lost and the lease runs; number is CallLoop's End
-  kAudit = 0x83,     // the payload is CBOR; number says how many before it had to be dropped
+  kAudit = 0x83,     // the payload is CBOR; number counts the dropped messages before it
 };
 
 enum Purpose : uint8_t {
-  kMain = 0,    // carries the calls, and takes the place of the one that did before
-  kEvents = 1,  // carries what is subscribed to
+  kMain = 0,    // carries the calls, and replaces the connection that did before
+  kEvents = 1,  // carries the events of subscriptions
 };
 
 constexpr size_t kHeaderBytes = 8;
@@ -80,7 +80,7 @@ class Channel {
   // Sends, and waits until there is room. Returns 0 or a negative errno.
   int Send(Kind kind, uint32_t number, const uint8_t* payload, size_t length);
 
-  // Sends without waiting. Counts messages for which there is no room. For threads that make calls.
+  // Sends without waiting, for threads that make calls. Counts the messages that find no room.
   void Audit(const uint8_t* record, size_t length);
 
  private:
@@ -116,8 +116,8 @@ class Thread {
  public:
   Thread(Channel* channel, Handler* handler) : channel_(channel), handler_(handler) {}
 
-  // Starts the thread. Returns 0 or a negative errno when the thread makes only the system calls of
-  // its work, so that the sandbox can be installed.
+  // Starts the thread, and waits until it makes only the system calls of its work, so that the
+  // sandbox can be installed. Returns 0 or a negative errno.
   int Start();
 
  private:

@@ -17,9 +17,9 @@ constexpr size_t kReceiveBytes = 64 * 1024;
 constexpr uint64_t kMaxBatchBytes = 1u << 20;
 constexpr uint64_t kMaxWindowBytes = 64u << 20;
 constexpr size_t kMaxWrites = 4096;
-// How often counts are told while nothing is sent.
+// The time between two reports of counts while nothing is sent.
 constexpr int64_t kCountsNs = 100'000'000;
-// After so many batches requests get a turn.
+// After this many batches, requests get a turn.
 constexpr int kTurn = 16;
 constexpr uint64_t kPageBytes = 4096;
 
@@ -57,7 +57,8 @@ void EventConnection::Watch(std::vector<int>* descriptors) const {
 }
 
 bool EventConnection::Receive() {
-  // Requests wait until what they may be about has been sent; only an end gets here then.
+  // While answers wait to be sent, requests are not received. So only the connection's end leads
+  // here.
   if (blocked()) return false;
   const size_t had = received_.size();
   received_.resize(had + kReceiveBytes);
@@ -127,7 +128,7 @@ void EventConnection::Subscribe(uint32_t id, cbor::Reader body) {
     const int error =
         context_->handles->Duplicate(static_cast<uint32_t>(handle), context_->first_fd, &copy);
     if (error == -ENOENT) return Fail(id, "ERR_HANDLE_UNKNOWN", "handle", handle);
-    // A copy has a number that no rule knows of.
+    // Rules cannot judge the number of a copy, so foreign objects have no copies.
     if (error == -EPERM) return RefuseForeign(id, handle);
     if (error < 0) return Answer(id, -1, -error);
     descriptors.push_back(std::move(copy.fd));
@@ -143,11 +144,11 @@ void EventConnection::Subscribe(uint32_t id, cbor::Reader body) {
   terms.batch_bytes = std::min(terms.batch_bytes, kMaxBatchBytes);
   terms.window_bytes = std::min(terms.window_bytes, kMaxWindowBytes);
   const auto stream = static_cast<uint32_t>(stream_id);
-  // The pages of each part, and one that says where in them records are.
+  // Each part has its pages, and one with the positions of reading and writing.
   const uint64_t ring_bytes = kind == kPerf ? (size + 1) * kPageBytes * count : 0;
   bool resumed = Resume(stream, terms, &subscription);
   if (!resumed) {
-    // Whoever has lost a connection for good does not stand in the way of others.
+    // Subscriptions of lost connections must not stand in the way of new ones.
     while (!context_->parked.empty() &&
            (context_->subscriptions >= max_streams ||
             count > kMaxDescriptors - context_->descriptors || !context_->HasRoom(ring_bytes))) {
@@ -253,7 +254,7 @@ bool EventConnection::Credit(cbor::Reader body) {
       !body.AtEnd()) {
     return false;
   }
-  // Credit for a stream that has just ended is none of anybody's fault.
+  // The stream may have just ended, so credit for an unknown stream is no error.
   const auto found = streams_.find(static_cast<uint32_t>(stream_id));
   if (found != streams_.end() && found->second.events != nullptr) {
     found->second.events->Credit(bytes);
@@ -280,7 +281,7 @@ void EventConnection::Write(uint32_t id, cbor::Reader body) {
     error = -found->second.ring->Write(record.data, record.size);
     if (error == 0) ++written;
   }
-  // What did not fit is not an error while something did.
+  // If some records fit, the answer is their number. The others are then no error.
   Answer(id, written > 0 || count == 0 ? written : -1, written > 0 ? 0 : error);
 }
 
@@ -373,7 +374,7 @@ bool EventConnection::Send(int64_t now_ns) {
       due_ns_ = now_ns;
       break;
     }
-    // One batch each in turn, beginning behind the stream that had the last.
+    // Streams take turns with one batch each, beginning after the stream that was served last.
     bool found = false;
     auto at = streams_.upper_bound(last_served_);
     for (size_t i = 0; i < streams_.size() && !found; ++i, ++at) {

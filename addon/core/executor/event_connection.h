@@ -21,39 +21,40 @@
 
 namespace waep {
 
-// What a client has subscribed to: events that go to it, or a ring that it writes to.
+// A client's subscription: events that go to the client, or a ring that the client writes to.
 struct Subscription {
   uint64_t kind = 0;
-  std::vector<uint64_t> serials;  // of what its handles were bound to
+  std::vector<uint64_t> serials;  // of the objects that its handles were bound to
   std::vector<InUse> in_use;
   std::unique_ptr<EventStream> events;
   std::unique_ptr<UserRing> ring;
-  uint64_t ring_bytes = 0;  // of buffers that the kernel has for it alone
+  uint64_t ring_bytes = 0;  // of the kernel's buffers for this subscription alone
 };
 
-// What is left of a subscription that had to make room.
+// The remains of a parked subscription that had to make room.
 struct Remains {
   uint64_t kind = 0;
   std::vector<uint64_t> serials;
   std::vector<PartCounts> counts;
 };
 
-// What the event connections of a session share.
+// The state that the event connections of a session share.
 struct EventContext {
   const SharedHandles* handles;
   const Limits* limits;
-  int first_fd;  // copies of descriptors are numbered from here on
+  int first_fd;  // copies of descriptors have numbers from here on
   AddressArena arena;
   RateQuota quota{0};
   size_t subscriptions = 0;
   size_t descriptors = 0;
   uint64_t ring_bytes = 0;
-  // Those whose connection was lost, the oldest first. Somebody who subscribes to the same again
-  // goes on with them: nothing is lost uncounted, and the buffers of perf events are still there.
+  // Subscriptions whose connection was lost, the oldest first. A client that subscribes to the same
+  // objects again continues them. So every lost record is counted, and perf buffers keep their
+  // records.
   std::list<Subscription> parked;
 
-  // The counts of those that were parked and had to make room, the oldest first, of no more parts
-  // together than there may be descriptors.
+  // The counts of parked subscriptions that had to make room, the oldest first. Together they have
+  // at most kMaxDescriptors parts.
   std::list<Remains> remains;
 
   void Drop(const Subscription& subscription) {
@@ -65,32 +66,32 @@ struct EventContext {
     const uint64_t most = limits->max_ring_bytes;
     return most == 0 || bytes <= most - std::min(most, ring_bytes);
   }
-  // Drops the oldest of those that are parked.
+  // Drops the oldest parked subscription.
   void DropParked();
 };
 
-// A connection that carries events: answers SUBSCRIBE, UNSUBSCRIBE, CREDIT and WRITE, and sends
-// what its streams have. Never waits.
+// A connection that carries events. It answers SUBSCRIBE, UNSUBSCRIBE, CREDIT and WRITE, and sends
+// the records of its streams. It never waits.
 class EventConnection {
  public:
-  // How many descriptors a session's streams may hold.
+  // The number of descriptors that a session's streams may hold.
   static constexpr uint64_t kMaxDescriptors = 512;
 
-  // The connection is a socket that does not block.
+  // The connection is a non-blocking socket.
   EventConnection(EventContext* context, unique_fd connection)
       : context_(context), connection_(std::move(connection)) {}
   ~EventConnection();
 
-  // Receives and answers. False when the connection is over.
+  // Receives and answers. Returns false when the connection is over.
   bool Receive();
-  // Sends as much as the socket takes. False when the connection is over.
+  // Sends as much as the socket takes. Returns false when the connection is over.
   bool Send(int64_t now_ns);
-  // When Send has more to do, whatever the descriptors say.
+  // Returns when Send must be called again, even if no descriptor is ready.
   [[nodiscard]] int64_t due_ns() const { return due_ns_; }
 
   [[nodiscard]] int fd() const { return connection_.get(); }
   [[nodiscard]] bool blocked() const { return !rest_.empty(); }
-  // Whether requests are to be received: not while answers wait to be sent.
+  // Returns whether to receive requests. Not while answers wait to be sent.
   [[nodiscard]] bool receives() const { return !blocked(); }
   void Watch(std::vector<int>* descriptors) const;
 
@@ -116,7 +117,7 @@ class EventConnection {
   void Put(uint8_t type, uint32_t id, Body body);
   void PutCounts(uint32_t id, const EventStream::Batch& batch, std::vector<uint8_t>* out);
 
-  // Starts sending the batch; false on a failure of the socket.
+  // Starts to send the batch. Returns false if the socket fails.
   bool SendBatch(EventStream* stream, const EventStream::Batch& batch, int64_t now_ns);
   bool SendRest(int64_t now_ns);
 
@@ -126,7 +127,7 @@ class EventConnection {
   std::map<uint32_t, Subscription> streams_;
   uint32_t last_served_ = 0;
   std::vector<uint8_t> answers_;
-  // What is being sent: answers, or a batch of a stream.
+  // The bytes that are being sent: answers, or a batch of a stream.
   std::vector<uint8_t> sending_;
   std::vector<iovec> rest_;
   EventStream* sending_stream_ = nullptr;

@@ -59,7 +59,7 @@ int RingSource::Open(AddressArena* arena, unique_fd map, uint64_t size) {
   const int error = MapRing(arena, &mapping_, map_.get(), size, PROT_READ | PROT_WRITE, PROT_READ);
   if (error != 0) return error;
   position_ = LoadAcquire(mapping_.data() + kConsumer);
-  // If the map is a ring. Other maps can be mapped as well, with any contents.
+  // Other maps than rings can be mapped as well, with any contents.
   return position_ % kRecordAlignment == 0 ? 0 : -EINVAL;
 }
 
@@ -82,7 +82,8 @@ int RingSource::Peek(size_t, size_t max_bytes, uint64_t max_records, Offer* offe
       break;
     }
     const uint64_t total = RoundUp8((header & ~kDiscarded) + kHeaderBytes);
-    // The kernel writes no such record. It is seen when the mapping has another size than the map.
+    // The kernel writes no such record. It appears if the size of the mapping is not that of the
+    // map.
     if (total > end - at || total > size_) return -EPROTO;
     const uint64_t taken = at - position_;
     if (taken > 0 && taken + total > max_bytes) break;
@@ -114,7 +115,7 @@ int PerfSource::Open(AddressArena* arena, std::vector<unique_fd> events, uint64_
     if (error != 0) return error;
     buffer->position =
         LoadAcquire(buffer->mapping.data() + offsetof(perf_event_mmap_page, data_tail));
-    // Headers beyond the end would be read.
+    // Unaligned headers could lie partly behind the buffer.
     if (buffer->position % kRecordAlignment != 0) return -EINVAL;
     buffers_.push_back(std::move(buffer));
   }
@@ -178,14 +179,14 @@ int FileSource::Open(AddressArena* arena, unique_fd file, size_t buffer_bytes) {
 
 int FileSource::Peek(size_t, size_t max_bytes, uint64_t, Offer* offer) {
   const size_t room = max_bytes < buffer_bytes_ ? max_bytes : buffer_bytes_;
-  // A read of a file of the kernel returns a page or a line.
+  // One read of a kernel file returns a page or a line.
   while (!ended_ && have_ < room) {
     const ssize_t got = ::read(file_.get(), buffer_.data() + have_, room - have_);
     if (got < 0 && errno == EINTR) continue;
     if (got < 0 && errno == EAGAIN) break;
     if (got < 0) {
       if (have_ == 0) return -errno;
-      break;  // it comes again
+      break;  // the next read returns the error again
     }
     if (got == 0) ended_ = true;
     have_ += static_cast<size_t>(got);

@@ -17,9 +17,9 @@ namespace waep {
 struct Offer {
   iovec pieces[2] = {};  // the second is empty unless the records wrap
   size_t bytes = 0;
-  uint64_t records = 0;  // that are there for the reader: not discarded, not the kernel's own
-  uint64_t lost = 0;     // records that the kernel says here it had no room for
-  bool busy = false;     // more will follow as soon as a record at hand is finished
+  uint64_t records = 0;  // records for the reader: not discarded, not the kernel's own
+  uint64_t lost = 0;     // records for which the kernel says that it had no room
+  bool busy = false;     // more will follow as soon as a program finishes a record
   bool end = false;      // nothing will ever follow
 };
 
@@ -32,8 +32,8 @@ class EventSource {
   [[nodiscard]] virtual size_t parts() const { return 1; }
   // Returns the descriptor that poll(2) reports as readable for new records, or -1.
   [[nodiscard]] virtual int fd(size_t part) const = 0;
-  // Finds whole records: of at most `max_bytes` together, or a single one that is larger, and with
-  // no more than `max_records` that count, which is not 0. Returns 0 or a negative errno.
+  // Finds whole records of at most `max_bytes` together, or a single larger one. At most
+  // `max_records`, which is not 0, of them count. Returns 0 or a negative errno.
   virtual int Peek(size_t part, size_t max_bytes, uint64_t max_records, Offer* offer) = 0;
   // Frees the records that Peek has offered. Their memory belongs to the kernel again.
   virtual void Take(size_t part, const Offer& offer) = 0;
@@ -46,8 +46,9 @@ class EventSource {
   [[nodiscard]] virtual uint64_t capacity() const { return 0; }
 };
 
-// A BPF_MAP_TYPE_RINGBUF: kernel/bpf/ringbuf.c. Records are offered as they lie in the ring: 8
-// bytes of header, whose first word is the length with two bits, and the data, padded to 8.
+// A BPF_MAP_TYPE_RINGBUF: kernel/bpf/ringbuf.c. Records are offered as they lie in the ring: a
+// header of 8 bytes, whose first word has the length and two flag bits, and the data, padded to 8
+// bytes.
 class RingSource final : public EventSource {
  public:
   static constexpr uint32_t kBusy = 1u << 31;
@@ -72,11 +73,11 @@ class RingSource final : public EventSource {
   uint64_t position_ = 0;
 };
 
-// The buffers of perf events, one for each: kernel/events/ring_buffer.c. Records are offered as
-// perf_event_open(2) describes them.
+// The buffers of perf events, one for each event: kernel/events/ring_buffer.c. Records are offered
+// as perf_event_open(2) describes them.
 class PerfSource final : public EventSource {
  public:
-  // `pages` are a buffer's pages, a power of two. Returns 0 or a negative errno.
+  // `pages` is the number of a buffer's pages, a power of two. Returns 0 or a negative errno.
   int Open(AddressArena* arena, std::vector<unique_fd> events, uint64_t pages);
 
   [[nodiscard]] size_t parts() const override { return buffers_.size(); }
@@ -120,7 +121,7 @@ class FileSource final : public EventSource {
   uint64_t position_ = 0;
 };
 
-// The other direction: a BPF_MAP_TYPE_USER_RINGBUF, which programs drain.
+// A BPF_MAP_TYPE_USER_RINGBUF: the client writes records, and programs drain them.
 class UserRing {
  public:
   // `size` is the map's max_entries. Returns 0 or a negative errno.

@@ -17,7 +17,7 @@ constexpr int64_t kMillisecondNs = 1'000'000;
 
 uint64_t RateQuota::Left(int64_t now_ns) {
   if (per_second_ == 0) return UINT64_MAX;
-  // Whole milliseconds: what was sent in one of them may have been sent at its end.
+  // The times are whole milliseconds, so a record may have been sent at the end of its millisecond.
   for (; !spent_.empty() && now_ns / kMillisecondNs - spent_.front().ms > 1000;
        spent_.pop_front()) {
     spent_records_ -= spent_.front().records;
@@ -110,7 +110,7 @@ bool EventStream::Find(size_t part, int64_t now_ns, RateQuota* quota, int64_t* d
   const bool whole_window = credit_ == terms_.window_bytes;
   const uint64_t room = std::min(terms_.batch_bytes, credit_);
   const uint64_t left = quota->Left(now_ns);
-  // Where no more may be sent, all that would have been is dropped.
+  // When the quota is used up, all records that could have been sent are dropped.
   batch->error = source_->Peek(part, room, left == 0 ? UINT64_MAX : left, &batch->offer);
   const Offer& offer = batch->offer;
   if (batch->error != 0 || offer.end) {

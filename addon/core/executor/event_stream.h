@@ -13,14 +13,14 @@ namespace waep {
 
 constexpr int64_t kNever = INT64_MAX;
 
-// The quota of records that a session may send in a second, wherever that second begins. Further
-// records are dropped and counted.
+// The quota of records that a session may send within any second. Further records are dropped and
+// counted.
 class RateQuota {
  public:
   explicit RateQuota(uint64_t per_second) : per_second_(per_second) {}
   // Returns how many records may be sent now.
   uint64_t Left(int64_t now_ns);
-  // Counts records as sent. There are as many left.
+  // Counts records as sent. At most Left() records may be spent.
   void Spend(uint64_t records, int64_t now_ns);
 
   // Counts records as dropped.
@@ -47,9 +47,9 @@ struct StreamTerms {
 
 // The counts of a part's records.
 struct PartCounts {
-  uint64_t sequence = 0;  // sent
-  uint64_t lost = 0;      // by the kernel, as it says so
-  uint64_t dropped = 0;   // by the quota, with what the kernel had lost among them
+  uint64_t sequence = 0;  // records sent
+  uint64_t lost = 0;      // records that the kernel reports as lost
+  uint64_t dropped = 0;   // by the quota, with the kernel's losses among them
 };
 
 // A subscription: a source, the client's credit, and the counts of its records.
@@ -72,11 +72,11 @@ class EventStream {
   struct Batch {
     size_t part = 0;
     Offer offer;
-    uint64_t sequence = 0;  // records of the part sent before
+    uint64_t sequence = 0;  // records of the part that were sent before
     uint64_t position = 0;
     uint64_t written = 0;
-    uint64_t lost = 0;     // by the kernel, of this part, as it says so
-    uint64_t dropped = 0;  // by the quota, of this part
+    uint64_t lost = 0;     // records of this part that the kernel reports as lost
+    uint64_t dropped = 0;  // records of this part that the quota dropped
     int error = 0;
     bool ended = false;
   };
@@ -85,7 +85,7 @@ class EventStream {
   bool Next(int64_t now_ns, RateQuota* quota, int64_t* due_ns, Batch* batch);
   // Returns the counts of a part that changed since they were last sent, or with `all` in any case.
   bool Counts(size_t part, bool all, Batch* batch);
-  // The batch has been sent.
+  // Must be called when the batch has been sent.
   void Sent(const Batch& batch, int64_t now_ns);
 
   void Credit(uint64_t bytes);
@@ -99,8 +99,8 @@ class EventStream {
   struct Part : PartCounts {
     uint64_t told_written = 0;
     uint64_t told_dropped = 0;
-    int64_t not_before_ns = 0;  // the next batch that is not full
-    bool waits = false;         // for something else than more records
+    int64_t not_before_ns = 0;  // earliest time of a batch that is not full
+    bool waits = false;         // for something other than more records
   };
 
   bool Find(size_t part, int64_t now_ns, RateQuota* quota, int64_t* due_ns, Batch* batch);

@@ -23,7 +23,7 @@
 namespace waep {
 namespace {
 
-// Outputs up to this size are copied next to their heads: one part is cheaper than three.
+// Outputs up to this size are copied behind their heads, because one part is cheaper than three.
 constexpr size_t kCopyBytes = 16 * 1024;
 constexpr uint32_t kCommandMask = 0xffff;  // the bits above are flags (BPF_COMMON_ATTRS)
 
@@ -31,7 +31,7 @@ std::string At(uint64_t buffer, uint64_t offset) {
   return "buffer " + std::to_string(buffer) + " offset " + std::to_string(offset);
 }
 
-// Bytes after the last non-zero one need not travel: the receiver knows the length it asked for.
+// Returns the size without zeros at the end. The receiver knows the length that it asked for.
 size_t TrimZeros(const uint8_t* data, size_t size) {
   while (size >= 8) {
     uint64_t word;
@@ -84,7 +84,7 @@ const Executor::Kernel Executor::kNone = {
     },
     [](const char*, bool) { return -ENOSYS; }, [](uint64_t) { return 0; },
     [](const FileRequest&, uint8_t*) -> long { return -ENOSYS; },
-    // Which one that is may be asked: no other is called so.
+    // Rules may ask for an interface's name. No interface has this one.
     [](uint32_t index) { return "/" + std::to_string(index); }};
 
 int Executor::Prepare() {
@@ -176,7 +176,7 @@ bool Executor::Call(cbor::Reader body) {
   if (!rules_.AllowsCommand(number)) {
     return Refuse("commands", rules_.OperationName(number), rules_.OperationName(number));
   }
-  // Of a descriptor without a handle nobody knows later on that it is of an object of others.
+  // Without a handle, later calls would not know that the descriptor is of a foreign object.
   if (result_handle == 0 && rules_.foreign.Contains(number)) {
     return Refuse("foreign_objects", "a result without a handle", rules_.OperationName(number));
   }
@@ -238,8 +238,8 @@ bool Executor::PerfOpen(cbor::Reader body) {
   }
   if (!ReadHeap(&body, 1)) return false;
   if (!body.AtEnd()) return Malformed("bytes follow the relocations");
-  // The kernel takes as many bytes as the attribute says itself, or none if these are fewer than it
-  // ever had (perf_copy_attr()). Rules are not to look at others.
+  // The kernel takes as many bytes as the attribute states, and refuses fewer than the first
+  // version had (perf_copy_attr()). Rules must not judge bytes that the kernel does not take.
   const uint32_t stated = image_.Word32(0, offsetof(perf_event_attr, size));
   const size_t taken = stated == 0 ? PERF_ATTR_SIZE_VER0 : stated;
   if (taken >= PERF_ATTR_SIZE_VER0 && image_.buffers[0].size > taken) {
@@ -268,7 +268,7 @@ bool Executor::PerfOpen(cbor::Reader body) {
 
 bool Executor::Clock(cbor::Reader body) {
   if (!body.ReadArrayOf(0) || !body.AtEnd()) return Malformed("CLOCK is not an empty array");
-  // The middle one is read closest to the middle of the way here and back.
+  // The clock in the middle is read closest to the middle of the round trip.
   static constexpr clockid_t kClocks[] = {CLOCK_BOOTTIME, CLOCK_MONOTONIC, CLOCK_REALTIME};
   uint8_t* const memory = memory_.Allocate(std::size(kClocks) * sizeof(uint64_t));
   for (size_t i = 0; i < std::size(kClocks); ++i) {
@@ -308,7 +308,7 @@ bool Executor::Ioctl(cbor::Reader body) {
   if (image_.buffers[0].size != sizeof(uint64_t) || image_.buffers[0].direction != Direction::kIn) {
     return Malformed("buffer 0 is not the 8 bytes of the request's argument");
   }
-  // A number where a descriptor or an address belongs would mean something of the executor's own.
+  // A plain number in the place of a descriptor or an address would name something of the executor.
   static constexpr const char* kExpected[] = {"a number", "a descriptor", "a pointer"};
   const auto argument = std::find_if(image_.relocations.begin(), image_.relocations.end(),
                                      [](const Relocation& at) { return at.buffer == 0; });
@@ -380,7 +380,7 @@ bool Executor::ReadBuffers(cbor::Reader* body, uint64_t args) {
     }
     const bool out = direction == Direction::kOut;
     const uint64_t room = rules_.limits.max_call_bytes - total;
-    // One buffer may offer more than there is: it has what is left, if that is worth it.
+    // One buffer may offer more than the remaining room. It gets this room, if there is enough.
     const bool offers = out && !shortened_ && size <= CallMemory::kMaxOffered &&
                         room >= rules_.limits.max_call_bytes / 2;
     if (size > room && !offers) {
@@ -475,7 +475,7 @@ ObjectInfo Executor::Ask(const void* executor, int fd) {
   bpf_map_info info = {};
   bpf_attr attribute = {};
   attribute.info.bpf_fd = static_cast<uint32_t>(fd);
-  // Of other objects there is less to know, and what begins it is the type as well.
+  // The infos of programs and links begin with the type, too. Nothing else of them is needed.
   attribute.info.info_len = sizeof info;
   attribute.info.info = reinterpret_cast<uintptr_t>(&info);
   void* const arguments[2] = {&attribute, nullptr};
@@ -491,8 +491,8 @@ std::string Executor::AskName(const void* executor, uint32_t index) {
   return static_cast<const Executor*>(executor)->kernel_.interface_name(index);
 }
 
-// Whether the kernel takes words of the values of the map that a call is about for addresses: task
-// storage has fields that are (map_check_btf() in kernel/bpf/syscall.c).
+// Returns whether the kernel may use words of the map's values as addresses. Values of task storage
+// have such fields (map_check_btf() in kernel/bpf/syscall.c).
 bool Executor::ValuesHaveAddresses() {
   const Relocation* const map = image_.RelocationAt(0, 0);
   if (map == nullptr || map->kind != CallImage::kFd32) return true;
@@ -502,8 +502,9 @@ bool Executor::ValuesHaveAddresses() {
   return info.state == ObjectInfo::kUnknown || info.type == BPF_MAP_TYPE_TASK_STORAGE;
 }
 
-// A buffer has one pointer to its start, so that what the kernel writes by one it does not read by
-// another. Texts that it only reads may lie in one buffer, behind the pointers of another.
+// A buffer has only one pointer to it, and that pointer leads to its start. So the kernel does not
+// read through one pointer what it writes through another. Texts that the kernel only reads are an
+// exception: all pointers of one buffer may lead into the same input buffer.
 bool Executor::CheckPointers(size_t arguments) {
   constexpr uint32_t kNone = UINT32_MAX;
   referrers_.assign(image_.buffers.size(), kNone);
@@ -533,16 +534,16 @@ bool Executor::CheckPointers(size_t arguments) {
 }
 
 bool Executor::Relocate(uint64_t operation, size_t arguments) {
-  // The words that relocations fill are zeroed first, so that what is left to look like an address
-  // was put there by the client. Addends wait in the relocations meanwhile.
+  // The words that relocations fill are zeroed first. Any word that still looks like an address
+  // then comes from the client. The relocations keep the addends meanwhile.
   for (Relocation& relocation : image_.relocations) {
     uint8_t* const memory = image_.buffers[relocation.buffer].memory;
     relocation.value = relocation.Load(memory);
     relocation.Store(memory, 0);
   }
   if (!CheckPointers(arguments)) return false;
-  // Other people's numbers look like addresses now and then, so only those are looked at that the
-  // kernel might follow.
+  // A client's numbers sometimes look like addresses. So only the buffers that the kernel might
+  // follow are searched.
   const size_t followed =
       rules_.no_pointer_scan.Contains(operation) ? arguments : image_.buffers.size();
   for (size_t i = 0; i < std::min(followed, image_.buffers.size()); ++i) {
@@ -574,8 +575,8 @@ bool Executor::Relocate(uint64_t operation, size_t arguments) {
 }
 
 void Executor::Unrelocate() {
-  // Addresses and descriptors of this process are nobody else's business; a word that the kernel
-  // has written itself, to clear a pointer say, is the caller's.
+  // The client must not learn addresses and descriptors of this process. A word that the kernel has
+  // changed, for example to clear a pointer, belongs to the caller.
   for (const Relocation& relocation : image_.relocations) {
     const Buffer& buffer = image_.buffers[relocation.buffer];
     if (buffer.direction == Direction::kIn) continue;
@@ -586,14 +587,15 @@ void Executor::Unrelocate() {
 }
 
 bool Executor::CheckRules(uint64_t operation) {
-  // After relocation: a rule is about the values that the kernel will see.
+  // The rules are checked after relocation, because they are about the values that the kernel will
+  // see.
   if (checker_.Allows(operation, image_, &handles_)) return true;
   const RuleChecker::Refusal& refusal = checker_.refusal();
   return Refuse(refusal.rule, refusal.value, rules_.OperationName(operation));
 }
 
-// Whether a call's result is a descriptor that nobody has asked a handle for. A length that is
-// taken for one does no harm.
+// Returns whether a call's result is a descriptor for which the client wanted no handle. A length
+// that is mistaken for a descriptor does no harm.
 bool Executor::IsLeftOpen(long result) const {
   struct stat about;
   return result >= first_fd_ && result < last_fd_ && ::fstat(static_cast<int>(result), &about) == 0;
@@ -649,7 +651,7 @@ bool Executor::Open(cbor::Reader body) {
   std::string name(path);
   constexpr std::string_view kInfo = "/proc/self/fdinfo/";
   if (path.substr(0, kInfo.size()) == kInfo) {
-    // Descriptors have no numbers for a client: what it names is a handle of its own.
+    // A client does not know descriptor numbers. The number in this path is one of its handles.
     const std::string_view number = path.substr(kInfo.size());
     uint32_t about = 0;
     const auto [end, error] = std::from_chars(number.data(), number.data() + number.size(), about);
@@ -729,9 +731,9 @@ bool Executor::Read(cbor::Reader body) {
   if (memory == nullptr) {
     return Limit("the length to read in bytes", length, rules_.limits.max_call_bytes);
   }
-  // Files of the kernel hand out a page or a line at a time; a round trip for each would cost more
-  // than the reading. What is read before an error is not lost: the error comes again, and it is
-  // told that this is not the end. A counter has no end, and is read once.
+  // A read of a kernel file returns a page or a line. One round trip for each would take longer
+  // than the reading. If an error follows some bytes, the answer has both: the client keeps the
+  // bytes and knows that they are not the end. A counter has no end, so it is read once.
   const bool once = events_.count(static_cast<uint32_t>(handle)) != 0;
   size_t have = 0;
   int error = 0;
@@ -744,7 +746,7 @@ bool Executor::Read(cbor::Reader body) {
   }
   if (have > 0) image_.buffers.push_back({memory, have, Direction::kOut});
   Answer(have == 0 && error != 0 ? -1 : static_cast<long>(have), error);
-  // What has been read is not to be lost to a cancellation.
+  // A cancellation must not discard bytes that were read.
   if (have > 0) error_ = 0;
   return true;
 }
@@ -768,7 +770,7 @@ bool Executor::Close(cbor::Reader body) {
   if (!body.AtEnd()) return Malformed("bytes follow the handles");
   for (const uint32_t handle : closing) {
     const auto found = handles_.find(handle);
-    if (found == handles_.end()) continue;  // named twice
+    if (found == handles_.end()) continue;  // the client named it twice
     checker_.Closed(found->second, shared_.Closing(handle));
     handles_.erase(found);
     events_.erase(handle);

@@ -26,13 +26,13 @@
 namespace waep {
 
 // Executes a session's frames: checks a call in full, builds its memory, calls bpf(2) and forms the
-// answer. It knows the frames of PROTOCOL.md; commands, perf events and ioctls are numbers to it
-// that the rules tell apart, but for the one that writes task storage. Not thread-safe; one per
-// session.
+// answer. It knows the frames of PROTOCOL.md. Commands, perf events and ioctls are numbers that
+// only the rules distinguish, except for updates of task storage. There is one for each session.
+// Not thread-safe.
 class Executor {
  public:
-  // What is asked of the kernel, with the results of system calls: replaceable for who judges calls
-  // only, for tests and for fuzzing.
+  // The calls to the kernel, with the results of system calls. Tests, fuzzers and programs that
+  // only judge calls replace them.
   struct Kernel {
     long (*bpf)(uint32_t command, void* const arguments[2], const uint32_t sizes[2],
                 unsigned count);
@@ -40,7 +40,7 @@ class Executor {
     long (*ioctl)(int fd, uint32_t request, uint64_t argument);
     // OpenReadable (readable_file.h).
     int (*open)(const char* path, bool names);
-    // Leaves the calling thread those of its permitted capabilities that are not `without`.
+    // Leaves the calling thread those permitted capabilities that are not in `without`.
     int (*restrict)(uint64_t without);
     // Operate (file_operations.h).
     long (*file)(const FileRequest& request, uint8_t* out);
@@ -48,31 +48,31 @@ class Executor {
     std::string (*interface_name)(uint32_t index);
   };
   static const Kernel kReal;
-  // Has none of the calls: what the rules allow ends with ENOSYS.
+  // A kernel that has none of the calls: calls that the rules allow fail with ENOSYS.
   static const Kernel kNone;
 
   explicit Executor(Rules rules, const Kernel& kernel = kReal)
       : rules_(std::move(rules)), kernel_(kernel) {}
 
-  // Reserves memory. Returns 0 or a negative errno. To be called once, last before the first frame,
-  // since the addresses in use at this moment are the ones that calls are kept from.
+  // Reserves memory. Returns 0 or a negative errno. It must be called once, directly before the
+  // first frame, because calls are kept from the addresses that are in use at this moment.
   int Prepare();
 
-  // Whether every part of a header other than its length is acceptable.
+  // Returns whether every part of a header except its length is acceptable.
   [[nodiscard]] static bool AcceptsHeader(const frame::Header& header);
 
-  // Executes one frame and returns the answer, header first, as parts for sendmsg(2). They are
+  // Executes one frame and returns the answer, header first, as parts for sendmsg(2). The parts are
   // valid until the next call.
   const std::vector<iovec>& Execute(uint8_t type, uint32_t id, const uint8_t* body, size_t length);
 
-  // A fact of an error's: a number, or a text where that is not empty.
+  // A detail of an error: its text, or its number if the text is empty.
   struct Detail {
     const char* key;
     uint64_t number;
     std::string text;
   };
 
-  // The answer that announces the end of the session over a frame that cannot be skipped.
+  // Returns the answer that ends the session because of a frame that cannot be skipped.
   const std::vector<iovec>& Reject(uint32_t id, const char* code,
                                    const std::vector<Detail>& details);
 
@@ -80,17 +80,17 @@ class Executor {
   [[nodiscard]] uint64_t calls() const { return calls_; }
   [[nodiscard]] uint64_t refused() const { return refused_; }
   [[nodiscard]] const Rules& rules() const { return rules_; }
-  // The same handles, for other threads.
+  // The session's handles, for other threads.
   [[nodiscard]] const SharedHandles& shared_handles() const { return shared_; }
 
-  // Whom it tells of refusals and of what it makes.
+  // Receives the refusals, and the calls that made something.
   [[nodiscard]] AuditTrail* audit() { return &audit_; }
 
-  // Has requests be cancelled through this. It outlives the executor.
+  // Sets the object that cancels requests. It must outlive the executor.
   void set_cancellation(Cancellation* cancellation) { cancellation_ = cancellation; }
 
-  // The numbers of the descriptors that belong to the session: from `first` up to, but not, `last`.
-  // From there up to, but not, `end` are the executor's own, copies of the session's among them.
+  // The session's descriptors have numbers in [first, last). The executor's own have numbers in
+  // [last, end); some of them are copies of the session's.
   void set_session_fds(int first, int last, int end) {
     first_fd_ = first;
     last_fd_ = last;
@@ -114,7 +114,7 @@ class Executor {
   bool Restrict(cbor::Reader body);
   bool File(cbor::Reader body);
 
-  // The heap of a call: its buffers and its relocations, of which `args` are arguments.
+  // Reads a call's buffers and relocations. The first `args` buffers are its arguments.
   bool ReadHeap(cbor::Reader* body, uint64_t args);
   bool ReadBuffers(cbor::Reader* body, uint64_t args);
   bool ReadRelocations(cbor::Reader* body);
@@ -126,7 +126,7 @@ class Executor {
   void Unrelocate();
   bool CheckRules(uint64_t operation);
   [[nodiscard]] bool IsLeftOpen(long result) const;
-  // Null, or false, where there is none, with the answer that says so.
+  // Returns null or false if the handle is unknown, and forms the answer that says so.
   Handle* FindHandle(uint64_t handle);
   bool FindHandle(uint64_t handle, int* fd);
   bool CheckBindable(uint64_t handle);
@@ -148,11 +148,11 @@ class Executor {
   AuditTrail audit_;
   HandleTable handles_;
   SharedHandles shared_;
-  std::unordered_set<uint32_t> events_;  // the handles that are perf events
+  std::unordered_set<uint32_t> events_;  // the handles of perf events
   CallImage image_;
-  std::vector<uint32_t> referrers_;  // by buffer, where the pointers to it are
+  std::vector<uint32_t> referrers_;  // for each buffer, the buffer with the pointers to it
   std::vector<uint8_t> scratch_;
-  // Parts of the answer: a stretch of scratch_, then bytes that are sent from where they are.
+  // A piece of the answer: a stretch of scratch_, and bytes elsewhere that are sent without a copy.
   struct Stretch {
     size_t scratch_end;
     const uint8_t* data;
@@ -162,8 +162,8 @@ class Executor {
   std::vector<iovec> parts_;
   const uint64_t pid_ = static_cast<uint64_t>(::getpid());
   Cancellation* cancellation_ = nullptr;
-  int error_ = 0;           // of the last answer
-  bool shortened_ = false;  // whether less is there to be written to than a call offers
+  int error_ = 0;           // the errno of the last answer
+  bool shortened_ = false;  // whether a buffer has less memory than the call offers
   int first_fd_ = 3;
   int last_fd_ = INT32_MAX;
   uint64_t calls_ = 0;

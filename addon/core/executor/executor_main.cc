@@ -1,18 +1,19 @@
 // SPDX-License-Identifier: MIT
 //
-// waep-executor KEEPER_PID NICE EVENT_NICE CHANGES: serves one session, its calls and its events
-// with these priorities. CHANGES says what it may do to files: "none", make "pins", or "any" that
-// its mounts allow.
+// waep-executor KEEPER_PID NICE EVENT_NICE CHANGES: serves one session. NICE is the priority of its
+// calls, EVENT_NICE that of its events. CHANGES says which changes of files it may make: "none",
+// "pins", or "any" that its mounts allow.
 //
-// The keeper (keeper_main.cc) starts one of these for each session. Standard input is its channel
-// to the agent (control.h), over which the session's connections come; what comes after standard
-// error is a file with the session's rules. A process of its own means: descriptor numbers and
-// addresses that a client might forge lead to nothing but the session's own objects, the kernel
-// drops all of these the moment the process ends, however it ends, and a long verifier run keeps
-// nobody else waiting.
+// The keeper (keeper_main.cc) starts one executor for each session. Standard input is its channel
+// to the agent (control.h), which carries the session's connections. The descriptor after standard
+// error is a file with the session's rules.
 //
-// The main thread serves calls and knows nothing of the channel while it does; another one waits
-// for what the agent has to say.
+// Each session has a process of its own for three reasons. A forged descriptor number or address
+// leads only to the session's own objects. The kernel drops these objects when the process ends,
+// however it ends. A long verifier run delays no other session.
+//
+// The main thread serves calls and never uses the channel meanwhile. Another thread waits for the
+// agent's messages.
 
 #include <errno.h>
 #include <fcntl.h>
@@ -42,9 +43,9 @@
 
 namespace {
 
-// Where the keeper leaves the rules.
+// The keeper leaves the rules in this descriptor.
 constexpr int kRules = STDERR_FILENO + 1;
-// Above the descriptors of the session's objects there is room for this many of the executor's own.
+// The number of descriptors of the executor's own. They are numbered above the session's objects.
 constexpr int kOwnDescriptors = 64 + static_cast<int>(waep::EventConnection::kMaxDescriptors);
 
 int Die(const char* what, int error) {
@@ -52,8 +53,8 @@ int Die(const char* what, int error) {
   return EXIT_FAILURE;
 }
 
-// Has the kernel make its table of descriptors as large as it can get. It would grow it in the
-// middle of calls, and where there are threads it waits for all processors then
+// Makes the kernel's descriptor table as large as it can get. Otherwise the kernel would enlarge it
+// in the middle of calls, and in a process with threads it then waits for an RCU grace period
 // (expand_fdtable()).
 int ReserveDescriptors(int first_own) {
   const rlim_t descriptors = static_cast<rlim_t>(first_own) + kOwnDescriptors;
@@ -87,7 +88,7 @@ class Handler final : public waep::control::Handler {
               waep::unique_fd connection) override {
     if (purpose == waep::control::kEvents) events_->Attach(std::move(connection));
     if (purpose != waep::control::kMain) return;
-    // This is a copy: the call loop closes its own when it likes.
+    // This is a copy, because the call loop closes its own descriptor at any time.
     watched_.reset(::fcntl(connection.get(), F_DUPFD_CLOEXEC, first_fd_));
     lease_ms_ = lease_ms;
     expiry_ms_ = kNever;
@@ -96,7 +97,7 @@ class Handler final : public waep::control::Handler {
 
   [[nodiscard]] int watched() const override { return watched_.get(); }
 
-  // While there is a lease, what has been asked for is done.
+  // Requests that have arrived are still executed until the lease ends.
   void PeerEnded() override {
     watched_.reset();
     expiry_ms_ = NowMs() + lease_ms_;
@@ -140,7 +141,7 @@ class Handler final : public waep::control::Handler {
   int first_fd_;
   waep::unique_fd watched_;
   uint32_t lease_ms_ = 0;
-  // When nobody is left who could want what is under way.
+  // The time at which the lease ends. After it, nobody can want the running request any more.
   int64_t expiry_ms_ = kNever;
 };
 
@@ -182,18 +183,19 @@ void Report(waep::control::Channel* channel, int end, const waep::CallLoop& loop
 }  // namespace
 
 int main(int argc, char** argv) {
-  // The keeper's death is the session's, and the agent's is the keeper's.
+  // The session ends with the keeper, and the keeper ends with the agent.
   ::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
-  // Started by a descriptor, it would be called after that one's number.
+  // The process was executed by a descriptor, so the kernel would name it after the descriptor's
+  // number.
   ::prctl(PR_SET_NAME, "waep-executor", 0, 0, 0);
   if (argc != 5 || ::getppid() != static_cast<pid_t>(strtol(argv[1], nullptr, 10))) {
     return Die("not started by a keeper (usage: waep-executor KEEPER_PID NICE EVENT_NICE CHANGES)",
                -EINVAL);
   }
-  // Its user's other processes, the executors of other sessions among them, see nothing of it. Of
-  // another user than root it could not see itself, either.
+  // Other processes of the same user, such as executors of other sessions, cannot inspect this one.
+  // If the user is not root, this process could then not read its own /proc entry either.
   if (::geteuid() == 0) ::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
-  // Large allocations come from the heap too, and those of all threads from one: every mapping
+  // Large allocations come from the heap, too, and all threads share one heap. So every mapping
   // exists before the first call.
   ::mallopt(M_MMAP_THRESHOLD, 1 << 30);
   ::mallopt(M_ARENA_MAX, 1);
@@ -203,7 +205,8 @@ int main(int argc, char** argv) {
   if (error != 0) return Die("reading the rules", error);
   ::syscall(SYS_close_range, kRules, ~0u, 0);
   waep::control::Channel channel(STDIN_FILENO);
-  // The session's objects, one that is being received, and a file that is read for a moment.
+  // Room for the session's objects, one that is being received, and a file that is read for a
+  // moment.
   const int first_own = STDERR_FILENO + 1 + static_cast<int>(rules.limits.max_handles) + 2;
   error = ReserveDescriptors(first_own);
   if (error != 0) return Die("reserving descriptors", error);
@@ -231,7 +234,7 @@ int main(int argc, char** argv) {
   const std::string_view changes = argv[4];
   if (error == 0 && changes != "any") error = waep::confine::RefuseFileChanges(changes == "pins");
   if (error == 0) error = events.Start(static_cast<int>(strtol(argv[3], nullptr, 10)));
-  // As urgent as events are, if they are more so, was this thread too until now.
+  // Until now this thread had the priority of the event thread, if that is the higher one.
   ::setpriority(PRIO_PROCESS, 0, static_cast<int>(strtol(argv[2], nullptr, 10)));
   if (error == 0) error = thread.Start();
   if (error == 0) error = waep::EnterSandbox(executor.rules());
@@ -240,6 +243,6 @@ int main(int argc, char** argv) {
 
   const int end = Serve(&channel, &slot, &loop);
   Report(&channel, end, loop, executor, events);
-  // Without destructors: the other threads use what they would take apart.
+  // Destructors must not run, because the other threads still use these objects.
   ::_Exit(EXIT_SUCCESS);
 }

@@ -46,7 +46,7 @@ long Look(const FileRequest& request, uint8_t* out) {
     default: {
       const long length = ::readlinkat(found.get(), "", reinterpret_cast<char*>(out),
                                        OutputBytes(request.operation));
-      // What is no link has a name for that only where it is named itself.
+      // If the path is not a link, the kernel gives ENOENT here. readlink(2) would give EINVAL.
       return length < 0 ? (errno == ENOENT ? -EINVAL : -errno) : length;
     }
   }

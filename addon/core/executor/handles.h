@@ -11,7 +11,7 @@
 
 namespace waep {
 
-// A part of a quota that is in use. It is given back when nothing refers to it any more.
+// An amount of a quota that is in use. It is given back when nothing refers to it any more.
 class Charge {
  public:
   Charge(uint64_t* used, uint64_t amount) : used_(used), amount_(amount) { *used_ += amount_; }
@@ -26,11 +26,11 @@ class Charge {
 
 using Charges = std::vector<std::shared_ptr<Charge>>;
 
-// What the kernel says of an object: of maps, programs and links the type; of maps also the bytes
-// of a key and of a value.
+// What the kernel says about an object: the type of a map, program or link. For a map also the
+// sizes of a key and of a value, in bytes.
 struct ObjectInfo {
   enum State : uint8_t { kUnasked, kKnown, kUnknown };
-  // The type of what is no object of bpf(2): a file, a perf event, an iterator.
+  // The type of a descriptor that is no object of bpf(2): a file, a perf event or an iterator.
   static constexpr uint32_t kNoObject = UINT32_MAX;
   State state = kUnasked;
   uint32_t type = 0;
@@ -38,7 +38,7 @@ struct ObjectInfo {
   uint32_t value_size = 0;
 };
 
-// A session's handle: a descriptor, and what is known of its object.
+// A session's handle: a descriptor, and the known facts about its object.
 struct Handle {
   static constexpr uint32_t kNoCommand = UINT32_MAX;
 
@@ -47,10 +47,11 @@ struct Handle {
   [[nodiscard]] int get() const { return fd.get(); }
 
   unique_fd fd;
-  uint32_t origin;  // the command whose result it is
-  // What it keeps from being free: its own object's, and those of objects that this one refers to.
+  uint32_t origin;  // the command that returned it
+  // The quota amounts that this handle keeps in use: those of its object, and of the objects that
+  // its object refers to.
   Charges charges;
-  ObjectInfo info;  // once it was needed
+  ObjectInfo info;  // asked for when it is first needed
 };
 
 using HandleTable = std::unordered_map<uint32_t, Handle>;

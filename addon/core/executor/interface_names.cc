@@ -18,7 +18,7 @@ unique_fd names;
 }  // namespace
 
 int OpenInterfaceNames(int first_fd) {
-  // Sockets of every family answer this, also where there is no internet protocol.
+  // Sockets of every family answer SIOCGIFNAME, also in a kernel without internet protocols.
   const unique_fd low(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
   if (!low.valid()) return -errno;
   names.reset(::fcntl(low.get(), F_DUPFD_CLOEXEC, first_fd));

@@ -6,11 +6,12 @@
 
 namespace waep {
 
-// Opens what names are asked for through, as a descriptor numbered from `first_fd` on. Returns 0 or
-// a negative errno. Whoever may open no sockets later calls it before.
+// Opens the socket that is asked for names, as a descriptor numbered from `first_fd` on. Returns 0
+// or a negative errno. A process that later may not open sockets must call it before.
 int OpenInterfaceNames(int first_fd);
 
-// The name that the network interface with an index has now; empty where there is none.
+// Returns the present name of the network interface with an index, or an empty text if there is
+// none.
 std::string InterfaceName(uint32_t index);
 
 }  // namespace waep

@@ -55,13 +55,13 @@ std::string_view TakePart(std::string_view* path) {
 
 bool IsTraceFile(std::string_view path) {
   const std::string_view name = TakePart(&path);
-  // Each of these holds yes or no, whatever its name is. An instance may have any name.
+  // Each of these files holds yes or no, whatever its name is. An instance may have any name.
   if (TakePart(&path) == "options" && TakePart(&path) != "instances") return true;
   return std::find(std::begin(kTraceFiles), std::end(kTraceFiles), name) != std::end(kTraceFiles);
 }
 
-// File systems in which the kernel describes itself. Their files belong to root, whoever may read
-// them.
+// File systems in which the kernel describes itself. Their files belong to root, even if everybody
+// may read them.
 bool IsOfKernel(long type) {
   constexpr long kTypes[] = {PROC_SUPER_MAGIC,   SYSFS_MAGIC,         TRACEFS_MAGIC,
                              DEBUGFS_MAGIC,      SECURITYFS_MAGIC,    BPF_FS_MAGIC,

@@ -23,7 +23,7 @@ uint64_t SaturatingAdd(uint64_t a, uint64_t b) {
   return __builtin_add_overflow(a, b, &sum) ? UINT64_MAX : sum;
 }
 
-// The beginning of a text of the client's, as a text that anybody can print.
+// Returns the beginning of a client's text, in characters that are safe to print.
 std::string Printable(std::string_view text) {
   constexpr size_t kShown = 256;
   std::string shown(text.substr(0, kShown));
@@ -39,7 +39,8 @@ uint64_t RecordAt(const CallImage::Stretch& records, size_t index) {
   return record;
 }
 
-// Whether a file is what its places were looked up in. What is not there the kernel refuses.
+// Returns whether a file is still the one whose places were looked up. A missing file passes,
+// because the kernel refuses it.
 bool IsSame(const ProbesCheck::File& file) {
   struct stat about;
   if (file.identity.empty() || ::stat(file.path.c_str(), &about) < 0) return true;
@@ -92,7 +93,8 @@ bool RuleChecker::Allows(uint64_t operation, const CallImage& image, HandleTable
   return false;
 }
 
-// Most calls are about maps whose elements are bytes to the kernel.
+// Most calls are about maps whose elements contain no descriptors. They skip the checks of
+// elements.
 bool RuleChecker::PassesElements() const {
   Handle* const map = checks_->element_types == 0 ? nullptr : HandleAt(0, checks_->element_map);
   if (map == nullptr) return false;
@@ -109,7 +111,8 @@ bool RuleChecker::Applies(const Check& check) const {
 
 bool RuleChecker::Applies(const Check::Condition& condition) const {
   if (!condition.type) return condition.values.Contains(image_->Word(condition.offset, 4));
-  // The kernel refuses what names no object; of one that cannot be asked about anything may be so.
+  // If the word names no object, the kernel refuses the call. If the kernel does not tell the
+  // object's type, the check applies.
   Handle* const handle = HandleAt(0, condition.offset);
   if (handle == nullptr) return true;
   const ObjectInfo& info = InfoOf(handle);
@@ -130,7 +133,7 @@ void RuleChecker::Commit(uint64_t operation, const Outcome& outcome, const CallI
   const bool keeps = leaves || (succeeded && rules_.pins.Contains(operation));
   std::vector<Handle*>& involved = involved_;
   involved.clear();
-  // What holds nothing yet may have to hold what another one does.
+  // A handle without charges may now have to hold those of another handle.
   if (on != nullptr) involved.push_back(on);
   involved.insert(involved.end(), numbered_.begin(), numbered_.end());
   if (bound != nullptr || keeps || !involved.empty() || image.relocations.size() > 1) {
@@ -192,9 +195,9 @@ const RuleChecker::FoundRecords& RuleChecker::Find(const Records& records) {
   found_.where = &records;
   found_.stretch = image_->Behind(0, records.pointer);
   found_.indices.clear();
-  // What a large program took is not kept for small ones.
+  // Memory for a large program is not kept for small ones.
   if (found_.indices.capacity() > kKeptIndices) found_.indices.shrink_to_fit();
-  // Where the buffer is too short for them, the kernel finds an inaccessible page and gives up.
+  // If the buffer is too short, the kernel meets an inaccessible page and fails.
   const size_t count = std::min<size_t>(found_.stretch.size / 8, image_->Word(records.count, 4));
   const std::array<bool, 256>& wanted = checks_->record_bytes;
   const uint8_t* const bytes = found_.stretch.data;
@@ -233,7 +236,7 @@ bool RuleChecker::TestText(const Check& check, const TextCheck& what,
   const auto* const characters = reinterpret_cast<const char*>(text.data);
   const std::string_view name(characters,
                               ::strnlen(characters, std::min<size_t>(text.size, what.maximum)));
-  // Of a text without an end nobody knows here how much the kernel takes.
+  // If a text has no NUL, it is unknown how much of it the kernel reads.
   const bool ends = name.size() < std::min<size_t>(text.size, what.maximum);
   const bool matches =
       ends && (what.paths ? MatchesPath(name, what.patterns) : MatchesGlobs(name, what.patterns));
@@ -316,10 +319,10 @@ bool RuleChecker::Test(const Check& check, const IndicesCheck& what) {
     if (index == 0 && what.zero_is_none) continue;
     const CallImage::Stretch array = image_->Behind(0, what.array);
     if (array.kind == CallImage::Stretch::kUnknown) return Refuse(check, kUnknownPointer);
-    // Without an array the kernel takes no index.
+    // Without an array the kernel accepts no index.
     if (array.kind == CallImage::Stretch::kNull) continue;
-    // The kernel adds an index to the array's address. What is right behind the array is
-    // inaccessible, which the kernel says itself; what is farther away may be anything.
+    // The kernel adds the index to the array's address. The page behind the array is inaccessible,
+    // so the kernel itself refuses an index into it. Farther away there may be any memory.
     const size_t size = array.size / 4;
     if (index < 0 || static_cast<uint64_t>(index) >= (array.size + CallImage::kGuardBytes) / 4) {
       return Refuse(check, "the index " + std::to_string(index) + " into an array of " +
@@ -431,10 +434,11 @@ bool RuleChecker::TestDescriptor(const Presence& presence, const Objects& object
   }
   const uint32_t number = image_->Word32(buffer, offset);
   if (!IsPresent(presence, number) || number > INT32_MAX) return true;
-  // The standard descriptors are nothing that bpf(2) takes.
+  // bpf(2) takes none of the standard descriptors.
   if (buffer == 0 && number < first_fd_) return true;
   if (presence.kind != Presence::kPerhaps) return RefuseNumber(number);
-  // Which copies there are only another thread knows: this may be one of anything of the session's.
+  // Only another thread knows which copies exist. So this may be a copy of any object of the
+  // session.
   const bool may_be_copy = number >= first_copy_ && number < end_of_copies_;
   may_name_copy_ = may_name_copy_ || may_be_copy;
   for (auto& [name, handle] : *handles_) {
@@ -445,8 +449,8 @@ bool RuleChecker::TestDescriptor(const Presence& presence, const Objects& object
   return true;
 }
 
-// What is known of a call leaves no place out. A descriptor of another's object in a place of which
-// nothing is known leads nobody knows where.
+// Refuses foreign objects in places that no check has judged. Checks cover all known places, and it
+// is unknown what the kernel does with an object in any other place.
 bool RuleChecker::TestForeign() {
   if (rules_.foreign.ranges.empty()) return true;
   for (const CallImage::Relocation& relocation : image_->relocations) {

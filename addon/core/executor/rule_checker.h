@@ -14,7 +14,7 @@
 
 namespace waep {
 
-// Holds calls against a session's rules, and keeps count of what the rules limit.
+// Checks calls against a session's rules, and counts what the rules limit.
 class RuleChecker {
  public:
   struct Refusal {
@@ -30,37 +30,37 @@ class RuleChecker {
   RuleChecker(const Rules& rules, AskFunction ask, AskNameFunction ask_name, const void* context)
       : rules_(rules), ask_(ask), ask_name_(ask_name), context_(context) {}
 
-  // Descriptors below `first` are not the session's. From `last` up to, but not, `end` there may be
-  // copies of the session's.
+  // The session's descriptors have numbers in [first, last). Numbers in [last, end) may be copies
+  // of them.
   void SetDescriptors(uint32_t first, uint32_t last, uint32_t end) {
     first_fd_ = first;
     first_copy_ = last;
     end_of_copies_ = end;
   }
 
-  // Whether a call may be made; to be asked once its relocations are in place. If so, and if it has
-  // quotas, they are taken until Commit.
+  // Returns whether a call may be made. It must be called after the relocations are written. The
+  // quota amounts of an allowed call are taken until Commit.
   bool Allows(uint64_t operation, const CallImage& image, HandleTable* handles);
   [[nodiscard]] const Refusal& refusal() const { return refusal_; }
 
-  // What the object behind a handle is.
+  // Returns what the kernel says about the object behind a handle.
   const ObjectInfo& InfoOf(Handle* handle) const;
 
-  // How a call went.
+  // The outcome of a call.
   struct Outcome {
     bool succeeded = false;
-    bool partly = false;      // where it has not, whether some of it may have been done
+    bool partly = false;      // after a failure: whether a part may have been done
     Handle* bound = nullptr;  // the new handle
-    Handle* on = nullptr;     // the handle that it was made on, where that is not in the image
-    bool leaves = false;      // a descriptor that has no handle, which stays open
+    Handle* on = nullptr;     // the handle that it was made on, if the image has none
+    bool leaves = false;      // whether a descriptor without a handle stays open
   };
-  // Ends a call. Its charges go to what holds its objects: to the new handle, which also holds what
-  // it was made from; without one, to every handle that it brought together; to the session where
-  // it leaves something that has no handle.
+  // Ends a call and hands out its charges. They go to the new handle, which also gets the charges
+  // of the objects that it was made from. Without a new handle they go to every handle that the
+  // call brought together, or to the session if the call leaves something without a handle.
   void Commit(uint64_t operation, const Outcome& outcome, const CallImage& image);
 
-  // Takes note that a handle is being closed. What it has taken of the quotas stays taken while
-  // there are copies of its descriptor.
+  // Notes that a handle is being closed. Its quota amounts stay in use as long as its descriptor
+  // has copies.
   void Closed(const Handle& handle, InUse copies);
 
  private:
@@ -79,12 +79,11 @@ class RuleChecker {
   bool Test(const Check& check, const InterfaceCheck& what);
   bool TestText(const Check& check, const TextCheck& what, const CallImage::Stretch& text);
   bool TestValue(const Check& check, const Ranges& values, uint64_t value);
-  // A word of a buffer that is a descriptor.
+  // Tests a word of a buffer that is a descriptor.
   bool TestDescriptor(const Presence& presence, const Objects& objects, uint32_t buffer,
                       size_t offset);
   bool TestForeign();
-  // What checks are about of the records behind a pointer: all that one of the operation's may
-  // have.
+  // The records behind a pointer that checks of the operation may be about.
   struct FoundRecords {
     const Records* where = nullptr;  // null before they are looked for
     CallImage::Stretch stretch;
@@ -99,7 +98,7 @@ class RuleChecker {
   [[nodiscard]] bool Applies(const Check& check) const;
   [[nodiscard]] bool Applies(const Check::Condition& condition) const;
   [[nodiscard]] bool IsPresent(const Presence& presence, uint32_t number) const;
-  // The relocation that puts a descriptor in a word, or null.
+  // Returns the relocation that puts a descriptor in a word, or null.
   [[nodiscard]] const CallImage::Relocation* Descriptor(uint32_t buffer, size_t offset) const;
   [[nodiscard]] Handle* HandleAt(uint32_t buffer, size_t offset) const;
 
@@ -113,15 +112,15 @@ class RuleChecker {
   const CallImage* image_ = nullptr;
   HandleTable* handles_ = nullptr;
   const Checks* checks_ = nullptr;
-  FoundRecords found_;                                // of the call
-  std::vector<const CallImage::Relocation*> judged_;  // those of objects of others
-  std::vector<Handle*> numbered_;  // what numbers of the call may name, beside its relocations
-  bool may_name_copy_ = false;     // whether that may be a copy of one that is closed
-  std::vector<Handle*> involved_;  // while a call is committed
+  FoundRecords found_;                                // of the present call
+  std::vector<const CallImage::Relocation*> judged_;  // of foreign objects, judged
+  std::vector<Handle*> numbered_;  // handles that plain numbers in the call may name
+  bool may_name_copy_ = false;     // whether such a number may be a copy of a closed handle
+  std::vector<Handle*> involved_;  // used while a call is committed
   std::array<uint64_t, Rules::kMaxCounters> used_ = {};
   Charges taken_;
-  Charges kept_;  // until the session ends
-  // Of handles that are closed, while there are copies of their descriptors.
+  Charges kept_;  // charges until the session ends
+  // The charges of closed handles whose descriptors still have copies.
   std::vector<std::pair<InUse, Charges>> lingering_;
   Refusal refusal_;
 };

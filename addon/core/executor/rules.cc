@@ -38,7 +38,7 @@ bool ReadTexts(cbor::Reader* reader, std::vector<std::string>* texts) {
   return true;
 }
 
-// An offset, or `none` where there is false.
+// Reads an offset. If `false` is in its place, the result is `none`.
 bool ReadOptional(cbor::Reader* reader, uint32_t none, uint32_t* offset) {
   bool given = false;
   if (!reader->ReadBool(&given)) return ReadOffset(reader, offset);
@@ -310,7 +310,7 @@ const Records* RecordsOf(const Check& check) {
 bool MatchesGlob(std::string_view text, std::string_view pattern) {
   size_t at = 0;
   size_t in = 0;
-  size_t star = std::string_view::npos;  // the last * seen, and where the text stood then
+  size_t star = std::string_view::npos;  // the last * so far, and the place in the text then
   size_t resume = 0;
   while (at < text.size()) {
     if (in < pattern.size() && pattern[in] == '*') {
@@ -330,7 +330,7 @@ bool MatchesGlob(std::string_view text, std::string_view pattern) {
   return in == pattern.size();
 }
 
-// A rule is about the name it is written for, so a path may not climb out of it.
+// A path must not lead out of the folder that a rule names.
 bool IsPlain(std::string_view path) {
   return !path.empty() && path.front() == '/' && path.find('\0') == std::string_view::npos &&
          path.find("/../") == std::string_view::npos &&
@@ -383,13 +383,13 @@ bool MatchesGlobs(std::string_view text, const std::vector<std::string>& pattern
 
 namespace {
 
-// As MatchesPath, of folders that are allowed themselves as well.
+// Like MatchesPath, but an allowed folder matches itself as well.
 bool MatchesFolder(std::string_view path, const std::vector<std::string>& allowed) {
   return MatchesPath(path, allowed) ||
          (IsPlain(path) && MatchesPath(std::string(path) + "/", allowed));
 }
 
-// Whether a folder is on the way to one that is allowed.
+// Returns whether a folder is on the way to an allowed one.
 bool LeadsTo(std::string path, const std::vector<std::string>& allowed) {
   if (!IsPlain(path)) return false;
   if (path.back() != '/') path += '/';

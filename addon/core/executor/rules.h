@@ -14,10 +14,10 @@
 
 namespace waep {
 
-// Bounds of one session; sizes in bytes.
+// Bounds of one session. Sizes are in bytes.
 struct Limits {
-  // Calls, and frames, that are all no larger than this have their memory from the start, and keep
-  // it: it is none that the kernel can take for a session's objects.
+  // If calls and frames cannot be larger than this, their memory is in use from the start and stays
+  // in use. Otherwise the session's objects could take it.
   static constexpr uint64_t kResidentBytes = 4u << 20;
 
   uint64_t max_frame_bytes = 64u << 20;
@@ -26,11 +26,11 @@ struct Limits {
   uint64_t max_relocations = 1u << 20;
   uint64_t max_handles = 4096;
   uint64_t max_streams = 64;
-  uint64_t max_events_per_second = 0;  // 0: as many as there are
-  uint64_t max_ring_bytes = 0;         // of perf buffers at a time; 0: any number
+  uint64_t max_events_per_second = 0;  // 0: no bound
+  uint64_t max_ring_bytes = 0;         // of perf buffers at a time; 0: no bound
 };
 
-// Numbers in closed ranges, ascending.
+// Numbers in closed ranges, in ascending order.
 struct Ranges {
   struct Range {
     uint64_t first;
@@ -46,32 +46,33 @@ struct Ranges {
   }
 };
 
-// A word of the attribute.
+// A check of a word of the attribute.
 struct WordCheck {
   uint32_t offset = 0;
   uint32_t width = 4;
   Ranges values;
 };
 
-// Every 32-bit word behind a pointer of the attribute.
+// A check of every 32-bit word behind a pointer of the attribute.
 struct WordsCheck {
   uint32_t pointer = 0;
   Ranges values;
 };
 
-// 8-byte records behind a pointer, of which a check is about those of a pattern.
+// 8-byte records behind a pointer of the attribute. A check is about the records that match a
+// pattern.
 struct Records {
   uint32_t pointer = 0;
-  uint32_t count = 0;  // where the attribute has their number
+  uint32_t count = 0;  // the offset of their number in the attribute
   uint64_t mask = 0;
   uint64_t pattern = 0;
 
   [[nodiscard]] bool Has(uint64_t record) const { return (record & mask) == pattern; }
-  // Whether it can have a record of which this is the first byte.
+  // Returns whether a record that begins with this byte can match.
   [[nodiscard]] bool MayHave(uint8_t byte) const { return ((byte ^ pattern) & mask & 0xff) == 0; }
 };
 
-// A number inside of records.
+// A check of a number inside records.
 struct RecordsCheck {
   Records records;
   uint32_t shift = 0;
@@ -79,20 +80,20 @@ struct RecordsCheck {
   Ranges values;
 };
 
-// A text behind a pointer, or `count` of them behind an array of pointers.
+// A check of a text behind a pointer, or of `count` texts behind an array of pointers.
 struct TextCheck {
   uint32_t pointer = 0;
   bool array = false;
-  uint32_t count = 0;    // where the attribute has their number, when they are an array
-  uint64_t maximum = 0;  // the bytes of one that the kernel reads at most, its NUL included
-  // Whether the patterns are paths, where one that ends in a slash stands for all below it, rather
-  // than names with the wildcards * and ?.
+  uint32_t count = 0;    // for an array: the offset of its length in the attribute
+  uint64_t maximum = 0;  // the most bytes of a text that the kernel reads, with its NUL
+  // Whether the patterns are paths. A path that ends in a slash stands for everything below it.
+  // Otherwise the patterns are names with the wildcards * and ?.
   bool paths = false;
   std::vector<std::string> patterns;
 };
 
-// A bound on what exists at a time: the amount of a call is the constant plus its terms, times the
-// word at `factor`.
+// A bound on the amount that is in use at a time. The amount of a call is the constant plus its
+// terms, times the word at `factor`.
 struct QuotaCheck {
   struct Term {
     uint32_t offset = 0;
@@ -107,34 +108,37 @@ struct QuotaCheck {
   uint32_t factor = kNoFactor;
 };
 
-// Bytes of the attribute of which nothing is known: they must be zero.
+// A check of the attribute's bytes from an offset on. They have no known meaning, so they must be
+// zero.
 struct RestCheck {
   uint32_t offset = 0;
 };
 
-// What may be behind a descriptor: nothing that is the result of one of these commands, given what
-// the call does with it. A descriptor is named by a relocation; a number in its place is refused.
+// The objects that may be behind a descriptor: all except results of the refused commands. `use`
+// says what the call does with the object. Only a relocation can name an object; a plain number is
+// refused.
 struct Objects {
   std::string use;
   Ranges refused;
 };
 
-// When a word is a descriptor.
+// The condition under which a word is a descriptor.
 struct Presence {
   enum Kind : uint64_t {
     kAlways,
     kNonzero,
     kFlag,      // if a bit of another word is set
     kUnless,    // unless it is zero, or a bit of another word is set
-    kPositive,  // as a signed number
-    kPerhaps,   // what else it can be is a number that anybody may choose
+    kPositive,  // if it is positive as a signed number
+    kPerhaps,   // unknown: it may also be a number that anybody may choose
   };
   Kind kind = kAlways;
   uint32_t offset = 0;
   uint64_t mask = 0;
 };
 
-// A descriptor in the attribute, or in the structure that a word of the attribute points to.
+// A check of a descriptor in the attribute, or in the structure that a word of the attribute points
+// to.
 struct DescriptorCheck {
   static constexpr uint32_t kAttribute = UINT32_MAX;
   uint32_t pointer = kAttribute;
@@ -143,14 +147,14 @@ struct DescriptorCheck {
   Objects objects;
 };
 
-// As many descriptors as a word of the attribute says, behind a pointer.
+// A check of the descriptors behind a pointer. A word of the attribute has their number.
 struct DescriptorsCheck {
   uint32_t pointer = 0;
   uint32_t count = 0;
   Objects objects;
 };
 
-// A descriptor in records, counted in bytes from the start of each.
+// A check of a descriptor at byte `at` of records.
 struct ReferencesCheck {
   Records records;
   uint32_t at = 0;
@@ -158,8 +162,8 @@ struct ReferencesCheck {
   Objects objects;
 };
 
-// A signed index in records, of a descriptor in an array behind a pointer; never one outside of the
-// array.
+// A check of a signed index in records. It selects a descriptor of an array behind a pointer, and
+// must not lead outside the array.
 struct IndicesCheck {
   Records records;
   uint32_t shift = 0;
@@ -169,53 +173,54 @@ struct IndicesCheck {
   Objects objects;
 };
 
-// A descriptor in each key or value that a call hands over, of a map of one of these types.
+// A check of a descriptor in each key or value that a call passes, for maps of these types.
 struct ElementsCheck {
   static constexpr uint32_t kOne = UINT32_MAX;
-  uint32_t map = 0;  // where the attribute has the map's descriptor
+  uint32_t map = 0;  // the offset of the map's descriptor in the attribute
   Ranges types;
   uint32_t pointer = 0;
-  uint32_t count = kOne;  // where the attribute has their number
+  uint32_t count = kOne;  // the offset of their number in the attribute
   bool keys = false;
-  uint32_t at = 0;  // from the start of each
+  uint32_t at = 0;  // in bytes from the start of each
   Presence presence;
   Objects objects;
 };
 
-// Where in which files probes may be, given a path behind a pointer.
+// A check of where probes may be: in which files, and at which places. The path is behind a
+// pointer.
 struct ProbesCheck {
   static constexpr uint32_t kOne = UINT32_MAX;
   struct Place {
     uint64_t offset;   // in the file
-    uint64_t counter;  // the offset of what the kernel counts up while there is a probe; 0 for none
+    uint64_t counter;  // the offset of the reference counter (ref_ctr_offset); 0: none
   };
   struct File {
     std::string path;
-    std::string identity;  // what tells it from what else it may become; empty for nothing
+    std::string identity;  // distinguishes the file from later versions; empty: not checked
     std::vector<Place> places;
   };
   uint32_t path = 0;
   uint64_t maximum = 0;
-  // Where the attribute has the number of places. Then the offsets, and the counters' if there are
-  // any, are behind pointers; a single place is in the attribute itself.
+  // The offset of the number of places in the attribute. The places, and their counters if there
+  // are any, are then behind pointers. With kOne, a single place is in the attribute itself.
   uint32_t count = kOne;
   uint32_t offset = 0;
   uint32_t counter = 0;
-  uint32_t shift = 0;  // of a single counter in its word
+  uint32_t shift = 0;  // of a single counter in its word, in bits
   std::vector<File> files;
 };
 
-// The index of a network interface in the attribute, which must have one of these names when the
-// call is made.
+// A check of the network interface whose index is in the attribute. It must have one of these names
+// when the call is made.
 struct InterfaceCheck {
   uint32_t offset = 0;
   std::vector<std::string> names;
 };
 
-// One thing that a call must satisfy.
+// A condition that calls must satisfy.
 struct Check {
-  // It is made for calls of which 32-bit words of the attribute, or the types of the objects whose
-  // descriptors they are, have such values.
+  // A call must satisfy the check only if all of these hold. Each is about a 32-bit word of the
+  // attribute: about its value, or about the type of the object whose descriptor it is.
   struct Condition {
     bool type;
     uint32_t offset;
@@ -223,31 +228,31 @@ struct Check {
   };
   std::string rule;
   std::vector<Condition> when;
-  uint32_t vocabulary = 0;  // one more than the index of its values' names; 0 for none
+  uint32_t vocabulary = 0;  // index + 1 of the names of its values; 0: none
   std::variant<WordCheck, WordsCheck, RecordsCheck, TextCheck, QuotaCheck, RestCheck,
                DescriptorCheck, DescriptorsCheck, ReferencesCheck, IndicesCheck, ElementsCheck,
                ProbesCheck, InterfaceCheck>
       what;
 };
 
-// What calls of an operation must satisfy.
+// The checks for calls of an operation.
 struct Checks {
   std::vector<Check> all;
-  // By its first byte, whether one of them can be about a record.
+  // For each byte: whether a check can be about a record that begins with it.
   std::array<bool, 256> record_bytes = {};
-  // The elements of what types of maps, each a bit, one of them can be about, given where the
-  // attribute has the map's descriptor; all types if some have it elsewhere.
+  // The map types, one bit each, whose elements a check can be about. The map's descriptor is at
+  // `element_map`. All bits are set if checks find it in different places.
   uint64_t element_types = 0;
   uint32_t element_map = 0;
 
   void Add(Check check);
-  // Whether there are checks of elements, none of which is about maps of a type.
+  // Returns whether there are checks of elements, but none for maps of this type.
   [[nodiscard]] bool PassesElementsOf(uint32_t type) const {
     return element_types != 0 && type < 64 && (element_types >> type & 1) == 0;
   }
 };
 
-// What the third argument of an ioctl(2) is.
+// The kind of the third argument of an ioctl(2).
 enum class IoctlArgument : uint8_t { kNumber = 0, kHandle = 1, kBuffer = 2 };
 
 // An ioctl(2) request that a session may make on its handles.
@@ -264,36 +269,37 @@ struct CharactersFact {
   uint32_t size = 0;
 };
 
-// Something to tell of a call, found where checks find what they are about.
+// A fact about a call for the audit log. It is found in the same way as the value of a check.
 struct Fact {
   std::string label;
   uint32_t vocabulary = 0;
   std::variant<WordCheck, RecordsCheck, TextCheck, CharactersFact> where;
 };
 
-// How calls of an operation are told to who keeps the audit log.
+// How the audit log reports the calls of an operation.
 struct Report {
   std::string event;
   std::vector<Fact> facts;
 };
 
-// What the guest's owner lets a session do, as the policy compiles to it. Where a command has which
-// field is said by the rules, too.
+// The rights that the guest's owner gives a session, compiled from the policy. The rules also say
+// where the fields of each command are.
 struct Rules {
   static constexpr uint32_t kMaxCounters = 16;
-  // What there can be checks for beside commands: perf_event_open(2), and requests of ioctl(2).
+  // Checks are for commands, and for these operations: perf_event_open(2), and requests of
+  // ioctl(2).
   static constexpr uint64_t kPerfOpen = 0x10000;
   static constexpr uint64_t kIoctls = uint64_t{1} << 32;
 
   uint64_t commands = 0;  // bit n allows command n
   bool other_commands = false;
-  bool perf_events = false;                            // whether there may be any
+  bool perf_events = false;                            // whether they are allowed
   std::vector<std::vector<std::string>> vocabularies;  // the first has the commands' names
   std::unordered_map<uint64_t, Checks> checks;         // by command, or other operation
   std::unordered_map<uint64_t, Report> reports;        // by operation
   Ranges pins;             // commands that let objects outlive their handles
   Ranges no_pointer_scan;  // commands whose attribute points to bytes, never to addresses
-  Ranges foreign;  // commands whose results are of others, of which what is unknown is refused
+  Ranges foreign;          // commands that return foreign objects; unknown uses are refused
   std::vector<std::string> readable_paths;
   std::vector<std::string> pin_paths;
   std::vector<IoctlRule> ioctls;
@@ -302,23 +308,24 @@ struct Rules {
   [[nodiscard]] bool AllowsCommand(uint32_t command) const {
     return command < 64 ? (commands >> command & 1) != 0 : other_commands;
   }
-  // Whether a file may be read: a folder that is listed is one as well.
+  // Returns whether a file may be read. A listed folder itself counts as a file.
   [[nodiscard]] bool AllowsPath(std::string_view path) const;
-  // Whether it may be told what is at a path: also where it leads to what may be read or pinned.
+  // Returns whether a client may ask what is at a path: an allowed path, or a folder that leads to
+  // one.
   [[nodiscard]] bool AllowsLook(std::string_view path) const;
-  // Whether it may be told what is in a folder.
+  // Returns whether a client may list a folder.
   [[nodiscard]] bool AllowsListing(std::string_view path) const;
-  // Whether there may be a pin, or a folder for some.
+  // Returns whether a client may make a pin, or a folder for pins.
   [[nodiscard]] bool AllowsPin(std::string_view path) const;
-  // Whether a path is allowed by itself, not only by a folder that it is in.
+  // Returns whether a path is allowed by itself, and not only by a folder above it.
   [[nodiscard]] bool NamesPath(std::string_view path) const;
-  // The rule for an ioctl(2) request, or null when there is none.
+  // Returns the rule for an ioctl(2) request, or null if there is none.
   [[nodiscard]] const IoctlRule* FindIoctl(uint32_t request) const;
 
-  // A value with its name, if a vocabulary (index plus one) has one.
+  // Returns a value with its name, if the vocabulary (index plus one) has a name for it.
   [[nodiscard]] std::string Name(uint32_t vocabulary, uint64_t value) const;
 
-  // What a command or other operation is called.
+  // Returns the name of a command or another operation.
   [[nodiscard]] std::string OperationName(uint64_t operation) const;
 
   // Decodes
@@ -348,12 +355,12 @@ struct Rules {
   [[nodiscard]] static bool Decode(cbor::Reader* reader, Rules* rules);
 };
 
-// Whether a path is below, or is, one of `allowed`, of which those that end in a slash stand for
-// all below them. Paths that are not absolute or climb are below nothing.
+// Returns whether a path is one of `allowed`. Allowed paths that end in a slash stand for
+// everything below them. False for relative paths and for paths with "..".
 bool MatchesPath(std::string_view path, const std::vector<std::string>& allowed);
 
-// Whether one of the patterns, with the wildcards * and ?, matches the whole text, and none of
-// those that begin with an exclamation mark does.
+// Returns whether one of the patterns, with the wildcards * and ?, matches the whole text, and no
+// pattern that begins with an exclamation mark does.
 bool MatchesGlobs(std::string_view text, const std::vector<std::string>& patterns);
 
 }  // namespace waep

@@ -19,12 +19,12 @@
 namespace waep {
 namespace {
 
-// A system call that is allowed whatever its arguments.
+// System calls that are allowed with any arguments.
 constexpr unsigned kAllowed[] = {
     // calls
     SYS_bpf, SYS_perf_event_open, SYS_openat2, SYS_capget, SYS_capset, SYS_read, SYS_pread64,
     SYS_close, SYS_fstat, SYS_newfstatat, SYS_fstatfs,
-    // files: what is asked for is looked at first, and only what is in a bpf file system is changed
+    // files: the executor checks a path first, and changes only bpf file systems
     SYS_statx, SYS_readlinkat, SYS_getdents64, SYS_lseek, SYS_mkdirat, SYS_unlinkat, SYS_renameat2,
     // connections
     SYS_poll, SYS_ppoll, SYS_recvfrom, SYS_recvmsg, SYS_sendto, SYS_sendmsg, SYS_shutdown,
@@ -32,7 +32,7 @@ constexpr unsigned kAllowed[] = {
     SYS_mmap, SYS_munmap, SYS_mremap, SYS_mprotect, SYS_madvise, SYS_brk, SYS_futex, SYS_write,
     SYS_clock_gettime, SYS_getpid, SYS_rt_sigreturn, SYS_restart_syscall, SYS_exit_group};
 
-// One that is allowed with one value of the lower half of one of its arguments only.
+// A system call that is allowed only with one value of the lower half of one argument.
 struct Conditional {
   unsigned number;
   unsigned argument;
@@ -65,7 +65,7 @@ int EnterSandbox(const Rules& rules) {
   const Conditional conditional[] = {
       {SYS_fcntl, 1, F_DUPFD_CLOEXEC},
       {SYS_getsockopt, 1, SOL_SOCKET},
-      // By the C library, of /proc/self/maps.
+      // The C library opens /proc/self/maps in this way.
       {SYS_openat, 2, O_RDONLY | O_CLOEXEC},
       {SYS_tgkill, 0, static_cast<unsigned>(::getpid())},
   };
@@ -73,7 +73,7 @@ int EnterSandbox(const Rules& rules) {
     filter.insert(filter.end(), {skip_unless(call.number, 4), load(ArgumentOffset(call.argument)),
                                  skip_unless(call.value, 1), allow, kill});
   }
-  // ioctl(2) is a thousand calls in one; the kernel looks at 32 bits of the request, too.
+  // ioctl(2) has thousands of requests. The kernel, too, uses only 32 bits of the request.
   filter.insert(filter.end(), {BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_ioctl, 1, 0), kill,
                                load(ArgumentOffset(1))});
   filter.insert(filter.end(), {skip_unless(SIOCGIFNAME, 1), allow});
@@ -85,7 +85,7 @@ int EnterSandbox(const Rules& rules) {
   if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) return -errno;
   constexpr unsigned long kFlags = SECCOMP_FILTER_FLAG_TSYNC | SECCOMP_FILTER_FLAG_SPEC_ALLOW;
   const long result = ::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, kFlags, &program);
-  // A positive result is a thread that could not be brought in.
+  // A positive result is the id of a thread that could not get the filter.
   return result < 0 ? -errno : result > 0 ? -ESRCH : 0;
 }
 

@@ -5,9 +5,9 @@
 
 namespace waep {
 
-// Leaves this process, all threads of it, the system calls that an executor lives on. Whatever a
-// client might make of it, it can neither start a program, nor open a socket, nor touch another
-// process. Of ioctl(2) it has the requests that the rules list. Returns 0 or a negative errno.
+// Leaves this process, with all its threads, only the system calls that an executor needs. A client
+// that takes the process over can start no program, open no socket and touch no other process. The
+// rules list the allowed requests of ioctl(2). Returns 0 or a negative errno.
 int EnterSandbox(const Rules& rules);
 
 }  // namespace waep

@@ -36,8 +36,8 @@ class SessionGroups {
 
  private:
   unique_fd base_;      // the group that this process was started in
-  unique_fd sessions_;  // below it
-  std::string name_;    // of that one
+  unique_fd sessions_;  // below base_
+  std::string name_;    // the name of sessions_
   uint64_t memory_bytes_ = 0;
 };
 

@@ -14,26 +14,27 @@
 
 namespace waep {
 
-// Is alive as long as somebody has a copy of a descriptor, or the descriptor itself.
+// Is alive as long as somebody has the descriptor or a copy of it.
 using InUse = std::shared_ptr<const void>;
 
 // A copy of a descriptor.
 struct SharedCopy {
   unique_fd fd;
-  uint64_t serial = 0;  // tells what the handle is bound to from what else it was, or will be
+  uint64_t serial = 0;  // distinguishes the handle's present object from earlier and later ones
   InUse in_use;
 };
 
-// What the thread that holds a session's handles tells other threads of them, so that these can
-// have copies of the descriptors.
+// The session's handles for other threads than the one that owns them. They get copies of the
+// descriptors.
 class SharedHandles {
  public:
-  // Whether the object is one of others, of which there are no copies.
+  // Registers a handle. Foreign objects are never copied.
   void Bound(uint32_t handle, int fd, bool foreign) {
     const std::lock_guard<std::mutex> lock(mutex_);
     entries_[handle] = {fd, ++bound_, foreign, std::make_shared<char>()};
   }
-  // To be called before the descriptor is closed. Returns what says how long there are copies.
+  // Must be called before the descriptor is closed. The result is alive as long as there are
+  // copies.
   InUse Closing(uint32_t handle) {
     const std::lock_guard<std::mutex> lock(mutex_);
     const auto found = entries_.find(handle);
@@ -44,7 +45,7 @@ class SharedHandles {
   }
 
   // Makes a copy of the descriptor, numbered from `first` on. Returns 0 or a negative errno:
-  // -ENOENT without the handle, -EPERM for an object of others.
+  // -ENOENT without the handle, -EPERM for a foreign object.
   [[nodiscard]] int Duplicate(uint32_t handle, int first, SharedCopy* copy) const {
     const std::lock_guard<std::mutex> lock(mutex_);
     const auto found = entries_.find(handle);
