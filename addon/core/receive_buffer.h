@@ -12,9 +12,9 @@
 
 namespace waep {
 
-// Assembles frames from a stream. Address space for the largest frame is reserved once; memory is
-// used as bytes arrive, never because a header announces them, and given back after a large frame;
-// or all of it is used from the start on.
+// Assembles frames from a stream. It reserves address space for the largest frame once. Memory is
+// used when bytes arrive, never because a header announces them, and is freed after a large frame.
+// With `resident`, all memory is used from the start on and is kept.
 class ReceiveBuffer {
  public:
   ReceiveBuffer() = default;
@@ -37,7 +37,8 @@ class ReceiveBuffer {
     return 0;
   }
 
-  // Where the next bytes go; at least kChunk of room as long as frames are taken when complete.
+  // Returns where the next bytes go. There is room for at least kChunk bytes if complete frames are
+  // taken.
   [[nodiscard]] uint8_t* tail() { return base_ + end_; }
   [[nodiscard]] size_t room() const { return reserved_ - end_; }
   void Added(size_t count) { end_ += count; }
@@ -53,7 +54,7 @@ class ReceiveBuffer {
     start_ = end_ = 0;
   }
 
-  // Moves what is left to the front, to make room.
+  // Moves the remaining bytes to the front, to make room.
   void Compact() {
     if (start_ == 0) return;
     std::memmove(base_, base_ + start_, size());

@@ -85,7 +85,7 @@ int VsockLocalCid(uint32_t* cid) {
 }
 
 int VsockSetBufferSize(int fd, uint64_t bytes) {
-  // The size is clamped to the maximum, so the maximum is set first (af_vsock.c,
+  // The kernel clamps the size to the maximum, so the maximum is set first (af_vsock.c,
   // vsock_update_buffer_size).
   for (const int option : {SO_VM_SOCKETS_BUFFER_MAX_SIZE, SO_VM_SOCKETS_BUFFER_SIZE}) {
     if (::setsockopt(fd, AF_VSOCK, option, &bytes, sizeof bytes) < 0) return -errno;
@@ -151,7 +151,7 @@ int SocketPair(int pair[2]) {
 }
 
 int DeafPair(int pair[2]) {
-  // A listener whose only place is taken by a connection that is never accepted.
+  // The listener has room for one connection. That one is never accepted.
   constexpr int kType = SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK;
   const int listener = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
   const int peer = listener < 0 ? -1 : ::socket(AF_UNIX, kType, 0);

@@ -6,7 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 
-// The socket calls the TypeScript transport is made of. Each returns what the system call
+// The socket calls that the TypeScript transport is made of. Each returns what the system call
 // returned, or a negative errno. None of them blocks on a non-blocking descriptor.
 namespace waep::sockets {
 
@@ -28,30 +28,30 @@ int VsockSetConnectTimeout(int fd, uint32_t timeout_ms);
 int Listen(int fd, int backlog);
 int SocketError(int fd);
 ssize_t Receive(int fd, void* buffer, size_t length);
-// Waits until there is something to receive, an end included; false when there was nothing in time.
+// Waits until bytes or the end can be received. Returns false when nothing came in time.
 bool WaitReadable(int fd, int64_t timeout_ns);
 ssize_t Send(int fd, const iovec* parts, size_t count);
 int Shutdown(int fd, int how);
 int Close(int fd);
 int Duplicate(int fd);
 int SocketPair(int pair[2]);
-// A socket that can be neither read from (EINVAL), nor written to (ENOTCONN), as pair[1], and as
-// pair[0] one that hears when the last copy of that is closed.
+// Makes a pair of sockets. pair[1] can be neither read (EINVAL) nor written (ENOTCONN). pair[0]
+// reports when the last copy of pair[1] is closed.
 int DeafPair(int pair[2]);
-// A pair that keeps messages apart: SOCK_SEQPACKET.
+// A SOCK_SEQPACKET pair, which keeps messages apart.
 int MessagePair(int pair[2]);
 // sendmsg(2), with a copy of `descriptor` unless that is negative.
 ssize_t SendMessage(int fd, const iovec* parts, size_t count, int descriptor, int flags);
-// recvmsg(2) of one message; `*descriptor` is what came with it, or -1. -EMSGSIZE when the message
-// is longer than `length`.
+// recvmsg(2) of one message. `*descriptor` becomes the descriptor that came with it, or -1. Returns
+// -EMSGSIZE if the message is longer than `length`.
 ssize_t ReceiveMessage(int fd, void* buffer, size_t length, int* descriptor);
 int SetNonBlocking(int fd, bool on);
-// How long a receive, and a send, may wait on a blocking socket before they fail with -EAGAIN; 0 is
-// for ever.
+// Sets how long a receive, and a send, may wait on a blocking socket before it fails with -EAGAIN.
+// 0 means without bound.
 int SetTimeouts(int fd, uint32_t timeout_ms);
-// Whether the socket is an AF_UNIX one.
+// Returns whether the socket is an AF_UNIX one.
 bool IsUnix(int fd);
-// Turns off Nagle's algorithm where the socket has one; other families are left alone.
+// Turns off Nagle's algorithm if the socket has it. Sockets of other families stay as they are.
 void SetNoDelay(int fd);
 
 }  // namespace waep::sockets

@@ -6,7 +6,7 @@
 
 #include <vector>
 
-// TypeScript declares and checks the arguments (src/native.ts); these only convert.
+// TypeScript declares and checks the arguments (src/native.ts). These functions only convert.
 namespace waep::arguments {
 
 inline int32_t Int(const Napi::CallbackInfo& info, size_t index) {
@@ -26,7 +26,7 @@ struct Bytes {
   size_t size = 0;
 };
 
-// The bytes of a typed array (whatever its element type) or nothing.
+// Returns the bytes of a typed array of any element type, or nothing.
 inline Bytes View(const Napi::Value& value) {
   bool is_typed_array = false;
   napi_is_typedarray(value.Env(), value, &is_typed_array);
@@ -48,7 +48,7 @@ inline std::vector<iovec> Parts(const Napi::Value& value) {
   return parts;
 }
 
-// The same without their first `skip` bytes.
+// Returns the same parts without their first `skip` bytes.
 inline std::vector<iovec> PartsFrom(const Napi::Value& value, size_t skip) {
   std::vector<iovec> parts = Parts(value);
   auto first = parts.begin();

@@ -22,13 +22,13 @@ constexpr uint64_t kSpinNs = 20 * 1000;
 constexpr int64_t kWaitNs = 30 * 1000;
 constexpr uint32_t kMaxWaitBackoff = 1024;
 constexpr uint32_t kMaxTurns = 16;
-// How often at once what has arrived is taken, while it fills what there is room for.
+// How many times in a row arrived bytes are received, if they fill the room each time.
 constexpr int kMaxReceives = 8;
 
-// What a channel keeps. A frame too large for the receive buffer is assembled in memory of its own.
+// The values that a channel keeps. A frame too large for the receive buffer gets memory of its own.
 enum Value : size_t { kOnFrame, kOnEnd, kOnDrain, kReceiveBuffer, kSendBuffer, kFrame, kLarge };
 
-// What Exchange returns beside the statuses of Send; see native.ts.
+// Results of Exchange in addition to the statuses of Send; see native.ts.
 constexpr int kAnswered = 1;
 constexpr int kUndelivered = 2;
 
@@ -105,8 +105,8 @@ int Channel::SendBuilt(size_t length) {
 }
 
 void Channel::DefineExchange(Napi::Object self) {
-  // Finding a wrapped object costs several look-ups per call; a function's own data costs none. It
-  // may outlive the channel, which clears the pointer then.
+  // Finding a wrapped object costs several look-ups per call; a function's own data costs none. The
+  // function may outlive the channel, which then clears the pointer.
   auto* const target = new std::shared_ptr<Channel*>(self_);
   napi_value function = nullptr;
   if (napi_create_function(Env(), "exchange", NAPI_AUTO_LENGTH, &CallExchange, target, &function) !=
@@ -141,7 +141,7 @@ int Channel::Exchange(size_t length) {
     --wait_skip_;
     return sent;
   }
-  // A loop over awaited calls must not keep the event loop from everybody else.
+  // A loop over awaited calls must not block the event loop for all others.
   if (turns_ >= kMaxTurns) return sent;
   ++turns_;
   if (!AwaitAnswer() || stream_ == nullptr) return sent;
@@ -149,10 +149,10 @@ int Channel::Exchange(size_t length) {
 }
 
 bool Channel::AwaitAnswer() {
-  // Waking a peer on this core often put it in this thread's place at once, and it has answered by
-  // now. Else it cannot before this thread gives way, and would have to wake it through the event
-  // loop afterwards: giving way here and now saves both of that. A peer on another core is looked
-  // out for meanwhile, then slept for: still a shorter way than through the event loop.
+  // The send often wakes a peer on this core, which then runs at once and has answered by now.
+  // Otherwise the peer cannot answer before this thread yields, and its answer would have to wake
+  // this thread through the event loop. Yielding here avoids both. For a peer on another core, this
+  // thread polls and then sleeps, which is still faster than the event loop.
   const uint64_t start_ns = uv_hrtime();
   uint64_t waited_ns = 0;
   bool received = Receive();
@@ -312,7 +312,7 @@ void Channel::DeliverComplete() {
       auto large = Napi::Uint8Array::New(Env(), header.length);
       Keep(kLarge, large);
       large_data_ = large.Data();
-      // A frame larger than the buffer cannot be complete in it, and nothing can follow it there.
+      // The receive buffer holds only a part of this frame, and nothing can follow the frame there.
       large_have_ = have;
       large_want_ = header.length;
       large_type_ = header.type;
@@ -322,7 +322,8 @@ void Channel::DeliverComplete() {
       return;
     }
     if (have < header.length) break;
-    // Before the callback: microtasks run as it returns, and may come back here through Exchange.
+    // This is set before the callback, because microtasks run when it returns and may call
+    // Exchange.
     start_ = body + header.length;
     Describe(header.type, header.id, body, start_);
     if (start_ == end_) start_ = end_ = 0;

@@ -36,16 +36,17 @@ class Channel : public LoopObject<Channel, 7> {
   int Exchange(size_t length);
   int SendBuilt(size_t length);
   void Ready(int status, int events);
-  // Gives way to a peer that may answer at once, then waits a moment for it. False when no answer
-  // began to arrive.
+  // Yields to a peer that may answer at once, then waits a moment. Returns false if no answer began
+  // to arrive.
   bool AwaitAnswer();
-  // Receives what has come in, without delivering it. False when there was nothing.
+  // Receives bytes without delivering them. Returns false if there were none.
   bool Receive();
   void DeliverLarge();
   void Writable();
-  // Whether the receive buffer holds one complete frame and nothing else; describes it if so.
+  // Returns whether the receive buffer holds one complete frame and nothing else. If so, describes
+  // the frame.
   bool TakeOnly();
-  // Hands on the complete frames in the receive buffer.
+  // Delivers the complete frames in the receive buffer.
   void DeliverComplete();
   void Describe(uint8_t type, uint32_t id, size_t start, size_t end);
   void Deliver(napi_value bytes);
@@ -54,14 +55,14 @@ class Channel : public LoopObject<Channel, 7> {
   void Release();
   void Watch();
 
-  std::unique_ptr<LoopStream> stream_;  // null once it has ended
+  std::unique_ptr<LoopStream> stream_;  // null after the stream has ended
   size_t max_frame_bytes_;
   uint8_t* receive_data_ = nullptr;
   uint8_t* send_data_ = nullptr;
   uint32_t* frame_data_ = nullptr;
   size_t start_ = 0;
   size_t end_ = 0;
-  // A frame too large for the receive buffer is assembled in memory of its own.
+  // A frame too large for the receive buffer is assembled here.
   uint8_t* large_data_ = nullptr;
   size_t large_have_ = 0;
   size_t large_want_ = 0;
@@ -71,12 +72,11 @@ class Channel : public LoopObject<Channel, 7> {
   size_t queue_start_ = 0;
   bool started_ = false;
   const std::shared_ptr<Channel*> self_ = std::make_shared<Channel*>(this);
-  // How many exchanges to let pass before waiting is tried again, and how many after the next
-  // failure.
+  // How many exchanges still skip the waiting, and how many will do so after the next failure.
   uint32_t wait_skip_ = 0;
   uint32_t wait_backoff_ = 1;
-  bool filled_ = false;  // whether the last receive had no room for more
-  uint32_t turns_ = 0;   // exchanges since the event loop last called
+  bool filled_ = false;  // whether the last receive filled all the room
+  uint32_t turns_ = 0;   // exchanges since the last call of the event loop
 };
 
 }  // namespace waep

@@ -15,7 +15,7 @@ using arguments::Int;
 using arguments::Uint;
 using Info = Napi::CallbackInfo;
 
-// What a device keeps.
+// The values that a device keeps.
 enum Value : size_t { kOnReady, kOnState };
 
 Napi::Value Number(const Info& info, double value) { return Napi::Number::New(info.Env(), value); }

@@ -7,7 +7,7 @@
 
 namespace waep {
 
-// A stream of the device in native hands. The loop knows it until it is closed or destroyed.
+// A stream that native code has taken. The loop knows the stream until it is closed or destroyed.
 class DeviceLoop::DeviceStream final : public LoopStream {
  public:
   DeviceStream(std::shared_ptr<DeviceLoop> loop, int stream, LoopStream::Ready ready)
@@ -144,7 +144,7 @@ void DeviceLoop::Ready(int stream, int events) {
 bool DeviceLoop::Tell(int stream, int status, int events) {
   const auto taken = taken_.find(stream);
   if (taken == taken_.end()) return false;
-  // The stream may be closed by what it calls.
+  // The callback may close the stream.
   const LoopStream::Ready ready = taken->second->ready();
   ready(status, events);
   return true;
@@ -155,7 +155,7 @@ void DeviceLoop::Close(std::function<void()> on_closed) {
   closed_ = true;
   std::vector<int> streams;
   for (const auto& [stream, taken] : taken_) streams.push_back(stream);
-  // Whoever is told may close others, which are told nothing then.
+  // A callback may close other streams, which are then not called.
   for (const int stream : streams) Tell(stream, -ECONNABORTED, 0);
   std::vector<std::function<void()>> deferred = std::exchange(deferred_, {});
   poll_->Close([deferred = std::move(deferred), on_closed = std::move(on_closed)] {

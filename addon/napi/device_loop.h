@@ -14,25 +14,26 @@
 
 namespace waep {
 
-// A device that is run by the event loop of the thread that made it.
+// A device in the event loop of the thread that made it.
 class DeviceLoop final : public std::enable_shared_from_this<DeviceLoop> {
  public:
-  // `callbacks` are called from the loop. Null with `*error` a negative errno.
+  // The loop calls `callbacks`. On failure this returns null, with `*error` a negative errno.
   static std::shared_ptr<DeviceLoop> Open(Napi::Env env, const char* path,
                                           const VsockDeviceOptions& options,
                                           VsockDevice::Callbacks callbacks, int* error);
 
-  // Null once it is closed.
+  // Returns null after the device is closed.
   [[nodiscard]] VsockDevice* device() const { return closed_ ? nullptr : device_.get(); }
-  // Takes a stream over for native code. `ready` is called for its events instead of the general
-  // callback, and with -ECONNABORTED when the device is closed. Null once it is closed.
+  // Takes a stream for native code. `ready` is called for its events instead of the general
+  // callback, and with -ECONNABORTED when the device is closed. Returns null after the device is
+  // closed.
   std::unique_ptr<LoopStream> Take(int stream, LoopStream::Ready ready);
-  // Each hold keeps the loop alive until it is let go.
+  // Each hold keeps the loop alive until LetGo.
   void Hold();
   void LetGo();
-  // Ends the device and all its streams. `on_closed` as in UvPoll::Close.
+  // Ends the device and all its streams. `on_closed` is called as in UvPoll::Close.
   void Close(std::function<void()> on_closed);
-  // Called when the environment is torn down before the device is closed.
+  // Sets a function that is called if the environment is torn down before the device is closed.
   void OnTeardown(std::function<void()> on_teardown) { on_teardown_ = std::move(on_teardown); }
 
  private:
@@ -40,7 +41,7 @@ class DeviceLoop final : public std::enable_shared_from_this<DeviceLoop> {
 
   void Turn();
   void Ready(int stream, int events);
-  // Calls the owner of a stream that native code has taken over; false when it has none.
+  // Calls the owner of a stream that native code has taken. Returns false if it has no such owner.
   bool Tell(int stream, int status, int events);
   void Defer(std::function<void()> function);
 

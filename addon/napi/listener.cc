@@ -8,7 +8,7 @@
 namespace waep {
 namespace {
 
-// What a listener keeps.
+// The values that a listener keeps.
 enum Value : size_t { kCache, kOnCall, kOnEnd, kWords };
 
 }  // namespace
@@ -39,7 +39,7 @@ Listener::Listener(const Napi::CallbackInfo& info)
     return;
   }
   Opened();
-  // No JavaScript runs any more that could close it.
+  // No JavaScript runs any more that could close the listener.
   poll_->OnTeardown([this] {
     poll_ = nullptr;
     sockets::Close(fd_);
@@ -69,7 +69,8 @@ void Listener::Serve() {
       seccomp::Continue(fd_, call.id);
       continue;
     }
-    // What was said to somebody with more rights is not for one with less.
+    // The cache answers only callers that have all their rights. Others may get a different
+    // verdict.
     call.lost = rights_.Lost(call);
     const int answered =
         call.lost == 0 ? cache_->table()->Answer(fd_, call) : seccomp::VerdictCache::kNo;

@@ -10,12 +10,12 @@
 
 namespace waep {
 
-// A JavaScript object that the event loop calls, with the values that it needs meanwhile: its
+// A JavaScript object that the event loop calls. It keeps the values that it needs for this: its
 // callbacks, and the buffers that it fills.
 //
 // Between Opened() and the end of Closing() the loop holds the object, and the object keeps its
-// values. Afterwards neither does. Callbacks usually refer back to the object: a reference that
-// stayed would keep the object, and whatever its callbacks know, until the environment ends.
+// values. Afterwards neither does. Callbacks usually refer back to the object. If it kept them, it
+// would never be collected before the environment ends.
 template <typename T, size_t kValues>
 class LoopObject : public Napi::ObjectWrap<T> {
  protected:
@@ -26,17 +26,17 @@ class LoopObject : public Napi::ObjectWrap<T> {
     kept_[index] = Napi::Persistent(value.As<Napi::Object>());
   }
   void Drop(size_t index) { kept_[index].Reset(); }
-  // The value, or an empty one when it is not kept.
+  // Returns the value, or an empty one if it is not kept.
   [[nodiscard]] Napi::Value Kept(size_t index) const { return kept_[index].Value(); }
-  // Calls a value that is kept. A handle scope must be open.
+  // Calls a kept value. A handle scope must be open.
   void Call(size_t index, std::initializer_list<napi_value> args) {
     MakeCallback(this->Env(), Kept(index), context_, args);
   }
 
-  // From here on the loop may call the object.
+  // From here on, the loop may call the object.
   void Opened() { this->Ref(); }
-  // Returns what lets go of the object and its values. It is to be called once, by the loop, when
-  // nothing of the object can be on the stack any more.
+  // Returns a function that releases the object and its values. The loop must call it once, when no
+  // function of the object can be on the stack any more.
   std::function<void()> Closing() {
     return [this] {
       for (auto& value : kept_) value.Reset();

@@ -1,6 +1,6 @@
-// What the addon and its static C++ runtime would ask of a GLIBC newer than 2.28, without it: one
-// prebuilt addon loads on every distribution since then. The symbols are hidden, and nobody else's.
-// test/package.test.ts reads from the result which versions are asked for.
+// Replaces the functions that the addon and its static C++ runtime would need from a GLIBC newer
+// than 2.28. So one prebuilt addon loads on every distribution since then. The symbols are hidden
+// from others. test/package.test.ts checks which versions the result needs.
 #include <features.h>
 
 #if defined(__GLIBC__) && defined(__x86_64__)
@@ -18,7 +18,7 @@ struct stat64;
 
 extern "C" {
 
-// GLIBC 2.33 made functions of these; they were inline before.
+// Functions since GLIBC 2.33; they were inline before.
 int fstat64(int fd, struct stat64* to) { return static_cast<int>(syscall(SYS_fstat, fd, to)); }
 int stat64(const char* path, struct stat64* to) {
   return static_cast<int>(syscall(SYS_stat, path, to));
@@ -27,7 +27,7 @@ int lstat64(const char* path, struct stat64* to) {
   return static_cast<int>(syscall(SYS_lstat, path, to));
 }
 
-// GLIBC 2.36; for std::random_device, which nothing here uses.
+// New in GLIBC 2.36. Only std::random_device uses it, which nothing here uses.
 uint32_t arc4random() {
   uint32_t value = 0;
   while (getrandom(&value, sizeof value, 0) != sizeof value) {
@@ -35,13 +35,13 @@ uint32_t arc4random() {
   return value;
 }
 
-// GLIBC 2.32; "there may be other threads" is always true.
+// New in GLIBC 2.32. 0 means that there may be other threads, which is always safe.
 char __libc_single_threaded = 0;
 
-// GLIBC 2.35; the unwinder takes a failure for the end of the stack, and nothing here is thrown.
+// New in GLIBC 2.35. The unwinder takes a failure for the end of the stack. Nothing here throws.
 int _dl_find_object(void*, void*) { return -1; }
 
-// These moved from libpthread to libc with a new version, and are what they were.
+// A later GLIBC moved these from libpthread to libc under a new version. They did not change.
 int waep_pthread_once(pthread_once_t*, void (*)());
 int waep_pthread_key_create(pthread_key_t*, void (*)(void*));
 int waep_pthread_sigmask(int, const sigset_t*, sigset_t*);

@@ -7,7 +7,7 @@
 namespace waep {
 namespace {
 
-// What a poller keeps.
+// The index of the only value that a poller keeps.
 constexpr size_t kCallback = 0;
 
 }  // namespace
@@ -33,7 +33,7 @@ Poller::Poller(const Napi::CallbackInfo& info)
     return;
   }
   Opened();
-  // No JavaScript runs any more that could close it.
+  // No JavaScript runs any more that could close the poller.
   poll_->OnTeardown([this] {
     poll_ = nullptr;
     sockets::Close(fd_);

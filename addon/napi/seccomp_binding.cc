@@ -88,7 +88,7 @@ Napi::Value ShareMemory(const Info& info) {
   void* address = nullptr;
   const int result = seccomp::ShareMemory(size, &address);
   if (result < 0) return Number(info, result);
-  // The descriptor stays good when the mapping goes, and the other way round.
+  // The descriptor stays valid without the mapping, and the mapping without the descriptor.
   const auto buffer = Napi::ArrayBuffer::New(
       info.Env(), address, size, [size](Napi::Env, void* memory) { ::munmap(memory, size); });
   auto memory = Napi::Uint8Array::New(info.Env(), size, buffer, 0);

@@ -142,7 +142,7 @@ Napi::Value ReceiveDescriptor(const Info& info) {
   return Number(info, got == 0 ? -ECONNRESET : descriptor < 0 ? -EPROTO : descriptor);
 }
 
-// To a socket of datagrams that has a path, or a name that begins with an @.
+// Sends to a datagram socket that has a path, or a name that begins with "@".
 Napi::Value SendDatagram(const Info& info) {
   const std::string path = info[0].As<Napi::String>();
   const arguments::Bytes bytes = arguments::View(info[1]);

@@ -8,23 +8,24 @@
 
 namespace waep {
 
-// A uv_poll_t with the lifetime that libuv asks for: the memory outlives uv_close's callback, and
-// the handle is closed when its environment (a worker, say) is torn down before its owner is.
+// A uv_poll_t with the lifetime that libuv needs. Its memory outlives the callback of uv_close. If
+// its environment (such as a worker) is torn down before its owner closes it, it is closed then.
 class UvPoll {
  public:
   using Callback = std::function<void(int status, int events)>;
 
-  // Returns null, with `*error` a negative errno, when libuv refuses the descriptor.
+  // Returns null, with `*error` a negative errno, if libuv refuses the descriptor.
   static UvPoll* Create(Napi::Env env, int fd, Callback callback, int* error);
 
-  // 0 pauses the watch. Returns 0 or a negative errno.
+  // Sets the events to watch for; 0 pauses the watch. Returns 0 or a negative errno.
   int Poll(int events);
   void Ref();
   void Unref();
-  // Ends the watch at once; the object frees itself. `on_closed` is called from the loop, once
-  // nothing of the watch can be on the stack any more, unless the environment is torn down first.
+  // Ends the watch at once. The object frees itself. The loop calls `on_closed` when no function of
+  // the watch can be on the stack any more, unless the environment is torn down first.
   void Close(std::function<void()> on_closed);
-  // Called instead of the owner's own Close when the environment goes first.
+  // Sets a function that is called if the environment is torn down before the owner closes the
+  // watch.
   void OnTeardown(std::function<void()> on_teardown) { on_teardown_ = std::move(on_teardown); }
 
  private:
@@ -39,8 +40,8 @@ class UvPoll {
   bool closing_ = false;
 };
 
-// Calls `function` from the event loop; an exception in it becomes an uncaughtException, as for
-// any other callback of Node's.
+// Calls `function` from the event loop. An exception in it becomes an uncaughtException, as for
+// other callbacks of Node.
 void MakeCallback(Napi::Env env, napi_value function, Napi::AsyncContext& context,
                   std::initializer_list<napi_value> args);
 

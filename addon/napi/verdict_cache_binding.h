@@ -29,7 +29,7 @@ class VerdictCacheBinding : public Napi::ObjectWrap<VerdictCacheBinding> {
   Napi::Value Load(const Napi::CallbackInfo& info);
 
   seccomp::VerdictCache table_;
-  // What the table refers to.
+  // The buffers that the table refers to.
   std::vector<Napi::ObjectReference> loaded_;
 };
 

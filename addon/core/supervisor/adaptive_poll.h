@@ -51,7 +51,7 @@ class AdaptivePoll {
   }
 
   int64_t began_ns_ = 0;
-  // How many times to let pass before waiting is tried again, and how many after the next failure.
+  // How many calls still skip the polling, and how many will do so after the next failure.
   uint32_t skip_ = 0;
   uint32_t backoff_ = 1;
 };

@@ -28,13 +28,13 @@ constexpr uint32_t kDenied[] = {
     SYS_execve, SYS_execveat, SYS_fork, SYS_vfork, SYS_kill, SYS_tkill, SYS_pidfd_open,
     SYS_pidfd_getfd, SYS_pidfd_send_signal, SYS_ptrace, SYS_process_vm_readv, SYS_process_vm_writev,
     SYS_process_madvise, kProcessMrelease, SYS_kcmp,
-    // who a process is
+    // the user and the rights of a process
     SYS_setuid, SYS_setgid, SYS_setreuid, SYS_setregid, SYS_setresuid, SYS_setresgid, SYS_setfsuid,
     SYS_setfsgid, SYS_setgroups, SYS_capset, SYS_personality,
-    // where it is
+    // the place of a process: its namespaces, root and mounts
     SYS_unshare, SYS_setns, SYS_chroot, SYS_pivot_root, SYS_mount, SYS_umount2, SYS_move_mount,
     SYS_open_tree, SYS_fsopen, SYS_fsconfig, SYS_fsmount, SYS_fspick, kMountSetattr,
-    // files by other means than their paths, and whose they are
+    // access to files without a path, and their owners
     SYS_open_by_handle_at, SYS_name_to_handle_at, SYS_mknod, SYS_mknodat, SYS_chown, SYS_fchown,
     SYS_lchown, SYS_fchownat, SYS_quotactl, SYS_fanotify_init,
     // the kernel

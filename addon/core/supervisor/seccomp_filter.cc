@@ -128,7 +128,7 @@ void Notify(Program* program, uint32_t number) {
   program->Return(SECCOMP_RET_USER_NOTIF);
 }
 
-// Notifies of a call whose third argument is the size of a few words, and allows others.
+// Notifies of a call whose third argument is the size of a few words, and allows all others.
 constexpr uint8_t kWordsLength = 8;
 void NotifyOfWords(Program* program) {
   program->Load(Argument(2));
@@ -164,13 +164,13 @@ Program Build() {
     program.Return(SECCOMP_RET_ERRNO | ENOSYS);
   }
 
-  // Programs that have neither read the files that list mounts, which waep answers.
+  // Programs without these calls read the files that list mounts, which waep answers.
   for (const uint32_t number : {kStatmount, kListmount}) {
     program.UnlessEqual(number, 1);
     program.Return(SECCOMP_RET_ERRNO | ENOSYS);
   }
 
-  // socket: only netlink, which shows and changes the host's kernel. Logging in needs audit.
+  // socket: only netlink, which shows and changes the host's kernel. Logins need NETLINK_AUDIT.
   program.UnlessEqual(SYS_socket, 8);
   program.Load(Argument(0));
   program.UnlessEqual(AF_NETLINK, 5);
@@ -181,7 +181,7 @@ Program Build() {
   program.Return(SECCOMP_RET_USER_NOTIF);
   program.Return(SECCOMP_RET_ALLOW);
 
-  // mmap: only mappings of a descriptor, and not those of a program's libraries.
+  // mmap: only mappings of a descriptor, without those of a program's libraries.
   program.UnlessEqual(SYS_mmap, 6);
   program.Load(Argument(3));
   program.IfAny(MAP_DENYWRITE, 3);
@@ -211,7 +211,7 @@ Program Build() {
     program.Return(SECCOMP_RET_ALLOW);
   }
 
-  // ptrace: only how it begins with another process.
+  // ptrace: only the requests that begin to trace another process.
   program.UnlessEqual(SYS_ptrace, 5);
   program.Load(Argument(0));
   program.IfEqual(PTRACE_ATTACH, 1);
@@ -219,7 +219,7 @@ Program Build() {
   program.Return(SECCOMP_RET_USER_NOTIF);
   program.Return(SECCOMP_RET_ALLOW);
 
-  // seccomp: only filters with a listener, of which there can be one.
+  // seccomp: only filters with a listener, because a process can have only one listener.
   program.UnlessEqual(SYS_seccomp, 4);
   program.Load(Argument(1));
   program.IfAny(SECCOMP_FILTER_FLAG_NEW_LISTENER, 1);

@@ -46,7 +46,7 @@ class ByteQueue {
 
   [[nodiscard]] size_t size() const { return end_ - start_; }
 
-  // Adds `length` bytes: `copy(to, offset, size)` puts there those from `offset` on.
+  // Adds `length` bytes. `copy(to, offset, size)` puts there the bytes from `offset` on.
   template <typename Copy>
   void Add(size_t length, Copy copy) {
     for (size_t done = 0; done < length;) {

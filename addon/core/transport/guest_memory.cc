@@ -32,7 +32,7 @@ void OnBusError(int number, siginfo_t* info, void* context) {
     const uintptr_t begin = area.begin.load(std::memory_order_acquire);
     const uintptr_t end = area.end.load(std::memory_order_acquire);
     if (begin == 0 || address < begin || address >= end) continue;
-    // All of it at once: the pages of the file may be larger than ours.
+    // The whole mapping is replaced at once, because the pages of the file may be larger than ours.
     void* const zeros = ::mmap(reinterpret_cast<void*>(begin), end - begin, PROT_READ | PROT_WRITE,
                                MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
     if (zeros == MAP_FAILED) break;

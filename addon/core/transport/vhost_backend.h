@@ -15,7 +15,7 @@ namespace waep {
 // device itself except its configuration space.
 class VhostBackend {
  public:
-  // The answer to a message, if there is one beside the acknowledgement.
+  // The answer to a message, if it has one in addition to the acknowledgement.
   struct Answer {
     size_t size = 0;
     alignas(8) uint8_t body[vhost_user::kMaxBodyBytes];
@@ -42,7 +42,7 @@ class VhostBackend {
   [[nodiscard]] const Virtqueue& transmit() const { return queues_[1]; }
 
  private:
-  // Two that carry packets, and one for events, which QEMU keeps to itself.
+  // Two queues carry packets. The third is for events, which QEMU handles itself.
   static constexpr size_t kQueues = 3;
 
   struct Row;

@@ -39,8 +39,9 @@ class Connection {
   explicit Connection(unique_fd socket) : socket_(static_cast<unique_fd&&>(socket)) {}
 
   [[nodiscard]] int fd() const { return socket_.get(); }
-  // Returns 1 with a whole message in `message()`, valid until the next call; -EAGAIN when there is
-  // none yet; 0 at the end; or another negative errno, -EPROTO for what is no message.
+  // Returns 1 with a whole message in `message()`, which is valid until the next call. Returns
+  // -EAGAIN when no message is complete, 0 at the end, or another negative errno: -EPROTO for bytes
+  // that are no message.
   int Read();
   [[nodiscard]] Message& message() { return message_; }
   // Answers the message at hand. Returns 0 or a negative errno.

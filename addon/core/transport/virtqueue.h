@@ -14,7 +14,7 @@ namespace waep {
 // A chain of buffers that a driver has made available, in order, in the guest's memory. The
 // descriptors were read once and checked. The contents of the buffers may change at any time.
 struct Chain {
-  // No longer than any driver's: Linux limits itself to 1024 (virtio_ring.c, VIRTQUEUE_MAX…).
+  // No chain of a driver is longer: Linux limits itself to 1024 (virtio_ring.c, VIRTQUEUE_MAX…).
   static constexpr size_t kMaxParts = 1024;
 
   uint16_t head = 0;
@@ -22,7 +22,7 @@ struct Chain {
   size_t bytes = 0;
   iovec parts[kMaxParts];
 
-  // Copy to or from the bytes at `offset`; return how many there were.
+  // Copy bytes from or to the buffers at `offset`, and return how many there were.
   size_t Read(size_t offset, void* to, size_t length) const;
   size_t Write(size_t offset, const void* from, size_t length) const;
 };
@@ -34,7 +34,7 @@ class Virtqueue {
  public:
   enum class Direction { kFromDriver, kToDriver };
 
-  // The VMM's settings. Each returns 0 or -EINVAL.
+  // Settings from the VMM. The functions with a result return 0 or -EINVAL.
   int SetSize(uint32_t size);
   int SetAddresses(uint64_t descriptors, uint64_t available, uint64_t used);
   int SetBase(uint32_t index);
@@ -43,7 +43,8 @@ class Virtqueue {
   void SetCall(unique_fd fd);
   void SetEnabled(bool on) { enabled_ = on; }
 
-  // Finds the rings in the memory, which has changed or is about to be used.
+  // Finds the rings in the memory. Must be called when the memory has changed, and before the queue
+  // is used.
   void Resolve(const GuestMemory& memory);
   // Takes the queue out of use. Returns the position at which the driver will go on.
   uint16_t Stop();
@@ -52,7 +53,7 @@ class Virtqueue {
   [[nodiscard]] bool broken() const { return broken_; }
   [[nodiscard]] int kick() const { return kick_.get(); }
 
-  // Whether the driver has made something available.
+  // Returns whether the driver has made buffers available.
   [[nodiscard]] bool Available();
   // Takes the next chain of buffers. Returns false when there is none, or when the queue is broken.
   bool Take(const GuestMemory& memory, Direction direction, Chain* chain);
@@ -60,7 +61,7 @@ class Virtqueue {
   void Give(uint16_t head, uint32_t written);
   // Publishes the chains that were given back, and interrupts the driver if it wants that.
   void Publish();
-  // Descriptors and bytes of what was taken since then.
+  // The descriptors and the bytes that were taken since the last Publish.
   [[nodiscard]] uint32_t held_descriptors() const { return held_descriptors_; }
   [[nodiscard]] size_t held_bytes() const { return held_bytes_; }
   [[nodiscard]] uint32_t size() const { return size_; }
@@ -97,12 +98,12 @@ class Virtqueue {
   bool resolved_ = false;
   bool broken_ = false;
   bool kicks_enabled_ = true;
-  bool signalled_ = false;  // since the start
+  bool signalled_ = false;  // an interrupt was sent since the start
   uint16_t next_available_ = 0;
   uint16_t seen_available_ = 0;
   uint16_t next_used_ = 0;
   uint16_t published_ = 0;
-  // Of what has not been published:
+  // The descriptors and the bytes that have not been published:
   uint32_t held_descriptors_ = 0;
   size_t held_bytes_ = 0;
 };

@@ -102,7 +102,7 @@ ssize_t VsockConnection::Receive(void* buffer, size_t length) {
 }
 
 bool VsockConnection::OwesCredit() const {
-  // Early enough for the guest to go on sending while the update travels.
+  // The update is early enough for the guest to go on sending while the update travels.
   return state_ == State::kEstablished && taken_ - told_ >= Window() / 2;
 }
 

@@ -16,10 +16,10 @@ namespace waep {
 // It has no queues, no clock and no descriptors. The device moves packets and calls the connection.
 //
 // The protocol (virtio 1.2, section 5.10.6). A connection is a pair of ports. It begins with a
-// REQUEST of one side and a RESPONSE of the other; bytes travel in DATA packets, in order. SHUTDOWN
-// says that its sender will send no more, or receive no more, or neither. When both are said, the
-// other side answers with RESET, and the connection is gone. A RESET at any other time refuses a
-// connection or breaks it.
+// REQUEST of one side and a RESPONSE of the other. Bytes travel in DATA packets, in order. SHUTDOWN
+// says that its sender will send no more, receive no more, or both. After both, the other side
+// answers with RESET, and the connection is gone. A RESET at any other time refuses a connection or
+// breaks it.
 //
 //   kConnecting  we have asked            → kEstablished by RESPONSE, kDead by RESET
 //   kOffered     the guest has asked      → kEstablished by Confirm, kDead by a refusal
@@ -51,7 +51,7 @@ class VsockConnection final {
 
   static constexpr size_t kMaxPacketBytes = 64 * 1024;
 
-  // `buffer_bytes` is what may wait here unread. Blocks for it come from `blocks`.
+  // `buffer_bytes` is the most that may be unread here. Its memory comes from `blocks`.
   VsockConnection(BlockPool* blocks, uint32_t buffer_bytes, uint32_t guest_cid, uint32_t local_port,
                   uint32_t peer_port)
       : buffer_bytes_(buffer_bytes),
@@ -63,28 +63,29 @@ class VsockConnection final {
   [[nodiscard]] State state() const { return state_; }
   [[nodiscard]] uint32_t local_port() const { return local_port_; }
   [[nodiscard]] uint32_t peer_port() const { return peer_port_; }
-  // A negative errno, once there is a reason why the connection is no more.
+  // Returns a negative errno after the connection has failed, otherwise 0.
   [[nodiscard]] int error() const { return error_; }
 
   // The guest asks for the connection.
   void Offer(const vsock::Header& request);
-  // The owner takes what the guest has asked for.
+  // The owner accepts the guest's connection.
   void Confirm() { state_ = State::kEstablished; }
-  // The owner of an established connection is done with it; what was sent still arrives.
+  // The owner of an established connection does not need it any more. Sent bytes still arrive.
   void Close();
   // Ends the connection, with or without an error.
   void Fail(int error);
   void Die();
 
-  // A packet of the guest, before what it says itself. Returns whether it shows a peer that tells
-  // unasked when it has read everything.
+  // Reads the credit of a packet from the guest. It must be called before the packet is handled.
+  // Returns whether the packet shows that the peer sends an update, unasked, when it has read
+  // everything.
   bool LearnCredit(const vsock::Header& header);
-  // Returns whether bytes can travel now that could not before.
+  // Returns whether bytes can travel now that could not travel before.
   bool OnResponse();
   void OnReset();
-  // Returns whether neither side has anything to say any more: it is to be reset.
+  // Returns whether the peer will neither send nor receive any more, so that a reset must follow.
   bool OnShutdown(uint32_t flags);
-  // Takes `length` bytes, which `copy(to, offset, size)` puts where they belong. kRefused: the peer
+  // Takes `length` bytes, which `copy(to, offset, size)` puts in their place. kRefused: the peer
   // had no right to send them.
   template <typename Copy>
   Arrival OnData(uint32_t length, Copy copy) {
@@ -97,32 +98,32 @@ class VsockConnection final {
     return Arrival::kTaken;
   }
 
-  // Returns the packet of an operation, with the newest credit, which then counts as sent.
+  // Returns the packet of an operation. It carries the newest credit, which then counts as sent.
   vsock::Header Packet(vsock::Operation operation);
 
-  // Returns bytes, 0 at the end, -EAGAIN, or why there is no more.
+  // Returns the number of bytes, 0 at the end, -EAGAIN, or the error that ended the connection.
   ssize_t Receive(void* buffer, size_t length);
   [[nodiscard]] bool has_unread() const { return received_.size() > 0; }
-  // Returns whether so much was read that the peer should get an update.
+  // Returns whether enough bytes were read for the peer to get an update.
   [[nodiscard]] bool OwesCredit() const;
 
-  // 0, or the errno with which sending fails.
+  // Returns 0, or the negative errno with which sending fails.
   [[nodiscard]] int SendError() const;
-  // How many of `left` bytes can be sent: 0 while the peer's room is not worth a packet, which
-  // counts as being short of credit.
+  // Returns how many of `left` bytes can be sent. Returns 0 while the peer's room is not worth a
+  // packet. The connection is then short of credit.
   uint32_t Sendable(size_t left, bool bounded);
-  // A packet of so many bytes is sent.
+  // Must be called for every sent packet, with its number of bytes.
   void Sent(uint32_t bytes);
-  // It wants to send nothing more just now, or can.
+  // The owner wants to send nothing more now, or can send it.
   void Satisfied() { short_of_credit_ = false; }
   int Shutdown(uint8_t flags);
 
   // Returns whether Receive would return bytes or the end.
   [[nodiscard]] bool Readable() const;
-  // Whether there is credit for a packet; else it is short of credit from now on.
+  // Returns whether there is credit for a packet. Without it, the connection is short of credit.
   bool HasCredit(bool bounded) { return Sendable(kMaxPacketBytes, bounded) > 0; }
-  // A peer that tells of credit unasked is not asked. The device does ask, now and then, for those
-  // that are short of it.
+  // The device asks the peer for credit now and then while a connection is short of it. It does not
+  // ask a peer that sends updates unasked.
   [[nodiscard]] bool short_of_credit() const { return short_of_credit_; }
   void AskForCredit() { asked_for_credit_ = true; }
 
@@ -130,7 +131,7 @@ class VsockConnection final {
   [[nodiscard]] bool peer_sends_no_more() const { return (peer_shutdown_ & vsock::kNoSend) != 0; }
   [[nodiscard]] bool over() const { return error_ != 0 || state_ == State::kDead; }
   [[nodiscard]] uint32_t Credit() const;
-  // Returns the most that the peer's sender has under way.
+  // Returns the most bytes that the peer's sender has under way.
   [[nodiscard]] uint32_t Window() const;
   [[nodiscard]] uint32_t UsefulCredit() const;
   // Returns whether the peer's queue takes another packet of any size.
@@ -144,11 +145,11 @@ class VsockConnection final {
   int error_ = 0;
   ByteQueue received_;
   uint32_t taken_ = 0;            // bytes read so far (fwd_cnt)
-  uint32_t told_ = 0;             // what the peer knows of that
+  uint32_t told_ = 0;             // the part of it that the peer knows
   uint32_t sent_ = 0;             // bytes sent so far (tx_cnt)
   uint32_t peer_buffer_ = 0;      // buf_alloc of the peer
   uint32_t peer_taken_ = 0;       // fwd_cnt of the peer
-  std::vector<uint32_t> unread_;  // where packets end that the peer may not have read
+  std::vector<uint32_t> unread_;  // the ends of packets that the peer may not have read
   uint8_t own_shutdown_ = 0;
   uint8_t peer_shutdown_ = 0;
   bool short_of_credit_ = false;

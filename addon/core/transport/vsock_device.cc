@@ -425,8 +425,8 @@ void VsockDevice::Packet(const Chain& chain) {
   Header header;
   if (chain.Read(0, &header, sizeof header) != sizeof header) return;
   if (header.src_cid != options_.guest_cid || header.dst_cid != vsock::kHostCid) return;
-  // An interrupt costs the guest more than the credit in such a packet is worth. No program waits
-  // for the return of these packets, as one does for the return of its data.
+  // An interrupt costs the guest more than the credit in such a packet is worth. Programs wait for
+  // the return of their data packets, but not for the return of these.
   owes_ = owes_ || header.op != vsock::kCreditUpdate;
   if (header.type != vsock::kStream || header.len > chain.bytes - sizeof header ||
       header.len > kMaxPacketBytes) {
@@ -461,7 +461,7 @@ void VsockDevice::OnRequest(const Header& header) {
     return;
   }
   Listener& listener = *listeners_[port->second];
-  // One at a time even with a backlog of 0, as in the kernel.
+  // One connection may wait even with a backlog of 0, as in the kernel.
   Stream* const stream =
       listener.offered.size() > listener.backlog ? nullptr : Make(header.dst_port, header.src_port);
   if (stream == nullptr) {
@@ -584,7 +584,7 @@ void VsockDevice::OnRoom() {
   backend_->receive().DisableKicks();
   SendControl();
   std::vector<int> waiting = std::exchange(waiting_, {});
-  // The first stream may use up all the room, so each time another one is first.
+  // The first stream may use up all the room, so each time a different stream is first.
   if (waiting.size() > 1) std::rotate(waiting.begin(), waiting.begin() + 1, waiting.end());
   for (const int id : waiting) {
     Stream* const stream = Find(id);

@@ -21,27 +21,27 @@
 namespace waep {
 
 struct VsockDeviceOptions {
-  // The guest's context identifier, as it learns from the device.
+  // The guest's context identifier. The guest learns it from the device.
   uint32_t guest_cid = 3;
-  // What each connection may hold unread, which is the credit that the guest gets.
+  // The most unread bytes of a connection. This is the credit that the guest gets.
   uint32_t buffer_bytes = 256 * 1024;
-  // Connections at a time, those that are being closed included.
+  // The most connections at a time, including those that are being closed.
   uint32_t max_connections = 4096;
 };
 
-// A guest's virtio-vsock device, which a VMM reaches over a vhost-user socket: the VMM, the queues,
-// listeners and timers. vsock_connection.h has a single connection.
+// A guest's virtio-vsock device, which a VMM reaches over a vhost-user socket. It has the VMM, the
+// queues, the listeners and the timers. vsock_connection.h has a single connection.
 //
-// One thread uses it, and it works only inside calls of its functions: wait until `fd()` is
-// readable, then call Run(). Streams and listeners are numbers; their functions do not block and
-// return negative errno values, -EBADF for a number that is not in use.
+// One thread uses it. It works only inside calls of its functions: wait until `fd()` is readable,
+// then call Run(). Streams and listeners are numbers. Their functions do not block, and return
+// negative errno values: -EBADF for a number that is not in use.
 //
 // The guest may be hostile. Nothing that it writes makes the device read or write outside of the
 // guest's memory, run without end, or hold more than buffer_bytes × max_connections, each rounded
 // up to a block.
 //
 // Buffers and messages for the guest's driver must be published before the caller sleeps. Linux's
-// drivers differ in what they wait for (net/vmw_vsock of 6.1.176, 6.12.117 and 7.2.13):
+// drivers wait for different things (net/vmw_vsock of 6.1.176, 6.12.117 and 7.2.13):
 //
 //   - A packet of 64 KiB is a header and one part. Since 6.17 and 6.12.95 it is a header and parts
 //     of up to 32 KiB. Since 6.2 a buffer for packets from the host is one part of 3776 bytes.
@@ -62,17 +62,18 @@ class VsockDevice final {
   enum Event : int { kReadable = 1, kWritable = 2 };
 
   struct Callbacks {
-    // A stream is ready for something it is watched for, or a listener for Accept. May call any
-    // function of the device but Run, and may destroy nothing but streams.
+    // Called when a stream is ready for a watched event, or a listener for Accept. It may call any
+    // function of the device except Run, and may destroy only streams.
     std::function<void(int id, int events)> ready;
-    // The guest's driver has come or gone. When it has gone, so have all streams.
+    // Called when the guest's driver has come or gone. When it has gone, all streams are gone, too.
     std::function<void(bool running)> state;
   };
 
-  // Listens on the Unix socket `path`, for one VMM at a time. Null with `*error` a negative errno.
+  // Listens on the Unix socket `path`, for one VMM at a time. Returns null, with `*error` a
+  // negative errno, on failure.
   static std::unique_ptr<VsockDevice> Open(const char* path, const VsockDeviceOptions& options,
                                            Callbacks callbacks, int* error);
-  // A device that serves the VMM at the other end of a connected socket.
+  // Returns a device that serves the VMM at the other end of a connected socket.
   static std::unique_ptr<VsockDevice> Adopt(unique_fd socket, const VsockDeviceOptions& options,
                                             Callbacks callbacks, int* error);
   // Resets every connection, so that the guest learns of it.
@@ -81,45 +82,46 @@ class VsockDevice final {
   VsockDevice& operator=(const VsockDevice&) = delete;
 
   [[nodiscard]] int fd() const { return epoll_.get(); }
-  // Does what there is to do, a bounded amount of it, and calls back.
+  // Does a bounded amount of the waiting work, and calls back.
   void Run();
-  // Takes in what has arrived without calling back; Run will, where others than `stream` are
-  // concerned.
+  // Processes what has arrived, without calling back. Run calls back later for streams other than
+  // `stream`.
   void Advance(int stream);
-  // Sleeps until there is something to do; false when there was nothing in time.
+  // Sleeps until there is work. Returns false when there was none in time.
   bool Wait(int64_t timeout_ns);
 
-  // Has Run called soon, as if there was something to do.
+  // Makes the event loop call Run soon, as if there was work.
   void Wake();
 
-  // Whether the guest's driver is there.
+  // Returns whether the guest's driver is there.
   [[nodiscard]] bool running() const { return running_; }
   [[nodiscard]] size_t connections() const { return by_ports_.size(); }
 
   // Asks the guest for a connection from `local_port`, or from a free port if that is 0. The stream
-  // becomes writable when it has been made, or Error() tells why not: -ECONNRESET for a refusal.
-  // -ENODEV: no driver; -EADDRINUSE; -ENOBUFS: too many connections.
+  // becomes writable when the connection is made. On failure Error() tells the reason: -ECONNRESET
+  // for a refusal. Connect returns -ENODEV without a driver, -EADDRINUSE, or -ENOBUFS for too many
+  // connections.
   int Connect(uint32_t port, uint32_t local_port);
-  // Listens on a port of the host, or with port kAnyPort on all that have no listener of their own.
+  // Listens on a port of the host. kAnyPort stands for all ports without a listener of their own.
   int Listen(uint32_t port, uint32_t backlog);
-  // Takes a connection that the guest asks for. -EAGAIN: none. The guest is not answered yet:
-  // Confirm does that, and Close refuses.
+  // Takes a connection that the guest asks for, or returns -EAGAIN. The guest has no answer yet:
+  // Confirm accepts the connection, and Close refuses it.
   int Accept(int listener);
   int Confirm(int stream);
 
-  // Returns bytes, 0 at the end, -EAGAIN, or why the connection is no more: -ECONNRESET (by the
-  // peer, or because the guest has gone), -EHOSTDOWN (the VMM has).
+  // Returns the number of bytes, 0 at the end, -EAGAIN, or the reason why the connection is gone:
+  // -ECONNRESET (the peer reset it, or the guest has gone) or -EHOSTDOWN (the VMM has gone).
   ssize_t Receive(int stream, void* buffer, size_t length);
   // Returns how many bytes were taken. -EPIPE: the peer does not receive any more.
   ssize_t Send(int stream, const iovec* parts, size_t count);
   // Ends sending (`how` is SHUT_WR), receiving or both.
   int Shutdown(int stream, int how);
-  // Of a stream or a listener. What was sent still arrives.
+  // Closes a stream or a listener. Sent bytes still arrive.
   int Close(int id);
   [[nodiscard]] int Error(int stream) const;
-  // Watches for `events`, each time anew after a callback as long as they hold.
+  // Watches for `events`. The callback is repeated as long as they hold.
   int Watch(int id, int events);
-  // Both ports of a stream: the host's and the guest's.
+  // Returns both ports of a stream: the host's and the guest's.
   int Ports(int stream, uint32_t* local, uint32_t* peer) const;
 
   static constexpr uint32_t kAnyPort = 0xffffffff;
@@ -134,21 +136,21 @@ class VsockDevice final {
 
   using State = VsockConnection::State;
 
-  // A connection, and what the device does about it.
+  // A connection, and the device's state for it.
   struct Stream {
     Stream(BlockPool* blocks, const VsockDeviceOptions& options, uint32_t local, uint32_t peer)
         : connection(blocks, options.buffer_bytes, options.guest_cid, local, peer) {}
 
     VsockConnection connection;
     int id = 0;
-    bool owned = true;  // by the caller, who has not closed it
-    int listener = 0;   // while it is offered
+    bool owned = true;  // the caller has not closed it
+    int listener = 0;   // the listener that it is offered to, or 0
     int events = 0;
-    uint16_t unsent = 0;       // bits of control packets that wait for room, by operation
+    uint16_t unsent = 0;       // the control packets that wait for room, one bit for each operation
     bool queued = false;       // in unsent_
     bool marked = false;       // in ready_
     bool waiting = false;      // in waiting_
-    uint64_t deadline_ns = 0;  // of closing
+    uint64_t deadline_ns = 0;  // for the end of closing
   };
 
   using Handler = void (VsockDevice::*)(Stream&, const vsock::Header&, const Chain&);
@@ -188,7 +190,7 @@ class VsockDevice final {
   [[nodiscard]] int Ready(Stream& stream);
   void Mark(Stream& stream);
   void Dispatch();
-  // The connection is gone, for a reason unless `error` is 0; its owner may still read.
+  // Ends the connection, for a reason unless `error` is 0. Its owner may still read.
   void Destroy(Stream& stream, int error);
   Stream* Make(uint32_t local_port, uint32_t peer_port);
   [[nodiscard]] Stream* Find(int id) const;
@@ -211,10 +213,10 @@ class VsockDevice final {
   bool running_ = false;
   bool wants_room_ = false;
   bool in_run_ = false;
-  bool announced_ = false;     // that the driver is there
-  bool was_lost_ = false;      // since then
-  bool owes_ = false;          // the guest something that a program may wait for
-  bool tells_of_end_ = false;  // the driver, unasked, when all of it has been read
+  bool announced_ = false;     // the owner knows that the driver is there
+  bool was_lost_ = false;      // the driver was lost since then
+  bool owes_ = false;          // the guest waits for something that is not published
+  bool tells_of_end_ = false;  // the driver sends an update, unasked, when everything was read
   int watched_kicks_[2] = {-1, -1};
 
   std::unique_ptr<vhost_user::Connection> vmm_;
