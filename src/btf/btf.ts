@@ -6,10 +6,13 @@ import { type BtfKind, type BtfType, kindNames, type TypeId } from './types.js';
 const MAGIC = 0xeb9f;
 const HEADER_BYTES = 24;
 const TYPE_BYTES = 12;
-/** How many steps a chain of types that stand for others may have. */
+/** The maximum length of a chain of types that stand for others. */
 const MAX_CHAIN = 64;
 
-/** The bytes that follow a type of each kind: some, and some for each of its `vlen` parts. */
+/**
+ * The bytes that follow a type of each kind: a fixed part, and a part for each of its `vlen`
+ * entries.
+ */
 const trailers: { readonly [K in BtfKind]: readonly [fixed: number, each: number] } = {
   void: [0, 0],
   int: [4, 0],
@@ -38,8 +41,8 @@ const malformed = (why: string) => failure('ERR_BTF_MALFORMED', { why });
 /**
  * The types of a kernel, a module, a program or a map, read from BTF.
  *
- * Reading checks the whole layout once and indexes where types are; types are decoded when they
- * are asked for, so that a kernel's hundred thousand cost little.
+ * The constructor checks the whole layout once and indexes the types. A type is decoded when it is
+ * asked for, so the hundred thousand types of a kernel cost little.
  *
  * ```ts
  * const types = await session.kernelTypes();
@@ -49,7 +52,7 @@ const malformed = (why: string) => failure('ERR_BTF_MALFORMED', { why });
 export class BtfTypes {
   readonly #view: DataView;
   readonly #base: BtfTypes | undefined;
-  /** Where each type begins; the first is that of {@link #firstId}. */
+  /** The offset of each type. The first one is that of {@link #firstId}. */
   readonly #offsets: Uint32Array;
   readonly #firstId: TypeId;
   readonly #stringsStart: number;
@@ -58,8 +61,8 @@ export class BtfTypes {
   #named: Map<string, TypeId> | undefined;
 
   /**
-   * @param bytes BTF as a kernel, a compiler or an object file has it
-   * @param base the kernel's own types, where `bytes` are those of one of its modules
+   * @param bytes BTF of a kernel, a compiler or an object file
+   * @param base the kernel's own types, if `bytes` are the types of a kernel module
    * @throws ERR_BTF_MALFORMED
    */
   constructor(bytes: Uint8Array, base?: BtfTypes) {
@@ -85,7 +88,7 @@ export class BtfTypes {
     this.#offsets = this.#index(typesStart, typesEnd);
   }
 
-  /** One more than the last type's id. */
+  /** The last type's id plus 1. */
   get length(): number {
     return this.#firstId + this.#offsets.length;
   }
@@ -95,7 +98,7 @@ export class BtfTypes {
   }
 
   /**
-   * The type with this id.
+   * Returns the type with this id.
    *
    * @throws ERR_BTF_TYPE when there is none
    */
@@ -113,19 +116,19 @@ export class BtfTypes {
     return this.#decode(id, offset);
   }
 
-  /** All types, in the order of their ids. */
+  /** Yields all types, in the order of their ids. */
   *[Symbol.iterator](): Generator<BtfType> {
     for (let id = 1; id < this.length; id++) yield this.type(id);
   }
 
-  /** The id of the first type of this kind and name, or `undefined`. */
+  /** Returns the id of the first type of this kind and name, or `undefined`. */
   find(kind: BtfKind, name: string): TypeId | undefined {
     this.#named ??= this.#byName();
     return this.#named.get(`${kind} ${name}`) ?? this.#base?.find(kind, name);
   }
 
   /**
-   * The id of a type by the name that C has for it: `struct task_struct`, `enum pid_type`, `u64`.
+   * Returns the id of a type by its name in C: `struct task_struct`, `enum pid_type`, `u64`.
    *
    * @throws ERR_BTF_TYPE when there is none
    */
@@ -148,7 +151,7 @@ export class BtfTypes {
     });
   }
 
-  /** The type that is left without names, qualifiers and tags: what decides the layout. */
+  /** Returns the type below all type names, qualifiers and tags. This type decides the layout. */
   resolve(id: TypeId): BtfType {
     let type = this.type(id);
     for (let steps = 0; steps < MAX_CHAIN; steps++) {
@@ -169,9 +172,9 @@ export class BtfTypes {
   }
 
   /**
-   * The size of a type in bytes.
+   * Returns the size of a type in bytes.
    *
-   * @throws ERR_BTF_TYPE for one that has none, such as a function
+   * @throws ERR_BTF_TYPE for a type without a size, such as a function
    */
   sizeOf(id: TypeId): number {
     let times = 1;
@@ -193,13 +196,14 @@ export class BtfTypes {
   }
 
   /**
-   * A codec for a type: structures as objects (members of anonymous ones among the others),
-   * `char` arrays as text, other byte arrays as bytes, 64-bit numbers and pointers as bigints,
-   * enumerators by name. Of a union all members are read, and those given are written.
+   * Returns a codec for a type. Structures become objects, with the members of anonymous structures
+   * among their own. `char` arrays become text, other byte arrays become bytes, 64-bit numbers and
+   * pointers become bigints, and enumerators become names. Of a union, all members are read, and
+   * the given members are written.
    *
-   * @param type an id, or the name that C has for it
+   * @param type an id, or the name of the type in C
    * @typeParam T the type that the caller expects; it is not checked
-   * @throws ERR_BTF_TYPE when it is not there, or has no layout
+   * @throws ERR_BTF_TYPE when the type does not exist or has no layout
    */
   codec<T = unknown>(type: TypeId | string): Codec<T> {
     return codecOf(this, typeof type === 'string' ? this.named(type) : type) as Codec<T>;

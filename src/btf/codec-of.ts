@@ -1,4 +1,4 @@
-/* Codecs for types: the layout is the compiler's, as BTF tells it. */
+/* Codecs for types. The compiler chose the layout, and BTF describes it. */
 import {
   type AnyCodec,
   array,
@@ -31,7 +31,7 @@ import type {
   TypeId,
 } from './types.js';
 
-/* BTF comes from elsewhere: what contains itself, or would be enormous, is refused. */
+/* BTF comes from outside. A type that contains itself, or would be enormous, is refused. */
 const MAX_DEPTH = 32;
 const MAX_PARTS = 20_000;
 const MAX_BYTES = 16 * 1024 * 1024;
@@ -39,7 +39,7 @@ const MAX_BYTES = 16 * 1024 * 1024;
 const unsigned: { readonly [sizeBytes: number]: AnyCodec } = { 1: u8, 2: u16, 4: u32, 8: u64 };
 const signed: { readonly [sizeBytes: number]: AnyCodec } = { 1: s8, 2: s16, 4: s32, 8: s64 };
 
-/** The part of {@link BtfTypes} that deriving a codec needs. */
+/** The parts of {@link BtfTypes} that deriving a codec needs. */
 interface Types {
   type(id: TypeId): BtfType;
   resolve(id: TypeId): BtfType;
@@ -58,7 +58,9 @@ function unfit(type: string, why: string): Error {
   });
 }
 
-/** Whether a number is less than its bytes: how compilers before 2018 wrote bit fields. */
+/**
+ * Returns whether a number is smaller than its bytes. Compilers before 2018 wrote bit fields so.
+ */
 function isPart(type: BtfInt): boolean {
   return type.offsetBits > 0 || (type.widthBits !== 8 * type.sizeBytes && !type.boolean);
 }
@@ -147,7 +149,7 @@ class Deriving {
     return array(codec, length);
   }
 
-  /** Members of anonymous structures and unions are members of what contains them, as in C. */
+  /** As in C, members of anonymous structures and unions are members of the enclosing type. */
   #fields(composite: BtfComposite, base: number, depth: number, fields: PlacedField[]): void {
     if (depth > MAX_DEPTH) throw unfit(composite.name, `more than ${MAX_DEPTH} types deep`);
     for (const member of composite.members) {

@@ -2,9 +2,9 @@ import type { BtfTypes } from './btf.js';
 import type { TypeId } from './types.js';
 
 /**
- * Where a structure holds pointers to functions, those of structures within it included: byte
- * offsets, ascending. With the type of a value of a STRUCT_OPS map, these are the places of its
- * programs (`programOffsets` of the map's spec).
+ * Returns the ascending byte offsets of the pointers to functions in a structure, including its
+ * inner structures. For the value type of a STRUCT_OPS map, these are the offsets of its programs
+ * (`programOffsets` of the map's spec).
  */
 export function functionOffsets(types: BtfTypes, id: TypeId): number[] {
   const offsets: number[] = [];

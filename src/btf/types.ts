@@ -1,6 +1,6 @@
 /* The types of BTF. Kernel source: include/uapi/linux/btf.h, Documentation/bpf/btf.rst. */
 
-/** `BTF_KIND_*`, under the names that types have here. */
+/** The names of `BTF_KIND_*` in this library. */
 export const kindNames = [
   'void',
   'int',
@@ -27,13 +27,13 @@ export const kindNames = [
 /** A kind of type. */
 export type BtfKind = (typeof kindNames)[number];
 
-/** A number that names a type within one BTF object; 0 is `void`. */
+/** The number of a type within one BTF object; 0 is `void`. */
 export type TypeId = number;
 
 interface Common<K extends BtfKind> {
   readonly id: TypeId;
   readonly kind: K;
-  /** Empty for a type without one. */
+  /** Empty for a type without a name. */
   readonly name: string;
 }
 
@@ -52,7 +52,7 @@ export interface BtfInt extends Common<'int'> {
   readonly signed: boolean;
   readonly boolean: boolean;
   readonly character: boolean;
-  /** Where the number is within its bytes: an old compiler's bit field. */
+  /** The position of the number within its bytes, for a bit field of an old compiler. */
   readonly offsetBits: number;
   readonly widthBits: number;
 }
@@ -73,19 +73,21 @@ export interface BtfEnum extends Common<'enum' | 'enum64'> {
 export interface BtfForward extends Common<'fwd'> {
   readonly union: boolean;
 }
-/** A type that stands for another, or points to it; of `func`, its prototype. */
+/**
+ * A type that stands for another type or points to it. For `func`, the other type is its prototype.
+ */
 export interface BtfReference
   extends Common<'ptr' | 'typedef' | 'volatile' | 'const' | 'restrict' | 'func' | 'type_tag'> {
   readonly type: TypeId;
 }
 export interface BtfPrototype extends Common<'func_proto'> {
-  /** What it returns. */
+  /** The return type. */
   readonly type: TypeId;
   readonly parameters: ReadonlyArray<{ readonly name: string; readonly type: TypeId }>;
 }
 export interface BtfVariable extends Common<'var'> {
   readonly type: TypeId;
-  /** 0 for a static one, 1 for a global one, 2 for one that is elsewhere. */
+  /** 0 for a static function or variable, 1 for a global one, 2 for an external one. */
   readonly linkage: number;
 }
 export interface BtfSection extends Common<'datasec'> {
@@ -101,11 +103,11 @@ export interface BtfFloat extends Common<'float'> {
 }
 export interface BtfTag extends Common<'decl_tag'> {
   readonly type: TypeId;
-  /** Which member or parameter it is on, or −1 for the whole. */
+  /** The index of the member or parameter with the tag, or −1 for the whole type. */
   readonly component: number;
 }
 
-/** A type, told apart by `kind`. */
+/** Any type; `kind` tells them apart. */
 export type BtfType =
   | Common<'void'>
   | BtfInt

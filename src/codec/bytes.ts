@@ -1,7 +1,7 @@
 import type { Handle } from '../call.js';
 import { type Codec, misfit } from './codec.js';
 
-/** Bytes as they are. A value that is an answer of its own is not copied; others are. */
+/** Bytes as they are. If the value is a whole answer, it is not copied. Other values are copied. */
 export function bytes(sizeBytes: number): Codec<Uint8Array> {
   return {
     name: `bytes(${sizeBytes})`,
@@ -20,7 +20,10 @@ export function bytes(sizeBytes: number): Codec<Uint8Array> {
   };
 }
 
-/** Text in a `char` array of so many bytes, up to its NUL; at most one byte less of UTF-8. */
+/**
+ * Text in a `char` array of `sizeBytes` bytes, up to its NUL. A value has at most `sizeBytes` − 1
+ * bytes of UTF-8.
+ */
 export function text(sizeBytes: number): Codec<string> {
   return {
     name: `text(${sizeBytes})`,
@@ -42,8 +45,8 @@ export function text(sizeBytes: number): Codec<string> {
 }
 
 /**
- * An object in a map: a map in a map of maps, a program in a PROG_ARRAY. Written from the object,
- * and read, as the kernel has it, as the object's id.
+ * An object in a map: a map in a map of maps, or a program in a PROG_ARRAY. It is written as the
+ * object and read as the object's id, because the kernel returns the id.
  */
 export const objectId: Codec<number, { readonly handle: Handle }> = {
   name: 'object',

@@ -1,19 +1,18 @@
 import { failure, WaepError } from '../errors.js';
 
 /**
- * How a value lies in memory: what a map's keys and values, or an event's bytes, mean.
+ * The layout of a value in memory, such as a key or value of a map or the bytes of an event.
  *
- * Codecs compose ({@link struct}, {@link array}, {@link perCpu}) and carry the types of their
- * values with them. All words are little-endian, as the guest has them, unless a codec says
- * otherwise.
+ * Codecs can be combined ({@link struct}, {@link array}, {@link perCpu}) and carry the types of
+ * their values. All words are little-endian, like the guest's, unless a codec says otherwise.
  *
  * @typeParam T the type of decoded values
  * @typeParam In the type of values to encode, if it allows more than `T`
  */
 export interface Codec<T, In = T> {
-  /** Its name in errors, such as `u32` or `struct event`. */
+  /** The name of the codec in errors, such as `u32` or `struct event`. */
   readonly name: string;
-  /** The bytes of a value. */
+  /** The size of a value in bytes. */
   readonly sizeBytes: number;
   /** The alignment of a value in a C structure, in bytes. */
   readonly alignBytes: number;
@@ -25,7 +24,10 @@ export interface Codec<T, In = T> {
    * @throws ERR_CODEC_VALUE when the value does not fit
    */
   write(view: DataView, offset: number, value: In): void;
-  /** The codec for a guest with so many possible CPUs, where that makes a difference. */
+  /**
+   * Returns the codec for a guest with `possibleCpus` possible CPUs. Absent if the number makes no
+   * difference.
+   */
   forCpus?(possibleCpus: number): Codec<T, In>;
 }
 
@@ -42,12 +44,12 @@ export type Encodable<C> = C extends {
   ? In
   : never;
 
-/** Makes a view of bytes, as codecs want them. */
+/** Returns a view of bytes, as codecs take it. */
 export function viewOf(bytes: Uint8Array): DataView {
   return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
 
-/** The bytes of one value. */
+/** Returns the bytes of one value. */
 export function encodeValue<In>(codec: Codec<unknown, In>, value: In): Uint8Array {
   const bytes = new Uint8Array(codec.sizeBytes);
   codec.write(viewOf(bytes), 0, value);
@@ -55,7 +57,7 @@ export function encodeValue<In>(codec: Codec<unknown, In>, value: In): Uint8Arra
 }
 
 /**
- * The value in bytes.
+ * Decodes bytes to a value.
  *
  * @throws ERR_CODEC_VALUE when there are fewer bytes than the codec needs
  */
@@ -66,13 +68,13 @@ export function decodeValue<T>(codec: Codec<T, never>, bytes: Uint8Array): T {
   return codec.read(viewOf(bytes), 0);
 }
 
-/** The error of a value that does not fit. */
+/** Returns the error of a value that does not fit. */
 export function misfit(value: unknown, expected: string): WaepError<'ERR_CODEC_VALUE'> {
   const shown = value instanceof Uint8Array ? `${value.byteLength} bytes` : value;
   return failure('ERR_CODEC_VALUE', { where: '', value: shown, expected });
 }
 
-/** The same error, with where the value is put before where it was found to be. */
+/** Returns the same error with the place of the value prepended to the place in the error. */
 export function within(where: string, error: unknown): unknown {
   if (!(error instanceof WaepError) || error.code !== 'ERR_CODEC_VALUE') return error;
   const detail = (error as WaepError<'ERR_CODEC_VALUE'>).detail;

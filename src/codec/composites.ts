@@ -7,7 +7,7 @@ import {
   within,
 } from './codec.js';
 
-/** The fields of a structure, in the order in which C has them. */
+/** The fields of a structure, in their order in C. */
 export type StructFields = Readonly<Record<string, AnyCodec>>;
 
 /** The type that a structure's codec decodes. */
@@ -16,7 +16,7 @@ export type StructValue<F extends StructFields> = { [N in keyof F]: Decoded<F[N]
 /** The type that a structure's codec encodes. */
 export type StructInput<F extends StructFields> = { readonly [N in keyof F]: Encodable<F[N]> };
 
-/** A field at a place. */
+/** A field with its place. */
 export interface PlacedField {
   readonly name: string;
   readonly offset: number;
@@ -52,9 +52,10 @@ export function struct<const F extends StructFields>(
 }
 
 /**
- * A structure whose fields are at given places, which may overlap as those of a union do.
+ * A structure whose fields are at given places. They may overlap, as in a union.
  *
- * @param partial whether fields may be left out when writing, and stay as they are
+ * @param partial whether fields may be left out when writing; the bytes of such a field stay as
+ *   they are
  */
 export function placedStruct(
   name: string,
@@ -91,13 +92,14 @@ export function placedStruct(
   };
 }
 
-/** So many values in a row. */
+/** `length` values in a row. */
 export function array<T, In>(codec: Codec<T, In>, length: number): Codec<T[], readonly In[]> {
   return row(`${codec.name}[${length}]`, codec, codec.sizeBytes, length);
 }
 
 /**
- * The value of a per-CPU map: one for every possible CPU of the guest, online or not, by number.
+ * The value of a per-CPU map: an array with one value for each possible CPU of the guest, online or
+ * not, indexed by the number of the CPU.
  */
 export function perCpu<T, In>(codec: Codec<T, In>): Codec<T[], readonly In[]> {
   // The kernel rounds each CPU's value up to 8 bytes: bpf_map_value_size() in
@@ -141,7 +143,7 @@ function row<T, In>(
   };
 }
 
-/** A codec for something else that is made of what another codec reads and writes. */
+/** Returns a codec that converts the values of another codec. */
 export function mapped<T, In, U, UIn = U>(
   codec: Codec<T, In>,
   decode: (value: T) => U,

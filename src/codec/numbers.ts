@@ -105,9 +105,9 @@ export const bool: Codec<boolean> = {
 };
 
 /**
- * A number of 64 bits as a JavaScript number, for counters and times that stay below 2^53.
+ * A number of 64 bits as a JavaScript number, for counters and times below 2^53.
  *
- * Reading one that does not gives the nearest number, as `Number(bigint)` does.
+ * A larger number is read as the nearest JavaScript number, like `Number(bigint)`.
  */
 export const count: Codec<number> = {
   name: 'count',
@@ -124,8 +124,8 @@ export const count: Codec<number> = {
 };
 
 /**
- * A number with names, such as a C enumeration: read as its name, or as a number when it has none,
- * and written from either.
+ * A number with names, such as a C enumeration. It is read as its name, or as a number when it has
+ * no name. It is written from either.
  */
 export function named<const N extends Readonly<Record<string, number | bigint>>, T, In>(
   names: N,
@@ -155,10 +155,10 @@ export function named<const N extends Readonly<Record<string, number | bigint>>,
 }
 
 /**
- * A few bits of the word at the offset, as C bit fields are laid out on little-endian machines.
+ * Some bits of the word at the offset, like C bit fields on little-endian machines.
  *
- * @param shift how many bits of the word's bytes come before, 0 to 7
- * @param width how many bits it has, 1 to 64 less `shift`
+ * @param shift how many bits come before, 0 to 7
+ * @param width how many bits the number has, 1 to 64 less `shift`
  */
 export function bits(
   shift: number,

@@ -5,14 +5,14 @@ import { FrameType, HEADER_BYTES, putHeader } from './header.js';
 import { ItemReader, Major } from './items.js';
 
 /*
- * CALL and RESULT are the frames that matter for latency, and their shape is fixed, so they are
- * written and read here directly. The bytes are those that cbor-x writes for the same values.
+ * CALL and RESULT are the frames that matter for latency. Their shape is fixed, so this module
+ * writes and reads them directly. The bytes equal those of cbor-x for the same values.
  */
 
 const { UINT, NEGATIVE, BYTES, ARRAY } = Major;
 const HEAD_BYTES = 9;
 
-/** Up to here a loop in the JIT's code copies faster than a call out of it does. */
+/** Up to this size, a loop in JIT code copies faster than a call of a copy function. */
 const LOOP_BYTES = 192;
 
 function putHead(target: Uint8Array, at: number, major: number, value: number): number {
@@ -50,7 +50,7 @@ function bufferBytes(buffer: CallBuffer): Uint8Array | undefined {
   return buffer instanceof Uint8Array ? buffer : buffer.inout;
 }
 
-/** The most bytes that the frame of `call` can have, header included. */
+/** Returns the maximum length of the frame of `call` in bytes, header included. */
 export function callFrameBound(call: Call): number {
   let bound = HEADER_BYTES + 6 * HEAD_BYTES + call.relocations.length * 5;
   for (const buffer of call.buffers) {
@@ -106,7 +106,7 @@ export function putCallFrame(target: Uint8Array, id: number, call: Call, flags =
   return at;
 }
 
-/** Makes the CALL frame as parts that alias the call's buffers, for a large call. */
+/** Returns the CALL frame as parts that alias the call's buffers, for a large call. */
 export function callFrameParts(id: number, call: Call): Uint8Array[] {
   const heads = new Uint8Array(
     HEADER_BYTES + (call.buffers.length + 6) * (HEAD_BYTES + 1) + call.relocations.length * 5,
@@ -134,7 +134,9 @@ export function callFrameParts(id: number, call: Call): Uint8Array[] {
   return parts;
 }
 
-/** How much each output of a call is long in full; what travels has its trailing zeros removed. */
+/**
+ * Returns the full length of each output of a call. Outputs travel without their trailing zeros.
+ */
 export function outputLengths(call: Pick<Call, 'buffers'>): number[] {
   const lengths: number[] = [];
   for (const buffer of call.buffers) {
@@ -147,8 +149,8 @@ export function outputLengths(call: Pick<Call, 'buffers'>): number[] {
 /**
  * Reads the body of a RESULT frame in `bytes[start, end)`.
  *
- * @param lengths the outputs' full lengths, from {@link outputLengths}, or `undefined` to take
- *   them as they come
+ * @param lengths the full lengths of the outputs, from {@link outputLengths}, or `undefined` to
+ *   take the outputs as they travel
  * @param alias whether outputs may alias `bytes`, because nobody else will write there
  */
 export function parseReply(

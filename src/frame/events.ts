@@ -1,37 +1,43 @@
 import { failure } from '../errors.js';
 import { ItemReader, Major } from './items.js';
 
-/** What a stream reads from. PROTOCOL.md numbers them so. */
+/** The sources of a stream. PROTOCOL.md defines the numbers. */
 export const StreamSource = { RING: 0, PERF: 1, FILE: 2, USER_RING: 3 } as const;
 
-/** The body of an EVENTS frame: a stretch of records of one part of a stream, and counts. */
+/** The body of an EVENTS frame: a stretch of records of one part of a stream, with counters. */
 export interface Events {
-  /** Which of the handles that the stream was subscribed with. */
+  /** The index of the part, which is the index among the handles of the subscription. */
   part: number;
-  /** Records in `bytes`, without those that were discarded, and the kernel's own. */
+  /** The number of records in `bytes`, without discarded records and without the kernel's own. */
   records: number;
-  /** Records of the part that were sent before. */
+  /** The number of records of the part that were sent before. */
   sequence: number;
-  /** Bytes of the part that were read before, discarded records and padding included. */
+  /** The bytes of the part that were read before, including discarded records and padding. */
   position: number;
-  /** Bytes of the part that were written by the time. */
+  /** The bytes of the part that the kernel had written when the frame was made. */
   written: number;
-  /** Records of the part that the kernel had no room for, as far as it has told. */
+  /**
+   * The number of records of the part for which the kernel had no room, as far as it has reported.
+   */
   lost: number;
-  /** Records of the part that were dropped because the guest's policy bounds the rate. */
+  /**
+   * The number of records of the part that were dropped because the guest's policy limits the rate.
+   */
   dropped: number;
   /** CLOCK_MONOTONIC of the guest when the frame was made, in nanoseconds. */
   timeNs: number;
-  /** 0; or when nothing more will follow, 1 more than the errno that ended it. */
+  /** 0, or, when nothing more will follow, 1 plus the errno that ended the stream. */
   end: number;
-  /** Records as they lie in the kernel's buffer. */
+  /** The records with their layout in the kernel's buffer. */
   bytes: Uint8Array;
 }
 
 const { UINT, BYTES, ARRAY } = Major;
 const COUNTS = 9;
 
-/** Reads the body of an EVENTS frame in `bytes[start, end)`. The result's bytes alias them. */
+/**
+ * Reads the body of an EVENTS frame in `bytes[start, end)`. The bytes of the result alias `bytes`.
+ */
 export function parseEvents(bytes: Uint8Array, start: number, end: number): Events {
   const items = new ItemReader(bytes, start, end, 'EVENTS');
   if (items.head(ARRAY) !== COUNTS + 1) {

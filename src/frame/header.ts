@@ -4,10 +4,10 @@ export const HEADER_BYTES = 12;
 /** The version of the protocol that this package speaks. */
 export const PROTOCOL_VERSION = 1;
 
-/** The largest frame body that either side accepts unless it has agreed to less, in bytes. */
+/** The size limit of a frame's body on both sides, in bytes, unless they agree on less. */
 export const MAX_FRAME_BYTES = 64 * 1024 * 1024;
 
-/** The frame types. Requests of the client's are 0x10 to 0x1f, answers 0x20 and above. */
+/** The frame types. Requests of the client are 0x10 to 0x1f. Answers are 0x20 and above. */
 export const FrameType = {
   HELLO: 0x01,
   WELCOME: 0x02,
@@ -34,7 +34,7 @@ export const FrameType = {
 
 /** The bits of a header's `flags`. All others are zero in version 1. */
 export const FrameFlag = {
-  /** On a request: its answer may be sent together with that of the request behind it. */
+  /** On a request: its answer may be sent together with the answer of the next request. */
   ANSWER_MAY_WAIT: 0x01,
 } as const;
 
@@ -46,14 +46,14 @@ export function frameTypeName(type: number): string {
 
 /** A frame's header. */
 export interface FrameHeader {
-  /** Bytes of the body. */
+  /** The size of the body in bytes. */
   length: number;
   type: number;
   /** {@link FrameFlag} bits. */
   flags: number;
   /** Zero in version 1. */
   reserved: number;
-  /** Chosen by who asks, repeated by who answers. */
+  /** The side that asks chooses the id. The side that answers repeats it. */
   id: number;
 }
 
@@ -80,7 +80,7 @@ export function putHeader(
   target[offset + 11] = id >>> 24;
 }
 
-/** Reads the header at `offset` of `bytes`, which must have {@link HEADER_BYTES} there. */
+/** Reads the header at `offset` of `bytes`. There must be {@link HEADER_BYTES} bytes. */
 export function parseHeader(bytes: Uint8Array, offset = 0): FrameHeader {
   const view = new DataView(bytes.buffer, bytes.byteOffset + offset, HEADER_BYTES);
   return {

@@ -1,6 +1,6 @@
 import { failure } from '../errors.js';
 
-/** The major types of CBOR that frames of a fixed shape are made of. */
+/** The major types of CBOR that occur in frames of a fixed shape. */
 export const Major = { UINT: 0x00, NEGATIVE: 0x20, BYTES: 0x40, ARRAY: 0x80 } as const;
 
 /** Reads the items of a body of a fixed shape, one after the other. */
@@ -11,7 +11,7 @@ export class ItemReader {
   /** The offset of the next item. */
   at: number;
 
-  /** @param what errors call the body, such as `a result` */
+  /** @param what the name of the body in errors, such as `a result` */
   constructor(bytes: Uint8Array, start: number, end: number, what: string) {
     this.#bytes = bytes;
     this.at = start;
@@ -24,15 +24,16 @@ export class ItemReader {
     return this.#end - this.at;
   }
 
-  /** Whether the next item is of a major type. */
+  /** Returns whether the next item has a major type. */
   is(major: number): boolean {
     return this.at < this.#end && ((this.#bytes[this.at] as number) & 0xe0) === major;
   }
 
   /**
-   * Reads the head of the next item: the value of a number, else a length.
+   * Reads the head of the next item. Returns the value of a number, or the length of any other
+   * item.
    *
-   * @throws ERR_FRAME_MALFORMED when it is of another major type, or ends too early
+   * @throws ERR_FRAME_MALFORMED when the item has another major type, or ends too early
    */
   head(major: number): number {
     const bytes = this.#bytes;

@@ -3,24 +3,24 @@ import { type ErrorCode, failure, isErrorCode, WaepError } from '../errors.js';
 import { printable } from '../printable.js';
 import { HEADER_BYTES, PROTOCOL_VERSION, putHeader } from './header.js';
 
-/** What a client says first. */
+/** The first message of a client. */
 export interface Hello {
   /** The protocol's version: {@link PROTOCOL_VERSION}. */
   protocol: number;
   /** The client's name and version, for the audit log. */
   client: string;
-  /** How long the session is to outlive the loss of its connection, in milliseconds. Default 0. */
+  /** How long the session should outlive the loss of its connection, in milliseconds. Default 0. */
   leaseMs?: number;
 }
 
-/** What a client says first on a further connection of a session. */
+/** The first message of a client on a further connection of a session. */
 export interface Join {
   protocol: number;
-  /** The session's, from its {@link Welcome}. */
+  /** The token of the session, from its {@link Welcome}. */
   token: Uint8Array;
   /**
-   * `resume`: to carry the session's calls from here on; `events`: to carry its events; `cancel`: to
-   * cancel a call, after which the connection ends.
+   * The purpose of the connection. `resume` carries the session's calls from now on. `events`
+   * carries the session's events. `cancel` cancels a call, and then the connection ends.
    */
   purpose: JoinPurpose;
   /** With `cancel`: the id of the call. */
@@ -31,39 +31,45 @@ export type JoinPurpose = 'resume' | 'events' | 'cancel';
 
 const purposes: readonly string[] = ['resume', 'events', 'cancel'] satisfies JoinPurpose[];
 
-/** What the agent answers to a {@link Hello} or a {@link Join}. */
+/** The agent's answer to a {@link Hello} or a {@link Join}. */
 export interface Welcome {
   protocol: number;
   /** The agent's name and version. */
   agent: string;
   kernel: KernelInfo;
   limits: SessionLimits;
-  /** The name of the policy's profile that the session is under. */
+  /** The name of the policy's profile that applies to the session. */
   profile: string;
   session: SessionTerms;
-  /** How many sessions were open, this one not counted, and how many may be. Older agents say nothing. */
+  /**
+   * How many other sessions were open, and how many the agent allows. Older agents do not report
+   * this.
+   */
   sessions?: { open: number; most: number };
   /** Whether the agent answers FILE. Absent: no. */
   files?: boolean;
 }
 
-/** What lets a client join connections to its session, and how long that outlives them. */
+/**
+ * The token with which a client joins connections to its session, and how long the session outlives
+ * them.
+ */
 export interface SessionTerms {
-  /** {@link TOKEN_BYTES} random bytes, for this client alone to know. */
+  /** {@link TOKEN_BYTES} random bytes that only this client may know. */
   token: Uint8Array;
   /** How long the session outlives the loss of its connection, in milliseconds. */
   leaseMs: number;
   /**
-   * After how long a silence of the client's its connection counts as lost, in milliseconds; 0 for
-   * never, where the transport itself tells.
+   * How long the client may be silent before its connection counts as lost, in milliseconds. With
+   * 0, silence is no loss, because the transport itself reports a loss.
    */
   silenceMs: number;
 }
 
-/** The length of a session's token. */
+/** The length of a session's token in bytes. */
 export const TOKEN_BYTES = 32;
 
-/** Facts about the guest's kernel that a client needs to form calls. */
+/** Facts about the guest's kernel that a client needs to make calls. */
 export interface KernelInfo {
   /** `uname -r`. */
   release: string;
@@ -73,31 +79,34 @@ export interface KernelInfo {
   machine: string;
   /** /proc/sys/kernel/random/boot_id. */
   bootId: string;
-  /** How many CPUs the kernel reckons with: the number of slots in a per-CPU value. */
+  /** The number of possible CPUs, which is the number of slots in a per-CPU value. */
   possibleCpus: number;
-  /** Bytes. */
+  /** In bytes. */
   pageSize: number;
   /** Whether the kernel offers its own BTF in /sys/kernel/btf/vmlinux. */
   btf: boolean;
 }
 
-/** Bounds of a session, in bytes where the name says so. */
+/** Limits of a session, in bytes where the name says so. */
 export interface SessionLimits {
   maxFrameBytes: number;
   maxCallBytes: number;
   maxBuffers: number;
   maxRelocations: number;
   maxHandles: number;
-  /** How many streams of events there may be at once. */
+  /** How many event streams may be open at once. */
   maxStreams: number;
-  /** How many records of streams are sent in a second, or 0 for as many as there are. */
+  /** How many records all streams may send per second; 0 for no limit. */
   maxEventsPerSecond: number;
 }
 
 const encoder = new Encoder({ useRecords: false, mapsAsObjects: true, tagUint8Array: false });
 const decoder = new Decoder({ useRecords: false, mapsAsObjects: true });
 
-/** Makes a whole frame of any type from a value, or with no body. For what is not hot. */
+/**
+ * Returns a whole frame of any type from a value, or without a body. For frames that are not
+ * frequent.
+ */
 export function messageFrame(type: number, id: number, body: unknown): Uint8Array {
   const encoded = body === undefined ? new Uint8Array(0) : encoder.encode(body);
   const frame = new Uint8Array(HEADER_BYTES + encoded.byteLength);
@@ -115,11 +124,11 @@ export function decodeBody(bytes: Uint8Array): unknown {
   }
 }
 
-/** What a field may be; a number within bounds, or a text that can be shown. */
+/** The type of a field: a number within bounds, a text that can be shown, and so on. */
 type Kind = 'number' | 'boolean' | 'bytes' | 'string' | 'text' | { least: number; most: number };
 type Shape = { [key: string]: Kind | Shape };
 
-/** Names and versions are shown to people, and are no longer than those of a kernel. */
+/** Names and versions are shown to people. They are no longer than those of a kernel. */
 const MAX_TEXT_CHARACTERS = 256;
 const between = (least: number, most: number): Kind => ({ least, most });
 const uint32 = between(0, 2 ** 32 - 1);
@@ -128,7 +137,7 @@ function isShape(kind: Kind | Shape): kind is Shape {
   return typeof kind === 'object' && typeof kind.least !== 'number';
 }
 
-/** What is wrong with a value, or undefined. */
+/** Returns the fault of a value, or undefined. */
 function fault(value: unknown, kind: Kind): string | undefined {
   const found = value instanceof Uint8Array ? 'bytes' : typeof value;
   if (value === undefined) return 'is missing';
@@ -181,7 +190,7 @@ export function parseHello(body: Uint8Array): Hello {
 const isUint = (value: unknown, bits: number): boolean =>
   Number.isInteger(value) && (value as number) >= 0 && (value as number) < 2 ** bits;
 
-/** Whether timers can be set for so many milliseconds. */
+/** Returns whether a timer can be set for a number of milliseconds. */
 const isDuration = (value: unknown): boolean => isUint(value, 31);
 
 /** Decodes the body of a JOIN frame and checks its version and shape. */
@@ -248,13 +257,13 @@ export function parseWelcome(body: Uint8Array): Welcome {
   return value as Welcome;
 }
 
-/** The body of an ERROR frame for `error`: its code and the facts its message is made of. */
+/** Returns the body of an ERROR frame for `error`: its code and the facts of its message. */
 export function errorBody(error: unknown): [string, unknown] {
   if (error instanceof WaepError) return [error.code, error.detail];
   return ['ERR_AGENT', { why: error instanceof Error ? error.message : String(error) }];
 }
 
-/** An error is a sentence for people. */
+/** The size limit of an ERROR frame's body. An error is a sentence for people. */
 const MAX_ERROR_BYTES = 64 * 1024;
 
 /** Rebuilds the error that the other side reported in an ERROR frame. */
@@ -275,7 +284,7 @@ export function parseError(body: Uint8Array): Error {
       expected: 'an error code that this version knows',
     });
   } catch (cause) {
-    // The other side's details need not be what the sentence of the code is made of.
+    // The other side's details may not fit the message of the code.
     return failure('ERR_FRAME_MALFORMED', { why: `the details of ${code} are not its own` }, cause);
   }
 }

@@ -1,6 +1,6 @@
 import type { CallBuffer, IoctlCall, PerfOpenCall } from '../call.js';
 
-/* The bodies of requests that are not hot enough for a writer of their own. */
+/* The bodies of requests that are too rare to need a writer of their own. */
 
 function heap(call: { buffers: readonly CallBuffer[]; relocations: readonly number[] }) {
   const buffers = call.buffers.map((buffer) =>

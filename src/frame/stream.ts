@@ -6,11 +6,11 @@ import { frameTypeName, HEADER_BYTES, parseHeader } from './header.js';
 export interface Frame {
   type: number;
   id: number;
-  /** The body; it belongs to the receiver. */
+  /** The body, which belongs to the receiver. */
   body: Uint8Array;
 }
 
-/** Assembles frames from chunks of bytes, whatever the chunks' boundaries. */
+/** Assembles frames from chunks of bytes. The chunks may have any boundaries. */
 export class FrameAssembler {
   readonly #maxFrameBytes: number;
   #chunks: Uint8Array[] = [];
@@ -20,12 +20,12 @@ export class FrameAssembler {
     this.#maxFrameBytes = maxFrameBytes;
   }
 
-  /** How many bytes are waiting for the rest of their frame. */
+  /** How many bytes wait for the rest of their frame. */
   get pendingBytes(): number {
     return this.#bytes;
   }
 
-  /** How many bytes the frame that has begun will have, as far as is known. */
+  /** The length of the frame that has begun, as far as it is known. */
   get expectedBytes(): number {
     if (this.#bytes < HEADER_BYTES) return HEADER_BYTES;
     return HEADER_BYTES + parseHeader(this.#peek(HEADER_BYTES)).length;
@@ -37,7 +37,11 @@ export class FrameAssembler {
     this.#bytes += chunk.byteLength;
   }
 
-  /** Returns the next whole frame, if there is one. Throws what cannot be skipped. */
+  /**
+   * Returns the next whole frame, if there is one.
+   *
+   * @throws ERR_FRAME_MALFORMED or ERR_FRAME_TOO_LARGE, after which no frame can be read
+   */
   next(): Frame | undefined {
     if (this.#bytes < HEADER_BYTES) return undefined;
     const header = parseHeader(this.#peek(HEADER_BYTES));
@@ -57,12 +61,12 @@ export class FrameAssembler {
     const whole = HEADER_BYTES + header.length;
     if (this.#bytes < whole) return undefined;
     const { buffer, byteOffset } = this.#take(whole);
-    // A plain array, whatever the chunks were: slice() of a Buffer would be no copy.
+    // slice() of a Buffer does not copy, so the body is a plain array whatever the chunks were.
     const body = new Uint8Array(buffer, byteOffset + HEADER_BYTES, header.length);
     return { type: header.type, id: header.id, body };
   }
 
-  /** Returns and forgets everything that is waiting. */
+  /** Returns and forgets all bytes that wait. */
   rest(): Uint8Array {
     return this.#take(this.#bytes);
   }
@@ -70,7 +74,7 @@ export class FrameAssembler {
   #peek(count: number): Uint8Array {
     const first = this.#chunks[0];
     if (first === undefined || first.byteLength < count) {
-      // Joined once: afterwards the first chunk is long enough.
+      // The chunks are joined only once: afterwards the first chunk is long enough.
       this.#chunks = [Buffer.concat(this.#chunks)];
     }
     return (this.#chunks[0] as Uint8Array).subarray(0, count);
@@ -81,21 +85,21 @@ export class FrameAssembler {
       this.#chunks.length === 1 ? (this.#chunks[0] as Uint8Array) : Buffer.concat(this.#chunks);
     this.#chunks = count < all.byteLength ? [all.subarray(count)] : [];
     this.#bytes -= count;
-    // Not a Buffer, whose slice() is no copy.
+    // slice() of a Buffer does not copy, so this is a plain array.
     return new Uint8Array(all.buffer, all.byteOffset, count);
   }
 }
 
-/** What a header that is text has, which a server of another protocol has sent. */
+/** Returns the text of a header that is text. A server of another protocol has sent it. */
 function textOf(header: Uint8Array): string | undefined {
   const text = Buffer.from(header).toString('latin1');
   return /^[\t\r\n -~]+$/.test(text) ? `its header is the text ${JSON.stringify(text)}` : undefined;
 }
 
 /**
- * Reads one frame from a stream and leaves the stream paused, with whatever followed the frame put
- * back. Rejects with ERR_FRAME_TRUNCATED when the stream ends first, with the stream's own error,
- * or with the reason of `signal`.
+ * Reads one frame from a stream. Leaves the stream paused, with the bytes after the frame put back.
+ * Rejects with ERR_FRAME_TRUNCATED when the stream ends first, with the stream's own error, or with
+ * the reason of `signal`.
  */
 export async function readFrame(
   stream: Duplex,
@@ -126,7 +130,8 @@ export async function readFrame(
     const onReadable = () => {
       try {
         for (;;) {
-          // Exactly what is wanted: what follows the frame stays in the stream, in order.
+          // Reads exactly the missing bytes. The bytes after the frame stay in the stream, in
+          // order.
           const want = assembler.expectedBytes - assembler.pendingBytes;
           const have = stream.readableLength;
           if (have === 0) {
