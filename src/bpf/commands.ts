@@ -1,4 +1,4 @@
-/* One row per shape of a bpf(2) command. Kernel source: include/uapi/linux/bpf.h. */
+/* One row for each shape of a bpf(2) command. Kernel source: include/uapi/linux/bpf.h. */
 import {
   AttachFlag,
   AttachType,
@@ -69,7 +69,7 @@ export const MAP_CREATE = command(
     btf_key_type_id: u32(52),
     btf_value_type_id: u32(56),
     btf_vmlinux_value_type_id: u32(60),
-    // NEED: for an ARENA this is an address in the caller, where it will map the arena.
+    // NEED: for an ARENA this is an address in the caller, where the caller will map the arena.
     map_extra: since('5.16', u64(64)),
     value_type_btf_obj_fd: since(
       '6.9',
@@ -215,7 +215,7 @@ export const PROG_LOAD = command(
     prog_ifindex: u32(64),
     expected_attach_type: u32(68),
     prog_btf_fd: fdIf('nonzero', 72, 'btf'),
-    // With E2BIG the kernel writes its own size to one of the three *_rec_size.
+    // With E2BIG the kernel writes the size that it supports to one of the three *_rec_size.
     func_info_rec_size: inout(since('5.0', u32(76))),
     func_info: nullable(buffer(80, 'in', times('func_info_cnt', 'func_info_rec_size'))),
     func_info_cnt: u32(88),
@@ -223,7 +223,8 @@ export const PROG_LOAD = command(
     line_info: nullable(buffer(96, 'in', times('line_info_cnt', 'line_info_rec_size'))),
     line_info_cnt: u32(104),
     attach_btf_id: u32(108),
-    // It is watched, but a program of this type takes the place of a function of it.
+    // A tracing program watches the target, but a program of this type replaces one of its
+    // functions.
     attach_prog_fd: changes(fdIf('nonzero', 112, 'prog'), {
       value: ['prog_type', [ProgType.BPF_PROG_TYPE_EXT]],
     }),
@@ -246,8 +247,8 @@ export const PROG_LOAD = command(
 );
 
 /**
- * The loader of a light skeleton: in the guest it makes calls of its own, with this process's
- * pointers and with descriptors that nobody here would have.
+ * The loader program of a light skeleton. In the guest it makes bpf(2) calls of its own. They use
+ * pointers of this process, and make descriptors that nobody here would have.
  */
 export const PROG_LOAD_LOADER = command(
   'BPF_PROG_LOAD',
@@ -269,7 +270,7 @@ export const PROG_LOAD_LOADER = command(
 
 export const OBJ_PIN = command('BPF_OBJ_PIN', Cmd.BPF_OBJ_PIN, 'status', {
   pathname: string(0, 'in', cString(PATH_MAX)),
-  // What is pinned outlives who made it, and can be opened for writing.
+  // A pinned object outlives its maker, and can be opened for writing.
   bpf_fd: changes(fd(8, 'map', 'prog', 'link')),
   file_flags: u32(12),
   path_fd: since('6.5', fdIf({ flag: ['file_flags', BPF_F_PATH_FD] }, 16, 'directory')),
@@ -299,7 +300,7 @@ const attach = {
 };
 const detach = { ...attach, attach_bpf_fd: changes(fdIf('nonzero', 4, 'prog')) };
 
-// What the target of a program is follows from its attach type.
+// The attach type decides the kind of a program's target.
 const interfaceAttachTypes = [
   AttachType.BPF_TCX_INGRESS,
   AttachType.BPF_TCX_EGRESS,
@@ -387,7 +388,9 @@ export const PROG_ATTACH_LIRC = command(
   { target_fd: fd(0, 'lirc'), ...attach },
   onLirc,
 );
-/** The network namespace is that of whoever makes the call; a descriptor of one is refused. */
+/**
+ * The network namespace is the one of the calling process. A descriptor of a namespace is refused.
+ */
 export const PROG_ATTACH_NETNS = command(
   'BPF_PROG_ATTACH',
   Cmd.BPF_PROG_ATTACH,
@@ -395,7 +398,7 @@ export const PROG_ATTACH_NETNS = command(
   { target_fd: fdIf('nonzero', 0, 'netns'), ...attach },
   onNetns,
 );
-/** Attach types that only links have: the kernel refuses them here. */
+/** Attach types that only links have. The kernel refuses them here. */
 export const PROG_ATTACH_OTHER = command(
   'BPF_PROG_ATTACH',
   Cmd.BPF_PROG_ATTACH,
@@ -432,7 +435,9 @@ export const PROG_DETACH_LIRC = command(
   { target_fd: fd(0, 'lirc'), ...detach },
   onLirc,
 );
-/** The network namespace is that of whoever makes the call; a descriptor of one is refused. */
+/**
+ * The network namespace is the one of the calling process. A descriptor of a namespace is refused.
+ */
 export const PROG_DETACH_NETNS = command(
   'BPF_PROG_DETACH',
   Cmd.BPF_PROG_DETACH,
@@ -440,7 +445,7 @@ export const PROG_DETACH_NETNS = command(
   { target_fd: fdIf('nonzero', 0, 'netns'), ...detach },
   onNetns,
 );
-/** Attach types that only links have: the kernel refuses them here. */
+/** Attach types that only links have. The kernel refuses them here. */
 export const PROG_DETACH_OTHER = command(
   'BPF_PROG_DETACH',
   Cmd.BPF_PROG_DETACH,
@@ -499,7 +504,7 @@ export const PROG_QUERY_NETNS = command(
     when: { value: ['attach_type', [AttachType.BPF_FLOW_DISSECTOR, AttachType.BPF_SK_LOOKUP]] },
   },
 );
-/** Attach types that the kernel knows no programs of without a link. */
+/** Attach types whose programs the kernel attaches only by links. */
 export const PROG_QUERY_OTHER = command(
   'BPF_PROG_QUERY',
   Cmd.BPF_PROG_QUERY,
@@ -518,7 +523,7 @@ const task = {
   probe_addr: out(u64(40)),
 };
 
-/** Asks about a descriptor of the session itself. */
+/** Asks about a descriptor of the session's own process. */
 export const TASK_FD_QUERY_OWN = command(
   'BPF_TASK_FD_QUERY',
   Cmd.BPF_TASK_FD_QUERY,
@@ -526,7 +531,7 @@ export const TASK_FD_QUERY_OWN = command(
   { pid: self(0), fd: fd(4, 'link', 'perf_event'), ...task },
   { arm: 'task_fd_query', when: { own: 'pid' } },
 );
-/** Asks about a descriptor of any process of the guest, by the guest's numbers. */
+/** Asks about a descriptor of any process of the guest. Both numbers are the guest's. */
 export const TASK_FD_QUERY = command(
   'BPF_TASK_FD_QUERY',
   Cmd.BPF_TASK_FD_QUERY,
@@ -673,7 +678,7 @@ export const OBJ_GET_INFO_BY_FD_TOKEN = command(
   { bpf_fd: fd(0, 'token'), ...info(infos.TOKEN_INFO) },
   { arm: 'info', when: { fdKind: ['bpf_fd', ['token']] } },
 );
-/** What has no info, or is not there: the kernel refuses it without a look at `info`. */
+/** The kernel refuses an object that does not exist or has no info, without a look at `info`. */
 export const OBJ_GET_INFO_BY_FD_OTHER = command(
   'BPF_OBJ_GET_INFO_BY_FD',
   Cmd.BPF_OBJ_GET_INFO_BY_FD,
@@ -685,7 +690,9 @@ export const OBJ_GET_INFO_BY_FD_OTHER = command(
   },
   { arm: 'info', when: { fdKind: ['bpf_fd', notABpfObject] } },
 );
-/** What all kinds of links have; its `type` tells which of the shapes below to ask with. */
+/**
+ * The fields that all kinds of links have. `type` decides which of the shapes below to ask with.
+ */
 export const OBJ_GET_INFO_BY_FD_LINK = command(
   'BPF_OBJ_GET_INFO_BY_FD',
   Cmd.BPF_OBJ_GET_INFO_BY_FD,
@@ -775,7 +782,7 @@ export const OBJ_GET_INFO_BY_FD_LINK_PERF_OTHER = perfInfo(
   infos.LINK_INFO_PERF_OTHER,
   PerfEventType.BPF_PERF_EVENT_EVENT,
 );
-/** A perf event's link while nobody knows of what kind its perf event is. */
+/** The link of a perf event of an unknown kind. */
 export const OBJ_GET_INFO_BY_FD_LINK_PERF_EVENT = linkInfo(
   infos.LINK_INFO_PERF_EVENT,
   LinkType.BPF_LINK_TYPE_PERF_EVENT,
@@ -835,7 +842,7 @@ export const LINK_CREATE_STRUCT_OPS = command(
     when: { value: ['attach_type', [AttachType.BPF_STRUCT_OPS]] },
   },
 );
-/** Puts an EXT program in the place of a function of another program, whatever `attach_type` is. */
+/** An EXT program replaces a function of another program, whatever `attach_type` is. */
 export const LINK_CREATE_EXT = command(
   'BPF_LINK_CREATE',
   Cmd.BPF_LINK_CREATE,
@@ -1068,7 +1075,7 @@ export const LINK_CREATE_UPROBE_MULTI = command(
   },
 );
 
-// What an iterator is restricted to depends on what its program goes over.
+// The target of an iterator's program decides how the iterator can be restricted.
 const iterator = <S extends Struct>(to: S) => ({
   prog_fd: attaches(fd(0, 'prog')),
   ...link,
@@ -1100,7 +1107,7 @@ export const LINK_CREATE_ITER_TASK = command(
   iterator(infos.ITER_LINK_INFO_TASK),
   { arm: 'link_create', makes: 'link', when: overA('task') },
 );
-/** An iterator over all there is, or over what cannot be restricted. */
+/** An iterator without a restriction, or with a target that cannot be restricted. */
 export const LINK_CREATE_ITER = command(
   'BPF_LINK_CREATE',
   Cmd.BPF_LINK_CREATE,
@@ -1114,7 +1121,7 @@ export const LINK_CREATE_ITER = command(
   {
     arm: 'link_create',
     makes: 'link',
-    // What is not restricted need not be known.
+    // Without a restriction, the iterator's target need not be known.
     first: true,
     when: [
       { ...anIterator, zero: 'iter_info_len' },
@@ -1133,7 +1140,7 @@ const notForLinks = [
   AttachType.BPF_SK_REUSEPORT_SELECT,
   AttachType.BPF_SK_REUSEPORT_SELECT_OR_MIGRATE,
 ];
-/** Attach types that are no place for a link: the kernel refuses them. */
+/** Attach types without links. The kernel refuses them. */
 export const LINK_CREATE_OTHER = command(
   'BPF_LINK_CREATE',
   Cmd.BPF_LINK_CREATE,
@@ -1155,7 +1162,7 @@ export const LINK_UPDATE = command(
   { arm: 'link_update' },
 );
 
-/** Replaces the map, and with it the programs, of a link to an implementation of kernel functions. */
+/** Replaces the map of a STRUCT_OPS link, and with the map its programs. */
 export const LINK_UPDATE_STRUCT_OPS = command(
   'BPF_LINK_UPDATE',
   Cmd.BPF_LINK_UPDATE,
@@ -1218,7 +1225,7 @@ export const PROG_STREAM_READ_BY_FD = command(
     stream_buf: since('6.17', buffer(0, 'out', sizedBy('stream_buf_len'))),
     stream_buf_len: since('6.17', u32(8)),
     stream_id: since('6.17', u32(12)),
-    // What is read is gone.
+    // Reading removes the bytes from the stream.
     prog_fd: since('6.17', changes(fd(16, 'prog'))),
   },
   { arm: 'prog_stream_read' },

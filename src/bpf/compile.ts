@@ -1,6 +1,6 @@
 /*
- * Rows compiled into steps, once per row: what an encoder does for a field is decided here, so
- * that a call costs no look-ups by name beyond those of the caller's own fields.
+ * Compiles each row into steps, once. The steps decide in advance what an encoder does for each
+ * field. A call then looks up only the caller's own fields by name.
  */
 import type { Handle } from '../call.js';
 import { failure } from '../errors.js';
@@ -9,10 +9,13 @@ import type { Command, FdKind, Field, Length, PointerField, Presence, Struct } f
 import { batchTokenBytes, type MapSpec, valueBytes } from './specs.js';
 import type { Ref } from './types.js';
 
-/** What unit lengths are computed from. */
+/** The facts that unit lengths depend on. */
 export interface Lengths {
   readonly possibleCpus: number;
-  /** The spec of the map behind a handle, or `undefined` when the kernel will refuse it. */
+  /**
+   * Returns the spec of the map behind a handle, or `undefined` when the kernel will refuse the
+   * map.
+   */
   map(handle: number, field: string): MapSpec | undefined;
 }
 
@@ -20,29 +23,29 @@ export interface FdStep {
   readonly name: string;
   readonly offset: number;
   readonly kinds: readonly FdKind[];
-  /** The flag field that must allow the descriptor, if one must. */
+  /** The flag field that must allow the descriptor, if there is one. */
   readonly flag?: string;
   present(image: Uint8Array, value: number): boolean;
 }
 
 export interface PointerStep {
   readonly name: string;
-  /** The structure that it is in. */
+  /** The structure that contains the pointer. */
   readonly row: Struct;
-  /** Its place among the structure's pointers. */
+  /** The index among the structure's pointers. */
   readonly index: number;
   readonly offset: number;
   readonly field: PointerField;
-  /** Where the count is that the length is a multiple of, or −1 when there is none. */
+  /** The offset of the count by which the unit is multiplied, or −1 when there is none. */
   readonly countOffset: number;
   readonly countName: string;
-  /** Whether the kernel writes to the count how many there are. */
+  /** Whether the kernel writes to the count how many units there are. */
   readonly counted: boolean;
-  /** Whether there is always something behind the pointer. */
+  /** Whether a result always has bytes behind the pointer. */
   readonly certain: boolean;
-  /** Bytes of one unit: the length, or the length divided by the count. */
+  /** Returns the bytes of one unit: the length, or the length divided by the count. */
   unit(image: Uint8Array, lengths: Lengths): number;
-  /** The map field that keys or values belong to. */
+  /** The offset of the map field to which keys or values belong. */
   readonly mapOffset: number;
   readonly struct?: CompiledStruct;
 }
@@ -51,51 +54,53 @@ export interface OutputStep {
   readonly name: string;
   readonly offset: number;
   readonly sizeBytes: number;
-  /** Whether the kernel writes it only to a structure that is long enough. */
+  /** Whether the kernel writes the field only to a structure that is long enough. */
   readonly late: boolean;
-  /** Whether the kernel also reads it, as it does a count. */
+  /** Whether the kernel also reads the field, like a count. */
   readonly inout: boolean;
   read(image: Uint8Array): number | bigint | boolean | string | Uint8Array;
 }
 
-/** A row in the form that an encoder works through. */
+/** A row in the form that an encoder uses. */
 export interface CompiledStruct {
   readonly row: Struct;
   /** The bytes of the fields that every kernel knows, and of the outputs. A multiple of 8. */
   readonly baseBytes: number;
-  /** The bytes up to the last output that the kernel writes however long the structure is. */
+  /** The bytes up to the last output that the kernel writes even to a shorter structure. */
   readonly writtenBytes: number;
   /** The bytes of all fields. A multiple of 8. */
   readonly fullBytes: number;
   readonly fds: readonly FdStep[];
-  /** Where the process id of whoever makes the call belongs. */
+  /** The offsets of process ids that must be the one of the calling process. */
   readonly selves: readonly number[];
-  /** In the order in which they are placed: what lengths may depend on first. */
+  /**
+   * The pointers in the order of their placement. A pointer that a length depends on comes first.
+   */
   readonly pointers: readonly PointerStep[];
   readonly outputs: readonly OutputStep[];
-  /** Whether the call's result is the number of bytes written behind the pointers. */
+  /** Whether the call's result is the number of bytes that the kernel wrote behind the pointers. */
   readonly resultIsLength: boolean;
-  /** Whether the structure itself has anything to bring back. */
+  /** Whether the kernel writes to the structure itself. */
   readonly answers: boolean;
-  /** How callers' values get into the structure, by field name. */
+  /** The functions that put callers' values into the structure, by field name. */
   readonly setters: ReadonlyMap<string, Setter>;
-  /** The ends in bytes of fields beyond the base, by name. */
+  /** The ends of the fields beyond the base, in bytes, by name. */
   readonly late: ReadonlyMap<string, number>;
 }
 
 const widths: { readonly [type: string]: number } = { u32: 4, s32: 4, bit: 4, fd: 4, self: 4 };
 
-/** The bytes that a field takes in its structure. */
+/** Returns the bytes of a field in its structure. */
 export function fieldBytes(field: Field): number {
   return 'sizeBytes' in field ? field.sizeBytes : (widths[field.type] ?? 8);
 }
 
 const compiled = new WeakMap<Struct, CompiledStruct>();
 
-// Most calls repeat the one before.
+// Most calls repeat the previous one.
 let latest: CompiledStruct | undefined;
 
-/** The compiled form of a row. */
+/** Returns the compiled form of a row. */
 export function compiledOf(row: Struct): CompiledStruct {
   if (latest?.row === row) return latest;
   let struct = compiled.get(row);
@@ -164,7 +169,10 @@ function compile(row: Struct): CompiledStruct {
   };
 }
 
-/** A count that follows from the bytes is written too, so the structure must reach as far. */
+/**
+ * Returns the end of a count that follows from the bytes. The count is written, so the structure
+ * must include it.
+ */
 function countEnd(row: Struct, field: Field): number {
   if (!isPointer(field) || field.length.by === 'usedFds') return 0;
   const count = countField(field.length);
@@ -218,7 +226,7 @@ function pointerStep(row: Struct, name: string, index: number, field: PointerFie
     field,
     countOffset,
     countName: countName ?? '',
-    // Text ends with its NUL; what a count says of it is not always how much was written.
+    // Text ends with its NUL. A count of text is not always the written length.
     counted: count?.flow === 'inout' && field.type !== 'string',
     certain: !field.nullable && (length.by === 'mapKey' || length.by === 'mapValue'),
     unit: unit(row, length),
@@ -267,7 +275,7 @@ function unit(row: Struct, length: Length): PointerStep['unit'] {
   }
 }
 
-/** Decodes text up to its NUL, or all of it. */
+/** Returns text up to its NUL, or all of it. */
 export function textOf(bytes: Uint8Array): string {
   const end = bytes.indexOf(0);
   const { buffer, byteOffset, length } = bytes;
@@ -293,9 +301,9 @@ function reader(field: Field): OutputStep['read'] {
   }
 }
 
-/* Arguments by name: one function per field that checks a value and writes it to the structure. */
+/* Arguments by name. One function for each field checks a value and writes it to the structure. */
 
-/** Writes one argument to the structure, or keeps it as what a pointer refers to. */
+/** Writes one argument to the structure, or keeps it as the target of a pointer. */
 export type Setter = (
   image: Uint8Array,
   operands: unknown[],
@@ -304,9 +312,9 @@ export type Setter = (
 ) => void;
 
 /**
- * Makes the setter of a field, or nothing when callers cannot set it.
+ * Returns the setter of a field, or nothing when callers cannot set the field.
  *
- * @param index the field's place among the structure's pointers, if it is one
+ * @param index the field's index among the structure's pointers, if the field is a pointer
  */
 function setterOf(name: string, field: Field, index: number): Setter | undefined {
   if ('nullable' in field) return operandSetter(name, field, index);
@@ -348,7 +356,7 @@ function setterOf(name: string, field: Field, index: number): Setter | undefined
   }
 }
 
-/** What a pointer's operand must be. */
+/** What a pointer's argument must be. */
 export const accepted: {
   readonly [T in PointerField['type']]: readonly [(value: unknown) => boolean, string];
 } = {
@@ -403,7 +411,7 @@ function setChars(
   image.set(text, field.offset);
 }
 
-/** The handle in an argument that refers to an object. */
+/** Returns the handle in an argument that refers to an object. */
 export function handleOf(
   value: unknown,
   kinds: readonly FdKind[],
@@ -417,7 +425,7 @@ export function handleOf(
   return handle;
 }
 
-/** The error of an argument that does not fit. */
+/** Returns the error of an argument that does not fit. */
 export function bad(command: string, field: string, value: unknown, expected: string): Error {
   return failure('ERR_BPF_FIELD', {
     command,

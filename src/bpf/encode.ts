@@ -14,11 +14,11 @@ import type { Arguments, Inputs, Outputs, Results } from './types.js';
 const commonStruct = compiledOf(COMMON_ATTR);
 const noCommon = { address: 0n, image: new Uint8Array(0) };
 
-/** What every command can be given besides its own attribute: room for a log. */
+/** The common attributes that every command accepts beside its own: room for a log. */
 export type CommonArguments = Inputs<(typeof COMMON_ATTR)['fields']>;
 export type CommonResults = Outputs<(typeof COMMON_ATTR)['fields']>;
 
-/** A call ready to be sent, of whatever command. */
+/** A call of any command, ready to be sent. */
 export interface EncodedCall {
   readonly shape: Command;
   readonly call: Call;
@@ -27,10 +27,10 @@ export interface EncodedCall {
   writes(reply: Reply): Write[];
 }
 
-/** A call ready to be sent, which also understands its reply. */
+/** A call that is ready to be sent and can decode its reply. */
 export class Encoded<C extends Command = Command> implements EncodedCall {
   readonly shape: C;
-  /** What to send. It refers to the caller's bytes and does not copy them. */
+  /** The call to send. It refers to the caller's bytes and does not copy them. */
   readonly call: Call;
   private readonly frame: Frame;
   private readonly commonFrame: Frame | undefined;
@@ -44,25 +44,27 @@ export class Encoded<C extends Command = Command> implements EncodedCall {
   }
 
   /**
-   * Everything the kernel wrote, by the kernel's field names: numbers (64-bit ones as bigint),
-   * text, and bytes cut to the counts that the kernel returned. The bytes are the reply's own.
+   * Returns everything that the kernel wrote, by the kernel's field names: numbers (64-bit ones as
+   * bigint), text, and bytes cut to the counts that the kernel returned. The bytes alias the reply.
    *
-   * Much of it is valid when the call failed, too: logs, counts, partial batches.
+   * Much of the output is valid even when the call failed: logs, counts, partial batches.
    */
   decode(reply: Reply): Results<C> {
     return decodeFrame(this.frame, reply) as Results<C>;
   }
 
-  /** What the kernel wrote to the common attributes, where the call has some. */
+  /**
+   * Returns the kernel's output in the common attributes. Returns undefined if the call has none.
+   */
   decodeCommon(reply: Reply): CommonResults | undefined {
     if (this.commonFrame === undefined) return undefined;
     return decodeFrame(this.commonFrame, reply) as CommonResults;
   }
 
   /**
-   * The error of a reply whose result is −1, with the kernel's log where there is one.
+   * Returns the error of a reply whose result is −1, with the kernel's log if there is one.
    *
-   * @param about what the call was about, and what the errno means for it
+   * @param about the object of the call, and the meaning of the errno for it
    */
   error(reply: Reply, about: { object?: string; why?: string } = {}): SystemError {
     const values = decodeFrame(this.frame, reply);
@@ -78,7 +80,9 @@ export class Encoded<C extends Command = Command> implements EncodedCall {
     });
   }
 
-  /** What to write to the memory that the call was read from; nothing for {@link encode}. */
+  /**
+   * Returns the bytes to write to the memory that the call was read from. Empty for {@link encode}.
+   */
   writes(reply: Reply): Write[] {
     const writes = writesOf(this.frame, reply);
     if (this.commonFrame !== undefined) writes.push(...writesOf(this.commonFrame, reply));
@@ -89,18 +93,18 @@ export class Encoded<C extends Command = Command> implements EncodedCall {
 /**
  * Encodes a call from named values.
  *
- * Counts that belong to bytes (`insn_cnt`, `btf_size`, `cnt` …) may be left out. Descriptors are
- * objects with a `handle`; where descriptors hide in bytes, in instructions and map values, the
- * bytes hold handle numbers in their place. Room for what the kernel writes is made from the
- * counts given (`log_size`, `nr_map_ids` …), and from the map's sizes.
+ * Counts that belong to bytes (`insn_cnt`, `btf_size`, `cnt` …) may be left out. A descriptor is an
+ * object with a `handle`. Instructions and map values contain handle numbers in place of
+ * descriptors. The room for the kernel's output follows from the given counts (`log_size`,
+ * `nr_map_ids` …) and from the map's sizes.
  *
  * @param shape a row of the table, such as `MAP_LOOKUP_ELEM`
- * @param values the fields by their kernel names; what is absent is 0
- * @param specs what is known of maps in the guest
+ * @param values the fields by their kernel names; an absent field is 0
+ * @param specs the known facts about maps in the guest
  * @param result the handle to bind a new descriptor to, when `shape.returns` is `'fd'`
  * @param common the common attributes, which kernels before 7.2 answer with EINVAL
- * @throws ERR_BPF_FIELD for a value that does not fit; ERR_BPF_UNSUPPORTED for what cannot be
- *   carried to another kernel
+ * @throws ERR_BPF_FIELD for a value that does not fit; ERR_BPF_UNSUPPORTED for a call that cannot
+ *   be carried to another kernel
  */
 export function encode<C extends Command>(
   shape: C,
@@ -134,26 +138,28 @@ function withCommon(call: Call): Call {
 export interface RawCall {
   /** The first argument of bpf(2). */
   readonly command: number;
-  /** The second: where the attribute is. */
+  /** The second argument of bpf(2): the address of the attribute. */
   readonly address: bigint;
-  /** The attribute, as long as the third argument says. */
+  /** The bytes of the attribute. Their number is the third argument. */
   readonly image: Uint8Array;
   /**
-   * The fourth argument and what is there, as long as the fifth says; used if the command has
-   * `BPF_COMMON_ATTRS`.
+   * The fourth argument of bpf(2) and the bytes there. Their number is the fifth argument. Used if
+   * the command has `BPF_COMMON_ATTRS`.
    *
-   * Whoever reads it knows what a process gets that has no memory there: EFAULT from a kernel that
-   * has common attributes, and EINVAL from any other. Programs find out in this way, with NULL.
+   * The caller must handle a process without memory at this address. A kernel with common
+   * attributes returns EFAULT, and any other kernel returns EINVAL. Programs pass NULL to detect
+   * common attributes.
    */
   readonly common?: { readonly address: bigint; readonly image: Uint8Array } | undefined;
 }
 
 /**
- * Encodes a call that another process made, from its memory. Its size and its trailing bytes are
- * kept; a descriptor that the guest does not have becomes one that is certainly closed.
+ * Encodes a call that another process made, from its memory. The size and the trailing bytes stay
+ * as they are. A descriptor that the guest does not have becomes a descriptor that is certainly
+ * closed.
  *
- * Memory that the process does not have is left out: the guest's kernel then faults exactly where
- * this one would, and after the same checks.
+ * Memory that the process does not have is left out. The guest's kernel then faults exactly where
+ * this kernel would, after the same checks.
  *
  * @param result the handle to bind a new descriptor to, if the command returns one
  * @throws ERR_BPF_UNKNOWN_COMMAND for a command or a shape that the table does not have

@@ -1,7 +1,7 @@
 /*
- * Encodes every call, and decodes its reply. A call with its relocations is made of the image of an
- * attribute and a source of what the attribute refers to. A reply tells what the kernel wrote. No
- * command is known here.
+ * Encodes every call and decodes its reply. The input is the image of an attribute, and a source
+ * for the bytes and objects that the attribute refers to. The output is a call with relocations.
+ * The reply gives the bytes that the kernel wrote. This module knows no command.
  */
 import { type Call, type CallBuffer, type Handle, Relocation, type Reply } from '../call.js';
 import { failure } from '../errors.js';
@@ -18,51 +18,56 @@ import type { Command, FdKind } from './rows.js';
 import type { MapSpec } from './specs.js';
 
 /**
- * Where a structure's bytes and what its pointers refer to come from: the caller's objects, or
+ * The source of a structure's bytes and of the targets of its pointers: the caller's objects, or
  * another process's memory.
  */
 export interface Source {
   /** The structure. Encoding replaces descriptors in it by handles. */
   readonly image: Uint8Array;
   /**
-   * Whether the pointer is not NULL. Also the moment to refuse a call in which it must not be.
+   * Returns whether the pointer is not NULL. Throws if the call must not have the pointer.
    *
-   * @param length of an `out` pointer, how much room is needed
+   * @param length for an `out` pointer, the required room in bytes
    */
   refers(step: PointerStep, length: number): boolean;
-  /** The bytes behind an `in` or `inout` pointer. */
+  /** Returns the bytes behind an `in` or `inout` pointer. */
   bytes(step: PointerStep, encoding: Encoding): Uint8Array;
-  /** Room of `length` bytes for what the kernel writes behind an `out` pointer. */
+  /** Returns room of `length` bytes for the kernel's output behind an `out` pointer. */
   room(step: PointerStep, length: number): CallBuffer;
-  /** The texts, each with its NUL, behind a pointer to pointers. */
+  /** Returns the texts behind a pointer to pointers, each with its NUL. */
   texts(step: PointerStep, encoding: Encoding): readonly Uint8Array[];
-  /** The structure behind a pointer. */
+  /** Returns the structure behind a pointer. */
   struct(step: PointerStep, struct: CompiledStruct, encoding: Encoding): Source;
-  /** The handle behind a descriptor, or 0 when there is none. `where` says what holds it. */
+  /**
+   * Returns the handle behind a descriptor, or 0 when there is none. `where` names the place of the
+   * descriptor.
+   */
   handle(descriptor: number, kinds: readonly FdKind[], where: string): Handle;
-  /** Whether a descriptor that has no handle is open all the same, on something else. */
+  /** Returns whether a descriptor without a handle is open on some other file. */
   isOpen(descriptor: number): boolean;
-  /** The spec of a map, or `undefined` when the guest's kernel will refuse the call anyway. */
+  /**
+   * Returns the spec of a map, or `undefined` when the guest's kernel will refuse the call anyway.
+   */
   map(handle: Handle, field: string): MapSpec | undefined;
-  /** Takes note of a descriptor in a field that a flag would have to switch on. */
+  /** Called for a descriptor in a field whose flag is not set. */
   idle(step: FdStep): void;
 }
 
-/** A descriptor that is certainly closed, for one that the guest does not have. */
+/** Stands for a descriptor that the guest does not have: it is certainly closed. */
 const CLOSED = 0xffffffff;
-/** The executor's standard output: a descriptor that is open, and of no use to bpf(2). */
+/** The executor's standard output. This descriptor is open, and bpf(2) cannot use it. */
 const FOREIGN = 1;
 
-/** One encoding in progress: the call as it grows, and what lengths depend on. */
+/** One encoding in progress: the call so far, and the facts that lengths depend on. */
 export class Encoding implements Lengths {
   readonly command: Command;
   readonly call: Call;
   readonly possibleCpus: number;
   readonly source: Source;
-  /** Indices into `fd_array` that the instructions use, where there are any. */
+  /** The indices into `fd_array` that the instructions use, if there are any. */
   reached: Set<number> | undefined;
   outputs = 0;
-  // A call has one map, whose spec several lengths depend on.
+  // A call has one map. Several lengths depend on its spec.
   #handle: Handle = 0;
   #map: MapSpec | undefined;
 
@@ -82,23 +87,25 @@ export class Encoding implements Lengths {
     return this.#map;
   }
 
-  /** Adds a buffer, which comes back or does not, and returns its index. */
+  /**
+   * Adds a buffer and returns its index. `comesBack` says whether the reply contains the buffer.
+   */
   place(buffer: CallBuffer, comesBack: boolean): number {
     if (comesBack) this.outputs++;
     return this.call.buffers.push(buffer) - 1;
   }
 
-  /** Adds bytes that go in, and come back with `inout`. */
+  /** Adds bytes that are sent. With `inout`, the reply contains them as well. */
   placeBytes(bytes: Uint8Array, inout: boolean): number {
     return inout ? this.place({ inout: bytes }, true) : this.place(bytes, false);
   }
 
-  /** What stands for a descriptor without a handle, so that the kernel's verdict is the same. */
+  /** Returns a replacement for a descriptor without a handle that leads to the same error. */
   private absent(descriptor: number, kinds: readonly FdKind[]): number {
     return this.source.isOpen(descriptor) && !kinds.includes('file') ? FOREIGN : CLOSED;
   }
 
-  /** Puts the handle behind a descriptor at (buffer, offset) of `bytes`. */
+  /** Puts the handle of a descriptor into `bytes` and adds its relocation. */
   descriptor(
     bytes: Uint8Array,
     buffer: number,
@@ -114,24 +121,24 @@ export class Encoding implements Lengths {
   }
 }
 
-/** What became of one structure: enough to understand what comes back. */
+/** The encoded form of one structure, with the facts that decoding needs. */
 export interface Frame {
   readonly struct: CompiledStruct;
   readonly source: Source;
-  /** The index among the reply's outputs that the structure returns in, or −1. */
+  /** The index of the structure among the reply's outputs, or −1. */
   readonly output: number;
-  /** Whether it is an argument of the call rather than behind a pointer. */
+  /** Whether the structure is an argument of the call. Otherwise it is behind a pointer. */
   isArgument: boolean;
   /**
-   * Two numbers for each pointer: 1 + the index among the reply's outputs, or 0, and the length in
-   * bytes.
+   * Two numbers for each pointer: 1 plus the index among the reply's outputs, or 0; and the length
+   * in bytes.
    */
   readonly slots: number[];
-  /** For each pointer to a structure that is not NULL: its frame. */
+  /** The frame of the structure behind each pointer that is not NULL. */
   children: Frame[] | undefined;
 }
 
-/** A structure that the call has as an argument, and where its bytes come from. */
+/** A structure that is an argument of the call, and the source of its bytes. */
 export interface Argument {
   readonly struct: CompiledStruct;
   readonly source: Source;
@@ -193,7 +200,7 @@ function encodeStruct(
   return frame;
 }
 
-/** Places room for what the kernel writes behind a pointer and returns its buffer's index. */
+/** Places room for the kernel's output behind a pointer. Returns the index of the buffer. */
 function placeRoom(
   step: PointerStep,
   source: Source,
@@ -211,7 +218,7 @@ function lengthOf(buffer: CallBuffer): number {
   return buffer instanceof Uint8Array ? buffer.length : buffer.inout.length;
 }
 
-/** Places the bytes that a pointer refers to and returns their buffer's index. */
+/** Places the bytes behind a pointer. Returns the index of their buffer. */
 function placePointer(step: PointerStep, source: Source, frame: Frame, encoding: Encoding): number {
   const { field, index } = step;
   if (step.struct !== undefined) {
@@ -233,13 +240,13 @@ function placePointer(step: PointerStep, source: Source, frame: Frame, encoding:
   return buffer;
 }
 
-/** The length of what a pointer refers to, in bytes, by the image alone. */
+/** Returns the length of the bytes behind a pointer, from the image alone. */
 export function outBytes(step: PointerStep, image: Uint8Array, encoding: Encoding): number {
   const unit = step.unit(image, encoding);
   return step.countOffset < 0 ? unit : unit * readU32(image, step.countOffset);
 }
 
-/** Texts share one buffer: a word that becomes a pointer holds the offset that is added to it. */
+/** Texts share one buffer. A word that becomes a pointer holds the offset of its text. */
 function placeTexts(texts: readonly Uint8Array[], encoding: Encoding): number {
   const pointers = new Uint8Array(8 * texts.length);
   const buffer = encoding.placeBytes(pointers, false);
@@ -253,7 +260,10 @@ function placeTexts(texts: readonly Uint8Array[], encoding: Encoding): number {
   return buffer;
 }
 
-/** With a count the kernel takes every descriptor; without, those that the instructions use. */
+/**
+ * With a count the kernel reads every descriptor. Without one, it reads those that the instructions
+ * use.
+ */
 function placeFds(
   step: PointerStep,
   image: Uint8Array,
@@ -307,14 +317,15 @@ const holders: { readonly [holding: string]: Holder } & Record<
   mapValues: elements(findInValues),
 };
 
-/** The structure as it came back, if it did. */
+/** Returns the structure from the reply, if the reply has it. */
 export function returned(frame: Frame, reply: Reply): Uint8Array | undefined {
   return frame.output < 0 ? undefined : reply.outputs[frame.output];
 }
 
 /**
- * Whether the kernel took a pointer out of a structure behind another pointer, as it does with
- * instructions that it will not show. Whoever executes a call returns pointers as all ones.
+ * Returns whether the kernel removed a pointer from a structure behind another pointer. The kernel
+ * does so with instructions that it does not show. The executor returns all ones in place of each
+ * pointer that the kernel has not removed.
  */
 export function withheld(step: PointerStep, frame: Frame, reply: Reply): boolean {
   const image = frame.isArgument ? undefined : returned(frame, reply);
@@ -322,8 +333,8 @@ export function withheld(step: PointerStep, frame: Frame, reply: Reply): boolean
 }
 
 /**
- * The bytes that the kernel wrote behind a pointer, or `undefined` when the pointer was NULL or
- * has been withheld.
+ * Returns the bytes that the kernel wrote behind a pointer, or `undefined` when the pointer was
+ * NULL or the kernel removed it.
  */
 export function written(step: PointerStep, frame: Frame, reply: Reply): Uint8Array | undefined {
   const slot = frame.slots[2 * step.index] ?? 0;
@@ -346,7 +357,7 @@ function countedBytes(step: PointerStep, room: number, frame: Frame, reply: Repl
   return asked === 0 ? 0 : (room / asked) * readU32(image, step.countOffset);
 }
 
-/** What the kernel wrote to one structure and behind its pointers, by field name. */
+/** Returns the kernel's output in one structure and behind its pointers, by field name. */
 export function decodeFrame(frame: Frame, reply: Reply): Record<string, unknown> {
   const values: Record<string, unknown> = {};
   const { struct } = frame;

@@ -43,7 +43,9 @@ export const Cmd = {
   BPF_PROG_ASSOC_STRUCT_OPS: 38,
 } as const;
 
-/** Beside the number of a command: the call has common attributes, which are its second argument. */
+/**
+ * Added to the number of a command: the call has common attributes, which are its second attribute.
+ */
 export const CallFlag = { BPF_COMMON_ATTRS: 0x10000 } as const;
 
 /** `enum bpf_map_type`. */
@@ -219,7 +221,7 @@ export const ElementFlag = {
   BPF_F_ALL_CPUS: 16,
 } as const;
 
-/** Flags of objects: of `map_flags`, `open_flags`, `file_flags`, `prog_flags` (the last two). */
+/** Flags of objects: `map_flags`, `open_flags`, `file_flags`, and `prog_flags` (the last two). */
 export const ObjectFlag = {
   BPF_F_NO_PREALLOC: 1,
   BPF_F_NO_COMMON_LRU: 2,
@@ -253,7 +255,7 @@ export const AttachFlag = {
   BPF_F_PREORDER: 64,
 } as const;
 
-/** Flags of links to many places in programs of user space. */
+/** Flags of links to several uprobes. */
 export const UprobeFlag = {
   BPF_F_UPROBE_MULTI_RETURN: 1,
   BPF_F_UPROBE_MULTI_PATH_FD: 2,
@@ -279,7 +281,7 @@ export const TaskFdType = {
   BPF_FD_TYPE_URETPROBE: 5,
 } as const;
 
-/** `enum bpf_perf_event_type`: what a link to a perf event is attached to. */
+/** `enum bpf_perf_event_type`: the target of a link to a perf event. */
 export const PerfEventType = {
   BPF_PERF_EVENT_UNSPEC: 0,
   BPF_PERF_EVENT_UPROBE: 1,
@@ -300,7 +302,7 @@ export const CgroupIterOrder = {
   BPF_CGROUP_ITER_CHILDREN: 5,
 } as const;
 
-/** Streams that programs write to. */
+/** The output streams of programs. */
 export const Stream = { BPF_STREAM_STDOUT: 1, BPF_STREAM_STDERR: 2 } as const;
 
 /** Flags of PROG_LOAD. */
@@ -315,7 +317,7 @@ export const ProgFlag = {
   BPF_F_TEST_REG_INVARIANTS: 128,
 } as const;
 
-/** `enum bpf_func_id`: the helpers. The kernel gets no more of them, but kernel functions. */
+/** `enum bpf_func_id`: the helpers. The kernel adds kernel functions and no further helpers. */
 export const Helper = {
   BPF_FUNC_map_lookup_elem: 1,
   BPF_FUNC_map_update_elem: 2,

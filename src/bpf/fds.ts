@@ -1,5 +1,5 @@
 /*
- * Descriptors that hide in the bytes behind a pointer: in instructions and in map keys and values.
+ * Descriptors in the bytes behind a pointer: in instructions, and in map keys and values.
  *
  * Kernel source: resolve_pseudo_ldimm64() and fetch_kfunc_meta() in kernel/bpf/verifier.c; the
  * map_fd_get_ptr() and map_update_elem() operations of the map types.
@@ -10,7 +10,7 @@ import { readU16, readU32 } from './little-endian.js';
 import type { FdKind, Use } from './rows.js';
 import type { MapSpec } from './specs.js';
 
-/** Takes a descriptor found at a byte offset. `where` says in words what holds it. */
+/** Called for a descriptor at a byte offset. `where` describes the place of the descriptor. */
 export type FoundFd = (offset: number, kinds: readonly FdKind[], where: string) => void;
 
 const LD_IMM64 = 0x18;
@@ -28,16 +28,19 @@ export const Pseudo = {
   BPF_PSEUDO_KFUNC_CALL: 2,
 } as const;
 
-/** An instruction's opcode and `src_reg`, as {@link OPERATION_MASK} leaves them of its first bytes. */
+/**
+ * Returns an instruction's opcode and `src_reg` as they are in its first two bytes under {@link
+ * OPERATION_MASK}.
+ */
 const operation = (code: number, source: number) => code | (source << 12);
 
-/** The bits of an instruction's first two bytes that say what it does. */
+/** The bits of an instruction's first two bytes that decide its operation. */
 export const OPERATION_MASK = 0xf0ff;
-/** A call of a helper, whose number is the immediate. */
+/** A call of a helper. The immediate is the helper's number. */
 export const HELPER_CALL = operation(CALL, 0);
-/** A call of a kernel function, whose BTF id is the immediate. */
+/** A call of a kernel function. The immediate is its BTF id. */
 export const KFUNC_CALL = operation(CALL, Pseudo.BPF_PSEUDO_KFUNC_CALL);
-/** The bits of an instruction, as a little-endian 64-bit word, that are its offset and immediate. */
+/** The bits of the offset and of the immediate. An instruction is a little-endian 64-bit word. */
 export const OFFSET_BITS = { shift: 16, bits: 16 } as const;
 export const IMMEDIATE_BITS = { shift: 32, bits: 32 } as const;
 
@@ -47,16 +50,16 @@ const btfs: readonly FdKind[] = ['btf'];
 /** An instruction that refers to an object. */
 export interface Reference {
   readonly operation: number;
-  /** What it does with the object. */
+  /** The use that the instruction makes of the object. */
   readonly use: Use;
-  /** Where it has a descriptor, in bytes from its start; with `nonzero`, 0 is none. */
+  /** The byte offset of a descriptor in the instruction. With `nonzero`, 0 is no descriptor. */
   readonly at?: number;
-  /** Where it has a signed index into `fd_array` instead. */
+  /** The position of a signed index into `fd_array`, in place of a descriptor. */
   readonly index?: { readonly shift: number; readonly bits: number };
   readonly nonzero?: true;
 }
 
-/** A program may write to a map whatever its descriptor is open for. */
+/** A program may write to a map even if the map's descriptor is open only for reading. */
 export const references: readonly Reference[] = [
   { operation: operation(LD_IMM64, Pseudo.BPF_PSEUDO_MAP_FD), use: 'change', at: 4 },
   { operation: operation(LD_IMM64, Pseudo.BPF_PSEUDO_MAP_VALUE), use: 'change', at: 4 },
@@ -74,12 +77,12 @@ export const references: readonly Reference[] = [
   { operation: KFUNC_CALL, use: 'read', index: OFFSET_BITS, nonzero: true },
 ];
 
-/** The opcodes whose `src_reg` says what they refer to, and the last that any kernel knows. */
+/** The opcodes whose `src_reg` decides the reference, with the last value that any kernel knows. */
 export const knownSources: readonly { readonly code: number; readonly last: number }[] = [
   { code: LD_IMM64, last: Pseudo.BPF_PSEUDO_MAP_IDX_VALUE },
   { code: CALL, last: Pseudo.BPF_PSEUDO_KFUNC_CALL },
 ];
-/** The bits of an instruction's first two bytes that are its opcode; those of `src_reg`. */
+/** The bits of the opcode in an instruction's first two bytes, and those of `src_reg`. */
 export const CODE_MASK = 0xff;
 export const SOURCE_BITS = { shift: 12, bits: 4 } as const;
 
@@ -88,7 +91,7 @@ const referring = new Map(references.map((one) => [one.operation, one]));
 /**
  * Finds the descriptors in instructions.
  *
- * @param reached takes each index into `fd_array` that an instruction uses
+ * @param reached receives each index into `fd_array` that an instruction uses
  */
 export function findInInstructions(
   bytes: Uint8Array,
@@ -122,9 +125,9 @@ export interface Hidden {
   readonly positive?: boolean;
   /** Whether 0 is no descriptor. */
   readonly nonzero?: boolean;
-  /** Why such a descriptor cannot travel. */
+  /** Why such a descriptor cannot be carried to another kernel. */
   readonly stays?: string;
-  /** What writing it does with the object, where it is one of bpf(2). */
+  /** What writing the descriptor does with the object, if it is an object of bpf(2). */
   readonly use?: Use;
 }
 
@@ -146,7 +149,7 @@ const unknownPlaces: Hidden = {
     'give the map’s programOffsets',
 };
 
-/** Where the values of a map type hold a descriptor when they are written. */
+/** The descriptors in the values of a map type, when values are written. */
 export const inValues: { readonly [mapType: number]: Hidden } = {
   [MapType.BPF_MAP_TYPE_PROG_ARRAY]: { offset: 0, kinds: ['prog'], use: 'run' },
   [MapType.BPF_MAP_TYPE_PERF_EVENT_ARRAY]: { offset: 0, kinds: ['perf_event'] },
@@ -162,7 +165,7 @@ export const inValues: { readonly [mapType: number]: Hidden } = {
   [MapType.BPF_MAP_TYPE_XSKMAP]: sockets,
 };
 
-/** Where the keys of a map type hold a descriptor. */
+/** The descriptors in the keys of a map type. */
 export const inKeys: { readonly [mapType: number]: Hidden } = {
   [MapType.BPF_MAP_TYPE_SK_STORAGE]: sockets,
   [MapType.BPF_MAP_TYPE_INODE_STORAGE]: { offset: 0, kinds: ['file'] },
@@ -170,18 +173,18 @@ export const inKeys: { readonly [mapType: number]: Hidden } = {
   [MapType.BPF_MAP_TYPE_CGRP_STORAGE]: { offset: 0, kinds: ['cgroup'] },
 };
 
-/** Where the values of one map hold descriptors when they are written. */
+/** Returns the descriptors in the values of one map, when values are written. */
 function hiddenInValues(map: MapSpec): readonly Hidden[] {
   if (map.type === MapType.BPF_MAP_TYPE_STRUCT_OPS) {
-    // NEED: the places of program descriptors in such a value follow from the guest's BTF, not from
-    // any row; whoever knows it says them with the map's spec.
+    // NEED: the offsets of program descriptors in such a value follow from the guest's BTF. No row
+    // has them. The caller that knows them passes them with the map's spec.
     return map.programOffsets?.map((offset) => ({ ...implementation, offset })) ?? [unknownPlaces];
   }
   const hidden = inValues[map.type];
   return hidden === undefined ? [] : [hidden];
 }
 
-/** Whether the keys or values of a map may hold descriptors. */
+/** Returns whether the keys or values of a map may hold descriptors. */
 export function hidesFds(map: MapSpec): boolean {
   if (map.type === MapType.BPF_MAP_TYPE_STRUCT_OPS) return true;
   return inValues[map.type] !== undefined || inKeys[map.type] !== undefined;

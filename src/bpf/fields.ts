@@ -19,8 +19,8 @@ export type Values = { readonly [name: string]: unknown };
 const empty: Values = {};
 
 /**
- * Lays out a structure from named values. Descriptor fields hold handles; pointers stay zero and
- * what they refer to is kept beside.
+ * Lays out a structure from named values. Descriptor fields hold handles. Pointers stay zero, and
+ * their targets are kept separately.
  */
 export class FieldsSource implements Source {
   readonly image: Uint8Array;
@@ -28,7 +28,7 @@ export class FieldsSource implements Source {
   private readonly command: string;
   private readonly specs: MapSpecs;
 
-  /** @param sizeBytes the structure's size; 0 means as long as the fields used need */
+  /** @param sizeBytes the structure's size; 0 means as long as the used fields need */
   constructor(
     struct: CompiledStruct,
     values: Values,
@@ -60,7 +60,7 @@ export class FieldsSource implements Source {
     if (operand === undefined && !field.nullable && field.type !== 'struct') {
       throw bad(this.command, step.name, undefined, accepted[field.type][1]);
     }
-    // A structure to be filled in is there without a word about it; nothing else is.
+    // A structure that the kernel fills in is always present. Any other target must be given.
     if (operand === undefined) return field.type === 'struct' && field.flow === 'inout';
     return operand !== null;
   }
@@ -135,7 +135,7 @@ export class FieldsSource implements Source {
     return bytes;
   }
 
-  /** Derives the count from the bytes where it was left out; where it was given, compares. */
+  /** Derives a count from the bytes if it was left out. Compares both if it was given. */
   private reconcile(step: PointerStep, length: number, encoding: Encoding): void {
     const { image } = this;
     const unit = step.unit(image, encoding);

@@ -216,8 +216,8 @@ export const COMMON_ATTR = struct('struct bpf_common_attr', {
 const perfEvent = { ...link, perf_type: member('perf_event.type', out(since('6.6', u32(16)))) };
 
 /**
- * What all perf events have, and room for a name; its `perf_type` tells which of the shapes below
- * to ask with. Those that have a name keep it in the same place.
+ * The fields of all perf events, with room for a name. `perf_type` decides which of the shapes
+ * below to ask with. The shapes with a name have it in the same place.
  */
 export const LINK_INFO_PERF_EVENT = struct('struct bpf_link_info', {
   ...perfEvent,
@@ -264,7 +264,7 @@ export const LINK_INFO_PERF_OTHER = struct('struct bpf_link_info', {
   cookie: member('perf_event.event.cookie', out(since('6.9', u64(40)))),
 });
 
-/** Not in a released header yet: its places are those of the development tree. */
+/** Not in a released header yet. The offsets are those of the development tree. */
 export const LINK_INFO_TRACING_MULTI = struct('struct bpf_link_info', {
   ...link,
   count: member('tracing_multi.count', inout(since('7.3', u32(20)))),
@@ -279,9 +279,9 @@ export const LINK_INFO_TRACING_MULTI = struct('struct bpf_link_info', {
   ),
 });
 
-/** What TRACE_ITER links are restricted to; which member applies depends on the program. */
+/** The restrictions of TRACE_ITER links. The program decides which member applies. */
 export const ITER_LINK_INFO_MAP = struct('union bpf_iter_link_info', {
-  // Programs that go over a map's elements can write to them.
+  // A program that iterates over a map's elements can write to them.
   map_fd: member('map.map_fd', changes(fdIf('nonzero', 0, 'map'))),
 });
 export const ITER_LINK_INFO_CGROUP = struct('union bpf_iter_link_info', {

@@ -1,5 +1,5 @@
 /*
- * A small assembler: one function per instruction, `program` to join them.
+ * A small assembler with one function for each instruction. `program` joins instructions.
  *
  * Kernel source: Documentation/bpf/standardization/instruction-set.rst.
  */
@@ -8,7 +8,10 @@ import { failure } from '../errors.js';
 import { Pseudo } from './fds.js';
 import { writeU32 } from './little-endian.js';
 
-/** A register: `r0` holds results, `r1`…`r5` arguments, `r6`…`r9` survive calls. */
+/**
+ * A register. `r0` holds results, `r1`…`r5` hold arguments, `r6`…`r9` keep their values across
+ * calls.
+ */
 export type Register = 'r0' | 'r1' | 'r2' | 'r3' | 'r4' | 'r5' | 'r6' | 'r7' | 'r8' | 'r9' | 'r10';
 
 /** The width of a memory access in bytes. */
@@ -31,7 +34,9 @@ const I32 = { least: -(2 ** 31), most: 2 ** 31 - 1 };
 const U32 = { least: -(2 ** 31), most: 2 ** 32 - 1 };
 const I16 = { least: -(2 ** 15), most: 2 ** 15 - 1 };
 
-/** Refuses an operand: what is not refused here would be cut off, and be another program. */
+/**
+ * Refuses an operand. Otherwise the operand would be cut off, and the program would be another one.
+ */
 function refuse(operand: string, of: string, value: unknown, expected: string): never {
   throw failure('ERR_OPTION_INVALID', { option: `${operand} of insn.${of}()`, value, expected });
 }
@@ -56,7 +61,7 @@ function numberOf(
 
 const offsetOf = (of: string, offset: number) => numberOf('offset', of, offset, I16);
 
-/** What 64 bits are made of by sign extension. */
+/** Checks a number that the machine extends to 64 bits by its sign. */
 const extended = (of: string, value: number) =>
   numberOf('number', of, value, I32, '; insn.loadNumber() loads all 64 bits into a register');
 
@@ -140,7 +145,9 @@ const swaps = { le: 0xd4, be: 0xdc, swap: 0xd7 } as const;
 
 const sizes: { readonly [W in Width]: number } = { 4: 0x00, 2: 0x08, 1: 0x10, 8: 0x18 };
 
-/** The two forms of an instruction: its last operand is a number, or a register. */
+/**
+ * The bit of the form with a register as last operand. Without the bit, the operand is a number.
+ */
 const FROM_REGISTER = 0x08;
 
 /** The classes of arithmetic and of conditional jumps, by their width in bits. */
@@ -167,24 +174,26 @@ function arithmetic(
   return instruction(code, target, 0, 0, value);
 }
 
-/** 64-bit arithmetic: `alu('add', 'r1', 8)`, `alu('mov', 'r6', 'r1')`. A number is sign-extended. */
+/**
+ * 64-bit arithmetic: `alu('add', 'r1', 8)`, `alu('mov', 'r6', 'r1')`. A number is sign-extended.
+ */
 export const alu = (operation: keyof typeof operations, to: Register, from: Register | number) =>
   arithmetic('alu', 64, operation, to, from);
 
-/** 32-bit arithmetic, which clears the upper half of `to`. */
+/** 32-bit arithmetic. It clears the upper half of `to`. */
 export const alu32 = (operation: keyof typeof operations, to: Register, from: Register | number) =>
   arithmetic('alu32', 32, operation, to, from);
 
-/** `to = from`, which is a register or a 32-bit number that is sign-extended. */
+/** `to = from`. `from` is a register or a 32-bit number, which is sign-extended. */
 export const mov = (to: Register, from: Register | number) =>
   arithmetic('mov', 64, 'mov', to, from);
 
-/** `register = -register`, all 64 bits of it. */
+/** `register = -register`, in 64 bits. */
 export const neg = (register: Register) => instruction(0x87, registerOf('neg', register));
 
 /**
- * Swaps the lowest `bits` of a register and clears the others: `be` and `le` from the order of the
- * machine to that order or back, `swap` always (from Linux 6.6 on).
+ * Swaps the lowest `bits` of a register and clears the others. `be` and `le` convert between the
+ * machine's byte order and that order. `swap` always swaps (from Linux 6.6 on).
  */
 export function swap(
   order: keyof typeof swaps,
@@ -205,7 +214,7 @@ export const load = (width: Width, to: Register, from: Register, offset: number)
     offsetOf('load', offset),
   );
 
-/** `*(to + offset) = from`, which is a register or a 32-bit number that is sign-extended. */
+/** `*(to + offset) = from`. `from` is a register or a 32-bit number, which is sign-extended. */
 export function store(width: Width, to: Register, offset: number, from: Register | number) {
   const code = 0x62 | sizeOf('store', width);
   const [target, place] = [registerOf('store', to), offsetOf('store', offset)];
@@ -222,9 +231,10 @@ export function store(width: Width, to: Register, offset: number, from: Register
 }
 
 /**
- * Changes `*(to + offset)` atomically, of 4 or 8 bytes: what a counter wants that several processors
- * count. The `fetch_` operations and `xchg` leave the old value in `from` (from Linux 5.12 on).
- * `cmpxchg` compares with `r0`, stores `from` if it is equal, and leaves the old value in `r0`.
+ * Changes `*(to + offset)` atomically, with 4 or 8 bytes, for example a counter that several
+ * processors increment. The `fetch_` operations and `xchg` leave the old value in `from` (from
+ * Linux 5.12 on). `cmpxchg` compares the value with `r0`, stores `from` if both are equal, and
+ * leaves the old value in `r0`.
  *
  * @example
  * insn.program(insn.mov('r1', 1), insn.atomic('add', 8, 'r0', 0, 'r1'));
@@ -243,7 +253,7 @@ export function atomic(
   return instruction(code, target, source, offsetOf('atomic', offset), what);
 }
 
-/** `to = value`, all 64 bits of it: from −2⁶³ to 2⁶⁴ − 1. */
+/** `to = value`, in 64 bits: from −2⁶³ to 2⁶⁴ − 1. */
 export function loadNumber(to: Register, value: bigint): Uint8Array {
   const fits = typeof value === 'bigint' && value >= -(2n ** 63n) && value < 2n ** 64n;
   if (!fits) refuse('number', 'loadNumber', value, 'a bigint from -2n ** 63n to 2n ** 64n - 1n');
@@ -252,11 +262,11 @@ export function loadNumber(to: Register, value: bigint): Uint8Array {
   return load64(registerOf('loadNumber', to), 0, low, Number(unsigned >> 32n));
 }
 
-/** `to` = the map behind a handle, as helpers want it. */
+/** `to` = the map behind a handle, as helpers take it. */
 export const loadMap = (to: Register, map: { readonly handle: Handle }) =>
   load64(registerOf('loadMap', to), Pseudo.BPF_PSEUDO_MAP_FD, handleOf('loadMap', map), 0);
 
-/** `to` = the address of the only value of an array map, plus `offset` bytes. */
+/** `to` = the address of the single value of an array map, plus `offset` bytes. */
 export const loadMapValue = (to: Register, map: { readonly handle: Handle }, offset = 0) =>
   load64(
     registerOf('loadMapValue', to),
@@ -271,8 +281,8 @@ function handleOf(of: string, map: { readonly handle: Handle }): number {
 }
 
 /**
- * `to` = the function at a label, for a helper that calls back. Such a program is loaded with the
- * types of its functions, `functions` of its options.
+ * `to` = the function at a label, for a helper that calls it back. Load such a program with the
+ * option `functions`, which has the types of its functions.
  */
 export const loadFunction = (to: Register, label: string): Instruction => ({
   function: label,
@@ -284,8 +294,8 @@ export const call = (helper: number) =>
   instruction(0x85, 0, 0, 0, numberOf('helper', 'call', helper, { least: 1, most: I32.most }));
 
 /**
- * Calls the function at a label: `r1` to `r5` are its arguments, `r0` is what it returns. It has a
- * stack and `r6` to `r9` of its own, and ends with `exit()`.
+ * Calls the function at a label. `r1` to `r5` are its arguments, and `r0` is its result. The
+ * function has its own stack and its own `r6` to `r9`, and ends with `exit()`.
  */
 export const callFunction = (label: string): Instruction => ({
   function: label,
@@ -293,7 +303,7 @@ export const callFunction = (label: string): Instruction => ({
 });
 
 /**
- * Calls a function of the guest's kernel (kfunc) by its BTF id. `fdIndex` is the place of the
+ * Calls a function of the guest's kernel (kfunc) by its BTF id. `fdIndex` is the index of the
  * module's BTF in the program's `fd_array`; 0 is the kernel itself.
  */
 export const callKernel = (btfId: number, fdIndex = 0) =>
@@ -326,8 +336,9 @@ function conditional(
 }
 
 /**
- * Jumps to a label when `left` compares so with `right`, a register or a 32-bit number that is
- * sign-extended. `sgt` and its like compare signed numbers, `set` asks for common bits.
+ * Jumps to a label if `left` compares with `right` as `comparison` says. `right` is a register or a
+ * 32-bit number, which is sign-extended. `sgt` and its variants compare signed numbers. `set` tests
+ * for common bits.
  */
 export const jumpIf = (
   comparison: keyof typeof comparisons,
@@ -336,7 +347,7 @@ export const jumpIf = (
   to: string,
 ): Instruction => conditional('jumpIf', 64, comparison, left, right, to);
 
-/** As {@link jumpIf}, of the lower 32 bits alone. */
+/** Like {@link jumpIf}, with the lower 32 bits only. */
 export const jumpIf32 = (
   comparison: keyof typeof comparisons,
   left: Register,
@@ -347,12 +358,12 @@ export const jumpIf32 = (
 /** Jumps to a label. */
 export const jump = (to: string): Instruction => ({ jump: to, bytes: instruction(0x05) });
 
-/** Names the place of the next instruction. */
+/** Names the position of the next instruction. */
 export const label = (name: string): Label => ({ label: name });
 
 /**
- * Stores bytes on the stack so that they begin at `offset` (negative, a multiple of 8) from `r10`,
- * filled up with zeroes to a multiple of 8. Uses `scratch`.
+ * Stores bytes on the stack. They begin at `offset` (negative, a multiple of 8) from `r10`, and are
+ * padded with zeroes to a multiple of 8. Uses `scratch`.
  */
 export function storeBytes(offset: number, bytes: Uint8Array, scratch: Register): Instruction[] {
   const most = -Math.ceil(bytes.length / 8) * 8;
@@ -373,8 +384,8 @@ export function storeBytes(offset: number, bytes: Uint8Array, scratch: Register)
 /**
  * Joins instructions to a program and resolves its labels.
  *
- * @throws ERR_OPTION_INVALID for a label that is missing, named twice, or (of a jump) further than
- *   32767 instructions away
+ * @throws ERR_OPTION_INVALID for a label that is missing or named twice, or when a jump is longer
+ *   than 32767 instructions
  */
 export function program(...parts: readonly (Instruction | readonly Instruction[])[]): Uint8Array {
   const labels = new Map<string, number>();

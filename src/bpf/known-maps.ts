@@ -4,14 +4,14 @@ import { type MapSpec, type MapSpecs, specOfInfo, specOfNew } from './specs.js';
 import type { Arguments, Results } from './types.js';
 
 /**
- * The specs of the maps of one session. A map that the session has created is known from its
- * arguments; one that it found by id or path is known once it has been asked for its info.
+ * The specs of the maps of one session. The arguments of MAP_CREATE give the spec of a map that the
+ * session has created. The info of a map gives the spec of a map that was found by id or path.
  */
 export class KnownMaps implements MapSpecs {
   readonly possibleCpus: number;
   readonly #maps = new Map<Handle, MapSpec>();
 
-  /** @param possibleCpus how many CPUs the guest can have, not how many it has */
+  /** @param possibleCpus the number of possible CPUs of the guest */
   constructor(possibleCpus: number) {
     this.possibleCpus = possibleCpus;
   }
@@ -20,17 +20,20 @@ export class KnownMaps implements MapSpecs {
     return this.#maps.get(handle);
   }
 
-  /** Takes note of a map that MAP_CREATE has bound to `handle`. */
+  /** Records a map that MAP_CREATE has bound to `handle`. */
   created(handle: Handle, values: Arguments<typeof MAP_CREATE>): void {
     this.#maps.set(handle, specOfNew(values));
   }
 
-  /** Takes note of what OBJ_GET_INFO_BY_FD said about the map behind `handle`. */
+  /** Records the result of OBJ_GET_INFO_BY_FD for the map behind `handle`. */
   learned(handle: Handle, info: Results<typeof OBJ_GET_INFO_BY_FD_MAP>['info']): void {
     this.#maps.set(handle, specOfInfo(info));
   }
 
-  /** Takes note of a spec that somebody has from elsewhere, such as where values hold programs. */
+  /**
+   * Records a spec that the caller has from elsewhere, for example with the offsets of programs in
+   * values.
+   */
   set(handle: Handle, spec: MapSpec): void {
     this.#maps.set(handle, spec);
   }

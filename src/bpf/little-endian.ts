@@ -1,4 +1,4 @@
-/* Little-endian words of byte arrays. Bytes beyond the end read as zero, as bpf(2) has it. */
+/* Little-endian words of byte arrays. As in bpf(2), bytes beyond the end read as zero. */
 import type { Struct } from './rows.js';
 
 export function readU16(bytes: Uint8Array, offset: number): number {
@@ -32,7 +32,7 @@ export function writeU64(bytes: Uint8Array, offset: number, value: bigint): void
   writeU32(bytes, offset + 4, Number((value >> 32n) & 0xffffffffn));
 }
 
-/** The offset of a field that a row refers to by name; a name that is not there is a bad row. */
+/** Returns the offset of a field that a row names. Throws if the row has no such field. */
 export function fieldOffset(row: Struct, name: string): number {
   const field = row.fields[name];
   if (field === undefined) throw new TypeError(`${row.name} has no field ${name}`);

@@ -1,32 +1,36 @@
-/* What maps of each type are made of: the one table of facts about map types. */
+/* The one table of facts about map types. */
 import { MapType, ObjectFlag } from './enums.js';
 
-/** Sizes in bytes: one of these, or all from one to another. */
+/** Allowed sizes in bytes: a list, or all from one size to another. */
 export type Sizes =
   | readonly number[]
   | { readonly from: number; readonly to?: number; readonly multipleOf?: number };
 
 /**
- * What every kernel that has a type of map wants of one, as far as that is the same for all of
- * them. Sizes are in bytes.
+ * The requirements that every kernel has for a type of map, as far as all kernels have the same.
+ * Sizes are in bytes.
  */
 export interface MapKind {
-  /** Its constant in lower case and without BPF_MAP_TYPE_. */
+  /** The name of the constant in lower case, without BPF_MAP_TYPE_. */
   readonly name: string;
   readonly keySizes: Sizes;
   readonly valueSizes: Sizes;
   /**
-   * What `max_entries` is: a number above 0; 0, where entries come and go with what they belong to;
-   * or the bytes of a ring, a power of two and at least a page.
+   * The meaning of `max_entries`. `counted`: a number above 0. `none`: 0, because entries come and
+   * go with the objects that they belong to. `ring bytes`: the size of a ring, a power of two and
+   * at least a page.
    */
   readonly entries: 'counted' | 'none' | 'ring bytes';
-  /** `BPF_F_*` that it must have. */
+  /** The `BPF_F_*` flags that the map must have. */
   readonly flags?: number;
-  /** What it is made with: a map like those in it, or types (BTF) of its keys and values. */
+  /**
+   * What MAP_CREATE needs besides: a map like the inner maps, or types (BTF) of the keys and
+   * values.
+   */
   readonly needs?: 'inner map' | 'types';
-  /** Whether bpf(2) copies a value for each possible CPU. */
+  /** Whether bpf(2) copies one value for each possible CPU. */
   readonly perCpu?: true;
-  /** Whether bpf(2) takes descriptors as values, and gives ids. */
+  /** Whether bpf(2) takes descriptors as values and returns ids. */
   readonly holdsFds?: true;
   /** Whether positions in a batch are bucket numbers. */
   readonly hashed?: true;
@@ -41,27 +45,27 @@ const index: Sizes = [4];
 const none: Sizes = [0];
 const descriptor: Sizes = [4];
 
-/** Keyed by anything, with a bound on their number. */
+/** Maps with any keys and a limit on the number of entries. */
 const hash: Kind = { keySizes: any, valueSizes: any, entries: 'counted', hashed: true };
 const array: Kind = { keySizes: index, valueSizes: any, entries: 'counted' };
 const descriptors: Kind = {
   ...{ keySizes: index, valueSizes: descriptor, entries: 'counted', holdsFds: true },
 };
-/** What redirects packets: values may say more than where to. */
+/** Maps that redirect packets. A value may have more than the target. */
 const targets: Kind = { keySizes: index, valueSizes: [4, 8], entries: 'counted' };
 const queue: Kind = { keySizes: none, valueSizes: any, entries: 'counted' };
 const ring: Kind = { keySizes: none, valueSizes: none, entries: 'ring bytes' };
-/** What belongs to a cgroup and is found by its id, alone or with the attach type. */
+/** Storage of a cgroup. The key is the cgroup's id, alone or with the attach type. */
 const ofCgroups: Kind = { keySizes: [16, 8], valueSizes: any, entries: 'none' };
-/** What belongs to another object, described by types for who lists it. */
+/** Storage of another object. The types describe the values to a reader. */
 const storage: Kind = {
   ...{ keySizes: [4], valueSizes: any, entries: 'none', needs: 'types' },
   flags: NO_PREALLOC,
 };
 
 /**
- * The types whose needs are known, by their constants. Those that are missing are for a kernel to
- * judge alone.
+ * The types with known requirements, by their constants. For any other type, only a kernel can
+ * decide.
  *
  * Kernel source: the map_alloc_check and map_alloc operations of each type.
  */
@@ -76,7 +80,7 @@ const kinds: Readonly<Partial<Record<keyof typeof MapType, Kind>>> = {
   BPF_MAP_TYPE_CGROUP_ARRAY: descriptors,
   BPF_MAP_TYPE_LRU_HASH: hash,
   BPF_MAP_TYPE_LRU_PERCPU_HASH: { ...hash, perCpu: true },
-  // A key is the length of a prefix, 4 bytes, and up to 256 bytes of it.
+  // A key is the length of a prefix (4 bytes) and up to 256 bytes of the prefix.
   BPF_MAP_TYPE_LPM_TRIE: {
     ...{ keySizes: { from: 5, to: 260 }, valueSizes: any, entries: 'counted' },
     flags: NO_PREALLOC,
@@ -119,17 +123,20 @@ const byNumber: readonly (MapKind | undefined)[] = Object.entries(MapType).reduc
   [],
 );
 
-/** What maps of a type are made of, or `undefined` where only a kernel can tell. */
+/** Returns the facts about a map type, or `undefined` when only a kernel knows them. */
 export function mapKind(type: number): MapKind | undefined {
   return byNumber[type];
 }
 
-/** All types with a fact, as a table by number: a look-up in a set costs several times as much. */
+/**
+ * Returns all types with a fact, as a table by number. A look-up in a set costs several times as
+ * much.
+ */
 export function typesWith(fact: 'perCpu' | 'holdsFds' | 'hashed'): readonly boolean[] {
   return Array.from(byNumber, (kind) => kind?.[fact] === true);
 }
 
-/** Whether keys or values may have this size. */
+/** Returns whether keys or values may have this size. */
 export function fits(sizeBytes: number, sizes: Sizes): boolean {
   if ('from' in sizes) {
     const { from, to = Number.POSITIVE_INFINITY, multipleOf = 1 } = sizes;
@@ -138,7 +145,7 @@ export function fits(sizeBytes: number, sizes: Sizes): boolean {
   return sizes.includes(sizeBytes);
 }
 
-/** The first of the sizes that keys or values may have. */
+/** Returns the smallest allowed size. */
 export function leastOf(sizes: Sizes): number {
   return 'from' in sizes ? sizes.from : (sizes[0] as number);
 }

@@ -1,7 +1,4 @@
-/*
- * The source of a call that another process is making: its attribute as it lies in memory, and
- * its memory by address.
- */
+/* The source of a call that another process makes: its attribute, and its memory by address. */
 import type { CallBuffer, Handle, Reply } from '../call.js';
 import type { CompiledStruct, PointerStep } from './compile.js';
 import {
@@ -17,19 +14,28 @@ import { fieldOffset, readU32, readU64, writeU64 } from './little-endian.js';
 import type { Length } from './rows.js';
 import type { MapSpec, ObjectSpecs } from './specs.js';
 
-/** The memory of the process whose call it is. */
+/** The memory of the process that makes the call. */
 export interface Memory {
-  /** Copies `length` bytes; fewer, down to none, where the process has no more. */
+  /**
+   * Copies `length` bytes. Returns fewer bytes, or none, if the process does not have all of them.
+   */
   read(address: bigint, length: number): Uint8Array;
-  /** How many of `length` bytes the process has. */
+  /** Returns how many of `length` bytes the process has. */
   extent(address: bigint, length: number): number;
-  /** Copies text up to and including its NUL, but at most `maximumBytes` or what there is. */
+  /**
+   * Copies text up to and including its NUL, with a limit of `maximumBytes` and of the existing
+   * memory.
+   */
   readText(address: bigint, maximumBytes: number): Uint8Array;
-  /** The process id as the process knows it. Absent: no call is about the process itself. */
+  /**
+   * The process id in the process's own PID namespace. Absent: no call is about the process itself.
+   */
   readonly pid?: number;
-  /** The handle behind a descriptor of the process, or 0 when it is not one of the guest's. */
+  /**
+   * Returns the handle behind a descriptor of the process, or 0 when it is not one of the guest's.
+   */
   handleOf(descriptor: number): Handle;
-  /** Whether the process has a descriptor open, whatever on. */
+  /** Returns whether the process has a descriptor open, on any file. */
   isOpen(descriptor: number): boolean;
 }
 
@@ -39,19 +45,19 @@ export interface Write {
   readonly bytes: Uint8Array;
 }
 
-/** Memory to be written to: as it was, and as it was sent. */
+/** Memory for the kernel's output: the bytes of the process, and the bytes that were sent. */
 interface Kept {
   readonly before: Uint8Array;
   readonly sent: Uint8Array;
 }
 
 /**
- * Up to this size what the kernel may write to is sent along, so that what comes back tells which
- * bytes it has left alone. Larger ones go as a length.
+ * Memory for output up to this size is sent with its contents, so that the reply shows which bytes
+ * the kernel has not changed. Of larger memory, only the length is sent.
  */
 const KEPT_BYTES = 4096;
 const PAGE_BYTES = 4096;
-/** By how much a program can make its data longer. */
+/** The maximum by which a program can extend its data. */
 const GROWTH_BYTES = 65536;
 const NO_ADDRESS = 1n << 63n;
 
@@ -59,15 +65,15 @@ function isUserAddress(word: bigint): boolean {
   return word >= 0x10000n && word >> 47n === 0n;
 }
 
-/** A structure in the process's memory; the image is a copy in which pointers are zero. */
+/** A structure in the process's memory. Its image is a copy with all pointers zero. */
 export class MemorySource implements Source {
   readonly image: Uint8Array;
   readonly address: bigint;
-  /** The length that the process gave, which may be less than the image's. */
+  /** The length that the process gave. The image may be longer. */
   readonly givenBytes: number;
-  /** Where the pointers of the structure point, in the order of their indices. */
+  /** The addresses in the structure's pointers, by index. */
   readonly targets: bigint[] = [];
-  /** What was behind small pointers to be written to, in the order of their indices. */
+  /** The contents of small memory for output, by index of the pointer. */
   readonly kept: (Kept | undefined)[] = [];
   private readonly memory: Memory;
   private readonly specs: ObjectSpecs;
@@ -95,9 +101,10 @@ export class MemorySource implements Source {
   }
 
   /**
-   * An argument of the call, as long as the process gave it: kernels look at the length. It is
-   * extended only to hold what the kernel writes however short it is, and the rest of a word that
-   * it ends within. The kernel fills it up with zeroes in the same way.
+   * Returns an argument of the call, as long as the process gave it, because kernels check the
+   * length. The image is longer only to include outputs that the kernel writes in any case, and the
+   * rest of a word in which the structure ends. The kernel extends a short structure with zeroes in
+   * the same way.
    */
   static argument(
     struct: CompiledStruct,
@@ -138,13 +145,13 @@ export class MemorySource implements Source {
   room(step: PointerStep, asked: number): CallBuffer {
     const address = this.target(step);
     const length = asked === 0 ? this.unbounded(step) : asked;
-    // Text says itself where it ends.
+    // Text needs no comparison, because its NUL marks the end.
     const plain = length > KEPT_BYTES || step.field.type === 'string';
     if (plain) return this.memory.extent(address, length);
     const before = this.memory.read(address, length);
     const sent = before.slice();
     for (let at = 0; at + 8 <= sent.length; at += 8) {
-      // Left-over pointers of this process must not be mistaken for addresses in the guest.
+      // An old pointer of this process must not be taken for an address in the guest.
       if (isUserAddress(readU64(sent, at))) writeU64(sent, at, readU64(sent, at) | NO_ADDRESS);
     }
     this.kept[step.index] = { before, sent };
@@ -153,7 +160,7 @@ export class MemorySource implements Source {
 
   struct(step: PointerStep, struct: CompiledStruct, encoding: Encoding): Source {
     const address = this.target(step);
-    // The kernel refuses whatever is longer than a page before it looks at it.
+    // The kernel refuses a structure longer than a page before it reads it.
     const length = Math.min(outBytes(step, this.image, encoding), PAGE_BYTES + 1);
     const given = this.memory.read(address, length);
     return new MemorySource(struct, address, given, given.length, this.memory, this.specs);
@@ -171,10 +178,10 @@ export class MemorySource implements Source {
     return this.specs.mapSpec(handle);
   }
 
-  // The kernel judges a descriptor that no flag asks for; the process gets its verdict.
+  // The kernel decides about a descriptor whose flag is not set, and the process gets the result.
   idle(): void {}
 
-  /** Room for output that is as long as it happens to be when no length is given. */
+  /** Returns the room for an output whose length was not given. */
   private unbounded(step: PointerStep): number {
     const { length } = step.field;
     if (length.by !== 'field' || length.unlimited === undefined) return 0;
@@ -192,7 +199,9 @@ export class MemorySource implements Source {
   }
 }
 
-/** What the process would have found in its memory had the kernel been its own. */
+/**
+ * Returns the writes after which the process's memory is as if its own kernel had made the call.
+ */
 export function writesOf(frame: Frame, reply: Reply): Write[] {
   const { struct, source } = frame;
   const image = returned(frame, reply);
@@ -212,7 +221,7 @@ export function writesOf(frame: Frame, reply: Reply): Write[] {
     if (kept === undefined) writes.push({ address, bytes: certainly(step, frame, reply) });
     else writes.push(...changes(kept, bytes, address));
   }
-  // Kernels write what a structure points to before the structure, lengths last.
+  // The kernel writes the targets of pointers before the structure, and the lengths last.
   if (image !== undefined) {
     const spans = frame.isArgument
       ? outputSpans(source, struct, image, reply.result >= 0)
@@ -224,7 +233,7 @@ export function writesOf(frame: Frame, reply: Reply): Write[] {
   return writes.filter(({ bytes }) => bytes.length > 0);
 }
 
-/** What the kernel has changed, as one stretch. */
+/** Returns the kernel's changes as one stretch. */
 function changes({ before, sent }: Kept, bytes: Uint8Array, address: bigint): Write[] {
   const after = bytes.slice(0, before.length);
   for (let at = 0; at + 8 <= after.length; at += 8) {
@@ -239,20 +248,20 @@ function changes({ before, sent }: Kept, bytes: Uint8Array, address: bigint): Wr
 const ENOENT = 2;
 const ENOSPC = 28;
 
-/** Texts of which a call may write none. */
+/** Texts that the kernel may leave unwritten. */
 const logs: ReadonlySet<string> = new Set(['log_buf', 'btf_log_buf']);
 
 /**
- * What the kernel has certainly written to memory that was sent as zeroes. A call that fails may
- * have written nothing; with these two errors the counts are good.
+ * Returns the bytes that the kernel has certainly written to memory that was sent as zeroes. A call
+ * that fails may have written nothing. With ENOENT and ENOSPC the counts are still valid.
  */
 function certainly(step: PointerStep, frame: Frame, reply: Reply): Uint8Array {
   const counted = step.counted && (reply.errno === ENOENT || reply.errno === ENOSPC);
   const whole = written(step, frame, reply) ?? new Uint8Array(0);
   if (step.field.type === 'string') {
     const end = whole.indexOf(0) + 1;
-    // A call that fails may not have got so far, save where all that there was room for is the end;
-    // and one that has nothing to log leaves a log alone.
+    // An empty text may be unwritten: the call may have failed earlier, or had nothing to log. With
+    // ENOSPC, the kernel did write it, because there was only room for the NUL.
     const silent = reply.result < 0 || logs.has(step.name);
     return end === 1 && silent && reply.errno !== ENOSPC
       ? whole.subarray(0, 0)
@@ -265,9 +274,10 @@ function certainly(step: PointerStep, frame: Frame, reply: Reply): Uint8Array {
 type Span = readonly [start: number, end: number];
 
 /**
- * The kernel writes single fields of an argument, some only if it is long enough; and fields that
- * it has left alone are as they were sent. Beyond what the process gave these are zeroes, and a
- * zero there was written by a call that succeeds, unless it is a count: none counts nothing.
+ * Returns the spans of an argument's outputs that the kernel has written. The kernel writes single
+ * fields, some of them only to a structure that is long enough. A field that it has not written is
+ * as it was sent. Fields beyond the given length are sent as zeroes. If such a field is still zero
+ * after a call that succeeded, the kernel has written the zero, unless the field is a count.
  */
 function outputSpans(
   { image, givenBytes }: MemorySource,
@@ -292,8 +302,9 @@ function sameBytes(a: Uint8Array, b: Uint8Array, start: number, end: number): bo
 }
 
 /**
- * The kernel writes any other structure as a whole, with fields that the table does not know, and
- * with the process's own pointers save those that it withholds.
+ * Returns the spans of a structure behind a pointer. The kernel writes such a structure as a whole,
+ * including fields that the table does not know. The process's own pointers stay, unless the kernel
+ * removed them.
  */
 function spansBetween(frame: Frame, reply: Reply): Span[] {
   const spans: Span[] = [];

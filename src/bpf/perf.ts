@@ -1,8 +1,8 @@
-/* What perf_event_open(2) takes. Kernel source: include/uapi/linux/perf_event.h. */
+/* The arguments of perf_event_open(2). Kernel source: include/uapi/linux/perf_event.h. */
 import { PerfIoctl } from './enums.js';
 import { s32, since, struct, type Use, u32, u64 } from './rows.js';
 
-/** `struct perf_event_attr`. Unions have the name of the member that is meant here. */
+/** `struct perf_event_attr`. A union has the name of the member that is used here. */
 export const PERF_EVENT_ATTR = struct('struct perf_event_attr', {
   type: u32(0),
   size: u32(4),
@@ -12,9 +12,9 @@ export const PERF_EVENT_ATTR = struct('struct perf_event_attr', {
   read_format: u64(32),
   wakeup_events: u32(48),
   bp_type: u32(52),
-  // Or a pointer to the name of a function (`kprobe_func`) or of a file (`uprobe_path`).
+  // May be a pointer to the name of a function (`kprobe_func`) or of a file (`uprobe_path`).
   config1: u64(56),
-  // Or an address (`kprobe_addr`), or the offset of a probe (`probe_offset`).
+  // May be an address (`kprobe_addr`), or the offset of a probe (`probe_offset`).
   config2: u64(64),
   branch_sample_type: u64(72),
   sample_regs_user: u64(80),
@@ -27,8 +27,8 @@ export const PERF_EVENT_ATTR = struct('struct perf_event_attr', {
 });
 
 /**
- * The 64 flags between `read_format` and `wakeup_events`, which C has as bit fields: the byte offset
- * of their word, and which bit of it each is.
+ * The 64 flags between `read_format` and `wakeup_events`, which are bit fields in C: the byte
+ * offset of their word, and the bit of each flag.
  */
 export const PERF_EVENT_FLAGS = 40;
 export const PerfEventBit = {
@@ -39,12 +39,15 @@ export const PerfEventBit = {
   sigtrap: 37,
 } as const;
 
-/** The bits of `sample_type` that are 8 bytes each in a `struct sample_id`: TID, TIME, ID, CPU, … */
+/**
+ * The bits of `sample_type` that each add 8 bytes to a `struct sample_id`: TID, TIME, ID, CPU, …
+ */
 const SAMPLE_ID_BITS = [1, 2, 6, 7, 9, 16] as const;
 
 /**
- * The bytes of the `struct sample_id` behind each record that is no sample: none without
- * `sample_id_all`. Kernel source: __perf_event_header_size() in kernel/events/core.c.
+ * Returns the size in bytes of the `struct sample_id` at the end of each record that is no sample.
+ * It is 0 without `sample_id_all`. Kernel source: __perf_event_header_size() in
+ * kernel/events/core.c.
  */
 export function sampleIdBytes(attribute: Buffer): number {
   const flags = attribute.readBigUInt64LE(PERF_EVENT_FLAGS);
@@ -53,12 +56,12 @@ export function sampleIdBytes(attribute: Buffer): number {
   return 8 * SAMPLE_ID_BITS.filter((bit) => ((types >> BigInt(bit)) & 1n) === 1n).length;
 }
 
-/** The bytes of `struct perf_event_attr` as of Linux 2.6.33: what a size of 0 stands for. */
+/** The size of `struct perf_event_attr` in Linux 2.6.33. A size of 0 stands for it. */
 export const PERF_ATTR_SIZE_VER0 = 64;
-/** The same as of Linux 4.4, which every kernel here knows. */
+/** The size of `struct perf_event_attr` in Linux 4.4. Every supported kernel knows it. */
 export const PERF_ATTR_SIZE_VER5 = 112;
 
-/** What {@link perfAttribute} is made from. What is not given is 0. */
+/** The input of {@link perfAttribute}. An absent value is 0. */
 export interface PerfAttribute {
   /** `PERF_TYPE_*`, or the number of a PMU of the kernel. */
   readonly type: number;
@@ -73,7 +76,7 @@ export interface PerfAttribute {
   readonly wakeupEvents?: number;
 }
 
-/** Makes a `struct perf_event_attr` of {@link PERF_ATTR_SIZE_VER5} bytes. */
+/** Returns a `struct perf_event_attr` of {@link PERF_ATTR_SIZE_VER5} bytes. */
 export function perfAttribute(values: PerfAttribute): Uint8Array {
   const { fields } = PERF_EVENT_ATTR;
   const view = new DataView(new ArrayBuffer(PERF_ATTR_SIZE_VER5));
@@ -91,19 +94,19 @@ export function perfAttribute(values: PerfAttribute): Uint8Array {
   return new Uint8Array(view.buffer);
 }
 
-/** What the third argument of an ioctl(2) on a perf event is: see <linux/perf_event.h>. */
+/** The third argument of an ioctl(2) on a perf event: see <linux/perf_event.h>. */
 export type PerfIoctlArgument =
   | { readonly is: 'number' }
-  /** What the request does with the object behind it; it reads where nothing is said. */
+  /** The use that the request makes of the object. Absent: it reads. */
   | { readonly is: 'descriptor'; readonly use?: Use }
   | { readonly is: 'text' }
   | { readonly is: 'buffer'; readonly flow: 'in' | 'out'; readonly bytes: number }
-  /** `struct perf_event_query_bpf`: room for as many ids as its first word says, after two words. */
+  /** `struct perf_event_query_bpf`: two words, and room for as many ids as the first word says. */
   | { readonly is: 'query' }
   /** A `struct perf_event_attr`. */
   | { readonly is: 'attribute' };
 
-/** The requests of perf events. */
+/** The ioctl(2) requests of perf events. */
 export const perfIoctls: ReadonlyMap<number, PerfIoctlArgument> = new Map<
   number,
   PerfIoctlArgument

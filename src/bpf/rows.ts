@@ -1,14 +1,14 @@
 /*
- * The vocabulary that bpf(2) is described in: plain data, no behaviour. commands.ts and infos.ts
- * are written in it; compile.ts, encoding.ts and the ABI test read it.
+ * The vocabulary for descriptions of bpf(2): plain data without behaviour. commands.ts and infos.ts
+ * use it. compile.ts, encoding.ts and the ABI test read it.
  *
- * Where the vocabulary cannot say something about a command, the row carries a `NEED:` comment.
+ * If the vocabulary cannot express a fact about a command, the row has a `NEED:` comment.
  */
 
-/** Which way bytes go: to the kernel, from it, or both. */
+/** The direction of bytes: to the kernel, from it, or both. */
 export type Flow = 'in' | 'out' | 'inout';
 
-/** What a descriptor refers to. `file` is any descriptor at all. */
+/** The kind of a descriptor's object. `file` is any descriptor. */
 export type FdKind =
   | 'map'
   | 'prog'
@@ -25,18 +25,18 @@ export type FdKind =
   | 'lirc'
   | 'file';
 
-/** The kernel release that brought a field, such as `'6.4'`. Absent: 5.10 or before. */
+/** The kernel release that added a field, such as `'6.4'`. Absent: 5.10 or earlier. */
 export type Release = `${number}.${number}`;
 
 interface Placed {
   /** Byte offset in the structure. */
   readonly offset: number;
   /**
-   * The release that brought the field. The structure is sent up to such a field only when it is
-   * used, and the kernel writes such an output only to a structure that is long enough.
+   * The release that added the field. The structure is sent up to such a field only when the field
+   * is used. The kernel writes such an output only to a structure that is long enough.
    */
   readonly since?: Release;
-  /** The member's path in C where it is not the field's own name. */
+  /** The member's path in C, if it differs from the field's own name. */
   readonly member?: string;
 }
 
@@ -48,7 +48,7 @@ export interface NumberField<T extends NumberType = NumberType, F extends Flow =
 }
 export type NumberType = 'u32' | 's32' | 'u64' | 'bit';
 
-/** An array of bytes inside the structure: NUL-terminated text (`chars`), or anything (`bytes`). */
+/** An array of bytes in the structure: NUL-terminated text (`chars`), or any bytes (`bytes`). */
 export interface ArrayField<T extends 'chars' | 'bytes' = 'chars' | 'bytes', F extends Flow = Flow>
   extends Placed {
   readonly type: T;
@@ -56,7 +56,7 @@ export interface ArrayField<T extends 'chars' | 'bytes' = 'chars' | 'bytes', F e
   readonly sizeBytes: number;
 }
 
-/** When a descriptor field holds a descriptor rather than nothing. */
+/** When a descriptor field holds a descriptor. */
 export type Presence =
   /** Always: 0 is a descriptor like any other. */
   | 'always'
@@ -67,23 +67,23 @@ export type Presence =
   /** Unless it is 0, or a bit of another field is set. */
   | { readonly unless: readonly [field: string, bit: number] };
 
-/** A 32-bit process id that is always that of whoever makes the call in the guest. */
+/** A 32-bit process id that is always the one of the calling process in the guest. */
 export interface SelfField extends Placed {
   readonly type: 'self';
   readonly flow: 'in';
 }
 
 /**
- * What a call does with an object that it names: looks at it, changes it (its contents, its life,
- * where it is attached), runs it, or attaches it.
+ * What a call does with an object: reads it, changes it (its contents, its life, its attachment),
+ * runs it, or attaches it.
  */
 export type Use = 'read' | 'change' | 'run' | 'attach';
 
 /** What a call does with the object behind a descriptor. */
 interface Used {
-  /** Absent: it reads. */
+  /** Absent: the call reads the object. */
   readonly use?: Use;
-  /** For which calls that is so; the others read. Absent: for all. */
+  /** The calls to which `use` applies. Other calls read the object. Absent: all calls. */
   readonly usedWhen?: Condition;
 }
 
@@ -97,11 +97,12 @@ export interface FdField<K extends FdKind = FdKind, P extends Presence = Presenc
   readonly present: P;
 }
 
-/** How many bytes a pointer refers to. Names are those of fields of the same structure. */
+/** The number of bytes behind a pointer. Names are fields of the same structure. */
 export type Length =
   /**
-   * `field` × `times` bytes; `times` is a constant or the name of a field. With `unlimited`, 0 means
-   * that the kernel writes as much as there is, which that field's value tells roughly.
+   * `field` × `times` bytes. `times` is a constant or the name of a field. With `unlimited`, 0
+   * means that the kernel writes all that there is. The value of the `unlimited` field is a rough
+   * estimate.
    */
   | {
       readonly by: 'field';
@@ -109,27 +110,27 @@ export type Length =
       readonly times: number | string;
       readonly unlimited?: string;
     }
-  /** Up to and including a NUL; the kernel reads at most this many bytes. */
+  /** Up to and including a NUL. The kernel reads at most this many bytes. */
   | { readonly by: 'nul'; readonly maximumBytes: number }
   /** The map's key size, × `count`. */
   | { readonly by: 'mapKey'; readonly map: string; readonly count?: string }
-  /** The map's value size for user space, × `count`; `flags` may ask for one CPU's value. */
+  /** The map's value size for user space, × `count`. `flags` may ask for one CPU's value. */
   | {
       readonly by: 'mapValue';
       readonly map: string;
       readonly flags?: string;
       readonly count?: string;
     }
-  /** The position of a batch: the size depends on the kind of map. */
+  /** The position in a batch. Its size depends on the kind of map. */
   | { readonly by: 'batchToken'; readonly map: string }
-  /** 4 × `count`, or when that is 0, as far as the instructions reach into it. */
+  /** 4 × `count`. If `count` is 0, as many as the instructions use. */
   | { readonly by: 'usedFds'; readonly count: string };
 
-/** Descriptors that hide in the bytes behind a pointer; fds.ts knows where. */
+/** Descriptors in the bytes behind a pointer. fds.ts knows their positions. */
 export type Holding = 'instructions' | 'mapKeys' | 'mapValues';
 
 interface Pointer extends Placed {
-  /** Whether the kernel takes NULL for "none". */
+  /** Whether NULL means "none" to the kernel. */
   readonly nullable: boolean;
 }
 
@@ -160,7 +161,7 @@ export interface StringsField<N extends boolean = boolean> extends Pointer {
   readonly type: 'strings';
   readonly flow: 'in';
   readonly length: Length & { readonly by: 'field' };
-  /** Bytes of one text, its NUL included. */
+  /** The maximum size of one text in bytes, with its NUL. */
   readonly maximumBytes: number;
   readonly nullable: N;
 }
@@ -176,7 +177,7 @@ export interface FdsField<K extends FdKind = FdKind, N extends boolean = boolean
   readonly nullable: N;
 }
 
-/** A pointer to another structure, which may hold pointers and descriptors itself. */
+/** A pointer to another structure, which may contain pointers and descriptors. */
 export interface StructField<
   S extends Struct = Struct,
   F extends 'in' | 'inout' = 'in' | 'inout',
@@ -193,22 +194,24 @@ export type PointerField = BufferField | StringField | StringsField | FdsField |
 export type Field = NumberField | ArrayField | FdField | SelfField | PointerField;
 export type Fields = { readonly [name: string]: Field };
 
-/** A C structure, or one arm of a C union. */
+/** A C structure, or one member of a C union. */
 export interface Struct<F extends Fields = Fields> {
-  /** What the kernel calls it; used in errors. */
+  /** The kernel's name, for errors. */
   readonly name: string;
-  /** The C type, and the member of it (`''` for an anonymous one) that the fields are in. */
+  /** The C type, and the member of it (`''` for an anonymous one) that contains the fields. */
   readonly c: readonly [type: string, arm: string];
   readonly fields: F;
 }
 
-/** What a command's non-negative result means. */
+/** The meaning of a command's non-negative result. */
 export type Returns = 'status' | 'fd' | 'length';
 
-/** What an iterator goes over, where that decides how it is restricted: `other` is not. */
+/**
+ * The target of an iterator, as far as it decides the restriction. `other` cannot be restricted.
+ */
 export type IterTarget = 'map' | 'cgroup' | 'task' | 'other';
 
-/** Which of several shapes of a command applies: all that is said must hold. */
+/** Which of several shapes of a command applies. All parts must hold. */
 export interface Condition {
   readonly value?: readonly [field: string, values: readonly number[]];
   readonly zero?: string;
@@ -216,13 +219,13 @@ export interface Condition {
   readonly mapType?: readonly [field: string, types: readonly number[]];
   readonly progType?: readonly [field: string, types: readonly number[]];
   readonly linkType?: readonly [field: string, types: readonly number[]];
-  /** `none`: there is nothing of the guest's behind the descriptor. */
+  /** `none`: the descriptor has no object of the guest. */
   readonly fdKind?: readonly [field: string, kinds: readonly (FdKind | 'none')[]];
-  /** What the perf event of a link is. */
+  /** The type of a link's perf event. */
   readonly perfType?: readonly [field: string, types: readonly number[]];
-  /** What the iterator program behind a descriptor goes over. */
+  /** The target of the iterator program behind a descriptor. */
   readonly iterates?: readonly [field: string, target: IterTarget];
-  /** The field has the process id of the caller itself. */
+  /** The field has the process id of the calling process. */
   readonly own?: string;
 }
 
@@ -230,17 +233,15 @@ export interface Condition {
 export interface Command<F extends Fields = Fields, R extends Returns = Returns> extends Struct<F> {
   readonly command: number;
   readonly returns: R;
-  /** What kind of object the new descriptor is, where the command alone tells. */
+  /** The kind of the new descriptor's object, if the command alone decides it. */
   readonly makes?: FdKind;
-  /** Whether the new descriptor is of an object that is there already, which may be another's. */
+  /** Whether the new descriptor's object exists already. It may belong to another process. */
   readonly finds?: true;
-  /** Why calls of this shape cannot be carried to another kernel, and what to do instead. */
+  /** Why calls of this shape cannot be carried to another kernel, and the alternative. */
   readonly stays?: { readonly what: string; readonly why: string };
-  /**
-   * One of these must hold. Absent: applies to whatever the command's other shapes do not.
-   */
+  /** One of these must hold. Absent: the shape applies if no other shape of the command does. */
   readonly when?: Condition | readonly Condition[];
-  /** Whether it goes before shapes whose conditions may hold as well. */
+  /** Whether this shape comes before shapes whose conditions may hold as well. */
   readonly first?: boolean;
 }
 
@@ -388,7 +389,7 @@ const used =
     ...(usedWhen === undefined ? {} : { usedWhen }),
   });
 
-/** The call changes the object: its contents, its life, or where it is attached. */
+/** The call changes the object: its contents, its life, or its attachment. */
 export const changes = used('change');
 /** The call runs the program. */
 export const runs = used('run');

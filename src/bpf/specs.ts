@@ -6,7 +6,7 @@ import { typesWith } from './map-kinds.js';
 import type { FdKind, IterTarget } from './rows.js';
 import type { Arguments, Results } from './types.js';
 
-/** What the lengths of keys and values depend on. Sizes are in bytes. */
+/** The facts that the lengths of keys and values depend on. Sizes are in bytes. */
 export interface MapSpec {
   /** `BPF_MAP_TYPE_*`. */
   readonly type: number;
@@ -16,14 +16,14 @@ export interface MapSpec {
   /** The map's `map_flags`. */
   readonly flags: number;
   /**
-   * Of a STRUCT_OPS map, the byte offsets in a value of the members that are functions: of the
-   * `data` member of the kernel's `struct bpf_struct_ops_…`, by the guest's own types. Without them
-   * its values cannot be written.
+   * For a STRUCT_OPS map, the byte offsets of the function members in a value: in the `data` member
+   * of the kernel's `struct bpf_struct_ops_…`, by the guest's own types. Without them the map's
+   * values cannot be written.
    */
   readonly programOffsets?: readonly number[];
 }
 
-/** The spec of a map that MAP_CREATE makes of these values. */
+/** Returns the spec of a map that MAP_CREATE makes from these values. */
 export function specOfNew(values: Arguments<typeof MAP_CREATE>): MapSpec {
   return {
     type: values.map_type ?? 0,
@@ -34,7 +34,7 @@ export function specOfNew(values: Arguments<typeof MAP_CREATE>): MapSpec {
   };
 }
 
-/** The spec of a map by what OBJ_GET_INFO_BY_FD says of it. */
+/** Returns the spec of a map from the result of OBJ_GET_INFO_BY_FD. */
 export function specOfInfo(info: Results<typeof OBJ_GET_INFO_BY_FD_MAP>['info']): MapSpec {
   return {
     type: info.type,
@@ -46,26 +46,33 @@ export function specOfInfo(info: Results<typeof OBJ_GET_INFO_BY_FD_MAP>['info'])
 }
 
 /**
- * What must be known of the guest to encode a call, beyond the call itself: map key and value
- * lengths are the one thing that no table can know.
+ * The facts about the guest that encoding a call needs. No table can know the lengths of map keys
+ * and values.
  */
 export interface MapSpecs {
-  /** The spec of the map behind `handle`, or `undefined` when it is no map or not known. */
+  /**
+   * Returns the spec of the map behind `handle`, or `undefined` when the handle is no map or is
+   * unknown.
+   */
   mapSpec(handle: Handle): MapSpec | undefined;
-  /** How many CPUs the guest can have (/sys/devices/system/cpu/possible). */
+  /** The number of possible CPUs of the guest (/sys/devices/system/cpu/possible). */
   readonly possibleCpus: number;
 }
 
-/** What must be known besides to tell the shape of a call from its raw bytes. */
+/** The further facts that decide the shape of a call from its raw bytes. */
 export interface ObjectSpecs extends MapSpecs {
   kindOf(handle: Handle): FdKind | undefined;
-  /** `BPF_LINK_TYPE_*` of the link behind `handle`, or `undefined` when it is not known. */
+  /** Returns `BPF_LINK_TYPE_*` of the link behind `handle`, or `undefined` when it is unknown. */
   linkTypeOf(handle: Handle): number | undefined;
-  /** `BPF_PROG_TYPE_*` of the program behind `handle`, or `undefined` when it is not known. */
+  /**
+   * Returns `BPF_PROG_TYPE_*` of the program behind `handle`, or `undefined` when it is unknown.
+   */
   progTypeOf?(handle: Handle): number | undefined;
-  /** `BPF_PERF_EVENT_*` of a link to a perf event, or `undefined` when it is not known. */
+  /** Returns `BPF_PERF_EVENT_*` of a link to a perf event, or `undefined` when it is unknown. */
   perfTypeOf?(handle: Handle): number | undefined;
-  /** What the iterator program behind `handle` goes over, or `undefined` when it is not known. */
+  /**
+   * Returns the target of the iterator program behind `handle`, or `undefined` when it is unknown.
+   */
   iterTargetOf?(handle: Handle): IterTarget | undefined;
 }
 
@@ -76,8 +83,9 @@ const hashes = typesWith('hashed');
 const oneCpu = ElementFlag.BPF_F_CPU | ElementFlag.BPF_F_ALL_CPUS;
 
 /**
- * The bytes of one value as bpf(2) copies it: of a per-CPU map, one value for every possible CPU,
- * each rounded up to 8 bytes, unless the low half of the operation's flags asks for one CPU's.
+ * Returns the size in bytes of one value as bpf(2) copies it. For a per-CPU map, there is one value
+ * for each possible CPU, each rounded up to 8 bytes, unless the low half of the operation's flags
+ * asks for one CPU's value.
  *
  * Kernel source: bpf_map_value_size() in kernel/bpf/syscall.c.
  */
@@ -89,7 +97,8 @@ export function valueBytes(map: MapSpec, possibleCpus: number, flags = 0): numbe
 }
 
 /**
- * The bytes of a position in a batch: hash tables write a bucket number, others the last key.
+ * Returns the size in bytes of a position in a batch. Hash tables write a bucket number, other maps
+ * write the last key.
  *
  * Kernel source: __htab_map_lookup_and_delete_batch() and generic_map_lookup_batch().
  */
@@ -97,7 +106,7 @@ export function batchTokenBytes(map: MapSpec): number {
   return hashes[map.type] === true ? 4 : map.keySize;
 }
 
-/** The spec of the map behind `handle`, which must be known. */
+/** Returns the spec of the map behind `handle`. Throws if the spec is unknown. */
 export function knownMap(specs: MapSpecs, handle: Handle, command: string, field: string): MapSpec {
   const map = specs.mapSpec(handle);
   if (map === undefined) {
@@ -122,8 +131,8 @@ const iterTargets: { readonly [name: string]: IterTarget } = {
 };
 
 /**
- * What an iterator program goes over, by the name of the function that it is attached to, such as
- * `bpf_iter_task`.
+ * Returns the target of an iterator program from the name of the function that the program is
+ * attached to, such as `bpf_iter_task`.
  *
  * Kernel source: the users of `attach_target` in struct bpf_iter_reg.
  */

@@ -5,10 +5,10 @@ import { fieldOffset, readU32 } from './little-endian.js';
 import type { Command, Condition } from './rows.js';
 import type { ObjectSpecs } from './specs.js';
 
-/** Every shape of every command that is known. */
+/** All known shapes of all commands. */
 export const commands: readonly Command[] = Object.values(rows);
 
-/** The shapes of each command by its number, in the order in which they are tried. */
+/** The shapes of each command by its number, in the order of their trial. */
 const shapes = new Map<number, Command[]>();
 const rank = ({ first, when }: Command) => (first === true ? 0 : when === undefined ? 2 : 1);
 for (const row of [...commands].sort((a, b) => rank(a) - rank(b))) {
@@ -18,12 +18,12 @@ for (const row of [...commands].sort((a, b) => rank(a) - rank(b))) {
 }
 
 /**
- * Finds the shape of command `number` that the attribute `image` has, so that its pointers and
- * descriptors are known.
+ * Returns the shape of command `number` for the attribute `image`. The shape gives the pointers and
+ * descriptors.
  *
- * @param handleOf the handle behind a descriptor number in the image, or 0
- * @param pid the process id of the caller as it knows it, or 0
- * @throws ERR_BPF_UNKNOWN_COMMAND when no shape applies: nothing is ever guessed
+ * @param handleOf returns the handle behind a descriptor number in the image, or 0
+ * @param pid the process id of the caller in its own PID namespace, or 0
+ * @throws ERR_BPF_UNKNOWN_COMMAND when no shape applies: this function never guesses
  */
 export function shapeOf(
   number: number,

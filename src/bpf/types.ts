@@ -1,4 +1,4 @@
-/* What a row's fields look like to TypeScript: as arguments, and as results. */
+/* The TypeScript types of a row's fields, as arguments and as results. */
 import type { Handle } from '../call.js';
 import type {
   ArrayField,
@@ -17,7 +17,10 @@ import type {
   StructField,
 } from './rows.js';
 
-/** Refers to an object in the guest. An object that knows its kind fits only where it may go. */
+/**
+ * A reference to an object in the guest. If the object knows its kind, it fits only where the kind
+ * is allowed.
+ */
 export interface Ref<K extends FdKind = FdKind> {
   readonly handle: Handle;
   readonly kind?: K;
@@ -86,7 +89,10 @@ type Accepted<F> = F extends { flow: 'in' | 'inout' }
     ? true
     : false;
 
-/** Whether a result always has the field: its length does not depend on what the caller asked. */
+/**
+ * Whether a result always has the field, because its length does not depend on the caller's
+ * request.
+ */
 type Certain<F> = F extends NumberField | ArrayField | StructField
   ? true
   : F extends { nullable: false; length: { by: 'mapKey' | 'mapValue' } }
@@ -113,14 +119,16 @@ type Flat<T> = { [K in keyof T]: T[K] };
 
 type Anything = { readonly [name: string]: unknown };
 
-/** The arguments of a structure, by the kernel's field names; of an unknown one, anything. */
+/**
+ * The arguments of a structure, by the kernel's field names. For an unknown structure, any names.
+ */
 export type Inputs<F extends Fields> = string extends keyof F
   ? Anything
   : Flat<
       { [K in Names<F, 'required'>]: Input<F[K]> } & { [K in Names<F, 'optional'>]?: Input<F[K]> }
     >;
 
-/** What comes back of a structure, by the kernel's field names; of an unknown one, anything. */
+/** The results of a structure, by the kernel's field names. For an unknown structure, any names. */
 export type Outputs<F extends Fields> = string extends keyof F
   ? Anything
   : Flat<
