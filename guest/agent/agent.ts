@@ -279,8 +279,7 @@ export class Agent extends EventEmitter<AgentEvents> {
     let id = 0;
     try {
       if (refusal !== undefined) throw failure('ERR_PEER_REFUSED', { peer, why: refusal });
-      // Those who have not introduced themselves yet take places, too; but that does
-      // not keep anybody from their session.
+      // Open sessions do not count here, so that their clients can resume or join them at any time.
       if (this.#handshaking.size > maxSessions) throw this.#full(peer);
       const frame = await readFrame(stream, MAX_HELLO_BYTES, deadline);
       id = frame.id;
@@ -330,7 +329,7 @@ export class Agent extends EventEmitter<AgentEvents> {
       this.emit('ended', { session, peer, ...end });
     } finally {
       this.#open.delete(session);
-      // While there are other sessions, they would see its start in their traces.
+      // Open sessions would see the start of a new executor in their traces.
       if (this.#open.size === 0) this.#offer.executors.fill();
     }
   }
@@ -389,7 +388,7 @@ export class Agent extends EventEmitter<AgentEvents> {
     this.emit('joined', { session, peer, purpose: join.purpose });
   }
 
-  /** Takes as long for any token, so that nobody learns how much of a guess was right. */
+  /** Takes the same time for any token, so that nobody learns how much of a guess was right. */
   #find(token: Uint8Array): OpenSession | undefined {
     if (token.byteLength !== TOKEN_BYTES) return undefined;
     let found: OpenSession | undefined;

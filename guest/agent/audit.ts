@@ -146,7 +146,7 @@ export class AuditLog {
       this.#why = undefined;
       return true;
     } catch (error) {
-      // A full disk, say.
+      // The disk may be full, for example.
       if (this.#why === undefined) this.#failed(error as Error);
       this.#why = error as Error;
       return false;
@@ -217,7 +217,7 @@ class LogFile implements Sink {
     try {
       while (written < bytes.length) written += writeSync(this.#fd, bytes, written);
     } catch (error) {
-      // Nobody is to read half a line.
+      // A reader must never see half a line.
       if (written > 0) ftruncateSync(this.#fd, this.#bytes);
       throw error;
     }
@@ -236,7 +236,7 @@ class LogFile implements Sink {
       try {
         renameSync(older, `${this.#path}.${n}`);
       } catch (error) {
-        // There are not so many yet.
+        // Not all of the older files exist yet.
         if (n === 1 || (error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
       }
     }
@@ -247,9 +247,7 @@ class LogFile implements Sink {
     }
   }
 
-  /**
-   * Opens the file, and ends a line that is cut short: its writer was ended in the middle of it.
-   */
+  /** Opens the file. If its writer was ended in the middle of the last line, this ends the line. */
   #open(): number {
     const fd = openSync(this.#path, O_RDWR | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0o600);
     const about = fstatSync(fd);
@@ -282,19 +280,19 @@ class Shares {
    * only counted. Returns undefined when the share is used up, and counts this line.
    */
   take(peer: string, event: string, bytes: number): number | undefined {
-    // Every connection has a port of its own.
+    // The port is left out of the key, because every connection has a different one.
     const key = `${event} ${peer.replace(/:\d+(?= as |$)/, '')}`;
     const now = Date.now();
     const share = this.#shares.get(key) ?? { left: this.#bytes, since: now, counted: 0 };
     this.#shares.delete(key);
     this.#shares.set(key, share);
-    // The one that was not used for the longest has got most of its share back.
+    // The share that was unused for the longest time has regained most of its bytes.
     const [oldest] = this.#shares.keys();
     if (this.#shares.size > MAX_CLIENTS && oldest !== undefined) this.#shares.delete(oldest);
     const back = (Math.max(0, now - share.since) * this.#bytes) / DAY_MS;
     share.left = Math.min(this.#bytes, share.left + back);
     share.since = now;
-    // A line that tells of those that were counted takes room, too.
+    // The line that reports counted lines needs room, too.
     if (share.left < 2 * bytes) {
       share.counted++;
       return undefined;

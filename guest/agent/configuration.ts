@@ -10,7 +10,7 @@ import { fstatSync, readFileSync, readSync } from 'node:fs';
 import { failure } from '../../src/errors.js';
 import type { SessionLimits } from '../../src/frame/messages.js';
 import { native, nativeFile } from '../../src/native.js';
-// Not the folder's index: without a policy file its parser is not even loaded.
+// This does not import the folder's index: without a policy file the parser is never loaded.
 import { compile } from '../../src/policy/compile.js';
 import type { Policy } from '../../src/policy/index.js';
 import { profileNamed } from '../../src/policy/profiles.js';
@@ -134,7 +134,7 @@ export class Reloader {
       this.#over = resolve;
       this.#channel.send({ kind: ControlKind.RELOAD });
     });
-    // A process that ended with status 0 has sent all three.
+    // A process that ended with status 0 has sent all three descriptors.
     const given = status === 0 ? [0, 1, 2].map(() => native.receiveDescriptor(this.#given)) : [];
     const [channel = -1, starts = -1, memory = -1] = given;
     if (memory < 0) {

@@ -81,7 +81,7 @@ export class ControlChannel {
     this.#onEnd = onEnd;
     this.#poller = new native.Poller(fd, (status, events) => {
       if ((events & PollEvent.WRITABLE) !== 0) this.#flush();
-      // An executor that died before it had read everything is an error to poll(2).
+      // If an executor died before it had read everything, poll(2) reports an error.
       if (status < 0 || (events & ~PollEvent.WRITABLE) !== 0) this.#receive();
     });
     this.#watch();
@@ -120,7 +120,7 @@ export class ControlChannel {
       if (sent === EAGAIN) break;
       this.#waiting.shift();
       drop(next);
-      // An executor that is gone is noticed where it is received from.
+      // If the executor is gone, the receiving side notices.
     }
     if (!this.#closed) this.#watch();
   }

@@ -10,7 +10,7 @@ async function start(): Promise<void> {
   const [major = 0] = process.versions.node.split('.').map(Number);
   if (major < OLDEST_NODE) throw new Error(`Node ${process.version} is too old`);
   const { native, nativeFile } = await import('../../src/native.js');
-  // Any function throws where the addon cannot be loaded; this one does nothing.
+  // This call has no effect. Like every native function, it throws if the addon cannot be loaded.
   native.close(-1);
   for (const name of ['waep-keeper', 'waep-executor']) accessSync(nativeFile(name), constants.X_OK);
   await import('./main.js');

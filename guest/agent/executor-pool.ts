@@ -3,8 +3,8 @@ import { ExecutorProcess } from './executor.js';
 import type { Ending, Keeper } from './keeper.js';
 
 /**
- * Gives sessions their executors. It can keep one ready. Starting one takes a tenth of a second in
- * an emulated guest, and a session does not wait for that.
+ * Gives sessions their executors. It can keep one ready, so that a session does not wait for a
+ * start. A start takes a tenth of a second in an emulated guest.
  */
 export class ExecutorPool {
   readonly #begin: () => Promise<Keeper>;

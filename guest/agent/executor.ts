@@ -10,8 +10,8 @@ const END_MS = 2000;
 /** What an executor reports when its session has ended. */
 export interface ExecutorReport {
   /**
-   * 0 at a clean end, 1 inside a frame, 2 and 3 at a frame refused, 4 when the client said so, else
-   * a negative errno: -11 is a client that fell silent.
+   * 0: a clean end; 1: an end inside a frame; 2 or 3: a refused frame; 4: the client ended the
+   * session. A negative errno otherwise: -11 means that the client fell silent.
    */
   end: number;
   framesIn: number;
@@ -40,15 +40,15 @@ export interface ExecutorEnd extends Ending {
 
 /** The events of a running executor. */
 export interface ExecutorEvents {
-  /** The connection for calls is lost, and the lease runs; `end` as in {@link ExecutorReport}. */
+  /** The connection for calls is lost and the lease runs. `end` is as in {@link ExecutorReport}. */
   detached: [end: number];
-  /** A record for the audit log, and how many before it there was no room for. */
+  /** A record for the audit log, and the number of records lost before it for want of room. */
   audit: [record: unknown, dropped: number];
 }
 
 /**
- * The process that serves one session (addon/core/executor/executor_main.cc). It ends when its
- * connection does, unless there is a lease, when it is told to, or with this process.
+ * The process that serves one session (addon/core/executor/executor_main.cc). It ends when it is
+ * told to, when its connection ends without a lease, or when this process ends.
  */
 export class ExecutorProcess extends EventEmitter<ExecutorEvents> {
   readonly pid: number;
@@ -76,7 +76,7 @@ export class ExecutorProcess extends EventEmitter<ExecutorEvents> {
     });
     this.#control = new ControlChannel(ours, (message) => this.#receive(message), fallSilent);
     this.ended = this.#process.ended.then(async (ending) => {
-      // Its last message may still be on its way.
+      // The last message may still be on its way.
       await silent;
       return { report: this.#report, ...ending };
     });
@@ -103,7 +103,7 @@ export class ExecutorProcess extends EventEmitter<ExecutorEvents> {
     this.#control.send({ kind: ControlKind.ATTACH, detail: Purpose.EVENTS, descriptor: fd });
   }
 
-  /** Cancels a request: drops it if it has not begun, interrupts it if its system call can be. */
+  /** Cancels a request: drops it before it begins, or interrupts its system call if possible. */
   cancel(id: number): void {
     this.#control.send({ kind: ControlKind.CANCEL, number: id });
   }

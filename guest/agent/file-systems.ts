@@ -10,9 +10,9 @@ interface FileSystem {
   readonly magic: number;
   /** Where clients look for it. */
   readonly place: string;
-  /** Whether it may be mounted anywhere: clients name its folders by their own paths. */
+  /** Whether it may be mounted anywhere, because clients name its folders by their own paths. */
   readonly anywhere?: true;
-  /** What cannot be done without it. */
+  /** What is impossible without it. */
   readonly without: string;
 }
 
@@ -65,9 +65,9 @@ export interface Provision {
   /** Where sessions find it, such as `/sys/kernel/tracing`. */
   readonly place: string;
   /**
-   * `found` where the machine has mounted it; `bound` from where else the machine has it; `mounted`
-   * by the agent; or `missing`. What is bound or mounted is so for the agent and its executors
-   * only.
+   * `found`: the machine has mounted it there. `bound`: the machine has it elsewhere. `mounted`:
+   * the agent mounted it. `missing` otherwise. Only the agent and its executors see what was bound
+   * or mounted.
    */
   readonly how: 'found' | 'bound' | 'mounted' | 'missing';
   /** Why it is missing and what cannot be done therefore, or from where it is bound. */
@@ -104,7 +104,7 @@ export function mountedAt(type: string, mounts: string): string[] {
     const [front = '', back = ''] = line.split(' - ');
     const [, , , root, place = ''] = front.split(' ');
     if (root !== '/' || !back.startsWith(`${type} `)) return [];
-    // Blanks and their like are written as octal numbers.
+    // mountinfo(5) writes spaces and similar characters as octal numbers.
     return Buffer.from(
       place.replace(/\\([0-7]{3})/g, (_, octal) => String.fromCharCode(Number.parseInt(octal, 8))),
       'latin1',
@@ -126,7 +126,7 @@ export function provideFileSystems(machine: Machine = thisMachine()): Provision[
   return fileSystems.map((one) => provide(one, machine, mounts));
 }
 
-/** The outcome of leaving the machine's mounts, once that was tried. */
+/** The result of leaving the machine's mounts, if that was tried. */
 interface Mounts {
   left: number | undefined;
 }
@@ -134,7 +134,7 @@ interface Mounts {
 function provide(one: FileSystem, machine: Machine, mounts: Mounts): Provision {
   const { type, place, magic, without } = one;
   if (machine.magicOf(place) === magic) return { type, place, how: 'found', detail: '' };
-  // What another mount lies upon cannot be reached.
+  // A mount below another mount cannot be reached.
   const elsewhere = mountedAt(type, machine.mounts).find((path) => machine.magicOf(path) === magic);
   if (one.anywhere === true && elsewhere !== undefined) {
     return { type, place: elsewhere, how: 'found', detail: '' };

@@ -17,7 +17,7 @@ export interface Kept {
   readonly pid: number;
   /** Resolves once the process is gone. */
   readonly ended: Promise<Ending>;
-  /** Ends it at once. */
+  /** Ends the process at once. */
   kill(): void;
 }
 
@@ -74,7 +74,7 @@ export class Keeper {
     return new Keeper(channel, starts);
   }
 
-  /** @param exited resolves with how the process ended; only its parent learns that */
+  /** @param exited resolves with how the process ended, which only its parent process learns */
   private constructor(
     channel: number,
     starts: number,
@@ -88,7 +88,7 @@ export class Keeper {
       silent = resolve;
     });
     this.#channel = new ControlChannel(channel, (message) => this.#receive(message), silent);
-    // Its last messages about executors are received first.
+    // The last messages about executors are received first.
     this.ended = Promise.all([exited, silence]).then(([ending]) => {
       for (const end of this.#kept.values()) end({ exitCode: null, signal: 'SIGKILL' });
       this.#kept.clear();
@@ -98,7 +98,7 @@ export class Keeper {
     });
   }
 
-  /** The descriptors of its two channels, for the process that will {@link adopt} it. */
+  /** The descriptors of the keeper's two channels, for the process that will {@link adopt} it. */
   get descriptors(): readonly [channel: number, starts: number] {
     return this.#descriptors;
   }
@@ -111,9 +111,10 @@ export class Keeper {
   }
 
   /**
-   * Starts an executor whose standard input is to be `control`, which the caller closes.
+   * Starts an executor with `control` as its standard input. The caller closes `control`.
    *
-   * @throws ERR_AGENT_KEEPER when there is no keeper any more, or a system error when it cannot
+   * @throws ERR_AGENT_KEEPER when there is no keeper any more, or a system error when the start
+   * fails
    */
   start(control: number): Kept {
     if (this.#starts < 0) throw failure('ERR_AGENT_KEEPER', { why: 'it has ended' });
@@ -138,7 +139,7 @@ export class Keeper {
     };
   }
 
-  /** Ends it and all that it has started. */
+  /** Ends the keeper and everything that it has started. */
   async close(): Promise<void> {
     this.#channel.close();
     await this.ended;
@@ -153,7 +154,7 @@ export class Keeper {
   }
 }
 
-/** How a process ended, from its wait(2) status. */
+/** Returns how a process ended, from its wait(2) status. */
 function endingOf(status: number): Ending {
   const killed = status & 0x7f;
   if (killed === 0) return { exitCode: (status >> 8) & 0xff, signal: null };

@@ -5,7 +5,7 @@ import { kernelInfo } from './kernel-info.js';
 import { fileIdentity, probePlaces } from './probe-places.js';
 
 const TRACING = '/sys/kernel/tracing';
-/** What the types of raw tracepoints begin with. */
+/** The names of raw tracepoints' types begin with this prefix. */
 const RAW_TRACEPOINT = 'btf_trace_';
 const BTF = '/sys/kernel/btf/vmlinux';
 
@@ -17,7 +17,7 @@ function read(path: string): Buffer | undefined {
   }
 }
 
-/** The number in a file of a folder that is named from outside. */
+/** Returns the number in a file of a folder. The folder's name comes from outside. */
 function numberIn(folder: string, name: string, file: string): number | undefined {
   if (name.includes('/')) return undefined;
   const text = read(`${folder}/${name}/${file}`);
@@ -34,8 +34,8 @@ function tracepointIds(matches: (name: string) => boolean): number[] {
 }
 
 /**
- * Those of a policy's patterns of hooks that are the name of nothing in this kernel, which are
- * probably misspelt. Where the kernel does not show its names, there are none.
+ * Returns the patterns of a policy that match no hook of this kernel. They are probably misspelt.
+ * If the kernel does not show its names, the result is empty.
  */
 export function patternsWithoutHooks(patterns: readonly string[]): string[] {
   const events = read(`${TRACING}/available_events`)?.toString('latin1');
@@ -48,7 +48,7 @@ export function patternsWithoutHooks(patterns: readonly string[]): string[] {
   return patterns.filter((pattern) => !all.some(globMatcher([pattern.replace(/^!/, '')])));
 }
 
-/** Ids in the kernel's own types, with the names that policies have for what they stand for. */
+/** Ids of types in the kernel's BTF, with the names that policies use for them. */
 interface Named {
   functions: [name: string, id: number][];
   tracepoints: [name: string, id: number][];
@@ -67,7 +67,7 @@ function readTypes(): Named {
   return named;
 }
 
-/** Names of this machine's kernel. Its types are only read when a policy asks for them. */
+/** Returns the names of this machine's kernel. It reads the BTF only when a policy needs it. */
 export function kernelNames(): KernelNames {
   let types: Named | undefined;
   const named = (kind: keyof Named, matches: (name: string) => boolean) => {
@@ -77,7 +77,7 @@ export function kernelNames(): KernelNames {
   return {
     possibleCpus: kernelInfo().possibleCpus,
     functions: (matches) => named('functions', matches),
-    // A raw tracepoint that a tracing program is attached to is a type of its own.
+    // A tracing program on a raw tracepoint attaches to a BTF type of the tracepoint's own.
     hooks: (matches) => [...named('functions', matches), ...named('tracepoints', matches)],
     probes: probePlaces,
     fileIdentity,

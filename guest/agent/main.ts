@@ -36,7 +36,7 @@ interface Options extends ConfigurationOptions {
   handOver: boolean;
 }
 
-// The same as auditd's default for the same work (priority_boost).
+// auditd has the same default for the same work (priority_boost).
 const DEFAULT_EVENT_NICE = -4;
 
 const collect = (value: string, all: string[]) => [...all, value];
@@ -166,7 +166,7 @@ async function main(): Promise<void> {
         'an address whose peers can be told apart; anybody may connect over TCP. Give --keys, or --insecure-tcp if that is meant',
     });
   }
-  // Before anything is read from the kernel's file systems, and before the first executor.
+  // This must come before anything reads the kernel's file systems, and before the first executor.
   const provisions = provideFileSystems();
   for (const remark of remarksOn(provisions, kernelInfo().btf)) {
     console.error(`waep-agent: ${remark}`);
@@ -194,7 +194,7 @@ async function main(): Promise<void> {
     await agent.listen(address);
     console.log(`waep-agent: listening on ${address}`);
   }
-  // In the agent's cgroup by now, and with all that it still has.
+  // The reloader must start in the agent's cgroup, and before the agent gives up its rights.
   const reloader = new Reloader();
   confine(options);
   const status = `accepting sessions under the policy ${terms.profile}`;
@@ -211,7 +211,7 @@ async function main(): Promise<void> {
     console.error('waep-agent: ending, since no address is left to listen on');
     process.exitCode = 1;
   }
-  // The second signal means: do not wait.
+  // The second signal means that the agent must not wait.
   const again = Promise.race([once(process, 'SIGTERM'), once(process, 'SIGINT')]);
   await Promise.race([agent.drain(options.stopTimeout), again]);
   await agent.close();

@@ -79,7 +79,7 @@ function sectionsOf(image: Image, header: Buffer): Section[] {
   }));
 }
 
-/** Where in the file what has an address is, or `undefined`. */
+/** Returns the offset in the file of the byte at an address, or `undefined`. */
 function fileOffset(segments: readonly Segment[], address: number): number | undefined {
   const found = segments.find(
     (one) => address >= one.address && address < one.address + one.fileBytes,
@@ -120,7 +120,7 @@ function* notes(image: Image, sections: readonly Section[], names: Buffer, match
         const note = table.subarray(start, start + length);
         const provider = textAt(note, 24);
         const named = `${provider}:${textAt(note, 24 + provider.length + 1)}`;
-        // What prelink(8) has moved since is moved here as well.
+        // prelink(8) may have moved the code since, so the note's addresses are moved as well.
         const moved = base === undefined ? 0 : base.address - word(note, 8);
         const counter = word(note, 16);
         if (matches(named)) {
@@ -132,7 +132,7 @@ function* notes(image: Image, sections: readonly Section[], names: Buffer, match
   }
 }
 
-/** As `KernelNames` has it; addon/core/executor/rule_checker.cc tells the same of a file. */
+/** Returns `KernelNames`' identity of a file, as addon/core/executor/rule_checker.cc does. */
 export function fileIdentity(file: string): string {
   const about = statSync(file, { bigint: true, throwIfNoEntry: false });
   if (about === undefined) return '';

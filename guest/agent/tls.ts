@@ -45,8 +45,8 @@ export class TlsGate {
       );
       const ended = () => fail(new Error('it ended during the TLS handshake'));
       stream.once('close', ended);
-      // A server that never listens: the way to have Node itself check a client's certificate. A
-      // client that is refused is to learn why, so the verdict is read here.
+      // A server that never listens makes Node itself check a client's certificate. A refused
+      // client must learn the reason, so this code reads the verdict.
       createServer({
         ...(this.#identity as { cert: Buffer; key: Buffer; ca: Buffer }),
         requestCert: true,
@@ -70,7 +70,7 @@ export class TlsGate {
 function problemOf(socket: TLSSocket, certificate: PeerCertificate): string | undefined {
   if (Object.keys(certificate).length === 0) return 'it shows no certificate';
   const { authorizationError: verdict } = socket;
-  // The first reason that OpenSSL finds is not the one that helps where the role is wrong.
+  // If the certificate has the wrong role, the first reason that OpenSSL finds does not help.
   if (socket.authorized || String(verdict) === 'INVALID_PURPOSE') {
     return roleProblem(certificate, 'client');
   }

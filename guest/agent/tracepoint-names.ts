@@ -12,7 +12,7 @@ export class TracepointNames {
     this.#names ??= readNames();
     const known = this.#names.get(id);
     if (known !== undefined) return known;
-    // A module or a probe may have added it since.
+    // A module or a probe may have added the tracepoint since.
     this.#names = readNames();
     return this.#names.get(id);
   }
@@ -26,7 +26,7 @@ function readNames(): Map<string, string> {
         const id = readFileSync(`${EVENTS}/${category}/${name}/id`, 'latin1').trim();
         names.set(id, `${category}:${name}`);
       } catch {
-        // It has no number, such as ftrace's own events, or it is gone.
+        // The event has no number, such as ftrace's own events, or is gone.
       }
     }
   }

@@ -1,6 +1,6 @@
 /*
- * execd: runs commands in a guest for tests and measurements, for whoever knows the key that it finds
- * in its variable EXEC_KEY: they are root in the guest. Who does not know it is not answered.
+ * execd: runs commands as root in a guest, for tests and measurements. A client must know the key
+ * in execd's environment variable EXEC_KEY. A client without the key gets no answer.
  *
  * One connection runs one command. Both directions carry messages of a type byte, a length (32
  * bits, little endian) and that many bytes.
@@ -113,7 +113,7 @@ static void finish(int fd, char type, int value) {
   _exit(0);
 }
 
-/* Takes as long whatever is wrong with it. */
+/* Takes the same time, whatever is wrong with the key. */
 static void receive_key(int fd) {
   char type;
   char given[sizeof key] = {0};
@@ -241,7 +241,10 @@ static void serve(int fd) {
       if (got > 0) take_message(fd, &running);
     }
   }
-  /* What the command itself wrote is in the pipes by now; children it left may write for ever. */
+  /*
+   * The pipes hold all output of the command itself by now. Its children may go on writing for
+   * ever.
+   */
   drain(running.out, fd, 'O', running.pid);
   drain(running.err, fd, 'E', running.pid);
   int status = 0;
@@ -292,7 +295,7 @@ int main(int argc, char **argv) {
     return 2;
   }
   strcpy(key, secret);
-  /* The commands are not to have it. */
+  /* The commands must not get the key. */
   unsetenv("EXEC_KEY");
   signal(SIGPIPE, SIG_IGN);
   signal(SIGCHLD, SIG_IGN);
