@@ -1,4 +1,4 @@
-/* Ways round the profile `observe` that have once led somewhere, and what refuses each now. */
+/* Attacks that once got round the profile `observe`, and the rules that refuse each of them now. */
 import { enums, insn, rows } from '../../src/bpf/index.js';
 import { type Handle, Relocation } from '../../src/call.js';
 import type { PerfEventOptions } from '../../src/kernel/index.js';
@@ -12,18 +12,21 @@ const { POINTER, FD32 } = Relocation;
 const end = insn.program(insn.mov('r0', 0), insn.exit());
 const license = Buffer.from('GPL\0');
 
-/** The policy of the guest: `observe`, with what else it takes to try each rule. */
+/** The policy of the guest: `observe`, with the rights that are needed to try each rule. */
 export const attackedPolicy = `
 profile: observe
 hooks: { only: [sys_enter, sched_switch, do_nanosleep, bpf_iter_bpf_map_elem, "*victim"] }
 quotas: { map_bytes: 16 MiB }
 `;
 
-/** An attack, and by which rule the agent refuses it; a malformed call is refused without one. */
+/**
+ * An attack, and the rule by which the agent refuses it. A malformed call is refused without a
+ * rule.
+ */
 export interface Attack {
   readonly name: string;
   readonly rule?: string;
-  /** What the refusal says. */
+  /** The text of the refusal. */
   readonly message: RegExp;
   attempt(session: Session, others: Bystanders): Promise<unknown>;
 }
@@ -38,8 +41,9 @@ const load = (session: Session, instructions: Uint8Array = end) =>
   session.loadProgram({ type: RAW_TRACEPOINT, instructions, license: 'GPL' });
 
 /**
- * Loads a program whose instructions name maps by indices into an array of descriptors, which
- * begins so many bytes inside of its buffer. The first of the buffer is of others.
+ * Loads a program whose instructions name maps by indices into an array of descriptors. The array
+ * begins `begin` bytes inside its buffer. The first descriptor of the buffer is of a foreign
+ * object.
  */
 async function loadByIndex(
   session: Session,
@@ -80,7 +84,7 @@ async function loadByIndex(
   });
 }
 
-/** The number that the guest's kernel has for the perf events of a device. */
+/** Returns the number that the guest's kernel has for the perf events of a device. */
 async function perfType({ shell }: Bystanders, device: string): Promise<number> {
   return Number(await shell(`cat /sys/bus/event_source/devices/${device}/type`));
 }
@@ -99,7 +103,7 @@ async function openEvent(
   });
 }
 
-/** Has a call write a value, in which there is a program, behind its attribute. */
+/** Makes a call write a value, which contains a program, behind the call's attribute. */
 async function writeBehindArgument(session: Session) {
   const map = await ownMap(session, MapType.BPF_MAP_TYPE_ARRAY, 64);
   await map.update(new Uint8Array(4), Buffer.concat([end, Buffer.alloc(64 - end.length)]));
@@ -114,7 +118,7 @@ async function writeBehindArgument(session: Session) {
   });
 }
 
-/** Loads what lies behind the attribute of a call, where another one has left a program. */
+/** Loads the bytes behind the attribute of a call, where an earlier call has left a program. */
 async function loadFromArgument(session: Session) {
   await writeBehindArgument(session).catch(() => {});
   const bytes = 512;
@@ -131,7 +135,7 @@ async function loadFromArgument(session: Session) {
   });
 }
 
-/** Keeps more in maps alive than the quota has, through programs that hold them. */
+/** Keeps more memory of maps alive than the quota allows, through programs that hold the maps. */
 async function keepByPrograms(session: Session) {
   for (let made = 0; made < 20; made++) {
     const map = await ownMap(session, MapType.BPF_MAP_TYPE_ARRAY, 1024 * 1024);
@@ -142,7 +146,7 @@ async function keepByPrograms(session: Session) {
   }
 }
 
-/** Keeps more in maps alive than the quota has, through programs that have no handle. */
+/** Keeps more memory of maps alive than the quota allows, through programs without a handle. */
 async function keepByUnnamedPrograms(session: Session) {
   const code = insn.program(Buffer.from('18110000000000000000000000000000', 'hex'), end);
   const attribute = Buffer.alloc(128);
@@ -157,7 +161,7 @@ async function keepByUnnamedPrograms(session: Session) {
   }
 }
 
-/** Keeps more in maps alive than the quota has, through streams that read them. */
+/** Keeps more memory of maps alive than the quota allows, through streams that read the maps. */
 async function keepByStreams(session: Session) {
   const sizeBytes = 1024 * 1024;
   for (let made = 0; made < 20; made++) {
@@ -168,12 +172,13 @@ async function keepByStreams(session: Session) {
   }
 }
 
-/** Where the numbers of the executor's own descriptors, and of copies of the session's, begin. */
+/** The first number of the executor's own descriptors, which include copies of the session's. */
 const FIRST_COPY = 4101;
 
 /**
- * Writes to a map that is there to be looked at: an iterator's program can, and a map is named for
- * it where a number can also be a process's. A stream has a copy of the descriptor.
+ * Writes to a foreign map that may only be read. An iterator's program could write to it. The call
+ * names the map in a word that can also be a process id. A stream has a copy of the map's
+ * descriptor.
  */
 async function writeThroughCopy(session: Session, others: Bystanders) {
   const { handle: file } = await foreignMap(session, others);
@@ -193,7 +198,7 @@ async function writeThroughCopy(session: Session, others: Bystanders) {
     ),
   });
   for (let round = 0; round < 8; round++) {
-    // A stream of a map ends at once, and the copy with it.
+    // A stream of a map ends at once, and its copy of the descriptor ends with it.
     const streams = Array.from({ length: 8 }, () =>
       session.subscribe({ source: 'file', file }, {}, () => {}),
     );
@@ -210,7 +215,9 @@ async function writeThroughCopy(session: Session, others: Bystanders) {
   throw new Error('no number was that of a copy');
 }
 
-/** Runs an iterator's program over the map that has a number; `undefined` where there is none. */
+/**
+ * Runs an iterator's program over the map with a number, or returns `undefined` if there is none.
+ */
 async function iterate(session: Session, program: { readonly handle: Handle }, number: number) {
   const attribute = Buffer.alloc(48);
   attribute.writeUInt32LE(AttachType.BPF_TRACE_ITER, 8);
@@ -407,13 +414,13 @@ function wordOf(number: number): Uint8Array {
   return bytes;
 }
 
-/** What an attack came to. */
+/** The outcome of an attack. */
 export interface AttackOutcome {
   readonly attack: Attack;
-  /** What it led to, or undefined where it failed. */
+  /** What the attack led to, or undefined if it failed. */
   readonly result: unknown;
   readonly error: unknown;
-  /** What of others is not as it was since the guest was booted. */
+  /** Changes to objects and settings of others since the guest was booted. */
   readonly changes: readonly string[];
 }
 

@@ -1,4 +1,4 @@
-/* Others of a guest, who are not to notice what a host does there. */
+/* Other users of a guest, who must not notice what a host does there. */
 import { execFileSync } from 'node:child_process';
 import { mkdtemp, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -12,12 +12,12 @@ import { Session } from '../../src/session.js';
 
 const TRACEFS = '/sys/kernel/tracing';
 const CANARY = `${TRACEFS}/instances/canary`;
-/** The emulated guest of a machine at work may take its time. */
+/** On a busy machine, an emulated guest may take this long to boot. */
 const BOOT_MS = 300_000;
 const LEVEL = 0x11223300;
 const MAP_VALUE = Buffer.from('precious');
 
-/** Looks at its own code and data a hundred times a second, and tells the canary when they change. */
+/** Compares its own code and data a hundred times a second, and tells the canary of changes. */
 const victim = `
 #include <stdio.h>
 #include <unistd.h>
@@ -34,7 +34,7 @@ int main(void) {
 }
 `;
 
-/** Where the victim's file has what is attacked. */
+/** The attacked places in the victim's file. */
 export interface VictimPlaces {
   /** The offset of a function whose first instruction has 5 bytes. */
   readonly code: number;
@@ -47,7 +47,7 @@ export interface VictimPlaces {
 /** A guest with a process, a session and settings of others in it. */
 export interface Bystanders {
   readonly guest: Guest;
-  /** The victim's program, as the guest names its file. */
+  /** The path of the victim's program in the guest. */
   readonly file: string;
   readonly places: VictimPlaces;
   readonly pid: number;
@@ -56,9 +56,9 @@ export interface Bystanders {
   readonly owner: Session;
   /** Runs a shell script in the guest as root and returns its output. */
   shell(script: string): Promise<string>;
-  /** What of theirs is not as it was, in words. */
+  /** Returns all changes to objects and settings of others, in words. */
   changes(): Promise<string[]>;
-  /** The ids of all objects of bpf(2) that there are, by kind. */
+  /** Returns the ids of all objects of bpf(2), by kind. */
   allIds(): Promise<Record<string, number[]>>;
   stop(): Promise<void>;
 }
@@ -104,7 +104,7 @@ function placesIn(file: string): VictimPlaces {
   return { code: offset('.text', address('level')), data: offset('.data', data), address: data };
 }
 
-/** A guest that has just been booted beside others takes its time. */
+/** A guest that was just booted beside others is slow to answer. */
 export const PATIENT = { handshakeTimeoutMs: 60_000 };
 
 async function settle(guest: Guest, places: VictimPlaces): Promise<Bystanders> {
@@ -147,7 +147,7 @@ async function settle(guest: Guest, places: VictimPlaces): Promise<Bystanders> {
   };
 }
 
-/** What tracefs has that is of others, and what the canary has been told. */
+/** Returns the settings of others in tracefs, and the reports to the canary. */
 async function settings(session: Session): Promise<Record<string, string>> {
   const files = ['canary/trace', 'canary/tracing_on', 'canary/buffer_size_kb'].map(
     (name) => `${TRACEFS}/instances/${name}`,
@@ -169,7 +169,7 @@ async function settings(session: Session): Promise<Record<string, string>> {
 
 interface Objects {
   readonly map: BpfMap;
-  /** How often the program was run. */
+  /** How often the program has run. */
   readonly runs: BpfMap;
   readonly program: Program;
   readonly link: Link;
@@ -205,7 +205,7 @@ async function changedObjects({ map, runs, program, link }: Objects): Promise<st
       () => [],
       (error: Error) => [`${what}: ${error.message}`],
     );
-  // They are answered in this order.
+  // The session answers the requests in this order.
   const [value, ran, thawed, loaded, attached] = await Promise.all([
     bytes(map),
     bytes(runs).then((count) => count.readBigUInt64LE()),

@@ -1,6 +1,7 @@
 /*
- * `npm run hostile -- FOLDER`: makes the attacks on the agent that was built in FOLDER, a clone of this
- * repository at any revision, and on this one's, and prints what each attack came to.
+ * `npm run hostile -- FOLDER` makes the attacks on two agents: the one that was built in FOLDER, a
+ * clone of this repository at any revision, and the one of this revision. It prints the outcome of
+ * each attack.
  */
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -27,18 +28,18 @@ const { kernel: kernels = Object.keys(debianKernels), record } = command.opts<{
 }>();
 const [folder = ''] = command.args;
 
-/** What replaces the agent in an image by one of another revision. */
+/** Returns the files that replace the agent in an image by the agent of another revision. */
 async function agentOf(clone: string): Promise<Record<string, GuestFile>> {
   const files: Record<string, GuestFile> = {
     [`${HOME}/agent.cjs`]: { source: join(clone, 'dist/guest/agent.cjs') },
   };
   for (const name of PROGRAMS) {
     const source = join(clone, 'prebuilds/linux-x64', name);
-    // An agent that never starts a program has no use for this revision's.
+    // An agent without this program must not find this revision's.
     const there = await readFile(source).catch(() => undefined);
     files[`${HOME}/${name}`] = there === undefined ? { text: '' } : { source };
   }
-  // Agents have looked for their programs elsewhere.
+  // Older agents look for their programs in other folders.
   const init = await readFile(join(packageFolder, 'guest/agent/init'), 'utf8');
   const text = init.replace('\n', `\nexport WAEP_NATIVE_DIR=${HOME}\n`);
   files['/init'] = { text, mode: 0o755 };
@@ -59,13 +60,13 @@ async function attack(
   }
 }
 
-/** The beginning and the end of a long text, in a line of a table. */
+/** Returns the beginning and the end of a long text, for a line of a table. */
 function shortened(text: string): string {
   const line = text.trim().replace(/\s+/g, ' ').replaceAll('|', '');
   return line.length < 140 ? line : `${line.slice(0, 60)} … ${line.slice(-70)}`;
 }
 
-/** What came of an attack, in a few words; `before` is what of others had changed until then. */
+/** Returns an attack's outcome in a few words. `changed` are the changes that it made. */
 function inWords({ result, error }: AttackOutcome, changed: readonly string[]): string {
   const harm = changed.map((change) => `; ${shortened(change)}`).join('');
   if (error !== undefined) {
@@ -91,7 +92,7 @@ function column(outcomes: readonly AttackOutcome[]): string[] {
   });
 }
 
-/** What the attacks come to on each kernel, attack by attack: what is the same is said once. */
+/** Makes the attacks on each kernel. Equal outcomes of an attack are reported once. */
 async function attackOn(files: Record<string, GuestFile>): Promise<string[]> {
   const columns: string[][] = [];
   for (const kernel of kernels) columns.push(column(await attack(files, kernel)));

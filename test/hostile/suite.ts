@@ -1,10 +1,10 @@
-/* The attacks as a test, on a kernel of one's choice. */
+/* Runs the attacks as a test, on a given kernel. */
 import type { Test } from 'tap';
 import type { KernelChoice } from '../../guest/image/kernel.js';
 import { attackAll, attackedPolicy } from './attacks.js';
 import { bootBystanders } from './bystanders.js';
 
-/** Tests that each attack is refused, by its rule, and changes nothing of others. */
+/** Tests that a rule refuses each attack, and that no attack changes anything of others. */
 export function testAttacks(t: Test, suite: string, kernel: KernelChoice): void {
   t.test(`attacks on the kernel of ${suite} are refused`, async (t) => {
     const folder = t.testdir({ 'policy.yaml': attackedPolicy });
