@@ -10,7 +10,7 @@ const kinds = {
 /** A kind of object that a kernel lists. */
 export type Kind = keyof typeof kinds;
 
-/** The ids of all objects of a kind in a session's kernel. */
+/** Returns the ids of all objects of a kind in a session's kernel. */
 export async function idsOf(session: Session, kind: Kind): Promise<number[]> {
   const ids: number[] = [];
   for (;;) {
@@ -20,7 +20,7 @@ export async function idsOf(session: Session, kind: Kind): Promise<number[]> {
   }
 }
 
-/** Every object of a session's kernel, such as `prog 17`. */
+/** Returns every object of a session's kernel, such as `prog 17`. */
 export async function census(session: Session): Promise<Set<string>> {
   const all = new Set<string>();
   for (const kind of Object.keys(kinds) as Kind[]) {

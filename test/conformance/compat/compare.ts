@@ -2,10 +2,10 @@ import { lackOf } from './lacks.js';
 import { failing, NOT_RUN, type Outcome, type Result, type Row, type Verdict } from './row.js';
 import { withoutVolatile } from './volatile.js';
 
-/** What `waep run` says of what it does not forward. */
+/** A message of `waep run` about a call that it does not forward. */
 const refusal = /^waep: (.*)$/m;
 
-/** Compares what the two sides of a row did, in a run that began at `run`. */
+/** Compares the outcomes of a row on both sides, in a run that began at `run`. */
 export function compare(row: Row, guest: Outcome, host: Outcome, run = ''): Result {
   const { verdict, why } = judge(row, guest, host);
   return {
@@ -22,7 +22,7 @@ export function compare(row: Row, guest: Outcome, host: Outcome, run = ''): Resu
   };
 }
 
-/** The result of a row that was run without a standby and with one: the worse of both. */
+/** Returns the result of a row that was run without a standby and with one: the worse of both. */
 export function worse(without: Result, withOne: Result): Result {
   if (without.verdict === withOne.verdict) return without;
   const [how, result] = failing.has(without.verdict)
@@ -36,7 +36,7 @@ function judge(row: Row, guest: Outcome, host: Outcome): { verdict: Verdict; why
   if (row.mustWork === true && !['0', '130'].includes(guest.ending)) {
     return nativeFailure(row, guest);
   }
-  // Two that did nothing are not the same.
+  // Two commands that did not run are not equal.
   if (guest.ending === NOT_RUN || host.ending === NOT_RUN) {
     return { verdict: 'different', why: lastLine(guest.stderr) || lastLine(host.stderr) };
   }
@@ -63,7 +63,7 @@ function nativeFailure({ command }: Row, guest: Outcome): { verdict: Verdict; wh
   return { verdict: 'unsupported-in-guest', why: `${lack}: ${said}` };
 }
 
-/** What is killed has no time to print: it is about what it leaves behind. */
+/** A killed tool has no time to print. Only the objects that it leaves behind are compared. */
 function isKilled({ watch }: Row): boolean {
   return watch?.signal === 'SIGKILL';
 }

@@ -1,4 +1,7 @@
-/* What both sides of the matrix have: the tools, their libraries, and test/conformance/compat/programs, built. */
+/*
+ * The equipment of both sides of the matrix: the tools, their libraries, and the programs of
+ * test/conformance/compat/programs.
+ */
 import { copyFile, readdir, readFile, realpath } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { cached, contentKey } from '../../../guest/image/cache.js';
@@ -8,24 +11,24 @@ import type { GuestFile, Progress } from '../../../guest/index.js';
 import { requireTool, runTool } from '../../../guest/tools.js';
 import { packageFolder } from '../../../src/paths.js';
 
-/** What is in the guest beside its image, and where the built programs are on both sides. */
+/** The files in the guest in addition to its image, and the folder of the built programs. */
 export interface Equipment {
-  /** The folder of the built programs: the same path in the guest and here. */
+  /** The folder of the built programs. Its path is the same in the guest and on this machine. */
   readonly folder: string;
   readonly files: Readonly<Record<string, GuestFile>>;
-  /** The tools, such as `opensnoop`, of a package, by its name. */
+  /** The tools of a package, such as `opensnoop`, by the package's name. */
   readonly tools: Readonly<Record<'bpftrace' | 'libbpf-tools', readonly string[]>>;
 }
 
 const sources = join(packageFolder, 'test/conformance/compat/programs');
 const goSources = join(sources, 'gotool');
-/** Those of libbpf; each is built with two versions. */
+/** The applications with libbpf. Each is built with two versions. */
 const applications = ['events', 'orders'];
 
-/** The suite that has a newer libbpf than this machine's. */
+/** The suite with a newer libbpf than this machine has. */
 const NEWER_SUITE = 'trixie';
 
-/** Gets everything. */
+/** Fetches and builds the equipment. */
 export async function equip(progress: Progress): Promise<Equipment> {
   const folder = await buildPrograms(progress);
   const tools = {
@@ -37,17 +40,17 @@ export async function equip(progress: Progress): Promise<Equipment> {
   return { folder, tools, files: await filesOf([...commands, ...built]) };
 }
 
-/** What a guest has to have of these files and, where they are programs, of their libraries. */
+/** Returns the files that a guest needs for these: the files, and the libraries of programs. */
 export async function filesOf(paths: readonly string[]): Promise<Record<string, GuestFile>> {
   const dynamic = paths.filter((path) => /bin\/[^.]+$|\/(events|orders)-/.test(path));
   const libraries = await sharedLibraries(dynamic);
-  // Tools look for functions of libc where it is here, /usr being all there is.
+  // Tools look for functions of libc at its real path, which is below /usr.
   const libc = libraries.filter((path) => basename(path) === 'libc.so.6');
   const all = [...paths, ...libraries, ...(await Promise.all(libc.map((path) => realpath(path))))];
   return Object.fromEntries(all.map((path) => [path, { source: path, mode: 0o755 }]));
 }
 
-/** The names of the commands in a package. */
+/** Returns the names of the commands in a package. */
 async function commandsOf(name: string, progress: Progress): Promise<string[]> {
   const { folder } = await fetchPackage(name, { progress });
   const folders = ['usr/bin', 'usr/sbin'].map((path) => join(folder, path));
@@ -105,7 +108,7 @@ async function buildPrograms(progress: Progress): Promise<string> {
   });
 }
 
-/** `1.5.0` of `1:1.5.0-3`. */
+/** Returns `1.5.0` for `1:1.5.0-3`. */
 function libbpfVersion(version: string): string {
   return basename(version.replace(/^\d+:/, '').replace(/-.*$/, ''));
 }

@@ -17,10 +17,10 @@ export interface EquippedGuest extends AsyncDisposable {
   /** The agent's address. */
   readonly agent: string;
   readonly info: GuestInfo;
-  /** The folder of the built programs, there and here. */
+  /** The folder of the built programs, in the guest and on this machine. */
   readonly folder: string;
   spawn: Guest['spawn'];
-  /** Runs a script by the guest's shell and returns what it printed. */
+  /** Runs a script in the guest's shell and returns its output. */
   sh(script: string, env?: Readonly<Record<string, string>>): Promise<string>;
 }
 
@@ -28,7 +28,7 @@ const MEMORY_MIB = 3072;
 const CPUS = 2;
 const BOOT_DEADLINE_MS = 240_000;
 
-/** What a guest is known by to other processes. */
+/** The facts by which other processes find a guest. */
 interface Kept {
   readonly agent: string;
   readonly daemon: ExecDaemon;
@@ -55,7 +55,7 @@ export function bootEquipped(
   });
 }
 
-/** What {@link joinGuest} needs, as text. */
+/** Returns the text that {@link joinGuest} needs. */
 export function describeGuest(guest: Guest, { folder }: Equipment): string {
   return `${JSON.stringify(keptOf(guest, folder), null, 1)}\n`;
 }
@@ -64,17 +64,17 @@ function keptOf(guest: Guest, folder: string): Kept {
   return { agent: guest.vsock(), daemon: guest.execDaemon(), info: guest.info, folder };
 }
 
-/** A guest that somebody else has booted, and stops. `folder` is that of its built programs. */
+/** Returns a guest that somebody else has booted and stops. `folder` has its built programs. */
 export function joined(guest: Guest, folder: string): EquippedGuest {
   return over(keptOf(guest, folder), async () => {});
 }
 
-/** The guest that a file from {@link describeGuest} describes. It is not stopped. */
+/** Returns the guest that a file from {@link describeGuest} describes. It is not stopped. */
 export async function joinGuest(path: string): Promise<EquippedGuest> {
   return over(JSON.parse(await readFile(path, 'utf8')), async () => {});
 }
 
-/** A guest of its own. */
+/** Boots a guest of its own. */
 export async function openGuest(
   equipment: Equipment,
   progress: Progress,

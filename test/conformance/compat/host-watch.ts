@@ -1,7 +1,7 @@
 /*
- * Whether anything of the matrix reaches this machine's own kernel. Two witnesses: a program on the
- * kernel's own system call tracepoint, which counts the eBPF calls that the tools make there (a call
- * that is answered by waep never gets that far), and the kernel's lists of objects.
+ * Watches whether the matrix reaches this machine's own kernel. There are two witnesses. A program
+ * on the kernel's raw system call tracepoint counts the eBPF calls of the tools; a call that waep
+ * answers never gets there. The kernel's lists of objects must not change.
  */
 import { randomBytes } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, rmdirSync, statSync } from 'node:fs';
@@ -10,25 +10,25 @@ import { enums, insn, Session, u32, u64 } from '../../../src/index.js';
 import { localAgent } from '../../agent/local-agent.js';
 import { census } from './census.js';
 
-/** The numbers of the calls that must not get there. */
+/** The numbers of the calls that must not reach this machine's kernel. */
 const SYS_BPF = 321;
 const SYS_PERF_EVENT_OPEN = 298;
 /** The helper's number, see bpf-helpers(7). */
 const GET_CURRENT_CGROUP_ID = 80;
 const LOOK_MS = 1000;
 
-/** What the witnesses have seen. */
+/** The counts of the witnesses. */
 export interface Sighting {
   /** bpf(2) and perf_event_open(2) calls of the tools that this machine's kernel executed. */
   readonly calls: bigint;
   readonly looks: number;
-  /** How many of the looks found other objects than the one before. */
+  /** How many of the looks found other objects than the look before. */
   readonly changes: number;
 }
 
 /** The witnesses. `await using` ends them. */
 export interface HostWatch extends AsyncDisposable {
-  /** Put before a command, it makes the command one of those that are watched. */
+  /** Words before a command that make the command one of the watched ones. */
   readonly wrap: readonly string[];
   sighting(): Promise<Sighting>;
 }
@@ -36,8 +36,8 @@ export interface HostWatch extends AsyncDisposable {
 /**
  * Starts to watch, or returns why this machine cannot be watched.
  *
- * It takes root, a cgroup2 mount to tell the tools from everybody else by, and a kernel with raw
- * tracepoints.
+ * Watching needs root, a cgroup2 mount to distinguish the tools from other processes, and a kernel
+ * with raw tracepoints.
  */
 export async function watchHost(): Promise<HostWatch | string> {
   const root = cgroupRoot();

@@ -1,10 +1,10 @@
 /*
- * Why tools do not work in the standard guest, where that is the guest's kernel or machine and no
- * want of equipment: a row whose native side fails for another reason fails the run.
+ * Why tools fail in the standard guest itself, because of the guest's kernel or machine. If the
+ * native side of a row fails for any other reason, the run fails.
  */
 interface Lack {
   readonly command: RegExp;
-  /** What the tool says of it. */
+  /** The message of the tool. */
   readonly says: RegExp;
   readonly why: string;
 }
@@ -37,7 +37,7 @@ const lacks: readonly Lack[] = [
   },
 ];
 
-/** Why a command fails in the guest itself, or undefined when that is not known. */
+/** Returns why a command fails in the guest itself, or undefined if that is unknown. */
 export function lackOf(command: string, stderr: string): string | undefined {
   return lacks.find((lack) => lack.command.test(command) && lack.says.test(stderr))?.why;
 }

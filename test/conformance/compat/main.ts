@@ -1,4 +1,4 @@
-/* `npm run compat`: every row on both sides, and the pages about it. */
+/* `npm run compat`: runs every row on both sides, and writes the pages about it. */
 import { once } from 'node:events';
 import { writeFile } from 'node:fs/promises';
 import { Command, Option } from 'commander';
@@ -27,7 +27,7 @@ function show(result: Result, done: number, total: number): void {
   console.log(`[${done}/${total}] ${colours[verdict](verdict)} ${args} ${times}${reason}`);
 }
 
-/** A guest takes longer to boot than a few rows to run. */
+/** Keeps a guest for several runs, because a boot takes longer than a few rows. */
 async function keepGuest(path: string, progress: Progress, kernel?: string): Promise<void> {
   const equipment = await equip(progress);
   const choice = kernel === undefined ? undefined : kernelNamed(kernel);

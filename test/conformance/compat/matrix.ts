@@ -10,12 +10,12 @@ import { NOT_RUN, type Outcome, type Result, type Run } from './row.js';
 import { allRows } from './rows/index.js';
 import { guestSide, hostSide, play, type Stage, standbySide } from './sides.js';
 
-/** What to run, and whom to tell. */
+/** The rows to run, and the receivers of the results. */
 export interface Options {
   readonly only?: RegExp;
-  /** The kernel of a guest of its own. Default: that of the configured suites. */
+  /** The kernel of the matrix's own guest. Default: that of the configured suites. */
   readonly kernel?: KernelChoice;
-  /** The file that describes a guest to use in the place of an own one. */
+  /** The file that describes a guest to use instead of an own one. */
   readonly join?: string;
   readonly show: (result: Result, done: number, total: number) => void;
   readonly progress: Progress;
@@ -25,7 +25,7 @@ export interface Options {
   readonly outputs?: (text: string) => void;
 }
 
-/** Runs the matrix in a guest of its own. */
+/** Runs the matrix in a guest. */
 export async function runMatrix({
   only,
   kernel: choice,
@@ -77,11 +77,11 @@ export async function runMatrix({
     if (result.verdict !== 'same') outputs?.(printed(inGuest, fromHost, withStandby));
     await record?.(await sofar());
   }
-  // Not without await: what it asks would be put away first.
+  // Without await, the guest would be closed before it answers.
   return await sofar();
 }
 
-/** A row that could not be set up does not end the matrix; a guest that does not answer does. */
+/** A row that cannot be set up does not end the matrix. A guest that does not answer does. */
 function unplayable(error: Error): Outcome {
   if (!(error instanceof WaepError) || error.code !== 'ERR_GUEST_COMMAND') throw error;
   return { ending: NOT_RUN, stdout: '', stderr: error.message, tookMs: 0, left: [] };

@@ -1,4 +1,4 @@
-/* results/compat.md: the matrix for people. */
+/* results/compat.md: the matrix as a page. */
 import { type Result, type RunInfo, type Verdict, verdicts } from './row.js';
 import { volatileReasons } from './volatile.js';
 

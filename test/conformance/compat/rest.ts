@@ -1,23 +1,23 @@
-/* Whether a guest is at rest: a session's end ends everything that was done for it. */
+/* Checks that a guest is at rest: the end of a session must end everything that it did. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Session } from '../../../src/index.js';
 import { readFile } from '../../../src/kernel/index.js';
 import type { EquippedGuest } from './equipped-guest.js';
 
-/** How soon after the end of a tool nothing is to go on any more. */
+/** How soon after the end of a tool the guest must be at rest. */
 const WITHIN_MS = 1000;
 const LOOK_MS = 100;
-/** How much of one processor the looks themselves, and a system at rest, may take. */
+/** The number of processors that the looks themselves, and a system at rest, may use. */
 const MOST_BUSY = 0.5;
 const SETTLING_LOOKS = 5;
 
-/** How many executors the guest has: one for each session, and one that waits for the next. */
+/** Returns how many executors the guest has: one for each session, and one for the next session. */
 async function executorsOf(guest: EquippedGuest): Promise<number> {
   const pids = await guest.sh('pidof waep-executor || true');
   return pids.split(/\s+/).filter((pid) => pid !== '').length;
 }
 
-/** The most executors that a guest has while only the sessions are open that are now. */
+/** Returns the most executors that a guest has while no further session is open. */
 export async function settledExecutors(guest: EquippedGuest): Promise<number> {
   const counts: number[] = [];
   for (let look = 0; look < SETTLING_LOOKS; look++) {
@@ -27,7 +27,7 @@ export async function settledExecutors(guest: EquippedGuest): Promise<number> {
   return Math.max(...counts);
 }
 
-/** What the processors of a guest have done until now, in ticks of its own clock. */
+/** Returns the work of a guest's processors until now, in ticks of its own clock. */
 async function ticksOf(session: Session): Promise<{ busy: number; all: number; cpus: number }> {
   const text = Buffer.from(await readFile(session, '/proc/stat')).toString();
   const ticks =
@@ -40,7 +40,7 @@ async function ticksOf(session: Session): Promise<{ busy: number; all: number; c
   return { busy, all: busy + idle + waiting, cpus: text.match(/^cpu\d+ /gm)?.length ?? 1 };
 }
 
-/** How many processors of a guest are at work, as a number between 0 and that of all of them. */
+/** Returns how many processors of a guest are at work, from 0 to the number of all processors. */
 async function processorsAtWork(session: Session): Promise<number> {
   const before = await ticksOf(session);
   await sleep(LOOK_MS);
@@ -50,9 +50,10 @@ async function processorsAtWork(session: Session): Promise<number> {
 }
 
 /**
- * What goes on in a guest a second after everything has ended, in words: nothing, it should be.
+ * Returns what goes on in a guest a second after every tool has ended, in words. It should be
+ * nothing.
  *
- * @param executors how many there are in a guest at rest
+ * @param executors the number of executors in a guest at rest
  */
 export async function unrest(
   guest: EquippedGuest,

@@ -1,45 +1,55 @@
 import type { VolatileName } from './volatile.js';
 
-/** How a tool that goes on until it is told to end is run. */
+/** How to run a tool that goes on until it is interrupted. */
 export interface Watch {
-  /** What is done in the guest once the tool has loaded its programs. Default: `$COMPAT/stimulus`. */
+  /**
+   * The script that runs in the guest once the tool has loaded its programs. Default:
+   * `$COMPAT/stimulus`.
+   */
   readonly stimulus?: string;
-  /** How often it is done, half a second apart. Default: 2. */
+  /** How many times the script runs, half a second apart. Default: 2. */
   readonly times?: number;
-  /** How it is told: `SIGINT` by default. What is killed is compared by what it leaves behind. */
+  /**
+   * The signal that ends the tool. Default: `SIGINT`. A killed tool is compared by what it leaves
+   * behind.
+   */
   readonly signal?: 'SIGINT' | 'SIGKILL';
-  /** Whether it ends by itself; it is done until then. */
+  /** Whether the tool ends by itself. The script then runs until that. */
   readonly ends?: boolean;
 }
 
-/** One invocation of a tool, which is made in the guest and from the host. */
+/** One invocation of a tool, which runs in the guest and on the host. */
 export interface Row {
   readonly tool: string;
-  /** What a shell is told on both sides. `$COMPAT` is the folder of test/conformance/compat/programs, built. */
+  /** The shell command for both sides. `$COMPAT` is the folder of the built test programs. */
   readonly command: string;
-  /** A script for the guest's shell before either; what it makes must not outlive `teardown`. */
+  /**
+   * A script for the guest's shell before each side. `teardown` must remove everything that it
+   * makes.
+   */
   readonly setup?: string;
   readonly teardown?: string;
-  /** What differs between any two runs, and is left out of the comparison. */
+  /** Parts of the output that differ between any two runs. They are not compared. */
   readonly volatile?: readonly VolatileName[];
-  /** Which lines are compared, where others are about whatever else happens in the guest. */
+  /** The compared lines, if the other lines are about unrelated things in the guest. */
   readonly lines?: RegExp;
   /**
-   * How outputs are compared: all lines in their order; as a set of lines, where they repeat or
-   * come as they like; or only which kinds of lines there are, in figures that no two runs share.
+   * How outputs are compared. `text`: all lines in their order. `set`: as a set of lines, because
+   * lines repeat or have no fixed order. `shape`: only the kinds of lines, because no two runs have
+   * the same figures.
    */
   readonly compares?: 'text' | 'set' | 'shape';
   readonly watch?: Watch;
-  /** Whether it is of no use to compare how it fails, if it does in the guest. */
+  /** Whether it must work in the guest. If it fails there, the sides are not compared. */
   readonly mustWork?: boolean;
   /** Default 60. */
   readonly timeoutS?: number;
 }
 
-/** How a command ended that was never started, for want of what `setup` makes. */
+/** The ending of a command that never started, because `setup` failed. */
 export const NOT_RUN = 'not run';
 
-/** What a side printed and how it ended. */
+/** What a side printed, and how it ended. */
 export interface Outcome {
   /** The exit status, or `signal N`, or `no end within N s`, or {@link NOT_RUN}. */
   readonly ending: string;
@@ -47,8 +57,8 @@ export interface Outcome {
   readonly stderr: string;
   readonly tookMs: number;
   /**
-   * What was still in the guest afterwards: of its objects, such as `prog 17`, and what went on
-   * there a second after its end.
+   * What was still in the guest afterwards: objects, such as `prog 17`, and what went on there a
+   * second after the end.
    */
   readonly left: readonly string[];
 }
@@ -69,7 +79,7 @@ export type Verdict = keyof typeof verdicts;
 /** The verdicts that make a run fail. */
 export const failing: ReadonlySet<Verdict> = new Set(['different', 'failing-in-guest']);
 
-/** One row's result, as results/compat.json has it. */
+/** One row's result, as in results/compat.json. */
 export interface Result {
   readonly tool: string;
   readonly args: string;
@@ -80,20 +90,20 @@ export interface Result {
   readonly volatile: readonly VolatileName[];
   readonly guestMs: number;
   readonly hostMs: number;
-  /** When the run began that it is of. */
+  /** The time at which the run of this result began. */
   readonly run: string;
 }
 
-/** What a run of the matrix, or of some of its rows, was made on, and what was watched meanwhile. */
+/** The conditions of a run of the matrix, or of some of its rows. */
 export interface RunInfo {
   readonly at: string;
   readonly kernel: string;
   readonly kernelOrigin: string;
   readonly accel: string;
   readonly tookS: number;
-  /** How many rows it had. */
+  /** The number of rows. */
   readonly rows: number;
-  /** What this machine's own kernel had of it, in words. */
+  /** What the watch of this machine's own kernel found, in words. */
   readonly host: string;
 }
 

@@ -1,4 +1,7 @@
-/* The sides: a command in the guest, and the same under `waep run` here, with a standby and without. */
+/*
+ * The sides: a command in the guest, and the same command under `waep run` here, with a standby and
+ * without.
+ */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { constants } from 'node:os';
@@ -14,7 +17,7 @@ import type { Outcome, Row, Watch } from './row.js';
 
 const { signals } = constants;
 
-/** A command that has been started on a side. */
+/** A command that was started on a side. */
 interface Started {
   readonly ended: Promise<string>;
   readonly stdout: Promise<string>;
@@ -45,7 +48,7 @@ export function guestSide(guest: EquippedGuest, env: Readonly<Record<string, str
   };
 }
 
-/** This machine, by `waep run`. `wrap` is put before the command line. */
+/** This machine, by `waep run`. `wrap` comes before the command line. */
 export function hostSide(
   address: string,
   env: Readonly<Record<string, string>>,
@@ -56,7 +59,7 @@ export function hostSide(
 
 const waep = fileURLToPath(new URL('../../../../bin/waep', import.meta.url));
 
-/** The same with a standby, which `await using` ends. */
+/** This machine with a standby, which `await using` ends. */
 export async function standbySide(
   address: string,
   env: Readonly<Record<string, string>>,
@@ -72,7 +75,7 @@ export async function standbySide(
   return {
     name: side.name,
     start(command) {
-      // Without it waep run would do alone, and say nothing.
+      // Without a standby, waep run would start alone, and say nothing.
       if (standby.exitCode !== null) throw new Error(`The standby ended: ${standby.exitCode}`);
       return side.start(command);
     },
@@ -92,7 +95,7 @@ function byWaep(
     name,
     async start(command) {
       const [program = '', ...args] = [...words, '/bin/sh', '-c', command];
-      // A process group of its own, as a terminal makes one: what is sent goes to all in it.
+      // A process group of its own, as a terminal makes one. A signal goes to all processes in it.
       const child = spawn(program, args, {
         detached: true,
         stdio: ['ignore', 'pipe', 'pipe'],
@@ -112,7 +115,7 @@ function killGroup({ pid }: ChildProcess, signal: number): void {
   try {
     if (pid !== undefined) process.kill(-pid, signal);
   } catch {
-    // It has ended.
+    // The process group has ended.
   }
 }
 
@@ -120,29 +123,29 @@ function number(signal: NodeJS.Signals | null): number | null {
   return signal === null ? null : signals[signal];
 }
 
-/** As `waep run` and shells have it. */
+/** Returns the exit status, as `waep run` and shells have it. */
 function ending(status: number | null, signal: number | null): string {
   return String(status ?? 128 + (signal ?? 0));
 }
 
-/** What the harness does beside the sides. */
+/** The harness's own means. */
 export interface Stage {
   readonly guest: EquippedGuest;
-  /** A session of the harness's own, with which it looks into the guest. */
+  /** A session of the harness, for looking into the guest. */
   readonly session: Session;
-  /** How many executors the guest has when no row is played. */
+  /** The number of executors in the guest while no row runs. */
   readonly executors: number;
   readonly env: Readonly<Record<string, string>>;
 }
 
-/** Runs a row's command on a side, and leaves the guest as it was. */
+/** Runs a row's command on a side, and restores the guest. */
 export async function play(row: Row, side: Side, stage: Stage): Promise<Outcome> {
   const { guest, session, executors, env } = stage;
   const before = await census(session);
   if (row.setup !== undefined) await guest.sh(row.setup, env);
   const programs = await idsOf(session, 'prog');
   const startedMs = performance.now();
-  // What is interrupted is to be the tool, not a shell that waits for it.
+  // The signal must reach the tool, and not a shell that waits for it.
   const command = row.watch === undefined ? row.command : `exec ${row.command}`;
   const started = await side.start(command);
   let over = false;
@@ -170,12 +173,14 @@ export async function play(row: Row, side: Side, stage: Stage): Promise<Outcome>
 
 const CLEAN = 'rm -rf /sys/fs/bpf/*';
 const SETTLED_MS = 1000;
-/** A tool that has none by then goes on without, after warnings that it could attach nothing. */
+/**
+ * After this time the stimulus starts even without programs, because the tool could attach nothing.
+ */
 const NO_PROGRAM_MS = 30_000;
 const LOOK_MS = 100;
 const GAP_MS = 300;
 
-/** Waits until a tool has its programs, does what it is to tell of, and interrupts it. */
+/** Waits until a tool has its programs, runs the stimulus, and interrupts the tool. */
 async function watch(
   { stimulus = '$COMPAT/stimulus', times = 2, signal = 'SIGINT', ends = false }: Watch,
   { guest, session, env }: Stage,
@@ -204,7 +209,7 @@ async function watch(
 
 const GONE_MS = 10_000;
 
-/** What is in the guest that was not there before, once it has had time to go. */
+/** Returns what is in the guest that was not there before, after a time for cleaning up. */
 async function leftovers(session: Session, before: ReadonlySet<string>): Promise<string[]> {
   const deadlineMs = performance.now() + GONE_MS;
   for (;;) {

@@ -1,4 +1,4 @@
-/* results/compat.*: what is known of each row, from the last run that had it. */
+/* results/compat.*: the newest result of each row. */
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { jsonRows } from '../../../bench/json-rows.js';
@@ -13,12 +13,12 @@ const paths = {
   page: join(folder, 'compat.md'),
 } as const;
 
-/** Puts a run's results in the place of those that earlier runs have left of the same rows. */
+/** Replaces the earlier results of the same rows by a run's results. */
 export async function record({ info, results, rows }: Run): Promise<void> {
   await mkdir(folder, { recursive: true });
   const all = new Map((await read<Result>(paths.results)).map((result) => [keyOf(result), result]));
   for (const result of results) all.set(keyOf(result), result);
-  // In the order of the matrix, without rows that it no longer has.
+  // In the order of the matrix, without rows that the matrix no longer has.
   const known = rows.flatMap((row) => all.get(keyOf({ tool: row.tool, args: row.command })) ?? []);
   const used = new Set(known.map(({ run }) => run));
   const runs = (await read<RunInfo>(paths.runs)).filter(({ at }) => at !== info.at);

@@ -1,6 +1,6 @@
 /*
- * What differs between any two runs of a tool on one kernel, by name: what it looks like, and what
- * is compared in its place. Rows name those that they need.
+ * Parts of outputs that differ between any two runs of a tool on one kernel, by name: their
+ * patterns, and what is compared in their place. Rows name the parts that they need.
  */
 interface Field {
   readonly pattern: RegExp;
@@ -65,7 +65,7 @@ export const volatileReasons: ReadonlyMap<string, string> = new Map(
   Object.entries(fields).map(([name, { why }]) => [name, why]),
 );
 
-/** Puts what is compared in the place of what is volatile. */
+/** Replaces volatile parts of a text by what is compared in their place. */
 export function withoutVolatile(text: string, names: readonly VolatileName[]): string {
   return names.reduce((rest, name) => {
     const { pattern, shown } = fields[name];

@@ -1,13 +1,13 @@
-/* Scripts as oracle.c reads them, and its reports. */
+/* The scripts that oracle.c reads, and the reports that it writes. */
 import type { Case, Step } from './script.js';
 import { isObserved } from './script.js';
 
-/** What a step did, as either executor saw it. */
+/** The outcome of a step, as either executor saw it. */
 export interface Outcome {
-  /** −1 on error; the number of the new descriptor where there is one. */
+  /** −1 on error; otherwise the number of the new descriptor, if there is one. */
   readonly result: number;
   readonly errno: number;
-  /** The contents of all the case's places so far, in the order in which they were made. */
+  /** The contents of all the case's places so far, in the order in which the places were made. */
   readonly places: readonly Uint8Array[];
 }
 
@@ -24,7 +24,7 @@ const Operation = {
 } as const;
 const STEP_BYTES = 7 * 8;
 
-/** The script of oracle.c for cases. */
+/** Returns the script of oracle.c for cases. */
 export function compileScript(cases: readonly Case[]): Buffer {
   return Buffer.concat(
     cases.flatMap((one) => [step(Operation.case, []), ...one.steps.map(encode)]),
@@ -75,7 +75,7 @@ function step(operation: number, words: readonly (number | bigint)[], bytes?: Ui
 /**
  * Reads the reports of oracle.c: for each case, the outcomes of its observed steps.
  *
- * @throws TypeError when the reports end early: oracle.c has died
+ * @throws TypeError when the reports end early, because oracle.c has died
  */
 export function parseReports(cases: readonly Case[], reports: Buffer): Outcome[][] {
   let offset = 0;

@@ -1,6 +1,6 @@
 /*
- * The process of a script as the forwarder meets it: memory and descriptors on this side, objects
- * in the guest. It answers for every call what the process would be answered.
+ * Plays the process of a script for the forwarder. Memory and descriptors are on this side, and
+ * objects are in the guest. It answers every call as the process would be answered.
  */
 import {
   type EncodedCall,
@@ -32,12 +32,12 @@ interface Region {
   readonly protection: number;
 }
 
-/** What a call that is never sent is answered, by the code of the error that stops it. */
+/** The answers to calls that are never sent, by the code of the error that stops them. */
 const refusals: { readonly [code: string]: number } = { ERR_BPF_UNKNOWN_COMMAND: EINVAL };
 
 /** Follows the scripts of cases through a session. */
 export class Caller implements Memory, ObjectSpecs {
-  /** Nobody's in the guest, so that it is seen where it is taken for somebody's there. */
+  /** No process in the guest has this id. So a mistaken use as an id there is noticed. */
   readonly pid = 3_999_999;
   readonly possibleCpus: number;
   readonly #session: Session;
@@ -46,7 +46,7 @@ export class Caller implements Memory, ObjectSpecs {
   readonly #kinds = new Map<Handle, FdKind>();
   readonly #linkTypes = new Map<Handle, number>();
   readonly #maps = new Map<Handle, MapSpec>();
-  /** Of programs, the kernel's types that they are attached to. */
+  /** The kernel's types that programs are attached to, by program. */
   readonly #targets = new Map<Handle, number>();
   #regions: Region[] = [];
 
@@ -57,7 +57,7 @@ export class Caller implements Memory, ObjectSpecs {
   }
 
   /**
-   * Lives one case to its end.
+   * Runs one case to its end.
    *
    * @returns the outcomes of its observed steps, and why calls were not sent, if any were not
    */
@@ -177,7 +177,7 @@ export class Caller implements Memory, ObjectSpecs {
   }
 
   async #bpf(step: Extract<Step, { op: 'bpf' }>): Promise<{ result: number; errno: number }> {
-    // The kernel refuses whatever is larger than a page before it looks at it.
+    // The kernel refuses any size above a page before it looks at the attribute.
     const sizeBytes = Math.min(step.sizeBytes, PAGE + 1);
     const image = this.read(step.attribute, sizeBytes);
     if (image.length < sizeBytes && step.sizeBytes <= PAGE) return { result: -1, errno: EFAULT };
@@ -208,7 +208,7 @@ export class Caller implements Memory, ObjectSpecs {
     return { result: step.fd, errno: 0 };
   }
 
-  /** Takes note of what later calls depend on. */
+  /** Records the facts that later calls depend on. */
   async #learn({ shape }: EncodedCall, image: Uint8Array, handle: Handle): Promise<void> {
     const kind = shape.command === Cmd.OBJ_GET ? await this.#kindByInfo(handle) : shape.makes;
     if (kind === undefined) return;
@@ -239,7 +239,7 @@ export class Caller implements Memory, ObjectSpecs {
     }
   }
 
-  /** What can be pinned is told apart by the size of its info: it differs by far. */
+  /** Returns the kind of a pinned object. The sizes of the infos differ by far. */
   async #kindByInfo(handle: Handle): Promise<FdKind> {
     const bpf_fd = { handle, kind: 'map' } as const;
     const { info_len } = await this.#session.bpf(rows.OBJ_GET_INFO_BY_FD_MAP, {
@@ -271,7 +271,7 @@ export class Caller implements Memory, ObjectSpecs {
     );
   }
 
-  /** Returns false where the process cannot write. */
+  /** Returns false if the process cannot write there. */
   #write(address: bigint, bytes: Uint8Array): boolean {
     if (bytes.length === 0) return true;
     const region = this.#regionAt(address);

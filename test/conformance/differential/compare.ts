@@ -1,4 +1,4 @@
-/* What two executors made of the same cases, step by step and byte by byte. */
+/* Compares the outcomes of the same cases on two executors, step by step and byte by byte. */
 import { errnoName } from '../../../src/errno.js';
 import type { Outcome } from './binary.js';
 import {
@@ -15,15 +15,15 @@ import { commandNames } from './uapi.js';
 export interface Compared {
   readonly case: Case;
   readonly step: Observed;
-  /** What the oracle got: `ok`, or the errno's name. */
+  /** The oracle's outcome: `ok`, or the name of the errno. */
   readonly outcome: string;
-  /** The names of volatile bytes that did differ. */
+  /** The names of volatile bytes that actually differed. */
   readonly varied: readonly Reason[];
-  /** How the forwarder's answer differs; empty when it does not. */
+  /** How the forwarder's answer differs. Empty if it does not. */
   readonly differences: readonly string[];
 }
 
-/** What an executor or a person calls a step. */
+/** Returns the name of a step for reports. */
 export function stepName(step: Observed): string {
   if (step.op !== 'bpf') return step.op;
   return commandNames[step.command & 0xffff] ?? `command ${step.command}`;
@@ -33,7 +33,7 @@ function outcomeName({ result, errno }: Outcome): string {
   return result >= 0 ? 'ok' : errnoName(errno);
 }
 
-/** Compares what the oracle and the forwarder report on a case. */
+/** Compares the reports of the oracle and of the forwarder on a case. */
 export function compareCase(
   one: Case,
   oracle: readonly Outcome[],
@@ -74,7 +74,7 @@ function compareStep(
     const [ours, theirs] = [masked(a, masks), masked(b, masks)];
     const from = ours.findIndex((byte, index) => byte !== theirs[index]);
     if (from < 0) return;
-    // Memory that has gone different stays so; it is reported once.
+    // Memory that differs once stays different, so it is reported once.
     if (known.has(place)) return;
     known.add(place);
     const attribute = step.op === 'bpf' && place.address === step.attribute;
@@ -100,7 +100,7 @@ function masked(bytes: Buffer, masks: readonly Volatile[]): Buffer {
   }
   const words = masks.map(({ what }) => what).filter((what) => what instanceof RegExp);
   if (words.length > 0) {
-    // Other words have other lengths, so what follows the text has no place to be compared in.
+    // The replaced words may have other lengths, so the bytes behind the text cannot be compared.
     let text = result.toString('latin1').split('\0', 1)[0] ?? '';
     for (const pattern of words) text = text.replaceAll(pattern, '?');
     result = Buffer.from(text, 'latin1');

@@ -1,4 +1,4 @@
-/* `npm run test:differential`: the suite on Debian's kernels, and the page about it. */
+/* `npm run test:differential`: runs the suite on Debian's kernels, and writes the page about it. */
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Command, InvalidArgumentError } from 'commander';

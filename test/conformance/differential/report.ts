@@ -1,10 +1,10 @@
-/* results/conformance.md: what the suite found, kernel by kernel. */
+/* results/conformance.md: the findings of the suite, kernel by kernel. */
 import type { Compared } from './compare.js';
 import type { KernelRun } from './run.js';
 import { isObserved, NO_COMMAND, reasons } from './script.js';
 import { commandNames } from './uapi.js';
 
-/** One line of a kernel's table: everything about one command. */
+/** One line of a kernel's table: the results of one command. */
 interface Tally {
   cases: number;
   calls: number;
@@ -94,7 +94,7 @@ function renderReasons(runs: readonly KernelRun[]): string[] {
   ];
 }
 
-/** The tallies by command, in the order of their numbers. */
+/** Returns the tallies by command, in the order of the commands' numbers. */
 function tallies({ compared }: KernelRun): Map<string, Tally> {
   const order = [...commandNames, NO_COMMAND, 'open', 'read'];
   const all = new Map<string, Tally>();

@@ -1,4 +1,4 @@
-/* Both executors, in one guest. */
+/* Runs both executors in one guest. */
 
 import { join } from 'node:path';
 import { buffer } from 'node:stream/consumers';
@@ -14,7 +14,7 @@ import type { World } from './world.js';
 
 const ORACLE = '/bin/oracle';
 
-/** What one kernel made of all cases. */
+/** The results of all cases on one kernel. */
 export interface KernelRun {
   readonly release: string;
   readonly origin: string;
@@ -23,8 +23,8 @@ export interface KernelRun {
 }
 
 /**
- * Boots a guest that has the oracle, and an agent that allows everything. It is reached over TCP:
- * what Linux 6.12 sends in bulk, vhost-device-vsock 0.3.0 garbles.
+ * Boots a guest with the oracle, and with an agent that allows everything. The agent is reached
+ * over TCP, because vhost-device-vsock 0.3.0 corrupts bulk data from Linux 6.12.
  */
 export async function bootWithOracle(kernel?: KernelChoice): Promise<Guest> {
   const source = await compileStatic(join(packageFolder, 'test/conformance/differential/oracle.c'));
@@ -39,7 +39,10 @@ export async function bootWithOracle(kernel?: KernelChoice): Promise<Guest> {
   });
 }
 
-/** Runs all cases, or those of some parts, in a guest by the oracle, then by the forwarder, and compares what they saw. */
+/**
+ * Runs all cases, or those of some parts, in a guest: by the oracle, then by the forwarder.
+ * Compares the outcomes.
+ */
 export async function compareIn(
   guest: Guest,
   world: World,
@@ -65,7 +68,7 @@ export async function compareIn(
   return { release, origin, compared, tookMs: Math.round(performance.now() - startedMs) };
 }
 
-/** The files that cases name, as both executors are to find them. */
+/** Makes the files that cases name, for both executors. */
 async function prepare(guest: Guest): Promise<void> {
   await guest.sh(
     'rm -rf /sys/fs/bpf/diff; mkdir /sys/fs/bpf/diff; rmdir /sys/fs/cgroup/diff; mkdir /sys/fs/cgroup/diff; true',

@@ -1,10 +1,10 @@
 /*
- * The vocabulary of the differential suite: cases, each a short life of a process that calls
- * bpf(2). A case lays out its own memory and descriptors, so that its steps are plain data with
- * absolute addresses, which two very different executors can follow.
+ * The vocabulary of the differential suite. Each case is a short life of a process that calls
+ * bpf(2). A case lays out its own memory and descriptors. So its steps are plain data with absolute
+ * addresses, which two very different executors can follow.
  *
- * Nothing here or in cases/ uses src/bpf: commands are numbers, and arguments are bytes at offsets,
- * as <linux/bpf.h> has them.
+ * Nothing here or in cases/ uses src/bpf. Commands are numbers, and arguments are bytes at offsets,
+ * as in <linux/bpf.h>.
  */
 import { commandNames, returnsDescriptor } from './uapi.js';
 
@@ -15,12 +15,12 @@ export interface Place {
 }
 
 /**
- * What can be laid out in memory: a 32-bit word, a 64-bit word, text without a NUL, bytes, or the
- * 64-bit address of a place.
+ * A value in memory: a 32-bit word, a 64-bit word, text without a NUL, bytes, or the 64-bit address
+ * of a place.
  */
 export type Value = number | bigint | string | Uint8Array | Place;
 
-/** Values by byte offset; what is between them is zero. */
+/** Values by byte offset. The bytes between them are zero. */
 export type Layout = { readonly [offset: number]: Value };
 
 /** The second structure of a call with five arguments. */
@@ -54,7 +54,7 @@ export function isObserved(step: Step): step is Observed {
   return step.op === 'open' || step.op === 'read' || step.op === 'bpf';
 }
 
-/** Why bytes may differ between two runs on one kernel, by the name that cases give them. */
+/** Why bytes may differ between two runs on one kernel, by the names that cases use. */
 export const reasons = {
   id: 'the kernel numbers its objects in the order in which they are made',
   'program id': 'likewise, of a program that something refers to',
@@ -77,13 +77,13 @@ export type Reason = keyof typeof reasons;
 export interface Volatile {
   readonly name: Reason;
   readonly place: Place;
-  /** Which bytes; or, in text, which words. */
+  /** The differing bytes or, in text, the differing words. */
   readonly what: { readonly offset: number; readonly sizeBytes: number } | RegExp;
 }
 
-/** How a call is made, where that differs from the usual. */
+/** The unusual parts of a call. */
 export interface CallOptions {
-  /** The third argument of bpf(2). Default: as far as the layout reaches. */
+  /** The third argument of bpf(2). Default: the length of the layout. */
   sizeBytes?: number;
   /** The second argument. Default: a place for the layout. */
   attribute?: bigint;
@@ -93,23 +93,23 @@ export interface CallOptions {
 
 /** A call that a case makes. */
 export interface Made {
-  /** Where its attribute is. */
+  /** The place of the call's attribute. */
   readonly attribute: Place;
   /** The number of the descriptor that it returns, if it returns one. */
   readonly fd: number;
 }
 
-/** What stands for a command that no kernel has. */
+/** The name for a command that no kernel has. */
 export const NO_COMMAND = 'an unknown command';
 
-/** Where every case's memory begins: where no program of either side has anything. */
+/** The address at which every case's memory begins. No program of either side uses it. */
 const ARENA = 0x1000_0000_0000n;
 const PAGE = 4096;
 /** Descriptors of the script; lower ones are the executors' own. */
 const FIRST_FD = 200;
-/** What memory holds that the kernel is to write to, so that it shows where it did. */
+/** The initial bytes of memory for the kernel to write to. They show where the kernel wrote. */
 const UNWRITTEN = 0xee;
-/** Room behind a call's attribute, where a kernel with a larger one could write. */
+/** The room behind a call's attribute, in which a kernel with a larger attribute could write. */
 const BEHIND = 192;
 
 export const Protection = { NONE: 0, READ: 1, READ_WRITE: 3 } as const;
@@ -152,14 +152,14 @@ export class Case {
     return { place: this.put(room), sizeBytes: given };
   }
 
-  /** Makes a call, or makes it again, with what is in its attribute now. */
+  /** Makes a call, or repeats it, with the present contents of its attribute. */
   again(command: number, attribute: Place, sizeBytes: number): number {
     const fd = returnsDescriptor.has(command) ? this.#fds++ : 0;
     this.steps.push({ op: 'bpf', command, attribute: attribute.address, sizeBytes, fd });
     return fd;
   }
 
-  /** The process's own id, in memory. */
+  /** Writes the process's own id to memory. */
   self(): Place {
     const place = this.room(4);
     this.steps.push({ op: 'self', to: place.address });
@@ -198,7 +198,7 @@ export class Case {
     });
   }
 
-  /** Puts on record whether two stretches of memory are equal, where their values may not be. */
+  /** Records whether two stretches of memory are equal, because their values may differ by run. */
   same(a: Place, aOffset: number, b: Place, bOffset: number, sizeBytes = 4): void {
     this.steps.push({
       op: 'same',

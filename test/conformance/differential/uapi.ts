@@ -1,4 +1,7 @@
-/* Numbers of <linux/bpf.h>, written down again: the suite is not to inherit a mistake of src/bpf. */
+/*
+ * Numbers of <linux/bpf.h>. They are a second copy, so that the suite does not share a mistake of
+ * src/bpf.
+ */
 
 export const Cmd = {
   MAP_CREATE: 0,

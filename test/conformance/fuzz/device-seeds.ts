@@ -1,6 +1,8 @@
-/* Inputs of core/device.cc that get far: programs whose steps a guest and a host take in earnest. */
+/*
+ * Inputs of core/device.cc that reach far: programs whose steps are valid for a guest and a host.
+ */
 
-/** The first of each kind in `kSteps`. */
+/** The first of the steps of each kind in `kSteps`. */
 const Step = {
   PACKET: 0,
   BUFFERS: 1,
@@ -12,7 +14,7 @@ const Step = {
   HANG_UP: 15,
 } as const;
 
-/** What `UseHost` can do. */
+/** The operations of `UseHost`. */
 const Host = {
   CONNECT: 0,
   LISTEN: 1,
@@ -31,10 +33,12 @@ const Op = { REQUEST: 1, RESPONSE: 2, RESET: 3, SHUTDOWN: 4, DATA: 5, CREDIT: 6,
 
 const word = (value: number) => [value & 0xff, value >> 8];
 
-/** The ports of a connection as a packet of the guest's has them. */
+/** The ports of a connection as they are in a packet of the guest. */
 interface Ports {
   readonly guest: number;
-  /** Bytes that choose the host's: the one of the host's latest connection, or a small number. */
+  /**
+   * The bytes that choose the host's port: that of the host's latest connection, or a small number.
+   */
   readonly host: readonly number[];
 }
 
@@ -65,9 +69,9 @@ const dial = [
   ...host(Host.WATCH, 0, 3),
 ];
 
-/** The guest connects to port 1 of the host, which nothing else is connected to. */
+/** The guest connects to port 1 of the host, to which nothing else is connected. */
 const asking: Ports = { guest: 1, host: [1] };
-/** Once it has been accepted. */
+/** The same connection after it was accepted. */
 const accepted: Ports = { guest: 1, host: [0] };
 const answer = [
   ...buffers,
@@ -101,7 +105,7 @@ const conversations: readonly (readonly number[])[] = [
   ],
   // Nobody answers the shutdown.
   [...dial, ...host(Host.CLOSE, 0), ...pass(40), ...buffers, ...pass(8)],
-  // No buffers are left for what is sent, until there are.
+  // At first no buffers are left for the sent bytes. Later there are some.
   [
     ...dial,
     ...Array(12)
@@ -117,7 +121,7 @@ const conversations: readonly (readonly number[])[] = [
   [...answer, ...host(Host.CLOSE, 0), ...packet(asking, Op.REQUEST)],
 ];
 
-/** How the VMM begins; see `SetUp`. */
+/** The ways in which the VMM begins; see `SetUp`. */
 const setUps = [0, 6, 16, 8 | 16 | 32, 64];
 
 export function deviceSeeds(): Uint8Array[] {

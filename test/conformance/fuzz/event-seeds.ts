@@ -1,4 +1,4 @@
-/* Valid inputs for core/events.cc: what buffers hold, and what a client asks for. */
+/* Valid inputs for core/events.cc: contents of buffers, and requests of a client. */
 import { FrameType, messageFrame, StreamSource } from '../../../src/frame/index.js';
 
 const Handle = { RING: 1, PERF: 2, USER_RING: 3, FILE: 4 } as const;
@@ -11,7 +11,7 @@ const DISCARDED = 0x40000000;
 
 const words = (...values: bigint[]) => Buffer.from(BigUint64Array.from(values).buffer);
 
-/** Records of a ring buffer: their lengths, with the bits of their headers. */
+/** Returns the records of a ring buffer, from their lengths with the bits of their headers. */
 function ring(start: bigint, ...lengths: number[]): Buffer {
   const records = lengths.map((header) => {
     const length = header & ~(BUSY | DISCARDED);
@@ -23,7 +23,7 @@ function ring(start: bigint, ...lengths: number[]): Buffer {
   return Buffer.concat([words(start, start + BigInt(bytes.length)), bytes]);
 }
 
-/** Records of a perf buffer: a sample of so many bytes each, and one that tells of a loss. */
+/** Returns the records of a perf buffer: a sample of each length, and a record of lost ones. */
 function perf(start: bigint, ...lengths: number[]): Buffer {
   const lost = Buffer.alloc(24);
   lost.writeUInt32LE(2);
@@ -63,7 +63,7 @@ function input(options: number, held: Buffer, ...frames: readonly Uint8Array[]):
   return Buffer.concat([Buffer.of(options), length, held, ...frames]);
 }
 
-/** Inputs of core/events.cc: each kind of source, and what may be asked of them. */
+/** Returns inputs of core/events.cc: each kind of source, and the requests for it. */
 export function eventSeeds(): Uint8Array[] {
   const records = ring(0n, 16, 16 | DISCARDED, 24);
   return [

@@ -1,4 +1,4 @@
-/* `npm run fuzz`: feeds every target made-up inputs for a time. */
+/* `npm run fuzz`: feeds made-up inputs to every target for a time. */
 import { availableParallelism } from 'node:os';
 import { Command, InvalidArgumentError } from 'commander';
 import { runTool } from '../../../guest/tools.js';
@@ -50,7 +50,7 @@ const options = new Command('npm run fuzz --')
   .parse()
   .opts<Options>();
 
-/** Something to feed: a target, and the guard that it is to do without. */
+/** A target to fuzz, and the guard to remove from it. */
 interface Job {
   readonly target: Target;
   readonly mutant?: Mutant;
@@ -69,7 +69,7 @@ function fuzz({ target, mutant }: Job): Promise<Outcome> {
   );
 }
 
-/** Whether what was found is what was to be found. */
+/** Returns whether a run found what it should: something without a guard, and nothing with it. */
 const isRight = ({ found, without }: Outcome) => (found === undefined) === (without === undefined);
 
 function print(outcome: Outcome): void {
@@ -83,7 +83,7 @@ function print(outcome: Outcome): void {
   else if (found !== undefined) console.log(found);
 }
 
-/** Fuzzes targets, as many at a time as there are processors. */
+/** Fuzzes targets, one on each processor at a time. */
 async function fuzzAll(jobs: readonly Job[]): Promise<Outcome[]> {
   const waiting = [...jobs];
   const outcomes: Outcome[] = [];

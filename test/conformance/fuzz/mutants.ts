@@ -1,16 +1,16 @@
-/* Guards of addon/core that are taken out, to see that a target finds what they are for. */
+/* Guards to remove from addon/core, to check that a target notices what they guard against. */
 
-/** A source with something in it replaced. */
+/** A source file with replaced code. */
 export interface Mutant {
   /** Completes the sentence "It has no guard against …". */
   readonly against: string;
   /** The file of addon/core. */
   readonly file: string;
-  /** What is replaced by what; each is in the file exactly once. */
+  /** Replacements. Each `from` is in the file exactly once. */
   readonly changes: readonly (readonly [from: string, to: string])[];
 }
 
-/** Of the rules and of what keeps the kernel to the bytes that they see. */
+/** Guards of the rules, and guards that keep the kernel to the bytes that rules see. */
 export const policyMutants: readonly Mutant[] = [
   {
     against: 'a pointer to the end of an argument',

@@ -1,6 +1,6 @@
 /*
- * Sequences of made-up calls of a client under the profile `observe`, in a real guest in which
- * others are at work: nothing of theirs is to change, and nothing of the client's is to stay.
+ * Sequences of made-up calls under the profile `observe`, in a real guest in which others are at
+ * work. Nothing of theirs may change, and nothing of the client's may stay.
  */
 import { isDeepStrictEqual } from 'node:util';
 import { enums, perf } from '../../../src/bpf/index.js';
@@ -13,31 +13,36 @@ import { Random } from './host/random.js';
 import { attacks, followed, preparation } from './oracle.js';
 import type { Outcome } from './outcome.js';
 
-/** So many clients are at work at a time: one alone would mostly wait for its answers. */
+/** The number of clients at a time. One alone would mostly wait for its answers. */
 const CLIENTS = 4;
-/** After so many sequences the clients' sessions end, and what they made has to be gone. */
+/**
+ * After this many sequences the clients' sessions end, and everything that they made must be gone.
+ */
 const SEQUENCES_OF_A_ROUND = 400;
 const MOST_CALLS = 6;
-/** Those of test/conformance/fuzz/oracle.ts, and none. */
+/** The handles of test/conformance/fuzz/oracle.ts, and none. */
 const HANDLES = 10;
-/** What the agent says of a call that it does not make; all else is no answer. */
+/**
+ * The agent's errors for a call that it does not make. Any other error means that there is no
+ * answer.
+ */
 const refusals = /^ERR_(POLICY_REFUSED|CALL_MALFORMED|CALL_LIMIT|HANDLE_)/;
 
 const { FD32, FD64 } = Relocation;
 const { PerfIoctl } = enums;
 const { PERF_EVENT_ATTR, PERF_ATTR_SIZE_VER5 } = perf;
 
-/** How much to do, from which seed on. */
+/** How much to do, and the first seed. */
 export interface ObserveOptions {
   readonly sequences: number;
-  /** Begins nothing later than this. */
+  /** Nothing begins later than after this time. */
   readonly seconds?: number;
   readonly seed: number;
-  /** The profile under which the client is; another than `observe` shows that breaches are seen. */
+  /** The client's profile. A profile other than `observe` shows that breaches are noticed. */
   readonly profile?: string;
 }
 
-/** Numbers that words of calls get: edges, numbers of descriptors, opcodes, ids of others. */
+/** Returns a number for a word of a call: edges, descriptor numbers, opcodes, ids of others. */
 function number(random: Random, { ids, places }: Bystanders): number {
   return random.pick([
     () => random.edge(),
@@ -51,7 +56,7 @@ function number(random: Random, { ids, places }: Bystanders): number {
 const bytesOf = (buffer: CallBuffer): Buffer | undefined =>
   typeof buffer === 'number' ? undefined : Buffer.from('inout' in buffer ? buffer.inout : buffer);
 
-/** The same call with a few of its words, buffers and relocations others, or all as they were. */
+/** Returns the same call, as it is or with a few words, buffers and relocations changed. */
 function spoilt(call: Call, random: Random, others: Bystanders): Call {
   const buffers = call.buffers.map((buffer) =>
     typeof buffer === 'number'
@@ -105,7 +110,7 @@ function change(call: Call, random: Random, others: Bystanders): void {
 
 const templates: readonly (readonly Call[])[] = [...followed.map((one) => [one]), ...attacks];
 
-/** A perf event of any kind, at what the guest has. */
+/** Returns a perf event of any kind that the guest has. */
 function perfEvent(random: Random, others: Bystanders): Parameters<Session['perfEventOpen']>[0] {
   const attribute = Buffer.alloc(PERF_ATTR_SIZE_VER5);
   const { type, size, config, config1, config2 } = PERF_EVENT_ATTR.fields;
@@ -140,14 +145,14 @@ function ioctl(random: Random): Parameters<Session['ioctl']>[0] {
   return { handle, request, buffers: [argument, random.bytes(64)], relocations };
 }
 
-/** How many requests the guest's kernel has said yes to, how many no, and how many it never saw. */
+/** How many requests the guest's kernel accepted, refused, and never saw. */
 interface Tally {
   done: number;
   failed: number;
   refused: number;
 }
 
-/** One client, which forgets what it made after each sequence. */
+/** A client that forgets after each sequence what it made. */
 class HostileClient {
   readonly #session: Session;
   readonly #others: Bystanders;
@@ -193,8 +198,8 @@ class HostileClient {
 }
 
 /**
- * The same check, for many: who asks gets the outcome of one that began after they asked, together
- * with all who asked by then.
+ * Shares a check among many callers. A caller gets the outcome of a check that began after the
+ * call, together with all others who asked by then.
  */
 function sharedCheck(check: () => Promise<string[]>): () => Promise<string[]> {
   let running: Promise<unknown> = Promise.resolve();
@@ -210,7 +215,7 @@ function sharedCheck(check: () => Promise<string[]>): () => Promise<string[]> {
   };
 }
 
-/** Runs sequences until they are as many as asked for, the time is over, or something was found. */
+/** Runs sequences until the wanted number or the time is reached, or something was found. */
 export async function fuzzObserve({
   sequences,
   seconds = Number.POSITIVE_INFINITY,
@@ -227,7 +232,7 @@ export async function fuzzObserve({
   const isOver = () => found !== undefined || elapsed() > seconds;
   const check = sharedCheck(() => others.changes());
 
-  /** One client of a round, until the round has no sequence left. */
+  /** Runs one client of a round, until the round has no sequence left. */
   const work = async (end: number) => {
     const session = await Session.connect(others.guest.vsock());
     try {
@@ -260,7 +265,7 @@ export async function fuzzObserve({
   return found === undefined ? outcome : { ...outcome, found };
 }
 
-/** What a session that has ended leaves behind for long. */
+/** Returns what an ended session has left behind for long. */
 async function leftovers(others: Bystanders, ids: object): Promise<string | undefined> {
   let left = '';
   const gone = async () => {

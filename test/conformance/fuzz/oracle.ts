@@ -1,4 +1,4 @@
-/* The policy of core/policy.cc, which knows the same in words, and sequences of calls under it. */
+/* The policy of core/policy.cc, and sequences of calls under it. */
 import { enums, insn, perf } from '../../../src/bpf/index.js';
 import { type Call, Relocation } from '../../../src/call.js';
 import {
@@ -24,7 +24,10 @@ const kernel: KernelNames = {
   perfType: (device) => ({ kprobe: 6, uprobe: 7 })[device],
 };
 
-/** The rules, and behind them what makes the objects of a session, which every input is about. */
+/**
+ * Returns the rules, and behind them the calls that make a session's objects. Every input uses
+ * these.
+ */
 export function oracleRules(): Uint8Array {
   const policy = {
     ...profiles.observe,
@@ -43,7 +46,7 @@ const zeros = (length: number) => new Uint8Array(length);
 const text = (value: string) => Buffer.from(`${value}\0`);
 const words = (...numbers: number[]) => Buffer.from(Uint32Array.from(numbers).buffer);
 
-/** An attribute with words by their offsets. */
+/** Returns an attribute with words at their offsets. */
 function attribute(bytes: number, numbers: Readonly<Record<number, number>> = {}): Buffer {
   const image = Buffer.alloc(bytes);
   for (const [offset, value] of Object.entries(numbers)) image.writeUInt32LE(value, Number(offset));
@@ -61,10 +64,12 @@ const end = insn.program(insn.mov('r0', 0), insn.exit());
 const Handle = { MAP: 1, FOREIGN_MAP: 2, PROGRAM: 3, FOREIGN_PROGRAM: 4, LINK: 5 } as const;
 const Further = { FOREIGN_LINK: 6, PROGRAMS: 7, NEW: 8, NEWER: 9 } as const;
 
-/** What a log of the verifier's is given; the kernel takes no less than 128. */
+/** The size of a verifier's log. The kernel accepts no less than 128. */
 const LOG_BYTES = 1024;
 
-/** A load of instructions, the last of which is behind an array of descriptors where there is one. */
+/**
+ * Returns a load of instructions. With `array`, the last instruction uses an array of descriptors.
+ */
 function load(result: number, code: Uint8Array, relocations: number[] = [], array?: Uint8Array) {
   const image = attribute(128, { 0: 17, 4: code.length / 8, 24: 1, 28: LOG_BYTES });
   const buffers = [image, code, text('GPL'), LOG_BYTES, ...(array === undefined ? [] : [array])];
@@ -82,7 +87,7 @@ export interface OthersIds {
   readonly link: number;
 }
 
-/** Makes a session's objects, and finds those of others. */
+/** Returns the calls that make a session's objects and find those of others. */
 export const preparation = (others: OthersIds): readonly Call[] => [
   call(Cmd.BPF_MAP_CREATE, Handle.MAP, [attribute(64, { 0: 1, 4: 4, 8: 8, 12: 4 })]),
   call(Cmd.BPF_MAP_GET_FD_BY_ID, Handle.FOREIGN_MAP, [attribute(16, { 0: others.map, 8: 8 })]),
@@ -114,12 +119,12 @@ const valueBySecond = Buffer.concat([words(0x6018, 1, 0, 0), end]);
 const byDescriptor = Buffer.concat([words(0x1018, 0, 0, 0), end]);
 const helper = Buffer.concat([words(0x85, 14), end]);
 
-/** What is done with all that, each on its own. */
+/** Uses of these objects, each on its own. */
 export const followed: readonly Call[] = [
   load(Further.NEW, helper),
   load(Further.NEW, byDescriptor, [1, 4, FD32, Handle.MAP]),
   load(Further.NEW, byIndex, [4, 0, FD32, Handle.MAP], zeros(8)),
-  // As long as a log, so that one that is written over the array is seen.
+  // As long as a log, so that a log that is written over the array is noticed.
   load(Further.NEW, bySecond, [4, 4, FD32, Handle.MAP], zeros(64)),
   load(Further.NEW, valueBySecond, [4, 4, FD32, Handle.MAP], zeros(64)),
   element(Cmd.BPF_MAP_LOOKUP_ELEM, Handle.MAP, 8),
@@ -199,7 +204,7 @@ export const followed: readonly Call[] = [
     [attribute(48, { 8: AttachType.BPF_TRACE_ITER, 24: 4 }), zeros(4)],
     [0, 0, FD32, Handle.PROGRAM, 0, 16, POINTER, 1, 1, 0, FD32, Handle.MAP],
   ),
-  // A process, by its number.
+  // A process by its number.
   call(
     Cmd.BPF_LINK_CREATE,
     Further.NEW,
@@ -236,15 +241,15 @@ function perfOpen(
   );
 }
 
-/** Calls that each have got round the rules once, or that one step more would get round them. */
+/** Calls that once got round the rules, or are one step from doing so. */
 export const attacks: readonly (readonly Call[])[] = [
-  // An index beyond an array, over an inaccessible page into the memory of another buffer.
+  // An index beyond an array, across an inaccessible page into the memory of another buffer.
   ...[0x400, 0x800].map((index) => {
     const code = Buffer.concat([words(0x5018, index, 0, 0), end]);
     const one = load(Further.NEW, code, [], zeros(8));
     return [{ ...one, buffers: [...one.buffers, Buffer.alloc(4096, 9)] }];
   }),
-  // What was found has no handle, and is named by its number where a number may be.
+  // The found object has no handle, and is named by its number in a word that may be a number.
   [
     call(Cmd.BPF_MAP_GET_FD_BY_ID, 0, [attribute(16, { 0: 1, 8: 8 })]),
     ...[10, 11, 12, 13].map((number) =>
@@ -256,7 +261,7 @@ export const attacks: readonly (readonly Call[])[] = [
       ),
     ),
   ],
-  // What a call leaves behind its argument, and another one reads there.
+  // A call leaves bytes behind its argument, and another call reads them there.
   [
     call(
       Cmd.BPF_MAP_LOOKUP_ELEM,
@@ -271,7 +276,7 @@ export const attacks: readonly (readonly Call[])[] = [
       [0, 8, POINTER, 0, 0, 16, POINTER, 1],
     ),
   ],
-  // An array that begins inside of a buffer, with an index that leads before it, and that does not.
+  // An array that begins inside a buffer, with an index before it, and with one inside it.
   ...[-1, 0].map((index) => {
     const code = Buffer.concat([words(0x5018, index >>> 0, 0, 0), end]);
     const { buffers, ...rest } = load(
@@ -301,7 +306,7 @@ export const attacks: readonly (readonly Call[])[] = [
   ],
 ];
 
-/** Calls that the policy refuses as they are meant to be made. */
+/** Calls that the policy must refuse. */
 const refused: readonly (readonly Call[])[] = [
   [
     call(
@@ -325,7 +330,7 @@ const refused: readonly (readonly Call[])[] = [
 const framesOf = (calls: readonly Call[]) =>
   Buffer.concat(calls.flatMap((one, at) => callFrameParts(at, one)));
 
-/** Inputs of core/policy.cc: each call of the tables above. */
+/** Returns inputs of core/policy.cc: each call of the tables above. */
 export function plainOracleSeeds(): Uint8Array[] {
   const setProgram = messageFrame(
     FrameType.IOCTL,
@@ -341,10 +346,10 @@ export function plainOracleSeeds(): Uint8Array[] {
   return [
     ...each,
     perfOpen(1, ''),
-    // What the policy refuses as well, each for a thing of its own.
+    // Calls that the policy refuses, each for its own reason.
     ...refused.map((calls) => framesOf(calls)),
     Buffer.concat([perfOpen(6, 'sched_a'), setProgram]),
-    // Behind a shorter one there would be what the one before it has left.
+    // Behind a shorter attribute there would be bytes of the call before.
     Buffer.concat([
       perfOpen(7, '/probed', 32n << 32n, 16n),
       perfOpen(6, 'sched_a', 0n, 0n, Further.NEWER),
@@ -353,7 +358,7 @@ export function plainOracleSeeds(): Uint8Array[] {
   ];
 }
 
-/** The same, and what has got round the rules once. */
+/** Returns the same, and the calls that once got round the rules. */
 export function oracleSeeds(): Uint8Array[] {
   return [...plainOracleSeeds(), ...attacks.map(framesOf)];
 }

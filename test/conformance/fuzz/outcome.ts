@@ -1,12 +1,12 @@
-/** What came of fuzzing one target. */
+/** The outcome of fuzzing one target. */
 export interface Outcome {
   readonly target: string;
   readonly inputs: number;
   readonly seconds: number;
   /** How far the inputs got, as the target measures it. */
   readonly coverage: string;
-  /** The guard that was taken out before, where one was: then something is to be found. */
+  /** The guard that was removed, if one was. The run must then find something. */
   readonly without?: string;
-  /** What was found, and how to see it again. */
+  /** The finding, and how to reproduce it. */
   readonly found?: string;
 }

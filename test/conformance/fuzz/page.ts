@@ -1,11 +1,11 @@
-/* results/fuzz.md: how much was fed to what, and what came of it; all recorded runs together. */
+/* results/fuzz.md: how much was fed to each target, and the findings, over all recorded runs. */
 import { appendFile, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { packageFolder } from '../../../src/paths.js';
 import type { Outcome } from './outcome.js';
 import { targets } from './targets.js';
 
-/** A run of one target, as it is kept. */
+/** A recorded run of one target. */
 interface Recorded extends Outcome {
   readonly commit: string;
   readonly seed: number;
@@ -19,14 +19,14 @@ const records = join(folder, 'fuzz.jsonl');
 const thousands = (count: number) => count.toLocaleString('en').replaceAll(',', ' ');
 const sum = (numbers: readonly number[]) => numbers.reduce((total, one) => total + one, 0);
 
-/** Adds a run to those that are kept, and writes the page anew. Returns its path. */
+/** Adds a run to the recorded ones, and writes the page anew. Returns the page's path. */
 export async function record(
   outcomes: readonly Outcome[],
   about: { readonly commit: string; readonly seed: number },
 ): Promise<string> {
   const endedAt = new Date().toISOString();
   const lines = outcomes.map((outcome) => JSON.stringify({ ...outcome, ...about, endedAt }));
-  // Where this clone is says nothing to those who read of a find in another.
+  // The path of this clone means nothing to readers elsewhere.
   const anywhere = lines.join('\n').replaceAll(`${packageFolder}/`, '');
   await appendFile(records, `${anywhere.replaceAll('file://', '')}\n`);
   const kept = (await readFile(records, 'utf8')).trim().split('\n');
@@ -35,7 +35,7 @@ export async function record(
   return page;
 }
 
-/** The newest run without each guard. */
+/** Returns a table with the newest run without each guard. */
 function mutantsTable(runs: readonly Recorded[]): string[] {
   const newest = new Map(runs.map((run) => [`${run.target} ${run.without}`, run]));
   if (newest.size === 0) return [];

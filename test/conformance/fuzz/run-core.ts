@@ -22,7 +22,7 @@ const flags = [
   '-fno-rtti',
   '-fno-omit-frame-pointer',
   '-fno-sanitize-recover=all',
-  // Which of its own lines a fake runs says nothing about an input.
+  // The lines of a fake that an input runs say nothing about the input.
   `-fsanitize-coverage-ignorelist=${join(harnessFolder, 'uncovered.txt')}`,
   '-Wall',
   '-Wextra',
@@ -30,21 +30,23 @@ const flags = [
   '-Werror',
 ];
 
-/** What a harness compares says nothing about an input, and to hear of it takes half of the time. */
+/**
+ * The comparisons of a harness say nothing about an input, and tracing them takes half of the time.
+ */
 const harnessFlags = ['-fno-sanitize-coverage=trace-cmp'];
 
 /**
- * An input frees little, so that a short quarantine keeps all of it, and memory need not be fetched
- * from the kernel again and again.
+ * An input frees little. So a short quarantine keeps all freed memory, and the kernel need not
+ * provide new memory all the time.
  */
 const ASAN_OPTIONS = 'quarantine_size_mb=4:malloc_context_size=8';
 
-/** An input that takes longer has found a loop that does not end. */
+/** An input that takes longer has found an endless loop. */
 const SLOWEST_INPUT_SECONDS = 20;
 const MOST_MEMORY_MIB = 1024;
 const LARGEST_ALLOCATION_MIB = 16;
 
-/** Compiles a target, without a guard where one is given. What has not changed is in the cache. */
+/** Compiles a target, without a guard if one is given. The cache has unchanged objects. */
 async function compile(target: CoreTarget, mutant?: Mutant): Promise<string> {
   const sanitizers = `-fsanitize=fuzzer,${target.withoutAddresses === true ? '' : 'address,'}undefined`;
   const sources = [
@@ -80,7 +82,7 @@ async function contentsOf(folders: readonly string[], ending: string): Promise<B
   return Promise.all(files.filter((name) => name.endsWith(ending)).map((name) => readFile(name)));
 }
 
-/** The text of a source without a guard. */
+/** Returns the text of a source without a guard. */
 function withoutGuard(text: string, { file, changes }: Mutant): string {
   let changed = text;
   for (const [from, to] of changes) {
@@ -91,7 +93,7 @@ function withoutGuard(text: string, { file, changes }: Mutant): string {
   return changed;
 }
 
-/** The folders of a target's inputs: one that grows with each run, and those that it begins with. */
+/** Returns the folders of a target's inputs: one that grows with each run, and the initial ones. */
 async function corpus(
   target: CoreTarget,
 ): Promise<{ grown: string; given: string[]; rules: string }> {
@@ -106,7 +108,7 @@ async function corpus(
   return { grown, given: [committed, seeds], rules };
 }
 
-/** Fuzzes a target for a time, from a seed on. */
+/** Fuzzes a target for a time, from a given seed on. */
 export async function fuzzCore(
   target: CoreTarget,
   { seconds, seed }: { seconds: number; seed: number },
@@ -164,7 +166,7 @@ async function feed(
       '-print_final_stats=1',
       '-verbosity=1',
       '-print_funcs=0',
-      // Nobody else adds to the inputs meanwhile.
+      // Nobody else adds inputs during the run.
       '-reload=0',
       ...folders,
     ],
@@ -174,7 +176,7 @@ async function feed(
   const edges = number(/ cov: (\d+) /g);
   const outcome: Outcome = {
     target: target.name,
-    // Without the statistics of an orderly end, what was printed last.
+    // Without the statistics of an orderly end, this reads the last printed line.
     inputs: number(/number_of_executed_units: (\d+)/g) || number(/^#(\d+)/gm),
     seconds: (performance.now() - started) / 1000,
     coverage: `${edges} of ${number(/\((\d+) inline 8-bit counters\)/g)} edges`,
@@ -185,21 +187,21 @@ async function feed(
   return { ...outcome, found: `${report(run.all)}${again}` };
 }
 
-/** The part of libFuzzer's output that says what is wrong. */
+/** Returns the part of libFuzzer's output that describes the error. */
 function report(output: string): string {
   const lines = output.split('\n');
   const first = lines.findIndex((line) => /^wrong: |^==\d+==|runtime error:/.test(line));
   return lines.slice(Math.max(0, first), Math.max(0, first) + 40).join('\n');
 }
 
-/** Adds to the committed corpus what reaches further than it does. */
+/** Adds inputs to the committed corpus that reach further than the corpus does. */
 export async function mergeCorpus(target: CoreTarget): Promise<void> {
   const program = await compile(target);
   const { grown, given, rules } = await corpus(target);
   const [committed = '', ...seeds] = given;
   const args = [
     '-set_cover_merge=1',
-    // By lines, not by how often each was run: that alone keeps many more.
+    // By lines, and not by how often a line runs: those counts keep many more inputs.
     '-use_counters=0',
     `-max_len=${target.committedInputBytes}`,
     committed,

@@ -1,14 +1,14 @@
-/* Runs a TypeScript target in a process of its own, so that a loop without an end can be ended. */
+/* Runs a TypeScript target in a process of its own, so that an endless loop can be ended. */
 import { join } from 'node:path';
 import { execa } from 'execa';
 import { packageFolder } from '../../../src/paths.js';
 import type { Outcome } from './outcome.js';
 import type { HostTarget } from './targets.js';
 
-/** Beyond the time that it was given, a target that goes on hangs. */
+/** A target that goes on for so long after its time has hung. */
 const GRACE_SECONDS = 30;
 
-/** Fuzzes a target for a time, from a seed on. */
+/** Fuzzes a target for a time, from a given seed on. */
 export async function fuzzHost(
   target: HostTarget,
   { seconds, seed }: { seconds: number; seed: number },
@@ -24,7 +24,7 @@ export async function fuzzHost(
     { reject: false, stdin: 'ignore', timeout: (seconds + GRACE_SECONDS) * 1000 },
   );
   const took = (performance.now() - started) / 1000;
-  // The last line is the report; of a process that hung or died, the one before it is the latest.
+  // The last line is the report. If the process hung or died, it is the latest progress line.
   const last = run.stdout.trim().split('\n').at(-1) ?? '';
   const { inputs = 0, coverage = '', at = seed } = last === '' ? {} : JSON.parse(last);
   const outcome: Outcome = { target: target.name, inputs, seconds: took, coverage };

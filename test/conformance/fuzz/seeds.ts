@@ -1,4 +1,4 @@
-/* Valid inputs for the C++ targets, made by the code that makes them in earnest. */
+/* Valid inputs for the C++ targets, made by the product's own encoders. */
 import { type Call, Relocation } from '../../../src/call.js';
 import { callFrameParts, FrameFlag, FrameType, messageFrame } from '../../../src/frame/index.js';
 import { compile, encodeRules, type KernelNames, profiles } from '../../../src/policy/index.js';
@@ -62,7 +62,7 @@ function mayWait(frame: Uint8Array): Uint8Array {
   return frame;
 }
 
-/** A kernel that has none of what profiles may name. */
+/** A kernel that has none of the names in profiles. */
 const noKernel: KernelNames = {
   possibleCpus: 2,
   functions: () => [],
@@ -72,7 +72,9 @@ const noKernel: KernelNames = {
   probes: () => [],
 };
 
-/** Inputs of core/agent.cc: frames, frames in pieces, and frames under the rules of each profile. */
+/**
+ * Returns inputs of core/agent.cc: frames, frames in pieces, and frames under each profile's rules.
+ */
 export function agentSeeds(): Uint8Array[] {
   const frames = Buffer.concat([
     ...calls.flatMap((call, at) => callFrameParts(at, call)),

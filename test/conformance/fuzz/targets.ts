@@ -1,4 +1,4 @@
-/* What is fuzzed. A new target is a row here and the file that it names. */
+/* The targets. A new target is a row here and the file that it names. */
 
 import { deviceSeeds } from './device-seeds.js';
 import { eventSeeds } from './event-seeds.js';
@@ -12,37 +12,39 @@ export interface CoreTarget {
   readonly side: 'core';
   /** Completes the sentence "It is fed …". */
   readonly what: string;
-  /** The files of test/conformance/fuzz/core: one has LLVMFuzzerTestOneInput. */
+  /** The files of test/conformance/fuzz/core. One of them has LLVMFuzzerTestOneInput. */
   readonly harness: readonly string[];
-  /** The files of addon/core that it is linked with. */
+  /** The files of addon/core that the target is linked with. */
   readonly sources: readonly string[];
-  /** Functions that the harness has in place of everybody's, as `__wrap_NAME`. */
+  /** Functions that the harness replaces, as `__wrap_NAME`. */
   readonly wrapped?: readonly string[];
   readonly maxInputBytes: number;
-  /** What is merged into the committed corpus is at most so long, for the corpus to stay small. */
+  /** The most bytes of an input in the committed corpus, so that the corpus stays small. */
   readonly committedInputBytes: number;
-  /** Inputs to begin with, beside those in test/conformance/fuzz/corpus. */
+  /** Initial inputs, in addition to those in test/conformance/fuzz/corpus. */
   seeds?(): readonly Uint8Array[];
   /**
-   * Left out where AddressSanitizer would be in the way: with its shadow in the process, AddressGuard
-   * takes most pairs of small numbers for addresses.
+   * AddressSanitizer is left out if it would be in the way. With its shadow in the process,
+   * AddressGuard takes most pairs of small numbers for addresses.
    */
   readonly withoutAddresses?: true;
-  /** Encoded rules, and what else is in the file that the environment variable `WAEP_FUZZ_RULES` names. */
+  /**
+   * Encoded rules, and the rest of the file that the environment variable `WAEP_FUZZ_RULES` names.
+   */
   rules?(): Uint8Array;
-  /** Guards without each of which it is to find something, and inputs without attacks to begin with. */
+  /** Guards without which the target must find something, and initial inputs without attacks. */
   readonly mutants?: readonly Mutant[];
   plainSeeds?(): readonly Uint8Array[];
 }
 
-/** TypeScript, fed by a generator of the kind that makes valid inputs and spoils them. */
+/** TypeScript. A generator makes valid inputs and spoils them. */
 export interface HostTarget {
   readonly name: string;
   readonly side: 'host';
   readonly what: string;
 }
 
-/** A real guest, fed by a client on the host. It is fuzzed when it is asked for by name. */
+/** A real guest. A client on the host fuzzes it, only when it is named. */
 export interface GuestTarget {
   readonly name: string;
   readonly side: 'guest';

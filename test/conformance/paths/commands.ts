@@ -1,4 +1,4 @@
-/* Tools that look at a kernel, each with what it is asked. */
+/* Tools that look at a kernel, each with its arguments. */
 
 const bpftool = [
   ...['prog show', 'map show', 'link show', 'btf list', 'cgroup tree', 'perf show', 'net show'],

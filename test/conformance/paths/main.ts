@@ -1,4 +1,4 @@
-/* `npm run paths`: which files of a kernel tools look at, and whose these are under `waep run`. */
+/* `npm run paths`: shows which kernel files tools use, and whose they are under `waep run`. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { accessSync, constants, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -21,11 +21,11 @@ import { type Named, namedIn, STRACE } from './trace.js';
 
 /** Tools that follow something are interrupted after this. */
 const LIMIT_S = 8;
-/** Natively nothing takes longer to begin. */
+/** Without waep, no tool takes longer to begin. */
 const NATIVE_LIMIT_S = 3;
 const MEMORY_MIB = 2048;
 
-/** What tools expect of a machine, in a mount namespace of theirs. */
+/** Prepares what tools expect of a machine, in a mount namespace of their own. */
 const PREPARED = [
   'mountpoint -q /sys/kernel/tracing || mount -t tracefs tracefs /sys/kernel/tracing',
   'mountpoint -q /sys/kernel/debug || mount -t debugfs debugfs /sys/kernel/debug',
@@ -45,7 +45,7 @@ function isInstalled(command: string): boolean {
   });
 }
 
-/** What a command names, natively or, with an address, under `waep run`. */
+/** Returns the paths that a command names, natively or, with an address, under `waep run`. */
 async function trace(command: string, file: string, address?: string): Promise<Named[]> {
   const limitS = address === undefined ? NATIVE_LIMIT_S : LIMIT_S;
   const limited = ['timeout', '-s', 'INT', '-k', '5', `${limitS}`];

@@ -4,7 +4,7 @@ import { jsonRows } from '../../../bench/json-rows.js';
 import { packageFolder } from '../../../src/paths.js';
 import { exceptions, isGuestPath, isKernelDevice } from '../../../src/view/index.js';
 
-/** Who named a path, by which system calls. */
+/** A path, and the tools and system calls that named it. */
 export interface Seen {
   readonly path: string;
   readonly calls: readonly string[];
@@ -26,12 +26,12 @@ export function readRecording(): Recording {
   return JSON.parse(readFileSync(recordingFile, 'utf8'));
 }
 
-/** The text of a recording's file, with a line for each path. */
+/** Returns the text of a recording's file, with a line for each path. */
 export function encodeRecording({ paths, ...others }: Recording): string {
   return `${JSON.stringify(others).slice(0, -1)},"paths":${jsonRows(paths)}}\n`;
 }
 
-/** Whose a path is under `waep run`, and why where that is not the guest's. */
+/** Returns whose a path is under `waep run`, and the reason if it is not the guest's. */
 export function ownerOf(path: string): {
   owner: 'guest' | 'program' | 'host' | 'refused';
   why: string;
@@ -51,7 +51,7 @@ export function ownerOf(path: string): {
   };
 }
 
-/** What a call does with a path, in the order of the page. */
+/** The kinds of calls on a path, in the order of the page. */
 const kinds: readonly (readonly [what: string, calls: RegExp])[] = [
   ['open', /^(open|creat)/],
   ['look', /^(stat|lstat|newfstatat|statx|access|faccessat|statfs|getxattr|lgetxattr|fstatat)/],
@@ -70,7 +70,7 @@ function kindsOf(calls: readonly string[]): string {
 
 const MOST_TOOLS = 4;
 
-/** The page that says whose each path of a recording is. */
+/** Returns the page that says whose each path of a recording is. */
 export function pageOf({ commands, missing, paths }: Recording): string {
   const rows = paths.map(({ path, calls, tools }) => {
     const { owner, why } = ownerOf(path);

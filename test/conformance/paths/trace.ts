@@ -1,12 +1,12 @@
-/* What strace(1) writes of paths. */
+/* Parses strace(1)'s lines about paths. */
 
-/** A system call that names a path, as a tool made it. */
+/** A system call of a tool that names a path. */
 export interface Named {
   readonly call: string;
   readonly path: string;
 }
 
-/** What strace is asked for: each call that names a path, and what stands behind descriptors. */
+/** The options of strace: each call that names a path, and the paths behind descriptors. */
 export const STRACE = [
   'strace',
   '-f',
@@ -20,7 +20,7 @@ export const STRACE = [
 
 const ofKernel = /^\/(proc|sys|dev|boot|lib\/modules|usr\/lib\/modules)(\/|$)/;
 
-/** Every path below the folders of kernels in what strace wrote, with its numbers made alike. */
+/** Returns every path below the kernel's folders in strace's output, with its numbers replaced. */
 export function namedIn(text: string): Named[] {
   return text.split('\n').flatMap((line) => {
     const [, call = '', args = ''] = /^(?:\d+\s+)?(\w+)\((.*)$/.exec(line) ?? [];
@@ -33,7 +33,10 @@ export function namedIn(text: string): Named[] {
   });
 }
 
-/** A path with `ID` for those of processes and the like, so that runs name the same ones. */
+/**
+ * Returns a path with `ID` in place of process ids and the like, so that all runs have the same
+ * names.
+ */
 export function alike(path: string): string {
   const simple = path.replace(/\/{2,}/g, '/').replace(/(.)\/$/, '$1');
   return simple

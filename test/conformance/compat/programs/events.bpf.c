@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-// Tells of each getppid(2) by processes whose name begins with "stimulus" through a ring buffer
-// and through a perf buffer, and counts them in a global.
+// Reports each getppid(2) of processes whose name begins with "stimulus" through a ring buffer and
+// through a perf buffer, and counts the calls in a global.
 #include <linux/bpf.h>
 
 #include <bpf/bpf_helpers.h>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// An application of libbpf: loads events.bpf.o, and prints what comes through its buffers until it
-// has had enough of them. Built with several versions of libbpf.
+// An application of libbpf. It loads events.bpf.o, and prints a number of records from its buffers.
+// It is built with several versions of libbpf.
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>

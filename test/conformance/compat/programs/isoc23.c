@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What a libbpf that was built with a newer C library asks of this one. The functions differ from
-// their namesakes in binary constants alone, which nothing here parses.
+// The functions that a libbpf built with a newer C library needs from this one. They differ from
+// the older functions only for binary constants, which nothing here parses.
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>

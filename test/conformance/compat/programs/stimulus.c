@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// stimulus [STAY_MS]: does, in the guest, what tools are to tell of: one small thing of each kind, the
-// same each time. Then it stays for a moment, for tools that look at it while it runs.
+// stimulus [STAY_MS]: does in the guest what the tools must report: one small action of each kind,
+// always the same. Then it stays for a moment, for tools that look at it while it runs.
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <fcntl.h>

@@ -1,6 +1,6 @@
 import type { Row } from '../row.js';
 
-/** What most rows on programs begin with: the object file's programs and maps, pinned. */
+/** The beginning of most rows about programs: pins the programs and maps of the object file. */
 const LOADED =
   'bpftool prog loadall $COMPAT/counts.bpf.o /sys/fs/bpf/progs pinmaps /sys/fs/bpf/maps 2>&1';
 const MAP =
@@ -15,7 +15,7 @@ const row = (command: string, more: Omit<Row, 'tool' | 'command'> = {}): Row => 
   ...more,
 });
 
-/** Several invocations after one another, where one alone shows nothing. */
+/** Rows for several invocations one after the other, where a single one shows nothing. */
 const rows = (commands: readonly string[], more: Omit<Row, 'tool' | 'command'> = {}): Row => ({
   tool: 'bpftool',
   command: commands.map((command) => `bpftool ${command}`).join(' && '),

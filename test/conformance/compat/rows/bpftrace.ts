@@ -11,7 +11,7 @@ const program = (text: string, more: Omit<Row, 'tool' | 'command'> = {}): Row =>
   ...more,
 });
 
-/** A program that ends itself at what the stimulus does. */
+/** A program that ends itself when the stimulus triggers it. */
 const stimulated = (text: string, more: Omit<Row, 'tool' | 'command' | 'watch'> = {}): Row =>
   program(text, { watch: { times: MOST_STIMULI }, ...more });
 
@@ -25,7 +25,7 @@ const MINE = '/comm == "stimulus"/';
 const NUMBERS: readonly VolatileName[] = ['number'];
 
 const oneLiners: readonly Row[] = [
-  // What needs no event.
+  // Programs that need no event.
   program('BEGIN { printf("hello %d\\n", 42); exit(); }'),
   program('BEGIN { exit(); } END { printf("bye\\n"); }'),
   program('BEGIN { @a[1, "x"] = 2; @b = 3; @c["k"] = (1, "t"); exit(); }'),
@@ -103,7 +103,7 @@ const oneLiners: readonly Row[] = [
   }),
   stimulated(
     `kprobe:vfs_write ${MINE} { @start[tid] = nsecs; } kretprobe:vfs_write /@start[tid]/ { @ns = hist(nsecs - @start[tid]); delete(@start[tid]); exit(); }`,
-    // What goes on between exit() and the end may be counted, too.
+    // Events between exit() and the end of the program may be counted as well.
     { compares: 'shape', lines: /Attaching|@ns|^\[/, volatile: ['bucket', 'number'] },
   ),
   stimulated(
@@ -124,7 +124,7 @@ const oneLiners: readonly Row[] = [
     compares: 'set',
     volatile: NUMBERS,
   }),
-  // The names in it come from the file that the process runs, found by /proc while there is one.
+  // The names come from the file that the process runs. /proc has it only while the process lives.
   program(`tracepoint:syscalls:sys_enter_getppid ${MINE} { printf("%s\\n", ustack(1)); exit(); }`, {
     watch: { stimulus: '$COMPAT/stimulus 1000', times: MOST_STIMULI },
     compares: 'set',
@@ -159,7 +159,7 @@ const LINES = {
   volatile: ['time', 'number', 'spaces'],
 } as const;
 
-/** How each script's output is compared, where it is not line by line of what the stimulus did. */
+/** The scripts whose output is not compared line by line. */
 const figures = new Set([
   'biolatency.bt',
   'biostacks.bt',
@@ -176,9 +176,10 @@ const figures = new Set([
   'xfsdist.bt',
 ]);
 
-/** Those that tell of whatever happens: only what the stimulus does is compared. */
+/** Scripts that report unrelated events, too. Only lines about the stimulus are compared. */
 const others: Readonly<Record<string, Omit<Row, 'tool' | 'command'>>> = {
-  // What is counted is printed each second, and dropped at the end: it takes more than one of them.
+  // The counts are printed each second and dropped at the end, so it must run for more than a
+  // second.
   'vfsstat.bt': {
     ...SHAPE,
     lines: /Attaching|Tracing|^\d\d:\d\d:\d\d|\[vfs_(open|read|write)\]/,

@@ -14,7 +14,7 @@ const SCREENS: More = {
   lines: /PID|TID|CACHE/,
   volatile: ['screen', 'time', 'number', 'spaces'],
 };
-/** Whose figures are of whatever goes on. */
+/** Tools whose figures are about all that goes on. */
 const HEADINGS: More = { ...FIGURES, lines: /^ *[A-Z][a-z].*[A-Z]|PID|COMM/ };
 const LINES: More = {
   compares: 'set',
@@ -24,7 +24,7 @@ const LINES: More = {
   mustWork: true,
 };
 
-/** How tools are called that end by themselves or need arguments; the others go on until Ctrl-C. */
+/** The arguments of tools that end by themselves or need arguments. The others run until Ctrl-C. */
 const invocations: Readonly<Record<string, readonly [args: string, more: More]>> = {
   biolatency: ['1 1', FIGURES],
   biopattern: ['1 1', FIGURES],
@@ -58,7 +58,7 @@ const invocations: Readonly<Record<string, readonly [args: string, more: More]>>
   runqslower: ['', { ...LINES, lines: /COMM|Tracing|failed|error/ }],
   runqlen: ['1 1', FIGURES],
   slabratetop: ['1 1', SCREENS],
-  // Long enough for the stimulus; which others there are is of the moment.
+  // Long enough for the stimulus. The other softirqs depend on the moment.
   softirqs: ['3 1', { ...FIGURES, lines: /Tracing|SOFTIRQ|timer|net_rx|sched|rcu/ }],
   syscount: ['-d 1', { ...FIGURES, lines: /SYSCALL|Tracing/ }],
   tcprtt: ['-i 2 -d 4', FIGURES],

@@ -2,10 +2,13 @@ import type { Row } from '../row.js';
 
 const watch = { times: 6 };
 const endless = { times: 40 };
-/** Killed before anything happens that would have it end. */
+/** Killed before any event could end it. */
 const KILLED = { times: 0, signal: 'SIGKILL' } as const;
 
-/** Applications built from test/conformance/compat/programs, with two versions of libbpf and with cilium/ebpf. */
+/**
+ * The applications of test/conformance/compat/programs, with two versions of libbpf and with
+ * cilium/ebpf.
+ */
 export const programs: readonly Row[] = [
   ...['1.1.2', '1.5.0'].flatMap((version) => [
     ...['ring', 'perf'].map((buffer) => ({

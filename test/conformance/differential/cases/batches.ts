@@ -1,4 +1,4 @@
-/* Many elements in one call. */
+/* Cases about many elements in one call. */
 import { type Case, type Layout, NOWHERE, type Place } from '../script.js';
 import { Cmd, MapType } from '../uapi.js';
 import type { World } from '../world.js';
@@ -9,7 +9,7 @@ const { MAP_LOOKUP_BATCH, MAP_LOOKUP_AND_DELETE_BATCH, MAP_UPDATE_BATCH, MAP_DEL
 const COUNT = 4;
 const UNKNOWN_FLAG = 0x40n;
 
-/** A map type whose elements are handled together. */
+/** A map type that handles several elements together. */
 interface Kind {
   readonly name: string;
   readonly type: number;
@@ -17,11 +17,11 @@ interface Kind {
   readonly value?: number;
   readonly flags?: number;
   readonly more?: (c: Case) => Layout;
-  /** Bytes of a value as they are copied. */
+  /** The bytes of a value as the kernel copies them. */
   readonly valueBytes?: number;
-  /** Bytes of what says where to go on. */
+  /** The bytes of the token that says where to continue. */
   readonly tokenBytes?: number;
-  /** Whether the order of the elements is the kernel's secret. */
+  /** Whether the kernel decides the order of the elements. */
   readonly shuffled?: boolean;
 }
 
@@ -57,7 +57,9 @@ function make(c: Case, kind: Kind): number {
   return map(c, { type, key, value, flags, entries, more: kind.more?.(c) ?? {} });
 }
 
-/** Keys that begin with 0, 1, 2, and so on; an LPM trie's begin with the length of their prefix. */
+/**
+ * Returns keys that begin with 0, 1, 2, and so on. Keys of an LPM trie begin with a prefix length.
+ */
 function keys({ type, key = 4 }: Kind, count: number): Uint8Array {
   const all = Array.from({ length: count }, (_, at) => {
     if (type === MapType.LPM_TRIE) return Buffer.concat([words(32), pattern(4, 10 * at + 1)]);
@@ -91,7 +93,7 @@ function fill(c: Case, fd: number, kind: Kind, count = COUNT, flags = 0n): void 
   });
 }
 
-/** Reads until there is no more; a map of maps answers with ids. */
+/** Reads until the end. A map of maps returns ids. */
 function drain(c: Case, command: number, fd: number, kind: Kind, count: number): void {
   const token = c.room(Math.max(4, kind.tokenBytes ?? kind.key ?? 4));
   const size = kind.valueBytes ?? kind.value ?? 8;
@@ -100,7 +102,7 @@ function drain(c: Case, command: number, fd: number, kind: Kind, count: number):
       c.room(Math.max(1, (kind.key ?? 4) * count)),
       c.room(Math.max(1, size * count)),
     ];
-    // Which bucket an element is in depends on a seed that each map has of its own.
+    // The bucket of an element depends on a seed that differs with each map.
     if (kind.shuffled === true) {
       c.differs('hash seed', keyRoom, 0, keyRoom.sizeBytes);
       c.differs('hash seed', valueRoom, 0, valueRoom.sizeBytes);

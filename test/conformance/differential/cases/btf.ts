@@ -1,10 +1,10 @@
-/* BTF, byte by byte. */
+/* Builds BTF, byte by byte. */
 import { words } from './objects.js';
 
 const INT = 1;
 const STRUCT = 4;
 
-/** One type: its name's offset, kind and count, size, and what follows. */
+/** Returns one type: the offset of its name, its kind and count, its size, and further words. */
 export function btfType(
   name: number,
   kind: number,
@@ -15,7 +15,7 @@ export function btfType(
   return words(name, (kind << 24) | count, size, ...more);
 }
 
-/** A whole BTF of types and names; names are referred to by their offset in the text. */
+/** Returns a whole BTF. Types refer to names by their offset in the text. */
 export function btf(types: readonly Uint8Array[], names: string): Uint8Array {
   const all = Buffer.concat(types);
   const text = Buffer.from(names);
@@ -29,7 +29,7 @@ export const integer = btfType(1, INT, 0, 4, 0x01000020);
 /** The BTF of maps with 4-byte keys and values: type 1 is both. */
 export const integers = btf([integer], '\0int\0');
 
-/** As `integers`, and type 2 is `struct pair { int first; int second; }`. */
+/** The same, with `struct pair { int first; int second; }` as type 2. */
 export const pair = btf(
   [integer, btfType(5, STRUCT, 2, 8, 10, 1, 0, 16, 1, 32)],
   '\0int\0pair\0first\0second\0',

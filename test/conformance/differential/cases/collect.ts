@@ -1,11 +1,11 @@
-/* How cases are written down. */
+/* Helpers for writing cases. */
 import { Case, type Layout, type Place } from '../script.js';
 import { words } from './objects.js';
 
-/** Adds a case: the command that it is about, its name, and what is done. */
+/** Adds a case: the command that it is about, its name, and its steps. */
 export type Add = (command: number, name: string, play: (c: Case) => void) => void;
 
-/** The cases that `write` adds, in their order. */
+/** Returns the cases that `write` adds, in their order. */
 export function collect(write: (add: Add) => void): Case[] {
   const cases: Case[] = [];
   write((command, name, play) => {
@@ -16,7 +16,7 @@ export function collect(write: (add: Add) => void): Case[] {
   return cases;
 }
 
-/** Makes a call in whose attribute a word is known only when the case is run. */
+/** Makes a call whose attribute has a word that is known only when the case runs. */
 export function withWord(
   c: Case,
   command: number,
@@ -30,5 +30,5 @@ export function withWord(
   return { attribute: attribute.place, fd: c.again(command, attribute.place, attribute.sizeBytes) };
 }
 
-/** Makes the same call with attributes of these lengths. */
+/** The lengths of the attributes with which a call is repeated. */
 export const lengths = [0, 1, 3, 4, 7, 8, 12, 16, 64, 168, 255, 4096] as const;

@@ -1,4 +1,4 @@
-/* Objects by their ids, by their paths, and what they say about themselves. */
+/* Cases about objects by their ids and paths, and about their infos. */
 import { type Case, type Layout, NOWHERE, type Place } from '../script.js';
 import { Cmd, MapType, ProgType } from '../uapi.js';
 import type { World } from '../world.js';
@@ -54,7 +54,7 @@ const objects = [
   { kind: 'link', make: link, next: Cmd.LINK_GET_NEXT_ID, open: Cmd.LINK_GET_FD_BY_ID },
 ] as const;
 
-/** Declares what is volatile of an info, as far as it reaches. */
+/** Declares the volatile bytes of an info, as far as the info reaches. */
 function masked(c: Case, kind: keyof typeof volatileInfo, info: Place): void {
   for (const [name, offset, length] of volatileInfo[kind]) {
     if (offset + length <= info.sizeBytes) c.differs(name, info, offset, length);
@@ -184,7 +184,7 @@ function about(add: Add, world: World): void {
   });
 }
 
-/** Lists that a program's info points to. */
+/** Cases about the lists that a program's info points to. */
 function programs(add: Add): void {
   const lists: readonly (readonly [name: string, count: number, pointer: number, each: number])[] =
     [
@@ -215,7 +215,7 @@ function programs(add: Add): void {
         if (each === 8 && pointer !== 32 && pointer !== 112) Object.assign(given, { 132: 8 });
         const { info } = ask(c, fd, 208, given);
         masked(c, 'prog', info);
-        // Code and addresses of the kernel's, and ids of the objects that instructions refer to.
+        // These are code and addresses of the kernel, and ids of the objects in instructions.
         if (name !== 'lengths' && name !== 'tags') c.differs('address', list, 0, list.sizeBytes);
       }
       masked(c, 'prog', ask(c, fd, 208, { [count]: 4, [pointer]: NOWHERE }).info);

@@ -1,4 +1,4 @@
-/* All cases, by what they are about. */
+/* All cases, by subject. */
 import type { Case } from '../script.js';
 import type { World } from '../world.js';
 import { batchCases } from './batches.js';
@@ -18,7 +18,7 @@ export const parts = {
 
 export type Part = keyof typeof parts;
 
-/** The cases for a guest: all, or those of some parts. */
+/** Returns the cases for a guest: all, or those of some parts. */
 export function casesOf(world: World, chosen = Object.keys(parts) as readonly Part[]): Case[] {
   return Object.entries(parts).flatMap(([name, cases]) =>
     chosen.includes(name as Part) ? cases(world) : [],

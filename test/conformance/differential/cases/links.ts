@@ -1,4 +1,4 @@
-/* What programs are attached to: by links, by descriptors, and what is asked about it. */
+/* Cases about attaching programs, by links and by descriptors, and about queries. */
 import { type Case, type Layout, NOWHERE } from '../script.js';
 import { AttachType, Cmd, MapType, ProgType } from '../uapi.js';
 import type { World } from '../world.js';
@@ -23,7 +23,7 @@ const verdict = (c: Case) => prog(c, ProgType.SK_SKB, returns(1));
 const sockmap = (c: Case) => map(c, { type: MapType.SOCKMAP, value: 4 });
 const classifier = (c: Case) => prog(c, ProgType.SCHED_CLS);
 
-/** A way of attaching by link: the program, where to, and the rest of the attribute. */
+/** A way to attach by link: the program, the target, and the rest of the attribute. */
 interface Way {
   readonly name: string;
   readonly attachType: number;
@@ -227,7 +227,7 @@ function attached(c: Case, way: Way, world: World): number {
 function told(c: Case, fd: number): void {
   const { info } = ask(c, fd, 64);
   for (const [name, offset, length] of volatileInfo.link) c.differs(name, info, offset, length);
-  // Ids of cgroups, namespaces, maps and types, whichever there are.
+  // Ids of cgroups, namespaces, maps and types differ.
   c.differs('id', info, 16, 24);
 }
 
@@ -341,7 +341,7 @@ function iterating(add: Add, world: World): void {
   }
 }
 
-/** A place that takes programs without links. */
+/** A place to which programs are attached without links. */
 interface Hook {
   readonly name: string;
   readonly attachType: number;

@@ -1,4 +1,4 @@
-/* Maps of every type: making them, and the commands on single elements. */
+/* Cases about maps of every type: making them, and the commands on single elements. */
 import { type Case, type Layout, NOWHERE, type Reason } from '../script.js';
 import { Cmd, MapType, ProgType } from '../uapi.js';
 import type { World } from '../world.js';
@@ -10,21 +10,21 @@ const { MAP_CREATE, MAP_LOOKUP_ELEM, MAP_UPDATE_ELEM, MAP_DELETE_ELEM, MAP_GET_N
 const NO_PREALLOC = 1;
 const MMAPABLE = 1 << 10;
 
-/** A map type, and elements that it takes. */
+/** A map type, and elements for it. */
 interface Kind {
   readonly name: keyof typeof MapType;
   /** Creates a map of the type and returns its descriptor. */
   make(c: Case): number;
-  /** Bytes of keys and values as bpf(2) copies them. */
+  /** The bytes of keys and values as bpf(2) copies them. */
   readonly keyBytes: number;
   readonly valueBytes: number;
-  /** A key that the map takes, made in the case that uses it. */
+  /** Returns a key for the map, made in the case that uses it. */
   key(c: Case): Uint8Array;
-  /** A second key. */
+  /** Returns a second key. */
   other(c: Case): Uint8Array;
-  /** A value that the map takes, made in the case that uses it. */
+  /** Returns a value for the map, made in the case that uses it. */
   value(c: Case): Uint8Array;
-  /** Whether what is looked up differs from run to run, and why. */
+  /** Whether looked-up values differ from run to run, and why. */
   readonly varies?: Reason;
 }
 
@@ -46,7 +46,7 @@ function simple(
   };
 }
 
-/** A map of local storage, which must say what its keys and values are; a key is a descriptor. */
+/** A map of local storage. It needs BTF for its keys and values, and a key is a descriptor. */
 function storage(name: keyof typeof MapType, owner = '/sys/fs/cgroup/diff'): Kind {
   const owners = new WeakMap<Case, Uint8Array>();
   const key = (c: Case) => {
@@ -129,7 +129,7 @@ function kinds(world: World): Kind[] {
   ];
 }
 
-/** What only sockets can fill: a socket of this host does not exist in the guest. */
+/** Only sockets can fill these maps, and a socket of this host does not exist in the guest. */
 const notCarried = new Set(['SOCKMAP', 'SOCKHASH', 'REUSEPORT_SOCKARRAY', 'XSKMAP', 'STRUCT_OPS']);
 
 /** Puts the kind's element into a map, if the map takes it, and returns the bytes. */
@@ -151,7 +151,7 @@ function lookUp(c: Case, command: number, fd: number, kind: Kind, key: Uint8Arra
 
 type Play = (c: Case, kind: Kind, fd: number) => void;
 
-/** What is done to a map of every type. */
+/** The operations on a map of every type. */
 const plays: readonly (readonly [command: number, name: string, play: Play])[] = [
   [MAP_UPDATE_ELEM, 'an element', (c, kind, fd) => fill(c, fd, kind)],
   [
@@ -223,7 +223,7 @@ const plays: readonly (readonly [command: number, name: string, play: Play])[] =
   ],
 ];
 
-/** Maps of every type, single elements, and what the kernel refuses about them. */
+/** Returns the cases about maps of every type, single elements, and the kernel's refusals. */
 export function mapCases(world: World): Case[] {
   return collect((add) => {
     for (const kind of kinds(world)) {
@@ -357,7 +357,7 @@ function creation(add: Add): void {
   });
 }
 
-/** Element commands: descriptors, pointers and attributes that are not what they should be. */
+/** Element commands with wrong descriptors, pointers and attributes. */
 function refusals(add: Add): void {
   const commands = [
     MAP_LOOKUP_ELEM,

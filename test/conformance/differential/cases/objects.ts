@@ -1,8 +1,8 @@
-/* Objects that cases are made of. */
+/* The objects that cases use. */
 import { type Case, type Layout, lay, type Place, type Reason } from '../script.js';
 import { Cmd, MapType, ProgType } from '../uapi.js';
 
-/** Sizes of a map; the rest of MAP_CREATE's attribute by offset. */
+/** The sizes of a map. `more` is the rest of MAP_CREATE's attribute, by offset. */
 export interface MapShape {
   type: number;
   key?: number;
@@ -113,7 +113,7 @@ export function prog(
   return c.bpf(Cmd.PROG_LOAD, progAttribute(c, type, instructions, more)).fd;
 }
 
-/** What object info is asked with: the call's attribute and the info. */
+/** The places of a question for an object's info: the call's attribute and the info. */
 export interface Asked {
   readonly attribute: Place;
   readonly info: Place;
@@ -133,7 +133,7 @@ function layoutBytes(layout: Layout, sizeBytes: number): Uint8Array {
   return all.subarray(0, sizeBytes);
 }
 
-/** The id of a map, program, BTF or link, at its offset in a place of the answer. */
+/** Returns the place of the id of a map, program, BTF or link in the kernel's answer. */
 export function idOf(c: Case, fd: number, kind: 'map' | 'prog' | 'btf' | 'link'): Place {
   const sizes = { map: 80, prog: 208, btf: 16, link: 32 };
   const { info } = ask(c, fd, sizes[kind]);

@@ -1,4 +1,4 @@
-/* Programs: loading them, running them, and what is bound to them. */
+/* Cases about loading and running programs, and about the objects that are bound to them. */
 import { type Case, type Layout, NOWHERE } from '../script.js';
 import { AttachType, Cmd, MapType, ProgType } from '../uapi.js';
 import type { World } from '../world.js';
@@ -37,7 +37,7 @@ const attachTypes: { readonly [type: string]: number } = {
   LSM: AttachType.LSM_MAC,
 };
 
-/** Loads with a verifier's log, whose words about descriptors and time differ. */
+/** Loads a program with a verifier's log. The log's words about descriptors and time differ. */
 function loadWithLog(
   c: Case,
   instructions: Uint8Array,
@@ -51,7 +51,7 @@ function loadWithLog(
     32: log,
     140: 0,
   });
-  // How long the log is depends on how many digits that time has.
+  // The length of the log depends on the number of digits of that time.
   if ((level & LOG_STATISTICS) !== 0) c.differs('verification time', attribute, 140);
   c.differsInText('verification time', log, /verification time \d+ usec/g);
 }
@@ -157,7 +157,7 @@ function logs(add: Add): void {
   });
 }
 
-/** Instructions that refer to maps and to types. */
+/** Cases about instructions that refer to maps and types. */
 function references(add: Add, world: World): void {
   const lookUp = (source: number, immediate: number) =>
     code(
@@ -240,7 +240,7 @@ function references(add: Add, world: World): void {
 
 const tail = [op.set(0, 0), op.exit()];
 
-/** Functions, lines and targets, by BTF. */
+/** Cases about functions, lines and targets, by BTF. */
 function types(add: Add, world: World): void {
   add(PROG_LOAD, 'functions of BTF that does not have them', (c) => {
     const { fd } = c.bpf(Cmd.BTF_LOAD, { 0: c.put(pair), 16: pair.length });
@@ -443,7 +443,7 @@ function statistics(add: Add): void {
   });
 }
 
-/** What only newer kernels have, and what none has. */
+/** Cases that only newer kernels support, or that no kernel does. */
 function newest(add: Add): void {
   add(Cmd.PROG_STREAM_READ_BY_FD, 'of a program', (c) => {
     const fd = prog(c);
@@ -534,7 +534,7 @@ function raw(add: Add): void {
   });
 }
 
-/** Ids of programs, of their runs and of what is bound to them. */
+/** Cases about the ids of programs, of their runs and of bound objects. */
 function ids(add: Add): void {
   add(Cmd.PROG_GET_FD_BY_ID, 'a program runs on while it is open elsewhere', (c) => {
     const fd = prog(c);

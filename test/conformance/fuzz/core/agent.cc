@@ -3,11 +3,10 @@
 // Fuzzes what a client can reach in the guest: the frames of a session, and the rules that bound
 // it.
 //
-// An input is a byte of options, rules where the options say so (a 16-bit length and the bytes),
-// and then what the client sends. The kernel is a fake that knows from a reading of its own what a
-// call has to look like in memory: it compares every byte that it is handed, looks for the
-// inaccessible page behind every buffer, and writes as much as fits. What comes back is compared
-// with that.
+// An input is a byte of options, rules if the options say so (a 16-bit length and the bytes), and
+// then what the client sends. The kernel is a fake with its own knowledge of how a call must look
+// in memory. It compares every byte that it gets, looks for the inaccessible page behind every
+// buffer, and writes as much as fits. The harness compares the answers with that.
 
 #include <errno.h>
 #include <fcntl.h>
@@ -43,13 +42,13 @@ constexpr uint64_t kMaxCallBytes = 96 * 1024;
 constexpr uint64_t kMaxOffered = uint64_t{1} << 30;
 constexpr uint64_t kMaxFrameBytes = 64 * 1024;
 constexpr uint64_t kMaxHandles = 8;
-// What the fake kernel writes for one input, at most: the answers have to fit into a socket.
+// The most bytes that the fake kernel writes for one input: the answers must fit into a socket.
 constexpr size_t kMaxWrittenBytes = 1024 * 1024;
 constexpr uint64_t kGuardsOnceIn = 16;
 constexpr int kSocketBytes = 16 * 1024 * 1024;
 
-// What the low four bits of an input's first byte choose; the others choose the size of pieces.
-// The first two cost more than the frames alone.
+// Values of the low four bits of an input's first byte; the other bits choose the size of pieces.
+// The first two modes cost more than frames alone.
 enum Mode : uint8_t { kOwnRules = 1, kStream = 2, kModeMask = 15, kChunkShift = 4 };
 
 using Bytes = std::vector<uint8_t>;
@@ -61,7 +60,7 @@ struct Buffer {
   bool in = false;
   bool out = false;
   const uint8_t* address = nullptr;
-  Bytes after;  // what is to come back
+  Bytes after;  // the expected bytes in the answer
 };
 
 struct Relocation {
@@ -69,7 +68,7 @@ struct Relocation {
   [[nodiscard]] size_t width() const { return kind == kFd32 || kind == kPid ? 4 : 8; }
 };
 
-// A call as this file reads it.
+// A call as this file decodes it.
 struct Layout {
   uint64_t command = 0, args = 0, handle = 0;
   std::vector<Buffer> buffers;
@@ -90,7 +89,7 @@ struct Layout {
       if (body.ReadUint(&size)) {
         const uint64_t room = kMaxCallBytes - total;
         if (size > room) {
-          // One may offer more than there is.
+          // One buffer may offer more than the remaining room.
           if (shortened || size > kMaxOffered || room < kMaxCallBytes / 2) return false;
           shortened = true;
           size = room;
@@ -127,7 +126,7 @@ struct Layout {
   }
 };
 
-// The call that is being executed, and what the fake kernel said to it.
+// The call that is being executed, and the fake kernel's answer to it.
 struct Current {
   Layout layout;
   bool readable = false;
@@ -156,7 +155,7 @@ uint64_t Hash(const Layout& layout) {
   return hash ^ hash >> 29;
 }
 
-// Finds where the call's buffers are by following its pointers from the arguments.
+// Finds the call's buffers in memory by following its pointers from the arguments.
 void Locate(Layout* layout) {
   for (bool found = true; found;) {
     found = false;
@@ -189,7 +188,8 @@ void CheckRelocations(const Layout& layout) {
   }
 }
 
-// What memory holds at the call: the client's bytes, and what relocations put in their place.
+// Returns the expected contents of memory at the call: the client's bytes, with the relocated
+// words.
 Bytes Held(const Layout& layout, size_t index) {
   Bytes bytes = layout.buffers[index].bytes;
   for (const Relocation& one : layout.relocations) {
@@ -199,8 +199,8 @@ Bytes Held(const Layout& layout, size_t index) {
   return bytes;
 }
 
-// What a negative offset from a buffer leads to: ones, which are no descriptor and no address, and
-// then nothing.
+// Checks the bytes before a buffer: ones, which are no descriptor and no address, and then an
+// inaccessible page.
 void CheckBefore(const uint8_t* start) {
   constexpr size_t kFarthest = 64 * 1024;
   const uint8_t* at = start;
@@ -210,7 +210,7 @@ void CheckBefore(const uint8_t* start) {
   }
 }
 
-// Looking for what is behind a buffer costs a fault, which is why it is not done for every call.
+// A look behind a buffer costs a fault, so this is not done for every call.
 void CheckMemory(const Layout& layout, bool with_guards) {
   for (size_t i = 0; i < layout.buffers.size(); ++i) {
     const Buffer& buffer = layout.buffers[i];
@@ -230,12 +230,12 @@ void CheckMemory(const Layout& layout, bool with_guards) {
   }
 }
 
-// Writes to memory as a kernel would, and says what is to come back.
+// Writes to memory as a kernel would, and notes what the answer must have.
 void WriteMemory(Layout* layout, uint64_t hash) {
   for (size_t i = 0; i < layout->buffers.size(); ++i) {
     Buffer& buffer = layout->buffers[i];
     if (buffer.address == nullptr) {
-      // Nothing points to it, so that it comes back as it was, its relocated words hidden.
+      // Nothing points to this buffer, so it comes back unchanged, with its relocated words hidden.
       buffer.after = buffer.bytes;
     } else {
       const Bytes held = Held(*layout, i);
@@ -274,7 +274,7 @@ long Succeed(const Layout& layout, uint64_t hash) {
   return fd;
 }
 
-// What the executor asks of an object before a call that its type decides about.
+// Answers the executor's question about an object before a call that depends on the object's type.
 long TellObject(void* argument, unsigned count) {
   auto* const attribute = static_cast<bpf_attr*>(argument);
   Expect(count == 1, "the executor asks something of its own");
@@ -307,7 +307,8 @@ long FakeBpf(uint32_t command, void* const arguments[2], const uint32_t sizes[2]
   if (hash >> 16 & 1) {
     current.result = -1;
     current.error = static_cast<int>(1 + (hash >> 40) % 4095);
-    // Of a call that offers more than there is, this becomes an error of its own.
+    // If a call offers more than the memory holds, the executor turns EFAULT into an error of its
+    // own.
     if (current.error == EFAULT) current.error = EPERM;
   } else {
     current.result = Succeed(layout, hash);
@@ -317,7 +318,7 @@ long FakeBpf(uint32_t command, void* const arguments[2], const uint32_t sizes[2]
   return current.result;
 }
 
-// Reads the CBOR of an answer. It is the executor's own, so what does not fit is its mistake.
+// Reads the CBOR of an answer. The executor wrote it, so any mistake in it is the executor's.
 class Answer {
  public:
   explicit Answer(const Bytes& frame)
@@ -352,7 +353,7 @@ class Answer {
   const uint8_t* end_;
 };
 
-// Follows a session from outside: what was asked, and whether the answers say the same.
+// Follows a session from outside, and checks that the answers fit the requests.
 class Client {
  public:
   void Asks(const frame::Header& header, const uint8_t* body) {
@@ -403,7 +404,7 @@ class Client {
     const uint64_t result = answer->Head(failed ? cbor::kNegative : cbor::kUint);
     Expect(!failed || result == 0, "a result is less than -1");
     const uint64_t error = answer->Head(cbor::kUint);
-    // What ends the reading of a file early is told beside what was read.
+    // An error that ends the reading of a file early comes together with the bytes that were read.
     Expect(asked_.type == frame::kRead ? !failed || error != 0 : failed == (error != 0),
            "result and errno contradict each other");
     std::vector<Bytes> outputs(answer->Head(cbor::kArray));
@@ -484,7 +485,7 @@ std::unique_ptr<Executor> Prepared(Rules rules, decltype(Executor::Kernel::bpf) 
   return executor;
 }
 
-// Nothing that is read from a file may differ from run to run or do anything.
+// Reading these files has no effect, and their contents are the same in every run.
 std::vector<std::string> Files() { return {"/proc/sys/kernel/ostype", "/proc/version"}; }
 
 Rules Permissive() {
@@ -494,8 +495,8 @@ Rules Permissive() {
   return rules;
 }
 
-// The executor under these rules, or null when they are none. Making one is expensive, and inputs
-// that come from each other often have the same.
+// Returns the executor under these rules, or null if the bytes are no rules. Making one is
+// expensive, and inputs that come from each other often have the same rules.
 Executor* Ruled(const Bytes& encoded) {
   constexpr size_t kKept = 64;
   static std::map<Bytes, std::unique_ptr<Executor>> kept;
@@ -516,7 +517,7 @@ void PlayFrames(Executor* executor, Client* client, const uint8_t* data, size_t 
     size -= frame::kHeaderBytes;
     if (!Executor::AcceptsHeader(header)) return;
     header.length = static_cast<uint32_t>(std::min<size_t>(header.length, size));
-    // A copy, so that reading beyond the body is an error that can be seen.
+    // A copy, so that AddressSanitizer detects reading beyond the body.
     const Bytes body(data, data + header.length);
     client->Asks(header, body.data());
     client->Hears(Joined(executor->Execute(header.type, header.id, body.data(), body.size())));
@@ -526,8 +527,8 @@ void PlayFrames(Executor* executor, Client* client, const uint8_t* data, size_t 
   }
 }
 
-// Feeds frames through a socket, a message at a time so that they arrive in pieces. A session's
-// frames are cut in a few dozen places at most: each costs a system call or two.
+// Feeds frames through a socket, a message at a time, so that they arrive in pieces. A session's
+// frames are cut into a few dozen pieces at most, because each costs a system call or two.
 void PlayStream(Executor* executor, const uint8_t* data, size_t size, size_t chunk) {
   constexpr size_t kMostPieces = 32;
   chunk = std::max(chunk, size / kMostPieces + 1);
@@ -552,7 +553,7 @@ void PlayStream(Executor* executor, const uint8_t* data, size_t size, size_t chu
   ::close(pair[1]);
 }
 
-// Without a reading of its own: what is asked is not known when the kernel is reached.
+// This kernel knows nothing of the call, because with a stream the request is not known here.
 long AnyBpf(uint32_t command, void* const[2], const uint32_t[2], unsigned) {
   errno = static_cast<int>(1 + command % 4095);
   return -1;
@@ -573,7 +574,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   ++data;
   --size;
   if (mode == kStream) {
-    // It can bind nothing, so that it is the same for every input.
+    // This executor can bind no handle, so it is the same for every input.
     static const std::unique_ptr<Executor> streaming = Prepared(Permissive(), AnyBpf, {});
     PlayStream(streaming.get(), data, size, chunk);
     return 0;

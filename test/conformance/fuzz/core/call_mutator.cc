@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// Changes what a client sends so that it stays what a client sends: frames of the right length with
-// bodies of the right shape, whose numbers, bytes, buffers and relocations are others. Bytes alone
-// would mostly be refused before any rule sees them.
+// Mutates a client's input so that it stays valid: frames of the right length with bodies of the
+// right shape, but with other numbers, bytes, buffers and relocations. Random bytes would mostly be
+// refused before any rule sees them.
 
 #include <linux/perf_event.h>
 #include <stddef.h>
@@ -38,13 +38,13 @@ constexpr uint64_t kDescriptor64 = 2;
 struct Buffer {
   bool in = true;
   bool out = false;
-  uint64_t size = 0;  // of one that only comes out
+  uint64_t size = 0;  // of an out buffer
   Bytes bytes;
 };
 
 struct Request {
   frame::Header header;
-  // Of a request with buffers; the body of any other is all `head`.
+  // For a request with buffers. The body of any other request is all `head`.
   bool is_call = false;
   uint64_t items = 0;
   Bytes head;
@@ -52,21 +52,21 @@ struct Request {
   std::vector<uint64_t> relocations;
 };
 
-// Numbers at which something ends or begins for somebody.
+// Numbers at which some range begins or ends.
 constexpr uint64_t kNumbers[] = {
     0,      1,       2,      3,    4,        5,          6,          7,          8,
     9,      16,      17,     32,   48,       64,         0x18,       0x1018,     0x2018,
     0x3018, 0x5018,  0x6018, 0x85, 0x2085,   512,        0x400,      0x800,      4096,
     0xffff, 0x10000, 0x4000, 0x24, 1u << 30, 0x7fffffff, 0x80000000, 0xffffffff, UINT64_MAX};
 
-// The descriptors that the kernel of policy.cc gives: those of what each session begins with, the
-// next ones, and one that is the executor's own.
+// The descriptors that the kernel of policy.cc gives: those of the objects that each session begins
+// with, the next ones, and one that is the executor's own.
 constexpr uint64_t kFirstDescriptor = 1000;
 constexpr uint64_t kBeginningObjects = 7;
 constexpr uint64_t kSecret = '0';
 // Handles that sequences use.
 constexpr uint64_t kHandles = 10;
-// The most bytes of a text that the kernel takes, by what it is.
+// The most bytes of a text that the kernel reads, for different kinds of texts.
 constexpr size_t kTextLimits[] = {127, 128, 511, 512};
 
 // The first words of instructions with an index into the array of descriptors: LD_IMM64 of a map
@@ -169,7 +169,7 @@ T& Any(std::vector<T>* of, Random* random) {
   return (*of)[(*random)() % of->size()];
 }
 
-// A number of an object that there is, or of one that is being made.
+// Returns the number of an existing object, or of one that is being made.
 uint64_t AnyDescriptor(Random* random) {
   const uint64_t next = kFirstDescriptor + kBeginningObjects;
   switch ((*random)() % 4) {
@@ -186,7 +186,7 @@ uint64_t AnyDescriptor(Random* random) {
 
 size_t SizeOf(const Buffer& buffer) { return buffer.in ? buffer.bytes.size() : buffer.size; }
 
-// A size of what the call has, or one a little less.
+// Returns the size of one of the call's buffers, or a little less.
 uint64_t AnySize(const Request& request, Random* random) {
   const size_t size = SizeOf(request.buffers[(*random)() % request.buffers.size()]);
   return size - std::min<size_t>(size, (*random)() % 8 * 8);
@@ -211,7 +211,7 @@ void MutateBytes(Bytes* bytes, size_t most) {
 
 bool NamesObject(uint64_t kind) { return kind == kDescriptor32 || kind == kDescriptor64; }
 
-// Puts a number in a buffer, where it reaches that far.
+// Puts a number in a buffer, if the buffer is long enough.
 void Put(Request* request, size_t buffer, size_t offset, uint64_t number, size_t width) {
   if (buffer >= request->buffers.size()) return;
   Bytes* const bytes = &request->buffers[buffer].bytes;
@@ -220,7 +220,7 @@ void Put(Request* request, size_t buffer, size_t offset, uint64_t number, size_t
   }
 }
 
-// Makes an argument, or another buffer, longer or shorter, down to what relocations are in.
+// Makes an argument or another buffer longer or shorter, but keeps the bytes of its relocations.
 void MutateLength(Request* request, Random* random) {
   const size_t at = (*random)() % 2 == 0 ? 0 : (*random)() % request->buffers.size();
   size_t least = 0;
@@ -233,7 +233,7 @@ void MutateLength(Request* request, Random* random) {
   least = (std::min<size_t>(least, 512) + 7) / 8;
   const size_t most = std::max(bytes->size() / 8, least) + 2;
   const size_t size = (least + (*random)() % (most - least)) * 8;
-  // The attribute of a perf event says itself how long it is.
+  // The attribute of a perf event contains its own length.
   if (request->header.type == frame::kPerfOpen && at == 0 && (*random)() % 2 == 0) {
     Put(request, 0, offsetof(perf_event_attr, size), size, 4);
   } else {
@@ -241,8 +241,8 @@ void MutateLength(Request* request, Random* random) {
   }
 }
 
-// Makes a text longer from inside, so that it ends where the kernel takes no more, and goes on
-// behind that, with an end or without.
+// Makes a text longer from inside, so that it reaches the length at which the kernel stops reading.
+// It may go on behind that, with a NUL or without.
 void MutateText(Bytes* text, Random* random) {
   while (!text->empty() && text->back() == 0) text->pop_back();
   const size_t size = kTextLimits[(*random)() % std::size(kTextLimits)];
@@ -283,7 +283,8 @@ void MutateBuffer(const Request& request, Buffer* buffer, Random* random) {
   }
 }
 
-// The place of a relocation for which that holds, or the number of them all where there is none.
+// Returns the place of a relocation for which `holds` is true, or the number of relocations if
+// there is none.
 template <typename Predicate>
 size_t AnyRelocation(const Request& request, Random* random, Predicate holds) {
   std::vector<size_t> found;
@@ -293,7 +294,7 @@ size_t AnyRelocation(const Request& request, Random* random, Predicate holds) {
   return found.empty() ? request.relocations.size() : Any(&found, random);
 }
 
-// Names an object by its number, where a relocation has named one.
+// Names an object by its number in the place of a relocation.
 void NameByNumber(Request* request, uint64_t number, Random* random) {
   const size_t at = AnyRelocation(*request, random, NamesObject);
   if (at == request->relocations.size()) return;
@@ -303,7 +304,7 @@ void NameByNumber(Request* request, uint64_t number, Random* random) {
   request->relocations.erase(relocation, relocation + 4);
 }
 
-// Has a pointer lead to the end of a buffer, or close to it, of the call's arguments above all.
+// Makes a pointer lead to the end of a buffer, or close to it. Mostly a pointer of an argument.
 void MutateAddend(Request* request, Random* random) {
   const size_t at = AnyRelocation(*request, random, [](uint64_t kind) { return kind == kPointer; });
   if (at == request->relocations.size()) return;
@@ -337,7 +338,7 @@ void MutateRelocations(Request* request, Random* random) {
   } else if (choice == 2) {
     *(relocation() + 1) = (*random)() % 48 * 4;
   } else {
-    // Another handle, or another buffer, which a pointer may lead to already.
+    // Another handle, or another buffer, which may already have a pointer to it.
     const auto changed = relocation();
     const auto other = relocation();
     const bool is_pointer = changed[2] == kPointer;
@@ -347,7 +348,8 @@ void MutateRelocations(Request* request, Random* random) {
   }
 }
 
-// Another index for an instruction that has one, or, where there is none, for any made into one.
+// Gives another index to an instruction that has one. If there is none, makes an instruction into
+// one.
 void MutateIndex(Request* request, Random* random) {
   std::vector<uint8_t*> records;
   std::vector<uint8_t*> with_index;
@@ -367,7 +369,7 @@ void MutateIndex(Request* request, Random* random) {
   if (with_index.empty()) {
     std::memcpy(record, &kByIndex[(*random)() % std::size(kByIndex)], sizeof *kByIndex);
   }
-  // A call has its index where others have an offset.
+  // A call instruction has its index where others have an offset.
   if (record[0] == 0x85) {
     std::memcpy(record + 2, &index, 2);
   } else {
@@ -381,7 +383,7 @@ void MutateRequest(Request* request, Random* random) {
   if (!request->is_call || request->buffers.empty() || choice == 0) {
     MutateBytes(&request->head, request->head.size() + 2);
   } else if (choice == 9 && request->header.type == frame::kCall) {
-    // Another handle for the result, or none.
+    // The result gets another handle, or none.
     request->head.back() = static_cast<uint8_t>((*random)() % kHandles);
   } else if (choice < 3 || choice == 6) {
     MutateRelocations(request, random);
@@ -396,8 +398,8 @@ void MutateRequest(Request* request, Random* random) {
   }
 }
 
-// Has a call be about what an earlier one has made: by its handle, or by its number, with the
-// handle or without.
+// Makes a call use an object of an earlier call: by its handle, or by its number, with the handle
+// or without.
 void Connect(std::vector<Request>* requests, Random* random) {
   const size_t last = (*random)() % requests->size();
   const size_t first = (*random)() % (last + 1);
@@ -441,13 +443,13 @@ void Mutate(std::vector<Request>* requests, Random* random) {
   }
 }
 
-// What the run began with. A corpus grows by what reaches other lines, and most of what a rule is
-// for reaches none.
+// The inputs that the run began with. A corpus grows by inputs that reach new lines, but most
+// inputs that a rule must refuse reach no new line.
 std::vector<Bytes> seeds;
 
 }  // namespace
 
-// Reads the seeds: the files of the last folder that is named.
+// Reads the seeds: the files in the last folder on the command line.
 extern "C" int LLVMFuzzerInitialize(const int* count, char** const* arguments) {
   std::error_code error;
   const char* const folder = (*arguments)[*count - 1];
@@ -456,7 +458,7 @@ extern "C" int LLVMFuzzerInitialize(const int* count, char** const* arguments) {
     std::ifstream file(at->path(), std::ios::binary);
     seeds.emplace_back(std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>());
   }
-  // In whatever order the folder has them, the same seed is to lead to the same inputs.
+  // The same seed must lead to the same inputs, whatever the folder's order is.
   std::sort(seeds.begin(), seeds.end());
   return 0;
 }
@@ -468,9 +470,9 @@ extern "C" size_t LLVMFuzzerCustomMutator(uint8_t* data, size_t size, size_t mos
     const Bytes& one = Any(&seeds, &random);
     requests = ReadAll(one.data(), one.size());
   }
-  // Now and then the bytes, so that nothing is out of reach.
+  // Now and then the bytes themselves are mutated, so that nothing is out of reach.
   if (requests.empty() || random() % 32 == 0) return LLVMFuzzerMutate(data, size, most);
-  // The fuzzer itself makes several steps, and tries what each leads to.
+  // The fuzzer itself makes several steps, and tries the result of each.
   for (uint64_t i = random() % 3 == 0 ? 3 : 1; i > 0 && !requests.empty(); --i) {
     Mutate(&requests, &random);
   }
@@ -488,7 +490,7 @@ extern "C" size_t LLVMFuzzerCustomCrossOver(const uint8_t* data, size_t size, co
   std::vector<Request> requests = ReadAll(data, size);
   std::vector<Request> others = ReadAll(other, other_size);
   if (others.empty()) return 0;
-  // What comes first makes the objects that the rest is about.
+  // The first call makes the objects that the others use.
   requests.push_back(Any(&others, &random));
   Bytes all;
   for (const Request& request : requests) Write(request, &all);

@@ -2,12 +2,12 @@
 //
 // A hostile guest and a hostile VMM against the vsock device. The input is a program: each byte
 // chooses a step, and the bytes after it are the step's operands. Steps write the guest's memory,
-// offer buffers and packets that are valid or nearly, send vhost-user messages with and without
-// descriptors, change the memory's layout, cut its file short, let time pass, and use the host's
+// offer valid or nearly valid buffers and packets, send vhost-user messages with and without
+// descriptors, change the memory's layout, truncate its file, let time pass, and use the host's
 // end.
 //
-// What the VMM has not given to the device cannot be touched, to the byte: the memory begins and
-// ends within pages, and AddressSanitizer guards what lies around it. Descriptors and the clock are
+// The device cannot touch a byte that the VMM has not given to it: the memory begins and ends
+// within pages, and AddressSanitizer guards the bytes around it. Descriptors and the clock are
 // those of fake_kernel.h.
 
 #include <sys/socket.h>
@@ -39,7 +39,7 @@ constexpr uint64_t kBuffers = 4096;
 constexpr uint64_t kSentBytes = 1024;
 constexpr uint64_t kReceived = kBuffers + kQueueSize * kSentBytes;
 constexpr uint64_t kReceivedBytes = 2048;
-// Where the memory is in two regions, it is cut amid a packet, and not at a multiple of anything.
+// If the memory is in two regions, the cut is inside a packet, and not at any alignment.
 constexpr uint64_t kSplit = kBuffers + 5 * kSentBytes + 20;
 constexpr uint32_t kCid = 3;
 constexpr uint32_t kMaxConnections = 8;
@@ -92,7 +92,7 @@ class Input {
   size_t size_;
 };
 
-// A region as it is in messages.
+// A region in a message.
 struct Region {
   uint64_t guest_address;
   uint64_t size;
@@ -122,7 +122,7 @@ class World {
   void Run(Input input) {
     SetUp(input.Byte());
     for (size_t steps = 0; steps < kMaxSteps && !input.empty(); ++steps) {
-      // What is there twice is worth more of the time.
+      // Steps that are listed twice are worth more of the time.
       static void (World::*const kSteps[])(Input&) = {
           &World::SendPacket,  &World::OfferBuffers, &World::UseHost,     &World::SendPacket,
           &World::UseHost,     &World::OfferChain,   &World::WriteMemory, &World::OfferIndirect,
@@ -156,7 +156,7 @@ class World {
     fake_kernel::Send(bytes, sizeof header + size, descriptors, count);
   }
 
-  // The bytes of a region are the device's from now on.
+  // From now on the device may touch the bytes of a region.
   static void Allow(const Region& region) {
     if (region.offset > fake_kernel::kFileBytes ||
         region.size > fake_kernel::kFileBytes - region.offset) {
@@ -186,7 +186,7 @@ class World {
     Message(request, 1, body, sizeof body, kAllMemory, added ? 1 : 0);
   }
 
-  // As a VMM does, in one of its ways, or not at all.
+  // Sets the device up in one of a VMM's ways, or not at all.
   void SetUp(uint8_t how) {
     if (how % 8 == 7) return;
     uint64_t features = 1ull << 32 | 1ull << 30 | 1ull << 29 | 1ull << 28;
@@ -221,7 +221,7 @@ class World {
     available_[queue] = 0;
   }
 
-  // The guest writes where the device may not look, too.
+  // The guest may also write where the device must not look.
   __attribute__((no_sanitize("address"))) void Write(uint64_t address, const void* bytes,
                                                      size_t size) const {
     if (cut_ || address >= kMemoryBytes || size > kMemoryBytes - address) return;
@@ -229,7 +229,7 @@ class World {
     for (size_t i = 0; i < size; ++i) to[i] = static_cast<const uint8_t*>(bytes)[i];
   }
 
-  // Mostly in the memory or just behind it.
+  // Returns an address that is mostly in the memory or just behind it.
   static uint64_t Address(Input& input) {
     return input.Byte() == 0 ? input.Number(8) : input.Word();
   }
@@ -340,7 +340,7 @@ class World {
       static constexpr Kind kKinds[] = {Kind::kMemory, Kind::kEvent, Kind::kPipe};
       descriptors[i] = kKinds[input.Byte() % 3];
     }
-    // What it announces is the device's.
+    // The device may touch the memory that the message announces.
     const size_t first = request == kSetMemoryTable || request == kAddMemory ? 8 : size;
     for (size_t at = first; at + sizeof(Region) <= size; at += sizeof(Region)) {
       Region region;
@@ -458,7 +458,7 @@ class World {
       }
     }
     if ((events & VsockDevice::kWritable) != 0) device_->Watch(id, VsockDevice::kReadable);
-    // A callback may close its own stream and others'.
+    // A callback may close its own stream and other streams.
     if (id % 7 == 0) device_->Close(id);
   }
 
@@ -472,7 +472,7 @@ class World {
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  // The same for every input: what one leaves in the memory, the next must not see.
+  // Every input begins with the same memory, so that no input sees the bytes of an earlier one.
   fake_kernel::AllowMemory(0, fake_kernel::kFileBytes);
   std::memset(fake_kernel::Memory(), 0, fake_kernel::kFileBytes);
   fake_kernel::ForbidMemory();

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT
 //
 // Fuzzes what a client can reach by a connection for events: requests about streams, and the
-// buffers that they are read from and written to, whose contents a client can choose as well: any
-// map that can be mapped passes for a ring.
+// buffers that these read and write. A client can choose the buffers' contents as well, because any
+// map that can be mapped may be used as a ring.
 //
-// An input is a byte of options, a 16-bit length and so many bytes of what the buffers hold, and
-// then what the client sends. Buffers are files in memory, large enough for whatever size a client
-// claims, where a kernel refuses to map more than there is.
+// An input is a byte of options, a 16-bit length with the contents of the buffers, and then what
+// the client sends. Buffers are memory files that are large enough for any size that a client
+// claims. A real kernel refuses to map more than there is.
 
 #include <errno.h>
 #include <fcntl.h>
@@ -39,16 +39,16 @@ namespace frame = waep::frame;
 
 constexpr size_t kPage = 4096;
 constexpr off_t kBufferBytes = off_t{3} << 30;
-// Each piece and each round cost a few system calls and a buffer to receive into.
+// Each piece and each round costs a few system calls and a buffer to receive into.
 constexpr size_t kMostPieces = 4;
 constexpr int kRounds = 2;
 constexpr int64_t kRoundNs = 1'000'000;
 constexpr uint64_t kMaxStreams = 4;
 
-// Bits of the options; the high four choose the size of the pieces that frames come in.
+// Bits of the options. The high four choose the size of the pieces in which frames arrive.
 enum Options : uint8_t { kNeverReads = 1, kSmallSocket = 2, kReconnects = 4, kPieceShift = 4 };
 
-// What the client's handles stand for.
+// The objects behind the client's handles.
 enum Handle : uint32_t { kRing = 1, kPerf = 2, kUserRing = 3, kFile = 4 };
 
 using Bytes = std::vector<uint8_t>;
@@ -72,7 +72,7 @@ unique_fd Buffer() {
   return fd;
 }
 
-// A ring of a page of data, twice in a row as the kernel maps it.
+// Returns a ring with one page of data, which appears twice in a row as the kernel maps it.
 unique_fd Ring(uint64_t consumer, uint64_t producer, const uint8_t* data, size_t size) {
   unique_fd fd = Buffer();
   Put(fd.get(), 0, &consumer, sizeof consumer);
@@ -92,7 +92,7 @@ unique_fd Perf(uint64_t tail, uint64_t head, const uint8_t* data, size_t size) {
   return fd;
 }
 
-// A file as a session opens them: for reading only, so that it passes for no buffer.
+// Returns a file as a session opens it: for reading only, so that it cannot be used as a buffer.
 unique_fd File(const uint8_t* data, size_t size) {
   const unique_fd fd(::memfd_create("file", MFD_CLOEXEC));
   Expect(fd.valid(), "there is no memory file");
@@ -104,7 +104,7 @@ unique_fd File(const uint8_t* data, size_t size) {
   return opened;
 }
 
-// Reads what the guest sends, which has to be whole frames of the kinds that there are.
+// Reads the guest's bytes, which must be whole frames of known kinds.
 class Listener {
  public:
   explicit Listener(int fd) : fd_(fd) {}
@@ -179,7 +179,7 @@ class Conversation {
         std::max((options_ >> kPieceShift) * size_t{8} + 1, size / kMostPieces + 1);
     while (size > 0 && guest_ != nullptr) {
       const ssize_t sent = ::send(client_.get(), data, std::min(size, piece), MSG_NOSIGNAL);
-      // A guest whose answers are not taken takes no requests either.
+      // A guest whose answers are not read takes no requests either.
       if (sent <= 0) break;
       data += sent;
       size -= static_cast<size_t>(sent);

@@ -4,7 +4,7 @@
 #include <cstdio>
 #include <cstdlib>
 
-// Ends the process, which libFuzzer takes for a finding.
+// Ends the process. libFuzzer reports that as a finding.
 [[noreturn]] inline void Wrong(const char* what) {
   fprintf(stderr, "wrong: %s\n", what);
   abort();

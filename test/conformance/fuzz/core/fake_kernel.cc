@@ -23,7 +23,7 @@
 namespace fake_kernel {
 namespace {
 
-// No descriptor of this process's is as large.
+// No real descriptor of this process is as large.
 constexpr int kFirst = 1 << 24;
 constexpr size_t kMost = 128;
 constexpr size_t kMostSegments = 64;
@@ -41,7 +41,7 @@ struct Watch {
   epoll_event event;
 };
 
-// What one sendmsg(2) of the peer's would have made.
+// The bytes and descriptors that one sendmsg(2) of the peer would have sent.
 struct Segment {
   const uint8_t* bytes;
   size_t size;
@@ -54,8 +54,8 @@ File files[kMost];
 int open_files;
 Watch watches[kMost];
 size_t watch_count;
-// What has been sent and not received: nothing is allocated for it, which would cost more than all
-// else.
+// The bytes that were sent and not received. They are in a fixed array, because allocating them
+// would cost more than everything else.
 uint8_t sent_bytes[kMostBytes];
 size_t sent_size;
 Segment segments[kMostSegments];
@@ -139,7 +139,7 @@ int MakeSocket() { return Open(Kind::kSocket); }
 
 void Send(const void* bytes, size_t size, const Kind* kinds, size_t count) {
   if (first_segment == segment_count) sent_size = first_segment = segment_count = 0;
-  // A peer that does not wait for room loses what it sends.
+  // A peer that does not wait for room loses its bytes.
   if (size == 0 || size > kMostBytes - sent_size || segment_count == kMostSegments) return;
   if (count > kMostKinds) Wrong("too many descriptors are sent");
   Segment& segment = segments[segment_count++];
@@ -171,7 +171,7 @@ void CutMemory(size_t bytes) {
 
 void RestoreMemory() {
   if (memory_file < 0) memory_file = ::memfd_create("guest", MFD_CLOEXEC);
-  // Pages of zeros may have taken the place of the file's.
+  // Pages of zeros may have replaced the file's pages.
   const int fixed = memory == nullptr ? 0 : MAP_FIXED;
   if (::ftruncate(memory_file, 0) < 0 || ::ftruncate(memory_file, kFileBytes) < 0) {
     Wrong("a file cannot be made");
@@ -187,7 +187,7 @@ void RestoreMemory() {
 
 using namespace fake_kernel;
 
-// The calls, under the names that the linker gives them.
+// The system calls, under the names that the linker gives them.
 extern "C" {
 
 int __real_close(int);
@@ -219,7 +219,7 @@ int __wrap_close(int fd) {
 int __wrap_epoll_ctl(int, int operation, int fd, epoll_event* event) {
   if (FileOf(fd) == nullptr) return Failed(EBADF);
   if (operation == EPOLL_CTL_DEL) return Unwatch(fd) ? 0 : Failed(ENOENT);
-  // epoll(7) takes no regular files.
+  // epoll(7) accepts no regular files.
   if (FileOf(fd)->kind == Kind::kMemory) return Failed(EPERM);
   for (size_t i = 0; i < watch_count; ++i) {
     if (watches[i].fd == fd) return Failed(EEXIST);
@@ -358,7 +358,7 @@ ssize_t __wrap_sendmsg(int fd, const msghdr* message, int) {
   return static_cast<ssize_t>(size);
 }
 
-// Signal handlers of the fuzzer's ask for other clocks.
+// The fuzzer's signal handlers ask for other clocks.
 int __wrap_clock_gettime(clockid_t clock, timespec* time) {
   if (!active || clock != CLOCK_MONOTONIC) return __real_clock_gettime(clock, time);
   *time = {static_cast<time_t>(now_ns / kNsPerSecond), static_cast<long>(now_ns % kNsPerSecond)};

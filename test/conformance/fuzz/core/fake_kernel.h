@@ -6,32 +6,32 @@
 #include <cstddef>
 #include <cstdint>
 
-// What the device asks of the kernel, answered without one: the linker leads its system calls here
-// (see `wrapped` in targets.ts), and those that concern nothing of this file's are passed on. An
-// input costs no system call, its clock goes as it says, and no descriptor is lost unseen.
+// Answers the device's system calls without a kernel. The linker leads them here (see `wrapped` in
+// targets.ts). Calls that are not about objects of this file are passed on. So an input costs no
+// system call, controls its clock, and cannot lose a descriptor unnoticed.
 namespace fake_kernel {
 
 enum class Kind : uint8_t { kNone, kMemory, kEvent, kPipe, kEpoll, kTimer, kSocket };
 
 constexpr size_t kFileBytes = 64 * 1024;
 
-// Between these, what is made is a fake. End() fails where a descriptor is still open.
+// Between Begin() and End(), new objects are fakes. End() fails if a descriptor is still open.
 void Begin();
 void End();
 
-// A connected socket, which is the device's to close.
+// Returns a connected socket, which the device must close.
 int MakeSocket();
-// Lets the device receive bytes, and with the first of them a descriptor of each kind.
+// Lets the device receive bytes, and with the first byte a descriptor of each kind.
 void Send(const void* bytes, size_t size, const Kind* kinds, size_t count);
 void HangUp();
 void PassTime(uint64_t ns);
 
-// The file behind every descriptor of the kind kMemory, mapped. Its bytes may be touched where they
-// have been allowed to since they were last forbidden; AddressSanitizer sees to that.
+// The mapped file behind every descriptor of the kind kMemory. AddressSanitizer reports an access
+// to bytes that were not allowed since they were last forbidden.
 uint8_t* Memory();
 void ForbidMemory();
 void AllowMemory(size_t offset, size_t size);
-// Cuts the file short, in earnest. Restore() makes it whole, and all zeros, again.
+// Truncates the real file. RestoreMemory() makes it whole, and all zeros, again.
 void CutMemory(size_t bytes);
 void RestoreMemory();
 

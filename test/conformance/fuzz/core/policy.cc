@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: MIT
 //
-// The oracle of policies: fuzzes sequences of calls under rules, over a kernel that reads memory as
-// the real one does, and holds what it has taken against the policy that
-// test/conformance/fuzz/oracle.ts has in words.
+// The oracle of policies. It fuzzes sequences of calls under rules, over a fake kernel that reads
+// memory as the real kernel does. It compares what the kernel reads with the policy that
+// test/conformance/fuzz/oracle.ts describes in words.
 //
-// An input is what a client sends once it has objects: what comes before it is in the file of the
-// rules, behind them. Every byte that the kernel takes must lie in the buffer that it was told of,
-// since rules see no more: not behind an argument, not before or beyond an array. Every descriptor
-// must be in a word that a relocation names, and what is done with the object must be allowed. What
-// the kernel takes of helpers, types, names and places must be what the policy allows. What it
-// writes (values, logs, infos) it writes in the order in which a real one does, before it reads on,
-// and never outside of a buffer.
+// An input is what a client sends once it has objects. The calls that make the objects are in the
+// file of the rules, behind the rules. Every byte that the kernel reads must lie in the buffer that
+// it was told of, because rules see no more: not behind an argument, and not before or beyond an
+// array. Every descriptor must be in a word that a relocation names, and the policy must allow the
+// use of its object. The policy must allow the helpers, types, names and places that the kernel
+// reads. The kernel writes values, logs and infos in the order of a real one, before it reads on,
+// and never outside a buffer.
 
 #include <errno.h>
 #include <linux/bpf.h>
@@ -38,7 +38,7 @@ namespace cbor = waep::cbor;
 namespace frame = waep::frame;
 using Bytes = std::vector<uint8_t>;
 
-// The policy in words: the same as test/conformance/fuzz/oracle.ts.
+// The policy in words. test/conformance/fuzz/oracle.ts has the same.
 constexpr char kHooks[] = "sched_";
 constexpr char kNoHooks[] = "_not";
 constexpr char kPins[] = "/pins/";
@@ -65,7 +65,7 @@ constexpr uint64_t kBefore = 1 << 3;
 constexpr uint64_t kAfter = 1 << 4;
 constexpr uint64_t kId = 1 << 5;
 
-// How much the kernel works through of what an input asks for.
+// The kernel works through at most this many of the records that a call claims to have.
 constexpr uint64_t kMostRecords = 64;
 constexpr size_t kPage = 4096;
 
@@ -76,17 +76,17 @@ struct Object {
   uint32_t type = 0;
   uint32_t key_size = 0;
   uint32_t value_size = 0;
-  Bytes value = {};  // what was written to it last
+  Bytes value = {};  // the value that was written last
 };
 
 std::map<int, Object> objects;  // by descriptor
-// No descriptors of this process's are as large: these cost no system calls.
+// No real descriptors of this process are as large. These cost no system calls.
 constexpr int kFirstDescriptor = 1000;
-// What somebody else has open in the executor's process: never a session's. What a log leaves in
-// memory can be taken for its number.
+// A descriptor of somebody else in the executor's process, which no session may use. A log in
+// memory can be mistaken for its number.
 constexpr int kSecret = '0';
 
-// The request that is being made, as the client has sent it.
+// The present request, as the client has sent it.
 const uint8_t* body;
 size_t body_length;
 
@@ -97,7 +97,7 @@ struct Range {
 std::vector<Range> buffers;   // of the call, its arguments among them
 std::vector<uint64_t> named;  // the addresses of words that relocations put a descriptor in
 
-// A call's buffers by the relocations that lead to them; sizes are the client's.
+// Finds a call's buffers by the relocations that lead to them. The sizes are the client's.
 void FindBuffers(void* const arguments[2], unsigned count) {
   buffers.clear();
   named.clear();
@@ -159,7 +159,7 @@ void FindBuffers(void* const arguments[2], unsigned count) {
   }
 }
 
-// The buffer that an address is the beginning of, or lies in, or null.
+// Returns the buffer that an address lies in, or null.
 const Range* BufferAt(uint64_t address) {
   const auto found = std::find_if(buffers.begin(), buffers.end(), [&](const Range& one) {
     return address >= one.start && address - one.start <= one.size;
@@ -179,8 +179,8 @@ bool IsMapped(uint64_t address, size_t size) {
   return ::process_vm_readv(::getpid(), &local, 1, &remote, 1, 0) == static_cast<ssize_t>(size);
 }
 
-// copy_from_user() of a part of what begins at `base`: false where the process has nothing. A rule
-// about that has seen the buffer which `base` leads to, and no other.
+// copy_from_user() of a part of the memory at `base`. Returns false if the process has no such
+// memory. The rules have seen only the buffer that `base` leads to.
 bool Take(uint64_t base, uint64_t offset, void* to, size_t size) {
   const uint64_t address = base + offset;
   if (size == 0) return true;
@@ -192,7 +192,7 @@ bool Take(uint64_t base, uint64_t offset, void* to, size_t size) {
   return false;
 }
 
-// copy_to_user(), of which what fits is written before it fails.
+// copy_to_user(): writes what fits before it fails.
 bool Give(uint64_t base, uint64_t offset, const void* from, size_t size) {
   const Range* const buffer = BufferAt(base);
   for (size_t i = 0; i < size; ++i) {
@@ -206,7 +206,7 @@ bool Give(uint64_t base, uint64_t offset, const void* from, size_t size) {
   return true;
 }
 
-// strncpy_from_user(): at most `most` bytes, to the end where there is one.
+// strncpy_from_user(): reads at most `most` bytes, up to the NUL if there is one.
 bool TakeText(uint64_t base, size_t most, std::string* text) {
   text->clear();
   for (size_t i = 0; i < most; ++i) {
@@ -223,12 +223,12 @@ long Fail(int error) {
   return -1;
 }
 
-// What is done with an object. `kMayBeOther` is the use of what a rule cannot know to be a
-// descriptor: there a number may stand for an object of the session's own, or for what the executor
-// has open for itself, none of which bpf(2) takes.
+// How the kernel uses an object. `kMayBeOther` is for words of which a rule cannot know whether
+// they are descriptors. A number there may name an object of the session, or a descriptor of the
+// executor that bpf(2) does not take.
 enum class Use { kRead, kChange, kMayBeOther };
 
-// The object of a descriptor that the kernel has found at an address, or null where it is nothing
+// Returns the object of a descriptor that the kernel has read at an address, or null if it is none
 // of the session's.
 Object* UseAt(uint64_t address, uint32_t number, Use use) {
   const int fd = static_cast<int>(number);
@@ -245,7 +245,7 @@ Object* UseAt(uint64_t address, uint32_t number, Use use) {
   return &found->second;
 }
 
-// The same with the number that is at the address by now.
+// The same with the number that is at the address now.
 bool TakeAndUse(uint64_t base, uint64_t offset, Use use) {
   uint32_t number = 0;
   if (!Take(base, offset, &number, sizeof number)) return false;
@@ -278,7 +278,7 @@ bool Has(const T& list, uint32_t value) {
   return std::find(std::begin(list), std::end(list), value) != std::end(list);
 }
 
-// The attribute as the kernel has copied it, and where it lies in the process.
+// The attribute as the kernel has copied it, and its address in the process.
 class Attribute {
  public:
   Attribute(void* at, size_t size) : at_(reinterpret_cast<uintptr_t>(at)), size_(size) {
@@ -290,7 +290,7 @@ class Attribute {
     return static_cast<uint32_t>(Number(offset, 4));
   }
   Object* Used(size_t offset, Use use) const { return UseAt(at_ + offset, Half(offset), use); }
-  // Writes to the process's copy. Most commands do, however short it is.
+  // Writes to the process's copy. Most commands do so even if the attribute is short.
   void Put(size_t offset, uint32_t value) const {
     std::memcpy(reinterpret_cast<void*>(at_ + offset), &value, sizeof value);
   }
@@ -309,7 +309,7 @@ class Attribute {
 
 #define FIELD(name) offsetof(bpf_attr, name)
 
-// The verifier writes while it reads on.
+// The verifier writes its log while it reads on.
 bool WriteLog(uint64_t log, uint32_t level, uint32_t size) {
   const uint8_t line[] = {'0', ':', ' ', ' ', static_cast<uint8_t>(kSecret), 0, 0, 0};
   const uint32_t most = std::min<uint32_t>(size, kMostRecords);
@@ -319,7 +319,7 @@ bool WriteLog(uint64_t log, uint32_t level, uint32_t size) {
   return true;
 }
 
-// Records of any kind, one after the other.
+// Reads records of any kind, one after the other.
 bool TakeRecords(uint64_t records, uint64_t count, uint32_t bytes) {
   Bytes record(std::min<uint32_t>(bytes, 256));
   for (uint64_t i = 0; i < std::min(count, kMostRecords); ++i) {
@@ -341,7 +341,7 @@ long Load(const Attribute& attr) {
   if (!Take(instructions, 0, code.data(), count * sizeof(bpf_insn))) return Fail(EFAULT);
   if (!TakeText(attr.Word(FIELD(license)), 127, &license)) return Fail(EFAULT);
   Expect(Has(kProgramTypes, type), "a program of a refused type");
-  // Where it has no room the kernel reads on, and says so at the end.
+  // If the log has no room, the kernel reads on, and fails at the end.
   const bool logged =
       WriteLog(attr.Word(FIELD(log_buf)), attr.Half(FIELD(log_level)), attr.Half(FIELD(log_size)));
   const uint64_t array = attr.Word(FIELD(fd_array));
@@ -385,7 +385,7 @@ long Load(const Attribute& attr) {
   return logged ? Make({What::kProgram, false, type}) : Fail(EFAULT);
 }
 
-// A key and a value of a map, at these places of what the call points to.
+// Updates a map. The key and the value are at these places of the call's memory.
 long Update(Object* map, uint64_t keys, uint64_t values, uint64_t index) {
   Bytes key(map->key_size);
   Bytes value(map->value_size);
@@ -394,7 +394,7 @@ long Update(Object* map, uint64_t keys, uint64_t values, uint64_t index) {
   constexpr uint32_t kOfDescriptors[] = {BPF_MAP_TYPE_PROG_ARRAY, BPF_MAP_TYPE_PERF_EVENT_ARRAY,
                                          BPF_MAP_TYPE_CGROUP_ARRAY};
   if (Has(kOfDescriptors, map->type) && value.size() >= 4) {
-    // What the kernel has copied it looks at, and not at what the process has by then.
+    // The kernel looks at its own copy, and not at the later contents of the process's memory.
     uint32_t fd = 0;
     std::memcpy(&fd, value.data(), sizeof fd);
     const Use use = map->type == BPF_MAP_TYPE_PROG_ARRAY ? Use::kChange : Use::kRead;
@@ -404,7 +404,7 @@ long Update(Object* map, uint64_t keys, uint64_t values, uint64_t index) {
   return 0;
 }
 
-// A key of a storage is a descriptor.
+// The key of a local storage is a descriptor.
 bool UseKey(const Object& map, uint64_t keys, uint64_t index) {
   constexpr uint32_t kStorages[] = {BPF_MAP_TYPE_SK_STORAGE, BPF_MAP_TYPE_INODE_STORAGE,
                                     BPF_MAP_TYPE_TASK_STORAGE, kCgroupStorage};
@@ -483,7 +483,7 @@ long CreateMap(const Attribute& attr) {
   return Make({What::kMap, false, type, key_size, value_size});
 }
 
-// Of programs beside which others are: before or after a given one.
+// Handles programs that are attached before or after a given one.
 void UseRelative(const Attribute& attr, size_t flags, size_t offset) {
   const uint64_t bits = attr.Half(flags);
   if ((bits & (kBefore | kAfter)) == 0 || (bits & kId) != 0) return;
@@ -538,7 +538,7 @@ long Link(const Attribute& attr) {
     }
   }
   if (type == BPF_TRACE_ITER && attr.Half(FIELD(link_create.iter_info_len)) != 0) {
-    // By the program's kind it is a map, a cgroup or a process.
+    // The program's kind decides whether the object is a map, a cgroup or a process.
     const uint32_t bytes = std::min(attr.Half(FIELD(link_create.iter_info_len)), 12u);
     const uint64_t info = attr.Word(FIELD(link_create.iter_info));
     uint32_t words[3] = {};
@@ -552,7 +552,7 @@ long Link(const Attribute& attr) {
   return Make({What::kLink, false, 0});
 }
 
-// Of a program, the info has pointers of its own.
+// The info of a program contains pointers of its own.
 long Info(const Attribute& attr) {
   const Object* const object = attr.Used(FIELD(info.bpf_fd), Use::kRead);
   if (object == nullptr) return Fail(EBADF);
@@ -594,7 +594,7 @@ long Path(uint32_t command, const Attribute& attr) {
 
 long Call(uint32_t command, const Attribute& attr) {
   std::string text;
-  // What begins with a descriptor of something that the command changes.
+  // The attribute begins with a descriptor of an object that the command changes.
   const auto change = [&](size_t offset) {
     return attr.Used(offset, Use::kChange) == nullptr ? Fail(EBADF) : 0;
   };
@@ -683,7 +683,7 @@ long Call(uint32_t command, const Attribute& attr) {
   }
 }
 
-// What the executor asks itself about an object, it asks with an attribute on its stack.
+// The executor asks its own questions with an attribute on its stack.
 bool IsOwnQuestion(const void* attribute) {
   const uint8_t here = 0;
   const auto distance = reinterpret_cast<intptr_t>(attribute) - reinterpret_cast<intptr_t>(&here);
@@ -703,7 +703,7 @@ long FakeBpf(uint32_t command, void* const arguments[2], const uint32_t sizes[2]
     return 0;
   }
   FindBuffers(arguments, count);
-  // Where there is a second argument, its log is written first.
+  // If there is a second argument, its log is written first.
   if (count == 2 && sizes[1] >= 16 && sizes[1] <= kPage) {
     const Attribute common(arguments[1], sizes[1]);
     if (!WriteLog(common.Word(0), common.Half(12), common.Half(8))) return Fail(EFAULT);
@@ -714,7 +714,8 @@ long FakeBpf(uint32_t command, void* const arguments[2], const uint32_t sizes[2]
 long FakePerfOpen(void* attribute, int, int, int, unsigned long) {
   void* const arguments[2] = {attribute, nullptr};
   FindBuffers(arguments, 1);
-  // perf_copy_attr(): as many bytes as the attribute itself says, whatever the client has sent.
+  // perf_copy_attr(): the kernel reads as many bytes as the attribute states, whatever the client
+  // sent.
   uint32_t size = 0;
   std::memcpy(&size, static_cast<const uint8_t*>(attribute) + 4, sizeof size);
   if (size == 0) size = PERF_ATTR_SIZE_VER0;
@@ -777,7 +778,7 @@ void Run(Executor* executor, const frame::Header& header, const uint8_t* data, s
   executor->Execute(header.type, header.id, data, size);
 }
 
-// Frames, one after the other.
+// Executes frames, one after the other.
 void RunAll(Executor* executor, const uint8_t* data, size_t size) {
   while (size >= frame::kHeaderBytes) {
     frame::Header header = frame::Parse(data);
@@ -792,11 +793,11 @@ void RunAll(Executor* executor, const uint8_t* data, size_t size) {
   }
 }
 
-Bytes beginning;  // of every session: the calls that make its objects
+Bytes beginning;  // of every session: the calls that make its first objects
 constexpr size_t kBeginningObjects = 7;
 
-/// What WAEP_FUZZ_RULES names: the rules, and behind them what makes a session's objects. It is
-/// read once, because another process may write the file anew meanwhile.
+/// Reads the file that WAEP_FUZZ_RULES names: the rules, and behind them the calls that make a
+/// session's objects. It is read once, because another process may write the file anew meanwhile.
 Bytes ReadRules() {
   const char* const path = ::getenv("WAEP_FUZZ_RULES");
   FILE* const file = path == nullptr ? nullptr : ::fopen(path, "re");
@@ -837,7 +838,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   static std::unique_ptr<Executor> executor = Prepared();
   RunAll(executor.get(), beginning.data(), beginning.size());
   if (objects.size() < kBeginningObjects) {
-    // What objects without handles have taken of the quotas stays taken until the session ends.
+    // The quota amounts of objects without handles stay in use until the session ends.
     executor = Prepared();
     objects.clear();
     RunAll(executor.get(), beginning.data(), beginning.size());
@@ -846,7 +847,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   RunAll(executor.get(), data, size);
   Run(executor.get(), {0, frame::kClose, 0, 0, 0}, nullptr, 0);
   Expect(executor->handles() == 0, "a handle is left");
-  // Without handles, they would last until the session ends.
+  // Objects without handles would last until the session ends.
   objects.clear();
   return 0;
 }

@@ -17,7 +17,7 @@ function text(random: Random): string {
   );
 }
 
-/** An address that is taken is the same when it is written down and read again. */
+/** If an address is accepted, its text form parses to the same address. */
 export function addresses(random: Random): boolean {
   const address = unlessRefused(['ERR_ADDRESS_INVALID'], () => parseAddress(text(random)));
   if (address === undefined) return false;

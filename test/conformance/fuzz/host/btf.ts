@@ -5,12 +5,12 @@ import { int, Kind, type RawType, writeBtf } from '../../../btf/writer.js';
 import type { Random } from './random.js';
 import { unlessRefused } from './refusal.js';
 
-/** A codec of so many bytes is also fed; longer ones take their time. */
+/** Codecs of at most this many bytes are also fed, because longer ones take their time. */
 const FED_BYTES = 4096;
 
 const names = ['', 'a', 'list', 'u64', 'char'] as const;
 
-/** Types that refer to each other as chance will have it: to themselves, in circles, to none. */
+/** Returns types with random references: to themselves, in circles, or to no type. */
 function types(random: Random): RawType[] {
   const count = 1 + random.below(10);
   const any = () => random.below(count + 2);
@@ -55,7 +55,7 @@ function types(random: Random): RawType[] {
   return Array.from({ length: count }, () => random.pick(makers)());
 }
 
-/** Whatever BTF says, every question about it has an answer or an error of its own. */
+/** Whatever a BTF contains, every question about it has an answer or an error of its own. */
 export function btf(random: Random): boolean {
   const bytes = random.spoilt(writeBtf(types(random)));
   const read = unlessRefused(['ERR_BTF_MALFORMED'], () => new BtfTypes(bytes));

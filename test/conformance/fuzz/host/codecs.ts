@@ -75,9 +75,9 @@ function value(random: Random, depth = 0): unknown {
 }
 
 /**
- * Any value is written or refused, and what is read is written as the same bytes again. Bytes of a
- * text behind its end, and bits beside a bit field, are nobody's, so that this begins with bytes
- * that were written.
+ * Any value is encoded or refused, and encoding a decoded value gives the same bytes. The check
+ * begins with encoded bytes, because bytes behind the end of a text, and bits beside a bit field,
+ * have no value.
  */
 export function codecs(random: Random): boolean {
   const any = codec(random);

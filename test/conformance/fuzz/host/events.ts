@@ -20,7 +20,7 @@ const order = [
   'end',
 ] as const satisfies readonly (keyof Events)[];
 
-/** An EVENTS frame is what another reader of CBOR takes it for, or it is refused. */
+/** Another reader of CBOR reads the same EVENTS frame, or the frame is refused. */
 export function events(random: Random): boolean {
   const counts = order.map(() => (random.once(3) ? random.word() * random.edge() : random.edge()));
   const whole = counts.map((count) => (count > 0xffffffff ? BigInt(count) : count));
@@ -34,7 +34,7 @@ export function events(random: Random): boolean {
   const items = decoder.decode(body) as unknown[];
   for (const [at, name] of order.entries()) {
     const count = Number(items[at]);
-    // Nothing is counted as far as that; what is rounded may be rounded twice.
+    // No real count is as large. A rounded count may be rounded twice.
     const roundedBy = count > Number.MAX_SAFE_INTEGER ? count * Number.EPSILON : 0;
     assert.ok(Math.abs(parsed[name] - count) <= roundedBy, `${name} is ${parsed[name]}`);
   }
@@ -42,7 +42,7 @@ export function events(random: Random): boolean {
   return true;
 }
 
-/** Records of a buffer, and those of them that somebody is to see. */
+/** The records of a buffer, and those that a reader must see. */
 interface Buffered {
   bytes: Uint8Array;
   visible: Uint8Array[];
@@ -72,7 +72,7 @@ function perf(random: Random): Buffered {
   const parts = Array.from({ length: random.below(6) }, () => {
     const data = random.bytes(random.below(30));
     const type = random.pick([SAMPLE, SAMPLE, LOST, random.below(20)]);
-    // What is behind the data of a sample is padding, which counts as data.
+    // The padding behind a sample's data counts as data.
     const record = Buffer.alloc((12 + data.length + 7) & ~7);
     record.writeUInt32LE(type);
     record.writeUInt16LE(record.length, 6);
@@ -84,7 +84,10 @@ function perf(random: Random): Buffered {
   return { bytes: Buffer.concat(parts), visible };
 }
 
-/** Records come out as they were put in, or the buffer is refused; nothing comes from outside of it. */
+/**
+ * Records come out as they were put in, or the buffer is refused. No bytes come from outside the
+ * buffer.
+ */
 export function records(random: Random): boolean {
   const [make, each] = random.pick([
     [ring, eachRingRecord] as const,

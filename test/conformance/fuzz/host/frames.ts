@@ -23,7 +23,7 @@ function stream(random: Random): Uint8Array {
   return random.spoilt(Buffer.concat(frames));
 }
 
-/** What the frames are, read at once. */
+/** Returns the frames in the bytes, read all at once. */
 function expected(bytes: Buffer): { frames: Frame[]; refused: boolean } {
   const frames: Frame[] = [];
   for (let at = 0; bytes.length - at >= HEADER_BYTES; ) {
@@ -39,7 +39,7 @@ function expected(bytes: Buffer): { frames: Frame[]; refused: boolean } {
   return { frames, refused: false };
 }
 
-/** Frames come out as they went in, however they were cut into pieces. */
+/** Frames come out as they went in, whatever pieces they arrived in. */
 export function frames(random: Random): boolean {
   const bytes = Buffer.from(stream(random));
   const assembler = new FrameAssembler(MAX_FRAME_BYTES);

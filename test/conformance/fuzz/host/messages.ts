@@ -17,7 +17,7 @@ import { unlessRefused } from './refusal.js';
 
 const encoder = new Encoder({ useRecords: false, tagUint8Array: false });
 
-/** Any value that CBOR has. */
+/** Returns any kind of value that CBOR has. */
 function value(random: Random, depth = 0): unknown {
   switch (random.below(depth > 3 ? 7 : 10)) {
     case 0:
@@ -46,7 +46,7 @@ function value(random: Random, depth = 0): unknown {
   }
 }
 
-/** The value, or at times something else in its place. */
+/** Returns the value, or at times another one. */
 const mostly = (random: Random, usual: unknown) => (random.once(12) ? value(random) : usual);
 
 const hello = (random: Random) => ({
@@ -103,7 +103,7 @@ const kinds = [
   { type: FrameType.ERROR, make: error, parse: parseError },
 ] as const;
 
-/** Handshakes and errors are what their types say, or they are refused. */
+/** Handshakes and errors have the values of their types, or they are refused. */
 export function messages(random: Random): boolean {
   const { type, make, parse } = random.pick(kinds);
   const frame = messageFrame(type, 1, random.once(16) ? value(random) : make(random));
@@ -122,7 +122,7 @@ export function messages(random: Random): boolean {
   return true;
 }
 
-/** Results hand out as many bytes as were asked for, and none of anybody else's. */
+/** Results contain as many bytes as were asked for, and only bytes of the answer. */
 export function results(random: Random): boolean {
   const count = random.below(5);
   const outputs = Array.from({ length: count }, () =>

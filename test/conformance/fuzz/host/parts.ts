@@ -1,4 +1,4 @@
-/* What of the host reads bytes or text of others, and what has to be true of it. */
+/* The parts of the host that read bytes or text from others, and the properties that must hold. */
 import { addresses } from './addresses.js';
 import { btf } from './btf.js';
 import { codecs } from './codecs.js';
@@ -12,8 +12,8 @@ import type { Random } from './random.js';
 export interface Part {
   readonly name: string;
   /**
-   * Makes an input and feeds it. Returns whether it was taken; throws where something happened
-   * that must not.
+   * Makes an input and feeds it. Returns whether the input was accepted. Throws if a property does
+   * not hold.
    */
   feed(random: Random): boolean;
 }

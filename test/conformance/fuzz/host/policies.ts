@@ -42,7 +42,7 @@ const keys = [
   'toString',
 ] as const;
 
-/** What each key may have. */
+/** The usual values of each key. */
 const usual: Readonly<Record<string, readonly string[]>> = {
   profile: ['observe', 'full'],
   name: ['ours', '"a: b"', '5'],
@@ -90,7 +90,7 @@ function value(random: Random, depth = 0): string {
   }
 }
 
-/** A file says what is wrong with it, with a place inside of it, or it is a policy with rules. */
+/** A file is a policy with rules, or its error names a place inside the file. */
 export function policies(random: Random): boolean {
   const lines = Array.from({ length: 1 + random.below(5) }, () => {
     const key = random.pick(keys);
@@ -107,7 +107,7 @@ export function policies(random: Random): boolean {
   if (file.problems.length > 0) return false;
   assert.ok(describePolicy(file).every(({ allows }) => typeof allows === 'string'));
   assert.ok(warningsOf(file).every(({ from }) => from !== ''));
-  // It takes as long as all the rest, and depends on less.
+  // Encoding takes as long as everything else, and depends on less.
   if (random.once(8)) assert.ok(encodeRules(compile(file.policy, kernel)).length > 0);
   return true;
 }

@@ -1,13 +1,13 @@
-/** Numbers that follow from a seed, and what is made of them. */
+/** Numbers that follow from a seed, and random values made of them. */
 export class Random {
   #state: number;
 
   constructor(seed: number) {
-    // Neighbouring seeds are to have nothing in common.
+    // Neighbouring seeds must lead to unrelated numbers.
     this.#state = Math.imul(seed ^ (seed >>> 16), 0x45d9f3b) >>> 0;
   }
 
-  /** A number of 32 bits (mulberry32). */
+  /** Returns a number of 32 bits (mulberry32). */
   word(): number {
     this.#state = (this.#state + 0x6d2b79f5) >>> 0;
     let mixed = Math.imul(this.#state ^ (this.#state >>> 15), this.#state | 1);
@@ -15,12 +15,12 @@ export class Random {
     return (mixed ^ (mixed >>> 14)) >>> 0;
   }
 
-  /** An integer from 0 to below `limit`. */
+  /** Returns an integer from 0 to `limit` − 1. */
   below(limit: number): number {
     return this.word() % limit;
   }
 
-  /** True once in so many times. */
+  /** Returns true once in `times` times on average. */
   once(times: number): boolean {
     return this.below(times) === 0;
   }
@@ -33,7 +33,7 @@ export class Random {
     return Uint8Array.from({ length }, () => this.word());
   }
 
-  /** A number as they occur at the edges of formats. */
+  /** Returns a number at the edge of a format. */
   edge(): number {
     return this.pick([0, 1, 2, 0x7f, 0x80, 0xff, 0x100, 0xffff, 0x10000, 0x7fffffff, 0xffffffff]);
   }
@@ -42,7 +42,10 @@ export class Random {
     return Array.from({ length }, () => letters[this.below(letters.length)]).join('');
   }
 
-  /** The same bytes with a few of them changed, inserted, repeated or missing; half the time all of them as they were. */
+  /**
+   * Returns the same bytes, half of the time with a few of them changed, inserted, repeated or
+   * missing.
+   */
   spoilt(bytes: Uint8Array): Uint8Array {
     let spoilt = Buffer.from(bytes);
     if (this.once(2)) return spoilt;

@@ -1,8 +1,8 @@
 import { type ErrorCode, WaepError } from '../../../../src/errors.js';
 
 /**
- * Runs what may refuse its input and returns its value, or `undefined` when it did refuse. Any error
- * but one of the codes is thrown on.
+ * Runs code that may refuse its input. Returns its value, or `undefined` after a refusal with one
+ * of the codes. Throws all other errors.
  */
 export function unlessRefused<T>(codes: readonly ErrorCode[], run: () => T): T | undefined {
   try {
