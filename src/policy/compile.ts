@@ -41,36 +41,46 @@ import {
 } from './rules.js';
 import { numberOf } from './vocabulary.js';
 
-/** A place that can be probed. */
+/** A place where a probe can be put. */
 export interface ProbePlace {
-  /** In the file, in bytes. */
+  /** The offset in the file, in bytes. */
   readonly offset: number;
-  /** Where in the file the kernel counts up while there is a probe; 0 for nowhere. */
+  /**
+   * The offset of the reference counter in the file, which the kernel increments while there is a
+   * probe. 0 means none.
+   */
   readonly counter: number;
 }
 
-/** What only the kernel that a policy is for can tell. */
+/** Facts that only the kernel under the policy knows. */
 export interface KernelNames {
-  /** How many CPUs the kernel reckons with. */
+  /** The number of possible CPUs of the kernel. */
   readonly possibleCpus: number;
-  /** The BTF ids of the kernel's functions whose names match; none where it has no BTF. */
+  /**
+   * Returns the BTF ids of the kernel's functions with matching names. Empty for a kernel without
+   * BTF.
+   */
   functions(matches: (name: string) => boolean): readonly number[];
-  /** The BTF ids of what tracing programs can be attached to, by the names of the hooks. */
+  /** Returns the BTF ids of the targets of tracing programs, by the names of the hooks. */
   hooks(matches: (name: string) => boolean): readonly number[];
-  /** Where a file has the symbols, or notes of USDT as `PROVIDER:NAME`, whose names match. */
+  /**
+   * Returns the places of a file's symbols with matching names, and of its USDT notes with matching
+   * `PROVIDER:NAME`.
+   */
   probes(file: string, matches: (name: string) => boolean): readonly ProbePlace[];
   /**
-   * What tells a file from another one of the same path, and from itself after a change: device,
-   * inode, bytes, and the times of its last change and of its inode's in nanoseconds, joined by dots.
+   * Returns the identity of a file. It differs from the identity of another file at the same path,
+   * and changes when the file changes. It consists of the device, the inode, the size, and the
+   * times of the last change of the contents and of the inode in nanoseconds, joined by dots.
    */
   fileIdentity?(file: string): string;
-  /** The ids of the kernel's tracepoints whose names match, whatever system they belong to. */
+  /** Returns the ids of the kernel's tracepoints with matching names, in any system. */
   tracepoints(matches: (name: string) => boolean): readonly number[];
-  /** The number that the kernel gives to the perf events of a device, or `undefined`. */
+  /** Returns the kernel's number for the perf events of a device, or `undefined`. */
   perfType(device: string): number | undefined;
 }
 
-/** The bounds of sessions under every policy, but for the rate of events. */
+/** The limits of a session under every policy, without the rate of events. */
 const limits: Omit<SessionLimits, 'maxEventsPerSecond'> = {
   maxFrameBytes: MAX_FRAME_BYTES,
   maxCallBytes: 128 * 1024 * 1024,
@@ -80,7 +90,7 @@ const limits: Omit<SessionLimits, 'maxEventsPerSecond'> = {
   maxStreams: 64,
 };
 
-/** Where there is little memory, what an executor keeps of relocations counts as well. */
+/** With little memory, the executor's memory for relocations matters as well. */
 const few = { maxRelocations: 1 << 14 };
 
 function limitsOf(policy: Policy): SessionLimits {
@@ -92,9 +102,9 @@ function limitsOf(policy: Policy): SessionLimits {
   };
 }
 
-/** The bytes of the longest path that the kernel takes, its NUL included. */
+/** The size in bytes of the longest path that the kernel accepts, with its NUL. */
 const PATH_MAX = 4096;
-/** The bytes of the longest name of a kernel function (KSYM_NAME_LEN), its NUL included. */
+/** The size in bytes of the longest name of a kernel function (KSYM_NAME_LEN), with its NUL. */
 const KSYM_NAME_MAX = 512;
 /** PERF_UPROBE_REF_CTR_OFFSET_SHIFT of kernel/events/core.c. */
 const REF_CTR_OFFSET_SHIFT = 32;
@@ -103,7 +113,7 @@ const uprobeTypes = rangesOf([
   AttachType.BPF_TRACE_UPROBE_SESSION,
 ]);
 
-/** For calls of which a word of a shape of a command has such values. */
+/** Restricts a check to calls with certain values in a word of a command's shape. */
 const whenWord = (
   row: Struct,
   name: string,
@@ -114,8 +124,8 @@ const one = (...numbers: number[]) => rangesOf(numbers);
 const all = (patterns: readonly string[]) => patterns.length === 1 && patterns[0] === '*';
 
 /*
- * Task storage, whose values may have fields that the kernel follows, can only be written one element
- * at a time: the executor looks at the map for that.
+ * BPF_MAP_UPDATE_ELEM is missing. A value of task storage may have fields with addresses that the
+ * kernel follows, and only this command can write such a value. The executor checks the map for it.
  */
 const noPointerScan = one(
   Cmd.BPF_MAP_LOOKUP_ELEM,
@@ -138,7 +148,7 @@ const perCpuMaps = one(
 );
 const ringBuffers = one(MapType.BPF_MAP_TYPE_RINGBUF, MapType.BPF_MAP_TYPE_USER_RINGBUF);
 const arenas = one(MapType.BPF_MAP_TYPE_ARENA);
-/** Maps whose entries are not allocated with them. */
+/** Maps whose entries are allocated later than the map. */
 const storages = one(
   MapType.BPF_MAP_TYPE_SK_STORAGE,
   MapType.BPF_MAP_TYPE_INODE_STORAGE,
@@ -148,24 +158,24 @@ const storages = one(
   MapType.BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE,
 );
 const notByEntry = [...perCpuMaps, ...ringBuffers, ...arenas, ...storages];
-/** How many entries such a map is reckoned to have. */
+/** The assumed number of entries of such a map. */
 const STORAGE_ENTRIES = 4096;
-/** What a program or a set of types takes beside what depends on its size: pages of its own. */
+/** The pages of a program or a set of types, in addition to the memory that depends on its size. */
 const OBJECT_BYTES = 16 * 1024;
-/** An instruction as it was loaded, as the verifier leaves it, and as machine code. */
+/** The bytes of an instruction as it was loaded, as the verifier leaves it, and as machine code. */
 const INSTRUCTION_BYTES = 40;
-/** What the kernel keeps of a line of source, or of a function. */
+/** The kernel's memory for a line of source, or for a function. */
 const LINE_BYTES = 24;
-/** What the kernel keeps for an entry beside its key and value, about. */
+/** The approximate memory of an entry in addition to its key and value. */
 const ENTRY_BYTES = 64;
 
 const { PERF_EVENT_ATTR, PERF_EVENT_FLAGS, PerfEventBit } = perf;
 
-/** Where a word of a shape of a command is, and of which command. */
+/** Returns the command, the offset and the width of a word in a shape. */
 const word = (row: (typeof commands)[number], name: string) =>
   ({ command: row.command, kind: 'word', ...wordIn(row, name) }) as const;
 
-/** Sets of numbers: a word, or the instructions of a program. */
+/** Returns the checks of sets of numbers: words, or the instructions of a program. */
 function numberChecks(policy: Policy): Check[] {
   const { map_types, program_types, attach_types, helpers } = policy;
   const checks: Check[] = [
@@ -179,7 +189,7 @@ function numberChecks(policy: Policy): Check[] {
       rule: 'attach_types',
       vocabulary: 'attach_types',
       ...word(rows.PROG_LOAD, 'expected_attach_type'),
-      // Zero is also what programs have that are not attached by type.
+      // A program that is not attached by type has zero here.
       values: [[0, 0], ...attach_types],
     },
     {
@@ -214,8 +224,8 @@ function numberChecks(policy: Policy): Check[] {
 }
 
 /**
- * What is not known of a command, or of instructions, is nothing that a policy can speak of: a later
- * kernel may take it for a descriptor.
+ * Returns the checks of unknown words of a command, and of unknown instructions. A policy cannot
+ * have a rule about them, and a later kernel may take one for a descriptor.
  */
 function unknownChecks({ commands: allowed }: Policy): Check[] {
   const ends = new Map<number, number>();
@@ -253,15 +263,18 @@ function kfuncChecks({ kfuncs }: Policy, kernel: KernelNames): Check[] {
   } as const;
   const ids = kfuncs.length === 0 ? [] : kernel.functions((name) => allowed.has(name));
   return [
-    // The numbers are of the kernel's own types; those of a module's would mean other functions.
+    // The BTF ids are those of the kernel's own types. With a module's types, they would mean other
+    // functions.
     { ...call, ...OFFSET_BITS, values: one(0) },
     { ...call, ...IMMEDIATE_BITS, values: rangesOf(ids) },
   ];
 }
 
-/** Tells which names match globs, of which those with a leading `!` exclude. */
+/**
+ * Returns a function that matches names against globs. A glob with a leading `!` excludes names.
+ */
 export function globMatcher(globs: readonly string[]): (name: string) => boolean {
-  // Made once: kernels have a hundred thousand names.
+  // A kernel has a hundred thousand names, so the expressions are made once.
   const expression = (glob: string) =>
     new RegExp(
       `^${glob
@@ -289,7 +302,8 @@ function perfChecks(
       ...wordIn(PERF_EVENT_ATTR, name),
     }) as const;
   const checks: Check[] = [];
-  // Where nobody tells which number probes have, one without a fixed meaning may be theirs.
+  // If the kernel does not report the types of its PMUs, any type without a fixed meaning may be a
+  // probe.
   const tellsProbes = kernel.perfType('software') !== undefined;
   if (all(perf_types) && !tellsProbes && !(all(hooks) && all(uprobes))) {
     checks.push({
@@ -312,7 +326,7 @@ function perfChecks(
     });
   }
   if (!perf_signals) {
-    // All bits above `sigtrap` are without a meaning yet.
+    // The bits above `sigtrap` have no meaning yet.
     const offset = PERF_EVENT_FLAGS + 4;
     const values: Range[] = [[0, 2 ** (PerfEventBit.sigtrap - 32) - 1]];
     checks.push({
@@ -343,7 +357,7 @@ function perfChecks(
       rule: 'hooks',
       values: ids,
     },
-    // Without a name there is an address only.
+    // Without a name there is only an address.
     {
       ...field('config1'),
       ...probes,
@@ -360,14 +374,14 @@ function perfChecks(
       paths: false,
       patterns: hooks,
     },
-    // How long a function is nobody knows here.
+    // The length of a function is unknown here.
     {
       ...field('config2'),
       ...probes,
       rule: 'hooks',
       values: one(0),
     },
-    // A breakpoint is at an address, which has no name.
+    // A breakpoint is at an address, and an address has no name.
     {
       ...field('type'),
       rule: 'hooks',
@@ -377,7 +391,7 @@ function perfChecks(
   ];
 }
 
-/** Probes in files, by file and symbol. */
+/** Returns the checks of probes in files, by file and symbol. */
 function uprobeChecks({ uprobes }: Policy, kernel: KernelNames): Check[] {
   if (all(uprobes)) return [];
   const symbols = new Map<string, string[]>();
@@ -386,7 +400,7 @@ function uprobeChecks({ uprobes }: Policy, kernel: KernelNames): Check[] {
     symbols.set(file, [...(symbols.get(file) ?? []), symbol.join(':')]);
   }
   const files = [...symbols].map(
-    // A change after the first look is seen later.
+    // The identity is read first, so a change of the file after that is noticed later.
     ([file, globs]) =>
       [file, kernel.fileIdentity?.(file) ?? '', kernel.probes(file, globMatcher(globs))] as const,
   );
@@ -409,7 +423,7 @@ function uprobeChecks({ uprobes }: Policy, kernel: KernelNames): Check[] {
             shift: REF_CTR_OFFSET_SHIFT,
           },
         ]),
-    // A descriptor in place of the path (BPF_F_UPROBE_MULTI_PATH_FD) has no name.
+    // With BPF_F_UPROBE_MULTI_PATH_FD, a descriptor replaces the path. It has no name.
     { rule: 'uprobes', ...word(multi, 'uprobe_flags'), ...toUprobes, values: [[0, 1]] },
     {
       ...probes,
@@ -478,12 +492,12 @@ function hookChecks({ hooks }: Policy, kernel: KernelNames): Check[] {
       values: ids,
     },
     { ...word(rows.PROG_LOAD, 'attach_btf_id'), ...byId, values: ids },
-    // Ids are those of the kernel's own types, not of a module's or another program's.
+    // The ids are those of the kernel's own types, not those of a module or of another program.
     { ...word(rows.PROG_LOAD, 'attach_prog_fd'), ...byId, values: one(0) },
   ];
 }
 
-/** Names are judged when a call is made: interfaces come and go, and are renamed. */
+/** A name is checked when a call is made, because interfaces come and go and are renamed. */
 function interfaceChecks({ interfaces }: Policy): Check[] {
   if (all(interfaces)) return [];
   const stacked = [
@@ -503,7 +517,7 @@ function interfaceChecks({ interfaces }: Policy): Check[] {
   }));
 }
 
-/** Where files of pins are made and removed under a policy that allows any. */
+/** The folder in which files may be made and removed under a policy that allows any pins. */
 const PIN_ROOT = '/sys/fs/bpf/';
 
 function pinChecks({ pin_paths }: Policy): Check[] {
@@ -518,7 +532,10 @@ function pinChecks({ pin_paths }: Policy): Check[] {
   }));
 }
 
-/** Objects of others may be looked at, but neither be changed, nor run, nor attached. */
+/**
+ * Returns the checks that let a session only read objects of others. It may not change, run or
+ * attach them.
+ */
 function foreignChecks(policy: Policy): Check[] {
   if (policy.foreign_objects === 'use') return [];
   return [
@@ -527,7 +544,7 @@ function foreignChecks(policy: Policy): Check[] {
       ...word(rows.MAP_GET_FD_BY_ID, 'open_flags'),
       values: one(ObjectFlag.BPF_F_RDONLY),
     },
-    // Without a program named, whatever there is goes.
+    // Without a named program, the call would detach any program that is there.
     {
       rule: 'foreign_objects',
       ...word(rows.PROG_DETACH_CGROUP, 'attach_bpf_fd'),
@@ -565,8 +582,8 @@ function quotaChecks({ quotas }: Policy, kernel: KernelNames): Check[] {
           terms: [term('key_size', 8), term('value_size', 8)],
           factor,
         },
-        // Nobody says how many there will be of these: one for each task, file, socket or cgroup
-        // that a program meets.
+        // The number of these entries is unknown: there is one for each task, file, socket or
+        // cgroup that a program meets.
         {
           ...create,
           ...ofType(storages),
@@ -608,7 +625,7 @@ function quotaChecks({ quotas }: Policy, kernel: KernelNames): Check[] {
   });
 }
 
-/** Turns a policy into the rules that executors apply on this kernel. */
+/** Compiles a policy to the rules that executors apply on this kernel. */
 export function compile(policy: Policy, kernel: KernelNames): Rules {
   return {
     commands: policy.commands,

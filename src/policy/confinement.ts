@@ -1,16 +1,14 @@
-/*
- * What the processes that serve sessions keep of a guest: capabilities and files.
- */
+/* The capabilities and files of a guest that the processes behind sessions keep. */
 
 import { Cmd, Helper, MapType, ProgType } from '../bpf/enums.js';
 import { Encoder } from '../cbor.js';
 import type { Policy } from './policy.js';
 import { type Confinement, contains, type Range, rangesOf, subtract } from './rules.js';
 
-/** Why an executor has a capability, and under which policies. */
+/** A capability of an executor, with its reason and the policies that need it. */
 export interface Capability {
   readonly name: string;
-  /** Its number in <linux/capability.h>. */
+  /** The number in <linux/capability.h>. */
   readonly number: number;
   readonly why: string;
   needed(policy: Policy): boolean;
@@ -22,7 +20,9 @@ const reads = ({ readable_paths }: Policy, ...paths: string[]) =>
   readable_paths.some((path) => path === '/' || paths.includes(path));
 const isEverything = (patterns: readonly string[]) => patterns.includes('*');
 
-/** Types of programs that the kernel asks for no CAP_NET_ADMIN for; later ones may be others. */
+/**
+ * Program types for which the kernel does not require CAP_NET_ADMIN. Later types may require it.
+ */
 const unrelatedToNetworks = rangesOf([
   ProgType.BPF_PROG_TYPE_UNSPEC,
   ProgType.BPF_PROG_TYPE_SOCKET_FILTER,
@@ -36,7 +36,9 @@ const unrelatedToNetworks = rangesOf([
   ProgType.BPF_PROG_TYPE_SYSCALL,
 ]);
 
-/** All that an executor may have. What is not here nobody has, under any policy. */
+/**
+ * All capabilities that an executor may have. Under no policy does an executor have another one.
+ */
 export const capabilities: readonly Capability[] = [
   {
     name: 'CAP_BPF',
@@ -126,10 +128,13 @@ export const capabilities: readonly Capability[] = [
   },
 ];
 
-/** A tenth of such a quota is enough for what the process itself takes, calls of some size included. */
+/**
+ * From this quota on, a tenth of the quota is enough for the process itself and for calls of some
+ * size.
+ */
 const LEAST_LARGE_BYTES = 160 * 1024 * 1024;
 
-/** The frames and calls of executors that keep memory for them; as `Limits::kResidentBytes`. */
+/** The memory for frames and calls in executors that reserve it, as `Limits::kResidentBytes`. */
 const RESIDENT_BYTES = 4 * 1024 * 1024;
 
 function isSmall({ quotas: { map_bytes } }: Policy): boolean {
@@ -137,17 +142,17 @@ function isSmall({ quotas: { map_bytes } }: Policy): boolean {
 }
 
 /**
- * The bound on frames and calls under a policy. With a small quota an executor has the memory for
- * them from its start and keeps it, so that the kernel cannot take it for objects.
+ * Returns the size limit of frames and calls under a policy. With a small quota, an executor
+ * reserves the memory for them at its start, so that the kernel cannot use this memory for objects.
  */
 export function largestCall(policy: Policy): number | undefined {
   return isSmall(policy) ? RESIDENT_BYTES : undefined;
 }
 
 /**
- * The bound that the kernel holds a session to. It is a tenth above the quota, for the process
- * itself: its memory counts as well, the buffers of a large call among it. With a small quota these
- * come on top.
+ * Returns the memory limit of a session, which the kernel enforces. It is a tenth above the quota,
+ * because the process's own memory counts as well, including the buffers of a large call. With a
+ * small quota, the reserved memory is added.
  */
 function memoryBytes(policy: Policy): number {
   const { map_bytes } = policy.quotas;
@@ -155,7 +160,7 @@ function memoryBytes(policy: Policy): number {
   return Math.floor(1.1 * map_bytes) + (isSmall(policy) ? 2 * RESIDENT_BYTES : 0);
 }
 
-/** What is left to those who serve sessions under a policy. */
+/** Returns the confinement of the processes that serve sessions under a policy. */
 export function confinementOf(policy: Policy): Confinement {
   const { readable_paths, uprobes, pin_paths } = policy;
   return {
@@ -175,6 +180,6 @@ const encoder = new Encoder({ useRecords: false });
 /** Encodes a confinement as addon/core/executor/confinement.h reads it. */
 export function encodeConfinement(confinement: Confinement): Uint8Array {
   const { capabilities, wholeRoot, readable, probed, pins, memoryBytes } = confinement;
-  // A number beyond 32 bits would be encoded as a floating-point one.
+  // As a plain number, a value beyond 32 bits would be encoded as a floating-point number.
   return encoder.encode([capabilities, wholeRoot, readable, probed, pins, BigInt(memoryBytes)]);
 }

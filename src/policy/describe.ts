@@ -5,16 +5,16 @@ import { type VocabularyName, vocabularies } from './vocabulary.js';
 
 /** A rule in words. */
 export interface RuleText {
-  /** The key of the policy, with the part of it after a dot. */
+  /** The key of the policy, with the part of the rule after a dot. */
   rule: string;
   allows: string;
-  /** Where it was written: `file:line`, or the profile's name. */
+  /** Where the rule was written: `file:line`, or the profile's name. */
   from: string;
 }
 
 const list = (names: readonly string[], none: string) => names.join(', ') || none;
 
-/** Says which numbers of a vocabulary are allowed; those without a name as numbers. */
+/** Returns the allowed numbers of a vocabulary in words. A number without a name stays a number. */
 function describeNumbers(kind: VocabularyName, ranges: readonly Range[]): string {
   const { names } = vocabularies[kind];
   const known = [...names.entries()].filter(([, name]) => name !== undefined) as [number, string][];
@@ -70,13 +70,13 @@ const texts: readonly (readonly [rule: string, text: (policy: Policy) => string]
   ['accept.subjects', ({ accept }) => patterns(accept.subjects)],
 ];
 
-/** Where the file of a policy has a rule, or the profile that it comes from. */
+/** Returns the place of a rule in the policy's file, or the profile that the rule comes from. */
 export function originOf({ file, base, places }: PolicyFile, rule: string): string {
   const place = places.get(rule.split('.')[0] ?? rule);
   return place === undefined ? `profile ${base}` : `${file}:${place.line}`;
 }
 
-/** A policy's rules in words, and where each comes from. */
+/** Returns a policy's rules in words, with the origin of each. */
 export function describePolicy(policy: PolicyFile): RuleText[] {
   return texts.map(([rule, text]) => ({
     rule,

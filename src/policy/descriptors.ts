@@ -1,6 +1,7 @@
 /*
- * The rules about descriptors, as the table of commands has them: each is named by a relocation,
- * and what may be done with objects of others is said in one column, whatever names them.
+ * The rules about descriptors, derived from the table of commands. A relocation names each
+ * descriptor. One column of the table says what a call does with an object, whatever names the
+ * object.
  */
 import {
   type Command,
@@ -21,7 +22,7 @@ import type { Policy } from './policy.js';
 import type { Check, Objects, Presence, Range, When } from './rules.js';
 import { IOCTLS, rangesOf } from './rules.js';
 
-/** Commands whose results are objects that others may have made. */
+/** Commands whose results may be objects of others. */
 export const finding = rangesOf(
   commands.filter(({ finds }) => finds).map(({ command }) => command),
 );
@@ -33,7 +34,7 @@ const words: Readonly<Record<Use, string>> = {
   attach: 'to be attached',
 };
 
-/** What the rules of a policy refuse for a use of an object. */
+/** Returns what the rules of a policy refuse for a use of an object. */
 const objectsFor =
   ({ foreign_objects }: Policy) =>
   (use: Use = 'read'): Objects => ({
@@ -51,7 +52,10 @@ function presenceOf(row: Struct, { present }: FdField): Presence {
   return { kind, offset: offsetIn(row, field), mask };
 }
 
-/** The conditions of a shape that a call and its objects tell; what others there are may hold. */
+/**
+ * Returns the conditions of a shape that follow from a call and its objects. Any other condition
+ * counts as true.
+ */
 function conditionsOf(row: Struct, when: Command['when']): readonly (readonly When[])[] {
   return [when ?? {}].flat().map(({ value, zero, mapType, progType, linkType }) => {
     const types = [mapType, progType, linkType].filter((one) => one !== undefined);
@@ -69,15 +73,15 @@ function conditionsOf(row: Struct, when: Command['when']): readonly (readonly Wh
   });
 }
 
-/** A check, and of which shapes of its command it is. */
+/** A check, with the shape of the command to which it applies. */
 interface Shaped {
   /** The conditions of the shape. */
   readonly shape: readonly When[];
-  /** With conditions of its own, where only some calls of the shape do that. */
+  /** The check. It has conditions of its own if it applies only to some calls of the shape. */
   readonly check: Check;
 }
 
-/** The checks of one shape of a command. */
+/** Returns the checks of one shape of a command. */
 function checksOf(row: Command, objects: ObjectsFor): Shaped[] {
   const checks = Object.values(row.fields).flatMap((field) => fieldChecks(row, field, objects));
   return conditionsOf(row, row.when).flatMap((shape) => checks.map((check) => ({ shape, check })));
@@ -112,7 +116,7 @@ function fieldChecks(row: Command, field: Field, objects: ObjectsFor): Check[] {
         kind: 'descriptor',
         pointer: offset,
         offset: inner.offset,
-        // Which structure is behind the pointer follows from the program.
+        // The program decides which structure is behind the pointer.
         presence: { kind: 'perhaps' },
         objects: objects(inner.use),
       }));
@@ -209,7 +213,7 @@ function elementChecks(
   });
 }
 
-/** Checks that say the same are made once: of every call where each shape has them. */
+/** Merges equal checks. A check that every shape has applies to every call of the command. */
 function merged(shapes: readonly (readonly Shaped[])[]): Check[] {
   const same = new Map<string, Shaped[]>();
   for (const one of shapes.flat()) {
@@ -228,7 +232,7 @@ function merged(shapes: readonly (readonly Shaped[])[]): Check[] {
   });
 }
 
-/** Of conditions that are about the same word alone, one with all of its values. */
+/** Joins conditions on the same word to one condition with all of their values. */
 function joined(shapes: readonly (readonly When[])[]): (readonly When[])[] {
   const words = new Map<number, Range[]>();
   const others: (readonly When[])[] = [];
@@ -248,13 +252,13 @@ function merge(ranges: readonly Range[]): Range[] {
   );
 }
 
-/** The rules about descriptors in calls. */
+/** Returns the rules about descriptors in calls. */
 export function descriptorChecks(policy: Policy): Check[] {
   const objects = objectsFor(policy);
   const shapes = new Map<number, Shaped[][]>();
   for (const row of commands) {
     if (row.stays !== undefined) continue;
-    // Whose numbers a process asks about by, its own, is a matter of the process.
+    // TASK_FD_QUERY names a descriptor by the numbers of the process in question, not by a handle.
     if (row.command === rows.TASK_FD_QUERY.command) continue;
     shapes.set(row.command, [...(shapes.get(row.command) ?? []), checksOf(row, objects)]);
   }

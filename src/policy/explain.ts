@@ -15,18 +15,18 @@ import { profiles } from './profiles.js';
 import { encodeRules, PERF_EVENT_OPEN } from './rules.js';
 import { numberOf, type VocabularyName, vocabularies } from './vocabulary.js';
 
-/** What a policy says to one thing. */
+/** The policy's decision about one thing. */
 export interface Verdict {
-  /** What was asked about, such as `helper bpf_send_signal`. */
+  /** The thing in question, such as `helper bpf_send_signal`. */
   what: string;
   allowed: boolean;
   /** The rule that decides. */
   rule: string;
-  /** Where it was written: `file:line`, or the profile's name. */
+  /** Where the rule was written: `file:line`, or the profile's name. */
   from: string;
 }
 
-/** The number of a name, which the kernel's interface must have. */
+/** Returns the number of a name. Throws if the kernel's interface does not have the name. */
 function numberNamed(kind: VocabularyName, name: string): number {
   const number = numberOf(kind, name);
   if (number !== undefined) return number;
@@ -37,7 +37,7 @@ function numberNamed(kind: VocabularyName, name: string): number {
   throw failure('ERR_OPTION_INVALID', { option: one, value: name, expected });
 }
 
-/** A kernel that has what was asked about, under the number 1. */
+/** Returns a kernel that has the thing in question, with the number 1. */
 const kernelOf = (name: string): KernelNames => {
   const ids = (matches: (name: string) => boolean) => (matches(name) ? [1] : []);
   return {
@@ -56,7 +56,7 @@ const ASKED_INTERFACE = 1;
 const ASKED_TYPE = 1000;
 const UPROBE_TYPE = 1001;
 
-/** A call with such words in its attribute; bytes are behind a pointer. */
+/** Returns a call with such words in its attribute. Bytes are put behind a pointer. */
 function call(command: number, words: Readonly<Record<number, number | Uint8Array>>): Uint8Array {
   const attribute = Buffer.alloc(ATTRIBUTE_BYTES);
   const buffers: Uint8Array[] = [attribute];
@@ -78,7 +78,7 @@ const ATTRIBUTE_BYTES = 128;
 
 const text = (value: string) => Buffer.from(`${value}\0`);
 
-/** A program of one instruction. */
+/** Returns a program of one instruction. */
 function program(operation: number, immediate: number): Uint8Array {
   const bytes = Buffer.alloc(8);
   bytes.writeUInt16LE(operation, 0);
@@ -101,7 +101,9 @@ function uprobe(place: string): Uint8Array {
   });
 }
 
-/** What can be asked about, by the name of its option: the rule, and a call that needs the thing. */
+/**
+ * The questions by the name of their option, each with its rule and a call that needs the thing.
+ */
 const questions = {
   call: ['call', 'commands', (name) => call(numberNamed('commands', name), {})],
   program: [
@@ -120,7 +122,7 @@ const questions = {
     (name) => wordCall(rows.MAP_CREATE, 'map_type', numberNamed('map_types', name)),
   ],
   helper: ['helper', 'helpers', (name) => program(HELPER_CALL, numberNamed('helpers', name))],
-  // A function that the policy does not allow has no number among those that it does.
+  // Number 1 is allowed only if the policy allows the function.
   kfunc: ['kernel function', 'kfuncs', () => program(KFUNC_CALL, 1)],
   hook: ['hook', 'hooks', (name) => wordCall(rows.RAW_TRACEPOINT_OPEN, 'name', text(name))],
   uprobe: ['place to probe', 'uprobes', uprobe],
@@ -152,15 +154,16 @@ export type Question = keyof typeof questions | 'rate';
 export const questionNames = [...Object.keys(questions), 'rate'] as Question[];
 
 /**
- * Whether the checker that executors have allows a call, by one rule of a policy alone.
+ * Asks the executors' checker whether one rule of a policy allows a call.
  *
- * @returns the rule that refuses it, or `undefined`
+ * @returns the rule that refuses the call, or `undefined`
  */
 function refusing(policy: Policy, rule: keyof Policy, name: string, frame: Uint8Array) {
   // Perf events of probes in files have a rule of their own.
   const beside = rule === 'perf_types' ? { uprobes: policy.uprobes } : {};
   const only: Policy = { ...profiles.full, [rule]: policy[rule], ...beside };
-  // What judges calls calls an interface by its index behind a slash, as no other is called.
+  // For the checker, the name of this interface is its index behind a slash. No real name is like
+  // that.
   const asked = (one: string) => (one === name ? `/${ASKED_INTERFACE}` : one);
   const interfaces = only.interfaces.map(asked);
   const rules = compile({ ...only, interfaces }, kernelOf(name));
@@ -185,8 +188,8 @@ function allowsRate({ quotas }: Policy, rate: string): boolean {
 }
 
 /**
- * Says what a policy does with a thing, and by which rule. The checker that enforces policies in
- * guests is asked.
+ * Returns the policy's decision about a thing, and the rule behind it. The checker that enforces
+ * policies in guests decides.
  *
  * @throws ERR_OPTION_INVALID for a name that the kernel's interface does not have
  */
@@ -207,7 +210,9 @@ export function explain(policy: PolicyFile, question: Question, name: string): V
   };
 }
 
-/** Says what a policy does with the programs of an object file: their types, and what they call. */
+/**
+ * Returns the policy's decisions about the programs of an object file: their types and their calls.
+ */
 export function explainObject(policy: PolicyFile, programs: readonly ObjectProgram[]): Verdict[] {
   return programs.flatMap(({ section, type, hook, helpers, kfuncs }) =>
     [

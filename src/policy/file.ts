@@ -6,28 +6,28 @@ import { profiles } from './profiles.js';
 import { MAX_VALUE, type Range, subtract } from './rules.js';
 import { numberOf, type VocabularyName, vocabularies } from './vocabulary.js';
 
-/** Where in its file a rule of a policy was written, counted from 1. */
+/** The place of a rule in a policy's file, counted from 1. */
 export interface Place {
   readonly line: number;
   readonly column: number;
 }
 
-/** A policy as a file has it. */
+/** The contents of a policy's file. */
 export interface PolicyFile {
   readonly file: string;
   readonly policy: Policy;
   /** The profile that the file starts from. */
   readonly base: string;
-  /** The rules that the file has of its own. */
+  /** The places of the rules that the file itself has. */
   readonly places: ReadonlyMap<string, Place>;
-  /** What is wrong with the file; the policy is of no use unless this is empty. */
+  /** The problems of the file. The policy is usable only if there are none. */
   readonly problems: readonly WaepError<'ERR_POLICY_FILE'>[];
 }
 
-/** A policy's file is written by hand. */
+/** The size limit of a policy's file. People write such files by hand. */
 const MAX_FILE_BYTES = 1024 * 1024;
 
-/** What a file looks like while it is read. */
+/** The state of reading a file. */
 class Reader {
   readonly problems: WaepError<'ERR_POLICY_FILE'>[] = [];
   readonly places = new Map<string, Place>();
@@ -56,7 +56,7 @@ class Reader {
     return undefined;
   }
 
-  /** The members of a map, those of unknown names reported. */
+  /** Returns the members of a map. Reports unknown names. */
   members(node: unknown, known: readonly string[], what: string): Map<string, Node | null> {
     const found = new Map<string, Node | null>();
     if (!isMap(node)) {
@@ -74,7 +74,7 @@ class Reader {
     return found;
   }
 
-  /** The texts of a sequence, each with its place. */
+  /** Returns the texts of a sequence, each with its place. */
   texts(node: unknown, what: string): { text: string; place: Place }[] {
     if (!isSeq(node)) {
       const given = shown(node);
@@ -110,9 +110,12 @@ function suggestion(name: string, known: readonly string[]): string {
   return found === undefined ? `Choose one of them.` : `Did you mean ${found}?`;
 }
 
-/** Sets: a list, `any`, `none`, or a mapping of `only`, or of `allow` and `deny` beside the profile. */
+/**
+ * Reads a set: a list, `any`, `none`, or a mapping with `only`, or with `allow` and `deny` relative
+ * to the profile.
+ */
 interface SetReader<T> {
-  /** What a name in the list stands for. */
+  /** Returns the element for a name in the list. */
   element(reader: Reader, text: string, place: Place): T | undefined;
   readonly what: string;
   readonly any: readonly T[];
@@ -124,7 +127,7 @@ function readSet<T>(reader: Reader, node: unknown, base: readonly T[], how: SetR
   const list = (of: unknown): T[] =>
     reader.texts(of, how.what).flatMap(({ text, place }) => {
       const element = how.element(reader, text, place);
-      // An element may be a tuple, which is not to be flattened.
+      // An element may be a tuple, which must not be flattened.
       return element === undefined ? [] : [element];
     });
   if (isScalar(node)) {
@@ -188,7 +191,8 @@ const hooks: SetReader<string> = {
   element(reader, text, place) {
     const [, excluded, category, name] = /^(!?)([^:]+):(.+)$/.exec(text) ?? [];
     if (category === undefined) return globs.element(reader, text, place);
-    // As tools write it; but the name alone is what a rule sees, and it would match nothing.
+    // Tools write the category as well. A rule sees only the name, so such an entry would match
+    // nothing.
     const expected = 'the name of a hook without the category of tracepoints before it';
     const cure = `Write "${excluded}${name}", which means that name in every category.`;
     return reader.wrong(place, text, expected, cure);
@@ -200,7 +204,7 @@ const hooks: SetReader<string> = {
 const path = /^\/(?!.*\/\.\.?(\/|$))[^\0]*$/;
 const pathCure = 'Write a path from the root, with a / at its end for a folder.';
 
-/** How each key of a policy whose value is a set is read. */
+/** The reader of each key of a policy whose value is a set. */
 const sets: Readonly<Record<string, SetReader<Range> | SetReader<string>>> = {
   commands: numbers('commands'),
   map_types: numbers('map_types'),
@@ -258,10 +262,10 @@ function readAmount(reader: Reader, node: unknown, unit: string): number | undef
   );
 }
 
-/** The agent counts in milliseconds of 32 bits. */
+/** The agent counts milliseconds in 32 bits. */
 const MAX_LEASE_SECONDS = 4_000_000;
 
-/** As addon/core/executor/rules.cc reads it: more is no bound that anything could reach. */
+/** The limit of addon/core/executor/rules.cc. No session reaches a higher rate. */
 const MAX_EVENTS_PER_SECOND = 2 ** 30;
 
 const quotaUnits = {
@@ -272,7 +276,7 @@ const quotaUnits = {
   events_per_second: 'events a second',
 };
 
-/** A rate of none would be no rate: who wants no events allows no maps that carry them. */
+/** Reads a rate. 0 is refused: an owner who wants no events allows no maps that carry events. */
 function readRate(reader: Reader, node: unknown, unit: string): number | undefined {
   const rate = readAmount(reader, node, unit);
   if (rate === undefined || (rate > 0 && rate <= MAX_EVENTS_PER_SECOND)) return rate;
@@ -284,7 +288,7 @@ function readRate(reader: Reader, node: unknown, unit: string): number | undefin
   );
 }
 
-/** An executor takes some of it for itself. */
+/** The executor itself uses part of this memory. */
 const LEAST_MAP_BYTES = 4 * 2 ** 20;
 
 function readMapBytes(reader: Reader, node: unknown, unit: string): number | undefined {
@@ -303,7 +307,7 @@ const quotaReaders: { readonly [K in keyof typeof quotaUnits]?: typeof readAmoun
   map_bytes: readMapBytes,
 };
 
-/** How each of the other keys is read, into the same key of the policy. */
+/** The readers of the other keys. Each reads into the policy's key of the same name. */
 const others: {
   readonly [K in keyof Policy]?: (reader: Reader, node: Node | null, base: Policy) => Policy[K];
 } = {
@@ -352,9 +356,10 @@ const others: {
 const keys = ['profile', 'name', ...Object.keys(sets), ...Object.keys(others)];
 
 /**
- * Reads a policy's file, which is YAML: the profile that it starts from, and what it changes.
+ * Reads a policy's file, which is YAML. The file names the profile that it starts from, and its
+ * changes.
  *
- * Never throws: what is wrong is in `problems`, each with its line and a cure.
+ * Never throws. Each problem is in `problems`, with its line and a cure.
  */
 export function readPolicyFile(text: string, file: string): PolicyFile {
   const lines = new LineCounter();
@@ -372,7 +377,7 @@ export function readPolicyFile(text: string, file: string): PolicyFile {
     reader.wrong(start, `a file of ${text.length} bytes`, `at most ${MAX_FILE_BYTES}`, cure);
     return result();
   }
-  // Aliases would let a small file stand for a huge one.
+  // Aliases would let a small file expand to a huge one.
   const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
   for (const { pos, message } of document.errors) {
     reader.wrong(reader.at(pos[0]), message, 'YAML', 'Mend the syntax.');
@@ -416,7 +421,7 @@ export function readPolicyFile(text: string, file: string): PolicyFile {
 /**
  * Reads a policy's file.
  *
- * @throws ERR_POLICY_FILE for the first thing that is wrong with it
+ * @throws ERR_POLICY_FILE for the first problem in the file
  */
 export function parsePolicy(text: string, file: string): Policy {
   const { policy, problems } = readPolicyFile(text, file);

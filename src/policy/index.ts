@@ -1,5 +1,5 @@
 /**
- * What a guest's owner lets hosts do: its words, and what they come down to.
+ * Policies: what a guest's owner lets hosts do, and the rules that a policy is compiled to.
  *
  * @module
  */

@@ -1,16 +1,16 @@
 import { PerfIoctl } from '../bpf/enums.js';
 import { perf, type Use } from '../bpf/index.js';
 
-/** What the third argument of an ioctl(2) is. */
+/** The kind of the third argument of an ioctl(2). */
 export type IoctlArgument = 'number' | 'handle' | 'buffer';
 
 /** An ioctl(2) request that a session may make on its handles. */
 export interface IoctlRule {
-  /** What a refusal calls it, such as `PERF_EVENT_IOC_ENABLE`. */
+  /** The name of the request in a refusal, such as `PERF_EVENT_IOC_ENABLE`. */
   readonly name: string;
   readonly request: number;
   readonly argument: IoctlArgument;
-  /** What it does with the object that its argument names; it reads where nothing is said. */
+  /** The use that the request makes of the object in its argument. Absent: it reads. */
   readonly use?: Use;
 }
 

@@ -2,21 +2,21 @@ import { HELPER_CALL, OPERATION_MASK } from '../bpf/index.js';
 import { failure } from '../errors.js';
 import { nameOf } from './vocabulary.js';
 
-/** What an object file has of a program, as far as policies are concerned. */
+/** The facts about a program in an object file that policies need. */
 export interface ObjectProgram {
   /** The section's name, such as `tp/sched/sched_switch`. */
   section: string;
-  /** The program's type by libbpf's convention, by its name in a policy. */
+  /** The program's type by libbpf's convention, with its name in a policy. */
   type: string;
-  /** What the section names as the place to attach to. */
+  /** The place to attach to, from the section's name. */
   hook: string | undefined;
-  /** The helpers that it calls, by name. */
+  /** The names of the helpers that the program calls. */
   helpers: string[];
-  /** The kernel functions that it calls, by name. */
+  /** The names of the kernel functions that the program calls. */
   kfuncs: string[];
 }
 
-/** libbpf's section names, by what they begin with; the longest that fits counts. */
+/** The beginnings of libbpf's section names. The longest matching one counts. */
 const conventions: Readonly<Record<string, string>> = {
   kprobe: 'kprobe',
   kretprobe: 'kprobe',
@@ -79,9 +79,9 @@ interface Section {
 }
 
 /**
- * Reads the programs of a little-endian 64-bit BPF object file, as clang writes them.
+ * Reads the programs of a little-endian 64-bit BPF object file, as clang writes it.
  *
- * @throws ERR_OPTION_INVALID when it is none
+ * @throws ERR_OPTION_INVALID when the file is no such object file
  */
 export function readObject(bytes: Buffer, file: string): ObjectProgram[] {
   const none = (why: string) =>
@@ -134,7 +134,7 @@ function programsOf(bytes: Buffer): ObjectProgram[] {
     const name = textAt(names, section.name);
     const [kind = '', ...rest] = name.split('/');
     const program = conventions[kind.replace(/^\?/, '').replace(/\.(s|multi|session)$/, '')];
-    // Functions that others call have a section of their own, which is no program.
+    // A function that programs call has a section of its own. That section is no program.
     const helpers = helpersOf(code);
     const kfuncs = kfuncsOf(sections, index, code);
     if (program === undefined) {
@@ -149,7 +149,7 @@ function programsOf(bytes: Buffer): ObjectProgram[] {
 function helpersOf(code: Buffer): string[] {
   const found = new Set<string>();
   for (let at = 0; at + 8 <= code.length; at += 8) {
-    // Without a relocation, a call is one of a helper.
+    // A call without a relocation calls a helper.
     if ((code.readUInt16LE(at) & OPERATION_MASK) === HELPER_CALL) {
       found.add(nameOf('helpers', code.readUInt32LE(at + 4)));
     }
@@ -157,7 +157,7 @@ function helpersOf(code: Buffer): string[] {
   return [...found];
 }
 
-/** Calls of symbols that the object does not define are for the kernel to resolve. */
+/** Returns the called symbols that the object does not define. The kernel resolves them. */
 function kfuncsOf(sections: readonly Section[], index: number, code: Buffer): string[] {
   const found = new Set<string>();
   for (const { type, info, link, bytes } of sections) {

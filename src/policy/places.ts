@@ -1,14 +1,17 @@
-/* Where the table of commands, which a C compiler proves, has what rules are about. */
+/*
+ * The positions of the words that rules are about, from the table of commands. A C compiler
+ * verifies the table.
+ */
 import { fieldBytes, OPERATION_MASK, rows, type Struct } from '../bpf/index.js';
 
-/** The offset of a field in its structure, in bytes. */
+/** Returns the offset of a field in its structure, in bytes. */
 export function offsetIn(row: Struct, name: string): number {
   const field = row.fields[name];
   if (field === undefined) throw new TypeError(`${row.name} has no field ${name}`);
   return field.offset;
 }
 
-/** The offset and the bytes of a field of at most 8 bytes. */
+/** Returns the offset and the width in bytes of a field of at most 8 bytes. */
 export function wordIn(row: Struct, name: string): { offset: number; width: 4 | 8 } {
   const field = row.fields[name];
   const width = field === undefined ? 0 : fieldBytes(field);
@@ -16,7 +19,10 @@ export function wordIn(row: Struct, name: string): { offset: number; width: 4 | 
   return { offset: offsetIn(row, name), width };
 }
 
-/** How many bytes of a text behind a pointer the kernel reads at most, its NUL included. */
+/**
+ * Returns the position of a pointer to text, and the maximum size that the kernel reads, with the
+ * NUL.
+ */
 export function textIn(row: Struct, name: string): { pointer: number; maximum: number } {
   const field = row.fields[name];
   if (field?.type === 'strings') return { pointer: field.offset, maximum: field.maximumBytes };
@@ -26,14 +32,14 @@ export function textIn(row: Struct, name: string): { pointer: number; maximum: n
   throw new TypeError(`${row.name} has no text ${name}`);
 }
 
-/** The text of fixed size that is a field itself. */
+/** Returns the position and the size of a text that is a field itself. */
 export function charactersIn(row: Struct, name: string): { offset: number; size: number } {
   const field = row.fields[name];
   if (field?.type !== 'chars') throw new TypeError(`${row.name} has no characters ${name}`);
   return { offset: field.offset, size: field.sizeBytes };
 }
 
-/** What checks of a program's instructions have in common. */
+/** Returns the common part of checks of a program's instructions. */
 export const instructions = (pattern: number, mask: number = OPERATION_MASK) =>
   ({
     kind: 'records',

@@ -36,7 +36,7 @@ const readable = [
   '/proc/modules',
   '/proc/config.gz',
   '/proc/version',
-  // What the machine has and how busy it is, which each of its users may read.
+  // Facts about the machine and its load that every user of the machine may read.
   ...[
     'cpuinfo',
     'devices',
@@ -72,15 +72,18 @@ const readable = [
   '/boot/',
 ];
 
-/** Where programs and libraries are, which a client compares with its own before it probes them. */
+/**
+ * The folders of programs and libraries. A client compares the files with its own before it probes
+ * them.
+ */
 const programs = ['/usr/', '/bin/', '/sbin/', '/lib/', '/lib64/'];
 
 /** The policies that are known by name. */
 export const profiles: Readonly<Record<'observe' | 'full', Policy>> = {
   /**
-   * Look, do not touch: tracing programs and the maps they fill. No packet, cgroup, LSM or
-   * struct_ops programs, no helper that changes anything but maps and the trace log, no pinning,
-   * and the objects of others for looking at only.
+   * Read-only access: tracing programs and the maps that they fill. It has no packet, cgroup, LSM
+   * or struct_ops programs, no helper that changes anything but maps and the trace log, and no
+   * pinning. Objects of others can only be read.
    */
   observe: {
     name: 'observe',
@@ -94,14 +97,15 @@ export const profiles: Readonly<Record<'observe' | 'full', Policy>> = {
        link_get_fd_by_id link_get_next_id enable_stats iter_create prog_bind_map
        prog_stream_read_by_fd`,
     ),
-    // Without those that steer packets or sockets, and without maps of maps.
+    // Maps that steer packets or sockets, and maps of maps, are left out.
     map_types: named(
       'map_types',
       `hash array prog_array perf_event_array percpu_hash percpu_array stack_trace cgroup_array
        lru_hash lru_percpu_hash lpm_trie queue stack sk_storage ringbuf inode_storage
        task_storage bloom_filter user_ringbuf cgrp_storage`,
     ),
-    // Socket filters cannot be attached by any of the commands; libraries probe features with them.
+    // No allowed command can attach a socket filter. Libraries use socket filters to probe
+    // features.
     program_types: named(
       'program_types',
       'socket_filter kprobe tracepoint perf_event raw_tracepoint tracing',
@@ -121,7 +125,7 @@ export const profiles: Readonly<Record<'observe' | 'full', Policy>> = {
     perf_types: ['hardware', 'software', 'tracepoint', 'hw_cache', 'raw', 'breakpoint', 'kprobe'],
     perf_signals: false,
     hooks: ['*'],
-    // A probe changes the program that it is in.
+    // A probe changes the program that contains it.
     uprobes: [],
     interfaces: [],
     pin_paths: [],
@@ -137,7 +141,7 @@ export const profiles: Readonly<Record<'observe' | 'full', Policy>> = {
     accept: { cids: [1, 2], source_ports: 'privileged', subjects: ['*'] },
     leases: { max_seconds: 60 },
   },
-  /** Everything bpf(2) and perf_event_open(2) can do. */
+  /** Everything that bpf(2) and perf_event_open(2) can do. */
   full: {
     name: 'full',
     commands: everything,
@@ -167,7 +171,7 @@ export const profiles: Readonly<Record<'observe' | 'full', Policy>> = {
 };
 
 /**
- * The profile of this name.
+ * Returns the profile of this name.
  *
  * @throws ERR_OPTION_INVALID when there is none
  */

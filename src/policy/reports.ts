@@ -6,7 +6,7 @@ import { IOCTLS, PERF_EVENT_OPEN, type Report } from './rules.js';
 const { PROG_LOAD, MAP_CREATE, RAW_TRACEPOINT_OPEN, LINK_CREATE_TRACING, PROG_ATTACH_CGROUP } =
   rows;
 
-/** What of a guest the audit log tells, beside refusals. */
+/** The facts about calls in the audit log, in addition to refusals. */
 export const reports: readonly Report[] = [
   {
     command: Cmd.BPF_PROG_LOAD,

@@ -3,28 +3,31 @@ import type { SessionLimits } from '../frame/messages.js';
 import type { IoctlArgument, IoctlRule } from './ioctls.js';
 import { type VocabularyName, vocabularies } from './vocabulary.js';
 
-/** Numbers from the first to the last, both included. */
+/** The numbers from the first to the last, both included. */
 export type Range = readonly [first: number, last: number];
 
-/** A word of the attribute, or the type of the object whose descriptor it is, has such a value. */
+/**
+ * A word of the attribute has one of these values, or the object of its descriptor has one of these
+ * types.
+ */
 export interface When {
   readonly type?: boolean;
   readonly offset: number;
   readonly values: readonly Range[];
 }
 
-/** When a word is a descriptor; the mask is of the 64-bit word at the offset. */
+/** When a word is a descriptor. The mask applies to the 64-bit word at the offset. */
 export type Presence =
   | { readonly kind: 'always' | 'nonzero' | 'positive' | 'perhaps' }
   | { readonly kind: 'flag' | 'unless'; readonly offset: number; readonly mask: number };
 
-/** What a call does with an object, and of which commands' results it may not be. */
+/** The use that a call makes of an object, and the commands whose results the object may not be. */
 export interface Objects {
   readonly use: string;
   readonly provenance: readonly Range[];
 }
 
-/** 8-byte records behind a pointer, as many as a word says, of a pattern. */
+/** 8-byte records of a pattern behind a pointer. A word gives their number. */
 export interface Records {
   readonly pointer: number;
   readonly count: number;
@@ -35,23 +38,23 @@ export interface Records {
 /** The part of a call's amount that grows with a 32-bit word of the attribute. */
 export interface Term {
   readonly offset: number;
-  /** The word is rounded up to a multiple of this. */
+  /** The word is rounded up to a multiple of this number. */
   readonly round?: number;
   readonly multiplier?: number;
 }
 
 /**
- * One thing that the calls of a command must satisfy. Offsets are of bytes in the attribute; bytes
- * that the caller did not send read as zero.
+ * One requirement for the calls of a command. Offsets are bytes in the attribute. Bytes that the
+ * caller did not send read as zero.
  */
 export type Check = {
-  /** What a refusal calls it, such as `program_types`. */
+  /** The name of the rule in a refusal, such as `program_types`. */
   readonly rule: string;
   /** A command's number, {@link PERF_EVENT_OPEN}, or {@link IOCTLS} plus a request. */
   readonly command: number;
-  /** For calls of which all of this holds only. */
+  /** The check applies only to calls for which all of these conditions hold. */
   readonly when?: readonly When[];
-  /** What the values are called. */
+  /** The vocabulary of the values. */
   readonly vocabulary?: VocabularyName;
 } & (
   | {
@@ -62,7 +65,7 @@ export type Check = {
     }
   /** Every 32-bit word of the buffer behind a pointer. */
   | { readonly kind: 'words'; readonly pointer: number; readonly values: readonly Range[] }
-  /** A number inside of records. */
+  /** A number in records. */
   | {
       readonly kind: 'records';
       readonly records: Records;
@@ -70,18 +73,18 @@ export type Check = {
       readonly bits: number;
       readonly values: readonly Range[];
     }
-  /** A text behind a pointer, or with `count` one behind each pointer of an array. */
+  /** A text behind a pointer; with `count`, one text behind each pointer of an array. */
   | {
       readonly kind: 'text';
       readonly pointer: number;
       readonly count?: number;
-      /** The bytes that the kernel reads of one at most, its NUL included. */
+      /** The maximum size in bytes that the kernel reads of one text, with its NUL. */
       readonly maximum: number;
-      /** Whether the patterns are paths, of which those that end in `/` stand for what is below. */
+      /** Whether the patterns are paths. A path that ends in `/` includes everything below it. */
       readonly paths: boolean;
       readonly patterns: readonly string[];
     }
-  /** A bound on what exists at a time: (constant + terms) × the word at `factor`. */
+  /** A limit on what exists at a time: (constant + terms) × the word at `factor`. */
   | {
       readonly kind: 'quota';
       readonly counter: number;
@@ -90,28 +93,28 @@ export type Check = {
       readonly terms?: readonly Term[];
       readonly factor?: number;
     }
-  /** Probes in files: which places, and which counters with them. */
+  /** Probes in files: the allowed places, each with its counter. */
   | {
       readonly kind: 'probes';
       readonly path: number;
       readonly maximum: number;
-      /** Where their number is, for several behind pointers. */
+      /** The offset of their number, if there are several behind pointers. */
       readonly count?: number;
       readonly offset: number;
       readonly counter: number;
       readonly shift: number;
       readonly files: readonly (readonly [
         path: string,
-        /** As {@link KernelNames.fileIdentity}; empty where any file of that path will do. */
+        /** As in {@link KernelNames.fileIdentity}; empty if any file of that path is allowed. */
         identity: string,
         places: readonly { readonly offset: number; readonly counter: number }[],
       ])[];
     }
-  /** The index of a network interface, which has one of these names when the call is made. */
+  /** The index of a network interface that must have one of these names when the call is made. */
   | { readonly kind: 'interface'; readonly offset: number; readonly names: readonly string[] }
-  /** Bytes of the attribute of which nothing is known: they must be zero. */
+  /** Bytes of the attribute without a known meaning. They must be zero. */
   | { readonly kind: 'rest'; readonly offset: number }
-  /** A descriptor in the attribute, or in the structure behind a pointer of it. */
+  /** A descriptor in the attribute, or in a structure behind one of its pointers. */
   | {
       readonly kind: 'descriptor';
       readonly pointer?: number;
@@ -119,14 +122,14 @@ export type Check = {
       readonly presence: Presence;
       readonly objects: Objects;
     }
-  /** As many descriptors behind a pointer as a word says. */
+  /** Descriptors behind a pointer. A word gives their number. */
   | {
       readonly kind: 'descriptors';
       readonly pointer: number;
       readonly count: number;
       readonly objects: Objects;
     }
-  /** A descriptor in records, so many bytes from the start of each. */
+  /** A descriptor in each record, at an offset from its start. */
   | {
       readonly kind: 'references';
       readonly records: Records;
@@ -158,7 +161,7 @@ export type Check = {
     }
 );
 
-/** Something to tell of a call, found where checks find what they are about. */
+/** A fact about a call for the audit log. Its position is described like that of a check. */
 export type Fact = {
   readonly label: string;
   readonly vocabulary?: VocabularyName;
@@ -176,66 +179,84 @@ export type Fact = {
       readonly count?: number;
       readonly maximum: number;
     }
-  /** A text of so many bytes in the attribute itself. */
+  /** A text of fixed size in the attribute itself. */
   | { readonly kind: 'characters'; readonly offset: number; readonly size: number }
 );
 
-/** How the calls of a command are told in the audit log. */
+/** How the audit log describes the calls of a command. */
 export interface Report {
   readonly command: number;
   readonly event: string;
   readonly facts: readonly Fact[];
 }
 
-/** A policy as the keeper of an agent's executors enforces it, beside the rules about calls. */
+/**
+ * The part of a policy that the agent applies to the executor process, apart from rules about
+ * calls.
+ */
 export interface Confinement {
-  /** The bits of the capabilities that are left. */
+  /** The bits of the remaining capabilities. */
   readonly capabilities: bigint;
-  /** Whether all of the machine's files are there, to read only, for want of a list. */
+  /** Whether all of the machine's files are readable, because the policy does not list them. */
   readonly wholeRoot: boolean;
-  /** The files that are there to read; one that ends in `/` stands for what is below. */
+  /** The readable files. A path that ends in `/` includes everything below it. */
   readonly readable: readonly string[];
-  /** The files that are there to be probed. */
+  /** The files that may be probed. */
   readonly probed: readonly string[];
   /** The folders of bpffs in which objects may be pinned. */
   readonly pins: readonly string[];
-  /** The bytes of memory that a session's process and its objects in the kernel share; 0 for any. */
+  /**
+   * The memory limit in bytes of a session's process together with its objects in the kernel; 0 for
+   * none.
+   */
   readonly memoryBytes: number;
 }
 
-/** What a session may do, as numbers: what a policy comes down to. */
+/** The compiled form of a policy: what a session may do, as numbers. */
 export interface Rules {
-  /** Allowed commands; those above 63 are all allowed or none. */
+  /** The allowed commands. Those above 63 are either all allowed or all refused. */
   readonly commands: readonly Range[];
   /** Whether perf events may be opened, subject to the checks. */
   readonly perfEvents: boolean;
   readonly checks: readonly Check[];
   readonly reports: readonly Report[];
-  /** Commands that let objects live longer than the handles that they were made with. */
+  /** The commands that let objects outlive the handles that they were made with. */
   readonly pins: readonly Range[];
   /**
-   * Commands for which all that the attribute points to is bytes: the kernel copies it and follows
-   * no address in it. Of other commands, a word there that is an address of the executor is refused.
+   * The commands whose attribute points only to bytes: the kernel copies them and follows no
+   * address in them. For any other command, a word there that is an address of the executor is
+   * refused.
    */
   readonly noPointerScan: readonly Range[];
-  /** Commands whose results are refused where it is not known what a call does with them. */
+  /** The commands whose results are refused when the use that a call makes of them is unknown. */
   readonly foreign: readonly Range[];
-  /** Absolute paths that may be opened for reading; one that ends in `/` stands for what is below. */
+  /**
+   * The absolute paths that may be opened for reading. A path that ends in `/` includes everything
+   * below it.
+   */
   readonly readablePaths: readonly string[];
-  /** Folders of bpf file systems, which end in `/`, and paths in them that may be made and removed. */
+  /**
+   * The folders of bpf file systems, which end in `/`, and the paths in them that may be made and
+   * removed.
+   */
   readonly pinPaths: readonly string[];
   readonly ioctls: readonly IoctlRule[];
-  /** The bytes of perf buffers that a session may have at a time; 0 for any number. */
+  /** The limit in bytes of a session's perf buffers at a time; 0 for none. */
   readonly ringBytes: number;
   readonly limits: SessionLimits;
-  /** What is left to the processes that apply all this. It is none of what {@link encodeRules} encodes. */
+  /**
+   * The confinement of the processes that apply the rules. {@link encodeRules} does not encode it.
+   */
   readonly confinement: Confinement;
 }
 
 /** The largest 32-bit number. */
 export const MAX_VALUE = 2 ** 32 - 1;
 
-/** Where checks of perf_event_open(2) are, and from where on those of ioctl(2) requests. */
+/**
+ * The number of the checks of perf_event_open(2). Those of ioctl(2) requests have numbers from
+ * IOCTLS on.
+ */
 export const PERF_EVENT_OPEN = 0x10000;
 export const IOCTLS = 2 ** 32;
 
@@ -243,12 +264,12 @@ const ioctlArguments: readonly IoctlArgument[] = ['number', 'handle', 'buffer'];
 const encoder = new Encoder({ useRecords: false });
 const kinds = Object.keys(vocabularies) as VocabularyName[];
 
-/** Whether a number is in one of the ranges. */
+/** Returns whether a number is in one of the ranges. */
 export function contains(ranges: readonly Range[], value: number): boolean {
   return ranges.some(([first, last]) => value >= first && value <= last);
 }
 
-/** The fewest ascending ranges that cover these numbers. */
+/** Returns the fewest ascending ranges that cover these numbers. */
 export function rangesOf(numbers: Iterable<number>): Range[] {
   const ranges: [number, number][] = [];
   for (const number of [...new Set(numbers)].sort((a, b) => a - b)) {
@@ -259,10 +280,10 @@ export function rangesOf(numbers: Iterable<number>): Range[] {
   return ranges;
 }
 
-/** A number that the encoder does not take for a floating-point one. */
+/** Returns a number in a form that the encoder does not take for a floating-point number. */
 const whole = (value: number) => (value > MAX_VALUE ? BigInt(value) : value);
 
-/** The ranges of what is in `ranges` and in none of `fewer`. */
+/** Returns the ranges of the numbers that are in `ranges` and not in `fewer`. */
 export function subtract(ranges: readonly Range[], fewer: readonly Range[]): Range[] {
   let rest = [...ranges];
   for (const [first, last] of fewer) {
@@ -289,7 +310,7 @@ const encodePresence = (presence: Presence) => [
 const encodeObjects = ({ use, provenance }: Objects) => [use, provenance.flat()];
 const encodeRanges = (ranges: readonly Range[]) => ranges.flat().map(whole);
 
-/** What follows the head of each kind of check. */
+/** Returns the items after the head of each kind of check. */
 const encodings: {
   readonly [K in Check['kind']]: (check: Extract<Check, { kind: K }>) => readonly unknown[];
 } = {

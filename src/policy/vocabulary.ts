@@ -1,6 +1,6 @@
 import { AttachType, Cmd, Helper, MapType, PerfType, ProgType } from '../bpf/enums.js';
 
-/** Kinds of things that have numbers in the kernel's interface and names in a policy. */
+/** Kinds of things with a number in the kernel's interface and a name in a policy. */
 export type VocabularyName =
   | 'commands'
   | 'map_types'
@@ -9,11 +9,11 @@ export type VocabularyName =
   | 'helpers'
   | 'perf_types';
 
-/** The names of one kind of things, as bpffs has them for its delegation options. */
+/** The names of one kind of things, as in the delegation options of bpffs. */
 export interface Vocabulary {
-  /** What one of them is called in a sentence. */
+  /** The word for one such thing in a sentence. */
   readonly one: string;
-  /** Names by number; holes are numbers that have none. */
+  /** The names by number. A hole is a number without a name. */
   readonly names: readonly (string | undefined)[];
   readonly numbers: ReadonlyMap<string, number>;
 }
@@ -29,7 +29,7 @@ function vocabulary(
     const text = name(constant);
     names[number] = text;
     numbers.set(text, number);
-    // The kernel's own spelling is understood, too.
+    // The kernel's own spelling is accepted, too.
     numbers.set(constant.toLowerCase(), number);
   }
   return { one, names, numbers };
@@ -38,7 +38,7 @@ function vocabulary(
 const without = (prefix: string) => (constant: string) =>
   constant.slice(prefix.length).toLowerCase();
 
-/** All vocabularies, in the order in which encoded rules have them: commands are the first. */
+/** All vocabularies in the order of encoded rules. Commands come first. */
 export const vocabularies: Readonly<Record<VocabularyName, Vocabulary>> = {
   commands: vocabulary('command', Cmd, without('BPF_')),
   map_types: vocabulary('map type', MapType, without('BPF_MAP_TYPE_')),
@@ -48,13 +48,13 @@ export const vocabularies: Readonly<Record<VocabularyName, Vocabulary>> = {
   perf_types: vocabulary('perf event type', PerfType, without('PERF_TYPE_')),
 };
 
-/** The number that a name stands for, which may be the number itself. */
+/** Returns the number for a name, which may be the number itself. */
 export function numberOf(kind: VocabularyName, name: string): number | undefined {
   if (/^\d{1,9}$/.test(name)) return Number(name);
   return vocabularies[kind].numbers.get(name.toLowerCase());
 }
 
-/** The name of a number, or the number. */
+/** Returns the name of a number, or the number. */
 export function nameOf(kind: VocabularyName, number: number): string {
   return vocabularies[kind].names[number] ?? String(number);
 }

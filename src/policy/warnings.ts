@@ -4,11 +4,11 @@ import type { PolicyFile } from './file.js';
 import type { Policy } from './policy.js';
 import { contains } from './rules.js';
 
-/** Something that a policy allows and that its owner may not have meant. */
+/** A thing that a policy allows and that its owner may not have meant. */
 export interface Warning {
-  /** The rules that allow it together. */
+  /** The rules that together allow it. */
   rules: readonly (keyof Policy)[];
-  /** What follows from that. */
+  /** The consequence. */
   what: string;
   cure: string;
   /** Where the first of the rules was written: `file:line`, or the profile's name. */
@@ -18,7 +18,7 @@ export interface Warning {
 const combinations: readonly (Omit<Warning, 'from'> & { allows(policy: Policy): boolean })[] = [
   {
     rules: ['helpers', 'program_types'],
-    // Nothing but BPF_PROG_TEST_RUN runs a program of this type.
+    // Only BPF_PROG_TEST_RUN runs a program of this type.
     allows: ({ commands, helpers, program_types }) =>
       contains(helpers, Helper.BPF_FUNC_sys_bpf) &&
       contains(program_types, ProgType.BPF_PROG_TYPE_SYSCALL) &&
@@ -29,7 +29,7 @@ const combinations: readonly (Omit<Warning, 'from'> & { allows(policy: Policy): 
   },
 ];
 
-/** What a policy allows by rules that undo others. */
+/** Returns what a policy allows by rules that weaken other rules. */
 export function warningsOf(policy: PolicyFile): Warning[] {
   return combinations
     .filter(({ allows }) => allows(policy.policy))
