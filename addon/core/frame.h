@@ -33,7 +33,8 @@ enum Type : uint8_t {
   kEvents = 0x21,
 };
 
-// The bits of a request's flags. All others are zero in version 1, and so are those of an answer.
+// The bits of a request's flags. All other bits are zero in version 1. So are all flags of an
+// answer.
 enum Flag : uint8_t {
   kAnswerMayWait = 0x01,  // the answer may be sent together with that of the request behind it
 };

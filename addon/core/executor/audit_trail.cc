@@ -108,7 +108,7 @@ class Describer {
   uint32_t vocabulary_;
 };
 
-// Adds what the kernel says of an object: its id, its tag, its target.
+// Adds the kernel's facts about an object: its id, its tag, its target.
 void AddObjectInfo(int fd, Record* record) {
   const std::string path = "/proc/self/fdinfo/" + std::to_string(fd);
   const unique_fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));

@@ -104,7 +104,7 @@ int CallLoop::SendAll(const iovec* parts, size_t count) {
       sent -= static_cast<ssize_t>(parts[done++].iov_len);
     }
     if (done == count) break;
-    // `parts` may be those of `rest`.
+    // `parts` may point into `rest`, so the remaining parts are copied first.
     std::vector<iovec> left(parts + done, parts + count);
     left.front().iov_base = static_cast<uint8_t*>(left.front().iov_base) + sent;
     left.front().iov_len -= static_cast<size_t>(sent);

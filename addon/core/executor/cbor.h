@@ -145,7 +145,7 @@ inline size_t PutHead(uint8_t* out, Major major, uint64_t value) {
   return 1 + width;
 }
 
-// Appends to a vector, for what is not hot.
+// Appends to a vector. It is for code that is not performance-critical.
 class Writer {
  public:
   explicit Writer(std::vector<uint8_t>* out) : out_(out) {}

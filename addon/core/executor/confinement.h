@@ -12,7 +12,7 @@ namespace waep {
 // The parts of the machine that the processes of sessions may use under a policy.
 struct Confinement {
   uint64_t capabilities = 0;
-  // Whether they see all files of the machine, read-only, because the policy has no list of them.
+  // Whether sessions see all files of the machine, read-only, because the policy lists none.
   bool whole_root = false;
   std::vector<std::string> readable;  // files, and folders with a slash at their end
   std::vector<std::string> probed;    // files that the kernel looks up to probe them
@@ -35,9 +35,9 @@ int KeepCapabilities(uint64_t capabilities);
 // Drops all capabilities of all threads of this process.
 int DropCapabilitiesOfAllThreads();
 
-// For this process, all threads of it, and what it starts: no new privileges, and EPERM for system
-// calls that neither the agent nor an executor has a use for (confinement.cc lists them).
-// `calls_kernel` says whether bpf(2), perf_event_open(2) and execve(2) are left.
+// For this process, its threads and its children: forbids new privileges, and makes system calls
+// that neither the agent nor an executor needs fail with EPERM (confinement.cc lists them).
+// `calls_kernel` says whether bpf(2), perf_event_open(2) and execve(2) stay allowed.
 int RefuseSystemCalls(bool calls_kernel);
 
 // Forbids this thread, and programs that it starts, to write, make or remove files, if the kernel

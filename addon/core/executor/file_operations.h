@@ -23,8 +23,8 @@ constexpr uint8_t kFileOperations = 8;
 struct FileRequest {
   FileOperation operation;
   const char* path;
-  // kStat: 1 for a link itself; kList: where to begin, 0 or what the last entry says; kMakeFolder:
-  // the mode.
+  // kStat: 1 for a link itself. kList: where to begin: 0, or the position in the last entry.
+  // kMakeFolder: the mode.
   uint64_t number;
   const char* other;  // kRename: the new path
   bool names;         // whether the policy names the path itself

@@ -190,11 +190,11 @@ Program Build() {
   program.Return(SECCOMP_RET_USER_NOTIF);
   program.Return(SECCOMP_RET_ALLOW);
 
-  // read: only of a few words.
+  // read: only sizes of a few words.
   program.UnlessEqual(SYS_read, kWordsLength);
   NotifyOfWords(&program);
 
-  // lseek: only to the beginning, which begins the listing of a folder again.
+  // lseek: only to the beginning, which restarts the listing of a folder.
   program.UnlessEqual(SYS_lseek, 6);
   program.Load(Argument(1));
   program.UnlessEqual(0, 3);
@@ -233,15 +233,15 @@ Program Build() {
   program.Return(SECCOMP_RET_ALLOW);
   program.Return(SECCOMP_RET_USER_NOTIF);
 
-  // fcntl: only how a descriptor was opened.
+  // fcntl: only F_GETFL, which tells how a descriptor was opened.
   program.UnlessEqual(SYS_fcntl, 4);
   program.Load(Argument(1));
   program.UnlessEqual(F_GETFL, 1);
   program.Return(SECCOMP_RET_USER_NOTIF);
   program.Return(SECCOMP_RET_ALLOW);
 
-  // ioctl: only those of perf events, FIONREAD, which sockets have and objects have not, and those
-  // that name interfaces to attach to.
+  // ioctl: only the requests of perf events, FIONREAD, which sockets answer and objects do not, and
+  // the requests that turn names of interfaces into numbers and back.
   program.UnlessEqual(SYS_ioctl, 12);
   program.Load(Argument(1));
   for (const uint32_t request : {FIONREAD, SIOCGIFINDEX, SIOCGIFNAME}) {
@@ -255,8 +255,8 @@ Program Build() {
   program.Return(SECCOMP_RET_ALLOW);
 
   // Objects of the guest need no locked memory here. Programs raise the limit before they make
-  // objects. That needs a privilege which they should not need here, so the call just succeeds
-  // (launcher_main.cc).
+  // objects. That needs a privilege which they should not need here, so the call does nothing and
+  // succeeds. The launcher has removed the limit if it could (launch.cc).
   program.UnlessEqual(SYS_prlimit64, 11);
   program.Load(Argument(0));
   program.IfEqual(0, 1);
@@ -286,7 +286,7 @@ Program Build() {
   program.IfLess(STDERR_FILENO + 1, kWordsLength - 1);
   NotifyOfWords(&program);
 
-  // setsockopt: only those that take a program.
+  // setsockopt: only the options that take a program.
   program.UnlessEqual(SYS_setsockopt, 8);
   program.Load(Argument(1));
   program.UnlessEqual(SOL_SOCKET, 5);

@@ -23,7 +23,7 @@ constexpr size_t kMaxParts = 64;
 constexpr uint64_t kPage = 4096;
 constexpr size_t kPointerWords = 7;
 constexpr size_t kZeroesWords = 2;
-// Before each outcome in a file: the lengths of the key and of what is written, and the errno.
+// Precedes each outcome in a file: the lengths of the key and of the outputs, and the errno.
 constexpr size_t kHead = 3 * sizeof(uint32_t);
 
 uint32_t WordAt(const char* bytes) {

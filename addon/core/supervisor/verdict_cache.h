@@ -56,8 +56,8 @@ class VerdictCache {
   struct Outcome {
     uint32_t error = 0;  // 0: the call succeeds
     bool notify = false;
-    // Parts, each three words (the region: 0 for the attribute, 1 for what the first pointer of the
-    // recipe points to; the offset; the length) and bytes.
+    // The outputs, in parts. Each part has three words and bytes. The words are the region (0: the
+    // attribute; 1: the buffer of the recipe's first pointer), the offset and the length.
     std::string_view writes;
   };
 
@@ -107,15 +107,16 @@ class VerdictCache {
   CallerMemory memory_of_callers_;
   std::string described_;
   std::unordered_map<std::string_view, Outcome> outcomes_;
-  // What keys and outcomes are views of. Grows, within bounds, for as long as the table lasts.
+  // The memory of keys and outcomes. It grows, within bounds, for as long as the table lasts.
   std::deque<std::string> memory_;
   size_t kept_bytes_ = 0;
-  // The call at hand.
+  // The present call.
   std::string key_;
   std::string latest_;
   std::string attribute_;
   std::vector<Region> regions_;
-  // Its inputs: parts within pages, where they begin in bytes_, and how much of it has been read.
+  // The present call's inputs: parts within pages, where they begin in bytes_, and how much was
+  // read.
   std::vector<iovec> inputs_;
   std::vector<iovec> parts_;
   std::vector<size_t> starts_;

@@ -35,7 +35,7 @@ class VhostBackend {
   [[nodiscard]] bool running() const { return receive().running() && transmit().running(); }
 
   [[nodiscard]] GuestMemory& memory() { return memory_; }
-  // Buffers that go to the driver, and those that come from it.
+  // Buffers to the driver, and buffers from the driver.
   [[nodiscard]] Virtqueue& receive() { return queues_[0]; }
   [[nodiscard]] Virtqueue& transmit() { return queues_[1]; }
   [[nodiscard]] const Virtqueue& receive() const { return queues_[0]; }

@@ -122,8 +122,8 @@ class VsockConnection final {
   [[nodiscard]] bool Readable() const;
   // Returns whether there is credit for a packet. Without it, the connection is short of credit.
   bool HasCredit(bool bounded) { return Sendable(kMaxPacketBytes, bounded) > 0; }
-  // The device asks the peer for credit now and then while a connection is short of it. It does not
-  // ask a peer that sends updates unasked.
+  // Whether the device should ask the peer for credit at its next tick. Most drivers send an update
+  // before that.
   [[nodiscard]] bool short_of_credit() const { return short_of_credit_; }
   void AskForCredit() { asked_for_credit_ = true; }
 

@@ -84,7 +84,7 @@ int ListenOn(const char* path, unique_fd* listening) {
     result = ::bind(fd.get(), address, sizeof name);
   }
   if (result < 0) return -errno;
-  // Whoever connects first provides the guest, and nobody can connect before listen(2).
+  // The first process to connect provides the guest. Nobody can connect before listen(2).
   if (::chmod(path, S_IRUSR | S_IWUSR) < 0 || ::listen(fd.get(), 1) < 0) {
     const int error = errno;
     ::unlink(path);
@@ -375,7 +375,7 @@ void VsockDevice::Tick() {
       needed = true;
       if (now >= stream->deadline_ns) late.push_back(stream);
     } else if (stream->connection.short_of_credit()) {
-      // Drivers send updates unasked. With one that did not, this side would wait for ever.
+      // Drivers send updates unasked. With a driver that did not, this side would wait for ever.
       needed = true;
       stream->connection.AskForCredit();
       Enqueue(*stream, vsock::kCreditRequest);

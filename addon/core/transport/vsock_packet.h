@@ -4,7 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 
-// What travels in the queues of a virtio-vsock device (virtio 1.2, section 5.10.6).
+// The packets in the queues of a virtio-vsock device (virtio 1.2, section 5.10.6).
 namespace waep::vsock {
 
 // Little-endian, as this machine is.
