@@ -78,7 +78,7 @@ export interface AgentOptions extends AgentTerms {
   keepsSpare?: boolean;
 }
 
-/** What new sessions get. */
+/** The terms and the executors for new sessions. */
 interface Offer extends AgentTerms {
   readonly limits: SessionLimits;
   readonly gate: TlsGate | undefined;
@@ -445,7 +445,7 @@ export class Agent extends EventEmitter<AgentEvents> {
   }
 }
 
-/** Whether a handshake did not come because its connection ended without a byte. */
+/** Returns whether a handshake failed because its connection ended without a byte. */
 function isSilence(error: unknown): boolean {
   if (!(error instanceof WaepError) || error.code !== 'ERR_FRAME_TRUNCATED') return false;
   return (error.detail as { received?: unknown }).received === 0;

@@ -7,7 +7,7 @@ import type { Ending, Keeper, Kept } from './keeper.js';
 /** How long an executor may take to end in order. */
 const END_MS = 2000;
 
-/** What an executor reports when its session has ended. */
+/** The report of an executor when its session has ended. */
 export interface ExecutorReport {
   /**
    * 0: a clean end; 1: an end inside a frame; 2 or 3: a refused frame; 4: the client ended the
@@ -27,7 +27,7 @@ export interface ExecutorReport {
 
 /** An executor's report of a call for the audit log: its outcome, and details as texts. */
 export interface ExecutorCall {
-  /** `refused`, or what the rules call it, such as `program`. */
+  /** `refused`, or the rules' name for the event, such as `program`. */
   event: string;
   command: string;
   [fact: string]: string;

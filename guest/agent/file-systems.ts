@@ -70,7 +70,7 @@ export interface Provision {
    * or mounted.
    */
   readonly how: 'found' | 'bound' | 'mounted' | 'missing';
-  /** Why it is missing and what cannot be done therefore, or from where it is bound. */
+  /** Why it is missing and what is impossible without it, or from where it is bound. */
   readonly detail: string;
 }
 
@@ -80,7 +80,7 @@ export interface Machine {
   mounts: string;
   /** /proc/filesystems. */
   known: string;
-  /** The magic number of what is at a place, or `undefined`. */
+  /** Returns the magic number of the file system at a place, or `undefined`. */
   magicOf(place: string): number | undefined;
 }
 

@@ -21,7 +21,7 @@ export interface Options {
   readonly progress: Progress;
   /** Receives the run after each row. */
   readonly record?: (run: Run) => Promise<void>;
-  /** Receives what both sides printed where they differ. */
+  /** Receives the outputs of both sides if they differ. */
   readonly outputs?: (text: string) => void;
 }
 

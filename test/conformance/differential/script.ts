@@ -117,7 +117,7 @@ export const Protection = { NONE: 0, READ: 1, READ_WRITE: 3 } as const;
 /** An address at which no case has any memory. */
 export const NOWHERE = 0x0fff_0000_0000n;
 
-/** One life of a process, and what may differ between two of them. */
+/** One life of a process, and the bytes that may differ between two such lives. */
 export class Case {
   readonly command: string;
   readonly name: string;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-// What events.bpf.c tells its applications.
+// The records that events.bpf.c sends to its applications.
 #ifndef EVENTS_H_
 #define EVENTS_H_
 

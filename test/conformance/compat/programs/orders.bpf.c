@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-// Takes what an application submits to a user ring buffer whenever a process whose name begins with
-// "stimulus" calls getppid(2), and adds it up in a global.
+// Takes an application's records from a user ring buffer whenever a process whose name begins with
+// "stimulus" calls getppid(2), and adds them up in a global.
 #include <linux/bpf.h>
 
 #include <bpf/bpf_helpers.h>

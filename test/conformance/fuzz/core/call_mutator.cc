@@ -72,7 +72,7 @@ constexpr size_t kTextLimits[] = {127, 128, 511, 512};
 // The first words of instructions with an index into the array of descriptors: LD_IMM64 of a map
 // and of its value, and a call of a kernel function.
 constexpr uint32_t kByIndex[] = {0x5018, 0x6018, 0x2085};
-// Indices beside an array: before it, behind it, and in the memory of what lies next to it.
+// Indices outside an array: before it, behind it, and in the memory of its neighbours.
 constexpr uint32_t kIndices[] = {0,
                                  1,
                                  2,
