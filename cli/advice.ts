@@ -2,11 +2,11 @@ import type { SystemError } from '../src/errors.js';
 
 const START = '"waep vm" boots a guest, and prints the address of its agent.';
 
-/** What may be behind a connect(2) that fails, and what to do, by the errors of the kernel. */
+/** The possible cause of a failed connect(2), and the cure, by the kernel's errors. */
 const advices: Readonly<Record<string, string>> = {
   ENOENT: `There is no such socket. Is the guest, or its agent, still running? ${START}`,
   ECONNREFUSED: `Nobody listens there. Is the agent running? ${START}`,
-  // What the kernel answers when a guest is there and nobody listens on the port.
+  // The kernel returns ECONNRESET when the guest runs but has no listener on the port.
   ECONNRESET: `The guest has nobody who listens on that port. Is its agent running? ${START}`,
   EACCES: 'The socket belongs to another user. Connect as that user, or as root.',
   EPERM: 'The socket belongs to another user. Connect as that user, or as root.',
@@ -17,7 +17,7 @@ const advices: Readonly<Record<string, string>> = {
   ENOTFOUND: 'No machine has this name. Check the address.',
 };
 
-/** Adds what to do to an error of a connection that could not be made. */
+/** Adds a cure to the error of a connection that could not be made. */
 export function advised(error: unknown): unknown {
   const { code = '', syscall } = error as Partial<SystemError>;
   const advice = syscall === 'connect' || code === 'ENOTFOUND' ? advices[code] : undefined;

@@ -5,20 +5,20 @@ import { Session } from '../src/session.js';
 import { readTlsFiles, type TlsFileOptions } from '../src/tls-role.js';
 import { advised } from './advice.js';
 
-/** What the options of {@link connectionOptions} become. */
+/** The values of the options of {@link connectionOptions}. */
 export interface ConnectionOptions extends TlsFileOptions {
   vm: string;
   /** How long the session outlives the loss of its connection, in milliseconds. */
   lease?: number;
 }
 
-/** Long enough for a connection that is cut to be made again, and no longer than one waits for it. */
+/** A cut connection can be made again within this time, and users do not wait longer. */
 export const DEFAULT_LEASE_MS = 5_000;
 
-/** For sessions that answer a program's bpf(2) calls: the kernel itself never gives up waiting. */
+/** For sessions that answer a program's bpf(2) calls. The kernel never gives up a call either. */
 export const unhurried: SessionOptions = { callTimeoutMs: Number.POSITIVE_INFINITY };
 
-/** Adds the options by which a command reaches an agent. */
+/** Adds the options with which a command reaches an agent. */
 export function connectionOptions(command: Command): Command {
   return tlsOptions(
     command.requiredOption(
@@ -28,7 +28,7 @@ export function connectionOptions(command: Command): Command {
   );
 }
 
-/** Adds the options by which a command and an agent prove to each other who they are. */
+/** Adds the options with which a command and an agent prove their identity to each other. */
 export function tlsOptions(command: Command): Command {
   return command
     .option(
@@ -44,7 +44,7 @@ export function tlsOptions(command: Command): Command {
     );
 }
 
-/** Adds the option that says how long a lost connection may take to come back. */
+/** Adds the option for the time in which a lost connection may come back. */
 export function leaseOption(command: Command): Command {
   return command.option(
     '--lease <duration>',
@@ -54,7 +54,7 @@ export function leaseOption(command: Command): Command {
   );
 }
 
-/** Opens the session that a command's options describe. */
+/** Opens the session for a command's options. */
 export async function openSession(
   options: ConnectionOptions,
   more: SessionOptions,

@@ -26,27 +26,27 @@ import { type ProgressLine, progressLine } from './progress.js';
 export interface Finding {
   check: string;
   /**
-   * What was found: `ok`; `lesser`, when everything works without it, in part or more slowly; or
-   * `lacking`, when some purpose cannot do without it.
+   * The result of the check. `ok`: nothing is wrong. `lesser`: everything works, but something in
+   * part or more slowly. `lacking`: some purpose cannot work.
    */
   status: 'ok' | 'lesser' | 'lacking';
   found: string;
-  /** What to do about it, where something can be done. */
+  /** The cure, if there is one. */
   cure?: string;
-  /** With `lacking`: the purposes that cannot do without it. */
+  /** With `lacking`: the purposes that cannot work. */
   neededFor?: string[];
 }
 
-/** What is said of a purpose. */
+/** The result for one purpose. */
 export interface Answer {
   purpose: string;
-  /** The command that serves it. */
+  /** The command that serves the purpose. */
   command: string;
   /** Whether nothing is lacking. */
   ready: boolean;
-  /** The checks that found something lacking. */
+  /** The names of the checks with the status `lacking`. */
   lacking: string[];
-  /** How to get the tools among these, in one command. */
+  /** One command that installs the missing tools. */
   cure?: string;
 }
 
@@ -56,7 +56,7 @@ const marks: Record<Finding['status'], string> = {
   lacking: pc.red('✘'),
 };
 
-/** `waep doctor`: what this machine has and lacks for each purpose, with cures. */
+/** `waep doctor`: reports what this machine has and lacks for each purpose, with cures. */
 export function doctorCommand(): Command {
   return new Command('doctor')
     .summary('check what this machine has and lacks')
@@ -92,12 +92,12 @@ async function examine(progress: ProgressLine): Promise<Finding[]> {
     checkTap(),
     await checkDisk(),
   ];
-  // The last check: where nothing is known yet, only a guest can tell.
+  // The last check may boot a guest to try KVM, which is possible only if the other checks succeed.
   const ready = answers(findings).some(({ purpose, ready }) => purpose === 'guest' && ready);
   return [...findings, await checkKvm(ready, progress)];
 }
 
-/** What findings come down to for each purpose. */
+/** Returns the result for each purpose from the findings. */
 export function answers(findings: readonly Finding[]): Answer[] {
   return Object.entries(table.purposes).map(([purpose, { command }]) => {
     const lacking = findings
@@ -145,7 +145,7 @@ function wrapped(text: string, width: number): string[] {
   return [...lines, line];
 }
 
-/** The purposes that cannot be served when a guest cannot be booted. */
+/** The purposes that need a guest to be booted. */
 const guestPurposes = Object.keys(table.purposes).filter((purpose) =>
   purposesOf(table, purpose).includes('guest'),
 );
@@ -282,9 +282,10 @@ async function checkKvm(ready: boolean, progress: ProgressLine): Promise<Finding
 const emulated = 'guests are emulated (TCG), which is slow';
 
 /**
- * What is said of a /dev/kvm that this user cannot open, or that is not there.
+ * Returns the finding for a /dev/kvm that does not exist or that this user cannot open.
  *
- * @param group the group that may open it, `null` when none may, `undefined` without the device
+ * @param group the group that may open the device; `null` if no group may, `undefined` if there is
+ *   no device
  */
 export function kvmRefused(
   problem: string,
@@ -308,7 +309,7 @@ function kvmCure(group: string | null | undefined, user: string): string {
   return `as root: usermod -aG ${group} ${user}; then log in again`;
 }
 
-/** This user's name. Containers run users that nothing names. */
+/** Returns this user's name. A container may run a user without a name. */
 function userName(): string {
   try {
     return userInfo().username;
@@ -319,7 +320,7 @@ function userName(): string {
 
 const GROUP_MAY_USE = 0o060;
 
-/** The group that may open /dev/kvm, as {@link kvmRefused} takes it. */
+/** Returns the group that may open /dev/kvm, as {@link kvmRefused} takes it. */
 function kvmGroup(): string | null | undefined {
   if (!existsSync('/dev/kvm')) return undefined;
   const { gid, mode } = statSync('/dev/kvm');
@@ -328,7 +329,7 @@ function kvmGroup(): string | null | undefined {
   return groups.match(new RegExp(`^([^:]+):[^:]*:${gid}:`, 'm'))?.[1] ?? `${gid}`;
 }
 
-/** What is said of a KVM that a guest was tried on, and that goes by this name. */
+/** Returns the finding for a KVM with this name that has run a test guest. */
 export function kvmTried({ accelerator, why }: Verdict, name: AcceleratorName): Finding {
   const check = 'KVM';
   if (accelerator !== 'kvm') return { check, status: 'lesser', found: `${why}; ${emulated}` };

@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /*
- * What "waep" starts: the command itself, command.cjs beside this, from the code that V8 made of it
- * the last time. Compiling takes a third of the start of "waep run".
+ * The start of "waep". It runs the command itself, command.cjs in the same folder, from the code
+ * that V8 compiled the last time. Compiling would take a third of the start of "waep run".
  */
 import { createHash } from 'node:crypto';
 import {
@@ -26,10 +26,13 @@ const HASH_CHARACTERS = 40;
 
 const path = fileURLToPath(new URL('command.cjs', import.meta.url));
 const folder = codeFolder();
-/** Subcommands have little code in common that others could use. */
+/** Each subcommand has its own file, because subcommands share little code. */
 const kept = join(folder, /^[a-z-]+$/.exec(process.argv[2] ?? '')?.[0] ?? 'waep');
 
-/** Where code is kept. Without a place, the command says what is wrong when it needs one itself. */
+/**
+ * Returns the folder for compiled code. If there is none, the command itself reports the problem
+ * when it needs the folder.
+ */
 function codeFolder(): string {
   try {
     return join(cacheFolder(), 'code');
@@ -38,7 +41,9 @@ function codeFolder(): string {
   }
 }
 
-/** What the code was made of, and by whom: V8 looks at the length of the source only. */
+/**
+ * Returns the identity of the source and of Node. V8 itself checks only the length of the source.
+ */
 function identityOf(file: string): string {
   const { ctimeNs, size } = statSync(file, { bigint: true });
   return `${JSON.stringify([process.version, process.arch, file, `${ctimeNs}`, `${size}`])}\n`;
@@ -48,12 +53,15 @@ function isPrivate({ uid, mode }: { uid: number; mode: number }): boolean {
   return uid === process.getuid?.() && (mode & OTHERS_MAY_WRITE) === 0;
 }
 
-/** V8 ends the process at code that is damaged: it does not look at its own checksum. */
+/**
+ * Returns a hash of compiled code. V8 does not check its own checksum, and damaged code would crash
+ * the process.
+ */
 function hashOf(code: Uint8Array): string {
   return createHash('sha1').update(code).digest('hex');
 }
 
-/** The code that was kept, if there is any, whole, that nobody else can have written. */
+/** Returns the kept code, if it is complete and nobody else can have written it. */
 function readCode(identity: string): Buffer | undefined {
   try {
     if (!isPrivate(statSync(folder))) return undefined;
@@ -71,7 +79,10 @@ function readCode(identity: string): Buffer | undefined {
   }
 }
 
-/** Keeps code for the next time. Without a place to keep it in, the command starts as it did. */
+/**
+ * Keeps compiled code for the next start. If there is no place for it, the next start compiles
+ * again.
+ */
 function writeCode(identity: string, code: Buffer): void {
   const draft = `${kept}.${process.pid}`;
   try {
@@ -84,7 +95,7 @@ function writeCode(identity: string, code: Buffer): void {
     try {
       rmSync(draft, { force: true });
     } catch {
-      // By now this process may be a user that cannot even look there.
+      // This process may have become a user that cannot even read the folder.
     }
   }
 }
@@ -92,11 +103,11 @@ function writeCode(identity: string, code: Buffer): void {
 const identity = identityOf(path);
 const cachedData = readCode(identity);
 const parameters = 'exports, require, module, __filename, __dirname';
-// The bundle is ASCII, which is read and kept as one byte a character in this way.
+// The bundle is ASCII. Read as latin1, it takes one byte per character in V8.
 const source = `(function (${parameters}) {${readFileSync(path, 'latin1')}\n})`;
 const script = new Script(source, { filename: path, ...(cachedData && { cachedData }) });
 if (cachedData === undefined || script.cachedDataRejected === true) {
-  // With all that has been compiled by then.
+  // At the exit, the code includes everything that was compiled until then.
   process.once('exit', () => writeCode(identity, script.createCachedData()));
 }
 const command = { exports: {} };

@@ -9,16 +9,16 @@ import type { ConnectionOptions } from './connection.js';
 import { isJsonLine, jsonLine } from './json-lines.js';
 import { RUN_FAILED } from './statuses.js';
 
-/** Colours that tell guests apart at a glance; their addresses tell them apart for sure. */
+/** Colours by which the user quickly tells guests apart. Only the addresses are unique. */
 const colours = [pc.cyan, pc.magenta, pc.green, pc.yellow, pc.blue, pc.red] as const;
 
 /**
- * Runs a program once for each guest, each in a supervisor of its own, and passes on what they
- * write line by line, behind the guest's address.
+ * Runs a program once for each guest, each time in a supervisor of its own. Passes on the output of
+ * all programs line by line, with the guest's address before each line.
  *
- * @param how `started` is told of each program's supervisor, to which a signal can be sent; with
- *   `json`, what waep itself says is JSON, and has its address in it
- * @returns the exit status of the first that failed, in the order of the guests, or 0
+ * @param how `started` receives a function for each program's supervisor that sends it a signal;
+ *   with `json`, waep's own messages are JSON and contain the address
+ * @returns the exit status of the first program that failed, in the order of the guests, or 0
  */
 export async function fanOut(
   addresses: readonly string[],

@@ -2,7 +2,7 @@ import { enums, insn } from '../src/bpf/index.js';
 
 const { alu, call, exit, jumpIf, label, load, mov, program, storeBytes } = insn;
 
-/** The raw tracepoint that the program belongs to. */
+/** The raw tracepoint that the program attaches to. */
 export const tracepoint = 'sys_enter';
 
 /** What the program prints, without the newline. */
@@ -12,10 +12,11 @@ const execve = 59;
 const text = Buffer.from(`${message}\n\0`);
 
 /**
- * The instructions of the thesis' Figure 2 program.
+ * The instructions of the program in the thesis' Figure 2.
  *
- * Attached to `raw_tracepoint/sys_enter`, it takes the system call's number from `ctx->args[1]`
- * and, when that is execve, prints "Hello World!\n" into the kernel's trace log:
+ * Attached to `raw_tracepoint/sys_enter`, the program reads the system call's number from
+ * `ctx->args[1]`. If the number is that of execve, it prints "Hello World!\n" into the kernel's
+ * trace log:
  *
  * ```c
  * SEC("raw_tracepoint/sys_enter")

@@ -22,7 +22,7 @@ interface Options extends ConnectionOptions {
   count?: number;
 }
 
-/** `waep hello`: the shortest way to see that everything works. */
+/** `waep hello`: shows in the shortest way that everything works. */
 export function helloCommand(): Command {
   return leaseOption(connectionOptions(new Command('hello')))
     .summary("follow the thesis' example in a guest's kernel")
@@ -54,7 +54,7 @@ async function follow(options: Options, signal: AbortSignal): Promise<void> {
     let rest = '';
     while (!signal.aborted) {
       const bytes = await session.read(log, READ_BYTES).catch((error: Partial<WaepError>) => {
-        // The session goes on, or the next read says why it does not.
+        // The session may be resumed. Otherwise the next read throws the reason.
         if (error.code !== 'ERR_SESSION_INTERRUPTED') throw error;
         return undefined;
       });

@@ -1,21 +1,24 @@
-/** How the lines begin that a command with --json has to say on standard error. */
+/** The beginning of each of waep's own lines on standard error with --json. */
 const BEGINNING = '{"waep":"';
 
-/** What a line of a command is: why it failed, what else there is to tell, how a program ended. */
+/** The kind of a line: an error, a notice, or the end of a program. */
 type Kind = 'error' | 'notice' | 'ended';
 
-/** Makes a line of JSON for standard error. Nothing that a program says there is taken for one. */
+/** Returns a line of JSON for standard error. */
 export function jsonLine(kind: Kind, facts: Readonly<Record<string, unknown>>): string {
   return JSON.stringify({ waep: kind, ...facts });
 }
 
-/** As {@link jsonLine}, of an error that concerns an agent's address. */
+/** Like {@link jsonLine}, for an error about an agent's address. */
 export function errorLine(kind: Kind, error: Error, address?: string): string {
   const { code, message } = error as NodeJS.ErrnoException;
   return jsonLine(kind, { address, code, message });
 }
 
-/** Whether a line was made here. */
+/**
+ * Returns whether a line looks like a line of {@link jsonLine}. A program can print such a line,
+ * too.
+ */
 export function isJsonLine(line: string): boolean {
   return line.startsWith(BEGINNING);
 }

@@ -13,7 +13,7 @@ interface Options {
   revoke: string[];
 }
 
-/** `waep keys`: what mutual TLS takes. */
+/** `waep keys`: makes and revokes the certificates for mutual TLS. */
 export function keysCommand(): Command {
   return new Command('keys')
     .summary('make keys and certificates for mutual TLS')
@@ -55,7 +55,7 @@ async function make(folder: string, { agent, client, days, revoke }: Options): P
   }
 }
 
-/** Adds the certificates of these names to the revocation list of a folder. */
+/** Adds the certificates with these names to the revocation list of a folder. */
 async function revokeKeys(folder: string, days: number, names: readonly string[]): Promise<void> {
   const { Authority } = await import('../src/keys.js');
   const text = (name: string) => readFileSync(join(folder, name), 'utf8');
@@ -63,7 +63,7 @@ async function revokeKeys(folder: string, days: number, names: readonly string[]
   const path = join(folder, CRL_FILE);
   let list = existsSync(path) ? text(CRL_FILE) : undefined;
   for (const name of names) list = await authority.revoke(text(`${name}.crt`), days, list);
-  // Agents may read it at any time.
+  // Agents may read the list at any time, so the new list replaces it at once.
   const draft = `${path}.${process.pid}`;
   writeFileSync(draft, list ?? '', { mode: 0o600, flag: 'wx' });
   renameSync(draft, path);
@@ -71,10 +71,10 @@ async function revokeKeys(folder: string, days: number, names: readonly string[]
 }
 
 /**
- * Makes an authority in a folder, unless it has one, and certificates of these names.
+ * Makes an authority in a folder, unless there is one, and certificates with these names.
  *
  * @returns the paths of the new files
- * @throws ERR_OPTION_INVALID for a name that cannot be one; EEXIST when a file is there
+ * @throws ERR_OPTION_INVALID for a name that is not allowed; EEXIST when a file exists
  */
 export async function makeKeys(
   folder: string,
@@ -82,7 +82,7 @@ export async function makeKeys(
   names: { readonly [R in TlsRole]?: string },
 ): Promise<string[]> {
   mkdirSync(folder, { recursive: true, mode: 0o700 });
-  // Nobody else is to wait for the library.
+  // Other commands must not wait for this library.
   const { Authority } = await import('../src/keys.js');
   const path = (name: string) => join(folder, name);
   const made: string[] = [];

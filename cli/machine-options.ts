@@ -2,7 +2,7 @@ import { type Command, Option } from 'commander';
 import type { AcceleratorChoice, BootOptions, Machine } from '../guest/index.js';
 import { wholeNumber } from '../src/whole-number.js';
 
-/** What `waep vm` and the bench ask about the machine of a guest. */
+/** The options of `waep vm` and of the bench for the machine of a guest. */
 export interface MachineOptions {
   accel: AcceleratorChoice;
   machine?: Machine;
@@ -13,7 +13,7 @@ export interface MachineOptions {
   confine: boolean;
 }
 
-/** Adds the options about the machine of a guest to a command. */
+/** Adds the options for the machine of a guest to a command. */
 export function addMachineOptions(command: Command): Command {
   return command
     .addOption(
@@ -40,7 +40,7 @@ export function addMachineOptions(command: Command): Command {
     );
 }
 
-/** The same for {@link boot}. */
+/** Returns these options in the form of {@link boot}. */
 export function machineChoice(
   options: MachineOptions,
 ): Pick<BootOptions, 'accel' | 'machine' | 'cpu' | 'kernelArgs' | 'deadlineMs' | 'confine'> {

@@ -19,9 +19,9 @@ Examples:
 `;
 
 /**
- * The subcommands, in the groups and the order of the help. Each is loaded when it is needed, so that
- * none waits for another's code, and an addon that is missing is an error like any other, with its
- * cure.
+ * The subcommands, in the groups and the order of the help. Each is loaded when it is needed. No
+ * command then waits for the code of another one, and a missing addon is an error like any other,
+ * with its cure.
  */
 const groups: Readonly<Record<string, Readonly<Record<string, () => Promise<Command>>>>> = {
   'Run programs on a guest:': {
@@ -72,13 +72,16 @@ async function main(): Promise<void> {
   await program.parseAsync();
 }
 
-/** How what goes wrong is told, once the options are known. */
+/** How errors are printed, once the options are known. */
 let said: { json: boolean; address?: string | undefined } = { json: false };
 
-/** A program has every other status for itself. */
+/** With `waep run`, every other status belongs to the program. */
 const failureStatus = process.argv[2] === 'run' ? RUN_FAILED : 1;
 
-/** Whoever read what is printed may stop to: that ends a tool without a word, as SIGPIPE does. */
+/**
+ * The reader of the output may stop reading. The command then ends without a message, as after
+ * SIGPIPE.
+ */
 const BROKEN_PIPE_STATUS = 128 + constants.signals.SIGPIPE;
 
 for (const stream of [process.stdout, process.stderr]) {

@@ -11,7 +11,7 @@ interface Options extends Omit<ConnectionOptions, 'vm'> {
   json?: true;
 }
 
-/** `waep ping`: whether an agent answers, for people and for what watches over services. */
+/** `waep ping`: reports whether an agent answers, for people and for monitoring. */
 export function pingCommand(): Command {
   return tlsOptions(new Command('ping'))
     .summary('ask whether an agent answers')

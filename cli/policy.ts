@@ -25,7 +25,7 @@ interface ExplainOptions extends Partial<Record<Question, string[]>> {
 
 const collect = (value: string, all: string[] = []) => [...all, value];
 
-/** What each question of `waep policy explain` takes. */
+/** The argument of each question of `waep policy explain`. */
 const asked: Readonly<Record<Question, readonly [argument: string, description: string]>> = {
   call: ['command', 'a command of bpf(2), such as map_freeze'],
   program: ['type', 'a type of programs, such as xdp'],
@@ -42,7 +42,7 @@ const asked: Readonly<Record<Question, readonly [argument: string, description: 
   rate: ['n', 'a number of events a second'],
 };
 
-/** `waep policy`: what a policy's file says, before a guest is under it. */
+/** `waep policy`: shows what a policy's file means before a guest uses it. */
 export function policyCommand(): Command {
   return new Command('policy')
     .summary("check and explain a guest's policy")
@@ -117,7 +117,7 @@ function explainCommand(): Command {
   });
 }
 
-/** @throws ERR_POLICY_FILE for the first thing that is wrong with the file */
+/** @throws ERR_POLICY_FILE for the first problem in the file */
 function readFor(file: string | undefined, { profile }: ExplainOptions): PolicyFile {
   const policy =
     file === undefined
@@ -137,7 +137,7 @@ function printVerdicts(verdicts: readonly Verdict[]): void {
   print(['', 'what', 'rule', 'from'], rows, []);
 }
 
-/** Prints a table; the column without a width gets what the terminal has left. */
+/** Prints a table. The column without a width gets the remaining width of the terminal. */
 function print(
   head: string[],
   rows: readonly string[][],

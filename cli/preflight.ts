@@ -13,7 +13,7 @@ interface Options extends ConnectionOptions {
   json?: true;
 }
 
-/** `waep preflight`: what can be done in a guest, before something is done. */
+/** `waep preflight`: reports what a guest can do before it is used. */
 export function preflightCommand(): Command {
   return connectionOptions(new Command('preflight'))
     .summary("ask what a guest's kernel offers and its policy allows")
@@ -40,7 +40,7 @@ const MAX_WIDTH = 100;
 const LABEL_WIDTH = 16;
 const COUNT_WIDTH = 12;
 
-/** How a finding is counted. */
+/** The possible verdicts about a finding. */
 const verdicts = ['there', 'not there', 'not known', 'refused'] as const;
 type Verdict = (typeof verdicts)[number];
 
@@ -49,7 +49,7 @@ function verdictOf({ offered, refusedBy }: Finding): Verdict {
   return offered === undefined ? 'not known' : offered ? 'there' : 'not there';
 }
 
-/** The text for a terminal of this width. */
+/** Returns the report as text for a terminal of this width. */
 export function rendered(
   found: Preflight,
   { all, width: available }: { all: boolean; width: number },
@@ -129,7 +129,7 @@ export function rendered(
   return lines.join('\n');
 }
 
-/** The program types that may call a helper, or those that may not where these are few. */
+/** Returns the program types that may call a helper. If only few may not, returns those instead. */
 function callers({ programTypes }: HelperFinding, asked: readonly string[]): string {
   const others = asked.filter((type) => !programTypes.includes(type));
   if (others.length === 0) return 'all';
@@ -138,7 +138,7 @@ function callers({ programTypes }: HelperFinding, asked: readonly string[]): str
     : programTypes.join(' ');
 }
 
-/** What could not be asked for, each reason once. */
+/** Returns what could not be tested. Each reason appears once. */
 function reasons(group: string, findings: readonly Finding[]): [string, string][] {
   const reasons = new Map<string, string[]>();
   for (const finding of findings) {
@@ -149,7 +149,7 @@ function reasons(group: string, findings: readonly Finding[]): [string, string][
   return [...reasons].map(([why, names]) => [group, `${names.join(' ')}: ${why}`]);
 }
 
-/** Lines with a label before them, broken at blanks. */
+/** Returns lines with a label before them, broken at spaces. */
 function wrapped(label: string, text: string, width: number): string[] {
   const indent = label === '' ? 0 : LABEL_WIDTH + 2;
   const lines: string[] = [];

@@ -1,17 +1,20 @@
 import pc from 'picocolors';
 
-/** A line on stderr that says what takes its time. */
+/** A line on standard error that shows what the user waits for. */
 export interface ProgressLine {
-  /** Says what is being done; at a terminal in place of what was there before. */
+  /** Shows the current step. On a terminal, it replaces the previous step. */
   show(step: string): void;
-  /** Takes the line away. */
+  /** Removes the line. */
   clear(): void;
 }
 
 const frames = '⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏';
 const FRAME_MS = 100;
 
-/** Makes a progress line: it turns at a terminal, and is a line per step elsewhere. */
+/**
+ * Returns a progress line. On a terminal, it is animated. Elsewhere, each step is a line of its
+ * own.
+ */
 export function progressLine(): ProgressLine {
   if (!process.stderr.isTTY) {
     return { show: (step) => void console.error(`· ${step}`), clear: () => {} };

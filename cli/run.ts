@@ -22,10 +22,10 @@ interface Options extends Omit<ConnectionOptions, 'vm'> {
   json?: true;
 }
 
-/** How long the guest may take to let go of what a program has left. */
+/** The time limit for the guest to release what a program has left. */
 const RELEASE_MS = 2000;
 
-/** `waep run`: an eBPF application of this machine, on the guest's kernel. */
+/** `waep run`: runs an eBPF application of this machine on the guest's kernel. */
 export function runCommand(): Command {
   const command = new Command('run')
     .summary("run an eBPF application on a guest's kernel")
@@ -61,7 +61,7 @@ export function runCommand(): Command {
         others.length === 0
           ? await runIn({ vm: address, ...tls }, program, { started, json: json === true })
           : await fanOut(addresses, program, tls, { started, json: json === true });
-      // All has been said and put away; taking Node itself apart would only keep the user waiting.
+      // Everything is printed and closed. A full shutdown of Node would only keep the user waiting.
       process.exit(status);
     });
 }
@@ -83,7 +83,8 @@ async function runIn(
     const kept = { refused, cacheFolder: join(cacheFolder(), 'guests') };
     return (await run(session, program, { ...kept, started })).status;
   } finally {
-    // What the program leaves in the guest is gone when this command has ended, lease or not.
+    // When this command ends, everything that the program left in the guest must be gone, even with
+    // a lease.
     const timeoutMs = RELEASE_MS;
     if (!session.closed && !session.interrupted)
       await session.releaseAll({ timeoutMs }).catch(() => {});

@@ -2,13 +2,10 @@ import { readFileSync } from 'node:fs';
 import { constants } from 'node:os';
 import type { Session } from '../src/session.js';
 
-/** How long a guest may take to answer once nobody wants to hear more of it. */
+/** The time limit for a guest's answer after the user has interrupted a command. */
 const PATIENCE_MS = 3000;
 
-/**
- * Runs `work` with a signal that Ctrl-C, or being told to end, aborts. What fails from then on is
- * nobody's concern any more.
- */
+/** Runs `work` with a signal that SIGINT (Ctrl-C) or SIGTERM aborts. Later failures are ignored. */
 export async function untilInterrupted(
   work: (signal: AbortSignal) => Promise<void>,
 ): Promise<void> {
@@ -26,13 +23,14 @@ export async function untilInterrupted(
 
 const passed = ['SIGTERM', 'SIGHUP', 'SIGINT', 'SIGQUIT', 'SIGUSR1', 'SIGUSR2'] as const;
 
-/** Those that a terminal sends to all that runs in its foreground. */
+/** The signals that a terminal sends to all processes in its foreground. */
 const ofTerminals: readonly string[] = ['SIGINT', 'SIGQUIT'];
 
 /**
- * Passes the signals that this process gets on to programs, which end when and as they like.
+ * Passes this process's signals on to programs. The programs decide how and when they end.
  *
- * @returns a function that is told of each program. Before the first, a signal ends this process.
+ * @returns a function to call with each program's `kill`; until the first call, a signal ends this
+ *   process
  */
 export function passSignalsOn(): (kill: (signal: NodeJS.Signals) => void) => void {
   const programs: Array<(signal: NodeJS.Signals) => void> = [];
@@ -46,14 +44,17 @@ export function passSignalsOn(): (kill: (signal: NodeJS.Signals) => void) => voi
   return (kill) => programs.push(kill);
 }
 
-/** Whether this process and its children are what a terminal's keys interrupt. */
+/** Returns whether a terminal's keys send signals to this process and its children. */
 function isInForeground(): boolean {
   const stat = readFileSync('/proc/self/stat', 'latin1');
   const [, , group, , , foreground] = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
   return group === foreground;
 }
 
-/** Has a session end some time after the signal, whatever it waits for: a guest may be paused. */
+/**
+ * Closes a session some time after the signal, even if a call is under way: the guest may be
+ * paused.
+ */
 export function closeAfter(signal: AbortSignal, session: Session): void {
   const close = () => {
     setTimeout(() => session.close(), PATIENCE_MS).unref();

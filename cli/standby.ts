@@ -12,10 +12,10 @@ import {
 } from './connection.js';
 import { untilInterrupted } from './signals.js';
 
-/** How long what is left to do may take. */
+/** The time limit for the remaining work at the end. */
 const END_MS = 1000;
 
-/** `waep standby`: what makes `waep run` start at once. */
+/** `waep standby`: keeps ready what makes `waep run` start at once. */
 export function standbyCommand(): Command {
   const command = new Command('standby')
     .summary('keep a session ready for "waep run"')
@@ -33,11 +33,11 @@ async function standBy(options: ConnectionOptions): Promise<void> {
     (signal) => new Promise((resolve) => signal.addEventListener('abort', () => resolve())),
   );
   standby.close();
-  // A guest that does not answer, or a program that goes on, keeps nobody here.
+  // A guest without an answer, or a program that goes on, must not keep this process.
   setTimeout(() => process.exit(), END_MS).unref();
 }
 
-/** Has this process stand by for programs that `waep run` starts on a guest. */
+/** Opens a standby of this process for programs that `waep run` starts on a guest. */
 export function openStandby(options: ConnectionOptions): Promise<Standby> {
   return Standby.open(options.vm, {
     connect: () => openSession(options, { client: `waep standby ${process.pid}`, ...unhurried }),

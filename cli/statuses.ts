@@ -1,2 +1,4 @@
-/** The exit status of "waep run" when it fails before the program runs, as that of timeout(1). */
+/**
+ * The exit status of "waep run" when it fails before the program runs. timeout(1) uses the same.
+ */
 export const RUN_FAILED = 125;

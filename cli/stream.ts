@@ -25,7 +25,7 @@ interface Options extends ConnectionOptions {
 const { MapType } = enums;
 const STATUS_MS = 1000;
 
-/** `waep stream`: the records that programs in the guest write to a map. */
+/** `waep stream`: prints the records that programs in the guest write to a map. */
 export function streamCommand(): Command {
   return leaseOption(connectionOptions(new Command('stream')))
     .summary('print the records that programs of a guest write')
@@ -96,7 +96,7 @@ async function codecOf(
     try {
       return types.codec(type) as Codec<unknown, never>;
     } catch {
-      // It may be one of the kernel's.
+      // The type may be one of the kernel's.
     }
   }
   return (await session.kernelTypes()).codec(type) as Codec<unknown, never>;
@@ -111,7 +111,7 @@ function report({ statistics }: RecordStream<unknown>): void {
   ] as const;
   const told = losses.filter(([count]) => count > 0).map(([count, what]) => `${count} ${what}`);
   const line = `${delivered} records, ${told.length === 0 ? 'none lost' : told.join(', ')}, ${lagBytes} bytes waiting`;
-  // On a terminal the line stays where it is.
+  // On a terminal, the line is redrawn in its place.
   if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${pc.dim(line)}`);
   else console.error(line);
 }
@@ -126,7 +126,7 @@ const json = {
     printable(JSON.stringify(record instanceof Uint8Array ? { bytes: record } : record, plain)),
 };
 
-/** Columns as wide as what was seen in them so far. */
+/** Columns that are as wide as the widest value so far. */
 class Columns {
   readonly #widths: number[] = [];
   #head: string | undefined;
@@ -157,6 +157,6 @@ class Columns {
 function cell(value: unknown): string {
   if (value instanceof Uint8Array) return Buffer.from(value).toString('hex');
   if (typeof value === 'object') return JSON.stringify(value, plain);
-  // A line is a record: what would end it within a text is shown as in JSON.
+  // Each record is one line, so line ends in a text are escaped as in JSON.
   return String(value).replaceAll('\n', '\\n');
 }

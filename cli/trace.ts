@@ -13,7 +13,7 @@ import { closeAfter, untilInterrupted } from './signals.js';
 
 const TRACE_PIPE = '/sys/kernel/tracing/trace_pipe';
 
-/** `waep trace`: what the guest's kernel and its programs print. */
+/** `waep trace`: prints the trace log of the guest's kernel and its programs. */
 export function traceCommand(): Command {
   return leaseOption(connectionOptions(new Command('trace')))
     .summary("follow the trace log of a guest's kernel")

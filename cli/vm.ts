@@ -33,12 +33,15 @@ interface Options extends MachineOptions {
   keepLog?: string;
 }
 
-/** With less, the root file system does not fit beside its archive while the kernel unpacks it. */
+/**
+ * With less memory, the root file system does not fit beside its archive while the kernel unpacks
+ * it.
+ */
 const LEAST_MEMORY_MIB = 384;
-/** Longer than anybody keeps a guest that ends with a terminal. */
+/** Longer than anybody keeps a guest that ends with its terminal. */
 const KEYS_LAST_DAYS = 365;
 
-/** `waep vm`: boots a guest with an agent in it and keeps it until Ctrl-C. */
+/** `waep vm`: boots a guest with an agent and keeps it until Ctrl-C. */
 export function vmCommand(): Command {
   const command = new Command('vm')
     .summary('boot a guest and keep it running')
@@ -79,7 +82,8 @@ export function vmCommand(): Command {
 
 async function run(options: Options): Promise<void> {
   const policy = options.policy === undefined ? undefined : resolve(options.policy);
-  // What is wrong with it should not only be found by a guest that does not come up.
+  // A fault in the policy must be reported here. Otherwise, only a guest that does not start would
+  // show it.
   if (policy !== undefined) parsePolicy(readFileSync(policy, 'utf8'), policy);
   const progress = progressLine();
   const keys = options.net === 'user' ? await keysOfGuest() : undefined;
@@ -109,7 +113,7 @@ async function run(options: Options): Promise<void> {
     }
   });
   print(guest, options, keys);
-  // Programs on its guest are answered by the process that has the device: there is no shorter way.
+  // The process with the vsock device answers programs on its guest, which is the shortest way.
   const standby = options.vsock === 'none' ? undefined : await standBy(guest.vsock());
   const how = await Promise.race([guest.ended, interrupted]);
   standby?.close();
@@ -119,11 +123,11 @@ async function run(options: Options): Promise<void> {
   process.exitCode = 1;
 }
 
-/** Makes what a client and the agent prove by who they are, for as long as the guest lives. */
+/** Makes the keys and certificates of a client and the agent, for as long as the guest runs. */
 async function keysOfGuest(): Promise<string> {
   const { path } = makeRunFolder();
   await makeKeys(path, KEYS_LAST_DAYS, { agent: 'agent', client: 'client' });
-  // Nobody is to be signed a further certificate.
+  // Without the authority's key, nobody can sign another certificate.
   rmSync(join(path, 'ca.key'));
   return path;
 }
@@ -151,7 +155,7 @@ function kernelChoice({ kernel, modules, suite }: Options): KernelChoice {
   });
 }
 
-/** Addresses go to stdout, so that scripts can read them; the rest is for people. */
+/** Addresses go to standard output for scripts. Everything else is for people. */
 function print(guest: Guest, { vsock, net }: Options, keys: string | undefined): void {
   const { info } = guest;
   const cpus = info.cpus === 1 ? '1 CPU' : `${info.cpus} CPUs`;

@@ -15,7 +15,9 @@ interface Options {
   confine: boolean;
 }
 
-/** `waep vsock-device`: a guest's vsock device that outlives the applications which use it. */
+/**
+ * `waep vsock-device`: serves a guest's vsock device that outlives the applications which use it.
+ */
 export function vsockDeviceCommand(): Command {
   return new Command('vsock-device')
     .summary("serve a guest's vsock device to every program")
@@ -41,7 +43,7 @@ owner of --uds-path, in a folder that everybody can enter. The two sockets stay 
 one replaces them.
 `;
 
-/** Gives up all that serving does not take. */
+/** Gives up all privileges that serving the device does not need. */
 function confine(paths: readonly [socket: string, udsPath: string]): void {
   const uid = chooseUid();
   if (uid !== undefined) {
@@ -74,7 +76,7 @@ async function serve({ socket, udsPath, guestCid, confine: confined }: Options):
   console.error(pc.dim(`QEMU's part: -chardev socket,id=vsock,path=${resolve(socket)}`));
   console.error(pc.dim('             -device vhost-user-vsock-pci,chardev=vsock'));
   console.error(pc.dim('Ctrl-C ends it, and the vsock of the guest until QEMU is started anew.'));
-  // A device does not keep a program from ending.
+  // An open device does not keep the process running.
   const alive = setInterval(() => {}, 2 ** 30);
   await new Promise<void>((settle) => {
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, settle);
