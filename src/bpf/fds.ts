@@ -29,8 +29,8 @@ export const Pseudo = {
 } as const;
 
 /**
- * Returns an instruction's opcode and `src_reg` as they are in its first two bytes under {@link
- * OPERATION_MASK}.
+ * Returns an instruction's opcode and `src_reg` as they are in its first two bytes under
+ * {@link OPERATION_MASK}.
  */
 const operation = (code: number, source: number) => code | (source << 12);
 

@@ -71,7 +71,7 @@ interface Asked {
   readonly memory: ProcessMemory;
 }
 
-/** Reads a call from the program's memory. Returns an errno if the call fails already here. */
+/** Reads a call from the program's memory. Returns an errno if the call already fails here. */
 async function readCall(call: Notification, context: Context): Promise<Asked | number> {
   const { session, objects, placeholders, mapped, userRings, own } = context;
   const command = call.argument(0);
@@ -86,7 +86,7 @@ async function readCall(call: Notification, context: Context): Promise<Asked | n
   // If the id is none of the program's own processes, the process and its descriptor are the
   // guest's.
   const ofGuest = own.isOfGuest(pid, call.thread);
-  // The kernel answers so for a descriptor to which no program is attached.
+  // The kernel returns this errno for a descriptor without an attached program.
   if (pid !== 0 && !ofGuest && placeholders.handleOf(pid, descriptor) === 0) return ENOTSUPP;
   const memory = new ProcessMemory(call, placeholders, ofGuest ? 0 : pid);
   const common = await readCommon(session, objects, memory, {

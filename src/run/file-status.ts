@@ -87,8 +87,8 @@ export function statxOf(status: FileStatus): Buffer {
 }
 
 /**
- * Converts a `struct statx` to the structure that a call writes. Also holds byte offsets in `struct
- * statx`.
+ * Converts a `struct statx` to the structure that a call writes. Also holds byte offsets in
+ * `struct statx`.
  */
 export const forms = {
   MODE: at.mode,

@@ -79,8 +79,8 @@ export class MappedEvents {
   async mapRing(call: Notification, handle: Handle, { maxEntries }: MapSpec): Promise<void> {
     const [lengthBytes, offset] = [Number(call.word(1)), Number(call.word(5))];
     const writable = (call.argument(2) & PROT_WRITE) !== 0;
-    // The kernel writes the counters and the data. The program may write only to the page with its
-    // own counter.
+    // The kernel writes its own counter and the data. The program may write only to the page with
+    // the reader's counter.
     if (writable && (offset !== 0 || lengthBytes !== PAGE_BYTES)) return call.fail(errno.EPERM);
     if (offset + lengthBytes > 2 * PAGE_BYTES + 2 * maxEntries) return call.fail(errno.EINVAL);
     await this.#map(call, handle, () => this.#ring(handle, maxEntries));

@@ -60,7 +60,8 @@ function refusal(call: string): Error {
 
 /**
  * Answers epoll_ctl(2), so that the program can wait for events of the guest. Waiting is
- * edge-triggered, because nothing here learns when the program has read everything.
+ * edge-triggered, because nothing here learns when the program has read everything. A program that
+ * asked for level-triggered waiting is woken again and again while it has unread records.
  */
 export async function watchDescriptor(call: Notification, context: Context): Promise<void> {
   const { placeholders, objects, events } = context;

@@ -38,8 +38,8 @@ const probes: ReadonlySet<FdKind> = new Set(['link', 'perf_event']);
 /**
  * The known facts about the guest's objects that the program holds.
  *
- * Little is requested in advance. If encoding a call needs more, the objects are added to {@link
- * missing}. The caller then calls {@link learn} and encodes the call again.
+ * Little is requested in advance. If encoding a call needs more, the objects are added to
+ * {@link missing}. The caller then calls {@link learn} and encodes the call again.
  */
 export class Objects implements ObjectSpecs {
   readonly possibleCpus: number;

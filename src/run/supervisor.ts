@@ -30,8 +30,8 @@ export const GUEST_GONE = 124;
 /** How a program ended. */
 export interface Ending {
   /**
-   * The exit status of the program, or 128 plus the number of its signal, as in a shell. {@link
-   * GUEST_GONE} if the session ended first, whatever the program's own status was.
+   * The exit status of the program, or 128 plus the number of its signal, as in a shell.
+   * {@link GUEST_GONE} if the session ended first, whatever the program's own status was.
    */
   readonly status: number;
 }

@@ -48,8 +48,9 @@ export interface HelloOptions extends DialOptions {
   client?: string;
   /**
    * How long the guest should keep the session's objects after a loss of the connection, in
-   * milliseconds. Default 0: they end with the connection. The agent limits this value, and {@link
-   * Session.leaseMs} has the granted time. {@link Session.close} still ends a session at once.
+   * milliseconds. Default 0: they end with the connection. The agent limits this value, and
+   * {@link Session.leaseMs} has the granted time. {@link Session.close} still ends a session at
+   * once.
    */
   leaseMs?: number;
   /**
