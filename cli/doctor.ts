@@ -26,8 +26,8 @@ import { type ProgressLine, progressLine } from './progress.js';
 export interface Finding {
   check: string;
   /**
-   * The result of the check. `ok`: nothing is wrong. `lesser`: everything works, but something in
-   * part or more slowly. `lacking`: some purpose cannot work.
+   * The result of the check. `ok`: nothing is wrong. `lesser`: every purpose works, some in part or
+   * more slowly. `lacking`: some purpose cannot work.
    */
   status: 'ok' | 'lesser' | 'lacking';
   found: string;

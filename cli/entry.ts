@@ -26,7 +26,7 @@ const HASH_CHARACTERS = 40;
 
 const path = fileURLToPath(new URL('command.cjs', import.meta.url));
 const folder = codeFolder();
-/** Each subcommand has its own file, because subcommands share little code. */
+/** Each subcommand has its own file of compiled code, because subcommands share little code. */
 const kept = join(folder, /^[a-z-]+$/.exec(process.argv[2] ?? '')?.[0] ?? 'waep');
 
 /**

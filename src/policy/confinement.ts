@@ -36,9 +36,7 @@ const unrelatedToNetworks = rangesOf([
   ProgType.BPF_PROG_TYPE_SYSCALL,
 ]);
 
-/**
- * All capabilities that an executor may have. Under no policy does an executor have another one.
- */
+/** All capabilities that an executor may have. No policy gives it any other capability. */
 export const capabilities: readonly Capability[] = [
   {
     name: 'CAP_BPF',

@@ -102,8 +102,8 @@ export interface Caller {
   read(handle: Handle, lengthBytes: number, options?: CallOptions): Promise<Uint8Array | undefined>;
 
   /**
-   * Reads like {@link read}, and reports why it read less than `lengthBytes`. `errno` is 0 near the
-   * end, or the positive errno that kept the guest from reading on.
+   * Reads like {@link read}. `errno` is the positive errno that kept the guest from reading on, or
+   * 0. With 0, fewer bytes than `lengthBytes` mean that the end is near.
    */
   readPart(
     handle: Handle,
