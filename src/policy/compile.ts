@@ -125,8 +125,8 @@ const all = (patterns: readonly string[]) => patterns.length === 1 && patterns[0
 
 /*
  * BPF_MAP_UPDATE_ELEM is not in this list. A value of task storage may have fields with addresses
- * that the kernel follows, and only this command can write such a value. The executor checks the map
- * for this command.
+ * that the kernel follows, and only this command can write such a value. The executor checks the
+ * map for this command.
  */
 const noPointerScan = one(
   Cmd.BPF_MAP_LOOKUP_ELEM,
