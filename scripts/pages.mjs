@@ -1,5 +1,6 @@
 // Checks what the pages for people refer to: the links and their headings, the paths, the scripts of
-// npm, and that README.md can be read in five minutes.
+// npm. Checks, too, that README.md can be read in five minutes, and that results/ has no path of the
+// machine where they were made.
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -69,6 +70,19 @@ for (const page of pages) {
   checkPaths(page, text);
   checkScripts(page, text);
 }
+/** A record that people read elsewhere says nothing of where it was made. */
+function checkResults() {
+  const texts = readdirSync('results', { recursive: true })
+    .filter((name) => /\.(md|jsonl?)$/.test(name))
+    .map((name) => join('results', name));
+  for (const name of texts) {
+    const [, path] =
+      /(?<![\w.])(\/(?:root|home|work)\/\S{0,60})/.exec(readFileSync(name, 'utf8')) ?? [];
+    if (path !== undefined) problems.push(`${name}: there is a path of one machine: ${path}`);
+  }
+}
+
+checkResults();
 const lines = readFileSync('README.md', 'utf8').trimEnd().split('\n').length;
 if (lines > README_LINES) problems.push(`README.md has ${lines} lines; at most ${README_LINES}`);
 

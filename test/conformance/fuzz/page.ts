@@ -25,14 +25,22 @@ export async function record(
   about: { readonly commit: string; readonly seed: number },
 ): Promise<string> {
   const endedAt = new Date().toISOString();
-  const lines = outcomes.map((outcome) => JSON.stringify({ ...outcome, ...about, endedAt }));
-  // The path of this clone means nothing to readers elsewhere.
-  const anywhere = lines.join('\n').replaceAll(`${packageFolder}/`, '');
-  await appendFile(records, `${anywhere.replaceAll('file://', '')}\n`);
+  const lines = outcomes.map((outcome) =>
+    JSON.stringify({ ...outcome, ...foundIn(outcome), ...about, endedAt }),
+  );
+  await appendFile(records, `${lines.join('\n')}\n`);
   const kept = (await readFile(records, 'utf8')).trim().split('\n');
   const page = join(folder, 'fuzz.md');
   await writeFile(page, renderFuzzing(kept.map((line) => JSON.parse(line))));
   return page;
+}
+
+/**
+ * The first line of a finding. The seed finds the rest again: stacks and files, which have the paths
+ * of one machine.
+ */
+function foundIn({ found }: Outcome): Pick<Outcome, 'found'> {
+  return found === undefined ? {} : { found: found.split('\n', 1)[0] ?? '' };
 }
 
 /** Returns a table with the newest run without each guard. */
