@@ -1,4 +1,5 @@
 import { FileOperation, type FileRequest } from '../call.js';
+import { text, viewOf } from '../codec/index.js';
 import { failure, systemError } from '../errors.js';
 import type { CallOptions } from '../session/caller.js';
 
@@ -13,6 +14,7 @@ const MAX_LIST_BYTES = 64 * 1024 * 1024;
 /** Where a record of getdents64(2) has what: `struct linux_dirent64`. */
 const POSITION = 8;
 const LENGTH = 16;
+const NAME = 19;
 
 const names = Object.fromEntries(
   Object.entries(FileOperation).map(([name, number]) => [number, name.toLowerCase()]),
@@ -62,11 +64,11 @@ export async function listFolder(session: FileAsker, path: string): Promise<Buff
  * @throws ERR_PROTOCOL_UNEXPECTED for what no kernel writes
  */
 export function eachEntry(bytes: Uint8Array, path: string): number[] {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  const view = viewOf(bytes);
   const starts: number[] = [];
   for (let at = 0; at < bytes.length; ) {
     const length = at + LENGTH + 2 <= bytes.length ? view.getUint16(at + LENGTH, true) : 0;
-    if (length < LENGTH + 3 || at + length > bytes.length) {
+    if (length < NAME || at + length > bytes.length) {
       const received = `a record of ${length} bytes in the folder ${path}`;
       throw failure('ERR_PROTOCOL_UNEXPECTED', { received, expected: 'records of getdents64(2)' });
     }
@@ -74,4 +76,10 @@ export function eachEntry(bytes: Uint8Array, path: string): number[] {
     at += length;
   }
   return starts;
+}
+
+/** Returns the name in the record of a listing that begins at `start`. */
+export function entryName(bytes: Uint8Array, start: number): string {
+  const view = viewOf(bytes);
+  return text(view.getUint16(start + LENGTH, true) - NAME).read(view, start + NAME);
 }

@@ -35,8 +35,6 @@ const CLOSE_ON_EXEC = 0o2000000;
 const APPENDED = constants.O_WRONLY | constants.O_APPEND;
 const FALLBACK = ACCESS_MODE | constants.O_APPEND | constants.O_CREAT | constants.O_TRUNC;
 const AT_SYMLINK_NOFOLLOW = 0x100;
-/** ENODATA. */
-const NO_ATTRIBUTE = 61;
 const FOLDER = 0o040000;
 const FILE_TYPE = 0o170000;
 
@@ -239,9 +237,8 @@ export const lookAtFileSystem = ofGuest({ path: 0 }, async (path, call, context)
   call.succeed(0);
 });
 
-const EMPTY_PATH = 0x1000;
-/** EOVERFLOW. */
-const TOO_SMALL = 75;
+/** The flag of the *at calls by which an empty path names the descriptor itself. */
+export const AT_EMPTY_PATH = 0x1000;
 /** FILEID_KERNFS: the handle is the inode number, which is the id of a cgroup. */
 const ID_HANDLE = { type: 0xfe, bytes: 8 } as const;
 const CGROUP2 = 0x63677270;
@@ -263,7 +260,7 @@ const giveHandle: PathAnswer = async (path, call, { files, placeholders }) => {
   written.writeUInt32LE(ID_HANDLE.bytes, 0);
   if (room.readUInt32LE() < ID_HANDLE.bytes) {
     memory.writeOrFault(address, written.subarray(0, 4));
-    return call.fail(TOO_SMALL);
+    return call.fail(errno.EOVERFLOW);
   }
   written.writeInt32LE(ID_HANDLE.type, 4);
   (await files.look(path)).copy(written, 8, forms.INODE, forms.INODE + 8);
@@ -278,7 +275,7 @@ const handleOfPath = ofGuest({ folder: 0, path: 1 }, giveHandle);
 export function makeFileHandle(call: Notification, context: Context): void | Promise<void> {
   const { folders, placeholders } = context;
   const first = new ProcessMemory(call, placeholders).read(call.word(1), 1)[0];
-  const isEmpty = first === 0 && (call.argument(4) & EMPTY_PATH) !== 0;
+  const isEmpty = first === 0 && (call.argument(4) & AT_EMPTY_PATH) !== 0;
   const handle = isEmpty ? placeholders.handleOf(call.thread, call.descriptor(0)) : 0;
   const path = handle === 0 ? undefined : folders.pathOf(handle);
   return path === undefined ? handleOfPath(call, context) : giveHandle(path, call, context);
@@ -359,7 +356,7 @@ function unentered(call: string): WaepError {
  * Answers getxattr(2) and its variants. waep shows no attributes: files of a kernel rarely have
  * any.
  */
-export const lackAttribute = ofGuest({ path: 0 }, (_, call) => call.fail(NO_ATTRIBUTE));
+export const lackAttribute = ofGuest({ path: 0 }, (_, call) => call.fail(errno.ENODATA));
 
 /** Answers listxattr(2) and its variants. */
 export const listNoAttributes = ofGuest({ path: 0 }, (_, call) => call.succeed(0));

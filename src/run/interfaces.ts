@@ -3,8 +3,9 @@
  * attaches, so the names and indexes are the guest's, as in /sys/class/net.
  */
 import { constants } from 'node:os';
+import { text, viewOf } from '../codec/index.js';
 import type { SystemError } from '../errors.js';
-import { eachEntry } from '../kernel/guest-folder.js';
+import { eachEntry, entryName } from '../kernel/guest-folder.js';
 import type { Context } from './context.js';
 import type { Notification } from './notification.js';
 import { ProcessMemory } from './process-memory.js';
@@ -12,10 +13,6 @@ import { ProcessMemory } from './process-memory.js';
 const FOLDER = '/sys/class/net';
 /** IFNAMSIZ. `struct ifreq` begins with the name, and the index follows. */
 const NAME_BYTES = 16;
-/** The offset of the name in `struct linux_dirent64`. */
-const ENTRY_NAME = 19;
-/** ENODEV. */
-const NO_DEVICE = 19;
 const { errno } = constants;
 
 /** The ioctl(2) requests that translate an index to a name and a name to an index. */
@@ -28,22 +25,17 @@ export async function nameInterface(call: Notification, context: Context): Promi
   const request = Buffer.from(memory.read(call.word(2), NAME_BYTES + 4));
   if (request.length < NAME_BYTES + 4) return call.fail(errno.EFAULT);
   if (call.argument(1) === SIOCGIFINDEX) {
-    const name = textOf(request.subarray(0, NAME_BYTES));
+    const name = text(NAME_BYTES).read(viewOf(request), 0);
     const index = await indexOf(name, context);
-    if (index === undefined) return call.fail(NO_DEVICE);
+    if (index === undefined) return call.fail(errno.ENODEV);
     request.writeInt32LE(index, NAME_BYTES);
   } else {
     const name = await nameOf(request.readInt32LE(NAME_BYTES), context);
-    if (name === undefined) return call.fail(NO_DEVICE);
+    if (name === undefined) return call.fail(errno.ENODEV);
     request.fill(0, 0, NAME_BYTES).write(name.slice(0, NAME_BYTES - 1));
   }
   memory.writeOrFault(call.word(2), request);
   call.succeed(0);
-}
-
-function textOf(bytes: Buffer): string {
-  const end = bytes.indexOf(0);
-  return bytes.toString('utf8', 0, end < 0 ? bytes.length : end);
 }
 
 async function indexOf(name: string, { files }: Context): Promise<number | undefined> {
@@ -61,7 +53,7 @@ async function indexOf(name: string, { files }: Context): Promise<number | undef
 async function nameOf(index: number, context: Context): Promise<string | undefined> {
   const entries = await context.files.list(FOLDER);
   for (const start of eachEntry(entries, FOLDER)) {
-    const name = textOf(entries.subarray(start + ENTRY_NAME));
+    const name = entryName(entries, start);
     if ((await indexOf(name, context)) === index) return name;
   }
   return undefined;

@@ -1,8 +1,8 @@
-import { readFileSync } from 'node:fs';
 import { constants } from 'node:os';
 import { enums } from '../bpf/index.js';
 import { systemError } from '../errors.js';
 import type { Notification } from './notification.js';
+import { threadStatus } from './thread-status.js';
 
 const LOOK_MS = 20;
 const { errno } = constants;
@@ -88,13 +88,7 @@ function end({ controller, errno: told }: Waiting): void {
 
 /** Returns whether a thread has a pending signal that it neither blocks nor ignores. */
 function hasSignal(thread: number): boolean {
-  let status: string;
-  try {
-    status = readFileSync(`/proc/${thread}/status`, 'latin1');
-  } catch {
-    return false;
-  }
-  const mask = (name: string) =>
-    BigInt(`0x${new RegExp(`^${name}:\\s*(\\w+)$`, 'm').exec(status)?.[1] ?? '0'}`);
+  const status = threadStatus(thread);
+  const mask = (name: string) => BigInt(`0x${status(name) ?? '0'}`);
   return ((mask('SigPnd') | mask('ShdPnd')) & ~mask('SigBlk') & ~mask('SigIgn')) !== 0n;
 }

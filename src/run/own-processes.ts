@@ -2,8 +2,9 @@
  * Tells the program's own processes from all others. Every other id that the program names is a
  * process of the guest.
  */
-import { readFileSync, readlinkSync } from 'node:fs';
+import { readlinkSync } from 'node:fs';
 import { processOf } from '../view/index.js';
+import { threadStatus } from './thread-status.js';
 
 /** How many ancestors of a process are searched for the program. */
 const MOST_ANCESTORS = 64;
@@ -77,14 +78,6 @@ function namespaceOf(process: number | 'self', kind: 'mnt' | 'pid'): string | un
 
 /** Returns the process of a thread, and the parent of that process. Both are 0 if there is none. */
 export function familyOf(thread: number): { readonly group: number; readonly parent: number } {
-  let status = '';
-  try {
-    status = readFileSync(`/proc/${thread}/status`, 'latin1');
-  } catch {
-    // The process has ended.
-  }
-  const [group = 0, parent = 0] = ['Tgid', 'PPid'].map((name) =>
-    Number(new RegExp(`^${name}:\\s*(\\d+)$`, 'm').exec(status)?.[1] ?? 0),
-  );
-  return { group, parent };
+  const status = threadStatus(thread);
+  return { group: Number(status('Tgid') ?? 0), parent: Number(status('PPid') ?? 0) };
 }

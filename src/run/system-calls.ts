@@ -14,6 +14,7 @@ import {
 } from './descriptors.js';
 import { makeFolder, refuseChange, remove, rename } from './file-changes.js';
 import {
+  AT_EMPTY_PATH,
   accessFile,
   changeFolder,
   changeToDescriptor,
@@ -108,8 +109,6 @@ function enterNamespace(call: Notification, { placeholders }: Context): void {
   }
   call.proceed();
 }
-
-const AT_EMPTY_PATH = 0x1000;
 
 /** The path is the first argument, or the second one after its folder. */
 const first = { path: 0 };

@@ -3,9 +3,9 @@ import { join } from 'node:path';
 import t from 'tap';
 import { packageFolder } from '../../src/paths.js';
 
-/** What `--list` prints, with these variables about colours and no others. */
+/** What `--list` prints, with these variables about colours and no others. CI is one: it asks for colours. */
 function list(variables: Record<string, string>): string {
-  const { NO_COLOR: _, FORCE_COLOR: __, ...env } = process.env;
+  const { NO_COLOR: _, FORCE_COLOR: __, CI: ___, ...env } = process.env;
   return execFileSync(process.execPath, [join(packageFolder, 'dist/bench/main.js'), '--list'], {
     encoding: 'utf8',
     env: { ...env, ...variables },
