@@ -107,6 +107,8 @@ const messages = {
   // bpf
   ERR_KERNEL_LACKS: (d: { kernel: string; what: string; cure: string }) =>
     `Linux ${d.kernel} of the guest has no ${d.what}. ${d.cure}`,
+  ERR_MAP_OPERATION: (d: { map: string; type: string; operation: string; cure: string }) =>
+    `${d.map} is of the type ${d.type}, which has no ${d.operation}(). ${d.cure}`,
   ERR_BPF_UNKNOWN_COMMAND: (d: { command: number | string }) =>
     `bpf command ${d.command} is not in the command table, so its pointers and descriptors are unknown and it cannot be forwarded.`,
   ERR_BPF_FIELD: (d: { command: string; field: string; value: unknown; expected: string }) =>

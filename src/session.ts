@@ -18,14 +18,15 @@ import {
 } from './kernel/info.js';
 import { type Link, openLink } from './kernel/link.js';
 import { loadProgram, openProgram, type ProgramOptions } from './kernel/load.js';
-import { type BpfMap, createMap, eachMap, openMap } from './kernel/map.js';
+import type { BpfMap } from './kernel/map.js';
 import type { MapCodecs, MapOptions } from './kernel/map-options.js';
+import { createMap, eachMap, type MapOf, openMap, type SizesOf } from './kernel/maps.js';
 import { each, type Where } from './kernel/objects.js';
 import { openPerfEvent, type PerfEvent, type PerfEventOptions } from './kernel/perf-event.js';
 import { enableStatistics, type Program } from './kernel/program.js';
 import { type Symbolized, symbolize } from './kernel/symbols.js';
 import type { CallOptions, Patience } from './session/caller.js';
-import { Conversation, type SessionOptions } from './session/conversation.js';
+import { Conversation, checkSessionOptions, type SessionOptions } from './session/conversation.js';
 import { hello, type Welcomed } from './session/handshake.js';
 
 /**
@@ -50,9 +51,10 @@ export class Session extends Conversation implements GuestKernel {
    *
    * @param target an address such as `vsock:3:1024`, or a stream that is already connected to an
    *   agent; the session owns it from then on
-   * @throws the transport's errors; ERR_HANDSHAKE_TIMEOUT, ERR_PROTOCOL_VERSION, ERR_PEER_REFUSED
+   * @throws ERR_OPTION_UNKNOWN, ERR_OPTION_INVALID; the transport's errors; ERR_HANDSHAKE_TIMEOUT, ERR_PROTOCOL_VERSION, ERR_PEER_REFUSED
    */
   static async connect(target: string | Duplex, options: SessionOptions = {}): Promise<Session> {
+    checkSessionOptions(options);
     const { callTimeoutMs, maxQueuedBytes, ...how } = options;
     return new Session(await hello(target, how), options);
   }
@@ -103,10 +105,18 @@ export class Session extends Conversation implements GuestKernel {
    *   type does not have, and codecs that do not fit; EINVAL for what this kernel does not take,
    *   ENOMEM, EPERM
    */
-  createMap<K = Uint8Array, V = Uint8Array, KIn = K, VIn = V>(
-    options: MapOptions<K, V, KIn, VIn>,
-  ): Promise<BpfMap<K, V, KIn, VIn>> {
-    return createMap(this, options);
+  async createMap<
+    K = Uint8Array,
+    V = Uint8Array,
+    KIn = K,
+    VIn = V,
+    const Type extends number = number,
+  >(
+    options: MapOptions<K, V, KIn, VIn> & { type: Type } & SizesOf<Type>,
+  ): Promise<MapOf<Type, K, V, KIn, VIn>> {
+    // At run time all maps are of one class, which refuses what the type of the map does not have.
+    const map: unknown = await createMap(this, options);
+    return map as MapOf<Type, K, V, KIn, VIn>;
   }
 
   /**

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { BpfMap } from '../../src/kernel/index.js';
+import type { RingBuffer } from '../../src/kernel/index.js';
 import { Session } from '../../src/session.js';
 import { type Emission, emission } from '../programs/emit.js';
 import type { Followed, FollowRequest } from './protocol.js';
@@ -48,7 +48,7 @@ export function leave(): void {
   session = undefined;
 }
 
-async function read(ring: BpfMap): Promise<Following> {
+async function read(ring: RingBuffer): Promise<Following> {
   const stream = ring.records();
   let firstMs = 0;
   let lastMs = 0;
@@ -68,7 +68,7 @@ async function read(ring: BpfMap): Promise<Following> {
   };
 }
 
-async function readStamps(session: Session, ring: BpfMap): Promise<Following> {
+async function readStamps(session: Session, ring: RingBuffer): Promise<Following> {
   const stamps: { ktime: bigint; receivedMs: number }[] = [];
   const readings: Promise<unknown>[] = [session.readClock()];
   const stream = ring.records();

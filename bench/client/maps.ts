@@ -1,6 +1,6 @@
 import { enums } from '../../src/bpf/index.js';
 import { count, u32 } from '../../src/codec/index.js';
-import type { BpfMap } from '../../src/kernel/index.js';
+import type { KeyedMap } from '../../src/kernel/index.js';
 import { Session } from '../../src/session.js';
 import { entriesMetric } from '../metrics.js';
 import type { Counts } from './protocol.js';
@@ -8,7 +8,7 @@ import type { Counts } from './protocol.js';
 /* The same maps, keys and values as in bench/c/maps.c. */
 const OPS_ENTRIES = 1024;
 
-type CountMap = BpfMap<number, number>;
+type CountMap = KeyedMap<number, number>;
 const maps = new Map<string, Promise<CountMap>>();
 
 /** A map of so many entries in the guest, filled when it is first asked for. */

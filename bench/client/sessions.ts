@@ -1,5 +1,5 @@
 import { enums } from '../../src/bpf/index.js';
-import type { BpfMap } from '../../src/kernel/index.js';
+import type { KeyedMap } from '../../src/kernel/index.js';
 import { Session } from '../../src/session.js';
 import { lookupKeyBytes, lookupValueBytes } from '../metrics.js';
 
@@ -18,7 +18,7 @@ export const lookupKey = new Uint8Array(lookupKeyBytes).fill(0xa5);
 /** A session that stays open for as long as its transport does, with a map to look values up in. */
 export interface ClientSession {
   session: Session;
-  map: BpfMap;
+  map: KeyedMap;
 }
 
 const sessions = new Map<string, ClientSession>();

@@ -1,6 +1,6 @@
 import { enums } from '../../src/bpf/index.js';
 import * as insn from '../../src/bpf/insn.js';
-import type { BpfMap, Program } from '../../src/kernel/index.js';
+import type { Program, RingBuffer } from '../../src/kernel/index.js';
 import type { Session } from '../../src/session.js';
 
 const { MapType, ProgType, Helper } = enums;
@@ -12,7 +12,7 @@ const GETPGID = 121;
 
 /** A ring buffer in a guest and a program that emits a record to it at each getpgid(2) there. */
 export interface Emission extends AsyncDisposable {
-  readonly ring: BpfMap;
+  readonly ring: RingBuffer;
   readonly program: Program;
   /** The number of records since the program was loaded, and the number of lost ones. */
   counts(): Promise<{ emitted: number; refused: number }>;

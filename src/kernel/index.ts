@@ -13,6 +13,16 @@ export type { ProgramOptions, Records } from './load.js';
 export { BpfMap } from './map.js';
 export type { Batch, BatchOptions } from './map-batches.js';
 export type { MapCodecs, MapOptions } from './map-options.js';
+export type {
+  ArenaMap,
+  BloomFilter,
+  KeyedMap,
+  MapOf,
+  PerfEventArray,
+  QueueMap,
+  RingBuffer,
+  UserRingBuffer,
+} from './maps.js';
 export { findableKind, type Where } from './objects.js';
 export type { KprobeTarget, PerfAttachment, UprobeTarget } from './perf-attach.js';
 export { PerfEvent, type PerfEventOptions, type PerfTarget } from './perf-event.js';

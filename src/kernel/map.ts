@@ -1,4 +1,4 @@
-import { enums, type MapSpec, rows, specOfInfo, specOfNew } from '../bpf/index.js';
+import { type MapSpec, rows } from '../bpf/index.js';
 import type { Handle } from '../call.js';
 import { type Codec, encodeValue, perCpu, viewOf, within } from '../codec/index.js';
 import { errnoNumber } from '../errno.js';
@@ -9,18 +9,10 @@ import { openBtf } from './btf.js';
 import type { GuestKernel } from './guest-kernel.js';
 import { PinnableObject } from './guest-object.js';
 import { type MapInfo, mapInfo } from './info.js';
-import { Link } from './link.js';
 import { type Batch, type BatchOptions, batchesOf, EntryIterator } from './map-batches.js';
 import { deleteMany, updateMany } from './map-bulk.js';
-import { checkMapOptions } from './map-checks.js';
-import {
-  boundCodecs,
-  type CodedMap,
-  createArguments,
-  type MapCodecs,
-  type MapOptions,
-} from './map-options.js';
-import { each, open, type Where } from './objects.js';
+import { checkOperation } from './map-operations.js';
+import { boundCodecs, type CodedMap, type MapCodecs } from './map-options.js';
 import { type RecordOptions, RecordStream } from './record-stream.js';
 
 const ENOENT = errnoNumber('ENOENT');
@@ -82,6 +74,7 @@ export class BpfMap<K = Uint8Array, V = Uint8Array, KIn = K, VIn = V>
    * @param flags `BPF_F_LOCK`, or 0
    */
   async lookup(key: KIn, flags = 0, patience?: Patience): Promise<V | undefined> {
+    checkOperation(this, 'lookup');
     const values = { map_fd: this, key: this.#keyBytes(key), flags };
     const about = patient(this.#about, patience);
     const outcome = await this.session.tryBpf(rows.MAP_LOOKUP_ELEM, values, about);
@@ -107,6 +100,7 @@ export class BpfMap<K = Uint8Array, V = Uint8Array, KIn = K, VIn = V>
    *   ERR_CODEC_VALUE for a key or a value that does not fit
    */
   async update(key: KIn, value: VIn, flags = 0, patience?: Patience): Promise<void> {
+    checkOperation(this, 'update');
     const values = {
       map_fd: this,
       key: this.#keyBytes(key),
@@ -126,10 +120,11 @@ export class BpfMap<K = Uint8Array, V = Uint8Array, KIn = K, VIn = V>
    * @param options `flags` are BPF_ANY, BPF_NOEXIST or BPF_EXIST for each of them
    * @throws as {@link update}; the error says which entry it was about, and those before it are set
    */
-  updateMany(
+  async updateMany(
     entries: Iterable<readonly [key: KIn, value: VIn]>,
     options: { flags?: number; batchEntries?: number } & Patience = {},
   ): Promise<number> {
+    checkOperation(this, 'updateMany');
     return updateMany(this, entries, options);
   }
 
@@ -138,6 +133,7 @@ export class BpfMap<K = Uint8Array, V = Uint8Array, KIn = K, VIn = V>
    * kernel/bpf/syscall.c).
    */
   async delete(key: KIn, patience?: Patience): Promise<boolean> {
+    checkOperation(this, 'delete');
     const values = { map_fd: this, key: this.#keyBytes(key) };
     const about = patient(this.#about, patience);
     const outcome = await this.session.tryBpf(rows.MAP_DELETE_ELEM, values, about);
@@ -150,10 +146,11 @@ export class BpfMap<K = Uint8Array, V = Uint8Array, KIn = K, VIn = V>
    * Removes many keys (BPF_MAP_DELETE_BATCH, or one by one without waiting in between); resolves
    * with how many were there.
    */
-  deleteMany(
+  async deleteMany(
     keys: Iterable<KIn>,
     options: { batchEntries?: number } & Patience = {},
   ): Promise<number> {
+    checkOperation(this, 'deleteMany');
     return deleteMany(this, keys, options);
   }
 
@@ -164,6 +161,7 @@ export class BpfMap<K = Uint8Array, V = Uint8Array, KIn = K, VIn = V>
    * @throws EOPNOTSUPP or ENOTSUPP where the type of map does not have the operation
    */
   async lookupAndDelete(key: KIn, patience?: Patience): Promise<V | undefined> {
+    checkOperation(this, 'lookupAndDelete');
     return this.#take(this.#keyBytes(key), patience);
   }
 
@@ -174,12 +172,14 @@ export class BpfMap<K = Uint8Array, V = Uint8Array, KIn = K, VIn = V>
    * @throws E2BIG when it is full
    */
   async push(value: VIn, flags = 0, patience?: Patience): Promise<void> {
+    checkOperation(this, 'push');
     const values = { map_fd: this, key: null, value: this.#valueBytes(value), flags };
     await this.session.bpf(rows.MAP_UPDATE_ELEM, values, patient(this.#about, patience));
   }
 
   /** Returns the next value of a queue or a stack and leaves it there, or `undefined`. */
   async peek(patience?: Patience): Promise<V | undefined> {
+    checkOperation(this, 'peek');
     const values = { map_fd: this, key: null };
     const about = patient(this.#about, patience);
     const outcome = await this.session.tryBpf(rows.MAP_LOOKUP_ELEM, values, about);
@@ -190,11 +190,13 @@ export class BpfMap<K = Uint8Array, V = Uint8Array, KIn = K, VIn = V>
 
   /** Takes the next value out of a queue or a stack, or returns `undefined`. */
   async pop(patience?: Patience): Promise<V | undefined> {
+    checkOperation(this, 'pop');
     return this.#take(null, patience);
   }
 
   /** Whether a value may be in a bloom filter; `false` is certain. */
   async mayHave(value: VIn, patience?: Patience): Promise<boolean> {
+    checkOperation(this, 'mayHave');
     const values = { map_fd: this, key: null, value: this.#valueBytes(value) };
     const row = rows.MAP_LOOKUP_ELEM_BLOOM_FILTER;
     const outcome = await this.session.tryBpf(row, values, patient(this.#about, patience));
@@ -208,6 +210,7 @@ export class BpfMap<K = Uint8Array, V = Uint8Array, KIn = K, VIn = V>
    * (BPF_MAP_GET_NEXT_KEY). After a key that is not there, the first.
    */
   async nextKey(key?: KIn, patience?: Patience): Promise<K | undefined> {
+    checkOperation(this, 'nextKey');
     const values = { map_fd: this, key: key === undefined ? null : this.#keyBytes(key) };
     const about = patient(this.#about, patience);
     const outcome = await this.session.tryBpf(rows.MAP_GET_NEXT_KEY, values, about);
@@ -241,6 +244,7 @@ export class BpfMap<K = Uint8Array, V = Uint8Array, KIn = K, VIn = V>
 
   /** Yields the entries in batches as they arrive, undecoded; see {@link entries}. */
   batches(options: BatchOptions = {}): AsyncGenerator<Batch<K, V>> {
+    checkOperation(this, 'batches');
     return batchesOf(this, options);
   }
 
@@ -251,6 +255,7 @@ export class BpfMap<K = Uint8Array, V = Uint8Array, KIn = K, VIn = V>
    * is gone.
    */
   drain(options: BatchOptions = {}): AsyncIterableIterator<[K, V]> {
+    checkOperation(this, 'drain');
     return new EntryIterator(batchesOf(this, { ...options, remove: true }));
   }
 
@@ -260,17 +265,6 @@ export class BpfMap<K = Uint8Array, V = Uint8Array, KIn = K, VIn = V>
    */
   async freeze(patience?: Patience): Promise<void> {
     await this.session.bpf(rows.MAP_FREEZE, { map_fd: this }, patient(this.#about, patience));
-  }
-
-  /**
-   * Has the kernel use the programs of a STRUCT_OPS map (BPF_LINK_CREATE,
-   * bpf_struct_ops_link_create() in kernel/bpf/bpf_struct_ops.c; since 6.4, of maps with the flag
-   * BPF_F_LINK).
-   */
-  async attachStructOps(): Promise<Link> {
-    const values = { map_fd: this, attach_type: enums.AttachType.BPF_STRUCT_OPS };
-    const { handle } = await this.session.bpf(rows.LINK_CREATE_STRUCT_OPS, values, this.#about);
-    return new Link(this.session, handle, this.name);
   }
 
   /**
@@ -327,9 +321,10 @@ export class BpfMap<K = Uint8Array, V = Uint8Array, KIn = K, VIn = V>
    *
    * @throws E2BIG for a record that it is too small for
    */
-  submit(records: readonly Uint8Array[], signal?: AbortSignal): Promise<void> {
+  async submit(records: readonly Uint8Array[], signal?: AbortSignal): Promise<void> {
+    checkOperation(this, 'submit');
     this.#writer ??= this.session.ringWriter(this.handle, this.spec.maxEntries);
-    return this.#writer.write(records, signal);
+    await this.#writer.write(records, signal);
   }
 
   async #take(key: Uint8Array | null, patience: Patience | undefined): Promise<V | undefined> {
@@ -341,8 +336,7 @@ export class BpfMap<K = Uint8Array, V = Uint8Array, KIn = K, VIn = V>
     return this.value.read(viewOf(outcome.values().value), 0);
   }
 
-  #keyBytes(key: KIn): Uint8Array | null {
-    if (this.spec.keySize === 0) return null;
+  #keyBytes(key: KIn): Uint8Array {
     return this.#bytes('key', this.key, key, this.#rawKeys);
   }
 
@@ -369,48 +363,4 @@ function* windows<T>(items: Iterable<T>): Generator<T[]> {
     window = [];
   }
   if (window.length > 0) yield window;
-}
-
-/** Creates a map; see {@link Session.createMap}. */
-export async function createMap<K, V, KIn, VIn>(
-  session: GuestKernel,
-  options: MapOptions<K, V, KIn, VIn>,
-): Promise<BpfMap<K, V, KIn, VIn>> {
-  checkMapOptions(options, session.kernel.pageSize);
-  const values = createArguments(options);
-  const spec = specOfNew(values);
-  const { name = '' } = options;
-  // Before the map is there, so that a codec that does not fit leaves nothing behind.
-  boundCodecs(options, spec, session.kernel.possibleCpus);
-  const about = name === '' ? {} : { subject: `map "${name}"` };
-  const { handle } = await session.bpf(rows.MAP_CREATE, values, patient(about, options));
-  session.calls.knownMaps.set(handle, spec);
-  return new BpfMap(session, handle, spec, options, name);
-}
-
-/** Opens a map that is there already; see {@link Session.map}. */
-export async function openMap<K, V, KIn, VIn>(
-  session: GuestKernel,
-  where: Where,
-  options: MapCodecs<K, V, KIn, VIn> & { flags?: number } & Patience,
-): Promise<BpfMap<K, V, KIn, VIn>> {
-  const handle = await open(session, 'map', where, { flags: options.flags, patience: options });
-  try {
-    const values = { bpf_fd: { handle } };
-    const { info } = await session.bpf(rows.OBJ_GET_INFO_BY_FD_MAP, values, patient({}, options));
-    const spec = specOfInfo(info);
-    session.calls.knownMaps.set(handle, spec);
-    return new BpfMap(session, handle, spec, options, info.name);
-  } catch (error) {
-    await session.release([handle]);
-    throw error;
-  }
-}
-
-/** Yields what the kernel says about every map; see {@link Session.maps}. */
-export function eachMap(session: GuestKernel): AsyncGenerator<MapInfo> {
-  return each(session, 'map', enums.ObjectFlag.BPF_F_RDONLY, async (map) => {
-    const { info } = await session.bpf(rows.OBJ_GET_INFO_BY_FD_MAP, { bpf_fd: map });
-    return mapInfo(info);
-  });
 }

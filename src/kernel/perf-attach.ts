@@ -1,5 +1,6 @@
 import { enums, rows } from '../bpf/index.js';
 import { failure } from '../errors.js';
+import { type OptionNames, refuseUnknownOptions } from '../known-options.js';
 import { isMissing, lacks, readText } from './guest-file.js';
 import type { GuestKernel } from './guest-kernel.js';
 import type { GuestObject } from './guest-object.js';
@@ -58,11 +59,21 @@ export async function tracepointEvent(
   return { type: PERF_TYPE_TRACEPOINT, config: Number(text), samplePeriod: 1, name };
 }
 
+const kprobeNames: OptionNames<KprobeTarget> = {
+  ...{ symbol: true, offset: true, onReturn: true, cookie: true },
+};
+const uprobeNames: OptionNames<UprobeTarget> = {
+  ...{ path: true, offset: true, referenceCounter: true, pid: true, onReturn: true, cookie: true },
+};
+
 /** The event of a kernel function. */
 export async function kprobeEvent(
   session: GuestKernel,
-  { symbol, offset = 0, onReturn = false }: KprobeTarget,
+  target: KprobeTarget,
 ): Promise<PerfEventOptions> {
+  refuseUnknownOptions('attachKprobe()', target, Object.keys(kprobeNames));
+  const { symbol, offset = 0, onReturn = false } = target;
+  checkText('symbol', symbol, 'the name of a function of the guest’s kernel');
   const type = await deviceType(session, 'kprobe');
   const config = onReturn ? ON_RETURN : 0n;
   return { type, config, config1: symbol, config2: offset, name: `kprobe ${symbol}` };
@@ -71,8 +82,11 @@ export async function kprobeEvent(
 /** The event of a place in a program file. */
 export async function uprobeEvent(
   session: GuestKernel,
-  { path, offset, referenceCounter = 0, pid, onReturn = false }: UprobeTarget,
+  target: UprobeTarget,
 ): Promise<PerfEventOptions> {
+  refuseUnknownOptions('attachUprobe()', target, Object.keys(uprobeNames));
+  const { path, offset, referenceCounter = 0, pid, onReturn = false } = target;
+  checkText('path', path, 'the path of a file in the guest');
   const counter = BigInt(referenceCounter) << REFERENCE_COUNTER_SHIFT;
   return {
     type: await deviceType(session, 'uprobe'),
@@ -82,6 +96,11 @@ export async function uprobeEvent(
     name: `uprobe ${path}`,
     ...(pid === undefined ? {} : { pid }),
   };
+}
+
+function checkText(option: string, value: unknown, expected: string): void {
+  if (typeof value === 'string' && value !== '') return;
+  throw failure('ERR_OPTION_INVALID', { option, value, expected });
 }
 
 async function deviceType(session: GuestKernel, device: string): Promise<number> {

@@ -8,6 +8,7 @@ import {
 } from '../call.js';
 import { viewOf } from '../codec/index.js';
 import { systemError } from '../errors.js';
+import { type OptionNames, refuseUnknownOptions } from '../known-options.js';
 import type { Patience } from '../session/caller.js';
 import { patient } from './bpf-calls.js';
 import type { GuestKernel } from './guest-kernel.js';
@@ -48,6 +49,26 @@ export interface PerfEventOptions extends PerfTarget, Patience {
   /** Its name in errors. */
   name?: string;
 }
+
+const optionNames: OptionNames<PerfEventOptions> = {
+  type: true,
+  config: true,
+  config1: true,
+  config2: true,
+  samplePeriod: true,
+  sampleFrequency: true,
+  sampleType: true,
+  readFormat: true,
+  flags: true,
+  wakeupEvents: true,
+  group: true,
+  name: true,
+  pid: true,
+  cgroup: true,
+  cpu: true,
+  timeoutMs: true,
+  signal: true,
+};
 
 const { PERF_FLAG_PID_CGROUP } = enums.PerfFlag;
 const CONFIG1 = perf.PERF_EVENT_ATTR.fields.config1.offset;
@@ -173,6 +194,7 @@ export async function openPerfEvent(
   session: GuestKernel,
   options: PerfEventOptions,
 ): Promise<PerfEvent> {
+  refuseUnknownOptions('openPerfEvent()', options, Object.keys(optionNames));
   const { cgroup, group, name = '' } = options;
   const { pid = -1, cpu = pid === -1 ? 0 : -1 } = options;
   const { config1 } = options;

@@ -8,7 +8,7 @@ import { isMissing } from './guest-file.js';
 import type { GuestKernel } from './guest-kernel.js';
 import type { GuestObject } from './guest-object.js';
 import { type HelperFinding, surveyHelpers, typeName, type Way, wayOf } from './helper-survey.js';
-import { createMap } from './map.js';
+import { createMap } from './maps.js';
 
 /** The features of a guest's kernel, and which of them the guest's policy allows. */
 export interface Preflight {

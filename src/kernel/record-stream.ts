@@ -1,6 +1,7 @@
 import { enums, rows } from '../bpf/index.js';
 import type { Codec } from '../codec/index.js';
 import { failure, type SystemError } from '../errors.js';
+import { type OptionNames, refuseUnknownOptions } from '../known-options.js';
 import type {
   BatchCallback,
   EventStream,
@@ -11,6 +12,7 @@ import type {
 import { withTimeout } from '../with-timeout.js';
 import { readText } from './guest-file.js';
 import type { GuestKernel } from './guest-kernel.js';
+import { checkOperation } from './map-operations.js';
 import type { CodedMap } from './map-options.js';
 import { openPerfEvent, type PerfEvent } from './perf-event.js';
 import { eachPerfRecord, eachRingRecord, type RecordCallback } from './ring-records.js';
@@ -26,6 +28,16 @@ export interface RecordOptions<T> extends Omit<StreamOptions, 'borrow'> {
   /** Of a perf buffer: after how many records the reader in the guest is woken up. Default 1. */
   wakeupEvents?: number;
 }
+
+const optionNames: OptionNames<RecordOptions<unknown>> = {
+  codec: true,
+  pages: true,
+  wakeupEvents: true,
+  batchBytes: true,
+  batchMicroseconds: true,
+  windowBytes: true,
+  signal: true,
+};
 
 /**
  * Called for each record. Without a codec the record's bytes are overwritten after the callback has
@@ -63,13 +75,9 @@ export class RecordStream<T = Uint8Array> implements AsyncIterable<T> {
 
   /** Use {@link BpfMap.records}. */
   constructor(map: AnyMap, options: RecordOptions<T>) {
-    const { type } = map.spec;
-    if (type === MapType.BPF_MAP_TYPE_RINGBUF) this.#each = eachRingRecord;
-    else if (type === MapType.BPF_MAP_TYPE_PERF_EVENT_ARRAY) this.#each = eachPerfRecord;
-    else {
-      const expected = 'a map of type RINGBUF or PERF_EVENT_ARRAY';
-      throw failure('ERR_OPTION_INVALID', { option: 'map', value: `${map}`, expected });
-    }
+    checkOperation(map, 'records');
+    refuseUnknownOptions('records()', options, Object.keys(optionNames));
+    this.#each = map.spec.type === MapType.BPF_MAP_TYPE_RINGBUF ? eachRingRecord : eachPerfRecord;
     this.#map = map;
     this.#options = options;
   }

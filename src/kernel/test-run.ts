@@ -1,4 +1,5 @@
 import { enums, rows } from '../bpf/index.js';
+import { type OptionNames, refuseUnknownOptions } from '../known-options.js';
 import type { Patience } from '../session/caller.js';
 import { type BpfOptions, patient } from './bpf-calls.js';
 import type { GuestObject } from './guest-object.js';
@@ -23,6 +24,19 @@ export interface TestRunOptions extends Patience {
   batchSize?: number;
 }
 
+const optionNames: OptionNames<TestRunOptions> = {
+  data: true,
+  context: true,
+  dataOutBytes: true,
+  contextOutBytes: true,
+  repeat: true,
+  cpu: true,
+  flags: true,
+  batchSize: true,
+  timeoutMs: true,
+  signal: true,
+};
+
 /** The result of a test run. */
 export interface TestRun {
   readonly returnValue: number;
@@ -44,6 +58,7 @@ export async function testRun(
   options: TestRunOptions,
   about: BpfOptions,
 ): Promise<TestRun> {
+  refuseUnknownOptions('testRun()', options, Object.keys(optionNames));
   const { data, context, cpu } = options;
   const dataOut = options.dataOutBytes ?? (data === undefined ? 0 : data.length + HEADROOM_BYTES);
   const isSyscall = program.type === enums.ProgType.BPF_PROG_TYPE_SYSCALL;

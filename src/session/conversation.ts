@@ -18,6 +18,7 @@ import {
   putCallFrame,
   type SessionLimits,
 } from '../frame/index.js';
+import { type OptionNames, refuseUnknownOptions } from '../known-options.js';
 import { type Channel, ChannelEnd, ExchangeStatus } from '../native.js';
 import { suspicionOf } from '../transport/mux.js';
 import type { Caller, CallOptions } from './caller.js';
@@ -36,6 +37,44 @@ export interface SessionOptions extends HelloOptions {
   callTimeoutMs?: number;
   /** How many bytes may wait to be sent before new calls wait. Default 1 MiB. */
   maxQueuedBytes?: number;
+}
+
+const optionNames: OptionNames<SessionOptions> = {
+  tls: true,
+  client: true,
+  leaseMs: true,
+  reconnect: true,
+  callTimeoutMs: true,
+  maxQueuedBytes: true,
+  timeoutMs: true,
+  handshakeTimeoutMs: true,
+  signal: true,
+  bufferBytes: true,
+  localPort: true,
+  allowHalfOpen: true,
+  highWaterMark: true,
+  onread: true,
+  noDelay: true,
+  keepAlive: true,
+  keepAliveInitialDelay: true,
+};
+
+/**
+ * Checks the options of {@link Session.connect} that the connection itself does not check.
+ *
+ * @throws ERR_OPTION_INVALID, ERR_OPTION_UNKNOWN
+ */
+export function checkSessionOptions(options: SessionOptions): void {
+  refuseUnknownOptions('Session.connect()', options, Object.keys(optionNames));
+  checkAtLeast0('leaseMs', options.leaseMs, 'milliseconds');
+  checkAtLeast0('handshakeTimeoutMs', options.handshakeTimeoutMs, 'milliseconds');
+  checkAtLeast0('callTimeoutMs', options.callTimeoutMs, 'milliseconds');
+  checkAtLeast0('maxQueuedBytes', options.maxQueuedBytes, 'bytes');
+}
+
+function checkAtLeast0(option: string, value: number | undefined, unit: string): void {
+  if (value === undefined || (typeof value === 'number' && value >= 0)) return;
+  throw failure('ERR_OPTION_INVALID', { option, value, expected: `${unit}, 0 or more` });
 }
 
 /** The size limit of an answer to FILE (addon/core/executor/file_operations.cc). */

@@ -90,8 +90,6 @@ export async function hello(target: string | Duplex, options: HelloOptions): Pro
       expected: 'no lease with a stream, unless reconnect is a function that makes another one',
     });
   }
-  checkMilliseconds('leaseMs', leaseMs);
-  checkMilliseconds('handshakeTimeoutMs', handshakeTimeoutMs);
   const stream = await dial(target, how);
   const name = client ?? `${process.title} ${process.pid}`;
   const lease = leaseMs > 0 ? { leaseMs } : {};
@@ -100,11 +98,6 @@ export async function hello(target: string | Duplex, options: HelloOptions): Pro
   const welcome = await handshake(stream, address, FrameType.HELLO, body, bounds);
   const rejoin = new Rejoin(address, open, welcome.session.token, handshakeTimeoutMs);
   return { stream, address, welcome, rejoin };
-}
-
-function checkMilliseconds(option: string, value: number | undefined): void {
-  if (value === undefined || (typeof value === 'number' && value >= 0)) return;
-  throw failure('ERR_OPTION_INVALID', { option, value, expected: 'milliseconds, 0 or more' });
 }
 
 /** The parameters for further connections of a session. */

@@ -1,4 +1,4 @@
-import { type BpfMap, enums, insn, type Program, type Session } from '../../src/index.js';
+import { enums, insn, type Program, type RingBuffer, type Session } from '../../src/index.js';
 
 const { Helper, ProgType } = enums;
 const { alu, call, exit, jumpIf, label, loadMap, mov, program, store } = insn;
@@ -15,7 +15,7 @@ export const SECOND = 2n;
  * Loads a program that reserves two records and finishes the second of them long before the first,
  * waking the reader up in between.
  */
-export function outOfOrder(session: Session, ring: BpfMap): Promise<Program> {
+export function outOfOrder(session: Session, ring: RingBuffer): Promise<Program> {
   const reserve = (to: 'r7' | 'r8') => [
     loadMap('r1', ring),
     mov('r2', 16),

@@ -1,4 +1,4 @@
-import { type BpfMap, enums, insn, type Session } from '../../src/index.js';
+import { enums, insn, type Session, type UserRingBuffer } from '../../src/index.js';
 import { int, Kind, writeBtf } from '../btf/writer.js';
 
 const { Helper, MapType, ProgType } = enums;
@@ -28,7 +28,7 @@ const ADD = 6;
 const ADD_AT = 9;
 
 /** Loads a program that drains a ring (bpf_user_ringbuf_drain(), since 6.1) and adds up what it has. */
-export async function drainOf(session: Session, ring: BpfMap): Promise<Drain> {
+export async function drainOf(session: Session, ring: UserRingBuffer): Promise<Drain> {
   const totals = await session.createMap({
     type: MapType.BPF_MAP_TYPE_ARRAY,
     keySize: 4,

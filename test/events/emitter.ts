@@ -1,4 +1,11 @@
-import { type BpfMap, enums, insn, type Program, type Session } from '../../src/index.js';
+import {
+  enums,
+  insn,
+  type PerfEventArray,
+  type Program,
+  type RingBuffer,
+  type Session,
+} from '../../src/index.js';
 
 const { MapType, ProgType, Helper } = enums;
 const { alu, call, exit, jump, jumpIf, label, load, loadMap, loadMapValue, loadNumber } = insn;
@@ -26,7 +33,7 @@ export interface Emitter extends AsyncDisposable {
  */
 export async function emitter(
   session: Session,
-  to: BpfMap,
+  to: RingBuffer | PerfEventArray,
   sizeBytes: number,
   how: 'submit' | 'discard' | 'time' | 'perf' | 'tracepoint' = 'submit',
 ): Promise<Emitter> {

@@ -7,7 +7,7 @@ import type { KernelChoice } from '../../guest/image/kernel.js';
 import { type AgentOptions, type BootOptions, boot, type Guest } from '../../guest/index.js';
 import { enums, insn } from '../../src/bpf/index.js';
 import type { Handle } from '../../src/call.js';
-import { type BpfMap, type Link, type Program, readFile } from '../../src/kernel/index.js';
+import { type KeyedMap, type Link, type Program, readFile } from '../../src/kernel/index.js';
 import { Session } from '../../src/session.js';
 
 const TRACEFS = '/sys/kernel/tracing';
@@ -168,9 +168,9 @@ async function settings(session: Session): Promise<Record<string, string>> {
 }
 
 interface Objects {
-  readonly map: BpfMap;
+  readonly map: KeyedMap;
   /** How often the program has run. */
-  readonly runs: BpfMap;
+  readonly runs: KeyedMap;
   readonly program: Program;
   readonly link: Link;
 }
@@ -199,7 +199,7 @@ async function makeObjects(owner: Session): Promise<Objects> {
 
 async function changedObjects({ map, runs, program, link }: Objects): Promise<string[]> {
   const key = Buffer.alloc(4);
-  const bytes = async (of: BpfMap) => Buffer.from((await of.lookup(key)) as Uint8Array);
+  const bytes = async (of: KeyedMap) => Buffer.from((await of.lookup(key)) as Uint8Array);
   const tried = (what: string, act: () => Promise<unknown>) =>
     act().then(
       () => [],

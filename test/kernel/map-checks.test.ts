@@ -1,5 +1,13 @@
 import t from 'tap';
-import { enums, type ProgramOptions, Session, struct, u32, u64 } from '../../src/index.js';
+import {
+  enums,
+  type MapOptions,
+  type ProgramOptions,
+  Session,
+  struct,
+  u32,
+  u64,
+} from '../../src/index.js';
 import { session as open, skip } from './local-session.js';
 import { judge } from './map-breaches.js';
 
@@ -97,7 +105,7 @@ t.test('what no kernel makes', { skip }, async (t) => {
   const session = await open(t);
   for (const [name, [options, message]] of Object.entries(wrong)) {
     await t.rejects(
-      session.createMap(options as unknown as typeof hash),
+      session.createMap(options as unknown as MapOptions),
       { code: 'ERR_OPTION_INVALID', message },
       name,
     );
@@ -132,4 +140,50 @@ t.test('an option that there is none of is refused', { skip }, async (t) => {
     code: 'ERR_OPTION_INVALID',
     message: 'Invalid leaseMs: -1. Expected milliseconds, 0 or more.',
   });
+  await t.rejects(Session.connect(session.address, { callTimeoutMs: Number.NaN }), {
+    message: 'Invalid callTimeoutMs: NaN. Expected milliseconds, 0 or more.',
+  });
+  // Nothing else names such options to the compiler: they are not written where they are passed.
+  const lease = { client: 'late', leaseMS: 5 };
+  await t.rejects(Session.connect(session.address, lease), {
+    code: 'ERR_OPTION_UNKNOWN',
+    message: 'Session.connect() has no option "leaseMS". Did you mean leaseMs?',
+  });
+  const event = { type: 1, frequency: 99 };
+  await t.rejects(session.openPerfEvent(event), { code: 'ERR_OPTION_UNKNOWN' });
+});
+
+t.test('an operation that the type of map does not have', { skip }, async (t) => {
+  const session = await open(t);
+  await using table = await session.createMap({ ...hash, name: 'table' });
+  await using events = await session.createMap({ ...ring, maxEntries: 4096, name: 'events' });
+  await using queue = await session.createMap({
+    ...{ type: MapType.BPF_MAP_TYPE_QUEUE, value: u32, maxEntries: 2 },
+  });
+  const refused = { code: 'ERR_MAP_OPERATION' };
+  // @ts-expect-error Tables have keys.
+  await t.rejects(table.push(1n), {
+    ...refused,
+    message: /^map "table" is of the type hash, which has no push\(\)\. It has lookup\(\), /,
+  });
+  // @ts-expect-error Tables have no records.
+  t.throws(() => table.records(), refused);
+  // @ts-expect-error Nor are they written so.
+  await t.rejects(table.submit([]), refused);
+  // @ts-expect-error Rings have no keys.
+  await t.rejects(events.lookup(1), {
+    ...refused,
+    message: 'map "events" is of the type ringbuf, which has no lookup(). It has records().',
+  });
+  // @ts-expect-error Queues have no keys.
+  await t.rejects(queue.update(1, 2), refused);
+  // @ts-expect-error Nor entries.
+  t.throws(() => queue.entries(), refused);
+  // @ts-expect-error Only bloom filters answer so.
+  await t.rejects(queue.mayHave(1), refused);
+  // What the compiler knows nothing of has all operations.
+  await using found = await session.map({ id: (await queue.info()).id }, { value: u32 });
+  await found.push(7);
+  t.equal(await queue.pop(), 7);
+  await t.rejects(found.lookup(Uint8Array.of(1)), refused);
 });

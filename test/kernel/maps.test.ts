@@ -1,9 +1,9 @@
 import t from 'tap';
 import {
-  type BpfMap,
   bytes,
   count,
   enums,
+  type KeyedMap,
   objectId,
   perCpu,
   rows,
@@ -256,7 +256,7 @@ t.test('maps', { skip }, async (t) => {
   });
 
   t.test('bytes, for who wants them as they are', async (t) => {
-    await using map: BpfMap = await session.createMap({
+    await using map: KeyedMap = await session.createMap({
       type: MapType.BPF_MAP_TYPE_HASH,
       keySize: 4,
       valueSize: 3,

@@ -71,7 +71,7 @@ t.test(
     writeFileSync(
       join(folder, 'use.ts'),
       `import { type Socket as NetSocket } from 'node:net';
-     import { enums, rows, Session, u32, u64 } from 'waep';
+     import { type BpfMap, enums, type KeyedMap, type MapOf, type RingBuffer, rows, Session, u32, u64 } from 'waep';
      import { connect, createConnection, createServer, type Socket } from 'waep/transport';
      import { boot, type Guest } from 'waep/vm';
      export const start = (): Promise<Guest> => boot({ vsock: 'device', memoryMib: 768 });
@@ -82,6 +82,32 @@ t.test(
        const type = enums.MapType.BPF_MAP_TYPE_HASH;
        const map = await session.createMap({ type, key: u32, value: u64, maxEntries: 1 });
        const value: bigint | undefined = await map.lookup(1);
+       // @ts-expect-error a hash has no push
+       await map.push(1n);
+       // @ts-expect-error a hash has no records
+       map.records();
+       // @ts-expect-error a hash has keys
+       await session.createMap({ type, value: u64, maxEntries: 1 });
+       // @ts-expect-error and values
+       await session.createMap({ type, key: u32, maxEntries: 1 });
+       const sizes: KeyedMap = await session.createMap({ type, keySize: 4, valueSize: 8, maxEntries: 1 });
+       const ring = enums.MapType.BPF_MAP_TYPE_RINGBUF;
+       // @ts-expect-error a ring buffer has no keys
+       await session.createMap({ type: ring, key: u32, maxEntries: 4096 });
+       const events: RingBuffer = await session.createMap({ type: ring, maxEntries: 4096 });
+       for await (const record of events.records()) await sizes.update(record, record);
+       // @ts-expect-error and no entries
+       for await (const entry of events) console.log(entry);
+       const queue = enums.MapType.BPF_MAP_TYPE_QUEUE;
+       // @ts-expect-error a queue has no keys
+       await session.createMap({ type: queue, key: u32, value: u64, maxEntries: 1 });
+       const waiting = await session.createMap({ type: queue, value: u64, maxEntries: 1 });
+       const next: bigint | undefined = await waiting.pop();
+       // @ts-expect-error a misspelt option
+       await session.createMap({ type, key: u32, value: u64, maxEntires: 1, maxEntries: 1 });
+       const any: BpfMap<number, bigint> = await session.map({ id: 1 }, { key: u32, value: u64 });
+       const counts: MapOf<typeof type, number, bigint> = any;
+       await counts.update(1, next ?? 0n);
        const socket = await connect('vsock:3:1024', { timeoutMs: 5 });
        const net: NetSocket = await connect('unix:/x');
        const one: Socket = createConnection('unix:/x', {}, () => net.end());
