@@ -89,11 +89,12 @@ export function hostEnvironment(): HostEnvironment {
   };
 }
 
-/** The commit that is measured, and whether the work tree differs from it. */
+/** The commit that is measured, and whether the work tree differs from it outside of results/. */
 export function sourceEnvironment(): Environment['source'] {
   return {
     commit: outputOf('git', ['rev-parse', '--short=12', 'HEAD']),
-    dirty: outputOf('git', ['status', '--porcelain', '--untracked-files=no']) !== '',
+    dirty:
+      outputOf('git', ['status', '--porcelain', '--untracked-files=no', '--', ':!results']) !== '',
   };
 }
 
