@@ -395,8 +395,18 @@ static void errors(void) {
   check("foreign", STDERR_FILENO, 1);
   const int fd = map_with(4, 44);
   const uint32_t key = 4;
+  char value[64];
   union bpf_attr lookup = {.map_fd = (uint32_t)fd, .key = (uintptr_t)&key, .value = 8};
   printf("value: %s\n",
+         bpf(BPF_MAP_LOOKUP_ELEM, &lookup, sizeof lookup) < 0 ? strerrorname_np(errno) : "ok");
+  // Present, but not to be read.
+  uint32_t *const hidden =
+      mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  *hidden = 4;
+  mprotect(hidden, 4096, PROT_NONE);
+  lookup.key = (uintptr_t)hidden;
+  lookup.value = (uintptr_t)&value;
+  printf("key: %s\n",
          bpf(BPF_MAP_LOOKUP_ELEM, &lookup, sizeof lookup) < 0 ? strerrorname_np(errno) : "ok");
   void *map = mmap(NULL, 4096, PROT_READ, MAP_SHARED, fd, 0);
   printf("mmap: %s\n", outcome(map));

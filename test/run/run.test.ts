@@ -181,6 +181,7 @@ t.test('fails as the kernel does, and refuses by name', async (t) => {
     'command: EINVAL',
     'foreign: EINVAL',
     'value: EFAULT',
+    'key: EFAULT',
     'mmap: ENOTSUPP',
     'own mmap: ok',
   ]);

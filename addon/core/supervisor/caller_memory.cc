@@ -5,60 +5,16 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <algorithm>
 
+#include "memory_maps.h"
+
 namespace waep::seccomp {
 namespace {
 
-// PROCMAP_QUERY of linux/fs.h, Linux 6.11.
-struct MapQuery {
-  uint64_t size;
-  uint64_t query_flags;
-  uint64_t query_address;
-  uint64_t start;
-  uint64_t end;
-  uint64_t flags;
-  uint64_t page_size;
-  uint64_t offset;
-  uint64_t inode;
-  uint32_t device_major;
-  uint32_t device_minor;
-  uint32_t name_size;
-  uint32_t build_id_size;
-  uint64_t name_address;
-  uint64_t build_id_address;
-};
-static_assert(sizeof(MapQuery) == 104);
-constexpr unsigned long kQueryMap = _IOWR('f', 17, MapQuery);
-constexpr uint64_t kWritable = 0x02;
-
 bool IsGone(int error) { return error == ENOENT || error == ESRCH; }
-
-// Finds the mapping of an address in the text of /proc/PID/maps.
-bool ReadMaps(int maps, uint64_t address, uint64_t* start, uint64_t* end, bool* writable) {
-  FILE* const file = ::fdopen(maps, "r");
-  if (file == nullptr) {
-    ::close(maps);
-    return false;
-  }
-  bool found = false;
-  char* line = nullptr;
-  size_t room = 0;
-  while (!found && ::getline(&line, &room, file) > 0) {
-    char rights[5] = {};
-    if (::sscanf(line, "%" SCNx64 "-%" SCNx64 " %4s", start, end, rights) != 3) continue;
-    found = *start <= address && address < *end;
-    *writable = rights[1] == 'w';
-  }
-  ::free(line);
-  ::fclose(file);
-  return found;
-}
 
 }  // namespace
 
@@ -118,20 +74,10 @@ size_t CallerMemory::Writable(uint32_t thread, uint64_t address, size_t length) 
 }
 
 bool CallerMemory::FindWritable(uint32_t thread, uint64_t address, Range* found) {
-  unique_fd maps(Open(thread, "maps", O_RDONLY));
-  if (!maps.valid()) return false;
-  MapQuery query = {};
-  query.size = sizeof query;
-  query.query_address = address;
-  bool writable = false;
-  if (::ioctl(maps.get(), kQueryMap, &query) == 0) {
-    *found = {query.start, query.end};
-    writable = (query.flags & kWritable) != 0;
-  } else if (errno != ENOTTY ||
-             !ReadMaps(maps.release(), address, &found->start, &found->end, &writable)) {
-    return false;
-  }
-  return writable;
+  Mapping mapping;
+  if (!FindMapping(unique_fd(Open(thread, "maps", O_RDONLY)), address, &mapping)) return false;
+  *found = {mapping.start, mapping.end};
+  return mapping.writable;
 }
 
 }  // namespace waep::seccomp

@@ -20,8 +20,10 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "../unique_fd.h"
+#include "memory_maps.h"
 
 #ifndef SECCOMP_IOCTL_NOTIF_SET_FLAGS
 #define SECCOMP_IOCTL_NOTIF_SET_FLAGS SECCOMP_IOW(4, __u64)
@@ -195,6 +197,8 @@ ssize_t ReadParts(pid_t thread, const iovec* local, size_t locals, const iovec* 
   ::snprintf(path, sizeof path, "/proc/%d/mem", thread);
   const unique_fd memory(::open(path, O_RDONLY | O_CLOEXEC));
   if (!memory.valid()) return -refused;
+  ::snprintf(path, sizeof path, "/proc/%d/maps", thread);
+  Mapping mapping;
   ssize_t done = 0;
   size_t filled = 0;
   for (size_t i = 0; i < count; ++i) {
@@ -204,7 +208,14 @@ ssize_t ReadParts(pid_t thread, const iovec* local, size_t locals, const iovec* 
         ++local;
         filled = 0;
       }
-      const size_t size = std::min(left, local->iov_len - filled);
+      if (address < mapping.start || mapping.end <= address) {
+        unique_fd maps(::open(path, O_RDONLY | O_CLOEXEC));
+        if (!FindMapping(std::move(maps), address, &mapping)) mapping = {};
+      }
+      // The file would show it.
+      if (!mapping.readable) return done == 0 ? -EFAULT : done;
+      const size_t size =
+          std::min({left, local->iov_len - filled, static_cast<size_t>(mapping.end - address)});
       const ssize_t read = ::pread(memory.get(), static_cast<uint8_t*>(local->iov_base) + filled,
                                    size, static_cast<off_t>(address));
       if (read <= 0) return done == 0 ? -EFAULT : done;

@@ -54,8 +54,8 @@ int RespondDescriptor(int listener, uint64_t id, int descriptor, bool close_on_e
 int ReplaceDescriptor(int listener, uint64_t id, int descriptor, int number, bool close_on_exec);
 
 // Does what process_vm_readv(2) does; the parts are as long as the local memory. If a seccomp
-// filter refuses that call, as those of older containers do, it reads /proc/PID/mem instead. That
-// file shows pages without read permission as well.
+// filter refuses that call, as those of older containers do, it reads /proc/PID/mem instead, and
+// looks up which memory may be read.
 ssize_t ReadParts(pid_t thread, const iovec* local, size_t locals, const iovec* parts,
                   size_t count);
 // Copies memory of another process. Returns how many bytes exist from there on, up to `length`.
