@@ -1,13 +1,17 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { constants } from 'node:os';
-import { createInterface } from 'node:readline';
 import type { Readable, Writable } from 'node:stream';
 import pc from 'picocolors';
-import { GUEST_GONE } from '../src/run/index.js';
+import { native } from '../src/native.js';
+import { GUEST_GONE, outputPipe } from '../src/run/index.js';
 import type { ConnectionOptions } from './connection.js';
-import { isJsonLine, jsonLine } from './json-lines.js';
+import { jsonLine } from './json-lines.js';
+import { linesIn, writeLine } from './lines.js';
 import { RUN_FAILED } from './statuses.js';
+
+/** A longer line is split. What `waep run --json` prints for a line of a program is shorter. */
+const MAX_LINE_CHARACTERS = 1024 * 1024;
 
 /** Colours by which the user quickly tells guests apart. Only the addresses are unique. */
 const colours = [pc.cyan, pc.magenta, pc.green, pc.yellow, pc.blue, pc.red] as const;
@@ -17,7 +21,7 @@ const colours = [pc.cyan, pc.magenta, pc.green, pc.yellow, pc.blue, pc.red] as c
  * all programs line by line, with the guest's address before each line.
  *
  * @param how `started` receives a function for each program's supervisor that sends it a signal;
- *   with `json`, waep's own messages are JSON and contain the address
+ *   with `json`, standard error has only objects with the address
  * @returns the exit status of the first program that failed, in the order of the guests, or 0
  */
 export async function fanOut(
@@ -41,14 +45,17 @@ export async function fanOut(
     addresses.map(async (address, index) => {
       const colour = colours[index % colours.length] ?? pc.reset;
       const tag = `${colour(address.padEnd(widest))} | `;
+      const [stdout, stderr] = [outputPipe(), outputPipe()];
       const child = spawn(node, [script, 'run', '--vm', address, ...options, '--', ...program], {
-        stdio: ['ignore', 'pipe', 'pipe'],
+        stdio: ['ignore', stdout.input, stderr.input],
       });
+      for (const { input } of [stdout, stderr]) native.close(input);
       started((signal) => child.kill(signal));
       const status = endOf(child);
       await Promise.all([
-        passOn(child.stdout, process.stdout, tag, false),
-        passOn(child.stderr, process.stderr, tag, json),
+        passOn(stdout.output, process.stdout, tag),
+        // These are objects with the address.
+        passOn(stderr.output, process.stderr, json ? '' : tag),
       ]);
       return status;
     }),
@@ -77,9 +84,8 @@ function outcomeOf(status: number): { outcome: string; text: string } {
   return { outcome: 'ended', text };
 }
 
-async function passOn(from: Readable, to: Writable, tag: string, json: boolean): Promise<void> {
-  for await (const line of createInterface({ input: from, crlfDelay: Number.POSITIVE_INFINITY })) {
-    const own = json && isJsonLine(line);
-    if (!to.write(`${own ? '' : tag}${line}\n`)) await once(to, 'drain');
+async function passOn(from: Readable, to: Writable, tag: string): Promise<void> {
+  for await (const line of linesIn(from, MAX_LINE_CHARACTERS)) {
+    await writeLine(to, tag + line);
   }
 }

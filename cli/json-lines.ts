@@ -1,8 +1,15 @@
-/** The beginning of each of waep's own lines on standard error with --json. */
-const BEGINNING = '{"waep":"';
+/**
+ * What waep says with --json on standard error: an object on each line. What a program prints there
+ * is a text in an object of its own, so that no program can print a line that looks like waep's.
+ */
+import type { Readable } from 'node:stream';
+import { linesIn, writeLine } from './lines.js';
 
-/** The kind of a line: an error, a notice, or the end of a program. */
-type Kind = 'error' | 'notice' | 'ended';
+/** A longer line of a program becomes several. */
+const MAX_TEXT_CHARACTERS = 16 * 1024;
+
+/** The kind of a line: an error, a notice, the end of a program, or a line of a program. */
+type Kind = 'error' | 'notice' | 'ended' | 'stderr';
 
 /** Returns a line of JSON for standard error. */
 export function jsonLine(kind: Kind, facts: Readonly<Record<string, unknown>>): string {
@@ -15,10 +22,9 @@ export function errorLine(kind: Kind, error: Error, address?: string): string {
   return jsonLine(kind, { address, code, message });
 }
 
-/**
- * Returns whether a line looks like a line of {@link jsonLine}. A program can print such a line,
- * too.
- */
-export function isJsonLine(line: string): boolean {
-  return line.startsWith(BEGINNING);
+/** Passes on a program's standard error. */
+export async function quote(from: Readable, address: string): Promise<void> {
+  for await (const text of linesIn(from, MAX_TEXT_CHARACTERS)) {
+    await writeLine(process.stderr, jsonLine('stderr', { address, text }));
+  }
 }

@@ -62,6 +62,7 @@ async function main(): Promise<void> {
   );
   for (const command of loaded) {
     command.exitOverride(({ exitCode }) => process.exit(exitCode === 0 ? 0 : failureStatus));
+    command.configureOutput({ outputError: sayWrong });
     program.addCommand(command);
   }
   program.hook('preAction', (_, action) => {
@@ -72,8 +73,16 @@ async function main(): Promise<void> {
   await program.parseAsync();
 }
 
-/** How errors are printed, once the options are known. */
-let said: { json: boolean; address?: string | undefined } = { json: false };
+const words = process.argv.slice(2);
+/** How errors are printed. While the options are not read, a word decides. */
+let said: { json: boolean; address?: string | undefined } = {
+  json: words.slice(0, words.includes('--') ? words.indexOf('--') : undefined).includes('--json'),
+};
+
+/** Prints what is wrong with the words of the command line. */
+function sayWrong(text: string, write: (text: string) => void): void {
+  write(said.json ? `${errorLine('error', new Error(text.trim()))}\n` : text);
+}
 
 /** With `waep run`, every other status belongs to the program. */
 const failureStatus = process.argv[2] === 'run' ? RUN_FAILED : 1;

@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { Readable } from 'node:stream';
 import { Command } from 'commander';
 import pc from 'picocolors';
 import { failure } from '../src/errors.js';
@@ -13,7 +14,8 @@ import {
   unhurried,
 } from './connection.js';
 import { fanOut } from './fan-out.js';
-import { errorLine } from './json-lines.js';
+import { errorLine, quote } from './json-lines.js';
+import { printed } from './lines.js';
 import { passSignalsOn } from './signals.js';
 
 interface Options extends Omit<ConnectionOptions, 'vm'> {
@@ -41,7 +43,7 @@ export function runCommand(): Command {
     .option('--vms <file>', 'a file with one address on each line; # begins a comment')
     .option(
       '--json',
-      'say what waep itself has to say on standard error in JSON: an object a line, with waep ("error", "notice" or "ended"), address, and code and message or status and outcome',
+      'print JSON on standard error, an object on each line: waep is "error" or "notice" (with code and message), "ended" (status and outcome), or "stderr" (text: a line of the program, which cannot look like one of waep)',
     );
   return leaseOption(tlsOptions(command))
     .argument('<program...>', 'the program and its arguments; put -- before them')
@@ -61,7 +63,8 @@ export function runCommand(): Command {
         others.length === 0
           ? await runIn({ vm: address, ...tls }, program, { started, json: json === true })
           : await fanOut(addresses, program, tls, { started, json: json === true });
-      // Everything is printed and closed. A full shutdown of Node would only keep the user waiting.
+      await printed();
+      // Everything is closed. A full shutdown of Node would only keep the user waiting.
       process.exit(status);
     });
 }
@@ -81,7 +84,11 @@ async function runIn(
         json ? errorLine('notice', error, options.vm) : pc.yellow(`waep: ${error.message}`),
       );
     const kept = { refused, cacheFolder: join(cacheFolder(), 'guests') };
-    return (await run(session, program, { ...kept, started })).status;
+    const apart = {
+      address: options.vm,
+      read: (errors: Readable) => quote(errors, options.vm),
+    };
+    return (await run(session, program, { ...kept, started, ...(json ? { apart } : {}) })).status;
   } finally {
     // When this command ends, everything that the program left in the guest must be gone, even with
     // a lease.

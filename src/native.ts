@@ -291,6 +291,8 @@ export interface Native {
   close(fd: number): number;
   /** fcntl(F_DUPFD_CLOEXEC) → fd. */
   duplicate(fd: number): number;
+  /** pipe2(2) → `pair[0]` to read from and `pair[1]` to write to; 0 or a negative errno. */
+  pipe(pair: Int32Array): number;
   /** socketpair(AF_UNIX, SOCK_STREAM) → both ends in `pair`; 0 or a negative errno. */
   socketPair(pair: Int32Array): number;
   /**

@@ -150,6 +150,8 @@ int SocketPair(int pair[2]) {
   return Result(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair));
 }
 
+int Pipe(int pair[2]) { return Result(::pipe2(pair, O_CLOEXEC)); }
+
 int DeafPair(int pair[2]) {
   // The listener has room for one connection. That one is never accepted.
   constexpr int kType = SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK;

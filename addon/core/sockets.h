@@ -35,6 +35,8 @@ int Shutdown(int fd, int how);
 int Close(int fd);
 int Duplicate(int fd);
 int SocketPair(int pair[2]);
+// pipe2(2): pair[0] is read from, pair[1] written to.
+int Pipe(int pair[2]);
 // Makes a pair of sockets. pair[1] can be neither read (EINVAL) nor written (ENOTCONN). pair[0]
 // reports when the last copy of pair[1] is closed.
 int DeafPair(int pair[2]);

@@ -110,22 +110,12 @@ Napi::Value Close(const Info& info) { return Number(info, sockets::Close(Int(inf
 
 Napi::Value Duplicate(const Info& info) { return Number(info, sockets::Duplicate(Int(info, 0))); }
 
-Napi::Value SocketPair(const Info& info) {
+// Makes both descriptors of a pair.
+template <int (*make)(int[2])>
+Napi::Value Pair(const Info& info) {
   const arguments::Bytes out = arguments::View(info[0]);
   if (out.size < 2 * sizeof(int)) return Number(info, -EINVAL);
-  return Number(info, sockets::SocketPair(reinterpret_cast<int*>(out.data)));
-}
-
-Napi::Value DeafPair(const Info& info) {
-  const arguments::Bytes out = arguments::View(info[0]);
-  if (out.size < 2 * sizeof(int)) return Number(info, -EINVAL);
-  return Number(info, sockets::DeafPair(reinterpret_cast<int*>(out.data)));
-}
-
-Napi::Value MessagePair(const Info& info) {
-  const arguments::Bytes out = arguments::View(info[0]);
-  if (out.size < 2 * sizeof(int)) return Number(info, -EINVAL);
-  return Number(info, sockets::MessagePair(reinterpret_cast<int*>(out.data)));
+  return Number(info, make(reinterpret_cast<int*>(out.data)));
 }
 
 Napi::Value SendMessage(const Info& info) {
@@ -208,9 +198,10 @@ void ExportSockets(Napi::Env env, Napi::Object exports) {
   add("shutdown", Shutdown);
   add("close", Close);
   add("duplicate", Duplicate);
-  add("socketPair", SocketPair);
-  add("deafPair", DeafPair);
-  add("messagePair", MessagePair);
+  add("pipe", Pair<sockets::Pipe>);
+  add("socketPair", Pair<sockets::SocketPair>);
+  add("deafPair", Pair<sockets::DeafPair>);
+  add("messagePair", Pair<sockets::MessagePair>);
   add("sendMessage", SendMessage);
   add("receiveDescriptor", ReceiveDescriptor);
   add("sendDatagram", SendDatagram);

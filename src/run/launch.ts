@@ -1,16 +1,20 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { readlinkSync } from 'node:fs';
+import type { Readable } from 'node:stream';
 import { failure } from '../errors.js';
 import { native, nativeFile } from '../native.js';
+import { outputPipe } from './output-pipe.js';
 
 const READABLE = 1;
+const STANDARD_ERROR = 2;
 /**
  * Tells a program's watcher that its calls are no longer answered
  * (addon/core/supervisor/launch.cc).
  */
 export const SHUT_WR = 1;
 /**
- * The descriptor of the launcher's end of the socket pair: the first after the standard streams.
+ * The descriptor of the launcher's end of the socket pair: the first after the standard streams. If
+ * the program's standard error is a pipe, the launcher has this process's as the next one.
  */
 const CONTROL = 3;
 
@@ -23,6 +27,8 @@ export interface Bind {
 /** A program that has been started and waits until {@link Launched.go}. */
 export interface Launched {
   readonly child: ChildProcess;
+  /** What the program prints on standard error, if that is a pipe. */
+  readonly errors?: Readable | undefined;
   /** The listener of its system calls. The caller closes it. */
   readonly listener: number;
   go(): void;
@@ -35,18 +41,23 @@ export interface Surroundings {
   readonly binds: readonly Bind[];
   /** The nanoseconds by which its monotonic clock is ahead of this machine's. */
   readonly clockAheadNs: bigint;
+  /**
+   * If present, the program's standard error is a pipe, {@link Launched.errors}. The
+   * launcher's messages go to this process's standard error, in JSON, with this address of a guest.
+   */
+  readonly messagesAbout?: string | undefined;
 }
 
 /**
  * Starts a program whose caught system calls wait for answers from this process. It shares this
- * process's standard streams, environment and working directory. If this process may not make a
+ * process's standard streams (see {@link Surroundings.messagesAbout}), environment and working directory. If this process may not make a
  * time namespace, or the kernel has none, the program's clock is this machine's.
  *
  * @throws ERR_RUN_LAUNCH; standard error says what is wrong
  */
 export async function launch(
   program: readonly string[],
-  { binds, clockAheadNs }: Surroundings,
+  { binds, clockAheadNs, messagesAbout }: Surroundings,
 ): Promise<Launched> {
   checkProcesses();
   const pair = new Int32Array(2);
@@ -54,11 +65,16 @@ export async function launch(
   if (made < 0) throw failure('ERR_RUN_LAUNCH', { why: `socketpair(2) failed with ${made}` });
   const [ours = -1, theirs = -1] = pair;
   const view = binds.flatMap(({ source, target }) => ['--bind', source, target]);
-  const words = [String(CONTROL), String(clockAheadNs), ...view, '--', ...program];
+  const json = messagesAbout === undefined ? [] : ['--json', messagesAbout];
+  const errors = messagesAbout === undefined ? undefined : outputPipe();
+  const words = [String(CONTROL), String(clockAheadNs), ...json, ...view, '--', ...program];
   const child = spawn(nativeFile('waep-launch'), words, {
-    stdio: ['inherit', 'inherit', 'inherit', theirs],
+    stdio: errors
+      ? ['inherit', 'inherit', errors.input, theirs, STANDARD_ERROR]
+      : ['inherit', 'inherit', 'inherit', theirs],
   });
   native.close(theirs);
+  if (errors !== undefined) native.close(errors.input);
   const failed = new Promise<never>((_, reject) => {
     child.once('error', (cause) => {
       reject(failure('ERR_RUN_LAUNCH', { why: cause.message }, cause));
@@ -86,7 +102,7 @@ export async function launch(
     const giveUp = () => {
       if (!ended) native.shutdown(ours, SHUT_WR);
     };
-    return { child, listener, go, giveUp };
+    return { child, errors: errors?.output, listener, go, giveUp };
   } catch (error) {
     native.close(ours);
     throw error;

@@ -1,4 +1,6 @@
 import { constants } from 'node:os';
+import type { Readable } from 'node:stream';
+import { setTimeout } from 'node:timers/promises';
 import { BtfTypes } from '../btf/index.js';
 import { failure, type SystemError, WaepError } from '../errors.js';
 import { type Listener, native, Verdict } from '../native.js';
@@ -22,6 +24,8 @@ import { StartedPrograms } from './started-programs.js';
 import { answerOf } from './system-calls.js';
 
 const CLOCK_ROUNDS = 4;
+/** How long reading what an ended program has printed may take. */
+const LAST_WORDS_MS = 1000;
 const { errno: Errno, signals } = constants;
 
 /** The exit status of a program whose guest or session ended first. */
@@ -53,6 +57,12 @@ export interface RunOptions extends SupervisionOptions {
   readonly binds?: readonly Bind[];
   /** Called when the program is about to begin, with a function that sends it a signal. */
   readonly started?: (kill: (signal: NodeJS.Signals) => void) => void;
+  /**
+   * If present, waep's messages can be told apart from the program's: the program's standard error
+   * is a pipe that `read` reads. Standard error of this process has only waep's messages, and those
+   * of the launcher are lines of JSON with the guest's address.
+   */
+  readonly apart?: { readonly address: string; readonly read: (errors: Readable) => Promise<void> };
 }
 
 /**
@@ -69,10 +79,13 @@ export interface RunOptions extends SupervisionOptions {
 export async function run(
   session: Session,
   program: readonly string[],
-  { binds = [], started, ...options }: RunOptions = {},
+  { binds = [], started, apart, ...options }: RunOptions = {},
 ): Promise<Ending> {
   const clockAheadNs = await clockAhead(session);
-  const { child, listener, go, giveUp } = await launch(program, { binds, clockAheadNs });
+  const messagesAbout = apart?.address;
+  const surroundings = { binds, clockAheadNs, messagesAbout };
+  const { child, errors, listener, go, giveUp } = await launch(program, surroundings);
+  const read = errors && apart?.read(errors);
   const ended = new Promise<Ending>((resolve) => {
     child.once('exit', (code, signal) => {
       resolve({ status: code ?? 128 + (signal === null ? 0 : signals[signal]) });
@@ -88,6 +101,8 @@ export async function run(
   });
   try {
     const ending = await ended;
+    // Processes that the program has left behind may keep it open.
+    await Promise.race([read, setTimeout(LAST_WORDS_MS, undefined, { ref: false })]);
     return isGone ? { status: GUEST_GONE } : ending;
   } finally {
     await supervision.close();

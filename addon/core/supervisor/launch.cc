@@ -17,6 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -26,8 +27,30 @@
 namespace waep {
 namespace {
 
-int Die(const char* what, const char* name, int error) {
-  fprintf(stderr, "waep: %s%s%s: %s\n", what, name[0] == '\0' ? "" : " ", name, strerror(-error));
+std::string Quoted(const std::string& text) {
+  std::string quoted = "\"";
+  for (const char c : text) {
+    char escape[8];
+    ::snprintf(escape, sizeof escape, "\\u%04x", static_cast<unsigned char>(c));
+    const bool plain = static_cast<unsigned char>(c) >= ' ' && c != '"' && c != '\\';
+    quoted += plain ? std::string(1, c) : escape;
+  }
+  return quoted + '"';
+}
+
+void Tell(const Messages& to, const std::string& text) {
+  if (to.address == nullptr) {
+    ::dprintf(to.descriptor, "waep: %s\n", text.c_str());
+  } else {
+    ::dprintf(to.descriptor,
+              R"({"waep":"error","address":%s,"message":%s})"
+              "\n",
+              Quoted(to.address).c_str(), Quoted(text).c_str());
+  }
+}
+
+int Die(const Messages& to, const std::string& what, int error) {
+  Tell(to, what + ": " + ::strerror(-error));
   return 125;
 }
 
@@ -125,7 +148,7 @@ void EndProgram(pid_t pid, int program) {
 // Starts a watcher that ends the program when its calls are no longer answered, because the program
 // cannot know that. If the supervisor has printed the reason, it shuts down its end of `control`.
 // If it ends without that, the watcher prints a reason.
-void LeaveWatcher(int control, const char* name) {
+void LeaveWatcher(int control, const Messages& messages, const char* name) {
   const pid_t pid = ::getpid();
   const auto program = static_cast<int>(::syscall(SYS_pidfd_open, pid, 0));
   const pid_t child = program < 0 ? -1 : ::fork();
@@ -137,8 +160,11 @@ void LeaveWatcher(int control, const char* name) {
   // Not a child of the program, which may wait for its children, and not in the foreground.
   if (::fork() != 0) ::_exit(0);
   ::setsid();
+  // Nobody may be left to read what it prints.
+  ::signal(SIGPIPE, SIG_IGN);
   ::dup2(control, STDIN_FILENO);
   ::dup2(program, STDOUT_FILENO);
+  ::dup2(messages.descriptor, STDERR_FILENO);
   ::syscall(SYS_close_range, STDERR_FILENO + 1, ~0u, 0);
   pollfd ends[] = {{STDOUT_FILENO, POLLIN, 0}, {STDIN_FILENO, POLLRDHUP, 0}};
   while (::poll(ends, 2, -1) < 0 && errno == EINTR) {
@@ -147,10 +173,10 @@ void LeaveWatcher(int control, const char* name) {
   constexpr int kEndsWithinMs = 1000;
   if (ends[0].revents == 0 && ::poll(ends, 1, kEndsWithinMs) == 0) {
     if ((ends[1].revents & POLLHUP) != 0) {
-      ::dprintf(STDERR_FILENO,
-                "waep: what answers for %s has ended; its calls fail with ENOSYS from here on, and "
-                "it is ended in %d s\n",
-                name, kGraceMs / 1000);
+      Tell({STDERR_FILENO, messages.address},
+           std::string("what answers for ") + name +
+               " has ended; its calls fail with ENOSYS from here on, and it is ended in " +
+               std::to_string(kGraceMs / 1000) + " s");
     }
     EndProgram(pid, STDOUT_FILENO);
   }
@@ -159,7 +185,9 @@ void LeaveWatcher(int control, const char* name) {
 
 }  // namespace
 
-int Exec(char** program, const Surroundings& surroundings, int control) {
+int Exec(char** program, const Surroundings& surroundings, const Messages& messages, int control) {
+  // The program must not have it.
+  if (messages.descriptor != STDERR_FILENO) ::fcntl(messages.descriptor, F_SETFD, FD_CLOEXEC);
   ShiftClocks(surroundings.clock_ahead_ns);
   // After the filter is installed, it cannot be changed.
   const rlimit unlimited = {RLIM_INFINITY, RLIM_INFINITY};
@@ -167,11 +195,11 @@ int Exec(char** program, const Surroundings& surroundings, int control) {
   // Without the right to make a namespace, this process may not mount anything either.
   const bool apart = ::unshare(CLONE_NEWNS) == 0;
   if (!apart && !surroundings.binds.empty()) {
-    return Die("making a mount namespace", "", -errno);
+    return Die(messages, "making a mount namespace", -errno);
   }
   if (apart) {
     if (::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) < 0) {
-      return Die("making mounts private", "", -errno);
+      return Die(messages, "making mounts private", -errno);
     }
     // Programs look for a bpf file system before they pin, and mount one if there is none. This one
     // is empty and belongs to the program alone. Its pins go to the guest.
@@ -186,26 +214,28 @@ int Exec(char** program, const Surroundings& surroundings, int control) {
   }
   for (const auto& [source, target] : surroundings.binds) {
     if (::mount(source, target, nullptr, MS_BIND | MS_REC, nullptr) < 0) {
-      return Die("binding a file of the guest over", target, -errno);
+      return Die(messages, std::string("binding a file of the guest over ") + target, -errno);
     }
   }
   // Before the filter: its listener reports the end of the last process that has the filter.
-  LeaveWatcher(control, program[0]);
+  LeaveWatcher(control, messages, program[0]);
   const int listener = seccomp::Install();
   if (listener < 0) {
-    return Die(listener == -EINVAL ? "installing the seccomp filter (it needs Linux 5.19)"
+    return Die(messages,
+               listener == -EINVAL ? "installing the seccomp filter (it needs Linux 5.19)"
                                    : "installing the seccomp filter",
-               "", listener);
+               listener);
   }
   const int sent = HandOver(control, listener);
-  if (sent < 0) return Die("handing over the listener", "", sent);
+  if (sent < 0) return Die(messages, "handing over the listener", sent);
   char byte = 0;
-  if (::read(control, &byte, 1) != 1) return Die("waiting for the supervisor", "", -ECONNRESET);
+  if (::read(control, &byte, 1) != 1)
+    return Die(messages, "waiting for the supervisor", -ECONNRESET);
   ::close(listener);
   ::close(control);
   ::execvp(program[0], program);
   const int error = errno;
-  fprintf(stderr, "waep: %s: %s\n", program[0], strerror(error));
+  Die(messages, program[0], -error);
   return error == ENOENT ? 127 : 126;
 }
 

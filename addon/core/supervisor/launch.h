@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <unistd.h>
+
 #include <utility>
 #include <vector>
 
@@ -12,6 +14,14 @@ struct Surroundings {
   long long clock_ahead_ns = 0;
   // Files and folders that are bind-mounted over others: source, target.
   std::vector<std::pair<const char*, const char*>> binds;
+};
+
+// Where waep's own messages go.
+struct Messages {
+  int descriptor = STDERR_FILENO;
+  // With the address of a guest, messages are objects in JSON, one on each line
+  // (cli/json-lines.ts).
+  const char* address = nullptr;
 };
 
 // Executes a program whose caught system calls another process answers.
@@ -27,8 +37,7 @@ struct Surroundings {
 // When the other end of `control` is closed or shut down, nobody answers the program's calls any
 // more. The program then gets SIGTERM after a few seconds, and SIGKILL some seconds later.
 //
-// It returns only if it fails, after printing the reason on standard error: 125, or 126 or 127 like
-// env(1).
-int Exec(char** program, const Surroundings& surroundings, int control);
+// It returns only if it fails, after printing the reason: 125, or 126 or 127 like env(1).
+int Exec(char** program, const Surroundings& surroundings, const Messages& messages, int control);
 
 }  // namespace waep

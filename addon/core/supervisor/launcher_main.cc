@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// waep-launch CONTROL AHEAD [--bind SOURCE TARGET]… -- PROGRAM [ARGUMENT]…: executes a program. The
-// process at the other end of the descriptor CONTROL answers its eBPF calls (launch.h).
+// waep-launch CONTROL AHEAD [--json ADDRESS] [--bind SOURCE TARGET]… -- PROGRAM [ARGUMENT]…:
+// executes a program. The process at the other end of the descriptor CONTROL answers its eBPF calls
+// (launch.h). With --json, messages go to the descriptor behind CONTROL, as JSON.
 //
 // waep-launch run COMMAND [--vm ADDRESS] [--] PROGRAM [ARGUMENT]…: the same, but the "waep standby"
 // of that address answers. If there is none, or there are other options, it executes "node COMMAND
@@ -30,13 +31,18 @@ int Launch(int count, char** words) {
   if (count < 4) return NotStartedByWaep();
   waep::Surroundings surroundings;
   surroundings.clock_ahead_ns = strtoll(words[1], nullptr, 10);
+  const auto control = static_cast<int>(strtol(words[0], nullptr, 10));
+  waep::Messages messages;
   int next = 2;
+  if (strcmp(words[next], "--json") == 0) {
+    messages = {control + 1, words[next + 1]};
+    next += 2;
+  }
   for (; next + 2 < count && strcmp(words[next], "--bind") == 0; next += 3) {
     surroundings.binds.emplace_back(words[next + 1], words[next + 2]);
   }
   if (next + 1 >= count || strcmp(words[next], "--") != 0) return NotStartedByWaep();
-  return waep::Exec(words + next + 1, surroundings,
-                    static_cast<int>(strtol(words[0], nullptr, 10)));
+  return waep::Exec(words + next + 1, surroundings, messages, control);
 }
 
 // The arguments of "waep run", if they are only an address and a program.
@@ -68,7 +74,7 @@ int Run(char** words) {
     const int control = waep::standby::Ask(request.address, request.program[0], STDERR_FILENO);
     waep::Surroundings surroundings;
     if (control >= 0 && waep::standby::Await(control, &surroundings.clock_ahead_ns)) {
-      return waep::Exec(request.program, surroundings, control);
+      return waep::Exec(request.program, surroundings, {}, control);
     }
     // Node's own descriptors would come after this one.
     if (control >= 0) waep::sockets::Close(control);
