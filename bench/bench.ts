@@ -6,6 +6,7 @@ import { ensurePrivateNetwork, type Image } from '../guest/index.js';
 import { failure } from '../src/errors.js';
 import { type Budget, budgetOf, planTable } from './budget.js';
 import { compilePrograms } from './compile.js';
+import { sourceEnvironment } from './environment.js';
 import type { DerivedRun, Experiment } from './experiment.js';
 import { experiments } from './experiments/index.js';
 import { type GuestChoice, openGuestLab, prepareGuest } from './guest-lab.js';
@@ -64,10 +65,15 @@ export async function rerender(
 
 /** Runs experiments and stores what they yield; prints progress, and tables at the end. */
 export async function bench(chosen: readonly Experiment[], options: BenchOptions): Promise<void> {
-  const quick = options.quick === true || chosen.some((one) => lessThanFull(one, options));
+  const changed = sourceEnvironment().dirty;
+  const quick =
+    options.quick === true || changed || chosen.some((one) => lessThanFull(one, options));
   const store = Store.of(quick ? 'quick' : 'full');
   const begun = await store.begin(new Date());
   const notices: string[] = [];
+  if (changed) {
+    notices.push(`This tree has changes that are not committed: see ${store.folder}`);
+  }
   const needsGuest = chosen.some((experiment) => experiment.guest);
   const boots = needsGuest || chosen.some(({ suites }) => suites !== undefined);
   const choice = guestChoice(options, needsGuest, (line) => notices.push(line));
@@ -230,8 +236,9 @@ export function amountOf(experiment: Experiment, options: BenchOptions): Amount 
   return { ...amount, rounds: options.rounds ?? amount.rounds };
 }
 
-function lessThanFull(experiment: Experiment, { rounds }: BenchOptions): boolean {
-  return rounds !== undefined && rounds < experiment.full.rounds;
+function lessThanFull({ name, full }: Experiment, { rounds, budget }: BenchOptions): boolean {
+  const lessTime = budget !== undefined && budget < budgetOf(name).full;
+  return lessTime || (rounds !== undefined && rounds < full.rounds);
 }
 
 /** The command that repeats a run of one experiment. */

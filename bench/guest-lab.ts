@@ -20,7 +20,7 @@ import { compilePrograms, type Programs } from './compile.js';
 import { threadTimes, usedNs } from './cpu-time.js';
 import { Disposables } from './disposables.js';
 import { guestEnvironment } from './environment.js';
-import { type CpuUse, type Lab, type LabTransport, openHostLab } from './lab.js';
+import { type Lab, type LabTransport, openHostLab } from './lab.js';
 import { bulkCommand, limitCommand, limitSamples } from './limit.js';
 import { run as runHere } from './process.js';
 import {
@@ -125,21 +125,28 @@ export async function openGuestLab(
   for (const one of guests) await startPingpong(one, pingpong, `vsock:any:${pingpongPort}`);
   const run = runner(guest);
   const driver = await DriverSwitch.find(run, [guestPrograms.pingpong, 'cid']);
+  const ends = [client.pid, ...vsock.pids];
+  const meter = await meterOf(guest, ends);
   const transports = [
-    plainTransport('tcp', guest, (port) => guest.tcp(port), programs),
-    ...vsock.transports.map((transport) => vsockTransport(transport, run, programs, driver)),
+    plainTransport('tcp', guest, (port) => guest.tcp(port), programs, meter),
+    ...vsock.transports.map((transport) => vsockTransport(transport, run, programs, driver, meter)),
     ...(other === undefined
       ? []
-      : [plainTransport('vsock-mux', other, (port) => other.vsock(port), programs)]),
+      : [
+          plainTransport(
+            'vsock-mux',
+            other,
+            (port) => other.vsock(port),
+            programs,
+            await meterOf(other, ends),
+          ),
+        ]),
   ];
   const { folder } = host;
   const owned = resources.move();
-  const present = (pid: number | undefined) => pid !== undefined;
-  const vmms = guests.map(({ processes }) => processes.qemu).filter(present);
-  const daemons = guests.map(({ processes }) => processes.vsock).filter(present);
-  const ends = [...daemons, client.pid, ...vsock.pids];
-  const pids = [...vmms, ...ends];
-  const processors = new Set((await Promise.all(guests.map(processorsOf))).flat());
+  const pids = [...guests.flatMap(({ processes }) => [processes.qemu, processes.vsock]), ...ends]
+    // A guest without a vsock device of another process has no such process.
+    .filter((pid) => pid !== undefined);
   return {
     folder,
     programs,
@@ -160,7 +167,6 @@ export async function openGuestLab(
       run,
       write: (path, content) => guest.writeFile(path, content),
       pin: (cpu) => pin(pids, cpu),
-      measureCpu: () => measureCpu({ ends, vmms, processors }),
     },
     [Symbol.asyncDispose]: () => owned[Symbol.asyncDispose](),
   };
@@ -191,11 +197,12 @@ function plainTransport(
   guest: Guest,
   address: (port?: number) => string,
   programs: Programs,
+  measureCpu: Meter,
 ): LabTransport {
   const use = async () => {};
   const pingpong = address(pingpongPort);
   const limit = limits(programs, pingpong, use);
-  return { name, agent: address(), pingpong, run: runner(guest), use, ...limit };
+  return { name, agent: address(), pingpong, run: runner(guest), use, measureCpu, ...limit };
 }
 
 function vsockTransport(
@@ -203,10 +210,11 @@ function vsockTransport(
   run: Run,
   programs: Programs,
   driver: DriverSwitch,
+  measureCpu: Meter,
 ): LabTransport {
   const { name, agent, pingpong, client } = transport;
   const use = () => driver.bind(transport.cid);
-  const common = { name, agent, pingpong, run, use };
+  const common = { name, agent, pingpong, run, use, measureCpu };
   if (client === undefined) return { ...common, ...limits(programs, pingpong, use) };
   const useClient = () => driver.bind(client.cid);
   return {
@@ -222,29 +230,27 @@ function vsockTransport(
   };
 }
 
-/** The threads that run a guest's processors, as {@link threadTimes} names them. */
-async function processorsOf(guest: Guest): Promise<string[]> {
-  const { qemu } = guest.processes;
-  return (await guest.processorThreads()).map((thread) => `${qemu}/${thread}`);
-}
+/** Measures the processor time of a transport: see {@link LabTransport}. */
+type Meter = LabTransport['measureCpu'];
 
-interface Measured {
-  ends: readonly number[];
-  vmms: readonly number[];
-  processors: ReadonlySet<string>;
-}
-
-async function measureCpu({ ends, vmms, processors }: Measured): Promise<() => Promise<CpuUse>> {
-  const look = () => Promise.all([threadTimes(ends), threadTimes(vmms)]);
-  const [hostBefore, guestBefore] = await look();
+/** @param clients the processes on the host that talk to the guest */
+async function meterOf(guest: Guest, clients: readonly number[]): Promise<Meter> {
+  const { qemu, vsock } = guest.processes;
+  const ends = vsock === undefined ? clients : [vsock, ...clients];
+  const threads = await guest.processorThreads();
+  const processors = new Set(threads.map((thread) => `${qemu}/${thread}`));
+  const look = () => Promise.all([threadTimes(ends), threadTimes([qemu])]);
   return async () => {
-    const [hostAfter, guestAfter] = await look();
-    const used = usedNs.bind(undefined, guestBefore, guestAfter);
-    return {
-      host: usedNs(hostBefore, hostAfter),
-      guest: used(),
-      processors: used((thread) => processors.has(thread)),
-      devices: used((thread) => !processors.has(thread)),
+    const [hostBefore, guestBefore] = await look();
+    return async () => {
+      const [hostAfter, guestAfter] = await look();
+      const used = usedNs.bind(undefined, guestBefore, guestAfter);
+      return {
+        host: usedNs(hostBefore, hostAfter),
+        guest: used(),
+        processors: used((thread) => processors.has(thread)),
+        devices: used((thread) => !processors.has(thread)),
+      };
     };
   };
 }

@@ -44,15 +44,20 @@ export interface LabTransport {
    * to receive as many replies, in nanoseconds.
    */
   bulk(exchange: Exchange, messages: number): Promise<number>;
+  /**
+   * Begins to measure processor time. Resolves with a function that ends the measurement and
+   * returns the times.
+   */
+  measureCpu(): Promise<() => Promise<CpuUse>>;
 }
 
 /** Processor time in nanoseconds. Plain C clients with a socket count on neither side. */
 export interface CpuUse {
   /** Of the host's processes at the ends of the transports. */
   host: number;
-  /** Of the processes that run guests: `processors` and `devices` together. */
+  /** Of the process that runs this guest: `processors` and `devices` together. */
   guest: number;
-  /** Of the threads that run the guests' processors. */
+  /** Of the threads that run the guest's processors. */
   processors: number;
   /** Of QEMU's other threads. */
   devices: number;
@@ -72,11 +77,6 @@ export interface LabGuest {
   run(command: readonly string[]): Promise<string>;
   /** Keeps QEMU and everything on the host that talks to it on one CPU, or lets it run on all. */
   pin(cpu: number | undefined): Promise<void>;
-  /**
-   * Begins to measure processor time. Resolves with a function that ends the measurement and
-   * returns the times.
-   */
-  measureCpu(): Promise<() => Promise<CpuUse>>;
   /** Puts a file into the guest. */
   write(path: string, content: Uint8Array): Promise<void>;
 }

@@ -29,12 +29,12 @@ const program = addMachineOptions(new Command('npm run bench --'))
   .option('--modules <folder>', 'the modules of --kernel')
   .option(
     '--rounds <n>',
-    'rounds in each boot; a run with fewer rounds than a full run counts as --quick',
+    'rounds in each boot; fewer than those of a full run count as --quick',
     positiveInteger,
   )
   .option(
     '--budget <seconds>',
-    'begin no round of an experiment after this time (default: see --list)',
+    'begin no round of an experiment after this time; less than that of a full run counts as --quick',
     positiveInteger,
   )
   .option(

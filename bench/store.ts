@@ -2,7 +2,6 @@ import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promise
 import { dirname, join } from 'node:path';
 import { tryLock } from '../guest/image/lock.js';
 import { packageFolder } from '../src/paths.js';
-import { renderSvg } from './chart/render.js';
 import type { Environment } from './environment.js';
 import type { DerivedRun, Experiment } from './experiment.js';
 import { htmlPage } from './html.js';
@@ -111,7 +110,7 @@ export class Store {
     const text = `{"rows":${jsonRows(rows)},\n"comparisons":${jsonRows(comparisons)}}\n`;
     await replaceFile(join(folder, 'summary.json'), text);
     for (const figure of experiment.figures(derived.summary, derived.environment)) {
-      await writeFile(join(folder, `${figure.file}.svg`), await renderSvg(figure.spec));
+      await writeFile(join(folder, `${figure.file}.svg`), figure.svg);
     }
     return derived;
   }

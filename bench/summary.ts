@@ -37,6 +37,23 @@ export function findRow(summary: Summary, arm: string, metric: string): Row | un
   return summary.rows.find((candidate) => candidate.arm === arm && candidate.metric === metric);
 }
 
+/** The ratio of the medians of two arms, where both were measured. */
+export function findCompared(
+  { comparisons }: Summary,
+  arm: string,
+  against: string,
+  metric: string,
+): Compared | undefined {
+  return comparisons.find(
+    (one) =>
+      one.kind === 'ratio' &&
+      one.quantile === 'p50' &&
+      one.arm === arm &&
+      one.against === against &&
+      one.metric === metric,
+  );
+}
+
 /** Batches of one arm and metric, in the order in which the pair first appears. */
 function groups(batches: readonly Batch[]): Batch[][] {
   const found = new Map<string, Batch[]>();
@@ -83,13 +100,13 @@ const operations = {
 /** One comparison, or none when an arm or a metric was not measured. */
 function compare(batches: readonly Batch[], comparison: Comparison): Compared[] {
   const q = quantiles[comparison.quantile];
-  const ofRounds = (arm: string) =>
+  const ofRounds = (arm: string, metric = comparison.metric) =>
     new Map(
       batches
-        .filter((batch) => batch.arm === arm && batch.metric === comparison.metric)
+        .filter((batch) => batch.arm === arm && batch.metric === metric)
         .map((batch) => [`${batch.boot}.${batch.round}`, quantile(sorted(batch.values), q)]),
     );
-  const against = ofRounds(comparison.against);
+  const against = ofRounds(comparison.against, comparison.againstMetric);
   const values = [...ofRounds(comparison.arm)].flatMap(([round, value]) => {
     const other = against.get(round);
     return other === undefined ? [] : [operations[comparison.kind](value, other)];

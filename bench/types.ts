@@ -43,6 +43,8 @@ export interface Comparison {
   /** The arm that `arm` is compared with. */
   against: string;
   metric: string;
+  /** What `against` is compared in, where it is another metric. */
+  againstMetric?: string;
   quantile: 'p50' | 'p99';
   /** The bound that `arm` should not exceed, if there is one. */
   bound?: number;

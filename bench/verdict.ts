@@ -25,7 +25,10 @@ export function verdict(one: Compared): Verdict {
   const bounds = (value: number) => (ratio ? value.toFixed(2) : micros(value));
   const outcome = one.bound === undefined ? undefined : outcomeOf(one, one.bound);
   return {
-    what: `${one.metric}, ${one.quantile}: ${one.arm} ${ratio ? '÷' : '−'} ${one.against}`,
+    what:
+      one.againstMetric === undefined
+        ? `${one.metric}, ${one.quantile}: ${one.arm} ${ratio ? '÷' : '−'} ${one.against}`
+        : `${one.arm}: ${one.metric} ÷ ${one.againstMetric}`,
     value: print(one.value),
     interval: intervalText(one, bounds),
     expectation: [

@@ -18,8 +18,9 @@ export function versus(
   { folder, revision, choice }: { folder: string; revision: string; choice: SideChoice['choice'] },
 ): Experiment {
   const former = (arm: string) => `${arm} at ${revision}`;
-  const subjects = new Map(experiment.comparisons.map((one) => [`${one.arm}\n${one.metric}`, one]));
-  const wanted = new Set(experiment.comparisons.map(({ arm }) => arm));
+  const between = experiment.comparisons.filter(({ arm, against }) => arm !== against);
+  const subjects = new Map(between.map((one) => [`${one.arm}\n${one.metric}`, one]));
+  const wanted = new Set(between.map(({ arm }) => arm));
   const request: SideChoice = { experiment: experiment.name, choice };
   return {
     ...experiment,

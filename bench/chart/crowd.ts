@@ -1,90 +1,69 @@
-import { type Environment, environmentLines } from '../environment.js';
-import { crowdMetrics, levelMetric, openMetric } from '../metrics.js';
+import type { Environment } from '../environment.js';
+import { crowdMetrics, levelMetric } from '../metrics.js';
+import { findRow } from '../summary.js';
 import type { Summary } from '../types.js';
-import { timeBar } from './bars.js';
 import type { Figure } from './figure.js';
-import { intervalName } from './format.js';
-import { armLines, armPoints, domainOf, medianThousands, medianUs, tailUs } from './lines.js';
-import { barPanel, linePanel, type Panel, type Point, sheet } from './panels.js';
+import { labels } from './format.js';
+import { linePanel, whole } from './panels.js';
+import { answer, linesOver, sheet, vsockOf } from './sheet.js';
+import { armName } from './theme.js';
 
 /** What a figure about overlapping calls is called, and over what. */
 export interface CrowdWords {
   name: string;
-  title: string;
   noun: string;
+  /** What a level counts, in words for the reader, such as `look-ups in flight`. */
+  counted: string;
   levels: readonly number[];
 }
 
-/** Rates and times of look-ups over how many of them overlap. */
+/** The rates of look-ups over how many of them overlap. */
 export function crowdFigure(
   summary: Summary,
   environment: Environment,
-  { name, title, noun, levels }: CrowdWords,
+  { name, noun, counted, levels }: CrowdWords,
 ): Figure {
-  const lines = armLines(summary, () => false);
-  const metric = (what: string) => (level: number) => levelMetric(what, noun, level);
-  const rates = armPoints(summary, lines, levels, metric(crowdMetrics.rate), medianThousands);
-  const calls = armPoints(summary, lines, levels, metric(crowdMetrics.call), medianUs);
-  const tails = armPoints(summary, lines, levels, metric(crowdMetrics.call), tailUs);
-  const opens = summary.rows.filter((row) => row.metric === openMetric).map(timeBar);
-  const panel = (
-    what: string,
-    subtitle: string,
-    yTitle: string,
-    points: readonly Point[],
-    legend: boolean,
-    yDomain = domainOf(points),
-  ): Panel =>
-    linePanel({
-      title: what,
-      subtitle,
-      xTitle: noun,
-      yTitle,
-      yDomain,
-      points,
-      lines,
-      ticks: levels.map((value) => ({ value, text: String(value) })),
-      width: 300,
-      height: 240,
-      legend,
-    });
-  const times = domainOf([...calls, ...tails]);
+  const metric = (level: number) => levelMetric(crowdMetrics.rate, noun, level);
+  const lines = linesOver(
+    summary.rows.map(({ arm }) => arm),
+    levels,
+    (arm, level) => {
+      const row = findRow(summary, arm, metric(level));
+      return row && { value: row.p50, low: row.ciLow, high: row.ciHigh };
+    },
+  );
+  const [most = 1] = levels.slice(-1);
+  const vsock = vsockOf(summary);
+  const rateOf = (arm: string, level: number) => {
+    const row = findRow(summary, arm, metric(level));
+    return row && labels[row.unit](row.p50);
+  };
+  const title = answer(
+    environment.title,
+  )`${String(most)} ${counted}: ${rateOf(vsock, most)} by ${armName(vsock)}, ${rateOf('tcp', most)} by TCP; one: ${rateOf(vsock, 1)} and ${rateOf('tcp', 1)}`;
   return {
     file: name,
     title,
     origin: 'beyond the thesis',
     status: 'new',
-    spec: sheet({
+    svg: sheet({
       title,
-      lines: environmentLines(environment),
+      environment,
+      better: 'higher',
+      drawn: summary.rows.filter((row) => levels.some((level) => row.metric === metric(level))),
       rows: [
         [
-          panel(
-            'Look-ups per second',
-            `all together; ${intervalName(summary.rows)}`,
-            'thousands / s',
-            rates,
-            true,
-          ),
-          panel('One look-up, p50', `${intervalName(summary.rows)}`, 'µs', calls, false, times),
-          ...(tails.length === 0
-            ? []
-            : [panel('One look-up, p99', 'same samples', 'µs', tails, false, times)]),
+          linePanel({
+            title: 'Look-ups a second, all together',
+            lines,
+            width: whole,
+            height: 320,
+            ticks: levels.map((value) => ({ value, text: String(value) })),
+            xTitle: `${counted} (log scale)`,
+            xLogarithmic: true,
+            print: labels['ops/s'],
+          }),
         ],
-        ...(opens.length === 0
-          ? []
-          : [
-              [
-                barPanel({
-                  title: `Opening one more beside ${levels.at(-1)}, p50`,
-                  subtitle: 'from connecting to the welcome',
-                  yTitle: 'µs',
-                  bars: opens,
-                  width: 300,
-                  height: 180,
-                }),
-              ],
-            ]),
       ],
     }),
   };

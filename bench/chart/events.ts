@@ -1,6 +1,5 @@
-import { type Environment, environmentLines } from '../environment.js';
+import type { Environment } from '../environment.js';
 import {
-  agentCpuMetric,
   deliveredMetric,
   latencyErrorMetric,
   latencyMetric,
@@ -9,107 +8,96 @@ import {
 } from '../metrics.js';
 import { findRow } from '../summary.js';
 import type { Summary } from '../types.js';
-import { timeBar } from './bars.js';
 import type { Figure } from './figure.js';
-import { bytes, intervalName, rate, significant } from './format.js';
-import { type Bar, barPanel, pairs, sheet } from './panels.js';
-import { colourOf } from './theme.js';
+import { bytes, duration, rate, ratioText, tick } from './format.js';
+import { linePanel, rowPanel, whole } from './panels.js';
+import { answer, bar, linesOver, plainTimes, rowsOf, sheet, vsockOf } from './sheet.js';
+import { armName } from './theme.js';
+import { logarithmicTicks } from './ticks.js';
 
-const half = 400;
-const whole = 860;
-
-/** Rates by size, losses by rate, and latency, on the host and in the guest. */
+/** Times of records by size, the share that arrives by rate, and latency. */
 export function eventsFigure(
   summary: Summary,
   environment: Environment,
   recordBytes: readonly number[],
   pausesNs: readonly number[],
 ): Figure {
-  const bars = (metric: string) => summary.rows.filter((row) => row.metric === metric).map(timeBar);
+  const vsock = vsockOf(summary);
+  const [most = 0] = recordBytes.slice(-1);
+  const factorOf = (arm: string, size: number) =>
+    plainTimes(summary, arm, 'native', recordMetric(size));
+  const [small = 0] = recordBytes;
+  const title = answer(
+    environment.title,
+  )`By ${armName(vsock)} a record of ${bytes(small)} takes ${factorOf(vsock, small)} native, one of ${bytes(most)} ${factorOf(vsock, most)}; by TCP ${factorOf('tcp', small)} and ${factorOf('tcp', most)}`;
+  const shares = summary.comparisons.filter((one) => one.againstMetric !== undefined);
+  const lines = linesOver(
+    shares.map(({ arm }) => arm),
+    pausesNs,
+    (arm, pauseNs) => {
+      const row = findRow(summary, arm, offeredMetric(pauseNs));
+      const one = shares.find(
+        (share) => share.arm === arm && share.metric === deliveredMetric(pauseNs),
+      );
+      if (one === undefined || row === undefined) return undefined;
+      return { x: row.p50, value: 100 * one.value, low: 100 * one.ciLow, high: 100 * one.ciHigh };
+    },
+  );
+  const offered = lines.flatMap(({ points }) => points.map(({ x }) => x));
+  const error = Math.max(0, ...rowsOf(summary, latencyErrorMetric).map(({ p50 }) => p50));
+  const latencies = rowsOf(summary, latencyMetric);
   return {
     file: 'events',
-    title: 'Records of a ring buffer, read on the host and by a C program in the guest',
+    title,
     origin: 'beyond the thesis',
     status: 'new',
-    spec: sheet({
-      title: 'Events of the guest: time of a record, losses, latency',
-      lines: environmentLines(environment),
+    svg: sheet({
+      title,
+      environment,
+      better: 'lower',
+      drawn: [...recordBytes.map(recordMetric), latencyMetric].flatMap((metric) =>
+        rowsOf(summary, metric),
+      ),
       rows: [
-        ...pairs(recordBytes).map((sizes) =>
-          sizes.map((size) =>
-            barPanel({
-              title: `A record of ${bytes(size)}, at full speed`,
-              subtitle: `from the first to the last, each · median, ${intervalName(summary.rows)}`,
-              yTitle: 'µs',
-              bars: bars(recordMetric(size)),
-              width: half,
-              height: 200,
-            }),
-          ),
-        ),
-        ...pairs(pausesNs).map((pauses, i) => [
-          barPanel({
-            title: `Lost, by the rate at which programs emit${i === 0 ? '' : ' (faster)'}`,
-            subtitle: 'records of 256 B, a ring of 256 KiB · refused by the full ring',
-            yTitle: '%',
-            bars: lossBars(summary, pauses),
-            width: whole,
-            height: 200,
-          }),
-        ]),
         [
-          barPanel({
-            title: 'From the program to the consumer, at 200 records a second',
-            subtitle: `p50, give or take ${errorOf(summary)} µs between the clocks · /c: a plain C round trip of 64 B, as seldom`,
-            yTitle: 'µs',
-            bars: bars(latencyMetric),
+          rowPanel({
+            title: 'Time of a record at full speed',
+            subtitle: 'from the first record to the last, divided by their number',
+            groups: recordBytes.map((size) => ({
+              name: `records of ${bytes(size)}`,
+              rows: rowsOf(summary, recordMetric(size)).map(bar),
+            })),
             width: whole,
-            height: 200,
           }),
         ],
+        ...(lines.length === 0
+          ? []
+          : [
+              [
+                linePanel({
+                  title: 'Share of the records that arrives (higher is better)',
+                  subtitle: 'the full ring refuses the others; records of 256 B, a ring of 256 KiB',
+                  lines,
+                  width: whole,
+                  height: 250,
+                  ticks: logarithmicTicks(Math.min(...offered), Math.max(...offered)).map(
+                    (value) => ({ value, text: tick(rate)(value) }),
+                  ),
+                  xTitle: 'records that programs try to emit (log scale)',
+                  xLogarithmic: true,
+                  print: (share) => `${ratioText(share)} %`,
+                }),
+              ],
+            ]),
         [
-          barPanel({
-            title: 'CPU time of the agent for a record',
-            subtitle: 'all threads of the executor',
-            yTitle: 'µs',
-            bars: recordBytes.flatMap((size) =>
-              bars(agentCpuMetric(size)).map((bar) => ({
-                ...bar,
-                label: `${bar.label.split('\n')[0]}\n${bytes(size)}`,
-              })),
-            ),
+          rowPanel({
+            title: 'From the program to its reader, at 200 records a second',
+            subtitle: `give or take ${duration(error)} between two clocks; pale: a plain C round trip of 64 B, as seldom`,
+            groups: [{ rows: latencies.map(bar) }],
             width: whole,
-            height: 200,
           }),
         ],
       ],
     }),
   };
-}
-
-/** The largest of the arms' medians. */
-function errorOf(summary: Summary): string {
-  const rows = summary.rows.filter(({ metric }) => metric === latencyErrorMetric);
-  return significant(Math.max(0, ...rows.map(({ p50 }) => p50)) / 1000);
-}
-
-function lossBars(summary: Summary, pausesNs: readonly number[]): Bar[] {
-  const arms = [...new Set(summary.rows.map((row) => row.arm))];
-  return pausesNs.flatMap((pauseNs) =>
-    arms.flatMap((arm): Bar[] => {
-      const offered = findRow(summary, arm, offeredMetric(pauseNs));
-      const delivered = findRow(summary, arm, deliveredMetric(pauseNs));
-      if (offered === undefined || delivered === undefined) return [];
-      const value = Math.max(0, 100 * (1 - delivered.p50 / offered.p50));
-      return [
-        {
-          label: `${arm}\n${rate(offered.p50)}`,
-          value,
-          text: `${significant(value)} %`,
-          colour: colourOf(arm),
-          style: 'solid',
-        },
-      ];
-    }),
-  );
 }

@@ -1,15 +1,14 @@
-import { type Environment, environmentLines } from '../environment.js';
-import { elementMetrics, entriesMetric } from '../metrics.js';
+import type { Environment } from '../environment.js';
+import { entriesMetric, lookupMetric } from '../metrics.js';
+import { findRow } from '../summary.js';
 import type { Summary } from '../types.js';
-import { timeBar } from './bars.js';
 import type { Figure } from './figure.js';
-import { count, intervalName, significant } from './format.js';
-import { type Bar, barPanel, type Panel, sheet } from './panels.js';
-import { colourOf } from './theme.js';
+import { count, duration } from './format.js';
+import { type Group, rowPanel, whole } from './panels.js';
+import { answer, point, sheet, times, vsockOf } from './sheet.js';
+import { armName, inOrder } from './theme.js';
 
-/**
- * Reading a whole map by size of the batch, batches against single calls, and single operations.
- */
+/** Reading whole maps by size of the batch, and a single operation, as multiples of native. */
 export function mapOpsFigure(
   summary: Summary,
   environment: Environment,
@@ -17,86 +16,59 @@ export function mapOpsFigure(
   small: number,
   batches: readonly number[],
 ): Figure {
-  const bars = (metric: string): Bar[] =>
-    summary.rows.filter((row) => row.metric === metric).map(timeBar);
-  const panel = (title: string, metric: string, subtitle: string): Panel =>
-    barPanel({
-      title,
-      subtitle,
-      yTitle: 'ms',
-      bars: bars(metric).map(inMs),
-      width: 240,
-      height: 200,
-    });
+  const readings = [
+    ...batches.map((batch) => [large, batch] as const),
+    [small, small] as const,
+    [small, 1] as const,
+  ];
+  const metrics = [
+    ...readings.map(([entries, batch]) => entriesMetric(entries, batch)),
+    lookupMetric,
+  ];
+  const ofMetric = (metric: string) =>
+    inOrder(summary.comparisons.filter((one) => one.metric === metric && one.kind === 'ratio'));
+  const groups = metrics.flatMap((metric): Group[] => {
+    const native = findRow(summary, 'native', metric);
+    if (native === undefined) return [];
+    return [
+      {
+        name: `${metric} (native ${duration(native.p50)})`,
+        rows: ofMetric(metric).map((one) => {
+          const row = findRow(summary, one.arm, metric);
+          return point(one, ...(row === undefined ? [] : [duration(row.p50)]));
+        }),
+      },
+    ];
+  });
+  const vsock = vsockOf(summary);
+  const middle = batches[Math.floor(batches.length / 2)] ?? large;
+  const title = answer(
+    environment.title,
+  )`By ${armName(vsock)} ${count(large)} entries, ${count(middle)} at a time, take ${times(summary, vsock, 'native', entriesMetric(large, middle))} native; a single look-up takes ${times(summary, vsock, 'native', lookupMetric)}`;
   return {
     file: 'map-ops',
-    title: 'A hash map read and changed from the host, and by a C program in the guest',
+    title,
     origin: 'beyond the thesis',
     status: 'new',
-    spec: sheet({
-      title: 'A hash map in the guest, used from the host and by C in the guest',
-      lines: environmentLines(environment),
+    svg: sheet({
+      title,
+      environment,
+      better: 'lower',
+      drawn: metrics.flatMap(ofMetric),
+      logarithmic: true,
       rows: [
-        batches.map((batch) =>
-          panel(
-            `${count(large)} entries, ${batch === large ? 'all at once' : `${count(batch)} at a time`}`,
-            entriesMetric(large, batch),
-            `reading all of it · median, ${intervalName(summary.rows)}`,
-          ),
-        ),
         [
-          panel(`${count(small)} entries, all at once`, entriesMetric(small, small), 'batch'),
-          panel(`${count(small)} entries, one by one`, entriesMetric(small, 1), 'single calls'),
-          ratioPanel(summary, large, batches),
-        ],
-        elementMetrics.map((metric) =>
-          barPanel({
-            title: metric,
-            subtitle: 'one operation',
-            yTitle: 'µs',
-            bars: bars(metric).map(unlabelled),
-            width: 160,
-            height: 170,
+          rowPanel({
+            title: 'A hash map in the guest: time ÷ that of a C program in the guest',
+            groups,
+            width: whole,
+            logarithmic: true,
+            print: String,
+            mark: { value: 1, text: 'native' },
           }),
-        ),
+        ],
       ],
+      notes: ['Red strokes: the bound of the hypothesis.'],
     }),
   };
-}
-
-function inMs(bar: Bar): Bar {
-  const { low = bar.value, high = bar.value } = bar;
-  const value = bar.value / 1000;
-  return { ...bar, value, low: low / 1000, high: high / 1000, text: significant(value) };
-}
-
-function unlabelled(bar: Bar): Bar {
-  return { ...bar, label: bar.label.split('\n')[0] ?? '' };
-}
-
-function ratioPanel(summary: Summary, large: number, batches: readonly number[]): Panel {
-  const bars = batches.flatMap((batch) =>
-    summary.comparisons
-      .filter(({ metric, kind }) => kind === 'ratio' && metric === entriesMetric(large, batch))
-      .map(
-        (one): Bar => ({
-          label: `${one.arm}\n${count(batch)}`,
-          value: one.value,
-          low: one.ciLow,
-          high: one.ciHigh,
-          text: one.value.toFixed(2),
-          colour: colourOf(one.arm),
-          style: 'solid',
-        }),
-      ),
-  );
-  return barPanel({
-    title: `${count(large)} entries: times the C program’s`,
-    subtitle: 'by transport and entries at a time',
-    yTitle: 'ratio',
-    bars,
-    width: 340,
-    height: 200,
-    marks: [{ value: 2, text: 'promised: at most 2' }],
-  });
 }

@@ -1,62 +1,62 @@
-import { type Environment, environmentLines } from '../environment.js';
+import type { Environment } from '../environment.js';
 import { loadMetric } from '../metrics.js';
+import { findCompared, findRow } from '../summary.js';
 import type { Summary } from '../types.js';
 import type { Figure } from './figure.js';
-import { count, intervalName } from './format.js';
-import { armLines, armPoints, domainOf, medianMs } from './lines.js';
-import { linePanel, type Point, sheet } from './panels.js';
+import { count, duration, ratioText } from './format.js';
+import { linePanel, whole } from './panels.js';
+import { answer, linesOver, sheet, times, vsockOf } from './sheet.js';
+import { armName } from './theme.js';
 
-/** The time of a load over the size of the program, and how much of it is forwarding. */
+/** How much longer a forwarded load takes, over the size of the program. */
 export function progSizeFigure(
   summary: Summary,
   environment: Environment,
   sizes: readonly number[],
 ): Figure {
-  const lines = armLines(summary, (arm) => arm === 'native');
-  const times = armPoints(summary, lines, sizes, loadMetric, medianMs);
-  const ratios = lines.flatMap(({ name }) =>
-    sizes.flatMap((x): Point[] => {
-      const one = summary.comparisons.find(
-        ({ arm, metric, kind }) => arm === name && metric === loadMetric(x) && kind === 'ratio',
-      );
-      if (one === undefined) return [];
-      return [{ x, line: name, value: one.value, low: one.ciLow, high: one.ciHigh }];
-    }),
+  const ratios = summary.comparisons.filter(({ kind }) => kind === 'ratio');
+  const lines = linesOver(
+    ratios.map(({ arm }) => arm),
+    sizes,
+    (arm, size) => {
+      const one = findCompared(summary, arm, 'native', loadMetric(size));
+      return one && { value: one.value, low: one.ciLow, high: one.ciHigh };
+    },
   );
-  const panel = {
-    xTitle: 'instructions',
-    lines,
-    ticks: sizes.map((value) => ({ value, text: short(value) })),
-    width: 400,
-    height: 270,
+  const native = (size: number) => {
+    const row = findRow(summary, 'native', loadMetric(size));
+    return row === undefined ? '' : `\n${duration(row.p50)}`;
   };
+  const vsock = vsockOf(summary);
+  const [least = 0, most = least] = [sizes[0], sizes.at(-1)];
+  const factorOf = (size: number) => times(summary, vsock, 'native', loadMetric(size));
+  const title = answer(
+    environment.title,
+  )`By ${armName(vsock)} a load of ${count(least)} instructions takes ${factorOf(least)} native, one of ${count(most)} takes ${factorOf(most)}`;
   return {
     file: 'prog-size',
-    title: 'PROG_LOAD over the size of the program, native and forwarded',
+    title,
     origin: 'beyond the thesis',
     status: 'new',
-    spec: sheet({
-      title: 'Loading programs of 2 to 1,000,000 instructions',
-      lines: environmentLines(environment),
+    svg: sheet({
+      title,
+      environment,
+      better: 'lower',
+      drawn: ratios,
+      logarithmic: true,
       rows: [
         [
           linePanel({
-            ...panel,
-            title: 'PROG_LOAD, p50',
-            subtitle: `bars: ${intervalName(summary.rows)}`,
-            yTitle: 'ms',
-            yDomain: domainOf(times),
-            points: times,
-            legend: true,
-          }),
-          linePanel({
-            ...panel,
-            title: 'Times the native load',
-            subtitle: 'median over the rounds',
-            yTitle: 'ratio',
-            yDomain: [Math.min(0.9, ...ratios.map(({ low }) => low)), domainOf(ratios)[1]],
-            points: ratios,
-            legend: false,
+            title: 'PROG_LOAD: time ÷ the native one',
+            lines,
+            width: whole,
+            height: 360,
+            ticks: sizes.map((value) => ({ value, text: `${short(value)}${native(value)}` })),
+            xTitle: 'instructions, and the native time (log scale)',
+            xLogarithmic: true,
+            logarithmic: true,
+            print: ratioText,
+            mark: { value: 1, text: 'native' },
           }),
         ],
       ],

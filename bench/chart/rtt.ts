@@ -1,95 +1,71 @@
-import { type Environment, environmentLines } from '../environment.js';
+import type { Environment } from '../environment.js';
 import { echoMetric, lookupMetric } from '../metrics.js';
 import { findRow } from '../summary.js';
-import type { Row, Summary } from '../types.js';
-import { timeBar } from './bars.js';
+import type { Summary } from '../types.js';
 import type { Figure } from './figure.js';
-import { bytes, intervalName } from './format.js';
-import { medianUs, tailUs } from './lines.js';
-import { barPanel, type LineStyle, linePanel, type Point, sheet } from './panels.js';
-import { colourOf } from './theme.js';
+import { bytes } from './format.js';
+import { linePanel, rowPanel, whole } from './panels.js';
+import { answer, bar, linesOver, rowsOf, sheet, times, vsockOf } from './sheet.js';
+import { armName } from './theme.js';
 
 /**
- * Round-trip times over the size of the message, per transport, with each transport's limit dashed.
+ * Round-trip times over the size of the message, per transport, each with plain C dashed.
+ *
+ * @param where begins the title, such as `On one core: `
  */
 export function rttFigure(
   summary: Summary,
   environment: Environment,
-  payloadBytes: readonly number[],
-  file: string,
+  { payloadBytes, file, where }: { payloadBytes: readonly number[]; file: string; where: string },
 ): Figure {
-  const arms = [...new Set(summary.rows.map((row) => row.arm))];
-  const lines = arms.map(
-    (arm): LineStyle => ({
-      name: lineName(arm),
-      colour: colourOf(arm),
-      dashed: arm.endsWith('/c'),
-    }),
+  const lines = linesOver(
+    summary.rows.map(({ arm }) => arm),
+    payloadBytes,
+    (arm, size) => {
+      const row = findRow(summary, arm, echoMetric(size));
+      return row && { value: row.p50, low: row.ciLow, high: row.ciHigh };
+    },
   );
-  const points = (value: (row: Row) => Pick<Point, 'value' | 'low' | 'high'> | undefined) =>
-    arms.flatMap((arm) =>
-      payloadBytes.flatMap((size): Point[] => {
-        const row = findRow(summary, arm, echoMetric(size));
-        const figure = row === undefined ? undefined : value(row);
-        return figure === undefined ? [] : [{ x: size, line: lineName(arm), ...figure }];
-      }),
-    );
-  const echoes = points(medianUs);
-  const tails = points(tailUs);
-  const shown = [...echoes, ...tails].flatMap(({ low, high }) => [low, high]);
-  const panel = {
-    yDomain: [Math.min(...shown) * 0.75, Math.max(...shown) * 1.25] as const,
-    xTitle: 'bytes each way',
-    yTitle: 'µs',
-    lines,
-    ticks: payloadBytes.map((size) => ({ value: size, text: bytes(size) })),
-    width: 380,
-    height: 270,
-  };
+  const vsock = vsockOf(summary);
+  const ratioOf = (size: number) => times(summary, vsock, 'tcp', echoMetric(size));
+  const title = answer(
+    environment.title,
+  )`${where}${armName(vsock)} takes ${ratioOf(64)} TCP’s round trip of 64 B, ${ratioOf(4096)} that of 4 KiB`;
   return {
     file,
-    title: 'Round-trip time over the size of the message, and of a small bpf call',
+    title,
     origin: 'beyond the thesis',
     status: 'new',
-    spec: sheet({
-      title: 'Round trips to the guest and back, per transport',
-      lines: environmentLines(environment),
+    svg: sheet({
+      title,
+      environment,
+      better: 'lower',
+      drawn: [...payloadBytes.map(echoMetric), lookupMetric].flatMap((metric) =>
+        rowsOf(summary, metric),
+      ),
       rows: [
         [
           linePanel({
-            ...panel,
-            title: 'Echo, p50',
-            subtitle: `bars: ${intervalName(summary.rows)}`,
-            points: echoes,
-            legend: true,
+            title: 'A message there and back (log scale)',
+            subtitle: 'dashed: plain C; otherwise TypeScript',
+            lines,
+            width: whole,
+            height: 330,
+            ticks: payloadBytes.map((value) => ({ value, text: bytes(value) })),
+            xTitle: 'bytes each way',
+            xLogarithmic: true,
+            logarithmic: true,
           }),
-          ...(tails.length === 0
-            ? []
-            : [
-                linePanel({
-                  ...panel,
-                  title: 'Echo, p99',
-                  subtitle: 'same samples',
-                  points: tails,
-                  legend: false,
-                }),
-              ]),
         ],
         [
-          barPanel({
-            title: `${lookupMetric} through a session, p50`,
-            subtitle: `/c: plain C exchanging the same bytes · ${intervalName(summary.rows)}`,
-            yTitle: 'µs',
-            bars: summary.rows.filter((row) => row.metric === lookupMetric).map(timeBar),
-            width: 844,
-            height: 210,
+          rowPanel({
+            title: `${lookupMetric} through a session`,
+            subtitle: 'plain C (pale) exchanges the same bytes and executes nothing',
+            groups: [{ rows: rowsOf(summary, lookupMetric).map(bar) }],
+            width: whole,
           }),
         ],
       ],
     }),
   };
-}
-
-function lineName(arm: string): string {
-  return arm.endsWith('/c') ? `${arm.slice(0, -2)}, plain C (limit)` : `${arm}, waep/transport`;
 }

@@ -1,64 +1,64 @@
-import { type Environment, environmentLines } from '../environment.js';
-import { commandMetrics, lookupMetric, placedMetric } from '../metrics.js';
+import type { Environment } from '../environment.js';
+import { commandMetrics, lookupMetric, placedMetric, thesisOverheadNs } from '../metrics.js';
 import type { Summary } from '../types.js';
-import { overheadBars, timeBar } from './bars.js';
 import type { Figure } from './figure.js';
-import { intervalName, significant } from './format.js';
-import { barPanel, sheet } from './panels.js';
+import { duration } from './format.js';
+import { half, rowPanel } from './panels.js';
+import { answer, bar, point, rowsOf, sheet, times } from './sheet.js';
+import { inOrder } from './theme.js';
 
 /** The cost of forwarding without a virtual machine in between. */
 export function softwareOverheadFigure(summary: Summary, environment: Environment): Figure {
-  const panel = { yTitle: 'µs', width: 380 };
   const { serverCpu, otherCpu } = environment.parameters;
+  const placements = ['one core', 'a core each'] as const;
+  const metricOf = (placement: (typeof placements)[number]) =>
+    placedMetric(lookupMetric, placement);
+  const added = (metric: string) =>
+    inOrder(
+      summary.comparisons.filter((one) => one.kind === 'difference' && one.metric === metric),
+    );
+  const factorOf = (placement: (typeof placements)[number]) =>
+    times(summary, 'unix', 'unix/c', metricOf(placement));
+  const title = answer(
+    environment.title,
+  )`Over a Unix socket a small call takes ${factorOf('one core')} plain C’s time on one core, ${factorOf('a core each')} with a core each`;
   return {
     file: 'software-overhead',
-    title: 'What forwarding itself costs: client and agent on one kernel, at native speed',
+    title,
     origin: 'beyond the thesis; comparable with the overheads of Figure 4',
     status: 'new',
-    spec: sheet({
-      title: 'What forwarding itself costs, at native speed',
-      lines: environmentLines(environment),
+    svg: sheet({
+      title,
+      environment,
+      better: 'lower',
+      drawn: [...placements.map(metricOf), ...commandMetrics].flatMap((metric) =>
+        rowsOf(summary, metric),
+      ),
       rows: [
-        (['one core', 'a core each'] as const).map((placement) => {
-          const metric = placedMetric(lookupMetric, placement);
-          return barPanel({
-            ...panel,
+        placements.map((placement) =>
+          rowPanel({
             title: `${lookupMetric}, ${placement === 'one core' ? 'both on one core' : placement}`,
-            subtitle: [
-              `every server on CPU ${serverCpu}, every client on CPU ${placement === 'one core' ? serverCpu : otherCpu}`,
-              `/c: plain C exchanging the same bytes · p50, ${intervalName(summary.rows)}`,
-              ...distances(summary, metric),
-            ].join('\n'),
-            bars: summary.rows.filter((row) => row.metric === metric).map(timeBar),
-            height: 210,
-          });
-        }),
+            subtitle: `servers on CPU ${serverCpu}, clients on CPU ${placement === 'one core' ? serverCpu : otherCpu}; plain C (pale) exchanges the same bytes`,
+            groups: [{ rows: rowsOf(summary, metricOf(placement)).map(bar) }],
+            width: half,
+          }),
+        ),
         commandMetrics.map((metric) =>
-          barPanel({
-            ...panel,
+          rowPanel({
             title: `${metric}: added by forwarding`,
-            subtitle: `agent on CPU ${serverCpu}, callers on CPU ${otherCpu}\nforwarded − native, median over rounds, ${intervalName(summary.rows)}`,
-            bars: overheadBars(summary.comparisons, metric),
-            height: 210,
+            subtitle: `agent on CPU ${serverCpu}, callers on CPU ${otherCpu}`,
+            groups: [{ rows: added(metric).map((one) => point(one)) }],
+            width: half,
+            mark: {
+              value: thesisOverheadNs[metric],
+              text: `thesis ${duration(thesisOverheadNs[metric])}`,
+            },
           }),
         ),
       ],
+      notes: [
+        'Alike in the thesis and here: a client, a proxy, one kernel that executes the call. Not alike: the thesis crosses the border of a KVM guest and a network card, on a Core i7-9700.',
+      ],
     }),
   };
-}
-
-/** An arm's time divided by the plain C limit, median over rounds, if there is a bound for it. */
-function distances(summary: Summary, metric: string): string[] {
-  const bounded = summary.comparisons.filter(
-    (one) => one.metric === metric && one.bound !== undefined,
-  );
-  const arms = new Set(bounded.map(({ arm, against }) => `${arm} ÷ ${against}`));
-  return [...arms].map((pair) => {
-    const figures = bounded
-      .filter(({ arm, against }) => `${arm} ÷ ${against}` === pair)
-      .map(({ quantile, value, bound = 0 }) => {
-        return `${quantile} ${value.toFixed(2)} × (at most ${significant(bound)})`;
-      });
-    return `${pair}: ${figures.join(', ')}`;
-  });
 }

@@ -1,57 +1,42 @@
-import type { Config } from 'vega-lite';
-
 /**
- * The colour of each transport; from the palette of Okabe and Ito, safe for colour-blind readers.
+ * What charts call each arm, and its colour, in the order in which they show them. Most colours are
+ * from the palette of Okabe and Ito, safe for colour-blind readers.
  */
-const transports: Readonly<Record<string, string>> = {
-  native: '#7a7a7a',
-  tcp: '#e69f00',
-  unix: '#cc79a7',
-  'vsock-mux': '#0072b2',
-  'vsock-kernel': '#56b4e9',
-  'vsock-device': '#009e73',
-  'fixed-shape': '#0072b2',
-  'cbor-x': '#e69f00',
+const arms: Readonly<Record<string, readonly [name: string, colour: string]>> = {
+  native: ['native', '#7a7a7a'],
+  // What the tools experiment calls native.
+  guest: ['native', '#7a7a7a'],
+  unix: ['Unix socket', '#cc79a7'],
+  tcp: ['TCP', '#e69f00'],
+  'vsock-device': ['vsock in the process', '#009e73'],
+  'vsock-kernel': ['vsock in the kernel', '#56b4e9'],
+  'vsock-mux': ['vhost-device-vsock', '#0072b2'],
+  'fixed-shape': ['fixed shape', '#882255'],
+  'cbor-x': ['cbor-x', '#999933'],
 };
 
-/**
- * The colour of an arm; arms of one transport, such as its C limit (`<transport>/c`), share one.
- */
-export function colourOf(arm: string): string {
-  return transports[arm.replace(/\/.*$/, '')] ?? '#444444';
+const order = Object.keys(arms);
+const transportOf = (arm: string) => arm.replace(/\/.*$/, '');
+
+/** What is drawn pale: plain C, which is a limit and not ours. */
+export function isPlainC(arm: string): boolean {
+  return arm.endsWith('/c');
 }
 
-const ink = '#1f2328';
-const faint = '#59636e';
+/** What charts call an arm. */
+export function armName(arm: string): string {
+  const [transport = '', kind] = arm.split('/');
+  const name = arms[transport]?.[0] ?? transport;
+  return kind === undefined ? name : `${name}, ${kind === 'c' ? 'plain C' : kind}`;
+}
 
-/** Opaque and light, so that a chart reads the same in light and dark viewers. */
-export const theme: Config = {
-  background: '#ffffff',
-  font: 'Helvetica, Arial, sans-serif',
-  padding: 16,
-  title: {
-    anchor: 'start',
-    color: ink,
-    fontSize: 17,
-    fontWeight: 600,
-    subtitleColor: faint,
-    subtitleFontSize: 11,
-    subtitlePadding: 6,
-    subtitleLineHeight: 15,
-    offset: 14,
-  },
-  axis: {
-    labelColor: ink,
-    titleColor: ink,
-    labelFontSize: 11,
-    titleFontSize: 12,
-    titleFontWeight: 'normal',
-    gridColor: '#e6e8eb',
-    domainColor: '#9aa2ab',
-    tickColor: '#9aa2ab',
-  },
-  legend: { labelColor: ink, titleColor: ink, labelFontSize: 12, titleFontSize: 12 },
-  view: { stroke: null },
-};
+/** The colour of an arm; arms of one transport, such as its plain C limit, share one. */
+export function colourOf(arm: string): string {
+  return arms[transportOf(arm)]?.[1] ?? '#444444';
+}
 
-export const inks = { ink, faint, reference: '#b3261e' } as const;
+/** Things of arms, in the order of the arms, which is the same in all charts. */
+export function inOrder<T extends { readonly arm: string }>(things: readonly T[]): T[] {
+  const place = ({ arm }: T) => 2 * order.indexOf(transportOf(arm)) + Number(arm.includes('/'));
+  return [...things].sort((a, b) => place(a) - place(b));
+}

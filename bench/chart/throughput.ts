@@ -1,48 +1,79 @@
-import { type Environment, environmentLines } from '../environment.js';
-import type { Summary, Unit } from '../types.js';
-import { rateBar, timeBar } from './bars.js';
+import type { Environment } from '../environment.js';
+import { bulkCpuMetric, bulkMetric } from '../metrics.js';
+import { findRow } from '../summary.js';
+import type { Summary } from '../types.js';
 import type { Figure } from './figure.js';
-import { intervalName } from './format.js';
-import { barPanel, pairs, sheet } from './panels.js';
+import { bytes, duration, labels } from './format.js';
+import { half, rowPanel, textTable, whole } from './panels.js';
+import { answer, bar, plainTimes, rowsOf, sheet, vsockOf } from './sheet.js';
+import { armName, inOrder } from './theme.js';
 
-/** How much each transport carries, by the size of the messages and by direction. */
-export function throughputFigure(summary: Summary, environment: Environment): Figure {
-  const metricsIn = (unit: Unit) => [
-    ...new Set(summary.rows.filter((row) => row.unit === unit).map((row) => row.metric)),
-  ];
+const directions = ['to the guest', 'from the guest'] as const;
+
+/** How much each transport carries, by direction and the size of the messages. */
+export function throughputFigure(
+  summary: Summary,
+  environment: Environment,
+  payloadBytes: readonly number[],
+): Figure {
+  const rates = summary.rows.filter((row) => row.unit === 'B/s');
+  const transfers = directions.flatMap((direction) =>
+    payloadBytes.map((size) => ({ size, direction, metric: bulkMetric(size, direction) })),
+  );
+  const arms = inOrder([...new Set(rates.map(({ arm }) => arm))].map((arm) => ({ arm })));
+  const cpu = arms.flatMap(({ arm }) => {
+    const cells = transfers.map(({ metric }) => {
+      const sides = (['host', 'guest'] as const).map((side) =>
+        findRow(summary, arm, bulkCpuMetric(side, metric)),
+      );
+      return sides.map((row) => (row === undefined ? '–' : duration(row.p50))).join(' + ');
+    });
+    return cells.every((cell) => cell.startsWith('–')) ? [] : [[armName(arm), ...cells]];
+  });
+  const vsock = vsockOf(summary);
+  const [size = 0] = payloadBytes;
+  const [there, back] = directions.map((direction) => {
+    const metric = bulkMetric(size, direction);
+    return ['tcp', 'vsock-mux'].map((arm) => plainTimes(summary, vsock, arm, metric));
+  });
+  const title = answer(
+    environment.title,
+  )`In messages of ${bytes(size)} ${armName(vsock)} carries ${there?.[0]} TCP’s bytes to the guest and ${back?.[0]} from it; vhost-device-vsock’s ${there?.[1]} and ${back?.[1]}`;
   return {
     file: 'throughput',
-    title: 'Throughput per transport, size of message and direction',
+    title,
     origin: 'beyond the thesis',
     status: 'new',
-    spec: sheet({
-      title: 'Bytes per second to the guest and from it',
-      lines: environmentLines(environment),
+    svg: sheet({
+      title,
+      environment,
+      better: 'higher',
+      drawn: rates,
       rows: [
-        ...metricsIn('B/s').map((metric) => [
-          barPanel({
-            title: metric,
-            subtitle: `/c: plain C · higher is better · ${intervalName(summary.rows)}`,
-            yTitle: 'bytes per second',
-            yFormat: '~s',
-            bars: summary.rows.filter((row) => row.metric === metric).map(rateBar),
-            width: 844,
-            height: 180,
+        directions.map((direction) =>
+          rowPanel({
+            title: `Bytes a second ${direction}`,
+            groups: payloadBytes.map((size) => ({
+              name: `messages of ${bytes(size)}`,
+              rows: rowsOf(summary, bulkMetric(size, direction)).map(bar),
+            })),
+            width: half,
+            print: labels['B/s'],
+            domain: [0, Math.max(...rates.map(({ ciHigh }) => ciHigh))],
           }),
-        ]),
-        ...pairs(metricsIn('ns')).map((metrics) =>
-          metrics.map((metric) =>
-            barPanel({
-              title: metric,
-              subtitle: 'TypeScript, with the daemon where there is one',
-              yTitle: 'µs',
-              bars: summary.rows.filter((row) => row.metric === metric).map(timeBar),
-              width: 400,
-              height: 150,
-            }),
-          ),
         ),
+        [
+          textTable({
+            title: 'Processor time of a MiB, host + guest: lower is better',
+            rows: [
+              ['', ...transfers.map(({ size, direction }) => `${bytes(size)} ${direction}`)],
+              ...cpu,
+            ],
+            width: whole,
+          }),
+        ],
       ],
+      notes: ['Pale: plain C at both ends. Otherwise the host’s end is TypeScript.'],
     }),
   };
 }

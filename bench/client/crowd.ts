@@ -5,7 +5,7 @@ import { type ClientSession, lookupKey, openSession, sessionWith } from './sessi
 
 /**
  * Times overlapping look-ups: each by itself, and the rate of all calls from the first to the last.
- * Sessions are opened when they are first needed, and stay open.
+ * Sessions are opened when they are first needed, and stay open until another address is measured.
  */
 export async function measureCrowd(
   options: { address: string } & Crowd & Counts,
@@ -21,10 +21,20 @@ export async function measureCrowd(
 const others = new Map<string, ClientSession[]>();
 
 async function othersWith(address: string, count: number): Promise<ClientSession[]> {
+  for (const [other, { length }] of others) {
+    // Their executors would share the guest's processor with those that are measured.
+    if (other !== address && length > 0) await closeAll(other);
+  }
   const opened = others.get(address) ?? [];
   others.set(address, opened);
   while (opened.length < count) opened.push(await openSession(address));
   return opened.slice(0, count);
+}
+
+async function closeAll(address: string): Promise<void> {
+  const opened = others.get(address) ?? [];
+  others.delete(address);
+  await Promise.all(opened.map(({ session }) => session.close()));
 }
 
 /** Times the opening of sessions, from connecting to the welcome, while those before are open. */

@@ -19,6 +19,8 @@ const units: Readonly<Record<string, Unit>> = {
 interface Sweep {
   /** What a level counts, such as `depth` or `sessions`. */
   noun: string;
+  /** What that is, for the reader of a chart. */
+  counted: string;
   /** How many sessions are opened in a round, beyond those of the last level, to time that. */
   openings: number;
   crowd(level: number): Crowd;
@@ -45,7 +47,7 @@ function crowdExperiment(
       };
     },
     figures: (summary, environment) => [
-      crowdFigure(summary, environment, { ...words, noun: sweep.noun, levels }),
+      crowdFigure(summary, environment, { ...words, ...sweep, levels }),
     ],
   };
 }
@@ -78,7 +80,12 @@ function crowdArm(transport: LabTransport, client: Client, sweep: Sweep): Arm {
 
 /** How many calls a session should have under way. */
 export const pipelining: Experiment = crowdExperiment(
-  { noun: 'depth', openings: 0, crowd: (depth) => ({ sessions: 1, depth }) },
+  {
+    noun: 'depth',
+    counted: 'look-ups in flight',
+    openings: 0,
+    crowd: (depth) => ({ sessions: 1, depth }),
+  },
   {
     name: 'pipelining',
     title: 'Look-ups under way at a time, in one session',
@@ -94,7 +101,12 @@ export const pipelining: Experiment = crowdExperiment(
 
 /** How many sessions an agent serves, and what it costs the others. */
 export const sessions: Experiment = crowdExperiment(
-  { noun: 'sessions', openings: 5, crowd: (count) => ({ sessions: count, depth: 1 }) },
+  {
+    noun: 'sessions',
+    counted: 'sessions',
+    openings: 5,
+    crowd: (count) => ({ sessions: count, depth: 1 }),
+  },
   {
     name: 'sessions',
     title: 'Sessions at a time, each with one look-up under way',

@@ -50,10 +50,18 @@ export const events: Experiment = {
   guest: true,
   full: { boots: 1, rounds: 5, samples: 100, warmup: 100 },
   quick: { boots: 1, rounds: 2, samples: 40, warmup: 40 },
-  comparisons: transports.flatMap((arm) => [
-    ...recordBytes.map((size) => ratio(arm, 'native', recordMetric(size), boundOfRate)),
-    ratio(arm, `${arm}/c`, latencyMetric, 1.5),
-  ]),
+  comparisons: [
+    ...transports.flatMap((arm) => [
+      ...recordBytes.map((size) => ratio(arm, 'native', recordMetric(size), boundOfRate)),
+      ratio(arm, `${arm}/c`, latencyMetric, 1.5),
+    ]),
+    ...['native', ...transports].flatMap((arm) =>
+      sweep.pausesNs.map((pauseNs) => ({
+        ...ratio(arm, arm, deliveredMetric(pauseNs)),
+        againstMetric: offeredMetric(pauseNs),
+      })),
+    ),
+  ],
   async prepare(lab) {
     const { guest } = lab;
     if (guest === undefined) throw new TypeError('the events experiment needs a guest');

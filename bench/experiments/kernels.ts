@@ -120,6 +120,6 @@ export function kernels(suites: readonly string[] = kernelSuites): Experiment {
         [Symbol.asyncDispose]: () => owned[Symbol.asyncDispose](),
       };
     },
-    figures: (summary, environment) => [kernelsFigure(summary, environment)],
+    figures: (summary, environment) => [kernelsFigure(summary, environment, suites)],
   };
 }

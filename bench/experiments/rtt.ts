@@ -3,7 +3,7 @@ import type { Client } from '../client/client.js';
 import { lookupExchange } from '../client/lookup.js';
 import { ratio } from '../comparisons.js';
 import type { Experiment } from '../experiment.js';
-import type { LabGuest, LabTransport } from '../lab.js';
+import type { LabTransport } from '../lab.js';
 import { echoCpuMetric, echoMetric, lookupMetric } from '../metrics.js';
 import { expectSamples } from '../samples.js';
 import type { Arm, Batch } from '../types.js';
@@ -20,13 +20,15 @@ interface Placement {
   name: string;
   title: string;
   placement: string;
+  /** How the title of its chart begins. */
+  where: string;
   /** The CPU that all of it is kept on, if it is. */
   cpu: number | undefined;
   /** How the in-process device should compare with TCP, for messages of 64 bytes and of 4 KiB. */
   bounds: { stream: number; limit: number };
 }
 
-function roundTrips({ name, title, placement, cpu, bounds }: Placement): Experiment {
+function roundTrips({ name, title, placement, where, cpu, bounds }: Placement): Experiment {
   return {
     name,
     title,
@@ -63,13 +65,15 @@ function roundTrips({ name, title, placement, cpu, bounds }: Placement): Experim
       return {
         arms: transports.flatMap((transport) => [
           streamArm(transport, client),
-          limitArm(transport, guest, cpu),
+          limitArm(transport, cpu),
         ]),
         absent: guest.absent,
         [Symbol.asyncDispose]: () => guest.pin(undefined),
       };
     },
-    figures: (summary, environment) => [rttFigure(summary, environment, payloadBytes, name)],
+    figures: (summary, environment) => [
+      rttFigure(summary, environment, { payloadBytes, file: name, where }),
+    ],
   };
 }
 
@@ -78,6 +82,7 @@ export const rtt = roundTrips({
   name: 'rtt',
   title: 'Round-trip time per transport, and the distance to plain C',
   placement: 'host processes and the vCPU unpinned',
+  where: '',
   cpu: undefined,
   bounds: { stream: 0.85, limit: 0.75 },
 });
@@ -87,6 +92,7 @@ export const rttOneCore = roundTrips({
   name: 'rtt-one-core',
   title: 'Round-trip time per transport with everything on one core',
   placement: 'QEMU and the host processes on CPU 0',
+  where: 'On one core ',
   cpu: 0,
   bounds: { stream: 0.7, limit: 0.55 },
 });
@@ -112,7 +118,7 @@ function streamArm(transport: LabTransport, client: Client): Arm {
   };
 }
 
-function limitArm(transport: LabTransport, guest: LabGuest, cpu: number | undefined): Arm {
+function limitArm(transport: LabTransport, cpu: number | undefined): Arm {
   return {
     name: `${transport.name}/c`,
     measure: async (amount) => {
@@ -122,7 +128,7 @@ function limitArm(transport: LabTransport, guest: LabGuest, cpu: number | undefi
       }
       const batches: Batches = [];
       for (const [metric, sizes] of metrics) {
-        const measured = small.includes(metric) ? await guest.measureCpu() : undefined;
+        const measured = small.includes(metric) ? await transport.measureCpu() : undefined;
         const values = await transport.limit(sizes, amount, cpu);
         expectSamples(metric, values.length, amount.samples);
         batches.push({ metric, unit: 'ns', values });

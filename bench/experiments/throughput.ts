@@ -33,6 +33,7 @@ export const throughput: Experiment = {
   full: { boots: 3, rounds: 6, samples: 1, warmup: 0 },
   quick: { boots: 1, rounds: 2, samples: 1, warmup: 0 },
   comparisons: transfers.flatMap(({ metric }) => [
+    ratio('vsock-device', 'tcp', metric),
     ratio('vsock-device', 'vsock-mux', metric),
     ratio('vsock-device/c', 'vsock-mux/c', metric),
     ...transports.slice(1).map((arm) => ratio(`${arm}/c`, 'tcp/c', metric)),
@@ -48,7 +49,7 @@ export const throughput: Experiment = {
       [Symbol.asyncDispose]: async () => {},
     };
   },
-  figures: (summary, environment) => [throughputFigure(summary, environment)],
+  figures: (summary, environment) => [throughputFigure(summary, environment, payloadBytes)],
 };
 
 function exchangeOf(size: number, direction: Direction): Exchange {
@@ -80,7 +81,7 @@ function streamArm(transport: LabTransport, guest: LabGuest): Arm {
       const batches = await measureAll(async (exchange, messages) => {
         const address = transport.pingpong;
         const counts = { samples: 1, warmup: messages };
-        const measured = await guest.measureCpu();
+        const measured = await transport.measureCpu();
         const found = await client.measure({ task: 'bulk', address, ...exchange, ...counts });
         used.push(await measured());
         return found.get('bulk')?.[0] ?? 0;

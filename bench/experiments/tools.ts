@@ -75,9 +75,12 @@ export const tools: Experiment = {
     const failing = await tryAll(alone, commands);
     const forget = () => rm(cache, { recursive: true, force: true });
     const working = commands.filter(({ metric }) => !failing.has(metric));
+    const inGuest = side(guest.programs, guest.run);
+    // Once before, as on the other side: their files are in memory then.
+    await tryAll(inGuest, working);
     return {
       arms: [
-        arm('guest', side(guest.programs, guest.run), working),
+        arm('guest', inGuest, working),
         arm(transport.name, alone, working, forget),
         {
           name: standing(transport.name),

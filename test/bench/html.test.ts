@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import t from 'tap';
+import t, { type Test } from 'tap';
 import { htmlPage } from '../../bench/html.js';
 import { packageFolder } from '../../src/paths.js';
 
@@ -53,24 +53,61 @@ const { scrollWidth, clientWidth } = document.documentElement;
 document.title = JSON.stringify({ overlapping, missing, tooWide: scrollWidth > clientWidth, long: height > 10000 });
 `;
 
-t.test('a browser shows it on a desk and on a phone', { skip }, async (t) => {
+/** Loads a page whose script leaves its findings, as JSON, in its title. */
+function findings(folder: string, html: string, script: string, size: string): unknown {
+  const file = join(folder, `${size}.html`);
+  const ending = `<script>addEventListener('load', () => {${script}});</script>`;
+  writeFileSync(file, `${html.replace('</html>', '')}${ending}</html>`);
+  const dom = execFileSync(
+    browser,
+    [
+      ...['--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run'],
+      ...['--disable-background-networking', '--disable-component-update', '--disable-sync'],
+      ...[`--user-data-dir=${join(folder, size)}`, `--window-size=${size}`],
+      ...['--virtual-time-budget=5000', '--dump-dom', `file://${file}`],
+    ],
+    { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'], maxBuffer: 64 * 1024 * 1024 },
+  );
+  const [, title = ''] = /<title>(.*?)<\/title>/.exec(dom) ?? [];
+  return JSON.parse(title);
+}
+
+function scratch(t: Test): string {
   const folder = mkdtempSync(join(tmpdir(), 'waep-page-'));
   t.teardown(() => rmSync(folder, { recursive: true, force: true }));
-  const file = join(folder, 'page.html');
-  const script = `<script>addEventListener('load', () => {${LOOK}});</script>`;
-  writeFileSync(file, htmlPage(markdown, charts).replace('</html>', `${script}</html>`));
+  return folder;
+}
+
+t.test('a browser shows it on a desk and on a phone', { skip }, async (t) => {
+  const folder = scratch(t);
   for (const size of ['1200,900', '390,800']) {
-    const dom = execFileSync(
-      browser,
-      [
-        ...['--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run'],
-        ...['--disable-background-networking', '--disable-component-update', '--disable-sync'],
-        ...[`--user-data-dir=${join(folder, size)}`, `--window-size=${size}`],
-        ...['--virtual-time-budget=5000', '--dump-dom', `file://${file}`],
-      ],
-      { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'], maxBuffer: 64 * 1024 * 1024 },
-    );
-    const [, title = ''] = /<title>(.*?)<\/title>/.exec(dom) ?? [];
-    t.same(JSON.parse(title), { overlapping: 0, missing: 0, tooWide: false, long: true }, size);
+    const found = findings(folder, htmlPage(markdown, charts), LOOK, size);
+    t.same(found, { overlapping: 0, missing: 0, tooWide: false, long: true }, size);
   }
+});
+
+/** Runs in a page of charts: texts that lie upon each other, are cut, or are too small. */
+const READ = `
+const wrong = [];
+let texts = 0;
+for (const svg of document.querySelectorAll('svg')) {
+  const edge = svg.getBoundingClientRect();
+  const boxes = [...svg.querySelectorAll('text')].map((one) => [one, one.getBoundingClientRect()]);
+  texts += boxes.length;
+  for (const [at, [one, box]] of boxes.entries()) {
+    const cut = box.left < edge.left || box.right > edge.right || box.bottom > edge.bottom;
+    if (cut) wrong.push('cut: ' + one.textContent);
+    if (parseFloat(one.getAttribute('font-size')) < 11) wrong.push('small: ' + one.textContent);
+    for (const [other, b] of boxes.slice(at + 1)) {
+      const apart = box.right < b.left + 1 || b.right < box.left + 1 || box.bottom < b.top + 3 || b.bottom < box.top + 3;
+      if (!apart) wrong.push(one.textContent + ' / ' + other.textContent);
+    }
+  }
+}
+document.title = JSON.stringify({ wrong: wrong.map(encodeURIComponent), many: texts > 500 });
+`;
+
+t.test('no text of a chart is small, cut, or upon another', { skip }, async (t) => {
+  const html = `<!doctype html><html><meta charset="utf-8"><title></title><body>${[...charts.values()].join('\n')}</html>`;
+  t.same(findings(scratch(t), html, READ, '900,900'), { wrong: [], many: true });
 });

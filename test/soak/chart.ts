@@ -1,6 +1,7 @@
 /* The chart of a soak: what each process holds over time, beside what was done. */
-import type { TopLevelSpec } from 'vega-lite';
-import { type Panel, sheet } from '../../bench/chart/panels.js';
+import { significant } from '../../bench/chart/format.js';
+import { half, linePanel, type Panel, page } from '../../bench/chart/panels.js';
+import { evenTicks } from '../../bench/chart/ticks.js';
 import { neededBytes } from './readings.js';
 import type { Sample } from './samples.js';
 
@@ -25,75 +26,60 @@ const lines = (what: 'needed' | 'rss'): readonly Line[] =>
 function panel(options: {
   title: string;
   subtitle: string;
-  yTitle: string;
   samples: readonly Sample[];
   lines: readonly Line[];
 }): Panel {
-  const { samples } = options;
-  const values = options.lines.flatMap(([line, , value]) =>
-    samples.map((sample) => ({ minutes: sample.seconds / 60, value: value(sample), line })),
-  );
-  return {
-    title: { text: options.title, subtitle: options.subtitle, anchor: 'start', fontSize: 13 },
-    width: 400,
-    height: 210,
-    data: { values },
-    mark: { type: 'line', strokeWidth: 1.8 },
-    encoding: {
-      x: { field: 'minutes', type: 'quantitative', title: 'minutes' },
-      y: {
-        field: 'value',
-        type: 'quantitative',
-        title: options.yTitle,
-        scale: { zero: true },
-        axis: { format: ',~r', minExtent: 50 },
-      },
-      color: {
-        field: 'line',
-        type: 'nominal',
-        title: null,
-        scale: {
-          domain: options.lines.map(([name]) => name),
-          range: options.lines.map(([, colour]) => colour),
-        },
-        legend: { orient: 'bottom', symbolType: 'stroke', symbolSize: 500, symbolStrokeWidth: 2 },
-      },
-    },
-  } as unknown as Panel;
+  const minutes = options.samples.map(({ seconds }) => seconds / 60);
+  return linePanel({
+    title: options.title,
+    subtitle: options.subtitle,
+    lines: options.lines.map(([name, colour, value]) => ({
+      name,
+      colour,
+      points: options.samples.map((sample) => ({ x: sample.seconds / 60, value: value(sample) })),
+    })),
+    width: half,
+    height: 230,
+    ticks: evenTicks(0, Math.max(...minutes)).map((value) => ({ value, text: String(value) })),
+    xTitle: 'minutes',
+    print: significant,
+    dots: false,
+  });
 }
 
 /** Draws the samples of a run. */
-export function soakChart(samples: readonly Sample[], facts: readonly string[]): TopLevelSpec {
-  const last = samples.at(-1)?.counts;
+export function soakChart(samples: readonly Sample[], facts: readonly string[]): string {
+  const [first, last] = [samples[0], samples.at(-1)];
+  const done = last?.counts;
   const count = (number = 0) => number.toLocaleString('en');
-  return sheet({
-    title: 'A soak: events, sessions, connections and tools at once',
-    lines: [
+  const mib = (sample: Sample | undefined) =>
+    sample === undefined ? '–' : significant(neededBytes(sample.host) / MIB);
+  return page({
+    title: `In ${count(Math.round((last?.seconds ?? 0) / 60))} minutes of everything at once ${count(done?.failures)} failures; the host’s process needs ${mib(first)} MiB at first and ${mib(last)} MiB at the end`,
+    facts: 'events, sessions, connections and tools at the same time · lower is better',
+    footer: [
+      `Done: ${count(done?.recordsDelivered)} records, ${count(done?.sessions)} sessions, ${count(done?.connections)} further connections, ${count(done?.tools)} tools`,
       ...facts,
-      `Done: ${count(last?.recordsDelivered)} records, ${count(last?.sessions)} sessions, ${count(last?.connections)} further connections, ${count(last?.tools)} tools; ${count(last?.failures)} failures`,
     ],
     rows: [
       [
         panel({
-          title: 'Memory that is needed',
+          title: 'Memory that is needed, MiB',
           subtitle: 'resident, without the free room of the JavaScript heap, after a collection',
-          yTitle: 'MiB',
           samples,
           lines: lines('needed'),
         }),
         panel({
-          title: 'Resident memory',
+          title: 'Resident memory, MiB',
           subtitle: 'after a collection; the engine keeps room for later',
-          yTitle: 'MiB',
           samples,
           lines: lines('rss'),
         }),
       ],
       [
         panel({
-          title: 'Objects of JavaScript',
+          title: 'Objects of JavaScript, MiB',
           subtitle: 'after a collection',
-          yTitle: 'MiB',
           samples,
           lines: (['host', 'standby', 'agent'] as const).map((who) => [
             who,
@@ -104,7 +90,6 @@ export function soakChart(samples: readonly Sample[], facts: readonly string[]):
         panel({
           title: 'Descriptors',
           subtitle: 'of each process',
-          yTitle: 'descriptors',
           samples,
           lines: (['host', 'standby', 'agent'] as const).map((who) => [
             who,
@@ -115,9 +100,8 @@ export function soakChart(samples: readonly Sample[], facts: readonly string[]):
       ],
       [
         panel({
-          title: 'The guest',
+          title: 'The guest, MiB',
           subtitle: 'memory of its kernel (slab) and of all session executors',
-          yTitle: 'MiB',
           samples,
           lines: [
             ['slab', colours.guest, ({ guest }) => guest.slabKib / 1024],
@@ -125,9 +109,8 @@ export function soakChart(samples: readonly Sample[], facts: readonly string[]):
           ],
         }),
         panel({
-          title: 'Native processes of the agent',
+          title: 'Native processes of the agent, KiB',
           subtitle: 'memory that they have written to; the executor of the events',
-          yTitle: 'KiB',
           samples,
           lines: [
             ['keeper', colours.host, ({ guest }) => guest.keeperKib],
@@ -139,7 +122,6 @@ export function soakChart(samples: readonly Sample[], facts: readonly string[]):
         panel({
           title: 'Done so far',
           subtitle: 'sessions, connections beside them, and tools',
-          yTitle: 'count',
           samples,
           lines: [
             ['sessions', colours.host, ({ counts }) => counts.sessions],

@@ -6,7 +6,6 @@ import { loadavg, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Command, InvalidArgumentError } from 'commander';
-import { renderSvg } from '../../bench/chart/render.js';
 import { hostEnvironment, sourceEnvironment } from '../../bench/environment.js';
 import { boot, type Guest } from '../../guest/index.js';
 import { packageFolder } from '../../src/paths.js';
@@ -192,7 +191,7 @@ async function soak(minutes: number, folder: string): Promise<void> {
     `Guest: Linux ${info.kernel}, ${info.cpus} vCPU, ${info.memoryMib} MiB, ${info.accel}, QEMU ${info.qemu} ${info.machine}`,
     `Host: ${environment.host.cpus} × ${environment.host.cpuModel}, Node ${environment.host.node} · commit ${environment.source.commit} · ${environment.command} · load ${loads.join(' to ')}`,
   ];
-  writeFileSync(join(folder, 'memory.svg'), await renderSvg(soakChart(samples, lines)));
+  writeFileSync(join(folder, 'memory.svg'), soakChart(samples, lines));
   rmSync(scratch, { recursive: true, force: true });
   program.dispose();
   console.log(JSON.stringify({ growth, nativeGrowthKib, before, after, failures }, null, 2));

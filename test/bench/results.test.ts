@@ -1,0 +1,34 @@
+import { cpSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import t from 'tap';
+import { experiments } from '../../bench/experiments/index.js';
+import { Store } from '../../bench/store.js';
+import { packageFolder } from '../../src/paths.js';
+
+const results = join(packageFolder, 'results');
+
+t.test('every summary, chart and page follows from the committed samples', async (t) => {
+  const store = new Store(t.testdir());
+  const same = (path: string) =>
+    t.ok(
+      readFileSync(join(store.folder, path), 'utf8') === readFileSync(join(results, path), 'utf8'),
+      `results/${path} is current (if not: npm run bench -- --render)`,
+    );
+  let runs = 0;
+  for (const experiment of experiments) {
+    cpSync(join(results, experiment.name), join(store.folder, experiment.name), {
+      recursive: true,
+    });
+    for (const run of await store.runs(experiment)) {
+      const { summary, environment } = await store.render(experiment, run);
+      same(`${experiment.name}/${run}/summary.json`);
+      for (const { file } of experiment.figures(summary, environment)) {
+        same(`${experiment.name}/${run}/${file}.svg`);
+      }
+      runs++;
+    }
+  }
+  t.ok(runs >= experiments.length, `${runs} runs`);
+  await store.publish(experiments);
+  same('README.md');
+});
