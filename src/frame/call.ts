@@ -13,7 +13,7 @@ const { UINT, NEGATIVE, BYTES, ARRAY } = Major;
 const HEAD_BYTES = 9;
 
 /** Up to this size, a loop in JIT code copies faster than a call of a copy function. */
-const LOOP_BYTES = 192;
+const LOOP_BYTES = 48;
 
 function putHead(target: Uint8Array, at: number, major: number, value: number): number {
   if (value < 24) {
