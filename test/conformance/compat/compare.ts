@@ -1,12 +1,20 @@
 import { lackOf } from './lacks.js';
-import { failing, NOT_RUN, type Outcome, type Result, type Row, type Verdict } from './row.js';
+import {
+  type Comparison,
+  failing,
+  NOT_RUN,
+  type Outcome,
+  type Result,
+  type Row,
+  type Verdict,
+} from './row.js';
 import { withoutVolatile } from './volatile.js';
 
 /** A message of `waep run` about a call that it does not forward. */
 const refusal = /^waep: (.*)$/m;
 
 /** Compares the outcomes of a row on both sides, in a run that began at `run`. */
-export function compare(row: Row, guest: Outcome, host: Outcome, run = ''): Result {
+export function compare(row: Row, guest: Outcome, host: Outcome, run = ''): Comparison {
   const { verdict, why } = judge(row, guest, host);
   return {
     tool: row.tool,
@@ -23,13 +31,14 @@ export function compare(row: Row, guest: Outcome, host: Outcome, run = ''): Resu
 }
 
 /** Returns the result of a row that was run without a standby and with one: the worse of both. */
-export function worse(without: Result, withOne: Result): Result {
-  if (without.verdict === withOne.verdict) return without;
+export function worse(without: Comparison, withOne: Comparison): Result {
+  const both = { ...without, standby: withOne.host, standbyMs: withOne.hostMs };
+  if (without.verdict === withOne.verdict) return both;
   const [how, result] = failing.has(without.verdict)
     ? ['without a standby', without]
     : ['with a standby', withOne];
   const verdict = failing.has(result.verdict) ? result.verdict : 'different';
-  return { ...result, verdict, why: `${how}: ${result.why || result.verdict}` };
+  return { ...both, verdict, why: `${how}: ${result.why || result.verdict}` };
 }
 
 function judge(row: Row, guest: Outcome, host: Outcome): { verdict: Verdict; why: string } {

@@ -2,7 +2,7 @@
  * The equipment of both sides of the matrix: the tools, their libraries, and the programs of
  * test/conformance/compat/programs.
  */
-import { copyFile, readdir, readFile, realpath } from 'node:fs/promises';
+import { copyFile, readdir, readFile, realpath, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { cached, contentKey } from '../../../guest/image/cache.js';
 import { fetchPackage } from '../../../guest/image/debian.js';
@@ -25,6 +25,25 @@ const goSources = join(sources, 'gotool');
 /** The applications with libbpf. Each is built with two versions. */
 const applications = ['events', 'orders'];
 
+/** Programs and libraries in which tools of both packages set probes. */
+const probed = [
+  '/bin/bash',
+  ...['libcrypto.so.3', 'libpthread.so.0', 'libssl.so.3'].map(
+    (name) => `/lib/x86_64-linux-gnu/${name}`,
+  ),
+  // bpftrace looks in it for the path of a library.
+  '/etc/ld.so.cache',
+];
+/** Headers that scripts of bpftrace include, and what these headers include. */
+const headers = [
+  ...[
+    'linux',
+    'asm-generic',
+    ...['asm', 'bits', 'gnu', 'sys'].map((name) => `x86_64-linux-gnu/${name}`),
+  ],
+  ...['endian.h', 'features.h', 'features-time64.h', 'stdc-predef.h'],
+].map((name) => `/usr/include/${name}`);
+
 /** The suite with a newer libbpf than this machine has. */
 const NEWER_SUITE = 'trixie';
 
@@ -37,7 +56,15 @@ export async function equip(progress: Progress): Promise<Equipment> {
   };
   const commands = [...Object.values(tools).flat(), 'bpftool'].map(requireTool);
   const built = (await readdir(folder)).map((name) => join(folder, name));
-  return { folder, tools, files: await filesOf([...commands, ...built]) };
+  const included = (await Promise.all(headers.map(filesBelow))).flat();
+  return { folder, tools, files: await filesOf([...commands, ...built, ...probed, ...included]) };
+}
+
+/** Returns the paths of all files in a folder, or the path of the file itself. */
+async function filesBelow(path: string): Promise<string[]> {
+  if (!(await stat(path)).isDirectory()) return [path];
+  const names = await readdir(path);
+  return (await Promise.all(names.map((name) => filesBelow(join(path, name))))).flat();
 }
 
 /** Returns the files that a guest needs for these: the files, and the libraries of programs. */

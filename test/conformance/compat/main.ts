@@ -21,8 +21,9 @@ const colours = {
 } as const;
 
 function show(result: Result, done: number, total: number): void {
-  const { args, verdict, why, guestMs, hostMs } = result;
-  const times = pc.dim(`${(guestMs / 1000).toFixed(1)} s, ${(hostMs / 1000).toFixed(1)} s`);
+  const { args, verdict, why, guestMs, hostMs, standbyMs = 0 } = result;
+  const inS = [guestMs, hostMs, standbyMs].map((ms) => `${(ms / 1000).toFixed(1)} s`);
+  const times = pc.dim(inS.join(', '));
   const reason = why === '' ? '' : `\n      ${why}`;
   console.log(`[${done}/${total}] ${colours[verdict](verdict)} ${args} ${times}${reason}`);
 }

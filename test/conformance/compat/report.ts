@@ -17,11 +17,11 @@ export function renderCompat(results: readonly Result[], runs: readonly RunInfo[
     'guest. What it prints, how it ends and what it leaves behind are compared; a second after it nothing goes',
     'on in the guest. `test/conformance/compat/rows` has the commands.',
     '',
-    '| run | rows | took | guest | this machine, the host |',
-    '|---|--:|--:|---|---|',
+    '| run | began | rows | took | guest | this machine, the host |',
+    '|--:|---|--:|--:|---|---|',
     ...runs.map(
-      ({ at, rows, tookS, kernel, kernelOrigin, accel, host }) =>
-        `| ${at} | ${rows} | ${tookS} s | Linux ${kernel} (${kernelOrigin}) on ${accel.toUpperCase()} | ${host} |`,
+      ({ at, rows, tookS, kernel, kernelOrigin, accel, host }, index) =>
+        `| ${index + 1} | ${at} | ${rows} | ${tookS} s | Linux ${kernel} (${kernelOrigin}) on ${accel.toUpperCase()} | ${host} |`,
     ),
     '',
     `| tool | commands | ${names.join(' | ')} |`,
@@ -40,12 +40,16 @@ export function renderCompat(results: readonly Result[], runs: readonly RunInfo[
       '',
       `## ${tool}`,
       '',
-      '| command | verdict | volatile fields | why |',
-      '|---|---|---|---|',
+      '| command | run | verdict | volatile fields | why |',
+      '|---|--:|---|---|---|',
     );
     for (const result of results.filter((one) => one.tool === tool)) {
-      const { args, verdict, volatile, why } = result;
-      lines.push(`| ${code(args)} | ${verdict} | ${volatile.join(', ')} | ${escaped(why)} |`);
+      const { args, verdict, volatile, why, standby } = result;
+      const run = runs.findIndex(({ at }) => at === result.run) + 1;
+      const how = standby === undefined ? ', without a standby' : '';
+      lines.push(
+        `| ${code(args)} | ${run} | ${verdict}${how} | ${volatile.join(', ')} | ${escaped(why)} |`,
+      );
     }
   }
   lines.push('', '## Volatile fields', '', '| field | why it differs |', '|---|---|');

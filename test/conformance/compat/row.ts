@@ -79,8 +79,8 @@ export type Verdict = keyof typeof verdicts;
 /** The verdicts that make a run fail. */
 export const failing: ReadonlySet<Verdict> = new Set(['different', 'failing-in-guest']);
 
-/** One row's result, as in results/compat.json. */
-export interface Result {
+/** What became of a command in the guest and on the host. */
+export interface Comparison {
   readonly tool: string;
   readonly args: string;
   readonly guest: string;
@@ -92,6 +92,13 @@ export interface Result {
   readonly hostMs: number;
   /** The time at which the run of this result began. */
   readonly run: string;
+}
+
+/** One row's result, as in results/compat.json. */
+export interface Result extends Comparison {
+  /** What became of the command on the host with a standby. Missing in results of before. */
+  readonly standby?: string;
+  readonly standbyMs?: number;
 }
 
 /** The conditions of a run of the matrix, or of some of its rows. */

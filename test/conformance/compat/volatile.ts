@@ -42,6 +42,11 @@ const fields = {
     shown: '',
     why: 'how terminals are cleared, by a program of each side',
   },
+  load: {
+    pattern: /loadavg: .* 314\d{4}$/gm,
+    shown: 'loadavg of the guest',
+    why: 'the load of two moments; the newest process id in it, which the row chooses, tells whose it is',
+  },
   time: { pattern: /\b\d{1,2}:\d\d:\d\d\b/g, shown: '#', why: 'the time of day' },
   number: {
     pattern: /\d+(?:\.\d+)?[KMG]?/g,

@@ -9,10 +9,13 @@ const FIGURES: More = {
   watch: { ends: true },
   mustWork: true,
 };
+/** The tools that print the machine's load. No other machine has process ids like the guest's. */
 const SCREENS: More = {
   ...FIGURES,
-  lines: /PID|TID|CACHE/,
-  volatile: ['screen', 'time', 'number', 'spaces'],
+  lines: /PID|TID|CACHE|loadavg/,
+  volatile: ['screen', 'load', 'time', 'number', 'spaces'],
+  setup: 'cd /proc/sys/kernel && echo 4194304 > pid_max && echo 3140000 > ns_last_pid',
+  teardown: 'cd /proc/sys/kernel && echo 300 > ns_last_pid && echo 32768 > pid_max',
 };
 /** Tools whose figures are about all that goes on. */
 const HEADINGS: More = { ...FIGURES, lines: /^ *[A-Z][a-z].*[A-Z]|PID|COMM/ };
