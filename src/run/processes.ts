@@ -6,6 +6,7 @@ import { constants } from 'node:os';
 import { failure, type SystemError, type WaepError } from '../errors.js';
 import type { Context } from './context.js';
 import type { Notification } from './notification.js';
+import { ProcessMemory } from './process-memory.js';
 
 const { errno } = constants;
 
@@ -47,17 +48,45 @@ export async function openProcess(call: Notification, context: Context): Promise
   call.fail(errno.ENOSYS);
 }
 
+/** Finds the ids of processes in a call, and what the call fails with if there is none of an id. */
+interface Naming {
+  readonly ids: (call: Notification, memory: ProcessMemory) => readonly number[];
+  readonly absent?: number;
+}
+
+/** The id is an argument. */
+const argument = (index: number): Naming => ({ ids: (call) => [call.descriptor(index)] });
+
+/** kcmp(2) compares two processes. */
+export const bothArguments: Naming = { ids: (call) => [call.descriptor(0), call.descriptor(1)] };
+
+/** A clock has the id of its process inverted, above three bits. */
+export const inClock: Naming = {
+  ids: (call) => [~(call.descriptor(0) >> 3)],
+  absent: errno.EINVAL,
+};
+
+/** The second word of capget(2)'s header is the id. */
+export const inHeader: Naming = {
+  ids: (call, memory) => {
+    const header = Buffer.from(memory.read(call.word(0), 8));
+    return header.length < 8 ? [] : [header.readInt32LE(4)];
+  },
+};
+
 /**
  * Answers a call that reads or changes a process of the guest. This machine's kernel would act on
  * its own process with the same id.
  *
- * @param argument the index of the argument with the id
+ * @param named where the id is, or the index of the argument with it
  */
-export function aboutProcess(name: string, argument = 0) {
+export function aboutProcess(name: string, named: number | Naming = 0) {
+  const { ids, absent = errno.ESRCH } = typeof named === 'number' ? argument(named) : named;
   return async (call: Notification, context: Context): Promise<void> => {
-    const id = call.descriptor(argument);
-    if (!context.own.isOfGuest(id, call.thread)) return call.proceed();
-    if (!(await exists(id, context))) return call.fail(errno.ESRCH);
+    const all = ids(call, new ProcessMemory(call, context.placeholders));
+    const id = all.find((one) => context.own.isOfGuest(one, call.thread));
+    if (id === undefined) return call.proceed();
+    if (!(await exists(id, context))) return call.fail(absent);
     throw unreached(`${name}(2)`, `process ${id}`);
   };
 }

@@ -36,7 +36,14 @@ import type { Notification } from './notification.js';
 import { BPF, X86_64 } from './numbers.js';
 import { controlPerfEvent, openPerfEvent } from './perf-events.js';
 import { ProcessMemory } from './process-memory.js';
-import { aboutProcess, openProcess, sendSignal } from './processes.js';
+import {
+  aboutProcess,
+  bothArguments,
+  inClock,
+  inHeader,
+  openProcess,
+  sendSignal,
+} from './processes.js';
 
 /** Answers one system call of the program. An exception becomes the errno of the call. */
 export type Answer = (call: Notification, context: Context) => void | Promise<void>;
@@ -208,6 +215,16 @@ const answers: ReadonlyMap<number, Answer> = new Map<number, Answer>([
   [62, sendSignal],
   [434, openProcess],
   [129, aboutProcess('rt_sigqueueinfo')],
+  [297, aboutProcess('rt_tgsigqueueinfo')],
+  [200, aboutProcess('tkill')],
+  [234, aboutProcess('tgkill')],
+  [274, aboutProcess('get_robust_list')],
+  [312, aboutProcess('kcmp', bothArguments)],
+  [125, aboutProcess('capget', inHeader)],
+  [228, aboutProcess('clock_gettime', inClock)],
+  [229, aboutProcess('clock_getres', inClock)],
+  [230, aboutProcess('clock_nanosleep', inClock)],
+  [222, aboutProcess('timer_create', inClock)],
   [101, aboutProcess('ptrace', 1)],
   [310, aboutProcess('process_vm_readv')],
   [311, aboutProcess('process_vm_writev')],

@@ -143,9 +143,16 @@ t.test('what is done to a process of the guest is done to none of this machine',
     ...['signal', 'group', 'all', 'trace', 'memory', 'processors', 'limit', 'priority'].map(
       (name) => `${name}: EOPNOTSUPP`,
     ),
+    ...['thread', 'thread of it', 'compare', 'capabilities', 'clock'].map(
+      (name) => `${name}: EOPNOTSUPP`,
+    ),
     'probe in itself: EOPNOTSUPP',
     'own parent: ok',
     'own ended child: ok',
+    'own clock: ok',
+    'own capabilities: ok',
+    'compare itself: ok',
+    'own thread: ok',
     'own processors: ok',
   ]);
   for (const named of [

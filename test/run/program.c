@@ -9,6 +9,7 @@
 #include <linux/perf_event.h>
 #include <linux/bpf_common.h>
 #include <linux/filter.h>
+#include <linux/kcmp.h>
 #include <linux/netlink.h>
 #include <linux/seccomp.h>
 #include <net/if.h>
@@ -33,6 +34,7 @@
 #include <sys/uio.h>
 #include <sys/utsname.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 // How long anything is waited for.
@@ -896,6 +898,17 @@ static void processes(const char *other) {
   struct rlimit limit;
   tell("limit", prlimit(pid, RLIMIT_NOFILE, NULL, &limit));
   tell("priority", setpriority(PRIO_PROCESS, (id_t)pid, 1));
+  tell("thread", syscall(SYS_tkill, pid, SIGCONT));
+  tell("thread of it", tgkill(pid, pid, SIGCONT));
+  tell("compare", syscall(SYS_kcmp, getpid(), pid, KCMP_VM, 0, 0));
+  struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, pid};
+  struct __user_cap_data_struct data[2];
+  tell("capabilities", syscall(SYS_capget, &header, data));
+  struct timespec time;
+  clockid_t own;
+  // See clock_getcpuclockid(3).
+  const clockid_t clock = (clockid_t)(~(unsigned)pid << 3 | 2);
+  tell("clock", clock_gettime(clock, &time));
   // struct link_create of a uprobe_multi, with its pid.
   uint32_t attach[16] = {0, 0, 48};
   attach[14] = (uint32_t)getpid();
@@ -907,6 +920,11 @@ static void processes(const char *other) {
   tell("own parent", info.si_status == 0 ? 0 : -1);
   tell("own ended child", kill(child, SIGCONT));
   waitpid(child, NULL, 0);
+  tell("own clock", pthread_getcpuclockid(pthread_self(), &own) || clock_gettime(own, &time));
+  header.pid = getpid();
+  tell("own capabilities", syscall(SYS_capget, &header, data));
+  tell("compare itself", syscall(SYS_kcmp, getpid(), getpid(), KCMP_VM, 0, 0));
+  tell("own thread", tgkill(getpid(), gettid(), 0));
   tell("own processors", sched_getaffinity(gettid(), sizeof set, &set));
 }
 

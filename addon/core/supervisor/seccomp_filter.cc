@@ -37,7 +37,7 @@ constexpr uint32_t kPerfIoctlType = '$';      // _IO('$', …) of linux/perf_eve
 constexpr uint32_t kWhole[] = {
     SYS_bpf, SYS_perf_event_open, SYS_uname, SYS_epoll_ctl, SYS_poll, SYS_ppoll, SYS_select,
     SYS_pselect6, SYS_fstat, SYS_pidfd_open, SYS_execve, SYS_execveat, SYS_unshare, SYS_setns,
-    SYS_clone3, SYS_syslog,
+    SYS_clone3, SYS_syslog, SYS_kcmp, SYS_capget,
     // calls that ask about a path
     SYS_open, SYS_openat, SYS_openat2, SYS_creat, SYS_access, SYS_faccessat, SYS_faccessat2,
     SYS_readlink, SYS_readlinkat, SYS_stat, SYS_lstat, SYS_newfstatat, SYS_statx, SYS_statfs,
@@ -66,7 +66,10 @@ struct OfProcess {
 };
 constexpr OfProcess kOfProcess[] = {
     {SYS_kill, 0},
+    {SYS_tkill, 0},
     {SYS_rt_sigqueueinfo, 0},
+    {SYS_rt_tgsigqueueinfo, 0},
+    {SYS_get_robust_list, 0},
     {SYS_process_vm_readv, 0},
     {SYS_process_vm_writev, 0},
     {SYS_getpgid, 0},
@@ -87,6 +90,14 @@ constexpr OfProcess kOfProcess[] = {
     {SYS_migrate_pages, 0},
     {SYS_move_pages, 0},
 };
+
+// Calls about a clock, which their first argument names. Another process's clock has its id.
+constexpr uint32_t kOfClock[] = {SYS_clock_gettime, SYS_clock_getres, SYS_clock_nanosleep,
+                                 SYS_timer_create};
+constexpr uint32_t kNegative = 1U << 31;
+constexpr uint32_t kClockType = 3;
+constexpr uint32_t kClockOfDevice = 3;  // the rest is a descriptor and no id
+constexpr uint32_t kClockIdShift = 3;   // above it are the bits of the id, all inverted
 
 // The low half of an argument; x86 is little-endian.
 constexpr uint32_t Argument(unsigned index) {
@@ -110,6 +121,10 @@ class Program {
   // Skips the next `skip` instructions if a bit of `bits` is set.
   void IfAny(uint32_t bits, uint8_t skip) {
     code_.push_back(BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, bits, skip, 0));
+  }
+  // Skips the next `skip` instructions unless a bit of `bits` is set.
+  void UnlessAny(uint32_t bits, uint8_t skip) {
+    code_.push_back(BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, bits, 0, skip));
   }
   // Skips the next `skip` instructions if the accumulator is less than `value`.
   void IfLess(uint32_t value, uint8_t skip) {
@@ -141,7 +156,8 @@ void NotifyOfWords(Program* program) {
   program->Return(SECCOMP_RET_ALLOW);
 }
 
-Program Build() {
+// `self` is the process that becomes the program.
+Program Build(uint32_t self) {
   Program program;
   constexpr uint32_t kNumber = offsetof(seccomp_data, nr);
   program.Load(offsetof(seccomp_data, arch));
@@ -207,6 +223,27 @@ Program Build() {
     program.UnlessEqual(number, 4);
     program.Load(Argument(argument));
     program.IfEqual(0, 1);
+    program.Return(SECCOMP_RET_USER_NOTIF);
+    program.Return(SECCOMP_RET_ALLOW);
+  }
+
+  // tgkill: only to other processes than the program itself. The runtime of Go signals its own
+  // threads many times a second.
+  program.UnlessEqual(SYS_tgkill, 4);
+  program.Load(Argument(0));
+  program.IfEqual(self, 1);
+  program.Return(SECCOMP_RET_USER_NOTIF);
+  program.Return(SECCOMP_RET_ALLOW);
+
+  for (const uint32_t number : kOfClock) {
+    program.UnlessEqual(number, 9);
+    program.Load(Argument(0));
+    program.UnlessAny(kNegative, 6);
+    program.And(kClockType);
+    program.IfEqual(kClockOfDevice, 4);
+    program.Load(Argument(0));
+    program.ShiftRight(kClockIdShift);
+    program.IfEqual(UINT32_MAX >> kClockIdShift, 1);  // the id 0, which is the caller
     program.Return(SECCOMP_RET_USER_NOTIF);
     program.Return(SECCOMP_RET_ALLOW);
   }
@@ -303,7 +340,7 @@ Program Build() {
 }  // namespace
 
 int Install() {
-  const Program program = Build();
+  const Program program = Build(static_cast<uint32_t>(::getpid()));
   const sock_fprog filter = {static_cast<unsigned short>(program.code().size()),
                              const_cast<sock_filter*>(program.code().data())};
   constexpr unsigned long kFlags =
