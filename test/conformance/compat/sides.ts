@@ -95,7 +95,7 @@ function byWaep(
     name,
     async start(command) {
       const [program = '', ...args] = [...words, '/bin/sh', '-c', command];
-      // A process group of its own, as a terminal makes one. A signal goes to all processes in it.
+      // A process group of its own, so that SIGKILL reaches all of it.
       const child = spawn(program, args, {
         detached: true,
         stdio: ['ignore', 'pipe', 'pipe'],
@@ -105,15 +105,16 @@ function byWaep(
         ended: once(child, 'close').then(([status, signal]) => ending(status, number(signal))),
         stdout: text(child.stdout),
         stderr: text(child.stderr),
-        kill: (signal) => killGroup(child, signal),
+        // The tool gets a signal once, as in the guest: waep passes it on.
+        kill: (signal) => (signal === signals.SIGKILL ? killGroup(child) : child.kill(signal)),
       };
     },
   };
 }
 
-function killGroup({ pid }: ChildProcess, signal: number): void {
+function killGroup({ pid }: ChildProcess): void {
   try {
-    if (pid !== undefined) process.kill(-pid, signal);
+    if (pid !== undefined) process.kill(-pid, 'SIGKILL');
   } catch {
     // The process group has ended.
   }

@@ -59,9 +59,15 @@ static void connections(void) {
 }
 
 static void processes(void) {
+  // On the stack, whose pages a child has at once. A program on execve(2) cannot read a page that
+  // is not in memory yet.
+  char path[] = "/bin/busybox";
+  char name[] = "true";
+  char argument[] = "stimulus-argument";
+  char *const arguments[] = {name, argument, NULL};
   const pid_t child = fork();
   if (child == 0) {
-    execl("/bin/busybox", "true", "stimulus-argument", NULL);
+    execv(path, arguments);
     _exit(1);
   }
   waitpid(child, NULL, 0);

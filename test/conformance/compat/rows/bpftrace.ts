@@ -2,8 +2,6 @@ import type { Equipment } from '../equipment.js';
 import type { Row } from '../row.js';
 import type { VolatileName } from '../volatile.js';
 
-const MOST_STIMULI = 6;
-
 /** A program that ends itself. */
 const program = (text: string, more: Omit<Row, 'tool' | 'command'> = {}): Row => ({
   tool: 'bpftrace',
@@ -11,9 +9,9 @@ const program = (text: string, more: Omit<Row, 'tool' | 'command'> = {}): Row =>
   ...more,
 });
 
-/** A program that ends itself when the stimulus triggers it. */
+/** A program that ends itself when the stimulus triggers it. If it does not end, it saw nothing. */
 const stimulated = (text: string, more: Omit<Row, 'tool' | 'command' | 'watch'> = {}): Row =>
-  program(text, { watch: { times: MOST_STIMULI }, ...more });
+  program(text, { watch: { ends: true }, mustWork: true, ...more });
 
 const command = (words: string, more: Omit<Row, 'tool' | 'command'> = {}): Row => ({
   tool: 'bpftrace',
@@ -80,7 +78,7 @@ const oneLiners: readonly Row[] = [
     { volatile: NUMBERS },
   ),
   stimulated(
-    'tracepoint:sched:sched_process_exec /comm == "true"/ { printf("%s\\n", str(args->filename)); exit(); }',
+    'tracepoint:sched:sched_process_exec /comm == "busybox"/ { printf("%s\\n", str(args->filename)); exit(); }',
     { compares: 'set' },
   ),
   stimulated(
@@ -126,7 +124,7 @@ const oneLiners: readonly Row[] = [
   }),
   // The names come from the file that the process runs. /proc has it only while the process lives.
   program(`tracepoint:syscalls:sys_enter_getppid ${MINE} { printf("%s\\n", ustack(1)); exit(); }`, {
-    watch: { stimulus: '$COMPAT/stimulus 1000', times: MOST_STIMULI },
+    watch: { stimulus: '$COMPAT/stimulus 1000', times: 6 },
     compares: 'set',
   }),
   // Functions of a program in the guest.
