@@ -40,7 +40,9 @@ t.test('a row is run without a standby and with one, and is as good as the worse
   t.match(different, { verdict: 'different', why: /it leaves a processor at work/ });
   t.match(worse(same, different), { verdict: 'different', why: /^with a standby: it leaves/ });
   t.match(worse(different, same), { verdict: 'different', why: /^without a standby: it leaves/ });
-  const refused = compare(row(), outcome(), outcome({ ending: '1', stderr: 'waep: no\n' }));
+  const fails = (stderr: string) => compare(row(), outcome(), outcome({ ending: '1', stderr }));
+  t.equal(fails('waep: a file cannot be compared\n').verdict, 'different');
+  const refused = fails('waep: it is refused: no\n');
   t.equal(refused.verdict, 'refused');
-  t.match(worse(same, refused), { verdict: 'different', why: /^with a standby: no/ });
+  t.match(worse(same, refused), { verdict: 'different', why: /^with a standby: it is refused/ });
 });

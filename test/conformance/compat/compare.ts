@@ -11,7 +11,7 @@ import {
 import { withoutVolatile } from './volatile.js';
 
 /** A message of `waep run` about a call that it does not forward. */
-const refusal = /^waep: (.*)$/m;
+const refusal = /^waep: (.* is refused: .*)$/m;
 
 /** Compares the outcomes of a row on both sides, in a run that began at `run`. */
 export function compare(row: Row, guest: Outcome, host: Outcome, run = ''): Comparison {

@@ -10,6 +10,7 @@ import {
 } from '../../../guest/index.js';
 import { exec, spawn } from '../../../guest/vm/exec.js';
 import { failure } from '../../../src/errors.js';
+import { profiles } from '../../../src/policy/index.js';
 import type { Equipment } from './equipment.js';
 
 /** A guest that has the equipment. */
@@ -36,9 +37,17 @@ interface Kept {
   readonly folder: string;
 }
 
+const POLICY_PATH = '/etc/waep/compat.yaml';
+
+/** The profile `full`, for a guest in which the folder of the built programs is one of the system's. */
+function policyFor(folder: string): string {
+  const readable = [...profiles.full.readable_paths, `${folder}/`];
+  return JSON.stringify({ profile: 'full', readable_paths: readable });
+}
+
 /** Boots a guest for the matrix. */
 export function bootEquipped(
-  { files }: Equipment,
+  { files, folder }: Equipment,
   progress: Progress,
   kernel?: KernelChoice,
 ): Promise<Guest> {
@@ -47,8 +56,8 @@ export function bootEquipped(
     exec: true,
     memoryMib: MEMORY_MIB,
     cpus: CPUS,
-    agent: { profile: 'full' },
-    files,
+    agent: { args: ['--policy', POLICY_PATH] },
+    files: { ...files, [POLICY_PATH]: { text: policyFor(folder) } },
     deadlineMs: BOOT_DEADLINE_MS,
     progress,
     notice: progress,

@@ -20,6 +20,8 @@ const command = (words: string, more: Omit<Row, 'tool' | 'command'> = {}): Row =
 });
 
 const MINE = '/comm == "stimulus"/';
+/** Events between exit() and the end of the program are seen as well, but have no effect. */
+const FIRST = '/comm == "stimulus" && @n < 1/';
 const NUMBERS: readonly VolatileName[] = ['number'];
 
 const oneLiners: readonly Row[] = [
@@ -70,7 +72,7 @@ const oneLiners: readonly Row[] = [
     { compares: 'set' },
   ),
   stimulated(
-    `tracepoint:syscalls:sys_enter_openat ${MINE} { printf("%s\\n", str(args->filename)); @n++; if (@n == 2) { exit(); } }`,
+    `tracepoint:syscalls:sys_enter_openat /comm == "stimulus" && @n < 2/ { printf("%s\\n", str(args->filename)); @n++; if (@n == 2) { exit(); } }`,
     { compares: 'set' },
   ),
   stimulated(
@@ -96,7 +98,7 @@ const oneLiners: readonly Row[] = [
     lines: /stimulus|Attach/,
     volatile: NUMBERS,
   }),
-  stimulated(`kretprobe:vfs_write ${MINE} { printf("%d\\n", retval); exit(); }`, {
+  stimulated(`kretprobe:vfs_write ${FIRST} { printf("%d\\n", retval); @n++; exit(); }`, {
     compares: 'set',
   }),
   stimulated(
@@ -105,13 +107,13 @@ const oneLiners: readonly Row[] = [
     { compares: 'shape', lines: /Attaching|@ns|^\[/, volatile: ['bucket', 'number'] },
   ),
   stimulated(
-    `kprobe:vfs_open ${MINE} { printf("%s\\n", str(((struct path *)arg0)->dentry->d_name.name)); @n++; if (@n == 1) { exit(); } }`,
+    `kprobe:vfs_open ${FIRST} { printf("%s\\n", str(((struct path *)arg0)->dentry->d_name.name)); @n++; exit(); }`,
     { compares: 'set' },
   ),
-  stimulated(`kfunc:vfs_write ${MINE} { printf("%d\\n", args->count); exit(); }`, {
+  stimulated(`kfunc:vfs_write ${FIRST} { printf("%d\\n", args->count); @n++; exit(); }`, {
     compares: 'set',
   }),
-  stimulated(`kretfunc:vfs_write ${MINE} { printf("%d\\n", retval); exit(); }`, {
+  stimulated(`kretfunc:vfs_write ${FIRST} { printf("%d\\n", retval); @n++; exit(); }`, {
     compares: 'set',
   }),
   // Stacks.
@@ -129,11 +131,11 @@ const oneLiners: readonly Row[] = [
   }),
   // Functions of a program in the guest.
   stimulated(
-    `uprobe:'$COMPAT'/stimulus:stimulate { printf("%d\\n", arg0); @n++; if (@n == 3) { exit(); } }`,
+    `uprobe:'$COMPAT'/stimulus:stimulate /@n < 3/ { printf("%d\\n", arg0); @n++; if (@n == 3) { exit(); } }`,
     { compares: 'set' },
   ),
   stimulated(
-    `uretprobe:'$COMPAT'/stimulus:stimulate { @ = lhist(retval, 0, 5, 1); @n++; if (@n == 3) { exit(); } }`,
+    `uretprobe:'$COMPAT'/stimulus:stimulate /@n < 3/ { @ = lhist(retval, 0, 5, 1); @n++; if (@n == 3) { exit(); } }`,
     { compares: 'set' },
   ),
   // Lists.
