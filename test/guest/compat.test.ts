@@ -44,7 +44,7 @@ t.test('bpftool does from the host what it does in the guest', async (t) => {
   for (const row of rows) {
     const inGuest = await play(row, guestSide(own, {}), stage);
     for (const side of [hostSide(own.agent, {}), standby]) {
-      const fromHost = await play(row, side, stage);
+      const fromHost = await play(row, side, stage, inGuest.tookMs);
       t.same(fromHost.left, [], `${row.command} leaves nothing (${side.name})`);
       t.match(
         compare(row, inGuest, fromHost),

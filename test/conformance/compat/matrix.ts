@@ -66,7 +66,10 @@ export async function runMatrix({
   });
   for (const row of chosen) {
     const outcomes: Outcome[] = [];
-    for (const side of sides) outcomes.push(await play(row, side, stage).catch(unplayable));
+    for (const side of sides) {
+      const nativeMs = outcomes[0]?.tookMs;
+      outcomes.push(await play(row, side, stage, nativeMs).catch(unplayable));
+    }
     const [inGuest, fromHost, withStandby] = outcomes as [Outcome, Outcome, Outcome];
     const result = worse(
       compare(row, inGuest, fromHost, at),

@@ -54,13 +54,15 @@ async function processorsAtWork(session: Session): Promise<number> {
  * nothing.
  *
  * @param executors the number of executors in a guest at rest
+ * @param endMs the time, by performance.now(), at which the tool has to have ended. Default: now
  */
 export async function unrest(
   guest: EquippedGuest,
   session: Session,
   executors: number,
+  endMs = 0,
 ): Promise<string[]> {
-  const deadlineMs = performance.now() + WITHIN_MS;
+  const deadlineMs = Math.max(performance.now(), endMs) + WITHIN_MS;
   for (;;) {
     const late = performance.now() >= deadlineMs;
     const count = await executorsOf(guest);

@@ -139,8 +139,14 @@ export interface Stage {
   readonly env: Readonly<Record<string, string>>;
 }
 
-/** Runs a row's command on a side, and restores the guest. */
-export async function play(row: Row, side: Side, stage: Stage): Promise<Outcome> {
+/**
+ * Runs a row's command on a side, and restores the guest.
+ *
+ * @param nativeMs how long the command took in the guest. The guest detaches probes before a tool in
+ *   it has ended, but after the end of a tool with a standby. So the guest has to be at rest a
+ *   second after this time or after the tool's end, whichever is later.
+ */
+export async function play(row: Row, side: Side, stage: Stage, nativeMs = 0): Promise<Outcome> {
   const { guest, session, executors, env } = stage;
   const before = await census(session);
   if (row.setup !== undefined) await guest.sh(row.setup, env);
@@ -166,7 +172,7 @@ export async function play(row: Row, side: Side, stage: Stage): Promise<Outcome>
   const tookMs = performance.now() - startedMs;
   await watched;
   const [stdout, stderr] = await Promise.all([started.stdout, started.stderr]);
-  const goesOn = await unrest(guest, session, executors);
+  const goesOn = await unrest(guest, session, executors, startedMs + nativeMs);
   await guest.sh(row.teardown ?? CLEAN, env);
   const left = [...goesOn, ...(await leftovers(session, before))];
   return { ending: how, stdout, stderr, tookMs, left };

@@ -12,7 +12,7 @@ const FIGURES: More = {
 /** The tools that print the machine's load. No other machine has process ids like the guest's. */
 const SCREENS: More = {
   ...FIGURES,
-  lines: /PID|TID|CACHE|loadavg/,
+  lines: /PID|TID|CACHE|loadavg:/,
   volatile: ['screen', 'load', 'time', 'number', 'spaces'],
   setup: 'cd /proc/sys/kernel && echo 4194304 > pid_max && echo 3140000 > ns_last_pid',
   teardown: 'cd /proc/sys/kernel && echo 300 > ns_last_pid && echo 32768 > pid_max',
