@@ -62,6 +62,8 @@ export interface HostEnvironment {
   memoryMib: number;
   /** How many threads ran or waited to, over the last minute of the run; earlier runs lack it. */
   load?: number;
+  /** The share of the processors' time in the run that the hypervisor gave to others (0…1). */
+  stolen?: number;
   node: string;
   v8: string;
   compiler: string;
@@ -70,9 +72,29 @@ export interface HostEnvironment {
   governor: string;
 }
 
-/** Describes this machine. A value that cannot be read is `unknown`, never a guess. */
-export function hostEnvironment(): HostEnvironment {
+/**
+ * The processors' time since this machine booted, in ticks, and what the hypervisor took of it.
+ *
+ * Source: proc_stat(5), its first line.
+ */
+export function processorTicks(): { all: number; stolen: number } {
+  const [first = ''] = contentsOf('/proc/stat', '').split('\n');
+  // Guests' time, behind stolen time, is in that of users, too.
+  const ticks = first.split(/ +/).slice(1, 9).map(Number);
+  return { all: ticks.reduce((sum, one) => sum + one, 0), stolen: ticks[7] ?? 0 };
+}
+
+/**
+ * Describes this machine. A value that cannot be read is `unknown`, never a guess.
+ *
+ * @param since what {@link processorTicks} returned when the run began
+ */
+export function hostEnvironment(since?: ReturnType<typeof processorTicks>): HostEnvironment {
+  const now = processorTicks();
   return {
+    ...(since === undefined
+      ? {}
+      : { stolen: (now.stolen - since.stolen) / Math.max(1, now.all - since.all) }),
     kernel: release(),
     cpuModel: cpus()[0]?.model.trim() ?? 'unknown',
     cpus: cpus().length,
@@ -116,7 +138,7 @@ export function environmentLines(environment: Environment): string[] {
     );
   }
   lines.push(
-    `Host: Linux ${host.kernel}, ${host.cpus} × ${host.cpuModel}${host.load === undefined ? '' : `, load ${host.load}`}, Node ${host.node} · run ${environment.run}`,
+    `Host: Linux ${host.kernel}, ${host.cpus} × ${host.cpuModel}${host.load === undefined ? '' : `, load ${host.load}`}${host.stolen === undefined ? '' : `, ${(100 * host.stolen).toFixed(1)} % stolen`}, Node ${host.node} · run ${environment.run}`,
     `Placement: ${environment.placement}`,
   );
   return lines;

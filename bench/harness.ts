@@ -1,5 +1,11 @@
+import { createHash } from 'node:crypto';
 import { once } from 'node:events';
-import { type Environment, hostEnvironment, sourceEnvironment } from './environment.js';
+import {
+  type Environment,
+  hostEnvironment,
+  processorTicks,
+  sourceEnvironment,
+} from './environment.js';
 import type { Experiment } from './experiment.js';
 import type { Lab } from './lab.js';
 import { expectSamples } from './samples.js';
@@ -37,6 +43,7 @@ export async function runExperiment(
   const { amount, signal } = options;
   const startedAt = new Date();
   const source = sourceEnvironment();
+  const ticks = processorTicks();
   const batches: Batch[] = [];
   const records: Record<string, unknown[]> = {};
   const absent = new Map<string, string>();
@@ -63,7 +70,7 @@ export async function runExperiment(
     let round = 0;
     while (round === 0 || (round < amount.rounds && Date.now() < untilMs)) {
       round++;
-      for (const arm of takingTurns(prepared.arms, round)) {
+      for (const arm of takingTurns(prepared.arms, round, `${options.run} ${boot}`)) {
         signal.throwIfAborted();
         options.onProgress(
           `boot ${boot} of ${amount.boots}, round ${round} of ${amount.rounds}: ${arm.name}`,
@@ -98,7 +105,7 @@ export async function runExperiment(
       rounds,
       absent: [...absent].map(([arm, why]) => ({ arm, why })),
       source,
-      host: hostEnvironment(),
+      host: hostEnvironment(ticks),
       ...(guest === undefined ? {} : { guest }),
     },
   };
@@ -123,14 +130,19 @@ async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<
 }
 
 /**
- * Returns the arms in the order of a round. Each round begins with another arm, and every second
- * round goes backwards, so that each of two neighbours comes first equally often.
+ * Returns the arms in the order of a round: shuffled, as only `seed` determines, so that no arm always
+ * has the same one before it. Every second round is the one before backwards, so that each of two
+ * arms comes first equally often.
  */
-export function takingTurns<T>(arms: readonly T[], round: number): T[] {
-  const first = arms.length === 0 ? 0 : (round - 1) % arms.length;
-  const forwards = [...arms.slice(first), ...arms.slice(0, first)];
-  const [one, ...others] = forwards;
-  return round % 2 === 1 || one === undefined ? forwards : [one, ...others.reverse()];
+export function takingTurns<T>(arms: readonly T[], round: number, seed: string): T[] {
+  const pair = Math.ceil(round / 2);
+  const key = (index: number) =>
+    createHash('sha256').update(`${seed} ${pair} ${index}`).digest('hex');
+  const shuffled = arms
+    .map((arm, index) => ({ arm, key: key(index) }))
+    .sort((a, b) => (a.key < b.key ? -1 : 1))
+    .map(({ arm }) => arm);
+  return round % 2 === 1 ? shuffled : shuffled.reverse();
 }
 
 /**

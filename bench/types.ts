@@ -17,7 +17,7 @@ export interface Batch {
 export interface Amount {
   /** Fresh boots of the guest, or fresh starts of the processes where there is no guest. */
   boots: number;
-  /** Rounds in each boot. In every round each arm is measured once, in a rotating order. */
+  /** Rounds in each boot. In every round each arm is measured once, in a shuffled order. */
   rounds: number;
   /** Samples of each metric that an arm yields in a round. */
   samples: number;

@@ -6,9 +6,9 @@
 //
 //   events drive --count N --pause NS        so many calls, each so long after the one before; it
 //                                            sleeps through pauses of 1 ms and more
-//   events consume --map ID --size BYTES --count N --pause NS
+//   events consume --map ID --size BYTES --count N --pause NS --nice N
 //                                            the same, in a child, and reads the ring buffer with
-//                                            this id; prints "delivered RECORDS NANOSECONDS", from
+//                                            this id at this priority; prints "delivered RECORDS NANOSECONDS", from
 //                                            the first record to the last
 
 #define _GNU_SOURCE
@@ -20,6 +20,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -32,6 +33,7 @@ enum { PAGE = 4096, SLEEP_NS = 1000000 };
 struct settings {
   uint32_t map;
   uint64_t size, count, pause_ns;
+  int nice;
 };
 
 static void fail(const char* why) {
@@ -109,6 +111,7 @@ static void consume(const struct settings* settings) {
     drive(settings);
     _exit(0);
   }
+  if (setpriority(PRIO_PROCESS, 0, settings->nice) < 0) fail("setpriority");
   uint64_t delivered = 0, sum = 0, first_ns = 0, last_ns = 0;
   for (int over = 0;;) {
     const uint64_t records = take(&ring, &sum);
@@ -132,6 +135,7 @@ int main(int argc, char** argv) {
       {"size", required_argument, NULL, 's'},
       {"count", required_argument, NULL, 'c'},
       {"pause", required_argument, NULL, 'p'},
+      {"nice", required_argument, NULL, 'n'},
       {0},
   };
   struct settings settings = {0};
@@ -142,6 +146,7 @@ int main(int argc, char** argv) {
     if (option == 's') settings.size = value;
     if (option == 'c') settings.count = value;
     if (option == 'p') settings.pause_ns = value;
+    if (option == 'n') settings.nice = atoi(optarg);
   }
   const char* what = optind < argc ? argv[optind] : "";
   if (strcmp(what, "drive") == 0) {

@@ -98,6 +98,9 @@ export function eventsFigure(
           }),
         ],
       ],
+      notes: [
+        `Priorities in the guest: the C program ${environment.parameters.readerNice ?? 0}, the agent’s thread that sends −4, the loop that emits 0 (nice values).`,
+      ],
     }),
   };
 }

@@ -4,7 +4,7 @@ import type { Summary } from '../types.js';
 import type { Figure } from './figure.js';
 import { duration } from './format.js';
 import { half, rowPanel } from './panels.js';
-import { answer, bar, point, rowsOf, sheet, times } from './sheet.js';
+import { answer, bar, plainTimes, point, rowsOf, sheet } from './sheet.js';
 import { inOrder } from './theme.js';
 
 /** The cost of forwarding without a virtual machine in between. */
@@ -17,11 +17,12 @@ export function softwareOverheadFigure(summary: Summary, environment: Environmen
     inOrder(
       summary.comparisons.filter((one) => one.kind === 'difference' && one.metric === metric),
     );
-  const factorOf = (placement: (typeof placements)[number]) =>
-    times(summary, 'unix', 'unix/c', metricOf(placement));
+  const [one, each] = placements.map((placement) =>
+    ['unix/c', 'tcp/c'].map((limit) => plainTimes(summary, 'unix', limit, metricOf(placement))),
+  );
   const title = answer(
     environment.title,
-  )`Over a Unix socket a small call takes ${factorOf('one core')} plain C’s time on one core, ${factorOf('a core each')} with a core each`;
+  )`Over a Unix socket a small call takes ${one?.[0]} plain C’s time on one core and ${each?.[0]} with a core each; ${one?.[1]} and ${each?.[1]} that of plain C over TCP`;
   return {
     file: 'software-overhead',
     title,

@@ -29,6 +29,8 @@ const sweep = {
 };
 const transports = ['tcp', 'vsock-mux', 'vsock-kernel', 'vsock-device'];
 const lowRateMs = 5;
+/** The priority of the C program: that of the agent's thread that sends events, by default. */
+const readerNice = -4;
 /** At least 0.7 of the C program's rate. */
 const boundOfRate = 1 / 0.7;
 
@@ -40,11 +42,11 @@ export const events: Experiment = {
   title: 'Events of the guest, on the host and in the guest',
   hypothesis:
     'The host gets records of a ring buffer at 0.7 times the rate, or more, of a C program in the guest that reads them where they lie; at a low rate a record is on the host within 1.5 plain C round trips of its transport.',
-  parameters: { recordBytes, records, ringBytes, sweep, lowRateMs },
+  parameters: { recordBytes, records, ringBytes, sweep, lowRateMs, readerNice },
   placement: 'host processes and the vCPU unpinned',
   remarks: [
     'A loop of getpgid(2) in the guest drives a program that emits a record at each call, at full speed. `native` is bench/c/events.c, which maps the ring and reads it with epoll(7) as libbpf does; the other arms are `map.records().consume()` on the host, in the process that has the in-process device. A record’s time is that from the first to the last one delivered, divided by their number; records that the full ring refused are not delivered. While it refuses, the loop in the guest goes on, and competes for the guest’s only processor with who sends the records: the agent’s thread for events, which has the priority that the agent gives it (`--event-nice`), and the kernel’s worker for vsock, which has none.',
-    'Latency: from bpf_ktime_get_ns() in the program to the callback on the host, at one record every 5 ms, made by a process of the guest that sleeps in between. The stamp is placed on the host’s timeline by `session.readClock()`; `event latency, give or take` is the bound of that placing’s error. `/c`: a plain C round trip of 64 bytes on the same transport, at the same rate.',
+    'Latency: from bpf_ktime_get_ns() in the program to the callback on the host, at one record every 5 ms, made by a process of the guest that sleeps in between. The stamp is placed on the host’s timeline by `session.readClock()`, which makes two round trips after each record; `event latency, give or take` is the bound of that placing’s error. `/c`: a plain C round trip of 64 bytes on the same transport, at the same rate.',
     'Agent CPU: what all threads of the executors in the guest used, by /proc/PID/task/TID/schedstat, divided by the records delivered.',
   ],
   guest: true,
@@ -151,7 +153,8 @@ function readInGuest(session: Session, driver: Driver): Read {
     await using made = await emission(session, ringBytes, recordBytes);
     await using _ = await made.program.attachRawTracepoint('sys_enter');
     const { id } = await made.ring.info();
-    const command = ['consume', '--map', String(id), '--size', String(ringBytes)];
+    const which = ['--map', String(id), '--size', String(ringBytes)];
+    const command = ['consume', ...which, '--nice', String(readerNice)];
     const [, delivered, elapsedNs] = (await driver.drive(command, count, pauseNs)).split(' ');
     const read = { delivered: Number(delivered), elapsedNs: Number(elapsedNs), agentCpuNs: 0 };
     return { ...read, ...(await made.counts()) };

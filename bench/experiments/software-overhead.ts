@@ -66,6 +66,8 @@ export const softwareOverhead: Experiment = {
         { ...ratio('unix'), quantile: 'p99' as const, bound: 3 },
         ratio('tcp'),
         { ...ratio('tcp'), quantile: 'p99' as const },
+        // Plain C is not always faster over a Unix socket.
+        { ...ratio('unix'), against: 'tcp/c' },
       ];
     }),
     ...['unix', 'tcp'].flatMap((arm) =>
