@@ -47,11 +47,16 @@ function newestRun(experiment) {
     .at(-1);
 }
 
-/** The comparisons of an experiment's newest run. */
-function comparisonsOf(experiment) {
-  const path = `results/${experiment}/${newestRun(experiment)}/summary.json`;
-  const text = readFileSync(new URL(path, root), 'utf8');
-  return JSON.parse(text).comparisons;
+/** A JSON file of an experiment's newest run. */
+function newest(experiment, file) {
+  const path = `results/${experiment}/${newestRun(experiment)}/${file}.json`;
+  return JSON.parse(readFileSync(new URL(path, root), 'utf8'));
+}
+
+/** Where a run was made. */
+function machineOf(experiment) {
+  const { host, run } = newest(experiment, 'environment');
+  return `run ${run}, ${host.cpus} × ${host.cpuModel}`;
 }
 
 const microseconds = (ns) =>
@@ -71,9 +76,11 @@ function figureTable() {
     });
     return `| ${title} | ${cells.join(' | ')} |`;
   };
-  const here = comparisonsOf('software-overhead');
-  const emulated = comparisonsOf('thesis');
+  const here = newest('software-overhead', 'summary').comparisons;
+  const emulated = newest('thesis', 'summary').comparisons;
   return [
+    `Our times are medians; with a guest: ${machineOf('thesis')}; without one: ${machineOf('software-overhead')}.`,
+    '',
     '| added by forwarding | PROG_LOAD | RAW_TRACEPOINT_OPEN |',
     '|---|--:|--:|',
     rowOf('the thesis: TCP, KVM guest, Core i7-9700', emulated, 'tcp', 'thesis'),
@@ -85,8 +92,73 @@ function figureTable() {
   ];
 }
 
+/** What each experiment came to: the titles of the charts, as results/README.md has them. */
+function answers() {
+  const page = readFileSync(new URL('results/README.md', root), 'utf8');
+  const rows = page.matchAll(/^\| [^|]+ \| ([^|]+) \| `[^`]+` \| \[([a-z-]+)\.svg\]\(([^)]+)\) /gm);
+  return [...rows].map(
+    ([, title, name, path]) =>
+      `- [${name}](../results/${path}): ${title} (${newest(name, 'environment').accel === 'none' ? 'no guest' : 'emulated guest'}; ${machineOf(name)})`,
+  );
+}
+
+const found = (things, wanted) => {
+  const one = things.find((thing) =>
+    Object.entries(wanted).every(([key, value]) => thing[key] === value),
+  );
+  if (one === undefined) throw new Error(`results/ has no ${JSON.stringify(wanted)}`);
+  return one;
+};
+
+/** Where the time of a round trip goes, with everything on one core. */
+function oneCore() {
+  const { rows, comparisons } = newest('rtt-one-core', 'summary');
+  const metric = 'echo 64 B';
+  const cell = (arm, name) => microseconds(found(rows, { arm, metric: name }).p50);
+  const row = (title, name) =>
+    `| ${title} | ${cell('vsock-device/c', name)} | ${cell('tcp/c', name)} |`;
+  const ratio = found(comparisons, {
+    arm: 'vsock-device/c',
+    against: 'tcp/c',
+    metric,
+    quantile: 'p50',
+  });
+  return [
+    `The median of the rounds' ratios is ${ratio.value.toFixed(2)}; we had hoped for ${ratio.bound} (${machineOf('rtt-one-core')}).`,
+    '',
+    '| plain C, 64 bytes each way | device | TCP |',
+    '|---|--:|--:|',
+    row('a round trip', metric),
+    row('processor time of the emulated processor', `CPU of the guest, ${metric}`),
+    row(
+      'processor time of QEMU’s other threads: they deliver interrupts, and move the packets of TCP',
+      `CPU of QEMU’s devices, ${metric}`,
+    ),
+  ];
+}
+
+/** The rates of large records, as multiples of those of a C program in the guest. */
+function largeRecords() {
+  const { comparisons } = newest('events', 'summary');
+  const rates = ['vsock-device', 'vsock-mux', 'tcp'].map((arm) => {
+    const { value, ciLow, ciHigh, bound } = found(comparisons, {
+      arm,
+      metric: 'a record of 4 KiB',
+    });
+    const rate = (ratio) => (1 / ratio).toFixed(2);
+    return { bound: rate(bound), text: `${rate(value)} (${rate(ciHigh)} to ${rate(ciLow)})` };
+  });
+  const [device, mux, tcp] = rates.map(({ text }) => text);
+  return [
+    `Records of 4 KiB reach the host at these multiples of the rate of a C program in the guest: ${device} by the device, ${mux} by vhost-device-vsock and ${tcp} by TCP. We had hoped for ${rates[0].bound} (${machineOf('events')}). There the C program had the nice value ${newest('events', 'environment').parameters.readerNice ?? 0}, and the agent's thread −4.`,
+  ];
+}
+
 const tables = [
   { file: 'README.md', name: 'figures', lines: figureTable },
+  { file: 'docs/bench.md', name: 'answers', lines: answers },
+  { file: 'paper-notes.md', name: 'one core', lines: oneCore },
+  { file: 'paper-notes.md', name: 'large records', lines: largeRecords },
   { file: 'docs/commands.md', name: 'commands', lines: commandTable },
 ];
 
@@ -108,7 +180,11 @@ function withNewestRuns(page) {
   );
 }
 
-const pages = ['README.md', ...readdirSync(new URL('docs/', root)).map((name) => `docs/${name}`)];
+const pages = [
+  'README.md',
+  'paper-notes.md',
+  ...readdirSync(new URL('docs/', root)).map((name) => `docs/${name}`),
+];
 for (const file of pages.filter((name) => name.endsWith('.md'))) {
   const path = fileURLToPath(new URL(file, root));
   const page = readFileSync(path, 'utf8');
