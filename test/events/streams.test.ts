@@ -209,6 +209,30 @@ t.test('ring buffers', { skip }, async (t) => {
     t.throws(() => array.records(), { code: 'ERR_MAP_OPERATION' });
   });
 
+  t.test('records that follow one another soon come together', async (t) => {
+    const records = 20;
+    // A smaller one could fill before the time is over, so that less is waited.
+    const sizeBytes = 64 * 1024 * 1024;
+    const batches = async (batchMicroseconds: number) => {
+      await using ring = await ringOf(session, sizeBytes);
+      await using emit = await emitter(session, ring, 16);
+      await using events = ring.records({ batchMicroseconds });
+      let seen = 0;
+      await events.consume(() => seen++);
+      for (let emitted = 1; emitted <= records; emitted++) {
+        await emit.run(1);
+        if (emitted === 1 || batchMicroseconds === 0) {
+          await until(`record ${emitted}`, () => seen === emitted);
+        }
+      }
+      await until('every record', () => seen === records);
+      return events.statistics.batches;
+    };
+    t.equal(await batches(0), records);
+    const together = await batches(1_000_000);
+    t.ok(together < records, `${together} batches`);
+  });
+
   t.test('a ring that is said to be smaller than it is ends its stream', async (t) => {
     await using ring = await ringOf(session, 64 * 1024);
     await using emit = await emitter(session, ring, 56);

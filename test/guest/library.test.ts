@@ -1,14 +1,33 @@
 import t from 'tap';
 import { boot } from '../../guest/index.js';
-import { count, enums, insn, perCpu, Session, struct, text, u32 } from '../../src/index.js';
+import {
+  count,
+  enums,
+  insn,
+  type ProgramOptions,
+  perCpu,
+  Session,
+  struct,
+  text,
+  u32,
+} from '../../src/index.js';
 import { Objects } from '../../src/run/objects.js';
+import { int, Kind, writeBtf } from '../btf/writer.js';
 
 const { AttachType, MapType, ProgType } = enums;
-const { alu, call, exit, jumpIf, label, load, mov, program, store } = insn;
+const { alu, atomic, call, callFunction, exit, jumpIf, label, load, loadMapValue, mov } = insn;
+const { program, store } = insn;
 
 const BPF_FUNC_seq_write = 127;
 const XDP_PASS = 2;
 const LOOPBACK = 1;
+/** "int f(void)" (3) and "int main(void)" (4), both global. */
+const functions = [
+  int('int', 4, 1),
+  { kind: Kind.FUNC_PROTO, size: 1 },
+  { kind: Kind.FUNC, name: 'f', vlen: 1, size: 2 },
+  { kind: Kind.FUNC, name: 'main', vlen: 1, size: 2 },
+];
 
 t.setTimeout(240_000);
 
@@ -123,6 +142,56 @@ t.test('the library, in a guest', async (t) => {
     await t.rejects(first.attachXdp(LOOPBACK), { code: 'EBUSY', why: /attached there already/ });
     await link.detach();
     t.match(await link.info(), { type: 'xdp', interfaceIndex: 0 });
+  });
+
+  t.test('functions of a module, and of another program, are watched', async (t) => {
+    await using counts = await session.createMap({
+      ...{ type: MapType.BPF_MAP_TYPE_ARRAY, key: u32, value: count, maxEntries: 1 },
+    });
+    const watcher = (target: Partial<ProgramOptions>) =>
+      session.loadProgram({
+        type: ProgType.BPF_PROG_TYPE_TRACING,
+        expectedAttachType: AttachType.BPF_TRACE_FENTRY,
+        instructions: program(
+          loadMapValue('r1', counts),
+          mov('r2', 1),
+          atomic('add', 8, 'r1', 0, 'r2'),
+          mov('r0', 0),
+          exit(),
+        ),
+        license: 'GPL',
+        ...target,
+      });
+    let id = 0;
+    for await (const found of session.btfs()) if (found.name === 'vsock') id = found.id;
+    await using module = await session.btf({ id });
+    const attachTo = 'vsock_stream_has_data';
+    await t.rejects(watcher({ attachTo }), { code: 'ERR_BTF_TYPE', message: /give attachBtf/ });
+    await using ofModule = await watcher({ attachTo, attachBtf: module });
+    await using first = await ofModule.attachTracing();
+    t.match(await first.info(), { type: 'tracing', targetObjectId: id });
+
+    await using btf = await session.loadBtf(writeBtf(functions));
+    await using watched = await session.loadProgram({
+      type: ProgType.BPF_PROG_TYPE_XDP,
+      instructions: program(callFunction('f'), exit(), label('f'), mov('r0', 5), exit()),
+      license: 'GPL',
+      btf,
+      // main at instruction 0, f at 2
+      functions: { bytes: new Uint8Array(Uint32Array.of(0, 4, 2, 3).buffer), recordBytes: 8 },
+      name: 'watched',
+    });
+    const of = { attachProgram: watched };
+    await t.rejects(watcher({ ...of, attachTo: 'g' }), {
+      code: 'ERR_BTF_TYPE',
+      message: /func g: prog "watched" has no such thing/,
+    });
+    await using ofProgram = await watcher({ ...of, attachTo: 'f' });
+    await using second = await ofProgram.attachTracing();
+    t.equal((await watched.testRun({ data: new Uint8Array(64) })).returnValue, 5);
+    t.equal(await counts.lookup(0), 1);
+    const { id: targetObjectId } = await watched.info();
+    t.match(await second.info(), { type: 'tracing', targetObjectId });
   });
 
   t.test('pins outlive a session, and are found by their paths', async (t) => {

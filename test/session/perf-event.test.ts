@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { readFileSync, realpathSync } from 'node:fs';
+import { existsSync, readFileSync, realpathSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import t from 'tap';
 import { kernelNames } from '../../guest/agent/kernel-names.js';
@@ -17,6 +17,7 @@ const { AttachType, LinkType, MapType, PerfEventType, ProgType } = enums;
 const { alu, exit, load, loadMapValue, mov, program, store } = insn;
 
 const PERF_TYPE_SOFTWARE = 1;
+const PERF_TYPE_TRACEPOINT = 2;
 const CPU_CLOCK = 0;
 const PAGE_FAULTS = 2;
 const DISABLED = 1n;
@@ -26,6 +27,16 @@ const SET_OUTPUT = 0x2405;
 const SET_BPF = 0x40042408;
 const word = (value: bigint) => new Uint8Array(BigUint64Array.of(value).buffer);
 
+/** Has the process that makes the calls touch new memory. */
+const touch = (session: Session) =>
+  session.call({
+    command: 15,
+    args: 1,
+    result: 0,
+    buffers: [new Uint8Array(32), new Uint8Array(1 << 20)],
+    relocations: [],
+  });
+
 t.test('perf events', { skip }, async (t) => {
   const session = await open(t);
   const faults = { type: PERF_TYPE_SOFTWARE, config: PAGE_FAULTS, pid: 0, name: 'faults' };
@@ -34,20 +45,11 @@ t.test('perf events', { skip }, async (t) => {
     await using event = await session.openPerfEvent({ ...faults, flags: DISABLED });
     t.same(await event.read(), [0n]);
     await event.enable();
-    // The process that makes the calls touches new memory.
-    const touch = () =>
-      session.call({
-        command: 15,
-        args: 1,
-        result: 0,
-        buffers: [new Uint8Array(32), new Uint8Array(1 << 20)],
-        relocations: [],
-      });
-    await touch();
+    await touch(session);
     await event.disable();
     const [count = 0n] = await event.read();
     t.ok(count > 0n, `${count} page faults`);
-    await touch();
+    await touch(session);
     t.same(await event.read(), [count], 'it is disabled');
     await event.reset();
     t.same(await event.read(), [0n]);
@@ -118,6 +120,110 @@ t.test('perf events', { skip }, async (t) => {
     t.match(await ('info' in probe ? probe.info() : { type: 'perf_event' }), {
       type: 'perf_event',
     });
+  });
+
+  t.test('a period is changed, and a frequency has a bound', async (t) => {
+    await using runs = await session.createMap({
+      ...{ type: MapType.BPF_MAP_TYPE_ARRAY, key: u32, value: u64, maxEntries: 1 },
+    });
+    await using counting = await session.loadProgram({
+      type: ProgType.BPF_PROG_TYPE_PERF_EVENT,
+      instructions: program(
+        loadMapValue('r1', runs),
+        load(8, 'r2', 'r1', 0),
+        alu('add', 'r2', 1),
+        store(8, 'r1', 0, 'r2'),
+        mov('r0', 0),
+        exit(),
+      ),
+      license: 'GPL',
+    });
+    const never = 2n ** 40n;
+    await using event = await session.openPerfEvent({ ...faults, samplePeriod: never });
+    await event.setProgram(counting);
+    await touch(session);
+    t.equal(await runs.lookup(0), 0n);
+    await event.setPeriod(10);
+    const [before = 0n] = await event.read();
+    await touch(session);
+    const [after = 0n] = await event.read();
+    const expected = Number(after - before) / 10;
+    const seen = Number(await runs.lookup(0));
+    t.ok(seen > 0 && Math.abs(seen - expected) <= 1, `${seen} samples of ${after - before} faults`);
+    await t.rejects(event.setPeriod(0), { code: 'EINVAL' });
+    const clock = { type: PERF_TYPE_SOFTWARE, config: CPU_CLOCK, cpu: 0 };
+    await (await session.openPerfEvent({ ...clock, samplePeriod: 10 ** 9 })).close();
+    await (await session.openPerfEvent({ ...clock, sampleFrequency: 50 })).close();
+    await t.rejects(session.openPerfEvent({ ...clock, sampleFrequency: 10 ** 9 }), {
+      code: 'EINVAL',
+    });
+  });
+
+  t.test('events share a buffer, which may pause', async (t) => {
+    const PERF_SAMPLE_IP = 1;
+    const DUMMY = 9;
+    const own = { type: PERF_TYPE_SOFTWARE, pid: 0, wakeupEvents: 1 };
+    await using buffer = await session.openPerfEvent({ ...own, config: DUMMY });
+    await using sampled = await session.openPerfEvent({
+      ...{ ...own, config: PAGE_FAULTS, samplePeriod: 1, sampleType: PERF_SAMPLE_IP },
+    });
+    await t.rejects(sampled.setOutput(buffer), { code: 'EINVAL' }, 'it has none yet');
+    let samples = 0;
+    const origin = { source: 'perf', events: [buffer.handle], pages: 8 } as const;
+    const stream = await session.subscribe(origin, {}, ({ records }) => {
+      samples += records;
+    });
+    t.teardown(() => stream.close());
+    await sampled.setOutput(buffer);
+    await touch(session);
+    await until('samples of page faults', () => samples > 0);
+    const faultsSoFar = async () => Number((await sampled.read())[0]);
+    await buffer.pauseOutput(true);
+    const paused = await faultsSoFar();
+    await touch(session);
+    const missed = (await faultsSoFar()) - paused;
+    t.ok(missed > 0, `${missed} page faults while it pauses`);
+    await buffer.pauseOutput(false);
+    const before = samples;
+    await touch(session);
+    await until('further samples', () => samples > before);
+    await stream.close();
+    const all = await faultsSoFar();
+    t.ok(samples <= all - missed, `${samples} samples of ${all} page faults`);
+    await sampled.setOutput(undefined);
+  });
+
+  t.test('the programs of a tracepoint', async (t) => {
+    const load = () =>
+      session.loadProgram({
+        type: ProgType.BPF_PROG_TYPE_TRACEPOINT,
+        instructions: program(mov('r0', 0), exit()),
+        license: 'GPL',
+      });
+    await using first = await load();
+    await using second = await load();
+    const name = 'sched/sched_process_exit';
+    const path = ['/sys/kernel/tracing', '/sys/kernel/debug/tracing']
+      .map((folder) => `${folder}/events/${name}/id`)
+      .find(existsSync);
+    if (path === undefined) {
+      t.pass('programs', {
+        skip: 'no tracefs (try: mount -t tracefs tracefs /sys/kernel/tracing)',
+      });
+      return;
+    }
+    const config = Number(readFileSync(path, 'utf8'));
+    await using event = await session.openPerfEvent({ type: PERF_TYPE_TRACEPOINT, config });
+    const before = await event.programIds();
+    await event.setProgram(first);
+    await using other = await session.openPerfEvent({ type: PERF_TYPE_TRACEPOINT, config });
+    await using link = await second.attachPerfEvent(other);
+    t.ok(link.handle > 0);
+    const ids = [(await first.info()).id, (await second.info()).id];
+    const added = (await event.programIds()).filter((id) => !before.includes(id));
+    t.same(added, ids);
+    await using faulty = await session.openPerfEvent(faults);
+    await t.rejects(faulty.programIds(), { code: 'EINVAL' }, 'it is no tracepoint');
   });
 
   t.test('links tell what they are to', async (t) => {
