@@ -1,6 +1,7 @@
 import {
   closeSync,
   constants,
+  existsSync,
   fstatSync,
   ftruncateSync,
   openSync,
@@ -61,6 +62,7 @@ interface Sink {
  * counted.
  */
 export class AuditLog {
+  readonly #target: string;
   readonly #sink: Sink;
   readonly #level: number;
   readonly #failed: (error: Error) => void;
@@ -74,11 +76,25 @@ export class AuditLog {
     const { target, maxBytes, level = 'debug', failed = () => {} } = options;
     this.#level = levels.indexOf(level);
     this.#failed = failed;
-    if (target === '-') this.#sink = standardOutput;
+    this.#target = target;
+    if (target === '-') this.#sink = new StandardOutput();
     else if (target === 'syslog') this.#sink = new SystemLog();
     else {
       this.#sink = new LogFile(options);
       this.#shares = new Shares(maxBytes * SHARE);
+    }
+  }
+
+  /**
+   * Writes the first line since the agent was started.
+   *
+   * @throws ERR_OPTION_INVALID when it cannot be written
+   */
+  begin(details: object): void {
+    try {
+      this.#sink.write(lineOf('begun', details), 'info');
+    } catch (cause) {
+      throw unwritable(this.#target, cause as Error);
     }
   }
 
@@ -115,15 +131,14 @@ export class AuditLog {
   /** Writes one line. If lines before it were lost, a line with their number goes first. */
   write(event: string, details: object, level: Level = 'info'): void {
     if (levels.indexOf(level) > this.#level) return;
-    const time = new Date().toISOString();
-    const line = `${JSON.stringify({ time, event, ...details })}\n`;
+    const line = lineOf(event, details);
     const { peer } = details as { peer?: string };
     const shares = peer === undefined ? undefined : this.#shares;
     const counted = shares === undefined ? 0 : shares.take(`${peer}`, event, line.length);
     if (counted === undefined) return;
-    if (counted > 0) this.#append({ time, event: 'suppressed', peer, of: event, lines: counted });
+    if (counted > 0) this.#append(lineOf('suppressed', { peer, of: event, lines: counted }));
     if (this.#lost > 0) {
-      const lost = { time, event: 'lost', lines: this.#lost, why: this.#why?.message };
+      const lost = lineOf('lost', { lines: this.#lost, why: this.#why?.message });
       if (this.#append(lost)) this.#lost = 0;
     }
     if (!this.#append(line, level)) this.#lost++;
@@ -140,9 +155,9 @@ export class AuditLog {
     }
   }
 
-  #append(line: string | object, level: Level = 'info'): boolean {
+  #append(line: string, level: Level = 'info'): boolean {
     try {
-      this.#sink.write(typeof line === 'string' ? line : `${JSON.stringify(line)}\n`, level);
+      this.#sink.write(line, level);
       this.#why = undefined;
       return true;
     } catch (error) {
@@ -154,27 +169,35 @@ export class AuditLog {
   }
 }
 
-const standardOutput: Sink = {
-  write: (line) => void writeSync(1, line),
-  reopen: () => {},
-};
+function lineOf(event: string, details: object): string {
+  return `${JSON.stringify({ time: new Date().toISOString(), event, ...details })}\n`;
+}
+
+function unwritable(target: string, cause: Error): Error {
+  const expected = `a log that can be written to (${cause.message})`;
+  return failure('ERR_OPTION_INVALID', { option: '--audit', value: target, expected }, cause);
+}
+
+class StandardOutput implements Sink {
+  /** The end of a line of which the reader has only the beginning. */
+  #rest: Uint8Array = new Uint8Array(0);
+
+  write(line: string): void {
+    while (this.#rest.length > 0) this.#rest = this.#rest.subarray(writeSync(1, this.#rest));
+    const bytes = Buffer.from(line);
+    this.#rest = bytes.subarray(writeSync(1, bytes));
+  }
+
+  reopen(): void {}
+}
 
 /** Sends messages of RFC 3164 to the machine's log, as syslog(3) does. */
 class SystemLog implements Sink {
-  constructor() {
-    this.write('{"event":"begun"}', 'info');
-  }
-
   write(line: string, level: Level): void {
     const priority = FACILITY * 8 + severities[level];
     const text = `<${priority}>waep-agent[${process.pid}]: ${line.trimEnd()}`;
     const sent = native.sendDatagram(SYSLOG, Buffer.from(text));
-    if (sent >= 0) return;
-    throw failure('ERR_OPTION_INVALID', {
-      option: '--audit',
-      value: 'syslog',
-      expected: `a log daemon that listens at ${SYSLOG} (${errnoName(-sent)})`,
-    });
+    if (sent < 0) throw new Error(`no log daemon listens at ${SYSLOG}: ${errnoName(-sent)}`);
   }
 
   reopen(): void {}
@@ -204,9 +227,7 @@ class LogFile implements Sink {
     try {
       this.#fd = this.#open();
     } catch (cause) {
-      const expected = `a file that can be written to (${(cause as Error).message})`;
-      const option = { option: '--audit', value: target, expected };
-      throw failure('ERR_OPTION_INVALID', option, cause);
+      throw unwritable(target, cause as Error);
     }
   }
 
@@ -231,19 +252,29 @@ class LogFile implements Sink {
   }
 
   #rotate(): void {
-    for (let n = this.#keep; n > 0; n--) {
-      const older = n === 1 ? this.#path : `${this.#path}.${n - 1}`;
-      try {
-        renameSync(older, `${this.#path}.${n}`);
-      } catch (error) {
-        // Not all of the older files exist yet.
-        if (n === 1 || (error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
-      }
-    }
-    if (this.#keep > 0) this.reopen();
-    else {
+    if (this.#keep === 0) {
       ftruncateSync(this.#fd);
       this.#bytes = 0;
+      return;
+    }
+    // If the file cannot be renamed, such as a mount point, the older files must stay as they are. If
+    // the agent ended between the two steps the last time, FILE.0 is there already.
+    this.#shift();
+    if (existsSync(this.#path)) renameSync(this.#path, `${this.#path}.0`);
+    this.#shift();
+    this.reopen();
+  }
+
+  /** Makes FILE.0 FILE.1, and so on. If there is no FILE.0, the others stay as they are. */
+  #shift(): void {
+    if (!existsSync(`${this.#path}.0`)) return;
+    for (let n = this.#keep; n > 0; n--) {
+      try {
+        renameSync(`${this.#path}.${n - 1}`, `${this.#path}.${n}`);
+      } catch (error) {
+        // Not all of the older files exist yet.
+        if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+      }
     }
   }
 

@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { accessSync, constants } from 'node:fs';
+import { accessSync, constants, existsSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { Command, Option } from 'commander';
 import { failure, systemError } from '../../src/errors.js';
@@ -172,6 +172,7 @@ async function main(): Promise<void> {
     console.error(`waep-agent: ${remark}`);
   }
   const { terms, rules } = await readConfiguration(options);
+  if (options.audit !== undefined) for (const log of logs) log.begin({ policy: terms.profile });
   const agent = new Agent({
     ...terms,
     rules,
@@ -191,7 +192,9 @@ async function main(): Promise<void> {
     console.error(`waep-agent: the connection of ${peer}: ${error.message}`);
   });
   for (const address of listen) {
-    await agent.listen(address);
+    await agent.listen(address).catch((error: Error) => {
+      throw unlistenable(address, error);
+    });
     console.log(`waep-agent: listening on ${address}`);
   }
   // The reloader must start in the agent's cgroup, and before the agent gives up its rights.
@@ -215,6 +218,21 @@ async function main(): Promise<void> {
   const again = Promise.race([once(process, 'SIGTERM'), once(process, 'SIGINT')]);
   await Promise.race([agent.drain(options.stopTimeout), again]);
   await agent.close();
+}
+
+/** Names the address if it is what cannot be listened on. */
+function unlistenable(address: string, error: Error): Error {
+  if (!('syscall' in error)) return error;
+  const { path } = parseAddress(address) as { path?: string };
+  const folder = path === undefined ? '/' : dirname(path);
+  // Node reports that as a lack of permission.
+  const why = existsSync(folder) ? error.message : `there is no folder ${folder}`;
+  const option = { option: '--listen', value: address };
+  return failure(
+    'ERR_OPTION_INVALID',
+    { ...option, expected: `one that the agent can listen on (${why})` },
+    error,
+  );
 }
 
 /** Opens the log of --audit, and the log on standard output. */
@@ -287,5 +305,6 @@ async function deserted(agent: Agent): Promise<void> {
 
 main().catch((error: Error) => {
   console.error(`waep-agent: ${error.message}`);
-  process.exitCode = 1;
+  // The keeper, and addresses that are listened on already, would keep this process.
+  process.exit(1);
 });

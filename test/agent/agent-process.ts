@@ -25,14 +25,20 @@ export interface AgentProcess {
   readonly exit: Promise<number | null>;
 }
 
-/** Starts an agent that listens in a folder of the test, and waits until it does. */
+/**
+ * Starts an agent that listens in a folder of the test, and waits until it does. `before` is a
+ * command that becomes the agent.
+ */
 export async function agentProcess(
   t: Test,
   words: readonly string[],
   env: Readonly<Record<string, string>> = {},
+  before: readonly string[] = [],
 ): Promise<AgentProcess> {
   const address = `unix:${join(folderOf(t), 'agent.sock')}`;
-  const child = spawn(process.execPath, [agentPath, '--listen', address, ...words], {
+  const agent = [process.execPath, agentPath, '--listen', address, ...words];
+  const [file = '', ...rest] = [...before, ...agent];
+  const child = spawn(file, rest, {
     env: { ...process.env, ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   });

@@ -105,7 +105,7 @@ t.test('the log is bounded, and never in the way', async (t) => {
   const missing = { target: join(folder, 'missing', 'audit.log'), maxBytes: 1000, keep: 1 };
   t.throws(() => new AuditLog(missing), {
     code: 'ERR_OPTION_INVALID',
-    message: /Invalid --audit: ".*missing.*a file that can be written to \(ENOENT/,
+    message: /Invalid --audit: ".*missing.*a log that can be written to \(ENOENT/,
   });
 });
 

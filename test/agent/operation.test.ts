@@ -1,4 +1,5 @@
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import {
   existsSync,
   mkdirSync,
@@ -10,10 +11,13 @@ import {
 } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
+import type { Readable, Writable } from 'node:stream';
 import t from 'tap';
 import { AuditLog } from '../../guest/agent/audit.js';
 import { enums, insn } from '../../src/bpf/index.js';
 import { Authority } from '../../src/keys.js';
+import { native } from '../../src/native.js';
+import { outputPipe } from '../../src/run/index.js';
 import { Session } from '../../src/session.js';
 import type { TlsRole } from '../../src/tls-role.js';
 import { until } from '../until.js';
@@ -107,6 +111,35 @@ t.test('SIGTERM gives sessions their time, and the log their ends', async (t) =>
   ]);
 });
 
+/** The processes that a process has started, and those that they have started. */
+function descendants(pid: number): number[] {
+  const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'latin1').trim();
+  return children
+    .split(' ')
+    .filter((one) => one !== '')
+    .flatMap((one) => [Number(one), ...descendants(Number(one))]);
+}
+
+t.test('what a signal to all of its processes means, the agent decides', async (t) => {
+  const agent = await agentProcess(t, ['--quiet', '--stop-timeout', '60s']);
+  await using session = await Session.connect(agent.address);
+  const others = descendants(agent.child.pid as number);
+  // A keeper, its executor, and the process that reads the files again.
+  t.ok(others.length >= 3);
+  const send = (signal: NodeJS.Signals) => {
+    for (const pid of others) process.kill(pid, signal);
+  };
+  send('SIGINT');
+  send('SIGHUP');
+  t.match(await reload(agent), /waep-agent: reloaded/);
+  (await Session.connect(agent.address)).close();
+  send('SIGTERM');
+  agent.child.kill('SIGTERM');
+  await session.createMap(map);
+  session.close();
+  t.equal(await agent.exit, 0);
+});
+
 t.test('a service manager is told', async (t) => {
   const folder = folderOf(t);
   const path = join(folder, 'notify');
@@ -115,7 +148,6 @@ s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
 s.bind(sys.argv[1])
 print('bound', flush=True)
 while True: print(s.recv(4096).decode().replace('\\n', ' '), flush=True)`;
-  const { spawn } = await import('node:child_process');
   const listener = spawn('python3', ['-c', script, path], { stdio: ['ignore', 'pipe', 'inherit'] });
   t.teardown(() => listener.kill('SIGKILL'));
   let told = '';
@@ -184,6 +216,99 @@ t.test('a full disk leaves no torn line, and is told', async (t) => {
     { event: 'lost', lines: 400 - kept, why: /ENOSPC/ },
     { event: 'after' },
   ]);
+});
+
+t.test('a disk that is full at the start is an error', async (t) => {
+  const agent = await agentProcess(t, ['--audit', '/dev/full']);
+  t.equal(await agent.exit, 1);
+  t.match(agent.stderr(), /Invalid --audit: "\/dev\/full". Expected a log .*ENOSPC/);
+});
+
+t.test('standard output as the log', async (t) => {
+  const agent = await agentProcess(t, ['--quiet', '--audit', '-']);
+  (await Session.connect(agent.address)).close();
+  await until('an end', () => agent.stdout().includes('"event":"ended"'));
+  const [begun, listening, ...rest] = agent.stdout().trim().split('\n');
+  t.match(JSON.parse(begun ?? ''), { event: 'begun', policy: 'observe' });
+  t.equal(listening, `waep-agent: listening on ${agent.address}`);
+  t.match(
+    rest.map((line) => JSON.parse(line)),
+    [{ event: 'session' }, { event: 'ended', report: {} }],
+  );
+});
+
+t.test('standard output that is not read in time has whole lines', async (t) => {
+  const module = new URL('../../guest/agent/audit.js', import.meta.url);
+  const script = `import { AuditLog } from ${JSON.stringify(module)};
+    process.stdout.once('error', () => {});
+    const log = new AuditLog({ target: '-' });
+    for (let number = 0; number < 100; number++) log.write('noise', { number, text: 'x'.repeat(9000) });
+    process.stderr.write('full');
+    process.stdin.once('data', () => { log.write('last', {}); process.exit(); });`;
+  const { output, input } = outputPipe();
+  const child = spawn(process.execPath, ['--input-type=module', '-e', script], {
+    stdio: ['pipe', input, 'pipe'],
+  });
+  native.close(input);
+  await once(child.stderr as Readable, 'data');
+  let text = '';
+  output.setEncoding('utf8').on('data', (chunk: string) => {
+    text += chunk;
+  });
+  await until('the first line', () => text.includes('"number":0'));
+  (child.stdin as Writable).write('.');
+  await once(output, 'end');
+  const all = text
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line));
+  t.match(all.at(-1), { event: 'last' });
+  const lost = all.filter(({ event }) => event === 'lost').reduce((sum, one) => sum + one.lines, 0);
+  t.ok(lost > 0);
+  t.equal(all.filter(({ event }) => event === 'noise').length + lost, 100);
+});
+
+t.test("the machine's log", async (t) => {
+  const folder = folderOf(t);
+  const listener = `import socket
+s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+s.bind('/dev/log')
+open('bound', 'w')
+out = open('log', 'wb', 0)
+while True: out.write(s.recv(65536) + b'\\n')`;
+  // A /dev of its own, so that this machine's stays as it is.
+  const script = `set -e
+cd "$0"; mkdir dev; mount -t tmpfs none dev
+for name in null zero full random urandom; do touch dev/$name; mount --bind /dev/$name dev/$name; done
+mount --rbind dev /dev
+setpriv --pdeathsig KILL python3 -c "$1" & until [ -e bound ]; do sleep 0.1; done
+shift; exec "$@"`;
+  const before = ['unshare', '--mount', 'sh', '-c', script, folder, listener];
+  const agent = await agentProcess(t, ['--quiet', '--audit', 'syslog'], {}, before);
+  (await Session.connect(agent.address)).close();
+  const log = () => readFileSync(join(folder, 'log'), 'utf8');
+  await until('an end', () => log().includes('"event":"ended"'));
+  const own = `waep-agent[${agent.child.pid}]: `;
+  for (const line of log().trim().split('\n')) {
+    // authpriv, of the level info.
+    t.ok(line.startsWith(`<86>${own}`), line);
+    JSON.parse(line.slice(line.indexOf(own) + own.length));
+  }
+});
+
+t.test('a file that cannot be renamed leaves the older ones alone', async (t) => {
+  const target = join(folderOf(t), 'audit.log');
+  writeFileSync(target, '');
+  writeFileSync(`${target}.1`, '{"event":"old"}\n');
+  // A mount point, as for a single file in a container.
+  execFileSync('mount', ['--bind', target, target]);
+  t.teardown(() => execFileSync('umount', ['-l', target]));
+  const told: Error[] = [];
+  const log = new AuditLog({ target, maxBytes: 1000, keep: 2, failed: (why) => told.push(why) });
+  for (let number = 0; number < 100; number++) log.write('noise', { number });
+  t.match(told, [{ code: 'EBUSY' }], 'it is told once');
+  t.match(lines(`${target}.1`), [{ event: 'old' }]);
+  t.notOk(existsSync(`${target}.2`));
 });
 
 t.test('a log that was cut short goes on in a line of its own', async (t) => {

@@ -25,3 +25,17 @@ t.test('numbers that make no sense are refused by name before anything is done',
     }
   }
 });
+
+t.test('an address that cannot be listened on is named, with the reason', async (t) => {
+  const says = (address: string, expected: string) => {
+    const words = [agent, '--insecure-tcp', '--listen', address];
+    const { status, stderr } = spawnSync(process.execPath, words, { encoding: 'utf8' });
+    t.equal(status, 1);
+    t.match(
+      stderr,
+      `Invalid --listen: "${address}". Expected one that the agent can listen on (${expected}`,
+    );
+  };
+  says('unix:/nonexistent/agent.sock', 'there is no folder /nonexistent)');
+  says('tcp:192.0.2.1:1024', 'listen EADDRNOTAVAIL');
+});

@@ -261,6 +261,9 @@ int ServeReloads(char** command) {
 }
 
 int main(int argc, char** argv) {
+  // A service manager or a terminal sends these to all processes of an agent. The agent alone
+  // decides when sessions end, and this process and its executors end with the agent.
+  for (const int one : {SIGHUP, SIGINT, SIGTERM}) ::signal(one, SIG_IGN);
   if (argc >= 3 && strcmp(argv[1], "reload") == 0) return ServeReloads(argv + 2);
   if (argc != 3) {
     return Die("not started by an agent (usage: waep-keeper EVENT_NICE EXECUTOR)", -EINVAL);
