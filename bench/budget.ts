@@ -1,6 +1,6 @@
 /* How long each experiment may take, so that all of them end in time on a machine of two cores. */
 import colours from 'picocolors';
-import { table } from './table.js';
+import { columns } from './table.js';
 
 /** Seconds for a full run and for a quick one, the boots of guests included. */
 export interface Budget {
@@ -40,9 +40,9 @@ export function planTable(
   seconds: number | undefined,
 ): string {
   const secondsOf = (name: string) => seconds ?? budgetOf(name)[kind];
-  const plan = table(['experiment', 'at most']);
-  for (const name of names) plan.push([name, `${secondsOf(name)} s`]);
   const totalSeconds = names.reduce((sum, name) => sum + secondsOf(name), 0);
-  plan.push([colours.bold('all'), colours.bold(`${(totalSeconds / 60).toFixed(1)} min`)]);
-  return plan.toString();
+  return columns([
+    ...names.map((name) => [name, `at most ${secondsOf(name)} s`]),
+    [colours.bold('all'), colours.bold(`at most ${(totalSeconds / 60).toFixed(1)} min`)],
+  ]);
 }

@@ -1,13 +1,12 @@
-import Table from 'cli-table3';
-import colours from 'picocolors';
+import { stripVTControlCharacters } from 'node:util';
 
-/**
- * A table for the terminal, without rows. Its colours are those of picocolors, which heeds NO_COLOR
- * and whether the output is a terminal; the library's own do not.
- */
-export function table(head: readonly string[]): InstanceType<typeof Table> {
-  return new Table({
-    head: head.map((title) => colours.cyan(title)),
-    style: { head: [], border: [], compact: true },
-  });
+/** Rows of cells in columns that are aligned with spaces, so that it reads the same in a file. */
+export function columns(rows: ReadonlyArray<readonly string[]>): string {
+  const lengthOf = (cell: string) => stripVTControlCharacters(cell).length;
+  const widths = rows.reduce<number[]>(
+    (most, row) => row.map((cell, i) => Math.max(most[i] ?? 0, lengthOf(cell))),
+    [],
+  );
+  const padded = (cell: string, i: number) => cell + ' '.repeat((widths[i] ?? 0) - lengthOf(cell));
+  return rows.map((row) => row.map(padded).join('  ').trimEnd()).join('\n');
 }

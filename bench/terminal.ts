@@ -1,49 +1,33 @@
 import { join } from 'node:path';
 import colours from 'picocolors';
-import { printers } from './chart/format.js';
+import { count, labels } from './chart/format.js';
 import { conclude } from './conclusion.js';
 import { environmentLines } from './environment.js';
 import type { DerivedRun, Experiment } from './experiment.js';
-import { table } from './table.js';
+import { columns } from './table.js';
+import type { Amount } from './types.js';
 import { intervalText, verdict } from './verdict.js';
 
-/** The tables of a run, for the terminal. */
+/** A run's medians and expectations, for a terminal of 80 columns; the page has the rest. */
 export function runTables({ experiment, environment, summary }: DerivedRun): string {
-  const rows = table(['metric', 'arm', 'n', 'min', 'p50', '95 % interval', 'p90', 'p99', '']);
-  for (const row of summary.rows) {
-    const print = printers[row.unit];
-    rows.push([
-      row.metric,
-      row.arm,
-      row.n,
-      print(row.min),
-      colours.bold(print(row.p50)),
-      intervalText(row, print),
-      print(row.p90),
-      row.p99 === undefined ? '–' : print(row.p99),
-      row.unit === 'ns' ? 'µs' : '',
-    ]);
+  const [caution = ''] = environmentLines(environment);
+  const parts = [colours.bold(experiment.title), colours.dim(caution)];
+  for (const metric of new Set(summary.rows.map((row) => row.metric))) {
+    const rows = summary.rows.filter((row) => row.metric === metric);
+    const cells = rows.map((row) => {
+      const print = labels[row.unit];
+      return [`  ${row.arm}`, colours.bold(print(row.p50)), intervalText(row, print), count(row.n)];
+    });
+    parts.push(colours.cyan(metric), columns(cells));
   }
-  const parts = [
-    colours.bold(experiment.title),
-    ...environmentLines(environment).map((line) => colours.dim(line)),
-    rows.toString(),
-  ];
-  if (summary.comparisons.length > 0) {
-    const comparisons = table(['comparison', 'value', '95 % interval', 'expected']);
-    for (const one of summary.comparisons) {
-      const { what, value, interval, expectation, outcome } = verdict(one);
-      comparisons.push([
-        what,
-        colours.bold(value),
-        interval,
-        outcome === 'MISSED' ? colours.red(expectation) : expectation,
-      ]);
-    }
-    parts.push(comparisons.toString());
+  for (const one of summary.comparisons) {
+    const { what, value, interval, expectation, outcome } = verdict(one);
+    if (expectation === '') continue;
+    const told = outcome === 'MISSED' ? colours.red(expectation) : expectation;
+    parts.push(what, `  ${colours.bold(value)}  ${interval}  ${told}`);
   }
   for (const { arm, why } of environment.absent) {
-    parts.push(colours.yellow(`Not measured: ${arm}: ${why}`));
+    parts.push(colours.yellow(`Not measured: ${arm}`), `  ${why}`);
   }
   return parts.join('\n');
 }
@@ -74,17 +58,12 @@ export function lastLines(runs: readonly DerivedRun[], folder: string): string {
     .join('\n');
 }
 
-/** The table of `--list`. */
+/** What `--list` prints. */
 export function listTable(experiments: readonly Experiment[]): string {
-  const list = table(['name', 'what it shows', 'full run', '--quick']);
-  for (const { name, title, full, quick } of experiments) {
-    list.push([
-      colours.bold(name),
-      title,
-      ...[full, quick].map(
-        (amount) => `${amount.boots} × ${amount.rounds} rounds × ${amount.samples}`,
-      ),
-    ]);
-  }
-  return list.toString();
+  const text = ({ boots, rounds, samples }: Amount) => `${boots} × ${rounds} rounds × ${samples}`;
+  return experiments
+    .map(({ name, title, full, quick }) =>
+      [colours.bold(name), title, `full run ${text(full)}, --quick ${text(quick)}`].join('\n  '),
+    )
+    .join('\n');
 }
