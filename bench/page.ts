@@ -1,4 +1,4 @@
-import { count, printers } from './chart/format.js';
+import { count, labels, printers } from './chart/format.js';
 import { conclude } from './conclusion.js';
 import { environmentLines } from './environment.js';
 import type { DerivedRun, Experiment } from './experiment.js';
@@ -108,6 +108,7 @@ function experimentSection({ experiment, environment, summary }: DerivedRun): st
     '|---|---|--:|--:|--:|:-:|--:|--:|---|',
     ...summary.rows.map(rowLine),
     '',
+    ...summary.rows.flatMap(bootLines),
     ...(summary.comparisons.length === 0
       ? []
       : [
@@ -119,6 +120,12 @@ function experimentSection({ experiment, environment, summary }: DerivedRun): st
           '',
         ]),
   ];
+}
+
+function bootLines({ metric, arm, unit, boots }: Row): string[] {
+  if (boots === undefined) return [];
+  const medians = boots.map(labels[unit]).join(', ');
+  return [`One boot lies apart from the others: ${metric}, ${arm}: ${medians} by boot.`, ''];
 }
 
 function rowLine(row: Row): string {

@@ -70,6 +70,7 @@ function row(group: readonly Batch[], labels: SummaryLabels): Row {
   const [first] = group;
   if (first === undefined) throw new RangeError('a group has at least one batch');
   const values = sorted(group.flatMap((batch) => batch.values));
+  const boots = bootsApart(group);
   // Samples of one round resemble each other more than those of another, so a round is one value.
   const interval = medianInterval(group.map((batch) => quantile(sorted(batch.values), 0.5)));
   return {
@@ -85,9 +86,32 @@ function row(group: readonly Batch[], labels: SummaryLabels): Row {
     ciLow: Math.round(interval.low),
     ciHigh: Math.round(interval.high),
     confidence: interval.confidence,
+    ...(boots === undefined ? {} : { boots }),
     accel: labels.accel,
     run: labels.run,
   };
+}
+
+/** With fewer rounds, a boot lies apart from the others by chance. */
+const FEWEST_ROUNDS_OF_BOOT = 4;
+
+function bootsApart(group: readonly Batch[]): number[] | undefined {
+  const medians = group.map(({ boot, values }) => ({
+    boot,
+    median: quantile(sorted(values), 0.5),
+  }));
+  const boots = [...new Set(medians.map(({ boot }) => boot))].map((boot) => {
+    const [own, others] = [true, false].map((wanted) =>
+      medians.filter((one) => (one.boot === boot) === wanted).map(({ median }) => median),
+    ) as [number[], number[]];
+    const apart =
+      others.length > 0 &&
+      (Math.max(...own) < Math.min(...others) || Math.min(...own) > Math.max(...others));
+    return { own, apart };
+  });
+  if (boots.some(({ own }) => own.length < FEWEST_ROUNDS_OF_BOOT)) return undefined;
+  if (!boots.some(({ apart }) => apart)) return undefined;
+  return boots.map(({ own }) => Math.round(quantile(sorted(own), 0.5)));
 }
 
 const quantiles = { p50: 0.5, p99: 0.99 } as const;

@@ -77,6 +77,8 @@ export interface Row {
   ciLow: number;
   ciHigh: number;
   confidence: number;
+  /** The median of each boot, where all rounds of one are above, or below, all of the others'. */
+  boots?: readonly number[];
   /** The guest's accelerator, or `none` for an experiment without a guest. */
   accel: string;
   run: string;

@@ -30,6 +30,7 @@ export function sheet(options: {
   const numbers = drawn.map((one) => ('rounds' in one ? one.rounds : one.n));
   const [least, most] = [Math.min(...numbers), Math.max(...numbers)];
   const what = drawn.some((one) => 'rounds' in one) ? ' rounds' : '';
+  const apart = drawn.filter((one) => 'boots' in one).length;
   const starts = accel === 'none' ? 'start' : 'boot';
   return page({
     title: options.title,
@@ -42,7 +43,13 @@ export function sheet(options: {
       ...(options.logarithmic === true ? ['log scale'] : []),
     ].join(' · '),
     rows: options.rows,
-    footer: [...(options.notes ?? []), ...environmentLines(environment)],
+    footer: [
+      ...(options.notes ?? []),
+      ...(apart === 0
+        ? []
+        : [`In ${apart} of ${drawn.length} medians one boot lies apart from the others.`]),
+      ...environmentLines(environment),
+    ],
   });
 }
 

@@ -33,6 +33,17 @@ t.test('a row has every field of the published format', async (t) => {
   t.ok(Math.abs(p50 - 500_000) < 2000, `p50 ${p50}`);
 });
 
+t.test('a boot that lies apart from the others is shown', async (t) => {
+  const slow = batches.map((batch) =>
+    batch.boot === 2 ? { ...batch, values: batch.values.map((ns) => 2 * ns) } : batch,
+  );
+  const [together, apart] = [batches, slow].map((all) => summarise(all, [], labels).rows[0]?.boots);
+  t.equal(together, undefined);
+  t.same(apart, [500_500, 1_001_000]);
+  const few = slow.filter(({ round }) => round < 4);
+  t.equal(summarise(few, [], labels).rows[0]?.boots, undefined, 'three rounds may do so by chance');
+});
+
 t.test('comparisons are made within rounds', async (t) => {
   const comparison: Comparison = {
     kind: 'difference',
