@@ -2,6 +2,7 @@
  * Guests to try things in. A guest is a virtual machine of QEMU with a Debian kernel and
  * an agent. It needs what `npx waep doctor` lists.
  *
+ * @example
  * ```ts
  * import { Session } from 'waep';
  * import { boot } from 'waep/vm';

@@ -49,6 +49,12 @@ export class Session extends Conversation implements GuestKernel {
    * Over vsock, root connects from a port below 1024, unless `localPort` names another. Such a port
    * proves to the agent that the peer is privileged on the host.
    *
+   * @example
+   * ```ts
+   * await using session = await Session.connect('vsock:3:1024', { leaseMs: 20_000 });
+   * console.log(session.kernel.release, session.leaseMs);
+   * ```
+   *
    * @param target an address such as `vsock:3:1024`, or a stream that is already connected to an
    *   agent; the session owns it from then on
    * @throws ERR_OPTION_UNKNOWN, ERR_OPTION_INVALID; the transport's errors; ERR_HANDSHAKE_TIMEOUT, ERR_PROTOCOL_VERSION, ERR_PEER_REFUSED
@@ -92,6 +98,7 @@ export class Session extends Conversation implements GuestKernel {
   /**
    * Creates a map in the guest (BPF_MAP_CREATE, map_create() in kernel/bpf/syscall.c).
    *
+   * @example
    * ```ts
    * const counts = await session.createMap({
    *   type: enums.MapType.BPF_MAP_TYPE_HASH,
@@ -123,6 +130,12 @@ export class Session extends Conversation implements GuestKernel {
    * Opens a map that is there already, by id or by path (BPF_MAP_GET_FD_BY_ID or BPF_OBJ_GET), and
    * asks for its sizes.
    *
+   * @example
+   * ```ts
+   * await using pinned = await session.map({ path: '/sys/fs/bpf/calls' }, { key: u32, value: u64 });
+   * console.log(await pinned.lookup(0));
+   * ```
+   *
    * @param options codecs; and `flags`: BPF_F_RDONLY, which the profile `observe` insists on, or
    *   BPF_F_WRONLY
    * @throws ENOENT when it is not there; ERR_OPTION_INVALID for codecs that do not fit
@@ -143,6 +156,16 @@ export class Session extends Conversation implements GuestKernel {
    * Has the guest's kernel verify and load a program (BPF_PROG_LOAD, bpf_prog_load() in
    * kernel/bpf/syscall.c).
    *
+   * @example
+   * ```ts
+   * const program = await session.loadProgram({
+   *   type: enums.ProgType.BPF_PROG_TYPE_RAW_TRACEPOINT,
+   *   instructions: insn.program(insn.mov('r0', 0), insn.exit()),
+   *   license: 'GPL',
+   * });
+   * await using link = await program.attachRawTracepoint('sys_enter');
+   * ```
+   *
    * @throws the guest's system error, usually EACCES or EINVAL, whose `log` is the verifier's and
    *   whose `logTrueSize`, since 6.4, is the length that all of it would have
    */
@@ -155,7 +178,14 @@ export class Session extends Conversation implements GuestKernel {
     return openProgram(this, where, patience);
   }
 
-  /** Yields what the kernel says about every program in the guest (BPF_PROG_GET_NEXT_ID). */
+  /**
+   * Yields what the kernel says about every program in the guest (BPF_PROG_GET_NEXT_ID).
+   *
+   * @example
+   * ```ts
+   * for await (const { id, name, tag } of session.programs()) console.log(id, name, tag);
+   * ```
+   */
   programs(): AsyncGenerator<ProgramInfo> {
     return each(this, 'prog', 0, (program) => readProgramInfo(this, program));
   }
@@ -190,7 +220,15 @@ export class Session extends Conversation implements GuestKernel {
     return each(this, 'btf', 0, (btf) => readBtfInfo(this, btf));
   }
 
-  /** The types of the guest's kernel itself. They are fetched once: some megabytes. */
+  /**
+   * The types of the guest's kernel itself. They are fetched once: some megabytes.
+   *
+   * @example
+   * ```ts
+   * const types = await session.kernelTypes();
+   * console.log(types.sizeOf(types.named('struct task_struct')));
+   * ```
+   */
   kernelTypes(): Promise<BtfTypes> {
     return kernelTypes(this);
   }
@@ -201,6 +239,7 @@ export class Session extends Conversation implements GuestKernel {
    * (/proc/PID/maps). What nothing is known of is `undefined`. The guest's symbols are some
    * megabytes, and are read anew each time: ask for many addresses at once.
    *
+   * @example
    * ```ts
    * const names = await session.symbolize((await stacks.lookup(id)) ?? []);
    * for (const one of names) if (one !== undefined) console.log(`${one.name}+${one.offset}`);
@@ -221,6 +260,12 @@ export class Session extends Conversation implements GuestKernel {
    * Has the kernel count how often programs run, and for how long, until the result is closed
    * (BPF_ENABLE_STATS, bpf_enable_stats() in kernel/bpf/syscall.c); {@link Program.info} has the
    * counts. It costs every program in the guest some time at every run.
+   *
+   * @example
+   * ```ts
+   * await using _counting = await session.enableStatistics();
+   * const { runCount, runTimeNs } = await program.info();
+   * ```
    */
   enableStatistics(): Promise<GuestObject<'stats'>> {
     return enableStatistics(this);
@@ -229,6 +274,12 @@ export class Session extends Conversation implements GuestKernel {
   /**
    * What is attached to a cgroup, a network interface or a network namespace (BPF_PROG_QUERY,
    * bpf_prog_query() in kernel/bpf/syscall.c).
+   *
+   * @example
+   * ```ts
+   * const { BPF_CGROUP_INET_EGRESS } = enums.AttachType;
+   * const { programs } = await session.attached({ cgroup: '/sys/fs/cgroup' }, BPF_CGROUP_INET_EGRESS);
+   * ```
    *
    * @param attachType `BPF_*` attach type
    * @param options `effective`: of a cgroup, also what those above it have attached
@@ -245,6 +296,18 @@ export class Session extends Conversation implements GuestKernel {
    * Opens a perf event (perf_event_open() in kernel/events/core.c): a counter, and a place to attach
    * a program to.
    *
+   * @example
+   * ```ts
+   * const PERF_TYPE_SOFTWARE = 1;
+   * const PERF_COUNT_SW_CONTEXT_SWITCHES = 3;
+   * await using switches = await session.openPerfEvent({
+   *   type: PERF_TYPE_SOFTWARE,
+   *   config: PERF_COUNT_SW_CONTEXT_SWITCHES,
+   *   cpu: 0,
+   * });
+   * const [count] = await switches.read();
+   * ```
+   *
    * @throws the guest's system error, such as ENOENT for what its hardware does not have;
    *   ERR_POLICY_REFUSED
    */
@@ -255,6 +318,12 @@ export class Session extends Conversation implements GuestKernel {
   /**
    * Opens a file or a folder of the guest that calls refer to by descriptor, such as a cgroup's
    * folder, if the guest's policy allows.
+   *
+   * @example
+   * ```ts
+   * await using cgroup = await session.openObject('cgroup', '/sys/fs/cgroup/system.slice');
+   * await using link = await program.attachCgroup(cgroup);
+   * ```
    *
    * @throws the guest's system error, ERR_POLICY_REFUSED
    */

@@ -44,6 +44,7 @@ const malformed = (why: string) => failure('ERR_BTF_MALFORMED', { why });
  * The constructor checks the whole layout once and indexes the types. A type is decoded when it is
  * asked for, so the hundred thousand types of a kernel cost little.
  *
+ * @example
  * ```ts
  * const types = await session.kernelTypes();
  * const codec = types.codec<{ tv_sec: bigint; tv_nsec: bigint }>('struct timespec64');

@@ -12,6 +12,11 @@ export interface GuestKernel extends Caller {
    * Makes one bpf(2) call in the guest from named values, and resolves with what the kernel wrote,
    * by the kernel's field names. For a command that returns a descriptor, `handle` names it.
    *
+   * @example
+   * ```ts
+   * const { next_id } = await session.bpf(rows.PROG_GET_NEXT_ID, { start_id: 0 });
+   * ```
+   *
    * @param shape a row of the table, such as `rows.MAP_LOOKUP_ELEM`
    * @throws the guest's system error, with the verifier's log where there is one; ERR_BPF_* for
    *   values that do not fit; and what {@link call} throws

@@ -13,6 +13,7 @@ const MAX_PAUSES = 100_000;
  * One run of an iterator program over what it iterates: tasks, maps, sockets. The program runs in
  * the guest as its output is read, by bpf_seq_read() in kernel/bpf/bpf_iter.c.
  *
+ * @example
  * ```ts
  * await using tasks = await link.iterate();
  * console.log(await tasks.text());

@@ -27,6 +27,7 @@ const WINDOW = 256;
  *
  * The last argument of an operation may say how long its answer is waited for ({@link Patience}).
  *
+ * @example
  * ```ts
  * for await (const [key, value] of map) console.log(key, value);
  * ```
@@ -271,6 +272,7 @@ export class BpfMap<K = Uint8Array, V = Uint8Array, KIn = K, VIn = V>
    * The codecs that the map's own types describe, for maps that compilers made: open it anew with
    * them. A key or a value without a type is left to the caller.
    *
+   * @example
    * ```ts
    * const found = await session.map({ id });
    * const typed = await session.map({ id }, await found.codecs());

@@ -60,6 +60,7 @@ type Each = (bytes: Uint8Array, each: RecordCallback) => void;
  * The records that programs of the guest write to a map: a ring buffer, or the perf buffers of an
  * array of perf events. Reading begins with the first iteration, or with {@link consume}.
  *
+ * @example
  * ```ts
  * const events = map.records({ codec: struct({ pid: u32, comm: text(16) }) });
  * for await (const { pid, comm } of events) console.log(pid, comm, events.statistics.lost);

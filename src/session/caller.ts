@@ -146,6 +146,12 @@ export interface Caller {
    * Reads the guest's clock several times in a row. Returns the clock on the host's timeline: the
    * same object each time, with more readings. Read the clock before the first stamp that you
    * place, after the last one, and now and then in between.
+   *
+   * @example
+   * ```ts
+   * const clock = await session.readClock();
+   * const { hostMs, errorMs } = clock.place(ktime, performance.now());
+   * ```
    */
   readClock(rounds?: number): Promise<GuestClock>;
 

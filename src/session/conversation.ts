@@ -212,6 +212,11 @@ export class Conversation implements Caller {
   /**
    * Calls `listener` once when the session ends, with the reason. Returns a function that removes
    * the listener.
+   *
+   * @example
+   * ```ts
+   * session.onClose(({ message }) => console.error(`the guest is gone: ${message}`));
+   * ```
    */
   onClose(listener: (reason: Error) => void): () => void {
     let wanted = true;

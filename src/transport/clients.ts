@@ -67,15 +67,17 @@ function dialler(address: string | Address, options: ConnectOptions = {}): () =>
  * `tls` it is an `https.Agent`, else an `http.Agent`. Connections are kept alive unless
  * `keepAlive` is false; `agent.destroy()` closes them.
  *
+ * @example
  * ```ts
  * import http from 'node:http';
+ * import https from 'node:https';
  * import { agent } from 'waep/transport';
  *
  * const guest = agent('vsock:3:80');
  * http.get('http://guest/status', { agent: guest }, (response) => response.pipe(process.stdout));
  *
- * const secure = agent('vsock:3:443', { tls: { ca, servername: 'guest.example' } });
- * https.get('https://guest/status', { agent: secure }, (response) => …);
+ * const secure = agent('vsock:3:443', { tls: { servername: 'guest.example' } });
+ * https.get('https://guest/status', { agent: secure }, (response) => response.resume());
  * ```
  *
  * @throws ERR_ADDRESS_INVALID, ERR_OPTION_INVALID and ERR_OPTION_UNKNOWN
@@ -104,6 +106,7 @@ export type UndiciConnector = (
  * names. The caller passes undici's class, because this package does not depend on undici: `Agent`,
  * `Pool`, or another one that takes the option `connect`.
  *
+ * @example
  * ```ts
  * import { Agent, fetch } from 'undici';
  * import { dispatcher } from 'waep/transport';
@@ -154,6 +157,7 @@ export function dispatcher<D>(
  * Returns the options with which a `WebSocket` of the package `ws` connects to an address. Add
  * other options of `ws` with a spread. Pass `tls` for `wss:` URLs.
  *
+ * @example
  * ```ts
  * import { WebSocket } from 'ws';
  * import { webSocketOptions } from 'waep/transport';

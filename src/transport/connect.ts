@@ -20,11 +20,17 @@ const NOT_YET = new Set([
 ]);
 
 /**
- * Starts to connect and returns the socket at once, as `net.createConnection` does: usable as
- * `http.request({ createConnection: () => createConnection('vsock:3:80') })`.
+ * Starts to connect and returns the socket at once, as `net.createConnection` does.
  *
  * Errors are emitted as 'error'; only an invalid address or option is thrown. `signal`
  * destroys the socket with an AbortError whenever it aborts, connected or not.
+ *
+ * @example
+ * ```ts
+ * import { request } from 'node:http';
+ *
+ * request({ createConnection: () => createConnection('vsock:3:80') }).end();
+ * ```
  *
  * @param onConnect is called once, on 'connect'
  */
@@ -79,6 +85,13 @@ function attempt(address: Address, options: ConnectOptions): Promise<Socket> {
  * ERR_HANDSHAKE_TIMEOUT, ERR_MUX_REFUSED or ERR_MUX_PROTOCOL, with ERR_ADDRESS_INVALID,
  * ERR_OPTION_INVALID or ERR_OPTION_UNKNOWN, or with an AbortError. Once it has resolved, `signal`
  * has no effect on the socket.
+ *
+ * @example
+ * ```ts
+ * const socket = await connect('vsock:3:7000', { timeoutMs: 2000, retryDelayMs: 50 });
+ * socket.end('hello');
+ * for await (const chunk of socket) process.stdout.write(chunk);
+ * ```
  *
  * @param options.retryDelayMs tries again after this time while the peer is not up yet, until
  *   `timeoutMs` has passed; it then rejects with the error of the last attempt

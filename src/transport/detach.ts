@@ -76,6 +76,12 @@ export function detachStream(socket: Duplex): DetachedStream | undefined {
  * connection. The descriptor is non-blocking; the caller closes it. `unread` holds what had been
  * received and not been read. The socket object closes, but the connection does not notice.
  *
+ * @example
+ * ```ts
+ * const taken = detach(await connect('vsock:3:7000'));
+ * if (taken !== undefined) console.log(`descriptor ${taken.fd}, ${taken.unread.length} bytes`);
+ * ```
+ *
  * Returns `undefined`, leaving the socket as it was, where there is no descriptor: for TLS, for
  * streams of a device inside the process and for foreign Duplexes.
  *

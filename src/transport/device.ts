@@ -74,6 +74,13 @@ export class VsockDevice extends EventEmitter<VsockDeviceEvents> implements Asyn
   /**
    * Makes a device and resolves when QEMU can be started.
    *
+   * @example
+   * ```ts
+   * const device = await VsockDevice.open({ socket: '/tmp/vm.sock', guestCid: 3 });
+   * // QEMU: -chardev socket,id=v,path=/tmp/vm.sock -device vhost-user-vsock-pci,chardev=v
+   * device.once('up', () => createConnection(device.address(80)).end('hello'));
+   * ```
+   *
    * @throws EADDRINUSE and other system errors of the sockets, ERR_OPTION_INVALID,
    *   ERR_OPTION_UNKNOWN, ERR_ADDRESS_INVALID for a path that no socket can have
    */

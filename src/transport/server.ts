@@ -102,6 +102,14 @@ export class Server extends EventEmitter<ServerEvents> implements AsyncDisposabl
   /**
    * Hands every connection to another server: `http.createServer(…)`, `tls.createServer(…)` and so
    * on work on any transport this way. The other server must not listen itself.
+   *
+   * @example
+   * ```ts
+   * import http from 'node:http';
+   *
+   * const pages = http.createServer((_, response) => response.end('hello'));
+   * createServer().forward(pages).listen('vsock:2:80');
+   * ```
    */
   forward(target: ConnectionTarget): this {
     this.#targets.add(target);
@@ -244,6 +252,12 @@ export class Server extends EventEmitter<ServerEvents> implements AsyncDisposabl
 
 /**
  * Makes a server for any transport.
+ *
+ * @example
+ * ```ts
+ * const echo = createServer((socket) => socket.pipe(socket)).listen('vsock:2:7000');
+ * echo.on('listening', () => console.log(echo.address()));
+ * ```
  *
  * @param onConnection is called with each accepted socket
  */
