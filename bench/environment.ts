@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { cpus, loadavg, release, totalmem } from 'node:os';
 import type { AcceleratorName, Guest } from '../guest/index.js';
-import type { Amount } from './types.js';
+import type { Amount, Settling } from './types.js';
 
 /** Describes the guest, in the words that charts print. */
 export interface GuestEnvironment {
@@ -48,6 +48,8 @@ export interface Environment {
   amount: Amount;
   /** How many rounds each boot had time for; earlier runs had as many as `amount` says. */
   rounds?: readonly number[];
+  /** How each boot's guest came to its lasting speed; earlier runs did not wait for that. */
+  settling?: ReadonlyArray<{ boot: number } & Settling>;
   absent: ReadonlyArray<{ arm: string; why: string }>;
   source: { commit: string; dirty: boolean };
   host: HostEnvironment;
@@ -141,6 +143,10 @@ export function environmentLines(environment: Environment): string[] {
     `Host: Linux ${host.kernel}, ${host.cpus} × ${host.cpuModel}${host.load === undefined ? '' : `, load ${host.load}`}${host.stolen === undefined ? '' : `, ${(100 * host.stolen).toFixed(1)} % stolen`}, Node ${host.node} · run ${environment.run}`,
     `Placement: ${environment.placement}`,
   );
+  for (const { boot, transport, settled } of environment.settling ?? []) {
+    if (!settled)
+      lines.push(`Boot ${boot}: round trips by ${transport} still changed when it began`);
+  }
   return lines;
 }
 

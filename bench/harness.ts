@@ -9,8 +9,9 @@ import {
 import type { Experiment } from './experiment.js';
 import type { Lab } from './lab.js';
 import { expectSamples } from './samples.js';
+import { settleGuest } from './settling.js';
 import type { RunRecord } from './store.js';
-import type { Amount, Batch } from './types.js';
+import type { Amount, Batch, Settling } from './types.js';
 
 /** How an experiment is to be run. */
 export interface RunOptions {
@@ -48,6 +49,7 @@ export async function runExperiment(
   const records: Record<string, unknown[]> = {};
   const absent = new Map<string, string>();
   const rounds: number[] = [];
+  const settling: ({ boot: number } & Settling)[] = [];
   let guest: Environment['guest'];
 
   for (let boot = 1; boot <= amount.boots; boot++) {
@@ -60,6 +62,10 @@ export async function runExperiment(
     );
     signal.throwIfAborted();
     await using lab = await unlessAborted(options.openLab(experiment), signal);
+    if (lab.guest !== undefined) {
+      const settled = await unlessAborted(settleGuest(lab.guest), signal);
+      settling.push(...settled.map((one) => ({ boot, ...one })));
+    }
     await using prepared = await unlessAborted(experiment.prepare(lab), signal);
     guest = prepared.guest ?? lab.guest?.environment;
     for (const { arm, why } of prepared.absent) absent.set(arm, why);
@@ -103,6 +109,7 @@ export async function runExperiment(
       placement: experiment.placement,
       amount,
       rounds,
+      ...(settling.length === 0 ? {} : { settling }),
       absent: [...absent].map(([arm, why]) => ({ arm, why })),
       source,
       host: hostEnvironment(ticks),

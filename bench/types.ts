@@ -61,6 +61,15 @@ export interface Arm {
   measure(amount: Amount): Promise<ReadonlyArray<Pick<Batch, 'metric' | 'unit' | 'values'>>>;
 }
 
+/** How a guest came to its lasting speed after its boot. */
+export interface Settling {
+  transport: string;
+  /** The medians of round trips of 64 bytes in plain C, one batch after the other. */
+  mediansNs: number[];
+  /** Whether the last of them were alike before there was an end of waiting. */
+  settled: boolean;
+}
+
 /** The figures of one metric of an arm in a run: an item of the run's `summary.json`. */
 export interface Row {
   experiment: string;

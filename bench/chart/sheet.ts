@@ -26,15 +26,16 @@ export function sheet(options: {
   notes?: readonly string[];
 }): string {
   const { environment, drawn, better } = options;
-  const { accel, amount, quick } = environment;
+  const { accel, amount, quick, source } = environment;
   const numbers = drawn.map((one) => ('rounds' in one ? one.rounds : one.n));
   const [least, most] = [Math.min(...numbers), Math.max(...numbers)];
-  const what = drawn.some((one) => 'rounds' in one) ? ' rounds' : '';
+  const unit = most === 1 ? ' round' : ' rounds';
+  const what = drawn.some((one) => 'rounds' in one) ? unit : '';
   const apart = drawn.filter((one) => 'boots' in one).length;
   const starts = accel === 'none' ? 'start' : 'boot';
   return page({
     title: options.title,
-    ...(quick ? { warning: 'QUICK RUN: too few samples to rely on' } : {}),
+    ...(quick ? { warning: 'QUICK RUN: less than a full run of a committed tree' } : {}),
     facts: [
       accelerators[accel],
       `${better} is better`,
@@ -49,6 +50,7 @@ export function sheet(options: {
         ? []
         : [`In ${apart} of ${drawn.length} medians one boot lies apart from the others.`]),
       ...environmentLines(environment),
+      `Commit ${source.commit}${source.dirty ? ', with changes that were not committed' : ''}`,
     ],
   });
 }

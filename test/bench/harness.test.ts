@@ -4,6 +4,7 @@ import type { Experiment } from '../../bench/experiment.js';
 import { experiments } from '../../bench/experiments/index.js';
 import { runExperiment, takingTurns } from '../../bench/harness.js';
 import type { Lab } from '../../bench/lab.js';
+import { settle } from '../../bench/settling.js';
 import type { Amount, Arm } from '../../bench/types.js';
 
 const amount: Amount = { boots: 2, rounds: 3, samples: 4, warmup: 1 };
@@ -92,6 +93,18 @@ t.test('arms take turns in every round of every boot', async (t) => {
       { boot: 2, proof: { good: true } },
     ],
   });
+});
+
+t.test('a guest is measured once its speed lasts', async (t) => {
+  const speeds = [400, 300, 240, 205, 200, 210, 200, 999];
+  const { mediansNs, settled } = await settle('tcp', async () => speeds.shift() ?? 0);
+  t.same([mediansNs, settled], [[400, 300, 240, 205, 200, 210, 200], true]);
+  let growing = 1;
+  const never = await settle('tcp', async () => {
+    growing *= 2;
+    return growing;
+  });
+  t.match(never, { settled: false, mediansNs: { length: 60 } });
 });
 
 t.test('the order of arms is shuffled, and each of two comes first equally often', async (t) => {
