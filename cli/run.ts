@@ -5,7 +5,7 @@ import { Command } from 'commander';
 import pc from 'picocolors';
 import { failure } from '../src/errors.js';
 import { cacheFolder } from '../src/paths.js';
-import { type RunOptions, run } from '../src/run/index.js';
+import { RELEASE_MS, type RunOptions, run } from '../src/run/index.js';
 import {
   type ConnectionOptions,
   leaseOption,
@@ -23,9 +23,6 @@ interface Options extends Omit<ConnectionOptions, 'vm'> {
   vms?: string;
   json?: true;
 }
-
-/** The time limit for the guest to release what a program has left. */
-const RELEASE_MS = 2000;
 
 /** `waep run`: runs an eBPF application of this machine on the guest's kernel. */
 export function runCommand(): Command {
@@ -92,9 +89,8 @@ async function runIn(
   } finally {
     // When this command ends, everything that the program left in the guest must be gone, even with
     // a lease.
-    const timeoutMs = RELEASE_MS;
     if (!session.closed && !session.interrupted)
-      await session.releaseAll({ timeoutMs }).catch(() => {});
+      await session.releaseAll({ timeoutMs: RELEASE_MS }).catch(() => {});
     session.close();
   }
 }

@@ -14,8 +14,11 @@ const { errno } = constants;
 const MAX_NAME_BYTES = 255;
 /** The time limit for a program from its connection until its start. */
 const PATIENCE_MS = 10_000;
-/** The time limit for the guest to release the objects of an ended program. */
-const RELEASE_MS = 10_000;
+/**
+ * The time limit for the guest to release the objects of an ended program. A tool with many probes
+ * takes several seconds in an emulated guest.
+ */
+export const RELEASE_MS = 10_000;
 /** The maximum age of a reading of the guest's clock. */
 const CLOCK_AGE_MS = 15_000;
 
