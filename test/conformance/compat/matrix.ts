@@ -67,8 +67,8 @@ export async function runMatrix({
   for (const row of chosen) {
     const outcomes: Outcome[] = [];
     for (const side of sides) {
-      const nativeMs = outcomes[0]?.tookMs;
-      outcomes.push(await play(row, side, stage, nativeMs).catch(unplayable));
+      const othersMs = Math.max(0, ...outcomes.map(({ tookMs }) => tookMs));
+      outcomes.push(await play(row, side, stage, othersMs).catch(unplayable));
     }
     const [inGuest, fromHost, withStandby] = outcomes as [Outcome, Outcome, Outcome];
     const result = worse(

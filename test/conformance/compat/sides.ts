@@ -8,6 +8,7 @@ import { constants } from 'node:os';
 import { text } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { DEFAULT_LEASE_MS } from '../../../cli/connection.js';
 import type { Session } from '../../../src/index.js';
 import { cli } from '../../run/application.js';
 import { census, idsOf } from './census.js';
@@ -142,11 +143,11 @@ export interface Stage {
 /**
  * Runs a row's command on a side, and restores the guest.
  *
- * @param nativeMs how long the command took in the guest. The guest detaches probes before a tool in
- *   it has ended, but after the end of a tool with a standby. So the guest has to be at rest a
- *   second after this time or after the tool's end, whichever is later.
+ * @param othersMs how long the command took on other sides, where a tool has not ended before the
+ *   guest has detached its probes. With a standby, the guest does that after the tool's end. So the
+ *   guest has to be at rest a second after this time or after the end, whichever is later.
  */
-export async function play(row: Row, side: Side, stage: Stage, nativeMs = 0): Promise<Outcome> {
+export async function play(row: Row, side: Side, stage: Stage, othersMs = 0): Promise<Outcome> {
   const { guest, session, executors, env } = stage;
   const before = await census(session);
   if (row.setup !== undefined) await guest.sh(row.setup, env);
@@ -172,7 +173,11 @@ export async function play(row: Row, side: Side, stage: Stage, nativeMs = 0): Pr
   const tookMs = performance.now() - startedMs;
   await watched;
   const [stdout, stderr] = await Promise.all([started.stdout, started.stderr]);
-  const goesOn = await unrest(guest, session, executors, startedMs + nativeMs);
+  // Here waep itself is killed, too, and the agent keeps its session for the lease.
+  const isLeased = side.name === 'host' && row.watch?.signal === 'SIGKILL';
+  const keptMs = isLeased ? DEFAULT_LEASE_MS : 0;
+  const endMs = Math.max(performance.now() + keptMs, startedMs + othersMs);
+  const goesOn = await unrest(guest, session, executors, endMs);
   await guest.sh(row.teardown ?? CLEAN, env);
   const left = [...goesOn, ...(await leftovers(session, before))];
   return { ending: how, stdout, stderr, tookMs, left };
