@@ -8,6 +8,7 @@ export function renderCompat(results: readonly Result[], runs: readonly RunInfo[
   const names = Object.keys(verdicts) as Verdict[];
   const count = (tool: string, verdict: Verdict) =>
     results.filter((result) => result.tool === tool && result.verdict === verdict).length;
+  const older = results.filter(({ standby }) => standby === undefined).length;
   const used = new Set(results.flatMap((result) => result.volatile));
   const lines = [
     '# Compatibility of `waep run`',
@@ -17,6 +18,12 @@ export function renderCompat(results: readonly Result[], runs: readonly RunInfo[
     'guest. What it prints, how it ends and what it leaves behind are compared; a second after it nothing goes',
     'on in the guest. `test/conformance/compat/rows` has the commands.',
     '',
+    ...(older === 0
+      ? []
+      : [
+          `${older} commands were last run when this was done without a standby only; their rows say so.`,
+          '',
+        ]),
     '| run | began | rows | took | guest | this machine, the host |',
     '|--:|---|--:|--:|---|---|',
     ...runs.map(
