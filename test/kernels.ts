@@ -9,6 +9,9 @@ export const debianKernels: Readonly<Record<string, KernelChoice>> = {
   '6.12': { suite: 'bookworm-backports' },
 };
 
+/** What the pages in results/ are about: these kernels, and the newest of the archive. */
+export const recordedKernels: readonly string[] = [...Object.keys(debianKernels), 'sid'];
+
 /** A kernel by its version, or by the suite of Debian that it is from. */
 export function kernelNamed(name: string): KernelChoice {
   return debianKernels[name] ?? { suite: name };

@@ -9,7 +9,7 @@ import { Command } from 'commander';
 import type { GuestFile } from '../../guest/index.js';
 import { runTool } from '../../guest/tools.js';
 import { packageFolder } from '../../src/paths.js';
-import { debianKernels, kernelNamed, kernelOption } from '../kernels.js';
+import { kernelNamed, kernelOption, recordedKernels } from '../kernels.js';
 import { type AttackOutcome, attackAll, attackedPolicy, attacks } from './attacks.js';
 import { bootBystanders } from './bystanders.js';
 
@@ -22,7 +22,7 @@ const command = new Command('npm run hostile --')
   .addOption(kernelOption())
   .option('--record', 'write results/attacks.md')
   .parse();
-const { kernel: kernels = Object.keys(debianKernels), record } = command.opts<{
+const { kernel: kernels = recordedKernels, record } = command.opts<{
   kernel?: string[];
   record?: boolean;
 }>();

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { Command, InvalidArgumentError } from 'commander';
 import pc from 'picocolors';
 import { packageFolder } from '../../../src/paths.js';
-import { debianKernels, kernelNamed, kernelOption } from '../../kernels.js';
+import { kernelNamed, kernelOption, recordedKernels } from '../../kernels.js';
 import { type Part, parts } from './cases/index.js';
 import { stepName } from './compare.js';
 import { renderConformance } from './report.js';
@@ -26,7 +26,7 @@ function partNamed(name: string, before: Part[] = []): Part[] {
 
 async function runSuite({ kernel, part, record }: Options): Promise<void> {
   const runs: KernelRun[] = [];
-  for (const name of kernel ?? Object.keys(debianKernels)) {
+  for (const name of kernel ?? recordedKernels) {
     const guest = await bootWithOracle(kernelNamed(name));
     try {
       const run = await compareIn(guest, await worldOf(guest), part);
