@@ -1,7 +1,7 @@
 /* `npm run soak`: hours of work in minutes, and what the processes hold meanwhile. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { appendFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { appendFileSync, mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { loadavg, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -117,7 +117,9 @@ async function soak(minutes: number, folder: string): Promise<void> {
   ];
   const samples: Sample[] = [];
   const file = join(folder, 'samples.jsonl');
-  rmSync(file, { force: true });
+  // Git may put back the file of an earlier run, as a checkout does, but not this one.
+  const part = `${file}.part`;
+  rmSync(part, { force: true });
   const look = async () => {
     const sample: Sample = {
       seconds: Math.round((performance.now() - began) / 1000),
@@ -132,7 +134,7 @@ async function soak(minutes: number, folder: string): Promise<void> {
       host: await readHere(),
     };
     samples.push(sample);
-    appendFileSync(file, `${JSON.stringify(sample)}\n`);
+    appendFileSync(part, `${JSON.stringify(sample)}\n`);
     const mib = (who: 'host' | 'standby' | 'agent') =>
       `${who} ${(neededBytes(sample[who]) / 2 ** 20).toFixed(1)}`;
     console.log(
@@ -185,6 +187,7 @@ async function soak(minutes: number, folder: string): Promise<void> {
     nativeGrowthKib,
     failures,
   };
+  renameSync(part, file);
   writeFileSync(join(folder, 'environment.json'), `${JSON.stringify(environment, null, 2)}\n`);
   const loads = [loadBefore, loadavg()].map(([, five = Number.NaN]) => five.toFixed(1));
   const lines = [
