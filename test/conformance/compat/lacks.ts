@@ -26,6 +26,16 @@ const lacks: readonly Lack[] = [
     why: 'this version of the tool names functions that the guest’s kernel does not have',
   },
   {
+    command: /\brunqlat\.bt$/,
+    says: /Include headers with missing type definitions/,
+    why: 'the script includes a header that does not go with types from BTF',
+  },
+  {
+    command: /\btcpdrop\.bt$/,
+    says: /'net\/sock\.h' file not found/,
+    why: 'the script includes a header of the kernel’s sources',
+  },
+  {
     command: /\bcpufreq\b/,
     says: /failed to init freqs/,
     why: 'an emulated processor has no frequencies',
