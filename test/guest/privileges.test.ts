@@ -131,7 +131,7 @@ async function observes(t: Test, session: Session): Promise<void> {
   t.ok(programs >= 3, 'programs by their ids');
   const { result: stats } = await session.bpf(rows.ENABLE_STATS, { type: 0 });
   t.ok(stats);
-  const clock = { type: 1, config: 0, sampleFreq: 100, cpu: 0, pid: -1 };
+  const clock = { type: 1, config: 0, sampleFrequency: 100, cpu: 0 };
   t.ok(await session.openPerfEvent(clock), 'samples of a processor');
   const text = async (path: string) => {
     const file = await session.open(path);
