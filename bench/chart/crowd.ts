@@ -5,7 +5,7 @@ import type { Summary } from '../types.js';
 import type { Figure } from './figure.js';
 import { labels } from './format.js';
 import { linePanel, whole } from './panels.js';
-import { answer, linesOver, sheet, vsockOf } from './sheet.js';
+import { answer, medianLines, sheet, vsockOf } from './sheet.js';
 import { armName } from './theme.js';
 
 /** What a figure about overlapping calls is called, and over what. */
@@ -24,14 +24,7 @@ export function crowdFigure(
   { name, noun, counted, levels }: CrowdWords,
 ): Figure {
   const metric = (level: number) => levelMetric(crowdMetrics.rate, noun, level);
-  const lines = linesOver(
-    summary.rows.map(({ arm }) => arm),
-    levels,
-    (arm, level) => {
-      const row = findRow(summary, arm, metric(level));
-      return row && { value: row.p50, low: row.ciLow, high: row.ciHigh };
-    },
-  );
+  const lines = medianLines(summary, levels, metric);
   const [most = 1] = levels.slice(-1);
   const vsock = vsockOf(summary);
   const rateOf = (arm: string, level: number) => {

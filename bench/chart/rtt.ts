@@ -1,11 +1,10 @@
 import type { Environment } from '../environment.js';
 import { echoMetric, lookupMetric } from '../metrics.js';
-import { findRow } from '../summary.js';
 import type { Summary } from '../types.js';
 import type { Figure } from './figure.js';
 import { bytes } from './format.js';
 import { linePanel, rowPanel, whole } from './panels.js';
-import { answer, bar, linesOver, rowsOf, sheet, times, vsockOf } from './sheet.js';
+import { answer, bar, medianLines, rowsOf, sheet, times, vsockOf } from './sheet.js';
 import { armName } from './theme.js';
 
 /**
@@ -18,14 +17,7 @@ export function rttFigure(
   environment: Environment,
   { payloadBytes, file, where }: { payloadBytes: readonly number[]; file: string; where: string },
 ): Figure {
-  const lines = linesOver(
-    summary.rows.map(({ arm }) => arm),
-    payloadBytes,
-    (arm, size) => {
-      const row = findRow(summary, arm, echoMetric(size));
-      return row && { value: row.p50, low: row.ciLow, high: row.ciHigh };
-    },
-  );
+  const lines = medianLines(summary, payloadBytes, echoMetric);
   const vsock = vsockOf(summary);
   const ratioOf = (size: number) => times(summary, vsock, 'tcp', echoMetric(size));
   const title = answer(

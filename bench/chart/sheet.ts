@@ -1,6 +1,6 @@
 /* What the charts of experiments have in common. */
 import { type Environment, environmentLines } from '../environment.js';
-import { findCompared } from '../summary.js';
+import { findCompared, findRow } from '../summary.js';
 import type { Compared, Row as Measured, Summary } from '../types.js';
 import { count, factor, labels, ratioText, whiskers } from './format.js';
 import { type Line, type Panel, type Point, page, type Row } from './panels.js';
@@ -102,6 +102,19 @@ export function linesOver(
     });
     const style = { name: armName(arm), colour: colourOf(arm), dashed: isPlainC(arm) };
     return points.length === 0 ? [] : [{ ...style, points }];
+  });
+}
+
+/** The medians of all arms, over what a metric is measured at. */
+export function medianLines(
+  summary: Summary,
+  xs: readonly number[],
+  metricAt: (x: number) => string,
+): Line[] {
+  const arms = summary.rows.map(({ arm }) => arm);
+  return linesOver(arms, xs, (arm, x) => {
+    const row = findRow(summary, arm, metricAt(x));
+    return row && { value: row.p50, low: row.ciLow, high: row.ciHigh };
   });
 }
 

@@ -12,6 +12,7 @@ import type { ProbeCache } from './probe-cache/index.js';
 import type { ProbeDefinitions } from './probe-definitions.js';
 import type { ProbedFiles } from './probed-files.js';
 import type { StartedPrograms } from './started-programs.js';
+import type { SystemName } from './system-name.js';
 
 /** What the supervisor needs to answer the calls of one program. */
 export interface Context {
@@ -34,6 +35,8 @@ export interface Context {
   readonly started: StartedPrograms;
   /** Ends calls in the guest whose callers no longer wait. */
   readonly interruptions: Interruptions;
+  /** What uname(2) tells. */
+  readonly name: SystemName;
   /** The guest's files about its kernel. */
   readonly files: GuestFiles;
   /** Copies of the files that the guest's processes run. */

@@ -22,6 +22,7 @@ import { ProbeDefinitions } from './probe-definitions.js';
 import { ProbedFiles } from './probed-files.js';
 import { StartedPrograms } from './started-programs.js';
 import { answerOf } from './system-calls.js';
+import { SystemName } from './system-name.js';
 
 const CLOCK_ROUNDS = 4;
 /** How long reading what an ended program has printed may take. */
@@ -230,9 +231,20 @@ function contextOf(
   const own = new OwnProcesses();
   const probed = new ProbedFiles(session, own, warnOnce);
   const views = { files, recent, probed, folders, definitions };
+  const name = new SystemName(session, files);
   const interruptions = new Interruptions();
   const started = new StartedPrograms(session.kernel, warnOnce);
-  const known = { session, objects, placeholders, probes, interruptions, started, own, ...views };
+  const known = {
+    session,
+    objects,
+    placeholders,
+    probes,
+    interruptions,
+    started,
+    own,
+    name,
+    ...views,
+  };
   return { ...known, events, userRings, mapped, warnOnce };
 }
 

@@ -50,23 +50,6 @@ export type Answer = (call: Notification, context: Context) => void | Promise<vo
 
 const X32 = 0x40000000;
 
-/** `struct utsname`: six texts. */
-const UTSNAME_TEXT_BYTES = 65;
-
-async function uname(call: Notification, { session, placeholders, files }: Context): Promise<void> {
-  const { release, version, machine } = session.kernel;
-  // The guest's policy decides whether the program may read the host name.
-  const name = await files.read('/proc/sys/kernel/hostname').catch(() => 'guest');
-  const texts = ['Linux', name, release, version, machine, '(none)'];
-  const image = Buffer.alloc(texts.length * UTSNAME_TEXT_BYTES);
-  for (const [index, text] of texts.entries()) {
-    image.write(text.slice(0, UTSNAME_TEXT_BYTES - 1), index * UTSNAME_TEXT_BYTES);
-  }
-  const memory = new ProcessMemory(call, placeholders);
-  memory.writeOrFault(call.word(0), image);
-  call.succeed(0);
-}
-
 function refuse(call: string, why: string, instead: string): Answer {
   return () => {
     throw failure('ERR_RUN_REFUSED', { call, why, instead });
@@ -142,7 +125,7 @@ function isEmptyAt(call: Notification, { placeholders }: Context): boolean {
  */
 const answers: ReadonlyMap<number, Answer> = new Map<number, Answer>([
   [BPF, forwardBpf],
-  [63, uname],
+  [63, (call, { name, placeholders }) => name.tell(call, placeholders)],
   [2, openFile(first, 'argument')],
   [257, openFile(at, 'argument')],
   [437, openFile(at, 'structure')],

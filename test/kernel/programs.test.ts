@@ -3,10 +3,11 @@ import { existsSync, mkdirSync, rmdirSync } from 'node:fs';
 import t from 'tap';
 import { enums, insn, struct, u32, u64 } from '../../src/index.js';
 import { cgroupHierarchy } from '../bpf/kernel.js';
+import { countRuns } from '../counting.js';
 import { session as open, skip } from './local-session.js';
 
 const { ProgType, AttachType, MapType } = enums;
-const { alu, call, exit, jumpIf, label, load, loadMapValue, mov, program, store } = insn;
+const { alu, call, exit, jumpIf, label, load, mov, program, store } = insn;
 
 const BPF_FUNC_seq_write = 127;
 const returning = (value: number) => program(mov('r0', value), exit());
@@ -57,14 +58,7 @@ t.test('programs', { skip }, async (t) => {
     });
     await using counting = await session.loadProgram({
       type: ProgType.BPF_PROG_TYPE_RAW_TRACEPOINT,
-      instructions: program(
-        loadMapValue('r1', map),
-        load(8, 'r2', 'r1', 0),
-        alu('add', 'r2', 1),
-        store(8, 'r1', 0, 'r2'),
-        mov('r0', 0),
-        exit(),
-      ),
+      instructions: countRuns(map),
       license: 'GPL',
       name: 'counting',
     });

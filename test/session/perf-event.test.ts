@@ -7,6 +7,7 @@ import { enums, insn, rows, Session, u32, u64 } from '../../src/index.js';
 import { compile, profiles } from '../../src/policy/index.js';
 import { localAgent } from '../agent/local-agent.js';
 import { lacks } from '../bpf/kernel.js';
+import { countRuns } from '../counting.js';
 import { session as open, skip } from '../kernel/local-session.js';
 import { until } from '../until.js';
 
@@ -14,7 +15,7 @@ import { until } from '../until.js';
 const WATCHED_MS = 20;
 
 const { AttachType, LinkType, MapType, PerfEventType, ProgType } = enums;
-const { alu, exit, load, loadMapValue, mov, program, store } = insn;
+const { exit, mov, program } = insn;
 
 const PERF_TYPE_SOFTWARE = 1;
 const PERF_TYPE_TRACEPOINT = 2;
@@ -76,14 +77,7 @@ t.test('perf events', { skip }, async (t) => {
     const count = (type: number) =>
       session.loadProgram({
         type,
-        instructions: program(
-          loadMapValue('r1', counts),
-          load(8, 'r2', 'r1', 0),
-          alu('add', 'r2', 1),
-          store(8, 'r1', 0, 'r2'),
-          mov('r0', 0),
-          exit(),
-        ),
+        instructions: countRuns(counts),
         license: 'GPL',
         name: 'count',
       });
@@ -128,14 +122,7 @@ t.test('perf events', { skip }, async (t) => {
     });
     await using counting = await session.loadProgram({
       type: ProgType.BPF_PROG_TYPE_PERF_EVENT,
-      instructions: program(
-        loadMapValue('r1', runs),
-        load(8, 'r2', 'r1', 0),
-        alu('add', 'r2', 1),
-        store(8, 'r1', 0, 'r2'),
-        mov('r0', 0),
-        exit(),
-      ),
+      instructions: countRuns(runs),
       license: 'GPL',
     });
     const never = 2n ** 40n;
