@@ -51,8 +51,8 @@ export function lastLine(text: string): string | undefined {
 }
 
 /**
- * Returns whether the kernel has given up the timer of its first processor, according to QEMU's
- * `info lapic`: the kernel has started the timer to measure it, and then masked it for good.
+ * Returns whether the timer of the first processor runs without interrupts, according to QEMU's
+ * `info lapic`: the kernel measures it, or has given it up.
  */
 export function timerIsOff(lapic: string): boolean {
   return /^LVTT\s.*\bmasked\b[^\n]*\n.*initial_count = 268435455\b/m.test(lapic);

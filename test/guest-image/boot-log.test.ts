@@ -48,7 +48,7 @@ t.test('the last line is one that says how far the boot got', async (t) => {
   t.equal(lastLine(`${usual}\n`), undefined);
 });
 
-t.test('a timer that the kernel has given up is told from one that runs', async (t) => {
+t.test('a timer that is measured or given up is told from one that is used', async (t) => {
   const off = `SPIV\t 0x000001ff
 LVTT\t 0x000300ec active-hi edge  masked         periodic     Fixed  (vec 236)
 Timer\t DCR=0x3 (divide by 16) initial_count = 268435455 current_count = 248890539`;
