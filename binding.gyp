@@ -37,6 +37,7 @@
         "addon/core/executor/confinement.cc",
         "addon/core/executor/mounts.cc",
         "addon/core/supervisor/caller_memory.cc",
+        "addon/core/supervisor/links.cc",
         "addon/core/supervisor/memory_maps.cc",
         "addon/core/supervisor/verdict_cache.cc",
         "addon/core/supervisor/restraint.cc",

@@ -380,6 +380,11 @@ export interface Native {
   sealMemory(fd: number): number;
   /** eventfd(2) → fd. */
   makeEvent(): number;
+  /**
+   * Replaces the first symbolic link in an absolute path, as `thread` sees it, by its target. A link
+   * at the end counts if `last` is set → an empty text if there is none.
+   */
+  followLink(thread: number, path: string, last: boolean): string;
 
   /*
    * Standing by for programs that are to run on a guest (addon/core/supervisor/standby_socket.h): each sends

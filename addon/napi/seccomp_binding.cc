@@ -5,9 +5,11 @@
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <string>
 #include <vector>
 
 #include "../core/supervisor/caller_memory.h"
+#include "../core/supervisor/links.h"
 #include "../core/supervisor/seccomp_listener.h"
 #include "arguments.h"
 #include "notification_words.h"
@@ -98,6 +100,12 @@ Napi::Value ShareMemory(const Info& info) {
 
 Napi::Value SealMemory(const Info& info) { return Number(info, seccomp::SealMemory(Int(info, 0))); }
 
+Napi::Value FollowLink(const Info& info) {
+  const std::string path = info[1].As<Napi::String>();
+  const bool last = info[2].As<Napi::Boolean>().Value();
+  return Napi::String::New(info.Env(), seccomp::FollowLink(Int(info, 0), path, last));
+}
+
 Napi::Value MakeEvent(const Info& info) { return Number(info, seccomp::MakeEvent()); }
 
 }  // namespace
@@ -117,6 +125,7 @@ void ExportSeccomp(Napi::Env env, Napi::Object exports) {
   set("identify", Identify);
   set("shareMemory", ShareMemory);
   set("sealMemory", SealMemory);
+  set("followLink", FollowLink);
   set("makeEvent", MakeEvent);
 }
 

@@ -15,7 +15,7 @@ import { failure, type WaepError } from '../errors.js';
 import { native } from '../native.js';
 import type { CallOptions } from '../session/index.js';
 import type { Session } from '../session.js';
-import { readGuestPipe } from '../view/index.js';
+import { isBelowKernel, readGuestPipe } from '../view/index.js';
 import type { Context } from './context.js';
 import type { Notification } from './notification.js';
 import type { Objects } from './objects.js';
@@ -42,6 +42,8 @@ export async function forwardBpf(call: Notification, context: Context): Promise<
     await checkProbed(call, asked, context);
   }
   checkProcesses(call, asked, context);
+  const pinned = pinPathOf(asked);
+  if (pinned !== undefined && /^[^/]/.test(pinned)) throw relative(asked.encoded.shape.name);
   // If the call no longer waits, its thread id may belong to another thread, and the bytes that
   // were read may be that thread's.
   if (!call.waits) return;
@@ -57,6 +59,9 @@ export async function forwardBpf(call: Notification, context: Context): Promise<
   const reply = await interruptions.during(call, command, (options) =>
     makeCall(asked, key, context, { without: call.lost, ...options }),
   );
+  if (reply.result >= 0 && pinned !== undefined && !isBelowKernel(pinned)) {
+    context.warnOnce(elsewhere(pinned));
+  }
   await writeBack(call, asked, reply, context);
 }
 
@@ -164,6 +169,35 @@ async function checkProbed(
   const path = memory.readText(address, PATH_MAX);
   // The kernel refuses a path without a NUL.
   if (path.at(-1) === 0) await probed.check(call.thread, pathOf(path));
+}
+
+const { pathname: PINNED, file_flags: PIN_FLAGS } = rows.OBJ_PIN.fields;
+const { BPF_F_PATH_FD } = enums.ObjectFlag;
+
+/**
+ * Returns the path of a pin. Returns undefined if a call names none, or one in a folder by its
+ * descriptor.
+ */
+function pinPathOf({ encoded: { shape }, image, memory }: Asked): string | undefined {
+  if ((shape !== rows.OBJ_PIN && shape !== rows.OBJ_GET) || image.length < 8) return undefined;
+  if ((wordAt(image, PIN_FLAGS) & BPF_F_PATH_FD) !== 0) return undefined;
+  const text = memory.readText(Buffer.from(image).readBigUInt64LE(PINNED.offset), PATH_MAX);
+  return text.at(-1) === 0 ? pathOf(text) : undefined;
+}
+
+function relative(call: string): WaepError {
+  return failure('ERR_RUN_REFUSED', {
+    call: `${call} of a relative path`,
+    why: 'a working directory is always one of this machine',
+    instead: 'Name the pin by its whole path.',
+  });
+}
+
+function elsewhere(path: string): WaepError {
+  return failure('ERR_RUN_NOTICE', {
+    what: `The pin ${path} is in the guest, while other calls see this machine's file at that path`,
+    instead: 'Pin into /sys/fs/bpf, which is the guest’s for all calls.',
+  });
 }
 
 const { pid: PROBED_PROCESS } = rows.LINK_CREATE_UPROBE_MULTI.fields;

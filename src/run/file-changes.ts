@@ -6,11 +6,12 @@ import { constants } from 'node:os';
 import { FileOperation, type FileRequest } from '../call.js';
 import { failure, type SystemError } from '../errors.js';
 import { askFile } from '../kernel/guest-folder.js';
-import { isPinPath } from '../view/index.js';
+import { isBelowKernel, isPinPath } from '../view/index.js';
 import type { Context } from './context.js';
 import { ofGuest } from './files.js';
 import type { Notification } from './notification.js';
-import { guestPlace, type PathArguments, settled } from './places.js';
+import { absolutePath, guestPlace, type PathArguments, pathAt, settled } from './places.js';
+import { ProcessMemory } from './process-memory.js';
 
 const { errno } = constants;
 const AT_REMOVEDIR = 0x200;
@@ -74,8 +75,8 @@ export function rename(from: PathArguments, to: PathArguments, flags?: number) {
     const [old, next] = [from, to].map((which) => guestPlace(call, context, which));
     if (old === undefined && next === undefined) return call.proceed();
     if (old === undefined || next === undefined) return call.fail(errno.EXDEV);
-    const path = await settled(old, call, context, from);
-    const other = await settled(next, call, context, to);
+    const path = await settled(old, context);
+    const other = await settled(next, context);
     if (!isPinPath(path) || !isPinPath(other)) throw refusal('rename(2)', path);
     if (flags !== undefined && call.argument(flags) !== 0) return call.fail(errno.EINVAL);
     return change({ operation: FileOperation.RENAME, path, other }, call, context);
@@ -86,6 +87,43 @@ export function rename(from: PathArguments, to: PathArguments, flags?: number) {
 export function refuseChange(name: string, which: PathArguments) {
   return ofGuest(which, (path) => {
     throw refusal(`${name}(2)`, path);
+  });
+}
+
+/** The flags of mount(2) with which it makes no mount of a new file system. */
+const MS_REMOUNT = 0x20;
+const MS_BIND = 0x1000;
+const MS_MOVE = 0x2000;
+const MS_PROPAGATION = 0x1e0000;
+/** The file systems in which a kernel describes itself. */
+const ofKernel: ReadonlySet<string> = new Set([
+  ...['bpf', 'cgroup', 'cgroup2', 'configfs', 'debugfs', 'proc', 'pstore', 'securityfs'],
+  ...['selinuxfs', 'sysfs', 'tracefs'],
+]);
+const refuseMount = refuseChange('mount', { path: 1 });
+
+/** Answers mount(2). It refuses to show files of this machine's kernel at another place. */
+export function mount(call: Notification, context: Context): void | Promise<void> {
+  const memory = new ProcessMemory(call, context.placeholders);
+  const flags = call.argument(3);
+  const source = { path: 0 };
+  if ((flags & (MS_BIND | MS_MOVE)) !== 0) {
+    const place = guestPlace(call, context, source);
+    if (place !== undefined) throw ofHost(`mount(2) of ${place.path} at another place`);
+  } else if ((flags & (MS_REMOUNT | MS_PROPAGATION)) === 0) {
+    const type = pathAt(memory, call.word(2)) ?? '';
+    const target = absolutePath(call, context, { path: 1 });
+    const elsewhere = target !== undefined && !isBelowKernel(target.path);
+    if (elsewhere && ofKernel.has(type)) throw ofHost(`mount(2) of ${type} on ${target.path}`);
+  }
+  return refuseMount(call, context);
+}
+
+function ofHost(call: string) {
+  return failure('ERR_RUN_REFUSED', {
+    call,
+    why: "it would show files of this machine's kernel, and not the guest's",
+    instead: "Use the guest's files at their own places, such as /proc and /sys/fs/bpf.",
   });
 }
 

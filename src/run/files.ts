@@ -34,7 +34,7 @@ const CLOSE_ON_EXEC = 0o2000000;
 /** The flags with which tools open a file of definitions to append to it. */
 const APPENDED = constants.O_WRONLY | constants.O_APPEND;
 const FALLBACK = ACCESS_MODE | constants.O_APPEND | constants.O_CREAT | constants.O_TRUNC;
-const AT_SYMLINK_NOFOLLOW = 0x100;
+const CREATED_ANEW = constants.O_CREAT | constants.O_EXCL;
 const FOLDER = 0o040000;
 const FILE_TYPE = 0o170000;
 
@@ -62,7 +62,7 @@ export function ofGuest(which: PathArguments, answer: PathAnswer) {
   return async (call: Notification, context: Context): Promise<void> => {
     const place = guestPlace(call, context, which);
     if (place === undefined) return call.proceed();
-    return answer(await settled(place, call, context, which), call, context);
+    return answer(await settled(place, context), call, context);
   };
 }
 
@@ -74,16 +74,16 @@ export function ofGuest(which: PathArguments, answer: PathAnswer) {
  */
 export function openFile(which: PathArguments, flagsAt: 'argument' | 'structure' | 'created') {
   return async (call: Notification, context: Context): Promise<void> => {
-    const named = absolutePath(call, context, which);
+    const memory = new ProcessMemory(call, context.placeholders);
+    const flags = flagsOf(call, memory, which.path + 1, flagsAt);
+    if (flags === undefined) return call.proceed();
+    const named = absolutePath(call, context, { ...which, link: () => meansLink(flags) });
     if (named === undefined) return call.proceed();
     if (isKernelDevice(named.path)) throw ofHost(`opening ${named.path}`);
-    const memory = new ProcessMemory(call, context.placeholders);
     const described = handleIn('fdinfo', named.path, memory);
     const mounted = mountFileOf(named.path, call.thread, context);
     const ofGuest = guestPathOf(named.path, context);
     if (described === 0 && mounted === undefined && ofGuest === undefined) return call.proceed();
-    const flags = flagsOf(call, memory, which.path + 1, flagsAt);
-    if (flags === undefined) return call.proceed();
     const closeOnExec = (flags & CLOSE_ON_EXEC) !== 0;
     if (mounted !== undefined) {
       const own = readFileSync(mounted.own, 'utf8');
@@ -95,7 +95,7 @@ export function openFile(which: PathArguments, flagsAt: 'argument' | 'structure'
       const path = `/proc/self/fdinfo/${described}`;
       return giveFile(call, await context.files.open(path), closeOnExec);
     }
-    const path = await settled({ ...named, path: ofGuest as string }, call, context, which);
+    const path = await settled({ ...named, path: ofGuest as string }, context);
     if ((flags & ACCESS_MODE) !== constants.O_RDONLY)
       return openToWrite(path, flags, call, context);
     if (isNamespace(path)) return openObject(call, path, 'netns', closeOnExec, context);
@@ -111,6 +111,11 @@ export function openFile(which: PathArguments, flagsAt: 'argument' | 'structure'
     }
     return openObject(call, path, kindOf(path), closeOnExec, context);
   };
+}
+
+/** Returns whether open(2) with these flags does not follow a link at the end of the path. */
+function meansLink(flags: number): boolean {
+  return (flags & constants.O_NOFOLLOW) !== 0 || (flags & CREATED_ANEW) === CREATED_ANEW;
 }
 
 function flagsOf(
@@ -190,16 +195,11 @@ async function openObject(
   await session.release([handle]);
 }
 
-/**
- * Answers access(2) and its variants.
- *
- * @param flags the index of the argument with the flags; without it, symbolic links are followed
- */
-export function accessFile(which: PathArguments, flags?: number) {
+/** Answers access(2) and its variants. */
+export function accessFile(which: PathArguments) {
   return ofGuest(which, async (path, call, context) => {
     if (context.recent.has(path)) return call.succeed(0);
-    const follow = flags === undefined || (call.argument(flags) & AT_SYMLINK_NOFOLLOW) === 0;
-    const mode = (await look(path, follow, context)).readUInt16LE(forms.MODE);
+    const mode = (await look(path, which.link?.(call) !== true, context)).readUInt16LE(forms.MODE);
     const executes = (call.argument(which.path + 1) & constants.X_OK) !== 0;
     if (executes && (mode & FILE_TYPE) !== FOLDER && (mode & 0o111) === 0) call.fail(errno.EACCES);
     else call.succeed(0);
@@ -210,20 +210,10 @@ export function accessFile(which: PathArguments, flags?: number) {
  * Answers stat(2) and its variants.
  *
  * @param result the index of the argument that points to the result
- * @param flags the index of the argument with the flags, or whether a symbolic link is followed
  */
-export function lookAtFile(
-  which: PathArguments,
-  form: 'stat' | 'statx',
-  result: number,
-  flags: number | 'follow' | 'link',
-) {
+export function lookAtFile(which: PathArguments, form: 'stat' | 'statx', result: number) {
   return ofGuest(which, async (path, call, context) => {
-    const follow =
-      typeof flags === 'number'
-        ? (call.argument(flags) & AT_SYMLINK_NOFOLLOW) === 0
-        : flags === 'follow';
-    const facts = await look(path, follow, context);
+    const facts = await look(path, which.link?.(call) !== true, context);
     const memory = new ProcessMemory(call, context.placeholders);
     memory.writeOrFault(call.word(result), forms[form](facts));
     call.succeed(0);
@@ -307,7 +297,7 @@ export function readLink(which: PathArguments) {
       if (name === undefined) return call.proceed();
       text = Buffer.from(name);
     } else if (ofGuest !== undefined) {
-      const path = await settled({ ...named, path: ofGuest }, call, context, which);
+      const path = await settled({ ...named, path: ofGuest }, context);
       text = await context.files.link(path);
     } else {
       return call.proceed();
@@ -356,10 +346,12 @@ function unentered(call: string): WaepError {
  * Answers getxattr(2) and its variants. waep shows no attributes: files of a kernel rarely have
  * any.
  */
-export const lackAttribute = ofGuest({ path: 0 }, (_, call) => call.fail(errno.ENODATA));
+export const lackAttribute = (which: PathArguments) =>
+  ofGuest(which, (_, call) => call.fail(errno.ENODATA));
 
 /** Answers listxattr(2) and its variants. */
-export const listNoAttributes = ofGuest({ path: 0 }, (_, call) => call.succeed(0));
+export const listNoAttributes = (which: PathArguments) =>
+  ofGuest(which, (_, call) => call.succeed(0));
 
 /** Answers getdents64(2). */
 export async function listDescriptor(call: Notification, context: Context): Promise<void> {

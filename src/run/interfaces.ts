@@ -4,7 +4,7 @@
  */
 import { constants } from 'node:os';
 import { text, viewOf } from '../codec/index.js';
-import type { SystemError } from '../errors.js';
+import { failure, type SystemError } from '../errors.js';
 import { eachEntry, entryName } from '../kernel/guest-folder.js';
 import type { Context } from './context.js';
 import type { Notification } from './notification.js';
@@ -16,11 +16,26 @@ const NAME_BYTES = 16;
 const { errno } = constants;
 
 /** The ioctl(2) requests that translate an index to a name and a name to an index. */
-export const SIOCGIFNAME = 0x8910;
-export const SIOCGIFINDEX = 0x8933;
+const SIOCGIFNAME = 0x8910;
+const SIOCGIFINDEX = 0x8933;
+/** The type of the ioctl(2) requests of sockets: SOCK_IOC_TYPE of linux/sockios.h. */
+export const SOCKET_REQUESTS = 0x89;
+/** The number in the first request that is about interfaces and routes, and not about a socket. */
+const FIRST_OF_NETWORK = 0x0b;
 
-/** Answers ioctl(2) of {@link SIOCGIFINDEX} and {@link SIOCGIFNAME}. */
-export async function nameInterface(call: Notification, context: Context): Promise<void> {
+/** Answers an ioctl(2) request of sockets. */
+export function askOfInterface(call: Notification, context: Context): void | Promise<void> {
+  const request = call.argument(1);
+  if (request === SIOCGIFINDEX || request === SIOCGIFNAME) return nameInterface(call, context);
+  if ((request & 0xff) < FIRST_OF_NETWORK) return call.proceed();
+  throw failure('ERR_RUN_REFUSED', {
+    call: `ioctl(2) 0x${request.toString(16)} of a network interface`,
+    why: "it would be about this machine's interface of that name, and not the guest's",
+    instead: 'Read /sys/class/net and /proc/net, or do it in the guest.',
+  });
+}
+
+async function nameInterface(call: Notification, context: Context): Promise<void> {
   const memory = new ProcessMemory(call, context.placeholders);
   const request = Buffer.from(memory.read(call.word(2), NAME_BYTES + 4));
   if (request.length < NAME_BYTES + 4) return call.fail(errno.EFAULT);

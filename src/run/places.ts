@@ -1,6 +1,7 @@
 /* Decides whether a path that a program names belongs to the guest or to this machine. */
 import { readlinkSync } from 'node:fs';
 import { posix } from 'node:path';
+import { native } from '../native.js';
 import { isBelowKernel, isGuestPath, type MountFile } from '../view/index.js';
 import type { Context } from './context.js';
 import type { Notification } from './notification.js';
@@ -15,13 +16,15 @@ const AT_FDCWD = -100;
 export interface PathArguments {
   readonly path: number;
   readonly folder?: number;
+  /** Returns whether a call means a symbolic link itself, if the path ends with one. */
+  readonly link?: (call: Notification) => boolean;
 }
 
 /** A path that a call names. */
 export interface Place {
   readonly path: string;
-  /** Whether the path contains `..`. A part before it may be a symbolic link. */
-  readonly climbs: boolean;
+  /** The same path, which may contain `..`. A part before it may be a symbolic link of the guest. */
+  readonly text: string;
 }
 
 /**
@@ -34,24 +37,39 @@ export function pathAt(memory: ProcessMemory, address: bigint): string | undefin
 }
 
 /**
- * Returns the absolute path that a call names, on this machine or in the guest. Returns undefined
- * if the call names no path.
+ * Returns the absolute path that a call names, on this machine or in the guest. This machine's
+ * symbolic links in it are followed. Returns undefined if the call names no path.
  */
 export function absolutePath(
   call: Notification,
   context: Pick<Context, 'placeholders' | 'folders'>,
-  { path, folder }: PathArguments,
+  { path, folder, link }: PathArguments,
 ): Place | undefined {
   const text = pathAt(new ProcessMemory(call, context.placeholders), call.word(path));
   if (text === undefined || text === '') return undefined;
   const whole = text.startsWith('/') ? text : `${baseOf(call, context, folder)}/${text}`;
-  const climbs = whole.includes('/..');
-  const simple = !climbs && !whole.includes('//') && !whole.includes('/.');
-  return { path: withoutSlash(simple ? whole : posix.normalize(whole)), climbs };
+  return throughLinks(whole, call, link);
 }
 
-function withoutSlash(path: string): string {
-  return path.length > 1 && path.endsWith('/') ? path.slice(0, -1) : path;
+const MOST_LINKS = 40;
+
+/** Follows the links in a path until the path enters a folder of the kernel. */
+function throughLinks(path: string, call: Notification, link: PathArguments['link']): Place {
+  let place = { path: normal(path), text: path };
+  const last = link?.(call) !== true;
+  for (let links = 0; links < MOST_LINKS && !isBelowKernel(place.path); links++) {
+    const text = native.followLink(call.thread, place.text, last);
+    if (text === '') break;
+    place = { path: normal(text), text };
+  }
+  return place;
+}
+
+/** Returns a path without `..`, as if no part of it were a symbolic link. */
+function normal(path: string): string {
+  const simple = !path.includes('//') && !path.includes('/.');
+  const whole = simple ? path : posix.normalize(path);
+  return whole.length > 1 && whole.endsWith('/') ? whole.slice(0, -1) : whole;
 }
 
 /** Returns the folder at which a relative path begins. */
@@ -104,7 +122,7 @@ export function mountFileOf(
   thread: number,
   { own }: Pick<Context, 'own'>,
 ): { file: MountFile; own: string } | undefined {
-  if (path === '/proc/mounts' || path === '/etc/mtab') {
+  if (path === '/proc/mounts') {
     return { file: 'mounts', own: `/proc/${thread}/mounts` };
   }
   const [, id, file] = /^\/proc\/(self|thread-self|\d+)\/(mounts|mountinfo)$/.exec(path) ?? [];
@@ -114,19 +132,9 @@ export function mountFileOf(
 }
 
 /** Resolves a path that contains `..`. The symbolic links in it are the guest's. */
-export async function settled(
-  { path, climbs }: Place,
-  call: Notification,
-  context: Context,
-  which: PathArguments,
-): Promise<string> {
-  if (!climbs) return path;
-  const text = pathAt(new ProcessMemory(call, context.placeholders), call.word(which.path)) ?? '';
-  const whole = text.startsWith('/') ? text : `${baseOf(call, context, which.folder)}/${text}`;
-  return resolve(whole, context);
+export async function settled({ path, text }: Place, context: Context): Promise<string> {
+  return text.includes('/..') ? resolve(text, context) : path;
 }
-
-const MOST_LINKS = 40;
 
 async function resolve(path: string, context: Context): Promise<string> {
   const parts = path.split('/').filter((part) => part !== '' && part !== '.');

@@ -12,7 +12,7 @@ import {
   selectDescriptors,
   writeDescriptor,
 } from './descriptors.js';
-import { makeFolder, refuseChange, remove, rename } from './file-changes.js';
+import { makeFolder, mount, refuseChange, remove, rename } from './file-changes.js';
 import {
   AT_EMPTY_PATH,
   accessFile,
@@ -30,7 +30,7 @@ import {
   readLink,
   seekDescriptor,
 } from './files.js';
-import { nameInterface, SIOCGIFINDEX, SIOCGIFNAME } from './interfaces.js';
+import { askOfInterface, SOCKET_REQUESTS } from './interfaces.js';
 import { mapMemory, watchDescriptor } from './memory-map.js';
 import type { Notification } from './notification.js';
 import { BPF, X86_64 } from './numbers.js';
@@ -44,6 +44,7 @@ import {
   openProcess,
   sendSignal,
 } from './processes.js';
+import { tellLoad } from './system-load.js';
 
 /** Answers one system call of the program. An exception becomes the errno of the call. */
 export type Answer = (call: Notification, context: Context) => void | Promise<void>;
@@ -79,12 +80,48 @@ function refuseListener(call: Notification, context: Context): void {
   call.fail(constants.errno.EBUSY);
 }
 
+function changesKernel(name: string): Answer {
+  const why = 'it would change the kernel of this host, and not the guest’s';
+  return refuse(`${name}(2)`, why, 'Do it in the guest.');
+}
+
+/** The calls that change a kernel. */
+const changes = [
+  [164, 'settimeofday'],
+  [167, 'swapon'],
+  [168, 'swapoff'],
+  [169, 'reboot'],
+  [175, 'init_module'],
+  [176, 'delete_module'],
+  [227, 'clock_settime'],
+  [246, 'kexec_load'],
+  [313, 'finit_module'],
+  [320, 'kexec_file_load'],
+] as const;
+
+const AF_NETLINK = 16;
+const refuseNetlink = refuse(
+  'socket(2) for netlink',
+  'it tells of this host’s kernel and changes it, and not the guest’s',
+  'Attach by links (XDP, TCX), list with "bpftool link", and read /proc/net.',
+);
+const refusePackets = refuse(
+  'socket(2) for packets (AF_PACKET, AF_XDP)',
+  'it would have the packets of this host’s interfaces, and not the guest’s',
+  'Capture packets in the guest.',
+);
+
+function refuseSocket(call: Notification, context: Context): void | Promise<void> {
+  const answer = call.argument(0) === AF_NETLINK ? refuseNetlink : refusePackets;
+  return answer(call, context);
+}
+
 const FIONREAD = 0x541b;
 
 function control(call: Notification, context: Context): void | Promise<void> {
   const request = call.argument(1);
   if (request === FIONREAD) return countUnread(call, context);
-  if (request === SIOCGIFINDEX || request === SIOCGIFNAME) return nameInterface(call, context);
+  if (((request >> 8) & 0xff) === SOCKET_REQUESTS) return askOfInterface(call, context);
   return controlPerfEvent(call, context);
 }
 
@@ -100,13 +137,25 @@ function enterNamespace(call: Notification, { placeholders }: Context): void {
   call.proceed();
 }
 
+const AT_SYMLINK_NOFOLLOW = 0x100;
+const IN_DONT_FOLLOW = 0x02000000;
+
 /** The path is the first argument, or the second one after its folder. */
 const first = { path: 0 };
 const at = { folder: 0, path: 1 };
+const link = () => true;
+const firstLink = { ...first, link };
+const atLink = { ...at, link };
+
+/** Returns the second argument as a path that is followed unless a flag says otherwise. */
+const atUnless = (flags: number) => ({
+  ...at,
+  link: (call: Notification) => (call.argument(flags) & AT_SYMLINK_NOFOLLOW) !== 0,
+});
 
 /** Answers a variant of stat(2) that takes a path or a descriptor. */
 function lookAt(form: 'stat' | 'statx', flags: number, result: number): Answer {
-  const byPath = lookAtFile(at, form, result, flags);
+  const byPath = lookAtFile(atUnless(flags), form, result);
   return (call, context) => {
     const mayBeEmpty = (call.argument(flags) & AT_EMPTY_PATH) !== 0;
     if (!mayBeEmpty || !isEmptyAt(call, context)) return byPath(call, context);
@@ -132,13 +181,14 @@ const answers: ReadonlyMap<number, Answer> = new Map<number, Answer>([
   [85, openFile(first, 'created')],
   [21, accessFile(first)],
   [269, accessFile(at)],
-  [439, accessFile(at, 3)],
-  [89, readLink(first)],
-  [267, readLink(at)],
-  [4, lookAtFile(first, 'stat', 1, 'follow')],
-  [6, lookAtFile(first, 'stat', 1, 'link')],
+  [439, accessFile(atUnless(3))],
+  [89, readLink(firstLink)],
+  [267, readLink(atLink)],
+  [4, lookAtFile(first, 'stat', 1)],
+  [6, lookAtFile(firstLink, 'stat', 1)],
   [262, lookAt('stat', 3, 2)],
   [332, lookAt('statx', 2, 4)],
+  [99, tellLoad],
   [103, readKernelLog],
   [137, lookAtFileSystem],
   [138, describeFileSystem],
@@ -146,39 +196,45 @@ const answers: ReadonlyMap<number, Answer> = new Map<number, Answer>([
   [81, changeToDescriptor],
   [217, listDescriptor],
   [8, seekDescriptor],
-  [83, makeFolder(first)],
-  [258, makeFolder(at)],
-  [84, remove(first, 'rmdir')],
-  [87, remove(first, 'unlink')],
-  [263, remove(at, { flags: 2 })],
-  [82, rename(first, { path: 1 })],
-  [264, rename(at, { folder: 2, path: 3 })],
-  [316, rename(at, { folder: 2, path: 3 }, 4)],
-  [191, lackAttribute],
-  [192, lackAttribute],
-  [194, listNoAttributes],
-  [195, listNoAttributes],
+  [83, makeFolder(firstLink)],
+  [258, makeFolder(atLink)],
+  [84, remove(firstLink, 'rmdir')],
+  [87, remove(firstLink, 'unlink')],
+  [263, remove(atLink, { flags: 2 })],
+  [82, rename(firstLink, { path: 1, link })],
+  [264, rename(atLink, { folder: 2, path: 3, link })],
+  [316, rename(atLink, { folder: 2, path: 3, link }, 4)],
+  [191, lackAttribute(first)],
+  [192, lackAttribute(firstLink)],
+  [194, listNoAttributes(first)],
+  [195, listNoAttributes(firstLink)],
   [76, refuseChange('truncate', first)],
   [90, refuseChange('chmod', first)],
   [268, refuseChange('fchmodat', at)],
   [92, refuseChange('chown', first)],
-  [94, refuseChange('lchown', first)],
-  [260, refuseChange('fchownat', at)],
+  [94, refuseChange('lchown', firstLink)],
+  [260, refuseChange('fchownat', atUnless(4))],
   [132, refuseChange('utime', first)],
   [235, refuseChange('utimes', first)],
   [261, refuseChange('futimesat', at)],
-  [280, refuseChange('utimensat', at)],
-  [133, refuseChange('mknod', first)],
-  [259, refuseChange('mknodat', at)],
-  [86, refuseChange('link', { path: 1 })],
-  [265, refuseChange('linkat', { folder: 2, path: 3 })],
-  [88, refuseChange('symlink', { path: 1 })],
-  [266, refuseChange('symlinkat', { folder: 1, path: 2 })],
+  [280, refuseChange('utimensat', atUnless(3))],
+  [133, refuseChange('mknod', firstLink)],
+  [259, refuseChange('mknodat', atLink)],
+  [86, refuseChange('link', { path: 1, link })],
+  [265, refuseChange('linkat', { folder: 2, path: 3, link })],
+  [88, refuseChange('symlink', { path: 1, link })],
+  [266, refuseChange('symlinkat', { folder: 1, path: 2, link })],
   [188, refuseChange('setxattr', first)],
-  [189, refuseChange('lsetxattr', first)],
-  [165, refuseChange('mount', { path: 1 })],
+  [189, refuseChange('lsetxattr', firstLink)],
+  [165, mount],
   [166, refuseChange('umount2', first)],
-  [254, refuseChange('inotify_add_watch', { path: 1 })],
+  [
+    254,
+    refuseChange('inotify_add_watch', {
+      path: 1,
+      link: (call) => (call.argument(2) & IN_DONT_FOLLOW) !== 0,
+    }),
+  ],
   [301, refuseChange('fanotify_mark', { folder: 3, path: 4 })],
   [303, makeFileHandle],
   [308, enterNamespace],
@@ -231,14 +287,8 @@ const answers: ReadonlyMap<number, Answer> = new Map<number, Answer>([
   [279, aboutProcess('move_pages')],
   [317, refuseListener],
   [72, flagsOf],
-  [
-    41,
-    refuse(
-      'socket(2) for netlink',
-      'it tells of this host’s kernel and changes it, and not the guest’s',
-      'Attach by links (XDP, TCX), list with "bpftool link", and read /proc/net.',
-    ),
-  ],
+  ...changes.map(([number, name]) => [number, changesKernel(name)] as const),
+  [41, refuseSocket],
   [
     54,
     unlessOfGuest(

@@ -106,6 +106,7 @@ t.test('unmodified programs act on the guest, and on nothing else', async (t) =>
       words,
     );
   }
+  t.equal(await run(program.path, 'memory'), await guest.sh('/program memory'));
   const entered = await run('nsenter', '--net=/proc/1/ns/net', 'true').catch((error) => error);
   t.match(entered.stderr, /setns\(2\) into a namespace of the guest is refused/);
 

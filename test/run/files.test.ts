@@ -70,6 +70,26 @@ t.test('system calls on paths and folders are as in the kernel', { skip }, async
   t.equal(errors, '');
 });
 
+t.test('symbolic links to files of a kernel lead to the guest', { skip }, async (t) => {
+  const links = mkdtempSync(join(tmpdir(), 'waep-links-'));
+  t.teardown(() => rmSync(links, { recursive: true }));
+  const script = [
+    `cd ${links}`,
+    'ln -s /sys/class class; ln -s class again; ln -s /proc/partitions parts; ln -s none dangling',
+    'cat parts; cat <parts; ls class/ again/net; cat again/net/lo/mtu class/../kernel/btf/vmlinux | wc -c',
+    'stat --format "%N %F" parts class again; stat --dereference --format "%F %u" parts class again',
+    'readlink parts class/net/lo; readlink -f again/net/lo; cat dangling parts/none',
+    'test -d class/net && test -L parts && test -e /dev/fd/0 && test -e /dev/stdin && echo yes',
+    'cd again && cat net/lo/mtu && cd - && echo changed >parts2 && mv parts moved && cat moved',
+    'dd if=moved iflag=nofollow status=none; rm moved class again && ls',
+  ].join('\n');
+  const told = `rm -f ${links}/*; { ${script}\n} 2>&1`;
+  const expected = execFileSync('sh', ['-c', told], { encoding: 'utf8' });
+  const { output, errors } = await run(['sh', '-c', told]);
+  t.equal(output, expected);
+  t.equal(errors, '');
+});
+
 t.test('what the program reads of itself is its own', { skip }, async (t) => {
   const words = [
     'cat /proc/self/comm /proc/thread-self/comm',
@@ -128,6 +148,8 @@ t.test('what cannot be had of the guest is refused by name', { skip }, async (t)
     'dmesg --syslog': /syslog\(2\) is refused/,
     'cd /sys/class/net': /chdir\(2\) to \/sys\/class\/net is refused/,
     'mount -t tmpfs none /sys/class/net': /mount\(2\) of \/sys\/class\/net is refused/,
+    [`mount -t proc none ${cache}`]: /mount\(2\) of proc on \S+ is refused/,
+    [`mount --bind /sys/class ${cache}`]: /mount\(2\) of \/sys\/class at another place is refused/,
   };
   for (const [words, line] of Object.entries(refused)) {
     const { status, errors } = await run(['sh', '-c', words]);

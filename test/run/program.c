@@ -30,6 +30,7 @@
 #include <sys/select.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/sysinfo.h>
 #include <sys/time.h>
 #include <sys/uio.h>
 #include <sys/utsname.h>
@@ -876,10 +877,29 @@ static void foreign(void) {
   tell("own process", syscall(SYS_perf_event_open, &event, getpid(), -1, -1, 0));
   tell("sockets", socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG));
   tell("uevents", socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_KOBJECT_UEVENT));
+  tell("packets", socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0));
+  struct ifreq interface = {.ifr_name = "lo"};
+  const int local = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  tell("address", ioctl(local, SIOCGIFADDR, &interface));
+  int marked;
+  tell("mark", ioctl(local, SIOCATMARK, &marked));
+  tell("add a module", syscall(SYS_init_module, NULL, 0UL, NULL));
+  tell("add a module's file", syscall(SYS_finit_module, -1, NULL, 0));
+  tell("remove a module", syscall(SYS_delete_module, "none", 0U));
+  tell("restart", syscall(SYS_reboot, 0, 0, 0, NULL));
+  tell("clock", syscall(SYS_settimeofday, NULL, NULL));
   tell("enter own", setns(open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC), 0));
   tell("mounts", syscall(457, NULL, NULL, 0L, 0L));
   tell("itself", kill(getpid(), 0));
   tell("nobody", kill(0x3fffff, 0));
+}
+
+// What does not change while it is looked at.
+static void memory(void) {
+  struct sysinfo facts;
+  tell("memory", sysinfo(&facts));
+  printf("in all: %lu, swap: %lu, unit: %u\n", facts.totalram, facts.totalswap, facts.mem_unit);
+  printf("up: %d, threads: %d\n", facts.uptime > 0, facts.procs > 0);
 }
 
 // Calls about a process that is none of its own, and about some that are.
@@ -1028,6 +1048,7 @@ int main(int argc, char **argv) {
     if (strcmp(argv[i], "errors") == 0) errors();
     if (strcmp(argv[i], "hold") == 0) hold();
     if (strcmp(argv[i], "foreign") == 0) foreign();
+    if (strcmp(argv[i], "memory") == 0) memory();
     if (strcmp(argv[i], "processes") == 0) processes(argv[++i]);
     if (strcmp(argv[i], "huge-log") == 0) huge_log();
     if (strcmp(argv[i], "vdso") == 0) vdso();

@@ -34,10 +34,14 @@ constexpr uint32_t kX32 = 0x40000000;
 constexpr uint32_t kSocketAttachBpf = 50;     // SO_ATTACH_BPF
 constexpr uint32_t kReuseportAttachBpf = 52;  // SO_ATTACH_REUSEPORT_EBPF
 constexpr uint32_t kPerfIoctlType = '$';      // _IO('$', …) of linux/perf_event.h
+constexpr uint32_t kSocketIoctlType = 0x89;   // SOCK_IOC_TYPE of linux/sockios.h
 constexpr uint32_t kWhole[] = {
     SYS_bpf, SYS_perf_event_open, SYS_uname, SYS_epoll_ctl, SYS_poll, SYS_ppoll, SYS_select,
     SYS_pselect6, SYS_fstat, SYS_pidfd_open, SYS_execve, SYS_execveat, SYS_unshare, SYS_setns,
-    SYS_clone3, SYS_syslog, SYS_kcmp, SYS_capget,
+    SYS_clone3, SYS_syslog, SYS_sysinfo, SYS_kcmp, SYS_capget,
+    // calls that change the kernel
+    SYS_init_module, SYS_finit_module, SYS_delete_module, SYS_kexec_load, SYS_kexec_file_load,
+    SYS_reboot, SYS_swapon, SYS_swapoff, SYS_settimeofday, SYS_clock_settime,
     // calls that ask about a path
     SYS_open, SYS_openat, SYS_openat2, SYS_creat, SYS_access, SYS_faccessat, SYS_faccessat2,
     SYS_readlink, SYS_readlinkat, SYS_stat, SYS_lstat, SYS_newfstatat, SYS_statx, SYS_statfs,
@@ -180,15 +184,20 @@ Program Build(uint32_t self) {
     program.Return(SECCOMP_RET_ERRNO | ENOSYS);
   }
 
-  // Programs without these calls read the files that list mounts, which waep answers.
-  for (const uint32_t number : {kStatmount, kListmount}) {
+  // Programs without these calls read the files that list mounts, and mount by mount(2), which waep
+  // answers.
+  for (const uint32_t number :
+       {kStatmount, kListmount, uint32_t{SYS_fsopen}, uint32_t{SYS_open_tree}}) {
     program.UnlessEqual(number, 1);
     program.Return(SECCOMP_RET_ERRNO | ENOSYS);
   }
 
-  // socket: only netlink, which shows and changes the host's kernel. Logins need NETLINK_AUDIT.
-  program.UnlessEqual(SYS_socket, 8);
+  // socket: only packets of the host's interfaces, and netlink, which shows and changes the host's
+  // kernel. Logins need NETLINK_AUDIT.
+  program.UnlessEqual(SYS_socket, 10);
   program.Load(Argument(0));
+  program.IfEqual(AF_PACKET, 6);
+  program.IfEqual(AF_XDP, 5);
   program.UnlessEqual(AF_NETLINK, 5);
   program.Load(Argument(2));
   program.IfEqual(NETLINK_AUDIT, 3);
@@ -278,17 +287,16 @@ Program Build(uint32_t self) {
   program.Return(SECCOMP_RET_ALLOW);
 
   // ioctl: only the requests of perf events, FIONREAD, which sockets answer and objects do not, and
-  // the requests that turn names of interfaces into numbers and back.
-  program.UnlessEqual(SYS_ioctl, 12);
+  // the requests about network interfaces.
+  program.UnlessEqual(SYS_ioctl, 10);
   program.Load(Argument(1));
-  for (const uint32_t request : {FIONREAD, SIOCGIFINDEX, SIOCGIFNAME}) {
-    program.UnlessEqual(request, 1);
-    program.Return(SECCOMP_RET_USER_NOTIF);
-  }
+  Notify(&program, FIONREAD);
   program.ShiftRight(8);
   program.And(0xff);
-  program.UnlessEqual(kPerfIoctlType, 1);
-  program.Return(SECCOMP_RET_USER_NOTIF);
+  for (const uint32_t type : {kPerfIoctlType, kSocketIoctlType}) {
+    program.UnlessEqual(type, 1);
+    program.Return(SECCOMP_RET_USER_NOTIF);
+  }
   program.Return(SECCOMP_RET_ALLOW);
 
   // Objects of the guest need no locked memory here. Programs raise the limit before they make

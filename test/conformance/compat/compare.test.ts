@@ -14,6 +14,9 @@ t.test('a row that differs, or fails natively for a reason of its own, fails a r
   const different = compare(row(), outcome(), outcome({ stdout: 'two\n' }));
   t.equal(different.verdict, 'different');
   t.ok(failing.has(different.verdict));
+  const [once, twice] = ['one\n\n', 'one\n\none\n\n'].map((stdout) => outcome({ stdout }));
+  const ticking = compare(row({ compares: 'shape' }), once as Outcome, twice as Outcome);
+  t.equal(ticking.verdict, 'same-but-volatile');
 
   const native = outcome({
     ending: '1',

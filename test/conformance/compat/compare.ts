@@ -97,8 +97,10 @@ function linesOf({ volatile = [], lines, compares = 'text' }: Row, text: string)
   const kept = withoutVolatile(all.join('\n'), volatile)
     .split('\n')
     .map((line) => line.trimEnd());
+  // A tool that prints each second prints as many empty lines as seconds.
+  if (compares !== 'text') return [...new Set(kept.filter((line) => line !== ''))].sort();
   while (kept.at(-1) === '') kept.pop();
-  return compares === 'text' ? kept : [...new Set(kept)].sort();
+  return kept;
 }
 
 function shown(line: string | undefined): string {
