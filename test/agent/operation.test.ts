@@ -1,4 +1,4 @@
-import { execFileSync, spawn } from 'node:child_process';
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import {
   existsSync,
@@ -14,12 +14,14 @@ import { join } from 'node:path';
 import type { Readable, Writable } from 'node:stream';
 import t from 'tap';
 import { AuditLog } from '../../guest/agent/audit.js';
+import { findTool } from '../../guest/tools.js';
 import { enums, insn } from '../../src/bpf/index.js';
 import { Authority } from '../../src/keys.js';
 import { native } from '../../src/native.js';
 import { outputPipe } from '../../src/run/index.js';
 import { Session } from '../../src/session.js';
 import type { TlsRole } from '../../src/tls-role.js';
+import { stepsOf } from '../docs/console.js';
 import { until } from '../until.js';
 import { type AgentProcess, agentProcess, folderOf } from './agent-process.js';
 
@@ -166,6 +168,25 @@ while True: print(s.recv(4096).decode().replace('\\n', ' '), flush=True)`;
   agent.child.kill('SIGTERM');
   t.equal(await agent.exit, 0);
   await until('STOPPING', () => told.includes('STOPPING=1'));
+});
+
+const noSystemd = findTool('systemd-analyze') === undefined && 'systemd-analyze is not installed';
+t.test('the units of the page on reloading are understood', { skip: noSystemd }, (t) => {
+  const folder = folderOf(t);
+  const units: string[] = [];
+  for (const step of stepsOf('docs/operate/reload.md')) {
+    if (!('file' in step) || !/\.(service|path)$/.test(step.file)) continue;
+    writeFileSync(join(folder, step.file), step.text);
+    units.push(join(folder, step.file));
+  }
+  t.equal(units.length, 3);
+  const { stderr } = spawnSync('systemd-analyze', ['verify', ...units], { encoding: 'utf8' });
+  // What lacks a path of these is about a program or a unit that this machine has not.
+  t.same(
+    stderr.split('\n').filter((line) => line.startsWith(folder)),
+    [],
+  );
+  t.end();
 });
 
 t.test('a connection that says nothing is no refusal', async (t) => {
