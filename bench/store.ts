@@ -1,7 +1,7 @@
-import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { tryLock } from '../guest/image/lock.js';
-import { packageFolder } from '../src/paths.js';
+import { makeFolder, packageFolder } from '../src/paths.js';
 import type { Environment } from './environment.js';
 import type { DerivedRun, Experiment } from './experiment.js';
 import { htmlPage } from './html.js';
@@ -26,6 +26,7 @@ export interface BegunRun {
 }
 
 const LOCK = '.lock';
+const cure = 'Let this user write there.';
 
 /**
  * A folder of results: `<experiment>/<run>/…`, `README.md`, and the same as one file of HTML.
@@ -47,10 +48,10 @@ export class Store {
    * Gives a run a name that no other has, also of those that other processes measure, and removes
    * what runs have left whose process was killed. What is measured will find a place to be kept.
    *
-   * @throws the system error when the folder cannot be written to
+   * @throws ERR_FOLDER_UNUSABLE or the system error when the folder cannot be written to
    */
   async begin(startedAt: Date): Promise<BegunRun> {
-    await mkdir(this.folder, { recursive: true });
+    makeFolder(this.folder, { cure });
     const entries = await readdir(this.folder, { withFileTypes: true });
     for (const { name } of entries) {
       if (!name.startsWith('.') || !name.endsWith(LOCK)) continue;
@@ -87,7 +88,7 @@ export class Store {
     const { run } = record.environment;
     const folder = join(this.folder, experiment.name, run);
     const draft = `${folder}.part`;
-    await mkdir(draft, { recursive: true });
+    makeFolder(draft, { cure });
     try {
       await writeJson(join(draft, 'environment.json'), record.environment);
       await writeFile(join(draft, 'samples.jsonl.gz'), encodeSamples(record.batches));
@@ -139,7 +140,7 @@ export class Store {
       const run = (await this.runs(experiment)).at(-1);
       if (run !== undefined) newest.push(await this.read(experiment, run));
     }
-    await mkdir(this.folder, { recursive: true });
+    makeFolder(this.folder, { cure });
     const page = resultsPage(experiments, newest);
     await replaceFile(join(this.folder, 'README.md'), page);
     const charts = new Map<string, string>();

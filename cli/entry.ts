@@ -7,7 +7,6 @@ import { createHash } from 'node:crypto';
 import {
   closeSync,
   fstatSync,
-  mkdirSync,
   openSync,
   readFileSync,
   renameSync,
@@ -19,7 +18,7 @@ import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Script } from 'node:vm';
-import { cacheFolder } from '../src/paths.js';
+import { cacheFolder, makeFolder } from '../src/paths.js';
 
 const OTHERS_MAY_WRITE = 0o022;
 const HASH_CHARACTERS = 40;
@@ -86,7 +85,7 @@ function readCode(identity: string): Buffer | undefined {
 function writeCode(identity: string, code: Buffer): void {
   const draft = `${kept}.${process.pid}`;
   try {
-    mkdirSync(folder, { recursive: true, mode: 0o700 });
+    makeFolder(folder, { mode: 0o700 });
     if (!isPrivate(statSync(folder))) return;
     const header = Buffer.from(identity + hashOf(code), 'latin1');
     writeFileSync(draft, Buffer.concat([header, code]), { flag: 'wx', mode: 0o600 });

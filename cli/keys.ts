@@ -1,8 +1,10 @@
-import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { existsSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Command } from 'commander';
 import { failure } from '../src/errors.js';
+import { readGivenFile } from '../src/given-file.js';
 import type { Identity } from '../src/keys.js';
+import { makeFolder } from '../src/paths.js';
 import { CRL_FILE, type TlsRole } from '../src/tls-role.js';
 import { wholeNumber } from '../src/whole-number.js';
 
@@ -58,11 +60,11 @@ async function make(folder: string, { agent, client, days, revoke }: Options): P
 /** Adds the certificates with these names to the revocation list of a folder. */
 async function revokeKeys(folder: string, days: number, names: readonly string[]): Promise<void> {
   const { Authority } = await import('../src/keys.js');
-  const text = (name: string) => readFileSync(join(folder, name), 'utf8');
-  const authority = await Authority.load({ cert: text('ca.crt'), key: text('ca.key') });
+  const authority = await Authority.load(authorityIn(folder));
   const path = join(folder, CRL_FILE);
-  let list = existsSync(path) ? text(CRL_FILE) : undefined;
-  for (const name of names) list = await authority.revoke(text(`${name}.crt`), days, list);
+  let list = existsSync(path) ? madeBefore(path) : undefined;
+  const certificateOf = (name: string) => madeBefore(join(folder, `${name}.crt`), '--revoke');
+  for (const name of names) list = await authority.revoke(certificateOf(name), days, list);
   // Agents may read the list at any time, so the new list replaces it at once.
   const draft = `${path}.${process.pid}`;
   writeFileSync(draft, list ?? '', { mode: 0o600, flag: 'wx' });
@@ -70,18 +72,27 @@ async function revokeKeys(folder: string, days: number, names: readonly string[]
   console.log(path);
 }
 
+function authorityIn(folder: string): Identity {
+  return { cert: madeBefore(join(folder, 'ca.crt')), key: madeBefore(join(folder, 'ca.key')) };
+}
+
+function madeBefore(path: string, option = '<folder>'): string {
+  return readGivenFile(option, path, 'a file that "waep keys" has made').toString();
+}
+
 /**
  * Makes an authority in a folder, unless there is one, and certificates with these names.
  *
  * @returns the paths of the new files
- * @throws ERR_OPTION_INVALID for a name that is not allowed; EEXIST when a file exists
+ * @throws ERR_OPTION_INVALID for a name that is not allowed; ERR_FOLDER_UNUSABLE; EEXIST when a
+ *   file exists
  */
 export async function makeKeys(
   folder: string,
   days: number,
   names: { readonly [R in TlsRole]?: string },
 ): Promise<string[]> {
-  mkdirSync(folder, { recursive: true, mode: 0o700 });
+  makeFolder(folder, { mode: 0o700, cure: 'Choose another folder for the keys.' });
   // Other commands must not wait for this library.
   const { Authority } = await import('../src/keys.js');
   const path = (name: string) => join(folder, name);
@@ -97,10 +108,7 @@ export async function makeKeys(
   };
   const known = existsSync(path('ca.key'));
   const authority = known
-    ? await Authority.load({
-        cert: readFileSync(path('ca.crt'), 'utf8'),
-        key: readFileSync(path('ca.key'), 'utf8'),
-      })
+    ? await Authority.load(authorityIn(folder))
     : await Authority.create('waep-ca', days);
   if (!known) write('ca', authority);
   for (const role of ['agent', 'client'] as const) {

@@ -1,8 +1,8 @@
-import { readFileSync } from 'node:fs';
 import Table from 'cli-table3';
 import { Command, Option } from 'commander';
 import pc from 'picocolors';
 import { failure } from '../src/errors.js';
+import { readGivenFile } from '../src/given-file.js';
 import {
   describePolicy,
   explain,
@@ -59,7 +59,7 @@ function checkCommand(): Command {
     .argument('<file>', 'the policy file')
     .option('--json', 'print the rules as an array of {rule, allows, from}')
     .action((file: string, { json }: { json?: true }) => {
-      const policy = readPolicyFile(readFileSync(file, 'utf8'), file);
+      const policy = policyIn(file);
       for (const problem of policy.problems) console.error(pc.red(problem.message));
       if (policy.problems.length > 0) {
         process.exitCode = 1;
@@ -100,9 +100,7 @@ function explainCommand(): Command {
       ...questionNames.flatMap((question) =>
         (options[question] ?? []).map((name) => explain(policy, question, name)),
       ),
-      ...(options.object === undefined
-        ? []
-        : explainObject(policy, readObject(readFileSync(options.object), options.object))),
+      ...(options.object === undefined ? [] : objectVerdicts(policy, options.object)),
     ];
     if (verdicts.length === 0) {
       throw failure('ERR_OPTION_INVALID', {
@@ -117,12 +115,19 @@ function explainCommand(): Command {
   });
 }
 
+function policyIn(file: string): PolicyFile {
+  return readPolicyFile(readGivenFile('<file>', file, 'a policy file').toString(), file);
+}
+
+function objectVerdicts(policy: PolicyFile, file: string): Verdict[] {
+  const bytes = readGivenFile('--object', file, 'a BPF object file');
+  return explainObject(policy, readObject(bytes, file));
+}
+
 /** @throws ERR_POLICY_FILE for the first problem in the file */
 function readFor(file: string | undefined, { profile }: ExplainOptions): PolicyFile {
   const policy =
-    file === undefined
-      ? readPolicyFile(`profile: ${profile}`, profile)
-      : readPolicyFile(readFileSync(file, 'utf8'), file);
+    file === undefined ? readPolicyFile(`profile: ${profile}`, profile) : policyIn(file);
   if (policy.problems[0] !== undefined) throw policy.problems[0];
   return policy;
 }

@@ -1,9 +1,9 @@
-import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { Command } from 'commander';
 import pc from 'picocolors';
 import { failure } from '../src/errors.js';
+import { readGivenFile } from '../src/given-file.js';
 import { cacheFolder } from '../src/paths.js';
 import { RELEASE_MS, type RunOptions, run } from '../src/run/index.js';
 import {
@@ -46,7 +46,7 @@ export function runCommand(): Command {
     .argument('<program...>', 'the program and its arguments; put -- before them')
     .passThroughOptions()
     .action(async (program: string[], { vm, vms, json, ...tls }: Options) => {
-      const addresses = [...vm, ...(vms === undefined ? [] : await addressesIn(vms))];
+      const addresses = [...vm, ...(vms === undefined ? [] : addressesIn(vms))];
       const [address, ...others] = addresses;
       if (address === undefined) {
         throw failure('ERR_OPTION_INVALID', {
@@ -95,7 +95,7 @@ async function runIn(
   }
 }
 
-async function addressesIn(file: string): Promise<string[]> {
-  const lines = (await readFile(file, 'utf8')).split('\n');
+function addressesIn(file: string): string[] {
+  const lines = readGivenFile('--vms', file, 'a file with addresses').toString().split('\n');
   return lines.map((line) => line.replace(/#.*/, '').trim()).filter((line) => line !== '');
 }

@@ -1,4 +1,4 @@
-import { readFileSync, rmSync } from 'node:fs';
+import { rmSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { Command, Option } from 'commander';
 import pc from 'picocolors';
@@ -12,6 +12,7 @@ import {
 } from '../guest/index.js';
 import { makeRunFolder } from '../guest/vm/rundir.js';
 import { failure } from '../src/errors.js';
+import { readGivenFile } from '../src/given-file.js';
 import { parsePolicy, profiles } from '../src/policy/index.js';
 import type { Standby } from '../src/run/index.js';
 import { wholeNumber } from '../src/whole-number.js';
@@ -84,7 +85,8 @@ async function run(options: Options): Promise<void> {
   const policy = options.policy === undefined ? undefined : resolve(options.policy);
   // A fault in the policy must be reported here. Otherwise, only a guest that does not start would
   // show it.
-  if (policy !== undefined) parsePolicy(readFileSync(policy, 'utf8'), policy);
+  if (policy !== undefined)
+    parsePolicy(readGivenFile('--policy', policy, 'a policy file').toString(), policy);
   const progress = progressLine();
   const keys = options.net === 'user' ? await keysOfGuest() : undefined;
   const guest = await boot({

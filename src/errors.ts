@@ -148,6 +148,8 @@ const messages = {
     `${d.tool} failed: ${d.why}. See ${d.log}.`,
   ERR_FOLDER_UNSAFE: (d: { path: string; why: string; cure: string }) =>
     `The folder ${d.path} cannot be used: ${d.why}. ${d.cure}`,
+  ERR_FOLDER_UNUSABLE: (d: { path: string; why: string; cure: string }) =>
+    `The folder ${d.path} cannot be made: ${d.why}. ${d.cure}`,
   ERR_PACKAGE_UNAVAILABLE: (d: { name: string; suite: string; why: string }) =>
     `The Debian package ${d.name} could not be fetched from ${d.suite}: ${d.why}`,
   ERR_KERNEL_MISSING: (d: { why: string }) =>

@@ -1,4 +1,4 @@
-import { accessSync, constants, existsSync, lstatSync, mkdirSync } from 'node:fs';
+import { accessSync, constants, existsSync, lstatSync, mkdirSync, statSync } from 'node:fs';
 import { homedir, tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -52,7 +52,7 @@ function usableHome(): string | undefined {
 function privateFolder(): string {
   const uid = process.geteuid?.() ?? 0;
   const path = join(tmpdir(), `waep-${uid}`);
-  mkdirSync(path, { recursive: true, mode: 0o700 });
+  makeFolder(path, { mode: 0o700 });
   const found = lstatSync(path);
   if (found.isDirectory() && found.uid === uid && (found.mode & 0o077) === 0) return path;
   throw failure('ERR_FOLDER_UNSAFE', {
@@ -60,6 +60,45 @@ function privateFolder(): string {
     why: 'it is not a folder of this user that nobody else can enter (mode 0700)',
     cure: 'Remove it, or name another folder in WAEP_CACHE_DIR.',
   });
+}
+
+/**
+ * Makes a folder and those that lead to it, unless they are there. Node's own `recursive` never ends
+ * where the kernel answers ENOENT although the parent is there, as it does below /proc.
+ *
+ * @param options `mode` is for every folder that is made; `cure` ends the error's message
+ * @throws ERR_FOLDER_UNUSABLE when the folder cannot be made
+ */
+export function makeFolder(
+  path: string,
+  {
+    mode = 0o777,
+    cure = 'Name another folder in WAEP_CACHE_DIR.',
+  }: { mode?: number; cure?: string } = {},
+): void {
+  try {
+    mkdirSync(path, { mode });
+  } catch (error) {
+    if (isFolder(path)) return;
+    const { code } = error as NodeJS.ErrnoException;
+    const parent = dirname(path);
+    if (code === 'ENOENT' && !existsSync(parent)) {
+      makeFolder(parent, { mode, cure });
+      makeFolder(path, { mode, cure });
+      return;
+    }
+    const why =
+      code === 'EEXIST' ? 'it is no folder' : `no folder can be made in ${parent} (${code})`;
+    throw failure('ERR_FOLDER_UNUSABLE', { path, why, cure }, error);
+  }
+}
+
+function isFolder(path: string): boolean {
+  try {
+    return statSync(path).isDirectory();
+  } catch {
+    return false;
+  }
 }
 
 /** The agent's one-file bundle, made by scripts/bundle.mjs. */

@@ -6,9 +6,10 @@
  * keeper that has the new rules.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { fstatSync, readFileSync, readSync } from 'node:fs';
+import { fstatSync, readSync } from 'node:fs';
 import { failure } from '../../src/errors.js';
 import type { SessionLimits } from '../../src/frame/messages.js';
+import { readGivenFile } from '../../src/given-file.js';
 import { native, nativeFile } from '../../src/native.js';
 // This does not import the folder's index: without a policy file the parser is never loaded.
 import { compile } from '../../src/policy/compile.js';
@@ -47,7 +48,7 @@ interface HandedOver {
 async function readPolicy({ policy, profile }: ConfigurationOptions): Promise<Policy> {
   if (policy === undefined) return profileNamed(profile);
   const { parsePolicy } = await import('../../src/policy/file.js');
-  return parsePolicy(readFileSync(policy, 'utf8'), policy);
+  return parsePolicy(readGivenFile('--policy', policy, 'a policy file').toString(), policy);
 }
 
 /** Reads the files that options name. */

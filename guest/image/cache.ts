@@ -1,9 +1,9 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { mkdir, readdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
+import { readdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { dirname, join, relative } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { cacheFolder } from '../../src/paths.js';
+import { cacheFolder, makeFolder } from '../../src/paths.js';
 import { tryLock } from './lock.js';
 
 /** A key for content: the first 16 hex digits of the SHA-256 over the parts, in order. */
@@ -58,7 +58,7 @@ export async function cached(
       `.${key}-${process.pid}-${randomBytes(4).toString('hex')}`,
     );
     try {
-      await mkdir(draft, { recursive: true });
+      makeFolder(draft);
       await fill(draft);
       if (!(await complete(draft))) throw new Error(`what was made for ${folder} is not complete`);
       await rm(folder, { recursive: true, force: true });
@@ -149,7 +149,7 @@ async function hasEntries(folder: string): Promise<boolean> {
 
 /** Writes a file so that others see either all of it or nothing. */
 export async function writeWhole(path: string, content: string): Promise<void> {
-  await mkdir(dirname(path), { recursive: true });
+  makeFolder(dirname(path));
   const draft = `${path}.${process.pid}-${randomBytes(4).toString('hex')}`;
   try {
     await writeFile(draft, content);
@@ -168,7 +168,7 @@ const SILENT_MS = 3000;
  */
 export async function locked<T>(name: string, action: () => Promise<T>): Promise<T> {
   const path = join(cacheFolder(), 'locks', name.replaceAll('/', '-'));
-  await mkdir(dirname(path), { recursive: true });
+  makeFolder(dirname(path));
   const beganMs = performance.now();
   let warned = false;
   let lock = tryLock(path);

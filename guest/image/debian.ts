@@ -1,9 +1,9 @@
 import { existsSync } from 'node:fs';
-import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { execa } from 'execa';
 import { failure } from '../../src/errors.js';
-import { cacheFolder } from '../../src/paths.js';
+import { cacheFolder, makeFolder } from '../../src/paths.js';
 import { requireTool, runTool } from '../tools.js';
 import { cached, contentKey, isUndamaged, locked, writeWhole } from './cache.js';
 import { type Progress, silent } from './progress.js';
@@ -237,8 +237,8 @@ function listsFolder(suite: string | undefined): string {
  */
 async function privateState(suite: string | undefined): Promise<string[]> {
   const folder = stateFolder(suite);
-  await mkdir(join(listsFolder(suite), 'partial'), { recursive: true });
-  await mkdir(join(folder, 'archives/partial'), { recursive: true });
+  makeFolder(join(listsFolder(suite), 'partial'));
+  makeFolder(join(folder, 'archives/partial'));
   await writeFile(join(folder, 'status'), '');
   const settings: Record<string, string> = {
     'APT::Sandbox::User': 'root',

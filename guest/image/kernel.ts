@@ -1,5 +1,5 @@
 import { constants } from 'node:fs';
-import { access, readdir } from 'node:fs/promises';
+import { access, readdir, stat } from 'node:fs/promises';
 import { release as runningRelease } from 'node:os';
 import { basename, join } from 'node:path';
 import { failure } from '../../src/errors.js';
@@ -41,11 +41,26 @@ const wholeKernel: FetchOptions = {
 /**
  * Finds the chosen kernel, fetching it when it comes from an archive and is not in the cache.
  *
- * @throws ERR_PACKAGE_UNAVAILABLE, or ERR_KERNEL_MISSING when this machine has none either
+ * @throws ERR_OPTION_INVALID when what was chosen is not there, ERR_PACKAGE_UNAVAILABLE, or
+ *   ERR_KERNEL_MISSING when this machine has none either
  */
 export async function findKernel(choice: KernelChoice = {}, progress?: Progress): Promise<Kernel> {
   if ('image' in choice) {
     const { image, modules } = choice;
+    if (!(await stat(image).catch(() => undefined))?.isFile()) {
+      throw failure('ERR_OPTION_INVALID', {
+        option: 'kernel',
+        value: image,
+        expected: 'the file of a kernel',
+      });
+    }
+    if (!(await stat(modules).catch(() => undefined))?.isDirectory()) {
+      throw failure('ERR_OPTION_INVALID', {
+        option: 'modules',
+        value: modules,
+        expected: 'the folder /lib/modules/<release> of the kernel',
+      });
+    }
     return { image, modules, release: basename(modules), origin: image };
   }
   const { suite } = choice;
@@ -57,7 +72,9 @@ export async function findKernel(choice: KernelChoice = {}, progress?: Progress)
     try {
       return await fromArchive(name, { progress });
     } catch (error) {
-      reasons.push((error as Error).message);
+      const { code, message } = error as Error & { code?: string };
+      if (code === 'ERR_FOLDER_UNUSABLE') throw error;
+      reasons.push(message);
     }
   }
   const own = await ownKernel();

@@ -1,9 +1,9 @@
 import { randomBytes } from 'node:crypto';
-import { copyFile, mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { copyFile, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { failure } from '../../src/errors.js';
-import { cacheFolder } from '../../src/paths.js';
+import { cacheFolder, makeFolder } from '../../src/paths.js';
 import { profileNamed } from '../../src/policy/profiles.js';
 import { connect } from '../../src/transport/index.js';
 import { buildImage, type GuestFile, type Image, writeInitramfs } from '../image/image.js';
@@ -613,7 +613,7 @@ async function probe(parts: Parts, listen: readonly string[], deadline: Deadline
 /** Writes the whole log of a guest: its console, and the output of QEMU and other helpers. */
 async function keepFailedLog({ run, serial }: Parts, { processors }: BootError): Promise<string> {
   const path = join(cacheFolder(), 'logs', `${new Date().toISOString()}-${process.pid}.log`);
-  await mkdir(dirname(path), { recursive: true });
+  makeFolder(dirname(path));
   const texts = await Promise.all(
     [serial, join(run.path, 'qemu.log'), join(run.path, 'vsock.log')].map((log) =>
       readFile(log).catch(() => Buffer.alloc(0)),

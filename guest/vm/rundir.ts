@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { onExit } from 'signal-exit';
 import { failure } from '../../src/errors.js';
+import { makeFolder } from '../../src/paths.js';
 import { type Lock, tryLock } from '../image/lock.js';
 
 const LOCK = '.lock';
@@ -29,7 +30,8 @@ const open = new Set<RunFolder>();
  * `waep-UID` in the folder for temporary files. Each run folder has a lock beside it, which its
  * process holds.
  *
- * @throws ERR_FOLDER_UNSAFE when somebody else could write there
+ * @throws ERR_FOLDER_UNSAFE when somebody else could write there, ERR_FOLDER_UNUSABLE when that
+ *   folder cannot be made
  */
 export function makeRunFolder(): RunFolder {
   const root = runRoot();
@@ -68,12 +70,13 @@ function runRoot(): string {
   const parent = xdg?.startsWith('/') && isOwn(xdg, uid) ? xdg : undefined;
   const wanted = parent === undefined ? join(tmpdir(), `waep-${uid}`) : join(parent, 'waep');
   const path = Buffer.byteLength(wanted) > MAX_ROOT_BYTES ? `/tmp/waep-${uid}` : wanted;
-  mkdirSync(path, { recursive: true, mode: 0o700 });
+  const cure = 'Name another folder in XDG_RUNTIME_DIR or TMPDIR.';
+  makeFolder(path, { mode: 0o700, cure });
   if (isOwn(path, uid)) return path;
   throw failure('ERR_FOLDER_UNSAFE', {
     path,
     why: 'it is not a folder of this user that nobody else can enter (mode 0700)',
-    cure: 'Remove it, or name another folder in XDG_RUNTIME_DIR or TMPDIR.',
+    cure: `Remove it. ${cure}`,
   });
 }
 

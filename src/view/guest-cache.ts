@@ -1,7 +1,8 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { closeSync, fstatSync, openSync, readFileSync, statSync } from 'node:fs';
-import { mkdir, open, readdir, rename, rm, stat, utimes } from 'node:fs/promises';
+import { open, readdir, rename, rm, stat, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
+import { makeFolder } from '../paths.js';
 import type { Session } from '../session.js';
 
 /** The number of guests with a cache. The one that was used longest ago is removed. */
@@ -62,7 +63,7 @@ export class GuestCache {
     if (root === undefined || bytes.length > MAX_FILE_BYTES) return;
     const draft = join(this.#folder, `.${randomBytes(8).toString('hex')}`);
     try {
-      await mkdir(this.#folder, { recursive: true, mode: 0o700 });
+      makeFolder(this.#folder, { mode: 0o700 });
       if (!isPrivate(await stat(this.#folder))) return;
       const file = await open(draft, 'wx', 0o600);
       try {

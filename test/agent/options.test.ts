@@ -26,6 +26,21 @@ t.test('numbers that make no sense are refused by name before anything is done',
   }
 });
 
+t.test('a file that cannot be read is named, with its option and the reason', async (t) => {
+  const says = (words: readonly string[], expected: RegExp) => {
+    const listen = ['--listen', 'unix:/nonexistent/agent.sock'];
+    const { status, stderr } = spawnSync(process.execPath, [agent, ...listen, ...words], {
+      encoding: 'utf8',
+    });
+    t.equal(status, 1);
+    t.match(stderr, expected);
+  };
+  const tls = ['--tls-ca', '--tls-cert', '--tls-key'].flatMap((option) => [option, '/']);
+  says(['--policy', '/'], /Invalid --policy: "\/"\. Expected a policy file; this is a folder\.\n/);
+  says(['--policy', '/none'], /Invalid --policy: "\/none"\. .*; there is no such file\.\n/);
+  says(tls, /Invalid --tls-ca: "\/"\. Expected a certificate in PEM .*; this is a folder\.\n/);
+});
+
 t.test('an address that cannot be listened on is named, with the reason', async (t) => {
   const says = (address: string, expected: string) => {
     const words = [agent, '--insecure-tcp', '--listen', address];

@@ -137,5 +137,8 @@ t.test('what a run has left that was killed is removed', async (t) => {
 t.test('a folder that cannot be written to is found at the beginning', async (t) => {
   const folder = t.testdir({ results: 'a file' });
   const store = new Store(join(folder, 'results'));
-  await t.rejects(store.begin(new Date()), { message: /EEXIST.*results/ });
+  await t.rejects(store.begin(new Date()), {
+    code: 'ERR_FOLDER_UNUSABLE',
+    message: /results cannot be made: it is no folder/,
+  });
 });

@@ -84,6 +84,44 @@ test('there is a place for what is kept, whatever the user has for a home', (t) 
   t.end();
 });
 
+test('a place where the kernel makes no folders is named', (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'waep-file-'));
+  t.teardown(() => rmSync(folder, { recursive: true, force: true }));
+  writeFileSync(join(folder, 'file'), '');
+  const missing = join(folder, 'missing');
+  const start = (cache: string, ...words: string[]) =>
+    spawnSync(process.execPath, [cli, ...words], {
+      encoding: 'utf8',
+      env: { ...process.env, WAEP_CACHE_DIR: cache },
+      timeout: 30_000,
+    });
+  // Node's own way to make a folder never ends below /proc.
+  for (const cache of ['/proc/waep/deep', join(folder, 'file/deep'), join(folder, 'file')]) {
+    const help = start(cache, 'keys', '--help');
+    t.equal(help.stderr, '', 'what needs no folder does without');
+    t.equal(help.status, 0);
+    const booting = start(cache, 'vm');
+    t.match(
+      booting.stderr,
+      /^(· .*\n)?waep: The folder .* Name another folder in WAEP_CACHE_DIR\.\n$/,
+    );
+    t.equal(booting.status, 1);
+  }
+  const keys = start(missing, 'keys', '/proc/waep');
+  t.match(
+    keys.stderr,
+    'waep: The folder /proc/waep cannot be made: no folder can be made in /proc (ENOENT). Choose another folder for the keys.',
+  );
+  const vm = start(missing, 'vm', '--policy', folder);
+  t.match(
+    vm.stderr,
+    `waep: Invalid --policy: "${folder}". Expected a policy file; this is a folder.`,
+  );
+  const modules = start(missing, 'vm', '--kernel', cli, '--modules', cli);
+  t.match(modules.stderr, `Invalid modules: "${cli}". Expected the folder /lib/modules`);
+  t.end();
+});
+
 test('a closed pipe ends the command without a word, and a full disk with one', (t) => {
   const start = (shell: string) =>
     spawnSync('bash', ['-o', 'pipefail', '-c', shell], {

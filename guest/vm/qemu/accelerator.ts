@@ -1,8 +1,8 @@
 import { accessSync, constants, existsSync, readFileSync } from 'node:fs';
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { readFile, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { failure } from '../../../src/errors.js';
-import { cacheFolder } from '../../../src/paths.js';
+import { cacheFolder, makeFolder } from '../../../src/paths.js';
 import { requireTool, runTool } from '../../tools.js';
 import type { Accelerator } from './devices.js';
 
@@ -63,7 +63,7 @@ export async function chooseAccelerator(choice: AcceleratorChoice): Promise<Verd
 export async function remember(verdict: Omit<Verdict, 'proven'>): Promise<Verdict> {
   const proven = { ...verdict, proven: true };
   const path = await verdictPath();
-  await mkdir(join(path, '..'), { recursive: true });
+  makeFolder(dirname(path));
   await writeFile(path, JSON.stringify(proven));
   return proven;
 }
