@@ -18,27 +18,16 @@ import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Script } from 'node:vm';
-import { cacheFolder, makeFolder } from '../src/paths.js';
+import { makeFolder, optionalCache } from '../src/paths.js';
 
 const OTHERS_MAY_WRITE = 0o022;
 const HASH_CHARACTERS = 40;
 
 const path = fileURLToPath(new URL('command.cjs', import.meta.url));
-const folder = codeFolder();
+/** If there is none, the command itself reports the problem when it needs a folder. */
+const folder = optionalCache('code');
 /** Each subcommand has its own file of compiled code, because subcommands share little code. */
-const kept = join(folder, /^[a-z-]+$/.exec(process.argv[2] ?? '')?.[0] ?? 'waep');
-
-/**
- * Returns the folder for compiled code. If there is none, the command itself reports the problem
- * when it needs the folder.
- */
-function codeFolder(): string {
-  try {
-    return join(cacheFolder(), 'code');
-  } catch {
-    return '/nonexistent';
-  }
-}
+const kept = join(folder ?? '', /^[a-z-]+$/.exec(process.argv[2] ?? '')?.[0] ?? 'waep');
 
 /**
  * Returns the identity of the source and of Node. V8 itself checks only the length of the source.
@@ -62,6 +51,7 @@ function hashOf(code: Uint8Array): string {
 
 /** Returns the kept code, if it is complete and nobody else can have written it. */
 function readCode(identity: string): Buffer | undefined {
+  if (folder === undefined) return undefined;
   try {
     if (!isPrivate(statSync(folder))) return undefined;
     const fd = openSync(kept, 'r');
@@ -83,6 +73,7 @@ function readCode(identity: string): Buffer | undefined {
  * again.
  */
 function writeCode(identity: string, code: Buffer): void {
+  if (folder === undefined) return;
   const draft = `${kept}.${process.pid}`;
   try {
     makeFolder(folder, { mode: 0o700 });

@@ -5,6 +5,7 @@ import { Command } from 'commander';
 import pc from 'picocolors';
 import { packageFolder } from '../src/paths.js';
 import { errorLine } from './json-lines.js';
+import { interrupt } from './signals.js';
 import { RUN_FAILED } from './statuses.js';
 
 const { version }: { version: string } = JSON.parse(
@@ -95,14 +96,22 @@ const BROKEN_PIPE_STATUS = 128 + constants.signals.SIGPIPE;
 
 for (const stream of [process.stdout, process.stderr]) {
   stream.on('error', (error: NodeJS.ErrnoException) => {
-    if (error.code === 'EPIPE') process.exit(BROKEN_PIPE_STATUS);
+    if (error.code === 'EPIPE') {
+      process.exitCode = BROKEN_PIPE_STATUS;
+      // An exit at once would leave what the command has made in the guest until its lease ends.
+      if (!interrupt()) process.exit();
+      return;
+    }
     if (stream === process.stdout) console.error(pc.red(`waep: standard output: ${error.message}`));
     process.exit(failureStatus);
   });
 }
 
-main().catch((error: Error) => {
+main().catch((error: Error & { code?: string }) => {
   const { json, address } = said;
-  console.error(json ? errorLine('error', error, address) : pc.red(`waep: ${error.message}`));
+  // What is wrong with an option has nothing to do with the guest.
+  const isAbout = error.code !== 'ERR_OPTION_INVALID' && !error.message.includes(address ?? '');
+  const text = isAbout ? `${address}: ${error.message}` : error.message;
+  console.error(json ? errorLine('error', error, address) : pc.red(`waep: ${text}`));
   process.exitCode = failureStatus;
 });

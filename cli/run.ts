@@ -1,10 +1,9 @@
-import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { Command } from 'commander';
 import pc from 'picocolors';
 import { failure } from '../src/errors.js';
 import { readGivenFile } from '../src/given-file.js';
-import { cacheFolder } from '../src/paths.js';
+import { optionalCache } from '../src/paths.js';
 import { RELEASE_MS, type RunOptions, run } from '../src/run/index.js';
 import {
   type ConnectionOptions,
@@ -80,7 +79,7 @@ async function runIn(
       console.error(
         json ? errorLine('notice', error, options.vm) : pc.yellow(`waep: ${error.message}`),
       );
-    const kept = { refused, cacheFolder: join(cacheFolder(), 'guests') };
+    const kept = { refused, cacheFolder: optionalCache('guests') };
     const apart = {
       address: options.vm,
       read: (errors: Readable) => quote(errors, options.vm),

@@ -5,6 +5,14 @@ import type { Session } from '../src/session.js';
 /** The time limit for a guest's answer after the user has interrupted a command. */
 const PATIENCE_MS = 3000;
 
+let stopWork: (() => void) | undefined;
+
+/** Ends what {@link untilInterrupted} runs, as Ctrl-C does. Returns whether there is such work. */
+export function interrupt(): boolean {
+  stopWork?.();
+  return stopWork !== undefined;
+}
+
 /** Runs `work` with a signal that SIGINT (Ctrl-C) or SIGTERM aborts. Later failures are ignored. */
 export async function untilInterrupted(
   work: (signal: AbortSignal) => Promise<void>,
@@ -12,11 +20,13 @@ export async function untilInterrupted(
   const abort = new AbortController();
   const stop = () => abort.abort();
   process.once('SIGINT', stop).once('SIGTERM', stop);
+  stopWork = stop;
   try {
     await work(abort.signal);
   } catch (error) {
     if (!abort.signal.aborted) throw error;
   } finally {
+    stopWork = undefined;
     process.off('SIGINT', stop).off('SIGTERM', stop);
   }
 }

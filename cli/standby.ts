@@ -1,7 +1,6 @@
-import { join } from 'node:path';
 import { Command } from 'commander';
 import pc from 'picocolors';
-import { cacheFolder } from '../src/paths.js';
+import { optionalCache } from '../src/paths.js';
 import { Standby } from '../src/run/index.js';
 import {
   type ConnectionOptions,
@@ -41,7 +40,7 @@ async function standBy(options: ConnectionOptions): Promise<void> {
 export function openStandby(options: ConnectionOptions): Promise<Standby> {
   return Standby.open(options.vm, {
     connect: () => openSession(options, { client: `waep standby ${process.pid}`, ...unhurried }),
-    cacheFolder: join(cacheFolder(), 'guests'),
+    cacheFolder: optionalCache('guests'),
     refused: (error, output) => {
       output.write(pc.createColors(output.isTerminal).yellow(`waep: ${error.message}\n`));
     },

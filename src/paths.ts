@@ -33,6 +33,18 @@ export function cacheFolder(): string {
   return home === undefined ? join(privateFolder(), 'cache') : join(home, '.cache', 'waep');
 }
 
+/**
+ * Returns the folder of one kind of thing in {@link cacheFolder}, for callers that also work without
+ * a cache. Where there is no place for one, it is undefined.
+ */
+export function optionalCache(kind: string): string | undefined {
+  try {
+    return join(cacheFolder(), kind);
+  } catch {
+    return undefined;
+  }
+}
+
 function usableHome(): string | undefined {
   try {
     const home = homedir();

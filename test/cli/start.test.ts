@@ -1,6 +1,7 @@
 import { execFileSync, spawnSync } from 'node:child_process';
 import {
   chmodSync,
+  existsSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
@@ -107,6 +108,14 @@ test('a place where the kernel makes no folders is named', (t) => {
     );
     t.equal(booting.status, 1);
   }
+  // Without any folder, nothing is kept anywhere.
+  const { WAEP_CACHE_DIR: _, XDG_CACHE_HOME: __, ...rest } = process.env;
+  const nowhere = { ...rest, HOME: '', TMPDIR: '/proc/waep' };
+  const words = [cli, 'keys', '--help'];
+  const before = existsSync('/nonexistent');
+  const without = spawnSync(process.execPath, words, { encoding: 'utf8', env: nowhere });
+  t.match(without, { status: 0, stderr: '' });
+  t.equal(existsSync('/nonexistent'), before, 'nor in a folder that was thought not to be there');
   const keys = start(missing, 'keys', '/proc/waep');
   t.match(
     keys.stderr,

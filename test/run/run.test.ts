@@ -75,6 +75,17 @@ t.test('over TLS as over any other stream', async (t) => {
   }
 });
 
+t.test('where nothing can be kept, as where something can', async (t) => {
+  const nowhere = {
+    WAEP_CACHE_DIR: '',
+    XDG_CACHE_HOME: '',
+    HOME: '/dev/null',
+    TMPDIR: '/proc/waep',
+  };
+  const words = [process.execPath, cli, 'run', '--vm', address, '--', 'uname', '-r'];
+  t.match(await startProgram(words, nowhere).ended, { status: 0, output: /^\d/, errors: '' });
+});
+
 const asRoot = { skip: process.getuid?.() !== 0 && 'it takes root to mount' };
 
 t.test('the tracing files of this machine have no name', asRoot, async (t) => {
