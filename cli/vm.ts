@@ -114,9 +114,10 @@ async function run(options: Options): Promise<void> {
       process.once(signal, () => settle(undefined));
     }
   });
-  print(guest, options, keys);
   // The process with the vsock device answers programs on its guest, which is the shortest way.
   const standby = options.vsock === 'none' ? undefined : await standBy(guest.vsock());
+  // Who reads an address may use it at once, with all that belongs to it.
+  print(guest, options, keys);
   const how = await Promise.race([guest.ended, interrupted]);
   standby?.close();
   await guest.stop();

@@ -49,24 +49,27 @@ export function guestSide(guest: EquippedGuest, env: Readonly<Record<string, str
   };
 }
 
-/** This machine, by `waep run`. `wrap` comes before the command line. */
+/** This machine, by `waep run` with these options. `wrap` comes before the command line. */
 export function hostSide(
   address: string,
   env: Readonly<Record<string, string>>,
   wrap: readonly string[] = [],
+  options: readonly string[] = [],
 ): Side {
-  return byWaep('host', [...wrap, process.execPath, cli, 'run', '--vm', address, '--'], env);
+  const words = [process.execPath, cli, 'run', '--vm', address, ...options, '--'];
+  return byWaep('host', [...wrap, ...words], env);
 }
 
 const waep = fileURLToPath(new URL('../../../../bin/waep', import.meta.url));
 
-/** This machine with a standby, which `await using` ends. */
+/** This machine with a standby that has these options. `await using` ends the standby. */
 export async function standbySide(
   address: string,
   env: Readonly<Record<string, string>>,
   wrap: readonly string[] = [],
+  options: readonly string[] = [],
 ): Promise<Side & AsyncDisposable> {
-  const standby = spawn(process.execPath, [cli, 'standby', '--vm', address], {
+  const standby = spawn(process.execPath, [cli, 'standby', '--vm', address, ...options], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   const ended = once(standby, 'exit');

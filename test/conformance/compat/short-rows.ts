@@ -1,0 +1,41 @@
+import type { Test } from 'tap';
+import { compare } from './compare.js';
+import { bpftool } from './rows/bpftool.js';
+import { guestSide, play, type Side, type Stage } from './sides.js';
+
+/** Rows of the matrix that need nothing but bpftool, and little time. */
+const chosen = [
+  /^bpftool prog show$/,
+  /^bpftool map list$/,
+  /create \/sys\/fs\/bpf\/x type (percpu_array|lpm_trie|ringbuf) /,
+  /type queue /,
+  /map freeze/,
+  /map update pinned \/sys\/fs\/bpf\/(m|outer)/,
+  /^bpftool -j btf list$/,
+  /no_such_program/,
+  /entries 0/,
+];
+
+const FEWEST_ROWS = 10;
+
+/** Plays the short rows in a guest and on sides, by their names, and asserts that they are alike. */
+export async function playShortRows(
+  t: Test,
+  stage: Stage,
+  sides: Readonly<Record<string, Side>>,
+): Promise<void> {
+  const rows = bpftool.filter(({ command }) => chosen.some((pattern) => pattern.test(command)));
+  t.ok(rows.length >= FEWEST_ROWS, `${rows.length} rows`);
+  for (const row of rows) {
+    const inGuest = await play(row, guestSide(stage.guest, {}), stage);
+    for (const [name, side] of Object.entries(sides)) {
+      const fromHost = await play(row, side, stage, inGuest.tookMs);
+      t.same(fromHost.left, [], `${row.command} leaves nothing (${name})`);
+      t.match(
+        compare(row, inGuest, fromHost),
+        { verdict: 'same', why: '' },
+        `${row.command} (${name})`,
+      );
+    }
+  }
+}
