@@ -1,6 +1,6 @@
 // Writes test/package/api.txt: every export of the package's entry points with its members, one line
 // each. A review sees there what changes for the package's users. With --check it only says whether
-// the file is out of date.
+// the file is out of date. It fails where something has no docstring.
 import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import ts from 'typescript';
@@ -84,6 +84,20 @@ function basesOf(node) {
     );
 }
 
+const undocumented = [];
+
+/**
+ * Notes what has no docstring, neither its own nor one of what it implements. A constant says itself
+ * what it is, a table has the kernel's names, and symbols have the meaning that the language gives
+ * them.
+ */
+function noteUndocumented(symbol, node, path) {
+  if (symbol.getDocumentationComment(checker).length > 0) return;
+  const type = checker.getTypeOfSymbolAtLocation(symbol, node);
+  if (ts.isSourceFile(node) || type.isLiteral() || isTable(type, node)) return;
+  if (!path.includes('[Symbol.')) undocumented.push(path);
+}
+
 function* membersOf(node, seen = new Set()) {
   for (const member of node.members.filter(isShown)) {
     if (ts.isConstructorDeclaration(member)) {
@@ -99,6 +113,7 @@ function* membersOf(node, seen = new Set()) {
     const symbol = checker.getSymbolAtLocation(member.name);
     if (seen.has(symbol.name)) continue;
     seen.add(symbol.name);
+    noteUndocumented(symbol, member, `${node.name.text}.${member.name.getText()}`);
     const flags = ts.getCombinedModifierFlags(member);
     const isReadonly =
       (flags & ts.ModifierFlags.Readonly) !== 0 ||
@@ -137,6 +152,7 @@ function isTable(type, node) {
 function* exported(symbol, indent = '') {
   const aliased = target(symbol);
   const { name } = symbol;
+  noteUndocumented(aliased, aliased.declarations[0], name);
   for (const node of new Set(aliased.declarations)) {
     if (ts.isSourceFile(node)) {
       yield `${indent}namespace ${name}`;
@@ -170,6 +186,11 @@ const lines = modules.flatMap(([name, symbols]) => [
   '',
 ]);
 const text = `${lines.join('\n').trimEnd()}\n`;
+
+for (const path of new Set(undocumented)) {
+  console.error(`${path} is public and has no docstring`);
+  process.exitCode = 1;
+}
 
 if (!process.argv.includes('--check')) writeFileSync(FILE, text);
 else if (text !== readFileSync(FILE, 'utf8')) {

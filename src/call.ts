@@ -27,6 +27,7 @@ export type CallBuffer = Uint8Array | number | InOut;
 
 /** Bytes that go in and come back, possibly changed. */
 export interface InOut {
+  /** The bytes before the call. */
   readonly inout: Uint8Array;
 }
 
@@ -63,7 +64,9 @@ export interface PerfOpenCall {
   group: Handle;
   /** `PERF_FLAG_*`. */
   flags: number;
+  /** The buffers, as those of {@link Call}. */
   buffers: CallBuffer[];
+  /** The relocations, as those of {@link Call}. */
   relocations: number[];
 }
 
@@ -95,13 +98,16 @@ export interface FileRequest {
 
 /** An ioctl(2) on what a handle stands for. */
 export interface IoctlCall {
+  /** The handle of the object. */
   handle: Handle;
+  /** The number of the request. */
   request: number;
   /**
    * The first buffer has the 8 bytes of the third argument: a number, or zero with a relocation of
    * kind POINTER or FD64. All ones stand for no descriptor.
    */
   buffers: CallBuffer[];
+  /** The relocations, as those of {@link Call}. */
   relocations: number[];
 }
 

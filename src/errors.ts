@@ -11,7 +11,7 @@ import { printable } from './printable.js';
 const messages = {
   // addresses and transport
   ERR_ADDRESS_INVALID: (d: { value: unknown; why: string }) =>
-    `Invalid address ${JSON.stringify(d.value)}: ${d.why}. Expected vsock:CID:PORT, vsock-mux:/path:PORT, vsock-device:/path:PORT, tcp:HOST:PORT or unix:/path.`,
+    `Invalid address ${shown(d.value)}: ${d.why}. Expected vsock:CID:PORT, vsock-mux:/path:PORT, vsock-device:/path:PORT, tcp:HOST:PORT or unix:/path.`,
   ERR_CONNECT_TIMEOUT: (d: { address: string; timeoutMs: number }) =>
     `No connection to ${d.address} within ${d.timeoutMs} ms. Check that the peer is running, or raise timeoutMs.`,
   ERR_HANDSHAKE_TIMEOUT: (d: { address: string; timeoutMs: number }) =>
@@ -204,7 +204,9 @@ export type ErrorDetail<C extends ErrorCode> = Parameters<(typeof messages)[C]>[
  */
 export class WaepError<C extends ErrorCode = ErrorCode> extends Error {
   override readonly name = 'WaepError';
+  /** The code of the error, such as `ERR_OPTION_INVALID`. */
   readonly code: C;
+  /** The facts that the message was made of. */
   readonly detail: ErrorDetail<C>;
 
   constructor(code: C, detail: ErrorDetail<C>, options?: { cause?: unknown }) {

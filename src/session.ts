@@ -25,7 +25,8 @@ import { each, type Where } from './kernel/objects.js';
 import { openPerfEvent, type PerfEvent, type PerfEventOptions } from './kernel/perf-event.js';
 import { enableStatistics, type Program } from './kernel/program.js';
 import { type Symbolized, symbolize } from './kernel/symbols.js';
-import type { CallOptions, Patience } from './session/caller.js';
+import { refuseUnknownOptions } from './known-options.js';
+import { type CallOptions, type Patience, patienceNames } from './session/caller.js';
 import { Conversation, checkSessionOptions, type SessionOptions } from './session/conversation.js';
 import { hello, type Welcomed } from './session/handshake.js';
 
@@ -140,10 +141,12 @@ export class Session extends Conversation implements GuestKernel {
    *   BPF_F_WRONLY
    * @throws ENOENT when it is not there; ERR_OPTION_INVALID for codecs that do not fit
    */
-  map<K = Uint8Array, V = Uint8Array, KIn = K, VIn = V>(
+  async map<K = Uint8Array, V = Uint8Array, KIn = K, VIn = V>(
     where: Where,
     options: MapCodecs<K, V, KIn, VIn> & { flags?: number } & Patience = {},
   ): Promise<BpfMap<K, V, KIn, VIn>> {
+    const names = { key: true, value: true, flags: true, ...patienceNames } as const;
+    refuseUnknownOptions('map()', options, names);
     return openMap(this, where, options);
   }
 
@@ -174,7 +177,8 @@ export class Session extends Conversation implements GuestKernel {
   }
 
   /** Opens a program that is there already, by id or by path (BPF_PROG_GET_FD_BY_ID, BPF_OBJ_GET). */
-  program(where: Where, patience: Patience = {}): Promise<Program> {
+  async program(where: Where, patience: Patience = {}): Promise<Program> {
+    refuseUnknownOptions('program()', patience, patienceNames);
     return openProgram(this, where, patience);
   }
 
@@ -191,7 +195,8 @@ export class Session extends Conversation implements GuestKernel {
   }
 
   /** Opens a link that is there already, by id or by path (BPF_LINK_GET_FD_BY_ID, BPF_OBJ_GET). */
-  link(where: Where, patience: Patience = {}): Promise<Link> {
+  async link(where: Where, patience: Patience = {}): Promise<Link> {
+    refuseUnknownOptions('link()', patience, patienceNames);
     return openLink(this, where, patience);
   }
 
@@ -206,12 +211,14 @@ export class Session extends Conversation implements GuestKernel {
    *
    * @throws the guest's system error, whose `log` says what is wrong with them
    */
-  loadBtf(btf: Uint8Array, patience?: Patience): Promise<Btf> {
+  async loadBtf(btf: Uint8Array, patience: Patience = {}): Promise<Btf> {
+    refuseUnknownOptions('loadBtf()', patience, patienceNames);
     return loadBtf(this, btf, patience);
   }
 
   /** Opens types that are there already (BPF_BTF_GET_FD_BY_ID). */
-  btf(where: { readonly id: number }, patience?: Patience): Promise<Btf> {
+  async btf(where: { readonly id: number }, patience: Patience = {}): Promise<Btf> {
+    refuseUnknownOptions('btf()', patience, patienceNames);
     return openBtf(this, where.id, patience);
   }
 
@@ -249,10 +256,11 @@ export class Session extends Conversation implements GuestKernel {
    * @throws ERR_POLICY_REFUSED where the guest's policy lets neither be read; ERR_KERNEL_LACKS where
    *   the kernel hides its addresses from the agent; ENOENT when there is no such process
    */
-  symbolize(
+  async symbolize(
     addresses: Iterable<bigint>,
     options: { pid?: number } = {},
   ): Promise<(Symbolized | undefined)[]> {
+    refuseUnknownOptions('symbolize()', options, { pid: true });
     return symbolize(this, addresses, options.pid);
   }
 
@@ -327,11 +335,12 @@ export class Session extends Conversation implements GuestKernel {
    *
    * @throws the guest's system error, ERR_POLICY_REFUSED
    */
-  openObject<K extends FileKind>(
+  async openObject<K extends FileKind>(
     kind: K,
     path: string,
-    patience?: Patience,
+    patience: Patience = {},
   ): Promise<GuestObject<K>> {
+    refuseUnknownOptions('openObject()', patience, patienceNames);
     return openObject(this, kind, path, patience);
   }
 }

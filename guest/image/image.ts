@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { createWriteStream } from 'node:fs';
 import { chmod, copyFile, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { type OptionNames, refuseUnknownOptions } from '../../src/known-options.js';
 import { nativeFile } from '../../src/native.js';
 import { agentPath, packageFolder } from '../../src/paths.js';
 import { requireTool, runTool } from '../tools.js';
@@ -16,6 +17,7 @@ import { compileStatic } from './static.js';
 
 /** The files that a guest boots from. They are in the cache, and many guests may use them. */
 export interface Image {
+  /** The kernel that the image boots. */
   kernel: Kernel;
   /** The archive with the parts that seldom change: Node, busybox and the kernel's modules. */
   base: string;
@@ -27,11 +29,15 @@ export interface Image {
 
 /** What to make an image of. */
 export interface ImageOptions {
+  /** The kernel of the image. Default: that of the configured Debian suite. */
   kernel?: KernelChoice | undefined;
   /** Kernel modules to load beyond `guestModules`. */
   modules?: readonly string[];
+  /** Called with each step, in words, while the image is made. */
   progress?: Progress | undefined;
 }
+
+const imageNames: OptionNames<ImageOptions> = { kernel: true, modules: true, progress: true };
 
 /**
  * Makes the image, or finds it in the cache.
@@ -42,6 +48,7 @@ export interface ImageOptions {
  * @throws ERR_PACKAGE_UNAVAILABLE, ERR_KERNEL_MODULE, ERR_TOOL_MISSING
  */
 export async function buildImage(options: ImageOptions = {}): Promise<Image> {
+  refuseUnknownOptions('buildImage()', options, imageNames);
   const progress = options.progress ?? silent;
   const kernel = await findKernel(options.kernel, progress);
   const modules = [...guestModules, ...(options.modules ?? [])];

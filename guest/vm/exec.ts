@@ -1,6 +1,7 @@
 import { PassThrough, type Readable } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { failure } from '../../src/errors.js';
+import type { OptionNames } from '../../src/known-options.js';
 import { connect } from '../../src/transport/index.js';
 
 /** The port of the guest's command daemon. guest/agent/exec/execd.c describes its messages. */
@@ -27,6 +28,8 @@ export interface SpawnOptions {
   env?: Readonly<Record<string, string>>;
 }
 
+export const spawnNames: OptionNames<SpawnOptions> = { env: true };
+
 /** How to run a command in the guest to its end. */
 export interface ExecOptions extends SpawnOptions {
   /** Its standard input; empty by default. */
@@ -35,9 +38,13 @@ export interface ExecOptions extends SpawnOptions {
   timeoutMs?: number;
 }
 
+export const execNames: OptionNames<ExecOptions> = { input: true, timeoutMs: true, ...spawnNames };
+
 /** A command that runs in the guest. Both outputs must be read, or it stalls. */
 export interface GuestProcess {
+  /** Its standard output. */
   readonly stdout: Readable;
+  /** Its standard error. */
   readonly stderr: Readable;
   /** Rejects with ERR_GUEST_COMMAND when it could not be started or the connection was lost. */
   readonly ended: Promise<Ending>;

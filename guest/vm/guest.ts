@@ -3,6 +3,7 @@ import { copyFile, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { failure } from '../../src/errors.js';
+import { type OptionNames, refuseUnknownOptions } from '../../src/known-options.js';
 import { cacheFolder, makeFolder } from '../../src/paths.js';
 import { profileNamed } from '../../src/policy/profiles.js';
 import { connect } from '../../src/transport/index.js';
@@ -26,9 +27,11 @@ import {
   type ExecOptions,
   type ExecResult,
   exec,
+  execNames,
   type GuestProcess,
   type SpawnOptions,
   spawn,
+  spawnNames,
 } from './exec.js';
 import {
   type AcceleratorChoice,
@@ -100,9 +103,11 @@ export interface AgentOptions {
 export interface BootOptions {
   /** A ready image. By default one is made for `kernel` and `modules`. */
   image?: Image | undefined;
+  /** The kernel to boot. Default: that of the configured Debian suite. */
   kernel?: KernelChoice | undefined;
   /** Kernel modules to load beyond those that every guest has. */
   modules?: readonly string[];
+  /** The accelerator. Default `auto`: KVM where it works, else emulation (TCG). */
   accel?: AcceleratorChoice | undefined;
   /** Default `q35`. An emulated `microvm` does not always boot on a busy machine. */
   machine?: Machine | undefined;
@@ -114,6 +119,7 @@ export interface BootOptions {
   memoryMib?: number | undefined;
   /** Default 1. */
   cpus?: number | undefined;
+  /** What serves the guest's vsock. Default `auto`: the kernel where it can, else this process. */
   vsock?: VsockChoice | undefined;
   /** Default `none`: on QEMU's user-mode network, every user of this machine reaches the guest. */
   network?: NetworkChoice | undefined;
@@ -151,10 +157,21 @@ export interface BootOptions {
   deadlineMs?: number | undefined;
   /** The path to copy the serial log to when the guest is stopped. */
   keepLog?: string | undefined;
+  /** Called with each step, in words, while an image is made. */
   progress?: Progress | undefined;
   /** Receives messages for people, such as why KVM is not used. Default: standard error. */
   notice?: ((line: string) => void) | undefined;
 }
+
+const bootNames: OptionNames<BootOptions> = {
+  ...{ image: true, kernel: true, modules: true, accel: true, machine: true, cpu: true },
+  ...{ memoryMib: true, cpus: true, vsock: true, network: true, ports: true, agent: true },
+  ...{ exec: true, pulse: true, bare: true, files: true, kernelArgs: true, devices: true },
+  ...{ confine: true, deadlineMs: true, keepLog: true, progress: true, notice: true },
+};
+const agentNames: OptionNames<AgentOptions> = {
+  ...{ listen: true, tcp: true, profile: true, policy: true, args: true },
+};
 
 /** Describes a guest, in the words that records and charts print. */
 export interface GuestInfo {
@@ -164,6 +181,7 @@ export interface GuestInfo {
   why: string;
   /** QEMU's version. */
   qemu: string;
+  /** QEMU's machine type. */
   machine: Machine;
   /** QEMU's `-cpu`. */
   cpu: string;
@@ -171,8 +189,11 @@ export interface GuestInfo {
   kernel: string;
   /** Where the kernel comes from: a package with its version, or a path. */
   kernelOrigin: string;
+  /** The kernel's command line. */
   commandLine: string;
+  /** The guest's memory, in MiB. */
   memoryMib: number;
+  /** The number of the guest's processors. */
   cpus: number;
   /** How the guest's network reaches the host. */
   network: 'tap' | 'user' | 'none';
@@ -212,7 +233,11 @@ let noticedRoot = false;
  *   ERR_OPTION_INVALID
  */
 export async function boot(options: BootOptions = {}): Promise<Guest> {
+  refuseUnknownOptions('boot()', options, bootNames);
   const { kernel, modules = [], progress, agent } = options;
+  if (agent !== undefined && agent !== false) {
+    refuseUnknownOptions('The agent of boot()', agent, agentNames);
+  }
   // Check this here, because a guest whose agent does not start takes long to fail.
   if (agent !== undefined && agent !== false && agent.profile !== undefined) {
     profileNamed(agent.profile);
@@ -634,6 +659,7 @@ async function dismantle({ run, qmp, qemu, vsock, network }: Parts): Promise<voi
 
 /** A running guest. `await using` or {@link Guest.stop} ends it. */
 export class Guest implements AsyncDisposable {
+  /** What the guest is made of. */
   readonly info: GuestInfo;
   readonly #parts: Parts;
   readonly #qemu: Helper;
@@ -727,12 +753,14 @@ export class Guest implements AsyncDisposable {
    *
    * @throws ERR_GUEST_COMMAND when it cannot be started or does not end in time
    */
-  exec(command: readonly string[], options?: ExecOptions): Promise<ExecResult> {
+  async exec(command: readonly string[], options: ExecOptions = {}): Promise<ExecResult> {
+    refuseUnknownOptions('exec()', options, execNames);
     return exec(this.execDaemon(), command, options);
   }
 
   /** Starts a command in the guest. Needs the `exec` option. */
-  spawn(command: readonly string[], options?: SpawnOptions): Promise<GuestProcess> {
+  async spawn(command: readonly string[], options: SpawnOptions = {}): Promise<GuestProcess> {
+    refuseUnknownOptions('spawn()', options, spawnNames);
     return spawn(this.execDaemon(), command, options);
   }
 
@@ -741,7 +769,8 @@ export class Guest implements AsyncDisposable {
    *
    * @throws ERR_GUEST_COMMAND when its status is not 0
    */
-  async sh(script: string, options?: ExecOptions): Promise<string> {
+  async sh(script: string, options: ExecOptions = {}): Promise<string> {
+    refuseUnknownOptions('sh()', options, execNames);
     const { status, signal, stdout, stderr } = await this.exec(['/bin/sh', '-c', script], options);
     if (status === 0) return stdout;
     throw failure('ERR_GUEST_COMMAND', {

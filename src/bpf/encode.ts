@@ -16,19 +16,26 @@ const noCommon = { address: 0n, image: new Uint8Array(0) };
 
 /** The common attributes that every command accepts beside its own: room for a log. */
 export type CommonArguments = Inputs<(typeof COMMON_ATTR)['fields']>;
+/** What a call returns in the second argument of bpf(2), which all commands share. */
 export type CommonResults = Outputs<(typeof COMMON_ATTR)['fields']>;
 
 /** A call of any command, ready to be sent. */
 export interface EncodedCall {
+  /** The row of the command's shape. */
   readonly shape: Command;
+  /** The call to send. */
   readonly call: Call;
+  /** Returns the values of the fields that the kernel has written. */
   decode(reply: Reply): object;
+  /** Returns the error of a call that the kernel has refused. */
   error(reply: Reply): SystemError;
+  /** Returns what the kernel has written to the memory of the caller. */
   writes(reply: Reply): Write[];
 }
 
 /** A call that is ready to be sent and can decode its reply. */
 export class Encoded<C extends Command = Command> implements EncodedCall {
+  /** The row of the command's shape. */
   readonly shape: C;
   /** The call to send. It refers to the caller's bytes and does not copy them. */
   readonly call: Call;

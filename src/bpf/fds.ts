@@ -49,6 +49,7 @@ const btfs: readonly FdKind[] = ['btf'];
 
 /** An instruction that refers to an object. */
 export interface Reference {
+  /** The instruction's operation code. */
   readonly operation: number;
   /** The use that the instruction makes of the object. */
   readonly use: Use;
@@ -56,6 +57,7 @@ export interface Reference {
   readonly at?: number;
   /** The position of a signed index into `fd_array`, in place of a descriptor. */
   readonly index?: { readonly shift: number; readonly bits: number };
+  /** Whether 0 stands for no object. */
   readonly nonzero?: true;
 }
 

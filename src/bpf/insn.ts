@@ -26,6 +26,7 @@ export type Instruction =
 
 /** A place in a program. */
 export interface Label {
+  /** The name of the place, which jumps to it name. */
   readonly label: string;
 }
 

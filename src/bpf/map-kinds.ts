@@ -13,7 +13,9 @@ export type Sizes =
 export interface MapKind {
   /** The name of the constant in lower case, without BPF_MAP_TYPE_. */
   readonly name: string;
+  /** The sizes in bytes that keys can have. */
   readonly keySizes: Sizes;
+  /** The sizes in bytes that values can have. */
   readonly valueSizes: Sizes;
   /**
    * The meaning of `max_entries`. `counted`: a number above 0. `none`: 0, because entries come and

@@ -41,7 +41,9 @@ export interface Memory {
 
 /** Bytes to write to the process's memory after a call. */
 export interface Write {
+  /** Where the bytes go in the memory of the caller. */
   readonly address: bigint;
+  /** The bytes. */
   readonly bytes: Uint8Array;
 }
 

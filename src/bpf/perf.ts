@@ -65,14 +65,21 @@ export const PERF_ATTR_SIZE_VER5 = 112;
 export interface PerfAttribute {
   /** `PERF_TYPE_*`, or the number of a PMU of the kernel. */
   readonly type: number;
+  /** `perf_event_attr.config`: what is counted, by the type of the event. */
   readonly config?: number | bigint;
+  /** `perf_event_attr.config1`. */
   readonly config1?: number | bigint;
+  /** `perf_event_attr.config2`. */
   readonly config2?: number | bigint;
+  /** The number of events from sample to sample. */
   readonly samplePeriod?: number | bigint;
+  /** `PERF_SAMPLE_*`: what a sample has. */
   readonly sampleType?: number | bigint;
+  /** `PERF_FORMAT_*`: what a read returns. */
   readonly readFormat?: number | bigint;
   /** The bits of {@link PerfEventBit}. */
   readonly flags?: number | bigint;
+  /** After how many events a reader is woken up. */
   readonly wakeupEvents?: number;
 }
 

@@ -93,7 +93,9 @@ export interface FdField<K extends FdKind = FdKind, P extends Presence = Presenc
     Used {
   readonly type: 'fd';
   readonly flow: 'in';
+  /** The kinds of objects that the descriptor may stand for. */
   readonly kinds: readonly K[];
+  /** Which values of the field stand for a descriptor. */
   readonly present: P;
 }
 
@@ -191,6 +193,7 @@ export interface StructField<
 }
 
 export type PointerField = BufferField | StringField | StringsField | FdsField | StructField;
+/** A field of a structure of the kernel. */
 export type Field = NumberField | ArrayField | FdField | SelfField | PointerField;
 export type Fields = { readonly [name: string]: Field };
 
@@ -200,6 +203,7 @@ export interface Struct<F extends Fields = Fields> {
   readonly name: string;
   /** The C type, and the member of it (`''` for an anonymous one) that contains the fields. */
   readonly c: readonly [type: string, arm: string];
+  /** The fields, by their names in the kernel's header. */
   readonly fields: F;
 }
 
@@ -231,7 +235,9 @@ export interface Condition {
 
 /** One shape of a bpf(2) command. */
 export interface Command<F extends Fields = Fields, R extends Returns = Returns> extends Struct<F> {
+  /** The number of the command, `BPF_*` of `enum bpf_cmd`. */
   readonly command: number;
+  /** What the system call returns. */
   readonly returns: R;
   /** The kind of the new descriptor's object, if the command alone decides it. */
   readonly makes?: FdKind;

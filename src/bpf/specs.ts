@@ -10,8 +10,11 @@ import type { Arguments, Results } from './types.js';
 export interface MapSpec {
   /** `BPF_MAP_TYPE_*`. */
   readonly type: number;
+  /** The size of a key, in bytes. */
   readonly keySize: number;
+  /** The size of a value, in bytes. */
   readonly valueSize: number;
+  /** The number of entries that there is room for, or the bytes of a ring buffer. */
   readonly maxEntries: number;
   /** The map's `map_flags`. */
   readonly flags: number;
@@ -61,6 +64,7 @@ export interface MapSpecs {
 
 /** The further facts that decide the shape of a call from its raw bytes. */
 export interface ObjectSpecs extends MapSpecs {
+  /** Returns the kind of object that a handle stands for, if that is known. */
   kindOf(handle: Handle): FdKind | undefined;
   /** Returns `BPF_LINK_TYPE_*` of the link behind `handle`, or `undefined` when it is unknown. */
   linkTypeOf(handle: Handle): number | undefined;

@@ -22,7 +22,9 @@ import type {
  * is allowed.
  */
 export interface Ref<K extends FdKind = FdKind> {
+  /** The handle of the object in its session. */
   readonly handle: Handle;
+  /** The kind of the object. */
   readonly kind?: K;
 }
 

@@ -1,3 +1,4 @@
+import { refuseUnknownOptions } from '../known-options.js';
 import {
   type AnyCodec,
   type Codec,
@@ -18,8 +19,11 @@ export type StructInput<F extends StructFields> = { readonly [N in keyof F]: Enc
 
 /** A field with its place. */
 export interface PlacedField {
+  /** The name of the field. */
   readonly name: string;
+  /** Where the field begins, in bytes. */
   readonly offset: number;
+  /** How the field is read and written. */
   readonly codec: AnyCodec;
 }
 
@@ -33,6 +37,7 @@ export function struct<const F extends StructFields>(
   fields: F,
   options: { name?: string; packed?: boolean } = {},
 ): Codec<StructValue<F>, StructInput<F>> {
+  refuseUnknownOptions('struct()', options, { name: true, packed: true });
   const placed: PlacedField[] = [];
   let end = 0;
   let alignBytes = 1;

@@ -89,10 +89,15 @@ export interface KernelInfo {
 
 /** Limits of a session, in bytes where the name says so. */
 export interface SessionLimits {
+  /** The bytes of the largest frame. */
   maxFrameBytes: number;
+  /** The bytes of a call's buffers together. */
   maxCallBytes: number;
+  /** The buffers of a call. */
   maxBuffers: number;
+  /** The relocations of a call. */
   maxRelocations: number;
+  /** The handles that a session may have at a time. */
   maxHandles: number;
   /** How many event streams may be open at once. */
   maxStreams: number;

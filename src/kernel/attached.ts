@@ -2,7 +2,8 @@ import { enums, type Ref, type Results, rows } from '../bpf/index.js';
 import { viewOf } from '../codec/index.js';
 import { errnoNumber } from '../errno.js';
 import type { SystemError } from '../errors.js';
-import type { Patience } from '../session/caller.js';
+import { refuseUnknownOptions } from '../known-options.js';
+import { type Patience, patienceNames } from '../session/caller.js';
 import { patient } from './bpf-calls.js';
 import type { GuestKernel } from './guest-kernel.js';
 import { openObject } from './guest-object.js';
@@ -54,7 +55,8 @@ export async function attached(
   attachType: number,
   options: { effective?: boolean } & Patience,
 ): Promise<Attached> {
-  const effective = options.effective === true;
+  refuseUnknownOptions('attached()', options, { effective: true, ...patienceNames });
+  const { effective = false, ...patience } = options;
   if ('interfaceIndex' in place) {
     const { interfaceIndex } = place;
     const about = patient({ subject: `network interface ${interfaceIndex}` }, options);
@@ -71,7 +73,7 @@ export async function attached(
         session.tryBpf(rows.PROG_QUERY_CGROUP, { target_fd: cgroup, ...common }, about),
       );
     }
-    await using opened = await openObject(session, 'cgroup', cgroup, options);
+    await using opened = await openObject(session, 'cgroup', cgroup, patience);
     return await attached(session, { cgroup: opened }, attachType, options);
   }
   const { netns } = place;
@@ -81,7 +83,7 @@ export async function attached(
       session.tryBpf(rows.PROG_QUERY_NETNS, { target_fd: netns, ...common }, about),
     );
   }
-  await using opened = await openObject(session, 'netns', netns, options);
+  await using opened = await openObject(session, 'netns', netns, patience);
   return await attached(session, { netns: opened }, attachType, options);
 }
 

@@ -8,7 +8,8 @@ import {
 } from '../bpf/index.js';
 import { type Call, type Handle, Relocation, type Reply } from '../call.js';
 import type { SystemError } from '../errors.js';
-import type { Caller, CallOptions, Patience } from '../session/caller.js';
+import { type OptionNames, refuseUnknownOptions } from '../known-options.js';
+import { type Caller, type CallOptions, callNames, type Patience } from '../session/caller.js';
 import { causeOf } from './causes.js';
 import { Collector } from './collector.js';
 
@@ -19,6 +20,8 @@ export interface BpfOptions extends CallOptions {
   /** The handle that a new descriptor is bound to. Default: a new one. */
   handle?: Handle | undefined;
 }
+
+const bpfNames: OptionNames<BpfOptions> = { subject: true, handle: true, ...callNames };
 
 /** The same call, and how long its answer is waited for. */
 export function patient(about: BpfOptions, patience: Patience | undefined): BpfOptions {
@@ -61,6 +64,7 @@ export class BpfCalls {
     values: Arguments<C>,
     options?: BpfOptions,
   ): Promise<Results<C> & { handle: Handle; result: number }> {
+    if (options !== undefined) refuseUnknownOptions('bpf()', options, bpfNames);
     const handle = this.#resultHandle(shape, options);
     const encoded = encode(shape, values, this.knownMaps, handle);
     const answer = this.#caller.start(encoded.call, options, shape.name);
@@ -80,6 +84,7 @@ export class BpfCalls {
     values: Arguments<C>,
     options?: BpfOptions,
   ): Promise<Outcome<C>> {
+    if (options !== undefined) refuseUnknownOptions('tryBpf()', options, bpfNames);
     const handle = this.#resultHandle(shape, options);
     const encoded = encode(shape, values, this.knownMaps, handle);
     const reply = await this.#caller.start(encoded.call, options, shape.name);

@@ -14,7 +14,9 @@ import type { GuestKernel } from './guest-kernel.js';
  * stays as long as that object: the maps of a program, the program of a link.
  */
 export class GuestObject<K extends FdKind = FdKind> implements Ref<K> {
+  /** The session that the object belongs to. */
   readonly session: GuestKernel;
+  /** The kind of the object. */
   readonly kind: K;
   /** The name it was given, or `''`. */
   readonly name: string;

@@ -6,23 +6,33 @@ import type { GuestKernel } from './guest-kernel.js';
 
 /** The kernel's information about a map. Sizes are in bytes. */
 export interface MapInfo {
+  /** The number of the map in its kernel. */
   readonly id: number;
   /** `BPF_MAP_TYPE_*`. */
   readonly type: number;
+  /** The name that the map was made with, or an empty text. */
   readonly name: string;
+  /** The size of a key, in bytes. */
   readonly keySize: number;
+  /** The size of a value, in bytes. */
   readonly valueSize: number;
+  /** The number of entries that there is room for, or the bytes of a ring buffer. */
   readonly maxEntries: number;
   /** `BPF_F_*`. */
   readonly flags: number;
   /** The id of its types, or 0; `keyType` and `valueType` are types in there. */
   readonly btfId: number;
+  /** The number of the keys' type in the map's types, or 0. */
   readonly keyType: number;
+  /** The number of the values' type in the map's types, or 0. */
   readonly valueType: number;
   /** Of a STRUCT_OPS map: the type of its value in the kernel's own types, or 0. */
   readonly kernelValueType: number;
   /** The network interface whose device runs it, or 0. */
   readonly interfaceIndex: number;
+  /**
+   * `map_extra`: what only some types of maps have, such as the hash functions of a bloom filter.
+   */
   readonly extra: bigint;
 }
 
@@ -46,9 +56,11 @@ export function mapInfo(info: Results<typeof rows.OBJ_GET_INFO_BY_FD_MAP>['info'
 
 /** The kernel's information about a program. */
 export interface ProgramInfo {
+  /** The number of the program in its kernel. */
   readonly id: number;
   /** `BPF_PROG_TYPE_*`. */
   readonly type: number;
+  /** The name that the program was loaded with, or an empty text. */
   readonly name: string;
   /** A hash of its instructions, as bpftool prints it. */
   readonly tag: string;
@@ -56,10 +68,13 @@ export interface ProgramInfo {
   readonly mapIds: readonly number[];
   /** When it was loaded, in nanoseconds since the guest booted. */
   readonly loadTimeNs: bigint;
+  /** The user who has loaded the program. */
   readonly createdByUid: number;
+  /** Whether the program's licence allows helpers for the GPL. */
   readonly gplCompatible: boolean;
   /** The bytes of its instructions as the verifier left them, and as machine code. */
   readonly translatedBytes: number;
+  /** The size of the compiled program, in bytes. */
   readonly compiledBytes: number;
   /** How many instructions the verifier looked at; 0 before 5.16. */
   readonly verifiedInstructions: number;
@@ -67,9 +82,11 @@ export interface ProgramInfo {
   readonly btfId: number;
   /** The id of its target in these types; 0 if it has none. */
   readonly attachBtfObjectId: number;
+  /** The number of the type that the program is attached to, or 0. */
   readonly attachBtfId: number;
   /** Counted while statistics are enabled; see {@link Session.enableStatistics}. */
   readonly runTimeNs: bigint;
+  /** How often the program has run, while statistics were enabled. */
   readonly runCount: bigint;
   /** How often it was not run because it was running already. */
   readonly recursionMisses: bigint;
@@ -122,11 +139,13 @@ function numbers(bytes: Uint8Array | undefined): number[] {
 
 /** The kernel's information about types. */
 export interface BtfInfo {
+  /** The number of the types in their kernel. */
   readonly id: number;
   /** `vmlinux`, the name of a module, or `''` for types that a program loaded. Since 5.11. */
   readonly name: string;
   /** Whether they are the kernel's own. Since 5.11. */
   readonly ofKernel: boolean;
+  /** The size of the types, in bytes. */
   readonly sizeBytes: number;
 }
 

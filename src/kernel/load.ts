@@ -90,7 +90,7 @@ const optionNames: OptionNames<ProgramOptions> = {
 
 /** Has a program verified and loaded; see {@link Session.loadProgram}. */
 export async function loadProgram(session: GuestKernel, options: ProgramOptions): Promise<Program> {
-  refuseUnknownOptions('loadProgram()', options, Object.keys(optionNames));
+  refuseUnknownOptions('loadProgram()', options, optionNames);
   const { type, name = '', expectedAttachType = 0 } = options;
   checkName(name);
   const subject = name === '' ? undefined : `program "${name}"`;

@@ -29,6 +29,7 @@ const MAX_INTERRUPTIONS = 16;
 
 /** Entries of a map as they arrived; keys and values are decoded when they are asked for. */
 export class Batch<K, V> {
+  /** The number of the entries. */
   readonly length: number;
   /** The keys' bytes, one after the other. */
   readonly keyBytes: Uint8Array;

@@ -35,7 +35,7 @@ const MAX_U32 = 2 ** 32 - 1;
  * @throws ERR_OPTION_INVALID
  */
 export function checkMapOptions(options: Options, pageSize: number): void {
-  refuseUnknownOptions('createMap()', options, Object.keys(optionNames));
+  refuseUnknownOptions('createMap()', options, optionNames);
   const { type, key, value, maxEntries, flags = 0, name } = options;
   wholeNumber('type', type, 'one of enums.MapType, such as enums.MapType.BPF_MAP_TYPE_HASH');
   checkCodec('key', key);

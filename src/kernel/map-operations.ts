@@ -4,6 +4,9 @@
  */
 import { enums, type MapSpec, mapKind } from '../bpf/index.js';
 import { failure } from '../errors.js';
+import { type AnyOptionNames, type OptionNames, refuseUnknownOptions } from '../known-options.js';
+import { patienceNames } from '../session/caller.js';
+import type { BatchOptions } from './map-batches.js';
 
 const { MapType } = enums;
 
@@ -43,15 +46,36 @@ export type FamilyOf<Type extends number> = Type extends keyof typeof families
 /** The names of the operations that the maps of a family have. */
 export type OperationOf<Family extends keyof Operations> = Operations[Family][number];
 
+const batchNames: OptionNames<BatchOptions> = { batchEntries: true, ...patienceNames };
+
+/** The names of options, for operations that have more than a {@link Patience}. */
+const optionNames: { readonly [operation in Operation]?: AnyOptionNames } = {
+  updateMany: { flags: true, ...batchNames },
+  deleteMany: batchNames,
+  keys: batchNames,
+  entries: batchNames,
+  batches: batchNames,
+  drain: batchNames,
+};
+
+type Operation = OperationOf<keyof Operations>;
+
 /**
- * Checks that a map's type has an operation.
+ * Checks that a map's type has an operation, and the operation these options.
  *
- * @throws ERR_MAP_OPERATION
+ * @throws ERR_MAP_OPERATION, ERR_OPTION_UNKNOWN
  */
 export function checkOperation(
   map: { readonly spec: MapSpec },
-  operation: OperationOf<keyof Operations>,
+  operation: Operation,
+  options?: object,
 ): void {
+  checkType(map, operation);
+  if (options === undefined) return;
+  refuseUnknownOptions(`${operation}()`, options, optionNames[operation] ?? patienceNames);
+}
+
+function checkType(map: { readonly spec: MapSpec }, operation: Operation): void {
   const { type } = map.spec;
   const family = (families as { readonly [type: number]: keyof Operations })[type] ?? 'entries';
   const has: readonly string[] = operations[family];

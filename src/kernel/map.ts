@@ -3,7 +3,8 @@ import type { Handle } from '../call.js';
 import { type Codec, encodeValue, perCpu, viewOf, within } from '../codec/index.js';
 import { errnoNumber } from '../errno.js';
 import { failure } from '../errors.js';
-import type { Patience, RingWriter } from '../session/caller.js';
+import { refuseUnknownOptions } from '../known-options.js';
+import { type Patience, patienceNames, type RingWriter } from '../session/caller.js';
 import { type BpfOptions, patient } from './bpf-calls.js';
 import { openBtf } from './btf.js';
 import type { GuestKernel } from './guest-kernel.js';
@@ -75,7 +76,7 @@ export class BpfMap<K = Uint8Array, V = Uint8Array, KIn = K, VIn = V>
    * @param flags `BPF_F_LOCK`, or 0
    */
   async lookup(key: KIn, flags = 0, patience?: Patience): Promise<V | undefined> {
-    checkOperation(this, 'lookup');
+    checkOperation(this, 'lookup', patience);
     const values = { map_fd: this, key: this.#keyBytes(key), flags };
     const about = patient(this.#about, patience);
     const outcome = await this.session.tryBpf(rows.MAP_LOOKUP_ELEM, values, about);
@@ -86,6 +87,7 @@ export class BpfMap<K = Uint8Array, V = Uint8Array, KIn = K, VIn = V>
 
   /** Returns the values under many keys, in their order; the look-ups are all under way at once. */
   async lookupMany(keys: Iterable<KIn>, patience?: Patience): Promise<(V | undefined)[]> {
+    checkOperation(this, 'lookupMany', patience);
     const values: (V | undefined)[] = [];
     for (const window of windows(keys)) {
       values.push(...(await Promise.all(window.map((key) => this.lookup(key, 0, patience)))));
@@ -101,7 +103,7 @@ export class BpfMap<K = Uint8Array, V = Uint8Array, KIn = K, VIn = V>
    *   ERR_CODEC_VALUE for a key or a value that does not fit
    */
   async update(key: KIn, value: VIn, flags = 0, patience?: Patience): Promise<void> {
-    checkOperation(this, 'update');
+    checkOperation(this, 'update', patience);
     const values = {
       map_fd: this,
       key: this.#keyBytes(key),
@@ -125,7 +127,7 @@ export class BpfMap<K = Uint8Array, V = Uint8Array, KIn = K, VIn = V>
     entries: Iterable<readonly [key: KIn, value: VIn]>,
     options: { flags?: number; batchEntries?: number } & Patience = {},
   ): Promise<number> {
-    checkOperation(this, 'updateMany');
+    checkOperation(this, 'updateMany', options);
     return updateMany(this, entries, options);
   }
 
@@ -134,7 +136,7 @@ export class BpfMap<K = Uint8Array, V = Uint8Array, KIn = K, VIn = V>
    * kernel/bpf/syscall.c).
    */
   async delete(key: KIn, patience?: Patience): Promise<boolean> {
-    checkOperation(this, 'delete');
+    checkOperation(this, 'delete', patience);
     const values = { map_fd: this, key: this.#keyBytes(key) };
     const about = patient(this.#about, patience);
     const outcome = await this.session.tryBpf(rows.MAP_DELETE_ELEM, values, about);
@@ -151,7 +153,7 @@ export class BpfMap<K = Uint8Array, V = Uint8Array, KIn = K, VIn = V>
     keys: Iterable<KIn>,
     options: { batchEntries?: number } & Patience = {},
   ): Promise<number> {
-    checkOperation(this, 'deleteMany');
+    checkOperation(this, 'deleteMany', options);
     return deleteMany(this, keys, options);
   }
 
@@ -162,7 +164,7 @@ export class BpfMap<K = Uint8Array, V = Uint8Array, KIn = K, VIn = V>
    * @throws EOPNOTSUPP or ENOTSUPP where the type of map does not have the operation
    */
   async lookupAndDelete(key: KIn, patience?: Patience): Promise<V | undefined> {
-    checkOperation(this, 'lookupAndDelete');
+    checkOperation(this, 'lookupAndDelete', patience);
     return this.#take(this.#keyBytes(key), patience);
   }
 
@@ -173,14 +175,14 @@ export class BpfMap<K = Uint8Array, V = Uint8Array, KIn = K, VIn = V>
    * @throws E2BIG when it is full
    */
   async push(value: VIn, flags = 0, patience?: Patience): Promise<void> {
-    checkOperation(this, 'push');
+    checkOperation(this, 'push', patience);
     const values = { map_fd: this, key: null, value: this.#valueBytes(value), flags };
     await this.session.bpf(rows.MAP_UPDATE_ELEM, values, patient(this.#about, patience));
   }
 
   /** Returns the next value of a queue or a stack and leaves it there, or `undefined`. */
   async peek(patience?: Patience): Promise<V | undefined> {
-    checkOperation(this, 'peek');
+    checkOperation(this, 'peek', patience);
     const values = { map_fd: this, key: null };
     const about = patient(this.#about, patience);
     const outcome = await this.session.tryBpf(rows.MAP_LOOKUP_ELEM, values, about);
@@ -191,13 +193,13 @@ export class BpfMap<K = Uint8Array, V = Uint8Array, KIn = K, VIn = V>
 
   /** Takes the next value out of a queue or a stack, or returns `undefined`. */
   async pop(patience?: Patience): Promise<V | undefined> {
-    checkOperation(this, 'pop');
+    checkOperation(this, 'pop', patience);
     return this.#take(null, patience);
   }
 
   /** Whether a value may be in a bloom filter; `false` is certain. */
   async mayHave(value: VIn, patience?: Patience): Promise<boolean> {
-    checkOperation(this, 'mayHave');
+    checkOperation(this, 'mayHave', patience);
     const values = { map_fd: this, key: null, value: this.#valueBytes(value) };
     const row = rows.MAP_LOOKUP_ELEM_BLOOM_FILTER;
     const outcome = await this.session.tryBpf(row, values, patient(this.#about, patience));
@@ -211,7 +213,7 @@ export class BpfMap<K = Uint8Array, V = Uint8Array, KIn = K, VIn = V>
    * (BPF_MAP_GET_NEXT_KEY). After a key that is not there, the first.
    */
   async nextKey(key?: KIn, patience?: Patience): Promise<K | undefined> {
-    checkOperation(this, 'nextKey');
+    checkOperation(this, 'nextKey', patience);
     const values = { map_fd: this, key: key === undefined ? null : this.#keyBytes(key) };
     const about = patient(this.#about, patience);
     const outcome = await this.session.tryBpf(rows.MAP_GET_NEXT_KEY, values, about);
@@ -222,7 +224,8 @@ export class BpfMap<K = Uint8Array, V = Uint8Array, KIn = K, VIn = V>
 
   /** Yields every key; see {@link entries}. */
   async *keys(options: BatchOptions = {}): AsyncGenerator<K> {
-    for await (const batch of this.batches(options)) {
+    checkOperation(this, 'keys', options);
+    for await (const batch of batchesOf(this, options)) {
       for (let at = 0; at < batch.length; at++) yield batch.keyAt(at);
     }
   }
@@ -236,7 +239,8 @@ export class BpfMap<K = Uint8Array, V = Uint8Array, KIn = K, VIn = V>
    * (BPF_MAP_GET_NEXT_KEY and BPF_MAP_LOOKUP_ELEM).
    */
   entries(options: BatchOptions = {}): AsyncIterableIterator<[K, V]> {
-    return new EntryIterator(this.batches(options));
+    checkOperation(this, 'entries', options);
+    return new EntryIterator(batchesOf(this, options));
   }
 
   [Symbol.asyncIterator](): AsyncIterableIterator<[K, V]> {
@@ -245,7 +249,7 @@ export class BpfMap<K = Uint8Array, V = Uint8Array, KIn = K, VIn = V>
 
   /** Yields the entries in batches as they arrive, undecoded; see {@link entries}. */
   batches(options: BatchOptions = {}): AsyncGenerator<Batch<K, V>> {
-    checkOperation(this, 'batches');
+    checkOperation(this, 'batches', options);
     return batchesOf(this, options);
   }
 
@@ -256,7 +260,7 @@ export class BpfMap<K = Uint8Array, V = Uint8Array, KIn = K, VIn = V>
    * is gone.
    */
   drain(options: BatchOptions = {}): AsyncIterableIterator<[K, V]> {
-    checkOperation(this, 'drain');
+    checkOperation(this, 'drain', options);
     return new EntryIterator(batchesOf(this, { ...options, remove: true }));
   }
 
@@ -264,7 +268,8 @@ export class BpfMap<K = Uint8Array, V = Uint8Array, KIn = K, VIn = V>
    * Makes the map read-only for user space, for good; programs may still write (BPF_MAP_FREEZE,
    * map_freeze() in kernel/bpf/syscall.c).
    */
-  async freeze(patience?: Patience): Promise<void> {
+  async freeze(patience: Patience = {}): Promise<void> {
+    refuseUnknownOptions('freeze()', patience, patienceNames);
     await this.session.bpf(rows.MAP_FREEZE, { map_fd: this }, patient(this.#about, patience));
   }
 
@@ -303,7 +308,8 @@ export class BpfMap<K = Uint8Array, V = Uint8Array, KIn = K, VIn = V>
    * Returns the kernel's information about the map (BPF_OBJ_GET_INFO_BY_FD,
    * bpf_map_get_info_by_fd()).
    */
-  async info(patience?: Patience): Promise<MapInfo> {
+  async info(patience: Patience = {}): Promise<MapInfo> {
+    refuseUnknownOptions('info()', patience, patienceNames);
     const about = patient(this.#about, patience);
     const { info } = await this.session.bpf(rows.OBJ_GET_INFO_BY_FD_MAP, { bpf_fd: this }, about);
     return mapInfo(info);

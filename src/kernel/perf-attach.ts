@@ -32,7 +32,9 @@ export interface UprobeTarget {
   referenceCounter?: number;
   /** Only in this process of the guest. */
   pid?: number;
+  /** Whether to run when the function at the place returns. */
   onReturn?: boolean;
+  /** The result of bpf_get_attach_cookie(), since Linux 5.15. */
   cookie?: number | bigint;
 }
 
@@ -71,7 +73,7 @@ export async function kprobeEvent(
   session: GuestKernel,
   target: KprobeTarget,
 ): Promise<PerfEventOptions> {
-  refuseUnknownOptions('attachKprobe()', target, Object.keys(kprobeNames));
+  refuseUnknownOptions('attachKprobe()', target, kprobeNames);
   const { symbol, offset = 0, onReturn = false } = target;
   checkText('symbol', symbol, 'the name of a function of the guest’s kernel');
   const type = await deviceType(session, 'kprobe');
@@ -84,7 +86,7 @@ export async function uprobeEvent(
   session: GuestKernel,
   target: UprobeTarget,
 ): Promise<PerfEventOptions> {
-  refuseUnknownOptions('attachUprobe()', target, Object.keys(uprobeNames));
+  refuseUnknownOptions('attachUprobe()', target, uprobeNames);
   const { path, offset, referenceCounter = 0, pid, onReturn = false } = target;
   checkText('path', path, 'the path of a file in the guest');
   const counter = BigInt(referenceCounter) << REFERENCE_COUNTER_SHIFT;

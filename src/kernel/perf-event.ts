@@ -28,9 +28,11 @@ export interface PerfTarget {
 export interface PerfEventOptions extends PerfTarget, Patience {
   /** `PERF_TYPE_*`, or the number in a file such as /sys/bus/event_source/devices/kprobe/type. */
   type: number;
+  /** What is counted, by the type of the event. Default 0. */
   config?: number | bigint;
   /** config1, or a text that it points to: the function of a kprobe, the file of a uprobe. */
   config1?: number | bigint | string;
+  /** Further settings, by the type of the event. Default 0. */
   config2?: number | bigint;
   /** Every how many events a sample is taken; the program, where one is attached, is run. */
   samplePeriod?: number | bigint;
@@ -194,7 +196,7 @@ export async function openPerfEvent(
   session: GuestKernel,
   options: PerfEventOptions,
 ): Promise<PerfEvent> {
-  refuseUnknownOptions('openPerfEvent()', options, Object.keys(optionNames));
+  refuseUnknownOptions('openPerfEvent()', options, optionNames);
   const { cgroup, group, name = '' } = options;
   const { pid = -1, cpu = pid === -1 ? 0 : -1 } = options;
   const { config1 } = options;

@@ -12,16 +12,23 @@ import { createMap } from './maps.js';
 
 /** The features of a guest's kernel, and which of them the guest's policy allows. */
 export interface Preflight {
+  /** The release of the guest's kernel. */
   readonly kernel: string;
+  /** The name of the agent's profile that applies to the session. */
   readonly profile: string;
+  /** Whether the kernel has types (BTF) of its own. */
   readonly btf: boolean;
   /** `none`, `integrity` or `confidentiality`; `undefined` where it cannot be read. */
   readonly lockdown: string | undefined;
   /** How many records a session may be sent in a second; 0 for as many as there are. */
   readonly maxEventsPerSecond: number;
+  /** What the kernel has beyond types of programs and maps, and helpers. */
   readonly facilities: readonly Finding[];
+  /** The types of programs. */
   readonly programTypes: readonly Finding[];
+  /** The types of maps. */
   readonly mapTypes: readonly Finding[];
+  /** The helpers, with the types of programs that may call them. */
   readonly helpers: readonly HelperFinding[];
   /** The program types that helpers could not be asked of, each with the reason. */
   readonly helpersNotAskedOf: Readonly<Record<string, string>>;

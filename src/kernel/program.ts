@@ -2,6 +2,7 @@ import { enums, type Ref, rows } from '../bpf/index.js';
 import type { BtfTypes } from '../btf/index.js';
 import type { Handle } from '../call.js';
 import { failure } from '../errors.js';
+import { type OptionNames, refuseUnknownOptions } from '../known-options.js';
 import type { BpfOptions } from './bpf-calls.js';
 import { openBtf } from './btf.js';
 import type { GuestKernel } from './guest-kernel.js';
@@ -29,6 +30,7 @@ export interface ProgramSpec {
   readonly type: number;
   /** The attach type that it was loaded with, or 0. */
   readonly expectedAttachType: number;
+  /** The name that the program was loaded with, or an empty text. */
   readonly name: string;
   /** The verifier's log, where one was asked for. */
   readonly log: string;
@@ -72,6 +74,25 @@ export interface UprobeTargets {
   onReturn?: boolean;
 }
 
+const cookieNames = { cookie: true } as const;
+const tracingNames = { cookie: true, program: true, btfId: true } as const;
+const netfilterNames = { protocolFamily: true, hook: true, priority: true } as const;
+const iteratorNames = {
+  map: true,
+  cgroup: true,
+  order: true,
+  thread: true,
+  process: true,
+} as const;
+const orderNames: OptionNames<AttachOrder> = { before: true, after: true, expectedRevision: true };
+const kprobesNames: OptionNames<KprobeTargets> = {
+  ...{ symbols: true, addresses: true, cookies: true, onReturn: true },
+};
+const uprobesNames: OptionNames<UprobeTargets> = {
+  ...{ path: true, offsets: true, referenceCounters: true, cookies: true },
+  ...{ pid: true, onReturn: true },
+};
+
 /** The objects that an iterator program goes over. */
 export type IteratorScope =
   | Readonly<Record<string, never>>
@@ -113,6 +134,7 @@ export class Program extends PinnableObject<'prog'> {
     name: string,
     options: { cookie?: number | bigint } = {},
   ): Promise<Link> {
+    refuseUnknownOptions('attachRawTracepoint()', options, cookieNames);
     const values = { name, prog_fd: this, ...options };
     const { handle } = await this.session.bpf(
       rows.RAW_TRACEPOINT_OPEN,
@@ -131,6 +153,7 @@ export class Program extends PinnableObject<'prog'> {
   async attachTracing(
     options: { cookie?: number | bigint; program?: Program; btfId?: number } = {},
   ): Promise<Link> {
+    refuseUnknownOptions('attachTracing()', options, tracingNames);
     const { cookie, program, btfId } = options;
     if (cookie === undefined && program === undefined) {
       const { handle } = await this.session.bpf(
@@ -189,11 +212,12 @@ export class Program extends PinnableObject<'prog'> {
    * Attaches a SCHED_CLS program to a network interface of the guest (BPF_LINK_CREATE,
    * tcx_link_attach() in kernel/bpf/tcx.c; since 6.6).
    */
-  attachTcx(
+  async attachTcx(
     interfaceIndex: number,
     direction: 'ingress' | 'egress',
     order: AttachOrder = {},
   ): Promise<Link> {
+    refuseUnknownOptions('attachTcx()', order, orderNames);
     const { BPF_TCX_INGRESS, BPF_TCX_EGRESS } = AttachType;
     return this.#create(rows.LINK_CREATE_TCX, {
       prog_fd: this,
@@ -209,11 +233,12 @@ export class Program extends PinnableObject<'prog'> {
    *
    * @param end what leaves the device itself, or its peer
    */
-  attachNetkit(
+  async attachNetkit(
     interfaceIndex: number,
     end: 'primary' | 'peer',
     order: AttachOrder = {},
   ): Promise<Link> {
+    refuseUnknownOptions('attachNetkit()', order, orderNames);
     const { BPF_NETKIT_PRIMARY, BPF_NETKIT_PEER } = AttachType;
     return this.#create(rows.LINK_CREATE_NETKIT, {
       prog_fd: this,
@@ -236,7 +261,8 @@ export class Program extends PinnableObject<'prog'> {
    * Attaches a KPROBE program that was loaded with TRACE_KPROBE_MULTI to many functions at once
    * (BPF_LINK_CREATE, bpf_kprobe_multi_link_attach() in kernel/trace/bpf_trace.c; since 5.18).
    */
-  attachKprobes(targets: KprobeTargets): Promise<Link> {
+  async attachKprobes(targets: KprobeTargets): Promise<Link> {
+    refuseUnknownOptions('attachKprobes()', targets, kprobesNames);
     const { symbols, addresses, cookies, onReturn = false } = targets;
     return this.#create(rows.LINK_CREATE_KPROBE_MULTI, {
       prog_fd: this,
@@ -253,7 +279,8 @@ export class Program extends PinnableObject<'prog'> {
    * of the guest (BPF_LINK_CREATE, bpf_uprobe_multi_link_attach() in kernel/trace/bpf_trace.c;
    * since 6.6).
    */
-  attachUprobes(targets: UprobeTargets): Promise<Link> {
+  async attachUprobes(targets: UprobeTargets): Promise<Link> {
+    refuseUnknownOptions('attachUprobes()', targets, uprobesNames);
     const { path, offsets, referenceCounters, cookies, pid, onReturn = false } = targets;
     return this.#create(rows.LINK_CREATE_UPROBE_MULTI, {
       prog_fd: this,
@@ -277,6 +304,7 @@ export class Program extends PinnableObject<'prog'> {
     name: string,
     options: { cookie?: number | bigint } = {},
   ): Promise<PerfAttachment> {
+    refuseUnknownOptions('attachTracepoint()', options, cookieNames);
     return attachToEvent(this, await tracepointEvent(this.session, name), options.cookie);
   }
 
@@ -303,10 +331,11 @@ export class Program extends PinnableObject<'prog'> {
    *
    * @param options `cookie` is what bpf_get_attach_cookie() returns, since 5.15
    */
-  attachPerfEvent(
+  async attachPerfEvent(
     event: PerfEvent,
     options: { cookie?: number | bigint } = {},
   ): Promise<PerfAttachment> {
+    refuseUnknownOptions('attachPerfEvent()', options, cookieNames);
     return attachPerfEvent(this, event, options.cookie);
   }
 
@@ -336,11 +365,12 @@ export class Program extends PinnableObject<'prog'> {
    * @param target `protocolFamily` and `hook` are NFPROTO_* and NF_INET_*; programs run in the
    *   order of their priorities
    */
-  attachNetfilter(target: {
+  async attachNetfilter(target: {
     protocolFamily: number;
     hook: number;
     priority: number;
   }): Promise<Link> {
+    refuseUnknownOptions('attachNetfilter()', target, netfilterNames);
     return this.#create(rows.LINK_CREATE_NETFILTER, {
       prog_fd: this,
       attach_type: AttachType.BPF_NETFILTER,
@@ -357,7 +387,8 @@ export class Program extends PinnableObject<'prog'> {
    * @param over what it is restricted to; by default nothing. A program that goes over the elements
    *   of a map needs the map
    */
-  attachIterator(over: IteratorScope = {}): Promise<Link> {
+  async attachIterator(over: IteratorScope = {}): Promise<Link> {
+    refuseUnknownOptions('attachIterator()', over, iteratorNames);
     const common = { prog_fd: this, attach_type: AttachType.BPF_TRACE_ITER };
     if ('map' in over) {
       const values = { ...common, iter_info: { map_fd: over.map } };

@@ -68,7 +68,10 @@ type Each = (bytes: Uint8Array, each: RecordCallback) => void;
  */
 export class RecordStream<T = Uint8Array> implements AsyncIterable<T> {
   readonly #map: AnyMap;
-  readonly #options: RecordOptions<T>;
+  readonly #codec: Codec<T, never> | undefined;
+  readonly #pages: number;
+  readonly #wakeupEvents: number;
+  readonly #options: StreamOptions;
   readonly #each: Each;
   readonly #outputs: { cpu: number; event: PerfEvent }[] = [];
   #stream: EventStream | undefined;
@@ -77,10 +80,14 @@ export class RecordStream<T = Uint8Array> implements AsyncIterable<T> {
   /** Use {@link BpfMap.records}. */
   constructor(map: AnyMap, options: RecordOptions<T>) {
     checkOperation(map, 'records');
-    refuseUnknownOptions('records()', options, Object.keys(optionNames));
+    refuseUnknownOptions('records()', options, optionNames);
     this.#each = map.spec.type === MapType.BPF_MAP_TYPE_RINGBUF ? eachRingRecord : eachPerfRecord;
     this.#map = map;
-    this.#options = options;
+    const { codec, pages = DEFAULT_PAGES, wakeupEvents = 1, ...rest } = options;
+    this.#codec = codec;
+    this.#pages = pages;
+    this.#wakeupEvents = wakeupEvents;
+    this.#options = rest;
   }
 
   /** Counts so far. Those of losses are exact once the stream is closed. */
@@ -187,7 +194,7 @@ export class RecordStream<T = Uint8Array> implements AsyncIterable<T> {
   }
 
   #reader(callback: RecordConsumer<T>): RecordCallback {
-    const { codec } = this.#options;
+    const codec = this.#codec;
     if (codec === undefined) return callback as RecordConsumer<unknown> as RecordCallback;
     return (record) => {
       if (record.length < codec.sizeBytes) {
@@ -207,23 +214,22 @@ export class RecordStream<T = Uint8Array> implements AsyncIterable<T> {
     if (spec.type === MapType.BPF_MAP_TYPE_RINGBUF) {
       return { source: 'ring', map: handle, sizeBytes: spec.maxEntries };
     }
-    const { pages = DEFAULT_PAGES } = this.#options;
     for (const cpu of await onlineCpus(session)) {
       if (cpu >= spec.maxEntries) continue;
       this.#outputs.push({ cpu, event: await this.#openOutput(cpu) });
     }
-    return { source: 'perf', events: this.#outputs.map(({ event }) => event.handle), pages };
+    const events = this.#outputs.map(({ event }) => event.handle);
+    return { source: 'perf', events, pages: this.#pages };
   }
 
   #openOutput(cpu: number): Promise<PerfEvent> {
-    const { wakeupEvents = 1 } = this.#options;
     const { session } = this.#map;
     const options = {
       type: PERF_TYPE_SOFTWARE,
       config: PERF_COUNT_SW_BPF_OUTPUT,
       sampleType: PERF_SAMPLE_RAW,
       samplePeriod: 1,
-      wakeupEvents,
+      wakeupEvents: this.#wakeupEvents,
       cpu,
       name: `bpf output on CPU ${cpu}`,
     };

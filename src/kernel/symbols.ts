@@ -4,6 +4,7 @@ import type { GuestKernel } from './guest-kernel.js';
 
 /** What lies at an address of the guest. */
 export interface Symbolized {
+  /** The address that was asked for. */
   readonly address: bigint;
   /** The function of the kernel, or the file that a process has mapped there. */
   readonly name: string;

@@ -39,6 +39,7 @@ const optionNames: OptionNames<TestRunOptions> = {
 
 /** The result of a test run. */
 export interface TestRun {
+  /** What the program has returned in its last run. */
   readonly returnValue: number;
   /** The average time of a run, in nanoseconds of the guest's clock. */
   readonly durationNs: number;
@@ -58,7 +59,7 @@ export async function testRun(
   options: TestRunOptions,
   about: BpfOptions,
 ): Promise<TestRun> {
-  refuseUnknownOptions('testRun()', options, Object.keys(optionNames));
+  refuseUnknownOptions('testRun()', options, optionNames);
   const { data, context, cpu } = options;
   const dataOut = options.dataOutBytes ?? (data === undefined ? 0 : data.length + HEADROOM_BYTES);
   const isSyscall = program.type === enums.ProgType.BPF_PROG_TYPE_SYSCALL;

@@ -1,8 +1,9 @@
 import type { Call, FileRequest, Handle, IoctlCall, PerfOpenCall, Reply } from '../call.js';
 import type { KernelInfo, SessionLimits } from '../frame/index.js';
+import type { OptionNames } from '../known-options.js';
 import type { GuestClock } from './clock.js';
 import type { BatchCallback, EventStream, StreamOptions, StreamOrigin } from './event-stream.js';
-import type { Patience } from './pending.js';
+import { type Patience, patienceNames } from './pending.js';
 import type { RingWriter } from './ring-writer.js';
 
 export type {
@@ -12,7 +13,7 @@ export type {
   StreamOrigin,
   StreamStatistics,
 } from './event-stream.js';
-export type { Patience } from './pending.js';
+export { type Patience, patienceNames } from './pending.js';
 export type { RingWriter } from './ring-writer.js';
 
 /** Options of one call. */
@@ -32,6 +33,11 @@ export interface CallOptions extends Patience {
    */
   without?: number;
 }
+
+export const callNames: OptionNames<CallOptions> = {
+  ...{ name: true, ahead: true, trimmed: true, without: true },
+  ...patienceNames,
+};
 
 /**
  * The parts of a conversation with a guest's agent that the library needs. {@link Session}

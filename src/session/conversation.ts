@@ -21,10 +21,16 @@ import {
 import { type OptionNames, refuseUnknownOptions } from '../known-options.js';
 import { type Channel, ChannelEnd, ExchangeStatus } from '../native.js';
 import { suspicionOf } from '../transport/mux.js';
-import type { Caller, CallOptions } from './caller.js';
+import { type Caller, type CallOptions, callNames } from './caller.js';
 import { GuestClock } from './clock.js';
 import { EventHub } from './event-hub.js';
-import type { BatchCallback, EventStream, StreamOptions, StreamOrigin } from './event-stream.js';
+import {
+  type BatchCallback,
+  type EventStream,
+  type StreamOptions,
+  type StreamOrigin,
+  streamNames,
+} from './event-stream.js';
 import type { HelloOptions, Rejoin, Welcomed } from './handshake.js';
 import { Lease } from './lease.js';
 import { PendingRequests, requestName } from './pending.js';
@@ -65,7 +71,7 @@ const optionNames: OptionNames<SessionOptions> = {
  * @throws ERR_OPTION_INVALID, ERR_OPTION_UNKNOWN
  */
 export function checkSessionOptions(options: SessionOptions): void {
-  refuseUnknownOptions('Session.connect()', options, Object.keys(optionNames));
+  refuseUnknownOptions('Session.connect()', options, optionNames);
   checkAtLeast0('leaseMs', options.leaseMs, 'milliseconds');
   checkAtLeast0('handshakeTimeoutMs', options.handshakeTimeoutMs, 'milliseconds');
   checkAtLeast0('callTimeoutMs', options.callTimeoutMs, 'milliseconds');
@@ -75,6 +81,10 @@ export function checkSessionOptions(options: SessionOptions): void {
 function checkAtLeast0(option: string, value: number | undefined, unit: string): void {
   if (value === undefined || (typeof value === 'number' && value >= 0)) return;
   throw failure('ERR_OPTION_INVALID', { option, value, expected: `${unit}, 0 or more` });
+}
+
+function refuseUnknownCallOptions(operation: string, options: CallOptions | undefined): void {
+  if (options !== undefined) refuseUnknownOptions(operation, options, callNames);
 }
 
 /** The size limit of an answer to FILE (addon/core/executor/file_operations.cc). */
@@ -87,9 +97,13 @@ function lengthsOf(call: Call, options: CallOptions | undefined): number[] | und
 
 /** Counters of one session, since it was opened. */
 export interface SessionStatistics {
+  /** The frames that were sent. */
   framesSent: number;
+  /** The frames that were received. */
   framesReceived: number;
+  /** The calls that wait for their answers. */
   pendingCalls: number;
+  /** The bytes that wait to be sent. */
   queuedBytes: number;
   /** How often the session was resumed on another connection. */
   resumptions: number;
@@ -193,6 +207,7 @@ export class Conversation implements Caller {
     return this.#closed !== undefined;
   }
 
+  /** The counters of this session. */
   get statistics(): SessionStatistics {
     return {
       framesSent: this.#framesSent,
@@ -236,10 +251,12 @@ export class Conversation implements Caller {
   }
 
   async call(call: Call, options?: CallOptions): Promise<Reply> {
+    refuseUnknownCallOptions('call()', options);
     return this.start(call, options, options?.name ?? call.command);
   }
 
   callAll(calls: readonly Call[], options?: CallOptions): Promise<Reply>[] {
+    refuseUnknownCallOptions('callAll()', options);
     if (this.#lease.over === undefined) this.#restrict(options);
     const buffer = this.#sendBuffer;
     let used = 0;
@@ -271,12 +288,13 @@ export class Conversation implements Caller {
   }
 
   async open(path: string, options?: CallOptions & { handle?: Handle }): Promise<Handle> {
-    const handle = options?.handle ?? this.newHandle();
+    const { handle = this.newHandle(), ...rest } = options ?? {};
+    refuseUnknownCallOptions('open()', rest);
     const name = `open ${path}`;
     const reply = await this.#message(
       FrameType.OPEN,
       [path, handle],
-      options,
+      rest,
       name,
       undefined,
       handle,
@@ -290,6 +308,7 @@ export class Conversation implements Caller {
     lengthBytes: number,
     options?: CallOptions,
   ): Promise<Uint8Array | undefined> {
+    refuseUnknownCallOptions('read()', options);
     const { bytes, errno } = await this.readPart(handle, lengthBytes, options);
     if (errno === 0 || bytes.length > 0) return bytes;
     const error = systemError('read', errno, { side: 'guest' });
@@ -302,6 +321,7 @@ export class Conversation implements Caller {
     lengthBytes: number,
     options?: CallOptions,
   ): Promise<{ bytes: Uint8Array; errno: number }> {
+    refuseUnknownCallOptions('readPart()', options);
     const reply = await this.#message(FrameType.READ, [handle, lengthBytes], options, 'read');
     const { result, errno } = reply;
     if (result < 0) return { bytes: new Uint8Array(0), errno };
@@ -322,6 +342,7 @@ export class Conversation implements Caller {
     { operation, path, number = 0, other = '' }: FileRequest,
     options?: CallOptions,
   ): Promise<{ bytes: Uint8Array; errno: number }> {
+    refuseUnknownCallOptions('file()', options);
     if (!this.#files) {
       throw failure('ERR_AGENT_LACKS', { agent: this.#agent, what: `look at ${path}` });
     }
@@ -342,6 +363,7 @@ export class Conversation implements Caller {
   }
 
   async release(handles: readonly Handle[], options?: CallOptions): Promise<void> {
+    refuseUnknownCallOptions('release()', options);
     try {
       await this.#message(FrameType.CLOSE, handles, options, 'close');
     } catch (error) {
@@ -353,6 +375,7 @@ export class Conversation implements Caller {
   }
 
   async releaseAll(options?: CallOptions): Promise<void> {
+    refuseUnknownCallOptions('releaseAll()', options);
     try {
       await this.#message(FrameType.CLOSE, undefined, options, 'close');
     } catch (error) {
@@ -363,7 +386,8 @@ export class Conversation implements Caller {
     }
   }
 
-  perfEventOpen(call: PerfOpenCall, options?: CallOptions): Promise<Reply> {
+  async perfEventOpen(call: PerfOpenCall, options?: CallOptions): Promise<Reply> {
+    refuseUnknownCallOptions('perfEventOpen()', options);
     const name = 'perf_event_open';
     const lengths = outputLengths(call);
     return this.#message(
@@ -376,7 +400,8 @@ export class Conversation implements Caller {
     );
   }
 
-  ioctl(call: IoctlCall, options?: CallOptions): Promise<Reply> {
+  async ioctl(call: IoctlCall, options?: CallOptions): Promise<Reply> {
+    refuseUnknownCallOptions('ioctl()', options);
     const lengths = outputLengths(call);
     return this.#message(FrameType.IOCTL, ioctlBody(call), options, 'ioctl', lengths);
   }
@@ -393,11 +418,12 @@ export class Conversation implements Caller {
     return this.#clock;
   }
 
-  subscribe(
+  async subscribe(
     origin: StreamOrigin,
     options: StreamOptions,
     callback: BatchCallback,
   ): Promise<EventStream> {
+    refuseUnknownOptions('subscribe()', options, streamNames);
     return this.#events.subscribe(origin, options, callback);
   }
 
@@ -450,6 +476,7 @@ export class Conversation implements Caller {
     return this;
   }
 
+  /** Keeps the process from ending while this session is open, which is the default. */
   ref(): this {
     this.#referenced = true;
     this.#channel.ref();

@@ -1,6 +1,7 @@
 import type { Handle, Reply } from '../call.js';
 import { failure, systemError } from '../errors.js';
 import { type Events, FrameType, StreamSource } from '../frame/index.js';
+import type { OptionNames } from '../known-options.js';
 import { withTimeout } from '../with-timeout.js';
 import type { EventConnection } from './event-connection.js';
 
@@ -29,6 +30,10 @@ export interface StreamOptions {
   /** Ends the stream. */
   signal?: AbortSignal;
 }
+
+export const streamNames: OptionNames<StreamOptions> = {
+  ...{ batchBytes: true, batchMicroseconds: true, windowBytes: true, borrow: true, signal: true },
+};
 
 /** The source of a stream. */
 export type StreamOrigin =
@@ -146,6 +151,7 @@ export class EventStream {
     this.ended.catch(() => {});
   }
 
+  /** The counters of this stream. */
   get statistics(): StreamStatistics {
     const sum = (key: keyof Part) => this.#parts.reduce((total, part) => total + part[key], 0);
     return {

@@ -18,8 +18,11 @@ import { type ConnectOptions, connect, parseAddress } from '../transport/index.j
 
 /** How a client proves its identity, and how it recognises the agent. Each field is PEM. */
 export interface TlsOptions {
+  /** The certificate of the authority that has signed the agent's certificate. */
   ca: string | Uint8Array;
+  /** The client's certificate. */
   cert: string | Uint8Array;
+  /** The key of the client's certificate. */
   key: string | Uint8Array;
   /** The list of certificates that the authority has revoked. */
   crl?: string | Uint8Array;
@@ -167,7 +170,10 @@ async function dial(target: string | Duplex, options: DialOptions): Promise<Dupl
   try {
     let stream: Duplex;
     if (target instanceof Duplex) stream = target;
-    else {
+    else if (typeof target !== 'string') {
+      const why = 'it is neither text nor a connected stream';
+      throw failure('ERR_ADDRESS_INVALID', { value: target, why });
+    } else {
       const onVsock = parseAddress(target).transport === 'vsock' && process.geteuid?.() === 0;
       stream = await connect(
         target,

@@ -1,6 +1,7 @@
 import { performance } from 'node:perf_hooks';
 import type { Handle, Reply } from '../call.js';
 import { failure } from '../errors.js';
+import type { OptionNames } from '../known-options.js';
 import { suspicionOf } from '../transport/mux.js';
 
 /** A request that was sent and not answered yet. */
@@ -34,6 +35,8 @@ export interface Patience {
    */
   signal?: AbortSignal | undefined;
 }
+
+export const patienceNames: OptionNames<Patience> = { timeoutMs: true, signal: true };
 
 /* One function serves every promise. A closure for each promise would cost more. */
 const settlers: { resolve: (reply: Reply) => void; reject: (error: Error) => void } = {

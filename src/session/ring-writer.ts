@@ -45,6 +45,7 @@ export class RingWriter {
     }
   }
 
+  /** Ends the connection that the records travel on. */
   async close(): Promise<void> {
     const connection = this.#connection;
     if (connection === undefined || connection.closed) return;

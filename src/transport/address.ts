@@ -22,6 +22,7 @@ export interface VsockAddress {
   readonly transport: 'vsock';
   /** The context identifier: 3 and above for a virtual machine, else one of {@link Cid}. */
   readonly cid: number;
+  /** The port, or {@link PORT_ANY}. */
   readonly port: number;
 }
 
@@ -34,6 +35,7 @@ export interface MuxAddress {
   readonly transport: 'vsock-mux';
   /** The multiplexer's socket, absolute. */
   readonly path: string;
+  /** The port of the guest, or for a server the port of the host. */
   readonly port: number;
 }
 
@@ -46,9 +48,11 @@ export interface DeviceAddress {
   readonly transport: 'vsock-device';
   /** The name that the device got when it was opened, an absolute path. */
   readonly path: string;
+  /** The port of the guest, or for a server the port of the host. */
   readonly port: number;
 }
 
+/** A port of a machine that TCP reaches. */
 export interface TcpAddress {
   readonly transport: 'tcp';
   /** A host name or an IP address; IPv6 without its brackets. */
@@ -57,6 +61,7 @@ export interface TcpAddress {
   readonly port: number;
 }
 
+/** A Unix socket of this machine. */
 export interface UnixAddress {
   readonly transport: 'unix';
   /** Absolute, at most 107 bytes. */
@@ -68,10 +73,15 @@ export interface UnixAddress {
  * merging.
  */
 export interface AddressTypes {
+  /** `vsock:CID:PORT`. */
   vsock: VsockAddress;
+  /** `vsock-mux:/path:PORT`. */
   'vsock-mux': MuxAddress;
+  /** `vsock-device:/path:PORT`. */
   'vsock-device': DeviceAddress;
+  /** `tcp:HOST:PORT`. */
   tcp: TcpAddress;
+  /** `unix:/path`. */
   unix: UnixAddress;
 }
 
@@ -224,14 +234,14 @@ export const tcpNotation: Notation<TcpAddress> = {
     }
     return { transport: 'tcp', host, port };
   },
-  format: ({ host, port }) => `${host.includes(':') ? `[${host}]` : host}:${port}`,
+  format: ({ host = '', port }) => `${isIPv6(host) ? `[${host}]` : host}:${port}`,
   describe: (address) => tcpNotation.format(address),
 };
 
 export const unixNotation: Notation<UnixAddress> = {
   schemes: ['unix'],
   parse: (rest, refuse) => ({ transport: 'unix', path: checkPath(rest, refuse) }),
-  format: ({ path }) => path,
+  format: ({ path }) => `${path}`,
   describe: ({ path }) => path,
 };
 
@@ -249,12 +259,17 @@ for (const notation of [vsockNotation, muxNotation, deviceNotation, tcpNotation,
   registerNotation(name as TransportName, notation as unknown as Notation);
 }
 
+const known = (): string => [...notations.keys()].join(', ');
+
 function notationOf(address: Address): Notation {
   const notation = notations.get(address?.transport);
   if (notation !== undefined) return notation;
+  const isObject = typeof address === 'object' && address !== null;
   throw failure('ERR_ADDRESS_INVALID', {
     value: address,
-    why: `its transport is not one of ${[...notations.keys()].join(', ')}`,
+    why: isObject
+      ? `its transport, ${JSON.stringify(address.transport)}, is not one of ${known()}`
+      : 'it is neither text nor an object with a transport',
   });
 }
 
@@ -269,16 +284,16 @@ export function parseAddress(text: string): Address {
   const refuse = (why: string): never => {
     throw failure('ERR_ADDRESS_INVALID', { value: text, why });
   };
-  if (typeof text !== 'string') return refuse(`it is of type ${typeof text}, not a string`);
+  if (typeof text !== 'string') return refuse('it is not text');
+  if (text === '') return refuse('it is empty');
   const colon = text.indexOf(':');
   if (colon < 0) return refuse('it has no scheme; put one, such as "vsock:", in front');
   const scheme = text.slice(0, colon);
   const notation = schemes.get(scheme);
   if (notation === undefined) {
-    const known = [...schemes.keys()];
-    const meant = nearest(scheme, known);
+    const meant = nearest(scheme, [...schemes.keys()]);
     const guess = meant === undefined ? '' : ` (did you mean ${meant}?)`;
-    return refuse(`scheme ${JSON.stringify(scheme)} is not one of ${known.join(', ')}${guess}`);
+    return refuse(`scheme ${JSON.stringify(scheme)} is not one of ${known()}${guess}`);
   }
   return notation.parse(text.slice(colon + 1).replace(/^\/\//, ''), refuse);
 }

@@ -21,7 +21,7 @@ import {
 } from './socket.js';
 import { type Acceptor, type Listener, refuseOption, type Transport } from './transport.js';
 
-const { ECONNABORTED, EADDRINUSE, EAGAIN, EBADF } = constants.errno;
+const { ECONNABORTED, EADDRINUSE, EAGAIN, EBADF, ENOENT } = constants.errno;
 const ANY_PORT = 0xffffffff;
 const LARGEST_PRIVILEGED_PORT = 1023;
 const DEFAULT_BACKLOG = 1024;
@@ -99,7 +99,14 @@ export class DeviceStreams {
     if (devices.has(path)) throw systemError('listen', -EADDRINUSE, { address: path });
     this.path = path;
     const ready = (id: number, events: number) => this.#watchers.get(id)?.(0, events);
-    this.#device = new native.Device(socket, settings, ready, onState);
+    try {
+      this.#device = new native.Device(socket, settings, ready, onState);
+    } catch (error) {
+      const { errno } = error as NodeJS.ErrnoException;
+      if (errno === undefined) throw error;
+      const noFolder = errno === -ENOENT ? { why: 'its folder does not exist; make it first' } : {};
+      throw systemError('listen', errno, { address: socket, ...noFolder });
+    }
     this.#system = systemOf(this.#device, this.#watchers);
     devices.set(path, this);
   }

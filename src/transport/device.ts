@@ -37,6 +37,7 @@ export interface VsockDeviceEvents {
   up: [];
   /** The driver or QEMU is gone, and every connection has ended. Both may come back. */
   down: [];
+  /** The device has ended, by {@link VsockDevice.close}. */
   close: [];
 }
 
@@ -86,7 +87,12 @@ export class VsockDevice extends EventEmitter<VsockDeviceEvents> implements Asyn
    */
   static async open(options: VsockDeviceOptions): Promise<VsockDevice> {
     checkOptions('VsockDevice.open()', options);
-    for (const path of [options.socket, options.path ?? options.socket]) {
+    const { socket, path: name = socket } = options;
+    for (const [option, value] of Object.entries({ socket, path: name })) {
+      if (typeof value === 'string') continue;
+      throw failure('ERR_OPTION_INVALID', { option, value, expected: 'an absolute path' });
+    }
+    for (const path of [socket, name]) {
       deviceNotation.parse(`${path}:1`, (why) => {
         throw failure('ERR_ADDRESS_INVALID', { value: path, why });
       });

@@ -1,5 +1,5 @@
 import { failure } from '../errors.js';
-import { refuseUnknownOptions } from '../known-options.js';
+import { type AnyOptionNames, type OptionNames, refuseUnknownOptions } from '../known-options.js';
 
 /** Receives bytes in place of the stream; see {@link StreamOptions.onread}. */
 export interface OnRead {
@@ -156,25 +156,32 @@ const rules: Readonly<Record<string, Rule>> = {
   signal: { expected: 'an AbortSignal', holds: (value) => value instanceof AbortSignal },
 };
 
-const streamOptions = ['allowHalfOpen', 'highWaterMark'];
-const tcpOptions = ['noDelay', 'keepAlive', 'keepAliveInitialDelay'];
-const connectOptions = [
-  ...['timeoutMs', 'handshakeTimeoutMs', 'signal', 'bufferBytes', 'localPort', 'onread'],
-  ...streamOptions,
-  ...tcpOptions,
-];
+const tcpNames: OptionNames<TcpOptions> = {
+  ...{ noDelay: true, keepAlive: true, keepAliveInitialDelay: true },
+};
+const connectNames: OptionNames<ConnectOptions> = {
+  ...{ timeoutMs: true, handshakeTimeoutMs: true, signal: true, bufferBytes: true },
+  ...{ localPort: true, onread: true, allowHalfOpen: true, highWaterMark: true },
+  ...tcpNames,
+};
+const serverNames: OptionNames<ServerOptions> = {
+  ...{ pauseOnConnect: true, bufferBytes: true, allowHalfOpen: true, highWaterMark: true },
+  ...tcpNames,
+};
+const listenNames: OptionNames<ListenOptions> = { backlog: true, signal: true };
 
 /** The functions that take options, with the names of their options. */
-const known: Readonly<Record<string, readonly string[]>> = {
-  'createConnection()': connectOptions,
-  'connect()': [...connectOptions, 'retryDelayMs'],
-  'webSocketOptions()': ['connect', 'tls'],
-  'createServer()': ['pauseOnConnect', 'bufferBytes', ...streamOptions, ...tcpOptions],
-  'listen()': ['backlog', 'signal'],
-  'VsockDevice.open()': [
-    ...['socket', 'path', 'multiplexer', 'guestCid', 'bufferBytes', 'maxConnections'],
-  ],
-};
+const known = {
+  'createConnection()': connectNames,
+  'connect()': { ...connectNames, retryDelayMs: true },
+  'webSocketOptions()': { connect: true, tls: true },
+  'createServer()': serverNames,
+  'listen()': listenNames,
+  'VsockDevice.open()': {
+    ...{ socket: true, path: true, multiplexer: true, guestCid: true },
+    ...{ bufferBytes: true, maxConnections: true },
+  },
+} as const satisfies Readonly<Record<string, AnyOptionNames>>;
 
 /** Options of node:net that have another name here, or do not exist here. */
 const elsewhere: Readonly<Record<string, string>> = {
@@ -189,8 +196,8 @@ const elsewhere: Readonly<Record<string, string>> = {
  *
  * @throws ERR_OPTION_INVALID, and ERR_OPTION_UNKNOWN for a name that the operation does not have
  */
-export function checkOptions(operation: keyof typeof known & string, options: object): void {
-  refuseUnknownOptions(operation, options, known[operation] ?? [], elsewhere);
+export function checkOptions(operation: keyof typeof known, options: object): void {
+  refuseUnknownOptions(operation, options, known[operation], elsewhere);
   for (const [option, value] of Object.entries(options)) {
     if (value === undefined) continue;
     const rule = rules[option];

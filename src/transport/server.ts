@@ -8,14 +8,19 @@ import './transports.js';
 
 /** A server that takes connections from another one: `http.Server`, `tls.Server`, `net.Server`. */
 export interface ConnectionTarget extends EventEmitter {
+  /** Closes the connections that wait for a next request, as `http.Server` does. */
   closeIdleConnections?(): void;
 }
 
 /** The events of a {@link Server}, with the arguments of their listeners. */
 export interface ServerEvents {
+  /** A connection was accepted. */
   connection: [socket: Socket];
+  /** The server accepts connections. */
   listening: [];
+  /** The server could not listen, or cannot go on. */
   error: [error: Error];
+  /** The server has closed, and its last connection has ended. */
   close: [];
   /** A connection was closed at once because of `maxConnections`. */
   drop: [data: DropData];
@@ -23,11 +28,17 @@ export interface ServerEvents {
 
 /** The peer of a connection that was closed, as far as the transport knows it. */
 export interface DropData {
+  /** The address of this end. */
   localAddress?: string;
+  /** The port of this end. */
   localPort?: number;
+  /** The family of the address of this end. */
   localFamily?: string;
+  /** The address of the peer. */
   remoteAddress?: string;
+  /** The port of the peer. */
   remotePort?: number;
+  /** The family of the address of the peer. */
   remoteFamily?: string;
 }
 
@@ -154,12 +165,14 @@ export class Server extends EventEmitter<ServerEvents> implements AsyncDisposabl
     return this;
   }
 
+  /** Keeps the process from ending while the server listens, which is the default. */
   ref(): this {
     this.#refed = true;
     this.#listener?.ref();
     return this;
   }
 
+  /** Lets the process end while the server listens. */
   unref(): this {
     this.#refed = false;
     this.#listener?.unref();

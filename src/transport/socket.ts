@@ -48,7 +48,9 @@ export type SocketSystem = Pick<
 export interface Endpoint {
   /** Such as `vm(3)`. */
   readonly address: string;
+  /** The port, where the transport has ports. */
   readonly port?: number;
+  /** The context identifier, on vsock. */
   readonly cid?: number;
 }
 
@@ -56,6 +58,7 @@ export interface Endpoint {
 export interface Opening {
   /** Hands over a connected, non-blocking descriptor; the socket owns it from here on. */
   opened(fd: number, local?: Endpoint): void;
+  /** The connection cannot be made. */
   failed(error: Error): void;
 }
 
@@ -65,16 +68,23 @@ export interface Opening {
  */
 export type Opener = (opening: Opening) => () => void;
 
+/** What a {@link VsockSocket} is made of. */
 export interface VsockSocketOptions extends StreamOptions {
+  /** The name of the transport. */
   transport: TransportName;
+  /** Whether the transport can close one direction alone. */
   halfClose: boolean;
   /** A connected, non-blocking descriptor, which the socket owns; or how to get one. */
   source: number | Opener;
+  /** The address of the peer, if it can be connected to. */
   remote?: Address;
+  /** The peer, as `remoteAddress` and `remotePort` tell of it. */
   remoteEndpoint: Endpoint;
+  /** This end, as `localAddress` and `localPort` tell of it. */
   localEndpoint?: Endpoint | undefined;
   /** Whether an accepted socket starts paused. */
   paused?: boolean;
+  /** The functions that move bytes. Default: those of the kernel's sockets. */
   system?: SocketSystem;
 }
 
@@ -82,12 +92,15 @@ export interface VsockSocketOptions extends StreamOptions {
 export interface Detached {
   /** Non-blocking and owned by the caller. */
   fd: number;
+  /** What was received and not read yet. */
   unread: Uint8Array;
 }
 
 /** As {@link Detached}, for native code that can use any stream of this folder's. */
 export interface DetachedStream {
+  /** What a session's channel is made of. */
   source: ChannelSource;
+  /** What was received and not read yet. */
   unread: Uint8Array;
   /** Closes what nobody has taken over. */
   close(): void;

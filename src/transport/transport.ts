@@ -17,7 +17,9 @@ export interface Listener {
   readonly address: Address;
   /** Stops accepting; resolves when the address is free again. Accepted sockets live on. */
   close(): Promise<void>;
+  /** Keeps the process from ending while it listens, which is the default. */
   ref(): void;
+  /** Lets the process end while it listens. */
   unref(): void;
 }
 
@@ -30,7 +32,9 @@ export interface Listener {
  * a {@link SocketSystem} of its own.
  */
 export interface Transport<A extends Address = Address> {
+  /** The name of the transport, which its addresses have. */
   readonly name: A['transport'];
+  /** How addresses of the transport are written. */
   readonly notation: Notation<A>;
   /** Whether its sockets have a half-close; see {@link SocketInfo.halfClose}. */
   readonly halfClose: boolean;

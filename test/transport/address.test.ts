@@ -1,10 +1,16 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import t from 'tap';
+import { packageFolder } from '../../src/paths.js';
 import {
   type Address,
+  connect,
+  createServer,
   describeAddress,
   formatAddress,
   parseAddress,
   toAddress,
+  transportNames,
 } from '../../src/transport/index.js';
 
 const good: Array<{ text: string; address: Address; canonical?: string; human: string }> = [
@@ -113,10 +119,11 @@ for (const { text, address, canonical = text, human } of good) {
 }
 
 const bad: Array<{ text: string; why: RegExp }> = [
-  { text: '', why: /no scheme/ },
+  { text: '', why: /^Invalid address "": it is empty\. Expected vsock:CID:PORT, / },
   { text: '127.0.0.1', why: /no scheme; put one/ },
   { text: 'http://a:80', why: /scheme "http" is not one of vsock, vsock-mux/ },
   { text: 'VSOCK:3:1', why: /scheme "VSOCK"/ },
+  { text: 'vsok:3:1', why: /scheme "vsok" is not one of .* \(did you mean vsock\?\)/ },
   { text: 'vsock:', why: /0 colons/ },
   { text: 'vsock:3', why: /0 colons .* CID:PORT has one/ },
   { text: 'vsock:3:1:2', why: /2 colons/ },
@@ -165,14 +172,61 @@ t.test('objects are checked like text', (t) => {
     { transport: 'vsock', cid: -5, port: 1 },
     { transport: 'vsock', cid: 3, port: Number.NaN },
     { transport: 'tcp', host: '', port: 1 },
+    { transport: 'tcp', port: 1 },
     { transport: 'unix', path: 'x' },
-    { transport: 'pigeon' },
-    {},
-    null,
-    7,
+    { transport: 'unix' },
   ];
   for (const address of wrong) {
-    t.throws(() => toAddress(address as unknown as Address), { code: 'ERR_ADDRESS_INVALID' });
+    t.throws(() => toAddress(address as Address), { code: 'ERR_ADDRESS_INVALID' });
+  }
+  t.end();
+});
+
+t.test('what is no address is refused with its value and what was expected', async (t) => {
+  const { Session } = await import('../../src/index.js');
+  const forms =
+    'Expected vsock:CID:PORT, vsock-mux:/path:PORT, vsock-device:/path:PORT, tcp:HOST:PORT or unix:/path.';
+  const names = 'vsock, vsock-mux, vsock-device, tcp, unix';
+  const neither = 'it is neither text nor an object with a transport';
+  const wrong: [value: unknown, shown: string, why: string][] = [
+    [undefined, 'undefined', neither],
+    [null, 'null', neither],
+    [7, '7', neither],
+    [7n, '7n', neither],
+    [{}, '{}', `its transport, undefined, is not one of ${names}`],
+    [
+      { transport: 'pigeon' },
+      '{"transport":"pigeon"}',
+      `its transport, "pigeon", is not one of ${names}`,
+    ],
+  ];
+  for (const [value, shown, why] of wrong) {
+    const refused = {
+      code: 'ERR_ADDRESS_INVALID',
+      message: `Invalid address ${shown}: ${why}. ${forms}`,
+    };
+    await t.rejects(connect(value as string), refused);
+    t.throws(() => createServer().listen(value as string), refused);
+    await t.rejects(Session.connect(value as string), {
+      code: 'ERR_ADDRESS_INVALID',
+      message: `Invalid address ${shown}: it is neither text nor a connected stream. ${forms}`,
+    });
+  }
+});
+
+t.test('the transports are those of docs/transport.md, in its order', (t) => {
+  const page = readFileSync(join(packageFolder, 'docs/transport.md'), 'utf8');
+  const [, table = ''] = /^## Addresses\n([^#]+)/m.exec(page) ?? [];
+  const schemes = [...table.matchAll(/^\| `([\w-]+):(?:[^|]*also `(\w+):)?/gm)].map((row) =>
+    row.slice(1),
+  );
+  t.same(
+    schemes.map(([scheme]) => scheme),
+    transportNames(),
+  );
+  for (const [scheme, also] of schemes) {
+    if (also === undefined) continue;
+    t.equal(parseAddress(`${also}:/run/vm.sock:1`).transport, scheme);
   }
   t.end();
 });

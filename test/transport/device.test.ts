@@ -46,7 +46,17 @@ t.test('what is wrong with its options is said', async (t) => {
   await t.rejects(VsockDevice.open({ socket: 'relative' }), { code: 'ERR_ADDRESS_INVALID' });
   const socket = join(folder, 'options.sock');
   await t.rejects(VsockDevice.open({ socket, guestCid: 2 }), { code: 'ERR_OPTION_INVALID' });
-  await t.rejects(VsockDevice.open({ socket: join(folder, 'no/folder') }), { code: 'ENOENT' });
+  const socketOfNoFolder = join(folder, 'no/folder');
+  await t.rejects(VsockDevice.open({ socket: socketOfNoFolder }), {
+    code: 'ENOENT',
+    syscall: 'listen',
+    address: socketOfNoFolder,
+    message: `listen ENOENT ${socketOfNoFolder}: its folder does not exist; make it first`,
+  });
+  await t.rejects(VsockDevice.open({} as { socket: string }), {
+    code: 'ERR_OPTION_INVALID',
+    message: 'Invalid socket: undefined. Expected an absolute path.',
+  });
 });
 
 t.test('without a guest there is nobody to connect to', async (t) => {

@@ -8,8 +8,11 @@ export type Accelerator = 'kvm' | 'tcg';
  * One part of the machine: its QEMU arguments, and the kernel's arguments that belong to it.
  */
 export interface Device {
+  /** The name of the device in messages. */
   name: string;
+  /** QEMU's arguments for the device. */
   args: string[];
+  /** What the guest's kernel needs on its command line for the device. */
   kernelArgs?: string[];
   /** Files and sockets that QEMU opens by their absolute paths, which are in `args`. */
   files?: readonly string[];
