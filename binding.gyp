@@ -1,8 +1,13 @@
 {
   "target_defaults": {
-    "cflags": ["-Wall", "-Wextra", "-Wpedantic", "-Werror", "-fvisibility=hidden", "-O2"],
+    "cflags": [
+      "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-fvisibility=hidden", "-O2",
+      "-ffunction-sections", "-fdata-sections"
+    ],
     "cflags_cc": ["-std=c++17", "-fno-exceptions", "-fno-rtti"],
-    "cflags_cc!": ["-std=gnu++17", "-std=gnu++20"]
+    "cflags_cc!": ["-std=gnu++17", "-std=gnu++20"],
+    "defines!": ["_FILE_OFFSET_BITS=64", "_LARGEFILE_SOURCE"],
+    "ldflags": ["-Wl,--gc-sections"]
   },
   "variables": {
     "core_device": [
@@ -51,7 +56,7 @@
         "addon/napi/listener.cc",
         "addon/napi/module.cc",
         "addon/napi/mounts_binding.cc",
-        "addon/napi/old_glibc.cc",
+        "addon/napi/old_libc.cc",
         "addon/napi/poller.cc",
         "addon/napi/verdict_cache_binding.cc",
         "addon/napi/seccomp_binding.cc",
@@ -61,54 +66,62 @@
       ],
       "include_dirs": ["<!(node -p \"require('node-addon-api').include_dir\")"],
       "defines": ["NAPI_VERSION=9", "NAPI_DISABLE_CPP_EXCEPTIONS", "NODE_ADDON_API_DISABLE_DEPRECATED"],
-      "ldflags": ["-static-libstdc++", "-static-libgcc"]
-    },
-    {
-      "target_name": "waep-executor",
-      "type": "executable",
-      "sources": [
-        "<@(core_executor)",
-        "addon/core/executor/address_arena.cc",
-        "addon/core/executor/confinement.cc",
-        "addon/core/executor/connection_slot.cc",
-        "addon/core/executor/control.cc",
-        "addon/core/executor/event_connection.cc",
-        "addon/core/executor/event_loop.cc",
-        "addon/core/executor/event_source.cc",
-        "addon/core/executor/event_stream.cc",
-        "addon/core/executor/executor_main.cc",
-        "addon/core/executor/sandbox.cc"
-      ],
-      "cflags": ["-fPIE"],
-      "ldflags": ["-static-pie"]
-    },
-    {
-      "target_name": "waep-keeper",
-      "type": "executable",
-      "sources": [
-        "addon/core/executor/confined_root.cc",
-        "addon/core/executor/confinement.cc",
-        "addon/core/executor/control.cc",
-        "addon/core/executor/keeper_main.cc",
-        "addon/core/executor/session_groups.cc",
-        "addon/core/sockets.cc",
-        "addon/core/executor/text_file.cc"
-      ],
-      "cflags": ["-fPIE"],
-      "ldflags": ["-static-pie"]
-    },
-    {
-      "target_name": "waep-launch",
-      "type": "executable",
-      "sources": [
-        "addon/core/supervisor/launch.cc",
-        "addon/core/supervisor/launcher_main.cc",
-        "addon/core/supervisor/seccomp_filter.cc",
-        "addon/core/sockets.cc",
-        "addon/core/supervisor/standby_socket.cc"
-      ],
-      "cflags": ["-fPIE"],
-      "ldflags": ["-static-pie"]
+      "ldflags": [
+        "-static-libstdc++", "-static-libgcc", "-Wl,--exclude-libs,ALL", "-Wl,--wrap=__tls_get_addr"
+      ]
     }
+  ],
+  "conditions": [
+    ["target_arch=='x64'", {
+      "targets": [
+        {
+          "target_name": "waep-executor",
+          "type": "executable",
+          "sources": [
+            "<@(core_executor)",
+            "addon/core/executor/address_arena.cc",
+            "addon/core/executor/confinement.cc",
+            "addon/core/executor/connection_slot.cc",
+            "addon/core/executor/control.cc",
+            "addon/core/executor/event_connection.cc",
+            "addon/core/executor/event_loop.cc",
+            "addon/core/executor/event_source.cc",
+            "addon/core/executor/event_stream.cc",
+            "addon/core/executor/executor_main.cc",
+            "addon/core/executor/sandbox.cc"
+          ],
+          "cflags": ["-fPIE"],
+          "ldflags": ["-static-pie"]
+        },
+        {
+          "target_name": "waep-keeper",
+          "type": "executable",
+          "sources": [
+            "addon/core/executor/confined_root.cc",
+            "addon/core/executor/confinement.cc",
+            "addon/core/executor/control.cc",
+            "addon/core/executor/keeper_main.cc",
+            "addon/core/executor/session_groups.cc",
+            "addon/core/sockets.cc",
+            "addon/core/executor/text_file.cc"
+          ],
+          "cflags": ["-fPIE"],
+          "ldflags": ["-static-pie"]
+        },
+        {
+          "target_name": "waep-launch",
+          "type": "executable",
+          "sources": [
+            "addon/core/supervisor/launch.cc",
+            "addon/core/supervisor/launcher_main.cc",
+            "addon/core/supervisor/seccomp_filter.cc",
+            "addon/core/sockets.cc",
+            "addon/core/supervisor/standby_socket.cc"
+          ],
+          "cflags": ["-fPIE"],
+          "ldflags": ["-static-pie"]
+        }
+      ]
+    }]
   ]
 }

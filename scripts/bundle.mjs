@@ -61,7 +61,7 @@ const files = [
   { ...program, entryPoints: ['cli/entry.ts'], outfile: 'dist/cli/waep.cjs' },
   {
     ...{ entryPoints: ['src/cbor.ts'], outfile: 'dist/src/cbor.js', allowOverwrite: true },
-    ...{ platform: 'node', format: 'esm', sourcemap: true },
+    ...{ platform: 'node', format: 'esm' },
   },
   {
     ...{ entryPoints: ['guest/library.ts'], outfile: 'dist/guest/library.js' },

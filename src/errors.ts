@@ -141,8 +141,8 @@ const messages = {
     `The process that starts the agent's executors (waep-keeper) does not run: ${d.why}. Its output on standard error says more.`,
   ERR_ADDON_MISSING: (d: { path: string; why: string; cure: string }) =>
     `The native addon could not be loaded from ${d.path}: ${d.why}. ${d.cure}`,
-  ERR_PLATFORM: (d: { found: string }) =>
-    `This package runs on linux-x64 only; this is ${d.found}.`,
+  ERR_PLATFORM: (d: { what: string; where: string; found: string }) =>
+    `${d.what} is made for ${d.where} only; this is ${d.found}.`,
   ERR_TOOL_MISSING: (d: { tool: string; cure: string }) => `${d.tool} is missing. ${d.cure}`,
   ERR_TOOL_FAILED: (d: { tool: string; why: string; log: string }) =>
     `${d.tool} failed: ${d.why}. See ${d.log}.`,

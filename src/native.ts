@@ -442,9 +442,10 @@ export interface Native {
  * `waep-executor`, `waep-keeper` and `waep-launch`. It is taken from the package, and from beside the running file
  * for a bundle that was copied somewhere else. WAEP_NATIVE_DIR names another folder to take it from.
  *
- * @throws ERR_ADDON_MISSING
+ * @throws ERR_ADDON_MISSING, and ERR_PLATFORM for a program that is not made for this platform
  */
 export function nativeFile(name: string): string {
+  if (name !== 'waep.node') requirePlatform(name);
   const here = dirname(codeFile);
   const override = process.env.WAEP_NATIVE_DIR;
   const folders = override === undefined ? [...packageFolders(here), here] : [override];
@@ -455,8 +456,8 @@ export function nativeFile(name: string): string {
 
 function missing(path: string, why: string, cause?: unknown): Error {
   const cure = isBundled()
-    ? `The code is in ${codeFile}, outside of the package. Copy prebuilds/linux-x64/waep.node of the package beside it, or leave waep out of the bundle (esbuild: --external:waep; webpack: externals; rollup: external; ncc: --external waep).`
-    : 'Build it with "npx node-gyp rebuild" in the package\'s folder (needs a C++17 compiler, make and python3).';
+    ? `The code is in ${codeFile}, outside of the package. Copy ${PREBUILDS}/waep.node of the package beside it, or leave waep out of the bundle (esbuild: --external:waep; webpack: externals; rollup: external; ncc: --external waep).`
+    : `Build it with "npx node-gyp rebuild" in the package's folder. That needs a C++17 compiler, make and python3: "apt-get install g++ make python3", "dnf install gcc-c++ make python3" or "apk add g++ make python3 linux-headers".`;
   return failure('ERR_ADDON_MISSING', { path, why, cure }, cause);
 }
 
@@ -473,14 +474,26 @@ function isBundled(): boolean {
 function packageFolders(here: string): string[] {
   const at = `${here}/`.lastIndexOf('/dist/');
   if (at < 0) return [];
-  return ['build/Release', 'prebuilds/linux-x64'].map((name) => join(here.slice(0, at), name));
+  return ['build/Release', PREBUILDS].map((name) => join(here.slice(0, at), name));
+}
+
+const PLATFORM = `${process.platform}-${process.arch}`;
+/** The folder with what was built for this platform. The addon is for every C library. */
+const PREBUILDS = `prebuilds/${PLATFORM}`;
+
+/**
+ * Refuses what is not made for this platform. Agents and `waep run` know the numbers and registers of
+ * the system calls of linux-x64 only.
+ *
+ * @throws ERR_PLATFORM
+ */
+export function requirePlatform(what: string, platforms: readonly string[] = ['linux-x64']): void {
+  if (platforms.includes(PLATFORM)) return;
+  throw failure('ERR_PLATFORM', { what, where: platforms.join(' and '), found: PLATFORM });
 }
 
 function load(): Native {
-  const { platform, arch } = process;
-  if (platform !== 'linux' || arch !== 'x64') {
-    throw failure('ERR_PLATFORM', { found: `${platform}-${arch}` });
-  }
+  requirePlatform('The addon, which only tcp: and unix: do without,', ['linux-x64', 'linux-arm64']);
   const path = nativeFile('waep.node');
   try {
     // Not require(): webpack takes it for its own.

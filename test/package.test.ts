@@ -5,11 +5,9 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import t from 'tap';
 import { foreignPackages, missingPackages } from './package-lock.js';
+import { MAX_TARBALL_BYTES } from './tarball.js';
 
 const repository = fileURLToPath(new URL('../..', import.meta.url));
-
-/** A package that grows beyond this has something in it that it should not have. */
-const MAX_TARBALL_BYTES = 4_000_000;
 
 const run = (cwd: string, command: string, ...args: string[]) =>
   execFileSync(command, args, { cwd, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
@@ -66,7 +64,31 @@ t.test('the package has the pages that README.md leads to, and its types resolve
   );
 });
 
-t.test('the addon asks for no GLIBC above 2.28, and its programs for none', async (t) => {
+t.test(
+  'a platform that the addon is not made for is told so, and has tcp: and unix:',
+  async (t) => {
+    const script = `
+    Object.defineProperty(process, 'arch', { value: 'riscv64' });
+    const { connect, createServer } = await import('${new URL('../src/transport/index.js', import.meta.url)}');
+    const server = createServer((peer) => peer.end('hello')).listen('unix:' + process.argv[1]);
+    await new Promise((resolve) => server.once('listening', resolve));
+    for await (const chunk of await connect('unix:' + process.argv[1])) process.stdout.write(chunk);
+    server.close();
+    await connect('vsock:3:1').catch(({ code, message }) => console.log('', code, message));`;
+    const folder = mkdtempSync(join(tmpdir(), 'waep-package-'));
+    t.teardown(() => rmSync(folder, { recursive: true, force: true }));
+    const socket = join(folder, 's');
+    t.equal(
+      run(repository, process.execPath, '--input-type=module', '-e', script, socket),
+      'hello ERR_PLATFORM The addon, which only tcp: and unix: do without, is made for linux-x64 and linux-arm64 only; this is linux-riscv64.\n',
+    );
+  },
+);
+
+t.test('the addon needs GLIBC 2.28 or musl, and its programs need none', async (t) => {
+  const dynamic = run(repository, 'readelf', '--dynamic', 'prebuilds/linux-x64/waep.node');
+  const needed = [...dynamic.matchAll(/\(NEEDED\).*\[(.+)\]/g)].map(([, name]) => name);
+  t.same(needed, ['libc.so.6'], 'musl knows it by this name, and has no loader of GLIBC');
   const symbols = (name: string) =>
     run(repository, 'objdump', '--dynamic-syms', join('prebuilds/linux-x64', name));
   const versions = [...symbols('waep.node').matchAll(/GLIBC_2\.(\d+)/g)].map(([, one]) =>

@@ -66,7 +66,7 @@ Napi::Value ReadMemory(const Info& info) {
 }
 
 Napi::Value WriteMemory(const Info& info) {
-  static thread_local seccomp::CallerMemory memory;
+  auto* const memory = info.Env().GetInstanceData<seccomp::CallerMemory>();
   const auto list = info[2].As<Napi::Array>();
   std::vector<seccomp::MemoryPart> parts;
   for (uint32_t i = 0; i < list.Length(); ++i) {
@@ -75,8 +75,8 @@ Napi::Value WriteMemory(const Info& info) {
     parts.push_back({Word(part.Get("address")), bytes.data, bytes.size});
   }
   return Number(info,
-                static_cast<double>(memory.Write(Int(info, 0), NotificationWords::Get(info[1]),
-                                                 parts.data(), parts.size())));
+                static_cast<double>(memory->Write(Int(info, 0), NotificationWords::Get(info[1]),
+                                                  parts.data(), parts.size())));
 }
 
 Napi::Value Identify(const Info& info) {
@@ -111,6 +111,7 @@ Napi::Value MakeEvent(const Info& info) { return Number(info, seccomp::MakeEvent
 }  // namespace
 
 void ExportSeccomp(Napi::Env env, Napi::Object exports) {
+  env.SetInstanceData(new seccomp::CallerMemory());
   const auto set = [&](const char* name, Napi::Value (*function)(const Info&)) {
     exports.Set(name, Napi::Function::New(env, function, name));
   };

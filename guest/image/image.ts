@@ -3,7 +3,7 @@ import { createWriteStream } from 'node:fs';
 import { chmod, copyFile, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type OptionNames, refuseUnknownOptions } from '../../src/known-options.js';
-import { nativeFile } from '../../src/native.js';
+import { nativeFile, requirePlatform } from '../../src/native.js';
 import { agentPath, packageFolder } from '../../src/paths.js';
 import { requireTool, runTool } from '../tools.js';
 import { EXEC_PORT } from '../vm/exec.js';
@@ -49,6 +49,7 @@ const imageNames: OptionNames<ImageOptions> = { kernel: true, modules: true, pro
  */
 export async function buildImage(options: ImageOptions = {}): Promise<Image> {
   refuseUnknownOptions('buildImage()', options, imageNames);
+  requirePlatform('The agent of a guest');
   const progress = options.progress ?? silent;
   const kernel = await findKernel(options.kernel, progress);
   const modules = [...guestModules, ...(options.modules ?? [])];

@@ -4,7 +4,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/audit.h>
 #include <linux/capability.h>
 #include <linux/filter.h>
 #include <linux/landlock.h>
@@ -22,6 +21,8 @@
 #include <algorithm>
 #include <atomic>
 #include <initializer_list>
+
+#include "../architecture.h"
 
 namespace waep {
 namespace {
@@ -50,9 +51,13 @@ constexpr unsigned kRefused[] = {
     SYS_open_by_handle_at, SYS_name_to_handle_at,
     // the kernel and the machine
     SYS_init_module, SYS_finit_module, SYS_delete_module, SYS_kexec_load, SYS_kexec_file_load,
-    SYS_reboot, SYS_swapon, SYS_swapoff, SYS_acct, SYS_quotactl, SYS_iopl, SYS_ioperm,
-    SYS_settimeofday, SYS_clock_settime, SYS_clock_adjtime, SYS_adjtimex, SYS_sethostname,
-    SYS_setdomainname, SYS_syslog, SYS_lookup_dcookie, SYS_vhangup, SYS_modify_ldt,
+    SYS_reboot, SYS_swapon, SYS_swapoff, SYS_acct, SYS_quotactl, SYS_settimeofday,
+    SYS_clock_settime, SYS_clock_adjtime, SYS_adjtimex, SYS_sethostname, SYS_setdomainname,
+    SYS_syslog, SYS_lookup_dcookie, SYS_vhangup,
+#ifdef __x86_64__
+    // more of these, which other architectures do not have
+    SYS_iopl, SYS_ioperm, SYS_modify_ldt,
+#endif
     // large parts of the kernel that had vulnerabilities
     SYS_io_uring_setup, SYS_io_uring_enter, SYS_io_uring_register, SYS_userfaultfd, SYS_add_key,
     SYS_request_key, SYS_keyctl, SYS_fanotify_init, SYS_personality, SYS_vmsplice, SYS_mbind,
@@ -203,7 +208,7 @@ int DropCapabilitiesOfAllThreads() {
 int RefuseSystemCalls(bool calls_kernel) {
   std::vector<sock_filter> filter = {
       BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, arch)),
-      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AUDIT_ARCH_X86_64, 1, 0),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, kArchitecture, 1, 0),
       BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
       BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
       // The x32 ABI has the same calls under other numbers.

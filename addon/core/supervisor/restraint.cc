@@ -2,7 +2,6 @@
 #include "restraint.h"
 
 #include <errno.h>
-#include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <sched.h>
@@ -13,6 +12,8 @@
 #include <unistd.h>
 
 #include <vector>
+
+#include "../architecture.h"
 
 namespace waep {
 namespace {
@@ -25,8 +26,8 @@ constexpr uint32_t kProcessMrelease = 448;
 
 constexpr uint32_t kDenied[] = {
     // programs and processes
-    SYS_execve, SYS_execveat, SYS_fork, SYS_vfork, SYS_kill, SYS_tkill, SYS_pidfd_open,
-    SYS_pidfd_getfd, SYS_pidfd_send_signal, SYS_ptrace, SYS_process_vm_readv, SYS_process_vm_writev,
+    SYS_execve, SYS_execveat, SYS_kill, SYS_tkill, SYS_pidfd_open, SYS_pidfd_getfd,
+    SYS_pidfd_send_signal, SYS_ptrace, SYS_process_vm_readv, SYS_process_vm_writev,
     SYS_process_madvise, kProcessMrelease, SYS_kcmp,
     // the user and the rights of a process
     SYS_setuid, SYS_setgid, SYS_setreuid, SYS_setregid, SYS_setresuid, SYS_setresgid, SYS_setfsuid,
@@ -35,14 +36,18 @@ constexpr uint32_t kDenied[] = {
     SYS_unshare, SYS_setns, SYS_chroot, SYS_pivot_root, SYS_mount, SYS_umount2, SYS_move_mount,
     SYS_open_tree, SYS_fsopen, SYS_fsconfig, SYS_fsmount, SYS_fspick, kMountSetattr,
     // access to files without a path, and their owners
-    SYS_open_by_handle_at, SYS_name_to_handle_at, SYS_mknod, SYS_mknodat, SYS_chown, SYS_fchown,
-    SYS_lchown, SYS_fchownat, SYS_quotactl, SYS_fanotify_init,
+    SYS_open_by_handle_at, SYS_name_to_handle_at, SYS_mknodat, SYS_fchown, SYS_fchownat,
+    SYS_quotactl, SYS_fanotify_init,
+#ifdef __x86_64__
+    // more of these, which other architectures do not have
+    SYS_fork, SYS_vfork, SYS_mknod, SYS_chown, SYS_lchown, SYS_iopl, SYS_ioperm,
+#endif
     // the kernel
     SYS_bpf, SYS_perf_event_open, SYS_io_uring_setup, SYS_io_uring_enter, SYS_io_uring_register,
     SYS_userfaultfd, SYS_init_module, SYS_finit_module, SYS_delete_module, SYS_kexec_load,
-    SYS_kexec_file_load, SYS_reboot, SYS_swapon, SYS_swapoff, SYS_iopl, SYS_ioperm, SYS_syslog,
-    SYS_acct, SYS_add_key, SYS_request_key, SYS_keyctl, SYS_settimeofday, SYS_clock_settime,
-    SYS_adjtimex, SYS_clock_adjtime, SYS_sethostname, SYS_setdomainname, SYS_vhangup};
+    SYS_kexec_file_load, SYS_reboot, SYS_swapon, SYS_swapoff, SYS_syslog, SYS_acct, SYS_add_key,
+    SYS_request_key, SYS_keyctl, SYS_settimeofday, SYS_clock_settime, SYS_adjtimex,
+    SYS_clock_adjtime, SYS_sethostname, SYS_setdomainname, SYS_vhangup};
 
 constexpr uint32_t Offset(size_t offset) { return static_cast<uint32_t>(offset); }
 
@@ -53,7 +58,7 @@ int Restrain() {
   const sock_filter deny = BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM);
   std::vector<sock_filter> filter = {
       BPF_STMT(BPF_LD | BPF_W | BPF_ABS, Offset(offsetof(seccomp_data, arch))),
-      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AUDIT_ARCH_X86_64, 1, 0),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, kArchitecture, 1, 0),
       deny,
       BPF_STMT(BPF_LD | BPF_W | BPF_ABS, Offset(offsetof(seccomp_data, nr))),
       BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, kX32, 0, 1),

@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <linux/audit.h>
 #include <linux/capability.h>
 #include <linux/seccomp.h>
 #include <sched.h>
@@ -22,6 +21,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "../architecture.h"
 #include "../unique_fd.h"
 #include "memory_maps.h"
 
@@ -110,8 +110,7 @@ bool Rights::MayMove(const Notification& call) {
     case SYS_clone3:
       // The flags of clone3(2) are in memory. Most calls make threads.
       namespaces_ = namespaces_ || call.number != SYS_clone3 || IntoUserNamespace(call);
-      return call.architecture == AUDIT_ARCH_X86_64 &&
-             (call.number != SYS_setns || IsOfAnother(call));
+      return call.architecture == kArchitecture && (call.number != SYS_setns || IsOfAnother(call));
     default:
       return false;
   }
@@ -272,7 +271,7 @@ int Identify(pid_t thread, int descriptor, uint64_t* identity) {
 }
 
 bool IsOfAnother(const Notification& call) {
-  if (call.architecture != AUDIT_ARCH_X86_64) return false;
+  if (call.architecture != kArchitecture) return false;
   const auto thread = static_cast<pid_t>(call.thread);
   size_t argument = 0;
   switch (call.number) {

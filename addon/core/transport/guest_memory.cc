@@ -8,7 +8,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <mutex>
 
 namespace waep {
 namespace {
@@ -52,13 +51,12 @@ void OnBusError(int number, siginfo_t* info, void* context) {
 }
 
 void InstallHandler() {
-  static std::once_flag once;
-  std::call_once(once, [] {
+  [[maybe_unused]] static const int installed = [] {
     struct sigaction action = {};
     action.sa_sigaction = OnBusError;
     action.sa_flags = SA_SIGINFO | SA_ONSTACK;
-    ::sigaction(SIGBUS, &action, &previous_action);
-  });
+    return ::sigaction(SIGBUS, &action, &previous_action);
+  }();
 }
 
 bool Overlap(uint64_t a, uint64_t b, uint64_t a_size, uint64_t b_size) {
