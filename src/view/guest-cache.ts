@@ -1,5 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { closeSync, fstatSync, openSync, readFileSync, statSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { open, readdir, rename, rm, stat, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
 import { makeFolder } from '../paths.js';
@@ -15,8 +15,8 @@ const OTHERS_MAY_WRITE = 0o022;
  *
  * The cache of a guest is found by its address, boot id, kernel version and profile, so that no
  * guest can change what is cached of another. A file is read only if the user owns it and its
- * folder, and nobody else may write to them. If the cache cannot be used, everything works without
- * it.
+ * folder, and nobody else may write to them. The name of a file ends with its length, and a file with
+ * another length is not used. If the cache cannot be used, everything works without it.
  */
 export class GuestCache {
   readonly #root: string | undefined;
@@ -38,9 +38,12 @@ export class GuestCache {
     if (this.#root === undefined) return undefined;
     try {
       if (!isPrivate(statSync(this.#folder))) return undefined;
-      const fd = openSync(join(this.#folder, name), 'r');
+      const [whole] = copiesOf(name, readdirSync(this.#folder));
+      if (whole === undefined) return undefined;
+      const fd = openSync(join(this.#folder, whole), 'r');
       const facts = fstatSync(fd);
-      if (facts.isFile() && isPrivate(facts) && facts.size <= MAX_FILE_BYTES) return fd;
+      const isWhole = facts.isFile() && whole === nameWith(name, facts.size);
+      if (isWhole && isPrivate(facts) && facts.size <= MAX_FILE_BYTES) return fd;
       closeSync(fd);
     } catch {}
     return undefined;
@@ -71,7 +74,11 @@ export class GuestCache {
       } finally {
         await file.close();
       }
-      await rename(draft, join(this.#folder, name));
+      const whole = nameWith(name, bytes.length);
+      await rename(draft, join(this.#folder, whole));
+      for (const copy of copiesOf(name, await readdir(this.#folder))) {
+        if (copy !== whole) await rm(join(this.#folder, copy), { force: true });
+      }
       await this.#makeRoom(root);
     } catch {
       await rm(draft, { force: true }).catch(() => {});
@@ -90,6 +97,17 @@ export class GuestCache {
     const old = guests.sort((a, b) => b.usedMs - a.usedMs).slice(MAX_GUESTS);
     await Promise.all(old.map(({ folder }) => rm(folder, { recursive: true, force: true })));
   }
+}
+
+/** No name that {@link GuestCache} gets has this sign. */
+const LENGTH_SIGN = '=';
+
+function nameWith(name: string, bytes: number): string {
+  return `${name}${LENGTH_SIGN}${bytes}`;
+}
+
+function copiesOf(name: string, files: readonly string[]): string[] {
+  return files.filter((file) => file.startsWith(`${name}${LENGTH_SIGN}`));
 }
 
 function isPrivate({ uid, mode }: { uid: number; mode: number }): boolean {

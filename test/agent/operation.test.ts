@@ -76,6 +76,20 @@ t.test('SIGHUP has the policy read again', async (t) => {
   );
 });
 
+t.test(
+  "a hook that this kernel does not have is warned of, by the policy's own word",
+  async (t) => {
+    const policy = join(folderOf(t), 'policy.yaml');
+    writeFileSync(policy, 'profile: observe\nhooks: [sys_enter, no_such_hook_*]\n');
+    const agent = await agentProcess(t, ['--policy', policy, '--quiet']);
+    const warning =
+      /warning: the policy's hook "(.*)" is the name of no function and no tracepoint/g;
+    const warned = () => [...agent.stderr().matchAll(warning)].map(([, hook]) => hook);
+    await until('a warning', () => warned().length > 0);
+    t.same(warned(), ['no_such_hook_*']);
+  },
+);
+
 t.test('--strict-reload ends the sessions that are open', async (t) => {
   const agent = await agentProcess(t, ['--strict-reload', '--quiet']);
   const session = await Session.connect(agent.address);

@@ -4,8 +4,11 @@ import {
   appendFileSync,
   existsSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
   rmSync,
+  statSync,
+  truncateSync,
   writeFileSync,
 } from 'node:fs';
 import { readdir } from 'node:fs/promises';
@@ -73,6 +76,22 @@ t.test('over TLS as over any other stream', async (t) => {
     t.match(found, { status: 0, errors: '' }, command.join(' '));
     t.equal(found.output, (await startProgram([...plain, ...command], env).ended).output);
   }
+});
+
+t.test("a copy of a guest's file that was cut short is made again", async (t) => {
+  const env = { WAEP_CACHE_DIR: t.testdir() };
+  const words = [process.execPath, cli, 'run', '--vm', address, '--', 'cat', '/proc/version'];
+  const first = await startProgram(words, env).ended;
+  const copies = () =>
+    readdirSync(join(env.WAEP_CACHE_DIR, 'guests'), { recursive: true, encoding: 'utf8' })
+      .filter((name) => name.includes('version='))
+      .map((name) => join(env.WAEP_CACHE_DIR, 'guests', name));
+  const [copy = ''] = copies();
+  const { size } = statSync(copy);
+  truncateSync(copy, size - 1);
+  t.match(await startProgram(words, env).ended, { status: 0, output: first.output, errors: '' });
+  t.same(copies(), [copy]);
+  t.equal(statSync(copy).size, size);
 });
 
 t.test('where nothing can be kept, as where something can', async (t) => {
@@ -242,14 +261,20 @@ t.test('what a kernel said before is what it would say', async (t) => {
   const output = async () => (await run(program.path, 'logs')).output;
   t.equal(await output(), expected, 'at first');
   t.equal(await output(), expected, 'from the cache');
-  const [file = ''] = (await readdir(cache, { recursive: true })).filter((name) =>
-    name.endsWith('verdicts'),
-  );
-  const path = join(cache, file);
-  const whole = readFileSync(path);
-  writeFileSync(path, whole.subarray(0, whole.length / 2));
+  const copy = async () => {
+    const files = await readdir(cache, { recursive: true });
+    return join(cache, files.find((name) => /verdicts=\d+$/.test(name)) ?? '');
+  };
+  const whole = readFileSync(await copy());
+  const replace = async (bytes: Uint8Array) => {
+    const path = await copy();
+    rmSync(path);
+    // A file with another length than its name says would not even be read.
+    writeFileSync(path.replace(/\d+$/, `${bytes.length}`), bytes);
+  };
+  await replace(whole.subarray(0, whole.length / 2));
   t.equal(await output(), expected, 'from half of the file');
-  t.ok(readFileSync(path).length > whole.length / 2, 'the rest was learnt again');
+  t.ok(readFileSync(await copy()).length > whole.length / 2, 'the rest was learnt again');
 
   for (const [what, at] of [
     ['a region', 0],
@@ -268,7 +293,7 @@ t.test('what a kernel said before is what it would say', async (t) => {
       entry += 12 + key + writes;
     }
     t.ok(changed > 100);
-    writeFileSync(path, damaged);
+    await replace(damaged);
     t.equal(await output(), expected, `${what} that no call has`);
   }
 });
