@@ -164,3 +164,13 @@ for (const [name, operation] of Object.entries(operations)) {
     await t.rejects(async () => operation({ timeoutMS: 1 } as never), refused);
   });
 }
+
+t.test('an object is asked for by its id or its path', async (t) => {
+  for (const where of [undefined, 5, {}, { id: '5' }, { pth: '/sys/fs/bpf/calls' }]) {
+    await t.rejects(session.map(where as unknown as { id: number }), {
+      code: 'ERR_OPTION_INVALID',
+      message:
+        /^Invalid where: .* Expected the id or the path of a map, as \{ id \} or \{ path \}\.$/,
+    });
+  }
+});

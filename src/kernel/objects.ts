@@ -39,8 +39,12 @@ export async function open(
   how: { flags?: number | undefined; patience?: Patience | undefined } = {},
 ): Promise<Handle> {
   const { flags = 0, patience } = how;
-  if ('id' in where) return openById(session, kind, where.id, { flags, patience });
-  const { path } = where;
+  const { id, path } = Object(where) as { id?: unknown; path?: unknown };
+  if (typeof id === 'number') return openById(session, kind, id, { flags, patience });
+  if (typeof path !== 'string') {
+    const expected = `the id or the path of a ${kind}, as { id } or { path }`;
+    throw failure('ERR_OPTION_INVALID', { option: 'where', value: where, expected });
+  }
   const about = patient({ subject: `${kind} at ${path}` }, patience);
   const { handle } = await session.bpf(rows.OBJ_GET, { pathname: path, file_flags: flags }, about);
   const found = await findableKind(session, handle);
