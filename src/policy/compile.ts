@@ -1,5 +1,6 @@
 import {
   AttachType,
+  CallFlag,
   Cmd,
   MapType,
   ObjectFlag,
@@ -10,9 +11,11 @@ import {
 import {
   CODE_MASK,
   commands,
+  type Field,
   fieldBytes,
   HELPER_CALL,
   IMMEDIATE_BITS,
+  infos,
   KFUNC_CALL,
   knownSources,
   OFFSET_BITS,
@@ -231,8 +234,7 @@ function numberChecks(policy: Policy): Check[] {
 function unknownChecks({ commands: allowed }: Policy): Check[] {
   const ends = new Map<number, number>();
   for (const { command, fields } of isEverything(allowed) ? [] : commands) {
-    const end = Math.max(...Object.values(fields).map((one) => one.offset + fieldBytes(one)));
-    ends.set(command, Math.max(ends.get(command) ?? 0, end));
+    ends.set(command, Math.max(ends.get(command) ?? 0, endOf(fields)));
   }
   return [
     ...[...ends].map(
@@ -248,6 +250,10 @@ function unknownChecks({ commands: allowed }: Policy): Check[] {
       }),
     ),
   ];
+}
+
+function endOf(fields: Readonly<Record<string, Field>>): number {
+  return Math.max(...Object.values(fields).map((one) => one.offset + fieldBytes(one)));
 }
 
 function isEverything(ranges: readonly Range[]): boolean {
@@ -630,6 +636,9 @@ function quotaChecks({ quotas }: Policy, kernel: KernelNames): Check[] {
 export function compile(policy: Policy, kernel: KernelNames): Rules {
   return {
     commands: policy.commands,
+    known: isEverything(policy.commands)
+      ? { flags: MAX_VALUE, secondBytes: MAX_VALUE }
+      : { flags: CallFlag.BPF_COMMON_ATTRS, secondBytes: endOf(infos.COMMON_ATTR.fields) },
     perfEvents: policy.perf_types.length + policy.uprobes.length > 0,
     checks: [
       ...uprobeChecks(policy, kernel),

@@ -216,6 +216,11 @@ export interface Confinement {
 export interface Rules {
   /** The allowed commands. Those above 63 are either all allowed or all refused. */
   readonly commands: readonly Range[];
+  /**
+   * What is known of the calls themselves: the flags that their command numbers may have, and the
+   * size in bytes of the second argument. A byte behind that size must be zero.
+   */
+  readonly known: { readonly flags: number; readonly secondBytes: number };
   /** Whether perf events may be opened, subject to the checks. */
   readonly perfEvents: boolean;
   readonly checks: readonly Check[];
@@ -408,6 +413,7 @@ export function encodeRules(rules: Omit<Rules, 'confinement'>): Uint8Array {
   return encoder.encode([
     commands,
     contains(rules.commands, MAX_VALUE),
+    [rules.known.flags, rules.known.secondBytes],
     rules.perfEvents,
     kinds.map((kind) => Array.from(vocabularies[kind].names, (name) => name ?? '')),
     rules.checks.map((check) => [

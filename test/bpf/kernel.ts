@@ -19,6 +19,7 @@ import { encodeRules } from '../../src/policy/index.js';
 
 const rules = encodeRules({
   commands: [[0, 2 ** 32 - 1]],
+  known: { flags: 2 ** 32 - 1, secondBytes: 2 ** 32 - 1 },
   perfEvents: false,
   checks: [],
   reports: [],

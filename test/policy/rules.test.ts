@@ -21,7 +21,7 @@ import {
 import { foreignCases } from './foreign-cases.js';
 import { hookCases } from './hook-cases.js';
 
-const { ProgType, MapType, AttachType, Helper, Cmd } = enums;
+const { ProgType, MapType, AttachType, Helper, Cmd, CallFlag } = enums;
 /** A call of a kernel function, as a compiler writes it. */
 const kfunc = (id: number, fdIndex = 0): Uint8Array => {
   const bytes = Buffer.alloc(8);
@@ -607,6 +607,26 @@ async function numbered(session: Session, check: Check): Promise<unknown> {
       return undefined;
   }
 }
+
+t.test('a flag or a byte of a call that is not known', async (t) => {
+  const session = await (await sessionsUnder(t, observe))();
+  const common = (command: number, second: Uint8Array) => {
+    const buffers = [new Uint8Array(16), second];
+    return session.call({ command, args: 2, result: 0, buffers, relocations: [] });
+  };
+  const next = Cmd.BPF_MAP_GET_NEXT_ID;
+  const refused = (value: string) => ({
+    code: 'ERR_POLICY_REFUSED',
+    detail: { rule: 'commands', value },
+  });
+  await t.rejects(raw(session, next | 0x40000, 16, {}), refused('the unknown flags 262144'));
+  const tail = Uint8Array.of(...new Uint8Array(23), 1);
+  await t.rejects(
+    common(next | CallFlag.BPF_COMMON_ATTRS, tail),
+    refused('byte 23 of the second argument, of which 20 are known here'),
+  );
+  t.type((await common(next | CallFlag.BPF_COMMON_ATTRS, new Uint8Array(24))).result, 'number');
+});
 
 t.test('a number is no name of an object', async (t) => {
   const policy: Policy = { ...profiles.full, foreign_objects: 'inspect' };

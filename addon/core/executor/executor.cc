@@ -183,6 +183,7 @@ bool Executor::Call(cbor::Reader body) {
   if (!ReadHeap(&body, args)) return false;
   if (!body.AtEnd()) return Malformed("bytes follow the relocations");
   if (!CheckBindable(result_handle) || !Relocate(number, args) || !CheckRules(number)) return false;
+  if (!CheckKnown(static_cast<uint32_t>(command) & ~kCommandMask, args, number)) return false;
 
   void* arguments[2] = {};
   uint32_t sizes[2] = {};
@@ -592,6 +593,26 @@ bool Executor::CheckRules(uint64_t operation) {
   if (checker_.Allows(operation, image_, &handles_)) return true;
   const RuleChecker::Refusal& refusal = checker_.refusal();
   return Refuse(refusal.rule, refusal.value, rules_.OperationName(operation));
+}
+
+// A policy cannot have a rule about flags and bytes that are not known, and a later kernel may take
+// one for a descriptor.
+bool Executor::CheckKnown(uint32_t flags, uint64_t args, uint64_t operation) {
+  const uint32_t unknown = flags & ~rules_.known_flags;
+  if (unknown != 0) {
+    return Refuse("commands", "the unknown flags " + std::to_string(unknown),
+                  rules_.OperationName(operation));
+  }
+  if (args < 2) return true;
+  const Buffer& second = image_.buffers[1];
+  for (size_t offset = rules_.second_bytes; offset < second.size; ++offset) {
+    if (second.memory[offset] == 0) continue;
+    return Refuse("commands",
+                  "byte " + std::to_string(offset) + " of the second argument, of which " +
+                      std::to_string(rules_.second_bytes) + " are known here",
+                  rules_.OperationName(operation));
+  }
+  return true;
 }
 
 // Returns whether a call's result is a descriptor for which the client wanted no handle. A length

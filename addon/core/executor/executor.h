@@ -125,6 +125,7 @@ class Executor {
   bool Relocate(uint64_t operation, size_t arguments);
   void Unrelocate();
   bool CheckRules(uint64_t operation);
+  bool CheckKnown(uint32_t flags, uint64_t args, uint64_t operation);
   [[nodiscard]] bool IsLeftOpen(long result) const;
   // Returns null or false if the handle is unknown, and forms the answer that says so.
   Handle* FindHandle(uint64_t handle);

@@ -434,11 +434,16 @@ std::string Rules::OperationName(uint64_t operation) const {
 
 bool Rules::Decode(cbor::Reader* reader, Rules* rules) {
   uint64_t count = 0;
-  if (!reader->ReadArrayOf(13) || !reader->ReadUint(&rules->commands) ||
-      !reader->ReadBool(&rules->other_commands) || !reader->ReadBool(&rules->perf_events) ||
-      !reader->ReadArray(&count)) {
+  uint64_t flags = 0;
+  uint64_t second_bytes = 0;
+  if (!reader->ReadArrayOf(14) || !reader->ReadUint(&rules->commands) ||
+      !reader->ReadBool(&rules->other_commands) || !reader->ReadArrayOf(2) ||
+      !reader->ReadUint(UINT32_MAX, &flags) || !reader->ReadUint(UINT32_MAX, &second_bytes) ||
+      !reader->ReadBool(&rules->perf_events) || !reader->ReadArray(&count)) {
     return false;
   }
+  rules->known_flags = static_cast<uint32_t>(flags);
+  rules->second_bytes = static_cast<uint32_t>(second_bytes);
   rules->vocabularies.resize(count);
   for (auto& names : rules->vocabularies) {
     if (!ReadTexts(reader, &names)) return false;

@@ -293,7 +293,9 @@ struct Rules {
 
   uint64_t commands = 0;  // bit n allows command n
   bool other_commands = false;
-  bool perf_events = false;                            // whether they are allowed
+  uint32_t known_flags = 0;   // beside the command's number
+  uint32_t second_bytes = 0;  // of the second argument; bytes behind them must be zero
+  bool perf_events = false;   // whether they are allowed
   std::vector<std::vector<std::string>> vocabularies;  // the first has the commands' names
   std::unordered_map<uint64_t, Checks> checks;         // by command, or other operation
   std::unordered_map<uint64_t, Report> reports;        // by operation
@@ -329,8 +331,8 @@ struct Rules {
   [[nodiscard]] std::string OperationName(uint64_t operation) const;
 
   // Decodes
-  //   rules = [commands, otherCommands, perfEvents, [[name...]...], [check...], [report...],
-  //            ranges, ranges, ranges, [path...], [path...],
+  //   rules = [commands, otherCommands, [flags, secondBytes], perfEvents, [[name...]...],
+  //            [check...], [report...], ranges, ranges, ranges, [path...], [path...],
   //            [[name, request, argument]...], [maxFrameBytes, maxCallBytes, maxBuffers,
   //            maxRelocations, maxHandles, maxStreams, maxEventsPerSecond, maxRingBytes]]
   //   check = [rule, operation, [[type, offset, ranges]...], vocabulary, kind, ...]

@@ -52,6 +52,16 @@ export const policyMutants: readonly Mutant[] = [
     ],
   },
   {
+    against: 'flags of a command that are not known',
+    file: 'executor.cc',
+    changes: [['if (unknown != 0) {', 'if (false) {']],
+  },
+  {
+    against: 'bytes of a second argument that are not known',
+    file: 'executor.cc',
+    changes: [['if (second.memory[offset] == 0) continue;', 'continue;']],
+  },
+  {
     against: 'numbers in the place of handles',
     file: 'rule_checker.cc',
     changes: [

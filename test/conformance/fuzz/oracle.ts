@@ -13,7 +13,7 @@ import { profiles } from '../../../src/policy/profiles.js';
 import { encodeRules } from '../../../src/policy/rules.js';
 
 const { POINTER, FD32, FD64 } = Relocation;
-const { Cmd, AttachType, MapType, PerfIoctl } = enums;
+const { AttachType, CallFlag, Cmd, MapType, PerfIoctl } = enums;
 
 const kernel: KernelNames = {
   possibleCpus: 2,
@@ -212,6 +212,15 @@ export const followed: readonly Call[] = [
     [0, 0, FD32, Handle.PROGRAM, 0, 16, POINTER, 1],
   ),
   call(Cmd.BPF_MAP_GET_FD_BY_ID, Further.NEW, [attribute(16, { 0: 1, 8: 8 })]),
+  {
+    ...call(
+      Cmd.BPF_MAP_GET_NEXT_ID | CallFlag.BPF_COMMON_ATTRS,
+      0,
+      [attribute(16), attribute(24, { 8: LOG_BYTES, 12: 1 }), LOG_BYTES],
+      [1, 0, POINTER, 2],
+    ),
+    args: 2,
+  },
 ];
 
 function perfOpen(
