@@ -110,6 +110,9 @@ t.test('unmodified programs act on the guest, and on nothing else', async (t) =>
   const entered = await run('nsenter', '--net=/proc/1/ns/net', 'true').catch((error) => error);
   t.match(entered.stderr, /setns\(2\) into a namespace of the guest is refused/);
 
+  t.equal(await run(program.path, 'owner', '/proc/self/ns/net'), 'owner: ok\n');
+  t.equal(await run(program.path, 'owner', '/proc/1/ns/net'), 'owner: EOPNOTSUPP\n');
+
   // So are the numbers that stand for interfaces and cgroups.
   const names = [...new Set(['lo', 'none', ...readdirSync('/sys/class/net')])];
   t.equal(

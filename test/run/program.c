@@ -11,6 +11,7 @@
 #include <linux/filter.h>
 #include <linux/kcmp.h>
 #include <linux/netlink.h>
+#include <linux/nsfs.h>
 #include <linux/seccomp.h>
 #include <net/if.h>
 #include <poll.h>
@@ -894,6 +895,11 @@ static void foreign(void) {
   tell("nobody", kill(0x3fffff, 0));
 }
 
+// Who owns the namespace at a path.
+static void owner(const char *path) {
+  tell("owner", ioctl(open(path, O_RDONLY | O_CLOEXEC), NS_GET_USERNS));
+}
+
 // What does not change while it is looked at.
 static void memory(void) {
   struct sysinfo facts;
@@ -1049,6 +1055,7 @@ int main(int argc, char **argv) {
     if (strcmp(argv[i], "hold") == 0) hold();
     if (strcmp(argv[i], "foreign") == 0) foreign();
     if (strcmp(argv[i], "memory") == 0) memory();
+    if (strcmp(argv[i], "owner") == 0) owner(argv[++i]);
     if (strcmp(argv[i], "processes") == 0) processes(argv[++i]);
     if (strcmp(argv[i], "huge-log") == 0) huge_log();
     if (strcmp(argv[i], "vdso") == 0) vdso();

@@ -31,10 +31,11 @@ namespace waep::seccomp {
 namespace {
 
 constexpr uint32_t kX32 = 0x40000000;
-constexpr uint32_t kSocketAttachBpf = 50;     // SO_ATTACH_BPF
-constexpr uint32_t kReuseportAttachBpf = 52;  // SO_ATTACH_REUSEPORT_EBPF
-constexpr uint32_t kPerfIoctlType = '$';      // _IO('$', …) of linux/perf_event.h
-constexpr uint32_t kSocketIoctlType = 0x89;   // SOCK_IOC_TYPE of linux/sockios.h
+constexpr uint32_t kSocketAttachBpf = 50;       // SO_ATTACH_BPF
+constexpr uint32_t kReuseportAttachBpf = 52;    // SO_ATTACH_REUSEPORT_EBPF
+constexpr uint32_t kPerfIoctlType = '$';        // _IO('$', …) of linux/perf_event.h
+constexpr uint32_t kSocketIoctlType = 0x89;     // SOCK_IOC_TYPE of linux/sockios.h
+constexpr uint32_t kNamespaceIoctlType = 0xb7;  // NSIO of linux/nsfs.h
 constexpr uint32_t kWhole[] = {
     SYS_bpf, SYS_perf_event_open, SYS_uname, SYS_epoll_ctl, SYS_poll, SYS_ppoll, SYS_select,
     SYS_pselect6, SYS_fstat, SYS_pidfd_open, SYS_execve, SYS_execveat, SYS_unshare, SYS_setns,
@@ -286,14 +287,14 @@ Program Build(uint32_t self) {
   program.Return(SECCOMP_RET_USER_NOTIF);
   program.Return(SECCOMP_RET_ALLOW);
 
-  // ioctl: only the requests of perf events, FIONREAD, which sockets answer and objects do not, and
-  // the requests about network interfaces.
-  program.UnlessEqual(SYS_ioctl, 10);
+  // ioctl: only the requests of perf events and namespaces, FIONREAD, which sockets answer and
+  // objects do not, and the requests about network interfaces.
+  program.UnlessEqual(SYS_ioctl, 12);
   program.Load(Argument(1));
   Notify(&program, FIONREAD);
   program.ShiftRight(8);
   program.And(0xff);
-  for (const uint32_t type : {kPerfIoctlType, kSocketIoctlType}) {
+  for (const uint32_t type : {kPerfIoctlType, kSocketIoctlType, kNamespaceIoctlType}) {
     program.UnlessEqual(type, 1);
     program.Return(SECCOMP_RET_USER_NOTIF);
   }
