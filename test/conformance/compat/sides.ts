@@ -163,9 +163,12 @@ export async function play(row: Row, side: Side, stage: Stage, othersMs = 0): Pr
   const ended = started.ended.finally(() => {
     over = true;
   });
-  const watched =
-    row.watch === undefined ? undefined : watch(row.watch, stage, programs, started, () => over);
   const timeoutS = row.timeoutS ?? 60;
+  const noProgramMs = (timeoutS * 1000) / 2;
+  const watched =
+    row.watch === undefined
+      ? undefined
+      : watch(row.watch, stage, programs, noProgramMs, started, () => over);
   const late = sleep(timeoutS * 1000, undefined, { ref: false }).then(() => undefined);
   let how = await Promise.race([ended, late]);
   if (how === undefined) {
@@ -188,18 +191,18 @@ export async function play(row: Row, side: Side, stage: Stage, othersMs = 0): Pr
 
 const CLEAN = 'rm -rf /sys/fs/bpf/*';
 const SETTLED_MS = 1000;
-/**
- * After this time the stimulus starts even without programs, because the tool could attach nothing.
- */
-const NO_PROGRAM_MS = 30_000;
 const LOOK_MS = 100;
 const GAP_MS = 300;
 
-/** Waits until a tool has its programs, runs the stimulus, and interrupts the tool. */
+/**
+ * Waits until a tool has its programs, runs the stimulus, and interrupts the tool. After
+ * `noProgramMs` the stimulus runs even without programs, because the tool could attach nothing.
+ */
 async function watch(
   { stimulus = '$COMPAT/stimulus', times = 2, signal = 'SIGINT', ends = false }: Watch,
   { guest, session, env }: Stage,
   programs: readonly number[],
+  noProgramMs: number,
   started: Started,
   over: () => boolean,
 ): Promise<void> {
@@ -208,7 +211,7 @@ async function watch(
   let [last, sinceMs] = [before, startedMs];
   const waits = () =>
     last === before
-      ? performance.now() - startedMs < NO_PROGRAM_MS
+      ? performance.now() - startedMs < noProgramMs
       : performance.now() - sinceMs < SETTLED_MS;
   while (!over() && waits()) {
     await sleep(LOOK_MS);

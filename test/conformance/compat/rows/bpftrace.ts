@@ -193,6 +193,8 @@ const scripts = (names: readonly string[]): Row[] =>
     .filter((name) => name.endsWith('.bt'))
     .map((name) => ({
       ...command(`/usr/sbin/${name}`),
+      // Clang reads the headers that some include. In an emulated guest that takes half a minute.
+      timeoutS: 120,
       watch: {},
       mustWork: true,
       ...(others[name] ?? (figures.has(name) ? SHAPE : LINES)),
