@@ -10,11 +10,20 @@ import { failures } from './failures.mjs';
 
 process.chdir(fileURLToPath(new URL('..', import.meta.url)));
 
-const wanted = process.argv.slice(2).map((path) => path.replace(/^(?!dist\/)/, 'dist/'));
+const wanted = process.argv
+  .slice(2)
+  .map((path) => path.replace(/^(?!dist\/)/, 'dist/').replace(/\.ts$/, '.js'));
 // What takes longer than one would wait for every time.
-const onRequest = ['nested', 'device', 'slow', 'soak', 'lifetimes', 'package'].map(
-  (name) => `dist/test/${name}/`,
-);
+const onRequest = [
+  'nested',
+  'device',
+  'slow',
+  'soak',
+  'lifetimes',
+  'package',
+  'boots',
+  'users',
+].map((name) => `dist/test/${name}/`);
 const files = readdirSync('dist/test', { recursive: true })
   .map((name) => join('dist/test', name))
   .filter((name) => name.endsWith('.test.js'))
@@ -26,6 +35,11 @@ const files = readdirSync('dist/test', { recursive: true })
       : wanted.some((prefix) => name.startsWith(prefix)),
   )
   .sort();
+const unknown = wanted.filter((prefix) => !files.some((name) => name.startsWith(prefix)));
+if (unknown.length > 0) {
+  console.error(`no test is below ${unknown.join(' or ')}`);
+  process.exit(1);
+}
 const alone = files.filter((name) => /^dist\/test\/(nested|device|slow|soak)\//.test(name));
 const together = files.filter((name) => !alone.includes(name));
 
@@ -78,10 +92,6 @@ try {
   await run(alone, 1);
 } finally {
   rmSync(folder, { recursive: true, force: true });
-}
-if (total.pass + total.fail === 0) {
-  console.error(`no test ran: nothing below test/ begins with ${wanted.join(' or ')}`);
-  status ||= 1;
 }
 if (status !== 0 && total.fail === 0) total.fail = 1;
 if (failed.length > 0) console.log(`\n${failed.join('\n')}`);

@@ -259,7 +259,7 @@ for (const [version, kernel] of Object.entries(debianKernels)) {
 
 t.test('the processes of a guest', async (t) => {
   const source = await compileStatic(
-    fileURLToPath(new URL('../../../test/slow/local-peer.c', import.meta.url)),
+    fileURLToPath(new URL('../../../test/users/local-peer.c', import.meta.url)),
   );
   const guest = await boot({
     exec: true,
