@@ -79,20 +79,37 @@ const HAND_OVER = 3;
 /** Policies, certificates and revocation lists, as text. */
 const MAX_BYTES = 64 * 1024 * 1024;
 
-/** Reads the files and sends their contents to the agent. Runs in a process of its own. */
-export async function handOver(options: ConfigurationOptions, eventNice: number): Promise<void> {
-  const { terms, rules } = await readConfiguration(options);
-  const keeper = await Keeper.start(rules, eventNice);
-  const texts = JSON.stringify({ terms, limits: rules.limits }, (_, value) =>
-    value instanceof Uint8Array || value?.type === 'Buffer'
-      ? Buffer.from(value).toString('latin1')
-      : value,
+/** The exit status of a process that has sent what is wrong with the files. Node has no such one. */
+const SENT_WHY = 77;
+
+/**
+ * Reads the files and sends their contents to the agent, or what is wrong with them. Runs in a
+ * process of its own, and returns its exit status.
+ */
+export async function handOver(options: ConfigurationOptions, eventNice: number): Promise<number> {
+  try {
+    const { terms, rules } = await readConfiguration(options);
+    const { descriptors } = await Keeper.start(rules, eventNice);
+    send({ terms, limits: rules.limits }, descriptors);
+    return 0;
+  } catch (error) {
+    send({ why: (error as Error).message });
+    return SENT_WHY;
+  }
+}
+
+/** Sends descriptors, and after them one with a value. */
+function send(value: object, descriptors: readonly number[] = []): void {
+  const texts = JSON.stringify(value, (_, part) =>
+    part instanceof Uint8Array || part?.type === 'Buffer'
+      ? Buffer.from(part).toString('latin1')
+      : part,
   );
   const bytes = Buffer.from(texts);
   const memory = native.shareMemory(bytes.length);
   if (typeof memory === 'number') throw failure('ERR_AGENT', { why: `memfd_create: ${memory}` });
   memory.set(bytes);
-  for (const descriptor of [...keeper.descriptors, memory.fd]) {
+  for (const descriptor of [...descriptors, memory.fd]) {
     native.sendMessage(HAND_OVER, [Uint8Array.of(0)], descriptor);
   }
 }
@@ -129,25 +146,29 @@ export class Reloader {
     );
   }
 
-  /** @throws ERR_AGENT when a file is wrong; standard error says what is wrong */
+  /** @throws an error that says what is wrong with a file; ERR_AGENT when nobody could read it */
   async reload(): Promise<HandedOver> {
     const status = await new Promise<number | undefined>((resolve) => {
       this.#over = resolve;
       this.#channel.send({ kind: ControlKind.RELOAD });
     });
-    // A process that ended with status 0 has sent all three descriptors.
-    const given = status === 0 ? [0, 1, 2].map(() => native.receiveDescriptor(this.#given)) : [];
-    const [channel = -1, starts = -1, memory = -1] = given;
+    // A process that ended with one of these has sent its descriptors. No other may be waited for.
+    const sent = status === 0 || status === SENT_WHY << 8;
+    const given = status === 0 ? [0, 1].map(() => native.receiveDescriptor(this.#given)) : [];
+    const memory = sent ? native.receiveDescriptor(this.#given) : -1;
     if (memory < 0) {
       const why = status === undefined ? 'nobody is left to read its files' : 'it said why above';
       throw failure('ERR_AGENT', { why });
     }
-    const keeper = Keeper.adopt([channel, starts]);
+    let value: Omit<HandedOver, 'keeper'> | { readonly why: string };
     try {
-      return { ...(JSON.parse(textOf(memory)) as Omit<HandedOver, 'keeper'>), keeper };
+      value = JSON.parse(textOf(memory));
     } finally {
       native.close(memory);
     }
+    if ('why' in value) throw new Error(value.why);
+    const [channel = -1, starts = -1] = given;
+    return { ...value, keeper: Keeper.adopt([channel, starts]) };
   }
 
   close(): void {

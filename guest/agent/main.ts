@@ -148,9 +148,8 @@ anew. Sessions that are open keep their rules. If a file is wrong, nothing chang
 async function main(): Promise<void> {
   const options = program.parse().opts<Options>();
   if (options.handOver) {
-    await handOver(options, options.eventNice);
     // The keeper that was passed to the agent goes on.
-    process.exit();
+    process.exit(await handOver(options, options.eventNice));
   }
   const listen = options.listen.length === 0 ? ['vsock:any:1024'] : options.listen;
   for (const address of listen) parseAddress(address);
