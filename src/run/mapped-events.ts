@@ -53,6 +53,7 @@ export class MappedEvents {
   #repeating: NodeJS.Timeout | undefined;
   #dropped = 0;
   #closed = false;
+  #over = false;
 
   /**
    * @param onDropped called once, with the number of dropped records, when the agent first drops
@@ -156,15 +157,15 @@ export class MappedEvents {
   }
 
   /**
-   * Makes the eventfd of a buffer readable exactly if the program has unread records, and returns
-   * the eventfd. Returns undefined for an object without a buffer.
+   * Makes the eventfd of a buffer readable exactly if the program has unread records or no more will
+   * come, and returns the eventfd. Returns undefined for an object without a buffer.
    */
   settle(handle: Handle): number | undefined {
     const buffer = this.#bufferOf(handle);
     if (buffer === undefined && !this.isRedirected(handle)) return undefined;
     const event = this.eventOf(handle);
     if (buffer === undefined) return event;
-    if (buffer.writtenBytes !== buffer.readBytes) writeSync(event, ONE_MORE);
+    if (this.#over || buffer.writtenBytes !== buffer.readBytes) writeSync(event, ONE_MORE);
     else clear(event);
     return event;
   }
@@ -178,8 +179,12 @@ export class MappedEvents {
     clear(event);
   }
 
-  /** Wakes every thread that waits for an object, because no more events will come. */
+  /**
+   * Wakes every thread that waits for an object, because no more events will come. Later waits end
+   * at once.
+   */
   wakeAll(): void {
+    this.#over = true;
     for (const handle of this.#events.keys()) this.#wake(handle);
   }
 

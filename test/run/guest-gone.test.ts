@@ -12,7 +12,7 @@ import { breakableTransport } from '../agent/transport.js';
 import { freePort } from '../ecosystem/hosts.js';
 import { bridge, startFakeMux } from '../transport/fake-mux.js';
 import { until } from '../until.js';
-import { cli } from './application.js';
+import { application, cli } from './application.js';
 import { start as startProgram } from './outcome.js';
 
 t.setTimeout(180_000);
@@ -160,6 +160,21 @@ t.test('a program that does not listen is killed', async (t) => {
   await until('the program', () => printed().includes('begun'));
   agent.child.kill('SIGKILL');
   t.equal((await ended).status, 124);
+});
+
+t.test('a program that waits for events is woken', async (t) => {
+  const { path, dispose } = application();
+  t.teardown(dispose);
+  const agent = await agentProcess(t, ['--quiet']);
+  const { ended, printed } = runIn(agent.address, ['--lease', '0'], [path, 'in-vain']);
+  await until('three waits', () => printed().match(/ waits/g)?.length === 3);
+  agent.child.kill('SIGKILL');
+  const { status, output } = await ended;
+  t.equal(status, 124);
+  for (const way of ['epoll', 'poll', 'select']) {
+    t.match(output, new RegExp(`^${way}: 1$`, 'm'));
+    t.match(output, new RegExp(`^late ${way}: 1$`, 'm'));
+  }
 });
 
 t.test('a link that is cut and made again is not noticed', async (t) => {

@@ -610,6 +610,40 @@ static void ring(const char *name, int (*wait)(int, int), int most) {
   }
 }
 
+// Waits for a record that never comes, in each way in which one can wait, at once and a second
+// later.
+static void wait_in_vain(void) {
+  union bpf_attr attr = {.map_type = BPF_MAP_TYPE_RINGBUF, .max_entries = 4096};
+  const int fd = (int)bpf(BPF_MAP_CREATE, &attr, sizeof attr);
+  const void *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+  const int epoll = epoll_create1(0);
+  struct epoll_event event = {.events = EPOLLIN};
+  if (page == MAP_FAILED || epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event) < 0) {
+    printf("in vain: %s\n", strerrorname_np(errno));
+    return;
+  }
+  const struct {
+    const char *name;
+    int (*wait)(int, int);
+  } ways[] = {{"epoll", wait_by_epoll}, {"poll", wait_by_poll}, {"select", wait_by_select}};
+  for (size_t i = 0; i < 2 * sizeof ways / sizeof *ways; ++i) {
+    if (fork() != 0) continue;
+    const int late = i % 2;
+    if (late) {
+      sleep(1);
+    } else {
+      printf("%s waits\n", ways[i / 2].name);
+      fflush(stdout);
+    }
+    const int found = ways[i / 2].wait(epoll, fd);
+    printf("%s%s: %d\n", late ? "late " : "", ways[i / 2].name, found);
+    fflush(stdout);
+    _exit(0);
+  }
+  while (wait(NULL) > 0) {
+  }
+}
+
 // As libbpf reads a perf buffer.
 static void perf(void) {
   union bpf_attr attr = {.map_type = BPF_MAP_TYPE_PERF_EVENT_ARRAY,
@@ -1044,6 +1078,7 @@ int main(int argc, char **argv) {
     if (strcmp(argv[i], "polled") == 0) ring("polled", wait_by_poll, 3);
     if (strcmp(argv[i], "selected") == 0) ring("selected", wait_by_select, 3);
     if (strcmp(argv[i], "level") == 0) ring("level", wait_by_epoll, 3);
+    if (strcmp(argv[i], "in-vain") == 0) wait_in_vain();
     if (strcmp(argv[i], "perf") == 0) perf();
     if (strcmp(argv[i], "interrupted") == 0) interrupted();
     if (strcmp(argv[i], "threads") == 0) threads();
