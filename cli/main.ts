@@ -110,8 +110,9 @@ for (const stream of [process.stdout, process.stderr]) {
 main().catch((error: Error & { code?: string }) => {
   const { json, address } = said;
   // What is wrong with an option has nothing to do with the guest.
-  const isAbout = error.code !== 'ERR_OPTION_INVALID' && !error.message.includes(address ?? '');
-  const text = isAbout ? `${address}: ${error.message}` : error.message;
+  const isOfGuest = address !== undefined && error.code !== 'ERR_OPTION_INVALID';
+  const isNamed = !isOfGuest || error.message.includes(address);
+  const text = isNamed ? error.message : `${address}: ${error.message}`;
   console.error(json ? errorLine('error', error, address) : pc.red(`waep: ${text}`));
   process.exitCode = failureStatus;
 });

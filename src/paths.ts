@@ -88,20 +88,23 @@ export function makeFolder(
     cure = 'Name another folder in WAEP_CACHE_DIR.',
   }: { mode?: number; cure?: string } = {},
 ): void {
-  try {
-    mkdirSync(path, { mode });
-  } catch (error) {
-    if (isFolder(path)) return;
-    const { code } = error as NodeJS.ErrnoException;
-    const parent = dirname(path);
-    if (code === 'ENOENT' && !existsSync(parent)) {
-      makeFolder(parent, { mode, cure });
-      makeFolder(path, { mode, cure });
+  for (let again = false; ; again = true) {
+    try {
+      mkdirSync(path, { mode });
       return;
+    } catch (error) {
+      if (isFolder(path)) return;
+      const { code } = error as NodeJS.ErrnoException;
+      const parent = dirname(path);
+      // Another process may make the parent at the same time. /proc takes no folder at all.
+      if (code === 'ENOENT' && !again) {
+        makeFolder(parent, { mode, cure });
+        continue;
+      }
+      const why =
+        code === 'EEXIST' ? 'it is no folder' : `no folder can be made in ${parent} (${code})`;
+      throw failure('ERR_FOLDER_UNUSABLE', { path, why, cure }, error);
     }
-    const why =
-      code === 'EEXIST' ? 'it is no folder' : `no folder can be made in ${parent} (${code})`;
-    throw failure('ERR_FOLDER_UNUSABLE', { path, why, cure }, error);
   }
 }
 

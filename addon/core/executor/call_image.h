@@ -18,6 +18,12 @@ struct CallImage {
     uint8_t* memory;
     size_t size;
     Direction direction;
+
+    // Returns the offset, from `begin` on, of the first byte that is not zero, or the size.
+    [[nodiscard]] size_t FirstNonzero(size_t begin) const {
+      while (begin < size && memory[begin] == 0) ++begin;
+      return begin < size ? begin : size;
+    }
   };
   enum RelocationKind : uint8_t { kPointer = 0, kFd32 = 1, kFd64 = 2, kPid = 3 };
   struct Relocation {

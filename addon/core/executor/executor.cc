@@ -605,14 +605,12 @@ bool Executor::CheckKnown(uint32_t flags, uint64_t args, uint64_t operation) {
   }
   if (args < 2) return true;
   const Buffer& second = image_.buffers[1];
-  for (size_t offset = rules_.second_bytes; offset < second.size; ++offset) {
-    if (second.memory[offset] == 0) continue;
-    return Refuse("commands",
-                  "byte " + std::to_string(offset) + " of the second argument, of which " +
-                      std::to_string(rules_.second_bytes) + " are known here",
-                  rules_.OperationName(operation));
-  }
-  return true;
+  const size_t offset = second.FirstNonzero(rules_.second_bytes);
+  if (offset == second.size) return true;
+  return Refuse("commands",
+                "byte " + std::to_string(offset) + " of the second argument, of which " +
+                    std::to_string(rules_.second_bytes) + " are known here",
+                rules_.OperationName(operation));
 }
 
 // Returns whether a call's result is a descriptor for which the client wanted no handle. A length

@@ -267,12 +267,10 @@ bool RuleChecker::Test(const Check& check, const QuotaCheck& what) {
 
 bool RuleChecker::Test(const Check& check, const RestCheck& what) {
   const CallImage::Buffer& attribute = image_->buffers[0];
-  for (size_t offset = what.offset; offset < attribute.size; ++offset) {
-    if (attribute.memory[offset] == 0) continue;
-    return Refuse(check, "byte " + std::to_string(offset) + " of the attribute, which ends at " +
-                             std::to_string(what.offset) + " for all that is known here");
-  }
-  return true;
+  const size_t offset = attribute.FirstNonzero(what.offset);
+  return offset == attribute.size ||
+         Refuse(check, "byte " + std::to_string(offset) + " of the attribute, which ends at " +
+                           std::to_string(what.offset) + " for all that is known here");
 }
 
 bool RuleChecker::Test(const Check& check, const DescriptorCheck& what) {

@@ -704,7 +704,8 @@ long FakeBpf(uint32_t command, void* const arguments[2], const uint32_t sizes[2]
   }
   FindBuffers(arguments, count);
   Expect((command & ~0x1ffffu) == 0, "an unknown flag of a command");
-  for (size_t i = 20; count == 2 && i < sizes[1]; ++i) {
+  constexpr size_t kCommonBytes = 20;  // of struct bpf_common_attr
+  for (size_t i = kCommonBytes; count == 2 && i < sizes[1]; ++i) {
     Expect(static_cast<const uint8_t*>(arguments[1])[i] == 0, "unknown bytes of a second argument");
   }
   // If there is a second argument, its log is written first.
