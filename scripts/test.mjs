@@ -2,8 +2,7 @@
 // failed and a line "N passed, N failed". Two files run at a time. Those that measure, or that keep
 // both cores of a small machine busy, run one at a time.
 import { spawn } from 'node:child_process';
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { failures } from './failures.mjs';
@@ -52,34 +51,34 @@ function sourceExists(name) {
   }
 }
 
-const folder = mkdtempSync(join(tmpdir(), 'waep-tap-'));
 const total = { pass: 0, fail: 0, skip: 0 };
 const failed = [];
 let status = 0;
 
+/** Has tap show on the terminal what `output` brings. Resolves when it has shown everything. */
+function reporter(output) {
+  const child = spawn(process.execPath, ['node_modules/tap/dist/esm/run.mjs', 'run', '-'], {
+    stdio: ['pipe', 'inherit', 'inherit'],
+  });
+  output.pipe(child.stdin);
+  return new Promise((resolve) => child.on('close', resolve));
+}
+
 async function run(names, jobs) {
   if (names.length === 0) return;
-  const output = join(folder, `${jobs}.tap`);
-  const terminal = process.stdout.isTTY;
-  const child = spawn(
-    process.execPath,
-    [
-      'node_modules/tap/dist/esm/run.mjs',
-      'run',
-      `--jobs=${jobs}`,
-      ...(terminal ? [`--output-file=${output}`] : ['--reporter=tap']),
-      ...names,
-    ],
-    { stdio: ['ignore', terminal ? 'inherit' : 'pipe', 'inherit'] },
-  );
-  let text = '';
-  child.stdout?.setEncoding('utf8').on('data', (chunk) => {
-    text += chunk;
-    process.stdout.write(chunk);
+  const tests = spawn(process.execPath, ['scripts/tap.mjs', `${jobs}`, ...names], {
+    stdio: ['ignore', 'pipe', 'inherit'],
   });
-  const code = await new Promise((resolve) => child.on('close', resolve));
+  const ended = new Promise((resolve) => tests.on('close', resolve));
+  const shown = process.stdout.isTTY ? reporter(tests.stdout) : undefined;
+  let text = '';
+  tests.stdout.setEncoding('utf8').on('data', (chunk) => {
+    text += chunk;
+    if (shown === undefined) process.stdout.write(chunk);
+  });
+  const code = await ended;
+  await shown;
   status ||= code ?? 1;
-  if (terminal) text = readFileSync(output, 'utf8');
   failed.push(...failures(text));
   const summary = text.match(/^# \{ total: .*\}$/gm)?.at(-1) ?? '';
   for (const key of Object.keys(total)) {
@@ -87,12 +86,8 @@ async function run(names, jobs) {
   }
 }
 
-try {
-  await run(together, 2);
-  await run(alone, 1);
-} finally {
-  rmSync(folder, { recursive: true, force: true });
-}
+await run(together, 2);
+await run(alone, 1);
 if (status !== 0 && total.fail === 0) total.fail = 1;
 if (failed.length > 0) console.log(`\n${failed.join('\n')}`);
 const skipped = total.skip === 0 ? '' : `, ${total.skip} skipped`;
