@@ -13,7 +13,8 @@ t.plan(files.length);
 for (const file of files) {
   // tap's spawn sets NODE_OPTIONS.
   const words = ['-u', 'NODE_OPTIONS', process.execPath, '--enable-source-maps', file];
-  const env = { ...process.env, TAP_TIMEOUT: `${TIMEOUT_S}` };
+  // With CI in the environment, colours would go into pipes.
+  const env = { ...process.env, TAP_TIMEOUT: `${TIMEOUT_S}`, NO_COLOR: '1', FORCE_COLOR: '0' };
   const options = { buffered: t.jobs > 1, timeout: TIMEOUT_S * 1000, env };
   void t.spawn('env', words, options, file);
 }
