@@ -9,7 +9,14 @@ namespace waep {
 namespace {
 
 // The values that a listener keeps.
-enum Value : size_t { kCache, kOnCall, kOnEnd, kWords };
+enum Value : size_t { kCache, kOnCall, kOnEnd, kWords, kBegins };
+
+std::vector<std::string> Texts(const Napi::Value& value) {
+  const auto array = value.As<Napi::Array>();
+  std::vector<std::string> texts;
+  for (uint32_t i = 0; i < array.Length(); ++i) texts.push_back(array.Get(i).As<Napi::String>());
+  return texts;
+}
 
 }  // namespace
 
@@ -24,10 +31,13 @@ Napi::Function Listener::Define(Napi::Env env) {
 Listener::Listener(const Napi::CallbackInfo& info)
     : LoopObject(info, "waep:Listener"),
       fd_(arguments::Int(info, 0)),
-      cache_(VerdictCacheBinding::Unwrap(info[1].As<Napi::Object>())) {
+      cache_(VerdictCacheBinding::Unwrap(info[1].As<Napi::Object>())),
+      kernel_paths_(Texts(info[2])),
+      begins_(arguments::View(info[3]).data) {
   Keep(kCache, info[1]);
-  Keep(kOnCall, info[2]);
-  Keep(kOnEnd, info[3]);
+  Keep(kBegins, info[3]);
+  Keep(kOnCall, info[4]);
+  Keep(kOnEnd, info[5]);
   auto words = Napi::BigUint64Array::New(info.Env(), NotificationWords::kCount);
   words_data_ = words.Data();
   Keep(kWords, words);
@@ -65,7 +75,9 @@ void Listener::Serve() {
   do {
     seccomp::Notification call;
     if (seccomp::Receive(fd_, &call) < 0) return;
-    if (rights_.MayMove(call) || seccomp::IsOfAnother(call)) {
+    const bool proceeds = rights_.MayMove(call) || seccomp::IsOfAnother(call) ||
+                          (begins_[0] == 0 && kernel_paths_.IsPassedBy(call));
+    if (proceeds) {
       seccomp::Continue(fd_, call.id);
       continue;
     }

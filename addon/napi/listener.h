@@ -4,6 +4,7 @@
 #include <napi.h>
 
 #include "../core/supervisor/adaptive_poll.h"
+#include "../core/supervisor/links.h"
 #include "../core/supervisor/seccomp_listener.h"
 #include "loop_object.h"
 #include "verdict_cache_binding.h"
@@ -11,7 +12,7 @@
 namespace waep {
 
 // `Listener` of src/native.ts.
-class Listener : public LoopObject<Listener, 4> {
+class Listener : public LoopObject<Listener, 5> {
  public:
   static Napi::Function Define(Napi::Env env);
   explicit Listener(const Napi::CallbackInfo& info);
@@ -25,6 +26,8 @@ class Listener : public LoopObject<Listener, 4> {
   int fd_;
   VerdictCacheBinding* cache_;
   uint64_t* words_data_;
+  seccomp::KernelPaths kernel_paths_;
+  const uint8_t* begins_;
   seccomp::Rights rights_;
   AdaptivePoll poll_next_;
   UvPoll* poll_ = nullptr;

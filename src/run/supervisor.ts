@@ -5,7 +5,7 @@ import { BtfTypes } from '../btf/index.js';
 import { failure, type SystemError, WaepError } from '../errors.js';
 import { type Listener, native, Verdict } from '../native.js';
 import type { Session } from '../session.js';
-import { GuestCache, GuestFiles, RecentFiles } from '../view/index.js';
+import { GuestCache, GuestFiles, kernelPaths, RecentFiles } from '../view/index.js';
 import type { Context } from './context.js';
 import { Folders } from './folders.js';
 import { Interruptions } from './interruptions.js';
@@ -136,7 +136,7 @@ export class Supervision {
     this.deserted = new Promise((resolve) => {
       desert = resolve;
     });
-    const { probes, warnOnce, events } = this.#context;
+    const { probes, started, warnOnce, events } = this.#context;
     let abandon = () => {};
     this.abandoned = new Promise((resolve) => {
       abandon = resolve;
@@ -151,10 +151,18 @@ export class Supervision {
       if (verdict === Verdict.NOTIFY) return;
       answer(new Notification(listener, words, verdict === Verdict.SUCCEEDS), this.#context);
     };
-    this.#calls = new native.Listener(listener, probes.verdicts, onCall, () => {
+    const onEnd = () => {
       this.#calls.close();
       desert();
-    });
+    };
+    this.#calls = new native.Listener(
+      listener,
+      probes.verdicts,
+      kernelPaths,
+      started.begins,
+      onCall,
+      onEnd,
+    );
     const { words } = this.#calls;
   }
 
@@ -258,7 +266,7 @@ export async function clockAhead(session: Session): Promise<bigint> {
 
 function answer(call: Notification, context: Context): void {
   context.own.begin(call.thread);
-  context.started.first(call.thread);
+  context.started.first(call);
   const failed = (error: unknown) => {
     try {
       // The program reports errors of the kernel itself. The user has already been told that the

@@ -33,7 +33,7 @@ import {
 import { askOfInterface, SOCKET_REQUESTS } from './interfaces.js';
 import { mapMemory, watchDescriptor } from './memory-map.js';
 import type { Notification } from './notification.js';
-import { BPF, X86_64 } from './numbers.js';
+import { BPF, EXECVE, X86_64 } from './numbers.js';
 import { controlPerfEvent, openPerfEvent } from './perf-events.js';
 import { ProcessMemory } from './process-memory.js';
 import {
@@ -249,7 +249,7 @@ const answers: ReadonlyMap<number, Answer> = new Map<number, Answer>([
   [271, pollDescriptors],
   [16, control],
   [1, writeDescriptor],
-  [59, startProgram(0)],
+  [EXECVE, startProgram(0)],
   [322, startProgram(1)],
   [62, sendSignal],
   [434, openProcess],

@@ -44,6 +44,9 @@ export function setVdsoVersion(process: number, code: number): boolean {
   }
 }
 
+/** Where the notes were found last. All processes of a kernel have the same vDSO. */
+let known: { readonly offset: bigint; readonly length: number } | undefined;
+
 /** Returns the address of the version in the ELF note of Linux. */
 function findNote(process: number): bigint | undefined {
   const base = vdsoOf(process);
@@ -52,15 +55,21 @@ function findNote(process: number): bigint | undefined {
     const bytes = Buffer.alloc(length);
     return native.readMemory(process, address, bytes) === length ? bytes : undefined;
   };
+  if (known !== undefined) {
+    const found = versionIn(read(base + known.offset, known.length) ?? Buffer.alloc(0));
+    if (found !== undefined) return base + known.offset + BigInt(found);
+  }
   const head = read(base, HEADER_BYTES);
   const count = head?.readUInt16LE(56) ?? 0;
   const segments = head && read(base + head.readBigUInt64LE(32), count * SEGMENT_BYTES);
   for (let at = 0; segments !== undefined && at < segments.length; at += SEGMENT_BYTES) {
     if (segments.readUInt32LE(at) !== PT_NOTE) continue;
-    const start = base + segments.readBigUInt64LE(at + 8);
+    const offset = segments.readBigUInt64LE(at + 8);
     const length = Math.min(Number(segments.readBigUInt64LE(at + 32)), MAX_NOTES_BYTES);
-    const found = versionIn(read(start, length) ?? Buffer.alloc(0));
-    if (found !== undefined) return start + BigInt(found);
+    const found = versionIn(read(base + offset, length) ?? Buffer.alloc(0));
+    if (found === undefined) continue;
+    known = { offset, length };
+    return base + offset + BigInt(found);
   }
   return undefined;
 }

@@ -13,6 +13,7 @@ export {
   isPinPath,
   isProcessRoot,
   isProgramFile,
+  kernelPaths,
   processOf,
 } from './paths.js';
 export { RecentFiles } from './recent-files.js';

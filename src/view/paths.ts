@@ -52,7 +52,14 @@ export const exceptions: readonly Exception[] = [
   },
 ];
 
-const root = /^\/(proc|sys|boot|lib\/modules|usr\/lib\/modules)(\/|$)/;
+/** The folders in which a kernel describes itself. */
+const folders = ['/proc', '/sys', '/boot', '/lib/modules', '/usr/lib/modules'];
+/** The devices by which this machine's kernel describes itself. */
+const devices = ['/dev/kmsg', '/dev/mem'];
+/** All paths that lead to what a kernel tells of itself. No other path is the guest's. */
+export const kernelPaths: readonly string[] = [...folders, ...devices];
+
+const root = new RegExp(`^(?:${folders.join('|')})(?:/|$)`);
 
 /** Returns whether a path is, or is below, a folder in which a kernel describes itself. */
 export function isBelowKernel(path: string): boolean {
@@ -66,7 +73,7 @@ export function isGuestPath(path: string): boolean {
 
 /** Returns whether a path names a device by which this machine's kernel describes itself. */
 export function isKernelDevice(path: string): boolean {
-  return path === '/dev/kmsg' || path === '/dev/mem';
+  return devices.includes(path);
 }
 
 /** Returns the id of the process that a path is about. */

@@ -1,10 +1,12 @@
 import { execFile } from 'node:child_process';
 import { once } from 'node:events';
 import { readdirSync } from 'node:fs';
+import { basename, dirname } from 'node:path';
 import { promisify } from 'node:util';
 import t from 'tap';
 import { boot } from '../../guest/index.js';
 import { enums, insn, Session } from '../../src/index.js';
+import { versionCode } from '../../src/run/vdso.js';
 import { application, cli } from '../run/application.js';
 import { until } from '../until.js';
 
@@ -55,6 +57,13 @@ t.test('unmodified programs act on the guest, and on nothing else', async (t) =>
   const [cpus, release, btfBytes] = (await run('sh', '-c', view)).split('\n');
   t.same([cpus, release], ['0', session.kernel.release]);
   t.ok(Number(btfBytes) > 1_000_000);
+
+  // It is found in the last folder only.
+  const path = `/nowhere:/proc/none:${dirname(program.path)}`;
+  const vdso = await run('sh', '-c', `env PATH=${path} ${basename(program.path)} vdso </dev/null`);
+  const version = versionCode(session.kernel.release, session.kernel.version);
+  const shown = [version >> 16, (version >> 8) & 255, version & 255].join('.');
+  t.equal(vdso, `waiting\nvdso: ${shown}\n`, 'every program that is started finds it in its vDSO');
 
   const uptimeS = Number.parseFloat(await guest.sh('cat /proc/uptime'));
   const toldS = Number.parseFloat(await run('cat', '/proc/uptime'));

@@ -1,7 +1,7 @@
 import { execFileSync, spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import t from 'tap';
 import { kernelNames } from '../../guest/agent/kernel-names.js';
 import { compile, profiles } from '../../src/policy/index.js';
@@ -87,6 +87,31 @@ t.test('symbolic links to files of a kernel lead to the guest', { skip }, async 
   const expected = execFileSync('sh', ['-c', told], { encoding: 'utf8' });
   const { output, errors } = await run(['sh', '-c', told]);
   t.equal(output, expected);
+  t.equal(errors, '');
+});
+
+t.test('absolute paths over symbolic links lead to the guest', { skip }, async (t) => {
+  const links = mkdtempSync(join(tmpdir(), 'waep-links-'));
+  t.teardown(() => rmSync(links, { recursive: true }));
+  const up = relative(links, '/');
+  const made = [
+    ['file', '/proc/sys/kernel/ostype'],
+    ['again', `${links}/file`],
+    ['folder', '/proc/sys/kernel'],
+    ['beside', 'folder'],
+    ['up', `${up}/proc`],
+    ['root', '/'],
+    ['self', `${links}/root/${links}`],
+  ] as const;
+  for (const [name, target] of made) symlinkSync(target, join(links, name));
+  const paths = [
+    ...['file', 'again', 'folder/ostype', 'beside/ostype', 'up/sys/kernel/ostype', 'self/again'],
+    ...['root/proc/sys/kernel/ostype', './file', '../../proc/sys/kernel/ostype', 'self//self/file'],
+  ].map((path) => `${links}/${path}`);
+  const words = paths.map((path) => `cat ${path}; stat --dereference --format %s ${path}`);
+  const hidden = `echo of-the-host >${cache}/own && mount --bind ${cache}/own /proc/sys/kernel/ostype`;
+  const { output, errors } = await run(['sh', '-c', words.join('\n')], address, hidden);
+  t.equal(output, 'Linux\n0\n'.repeat(paths.length));
   t.equal(errors, '');
 });
 
