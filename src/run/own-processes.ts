@@ -67,7 +67,11 @@ export class OwnProcesses {
   }
 }
 
-function namespaceOf(process: number | 'self', kind: 'mnt' | 'pid'): string | undefined {
+/** Returns the name of a process's namespace, or undefined if it may not be seen. */
+export function namespaceOf(
+  process: number | 'self',
+  kind: 'mnt' | 'pid' | 'uts',
+): string | undefined {
   try {
     return readlinkSync(`/proc/${process}/ns/${kind}`);
   } catch {

@@ -222,8 +222,8 @@ function contextOf(
   });
   const warned = new Set<string>();
   const warnOnce = (error: Error) => {
-    // Tools ask the same about many processes.
-    const kind = error.message.replace(/\/proc\/\d+\//g, '/proc/');
+    // Tools ask the same about many processes and descriptors.
+    const kind = error.message.replace(/\/proc\/\S+/g, (path) => path.replace(/\d+/g, ''));
     if (warned.has(kind)) return;
     warned.add(kind);
     refused(error);

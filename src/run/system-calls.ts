@@ -34,6 +34,7 @@ import { askOfInterface, SOCKET_REQUESTS } from './interfaces.js';
 import { mapMemory, watchDescriptor } from './memory-map.js';
 import type { Notification } from './notification.js';
 import { BPF, EXECVE, X86_64 } from './numbers.js';
+import { namespaceOf } from './own-processes.js';
 import { controlPerfEvent, openPerfEvent } from './perf-events.js';
 import { ProcessMemory } from './process-memory.js';
 import {
@@ -85,8 +86,31 @@ function changesKernel(name: string): Answer {
   return refuse(`${name}(2)`, why, 'Do it in the guest.');
 }
 
-/** The calls that change a kernel. */
+/** Lets a call proceed if it only reads how the clock of this machine is kept. */
+function adjustClock(name: string, argument: number): Answer {
+  const refusal = changesKernel(name);
+  return (call, context) => {
+    const memory = new ProcessMemory(call, context.placeholders);
+    const modes = Buffer.from(memory.read(call.word(argument), 4));
+    if (modes.length === 4 && modes.readUInt32LE() !== 0) return refusal(call, context);
+    call.proceed();
+  };
+}
+
+/** Lets a call proceed if the program has made a namespace for its name. */
+function changeName(name: string): Answer {
+  const refusal = changesKernel(name);
+  return (call, context) => {
+    if (namespaceOf(call.thread, 'uts') === namespaceOf('self', 'uts')) {
+      return refusal(call, context);
+    }
+    call.proceed();
+  };
+}
+
+/** The calls that change a kernel, whatever their arguments are. */
 const changes = [
+  [163, 'acct'],
   [164, 'settimeofday'],
   [167, 'swapon'],
   [168, 'swapoff'],
@@ -287,6 +311,10 @@ const answers: ReadonlyMap<number, Answer> = new Map<number, Answer>([
   [279, aboutProcess('move_pages')],
   [317, refuseListener],
   [72, flagsOf],
+  [159, adjustClock('adjtimex', 0)],
+  [305, adjustClock('clock_adjtime', 1)],
+  [170, changeName('sethostname')],
+  [171, changeName('setdomainname')],
   ...changes.map(([number, name]) => [number, changesKernel(name)] as const),
   [41, refuseSocket],
   [

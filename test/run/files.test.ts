@@ -183,6 +183,45 @@ t.test('what cannot be had of the guest is refused by name', { skip }, async (t)
   }
 });
 
+t.test('nothing changes the kernel of this machine', { skip }, async (t) => {
+  // With arguments that a kernel refuses as well, but for acct(2) and kexec_load(2), which end what
+  // is not there.
+  const calls = {
+    settimeofday: '164, b"\\xff" * 16, 0',
+    swapon: '167, 0, 0',
+    swapoff: '168, 0',
+    reboot: '169, 0, 0, 0, 0',
+    init_module: '175, 0, 0, 0',
+    delete_module: '176, 0, 0',
+    clock_settime: '227, 0, 0',
+    kexec_load: '246, 0, 0, 0, 0',
+    finit_module: '313, -1, 0, 0',
+    kexec_file_load: '320, -1, -1, 0, 0, 0',
+    acct: '163, 0',
+    adjtimex: '159, b"\\0\\x40\\0\\0" + b"\\0" * 204',
+    clock_adjtime: '305, 0, b"\\0\\x40\\0\\0" + b"\\0" * 204',
+    sethostname: '170, 0, 1000',
+    setdomainname: '171, 0, 1000',
+  };
+  const script = [
+    'import ctypes, os',
+    'libc = ctypes.CDLL(None, use_errno=True)',
+    'def call(name, *words):',
+    '  ctypes.set_errno(0)',
+    '  libc.syscall(*words)',
+    '  print(name, os.strerror(ctypes.get_errno()))',
+    ...Object.entries(calls).map(([name, words]) => `call('${name}', ${words})`),
+    // What only reads, and what changes a name of the program's own.
+    "call('reading', 159, b'\\0' * 208)",
+    "print(libc.unshare(0x04000000), libc.sethostname(b'own', 3))",
+  ].join('\n');
+  const { output, errors } = await run(['python3', '-c', script], address, 'true');
+  const names = Object.keys(calls);
+  const told = names.map((name) => `${name} Operation not supported\n`).join('');
+  t.equal(output, `${told}reading Success\n0 0\n`);
+  for (const name of names) t.match(errors, new RegExp(`${name}\\(2\\) is refused`));
+});
+
 t.test("the guest's policy decides what is read", { skip }, async (t) => {
   const observing = await localAgent({ rules: compile(profiles.observe, kernelNames()) });
   t.teardown(observing.close);

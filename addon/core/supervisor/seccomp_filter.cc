@@ -42,7 +42,8 @@ constexpr uint32_t kWhole[] = {
     SYS_clone3, SYS_syslog, SYS_sysinfo, SYS_kcmp, SYS_capget,
     // calls that change the kernel
     SYS_init_module, SYS_finit_module, SYS_delete_module, SYS_kexec_load, SYS_kexec_file_load,
-    SYS_reboot, SYS_swapon, SYS_swapoff, SYS_settimeofday, SYS_clock_settime,
+    SYS_reboot, SYS_swapon, SYS_swapoff, SYS_settimeofday, SYS_clock_settime, SYS_adjtimex,
+    SYS_clock_adjtime, SYS_acct, SYS_sethostname, SYS_setdomainname,
     // calls that ask about a path
     SYS_open, SYS_openat, SYS_openat2, SYS_creat, SYS_access, SYS_faccessat, SYS_faccessat2,
     SYS_readlink, SYS_readlinkat, SYS_stat, SYS_lstat, SYS_newfstatat, SYS_statx, SYS_statfs,
