@@ -404,8 +404,11 @@ export interface Native {
   standbyListen(address: string): number;
   /** → fd, non-blocking; -EPERM when it was another user's, who has been turned away. */
   standbyAccept(fd: number): number;
-  /** → the length of the program's name, in `name` (255 bytes); `output[0]` is its standard error. */
-  standbyReceive(fd: number, name: Uint8Array, output: Int32Array): number;
+  /**
+   * → the length of the program's name, in `name` (255 bytes); `others[0]` is its standard error and
+   * `others[1]` its process.
+   */
+  standbyReceive(fd: number, name: Uint8Array, others: Int32Array): number;
   /** Writes to a program's standard error without waiting → 0; -EAGAIN when it is full. */
   standbyTell(output: number, text: Uint8Array): number;
 

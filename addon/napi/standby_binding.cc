@@ -26,11 +26,12 @@ Napi::Value Accept(const Info& info) {
 Napi::Value Receive(const Info& info) {
   const arguments::Bytes name = arguments::View(info[1]);
   const arguments::Bytes output = arguments::View(info[2]);
-  if (name.size < standby::kMaxNameBytes || output.size < sizeof(int)) {
+  if (name.size < standby::kMaxNameBytes || output.size < 2 * sizeof(int)) {
     return Napi::Number::New(info.Env(), -EINVAL);
   }
   const ssize_t got = standby::Receive(Int(info, 0), reinterpret_cast<char*>(name.data),
-                                       reinterpret_cast<int*>(output.data));
+                                       reinterpret_cast<int*>(output.data),
+                                       reinterpret_cast<pid_t*>(output.data) + 1);
   return Napi::Number::New(info.Env(), static_cast<double>(got));
 }
 

@@ -15,21 +15,20 @@ const MOST_ANCESTORS = 64;
  * it.
  */
 export class OwnProcesses {
-  #program = 0;
+  readonly #program: number;
   /**
    * The mount namespace of the program. Undefined when waep-launch may not make one: then the
    * program shares this machine's, which identifies nothing.
    */
-  #mounts: string | undefined;
-  #ids: string | undefined;
+  readonly #mounts: string | undefined;
+  readonly #ids: string | undefined;
 
-  /** Records the thread that makes a call. The first one becomes the program. */
-  begin(thread: number): void {
-    if (this.#program !== 0) return;
-    this.#program = thread;
-    const mounts = namespaceOf(thread, 'mnt');
+  /** @param program its process, after waep-launch has made the namespaces */
+  constructor(program: number) {
+    this.#program = program;
+    const mounts = namespaceOf(program, 'mnt');
     this.#mounts = mounts === namespaceOf('self', 'mnt') ? undefined : mounts;
-    this.#ids = namespaceOf(thread, 'pid');
+    this.#ids = namespaceOf(program, 'pid');
   }
 
   /**

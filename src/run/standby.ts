@@ -6,7 +6,7 @@ import { failure } from '../errors.js';
 import { native, type Poller } from '../native.js';
 import type { Session } from '../session.js';
 import { readable, receiveListener, SHUT_WR } from './launch.js';
-import { clockAhead, Supervision, type SupervisionOptions } from './supervisor.js';
+import { clockAhead, type Program, Supervision, type SupervisionOptions } from './supervisor.js';
 
 const READABLE = 1;
 const { errno } = constants;
@@ -142,18 +142,22 @@ export class Standby {
   /** Lets the launcher at the other end of `control` become a program, and serves it. */
   async #take(control: number): Promise<void> {
     let output: ProgramOutput | undefined;
-    let program = 'a program';
+    let name = 'a program';
     let ready: Ready | undefined;
     try {
-      ({ output, program } = await hear(control));
+      const heard = await hear(control);
+      ({ output, name } = heard);
       ready = await this.#next();
       native.send(control, [Buffer.from(`${ready.clockAheadNs}`)], 0);
       const listener = await receiveListener(control, PATIENCE_MS);
-      if (listener !== undefined) await this.#serve(ready.session, listener, control, output);
+      if (listener !== undefined) {
+        const program = { process: heard.process, listener };
+        await this.#serve(ready.session, program, control, output);
+      }
       this.#keep(ready);
     } catch (error) {
       ready?.session.close();
-      if (!this.#closed) this.#options.failed?.(error as Error, program);
+      if (!this.#closed) this.#options.failed?.(error as Error, name);
     } finally {
       native.close(control);
       await output?.close();
@@ -162,7 +166,7 @@ export class Standby {
 
   async #serve(
     session: Session,
-    listener: number,
+    program: Program,
     control: number,
     output: ProgramOutput,
   ): Promise<void> {
@@ -171,7 +175,7 @@ export class Standby {
       cacheFolder,
       refused: (error) => refused?.(error, output),
     };
-    const supervision = new Supervision(session, listener, supervised);
+    const supervision = new Supervision(session, program, supervised);
     let end = () => {};
     const ended = new Promise<void>((resolve) => {
       end = resolve;
@@ -281,14 +285,17 @@ async function upToDate(ready: Ready): Promise<Ready> {
   return { session, clockAheadNs: await clockAhead(session), clockReadMs: nowMs };
 }
 
-/** Receives the first message of a launcher: the program's name and its standard error. */
-async function hear(control: number): Promise<{ program: string; output: ProgramOutput }> {
+/** Receives the first message of a launcher: the program's name, and its standard error. */
+async function hear(
+  control: number,
+): Promise<{ name: string; process: number; output: ProgramOutput }> {
   await readable(control, PATIENCE_MS);
   const name = Buffer.alloc(MAX_NAME_BYTES);
-  const output = new Int32Array(1);
-  const length = native.standbyReceive(control, name, output);
+  const others = new Int32Array(2);
+  const length = native.standbyReceive(control, name, others);
+  const [output = -1, process = 0] = others;
   if (length < 0) throw new Error(`it ended before it said its name (${errnoName(-length)})`);
-  return { program: name.toString('utf8', 0, length), output: new ProgramOutput(output[0] ?? -1) };
+  return { name: name.toString('utf8', 0, length), process, output: new ProgramOutput(output) };
 }
 
 /** Programs are not children of this process, so the kernel must allow it to read their memory. */

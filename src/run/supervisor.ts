@@ -92,7 +92,7 @@ export async function run(
       resolve({ status: code ?? 128 + (signal === null ? 0 : signals[signal]) });
     });
   });
-  const supervision = new Supervision(session, listener, options);
+  const supervision = new Supervision(session, { process: child.pid ?? 0, listener }, options);
   started?.((signal) => child.kill(signal));
   go();
   let isGone = false;
@@ -110,6 +110,14 @@ export async function run(
   }
 }
 
+/** A program that waits to be executed. */
+export interface Program {
+  /** The process of waep-launch, which becomes the program. */
+  readonly process: number;
+  /** The listener of the program's system calls. */
+  readonly listener: number;
+}
+
 /** Answers a program's system calls, from the constructor until {@link close}. */
 export class Supervision {
   /** Resolves when no process is left whose calls could be answered. */
@@ -125,9 +133,9 @@ export class Supervision {
   readonly #listener: number;
   readonly #calls: Listener;
 
-  /** @param listener the listener of the program's system calls; the supervision closes it */
-  constructor(session: Session, listener: number, options: SupervisionOptions) {
-    this.#context = contextOf(session, options);
+  /** @param program its listener is closed by the supervision */
+  constructor(session: Session, { process, listener }: Program, options: SupervisionOptions) {
+    this.#context = contextOf(session, process, options);
     this.#refused = options.refused ?? (() => {});
     this.#listener = listener;
     // Fails before Linux 6.6. The answers then only arrive later.
@@ -202,6 +210,7 @@ export class Supervision {
 
 function contextOf(
   session: Session,
+  process: number,
   { cacheFolder, refused = () => {} }: SupervisionOptions,
 ): Context {
   const cache = new GuestCache(session, cacheFolder);
@@ -236,12 +245,13 @@ function contextOf(
   const userRings = new MappedUserRings(session, placeholders, events);
   const recent = new RecentFiles(files);
   const definitions = new ProbeDefinitions();
-  const own = new OwnProcesses();
+  const own = new OwnProcesses(process);
   const probed = new ProbedFiles(session, own, warnOnce);
   const views = { files, recent, probed, folders, definitions };
   const name = new SystemName(session, files);
   const interruptions = new Interruptions();
   const started = new StartedPrograms(session.kernel, warnOnce);
+  started.about(process);
   const known = {
     session,
     objects,
@@ -265,7 +275,6 @@ export async function clockAhead(session: Session): Promise<bigint> {
 }
 
 function answer(call: Notification, context: Context): void {
-  context.own.begin(call.thread);
   context.started.first(call);
   const failed = (error: unknown) => {
     try {

@@ -151,7 +151,8 @@ void EndProgram(pid_t pid, int program) {
 void LeaveWatcher(int control, const Messages& messages, const char* name) {
   const pid_t pid = ::getpid();
   const auto program = static_cast<int>(::syscall(SYS_pidfd_open, pid, 0));
-  const pid_t child = program < 0 ? -1 : ::fork();
+  // This process waits until the child has made its own, and needs no copy of its memory for that.
+  const pid_t child = program < 0 ? -1 : ::vfork();
   if (child > 0) ::waitpid(child, nullptr, 0);
   if (child != 0) {
     if (program >= 0) ::close(program);
@@ -219,7 +220,7 @@ int Exec(char** program, const Surroundings& surroundings, const Messages& messa
   }
   // Before the filter: its listener reports the end of the last process that has the filter.
   LeaveWatcher(control, messages, program[0]);
-  const int listener = seccomp::Install();
+  const int listener = seccomp::Install(program);
   if (listener < 0) {
     return Die(messages,
                listener == -EINVAL ? "installing the seccomp filter (it needs Linux 5.19)"

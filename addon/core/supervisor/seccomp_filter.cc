@@ -20,13 +20,24 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <deque>
 #include <initializer_list>
+#include <iterator>
 #include <vector>
 
 #ifndef SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
 #define SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV (1UL << 5)
 #endif
 
+#include <stdio.h>
+#include <time.h>
+#define TT(x)                                                       \
+  do {                                                              \
+    timespec t_;                                                    \
+    ::clock_gettime(CLOCK_REALTIME, &t_);                           \
+    ::fprintf(stderr, "T %s %ld%09ld\n", x, t_.tv_sec, t_.tv_nsec); \
+  } while (0)
 namespace waep::seccomp {
 namespace {
 
@@ -38,8 +49,8 @@ constexpr uint32_t kSocketIoctlType = 0x89;     // SOCK_IOC_TYPE of linux/sockio
 constexpr uint32_t kNamespaceIoctlType = 0xb7;  // NSIO of linux/nsfs.h
 constexpr uint32_t kWhole[] = {
     SYS_bpf, SYS_perf_event_open, SYS_uname, SYS_epoll_ctl, SYS_poll, SYS_ppoll, SYS_select,
-    SYS_pselect6, SYS_fstat, SYS_pidfd_open, SYS_execve, SYS_execveat, SYS_unshare, SYS_setns,
-    SYS_clone3, SYS_syslog, SYS_sysinfo, SYS_kcmp, SYS_capget,
+    SYS_pselect6, SYS_fstat, SYS_pidfd_open, SYS_execveat, SYS_unshare, SYS_setns, SYS_clone3,
+    SYS_syslog, SYS_sysinfo, SYS_kcmp, SYS_capget,
     // calls that change the kernel
     SYS_init_module, SYS_finit_module, SYS_delete_module, SYS_kexec_load, SYS_kexec_file_load,
     SYS_reboot, SYS_swapon, SYS_swapoff, SYS_settimeofday, SYS_clock_settime, SYS_adjtimex,
@@ -63,7 +74,8 @@ constexpr uint32_t kWritableCount = 32;
 constexpr uint32_t kStatmount = 457;              // SYS_statmount, Linux 6.8
 constexpr uint32_t kListmount = 458;              // SYS_listmount
 constexpr uint32_t kSucceed = SECCOMP_RET_ERRNO;  // with an errno of 0
-constexpr uint32_t kI386[] = {357, 336};          // bpf, perf_event_open
+constexpr uint32_t kI386Bpf = 357;
+constexpr uint32_t kI386PerfEventOpen = 336;
 
 // Calls about a process, and which argument has its id; 0 is the caller.
 struct OfProcess {
@@ -110,47 +122,86 @@ constexpr uint32_t Argument(unsigned index) {
   return offsetof(seccomp_data, args) + index * sizeof(uint64_t);
 }
 
+// What is done with one call. Each ends with a return.
 class Program {
  public:
+  explicit Program(size_t capacity = 0) { code_.reserve(capacity); }
   void Load(uint32_t offset) { Add(BPF_LD | BPF_W | BPF_ABS, offset); }
   void And(uint32_t mask) { Add(BPF_ALU | BPF_AND | BPF_K, mask); }
   void ShiftRight(uint32_t bits) { Add(BPF_ALU | BPF_RSH | BPF_K, bits); }
   void Return(uint32_t action) { Add(BPF_RET | BPF_K, action); }
+  // Skips what is between Skip and the Land that gets its result.
+  size_t Skip() {
+    Add(BPF_JMP | BPF_JA, 0);
+    return size();
+  }
+  void Land(size_t skip) { code_[skip - 1].k = static_cast<uint32_t>(size() - skip); }
   // Skips the next `skip` instructions unless the accumulator is `value`.
-  void UnlessEqual(uint32_t value, uint8_t skip) {
-    code_.push_back(BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, value, 0, skip));
-  }
+  void UnlessEqual(uint32_t value, uint8_t skip) { Jump(BPF_JEQ, value, 0, skip); }
   // Skips the next `skip` instructions if the accumulator is `value`.
-  void IfEqual(uint32_t value, uint8_t skip) {
-    code_.push_back(BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, value, skip, 0));
-  }
+  void IfEqual(uint32_t value, uint8_t skip) { Jump(BPF_JEQ, value, skip, 0); }
   // Skips the next `skip` instructions if a bit of `bits` is set.
-  void IfAny(uint32_t bits, uint8_t skip) {
-    code_.push_back(BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, bits, skip, 0));
-  }
+  void IfAny(uint32_t bits, uint8_t skip) { Jump(BPF_JSET, bits, skip, 0); }
   // Skips the next `skip` instructions unless a bit of `bits` is set.
-  void UnlessAny(uint32_t bits, uint8_t skip) {
-    code_.push_back(BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, bits, 0, skip));
-  }
+  void UnlessAny(uint32_t bits, uint8_t skip) { Jump(BPF_JSET, bits, 0, skip); }
   // Skips the next `skip` instructions if the accumulator is less than `value`.
-  void IfLess(uint32_t value, uint8_t skip) {
-    code_.push_back(BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, value, 0, skip));
+  void IfLess(uint32_t value, uint8_t skip) { Jump(BPF_JGE, value, 0, skip); }
+  void Append(const Program& other) {
+    code_.insert(code_.end(), other.code_.begin(), other.code_.end());
   }
-  const std::vector<sock_filter>& code() const { return code_; }
+  [[nodiscard]] size_t size() const { return code_.size(); }
+  [[nodiscard]] const std::vector<sock_filter>& code() const { return code_; }
 
  private:
   void Add(uint16_t code, uint32_t value) { code_.push_back(BPF_STMT(code, value)); }
+  void Jump(uint16_t test, uint32_t value, uint8_t if_true, uint8_t if_false) {
+    code_.push_back(BPF_JUMP(BPF_JMP | test | BPF_K, value, if_true, if_false));
+  }
+
   std::vector<sock_filter> code_;
 };
 
-// Notifies of a call if the number in the accumulator matches. The accumulator stays.
-void Notify(Program* program, uint32_t number) {
-  program->UnlessEqual(number, 1);
-  program->Return(SECCOMP_RET_USER_NOTIF);
+// A call that is not simply allowed.
+struct Case {
+  uint32_t number;
+  const Program* answer;
+};
+
+// Appends code that finds the number in the accumulator among sorted cases, by halves. The kernel
+// runs the filter for every number there is when it is installed.
+constexpr size_t kFewCases = 8;
+void Find(const Case* begin, const Case* end, Program* out) {
+  const auto count = static_cast<size_t>(end - begin);
+  if (count > kFewCases) {
+    const Case* const middle = begin + count / 2;
+    out->IfLess(middle->number, 1);
+    const size_t skip = out->Skip();
+    Find(begin, middle, out);
+    out->Land(skip);
+    Find(middle, end, out);
+    return;
+  }
+  // First the comparisons, then the return of calls that match none, then each different answer.
+  const Program* answers[kFewCases];
+  size_t places[kFewCases];
+  size_t different = 0;
+  size_t place = 0;
+  for (const Case* one = begin; one != end; ++one) {
+    size_t i = 0;
+    while (i < different && answers[i] != one->answer) ++i;
+    if (i == different) {
+      answers[different] = one->answer;
+      places[different++] = place;
+      place += one->answer->size();
+    }
+    out->IfEqual(one->number, static_cast<uint8_t>(static_cast<size_t>(end - one) + places[i]));
+  }
+  out->Return(SECCOMP_RET_ALLOW);
+  for (size_t i = 0; i < different; ++i) out->Append(*answers[i]);
 }
 
-// Notifies of a call whose third argument is the size of a few words, and allows all others.
 constexpr uint8_t kWordsLength = 8;
+// Notifies of a call whose third argument is the size of a few words, and allows all others.
 void NotifyOfWords(Program* program) {
   program->Load(Argument(2));
   program->IfEqual(0, 5);
@@ -162,76 +213,85 @@ void NotifyOfWords(Program* program) {
   program->Return(SECCOMP_RET_ALLOW);
 }
 
-// `self` is the process that becomes the program.
-Program Build(uint32_t self) {
-  Program program;
+// `self` is the process that becomes the program, by an execve(2) with `own_arguments`.
+Program Build(uint32_t self, const void* own_arguments) {
   constexpr uint32_t kNumber = offsetof(seccomp_data, nr);
-  program.Load(offsetof(seccomp_data, arch));
-  program.IfEqual(AUDIT_ARCH_X86_64, 8);
-  // A 32-bit program: its calls have other numbers, and the supervisor refuses them.
-  program.Load(kNumber);
-  for (const uint32_t number : kI386) Notify(&program, number);
-  program.UnlessEqual(SYS_io_uring_setup, 1);  // newer calls have one number everywhere
-  program.Return(SECCOMP_RET_ERRNO | ENOSYS);
-  program.Return(SECCOMP_RET_ALLOW);
-  program.Load(kNumber);
-  for (const uint32_t number : kWhole) {
-    Notify(&program, number);
-  }
-  for (const uint32_t number : {SYS_bpf, SYS_perf_event_open}) Notify(&program, kX32 | number);
+  std::vector<Case> cases;
+  cases.reserve(std::size(kWhole) + std::size(kOfProcess) + 32);
+  std::deque<Program> answers;
+  const auto answer = [&](std::initializer_list<uint32_t> numbers) -> Program& {
+    Program& added = answers.emplace_back();
+    for (const uint32_t number : numbers) cases.push_back({number, &added});
+    return added;
+  };
+  Program& notify = answer({kX32 | SYS_bpf, kX32 | SYS_perf_event_open});
+  notify.Return(SECCOMP_RET_USER_NOTIF);
+  for (const uint32_t number : kWhole) cases.push_back({number, &notify});
 
-  // The filter does not see the requests of an io_uring.
-  for (const uint32_t number : {uint32_t{SYS_io_uring_setup}, SYS_io_uring_setup | kX32}) {
-    program.UnlessEqual(number, 1);
-    program.Return(SECCOMP_RET_ERRNO | ENOSYS);
-  }
+  // The filter does not see the requests of an io_uring. Programs without the calls about mounts
+  // read the files that list mounts, and mount by mount(2), which waep answers.
+  Program& missing = answer({SYS_io_uring_setup, SYS_io_uring_setup | kX32, kStatmount, kListmount,
+                             SYS_fsopen, SYS_open_tree});
+  missing.Return(SECCOMP_RET_ERRNO | ENOSYS);
 
-  // Programs without these calls read the files that list mounts, and mount by mount(2), which waep
-  // answers.
-  for (const uint32_t number :
-       {kStatmount, kListmount, uint32_t{SYS_fsopen}, uint32_t{SYS_open_tree}}) {
-    program.UnlessEqual(number, 1);
-    program.Return(SECCOMP_RET_ERRNO | ENOSYS);
+  // execve: all but that of the launcher, which may try it in each folder of PATH.
+  {
+    Program& program = answer({SYS_execve});
+    const auto address = reinterpret_cast<uint64_t>(own_arguments);
+    program.Load(Argument(1));
+    program.UnlessEqual(static_cast<uint32_t>(address), 3);
+    program.Load(Argument(1) + sizeof(uint32_t));
+    program.UnlessEqual(static_cast<uint32_t>(address >> 32), 1);
+    program.Return(SECCOMP_RET_ALLOW);
+    program.Return(SECCOMP_RET_USER_NOTIF);
   }
 
   // socket: only packets of the host's interfaces, and netlink, which shows and changes the host's
   // kernel. Logins need NETLINK_AUDIT.
-  program.UnlessEqual(SYS_socket, 10);
-  program.Load(Argument(0));
-  program.IfEqual(AF_PACKET, 6);
-  program.IfEqual(AF_XDP, 5);
-  program.UnlessEqual(AF_NETLINK, 5);
-  program.Load(Argument(2));
-  program.IfEqual(NETLINK_AUDIT, 3);
-  program.IfEqual(NETLINK_SELINUX, 2);
-  program.IfEqual(NETLINK_USERSOCK, 1);
-  program.Return(SECCOMP_RET_USER_NOTIF);
-  program.Return(SECCOMP_RET_ALLOW);
+  {
+    Program& program = answer({SYS_socket});
+    program.Load(Argument(0));
+    program.IfEqual(AF_PACKET, 6);
+    program.IfEqual(AF_XDP, 5);
+    program.UnlessEqual(AF_NETLINK, 5);
+    program.Load(Argument(2));
+    program.IfEqual(NETLINK_AUDIT, 3);
+    program.IfEqual(NETLINK_SELINUX, 2);
+    program.IfEqual(NETLINK_USERSOCK, 1);
+    program.Return(SECCOMP_RET_USER_NOTIF);
+    program.Return(SECCOMP_RET_ALLOW);
+  }
 
   // mmap: only mappings of a descriptor, without those of a program's libraries.
-  program.UnlessEqual(SYS_mmap, 6);
-  program.Load(Argument(3));
-  program.IfAny(MAP_DENYWRITE, 3);
-  program.Load(Argument(4));
-  program.IfEqual(UINT32_MAX, 1);
-  program.Return(SECCOMP_RET_USER_NOTIF);
-  program.Return(SECCOMP_RET_ALLOW);
+  {
+    Program& program = answer({SYS_mmap});
+    program.Load(Argument(3));
+    program.IfAny(MAP_DENYWRITE, 3);
+    program.Load(Argument(4));
+    program.IfEqual(UINT32_MAX, 1);
+    program.Return(SECCOMP_RET_USER_NOTIF);
+    program.Return(SECCOMP_RET_ALLOW);
+  }
 
   // read: only sizes of a few words.
-  program.UnlessEqual(SYS_read, kWordsLength);
-  NotifyOfWords(&program);
+  {
+    Program& program = answer({SYS_read});
+    NotifyOfWords(&program);
+  }
 
   // lseek: only to the beginning, which restarts the listing of a folder.
-  program.UnlessEqual(SYS_lseek, 6);
-  program.Load(Argument(1));
-  program.UnlessEqual(0, 3);
-  program.Load(Argument(2));
-  program.UnlessEqual(SEEK_SET, 1);
-  program.Return(SECCOMP_RET_USER_NOTIF);
-  program.Return(SECCOMP_RET_ALLOW);
+  {
+    Program& program = answer({SYS_lseek});
+    program.Load(Argument(1));
+    program.UnlessEqual(0, 3);
+    program.Load(Argument(2));
+    program.UnlessEqual(SEEK_SET, 1);
+    program.Return(SECCOMP_RET_USER_NOTIF);
+    program.Return(SECCOMP_RET_ALLOW);
+  }
 
   for (const auto& [number, argument] : kOfProcess) {
-    program.UnlessEqual(number, 4);
+    Program& program = answer({number});
     program.Load(Argument(argument));
     program.IfEqual(0, 1);
     program.Return(SECCOMP_RET_USER_NOTIF);
@@ -240,14 +300,16 @@ Program Build(uint32_t self) {
 
   // tgkill: only to other processes than the program itself. The runtime of Go signals its own
   // threads many times a second.
-  program.UnlessEqual(SYS_tgkill, 4);
-  program.Load(Argument(0));
-  program.IfEqual(self, 1);
-  program.Return(SECCOMP_RET_USER_NOTIF);
-  program.Return(SECCOMP_RET_ALLOW);
+  {
+    Program& program = answer({SYS_tgkill});
+    program.Load(Argument(0));
+    program.IfEqual(self, 1);
+    program.Return(SECCOMP_RET_USER_NOTIF);
+    program.Return(SECCOMP_RET_ALLOW);
+  }
 
   for (const uint32_t number : kOfClock) {
-    program.UnlessEqual(number, 9);
+    Program& program = answer({number});
     program.Load(Argument(0));
     program.UnlessAny(kNegative, 6);
     program.And(kClockType);
@@ -260,97 +322,135 @@ Program Build(uint32_t self) {
   }
 
   // ptrace: only the requests that begin to trace another process.
-  program.UnlessEqual(SYS_ptrace, 5);
-  program.Load(Argument(0));
-  program.IfEqual(PTRACE_ATTACH, 1);
-  program.UnlessEqual(PTRACE_SEIZE, 1);
-  program.Return(SECCOMP_RET_USER_NOTIF);
-  program.Return(SECCOMP_RET_ALLOW);
+  {
+    Program& program = answer({SYS_ptrace});
+    program.Load(Argument(0));
+    program.IfEqual(PTRACE_ATTACH, 1);
+    program.UnlessEqual(PTRACE_SEIZE, 1);
+    program.Return(SECCOMP_RET_USER_NOTIF);
+    program.Return(SECCOMP_RET_ALLOW);
+  }
 
   // seccomp: only filters with a listener, because a process can have only one listener.
-  program.UnlessEqual(SYS_seccomp, 4);
-  program.Load(Argument(1));
-  program.IfAny(SECCOMP_FILTER_FLAG_NEW_LISTENER, 1);
-  program.Return(SECCOMP_RET_ALLOW);
-  program.Return(SECCOMP_RET_USER_NOTIF);
+  {
+    Program& program = answer({SYS_seccomp});
+    program.Load(Argument(1));
+    program.IfAny(SECCOMP_FILTER_FLAG_NEW_LISTENER, 1);
+    program.Return(SECCOMP_RET_ALLOW);
+    program.Return(SECCOMP_RET_USER_NOTIF);
+  }
 
   // clone: only into a user namespace.
-  program.UnlessEqual(SYS_clone, 4);
-  program.Load(Argument(0));
-  program.IfAny(CLONE_NEWUSER, 1);
-  program.Return(SECCOMP_RET_ALLOW);
-  program.Return(SECCOMP_RET_USER_NOTIF);
+  {
+    Program& program = answer({SYS_clone});
+    program.Load(Argument(0));
+    program.IfAny(CLONE_NEWUSER, 1);
+    program.Return(SECCOMP_RET_ALLOW);
+    program.Return(SECCOMP_RET_USER_NOTIF);
+  }
 
   // fcntl: only F_GETFL, which tells how a descriptor was opened.
-  program.UnlessEqual(SYS_fcntl, 4);
-  program.Load(Argument(1));
-  program.UnlessEqual(F_GETFL, 1);
-  program.Return(SECCOMP_RET_USER_NOTIF);
-  program.Return(SECCOMP_RET_ALLOW);
+  {
+    Program& program = answer({SYS_fcntl});
+    program.Load(Argument(1));
+    program.UnlessEqual(F_GETFL, 1);
+    program.Return(SECCOMP_RET_USER_NOTIF);
+    program.Return(SECCOMP_RET_ALLOW);
+  }
 
   // ioctl: only the requests of perf events and namespaces, FIONREAD, which sockets answer and
   // objects do not, and the requests about network interfaces.
-  program.UnlessEqual(SYS_ioctl, 12);
-  program.Load(Argument(1));
-  Notify(&program, FIONREAD);
-  program.ShiftRight(8);
-  program.And(0xff);
-  for (const uint32_t type : {kPerfIoctlType, kSocketIoctlType, kNamespaceIoctlType}) {
-    program.UnlessEqual(type, 1);
+  {
+    Program& program = answer({SYS_ioctl});
+    program.Load(Argument(1));
+    program.UnlessEqual(FIONREAD, 1);
     program.Return(SECCOMP_RET_USER_NOTIF);
+    program.ShiftRight(8);
+    program.And(0xff);
+    for (const uint32_t type : {kPerfIoctlType, kSocketIoctlType, kNamespaceIoctlType}) {
+      program.UnlessEqual(type, 1);
+      program.Return(SECCOMP_RET_USER_NOTIF);
+    }
+    program.Return(SECCOMP_RET_ALLOW);
   }
-  program.Return(SECCOMP_RET_ALLOW);
 
   // Objects of the guest need no locked memory here. Programs raise the limit before they make
   // objects. That needs a privilege which they should not need here, so the call does nothing and
   // succeeds. The launcher has removed the limit if it could (launch.cc).
-  program.UnlessEqual(SYS_prlimit64, 11);
-  program.Load(Argument(0));
-  program.IfEqual(0, 1);
-  program.Return(SECCOMP_RET_USER_NOTIF);
-  program.Load(Argument(1));
-  program.UnlessEqual(RLIMIT_MEMLOCK, 5);
-  program.Load(Argument(2));
-  program.IfEqual(0, 3);
-  program.Load(Argument(3));
-  program.UnlessEqual(0, 1);
-  program.Return(kSucceed);
-  program.Return(SECCOMP_RET_ALLOW);
-  program.UnlessEqual(SYS_setrlimit, 4);
-  program.Load(Argument(0));
-  program.UnlessEqual(RLIMIT_MEMLOCK, 1);
-  program.Return(kSucceed);
-  program.Return(SECCOMP_RET_ALLOW);
+  {
+    Program& program = answer({SYS_prlimit64});
+    program.Load(Argument(0));
+    program.IfEqual(0, 1);
+    program.Return(SECCOMP_RET_USER_NOTIF);
+    program.Load(Argument(1));
+    program.UnlessEqual(RLIMIT_MEMLOCK, 5);
+    program.Load(Argument(2));
+    program.IfEqual(0, 3);
+    program.Load(Argument(3));
+    program.UnlessEqual(0, 1);
+    program.Return(kSucceed);
+    program.Return(SECCOMP_RET_ALLOW);
+  }
+  {
+    Program& program = answer({SYS_setrlimit});
+    program.Load(Argument(0));
+    program.UnlessEqual(RLIMIT_MEMLOCK, 1);
+    program.Return(kSucceed);
+    program.Return(SECCOMP_RET_ALLOW);
+  }
 
   // write: only to the descriptor numbers of the guest's writable files, and writes of a few words
   // to any descriptor that is no standard stream.
-  program.UnlessEqual(SYS_write, 6 + kWordsLength);
-  program.Load(Argument(0));
-  program.And(~(kWritableCount - 1));
-  program.UnlessEqual(kFirstWritable, 1);
-  program.Return(SECCOMP_RET_USER_NOTIF);
-  program.Load(Argument(0));
-  program.IfLess(STDERR_FILENO + 1, kWordsLength - 1);
-  NotifyOfWords(&program);
+  {
+    Program& program = answer({SYS_write});
+    program.Load(Argument(0));
+    program.And(~(kWritableCount - 1));
+    program.UnlessEqual(kFirstWritable, 1);
+    program.Return(SECCOMP_RET_USER_NOTIF);
+    program.Load(Argument(0));
+    program.IfLess(STDERR_FILENO + 1, kWordsLength - 1);
+    NotifyOfWords(&program);
+  }
 
   // setsockopt: only the options that take a program.
-  program.UnlessEqual(SYS_setsockopt, 8);
-  program.Load(Argument(1));
-  program.UnlessEqual(SOL_SOCKET, 5);
-  program.Load(Argument(2));
-  program.UnlessEqual(kSocketAttachBpf, 1);
-  program.Return(SECCOMP_RET_USER_NOTIF);
-  program.UnlessEqual(kReuseportAttachBpf, 1);
-  program.Return(SECCOMP_RET_USER_NOTIF);
-  program.Return(SECCOMP_RET_ALLOW);
-  program.Return(SECCOMP_RET_ALLOW);
+  {
+    Program& program = answer({SYS_setsockopt});
+    program.Load(Argument(1));
+    program.UnlessEqual(SOL_SOCKET, 5);
+    program.Load(Argument(2));
+    program.UnlessEqual(kSocketAttachBpf, 1);
+    program.Return(SECCOMP_RET_USER_NOTIF);
+    program.UnlessEqual(kReuseportAttachBpf, 1);
+    program.Return(SECCOMP_RET_USER_NOTIF);
+    program.Return(SECCOMP_RET_ALLOW);
+    program.Return(SECCOMP_RET_ALLOW);
+  }
+
+  std::sort(cases.begin(), cases.end(),
+            [](const Case& one, const Case& other) { return one.number < other.number; });
+  // A 32-bit program: its calls have other numbers, and the supervisor refuses them.
+  const Case of_i386[] = {
+      {kI386PerfEventOpen, &notify},
+      {kI386Bpf, &notify},
+      {SYS_io_uring_setup, &missing},  // newer calls have one number everywhere
+  };
+  constexpr size_t kLength = 512;
+  Program program(kLength);
+  program.Load(offsetof(seccomp_data, arch));
+  program.UnlessEqual(AUDIT_ARCH_X86_64, 1);
+  const size_t skip = program.Skip();
+  program.Load(kNumber);
+  Find(std::begin(of_i386), std::end(of_i386), &program);
+  program.Land(skip);
+  program.Load(kNumber);
+  Find(cases.data(), cases.data() + cases.size(), &program);
   return program;
 }
 
 }  // namespace
 
-int Install() {
-  const Program program = Build(static_cast<uint32_t>(::getpid()));
+int Install(const void* own_arguments) {
+  const Program program = Build(static_cast<uint32_t>(::getpid()), own_arguments);
   const sock_fprog filter = {static_cast<unsigned short>(program.code().size()),
                              const_cast<sock_filter*>(program.code().data())};
   constexpr unsigned long kFlags =

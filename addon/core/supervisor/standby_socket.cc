@@ -31,10 +31,16 @@ int NameOf(const char* address, sockaddr_un* name) {
   return static_cast<int>(offsetof(sockaddr_un, sun_path)) + 1 + length;
 }
 
-bool IsTrusted(int fd) {
+// All zero if it cannot be found.
+ucred PeerOf(int fd) {
   ucred peer = {};
   socklen_t length = sizeof peer;
-  if (::getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) < 0) return false;
+  ::getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length);
+  return peer;
+}
+
+bool IsTrusted(int fd) {
+  const ucred peer = PeerOf(fd);
   // A process without an id here is in another PID namespace, and its files are not ours.
   return peer.pid != 0 && (peer.uid == ::geteuid() || peer.uid == 0);
 }
@@ -71,10 +77,11 @@ int Accept(int listener) {
   return -EPERM;
 }
 
-ssize_t Receive(int control, char* name, int* output) {
+ssize_t Receive(int control, char* name, int* output, pid_t* process) {
   const ssize_t got = sockets::ReceiveMessage(control, name, kMaxNameBytes, output);
   if (got < 0) return got;
   if (*output < 0) return got == 0 ? -ECONNRESET : -EPROTO;
+  *process = PeerOf(control).pid;
   return got;
 }
 

@@ -26,8 +26,8 @@ int Listen(const char* address);
 int Accept(int listener);
 // Reads the message of the program's side when it has arrived. Writes the program's name to `name`,
 // which has kMaxNameBytes, and returns its length. `*output` is the program's standard error; the
-// caller closes it.
-ssize_t Receive(int control, char* name, int* output);
+// caller closes it. `*process` is the process that becomes the program.
+ssize_t Receive(int control, char* name, int* output, pid_t* process);
 
 // Writes to a program's standard error without waiting. Returns 0, -EAGAIN if it is full, or
 // another negative errno.
