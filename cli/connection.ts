@@ -1,4 +1,4 @@
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import { duration } from '../src/quantity.js';
 import type { SessionOptions } from '../src/session/index.js';
 import { Session } from '../src/session.js';
@@ -46,11 +46,13 @@ export function tlsOptions(command: Command): Command {
 
 /** Adds the option for the time in which a lost connection may come back. */
 export function leaseOption(command: Command): Command {
-  return command.option(
-    '--lease <duration>',
-    'how long a lost connection may take to be made again, such as 30s: the guest keeps everything so long; 0 ends with the connection. The agent may grant less',
-    duration(0),
-    DEFAULT_LEASE_MS,
+  return command.addOption(
+    new Option(
+      '--lease <duration>',
+      'how long a lost connection may take to be made again, such as 30s: the guest keeps everything so long; 0 ends with the connection. The agent may grant less',
+    )
+      .argParser(duration(0))
+      .default(DEFAULT_LEASE_MS, `${DEFAULT_LEASE_MS / 1000}s`),
   );
 }
 

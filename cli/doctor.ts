@@ -21,6 +21,7 @@ import { nativeFile } from '../src/native.js';
 import { agentPath, cacheFolder } from '../src/paths.js';
 import { hasVsockLoopback } from '../src/transport/index.js';
 import { type ProgressLine, progressLine } from './progress.js';
+import { widthOf, wrapped } from './text.js';
 
 /** One row of the table. */
 export interface Finding {
@@ -73,7 +74,7 @@ export function doctorCommand(): Command {
       progress.clear();
       const purposes = answers(findings);
       if (json) console.log(JSON.stringify({ purposes, findings }, null, 2));
-      else print(purposes, findings);
+      else console.log(rendered(purposes, findings, widthOf(process.stdout, USUAL_WIDTH)));
       if (!purposes.every(({ purpose, ready }) => purpose !== 'guest' || ready)) {
         process.exitCode = 1;
       }
@@ -114,35 +115,37 @@ export function answers(findings: readonly Finding[]): Answer[] {
   });
 }
 
-function print(purposes: readonly Answer[], findings: readonly Finding[]): void {
-  const width = Math.max(...findings.map(({ check }) => check.length));
-  const indent = ' '.repeat(width + 4);
-  const columns = (process.stdout.columns ?? 120) - indent.length;
-  for (const { check, status, found, cure, neededFor = [] } of findings) {
-    const needed = neededFor.length === 0 ? '' : ` (needed for: ${neededFor.join(', ')})`;
-    const text = wrapped(`${found}${needed}`, columns);
-    console.log(`${marks[status]} ${check.padEnd(width)}  ${text.join(`\n${indent}`)}`);
-    if (cure !== undefined) console.log(`${indent}${pc.cyan(`→ ${cure}`)}`);
-  }
-  console.log('');
-  for (const { purpose, command, ready, lacking, cure } of purposes) {
-    const name = `${marks[ready ? 'ok' : 'lacking']} ${purpose.padEnd(width)}  `;
-    const text = ready ? `nothing is lacking: ${pc.bold(command)}` : `lacks ${lacking.join(', ')}`;
-    console.log(`${name}${wrapped(text, columns).join(`\n${indent}`)}`);
-    if (cure !== undefined) console.log(`${indent}${pc.cyan(`→ ${cure}`)}`);
-  }
-}
+/** Without a terminal, as wide as lines of a log may be. */
+const USUAL_WIDTH = 120;
 
-function wrapped(text: string, width: number): string[] {
-  const lines: string[] = [];
-  let line = '';
-  for (const word of text.split(' ')) {
-    if (line !== '' && line.length + 1 + word.length > width) {
-      lines.push(line);
-      line = word;
-    } else line = line === '' ? word : `${line} ${word}`;
-  }
-  return [...lines, line];
+/** Returns the report as text for a terminal of this width. */
+export function rendered(
+  purposes: readonly Answer[],
+  findings: readonly Finding[],
+  width: number,
+): string {
+  const labelWidth = Math.max(...findings.map(({ check }) => check.length));
+  const indent = ' '.repeat(labelWidth + 4);
+  const entry = (status: Finding['status'], label: string, text: string, cure?: string) => {
+    const lines = wrapped(text, width - indent.length);
+    return [
+      `${marks[status]} ${label.padEnd(labelWidth)}  ${lines.join(`\n${indent}`)}`,
+      // A command that is longer than the line can be copied, because only the terminal breaks it.
+      ...(cure === undefined ? [] : [`${indent}${pc.cyan(`→ ${cure}`)}`]),
+    ];
+  };
+  return [
+    ...findings.flatMap(({ check, status, found, cure, neededFor = [] }) => {
+      const needed = neededFor.length === 0 ? '' : ` (needed for: ${neededFor.join(', ')})`;
+      return entry(status, check, found + needed, cure);
+    }),
+    '',
+    ...purposes.flatMap(({ purpose, command, ready, lacking, cure }) =>
+      ready
+        ? entry('ok', purpose, `nothing is lacking: ${pc.bold(command)}`)
+        : entry('lacking', purpose, `lacks ${lacking.join(', ')}`, cure),
+    ),
+  ].join('\n');
 }
 
 /** The purposes that need a guest to be booted. */

@@ -13,6 +13,7 @@ import {
 } from './connection.js';
 import { instructions, message, tracepoint } from './hello-program.js';
 import { closeAfter, untilInterrupted } from './signals.js';
+import { columnsOf, widthOf, wrapped } from './text.js';
 
 const TRACE_PIPE = '/sys/kernel/tracing/trace_pipe';
 const POLL_MS = 50;
@@ -47,9 +48,9 @@ async function follow(options: Options, signal: AbortSignal): Promise<void> {
     });
     const log = await session.open(TRACE_PIPE);
     await program.attachRawTracepoint(tracepoint);
-    console.error(
-      pc.dim(`attached to raw_tracepoint/${tracepoint} in ${vm}, Linux ${release}; Ctrl-C ends it`),
-    );
+    const said = `attached to raw_tracepoint/${tracepoint} in ${vm}, Linux ${release}; Ctrl-C ends it`;
+    for (const line of wrapped(said, widthOf(process.stderr, Number.POSITIVE_INFINITY)))
+      console.error(pc.dim(line));
     let seen = 0;
     let rest = '';
     while (!signal.aborted) {
@@ -66,11 +67,20 @@ async function follow(options: Options, signal: AbortSignal): Promise<void> {
       rest = lines.pop() ?? '';
       for (const line of lines) {
         if (!line.includes(message)) continue;
-        console.log(printable(line));
+        console.log(fitted(printable(line), widthOf(process.stdout, Number.POSITIVE_INFINITY)));
         if (++seen === count) return;
       }
     }
   } finally {
     session.close();
   }
+}
+
+/**
+ * Returns a line of the log that fits into `width` columns, if it does so without some of the
+ * spaces that the kernel writes before the name of a process. There is always one.
+ */
+export function fitted(line: string, width: number): string {
+  const excess = Math.max(0, columnsOf(line) - width);
+  return line.slice(Math.min(excess, line.length - line.trimStart().length));
 }

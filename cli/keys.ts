@@ -12,7 +12,7 @@ interface Options {
   agent?: string;
   client?: string;
   days: number;
-  revoke: string[];
+  revoke?: string[];
 }
 
 /** `waep keys`: makes and revokes the certificates for mutual TLS. */
@@ -20,7 +20,7 @@ export function keysCommand(): Command {
   return new Command('keys')
     .summary('make keys and certificates for mutual TLS')
     .description(
-      'Makes an authority in a folder (ca.crt, ca.key), a certificate that it has signed for an agent (agent.crt, agent.key) and one for a client (client.crt, client.key). Neither can be used in the place of the other. In a folder that has an authority, it signs further certificates. Give ca.crt, agent.crt and agent.key to the guest, and keep ca.key apart from both. Every file has mode 0600; a file that is there is not replaced.',
+      'Make an authority in a folder (ca.crt, ca.key), a certificate that it has signed for an agent (agent.crt, agent.key) and one for a client (client.crt, client.key). Neither can be used in the place of the other. In a folder that has an authority, sign further certificates. Give ca.crt, agent.crt and agent.key to the guest, and keep ca.key apart from both. Every file has mode 0600; a file that is there is not replaced.',
     )
     .argument('<folder>', 'where to put the files; it is made with mode 0700')
     .option('--agent <name>', 'make a certificate for an agent of this name: NAME.crt and NAME.key')
@@ -28,8 +28,7 @@ export function keysCommand(): Command {
     .option(
       '--revoke <name>',
       'add NAME.crt of the folder to the revocation list, crl.pem, and make no certificate; may be given several times',
-      (name: string, others: string[]) => [...others, name],
-      [],
+      (name: string, others: string[] = []) => [...others, name],
     )
     .option(
       '--days <n>',
@@ -40,7 +39,7 @@ export function keysCommand(): Command {
     .action(make);
 }
 
-async function make(folder: string, { agent, client, days, revoke }: Options): Promise<void> {
+async function make(folder: string, { agent, client, days, revoke = [] }: Options): Promise<void> {
   if (revoke.length > 0) {
     if (agent === undefined && client === undefined) return revokeKeys(folder, days, revoke);
     throw failure('ERR_OPTION_INVALID', {

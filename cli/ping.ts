@@ -1,4 +1,4 @@
-import { Command } from 'commander';
+import { Command, Option } from 'commander';
 import pc from 'picocolors';
 import { failure, type WaepError } from '../src/errors.js';
 import { duration } from '../src/quantity.js';
@@ -20,7 +20,11 @@ export function pingCommand(): Command {
     )
     .argument('<address>', 'the address of the agent, such as vsock:3:1024 or tcp:127.0.0.1:1024')
     .option('--count <n>', 'how many answers to wait for', wholeNumber(1, 1_000_000), 4)
-    .option('--timeout <duration>', 'how long everything may take', duration(1), 5000)
+    .addOption(
+      new Option('--timeout <duration>', 'how long everything may take')
+        .argParser(duration(1))
+        .default(5000, '5s'),
+    )
     .option(
       '--json',
       'print {ok, address, agent, kernel, profile, sessions, maxSessions, roundTripMs: {min, median, max}}, or {ok, address, error: {code, message}}',

@@ -1,4 +1,3 @@
-import Table from 'cli-table3';
 import { Command, Option } from 'commander';
 import pc from 'picocolors';
 import { failure } from '../src/errors.js';
@@ -16,6 +15,7 @@ import {
   type Verdict,
   warningsOf,
 } from '../src/policy/index.js';
+import { table, widthOf } from './text.js';
 
 interface ExplainOptions extends Partial<Record<Question, string[]>> {
   profile: keyof typeof profiles;
@@ -71,8 +71,8 @@ function checkCommand(): Command {
       const rules = describePolicy(policy);
       if (json) console.log(JSON.stringify(rules, null, 2));
       else {
-        const rows = rules.map(({ rule, allows, from }) => [rule, allows, from]);
-        print(['rule', 'allows', 'from'], rows, [22, undefined, 24]);
+        const rows = rules.map(({ rule, allows, from }) => [rule, from, allows]);
+        print(['rule', 'from', 'allows'], rows);
       }
     });
 }
@@ -134,28 +134,16 @@ function readFor(file: string | undefined, { profile }: ExplainOptions): PolicyF
 
 function printVerdicts(verdicts: readonly Verdict[]): void {
   const rows = verdicts.map(({ what, allowed, rule, from }) => [
-    allowed ? pc.green('✔ allowed') : pc.red('✘ refused'),
+    allowed ? `${pc.green('✔')} allowed` : `${pc.red('✘')} refused`,
     what,
     rule,
     from,
   ]);
-  print(['', 'what', 'rule', 'from'], rows, []);
+  print(['verdict', 'what', 'rule', 'from'], rows);
 }
 
-/** Prints a table. The column without a width gets the remaining width of the terminal. */
-function print(
-  head: string[],
-  rows: readonly string[][],
-  widths: readonly (number | undefined)[],
-): void {
-  const fixed = widths.reduce<number>((sum, width) => sum + (width ?? 0), 0);
-  const rest = Math.max(30, (process.stdout.columns ?? 120) - fixed - head.length - 1);
-  const table = new Table({
-    head,
-    style: { head: [], border: [], compact: true },
-    wordWrap: true,
-    ...(widths.length === 0 ? {} : { colWidths: widths.map((width) => width ?? rest) }),
-  });
-  table.push(...rows);
-  console.log(table.toString());
+/** Prints a table; without a terminal, a line for each row. */
+function print(head: string[], rows: readonly string[][]): void {
+  const titles = head.map((title) => pc.bold(title));
+  console.log(table([titles, ...rows], widthOf(process.stdout, Number.POSITIVE_INFINITY)));
 }

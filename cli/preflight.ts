@@ -7,6 +7,7 @@ import {
   preflight,
 } from '../src/kernel/index.js';
 import { type ConnectionOptions, connectionOptions, openSession } from './connection.js';
+import { table, widthOf, wrapped } from './text.js';
 
 interface Options extends ConnectionOptions {
   all?: true;
@@ -27,18 +28,23 @@ export function preflightCommand(): Command {
       try {
         const found = await preflight(session);
         if (json) console.log(JSON.stringify(found, null, 2));
-        else
-          console.log(rendered(found, { all: all === true, width: process.stdout.columns ?? 80 }));
+        else {
+          const width = widthOf(process.stdout, USUAL_WIDTH);
+          console.log(rendered(found, { all: all === true, width }));
+        }
       } finally {
         session.close();
       }
     });
 }
 
+const USUAL_WIDTH = 80;
 /** Wider lines are hard to read. */
 const MAX_WIDTH = 100;
 const LABEL_WIDTH = 16;
-const COUNT_WIDTH = 12;
+/** In a narrower terminal, texts do not begin in one column. */
+const WIDTH_WITH_LABELS = 60;
+const NARROW_INDENT = 4;
 
 /** The possible verdicts about a finding. */
 const verdicts = ['there', 'not there', 'not known', 'refused'] as const;
@@ -65,27 +71,22 @@ export function rendered(
     ['map types', mapTypes],
     ['helpers', helpers],
   ];
+  const counts = groups.map(([group, findings]) => [
+    group,
+    ...verdicts.map((one) => `${findings.filter((it) => verdictOf(it) === one).length}`),
+  ]);
   const lines = [
     ...wrapped(
-      '',
       `Linux ${kernel}, lockdown ${lockdown ?? 'cannot be read'}, under the policy "${profile}", ${rate} a second`,
       width,
     ),
     '',
-    ' '.repeat(LABEL_WIDTH) + verdicts.map((one) => one.padStart(COUNT_WIDTH)).join(''),
-    ...groups.map(
-      ([group, findings]) =>
-        group.padEnd(LABEL_WIDTH) +
-        verdicts
-          .map((one) => String(findings.filter((it) => verdictOf(it) === one).length))
-          .map((count) => count.padStart(COUNT_WIDTH))
-          .join(''),
-    ),
+    table([['', ...verdicts], ...counts], width),
   ];
   const section = (title: string, entries: readonly (readonly [string, string])[]) => {
     if (entries.length === 0) return;
-    lines.push('', pc.bold(title));
-    for (const [label, text] of entries) lines.push(...wrapped(label, text, width));
+    lines.push('', ...wrapped(title, width).map(pc.bold));
+    for (const [label, text] of entries) lines.push(...labelled(label, text, width));
   };
   const named = (which: (finding: Finding) => boolean) =>
     groups.flatMap(([group, findings]): [string, string][] => {
@@ -112,7 +113,8 @@ export function rendered(
     );
   }
   if (!all) {
-    lines.push('', pc.dim('--all lists what is there, and who may call each helper.'));
+    const hint = '--all lists what is there, and who may call each helper.';
+    lines.push('', ...wrapped(hint, width).map(pc.dim));
     return lines.join('\n');
   }
   section(
@@ -149,20 +151,12 @@ function reasons(group: string, findings: readonly Finding[]): [string, string][
   return [...reasons].map(([why, names]) => [group, `${names.join(' ')}: ${why}`]);
 }
 
-/** Returns lines with a label before them, broken at spaces. */
-function wrapped(label: string, text: string, width: number): string[] {
-  const indent = label === '' ? 0 : LABEL_WIDTH + 2;
-  const lines: string[] = [];
-  let line = label === '' ? '' : `  ${label} `.padEnd(indent);
-  let empty = true;
-  for (const word of text.split(' ')) {
-    if (!empty && line.length + 1 + word.length > width) {
-      lines.push(line);
-      line = ' '.repeat(indent);
-      empty = true;
-    }
-    line += empty ? word : ` ${word}`;
-    empty = false;
-  }
-  return [...lines, line];
+/** Returns lines with a label before the first. */
+function labelled(label: string, text: string, width: number): string[] {
+  const isNarrow = width < WIDTH_WITH_LABELS;
+  const indent = isNarrow ? NARROW_INDENT : LABEL_WIDTH + 2;
+  const before = `  ${label}${isNarrow ? ':' : ''} `.padEnd(indent);
+  return wrapped(text, width - indent, before.length - indent).map((line, at) =>
+    ((at === 0 ? before : ' '.repeat(indent)) + line).trimEnd(),
+  );
 }

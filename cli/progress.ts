@@ -1,4 +1,5 @@
 import pc from 'picocolors';
+import { cut, widthOf } from './text.js';
 
 /** A line on standard error that shows what the user waits for. */
 export interface ProgressLine {
@@ -10,6 +11,7 @@ export interface ProgressLine {
 
 const frames = '⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏';
 const FRAME_MS = 100;
+const USUAL_WIDTH = 80;
 
 /**
  * Returns a progress line. On a terminal, it is animated. Elsewhere, each step is a line of its
@@ -29,9 +31,11 @@ export function progressLine(): ProgressLine {
       const draw = () => {
         const seconds = Math.floor((performance.now() - sinceMs) / 1000);
         const mark = frames[frame++ % frames.length] ?? '';
-        const time = seconds < 2 ? '' : pc.dim(` ${seconds} s`);
+        const time = seconds < 2 ? '' : ` ${seconds} s`;
+        // A longer line would go on in the next one, which is not wiped.
+        const room = widthOf(process.stderr, USUAL_WIDTH) - 2 - time.length;
         wipe();
-        process.stderr.write(`${pc.cyan(mark)} ${step}${time}`);
+        process.stderr.write(`${pc.cyan(mark)} ${cut(step, room)}${pc.dim(time)}`);
       };
       draw();
       timer = setInterval(draw, FRAME_MS);

@@ -18,7 +18,7 @@ import { printed } from './lines.js';
 import { passSignalsOn } from './signals.js';
 
 interface Options extends Omit<ConnectionOptions, 'vm'> {
-  vm: string[];
+  vm?: string[];
   vms?: string;
   json?: true;
 }
@@ -33,8 +33,7 @@ export function runCommand(): Command {
     .option(
       '--vm <address>',
       'the address of the agent, such as vsock:3:1024 or tcp:127.0.0.1:1024; may be given several times',
-      (address: string, others: string[]) => [...others, address],
-      [],
+      (address: string, others: string[] = []) => [...others, address],
     )
     .option('--vms <file>', 'a file with one address on each line; # begins a comment')
     .option(
@@ -44,7 +43,7 @@ export function runCommand(): Command {
   return leaseOption(tlsOptions(command))
     .argument('<program...>', 'the program and its arguments; put -- before them')
     .passThroughOptions()
-    .action(async (program: string[], { vm, vms, json, ...tls }: Options) => {
+    .action(async (program: string[], { vm = [], vms, json, ...tls }: Options) => {
       const addresses = [...vm, ...(vms === undefined ? [] : addressesIn(vms))];
       const [address, ...others] = addresses;
       if (address === undefined) {

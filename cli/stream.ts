@@ -15,6 +15,7 @@ import {
   openSession,
 } from './connection.js';
 import { closeAfter, untilInterrupted } from './signals.js';
+import { columnsOf, cut, padded, widthOf } from './text.js';
 
 interface Options extends ConnectionOptions {
   type?: string;
@@ -24,6 +25,7 @@ interface Options extends ConnectionOptions {
 
 const { MapType } = enums;
 const STATUS_MS = 1000;
+const USUAL_WIDTH = 80;
 
 /** `waep stream`: prints the records that programs in the guest write to a map. */
 export function streamCommand(): Command {
@@ -38,7 +40,10 @@ export function streamCommand(): Command {
       "the type of a record, from the guest's kernel or from the map's BTF, such as 'struct event'",
     )
     .addOption(
-      new Option('--format <format>', 'json: an object on each line; table: columns')
+      new Option(
+        '--format <format>',
+        'json: an object on each line; table: columns, which end with … where the terminal does',
+      )
         .choices(['json', 'table'])
         .default('json'),
     )
@@ -112,8 +117,9 @@ function report({ statistics }: RecordStream<unknown>): void {
   const told = losses.filter(([count]) => count > 0).map(([count, what]) => `${count} ${what}`);
   const line = `${delivered} records, ${told.length === 0 ? 'none lost' : told.join(', ')}, ${lagBytes} bytes waiting`;
   // On a terminal, the line is redrawn in its place.
-  if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${pc.dim(line)}`);
-  else console.error(line);
+  if (process.stderr.isTTY) {
+    process.stderr.write(`\r\x1b[K${pc.dim(cut(line, widthOf(process.stderr, USUAL_WIDTH)))}`);
+  } else console.error(line);
 }
 
 const plain = (_: string, value: unknown) => {
@@ -127,15 +133,15 @@ const json = {
 };
 
 /** Columns that are as wide as the widest value so far. */
-class Columns {
+export class Columns {
   readonly #widths: number[] = [];
   #head: string | undefined;
 
   line(record: unknown): string {
     const isPlain = record instanceof Uint8Array || typeof record !== 'object' || record === null;
     const fields = isPlain ? [['record', record] as const] : Object.entries(record);
-    const cells = fields.map(([, value]) => cell(value));
-    const head = fields.map(([name]) => name);
+    const cells = fields.map(([, value]) => printable(cell(value)));
+    const head = fields.map(([name]) => printable(name));
     const line = this.#row(cells, head);
     if (this.#head !== undefined) return line;
     this.#head = this.#row(head, head);
@@ -143,14 +149,13 @@ class Columns {
   }
 
   #row(cells: readonly string[], head: readonly string[]): string {
-    const row = cells
-      .map((text, at) => {
-        const width = Math.max(this.#widths[at] ?? 0, text.length, head[at]?.length ?? 0);
-        this.#widths[at] = width;
-        return text.padEnd(width);
-      })
-      .join('  ');
-    return printable(row.trimEnd());
+    const row = cells.map((text, at) => {
+      const known = Math.max(this.#widths[at] ?? 0, columnsOf(head[at] ?? ''));
+      const width = Math.max(known, columnsOf(text));
+      this.#widths[at] = width;
+      return padded(text, width);
+    });
+    return cut(row.join('  ').trimEnd(), widthOf(process.stdout, Number.POSITIVE_INFINITY));
   }
 }
 

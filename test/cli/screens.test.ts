@@ -1,11 +1,14 @@
-import { spawnSync } from 'node:child_process';
+import { execFile, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, chownSync, mkdtempSync, rmSync } from 'node:fs';
+import { chmodSync, chownSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { promisify, stripVTControlCharacters } from 'node:util';
 import t from 'tap';
+import { columnsOf, cut, table, wrapped } from '../../cli/text.js';
+import { packageFolder } from '../../src/paths.js';
 
 const cli = fileURLToPath(new URL('../../cli/waep.cjs', import.meta.url));
 const folder = mkdtempSync(join(tmpdir(), 'waep-screens-'));
@@ -34,6 +37,58 @@ t.test('the help has its commands in groups, and fits into 80 columns', async (t
   ]);
   t.match(output, /^Examples:\n( {2}waep .*\n){3}/m);
   for (const line of output.split('\n')) t.ok(line.length <= 80, line);
+});
+
+/** The screens of all commands, on a terminal of a width. */
+async function screens(width: number, colours: Record<string, string>): Promise<string> {
+  const { NO_COLOR: _, FORCE_COLOR: __, CI: ___, ...env } = process.env;
+  const program = fileURLToPath(new URL('screens.js', import.meta.url));
+  const { stdout } = await promisify(execFile)(process.execPath, [program, `${width}`], {
+    env: { ...env, ...colours },
+  });
+  return stdout;
+}
+
+t.test('the screens are those that somebody has looked at', async (t) => {
+  const kept = (width: number) =>
+    readFileSync(join(packageFolder, `test/cli/screens/${width}.txt`), 'utf8');
+  const [narrow, usual, wide, coloured] = await Promise.all([
+    screens(40, { NO_COLOR: '1' }),
+    screens(80, { NO_COLOR: '1' }),
+    screens(120, { NO_COLOR: '1' }),
+    screens(80, { FORCE_COLOR: '1' }),
+  ]);
+  t.equal(narrow, kept(40));
+  t.equal(usual, kept(80));
+  t.equal(wide, kept(120));
+  t.not(coloured, usual);
+  t.equal(stripVTControlCharacters(coloured), usual, 'colours move nothing');
+  for (const [width, text] of [
+    [80, usual],
+    [120, wide],
+  ] as const) {
+    const lines = text.split('\n').filter((line) => !line.startsWith('# '));
+    t.same(
+      lines.filter((line) => columnsOf(line) > width),
+      [],
+    );
+  }
+});
+
+t.test('texts are broken and cut by the columns that they take', async (t) => {
+  t.same(wrapped('地図 and a word', 8), ['地図 and', 'a word']);
+  t.same(wrapped('地図地図地', 5), ['地図', '地図', '地'], 'a wide character is not halved');
+  t.same(wrapped('e\u0301e\u0301', 1), ['e\u0301', 'e\u0301'], 'nor one of two code points');
+  t.same(wrapped('one two', 5, 3), ['', 'one', 'two'], 'the first line may have less room');
+  t.equal(cut('地図地図', 8), '地図地図');
+  t.equal(cut('地図地図', 7), '地図地…');
+  const rows = [
+    ['地図', 'many words in a cell', 'c'],
+    ['b', 'few', 'd'],
+  ];
+  t.equal(table(rows, 40), '地図  many words in a cell  c\nb     few                   d');
+  t.equal(table(rows, 20), '地図  many words   c\n      in a cell\nb     few          d');
+  t.equal(table(rows, 8), '地図\n  many\n  words\n  in a\n  cell\n  c\nb\n  few\n  d');
 });
 
 t.test('a connection that cannot be made says what to do', async (t) => {
