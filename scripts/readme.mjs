@@ -93,14 +93,21 @@ function figureTable() {
 }
 
 /** What each experiment came to: the titles of the charts, as results/README.md has them. */
-function answers() {
+function answers(results) {
   const page = readFileSync(new URL('results/README.md', root), 'utf8');
   const rows = page.matchAll(/^\| [^|]+ \| ([^|]+) \| `[^`]+` \| \[([a-z-]+)\.svg\]\(([^)]+)\) /gm);
-  return [...rows].map(
-    ([, title, name, path]) =>
-      `- [${name}](../results/${path}): ${title} (${newest(name, 'environment').accel === 'none' ? 'no guest' : 'emulated guest'}; ${machineOf(name)})`,
-  );
+  return [...rows].map(([, title, name, path]) => {
+    const guest = newest(name, 'environment').accel === 'none' ? 'no guest' : 'emulated guest';
+    return { name, text: `[${name}](${results}/${path}): ${title} (${guest}; ${machineOf(name)})` };
+  });
 }
+
+/** A decision with what an experiment came to. */
+const decision = (page, experiment) => ({
+  file: `docs/decisions/${page}.md`,
+  name: experiment,
+  lines: () => [found(answers('../../results'), { name: experiment }).text],
+});
 
 const found = (things, wanted) => {
   const one = things.find((thing) =>
@@ -170,9 +177,43 @@ function toolBounds() {
   ];
 }
 
+/** How long whole programs take with a standby and without. */
+function starts() {
+  const { rows } = newest('tools', 'summary');
+  const programs = {
+    'bpftool prog show': '`bpftool prog show`',
+    'libbpf hello': 'an example with libbpf',
+    'bpftrace BEGIN': '`bpftrace`, until BEGIN',
+    'bpftool feature probe': '`bpftool feature probe`, the first time',
+    'bpftool feature probe, again': '`bpftool feature probe`, again',
+  };
+  const seconds = (arm, metric) => `${(found(rows, { arm, metric }).p50 / 1e9).toFixed(3)} s`;
+  return [
+    `Medians of whole runs ([tools](../../results/tools/${newestRun('tools')}/tools.svg); emulated guest; ${machineOf('tools')}):`,
+    '',
+    '| program | with a standby | without | in the guest |',
+    '|---|--:|--:|--:|',
+    ...Object.entries(programs).map(([metric, title]) => {
+      const cells = ['vsock-device/standby', 'vsock-device', 'guest'].map((arm) =>
+        seconds(arm, metric),
+      );
+      return `| ${title} | ${cells.join(' | ')} |`;
+    }),
+  ];
+}
+
 const tables = [
   { file: 'README.md', name: 'figures', lines: figureTable },
-  { file: 'docs/bench.md', name: 'answers', lines: answers },
+  {
+    file: 'docs/bench.md',
+    name: 'answers',
+    lines: () => answers('../results').map(({ text }) => `- ${text}`),
+  },
+  decision('events-on-their-own-connections', 'events'),
+  decision('process-per-session', 'software-overhead'),
+  decision('device-on-the-event-loop', 'rtt'),
+  decision('cbor-at-a-fixed-shape', 'codec'),
+  { file: 'docs/decisions/standby.md', name: 'starts', lines: starts },
   { file: 'paper-notes.md', name: 'one core', lines: oneCore },
   { file: 'paper-notes.md', name: 'large records', lines: largeRecords },
   { file: 'paper-notes.md', name: 'tools', lines: toolBounds },
@@ -200,7 +241,7 @@ function withNewestRuns(page) {
 const pages = [
   'README.md',
   'paper-notes.md',
-  ...readdirSync(new URL('docs/', root)).map((name) => `docs/${name}`),
+  ...readdirSync(new URL('docs/', root), { recursive: true }).map((name) => `docs/${name}`),
 ];
 for (const file of pages.filter((name) => name.endsWith('.md'))) {
   const path = fileURLToPath(new URL(file, root));

@@ -46,7 +46,7 @@ export const softwareOverhead: Experiment = {
   placement: `agent and servers on CPU ${serverCpu}; clients on CPU ${serverCpu} (one core) or ${otherCpu} (a core each, and all commands)`,
   remarks: [
     'MAP_LOOKUP_ELEM is a call through a session, from values to values. `profile.json` says where its time goes. What is called `exchange` there is the sending, the waiting for the other process and the receiving; the rest is JavaScript.',
-    'Plain C makes four system calls for an exchange; here there are six: the executor also makes the bpf call itself, and over a Unix socket asks poll(2), so that it is not woken for nothing. The client looks for its answer at once and, for a moment, again and again before it sleeps, where plain C sleeps at once; with a core each that saves a wake-up and makes up for the rest.',
+    'Plain C makes four system calls for an exchange; here there are six: the executor also makes the bpf call itself, and over a Unix socket asks poll(2), so that it is not woken for nothing. The client looks for its answer at once and, for a moment, again and again before it sleeps, where plain C sleeps at once; with a core each that can save a wake-up.',
   ],
   guest: false,
   full: { boots: 3, rounds: 12, samples: 1000, warmup: 300, commands: 25 },

@@ -30,8 +30,8 @@ export const thesis: Experiment = {
   placement: 'host processes and the vCPU unpinned',
   remarks: [
     'Each of the two commands is timed by itself. `native` makes the same calls, byte for byte, in the guest. `proof.json` records that the forwarded program ran: N execs in the guest left N lines in its trace log while it was attached, and none afterwards.',
-    'After each iteration the kernel gets time to settle: a tracepoint that is enabled again within the grace period of its last disabling makes the caller wait for the rest of that period (about 10 ms), which would hide everything else and which an application that is started once does not meet.',
-    'In an emulated guest these commands cost more than other calls of their size. They change kernel mappings, and each change makes the emulator flush its software TLB, about 90 times per iteration by QEMU’s `info jit`; all the code that forwarding runs in the guest then refills it. The rtt experiment shows the same transports without that, software-overhead the same commands without emulation.',
+    'After each iteration the kernel gets time to settle: a tracepoint that is enabled again within the grace period of its last disabling makes the caller wait for the rest of that period, which would hide everything else and which an application that is started once does not meet.',
+    'These commands change kernel mappings. In an emulated guest each change makes the emulator flush its software TLB, and all the code that forwarding runs in the guest then refills it. The rtt experiment shows the same transports without that, software-overhead the same commands without emulation.',
   ],
   guest: true,
   full: { boots: 3, rounds: 8, samples: 32, warmup: 3 },
