@@ -26,7 +26,9 @@ export function startProgram(argument: number) {
       // A shell tries execve(2) in each folder of PATH.
       if (existsSync(`/proc/${call.thread}/root${name}`)) context.warnOnce(unwatched(name));
     }
-    context.started.about(call.thread);
+    // A thread that executes a program gets the id of its process.
+    const { group } = familyOf(call.thread);
+    if (group !== 0) context.started.about(group);
     call.proceed();
   };
 }
