@@ -6,6 +6,7 @@ import t, { type Test } from 'tap';
 import { Session } from '../../src/index.js';
 import { nativeFile } from '../../src/native.js';
 import { agentPath } from '../../src/paths.js';
+import { folderOf } from './agent-process.js';
 
 const programs = ['waep.node', 'waep-keeper', 'waep-executor'];
 const files = [agentPath, ...programs.map(nativeFile)];
@@ -13,7 +14,7 @@ const { WAEP_NATIVE_DIR: _, ...env } = process.env;
 
 /** Copies what README.md names into an empty folder, but for these. */
 function copied(t: Test, ...without: string[]): string {
-  const folder = t.testdir({});
+  const folder = folderOf(t);
   for (const file of files.filter((file) => !without.includes(basename(file)))) {
     copyFileSync(file, join(folder, basename(file)));
   }

@@ -461,8 +461,9 @@ t.test('a request cut short at every byte ends its session only', async (t) => {
 });
 
 t.test('a handshake cut short at every byte, or none at all', async (t) => {
-  const local = await localAgent({ helloTimeoutMs: 300 });
-  t.teardown(() => local.close());
+  const local = await localAgent();
+  const hasty = await localAgent({ helloTimeoutMs: 300 });
+  t.teardown(() => Promise.all([local.close(), hasty.close()]));
   const before = openDescriptors();
   const hello = messageFrame(FrameType.HELLO, 0, { protocol: 1, client: 'x' });
   for (let length = 0; length < hello.length; length++) {
@@ -472,7 +473,7 @@ t.test('a handshake cut short at every byte, or none at all', async (t) => {
     await client.error();
     t.ok((await client.frame()) === undefined, `cut at ${length}`);
   }
-  const silent = new Client(local.address);
+  const silent = new Client(hasty.address);
   t.match(await silent.error(), { code: 'ERR_HANDSHAKE_TIMEOUT' }, 'a silent client is told');
   await silent.close();
   for (const [name, frame, code] of [

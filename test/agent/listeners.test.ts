@@ -1,18 +1,20 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import t from 'tap';
-import { freePort } from '../../bench/lab.js';
 import { agentPath } from '../../src/paths.js';
 import { Session } from '../../src/session.js';
+import { folderOf } from './agent-process.js';
 
 const breaker = fileURLToPath(new URL('./listener-breaker.js', import.meta.url));
 
 t.test('an agent outlives a listener that fails, and ends with the last one', async (t) => {
-  const first = `tcp:127.0.0.1:${await freePort()}`;
-  const second = `tcp:127.0.0.1:${await freePort()}`;
-  const listen = ['--insecure-tcp', '--listen', first, '--listen', second];
+  const folder = folderOf(t);
+  const first = `unix:${join(folder, 'first')}`;
+  const second = `unix:${join(folder, 'second')}`;
+  const listen = ['--listen', first, '--listen', second];
   const agent = spawn(process.execPath, ['--import', breaker, agentPath, '--quiet', ...listen], {
     stdio: ['ignore', 'pipe', 'pipe'],
   });

@@ -20,7 +20,7 @@ export async function localAgent(options: Partial<AgentOptions> = {}): Promise<L
     profile: 'full',
     name: 'waep-agent/test',
     accept: profiles.full.accept,
-    helloTimeoutMs: 2000,
+    helloTimeoutMs: 60_000,
     maxSessions: 64,
     maxLeaseMs: 60_000,
     silenceMs: 60_000,

@@ -4,7 +4,7 @@ import { Session } from '../../src/index.js';
 import { until } from '../until.js';
 import { localAgent } from './local-agent.js';
 
-test('a session gets the executor that is kept ready', { timeout: 30_000 }, async (t) => {
+test('a session gets the executor that is kept ready', async (t) => {
   const local = await localAgent({ keepsSpare: true });
   t.teardown(() => local.close());
   const { agent, address } = local;
