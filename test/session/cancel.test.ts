@@ -5,7 +5,9 @@ import { Session } from '../../src/session.js';
 import { Client } from '../agent/client.js';
 import { bpfObjects, localAgent } from '../agent/local-agent.js';
 
-const type = enums.ProgType.BPF_PROG_TYPE_RAW_TRACEPOINT;
+const { BPF_PROG_TYPE_RAW_TRACEPOINT: type, BPF_PROG_TYPE_SOCKET_FILTER } = enums.ProgType;
+/** A program of so many turns takes microseconds. */
+const TURNS = 10_000;
 
 /** A program whose loop the verifier walks turn by turn. */
 const loop = (turns: number) =>
@@ -21,10 +23,19 @@ const loop = (turns: number) =>
 function load(turns: number, handle: number): unknown {
   const attribute = Buffer.alloc(120);
   const insns = Buffer.from(loop(turns));
-  attribute.writeUInt32LE(type, 0);
+  attribute.writeUInt32LE(BPF_PROG_TYPE_SOCKET_FILTER, 0);
   attribute.writeUInt32LE(insns.byteLength / 8, 4);
   const relocations = [0, 8, 0, 1, 0, 16, 0, 2];
   return [5, 1, handle, [attribute, insns, Buffer.from('GPL\0')], relocations];
+}
+
+/** The body of a CALL that runs a program as often as a kernel can be asked to: for hours. */
+function runOn(handle: number): unknown {
+  const attribute = Buffer.alloc(80);
+  const packet = Buffer.alloc(64);
+  attribute.writeUInt32LE(packet.byteLength, 8);
+  attribute.writeUInt32LE(2 ** 32 - 1, 32);
+  return [10, 1, 0, [attribute, packet], [0, 0, 1, handle, 0, 16, 0, 1]];
 }
 
 t.test('a call that runs, and one that waits, are cancelled', async (t) => {
@@ -32,24 +43,25 @@ t.test('a call that runs, and one that waits, are cancelled', async (t) => {
   t.teardown(() => local.close());
   const client = await Client.greeted(local.address);
   t.teardown(() => client.close());
-  // A kernel gives this up after a million instructions, in a second or so.
-  client.send(messageFrame(FrameType.CALL, 1, load(900_000, 1)));
-  client.send(messageFrame(FrameType.CALL, 2, load(1, 2)));
+  client.send(messageFrame(FrameType.CALL, 1, load(TURNS, 1)));
+  t.match(await client.frame(), { type: FrameType.RESULT, id: 1 });
+  client.send(messageFrame(FrameType.CALL, 2, runOn(1)));
   client.send(messageFrame(FrameType.CALL, 3, load(1, 3)));
-  for (const id of [2, 1]) {
+  client.send(messageFrame(FrameType.CALL, 4, load(1, 4)));
+  for (const id of [3, 2]) {
     const cancelling = Client.joining(local.address, client.token, 'cancel', id);
     t.match(await cancelling.frame(), { type: FrameType.WELCOME });
     t.equal(await cancelling.frame(), undefined);
   }
   t.equal((await client.error())?.code, 'ERR_CALL_CANCELLED', 'the one that ran');
   t.equal((await client.error())?.code, 'ERR_CALL_CANCELLED', 'the one that waited');
-  t.match(await client.frame(), { type: FrameType.RESULT, id: 3 }, 'and nothing else');
+  t.match(await client.frame(), { type: FrameType.RESULT, id: 4 }, 'and nothing else');
   const [pid] = local.agent.executorPids as [number];
-  t.equal(bpfObjects(pid).length, 1);
+  t.equal(bpfObjects(pid).length, 2);
   const idle = Client.joining(local.address, client.token, 'cancel', 9);
   t.match(await idle.frame(), { type: FrameType.WELCOME });
-  client.send(messageFrame(FrameType.CALL, 4, load(1, 4)));
-  t.match(await client.frame(), { type: FrameType.RESULT, id: 4 });
+  client.send(messageFrame(FrameType.CALL, 5, load(1, 5)));
+  t.match(await client.frame(), { type: FrameType.RESULT, id: 5 });
 });
 
 t.test('an AbortSignal cancels, and leaves nothing of what came too late', async (t) => {

@@ -47,16 +47,17 @@ t.test('a call that is not answered ends at its deadline', async (t) => {
   const session = await Session.connect(agent.address, { callTimeoutMs: 60_000 });
   t.teardown(() => session.close());
   const startMs = performance.now();
-  const slow = session.call(call, { timeoutMs: 400 });
+  const slow = session.call(call);
   await t.rejects(session.call(call, { timeoutMs: 100, name: 'BPF_X' }), {
     code: 'ERR_CALL_TIMEOUT',
     message: /No answer to BPF_X from unix:.* within 100 ms/,
   });
   const elapsedMs = performance.now() - startMs;
-  t.ok(elapsedMs >= 99 && elapsedMs < 390, `after ${elapsedMs} ms`);
-  await t.rejects(slow, { code: 'ERR_CALL_TIMEOUT' });
+  t.ok(elapsedMs >= 99 && elapsedMs < 60_000, `after ${elapsedMs} ms`);
+  await until('both calls, at the agent', () => frames.length === 2);
   // An answer that comes too late is nobody's; the session goes on.
   for (const [frame, socket] of frames) socket.write(answer(frame));
+  t.equal((await slow).result, 0, 'one that may take longer does');
   const next = session.call(call);
   await until('the third call, at the agent', () => frames.length === 3);
   const [frame, socket] = frames[2] as [Frame, Socket];
@@ -72,7 +73,7 @@ t.test('a long deadline is kept, too', async (t) => {
   const startMs = performance.now();
   await t.rejects(session.call(call), { code: 'ERR_CALL_TIMEOUT' });
   const elapsedMs = performance.now() - startMs;
-  t.ok(elapsedMs >= 1199 && elapsedMs < 3000, `after ${elapsedMs} ms`);
+  t.ok(elapsedMs >= 1199, `after ${elapsedMs} ms`);
 });
 
 t.test('a call can be aborted', async (t) => {
@@ -196,7 +197,8 @@ t.test('a handshake that fails', async (t) => {
   };
   for (const [name, [handshake, expected]] of Object.entries(handshakes)) {
     const agent = await fakeAgent(() => {}, handshake);
-    const failed = Session.connect(agent.address, { handshakeTimeoutMs: 300 });
+    const handshakeTimeoutMs = name === 'silence' ? 300 : 60_000;
+    const failed = Session.connect(agent.address, { handshakeTimeoutMs });
     await t.rejects(failed, expected as { code: string }, name);
     await t.rejects(failed, { message: new RegExp(agent.address) }, `${name}: where`);
     await agent.close();
