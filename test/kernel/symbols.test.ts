@@ -3,6 +3,9 @@ import { readFileSync } from 'node:fs';
 import t from 'tap';
 import { session as open, skip } from './local-session.js';
 
+/** Whose functions come and go: programs and probes of others. */
+const passing = /^\[(bpf|__builtin_.*)\]$/;
+
 /** The kernel's functions as nm(1) would list them, read by this test itself. */
 function kernelFunctions(): { address: bigint; name: string; module: string | undefined }[] {
   return readFileSync('/proc/kallsyms', 'utf8')
@@ -10,6 +13,7 @@ function kernelFunctions(): { address: bigint; name: string; module: string | un
     .split('\n')
     .map((line) => line.split(/\s+/))
     .filter(([, type = '']) => 'tTwW'.includes(type))
+    .filter(([, , , module = '']) => !passing.test(module))
     .map(([hex, , name = '', module]) => ({
       address: BigInt(`0x${hex}`),
       name,
