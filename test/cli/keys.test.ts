@@ -11,8 +11,6 @@ import { cli } from '../run/application.js';
 
 const execute = promisify(execFile);
 
-// Each run of the command loads a library.
-t.setTimeout(120_000);
 const scratch = mkdtempSync(join(tmpdir(), 'waep-test-'));
 t.teardown(() => rmSync(scratch, { recursive: true, force: true }));
 

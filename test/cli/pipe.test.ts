@@ -8,8 +8,6 @@ import { ringOf } from '../events/maps.js';
 import { cli } from '../run/application.js';
 import { until } from '../until.js';
 
-t.setTimeout(120_000);
-
 t.test('a command whose reader goes ends its session, and waits for no lease', async (t) => {
   const { agent, address, close } = await localAgent();
   t.teardown(close);

@@ -94,7 +94,7 @@ test('a place where the kernel makes no folders is named', (t) => {
     spawnSync(process.execPath, [cli, ...words], {
       encoding: 'utf8',
       env: { ...process.env, WAEP_CACHE_DIR: cache },
-      timeout: 30_000,
+      timeout: 120_000,
     });
   // Node's own way to make a folder never ends below /proc.
   for (const cache of ['/proc/waep/deep', join(folder, 'file/deep'), join(folder, 'file')]) {

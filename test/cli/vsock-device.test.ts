@@ -9,8 +9,6 @@ import { createServer } from '../../src/transport/index.js';
 import { cli } from '../run/application.js';
 import { attemptAsSecondUser, noSecondUser } from '../second-user.js';
 
-t.setTimeout(120_000);
-
 /** A device in a folder that everybody can enter, and what /proc says of its process. */
 async function device(t: Test, ...options: string[]) {
   const folder = mkdtempSync(join(tmpdir(), 'waep-test-'));

@@ -2,8 +2,6 @@ import t from 'tap';
 import { overStandIn, overUnix } from './places.js';
 import { programs } from './programs.js';
 
-t.setTimeout(200_000);
-
 // Those whose servers are packages; the others take `npm run test:ecosystem`.
 const only = programs.map(({ name }) => name).filter((name) => name !== 'pg' && name !== 'ssh');
 

@@ -709,7 +709,7 @@ t.test('what a call finds has a handle', async (t) => {
   });
 });
 
-t.test('every rule refuses, naming itself, and allows', { timeout: 120_000 }, async (t) => {
+t.test('every rule refuses, naming itself, and allows', async (t) => {
   const owner = await (await sessionsUnder(t, profiles.full))();
   const foreign = await map(owner, MapType.BPF_MAP_TYPE_ARRAY);
   others.map = (await foreign.info()).id;

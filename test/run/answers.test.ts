@@ -16,7 +16,6 @@ import { run } from '../../src/run/index.js';
 import { localAgent } from '../agent/local-agent.js';
 import { raw } from '../raw-call.js';
 
-t.setTimeout(120_000);
 const EPERM = 1;
 const EFAULT = 14;
 const EINVAL = 22;

@@ -15,7 +15,6 @@ import { until } from '../until.js';
 import { application, cli } from './application.js';
 import { start as startProgram } from './outcome.js';
 
-t.setTimeout(180_000);
 t.jobs = 4;
 
 const waep = fileURLToPath(new URL('../../../bin/waep', import.meta.url));

@@ -214,14 +214,14 @@ t.test(
     started.push(silent);
     const nonsense = promisify(execFile)('sh', [
       '-c',
-      `echo nonsense | timeout 5 socat - '${peer}'`,
+      `echo nonsense | timeout 60 socat - '${peer}'`,
     ]);
     t.same((await nonsense).stdout, '', 'it is hung up on');
     const drop = ['--reuid', UNPRIVILEGED, '--regid', UNPRIVILEGED, '--clear-groups'];
     const foreign = promisify(execFile)('setpriv', [
       ...drop,
       'timeout',
-      '5',
+      '60',
       'socat',
       '-u',
       peer,
