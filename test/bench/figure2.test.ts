@@ -75,7 +75,7 @@ t.test('the verifier accepts it, and it attaches', { skip: refused }, async (t) 
     const values = samples.get(name) ?? [];
     t.equal(values.length, 3, name);
     t.ok(
-      values.every((value) => value > 1000 && value < 1e9),
+      values.every((value) => value > 1000 && value < 60e9),
       `${name}: ${values} ns`,
     );
   }

@@ -30,13 +30,13 @@ t.test('round trips on each transport', async (t) => {
 
     const samples = limitSamples(await run(limitCommand(pingpong, address, exchange, amount)));
     t.equal(samples.length, 50, `plain C over ${address}`);
-    t.ok(samples.every((ns) => ns > 500 && ns < 1e9));
+    t.ok(samples.every((ns) => ns > 500 && ns < 60e9));
 
     await using client = new Client();
     const echoes = await client.measure({ task: 'echo', address, payloadBytes: 40_000, ...amount });
     const values = echoes.get(echoMetric(40_000)) ?? [];
     t.equal(values.length, 50, `waep/transport over ${address}`);
-    t.ok(values.every((ns) => ns > 500 && ns < 1e9));
+    t.ok(values.every((ns) => ns > 500 && ns < 60e9));
   }
 });
 

@@ -6,8 +6,6 @@ import { bridge, socketFolder, startFakeMux } from './fake-mux.js';
 import { compare, nodeKit, transportKit } from './like-net-kits.js';
 import { page } from './like-net-table.js';
 
-t.setTimeout(200_000);
-
 const folder = socketFolder();
 t.teardown(() => rmSync(folder, { recursive: true, force: true }));
 let made = 0;
