@@ -4,6 +4,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 const PATIENCE_MS = 60_000;
 const LOOK_MS = 5;
 
+/** Options of a connection to such a guest. */
+export const patient = { handshakeTimeoutMs: PATIENCE_MS };
+
 /**
  * Waits for what no event tells of: looks again and again until there is something, and returns it.
  *

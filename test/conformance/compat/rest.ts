@@ -10,6 +10,10 @@ const LOOK_MS = 100;
 /** The number of processors that the looks themselves, and a system at rest, may use. */
 const MOST_BUSY = 0.5;
 const SETTLING_LOOKS = 5;
+/** A slow machine takes as many looks, and longer for each. */
+const FEWEST_LOOKS = 8;
+/** A look must be the smaller part of the time that it looks at. */
+const LOOKS_SHARE = 1 / 4;
 
 /** Returns how many executors the guest has: one for each session, and one for the next session. */
 async function executorsOf(guest: EquippedGuest): Promise<number> {
@@ -42,8 +46,9 @@ async function ticksOf(session: Session): Promise<{ busy: number; all: number; c
 
 /** Returns how many processors of a guest are at work, from 0 to the number of all processors. */
 async function processorsAtWork(session: Session): Promise<number> {
+  const startMs = performance.now();
   const before = await ticksOf(session);
-  await sleep(LOOK_MS);
+  await sleep(Math.max(LOOK_MS, (performance.now() - startMs) / LOOKS_SHARE));
   const after = await ticksOf(session);
   const all = after.all - before.all;
   return all === 0 ? 0 : (after.cpus * (after.busy - before.busy)) / all;
@@ -63,8 +68,8 @@ export async function unrest(
   endMs = 0,
 ): Promise<string[]> {
   const deadlineMs = Math.max(performance.now(), endMs) + WITHIN_MS;
-  for (;;) {
-    const late = performance.now() >= deadlineMs;
+  for (let looks = 1; ; looks++) {
+    const late = performance.now() >= deadlineMs && looks >= FEWEST_LOOKS;
     const count = await executorsOf(guest);
     const busy = await processorsAtWork(session);
     const found = [
