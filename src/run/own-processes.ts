@@ -15,16 +15,16 @@ const MOST_ANCESTORS = 64;
  * it.
  */
 export class OwnProcesses {
-  readonly #program: number;
+  #program = 0;
   /**
    * The mount namespace of the program. Undefined when waep-launch may not make one: then the
    * program shares this machine's, which identifies nothing.
    */
-  readonly #mounts: string | undefined;
-  readonly #ids: string | undefined;
+  #mounts: string | undefined;
+  #ids: string | undefined;
 
-  /** @param program its process, after waep-launch has made the namespaces */
-  constructor(program: number) {
+  /** Records the process of the program, once waep-launch has made its namespaces. */
+  begin(program: number): void {
     this.#program = program;
     const mounts = namespaceOf(program, 'mnt');
     this.#mounts = mounts === namespaceOf('self', 'mnt') ? undefined : mounts;

@@ -6,7 +6,7 @@ import { failure } from '../errors.js';
 import { native, type Poller } from '../native.js';
 import type { Session } from '../session.js';
 import { readable, receiveListener, SHUT_WR } from './launch.js';
-import { clockAhead, type Program, Supervision, type SupervisionOptions } from './supervisor.js';
+import { clockAhead, Supervision, type SupervisionOptions } from './supervisor.js';
 
 const READABLE = 1;
 const { errno } = constants;
@@ -149,11 +149,7 @@ export class Standby {
       ({ output, name } = heard);
       ready = await this.#next();
       native.send(control, [Buffer.from(`${ready.clockAheadNs}`)], 0);
-      const listener = await receiveListener(control, PATIENCE_MS);
-      if (listener !== undefined) {
-        const program = { process: heard.process, listener };
-        await this.#serve(ready.session, program, control, output);
-      }
+      await this.#serve(ready.session, heard.process, control, output);
       this.#keep(ready);
     } catch (error) {
       ready?.session.close();
@@ -166,7 +162,7 @@ export class Standby {
 
   async #serve(
     session: Session,
-    program: Program,
+    process: number,
     control: number,
     output: ProgramOutput,
   ): Promise<void> {
@@ -175,14 +171,18 @@ export class Standby {
       cacheFolder,
       refused: (error) => refused?.(error, output),
     };
-    const supervision = new Supervision(session, program, supervised);
+    // Meanwhile the launcher makes namespaces and installs the filter.
+    const supervision = new Supervision(session, supervised);
     let end = () => {};
     const ended = new Promise<void>((resolve) => {
       end = resolve;
     });
-    this.#ends.add(end);
-    if (this.#closed) end();
     try {
+      const listener = await receiveListener(control, PATIENCE_MS);
+      if (listener === undefined) return;
+      supervision.begin({ process, listener });
+      this.#ends.add(end);
+      if (this.#closed) end();
       native.send(control, [Uint8Array.of(1)], 0);
       void supervision.deserted.then(end);
       void supervision.abandoned.then(() => {

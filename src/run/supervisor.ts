@@ -92,7 +92,8 @@ export async function run(
       resolve({ status: code ?? 128 + (signal === null ? 0 : signals[signal]) });
     });
   });
-  const supervision = new Supervision(session, { process: child.pid ?? 0, listener }, options);
+  const supervision = new Supervision(session, options);
+  supervision.begin({ process: child.pid ?? 0, listener });
   started?.((signal) => child.kill(signal));
   go();
   let isGone = false;
@@ -118,7 +119,7 @@ export interface Program {
   readonly listener: number;
 }
 
-/** Answers a program's system calls, from the constructor until {@link close}. */
+/** Answers a program's system calls, from {@link begin} until {@link close}. */
 export class Supervision {
   /** Resolves when no process is left whose calls could be answered. */
   readonly deserted: Promise<void>;
@@ -130,21 +131,19 @@ export class Supervision {
   readonly #forget: () => void;
   readonly #refused: (error: Error) => void;
   readonly #context: Context;
-  readonly #listener: number;
-  readonly #calls: Listener;
+  readonly #desert: () => void;
+  #listener = -1;
+  #calls: Listener | undefined;
 
-  /** @param program its listener is closed by the supervision */
-  constructor(session: Session, { process, listener }: Program, options: SupervisionOptions) {
-    this.#context = contextOf(session, process, options);
+  constructor(session: Session, options: SupervisionOptions) {
+    this.#context = contextOf(session, options);
     this.#refused = options.refused ?? (() => {});
-    this.#listener = listener;
-    // Fails before Linux 6.6. The answers then only arrive later.
-    native.seccompSetSyncWakeUp(listener);
     let desert = () => {};
     this.deserted = new Promise((resolve) => {
       desert = resolve;
     });
-    const { probes, started, warnOnce, events } = this.#context;
+    this.#desert = desert;
+    const { warnOnce, events } = this.#context;
     let abandon = () => {};
     this.abandoned = new Promise((resolve) => {
       abandon = resolve;
@@ -154,16 +153,26 @@ export class Supervision {
       events.wakeAll();
       abandon();
     });
+  }
+
+  /** @param program its listener is closed by the supervision */
+  begin({ process, listener }: Program): void {
+    const { probes, own, started } = this.#context;
+    own.begin(process);
+    started.about(process);
+    this.#listener = listener;
+    // Fails before Linux 6.6. The answers then only arrive later.
+    native.seccompSetSyncWakeUp(listener);
     const onCall = (verdict: number) => {
       if (verdict !== Verdict.UNKNOWN && probes.counting) probes.follow(probes.verdicts.latest);
       if (verdict === Verdict.NOTIFY) return;
       answer(new Notification(listener, words, verdict === Verdict.SUCCEEDS), this.#context);
     };
     const onEnd = () => {
-      this.#calls.close();
-      desert();
+      calls.close();
+      this.#desert();
     };
-    this.#calls = new native.Listener(
+    const calls = new native.Listener(
       listener,
       probes.verdicts,
       kernelPaths,
@@ -171,16 +180,17 @@ export class Supervision {
       onCall,
       onEnd,
     );
-    const { words } = this.#calls;
+    this.#calls = calls;
+    const { words } = calls;
   }
 
   /** Stops answering. The guest may release the program's objects later. */
   async close(): Promise<void> {
     const { userRings, events, mapped, definitions, recent, placeholders, probes } = this.#context;
     this.#forget();
-    this.#calls.close();
+    this.#calls?.close();
     this.#context.interruptions.close();
-    native.close(this.#listener);
+    if (this.#listener >= 0) native.close(this.#listener);
     try {
       await userRings.push();
     } finally {
@@ -210,7 +220,6 @@ export class Supervision {
 
 function contextOf(
   session: Session,
-  process: number,
   { cacheFolder, refused = () => {} }: SupervisionOptions,
 ): Context {
   const cache = new GuestCache(session, cacheFolder);
@@ -245,13 +254,12 @@ function contextOf(
   const userRings = new MappedUserRings(session, placeholders, events);
   const recent = new RecentFiles(files);
   const definitions = new ProbeDefinitions();
-  const own = new OwnProcesses(process);
+  const own = new OwnProcesses();
   const probed = new ProbedFiles(session, own, warnOnce);
   const views = { files, recent, probed, folders, definitions };
   const name = new SystemName(session, files);
   const interruptions = new Interruptions();
   const started = new StartedPrograms(session.kernel, warnOnce);
-  started.about(process);
   const known = {
     session,
     objects,

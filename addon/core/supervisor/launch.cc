@@ -145,21 +145,11 @@ void EndProgram(pid_t pid, int program) {
   }
 }
 
-// Starts a watcher that ends the program when its calls are no longer answered, because the program
-// cannot know that. If the supervisor has printed the reason, it shuts down its end of `control`.
-// If it ends without that, the watcher prints a reason.
-void LeaveWatcher(int control, const Messages& messages, const char* name) {
-  const pid_t pid = ::getpid();
-  const auto program = static_cast<int>(::syscall(SYS_pidfd_open, pid, 0));
-  // This process waits until the child has made its own, and needs no copy of its memory for that.
-  const pid_t child = program < 0 ? -1 : ::vfork();
-  if (child > 0) ::waitpid(child, nullptr, 0);
-  if (child != 0) {
-    if (program >= 0) ::close(program);
-    return;
-  }
-  // Not a child of the program, which may wait for its children, and not in the foreground.
-  if (::fork() != 0) ::_exit(0);
+// Waits in a process of its own until the program or its supervisor ends. `program` is the
+// program's pidfd.
+[[noreturn]] void Watch(pid_t pid, int program, int control, const Messages& messages,
+                        const char* name) {
+  // Not in the foreground.
   ::setsid();
   // Nobody may be left to read what it prints.
   ::signal(SIGPIPE, SIG_IGN);
@@ -185,6 +175,24 @@ void LeaveWatcher(int control, const Messages& messages, const char* name) {
 }
 
 }  // namespace
+
+pid_t StartWatcher(int control, const Messages& messages, const char* name) {
+  const pid_t pid = ::getpid();
+  const auto program = static_cast<int>(::syscall(SYS_pidfd_open, pid, 0));
+  if (program < 0) return -1;
+  // Not a child of the program, which may wait for its children. This process waits until its child
+  // has made the watcher, and they share their memory until then.
+  volatile pid_t watcher = -1;
+  const pid_t child = ::vfork();
+  if (child == 0) {
+    watcher = ::fork();
+    if (watcher != 0) ::_exit(0);
+    Watch(pid, program, control, messages, name);
+  }
+  if (child > 0) ::waitpid(child, nullptr, 0);
+  ::close(program);
+  return watcher;
+}
 
 int Exec(char** program, const Surroundings& surroundings, const Messages& messages, int control) {
   // The program must not have it.
@@ -218,8 +226,6 @@ int Exec(char** program, const Surroundings& surroundings, const Messages& messa
       return Die(messages, std::string("binding a file of the guest over ") + target, -errno);
     }
   }
-  // Before the filter: its listener reports the end of the last process that has the filter.
-  LeaveWatcher(control, messages, program[0]);
   const int listener = seccomp::Install(program);
   if (listener < 0) {
     return Die(messages,

@@ -24,6 +24,14 @@ struct Messages {
   const char* address = nullptr;
 };
 
+// Starts a process that ends the program when its calls are no longer answered, because the program
+// cannot know that. When the other end of `control` is closed or shut down, nobody answers them any
+// more. The program then gets SIGTERM after a few seconds, and SIGKILL some seconds later. A
+// supervisor that has printed the reason shuts its end down; otherwise the watcher prints it.
+//
+// The caller becomes the program by Exec, or kills the watcher. Returns its id, or -1.
+pid_t StartWatcher(int control, const Messages& messages, const char* name);
+
 // Executes a program whose caught system calls another process answers.
 //
 //  1. It makes a mount namespace. There it mounts an empty bpf file system, mounts an empty file
@@ -34,8 +42,8 @@ struct Messages {
 //     socket `control`.
 //  4. It waits for one byte from `control`, and executes the program.
 //
-// When the other end of `control` is closed or shut down, nobody answers the program's calls any
-// more. The program then gets SIGTERM after a few seconds, and SIGKILL some seconds later.
+// The watcher is started before: the filter's listener reports the end of the last process that has
+// the filter.
 //
 // It returns only if it fails, after printing the reason: 125, or 126 or 127 like env(1).
 int Exec(char** program, const Surroundings& surroundings, const Messages& messages, int control);

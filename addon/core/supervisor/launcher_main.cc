@@ -9,6 +9,7 @@
 // run" with the same arguments.
 
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -42,7 +43,9 @@ int Launch(int count, char** words) {
     surroundings.binds.emplace_back(words[next + 1], words[next + 2]);
   }
   if (next + 1 >= count || strcmp(words[next], "--") != 0) return NotStartedByWaep();
-  return waep::Exec(words + next + 1, surroundings, messages, control);
+  char** const program = words + next + 1;
+  waep::StartWatcher(control, messages, program[0]);
+  return waep::Exec(program, surroundings, messages, control);
 }
 
 // The arguments of "waep run", if they are only an address and a program.
@@ -72,10 +75,13 @@ int Run(char** words) {
   const Request request = Parse(words + 1);
   if (request.address != nullptr && request.program != nullptr) {
     const int control = waep::standby::Ask(request.address, request.program[0], STDERR_FILENO);
+    // Meanwhile the standby prepares its answer.
+    const pid_t watcher = control < 0 ? -1 : waep::StartWatcher(control, {}, request.program[0]);
     waep::Surroundings surroundings;
     if (control >= 0 && waep::standby::Await(control, &surroundings.clock_ahead_ns)) {
       return waep::Exec(request.program, surroundings, {}, control);
     }
+    if (watcher > 0) ::kill(watcher, SIGKILL);
     // Node's own descriptors would come after this one.
     if (control >= 0) waep::sockets::Close(control);
   }
