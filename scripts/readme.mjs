@@ -202,6 +202,25 @@ function starts() {
   ];
 }
 
+/** How much memory the agent and its executors needed while everything was done at once. */
+function agentMemory() {
+  const lines = readFileSync(new URL('results/soak/samples.jsonl', root), 'utf8')
+    .trim()
+    .split('\n');
+  const samples = lines.map((line) => JSON.parse(line));
+  const range = (values, digits) => {
+    const [least, most] = [Math.min(...values), Math.max(...values)];
+    return `${least.toFixed(digits)} to ${most.toFixed(digits)} MiB`;
+  };
+  const agents = samples.map(({ agent }) => agent.rss / 2 ** 20);
+  const executors = samples
+    .filter(({ guest }) => guest.executors > 0)
+    .map(({ guest }) => guest.executorsKib / guest.executors / 2 ** 10);
+  return [
+    `In a test that did everything at once ([chart](../results/soak/memory.svg)), the agent of \`waep vm\` needed ${range(agents, 0)}, and each session's executor ${range(executors, 1)} on average.`,
+  ];
+}
+
 const tables = [
   { file: 'README.md', name: 'figures', lines: figureTable },
   {
@@ -217,6 +236,7 @@ const tables = [
   { file: 'paper-notes.md', name: 'one core', lines: oneCore },
   { file: 'paper-notes.md', name: 'large records', lines: largeRecords },
   { file: 'paper-notes.md', name: 'tools', lines: toolBounds },
+  { file: 'docs/agent.md', name: 'memory', lines: agentMemory },
   { file: 'docs/commands.md', name: 'commands', lines: commandTable },
 ];
 

@@ -2,7 +2,7 @@
  * Prints the screens of the commands as on a terminal of the width that the argument says. They are
  * those of no machine: reports are of made-up findings. NO_COLOR and FORCE_COLOR choose colours. The
  * folder screens/ keeps what this prints. Who has changed a screen, and looked at it, writes it there
- * anew: NO_COLOR=1 node dist/test/cli/screens.js 80 >test/cli/screens/80.txt
+ * anew: NO_COLOR=1 node dist/test/cli/screens.js 80 >test/cli/screens/80.txt; colours.txt has 40 columns
  */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
