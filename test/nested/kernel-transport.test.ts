@@ -7,12 +7,14 @@ import { AGENT_PORT, type GuestProcess } from '../../guest/index.js';
 import { nativeFile } from '../../src/native.js';
 import { bundleForGuest } from '../guest-bundle.js';
 import type { CaseReport } from '../transport/conformance-run.js';
+import { until } from '../until.js';
 import { bootNested, INNER_CID, INNER_EXEC_KEY } from './inner.js';
 
 const PEER_PORT = 7000;
 const CLOSED_PORT = 7001;
 const CONFORMANCE = '/usr/lib/waep/conformance.mjs';
 const SMOKE = '/usr/lib/waep/smoke.mjs';
+const BEREFT = '/usr/lib/waep/bereft.mjs';
 const env = { WAEP_NATIVE_DIR: '/usr/lib/waep' };
 // What takes a thousand turns, or a Node for each of four threads.
 const TOO_SLOW = ['1 000 connections', 'worker', '8 MiB there and back'];
@@ -27,6 +29,7 @@ t.teardown(() => rmSync(folder, { recursive: true, force: true }));
 const scripts: Readonly<Record<string, string>> = {
   [CONFORMANCE]: '../transport/conformance-run.js',
   [SMOKE]: './smoke.js',
+  [BEREFT]: './bereft.js',
 };
 const bundles = Object.entries(scripts).map(async ([path, module]) => {
   const source = await bundleForGuest(new URL(module, import.meta.url), folder, basename(path));
@@ -35,6 +38,7 @@ const bundles = Object.entries(scripts).map(async ([path, module]) => {
 const files = {
   ...Object.fromEntries(await Promise.all(bundles)),
   '/usr/lib/waep/waep.node': { source: nativeFile('waep.node') },
+  '/usr/lib/waep/waep-launch': { source: nativeFile('waep-launch'), mode: 0o755 },
 };
 const nested = await bootNested(folder, files);
 const { outer } = nested;
@@ -44,6 +48,7 @@ t.teardown(() => outer.stop());
 async function reports(t: Test, suite: GuestProcess): Promise<void> {
   suite.stderr.pipe(process.stderr, { end: false });
   for await (const line of createInterface(suite.stdout)) {
+    if (!line.startsWith('{')) continue;
     const { case: name, outcome, durationMs, why } = JSON.parse(line) as CaseReport;
     if (outcome === 'skipped') t.pass(name, { skip: why ?? true });
     else t.ok(outcome === 'ok', `${name} (${durationMs} ms)`, { reason: why });
@@ -79,4 +84,19 @@ t.test('the transport, by AF_VSOCK on both ends', async (t) => {
     { env },
   );
   await reports(t, suite);
+});
+
+// The last one: it ends the inner guest.
+t.test('waep run, by AF_VSOCK on both ends, until the guest is killed', async (t) => {
+  const bereft = await outer.spawn(['node', BEREFT, `vsock:${INNER_CID}:${AGENT_PORT}`], { env });
+  let printed = '';
+  bereft.stdout.on('data', (text) => {
+    printed += text;
+  });
+  const reported = reports(t, bereft);
+  const begun = () => printed.match(/^begun$/gm)?.length === 2;
+  const patience = { withinMs: 300_000, everyMs: 100 };
+  await Promise.race([until(() => `two programs in ${printed}`, begun, patience), reported]);
+  await outer.sh('kill -9 $(pidof qemu-system-x86_64)');
+  await reported;
 });

@@ -1,0 +1,55 @@
+/*
+ * Programs in the outer guest whose guest, the inner one, is killed while they wait: one under
+ * `waep run`, and one with a standby. Each prints "begun". Then this prints one JSON object per
+ * check. It opens the sessions itself, because a guest on an emulated processor takes its time.
+ */
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { Session } from '../../src/index.js';
+import { nativeFile } from '../../src/native.js';
+import { run, Standby } from '../../src/run/index.js';
+
+const [address = ''] = process.argv.slice(2);
+const patience = { timeoutMs: 60_000, handshakeTimeoutMs: 60_000, callTimeoutMs: 60_000 };
+const waiting = ['sh', '-c', 'uname -r; echo begun; exec sleep 10000'];
+const closed = `The session with ${address} is closed`;
+
+const told: Readonly<Record<string, string[]>> = { alone: [], standby: [] };
+const connect = () => Session.connect(address, patience);
+const alone = run(await connect(), waiting, {
+  refused: ({ message }) => told.alone?.push(message),
+});
+const standby = await Standby.open(address, {
+  connect,
+  refused: ({ message }) => told.standby?.push(message),
+  failed: ({ message }) => told.standby?.push(message),
+});
+const launch = spawn(
+  nativeFile('waep-launch'),
+  ['run', '/nonexistent', '--vm', address, '--', ...waiting],
+  { stdio: 'inherit' },
+);
+const launched = once(launch, 'exit');
+
+const checks: Readonly<Record<string, () => Promise<void>>> = {
+  'waep run': async () => assert.equal((await alone).status, 124),
+  'with a standby': async () => assert.deepEqual(await launched, [null, 'SIGTERM']),
+  'each is told once': async () => {
+    for (const lines of Object.values(told)) {
+      assert.equal(lines.length, 1, lines.join('\n'));
+      assert.ok(lines[0]?.startsWith(closed), lines[0]);
+    }
+  },
+};
+for (const [check, look] of Object.entries(checks)) {
+  const started = performance.now();
+  const why = await look().then(
+    () => undefined,
+    (error: Error) => error.stack ?? error.message,
+  );
+  const durationMs = Math.round(performance.now() - started);
+  console.log(JSON.stringify({ case: check, outcome: why ? 'failed' : 'ok', durationMs, why }));
+  if (why !== undefined) process.exitCode = 1;
+}
+standby.close();
