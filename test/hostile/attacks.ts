@@ -4,7 +4,8 @@ import { type Handle, Relocation } from '../../src/call.js';
 import type { PerfEventOptions } from '../../src/kernel/index.js';
 import { Session } from '../../src/session.js';
 import { raw } from '../raw-call.js';
-import { type Bystanders, PATIENT } from './bystanders.js';
+import { patient } from '../until.js';
+import type { Bystanders } from './bystanders.js';
 
 const { Cmd, MapType, ProgType, AttachType, ObjectFlag } = enums;
 const RAW_TRACEPOINT = ProgType.BPF_PROG_TYPE_RAW_TRACEPOINT;
@@ -428,7 +429,7 @@ export interface AttackOutcome {
 export async function attackAll(others: Bystanders): Promise<readonly AttackOutcome[]> {
   const outcomes: AttackOutcome[] = [];
   for (const attack of attacks) {
-    const session = await Session.connect(others.guest.vsock(), PATIENT);
+    const session = await Session.connect(others.guest.vsock(), patient);
     try {
       const [result, error] = await attack.attempt(session, others).then(
         (result): [unknown, unknown] => [result, undefined],

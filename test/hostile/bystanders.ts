@@ -9,6 +9,7 @@ import { enums, insn } from '../../src/bpf/index.js';
 import type { Handle } from '../../src/call.js';
 import { type KeyedMap, type Link, type Program, readFile } from '../../src/kernel/index.js';
 import { Session } from '../../src/session.js';
+import { patient, until } from '../until.js';
 
 const TRACEFS = '/sys/kernel/tracing';
 const CANARY = `${TRACEFS}/instances/canary`;
@@ -104,9 +105,6 @@ function placesIn(file: string): VictimPlaces {
   return { code: offset('.text', address('level')), data: offset('.data', data), address: data };
 }
 
-/** A guest that was just booted beside others is slow to answer. */
-export const PATIENT = { handshakeTimeoutMs: 60_000 };
-
 async function settle(guest: Guest, places: VictimPlaces): Promise<Bystanders> {
   const shell = async (script: string) =>
     (await guest.exec(['/bin/sh', '-c', script])).stdout.trim();
@@ -117,8 +115,8 @@ async function settle(guest: Guest, places: VictimPlaces): Promise<Bystanders> {
     echo 64 > ${TRACEFS}/buffer_size_kb
     (/victim; echo the process has ended > ${CANARY}/trace_marker) > /dev/null 2>&1 &
   `);
-  const pid = Number(await shell('pidof victim'));
-  const owner = await Session.connect(guest.vsock(), PATIENT);
+  const pid = Number(await until('the process of others', () => shell('pidof victim')));
+  const owner = await Session.connect(guest.vsock(), patient);
   const theirs = await makeObjects(owner);
   const kept = () => settings(owner);
   const before = await kept();

@@ -6,6 +6,8 @@ import t from 'tap';
 import { buildImage, findMultiplexer } from '../../guest/index.js';
 import { until } from '../until.js';
 
+t.setTimeout(1_200_000);
+
 await Promise.all([buildImage(), findMultiplexer()]);
 
 const index = new URL('../../guest/index.js', import.meta.url).href;

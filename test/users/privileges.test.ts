@@ -15,12 +15,12 @@ import {
 import { enums, insn, Session } from '../../src/index.js';
 import { capabilities, profiles } from '../../src/policy/index.js';
 import { debianKernels } from '../kernels.js';
-import { until } from '../until.js';
+import { patient, until } from '../until.js';
 
 const NOBODY = 65_534;
 const AGENT_PORT = 1024;
 
-t.setTimeout(900_000);
+t.setTimeout(1_800_000);
 
 /** What /proc says of a process, each of its threads, and the processes that it has started. */
 interface Seen {
@@ -84,19 +84,24 @@ const agentOf = async (guest: Guest, profile: string) =>
 
 /** The agent, its keeper, and the executors of its sessions and the next one. */
 async function family(t: Test, guest: Guest, agent: number) {
-  const seen = await look(guest, agent);
-  t.match(seen.name, /^(node|MainThread)$/);
-  t.ok(seen.threads.length > 4, `${seen.threads.length} threads of Node`);
-  const named = (name: string) => seen.children.find((child) => child.name === name);
-  const [keeper, reload] = [named('waep-keeper'), named('waep-reload')];
-  t.equal(seen.children.length, 2, 'an agent has two children');
-  t.same(reload?.children, [], 'one of them waits until the files are to be read again');
-  if (keeper === undefined) throw new Error('there is no keeper');
-  t.equal(new Set(keeper.children.map(({ name }) => name)).size, 1);
-  const [executor] = keeper.children;
-  if (executor === undefined) throw new Error('there is no executor');
-  t.equal(executor.name, 'waep-executor');
-  return { agent: seen, keeper, executor };
+  let seen: Seen | undefined;
+  // A process has the name of its parent until it has its own program.
+  const grown = async () => {
+    seen = await look(guest, agent);
+    const named = (name: string) => seen?.children.find((child) => child.name === name);
+    const [keeper, reload] = [named('waep-keeper'), named('waep-reload')];
+    if (keeper === undefined || reload === undefined) return undefined;
+    const [executor] = keeper.children;
+    if (executor === undefined) return undefined;
+    const alike = keeper.children.every(({ name }) => name === 'waep-executor');
+    return alike ? { agent: seen, keeper, reload, executor } : undefined;
+  };
+  const found = await until(() => `the processes of an agent: ${JSON.stringify(seen)}`, grown);
+  t.match(found.agent.name, /^(node|MainThread)$/);
+  t.ok(found.agent.threads.length > 4, `${found.agent.threads.length} threads of Node`);
+  t.equal(found.agent.children.length, 2, 'an agent has two children');
+  t.same(found.reload.children, [], 'one of them waits until the files are to be read again');
+  return found;
 }
 
 const OBSERVE = ['CAP_BPF', 'CAP_PERFMON', 'CAP_SYS_ADMIN', 'CAP_SYSLOG', 'CAP_IPC_LOCK'];
@@ -184,7 +189,7 @@ for (const [version, kernel] of Object.entries(debianKernels)) {
       agent: { profile: 'observe', args: ['--any-source-port'] },
     });
     t.teardown(() => guest.stop());
-    const session = await Session.connect(guest.vsock());
+    const session = await Session.connect(guest.vsock(), patient);
     t.teardown(() => session.close());
     await guest.sh('echo 512 >/sys/kernel/tracing/buffer_size_kb');
     await t.test('observe works with what it keeps', (t) => observes(t, session));
@@ -222,7 +227,10 @@ for (const [version, kernel] of Object.entries(debianKernels)) {
       other.ended.catch(() => {});
       t.teardown(() => other.destroy());
       await once(other.stdout, 'data');
-      const strong = await Session.connect(guest.vsock(1100), { localPort: 'privileged' });
+      const strong = await Session.connect(guest.vsock(1100), {
+        ...patient,
+        localPort: 'privileged',
+      });
       t.teardown(() => strong.close());
       await onlyReads(t, guest, strong);
       await guest.sh(`
@@ -362,7 +370,7 @@ async function testBound(t: Test, quotaMib: number): Promise<void> {
     agent: { policy: join(policy, 'policy.yaml'), args: ['--any-source-port'] },
   });
   t.teardown(() => guest.stop());
-  const session = await Session.connect(guest.vsock());
+  const session = await Session.connect(guest.vsock(), patient);
   await session.readClock(1);
   const pids = (await guest.sh('pidof waep-executor')).trim().split(' ');
   t.equal(pids.length, 1);

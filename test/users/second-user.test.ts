@@ -16,12 +16,9 @@ import { createServer, type Socket } from '../../src/transport/index.js';
 import { echoFiles, startPouring } from '../device/echo.js';
 import { cli } from '../run/application.js';
 import { attemptAsSecondUser, noSecondUser, scriptAsSecondUser } from '../second-user.js';
-import { until } from '../until.js';
+import { patient, until } from '../until.js';
 
-t.setTimeout(600_000);
-
-/** An emulated guest on a busy machine takes its time over a handshake. */
-const patience = { handshakeTimeoutMs: 60_000 };
+t.setTimeout(1_800_000);
 
 const hello = messageFrame(FrameType.HELLO, 1, { protocol: PROTOCOL_VERSION, client: 'mallory' });
 
@@ -62,7 +59,7 @@ t.test(
     const keys = await until('the folder of keys', () => / --keys (\S+)/.exec(told)?.[1]);
 
     await t.test('this user is answered by the device', async () => {
-      (await Session.connect(vsock, patience)).close();
+      (await Session.connect(vsock, patient)).close();
     });
 
     await t.test('who has not is not, over TCP', async (t) => {
@@ -112,7 +109,7 @@ t.test('by default a guest is on no network, and its QEMU has nothing', async (t
   }
   t.equal(guest.info.network, 'none');
   t.throws(() => guest.tcp(), { code: 'ERR_OPTION_INVALID' });
-  await using session = await Session.connect(guest.vsock(), patience);
+  await using session = await Session.connect(guest.vsock(), patient);
   t.match(session.kernel.release, /^\d/);
 });
 
@@ -140,10 +137,10 @@ t.test('a device and a QEMU that are users of their own serve root on both ways'
     devices: (machine) => [vhostUserVsock(machine, socket)],
     notice: () => {},
   });
-  (await Session.connect(`vsock-device:${path}:1024`, patience)).close();
+  (await Session.connect(`vsock-device:${path}:1024`, patient)).close();
   const tls = readTlsFiles({ keys }, 'client');
   if (tls === undefined) throw new Error('there are no keys');
-  (await Session.connect(guest.tcp(), { tls, ...patience })).close();
+  (await Session.connect(guest.tcp(), { tls, ...patient })).close();
 
   const server = createServer().listen(`vsock-device:${path}:5000`);
   t.teardown(() => server.close());

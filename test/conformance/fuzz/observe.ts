@@ -7,8 +7,8 @@ import { enums, perf } from '../../../src/bpf/index.js';
 import type { Call, CallBuffer } from '../../../src/call.js';
 import { Relocation } from '../../../src/call.js';
 import { Session } from '../../../src/session.js';
-import { type Bystanders, bootBystanders, PATIENT } from '../../hostile/bystanders.js';
-import { until } from '../../until.js';
+import { type Bystanders, bootBystanders } from '../../hostile/bystanders.js';
+import { patient, until } from '../../until.js';
 import { Random } from './host/random.js';
 import { attacks, followed, preparation } from './oracle.js';
 import type { Outcome } from './outcome.js';
@@ -234,7 +234,7 @@ export async function fuzzObserve({
 
   /** Runs one client of a round, until the round has no sequence left. */
   const work = async (end: number) => {
-    const session = await Session.connect(others.guest.vsock(), PATIENT);
+    const session = await Session.connect(others.guest.vsock(), patient);
     try {
       const client = new HostileClient(session, others, tally);
       while (next < end && !isOver()) {
