@@ -1,6 +1,6 @@
-import { setImmediate as turn } from 'node:timers/promises';
 import v8 from 'node:v8';
 import type { Test } from 'tap';
+import { until } from '../until.js';
 
 /** A class, whether or not its constructor is private. */
 export interface Class {
@@ -9,9 +9,6 @@ export interface Class {
 
 /** Since Node 20.13 and 22: @types/node 20 does not know of it. */
 type Count = (type: Class, options: { format: 'count' }) => number;
-
-/** Turns of the event loop after which nothing is under way any more that holds an object. */
-const MAX_TURNS = 30;
 
 /** How many objects of a class are alive. It collects all garbage before it counts. */
 export function alive(type: Class): number {
@@ -35,12 +32,14 @@ export async function noneStays(
 ): Promise<void> {
   const names = Object.keys(classes);
   const count = () => names.map((name) => alive(classes[name] as Class));
+  // What is under way in other processes may hold objects, too.
   const settled = async (good: (counts: number[]) => boolean): Promise<number[]> => {
-    let counts = count();
-    for (let i = 0; i < MAX_TURNS && !good(counts); i++) {
-      await turn();
+    let counts: number[] = [];
+    const look = () => {
       counts = count();
-    }
+      return good(counts);
+    };
+    await until('all to be collected', look).catch(() => {});
     return counts;
   };
   for (let i = 0; i < 10; i++) await use();

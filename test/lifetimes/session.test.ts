@@ -31,7 +31,7 @@ import { until } from '../until.js';
 import { alive, noneStays } from './alive.js';
 
 // Each time is work for several processes, and a machine may be busy.
-t.setTimeout(900_000);
+t.setTimeout(3_600_000);
 
 const { Channel, Poller } = native;
 /** What a session is made of: on the host, and in the agent, which is in this process, too. */

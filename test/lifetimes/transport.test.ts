@@ -17,7 +17,7 @@ import { bridge, socketFolder, startFakeMux } from '../transport/fake-mux.js';
 import { noneStays } from './alive.js';
 
 // Each time is work for several processes, and a machine may be busy.
-t.setTimeout(900_000);
+t.setTimeout(3_600_000);
 
 const folder = socketFolder();
 t.teardown(() => rm(folder, { recursive: true, force: true }));
