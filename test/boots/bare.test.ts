@@ -2,12 +2,13 @@ import { readFileSync } from 'node:fs';
 import t from 'tap';
 import { boot, type Guest } from '../../guest/index.js';
 import { count, enums, insn, Session, type SystemError, u32 } from '../../src/index.js';
+import { patient } from '../until.js';
 
 const { MapType, ProgType } = enums;
 const nothing = insn.program(insn.mov('r0', 0), insn.exit());
 const HOOKS_PORT = 2000;
 
-t.setTimeout(240_000);
+t.setTimeout(1_200_000);
 
 const tracer = (session: Session) =>
   session.loadProgram({
@@ -64,7 +65,7 @@ t.test('a guest with nothing mounted below /sys', async (t) => {
   t.teardown(() => guest.stop());
   const mounts = () => guest.readFile('/proc/mounts');
   const before = await mounts();
-  const session = await Session.connect(guest.vsock());
+  const session = await Session.connect(guest.vsock(), patient);
   t.teardown(() => session.close());
 
   await t.test('has its own mounts and no others', async (t) => {
@@ -100,7 +101,7 @@ t.test('a guest with nothing mounted below /sys', async (t) => {
   });
 
   await t.test('pins outlive a session, for the other sessions of its agent', async (t) => {
-    const other = await Session.connect(guest.vsock());
+    const other = await Session.connect(guest.vsock(), patient);
     const made = await array(other, 'pinned');
     await made.update(0, 42);
     await made.pin('/sys/fs/bpf/pinned');
@@ -122,7 +123,7 @@ t.test('a guest with nothing mounted below /sys', async (t) => {
       ...([guest, '--listen', `vsock:any:${HOOKS_PORT}`, '--policy', '/etc/hooks.yaml'] as const),
     );
     t.notMatch(said, 'no bpf file system');
-    const strict = await Session.connect(guest.vsock(HOOKS_PORT));
+    const strict = await Session.connect(guest.vsock(HOOKS_PORT), patient);
     t.teardown(() => strict.close());
     await using program = await tracer(strict);
     await using link = await program.attachTracepoint('sched/sched_switch');

@@ -13,7 +13,7 @@ import t from 'tap';
 import { boot } from '../../guest/index.js';
 import type { WaepError } from '../../src/index.js';
 
-t.setTimeout(240_000);
+t.setTimeout(1_200_000);
 
 const runtime = mkdtempSync(join(tmpdir(), 'waep-test-'));
 process.env.XDG_RUNTIME_DIR = runtime;
@@ -66,8 +66,10 @@ t.test('an unknown profile is refused before anything is booted', async (t) => {
 });
 
 t.test('a guest that is not ready in time', async (t) => {
-  const { why, log } = await failed({ deadlineMs: 1000 });
-  t.match(why, /in time it did not print "waep-(init|agent):/);
+  // Its first process prints nothing, and QEMU has the time to answer.
+  const kernelArgs = ['rdinit=/bin/sleep', '--', '1000000'];
+  const { why, log } = await failed({ kernelArgs, deadlineMs: 10_000 });
+  t.match(why, /^in time it did not print "waep-init:"/);
   t.notMatch(why, /PCI: Fatal/, 'what every guest without PCI prints is not told as the cause');
   t.match(
     readFileSync(log, 'utf8'),
@@ -116,13 +118,12 @@ tell({ QMP: {} });
   );
   chmodSync(program, 0o755);
   process.env.PATH = `${folder}${delimiter}${PATH}`;
-  const startedMs = performance.now();
-  const { why, log } = await failed({ vsock: 'none' });
+  // Longer than this test may take: nothing waits for the deadline.
+  const { why, log } = await failed({ vsock: 'none', deadlineMs: 10_000_000 });
   t.equal(
     why,
     'QEMU stopped it after an internal error of its accelerator (KVM internal error. Suberror: 1; emulation failure)',
   );
-  t.ok(performance.now() - startedMs < 50_000, 'long before the deadline');
   t.match(readFileSync(log, 'utf8'), /Code=00/, 'the log has the registers, too');
 });
 
