@@ -141,6 +141,8 @@ export interface Stage {
   /** The number of executors in the guest while no row runs. */
   readonly executors: number;
   readonly env: Readonly<Record<string, string>>;
+  /** How long the guest may take until it is at rest after a row. Default: a second. */
+  readonly restWithinMs?: number;
 }
 
 /**
@@ -151,7 +153,7 @@ export interface Stage {
  *   guest has to be at rest a second after this time or after the end, whichever is later.
  */
 export async function play(row: Row, side: Side, stage: Stage, othersMs = 0): Promise<Outcome> {
-  const { guest, session, executors, env } = stage;
+  const { guest, session, executors, env, restWithinMs } = stage;
   const before = await census(session);
   if (row.setup !== undefined) await guest.sh(row.setup, env);
   const programs = await idsOf(session, 'prog');
@@ -183,7 +185,7 @@ export async function play(row: Row, side: Side, stage: Stage, othersMs = 0): Pr
   const isLeased = side.name === 'host' && row.watch?.signal === 'SIGKILL';
   const keptMs = isLeased ? DEFAULT_LEASE_MS : 0;
   const endMs = Math.max(performance.now() + keptMs, startedMs + othersMs);
-  const goesOn = await unrest(guest, session, executors, endMs);
+  const goesOn = await unrest(guest, session, executors, endMs, restWithinMs);
   await guest.sh(row.teardown ?? CLEAN, env);
   const left = [...goesOn, ...(await leftovers(session, before))];
   return { ending: how, stdout, stderr, tookMs, left };
