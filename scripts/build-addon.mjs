@@ -69,9 +69,10 @@ if (!made || !isCurrent(stamp, hash)) {
 }
 mkdirSync(prebuilds, { recursive: true });
 for (const name of products) {
-  // Not over the old one, which may be running, or be part of what is.
-  copyFileSync(`${build}/Release/${name}`, `${prebuilds}/${name}.new`);
+  // Not over the old one, which may be running, or be part of what is, or be packed just now.
+  const stripped = `${build}/${name}.new`;
+  copyFileSync(`${build}/Release/${name}`, stripped);
   // A package has no use for the names of what is inside; build/Release keeps them.
-  execFileSync(`${tools}strip`, ['--strip-unneeded', `${prebuilds}/${name}.new`]);
-  renameSync(`${prebuilds}/${name}.new`, `${prebuilds}/${name}`);
+  execFileSync(`${tools}strip`, ['--strip-unneeded', stripped]);
+  renameSync(stripped, `${prebuilds}/${name}`);
 }
