@@ -37,7 +37,7 @@ const INNER_LOG = '/inner/serial.log';
 /** Who can reach the inner guest's daemon is in the outer guest already. */
 export const INNER_EXEC_KEY = 'inner';
 const INNER_COMMAND = '/usr/lib/waep/inner-command.mjs';
-const BOOT_DEADLINE_MS = 600_000;
+const BOOT_DEADLINE_MS = 1_800_000;
 const MEMORY_MIB = 1024;
 const KERNEL = '/inner/vmlinux';
 const INITRAMFS = '/inner/initramfs.cpio';

@@ -21,7 +21,7 @@ const TOO_SLOW = ['1 000 connections', 'worker', '8 MiB there and back'];
 const WHY_SKIPPED =
   'it would take a quarter of an hour here, where both guests are emulated. try: npm test -- test/guest/transport';
 
-t.setTimeout(1_500_000);
+t.setTimeout(5_400_000);
 
 const folder = mkdtempSync(join(tmpdir(), 'waep-'));
 t.teardown(() => rmSync(folder, { recursive: true, force: true }));

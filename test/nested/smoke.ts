@@ -10,11 +10,16 @@ import { enums, rows, Session } from '../../src/index.js';
 const [cid, port, key = ''] = process.argv.slice(2);
 const EXECUTIONS = 5;
 // A processor emulated on an emulated processor takes its time.
-const patience = { timeoutMs: 60_000, handshakeTimeoutMs: 60_000, callTimeoutMs: 60_000 };
+const PATIENCE_MS = 300_000;
+const patience = {
+  timeoutMs: PATIENCE_MS,
+  handshakeTimeoutMs: PATIENCE_MS,
+  callTimeoutMs: PATIENCE_MS,
+};
 
 const sh = async (script: string): Promise<string> => {
   const daemon = { address: `vsock:${cid}:${EXEC_PORT}`, key };
-  return (await exec(daemon, ['/bin/sh', '-c', script], { timeoutMs: 60_000 })).stdout;
+  return (await exec(daemon, ['/bin/sh', '-c', script], { timeoutMs: PATIENCE_MS })).stdout;
 };
 
 async function helloLines(commands: string): Promise<number> {

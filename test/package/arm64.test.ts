@@ -9,7 +9,7 @@ import { fetchPackage, type Stanza } from '../../guest/image/debian.js';
 import { packageFolder } from '../../src/paths.js';
 import { MAX_TARBALL_BYTES } from '../tarball.js';
 
-t.setTimeout(1_200_000);
+t.setTimeout(3_600_000);
 
 const run = promisify(execFile);
 const ofCompiler = (dependency: Stanza) =>

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import t from 'tap';
 import { packageFolder } from '../../src/paths.js';
 
-t.setTimeout(300_000);
+t.setTimeout(1_800_000);
 
 const folder = mkdtempSync(join(tmpdir(), 'waep-bundlers-'));
 t.teardown(() => rmSync(folder, { recursive: true, force: true }));

@@ -4,7 +4,7 @@ import { dirname, join } from 'node:path';
 import t from 'tap';
 import { packageFolder } from '../../src/paths.js';
 
-t.setTimeout(1_200_000);
+t.setTimeout(3_600_000);
 
 t.test('npx waep doctor in a fresh clone', async (t) => {
   const clone = join(t.testdir({ clone: {} }), 'clone');

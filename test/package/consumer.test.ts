@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 import t from 'tap';
 
 // The addon is compiled once.
-t.setTimeout(600_000);
+t.setTimeout(3_600_000);
 
 const repository = fileURLToPath(new URL('../../..', import.meta.url));
 const { headers } = await import(new URL('../../../scripts/headers.mjs', import.meta.url).href);

@@ -11,7 +11,7 @@ import { promisify } from 'node:util';
 import t from 'tap';
 import { foreignPackages, type Lock } from '../package-lock.js';
 
-t.setTimeout(1_200_000);
+t.setTimeout(3_600_000);
 
 const repository = fileURLToPath(new URL('../../..', import.meta.url));
 const npmConfig = (name: string): string =>

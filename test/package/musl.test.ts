@@ -5,7 +5,7 @@ import t from 'tap';
 import { fetchPackage } from '../../guest/image/debian.js';
 import { packageFolder } from '../../src/paths.js';
 
-t.setTimeout(600_000);
+t.setTimeout(1_200_000);
 
 const addon = join(packageFolder, 'prebuilds/linux-x64/waep.node');
 const run = (command: string, ...args: string[]) =>

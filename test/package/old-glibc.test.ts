@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 import t from 'tap';
 import { fetchPackage } from '../../guest/image/debian.js';
 
-t.setTimeout(600_000);
+t.setTimeout(1_200_000);
 
 // GLIBC 2.31, in the suite before the one that the addon is built on.
 t.test('the addon loads with the C library of Debian 11', async (t) => {

@@ -6,7 +6,7 @@ import { promisify } from 'node:util';
 import t from 'tap';
 import { packageFolder } from '../../src/paths.js';
 
-t.setTimeout(600_000);
+t.setTimeout(1_800_000);
 
 /** Where a page links to within the site, and what it can be linked to by. */
 function readPage(path: string): { links: string[]; anchors: Set<string> } {

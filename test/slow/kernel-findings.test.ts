@@ -14,8 +14,9 @@ import {
   unaskedByBpftool,
   wrongOfBpftool,
 } from '../preflight/oracle.js';
+import { patient } from '../until.js';
 
-t.setTimeout(900_000);
+t.setTimeout(1_800_000);
 
 /** The release of each kernel, where bpftool is wrong of it, and from which suite to take that. */
 const kernels: readonly (readonly [string, RegExp, readonly string[], string?])[] = [
@@ -38,7 +39,7 @@ for (const [name, release, wrong, suite] of kernels) {
       notice: () => {},
     });
     t.match(guest.info.kernel, release);
-    const session = await Session.connect(guest.tcp());
+    const session = await Session.connect(guest.tcp(), patient);
     t.teardown(() => session.close());
 
     const found = await preflight(session);

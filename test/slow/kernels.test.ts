@@ -1,8 +1,9 @@
 import t from 'tap';
 import { boot } from '../../guest/index.js';
 import { enums, Session } from '../../src/index.js';
+import { patient } from '../until.js';
 
-t.setTimeout(600_000);
+t.setTimeout(1_800_000);
 
 /** Suites of the archive, and what the releases of their kernels begin with. */
 const suites: ReadonlyArray<[string | undefined, RegExp]> = [
@@ -16,7 +17,7 @@ for (const [suite, release] of suites) {
   t.test(`the kernel of ${suite ?? 'the configured suites'} boots`, async (t) => {
     await using guest = await boot({ kernel: { suite }, network: 'none', notice: () => {} });
     t.match(guest.info.kernel, release);
-    await using session = await Session.connect(guest.vsock());
+    await using session = await Session.connect(guest.vsock(), patient);
     const map = { type: enums.MapType.BPF_MAP_TYPE_ARRAY, keySize: 4, valueSize: 8, maxEntries: 1 };
     await using _ = await session.createMap(map);
   });

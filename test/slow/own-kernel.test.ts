@@ -6,7 +6,7 @@ import { promisify } from 'node:util';
 import t from 'tap';
 import { findKernel } from '../../guest/index.js';
 
-t.setTimeout(600_000);
+t.setTimeout(1_800_000);
 
 /**
  * Runs PROGRAM in a root that is a copy of this machine's but for what is done to it here. Nothing

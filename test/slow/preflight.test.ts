@@ -12,10 +12,11 @@ import {
   unaskedByBpftool,
   wrongOfBpftool,
 } from '../preflight/oracle.js';
+import { patient } from '../until.js';
 
 const cli = fileURLToPath(new URL('../../cli/main.js', import.meta.url));
 
-t.setTimeout(300_000);
+t.setTimeout(1_200_000);
 
 t.test('preflight says of a guest what bpftool says in it', async (t) => {
   const bpftool = await installedBpftool();
@@ -25,7 +26,7 @@ t.test('preflight says of a guest what bpftool says in it', async (t) => {
     files: bpftool.files,
   });
   t.teardown(() => guest.stop());
-  const session = await Session.connect(guest.vsock());
+  const session = await Session.connect(guest.vsock(), patient);
   t.teardown(() => session.close());
   const found = await preflight(session);
   const { differences, notAsked, alike } = comparison(

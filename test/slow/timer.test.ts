@@ -1,7 +1,7 @@
 import t from 'tap';
 import { boot } from '../../guest/index.js';
 
-t.setTimeout(300_000);
+t.setTimeout(1_800_000);
 
 for (const machine of ['q35', 'microvm'] as const) {
   t.test(`${machine}: a timer that is being measured has not been given up`, async (t) => {

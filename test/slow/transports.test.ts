@@ -23,9 +23,9 @@ import { playShortRows } from '../conformance/compat/short-rows.js';
 import { hostSide, type Side, standbySide } from '../conformance/compat/sides.js';
 import { cli } from '../run/application.js';
 import { start as startProgram } from '../run/outcome.js';
-import { until } from '../until.js';
+import { patient, until } from '../until.js';
 
-t.setTimeout(400_000);
+t.setTimeout(1_800_000);
 
 const waep = fileURLToPath(new URL('../../../bin/waep', import.meta.url));
 const keys = mkdtempSync(join(tmpdir(), 'waep-keys-'));
@@ -69,7 +69,7 @@ const closed = (address: string) => `The session with ${address} is closed`;
 
 async function rows(t: Test, guest: Guest, sides: Readonly<Record<string, Side>>): Promise<void> {
   const own = joined(guest, '/');
-  await using session = await Session.connect(guest.vsock(), { ...(tls && { tls }) });
+  await using session = await Session.connect(guest.vsock(), { ...patient, ...(tls && { tls }) });
   const executors = await settledExecutors(own);
   await playShortRows(t, { guest: own, session, executors, env: {} }, sides);
 }
