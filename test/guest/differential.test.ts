@@ -12,7 +12,7 @@ import { worldOf } from '../conformance/differential/world.js';
 
 const FEWEST_CASES = 400;
 
-t.setTimeout(300_000);
+t.setTimeout(600_000);
 
 t.test('forwarded calls do what calls made in the guest do', async (t) => {
   const guest = await bootWithOracle();

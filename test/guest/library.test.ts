@@ -13,6 +13,7 @@ import {
 } from '../../src/index.js';
 import { Objects } from '../../src/run/objects.js';
 import { int, Kind, writeBtf } from '../btf/writer.js';
+import { patient } from '../until.js';
 
 const { AttachType, MapType, ProgType } = enums;
 const { alu, atomic, call, callFunction, exit, jumpIf, label, load, loadMapValue, mov } = insn;
@@ -29,8 +30,6 @@ const functions = [
   { kind: Kind.FUNC, name: 'main', vlen: 1, size: 2 },
 ];
 
-t.setTimeout(240_000);
-
 t.test('the library, in a guest', async (t) => {
   const guest = await boot({
     exec: true,
@@ -39,7 +38,7 @@ t.test('the library, in a guest', async (t) => {
     agent: { profile: 'full' },
   });
   t.teardown(() => guest.stop());
-  const session = await Session.connect(guest.vsock());
+  const session = await Session.connect(guest.vsock(), patient);
   t.teardown(() => session.close());
 
   t.test('a large map, in batches', async (t) => {
@@ -196,7 +195,7 @@ t.test('the library, in a guest', async (t) => {
 
   t.test('pins outlive a session, and are found by their paths', async (t) => {
     await guest.sh('mount -t bpf bpf /sys/fs/bpf 2>/dev/null || true');
-    const other = await Session.connect(guest.vsock());
+    const other = await Session.connect(guest.vsock(), patient);
     const path = (name: string) => `/sys/fs/bpf/${name}`;
     const made = await other.createMap({
       ...{ type: MapType.BPF_MAP_TYPE_ARRAY, key: u32, value: count, maxEntries: 1 },

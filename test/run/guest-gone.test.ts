@@ -181,7 +181,7 @@ t.test('a link that is cut and made again is not noticed', async (t) => {
   const go = join(cache, 'go');
   const script = 'echo begun; until [ -e "$0" ]; do sleep 0.1; done; uname -r; exit 3';
   const command = ['sh', '-c', script, go];
-  const { ended, printed } = runIn(address, [], command);
+  const { ended, printed } = runIn(address, ['--lease', '60s'], command);
   await until('the program', () => printed().includes('begun'));
   cut();
   writeFileSync(go, '');

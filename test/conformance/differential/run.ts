@@ -5,6 +5,7 @@ import { buffer } from 'node:stream/consumers';
 import { boot, compileStatic, type Guest, type KernelChoice } from '../../../guest/index.js';
 import { Session } from '../../../src/index.js';
 import { packageFolder } from '../../../src/paths.js';
+import { patient } from '../../until.js';
 import { compileScript, type Outcome, parseReports } from './binary.js';
 import { Caller } from './caller.js';
 import { casesOf, type Part } from './cases/index.js';
@@ -54,7 +55,7 @@ export async function compareIn(
   const oracle = await runOracle(guest, cases);
   await prepare(guest);
   const compared: Compared[] = [];
-  const session = await Session.connect(guest.tcp());
+  const session = await Session.connect(guest.tcp(), patient);
   try {
     const caller = new Caller(session, world);
     for (const [at, one] of cases.entries()) {
