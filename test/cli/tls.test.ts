@@ -63,7 +63,7 @@ t.test('an agent that is full, or is not there, is told of by ping', async (t) =
     [few.address, /the maximum of 1 sessions is reached/],
     ['unix:/nonexistent/agent.sock', /ENOENT/],
   ] as const) {
-    const { code, stdout, stderr } = await waep('ping', at, '--json', '--timeout', '3s').catch(
+    const { code, stdout, stderr } = await waep('ping', at, '--json', '--timeout', '30s').catch(
       (error) => error,
     );
     t.equal(code, 1);
