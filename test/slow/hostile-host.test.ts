@@ -8,7 +8,7 @@ t.setTimeout(3_600_000);
 for (const suite of ['bullseye', 'trixie', 'sid']) testAttacks(t, suite, { suite });
 
 t.test('a few hundred sequences of made-up calls change nothing', async (t) => {
-  const { found, inputs } = await fuzzObserve({ sequences: 300, seed: 1 + (Date.now() % 1e9) });
+  const { found, inputs } = await fuzzObserve({ sequences: 300, seed: 1 });
   t.equal(found, undefined);
   t.equal(inputs, 300);
 });
