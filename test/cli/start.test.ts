@@ -1,7 +1,9 @@
 import { execFileSync, spawnSync } from 'node:child_process';
 import {
   chmodSync,
+  cpSync,
   existsSync,
+  mkdirSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
@@ -14,6 +16,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { test } from 'tap';
 
+const repository = fileURLToPath(new URL('../../..', import.meta.url));
 const cli = fileURLToPath(new URL('../../cli/waep.cjs', import.meta.url));
 
 function help(cache: string): string {
@@ -82,6 +85,38 @@ test('there is a place for what is kept, whatever the user has for a home', (t) 
   t.same(readdirSync(join(folder, 'cache/code')), ['run']);
   start({ WAEP_CACHE_DIR: 'here' });
   t.same(readdirSync(join(temporary, 'here/code')), ['run'], 'relative to where it was started');
+  t.end();
+});
+
+test('a user who is in no list of users is served like any other', {
+  skip: process.getuid?.() !== 0 && 'it takes root to be another user',
+}, (t) => {
+  const temporary = mkdtempSync(join(tmpdir(), 'waep-nameless-'));
+  t.teardown(() => rmSync(temporary, { recursive: true, force: true }));
+  // This tree may be where only its owner can read.
+  const tree = join(temporary, 'tree');
+  for (const part of ['package.json', 'dist/cli', 'build/Release/waep.node']) {
+    cpSync(join(repository, part), join(tree, part), { recursive: true });
+  }
+  chmodSync(temporary, 0o755);
+  const own = join(temporary, 'own');
+  mkdirSync(own);
+  chmodSync(own, 0o1777);
+  const nameless = '54321';
+  const ids = ['--reuid', nameless, '--regid', nameless, '--clear-groups'];
+  const start = (...words: string[]) =>
+    spawnSync('setpriv', [...ids, process.execPath, join(tree, 'dist/cli/waep.cjs'), ...words], {
+      env: { PATH: process.env.PATH, TMPDIR: own, NO_COLOR: '1' },
+      encoding: 'utf8',
+      cwd: '/',
+    });
+  const help = start('run', '--help');
+  t.match(help.stdout, /--vm <address>/);
+  t.equal(help.stderr, '');
+  t.same(readdirSync(own), [`waep-${nameless}`]);
+  const ping = start('ping', 'unix:/nonexistent');
+  t.match(ping.stderr, /^waep: unix:\/nonexistent: connect ENOENT [^\n]*\n$/);
+  t.equal(ping.status, 1);
   t.end();
 });
 
