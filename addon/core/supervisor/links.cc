@@ -30,11 +30,19 @@ bool FindPath(const Notification& call, PathArgument* found) {
     return (flags & O_NOFOLLOW) == 0 && (flags & kAnew) != kAnew;
   };
   switch (call.number) {
-    case SYS_open:
-      *found = {0, opens(arguments[1])};
-      return true;
     case SYS_openat:
       *found = {1, opens(arguments[2])};
+      return true;
+    case SYS_newfstatat:
+    case SYS_faccessat2:
+      *found = {1, (arguments[3] & AT_SYMLINK_NOFOLLOW) == 0};
+      return true;
+    case SYS_statx:
+      *found = {1, (arguments[2] & AT_SYMLINK_NOFOLLOW) == 0};
+      return true;
+#ifdef SYS_open  // arm64 has only the calls with a folder.
+    case SYS_open:
+      *found = {0, opens(arguments[1])};
       return true;
     case SYS_access:
     case SYS_stat:
@@ -44,13 +52,7 @@ bool FindPath(const Notification& call, PathArgument* found) {
     case SYS_readlink:
       *found = {0, false};
       return true;
-    case SYS_newfstatat:
-    case SYS_faccessat2:
-      *found = {1, (arguments[3] & AT_SYMLINK_NOFOLLOW) == 0};
-      return true;
-    case SYS_statx:
-      *found = {1, (arguments[2] & AT_SYMLINK_NOFOLLOW) == 0};
-      return true;
+#endif
     default:
       return false;
   }
