@@ -9,6 +9,7 @@ import { once } from 'node:events';
 import { Session } from '../../src/index.js';
 import { nativeFile } from '../../src/native.js';
 import { run, Standby } from '../../src/run/index.js';
+import { report } from './checks.js';
 
 const [address = ''] = process.argv.slice(2);
 const patience = { timeoutMs: 60_000, handshakeTimeoutMs: 60_000, callTimeoutMs: 60_000 };
@@ -42,14 +43,5 @@ const checks: Readonly<Record<string, () => Promise<void>>> = {
     }
   },
 };
-for (const [check, look] of Object.entries(checks)) {
-  const started = performance.now();
-  const why = await look().then(
-    () => undefined,
-    (error: Error) => error.stack ?? error.message,
-  );
-  const durationMs = Math.round(performance.now() - started);
-  console.log(JSON.stringify({ case: check, outcome: why ? 'failed' : 'ok', durationMs, why }));
-  if (why !== undefined) process.exitCode = 1;
-}
+await report(checks);
 standby.close();

@@ -6,6 +6,7 @@ import assert from 'node:assert/strict';
 import { instructions, message, tracepoint } from '../../cli/hello-program.js';
 import { EXEC_PORT, exec } from '../../guest/vm/exec.js';
 import { enums, rows, Session } from '../../src/index.js';
+import { report } from './checks.js';
 
 const [cid, port, key = ''] = process.argv.slice(2);
 const EXECUTIONS = 5;
@@ -63,14 +64,5 @@ const checks: Readonly<Record<string, () => Promise<void>>> = {
   },
 };
 
-for (const [check, run] of Object.entries(checks)) {
-  const started = performance.now();
-  const why = await run().then(
-    () => undefined,
-    (error: Error) => error.stack ?? error.message,
-  );
-  const durationMs = Math.round(performance.now() - started);
-  console.log(JSON.stringify({ case: check, outcome: why ? 'failed' : 'ok', durationMs, why }));
-  if (why !== undefined) process.exitCode = 1;
-}
+await report(checks);
 session.close();

@@ -30,14 +30,6 @@
 #define SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV (1UL << 5)
 #endif
 
-#include <stdio.h>
-#include <time.h>
-#define TT(x)                                                       \
-  do {                                                              \
-    timespec t_;                                                    \
-    ::clock_gettime(CLOCK_REALTIME, &t_);                           \
-    ::fprintf(stderr, "T %s %ld%09ld\n", x, t_.tv_sec, t_.tv_nsec); \
-  } while (0)
 namespace waep::seccomp {
 namespace {
 
