@@ -96,6 +96,11 @@ export function recordMetric(recordBytes: number): string {
   return `a record of ${bytes(recordBytes)}`;
 }
 
+/** Like {@link recordMetric}, where who reads or sends the records has a priority. */
+export function raisedRecordMetric(recordBytes: number): string {
+  return `${recordMetric(recordBytes)}, reader at nice −4`;
+}
+
 /** The agent's processor time in the guest for a record of this size. */
 export function agentCpuMetric(recordBytes: number): string {
   return `agent CPU, ${bytes(recordBytes)}`;

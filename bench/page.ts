@@ -2,6 +2,7 @@ import { count, labels, printers } from './chart/format.js';
 import { conclude } from './conclusion.js';
 import { environmentLines } from './environment.js';
 import type { DerivedRun, Experiment } from './experiment.js';
+import { simulateCoverage, trials } from './simulation.js';
 import type { Row } from './types.js';
 import { intervalText, verdict } from './verdict.js';
 
@@ -44,7 +45,26 @@ export function resultsPage(
     '  the same bytes, in the same round.',
     '- Figures of an emulated guest (TCG) say nothing about KVM in absolute terms.',
     '',
+    ...coverageLines(),
   ].join('\n');
+}
+
+/** The intervals tried on made-up rounds, whose true median is known. */
+function coverageLines(): string[] {
+  const coverage = simulateCoverage();
+  const share = (part: number) => `${(100 * part).toFixed(1)} %`;
+  const names = coverage[0] === undefined ? [] : [...coverage[0].found.keys()];
+  return [
+    `How often an interval has the true median in it, in ${count(trials)} trials each with made-up rounds:`,
+    '',
+    `| rounds | called | claimed | ${names.join(' | ')} |`,
+    `|--:|---|--:|${'--:|'.repeat(names.length)}`,
+    ...coverage.map(
+      ({ rounds, claimed, sure, found }) =>
+        `| ${rounds} | ${sure ? 'interval' : 'range'} | ${share(claimed)} | ${[...found.values()].map(share).join(' | ')} |`,
+    ),
+    '',
+  ];
 }
 
 function inShort(newest: readonly DerivedRun[]): string[] {

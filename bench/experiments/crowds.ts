@@ -115,7 +115,7 @@ export const sessions: Experiment = crowdExperiment(
     remarks: [
       '`rate` is that of all sessions together; `call` is the time of each look-up. `open a session` is the time from connecting to the agent’s welcome, while all of the others are open: the agent starts a process for it.',
     ],
-    full: { boots: 2, rounds: 4, samples: 384, warmup: 64 },
+    full: { boots: 2, rounds: 3, samples: 384, warmup: 64 },
     quick: { boots: 1, rounds: 1, samples: 64, warmup: 64 },
   },
 );

@@ -12,6 +12,7 @@ import {
   latencyErrorMetric,
   latencyMetric,
   offeredMetric,
+  raisedRecordMetric,
   recordMetric,
 } from '../metrics.js';
 import { emission } from '../programs/emit.js';
@@ -29,8 +30,10 @@ const sweep = {
 };
 const transports = ['tcp', 'vsock-mux', 'vsock-kernel', 'vsock-device'];
 const lowRateMs = 5;
-/** The priority of the C program: that of the agent's thread that sends events, by default. */
-const readerNice = -4;
+/** The priority of the agent's thread that sends events, by default; the C program can have it, too. */
+const raisedNice = -4;
+/** Where a line of /proc/PID/stat has the nice value (proc_pid_stat(5)), in a shell. */
+const niceField = `\${19}`;
 /** At least 0.7 of the C program's rate. */
 const boundOfRate = 1 / 0.7;
 
@@ -42,19 +45,20 @@ export const events: Experiment = {
   title: 'Events of the guest, on the host and in the guest',
   hypothesis:
     'The host gets records of a ring buffer at 0.7 times the rate, or more, of a C program in the guest that reads them where they lie; at a low rate a record is on the host within 1.5 plain C round trips of its transport.',
-  parameters: { recordBytes, records, ringBytes, sweep, lowRateMs, readerNice },
+  parameters: { recordBytes, records, ringBytes, sweep, lowRateMs, raisedNice },
   placement: 'host processes and the vCPU unpinned',
   remarks: [
-    'A loop of getpgid(2) in the guest drives a program that emits a record at each call, at full speed. `native` is bench/c/events.c, which maps the ring and reads it with epoll(7) as libbpf does; the other arms are `map.records().consume()` on the host, in the process that has the in-process device. A record’s time is that from the first to the last one delivered, divided by their number; records that the full ring refused are not delivered. While it refuses, the loop in the guest goes on, and competes for the guest’s only processor with who sends the records: the agent’s thread for events, which has the priority that the agent gives it (`--event-nice`), and the kernel’s worker for vsock, which has none.',
+    'A loop of getpgid(2) in the guest drives a program that emits a record at each call, at full speed. `native` is bench/c/events.c, which maps the ring and reads it with epoll(7) as libbpf does; the other arms are `map.records().consume()` on the host, in the process that has the in-process device. A record’s time is that from the first to the last one delivered, divided by their number; records that the full ring refused are not delivered. While it refuses, the loop in the guest goes on, and competes for the guest’s only processor with who sends the records: the agent’s thread for events, and the kernel’s worker for vsock. All of them, and the C program, have the nice value 0. `reader at nice −4`: the C program, and that thread of the agent’s, have the priority that the agent gives it by default (`--event-nice`). The C program is then woken for each record; without it, for many at a time. The latency is measured with the agent’s default.',
     'Latency: from bpf_ktime_get_ns() in the program to the callback on the host, at one record every 5 ms, made by a process of the guest that sleeps in between. The stamp is placed on the host’s timeline by `session.readClock()`, which makes two round trips after each record; `event latency, give or take` is the bound of that placing’s error. `/c`: a plain C round trip of 64 bytes on the same transport, at the same rate.',
     'Agent CPU: what all threads of the executors in the guest used, by /proc/PID/task/TID/schedstat, divided by the records delivered.',
   ],
   guest: true,
-  full: { boots: 1, rounds: 5, samples: 100, warmup: 100 },
+  full: { boots: 2, rounds: 3, samples: 100, warmup: 100 },
   quick: { boots: 1, rounds: 2, samples: 40, warmup: 40 },
   comparisons: [
     ...transports.flatMap((arm) => [
       ...recordBytes.map((size) => ratio(arm, 'native', recordMetric(size), boundOfRate)),
+      ...recordBytes.map((size) => ratio(arm, 'native', raisedRecordMetric(size), boundOfRate)),
       ratio(arm, `${arm}/c`, latencyMetric, 1.5),
     ]),
     ...['native', ...transports].flatMap((arm) =>
@@ -73,15 +77,21 @@ export const events: Experiment = {
     const native = async () => {
       await first.use();
       await using session = await Session.connect(first.agent, { client: 'waep bench' });
-      return await measureRates(readInGuest(session, new Driver(first.run, guest.programs)));
+      const driver = new Driver(first.run, guest.programs);
+      return [
+        ...(await measureRates(readInGuest(session, driver, 0))),
+        ...(await measureSizes(readInGuest(session, driver, raisedNice), raisedRecordMetric)),
+      ];
     };
     const host = async (transport: LabTransport, amount: Amount) => {
       // Another transport may have been in use since.
       await transport.use();
       const driver = new Driver(transport.run, guest.programs);
+      const follow = (one: Driver) => readOnHost(client, transport.agent, one);
       try {
         return [
-          ...(await measureRates(readOnHost(client, transport.agent, driver))),
+          ...(await measureRates(follow(driver.withoutPriorities()))),
+          ...(await measureSizes(follow(driver), raisedRecordMetric)),
           ...(await measureLatency(client, transport.agent, driver, amount)),
         ];
       } finally {
@@ -128,33 +138,58 @@ type Read = (kind: Kind, count: number, pauseNs: number, withCpu: boolean) => Pr
 class Driver {
   readonly #run: LabTransport['run'];
   readonly #program: string;
+  readonly #priorities: boolean;
 
-  constructor(run: LabTransport['run'], programs: Programs) {
+  constructor(run: LabTransport['run'], programs: Pick<Programs, 'events'>, priorities = true) {
     this.#run = run;
     this.#program = programs.events;
+    this.#priorities = priorities;
   }
 
-  drive(command: readonly string[], count: number, pauseNs: number): Promise<string> {
+  /** The same, except that the agent's threads have no priority while the program runs. */
+  withoutPriorities(): Driver {
+    return new Driver(this.#run, { events: this.#program }, false);
+  }
+
+  async drive(command: readonly string[], count: number, pauseNs: number): Promise<string> {
     const amount = ['--count', String(count), '--pause', String(pauseNs)];
-    return this.#run([this.#program, ...command, ...amount]);
+    const run = () => this.#run([this.#program, ...command, ...amount]);
+    if (this.#priorities) return await run();
+    const raised = await this.#ofExecutors(
+      `set -- $(cat $t/stat) && [ ${niceField} = ${raisedNice} ] && echo \${t##*/}`,
+    );
+    if (raised.length === 0)
+      throw new TypeError(`no thread of an executor has the nice value ${raisedNice}`);
+    const setAll = (nice: number) => this.#run(['/bin/busybox', 'renice', `${nice}`, ...raised]);
+    await setAll(0);
+    try {
+      return await run();
+    } finally {
+      await setAll(raisedNice);
+    }
   }
 
   /** What the executors in the guest have used of its processors, in nanoseconds. */
   async agentCpuNs(): Promise<number> {
-    const script =
-      'for t in /proc/[0-9]*/task/[0-9]*; do read c < $t/comm && [ "$c" = waep-executor ] && cat $t/schedstat; done; true';
-    const lines = (await this.#run(['/bin/sh', '-c', script])).trim().split('\n');
+    const lines = await this.#ofExecutors('cat $t/schedstat');
     return lines.reduce((sum, line) => sum + Number(line.split(' ')[0]), 0);
+  }
+
+  /** The lines that a command of the guest's shell prints for the folder `$t` of each thread. */
+  async #ofExecutors(command: string): Promise<string[]> {
+    const script = `for t in /proc/[0-9]*/task/[0-9]*; do read c < $t/comm && [ "$c" = waep-executor ] && ${command}; done; true`;
+    const text = (await this.#run(['/bin/sh', '-c', script])).trim();
+    return text === '' ? [] : text.split('\n');
   }
 }
 
-function readInGuest(session: Session, driver: Driver): Read {
+function readInGuest(session: Session, driver: Driver, nice: number): Read {
   return async ({ ringBytes, recordBytes }, count, pauseNs) => {
     await using made = await emission(session, ringBytes, recordBytes);
     await using _ = await made.program.attachRawTracepoint('sys_enter');
     const { id } = await made.ring.info();
     const which = ['--map', String(id), '--size', String(ringBytes)];
-    const command = ['consume', ...which, '--nice', String(readerNice)];
+    const command = ['consume', ...which, '--nice', String(nice)];
     const [, delivered, elapsedNs] = (await driver.drive(command, count, pauseNs)).split(' ');
     const read = { delivered: Number(delivered), elapsedNs: Number(elapsedNs), agentCpuNs: 0 };
     return { ...read, ...(await made.counts()) };
@@ -172,16 +207,26 @@ function readOnHost(client: Client, address: string, driver: Driver): Read {
   };
 }
 
-async function measureRates(read: Read): Promise<Batches> {
+async function measureSizes(
+  read: Read,
+  metricOf: (recordBytes: number) => string,
+  cpuMetricOf?: (recordBytes: number) => string,
+): Promise<Batches> {
   const measured: Batches = [];
   for (const size of recordBytes) {
-    const taken = await read({ ringBytes, recordBytes: size }, records[size] ?? 0, 0, true);
+    const withCpu = cpuMetricOf !== undefined;
+    const taken = await read({ ringBytes, recordBytes: size }, records[size] ?? 0, 0, withCpu);
     const each = taken.elapsedNs / taken.delivered;
-    measured.push({ metric: recordMetric(size), unit: 'ns', values: [each] });
-    if (taken.agentCpuNs === 0) continue;
+    measured.push({ metric: metricOf(size), unit: 'ns', values: [each] });
+    if (cpuMetricOf === undefined || taken.agentCpuNs === 0) continue;
     const values = [taken.agentCpuNs / taken.delivered];
-    measured.push({ metric: agentCpuMetric(size), unit: 'ns', values });
+    measured.push({ metric: cpuMetricOf(size), unit: 'ns', values });
   }
+  return measured;
+}
+
+async function measureRates(read: Read): Promise<Batches> {
+  const measured = await measureSizes(read, recordMetric, agentCpuMetric);
   for (const pauseNs of sweep.pausesNs) {
     const taken = await read(sweep, sweep.records, pauseNs, false);
     const perSecond = 1e9 / taken.elapsedNs;

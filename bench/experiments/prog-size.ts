@@ -27,7 +27,7 @@ export const progSize: Experiment = {
     'The programs are of one instruction that repeats, all of which the verifier walks; a million is as many as it takes. `native` makes the same calls, byte for byte, in the guest.',
   ],
   guest: true,
-  full: { boots: 2, rounds: 2, samples: 30, warmup: 2 },
+  full: { boots: 2, rounds: 3, samples: 30, warmup: 2 },
   quick: { boots: 1, rounds: 1, samples: 8, warmup: 1 },
   comparisons: transports.flatMap((arm) =>
     sizes.flatMap((size): Comparison[] => {

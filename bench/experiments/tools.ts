@@ -45,7 +45,7 @@ export const tools: Experiment = {
   guest: true,
   files: unmodifiedFiles,
   profile: 'full',
-  full: { boots: 1, rounds: 3, samples: 3, warmup: 1 },
+  full: { boots: 2, rounds: 3, samples: 3, warmup: 1 },
   quick: { boots: 1, rounds: 1, samples: 2, warmup: 1 },
   comparisons: transports.flatMap((transport) => [
     ...Object.entries(toolMetrics).flatMap(([name, metric]) =>
