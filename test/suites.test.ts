@@ -8,6 +8,7 @@ import { type CaseReport, runConformance } from './transport/conformance-run.js'
 const scripts = {
   differential: fileURLToPath(new URL('./conformance/differential/main.js', import.meta.url)),
   compat: fileURLToPath(new URL('./conformance/compat/main.js', import.meta.url)),
+  suites: fileURLToPath(new URL('./conformance/suites/main.js', import.meta.url)),
 };
 const run = (suite: keyof typeof scripts, ...words: string[]) =>
   promisify(execFile)(process.execPath, [scripts[suite], ...words]);
@@ -17,7 +18,11 @@ t.test('the help names the options for a kernel, a part and the record', async (
   for (const option of ['--kernel', '--part', '--record']) t.match(differential, option);
   t.match(differential, /5\.10, 6\.1, 6\.12/);
   const { stdout: compat } = await run('compat', '--help');
-  for (const option of ['--kernel', '--only', '--record']) t.match(compat, option);
+  const { stdout: suites } = await run('suites', '--help');
+  for (const option of ['--kernel', '--only', '--record']) {
+    t.match(compat, option);
+    t.match(suites, option);
+  }
 });
 
 t.test('what cannot be meant is refused before a guest boots', async (t) => {
@@ -28,6 +33,7 @@ t.test('what cannot be meant is refused before a guest boots', async (t) => {
   await refused(/Expected one of maps, batches/, 'differential', '--part', 'mops');
   await refused(/--record takes all kernels/, 'differential', '--record', '--part', 'maps');
   await refused(/cannot be used with option '--record'/, 'compat', '--record', '--kernel', '6.12');
+  await refused(/cannot be used with option '--only/, 'suites', '--record', '--only', 'link/');
 });
 
 t.test('cases that are left out are reported as skipped, with what to do', async (t) => {

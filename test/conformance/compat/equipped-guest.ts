@@ -45,9 +45,12 @@ function policyFor(folder: string): string {
   return JSON.stringify({ profile: 'full', readable_paths: readable });
 }
 
+/** What a guest is equipped with. */
+type Built = Pick<Equipment, 'files' | 'folder'>;
+
 /** Boots a guest for the matrix. */
 export function bootEquipped(
-  { files, folder }: Equipment,
+  { files, folder }: Built,
   progress: Progress,
   kernel?: KernelChoice,
 ): Promise<Guest> {
@@ -65,7 +68,7 @@ export function bootEquipped(
 }
 
 /** Returns the text that {@link joinGuest} needs. */
-export function describeGuest(guest: Guest, { folder }: Equipment): string {
+export function describeGuest(guest: Guest, { folder }: Built): string {
   return `${JSON.stringify(keptOf(guest, folder), null, 1)}\n`;
 }
 
@@ -85,7 +88,7 @@ export async function joinGuest(path: string): Promise<EquippedGuest> {
 
 /** Boots a guest of its own. */
 export async function openGuest(
-  equipment: Equipment,
+  equipment: Built,
   progress: Progress,
   kernel?: KernelChoice,
 ): Promise<EquippedGuest> {

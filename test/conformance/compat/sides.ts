@@ -230,7 +230,7 @@ async function watch(
 const GONE_MS = 10_000;
 
 /** Returns what is in the guest that was not there before, after a time for cleaning up. */
-async function leftovers(session: Session, before: ReadonlySet<string>): Promise<string[]> {
+export async function leftovers(session: Session, before: ReadonlySet<string>): Promise<string[]> {
   const deadlineMs = performance.now() + GONE_MS;
   for (;;) {
     const left = [...(await census(session))].filter((object) => !before.has(object));

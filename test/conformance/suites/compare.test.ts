@@ -1,0 +1,101 @@
+import t from 'tap';
+import { causes, compare, isUnexplained } from './compare.js';
+import { parseGoTest, type Tested } from './go-test.js';
+import { pageOf } from './page.js';
+import { playPackage } from './play.js';
+
+const OUTPUT = `=== RUN   TestMap
+=== RUN   TestMap/hash
+=== RUN   TestMap/array
+    map_test.go:7: no arrays
+=== CONT  TestMap
+    map_test.go:9: the end
+--- FAIL: TestMap (0.03s)
+    --- PASS: TestMap/hash (0.01s)
+    --- FAIL: TestMap/array (0.02s)
+=== RUN   ExampleMap
+printed--- PASS: ExampleMap (0.00s)
+=== RUN   TestLast
+    map_test.go:11: starting
+`;
+
+t.test('the output of a Go test program is read test by test', async (t) => {
+  t.same(parseGoTest(OUTPUT), [
+    { name: 'TestMap', outcome: 'fail', output: 'map_test.go:9: the end' },
+    { name: 'TestMap/hash', outcome: 'pass', output: '' },
+    { name: 'TestMap/array', outcome: 'fail', output: 'map_test.go:7: no arrays' },
+    { name: 'ExampleMap', outcome: 'pass', output: '' },
+    { name: 'TestLast', outcome: 'crash', output: 'map_test.go:11: starting' },
+  ]);
+});
+
+const tested = (outcomes: Record<string, Tested['outcome']>): Tested[] =>
+  Object.entries(outcomes).map(([name, outcome]) => ({ name, outcome, output: `${name} speaks` }));
+
+t.test('a difference is told once, at the test that causes it', async (t) => {
+  const failing = compare(
+    '6.1',
+    'link',
+    tested({ TestA: 'pass', 'TestA/one': 'pass', 'TestA/two': 'pass' }),
+    tested({ TestA: 'fail', 'TestA/one': 'pass', 'TestA/two': 'fail' }),
+  );
+  t.match(causes(failing), [{ test: 'TestA/two', said: 'TestA/two speaks' }]);
+  t.equal(failing.filter(isUnexplained).length, 2);
+
+  const early = compare(
+    '6.1',
+    'link',
+    tested({ TestA: 'pass', 'TestA/one': 'pass' }),
+    tested({ TestA: 'fail' }),
+  );
+  t.match(causes(early), [{ test: 'TestA', guest: 'pass', host: 'fail' }]);
+
+  const skipped = compare('6.1', 'link', tested({ TestA: 'fail' }), tested({ TestA: 'skip' }));
+  t.match(causes(skipped), [{ test: 'TestA', guest: 'fail', host: 'skip' }]);
+  t.same(causes(compare('6.1', 'link', tested({ TestA: 'fail' }), tested({ TestA: 'fail' }))), []);
+});
+
+t.test('the tests after one that ends its program run in a new program', async (t) => {
+  const outputs = [
+    'TestA\nTestB\nTestC\nBenchmarkD\n',
+    '=== RUN   TestA\n--- PASS: TestA (0.00s)\n=== RUN   TestB\n',
+    '=== RUN   TestC\n--- PASS: TestC (0.00s)\n',
+  ];
+  const commands: string[] = [];
+  const side = {
+    name: 'guest',
+    async start(command: string) {
+      commands.push(command);
+      const stdout = Promise.resolve(outputs[commands.length - 1] ?? '');
+      const stderr = Promise.resolve('panic: no memory');
+      return { stdout, stderr, ended: Promise.resolve('2'), kill: () => {} };
+    },
+  } as const;
+  const results = await playPackage('root', '/suite', side, () => true);
+  t.match(results, [
+    { name: 'TestA', outcome: 'pass' },
+    { name: 'TestB', outcome: 'crash', output: 'panic: no memory' },
+    { name: 'TestC', outcome: 'pass' },
+  ]);
+  t.match(commands, [/-test\.list/, /'\^\(TestA\|TestB\|TestC\)\$'/, /'\^\(TestC\)\$'/]);
+});
+
+t.test('the page names each test, by how it ended on both sides', async (t) => {
+  const results = compare(
+    '6.1',
+    'root',
+    tested({ TestA: 'pass', 'TestA/one': 'pass', TestB: 'fail', TestC: 'skip', TestD: 'pass' }),
+    tested({ TestA: 'pass', 'TestA/one': 'pass', TestB: 'fail', TestC: 'skip', TestD: 'fail' }),
+  );
+  const run = {
+    ...{ name: '6.1', at: '2026-01-01T00:00:00.000Z', suite: 'a suite', kernel: '6.1.0' },
+    ...{ kernelOrigin: 'a package', accel: 'tcg', tookS: 60 },
+  };
+  const page = pageOf({ runs: [run], results });
+  t.match(page, '| Linux 6.1.0 (a package) on TCG | a suite | 2026-01-01T00:00:00.000Z | 60 s |');
+  t.match(page, '| root | 5 | 3 | 2 | 2 | 1 | 1 | 1 |');
+  t.match(page, '| root | `TestD` | pass | fail | not known: TestD speaks |');
+  t.match(page, /fail on both sides.*\n\n- root: `TestB`\n/);
+  t.match(page, /skipped on both sides.*\n\n- root: `TestC`\n/);
+  t.match(page, /pass on both sides.*\n\n- root: `TestA` \(1 part\)\n/);
+});

@@ -1,0 +1,113 @@
+/* `npm run suites`: runs other projects' tests of bpf(2) on both sides, and writes the page. */
+import { once } from 'node:events';
+import { writeFile } from 'node:fs/promises';
+import { Command, Option } from 'commander';
+import pc from 'picocolors';
+import type { Progress } from '../../../guest/index.js';
+import { Session } from '../../../src/index.js';
+import { kernelNamed } from '../../kernels.js';
+import { census } from '../compat/census.js';
+import { bootEquipped, describeGuest, joinGuest, openGuest } from '../compat/equipped-guest.js';
+import { guestSide, hostSide, leftovers, type Side } from '../compat/sides.js';
+import { buildSuite, type Suite } from './build.js';
+import { causes, compare, isUnexplained, type Result } from './compare.js';
+import type { Tested } from './go-test.js';
+import { playPackage } from './play.js';
+import { record } from './store.js';
+
+const MAIN_KERNEL = '6.1';
+
+interface Flags {
+  only: string;
+  kernel: string;
+  keep?: string;
+  join?: string;
+  record: boolean;
+  verbose: boolean;
+}
+
+async function keepGuest(path: string, kernel: string, progress: Progress): Promise<void> {
+  const suite = await buildSuite(progress);
+  await using guest = await bootEquipped(suite, progress, kernelNamed(kernel));
+  await writeFile(path, describeGuest(guest, suite));
+  console.log(`The guest is up; in another terminal: npm run suites -- --join ${path}`);
+  await Promise.race([guest.ended, once(process, 'SIGINT')]);
+}
+
+async function runSuite(suite: Suite, flags: Flags, progress: Progress): Promise<Result[]> {
+  const startedMs = performance.now();
+  const at = new Date().toISOString();
+  const only = new RegExp(flags.only);
+  await using guest = await (flags.join === undefined
+    ? openGuest(suite, progress, kernelNamed(flags.kernel))
+    : joinGuest(flags.join));
+  await using session = await Session.connect(guest.agent);
+  const [inside, outside] = [guestSide(guest, {}), hostSide(guest.agent, {})];
+  const results: Result[] = [];
+  for (const name of suite.packages) {
+    const play = (side: Side) => playPackage(name, guest.folder, side, (test) => only.test(test));
+    const inGuest = await play(inside);
+    const before = await census(session);
+    const fromHost = await play(outside);
+    const left = await leftovers(session, before);
+    if (left.length > 0) throw new Error(`The tests of ${name} leave ${left.join(', ')}.`);
+    const compared = compare(flags.kernel, name, inGuest, fromHost);
+    results.push(...compared);
+    show(name, compared);
+    if (flags.verbose) showOutputs(causes(compared).filter(isUnexplained), fromHost);
+  }
+  if (flags.record) {
+    const { kernel, kernelOrigin, accel } = guest.info;
+    const tookS = Math.round((performance.now() - startedMs) / 1000);
+    const run = { name: flags.kernel, at, suite: suite.title, kernel, kernelOrigin, accel, tookS };
+    await record(run, results);
+  }
+  return results;
+}
+
+function show(name: string, results: readonly Result[]): void {
+  if (results.length === 0) return;
+  const passed = (side: 'guest' | 'host') => results.filter((one) => one[side] === 'pass').length;
+  console.log(`${name}: ${passed('guest')} pass in the guest, ${passed('host')} forwarded`);
+  for (const result of causes(results)) {
+    const { test, guest, host, why, said } = result;
+    const reason = why === '' ? pc.red(said) : pc.dim(why);
+    console.log(`  ${test}: ${host} instead of ${guest}\n      ${reason}`);
+  }
+}
+
+function showOutputs(results: readonly Result[], fromHost: readonly Tested[]): void {
+  for (const { test } of results) {
+    console.log(`--- ${test}\n${fromHost.find(({ name }) => name === test)?.output ?? ''}`);
+  }
+}
+
+new Command('npm run suites --')
+  .description('Runs the tests of cilium/ebpf inside a guest and from the host, and compares.')
+  .option('--only <pattern>', 'only tests whose PACKAGE/TEST matches this regular expression', '')
+  .addOption(
+    new Option('--kernel <name>', 'a kernel such as 6.12, or a suite of Debian such as sid')
+      .default(MAIN_KERNEL)
+      .conflicts('join'),
+  )
+  .addOption(
+    new Option('--record', 'keep the results of this kernel in results/suites.*')
+      .default(false)
+      .conflicts('only'),
+  )
+  .option('--keep <file>', 'boot the guest, describe it in a file, and keep it until Ctrl-C')
+  .option('--join <file>', 'use the guest that the file describes')
+  .option('--verbose', 'show what tests print that differ for an unknown reason', false)
+  .action(async (flags: Flags) => {
+    const progress = (line: string) => console.error(pc.dim(line));
+    if (flags.keep !== undefined) return keepGuest(flags.keep, flags.kernel, progress);
+    const results = await runSuite(await buildSuite(progress), flags, progress);
+    if (results.length === 0)
+      throw new Error(`No test matches ${flags.only}. Expected PACKAGE/TEST.`);
+    if (results.some(isUnexplained)) process.exitCode = 1;
+  })
+  .parseAsync()
+  .catch((error: Error) => {
+    console.error(pc.red(error.stack ?? error.message));
+    process.exitCode = 1;
+  });

@@ -1,0 +1,32 @@
+/* results/suites.*: the newest results of each kernel. */
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { jsonRows } from '../../../bench/json-rows.js';
+import { packageFolder } from '../../../src/paths.js';
+import type { Result } from './compare.js';
+import { pageOf } from './page.js';
+import type { Recording, RunInfo } from './recording.js';
+
+const paths = {
+  results: join(packageFolder, 'results/suites.json'),
+  page: join(packageFolder, 'results/suites.md'),
+} as const;
+
+/** Replaces the earlier results of the same kernel. */
+export async function record(info: RunInfo, results: readonly Result[]): Promise<void> {
+  const before = await read();
+  const runs = [...before.runs.filter(({ name }) => name !== info.name), info];
+  const others = before.results.filter(({ kernel }) => kernel !== info.name);
+  const recording: Recording = { runs, results: [...others, ...results] };
+  await writeFile(paths.results, encode(recording));
+  await writeFile(paths.page, pageOf(recording));
+}
+
+async function read(): Promise<Recording> {
+  const text = await readFile(paths.results, 'utf8').catch(() => '{"runs":[],"results":[]}');
+  return JSON.parse(text);
+}
+
+function encode({ runs, results }: Recording): string {
+  return `{"runs":${jsonRows(runs)},"results":${jsonRows(results)}}\n`;
+}
