@@ -1,6 +1,7 @@
 import { randomBytes, timingSafeEqual } from 'node:crypto';
 import { EventEmitter, once } from 'node:events';
 import { Socket as NetSocket } from 'node:net';
+import { constants } from 'node:os';
 import type { Duplex } from 'node:stream';
 import { failure, systemError, WaepError } from '../../src/errors.js';
 import { FrameType, frameTypeName, PROTOCOL_VERSION } from '../../src/frame/header.js';
@@ -35,6 +36,7 @@ import { Keeper } from './keeper.js';
 import { kernelInfo } from './kernel-info.js';
 import { type Secured, TlsGate, type TlsIdentity } from './tls.js';
 
+const { EAGAIN } = constants.errno;
 /** The largest handshake frame. A handshake has a few dozen bytes. */
 const MAX_HELLO_BYTES = 64 * 1024;
 /** Ports below this one are for privileged processes only. */
@@ -305,7 +307,7 @@ export class Agent extends EventEmitter<AgentEvents> {
     // A Unix socket cannot lose its peer without a sign of it.
     const silenceMs =
       (stream as Partial<Socket>).transport === 'unix' ? 0 : this.#options.silenceMs;
-    const { fd, unread } = takeDescriptor(stream);
+    const { fd, unread, ended } = takeDescriptor(stream);
     let begun: OpenSession | undefined;
     try {
       if (unread.byteLength > 0) {
@@ -313,6 +315,10 @@ export class Agent extends EventEmitter<AgentEvents> {
           received: `${unread.byteLength} bytes after the handshake`,
           expected: 'silence until WELCOME',
         });
+      }
+      if (ended) {
+        const why = 'the peer ended it before there was an answer, which may have taken too long';
+        throw failure('ERR_PEER_REFUSED', { peer, why });
       }
       if (this.#closed) throw failure('ERR_PEER_REFUSED', { peer, why: 'the agent is closing' });
       if ('token' in handshake) this.#join(fd, id, handshake, peer, silenceMs);
@@ -490,9 +496,31 @@ function subjectProblem(name: string, { subjects }: Acceptance): string | undefi
   return `rule accept.subjects allows ${subjects.join(' and ') || 'nobody'} only, and its certificate has ${name}`;
 }
 
-function takeDescriptor(stream: Duplex): { fd: number; unread: Uint8Array } {
+/** What a session needs of a stream after the handshake. */
+interface Descriptor {
+  fd: number;
+  /** Bytes that came after the handshake. */
+  unread: Uint8Array;
+  /**
+   * Whether the peer has ended the stream. While an agent is too slow, its clients give up; what it
+   * then did for each of them would keep it slow.
+   */
+  ended: boolean;
+}
+
+function takeDescriptor(stream: Duplex): Descriptor {
   const taken = detach(stream);
-  if (taken !== undefined) return taken;
+  if (taken !== undefined) {
+    const { fd, unread } = taken;
+    if (unread.byteLength > 0) return { fd, unread, ended: false };
+    const next = new Uint8Array(1);
+    const received = native.recv(fd, next, 0, 1);
+    return {
+      fd,
+      unread: next.subarray(0, Math.max(0, received)),
+      ended: received === 0 || (received < 0 && received !== -EAGAIN),
+    };
+  }
   const pair = new Int32Array(2);
   const error = native.socketPair(pair);
   if (error < 0) throw systemError('socketpair', error);
@@ -506,7 +534,7 @@ function takeDescriptor(stream: Duplex): { fd: number; unread: Uint8Array } {
   stream.on('error', stop).on('close', stop);
   stream.pipe(relay);
   relay.pipe(stream);
-  return { fd: theirs, unread: new Uint8Array(0) };
+  return { fd: theirs, unread: new Uint8Array(0), ended: stream.destroyed };
 }
 
 /** Sends the peer the reason and closes the connection, whether or not the peer reads it. */

@@ -1,5 +1,8 @@
+import { execFileSync } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { test } from 'tap';
+import { FrameType, messageFrame } from '../../src/frame/index.js';
 import { Session } from '../../src/index.js';
 import { until } from '../until.js';
 import { localAgent } from './local-agent.js';
@@ -44,4 +47,23 @@ test('no executor is kept unless that is asked for', async (t) => {
   const local = await localAgent();
   t.teardown(() => local.close());
   t.equal(local.agent.sparePid, undefined);
+});
+
+test('a client that has given up takes no executor', async (t) => {
+  const local = await localAgent({ keepsSpare: true });
+  t.teardown(() => local.close());
+  const { agent, address } = local;
+  const spare = agent.sparePid;
+  const refused = once(agent, 'refused');
+  const hello = messageFrame(FrameType.HELLO, 0, { protocol: 1, client: 'x' });
+  const script = `
+    const socket = require('node:net').connect(process.argv[1]);
+    socket.end(Buffer.from(process.argv[2], 'hex'), () => socket.destroy());`;
+  const words = [address.slice('unix:'.length), Buffer.from(hello).toString('hex')];
+  // The agent is in this process, and accepts the connection after the client's end.
+  execFileSync(process.execPath, ['-e', script, ...words]);
+  const [{ error }] = await refused;
+  t.match(error, { code: 'ERR_PEER_REFUSED', message: /before there was an answer/ });
+  t.equal(agent.sparePid, spare);
+  t.equal(agent.sessions, 0);
 });
