@@ -10,21 +10,40 @@ export interface ConnectionOptions extends TlsFileOptions {
   vm: string;
   /** How long the session outlives the loss of its connection, in milliseconds. */
   lease?: number;
+  /** How long connecting and the agent's answer may take, in milliseconds each. */
+  connectTimeout?: number;
 }
 
 /** A cut connection can be made again within this time, and users do not wait longer. */
 export const DEFAULT_LEASE_MS = 5_000;
+
+/** An agent that is not overloaded answers within this time. */
+const DEFAULT_CONNECT_TIMEOUT_MS = 5_000;
 
 /** For sessions that answer a program's bpf(2) calls. The kernel never gives up a call either. */
 export const unhurried: SessionOptions = { callTimeoutMs: Number.POSITIVE_INFINITY };
 
 /** Adds the options with which a command reaches an agent. */
 export function connectionOptions(command: Command): Command {
-  return tlsOptions(
-    command.requiredOption(
-      '--vm <address>',
-      'the address of the agent, such as vsock:3:1024 or tcp:127.0.0.1:1024',
+  return connectTimeoutOption(
+    tlsOptions(
+      command.requiredOption(
+        '--vm <address>',
+        'the address of the agent, such as vsock:3:1024 or tcp:127.0.0.1:1024',
+      ),
     ),
+  );
+}
+
+/** Adds the option for the time that the agent may take to answer. */
+export function connectTimeoutOption(command: Command): Command {
+  return command.addOption(
+    new Option(
+      '--connect-timeout <duration>',
+      'how long connecting may take, and then the answer of the agent, such as 30s for a guest that is slow or busy',
+    )
+      .argParser(duration(1))
+      .default(DEFAULT_CONNECT_TIMEOUT_MS, `${DEFAULT_CONNECT_TIMEOUT_MS / 1000}s`),
   );
 }
 
@@ -62,9 +81,10 @@ export async function openSession(
   more: SessionOptions,
 ): Promise<Session> {
   const tls = readTlsFiles(options, 'client');
-  const leaseMs = options.lease ?? 0;
+  const { lease: leaseMs = 0, connectTimeout: timeoutMs = DEFAULT_CONNECT_TIMEOUT_MS } = options;
+  const bounds = { timeoutMs, handshakeTimeoutMs: timeoutMs };
   try {
-    const how = { leaseMs, ...more, ...(tls === undefined ? {} : { tls }) };
+    const how = { leaseMs, ...bounds, ...more, ...(tls === undefined ? {} : { tls }) };
     return await Session.connect(options.vm, how);
   } catch (error) {
     throw advised(error);

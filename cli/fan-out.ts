@@ -27,13 +27,14 @@ const colours = [pc.cyan, pc.magenta, pc.green, pc.yellow, pc.blue, pc.red] as c
 export async function fanOut(
   addresses: readonly string[],
   program: readonly string[],
-  { keys, tlsCa, tlsCert, tlsKey, tlsCrl, lease }: Omit<ConnectionOptions, 'vm'>,
+  { keys, tlsCa, tlsCert, tlsKey, tlsCrl, lease, connectTimeout }: Omit<ConnectionOptions, 'vm'>,
   { started, json }: { started: (kill: (signal: NodeJS.Signals) => void) => void; json: boolean },
 ): Promise<number> {
   const tls = Object.entries({
     ...{ '--keys': keys, '--tls-ca': tlsCa, '--tls-cert': tlsCert, '--tls-key': tlsKey },
     '--tls-crl': tlsCrl,
     '--lease': lease === undefined ? undefined : `${lease}ms`,
+    '--connect-timeout': connectTimeout === undefined ? undefined : `${connectTimeout}ms`,
   });
   const options = [
     ...tls.flatMap(([name, file]) => (file === undefined ? [] : [name, file])),

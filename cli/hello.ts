@@ -14,8 +14,8 @@ import {
 import { instructions, message, tracepoint } from './hello-program.js';
 import { closeAfter, untilInterrupted } from './signals.js';
 import { columnsOf, widthOf, wrapped } from './text.js';
+import { openTraceLog } from './trace-log.js';
 
-const TRACE_PIPE = '/sys/kernel/tracing/trace_pipe';
 const POLL_MS = 50;
 const READ_BYTES = 64 * 1024;
 
@@ -46,7 +46,7 @@ async function follow(options: Options, signal: AbortSignal): Promise<void> {
       license: 'GPL',
       name: 'waep_hello',
     });
-    const log = await session.open(TRACE_PIPE);
+    const log = await openTraceLog(session);
     await program.attachRawTracepoint(tracepoint);
     const said = `attached to raw_tracepoint/${tracepoint} in ${vm}, Linux ${release}; Ctrl-C ends it`;
     for (const line of wrapped(said, widthOf(process.stderr, Number.POSITIVE_INFINITY)))

@@ -58,8 +58,9 @@ async function look(
   timeoutMs: number,
   tls: Omit<ConnectionOptions, 'vm'>,
 ) {
-  const bounds = { timeoutMs, handshakeTimeoutMs: timeoutMs, callTimeoutMs: timeoutMs };
-  await using session = await openSession({ vm, ...tls }, { client: 'waep ping', ...bounds });
+  const options = { vm, ...tls, connectTimeout: timeoutMs };
+  const more = { client: 'waep ping', callTimeoutMs: timeoutMs };
+  await using session = await openSession(options, more);
   const times: number[] = [];
   for (let i = 0; i < count; i++) {
     const startMs = performance.now();

@@ -7,6 +7,7 @@ import { optionalCache } from '../src/paths.js';
 import { RELEASE_MS, type RunOptions, run } from '../src/run/index.js';
 import {
   type ConnectionOptions,
+  connectTimeoutOption,
   leaseOption,
   openSession,
   tlsOptions,
@@ -40,7 +41,7 @@ export function runCommand(): Command {
       '--json',
       'print JSON on standard error, an object on each line: waep is "error" or "notice" (with code and message), "ended" (status and outcome), or "stderr" (text: a line of the program, which cannot look like one of waep)',
     );
-  return leaseOption(tlsOptions(command))
+  return leaseOption(connectTimeoutOption(tlsOptions(command)))
     .argument('<program...>', 'the program and its arguments; put -- before them')
     .passThroughOptions()
     .action(async (program: string[], { vm = [], vms, json, ...tls }: Options) => {

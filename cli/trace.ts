@@ -10,8 +10,7 @@ import {
   openSession,
 } from './connection.js';
 import { closeAfter, untilInterrupted } from './signals.js';
-
-const TRACE_PIPE = '/sys/kernel/tracing/trace_pipe';
+import { openTraceLog } from './trace-log.js';
 
 /** `waep trace`: prints the trace log of the guest's kernel and its programs. */
 export function traceCommand(): Command {
@@ -26,7 +25,7 @@ export function traceCommand(): Command {
 async function follow(options: ConnectionOptions, signal: AbortSignal): Promise<void> {
   await using session = await openSession(options, { client: 'waep trace', signal });
   closeAfter(signal, session);
-  const file = await session.open(TRACE_PIPE);
+  const file = await openTraceLog(session);
   const decoder = new StringDecoder('utf8');
   const stream = await session.subscribe(
     { source: 'file', file },

@@ -108,6 +108,9 @@ t.test('a connection that cannot be made says what to do', async (t) => {
   t.match(waep(['ping', 'tcp:127.0.0.1:1']).errors, /ECONNREFUSED .*Nobody listens there\. /);
   t.match(waep(['ping', 'vsok:3:1024']).errors, '(did you mean vsock?)');
   t.match(waep(['ping', '']).errors, 'it is empty');
+  const deaf = waep(['preflight', '--vm', `unix:${locked}`, '--connect-timeout', '100ms']);
+  t.equal(deaf.status, 1);
+  t.match(deaf.errors, /within 100 ms\. .* needs a longer --connect-timeout/);
   const skip =
     process.geteuid?.() === 0 ? false : 'only root can make a socket of another (try: sudo)';
   await t.test('to a socket of another user', { skip }, async (t) => {

@@ -94,6 +94,14 @@ threading.Thread(target=os.execv, args=(${words})).start()'`;
   await until('the line that the guest tells', written, { everyMs: 100 });
   t.match(await ended, /tracing_mark_write: told by the guest\n/);
 
+  // The kernel allows the log one reader, and this session is it now.
+  await using reader = await Session.connect(address, patient);
+  await reader.open('/sys/kernel/tracing/trace_pipe');
+  const second = await execute(process.execPath, [cli, 'trace', '--vm', address]).catch(
+    (error: { code: number; stderr: string }) => error,
+  );
+  t.match(second, { code: 1, stderr: /open EBUSY .*trace_pipe\. Another program reads this log/ });
+
   const pin = '/sys/fs/bpf/counts';
   const sizes = ['type', 'hash', 'key', '4', 'value', '8', 'entries', '16', 'name', 'counts'];
   await run('bpftool', 'map', 'create', pin, ...sizes);
