@@ -19,7 +19,7 @@ export const budgets: Readonly<Record<string, Budget>> = {
   'prog-size': { full: 120, quick: 25 },
   pipelining: { full: 60, quick: 12 },
   sessions: { full: 240, quick: 15 },
-  events: { full: 260, quick: 25 },
+  events: { full: 330, quick: 25 },
   tools: { full: 220, quick: 25 },
   'software-overhead': { full: 100, quick: 20 },
   codec: { full: 35, quick: 10 },

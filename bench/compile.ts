@@ -36,7 +36,7 @@ const cpp = ['g++', '-std=gnu++17', '-fno-exceptions', '-fno-rtti', ...flags] as
 /** How each is compiled: the compiler with its flags, and the sources. */
 const recipes: Readonly<Record<keyof HostPrograms, readonly string[]>> = {
   pingpong: [...c, join(folder, 'pingpong.c'), join(folder, 'address.c')],
-  native: [...c, join(folder, 'native.c')],
+  native: [...c, join(folder, 'native.c'), join(folder, 'address.c')],
   maps: [...c, join(folder, 'maps.c')],
   stopwatch: [...c, join(folder, 'stopwatch.c')],
   uname: [...c, join(folder, 'uname.c')],

@@ -57,6 +57,28 @@ export function nativeCommand(
   ];
 }
 
+/**
+ * The command line of the plain C process that makes the calls of {@link floorCommand} for another.
+ */
+export function floorServer(native: string, callFile: string, address: string): string[] {
+  return [native, '--calls', callFile, '--serve', address];
+}
+
+/**
+ * Like {@link nativeCommand}, except that another plain C process makes the calls. That is the least
+ * that forwarding costs.
+ *
+ * @param exchanges how many bytes each call takes, and its answer
+ */
+export function floorCommand(
+  native: readonly string[],
+  address: string,
+  exchanges: readonly Exchange[],
+): string[] {
+  const sizes = exchanges.map((one) => `${one.requestBytes}:${one.replyBytes}`);
+  return [...native, '--at', address, '--sizes', sizes.join()];
+}
+
 /** The samples in the output of {@link nativeCommand}, in nanoseconds, by the call's name. */
 export function nativeSamples(output: string): Map<string, number[]> {
   const samples = new Map<string, number[]>();

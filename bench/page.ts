@@ -17,7 +17,7 @@ export function resultsPage(
     'This page and everything beside it are made by `npm run bench`; do not edit them. Every',
     'raw sample is kept in `samples.jsonl.gz`, one batch per line; summaries and charts are',
     'derived from the samples alone and are made anew, without a guest, by',
-    '`npm run bench -- --render`.',
+    '`npm run bench -- --render`. [machines.md](machines.md) says what holds on which machine.',
     '',
     ...inShort(newest),
     '## Which command makes which figure',

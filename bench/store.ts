@@ -6,6 +6,7 @@ import type { Environment } from './environment.js';
 import type { DerivedRun, Experiment } from './experiment.js';
 import { htmlPage } from './html.js';
 import { jsonRows } from './json-rows.js';
+import { machineOf, machinesPage } from './machines.js';
 import { resultsPage } from './page.js';
 import { decodeSamples, encodeSamples } from './samples.js';
 import { summarise } from './summary.js';
@@ -133,14 +134,25 @@ export class Store {
     return names.filter((name) => !name.endsWith('.part')).sort();
   }
 
-  /** Writes `README.md` and `index.html` anew, from the newest run of each experiment. */
+  /**
+   * Writes `README.md` and `index.html` anew, from the newest run of each experiment, and
+   * `machines.md`, from the newest of each machine.
+   */
   async publish(experiments: readonly Experiment[]): Promise<DerivedRun[]> {
     const newest: DerivedRun[] = [];
+    const ofMachines: DerivedRun[] = [];
     for (const experiment of experiments) {
-      const run = (await this.runs(experiment)).at(-1);
-      if (run !== undefined) newest.push(await this.read(experiment, run));
+      const machines = new Map<string, DerivedRun>();
+      let last: DerivedRun | undefined;
+      for (const run of await this.runs(experiment)) {
+        last = await this.read(experiment, run);
+        machines.set(machineOf(last.environment), last);
+      }
+      if (last !== undefined) newest.push(last);
+      ofMachines.push(...machines.values());
     }
     makeFolder(this.folder, { cure });
+    await replaceFile(join(this.folder, 'machines.md'), machinesPage(ofMachines));
     const page = resultsPage(experiments, newest);
     await replaceFile(join(this.folder, 'README.md'), page);
     const charts = new Map<string, string>();

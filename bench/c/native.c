@@ -5,6 +5,9 @@
 //
 //   native --calls FILE --warmup N --count N [--settle MILLISECONDS] [--cpu N]
 //   native --calls FILE --hold
+//   native --calls FILE --serve ADDRESS [--cpu N]
+//   native --calls FILE --at ADDRESS --sizes REQUEST:REPLY,… --warmup N --count N
+//          [--settle MILLISECONDS] [--cpu N]
 //
 // FILE is a sequence of calls in the shape of src/call.ts, all numbers 32-bit little-endian:
 //
@@ -18,6 +21,10 @@
 // last disabling is still running makes the caller wait for the rest of it (tp_rcu_cond_sync in
 // kernel/tracepoint.c), and that is no part of the call's cost.
 // Each call is timed by itself; "NAME NANOSECONDS" is printed per call after all iterations.
+// --at has the calls made by another process, which --serve is, and times the exchanges: the least
+// that forwarding can cost. A request has the index of its call and as many bytes in all as the sizes
+// say; so has the reply, which begins with the result. An index behind the last call closes what
+// the calls returned. --serve says "listening" once it does, and serves one connection at a time.
 // With --hold there is one iteration, "held" is printed, and the objects stay until standard input
 // ends.
 
@@ -27,12 +34,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "address.h"
 #include "affinity.h"
 #include "clock.h"
 
+enum { MAX_MESSAGE = 16 * 1024 * 1024 };
 enum { MAX_CALLS = 8, MAX_BUFFERS = 16, MAX_RELOCATIONS = 64, MAX_HANDLES = 64, PAGE = 4096 };
 enum buffer_kind { BUFFER_IN, BUFFER_OUT, BUFFER_INOUT };
 enum relocation_kind { RELOCATION_POINTER, RELOCATION_FD32, RELOCATION_FD64 };
@@ -122,10 +132,54 @@ static void relocate(const struct call* call) {
   }
 }
 
-static uint64_t timed(const struct call* call) {
+// The other process that makes the calls, or -1.
+static int maker = -1;
+
+struct sizes {
+  uint32_t request, reply;
+};
+
+static struct sizes sizes[MAX_CALLS + 1];
+static char* message;
+
+static int move_all(ssize_t (*move)(int, char*, size_t), int fd, char* bytes, size_t length) {
+  for (size_t done = 0; done < length;) {
+    const ssize_t moved = move(fd, bytes + done, length - done);
+    if (moved < 0 && errno == EINTR) continue;
+    if (moved <= 0) return 0;
+    done += (size_t)moved;
+  }
+  return 1;
+}
+
+static ssize_t receive(int fd, char* bytes, size_t length) { return recv(fd, bytes, length, 0); }
+
+static ssize_t transmit(int fd, char* bytes, size_t length) {
+  return send(fd, bytes, length, MSG_NOSIGNAL);
+}
+
+static long make(const struct call* call) {
+  return syscall(SYS_bpf, call->command, call->buffers[0], call->lengths[0]);
+}
+
+// What call `index` returned in the other process.
+static long made_by_other(uint32_t index) {
+  const uint32_t head[3] = {index, sizes[index].request, sizes[index].reply};
+  memcpy(message, head, sizeof head);
+  int64_t result;
+  if (!move_all(transmit, maker, message, head[1]) || !move_all(receive, maker, message, head[2])) {
+    fail("the process that makes the calls has gone");
+  }
+  memcpy(&result, message, sizeof result);
+  errno = result < 0 ? (int)-result : 0;
+  return result;
+}
+
+static uint64_t timed(uint32_t index) {
+  const struct call* call = &calls[index];
   relocate(call);
   const uint64_t start = clock_now_ns();
-  const long result = syscall(SYS_bpf, call->command, call->buffers[0], call->lengths[0]);
+  const long result = maker < 0 ? make(call) : made_by_other(index);
   const uint64_t elapsed_ns = clock_now_ns() - start;
   if (result < 0) {
     fprintf(stderr, "native: %s: %s\n", call->name, strerror(errno));
@@ -136,17 +190,69 @@ static uint64_t timed(const struct call* call) {
 }
 
 static void close_all(void) {
+  if (maker >= 0) {
+    made_by_other(call_count);
+    return;
+  }
   for (uint32_t i = call_count; i-- > 0;) {
     if (calls[i].result != 0) close(handles[calls[i].result]);
   }
 }
 
 static void hold(void) {
-  for (uint32_t i = 0; i < call_count; i++) timed(&calls[i]);
+  for (uint32_t i = 0; i < call_count; i++) timed(i);
   puts("held");
   fflush(stdout);
   while (getchar() != EOF) continue;
   close_all();
+}
+
+static int answer_one(int fd) {
+  uint32_t head[3];
+  if (!move_all(receive, fd, (char*)head, sizeof head)) return 0;
+  const uint32_t index = head[0];
+  const struct sizes size = {head[1], head[2]};
+  if (index > call_count || size.request < sizeof head || size.request > MAX_MESSAGE ||
+      size.reply < sizeof(int64_t) || size.reply > MAX_MESSAGE) {
+    fail("a request is malformed");
+  }
+  if (!move_all(receive, fd, message, size.request - sizeof head)) return 0;
+  int64_t result = 0;
+  if (index == call_count) {
+    close_all();
+  } else {
+    const struct call* call = &calls[index];
+    relocate(call);
+    result = make(call);
+    if (result < 0) result = -errno;
+    if (result >= 0 && call->result != 0) handles[call->result] = (int)result;
+  }
+  memcpy(message, &result, sizeof result);
+  return move_all(transmit, fd, message, size.reply);
+}
+
+static void serve(const char* address) {
+  const int listener = address_listen(address);
+  puts("listening");
+  fflush(stdout);
+  for (;;) {
+    const int fd = accept(listener, NULL, NULL);
+    if (fd < 0) fail("accept");
+    address_no_delay(fd);
+    while (answer_one(fd)) continue;
+    close(fd);
+  }
+}
+
+static void take_sizes(const char* text) {
+  for (uint32_t i = 0; i < call_count; i++, text = strchr(text, ',') + 1) {
+    if (sscanf(text, "%u:%u", &sizes[i].request, &sizes[i].reply) != 2 ||
+        sizes[i].request > MAX_MESSAGE || sizes[i].reply > MAX_MESSAGE ||
+        (i + 1 < call_count && strchr(text, ',') == NULL)) {
+      fail("--sizes does not have two numbers for each call");
+    }
+  }
+  sizes[call_count] = (struct sizes){3 * sizeof(uint32_t), sizeof(int64_t)};
 }
 
 static void settle(long milliseconds) {
@@ -159,7 +265,7 @@ static void measure(size_t warmup, size_t count, long settle_ms) {
   if (samples == NULL) fail("out of memory");
   for (size_t i = 0; i < warmup + count; i++) {
     for (uint32_t c = 0; c < call_count; c++) {
-      const uint64_t elapsed_ns = timed(&calls[c]);
+      const uint64_t elapsed_ns = timed(c);
       if (i >= warmup) samples[(i - warmup) * call_count + c] = elapsed_ns;
     }
     close_all();
@@ -179,9 +285,12 @@ int main(int argc, char** argv) {
       {"cpu", required_argument, NULL, 'c'},
       {"settle", required_argument, NULL, 's'},
       {"hold", no_argument, NULL, 'h'},
+      {"serve", required_argument, NULL, 'l'},
+      {"at", required_argument, NULL, 'a'},
+      {"sizes", required_argument, NULL, 'z'},
       {NULL, 0, NULL, 0},
   };
-  const char* path = NULL;
+  const char *path = NULL, *served = NULL, *at = NULL, *sizes_text = NULL;
   size_t warmup = 0;
   size_t count = 1;
   long settle_ms = 0;
@@ -193,17 +302,31 @@ int main(int argc, char** argv) {
     if (option == 's') settle_ms = atol(optarg);
     if (option == 'c') affinity_pin(atoi(optarg));
     if (option == 'h') holding = 1;
+    if (option == 'l') served = optarg;
+    if (option == 'a') at = optarg;
+    if (option == 'z') sizes_text = optarg;
     if (option == '?') path = NULL;
   }
-  if (path == NULL || optind != argc) {
+  if (path == NULL || optind != argc || (at == NULL) != (sizes_text == NULL)) {
     fputs(
         "usage: native --calls FILE --warmup N --count N [--settle MILLISECONDS] [--cpu N]\n"
-        "       native --calls FILE --hold\n",
+        "       native --calls FILE --hold\n"
+        "       native --calls FILE --serve ADDRESS [--cpu N]\n"
+        "       native --calls FILE --at ADDRESS --sizes REQUEST:REPLY,... and the options of the first\n",
         stderr);
     return 2;
   }
   take_calls(path);
-  if (holding) {
+  message = malloc(MAX_MESSAGE);
+  if (message == NULL) fail("out of memory");
+  if (at != NULL) {
+    take_sizes(sizes_text);
+    maker = address_connect(at);
+    address_no_delay(maker);
+  }
+  if (served != NULL) {
+    serve(served);
+  } else if (holding) {
     hold();
   } else {
     measure(warmup, count, settle_ms);

@@ -15,7 +15,9 @@ export function softwareOverheadFigure(summary: Summary, environment: Environmen
     placedMetric(lookupMetric, placement);
   const added = (metric: string) =>
     inOrder(
-      summary.comparisons.filter((one) => one.kind === 'difference' && one.metric === metric),
+      summary.comparisons.filter(
+        (one) => one.kind === 'difference' && one.against === 'native' && one.metric === metric,
+      ),
     );
   const [one, each] = placements.map((placement) =>
     ['unix/c', 'tcp/c'].map((limit) => plainTimes(summary, 'unix', limit, metricOf(placement))),
@@ -47,7 +49,7 @@ export function softwareOverheadFigure(summary: Summary, environment: Environmen
         commandMetrics.map((metric) =>
           rowPanel({
             title: `${metric}: added by forwarding`,
-            subtitle: `agent on CPU ${serverCpu}, callers on CPU ${otherCpu}`,
+            subtitle: `agent on CPU ${serverCpu}, callers on CPU ${otherCpu}; pale: by plain C processes`,
             groups: [{ rows: added(metric).map((one) => point(one)) }],
             width: half,
             mark: {

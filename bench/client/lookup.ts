@@ -35,7 +35,11 @@ export function lookupCall(): Call {
 
 /** How many bytes a look-up puts on the wire in each direction, headers included. */
 export function lookupExchange(): Exchange {
-  const call = lookupCall();
+  return exchangeOf(lookupCall());
+}
+
+/** The bytes of a call's frame, and of its answer's. */
+export function exchangeOf(call: Call): Exchange {
   return {
     requestBytes: putCallFrame(new Uint8Array(callFrameBound(call)), 1, call),
     replyBytes: replyFrame(call).byteLength,

@@ -3,13 +3,15 @@ import { join } from 'node:path';
 import { agentPath } from '../../src/paths.js';
 import { softwareOverheadFigure } from '../chart/software-overhead.js';
 import { Client } from '../client/client.js';
-import { lookupExchange } from '../client/lookup.js';
+import { exchangeOf, lookupExchange } from '../client/lookup.js';
 import { threadTimes, usedNs } from '../cpu-time.js';
 import { Disposables } from '../disposables.js';
 import type { Experiment } from '../experiment.js';
 import { freePort, type Lab } from '../lab.js';
 import {
   type Exchange,
+  floorCommand,
+  floorServer,
   limitCommand,
   limitSamples,
   nativeCommand,
@@ -17,10 +19,11 @@ import {
 } from '../limit.js';
 import { commandMetrics, lookupMetric, placedMetric, thesisOverheadNs } from '../metrics.js';
 import { run, startServer } from '../process.js';
+import { encodeCallFile } from '../programs/call-file.js';
 import { expectSamples } from '../samples.js';
 import type { Amount, Arm, Batch, Comparison } from '../types.js';
 import { warmUp } from './rtt.js';
-import { commandBatches, figure2CallFile } from './thesis.js';
+import { commandBatches, figure2Calls } from './thesis.js';
 
 const exchange = lookupExchange();
 const settleMs = 30;
@@ -46,6 +49,7 @@ export const softwareOverhead: Experiment = {
   placement: `agent and servers on CPU ${serverCpu}; clients on CPU ${serverCpu} (one core) or ${otherCpu} (a core each, and all commands)`,
   remarks: [
     'MAP_LOOKUP_ELEM is a call through a session, from values to values. `profile.json` says where its time goes. What is called `exchange` there is the sending, the waiting for the other process and the receiving; the rest is JavaScript.',
+    'Commands of plain C (`/c`): a plain C process makes the calls for another, with the bytes that a session takes for them, and the same pauses. That is the least that forwarding costs.',
     'Plain C makes four system calls for an exchange; here there are six: the executor also makes the bpf call itself, and over a Unix socket asks poll(2), so that it is not woken for nothing. The client looks for its answer at once and, for a moment, again and again before it sleeps, where plain C sleeps at once; with a core each that can save a wake-up.',
   ],
   guest: false,
@@ -71,16 +75,14 @@ export const softwareOverhead: Experiment = {
       ];
     }),
     ...['unix', 'tcp'].flatMap((arm) =>
-      commandMetrics.map(
-        (metric): Comparison => ({
-          kind: 'difference',
-          arm,
-          against: 'native',
-          metric,
-          quantile: 'p50',
-          thesis: thesisOverheadNs[metric],
-        }),
-      ),
+      commandMetrics.flatMap((metric): Comparison[] => {
+        const difference = { kind: 'difference', arm, metric, quantile: 'p50' } as const;
+        return [
+          { ...difference, against: 'native', thesis: thesisOverheadNs[metric] },
+          { ...difference, against: `${arm}/c` },
+          { ...difference, arm: `${arm}/c`, against: 'native' },
+        ];
+      }),
     ),
   ],
   async prepare(lab) {
@@ -96,19 +98,25 @@ export const softwareOverhead: Experiment = {
         cpu: serverCpu,
       }),
     );
-    for (const { pingpong } of transports) {
-      const server = [lab.programs.pingpong, 'serve', pingpong];
-      resources.use(await startServer(server, { ready: 'listening', cpu: serverCpu }));
+    const callFile = join(lab.folder, 'figure2.calls');
+    await writeFile(callFile, encodeCallFile(figure2Calls));
+    for (const { pingpong, floor } of transports) {
+      for (const server of [
+        [lab.programs.pingpong, 'serve', pingpong],
+        floorServer(lab.programs.native, callFile, floor),
+      ]) {
+        resources.use(await startServer(server, { ready: 'listening', cpu: serverCpu }));
+      }
     }
     const clients = new Map(
       placements.map(({ name, clientCpu }) => [name, resources.use(new Client(clientCpu))]),
     );
     for (const client of clients.values()) await warmUp(client, transports, jitWarmup);
     const arms = [
-      await nativeArm(lab),
+      nativeArm(lab, callFile),
       ...transports.flatMap((transport) => [
         forwardedArm(transport, clients),
-        limitArm(transport, lab),
+        limitArm(transport, lab, callFile),
       ]),
     ];
     const profile = await profileOf(agentProcess.pid, transports);
@@ -127,6 +135,8 @@ interface HostTransport {
   name: string;
   agent: string;
   pingpong: string;
+  /** The plain C process that makes calls. */
+  floor: string;
 }
 
 async function transportsOf(lab: Lab): Promise<HostTransport[]> {
@@ -135,11 +145,13 @@ async function transportsOf(lab: Lab): Promise<HostTransport[]> {
       name: 'unix',
       agent: `unix:${join(lab.folder, 'agent')}`,
       pingpong: `unix:${join(lab.folder, 'pingpong')}`,
+      floor: `unix:${join(lab.folder, 'floor')}`,
     },
     {
       name: 'tcp',
       agent: `tcp:127.0.0.1:${await freePort()}`,
       pingpong: `tcp:127.0.0.1:${await freePort()}`,
+      floor: `tcp:127.0.0.1:${await freePort()}`,
     },
   ];
 }
@@ -164,9 +176,7 @@ async function profileOf(agentPid: number, transports: readonly HostTransport[])
   return profiles;
 }
 
-async function nativeArm(lab: Lab): Promise<Arm> {
-  const callFile = join(lab.folder, 'figure2.calls');
-  await writeFile(callFile, figure2CallFile());
+function nativeArm(lab: Lab, callFile: string): Arm {
   return {
     name: 'native',
     measure: async (amount) => {
@@ -205,7 +215,7 @@ function forwardedArm(
   };
 }
 
-function limitArm({ name, pingpong }: HostTransport, lab: Lab): Arm {
+function limitArm({ name, pingpong, floor }: HostTransport, lab: Lab, callFile: string): Arm {
   return {
     name: `${name}/c`,
     measure: async (amount) => {
@@ -214,7 +224,13 @@ function limitArm({ name, pingpong }: HostTransport, lab: Lab): Arm {
         const metric = placedMetric(lookupMetric, name);
         batches.push(await limitBatch(metric, exchange, pingpong, lab, amount, clientCpu));
       }
-      return batches;
+      const commands = commandAmount(amount);
+      const command = floorCommand(
+        nativeCommand(lab.programs.native, callFile, settleMs, commands),
+        floor,
+        figure2Calls.map(({ call }) => exchangeOf(call)),
+      );
+      return [...batches, ...commandBatches(nativeSamples(await run(command, otherCpu)), commands)];
     },
   };
 }

@@ -5,7 +5,7 @@ import type { Experiment } from '../experiment.js';
 import type { LabGuest } from '../lab.js';
 import { nativeCommand, nativeSamples } from '../limit.js';
 import { commandMetrics, thesisOverheadNs } from '../metrics.js';
-import { encodeCallFile } from '../programs/call-file.js';
+import { encodeCallFile, type NamedCall } from '../programs/call-file.js';
 import { attachCall, loadCall } from '../programs/figure2.js';
 import { expectSamples } from '../samples.js';
 import type { Amount, Arm, Comparison } from '../types.js';
@@ -70,7 +70,7 @@ export const thesis: Experiment = {
 /** The same calls, byte for byte, made in the guest itself. */
 async function nativeArm(guest: LabGuest): Promise<Arm> {
   const callFile = join('/tmp', 'figure2.calls');
-  await guest.write(callFile, figure2CallFile());
+  await guest.write(callFile, encodeCallFile(figure2Calls));
   return {
     name: 'native',
     measure: async (amount) => {
@@ -81,12 +81,10 @@ async function nativeArm(guest: LabGuest): Promise<Arm> {
 }
 
 /** The Figure 2 program's two calls, as bench/c/native.c takes them. */
-export function figure2CallFile(): Uint8Array {
-  return encodeCallFile([
-    { name: 'PROG_LOAD', call: loadCall(1) },
-    { name: 'RAW_TRACEPOINT_OPEN', call: attachCall(1, 2) },
-  ]);
-}
+export const figure2Calls: readonly NamedCall[] = [
+  { name: 'PROG_LOAD', call: loadCall(1) },
+  { name: 'RAW_TRACEPOINT_OPEN', call: attachCall(1, 2) },
+];
 
 /** The commands through a session, measured by a client. */
 export function forwardedArm(name: string, address: string, client: Client): Arm {

@@ -31,4 +31,5 @@ t.test('every summary, chart and page follows from the committed samples', async
   t.ok(runs >= experiments.length, `${runs} runs`);
   await store.publish(experiments);
   same('README.md');
+  same('machines.md');
 });

@@ -90,6 +90,36 @@ t.test('the newest run of each experiment is published', async (t) => {
   }
 });
 
+t.test('the newest run on each machine is on a page of its own', async (t) => {
+  const store = new Store(t.testdir());
+  const { host } = syntheticEnvironment;
+  for (const [run, cpuModel, median] of [
+    ['2020-01-01T000000', 'One', 700_000],
+    ['2020-01-02T000000', 'One', 900_000],
+    ['2020-01-03T000000', 'Two', 600_000],
+  ] as const) {
+    const { environment, records } = record(run);
+    await store.write(experiment, {
+      environment: { ...environment, host: { ...host, cpuModel } },
+      batches: [
+        ...syntheticBatches('native', 'PROG_LOAD', 500_000),
+        ...syntheticBatches('tcp', 'PROG_LOAD', median),
+      ],
+      records,
+    });
+  }
+  await store.publish([experiment, other]);
+  const page = await readFile(join(store.folder, 'machines.md'), 'utf8');
+  const [one, two] = ['One', 'Two'].map((model) => `${host.cpus} × ${model}`);
+  t.match(page, `| comparison | ${one} | ${two} |`);
+  t.match(
+    page,
+    /^\| PROG_LOAD, p50: tcp − native \| 400 µs [^|]*here .* \| 100 µs .*, here less \|$/m,
+  );
+  t.notMatch(page, '2020-01-01T000000');
+  t.notMatch(page, 'Another');
+});
+
 t.test('runs are named by when they began', async (t) => {
   t.equal(runName(new Date(Date.UTC(2025, 0, 2, 3, 4, 5, 678))), '2025-01-02T030405');
 });
