@@ -50,6 +50,7 @@ export const softwareOverhead: Experiment = {
   remarks: [
     'MAP_LOOKUP_ELEM is a call through a session, from values to values. `profile.json` says where its time goes. What is called `exchange` there is the sending, the waiting for the other process and the receiving; the rest is JavaScript.',
     'Commands of plain C (`/c`): a plain C process makes the calls for another, with the bytes that a session takes for them, and the same pauses. That is the least that forwarding costs.',
+    'PROG_LOAD makes the kernel interrupt every other processor and wait for it. Natively that one has slept for the whole pause; otherwise it has just sent the call. This is presumably why a forwarded PROG_LOAD can take less than a native one and the exchange together, or even less than the native one.',
     'Plain C makes four system calls for an exchange; here there are six: the executor also makes the bpf call itself, and over a Unix socket asks poll(2), so that it is not woken for nothing. The client looks for its answer at once and, for a moment, again and again before it sleeps, where plain C sleeps at once; with a core each that can save a wake-up.',
   ],
   guest: false,
