@@ -15,7 +15,6 @@ export function machineOf({ host }: Environment): string {
  * @param runs the newest run of each experiment on each machine
  */
 export function machinesPage(runs: readonly DerivedRun[]): string {
-  const machines = [...new Set(runs.map(({ environment }) => machineOf(environment)))].sort();
   const experiments = [...new Set(runs.map(({ experiment }) => experiment))];
   return [
     '# On each machine',
@@ -25,15 +24,14 @@ export function machinesPage(runs: readonly DerivedRun[]): string {
     'the thesis. [README.md](README.md) explains the figures, and has all of the newest run.',
     '',
     ...experiments.flatMap((experiment) =>
-      section(
-        machines,
-        runs.filter((one) => one.experiment === experiment),
-      ),
+      section(runs.filter((one) => one.experiment === experiment)),
     ),
   ].join('\n');
 }
 
-function section(machines: readonly string[], runs: readonly DerivedRun[]): string[] {
+/** The part of one experiment, whose newest run on each machine `runs` are. */
+function section(runs: readonly DerivedRun[]): string[] {
+  const machines = runs.map(({ environment }) => machineOf(environment)).sort();
   const cells = new Map<string, Map<string, string>>();
   for (const { environment, summary } of runs) {
     for (const one of summary.comparisons) {
