@@ -89,7 +89,7 @@ export interface FileRequest {
   readonly path: string;
   /**
    * STAT: 1 for a link itself instead of what it leads to. LIST: where to begin, 0 or `d_off` of the
-   * last entry. MKDIR: the mode. Default 0.
+   * last entry. MKDIR: the mode. RENAME: the flags of renameat2(2). Default 0.
    */
   readonly number?: number | bigint;
   /** RENAME: the new path. */

@@ -78,8 +78,8 @@ export function rename(from: PathArguments, to: PathArguments, flags?: number) {
     const path = await settled(old, context);
     const other = await settled(next, context);
     if (!isPinPath(path) || !isPinPath(other)) throw refusal('rename(2)', path);
-    if (flags !== undefined && call.argument(flags) !== 0) return call.fail(errno.EINVAL);
-    return change({ operation: FileOperation.RENAME, path, other }, call, context);
+    const number = flags === undefined ? 0 : call.argument(flags);
+    return change({ operation: FileOperation.RENAME, path, other, number }, call, context);
   };
 }
 

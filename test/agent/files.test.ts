@@ -13,6 +13,7 @@ import { localAgent } from './local-agent.js';
 
 const skip = process.getuid?.() !== 0 && 'it takes root to mount';
 const { STAT, STATFS, READLINK, LIST, MKDIR, RMDIR, UNLINK, RENAME } = FileOperation;
+const RENAME_NOREPLACE = 1;
 const BPF_FS_MAGIC = 0xcafe4a11;
 
 /** Names in a listing. */
@@ -59,7 +60,9 @@ t.test(
     t.same(namesIn(await listFolder(session, `${web}/a`)), ['b', 'map']);
     await t.rejects(ask(RMDIR, `${web}/a`), { code: 'ENOTEMPTY' });
     await t.rejects(ask(UNLINK, `${web}/a/b`), { code: /EISDIR|EPERM/ });
-    await ask(RENAME, `${web}/a/map`, { other: `${web}/a/again` });
+    const onto = (other: string) => ask(RENAME, `${web}/a/map`, { other, number: RENAME_NOREPLACE });
+    await t.rejects(onto(`${web}/a/b`), { code: 'EEXIST' });
+    await onto(`${web}/a/again`);
     t.same(namesIn(await listFolder(session, `${web}/a/`)), ['again', 'b']);
     await ask(UNLINK, `${web}/a/again`);
     await ask(RMDIR, `${web}/a/b`);

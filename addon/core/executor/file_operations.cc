@@ -98,8 +98,8 @@ long Change(const FileRequest& request) {
       Place other;
       error = Find(request.other, &other);
       if (error != 0) return error;
-      return Result(
-          ::syscall(SYS_renameat2, folder, name, other.folder.get(), other.name.c_str(), 0));
+      return Result(::syscall(SYS_renameat2, folder, name, other.folder.get(), other.name.c_str(),
+                              static_cast<unsigned>(request.number)));
     }
     default: {
       const bool is_folder = request.operation == FileOperation::kRemoveFolder;

@@ -24,7 +24,7 @@ struct FileRequest {
   FileOperation operation;
   const char* path;
   // kStat: 1 for a link itself. kList: where to begin: 0, or the position in the last entry.
-  // kMakeFolder: the mode.
+  // kMakeFolder: the mode. kRename: the flags of renameat2(2).
   uint64_t number;
   const char* other;  // kRename: the new path
   bool names;         // whether the policy names the path itself
