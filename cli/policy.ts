@@ -38,6 +38,7 @@ const asked: Readonly<Record<Question, readonly [argument: string, description: 
   interface: ['name', 'a network interface'],
   perf: ['type', 'a type of perf events, such as kprobe'],
   pin: ['path', 'a path to pin an object at'],
+  cgroup: ['path', 'a path to make a cgroup at'],
   read: ['path', 'a file to read'],
   rate: ['n', 'a number of events a second'],
 };

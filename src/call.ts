@@ -80,16 +80,18 @@ export const FileOperation = {
   RMDIR: 5,
   UNLINK: 6,
   RENAME: 7,
+  MKDIR_CGROUP: 8,
+  RMDIR_CGROUP: 9,
 } as const;
 
-/** A question about a file of the guest, or a change of one in a bpf file system. */
+/** A question about a file of the guest, or a change of a pin, its folder, or a cgroup. */
 export interface FileRequest {
   /** One of {@link FileOperation}. */
   readonly operation: number;
   readonly path: string;
   /**
    * STAT: 1 for a link itself instead of what it leads to. LIST: where to begin, 0 or `d_off` of the
-   * last entry. MKDIR: the mode. RENAME: the flags of renameat2(2). Default 0.
+   * last entry. MKDIR and MKDIR_CGROUP: the mode. RENAME: the flags of renameat2(2). Default 0.
    */
   readonly number?: number | bigint;
   /** RENAME: the new path. */

@@ -526,6 +526,8 @@ function interfaceChecks({ interfaces }: Policy): Check[] {
 
 /** The folder in which files may be made and removed under a policy that allows any pins. */
 const PIN_ROOT = '/sys/fs/bpf/';
+/** The folder in which cgroups may be made and removed under a policy that allows any. */
+const CGROUP_ROOT = '/sys/fs/cgroup/';
 
 function pinChecks({ pin_paths }: Policy): Check[] {
   if (all(pin_paths)) return [];
@@ -659,6 +661,7 @@ export function compile(policy: Policy, kernel: KernelNames): Rules {
     foreign: policy.foreign_objects === 'use' ? [] : finding,
     readablePaths: policy.readable_paths,
     pinPaths: all(policy.pin_paths) ? [PIN_ROOT] : policy.pin_paths,
+    cgroupPaths: all(policy.cgroup_paths) ? [CGROUP_ROOT] : policy.cgroup_paths,
     ioctls: all(policy.perf_types)
       ? perfIoctls
       : perfIoctls.filter(({ request }) => request !== PerfIoctl.PERF_EVENT_IOC_MODIFY_ATTRIBUTES),

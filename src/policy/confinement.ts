@@ -115,8 +115,8 @@ export const capabilities: readonly Capability[] = [
   {
     name: 'CAP_DAC_OVERRIDE',
     number: 1,
-    why: 'pins in folders of bpffs that belong to other users',
-    needed: ({ pin_paths }) => pin_paths.length > 0,
+    why: 'pins and cgroups in folders that belong to other users',
+    needed: ({ pin_paths, cgroup_paths }) => pin_paths.length + cgroup_paths.length > 0,
   },
   {
     name: 'CAP_KILL',
@@ -160,15 +160,17 @@ function memoryBytes(policy: Policy): number {
 
 /** Returns the confinement of the processes that serve sessions under a policy. */
 export function confinementOf(policy: Policy): Confinement {
-  const { readable_paths, uprobes, pin_paths } = policy;
+  const { readable_paths, uprobes, pin_paths, cgroup_paths } = policy;
   return {
     capabilities: capabilities
       .filter(({ needed }) => needed(policy))
       .reduce((bits, { number }) => bits | (1n << BigInt(number)), 0n),
-    wholeRoot: isEverything(uprobes) || isEverything(pin_paths) || readable_paths.includes('/'),
+    wholeRoot:
+      [uprobes, pin_paths, cgroup_paths].some(isEverything) || readable_paths.includes('/'),
     readable: readable_paths,
     probed: uprobes.map((uprobe) => uprobe.split(':')[0] ?? ''),
     pins: pin_paths,
+    cgroups: cgroup_paths,
     memoryBytes: memoryBytes(policy),
   };
 }
@@ -177,7 +179,8 @@ const encoder = new Encoder({ useRecords: false });
 
 /** Encodes a confinement as addon/core/executor/confinement.h reads it. */
 export function encodeConfinement(confinement: Confinement): Uint8Array {
-  const { capabilities, wholeRoot, readable, probed, pins, memoryBytes } = confinement;
+  const { capabilities, wholeRoot, readable, probed, pins, cgroups, memoryBytes } = confinement;
   // As a plain number, a value beyond 32 bits would be encoded as a floating-point number.
-  return encoder.encode([capabilities, wholeRoot, readable, probed, pins, BigInt(memoryBytes)]);
+  const paths = [readable, probed, pins, cgroups];
+  return encoder.encode([capabilities, wholeRoot, ...paths, BigInt(memoryBytes)]);
 }

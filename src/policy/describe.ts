@@ -56,6 +56,7 @@ const texts: readonly (readonly [rule: string, text: (policy: Policy) => string]
       'interfaces',
       'perf_types',
       'pin_paths',
+      'cgroup_paths',
       'readable_paths',
     ] as const
   ).map((key) => [key, (policy: Policy) => patterns(policy[key])] as const),

@@ -1,6 +1,6 @@
 import { AttachType, Cmd } from '../bpf/enums.js';
 import { type Command, HELPER_CALL, KFUNC_CALL, perf, rows } from '../bpf/index.js';
-import { Relocation } from '../call.js';
+import { FileOperation, Relocation } from '../call.js';
 import { failure, type WaepError } from '../errors.js';
 import { FrameType, HEADER_BYTES, messageFrame, parseError, parseHeader } from '../frame/index.js';
 import { native } from '../native.js';
@@ -144,6 +144,11 @@ const questions = {
       }),
   ],
   pin: ['pin', 'pin_paths', (path) => wordCall(rows.OBJ_PIN, 'pathname', text(path))],
+  cgroup: [
+    'cgroup',
+    'cgroup_paths',
+    (path) => messageFrame(FrameType.FILE, 0, [FileOperation.MKDIR_CGROUP, path, 0, '']),
+  ],
   read: ['file', 'readable_paths', (path) => messageFrame(FrameType.OPEN, 0, [path, 1])],
 } as const satisfies Readonly<
   Record<string, readonly [what: string, rule: keyof Policy, needs: (name: string) => Uint8Array]>

@@ -202,6 +202,7 @@ const hooks: SetReader<string> = {
 };
 
 const path = /^\/(?!.*\/\.\.?(\/|$))[^\0]*$/;
+const folder = /^\/(?!.*\/\.\.?(\/|$))[^\0]*\/$/;
 const pathCure = 'Write a path from the root, with a / at its end for a folder.';
 
 /** The reader of each key of a policy whose value is a set. */
@@ -236,7 +237,8 @@ const sets: Readonly<Record<string, SetReader<Range> | SetReader<string>>> = {
     /^[^/\s]{1,15}$/,
     'Write a name as ip(8) lists it.',
   ),
-  pin_paths: words('folder', 'a folder for pins', /^\/(?!.*\/\.\.?(\/|$))[^\0]*\/$/, pathCure),
+  pin_paths: words('folder', 'a folder for pins', folder, pathCure),
+  cgroup_paths: words('folder', 'a folder of cgroups', folder, pathCure),
   readable_paths: words('path', 'an absolute path without . and ..', path, pathCure),
 };
 

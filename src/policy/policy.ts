@@ -41,6 +41,11 @@ export interface Policy {
    * for all.
    */
   readonly pin_paths: readonly string[];
+  /**
+   * Folders of version 2 of cgroups, each with a `/` at its end, in which cgroups may be made and
+   * removed; `*` for all.
+   */
+  readonly cgroup_paths: readonly string[];
   /** Files that may be read. A path that ends in `/` includes everything below it. */
   readonly readable_paths: readonly string[];
   /** What a session may do with objects that other sessions and processes have made. */

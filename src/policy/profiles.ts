@@ -129,6 +129,7 @@ export const profiles: Readonly<Record<'observe' | 'full', Policy>> = {
     uprobes: [],
     interfaces: [],
     pin_paths: [],
+    cgroup_paths: [],
     readable_paths: readable,
     foreign_objects: 'inspect',
     quotas: {
@@ -156,6 +157,7 @@ export const profiles: Readonly<Record<'observe' | 'full', Policy>> = {
     uprobes: ['*'],
     interfaces: ['*'],
     pin_paths: ['*'],
+    cgroup_paths: ['*'],
     readable_paths: [...readable, '/sys/', '/proc/', '/boot/', ...programs],
     foreign_objects: 'use',
     quotas: {

@@ -205,6 +205,8 @@ export interface Confinement {
   readonly probed: readonly string[];
   /** The folders of bpffs in which objects may be pinned. */
   readonly pins: readonly string[];
+  /** The folders of cgroups in which cgroups may be made. */
+  readonly cgroups: readonly string[];
   /**
    * The memory limit in bytes of a session's process together with its objects in the kernel; 0 for
    * none.
@@ -245,6 +247,8 @@ export interface Rules {
    * removed.
    */
   readonly pinPaths: readonly string[];
+  /** The folders of cgroups, which end in `/`, in which cgroups may be made and removed. */
+  readonly cgroupPaths: readonly string[];
   readonly ioctls: readonly IoctlRule[];
   /** The limit in bytes of a session's perf buffers at a time; 0 for none. */
   readonly ringBytes: number;
@@ -437,6 +441,7 @@ export function encodeRules(rules: Omit<Rules, 'confinement'>): Uint8Array {
     rules.foreign.flat(),
     rules.readablePaths,
     rules.pinPaths,
+    rules.cgroupPaths,
     rules.ioctls.map(({ name, request, argument }) => [
       name,
       request,

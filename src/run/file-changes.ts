@@ -1,13 +1,14 @@
 /*
- * Answers calls that change files of the guest. waep makes them in the guest's BPF file system and
- * refuses them elsewhere.
+ * Answers calls that change files of the guest. waep makes them in the guest's BPF file system,
+ * makes and removes cgroups, and refuses everything else.
  */
 import { constants } from 'node:os';
 import { FileOperation, type FileRequest } from '../call.js';
 import { failure, type SystemError } from '../errors.js';
 import { askFile } from '../kernel/guest-folder.js';
-import { isBelowKernel, isPinPath } from '../view/index.js';
+import { isBelowKernel, isCgroupPath, isPinPath } from '../view/index.js';
 import type { Context } from './context.js';
+import { forms } from './file-status.js';
 import { ofGuest } from './files.js';
 import type { Notification } from './notification.js';
 import { absolutePath, guestPlace, type PathArguments, pathAt, settled } from './places.js';
@@ -15,6 +16,8 @@ import { ProcessMemory } from './process-memory.js';
 
 const { errno } = constants;
 const AT_REMOVEDIR = 0x200;
+const FOLDER = 0o040000;
+const FILE_TYPE = 0o170000;
 
 async function change(
   request: FileRequest,
@@ -25,12 +28,41 @@ async function change(
   call.succeed(0);
 }
 
+/** How a folder is made at a path, and what is there removed. */
+interface Operations {
+  readonly make: number;
+  readonly remove: number;
+  /** Undefined where a program cannot remove files. */
+  readonly unlink?: number;
+}
+
+const ofPins: Operations = {
+  make: FileOperation.MKDIR,
+  remove: FileOperation.RMDIR,
+  unlink: FileOperation.UNLINK,
+};
+const ofCgroups: Operations = {
+  make: FileOperation.MKDIR_CGROUP,
+  remove: FileOperation.RMDIR_CGROUP,
+};
+
+function operationsAt(path: string): Operations | undefined {
+  return isPinPath(path) ? ofPins : isCgroupPath(path) ? ofCgroups : undefined;
+}
+
+/** Fails as the kernel does. Programs try unlink(2) on folders before they try rmdir(2). */
+async function refuseUnlink(path: string, call: Notification, { files }: Context): Promise<void> {
+  const mode = (await files.look(path, false)).readUInt16LE(forms.MODE);
+  call.fail((mode & FILE_TYPE) === FOLDER ? errno.EISDIR : errno.EPERM);
+}
+
 /** Answers mkdir(2) and mkdirat(2). The mode is the argument after the path. */
 export function makeFolder(which: PathArguments) {
   return ofGuest(which, async (path, call, context) => {
-    if (isPinPath(path)) {
+    const operation = operationsAt(path)?.make;
+    if (operation !== undefined) {
       const number = call.argument(which.path + 1);
-      return change({ operation: FileOperation.MKDIR, path, number }, call, context);
+      return change({ operation, path, number }, call, context);
     }
     // A program that creates all folders of a path starts with folders that exist.
     if (await exists(path, context)) return call.fail(errno.EEXIST);
@@ -59,8 +91,10 @@ export function remove(which: PathArguments, name: 'unlink' | 'rmdir' | { flags:
       typeof name === 'string'
         ? name === 'rmdir'
         : (call.argument(name.flags) & AT_REMOVEDIR) !== 0;
-    if (!isPinPath(path)) throw refusal(isFolder ? 'rmdir(2)' : 'unlink(2)', path);
-    const operation = isFolder ? FileOperation.RMDIR : FileOperation.UNLINK;
+    const operations = operationsAt(path);
+    if (operations === undefined) throw refusal(isFolder ? 'rmdir(2)' : 'unlink(2)', path);
+    const operation = isFolder ? operations.remove : operations.unlink;
+    if (operation === undefined) return refuseUnlink(path, call, context);
     return change({ operation, path }, call, context);
   });
 }
@@ -130,7 +164,7 @@ function ofHost(call: string) {
 function refusal(call: string, path: string) {
   return failure('ERR_RUN_REFUSED', {
     call: `${call} of ${path}`,
-    why: "of the guest's files only pins and folders in /sys/fs/bpf are made, moved and removed",
+    why: "of the guest's files only pins and folders in /sys/fs/bpf are made, moved and removed, and cgroups made and removed",
     instead: 'Do it in the guest.',
   });
 }

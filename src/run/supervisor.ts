@@ -307,7 +307,8 @@ function answer(call: Notification, context: Context): void {
 function isRefusalOfFile(error: unknown): boolean {
   if (!(error instanceof WaepError) || error.code !== 'ERR_POLICY_REFUSED') return false;
   const { rule, command = '' } = (error as WaepError<'ERR_POLICY_REFUSED'>).detail;
-  return rule === 'readable_paths' || (rule === 'pin_paths' && /^[a-z]+$/.test(command));
+  if (rule === 'readable_paths' || rule === 'cgroup_paths') return true;
+  return rule === 'pin_paths' && /^[a-z]+$/.test(command);
 }
 
 /** The errno that the program gets. The user gets the reason. */

@@ -6,6 +6,7 @@ export {
   type Exception,
   exceptions,
   isBelowKernel,
+  isCgroupPath,
   isGuestPath,
   isKernelDevice,
   isLive,

@@ -102,6 +102,11 @@ export function isPinPath(path: string): boolean {
   return /^\/sys\/fs\/bpf\/[^/]/.test(path);
 }
 
+/** Returns whether a path is below the guest's cgroups, in which folders can be made. */
+export function isCgroupPath(path: string): boolean {
+  return /^\/sys\/fs\/cgroup\/[^/]/.test(path);
+}
+
 /** Returns whether a file of the kernel never ends: reading it waits for more. */
 export function isLive(path: string): boolean {
   return /\/(trace_pipe|trace_pipe_raw|snapshot_raw)$/.test(path);

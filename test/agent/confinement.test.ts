@@ -29,6 +29,7 @@ readable_paths: [/proc/version]
   t.equal(namesOf(policy(`${own}program_types: [77]\n`)), 'BPF PERFMON NET_ADMIN', 'a later type');
   t.equal(namesOf(policy(`${own}helpers: any\n`)), 'BPF PERFMON SYS_ADMIN');
   t.equal(namesOf(policy(`${own}pin_paths: [/sys/fs/bpf/x/]\n`)), 'BPF PERFMON DAC_OVERRIDE');
+  t.equal(namesOf(policy(`${own}cgroup_paths: [/sys/fs/cgroup/x/]\n`)), 'BPF PERFMON DAC_OVERRIDE');
   t.equal(namesOf(policy(`${own}perf_signals: true\n`)), 'BPF PERFMON KILL');
 });
 
@@ -48,11 +49,12 @@ t.test('files follow from a policy', async (t) => {
   const { memoryBytes } = confinementOf(parsePolicy('quotas: { map_bytes: 16 MiB }\n', 'test'));
   t.equal(memoryBytes, Math.floor(1.1 * 16 * 1024 * 1024) + 8 * 1024 * 1024, 'and for its calls');
   t.match(confinementOf(profiles.full), { wholeRoot: true });
-  const text = 'uprobes: ["/bin/bash:read*"]\npin_paths: [/sys/fs/bpf/x/]\n';
+  const text = 'uprobes: ["/bin/bash:read*"]\npin_paths: [/sys/fs/bpf/x/]\ncgroup_paths: [/x/]\n';
   t.match(confinementOf(parsePolicy(text, 'test')), {
     wholeRoot: false,
     probed: ['/bin/bash'],
     pins: ['/sys/fs/bpf/x/'],
+    cgroups: ['/x/'],
   });
 });
 

@@ -1,4 +1,12 @@
-import { existsSync, mkdirSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmdirSync,
+  rmSync,
+  symlinkSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t from 'tap';
@@ -13,6 +21,8 @@ import { localAgent } from './local-agent.js';
 
 const skip = process.getuid?.() !== 0 && 'it takes root to mount';
 const { STAT, STATFS, READLINK, LIST, MKDIR, RMDIR, UNLINK, RENAME } = FileOperation;
+const { MKDIR_CGROUP, RMDIR_CGROUP } = FileOperation;
+const groups = /^\S+ (\S+) cgroup2 /m.exec(readFileSync('/proc/mounts', 'utf8'))?.[1];
 const RENAME_NOREPLACE = 1;
 const BPF_FS_MAGIC = 0xcafe4a11;
 
@@ -60,7 +70,8 @@ t.test(
     t.same(namesIn(await listFolder(session, `${web}/a`)), ['b', 'map']);
     await t.rejects(ask(RMDIR, `${web}/a`), { code: 'ENOTEMPTY' });
     await t.rejects(ask(UNLINK, `${web}/a/b`), { code: /EISDIR|EPERM/ });
-    const onto = (other: string) => ask(RENAME, `${web}/a/map`, { other, number: RENAME_NOREPLACE });
+    const onto = (other: string) =>
+      ask(RENAME, `${web}/a/map`, { other, number: RENAME_NOREPLACE });
     await t.rejects(onto(`${web}/a/b`), { code: 'EEXIST' });
     await onto(`${web}/a/again`);
     t.same(namesIn(await listFolder(session, `${web}/a/`)), ['again', 'b']);
@@ -104,6 +115,49 @@ t.test(
   },
 );
 
+t.test(
+  'cgroups are made, listed and removed under cgroup_paths',
+  { skip: skip || (groups === undefined && 'it takes a mount of cgroup2') },
+  async (t) => {
+    const web = `${groups}/waep-test-${process.pid}`;
+    mkdirSync(web);
+    t.teardown(() => rmdirSync(web));
+    const policy = { ...profiles.observe, readable_paths: [], cgroup_paths: [`${web}/`] };
+    const { agent, address, close } = await localAgent({ rules: compile(policy, kernelNames()) });
+    t.teardown(close);
+    const told: object[] = [];
+    agent.on('call', ({ call }) => told.push(call));
+    await using session = await Session.connect(address);
+    const ask = (operation: number, path: string, number?: number) =>
+      askFile(session, { operation, path, ...(number === undefined ? {} : { number }) });
+
+    await ask(MKDIR_CGROUP, `${web}/a`, 0o755);
+    await t.rejects(ask(MKDIR_CGROUP, `${web}/a`), { code: 'EEXIST', side: 'guest' });
+    t.ok(existsSync(`${web}/a/cgroup.procs`));
+    t.ok(namesIn(await listFolder(session, web)).includes('a'));
+    await ask(RMDIR_CGROUP, `${web}/a`);
+    t.notOk(existsSync(`${web}/a`));
+    await t.rejects(ask(RMDIR_CGROUP, `${web}/cgroup.procs`), { code: 'ENOTDIR' });
+
+    // A pin's folder is none of these, and what is not below the folder stays as it is.
+    const refused = (rule: string, command: string) => ({
+      code: 'ERR_POLICY_REFUSED',
+      detail: { rule, command },
+    });
+    await t.rejects(ask(MKDIR, `${web}/a`), refused('pin_paths', 'mkdir'));
+    await t.rejects(ask(MKDIR_CGROUP, web), refused('cgroup_paths', 'mkdir_cgroup'));
+    await t.rejects(ask(RMDIR_CGROUP, web), refused('cgroup_paths', 'rmdir_cgroup'));
+    await t.rejects(ask(MKDIR_CGROUP, `${web}/../x`), refused('cgroup_paths', 'mkdir_cgroup'));
+    t.match(
+      told.filter((call) => (call as { event?: string }).event === 'file'),
+      [
+        { event: 'file', command: 'mkdir_cgroup', path: `${web}/a` },
+        { event: 'file', command: 'rmdir_cgroup', path: `${web}/a` },
+      ],
+    );
+  },
+);
+
 t.test('under full only bpf file systems are changed', { skip }, async (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'waep-files-'));
   t.teardown(() => rmSync(folder, { recursive: true }));
@@ -119,6 +173,18 @@ t.test('under full only bpf file systems are changed', { skip }, async (t) => {
   await t.rejects(askFile(session, { operation: RMDIR, path: '/' }), {
     code: 'ERR_POLICY_REFUSED',
   });
+  // A cgroup is not made in another file system, even if the policy allows the place.
+  const policy = { ...profiles.full, cgroup_paths: [`${folder}/`, '/sys/fs/bpf/'] };
+  const other = await localAgent({ rules: compile(policy, kernelNames()) });
+  t.teardown(other.close);
+  await using wider = await Session.connect(other.address);
+  for (const path of [`${folder}/made`, '/sys/fs/bpf/made']) {
+    await t.rejects(askFile(wider, { operation: MKDIR_CGROUP, path }), {
+      code: 'ERR_POLICY_REFUSED',
+      detail: { rule: 'cgroup_paths' },
+    });
+    t.notOk(existsSync(path));
+  }
   // What others do not enter is not told of, and what leads anywhere is not followed.
   for (const path of ['/root/.bashrc', `/proc/${process.pid}/cwd/dist`]) {
     await t.rejects(askFile(session, { operation: STAT, path }), { code: 'ERR_POLICY_REFUSED' });

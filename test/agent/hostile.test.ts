@@ -327,7 +327,7 @@ const cases: Array<{
   },
   {
     name: 'FILE of an unknown operation',
-    frame: body([8, '/proc/uptime', 0, ''], FrameType.FILE),
+    frame: body([10, '/proc/uptime', 0, ''], FrameType.FILE),
     code: 'ERR_CALL_MALFORMED',
   },
   {

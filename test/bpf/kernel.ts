@@ -29,6 +29,7 @@ const rules = encodeRules({
   ringBytes: 0,
   readablePaths: ['/'],
   pinPaths: [],
+  cgroupPaths: [],
   ioctls: [],
   limits: {
     maxFrameBytes: 2 ** 26,

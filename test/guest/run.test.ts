@@ -149,11 +149,14 @@ threading.Thread(target=os.execv, args=(${words})).start()'`;
     await guest.sh(`/program interfaces ${names.join(' ')}`),
   );
   const cgroup = (await guest.sh('awk \'$3 == "cgroup2" { print $2 }\' /proc/mounts')).trim();
-  await guest.sh(`mkdir ${cgroup}/mine`);
+  await run('mkdir', `${cgroup}/mine`);
+  t.equal(await guest.sh(`ls ${cgroup}/mine/cgroup.procs`), `${cgroup}/mine/cgroup.procs\n`);
   const told = await guest.sh(`/program cgroup-id ${cgroup}/mine`);
   t.match(told, /^no room: EOVERFLOW\nid: ok\n8 bytes of type 254: \d+\n$/);
   t.equal(await run(program.path, 'cgroup-id', `${cgroup}/mine`), told);
-  await guest.sh(`rmdir ${cgroup}/mine`);
+  await t.rejects(run('unlink', `${cgroup}/mine`), { message: /: Is a directory\n$/ });
+  await run('rmdir', `${cgroup}/mine`);
+  t.equal(await guest.sh(`ls -d ${cgroup}/mine 2>/dev/null || echo gone`), 'gone\n');
 
   await run('mkdir', '/sys/fs/bpf/folder');
   await run('mv', '/sys/fs/bpf/folder', '/sys/fs/bpf/moved');

@@ -77,6 +77,8 @@ t.test('waep policy explain', async (t) => {
       'map_freeze',
       '--hook',
       'sys_enter',
+      '--cgroup',
+      '/sys/fs/cgroup/x',
       '--pin',
       '/sys/fs/bpf/x',
     ],
@@ -99,6 +101,7 @@ t.test('waep policy explain', async (t) => {
     'place to probe /bin/sh:main': false,
     'perf event type uprobe': false,
     'perf event type kprobe': true,
+    'cgroup /sys/fs/cgroup/x': false,
     'pin /sys/fs/bpf/x': false,
     'file /proc/kallsyms': true,
   });

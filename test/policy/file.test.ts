@@ -25,6 +25,7 @@ hooks:
   deny: [sys_exit]
 interfaces: [eth0]
 pin_paths: [/sys/fs/bpf/web/]
+cgroup_paths: [/sys/fs/cgroup/web/]
 readable_paths:
   allow: [/sys/fs/cgroup/]
 foreign_objects: use
@@ -46,6 +47,7 @@ accept:
     hooks: ['*', '!sys_exit'],
     interfaces: ['eth0'],
     pin_paths: ['/sys/fs/bpf/web/'],
+    cgroup_paths: ['/sys/fs/cgroup/web/'],
     foreign_objects: 'use',
     quotas: {
       map_bytes: 64 * 2 ** 20,
@@ -89,7 +91,7 @@ const wrong: readonly (readonly [name: string, text: string, message: string])[]
   [
     'a key that is misspelt',
     'profile: observe\npin_path: [/sys/fs/bpf/]\n',
-    'p.yaml:2:1: found pin_path; expected one of the keys profile, name, commands, map_types, program_types, attach_types, helpers, kfuncs, perf_types, hooks, uprobes, interfaces, pin_paths, readable_paths, foreign_objects, perf_signals, quotas, leases, accept. Did you mean pin_paths?',
+    'p.yaml:2:1: found pin_path; expected one of the keys profile, name, commands, map_types, program_types, attach_types, helpers, kfuncs, perf_types, hooks, uprobes, interfaces, pin_paths, cgroup_paths, readable_paths, foreign_objects, perf_signals, quotas, leases, accept. Did you mean pin_paths?',
   ],
   [
     'a profile that does not exist',

@@ -758,6 +758,7 @@ t.test('every rule refuses, naming itself, and allows', async (t) => {
     uprobes: [],
     interfaces: [],
     pin_paths: [],
+    cgroup_paths: [],
     foreign_objects: 'inspect',
     quotas: { programs: 1, maps: 1, links: 1, map_bytes: 1, events_per_second: undefined },
   };

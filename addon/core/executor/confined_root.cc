@@ -88,7 +88,10 @@ class Root {
     }
     // The whole folder is bound, so that a replaced file is found as well.
     for (const std::string& path : confinement.probed) Add(path.substr(0, path.rfind('/')), false);
-    for (const std::string& path : confinement.pins) AddPins(WithoutSlash(path));
+    for (const std::string& path : confinement.pins) AddWritable(WithoutSlash(path), BPF_FS_MAGIC);
+    for (const std::string& path : confinement.cgroups) {
+      AddWritable(WithoutSlash(path), CGROUP2_SUPER_MAGIC);
+    }
     // A folder comes before its contents.
     std::stable_sort(sources_.begin(), sources_.end(),
                      [](const Source& a, const Source& b) { return a.path < b.path; });
@@ -164,11 +167,11 @@ class Root {
   }
 
   // A folder that is made later lies in one that exists already.
-  void AddPins(std::string path) {
+  void AddWritable(std::string path, long type) {
     struct statfs about;
     while (path.size() > 1) {
       if (::statfs(path.c_str(), &about) == 0) {
-        if (about.f_type == BPF_FS_MAGIC) Add(path, true);
+        if (about.f_type == type) Add(path, true);
         return;
       }
       path.resize(path.rfind('/'));
@@ -218,10 +221,11 @@ class Root {
   std::vector<Source> sources_;
 };
 
-// Keeps the root, and makes everything in it read-only except bpffs.
-int MakeReadOnly() {
+// Keeps the root, and makes everything in it read-only except bpffs, and cgroups if they may be
+// made.
+int MakeReadOnly(bool cgroups) {
   for (const auto& [place, type] : PlacesAndTypes(ReadText(AT_FDCWD, "/proc/self/mountinfo"))) {
-    if (type == "bpf") continue;
+    if (type == "bpf" || (cgroups && type == "cgroup2")) continue;
     constexpr unsigned long kFlags = kReadOnly | MS_NOSUID | MS_NODEV;
     if (::mount(nullptr, place.c_str(), nullptr, kFlags, nullptr) == 0) continue;
     // A mount that is hidden below another cannot be reached.
@@ -241,7 +245,7 @@ int EnterRoot(const Confinement& confinement, std::string* program) {
   if (::unshare(CLONE_NEWNS) < 0 || ::mount(nullptr, "/", nullptr, MS_REC | apart, nullptr) < 0) {
     return -errno;
   }
-  if (confinement.whole_root) return MakeReadOnly();
+  if (confinement.whole_root) return MakeReadOnly(!confinement.cgroups.empty());
   const int error = Root(confinement).Enter(program->c_str());
   *program = std::string("/") + kProgram;
   return error;

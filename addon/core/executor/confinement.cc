@@ -153,10 +153,10 @@ std::vector<pid_t> ThreadsOfThisProcess() {
 }  // namespace
 
 bool Confinement::Decode(cbor::Reader* reader, Confinement* confinement) {
-  return reader->ReadArrayOf(6) && reader->ReadUint(&confinement->capabilities) &&
+  return reader->ReadArrayOf(7) && reader->ReadUint(&confinement->capabilities) &&
          reader->ReadBool(&confinement->whole_root) && ReadTexts(reader, &confinement->readable) &&
          ReadTexts(reader, &confinement->probed) && ReadTexts(reader, &confinement->pins) &&
-         reader->ReadUint(&confinement->memory_bytes);
+         ReadTexts(reader, &confinement->cgroups) && reader->ReadUint(&confinement->memory_bytes);
 }
 
 namespace confine {
@@ -228,14 +228,14 @@ int RefuseSystemCalls(bool calls_kernel) {
   return Seccomp(filter);
 }
 
-int RefuseFileChanges(bool pins) {
+int RefuseFileChanges(bool in_mounts) {
   // No access is allowed anywhere, so no rule is needed. Rights of later versions of Landlock are
   // included if the kernel has them.
   uint64_t handled = LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_MAKE_CHAR |
                      LANDLOCK_ACCESS_FS_MAKE_SOCK | LANDLOCK_ACCESS_FS_MAKE_FIFO |
                      LANDLOCK_ACCESS_FS_MAKE_BLOCK | LANDLOCK_ACCESS_FS_MAKE_SYM;
-  // Mounts allow these in bpf file systems only (confined_root.cc).
-  if (!pins) {
+  // Mounts allow these in bpf file systems and cgroups only (confined_root.cc).
+  if (!in_mounts) {
     handled |= LANDLOCK_ACCESS_FS_MAKE_REG | LANDLOCK_ACCESS_FS_MAKE_DIR |
                LANDLOCK_ACCESS_FS_REMOVE_DIR | LANDLOCK_ACCESS_FS_REMOVE_FILE;
   }

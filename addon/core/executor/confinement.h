@@ -17,10 +17,12 @@ struct Confinement {
   std::vector<std::string> readable;  // files, and folders with a slash at their end
   std::vector<std::string> probed;    // files that the kernel looks up to probe them
   std::vector<std::string> pins;      // folders of bpffs, in which files can be made
+  std::vector<std::string> cgroups;   // folders of cgroups, in which cgroups can be made
   // The bound on the memory of each session's cgroup, for its process and its objects; 0 for none.
   uint64_t memory_bytes = 0;
 
-  // Decodes [capabilities, wholeRoot, [readable...], [probed...], [pins...], memoryBytes].
+  // Decodes [capabilities, wholeRoot, [readable...], [probed...], [pins...], [cgroups...],
+  // memoryBytes].
   [[nodiscard]] static bool Decode(cbor::Reader* reader, Confinement* confinement);
 };
 
@@ -41,13 +43,13 @@ int DropCapabilitiesOfAllThreads();
 int RefuseSystemCalls(bool calls_kernel);
 
 // Forbids this thread, and programs that it starts, to write, make or remove files, if the kernel
-// has Landlock. With `pins` they may make files.
-int RefuseFileChanges(bool pins);
+// has Landlock. With `in_mounts` they may make and remove files where the mounts allow it.
+int RefuseFileChanges(bool in_mounts);
 
 // Moves this process into a mount namespace of its own. Its root holds the paths of the
-// confinement, read-only, and the folders for pins. `*program` is the path of the program to
-// execute there, and becomes its path in that root. Returns -EPERM if the process may not make a
-// namespace.
+// confinement, read-only, and the folders for pins and cgroups. `*program` is the path of the
+// program to execute there, and becomes its path in that root. Returns -EPERM if the process may
+// not make a namespace.
 int EnterRoot(const Confinement& confinement, std::string* program);
 
 }  // namespace confine

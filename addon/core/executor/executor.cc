@@ -710,13 +710,15 @@ bool Executor::File(cbor::Reader body) {
                                names[1].c_str(), rules_.NamesPath(path)};
   const char* const name = NameOf(request.operation);
   const bool changes = request.operation >= FileOperation::kMakeFolder;
-  const char* const rule = changes ? "pin_paths" : "readable_paths";
+  const bool of_cgroup = IsOfCgroup(request.operation);
+  const char* const rule = of_cgroup ? "cgroup_paths" : changes ? "pin_paths" : "readable_paths";
   if (!changes) {
     const bool allowed = request.operation == FileOperation::kList ? rules_.AllowsListing(path)
                                                                    : rules_.AllowsLook(path);
     if (!allowed) return Refuse(rule, names[0], name);
   } else {
-    if (!rules_.AllowsPin(path)) return Refuse(rule, names[0], name);
+    const bool allowed = of_cgroup ? rules_.AllowsCgroup(path) : rules_.AllowsPin(path);
+    if (!allowed) return Refuse(rule, names[0], name);
     if (request.operation == FileOperation::kRename && !rules_.AllowsPin(other)) {
       return Refuse(rule, names[1], name);
     }

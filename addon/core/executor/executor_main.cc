@@ -2,7 +2,7 @@
 //
 // waep-executor KEEPER_PID NICE EVENT_NICE CHANGES: serves one session. NICE is the priority of its
 // calls, EVENT_NICE that of its events. CHANGES says which changes of files it may make: "none",
-// "pins", or "any" that its mounts allow.
+// "mounts", or "any" that its mounts allow.
 //
 // The keeper (keeper_main.cc) starts one executor for each session. Standard input is its channel
 // to the agent (control.h), which carries the session's connections. The descriptor after standard
@@ -232,7 +232,7 @@ int main(int argc, char** argv) {
   error = loop.Reserve();
   if (error == 0) error = cancellation.Prepare();
   const std::string_view changes = argv[4];
-  if (error == 0 && changes != "any") error = waep::confine::RefuseFileChanges(changes == "pins");
+  if (error == 0 && changes != "any") error = waep::confine::RefuseFileChanges(changes == "mounts");
   if (error == 0) error = events.Start(static_cast<int>(strtol(argv[3], nullptr, 10)));
   // Until now this thread had the priority of the event thread, if that is the higher one.
   ::setpriority(PRIO_PROCESS, 0, static_cast<int>(strtol(argv[2], nullptr, 10)));

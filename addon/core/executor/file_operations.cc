@@ -61,13 +61,13 @@ long List(const FileRequest& request, uint8_t* out) {
   return Result(::syscall(SYS_getdents64, folder.get(), out, kListBytes));
 }
 
-// Splits a path into a folder of a bpf file system and a name.
+// Splits a path into a folder of a file system of a type and a name.
 struct Place {
   unique_fd folder;
   std::string name;
 };
 
-int Find(const char* path, Place* place) {
+int Find(const char* path, long type, Place* place) {
   std::string folder(path);
   while (folder.size() > 1 && folder.back() == '/') folder.pop_back();
   const size_t slash = folder.rfind('/');
@@ -82,27 +82,29 @@ int Find(const char* path, Place* place) {
   place->folder.reset(static_cast<int>(found));
   struct statfs system;
   if (::fstatfs(place->folder.get(), &system) < 0) return -errno;
-  return system.f_type == BPF_FS_MAGIC ? 0 : kNotReadable;
+  return system.f_type == type ? 0 : kNotReadable;
 }
 
 long Change(const FileRequest& request) {
+  const long type = IsOfCgroup(request.operation) ? CGROUP2_SUPER_MAGIC : BPF_FS_MAGIC;
   Place place;
-  int error = Find(request.path, &place);
+  int error = Find(request.path, type, &place);
   if (error != 0) return error;
   const int folder = place.folder.get();
   const char* const name = place.name.c_str();
   switch (request.operation) {
     case FileOperation::kMakeFolder:
+    case FileOperation::kMakeCgroup:
       return Result(::mkdirat(folder, name, static_cast<mode_t>(request.number) & 01777));
     case FileOperation::kRename: {
       Place other;
-      error = Find(request.other, &other);
+      error = Find(request.other, type, &other);
       if (error != 0) return error;
       return Result(::syscall(SYS_renameat2, folder, name, other.folder.get(), other.name.c_str(),
                               static_cast<unsigned>(request.number)));
     }
     default: {
-      const bool is_folder = request.operation == FileOperation::kRemoveFolder;
+      const bool is_folder = request.operation != FileOperation::kRemove;
       return Result(::unlinkat(folder, name, is_folder ? AT_REMOVEDIR : 0));
     }
   }
@@ -111,8 +113,9 @@ long Change(const FileRequest& request) {
 }  // namespace
 
 const char* NameOf(FileOperation operation) {
-  static constexpr const char* kNames[kFileOperations] = {"stat",  "statfs", "readlink", "list",
-                                                          "mkdir", "rmdir",  "unlink",   "rename"};
+  static constexpr const char* kNames[kFileOperations] = {
+      "stat",  "statfs", "readlink", "list",         "mkdir",
+      "rmdir", "unlink", "rename",   "mkdir_cgroup", "rmdir_cgroup"};
   return kNames[static_cast<size_t>(operation)];
 }
 

@@ -17,28 +17,35 @@ enum class FileOperation : uint8_t {
   kRemoveFolder,
   kRemove,
   kRename,
+  kMakeCgroup,
+  kRemoveCgroup,
 };
-constexpr uint8_t kFileOperations = 8;
+constexpr uint8_t kFileOperations = 10;
 
 struct FileRequest {
   FileOperation operation;
   const char* path;
   // kStat: 1 for a link itself. kList: where to begin: 0, or the position in the last entry.
-  // kMakeFolder: the mode. kRename: the flags of renameat2(2).
+  // kMakeFolder, kMakeCgroup: the mode. kRename: the flags of renameat2(2).
   uint64_t number;
   const char* other;  // kRename: the new path
   bool names;         // whether the policy names the path itself
 };
 
-// Returns the name of an operation, which is that of its system call.
+// Returns whether an operation makes or removes a cgroup.
+[[nodiscard]] constexpr bool IsOfCgroup(FileOperation operation) {
+  return operation >= FileOperation::kMakeCgroup;
+}
+
+// Returns the name of an operation: that of its system call, with a suffix for cgroups.
 [[nodiscard]] const char* NameOf(FileOperation operation);
 
 // Returns the largest output of an operation, in bytes.
 [[nodiscard]] size_t OutputBytes(FileOperation operation);
 
 // Executes an operation. It reads files by the rules of readable_file.h. It changes only bpf file
-// systems, and follows no link to their folders. Returns the number of bytes in `out`, a negative
-// errno, or kNotReadable.
+// systems and version 2 of cgroups, and follows no link to their folders. Returns the number of
+// bytes in `out`, a negative errno, or kNotReadable.
 [[nodiscard]] long Operate(const FileRequest& request, uint8_t* out);
 
 }  // namespace waep

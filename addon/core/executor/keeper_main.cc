@@ -93,10 +93,10 @@ void RaiseLimits() {
 }
 
 // The changes of files that executors may make: all that the mounts allow, if they read files of
-// other processes, because Landlock always forbids that; making pins; or none.
+// other processes, because Landlock always forbids that; making pins and cgroups; or none.
 const char* ChangesOf(const waep::Confinement& confinement) {
   if (confinement.whole_root || (confinement.capabilities >> CAP_SYS_PTRACE & 1) != 0) return "any";
-  return confinement.pins.empty() ? "none" : "pins";
+  return confinement.pins.empty() && confinement.cgroups.empty() ? "none" : "mounts";
 }
 
 class Keeper {

@@ -404,14 +404,17 @@ bool Rules::AllowsPath(std::string_view path) const { return MatchesFolder(path,
 
 bool Rules::AllowsLook(std::string_view path) const {
   return AllowsListing(path) || LeadsTo(std::string(path), readable_paths) ||
-         LeadsTo(std::string(path), pin_paths);
+         LeadsTo(std::string(path), pin_paths) || LeadsTo(std::string(path), cgroup_paths);
 }
 
 bool Rules::AllowsListing(std::string_view path) const {
-  return MatchesFolder(path, readable_paths) || MatchesFolder(path, pin_paths);
+  return MatchesFolder(path, readable_paths) || MatchesFolder(path, pin_paths) ||
+         MatchesFolder(path, cgroup_paths);
 }
 
 bool Rules::AllowsPin(std::string_view path) const { return MatchesPath(path, pin_paths); }
+
+bool Rules::AllowsCgroup(std::string_view path) const { return MatchesPath(path, cgroup_paths); }
 
 bool Rules::NamesPath(std::string_view path) const {
   return std::find(readable_paths.begin(), readable_paths.end(), path) != readable_paths.end();
@@ -436,7 +439,7 @@ bool Rules::Decode(cbor::Reader* reader, Rules* rules) {
   uint64_t count = 0;
   uint64_t flags = 0;
   uint64_t second_bytes = 0;
-  if (!reader->ReadArrayOf(14) || !reader->ReadUint(&rules->commands) ||
+  if (!reader->ReadArrayOf(15) || !reader->ReadUint(&rules->commands) ||
       !reader->ReadBool(&rules->other_commands) || !reader->ReadArrayOf(2) ||
       !reader->ReadUint(UINT32_MAX, &flags) || !reader->ReadUint(UINT32_MAX, &second_bytes) ||
       !reader->ReadBool(&rules->perf_events) || !reader->ReadArray(&count)) {
@@ -464,7 +467,7 @@ bool Rules::Decode(cbor::Reader* reader, Rules* rules) {
   }
   if (!ReadRanges(reader, &rules->pins) || !ReadRanges(reader, &rules->no_pointer_scan) ||
       !ReadRanges(reader, &rules->foreign) || !ReadTexts(reader, &rules->readable_paths) ||
-      !ReadTexts(reader, &rules->pin_paths)) {
+      !ReadTexts(reader, &rules->pin_paths) || !ReadTexts(reader, &rules->cgroup_paths)) {
     return false;
   }
   if (!reader->ReadArray(&count)) return false;

@@ -304,6 +304,7 @@ struct Rules {
   Ranges foreign;          // commands that return foreign objects; unknown uses are refused
   std::vector<std::string> readable_paths;
   std::vector<std::string> pin_paths;
+  std::vector<std::string> cgroup_paths;
   std::vector<IoctlRule> ioctls;
   Limits limits;
 
@@ -319,6 +320,8 @@ struct Rules {
   [[nodiscard]] bool AllowsListing(std::string_view path) const;
   // Returns whether a client may make a pin, or a folder for pins.
   [[nodiscard]] bool AllowsPin(std::string_view path) const;
+  // Returns whether a client may make or remove a cgroup.
+  [[nodiscard]] bool AllowsCgroup(std::string_view path) const;
   // Returns whether a path is allowed by itself, and not only by a folder above it.
   [[nodiscard]] bool NamesPath(std::string_view path) const;
   // Returns the rule for an ioctl(2) request, or null if there is none.
