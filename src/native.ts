@@ -279,8 +279,6 @@ export interface Native {
   vsockLocalCid(): number;
   /** Sets SO_VM_SOCKETS_BUFFER_MAX_SIZE and then BUFFER_SIZE: the receive credit, in bytes. */
   vsockSetBufferSize(fd: number, bytes: number): number;
-  /** SO_VM_SOCKETS_BUFFER_SIZE in bytes. */
-  vsockBufferSize(fd: number): number;
   /** SO_VM_SOCKETS_CONNECT_TIMEOUT. */
   vsockSetConnectTimeout(fd: number, timeoutMs: number): number;
 
@@ -440,9 +438,6 @@ export interface Native {
    * agent has no use for (addon/core/executor/confinement.cc lists them). Returns 0 or a negative errno.
    */
   refuseSystemCalls(): number;
-
-  /** sched_setaffinity(2) on the calling thread. */
-  setAffinity(cpus: readonly number[]): number;
 }
 
 /**

@@ -93,11 +93,6 @@ int VsockSetBufferSize(int fd, uint64_t bytes) {
   return 0;
 }
 
-int VsockBufferSize(int fd, uint64_t* bytes) {
-  socklen_t length = sizeof *bytes;
-  return Result(::getsockopt(fd, AF_VSOCK, SO_VM_SOCKETS_BUFFER_SIZE, bytes, &length));
-}
-
 int VsockSetConnectTimeout(int fd, uint32_t timeout_ms) {
   const timeval timeout = Duration(timeout_ms);
   return Result(

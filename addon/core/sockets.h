@@ -22,7 +22,6 @@ int VsockAccept(int fd, VsockName* peer);
 int VsockLocalName(int fd, VsockName* name);
 int VsockLocalCid(uint32_t* cid);
 int VsockSetBufferSize(int fd, uint64_t bytes);
-int VsockBufferSize(int fd, uint64_t* bytes);
 int VsockSetConnectTimeout(int fd, uint32_t timeout_ms);
 
 int Listen(int fd, int backlog);

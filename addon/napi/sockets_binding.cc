@@ -2,7 +2,6 @@
 #include "sockets_binding.h"
 
 #include <errno.h>
-#include <sched.h>
 #include <stddef.h>
 #include <sys/file.h>
 #include <sys/socket.h>
@@ -67,12 +66,6 @@ Napi::Value VsockSetBufferSize(const Info& info) {
   int64_t bytes = 0;
   napi_get_value_int64(info.Env(), info[1], &bytes);
   return Number(info, sockets::VsockSetBufferSize(Int(info, 0), static_cast<uint64_t>(bytes)));
-}
-
-Napi::Value VsockBufferSize(const Info& info) {
-  uint64_t bytes = 0;
-  const int result = sockets::VsockBufferSize(Int(info, 0), &bytes);
-  return Number(info, result < 0 ? result : static_cast<double>(bytes));
 }
 
 Napi::Value VsockSetConnectTimeout(const Info& info) {
@@ -166,16 +159,6 @@ Napi::Value TryLock(const Info& info) {
   return Number(info, ::flock(Int(info, 0), LOCK_EX | LOCK_NB) < 0 ? -errno : 0);
 }
 
-Napi::Value SetAffinity(const Info& info) {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  const auto cpus = info[0].As<Napi::Array>();
-  for (uint32_t i = 0; i < cpus.Length(); ++i) {
-    CPU_SET(cpus.Get(i).As<Napi::Number>().Uint32Value(), &set);
-  }
-  return Number(info, ::sched_setaffinity(0, sizeof set, &set) < 0 ? -errno : 0);
-}
-
 }  // namespace
 
 void ExportSockets(Napi::Env env, Napi::Object exports) {
@@ -189,7 +172,6 @@ void ExportSockets(Napi::Env env, Napi::Object exports) {
   add("vsockName", VsockName);
   add("vsockLocalCid", VsockLocalCid);
   add("vsockSetBufferSize", VsockSetBufferSize);
-  add("vsockBufferSize", VsockBufferSize);
   add("vsockSetConnectTimeout", VsockSetConnectTimeout);
   add("listen", Listen);
   add("socketError", SocketError);
@@ -209,7 +191,6 @@ void ExportSockets(Napi::Env env, Napi::Object exports) {
   add("setTimeouts", SetTimeouts);
   add("setNoDelay", SetNoDelay);
   add("tryLock", TryLock);
-  add("setAffinity", SetAffinity);
   add("restrain", [](const Info& info) { return Number(info, Restrain()); });
 }
 

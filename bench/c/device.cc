@@ -3,17 +3,15 @@
 // The physical limit of an in-process device: the client side of pingpong.c, driving the addon's
 // core directly.
 //
-//   device SOCKET --cid N [--cpu N]
+//   device SOCKET --cid N
 //
 // Listens on the vhost-user socket SOCKET for QEMU and then takes commands, one per line on its
 // standard input:
 //
-//   state                                        "up" or "down": whether the guest's driver is
-//   there client PORT REQUEST REPLY WARMUP COUNT PAUSE one round-trip time in nanoseconds per line,
-//   with a
-//                                                pause of so many nanoseconds before each
-//   bulk PORT REQUEST REPLY COUNT                requests without waiting for replies, then all of
-//                                                the replies; the whole time in nanoseconds
+//   client PORT REQUEST REPLY WARMUP COUNT PAUSE    one round-trip time in nanoseconds per line,
+//                                                   with a pause of so many nanoseconds before each
+//   bulk PORT REQUEST REPLY COUNT                   requests without waiting for replies, then all
+//                                                   of the replies; the whole time in nanoseconds
 //
 // Each answer ends with an empty line. Errors end the program.
 
@@ -31,7 +29,6 @@
 #include <vector>
 
 #include "../../addon/core/transport/vsock_device.h"
-#include "affinity.h"
 #include "clock.h"
 
 namespace {
@@ -139,8 +136,6 @@ void Obey(VsockDevice& device, const std::string& line) {
     RoundTrips(device, port, request, reply, warmup, count, pause_ns);
   } else if (sscanf(line.c_str(), "bulk %u %u %u %zu", &port, &request, &reply, &count) == 4) {
     Bulk(device, port, request, reply, count);
-  } else if (line == "state") {
-    puts(device.running() ? "up" : "down");
   } else {
     fprintf(stderr, "unknown command: %s\n", line.c_str());
     exit(2);
@@ -152,17 +147,12 @@ void Obey(VsockDevice& device, const std::string& line) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc < 2) {
-    fputs("usage: device SOCKET --cid N [--cpu N]\n", stderr);
+  if (argc != 4 || strcmp(argv[2], "--cid") != 0) {
+    fputs("usage: device SOCKET --cid N\n", stderr);
     return 2;
   }
   waep::VsockDeviceOptions options;
-  for (int i = 2; i + 1 < argc; i += 2) {
-    const std::string name = argv[i];
-    const auto value = static_cast<uint32_t>(strtoul(argv[i + 1], nullptr, 10));
-    if (name == "--cid") options.guest_cid = value;
-    if (name == "--cpu") affinity_pin(static_cast<int>(value));
-  }
+  options.guest_cid = static_cast<uint32_t>(strtoul(argv[3], nullptr, 10));
   signal(SIGPIPE, SIG_IGN);
   int error = 0;
   const std::unique_ptr<VsockDevice> device =

@@ -3,11 +3,10 @@
 // Makes bpf(2) calls directly, on the kernel that this program runs on: the same calls, byte for
 // byte, that are forwarded elsewhere.
 //
-//   native --calls FILE --warmup N --count N [--settle MILLISECONDS] [--cpu N]
-//   native --calls FILE --hold
-//   native --calls FILE --serve ADDRESS [--cpu N]
+//   native --calls FILE --warmup N --count N [--settle MILLISECONDS]
+//   native --calls FILE --serve ADDRESS
 //   native --calls FILE --at ADDRESS --sizes REQUEST:REPLY,… --warmup N --count N
-//          [--settle MILLISECONDS] [--cpu N]
+//          [--settle MILLISECONDS]
 //
 // FILE is a sequence of calls in the shape of src/call.ts, all numbers 32-bit little-endian:
 //
@@ -25,8 +24,6 @@
 // that forwarding can cost. A request has the index of its call and as many bytes in all as the sizes
 // say; so has the reply, which begins with the result. An index behind the last call closes what
 // the calls returned. --serve says "listening" once it does, and serves one connection at a time.
-// With --hold there is one iteration, "held" is printed, and the objects stay until standard input
-// ends.
 
 #define _GNU_SOURCE
 #include <errno.h>
@@ -39,7 +36,6 @@
 #include <unistd.h>
 
 #include "address.h"
-#include "affinity.h"
 #include "clock.h"
 
 enum { MAX_MESSAGE = 16 * 1024 * 1024 };
@@ -199,14 +195,6 @@ static void close_all(void) {
   }
 }
 
-static void hold(void) {
-  for (uint32_t i = 0; i < call_count; i++) timed(i);
-  puts("held");
-  fflush(stdout);
-  while (getchar() != EOF) continue;
-  close_all();
-}
-
 static int answer_one(int fd) {
   uint32_t head[3];
   if (!move_all(receive, fd, (char*)head, sizeof head)) return 0;
@@ -282,9 +270,7 @@ int main(int argc, char** argv) {
       {"calls", required_argument, NULL, 'f'},
       {"warmup", required_argument, NULL, 'w'},
       {"count", required_argument, NULL, 'n'},
-      {"cpu", required_argument, NULL, 'c'},
       {"settle", required_argument, NULL, 's'},
-      {"hold", no_argument, NULL, 'h'},
       {"serve", required_argument, NULL, 'l'},
       {"at", required_argument, NULL, 'a'},
       {"sizes", required_argument, NULL, 'z'},
@@ -294,14 +280,11 @@ int main(int argc, char** argv) {
   size_t warmup = 0;
   size_t count = 1;
   long settle_ms = 0;
-  int holding = 0;
   for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
     if (option == 'f') path = optarg;
     if (option == 'w') warmup = strtoul(optarg, NULL, 10);
     if (option == 'n') count = strtoul(optarg, NULL, 10);
     if (option == 's') settle_ms = atol(optarg);
-    if (option == 'c') affinity_pin(atoi(optarg));
-    if (option == 'h') holding = 1;
     if (option == 'l') served = optarg;
     if (option == 'a') at = optarg;
     if (option == 'z') sizes_text = optarg;
@@ -309,9 +292,8 @@ int main(int argc, char** argv) {
   }
   if (path == NULL || optind != argc || (at == NULL) != (sizes_text == NULL)) {
     fputs(
-        "usage: native --calls FILE --warmup N --count N [--settle MILLISECONDS] [--cpu N]\n"
-        "       native --calls FILE --hold\n"
-        "       native --calls FILE --serve ADDRESS [--cpu N]\n"
+        "usage: native --calls FILE --warmup N --count N [--settle MILLISECONDS]\n"
+        "       native --calls FILE --serve ADDRESS\n"
         "       native --calls FILE --at ADDRESS --sizes REQUEST:REPLY,... and the options of the first\n",
         stderr);
     return 2;
@@ -326,8 +308,6 @@ int main(int argc, char** argv) {
   }
   if (served != NULL) {
     serve(served);
-  } else if (holding) {
-    hold();
   } else {
     measure(warmup, count, settle_ms);
   }

@@ -3,9 +3,9 @@
 // The physical limit of a transport: a request and a reply of given sizes, one at a time, between two
 // plain C programs that block in read(2).
 //
-//   pingpong serve ADDRESS [--cpu N]
-//   pingpong client ADDRESS --request BYTES --reply BYTES --warmup N --count N [--pause NS] [--cpu N]
-//   pingpong bulk ADDRESS --request BYTES --reply BYTES --count N [--cpu N]
+//   pingpong serve ADDRESS
+//   pingpong client ADDRESS --request BYTES --reply BYTES --warmup N --count N [--pause NS]
+//   pingpong bulk ADDRESS --request BYTES --reply BYTES --count N
 //   pingpong cid
 //
 // A connection begins with eight bytes from the client, the sizes of its requests and replies as
@@ -29,7 +29,6 @@
 #include <unistd.h>
 
 #include "address.h"
-#include "affinity.h"
 #include "clock.h"
 
 enum { MAX_MESSAGE_BYTES = 16 * 1024 * 1024 };
@@ -166,10 +165,10 @@ static int print_cid(void) {
 
 static int usage(void) {
   fputs(
-      "usage: pingpong serve ADDRESS [--cpu N]\n"
+      "usage: pingpong serve ADDRESS\n"
       "       pingpong client ADDRESS --request BYTES --reply BYTES --warmup N --count N "
-      "[--pause NS] [--cpu N]\n"
-      "       pingpong bulk ADDRESS --request BYTES --reply BYTES --count N [--cpu N]\n"
+      "[--pause NS]\n"
+      "       pingpong bulk ADDRESS --request BYTES --reply BYTES --count N\n"
       "       pingpong cid\n",
       stderr);
   return 2;
@@ -179,8 +178,7 @@ int main(int argc, char** argv) {
   static const struct option options[] = {
       {"request", required_argument, NULL, 'q'}, {"reply", required_argument, NULL, 'p'},
       {"warmup", required_argument, NULL, 'w'},  {"count", required_argument, NULL, 'n'},
-      {"cpu", required_argument, NULL, 'c'},     {"pause", required_argument, NULL, 's'},
-      {NULL, 0, NULL, 0},
+      {"pause", required_argument, NULL, 's'},   {NULL, 0, NULL, 0},
   };
   struct sizes sizes = {.request = 64, .reply = 64};
   size_t warmup = 0;
@@ -192,7 +190,6 @@ int main(int argc, char** argv) {
     if (option == 'w') warmup = strtoul(optarg, NULL, 10);
     if (option == 'n') count = strtoul(optarg, NULL, 10);
     if (option == 's') pause_ns = strtoull(optarg, NULL, 10);
-    if (option == 'c') affinity_pin(atoi(optarg));
     if (option == '?') return usage();
   }
   if (argc - optind == 1 && strcmp(argv[optind], "cid") == 0) return print_cid();

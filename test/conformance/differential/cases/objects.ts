@@ -44,10 +44,6 @@ export function element(fd: number, key: Place | bigint, value: Place | bigint, 
   return { 0: fd, 8: key, 16: value, 24: BigInt(flags) };
 }
 
-export function update(c: Case, fd: number, key: Uint8Array, value: Uint8Array, flags = 0): void {
-  c.bpf(Cmd.MAP_UPDATE_ELEM, element(fd, c.put(key), c.put(value), flags));
-}
-
 /** One instruction. */
 export function insn(code: number, dst = 0, src = 0, offset = 0, immediate = 0): Uint8Array {
   const bytes = Buffer.alloc(8);
