@@ -141,7 +141,7 @@ function bindScript(name: string): string {
 }
 
 /** A process of bench/c/device.cc: a plain client that serves its guest's device itself. */
-export class DeviceClient implements AsyncDisposable {
+class DeviceClient implements AsyncDisposable {
   /** The context identifier of its device. */
   readonly cid: number;
   readonly #child;

@@ -25,7 +25,7 @@ export interface Opened {
 }
 
 /** Samples of an arm, as {@link Arm.measure} returns them. */
-export type Measured = ReadonlyArray<Pick<Batch, 'metric' | 'unit' | 'values'>>;
+type Measured = ReadonlyArray<Pick<Batch, 'metric' | 'unit' | 'values'>>;
 
 /** The answer of a side. */
 export interface SideAnswer {

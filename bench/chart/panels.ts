@@ -11,7 +11,7 @@ export interface Panel {
 }
 
 /** How wide charts are: as wide as a README shows them, so that sizes of text are what one sees. */
-export const sheetWidth = 830;
+const sheetWidth = 830;
 const margin = 16;
 const gap = 34;
 /** The whole width between the margins, and half of it beside another panel. */

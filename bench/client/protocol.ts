@@ -60,7 +60,7 @@ export interface Followed {
 }
 
 /** A request for the result of a {@link FollowRequest}, or to end its session. */
-export type FollowedRequest = { task: 'followed' } | { task: 'leave' };
+type FollowedRequest = { task: 'followed' } | { task: 'leave' };
 
 /** The number of measured operations, and of those before them that are not measured. */
 export interface Counts {

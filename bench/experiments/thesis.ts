@@ -87,7 +87,7 @@ export const figure2Calls: readonly NamedCall[] = [
 ];
 
 /** The commands through a session, measured by a client. */
-export function forwardedArm(name: string, address: string, client: Client): Arm {
+function forwardedArm(name: string, address: string, client: Client): Arm {
   return {
     name,
     measure: async (amount) => {

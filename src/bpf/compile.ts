@@ -50,7 +50,7 @@ export interface PointerStep {
   readonly struct?: CompiledStruct;
 }
 
-export interface OutputStep {
+interface OutputStep {
   readonly name: string;
   readonly offset: number;
   readonly sizeBytes: number;
@@ -304,12 +304,7 @@ function reader(field: Field): OutputStep['read'] {
 /* Arguments by name. One function for each field checks a value and writes it to the structure. */
 
 /** Writes one argument to the structure, or keeps it as the target of a pointer. */
-export type Setter = (
-  image: Uint8Array,
-  operands: unknown[],
-  value: unknown,
-  command: string,
-) => void;
+type Setter = (image: Uint8Array, operands: unknown[], value: unknown, command: string) => void;
 
 /**
  * Returns the setter of a field, or nothing when callers cannot set the field.

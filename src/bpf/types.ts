@@ -29,7 +29,7 @@ export interface Ref<K extends FdKind = FdKind> {
 }
 
 /** The type of a field's value as an argument. */
-export type Input<F> =
+type Input<F> =
   F extends NumberField<'u64'>
     ? number | bigint
     : F extends NumberField
@@ -55,7 +55,7 @@ export type Input<F> =
                         : never;
 
 /** The type of a field's value in a result. */
-export type Output<F> =
+type Output<F> =
   F extends NumberField<'u64'>
     ? bigint
     : F extends NumberField<'bit'>

@@ -8,7 +8,6 @@ export {
 export { type Events, parseEvents, StreamSource } from './events.js';
 export {
   FrameFlag,
-  type FrameHeader,
   FrameType,
   frameTypeName,
   HEADER_BYTES,
@@ -20,8 +19,6 @@ export {
 export {
   decodeBody,
   errorBody,
-  type Hello,
-  type Join,
   type JoinPurpose,
   type KernelInfo,
   messageFrame,
@@ -30,8 +27,6 @@ export {
   parseJoin,
   parseWelcome,
   type SessionLimits,
-  type SessionTerms,
-  TOKEN_BYTES,
   type Welcome,
 } from './messages.js';
 export { ioctlBody, perfOpenBody } from './requests.js';

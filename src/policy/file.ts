@@ -7,7 +7,7 @@ import { MAX_VALUE, type Range, subtract } from './rules.js';
 import { numberOf, type VocabularyName, vocabularies } from './vocabulary.js';
 
 /** The place of a rule in a policy's file, counted from 1. */
-export interface Place {
+interface Place {
   readonly line: number;
   readonly column: number;
 }

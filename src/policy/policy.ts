@@ -56,7 +56,7 @@ export interface Policy {
 }
 
 /** How long sessions may outlive the loss of their connection, if their clients ask for it. */
-export interface Leases {
+interface Leases {
   readonly max_seconds: number;
 }
 
@@ -80,7 +80,7 @@ export interface Acceptance {
 }
 
 /** How much a session may hold at once, or send. `undefined` means no limit. */
-export interface Quotas {
+interface Quotas {
   readonly programs: number | undefined;
   readonly maps: number | undefined;
   readonly links: number | undefined;

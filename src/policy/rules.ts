@@ -28,7 +28,7 @@ export interface Objects {
 }
 
 /** 8-byte records of a pattern behind a pointer. A word gives their number. */
-export interface Records {
+interface Records {
   readonly pointer: number;
   readonly count: number;
   readonly mask: number;
@@ -36,7 +36,7 @@ export interface Records {
 }
 
 /** The part of a call's amount that grows with a 32-bit word of the attribute. */
-export interface Term {
+interface Term {
   readonly offset: number;
   /** The word is rounded up to a multiple of this number. */
   readonly round?: number;
@@ -162,7 +162,7 @@ export type Check = {
 );
 
 /** A fact about a call for the audit log. Its position is described like that of a check. */
-export type Fact = {
+type Fact = {
   readonly label: string;
   readonly vocabulary?: VocabularyName;
 } & (

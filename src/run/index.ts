@@ -1,4 +1,3 @@
-export type { Bind } from './launch.js';
 export { outputPipe } from './output-pipe.js';
-export { RELEASE_MS, Standby, type StandbyOptions } from './standby.js';
-export { type Ending, GUEST_GONE, type RunOptions, run } from './supervisor.js';
+export { RELEASE_MS, Standby } from './standby.js';
+export { GUEST_GONE, type RunOptions, run } from './supervisor.js';

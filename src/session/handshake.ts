@@ -34,7 +34,7 @@ export interface TlsOptions {
 }
 
 /** How to reach an agent. */
-export interface DialOptions extends ConnectOptions {
+interface DialOptions extends ConnectOptions {
   /**
    * A certificate with its key, and the authority that signed the agent's certificate, for agents
    * that require mutual TLS. Each is PEM.

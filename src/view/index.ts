@@ -1,9 +1,8 @@
 export { GuestCache } from './guest-cache.js';
 export { GuestFiles } from './guest-files.js';
-export { openGuestPipe, type PipeEvents, readGuestPipe } from './guest-pipe.js';
+export { openGuestPipe, readGuestPipe } from './guest-pipe.js';
 export { type MountFile, mergeMounts } from './mounts.js';
 export {
-  type Exception,
   exceptions,
   isBelowKernel,
   isCgroupPath,

@@ -36,7 +36,7 @@ int main(void) {
 `;
 
 /** The attacked places in the victim's file. */
-export interface VictimPlaces {
+interface VictimPlaces {
   /** The offset of a function whose first instruction has 5 bytes. */
   readonly code: number;
   /** The offset of a 32-bit word of its data. */

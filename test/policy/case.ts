@@ -5,7 +5,7 @@ import { enums, insn, rows } from '../../src/bpf/index.js';
 import { type KernelNames, type Policy, profiles } from '../../src/policy/index.js';
 import type { Session } from '../../src/session.js';
 
-export { raw, type Words } from '../raw-call.js';
+export { raw } from '../raw-call.js';
 
 const { ProgType } = enums;
 export const RAW_TRACEPOINT = ProgType.BPF_PROG_TYPE_RAW_TRACEPOINT;

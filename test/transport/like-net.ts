@@ -38,7 +38,7 @@ export interface Kit {
 }
 
 /** Where a server of a kit listens. */
-export interface Place {
+interface Place {
   dial(options?: object, onConnect?: () => void): AnySocket;
   /** Makes another server listen there. */
   listenAgain(server: AnyServer): void;

@@ -41,7 +41,7 @@ export async function writePattern(
 }
 
 /** Takes one chunk of at most `maximumBytes` out of a paused stream, or `undefined` at its end. */
-export async function take(stream: Duplex, maximumBytes: number): Promise<Buffer | undefined> {
+async function take(stream: Duplex, maximumBytes: number): Promise<Buffer | undefined> {
   for (;;) {
     const available = Math.min(stream.readableLength, maximumBytes);
     const chunk: Buffer | null = available > 0 ? stream.read(available) : stream.read();

@@ -178,7 +178,7 @@ async function multiplexerBackend(
 }
 
 /** A vhost-device-vsock that waits for QEMU at `socket` and for programs at `path`. */
-export interface ForeignMultiplexer {
+interface ForeignMultiplexer {
   helper: Helper;
   description: string;
   socket: string;

@@ -1,1 +1,1 @@
-export { type Load, ProbeCache } from './probe-cache.js';
+export { ProbeCache } from './probe-cache.js';

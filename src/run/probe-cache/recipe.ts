@@ -7,7 +7,7 @@ import { fieldOffset } from '../../bpf/little-endian.js';
 import type { Command } from '../../bpf/rows.js';
 
 /** A pointer in an attribute. */
-export interface RecipePointer {
+interface RecipePointer {
   /** The offset of the pointer in the attribute. */
   readonly offset: number;
   /** Whether the kernel reads bytes there, reads text up to its NUL, or writes there. */

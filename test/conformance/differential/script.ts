@@ -18,13 +18,13 @@ export interface Place {
  * A value in memory: a 32-bit word, a 64-bit word, text without a NUL, bytes, or the 64-bit address
  * of a place.
  */
-export type Value = number | bigint | string | Uint8Array | Place;
+type Value = number | bigint | string | Uint8Array | Place;
 
 /** Values by byte offset. The bytes between them are zero. */
 export type Layout = { readonly [offset: number]: Value };
 
 /** The second structure of a call with five arguments. */
-export interface Common {
+interface Common {
   readonly address: bigint;
   readonly sizeBytes: number;
 }

@@ -45,7 +45,7 @@ export interface HostTarget {
 }
 
 /** A real guest. A client on the host fuzzes it, only when it is named. */
-export interface GuestTarget {
+interface GuestTarget {
   readonly name: string;
   readonly side: 'guest';
   readonly what: string;
