@@ -1,15 +1,22 @@
 import t from 'tap';
+import { compilePrograms } from '../../bench/compile.js';
 import type { Experiment } from '../../bench/experiment.js';
-import { pipelining } from '../../bench/experiments/crowds.js';
+import { pipelining, sessions } from '../../bench/experiments/crowds.js';
+import { kernels } from '../../bench/experiments/kernels.js';
 import { mapOps } from '../../bench/experiments/map-ops.js';
 import { progSize } from '../../bench/experiments/prog-size.js';
-import { rtt } from '../../bench/experiments/rtt.js';
+import { rtt, rttOneCore } from '../../bench/experiments/rtt.js';
 import { thesis } from '../../bench/experiments/thesis.js';
 import { throughput } from '../../bench/experiments/throughput.js';
+import { tools } from '../../bench/experiments/tools.js';
 import { openGuestLab, prepareGuest } from '../../bench/guest-lab.js';
 import { runExperiment } from '../../bench/harness.js';
-import type { Lab } from '../../bench/lab.js';
+import { prepareKernels } from '../../bench/kernel-guests.js';
+import { type Lab, openHostLab } from '../../bench/lab.js';
+import { crowdMetrics, levelMetric, openMetric, toolMetrics } from '../../bench/metrics.js';
 import { summarise } from '../../bench/summary.js';
+import { unmodifiedFiles } from '../../bench/unmodified.js';
+import { locate } from '../../guest/tool-table.mjs';
 
 t.setTimeout(1_800_000);
 
@@ -20,14 +27,17 @@ const lab = await openGuestLab(choice, image);
 t.teardown(() => lab[Symbol.asyncDispose]());
 
 /** A run in the one guest of all tests: it is the experiments that are tested, not fresh boots. */
-async function tinyRun(experiment: Experiment) {
+async function tinyRun(
+  experiment: Experiment,
+  openLab = async (): Promise<Lab> => ({ ...lab, [Symbol.asyncDispose]: async () => {} }),
+) {
   const record = await runExperiment(experiment, {
     run: 'test',
     quick: true,
     amount: { boots: 1, rounds: 1, samples: 3, warmup: 1 },
     budgetSeconds: 3600,
     command: '',
-    openLab: async (): Promise<Lab> => ({ ...lab, [Symbol.asyncDispose]: async () => {} }),
+    openLab,
     onProgress: () => {},
     signal: new AbortController().signal,
   });
@@ -59,20 +69,22 @@ t.test('the thesis experiment, in a guest', async (t) => {
   }
 });
 
-t.test('the rtt experiment, in a guest', async (t) => {
-  const { summary } = await tinyRun(rtt);
-  const arms = [...new Set(summary.rows.map(({ arm }) => arm))];
-  t.ok(arms.some(isVsock), arms.join(', '));
-  for (const arm of arms.filter((name) => !name.endsWith('/c'))) {
-    t.ok(arms.includes(`${arm}/c`), `${arm} has its limit beside it`);
-  }
-  const beside = summary.comparisons.filter(({ arm, against }) => against === `${arm}/c`);
-  const shares = summary.rows.filter(({ metric }) => metric.startsWith('CPU of '));
-  t.equal(shares.length, (arms.length / 2) * 4, 'two sizes of plain C, two parts of each');
-  t.ok(shares.every(({ arm, p50 }) => arm.endsWith('/c') && p50 >= 0));
-  t.equal(beside.length, (summary.rows.length - shares.length) / 2);
-  t.equal(summary.comparisons.length - beside.length, 10, 'the device beside TCP and the daemon');
-});
+for (const experiment of [rtt, rttOneCore]) {
+  t.test(`the ${experiment.name} experiment, in a guest`, async (t) => {
+    const { summary } = await tinyRun(experiment);
+    const arms = [...new Set(summary.rows.map(({ arm }) => arm))];
+    t.ok(arms.some(isVsock), arms.join(', '));
+    for (const arm of arms.filter((name) => !name.endsWith('/c'))) {
+      t.ok(arms.includes(`${arm}/c`), `${arm} has its limit beside it`);
+    }
+    const beside = summary.comparisons.filter(({ arm, against }) => against === `${arm}/c`);
+    const shares = summary.rows.filter(({ metric }) => metric.startsWith('CPU of '));
+    t.equal(shares.length, (arms.length / 2) * 4, 'two sizes of plain C, two parts of each');
+    t.ok(shares.every(({ arm, p50 }) => arm.endsWith('/c') && p50 >= 0));
+    t.equal(beside.length, (summary.rows.length - shares.length) / 2);
+    t.equal(summary.comparisons.length - beside.length, 10, 'the device beside TCP and the daemon');
+  });
+}
 
 t.test('the experiments of maps, programs and overlapping calls, in a guest', async (t) => {
   for (const experiment of [mapOps, progSize, pipelining]) {
@@ -98,4 +110,52 @@ t.test('the throughput experiment, in a guest', async (t) => {
   t.ok(cpu.every(({ p50 }) => p50 > 0));
   t.equal(rates.length + cpu.length, summary.rows.length);
   t.equal(throughput.figures(summary, environment).length, 1);
+});
+
+t.test('the sessions experiment, in a guest', async (t) => {
+  const { environment, summary } = await tinyRun(sessions);
+  const arms = [...new Set(summary.rows.map(({ arm }) => arm))];
+  t.ok(arms.some(isVsock), arms.join(', '));
+  for (const arm of arms) {
+    const metrics = summary.rows.filter((row) => row.arm === arm).map(({ metric }) => metric);
+    for (const count of [1, 64]) {
+      const metric = levelMetric(crowdMetrics.rate, 'sessions', count);
+      t.ok(metrics.includes(metric), `${arm}: ${metric}`);
+    }
+    t.ok(metrics.includes(openMetric), `${arm}: ${openMetric}`);
+  }
+  t.equal(sessions.figures(summary, environment).length, 1);
+});
+
+t.test('the kernels experiment, with a guest of its own', async (t) => {
+  const experiment = kernels(['bookworm']);
+  await prepareKernels(['bookworm']);
+  const openHost = async () => openHostLab(await compilePrograms());
+  const { environment, summary } = await tinyRun(experiment, openHost);
+  t.equal(summary.comparisons.length, experiment.comparisons.length);
+  t.equal(summary.rows.length, 2 * experiment.comparisons.length, 'two arms have each metric');
+  t.match(environment, { guest: { kernel: /^6\.1/ } });
+  t.equal(experiment.figures(summary, environment).length, 1);
+});
+
+const missing = ['clang', 'bpftrace'].filter((tool) => locate({ tool }) === undefined);
+const skip = missing.length > 0 && `no ${missing.join(' and ')} (try: npm run prebench)`;
+
+t.test('the tools experiment, in a guest with the tools', { skip }, async (t) => {
+  const { profile } = tools;
+  const openLab = async () =>
+    openGuestLab(choice, image, { files: await unmodifiedFiles(), profile });
+  const { environment, summary } = await tinyRun(tools, openLab);
+  t.same(
+    environment.absent.filter(({ arm }) => arm.includes(': ')),
+    [],
+    'each tool works',
+  );
+  const arms = [...new Set(summary.rows.map(({ arm }) => arm))];
+  t.equal(arms.length, 3, arms.join(', '));
+  for (const arm of arms) {
+    const metrics = summary.rows.filter((row) => row.arm === arm).map(({ metric }) => metric);
+    for (const metric of Object.values(toolMetrics)) t.ok(metrics.includes(metric), metric);
+  }
+  t.equal(tools.figures(summary, environment).length, 1);
 });
