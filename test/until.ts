@@ -12,7 +12,8 @@ export const patient = { handshakeTimeoutMs: PATIENCE_MS };
  *
  * @param what what is waited for, as a noun: it ends the sentence of the error. A function is asked
  *   for it then, and can say what was seen last
- * @param withinMs how long it may take; `everyMs`: how long to rest between two looks
+ * @param withinMs how long it may take; `everyMs`: how long to rest between two looks, 0 for no turn
+ *   of the event loop in between
  * @throws once it has taken longer
  */
 export async function until<T>(
@@ -28,6 +29,6 @@ export async function until<T>(
       const missed = typeof what === 'string' ? what : what();
       throw new Error(`waited for ${withinMs} ms, and in vain, for ${missed}`);
     }
-    await sleep(everyMs);
+    if (everyMs > 0) await sleep(everyMs);
   }
 }

@@ -433,7 +433,7 @@ t.test('malformed and hostile requests', async (t) => {
 
 /** Waits until the others have ended, and all that the agent had open for them is closed. */
 async function settled(local: LocalAgent, sessions: number, descriptors: number): Promise<void> {
-  while (local.agent.sessions > sessions) await once(local.agent, 'ended');
+  await until('the end of the others', () => local.agent.sessions <= sessions);
   // The last pipe of an executor closes in a turn after it ends.
   const seen = () => `${descriptors} descriptors, and not ${openDescriptors()}`;
   await until(seen, () => openDescriptors() <= descriptors);

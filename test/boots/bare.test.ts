@@ -90,7 +90,7 @@ t.test('a guest with nothing mounted below /sys', async (t) => {
   await t.test('a program is attached by the name of a tracepoint', async (t) => {
     await using program = await tracer(session);
     await using link = await program.attachTracepoint('sched/sched_switch');
-    t.ok(link);
+    t.ok(link.handle > 0);
     await t.rejects(program.attachTracepoint('sched/none'), { code: 'ENOENT' });
   });
 
@@ -127,7 +127,7 @@ t.test('a guest with nothing mounted below /sys', async (t) => {
     t.teardown(() => strict.close());
     await using program = await tracer(strict);
     await using link = await program.attachTracepoint('sched/sched_switch');
-    t.ok(link);
+    t.ok(link.handle > 0);
     const refused = await program.attachTracepoint('raw_syscalls/sys_enter').then(
       () => undefined,
       (error: SystemError) => error,

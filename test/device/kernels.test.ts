@@ -48,6 +48,7 @@ for (const suite of kernelSuites) {
       const ofTcp = arm === 'tcp' ? 1 / median : median;
       seen.push(`${metric.replace(/, kernel.*/, '')}: ${ofTcp.toFixed(2)} × TCP`);
     }
+    t.ok(seen.length > 0, 'something was compared');
     record(
       `the device against TCP, the median of ${ROUNDS} rounds`,
       `Linux ${kernel}`,

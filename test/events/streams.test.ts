@@ -309,7 +309,10 @@ t.test('a program drains what the host writes', { skip }, async (t) => {
   const writing = ring.submit(records).finally(() => {
     written = true;
   });
-  while (!written) await drain.run();
+  await until('room for all records', async () => {
+    await drain.run();
+    return written;
+  });
   await writing;
   await drain.run();
   t.same(await drain.totals(), { sum, count: BigInt(records.length) });
@@ -409,10 +412,8 @@ for (const how of ['submit', 'perf'] as const) {
     relay.cut(1);
     // As soon as the loss is known, and before the stream itself can go on.
     const origin = { source: 'ring', map: other.handle, sizeBytes: 4096 } as const;
-    let usurper: Awaited<ReturnType<Session['subscribe']>> | undefined;
-    while (usurper === undefined) {
-      usurper = await session.subscribe(origin, {}, () => {}).catch(() => undefined);
-    }
+    const usurp = () => session.subscribe(origin, {}, () => {}).catch(() => undefined);
+    const usurper = await until('the room of the stream', usurp, { everyMs: 0 });
     t.equal(events.statistics.resumed, 0);
     await usurper.close();
     await until('another connection', () => events.statistics.resumed === 1);

@@ -57,10 +57,15 @@ export async function fromHost(
 export async function inGuest(t: Test, machine: Guest, args: readonly string[]): Promise<void> {
   const suite = await machine.spawn(['node', SCRIPT, ...args], { env });
   suite.stderr.pipe(process.stderr, { end: false });
+  let run = 0;
   for await (const line of createInterface(suite.stdout)) {
     const { case: name, outcome, durationMs, why } = JSON.parse(line) as CaseReport;
     if (outcome === 'skipped') t.pass(name, { skip: why ?? true });
-    else t.ok(outcome === 'ok', `${name} (${durationMs} ms)`, { reason: why });
+    else {
+      t.ok(outcome === 'ok', `${name} (${durationMs} ms)`, { reason: why });
+      run++;
+    }
   }
+  t.ok(run > 0, `${run} cases were run`);
   t.same(await suite.ended, { status: 0, signal: null });
 }

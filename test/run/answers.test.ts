@@ -15,6 +15,7 @@ import { compile, profiles } from '../../src/policy/index.js';
 import { run } from '../../src/run/index.js';
 import { localAgent } from '../agent/local-agent.js';
 import { raw } from '../raw-call.js';
+import { until } from '../until.js';
 
 const EPERM = 1;
 const EFAULT = 14;
@@ -50,13 +51,19 @@ function slowed(session: Session, asked: () => void, released: Promise<void>): S
 
 /** Starts a victim whose process id is `id`, which is free. */
 async function victimOf(id: number): Promise<ChildProcess> {
-  for (;;) {
-    writeFileSync('/proc/sys/kernel/ns_last_pid', String(id - 1));
-    const victim = spawn(program, [], { stdio: ['pipe', 'pipe', 'inherit'] });
-    if (victim.pid === id) return victim;
-    victim.kill('SIGKILL');
-    await once(victim, 'exit');
-  }
+  let given: number | undefined;
+  return until(
+    () => `a process with the id ${id}, and not ${given}`,
+    async () => {
+      writeFileSync('/proc/sys/kernel/ns_last_pid', String(id - 1));
+      const victim = spawn(program, [], { stdio: ['pipe', 'pipe', 'inherit'] });
+      given = victim.pid;
+      if (given === id) return victim;
+      victim.kill('SIGKILL');
+      await once(victim, 'exit');
+      return undefined;
+    },
+  );
 }
 
 const skip = process.getuid?.() !== 0 && 'it takes root to choose a process id';

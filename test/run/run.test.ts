@@ -255,7 +255,7 @@ t.test('a kernel is asked once what it can do', async (t) => {
   t.match(first.output, /^probes: \d+ accepted, one used\n$/);
   const again = await run(program.path, 'probes');
   t.equal(again.output, first.output);
-  while (calls.length < 2) await once(agent, 'ended');
+  await until('the end of both sessions', () => calls.length === 2);
   const [asked = 0, later = 0] = calls;
   t.ok(asked >= 60, `${asked} calls at first`);
   t.ok(later < 10, `${later} calls later`);

@@ -119,9 +119,7 @@ async function observes(t: Test, session: Session): Promise<void> {
   await using attached = await tracepoint.attachTracepoint('sched/sched_switch');
   await using raw = await load(ProgType.BPF_PROG_TYPE_RAW_TRACEPOINT);
   await using link = await raw.attachRawTracepoint('sys_enter');
-  t.ok(kprobe);
-  t.ok(attached);
-  t.ok(link);
+  for (const { handle } of [kprobe, attached, link]) t.ok(handle > 0);
   await using map = await session.createMap({
     type: MapType.BPF_MAP_TYPE_HASH,
     ...{ keySize: 4, valueSize: 8, maxEntries: 16 },
@@ -137,7 +135,7 @@ async function observes(t: Test, session: Session): Promise<void> {
   const { result: stats } = await session.bpf(rows.ENABLE_STATS, { type: 0 });
   t.ok(stats);
   const clock = { type: 1, config: 0, sampleFrequency: 100, cpu: 0 };
-  t.ok(await session.openPerfEvent(clock), 'samples of a processor');
+  t.ok((await session.openPerfEvent(clock)).handle > 0, 'samples of a processor');
   const text = async (path: string) => {
     const file = await session.open(path);
     const bytes = await session.read(file, 4096);
