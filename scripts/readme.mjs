@@ -207,6 +207,31 @@ function starts() {
   ];
 }
 
+/** How many commands of each tool do the same inside the guest and from the host. */
+function toolsTried() {
+  const results = JSON.parse(readFileSync(new URL('results/compat.json', root), 'utf8'));
+  const ways = {
+    'work alike': ['same', 'same-but-volatile'],
+    'fail alike': ['failing-alike'],
+    'are refused by name': ['refused'],
+    'cannot run in that guest': ['unsupported-in-guest'],
+    differ: ['different', 'failing-in-guest'],
+  };
+  const tools = [...new Set(results.map(({ tool }) => tool))].filter((tool) => tool !== 'killed');
+  const row = (tool) => {
+    const own = results.filter((result) => result.tool === tool);
+    const counts = Object.values(ways).map(
+      (verdicts) => own.filter(({ verdict }) => verdicts.includes(verdict)).length,
+    );
+    return `| ${[tool, own.length, ...counts].join(' | ')} |`;
+  };
+  return [
+    `| tool | commands | ${Object.keys(ways).join(' | ')} |`,
+    `|---|--:|${'--:|'.repeat(Object.keys(ways).length)}`,
+    ...tools.map(row),
+  ];
+}
+
 /** How much memory the agent and its executors needed while everything was done at once. */
 function agentMemory() {
   const lines = readFileSync(new URL('results/soak/samples.jsonl', root), 'utf8')
@@ -242,6 +267,7 @@ const tables = [
   { file: 'paper-notes.md', name: 'large records', lines: largeRecords },
   { file: 'paper-notes.md', name: 'tools', lines: toolBounds },
   { file: 'docs/agent.md', name: 'memory', lines: agentMemory },
+  { file: 'docs/run.md', name: 'tools tried', lines: toolsTried },
   { file: 'docs/commands.md', name: 'commands', lines: commandTable },
 ];
 

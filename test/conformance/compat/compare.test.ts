@@ -1,5 +1,6 @@
 import t from 'tap';
 import { compare, worse } from './compare.js';
+import { renderCompat } from './report.js';
 import { failing, type Outcome, type Row } from './row.js';
 
 const outcome = (change: Partial<Outcome> = {}): Outcome => {
@@ -33,6 +34,47 @@ t.test('a row that differs, or fails natively for a reason of its own, fails a r
   const unsupported = compare(known, lacking, lacking);
   t.match(unsupported, { verdict: 'unsupported-in-guest', why: /file system.*programs: -2/ });
   t.notOk(failing.has(unsupported.verdict));
+});
+
+t.test('a tool that fails on both sides counts apart, unless it is killed', async (t) => {
+  const stderr = 'Error: no such thing\n';
+  const fails = outcome({ ending: '255', stdout: '', stderr });
+  const alike = compare(row(), fails, fails);
+  t.match(alike, { verdict: 'failing-alike', why: 'Error: no such thing' });
+  t.notOk(failing.has(alike.verdict));
+  const other = compare(row(), fails, outcome({ ending: '255', stdout: 'one\n', stderr }));
+  t.equal(other.verdict, 'failing-in-guest');
+  const interrupted = outcome({ ending: '130' });
+  t.equal(compare(row(), interrupted, interrupted).verdict, 'same');
+  const killed = outcome({ ending: '137', stdout: '' });
+  t.equal(compare(row({ watch: { signal: 'SIGKILL' } }), killed, killed).verdict, 'same');
+});
+
+t.test('the page says of each row what is compared, and counts what is whole', async (t) => {
+  const rows = [
+    row({ command: 'whole', volatile: ['id'] }),
+    row({ command: 'no figures', volatile: ['number'] }),
+    row({ command: 'some', compares: 'set', lines: /PID|COMM/i }),
+    row({ command: 'kinds', compares: 'shape' }),
+    row({ command: 'kill', watch: { signal: 'SIGKILL' } }),
+  ];
+  const results = rows.map((one) => compare(one, outcome(), outcome()));
+  const page = renderCompat(results, []);
+  t.match(page, /^\| tool \| 5 \| 4 \| 1 \|( 0 \|){5} 1 \|$/m);
+  const compared = Object.fromEntries(
+    [
+      ...page.matchAll(
+        /^\| ``(.*)`` \| 0 \| \S+, .*? \| ok, 1 lines \| (.*?) \| (?:id|number)? \|/gm,
+      ),
+    ].map(([, command, words]) => [command, words]),
+  );
+  t.same(compared, {
+    whole: 'lines',
+    'no figures': 'lines, without figures',
+    some: 'which lines there are of those that match `/PID\\|COMM/i`',
+    kinds: 'which kinds of lines there are, without figures',
+    kill: 'what it leaves in the guest',
+  });
 });
 
 t.test('a row is run without a standby and with one, and is as good as the worse', async (t) => {

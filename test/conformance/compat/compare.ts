@@ -1,5 +1,6 @@
 import { lackOf } from './lacks.js';
 import {
+  type Compared,
   type Comparison,
   failing,
   NOT_RUN,
@@ -23,10 +24,22 @@ export function compare(row: Row, guest: Outcome, host: Outcome, run = ''): Comp
     host: summary(host),
     verdict,
     why,
+    compared: comparedOf(row),
     volatile: row.volatile ?? [],
     guestMs: Math.round(guest.tookMs),
     hostMs: Math.round(host.tookMs),
     run,
+  };
+}
+
+/** Says what of a row is compared. */
+export function comparedOf(row: Row): Compared {
+  if (isKilled(row)) return { output: 'nothing', figures: false };
+  const { compares = 'text', volatile = [], lines } = row;
+  return {
+    output: compares,
+    figures: compares !== 'shape' && !volatile.includes('number'),
+    ...(lines === undefined ? {} : { lines: String(lines) }),
   };
 }
 
@@ -55,6 +68,9 @@ function judge(row: Row, guest: Outcome, host: Outcome): { verdict: Verdict; why
       : differenceOf(row, guest, host);
   const refused = host.stderr.match(refusal)?.[1];
   if (difference === undefined) {
+    if (!isKilled(row) && !['0', '130'].includes(guest.ending)) {
+      return { verdict: 'failing-alike', why: lastLine(guest.stderr) };
+    }
     const shape = row.compares === 'shape';
     return { verdict: shape ? 'same-but-volatile' : 'same', why: '' };
   }

@@ -14,6 +14,7 @@ import { record } from './store.js';
 const colours = {
   same: pc.green,
   'same-but-volatile': pc.green,
+  'failing-alike': pc.dim,
   different: pc.red,
   refused: pc.yellow,
   'unsupported-in-guest': pc.dim,

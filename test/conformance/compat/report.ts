@@ -1,5 +1,5 @@
 /* results/compat.md: the matrix as a page. */
-import { type Result, type RunInfo, type Verdict, verdicts } from './row.js';
+import { type Compared, type Result, type RunInfo, type Verdict, verdicts } from './row.js';
 import { volatileReasons } from './volatile.js';
 
 /** Renders the page. */
@@ -31,11 +31,12 @@ export function renderCompat(results: readonly Result[], runs: readonly RunInfo[
         `| ${index + 1} | ${at} | ${rows} | ${tookS} s | Linux ${kernel} (${kernelOrigin}) on ${accel.toUpperCase()} | ${host} |`,
     ),
     '',
-    `| tool | commands | ${names.join(' | ')} |`,
-    `|---|--:|${names.map(() => '--:').join('|')}|`,
+    `| tool | commands | ${names.join(' | ')} | of the same, with all lines and figures |`,
+    `|---|--:|${names.map(() => '--:').join('|')}|--:|`,
     ...tools.map((tool) => {
-      const total = results.filter((result) => result.tool === tool).length;
-      return `| ${tool} | ${total} | ${names.map((name) => count(tool, name)).join(' | ')} |`;
+      const own = results.filter((result) => result.tool === tool);
+      const full = own.filter((one) => one.verdict === 'same' && isWhole(one.compared)).length;
+      return `| ${tool} | ${own.length} | ${names.map((name) => count(tool, name)).join(' | ')} | ${full} |`;
     }),
     '',
     '| verdict | meaning |',
@@ -47,15 +48,15 @@ export function renderCompat(results: readonly Result[], runs: readonly RunInfo[
       '',
       `## ${tool}`,
       '',
-      '| command | run | verdict | volatile fields | why |',
-      '|---|--:|---|---|---|',
+      '| command | run | verdict | in the guest | compared, beside how it ends | volatile fields | why |',
+      '|---|--:|---|---|---|---|---|',
     );
     for (const result of results.filter((one) => one.tool === tool)) {
-      const { args, verdict, volatile, why, standby } = result;
+      const { args, verdict, compared, volatile, why, standby } = result;
       const run = runs.findIndex(({ at }) => at === result.run) + 1;
       const how = standby === undefined ? ', without a standby' : '';
       lines.push(
-        `| ${code(args)} | ${run} | ${verdict}${how} | ${volatile.join(', ')} | ${escaped(why)} |`,
+        `| ${code(args)} | ${run} | ${verdict}${how} | ${escaped(result.guest)} | ${escaped(wordsOf(compared))} | ${volatile.join(', ')} | ${escaped(why)} |`,
       );
     }
   }
@@ -64,6 +65,22 @@ export function renderCompat(results: readonly Result[], runs: readonly RunInfo[
     if (used.has(name as never)) lines.push(`| ${name} | ${why} |`);
   }
   return `${lines.join('\n')}\n`;
+}
+
+function isWhole({ output, figures, lines }: Compared): boolean {
+  return (output === 'text' || output === 'set') && figures && lines === undefined;
+}
+
+const outputs = {
+  text: 'lines',
+  set: 'which lines there are',
+  shape: 'which kinds of lines there are',
+  nothing: 'what it leaves in the guest',
+} as const;
+
+function wordsOf({ output, figures, lines }: Compared): string {
+  const which = lines === undefined ? '' : ` of those that match \`${lines}\``;
+  return `${outputs[output]}${which}${figures || output === 'nothing' ? '' : ', without figures'}`;
 }
 
 function code(text: string): string {

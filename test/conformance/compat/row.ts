@@ -67,6 +67,8 @@ export const verdicts = {
   same: 'both sides print the same and end alike, apart from the volatile fields that are named',
   'same-but-volatile':
     'both sides print the same kinds of lines; the figures in them are of two different moments',
+  'failing-alike':
+    'the tool fails on both sides with the same ending and the same messages; nothing else of it was tried',
   different: 'the sides differ',
   refused: 'not forwarded; the tool ends with an error that names what and why',
   'unsupported-in-guest':
@@ -79,6 +81,16 @@ export type Verdict = keyof typeof verdicts;
 /** The verdicts that make a run fail. */
 export const failing: ReadonlySet<Verdict> = new Set(['different', 'failing-in-guest']);
 
+/** What of a command's outcomes is compared, beside its ending and what it leaves in the guest. */
+export interface Compared {
+  /** `nothing` of what a killed tool prints. */
+  readonly output: 'text' | 'set' | 'shape' | 'nothing';
+  /** Whether the figures in the output are. */
+  readonly figures: boolean;
+  /** What the compared lines match, if others are left out. */
+  readonly lines?: string;
+}
+
 /** What became of a command in the guest and on the host. */
 export interface Comparison {
   readonly tool: string;
@@ -87,6 +99,7 @@ export interface Comparison {
   readonly host: string;
   readonly verdict: Verdict;
   readonly why: string;
+  readonly compared: Compared;
   readonly volatile: readonly VolatileName[];
   readonly guestMs: number;
   readonly hostMs: number;
