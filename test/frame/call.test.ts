@@ -32,6 +32,23 @@ const calls: Record<string, Call> = {
     buffers: [{ inout: bytes(168) }, bytes(0), bytes(23), bytes(24), bytes(255), bytes(256), 65536],
     relocations: [0, 255, 0, 256, 1, 65535, 2, 65536, 2, 0xffffffff, 0, 23, 3, 24, 1, 4],
   },
+  'numbers that need eight bytes': {
+    command: 2 ** 32,
+    args: 1,
+    result: 2 ** 40 + 3,
+    buffers: [2 ** 52 + 5],
+    relocations: [],
+  },
+  'buffers around the length from which they are copied at once': {
+    command: 1,
+    args: 1,
+    result: 0,
+    buffers: [47, 48, 49, 50].flatMap((length) => [
+      Buffer.from(Array.from({ length }, (_, at) => at + length)),
+      { inout: bytes(length, length) },
+    ]),
+    relocations: [],
+  },
   'more buffers than fit in a short head': {
     command: 5,
     args: 1,
@@ -48,11 +65,15 @@ const calls: Record<string, Call> = {
   },
 };
 
+/** cbor-x writes a number that needs more than 32 bits as a floating-point number. */
+const integer = (value: number) => (value < 2 ** 32 ? value : BigInt(value));
 const plain = (call: Call) => [
-  call.command,
+  integer(call.command),
   call.args,
-  call.result,
-  call.buffers.map((b) => (typeof b === 'number' || b instanceof Uint8Array ? b : [b.inout])),
+  integer(call.result),
+  call.buffers.map((b) =>
+    typeof b === 'number' ? integer(b) : b instanceof Uint8Array ? b : [b.inout],
+  ),
   call.relocations,
 ];
 
@@ -111,6 +132,74 @@ t.test('a RESULT is read back', async (t) => {
   const large = oracle.encode([4096, 0, []]);
   t.equal(parseReply(large, 0, large.length, [], false).result, 4096);
   t.same(outputLengths(calls['every direction and every width of a number'] as Call), [168, 65536]);
+});
+
+t.test(
+  'outputs of a RESULT alias its frame where that is allowed and they are whole',
+  async (t) => {
+    const body = oracle.encode([7, 0, [Buffer.from('whole'), Buffer.from('cut')]]);
+    const outputs = (lengths: number[] | undefined, alias: boolean) => {
+      const { outputs } = parseReply(body, 0, body.length, lengths, alias);
+      return {
+        texts: outputs.map((output) => Buffer.from(output).toString()),
+        aliases: outputs.map(({ buffer }) => buffer === body.buffer),
+      };
+    };
+    const padded = ['whole', 'cut\0\0'];
+    t.same(outputs([5, 5], true), { texts: padded, aliases: [true, false] });
+    t.same(outputs([5, 5], false), { texts: padded, aliases: [false, false] });
+    t.same(outputs(undefined, true), { texts: ['whole', 'cut'], aliases: [true, true] });
+    const large = Buffer.from(Array.from({ length: 60 }, (_, at) => at));
+    const around = oracle.encode([0, 0, [47, 48, 49, 60].map((end) => large.subarray(0, end))]);
+    const reply = parseReply(around, 0, around.length, [60, 60, 60, 60], false);
+    for (const [at, end] of [47, 48, 49, 60].entries()) {
+      const expected = Buffer.concat([large.subarray(0, end), Buffer.alloc(60 - end)]);
+      t.same(Buffer.from(reply.outputs[at] as Uint8Array), expected);
+    }
+  },
+);
+
+t.test('what is amiss in a RESULT is said', async (t) => {
+  const why = (value: unknown, lengths?: number[]) => {
+    const body = oracle.encode(value);
+    try {
+      return parseReply(body, 0, body.length, lengths, false);
+    } catch (error) {
+      return (error as Error).message.replace(/^Malformed frame: (.*)\.$/, '$1');
+    }
+  };
+  t.equal(why([0, 0]), 'a result is not an array of 3 items');
+  t.equal(why([0, 0, [], 1]), 'a result is not an array of 3 items');
+  t.equal(why([0, 0, []], [4]), 'a result has 0 outputs where 1 were asked for');
+  t.equal(why([0, 0, [bytes(5)]], [4]), 'output 0 of a result has 5 bytes where 4 fit');
+  t.match(why([0, 0, [bytes(4)]], [4]), { result: 0, outputs: [bytes(4)] });
+  const announced = Uint8Array.of(0x83, 0, 0, 0x99, 0x01, 0x00, 0x40);
+  const message = /a result announces 256 outputs\.$/;
+  t.throws(() => parseReply(announced, 0, announced.length, undefined, false), { message });
+  const short = Uint8Array.of(0x83, 0, 0, 0x81, 0x43, 1, 2);
+  t.throws(() => parseReply(short, 0, short.length, undefined, false), {
+    message: /output 0 of a result has 3 bytes where 2 fit\.$/,
+  });
+  const trailing = Uint8Array.of(0x83, 0, 0, 0x80, 0);
+  t.throws(() => parseReply(trailing, 0, trailing.length, undefined, false), {
+    message: /bytes follow the outputs of a result\.$/,
+  });
+});
+
+t.test('a frame of a call can ask for an answer that may wait', async (t) => {
+  const call = calls['a lookup'] as Call;
+  const target = new Uint8Array(callFrameBound(call));
+  putCallFrame(target, 1, call, 1);
+  t.equal(parseHeader(target).flags, 1);
+});
+
+t.test('the parts of a frame alias its buffers', async (t) => {
+  const { buffers } = calls['a large program'] as Call;
+  const parts = callFrameParts(1, calls['a large program'] as Call);
+  t.ok(parts.includes(buffers[1] as Uint8Array));
+  t.ok(parts.includes((buffers[2] as { inout: Uint8Array }).inout));
+  const empty = callFrameParts(1, { ...(calls['a lookup'] as Call), buffers: [bytes(0), 4] });
+  t.equal(empty.length, 1, 'what is empty is no part');
 });
 
 t.test('a RESULT cut short anywhere, or with anything amiss, is refused', async (t) => {

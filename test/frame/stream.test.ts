@@ -94,6 +94,79 @@ t.test('reading a frame ends with the stream, its error or the signal', async (t
   t.equal(silent.listenerCount('readable'), 0, 'no listener stays behind');
 });
 
+t.test('the assembler tells what it waits for, and gives back what it has', async (t) => {
+  const frame = messageFrame(FrameType.CALL, 1, Buffer.alloc(20, 3));
+  const assembler = new FrameAssembler(4096);
+  t.equal(assembler.expectedBytes, HEADER_BYTES);
+  assembler.add(new Uint8Array(0));
+  assembler.add(frame.subarray(0, 5));
+  t.equal(assembler.pendingBytes, 5);
+  t.equal(assembler.expectedBytes, HEADER_BYTES, 'the length is not there yet');
+  assembler.add(frame.subarray(5, HEADER_BYTES));
+  t.equal(assembler.expectedBytes, frame.length);
+  t.equal(assembler.next(), undefined);
+  assembler.add(frame.subarray(HEADER_BYTES, 20));
+  t.same(Buffer.from(assembler.rest()), Buffer.from(frame.subarray(0, 20)));
+  t.equal(assembler.pendingBytes, 0);
+  assembler.add(frame);
+  t.match(assembler.next(), { type: FrameType.CALL, id: 1 }, 'and begins anew');
+  const largest = new FrameAssembler(frame.length - HEADER_BYTES);
+  largest.add(frame);
+  t.ok(largest.next(), 'a frame may have as many bytes as is allowed');
+});
+
+t.test('a server of another protocol is recognised by its text', async (t) => {
+  const refusal = (header: string | Uint8Array) => {
+    const assembler = new FrameAssembler(4096);
+    assembler.add(Buffer.from(header));
+    try {
+      return assembler.next();
+    } catch (error) {
+      return (error as Error).message;
+    }
+  };
+  t.equal(
+    refusal('SSH-2.0-Open\r\n'),
+    'Malformed frame: its header is the text "SSH-2.0-Open"; expected zeros.',
+  );
+  t.match(refusal('HTTP/1.1 400'), /the text "HTTP\/1\.1 400"/);
+  t.match(refusal('\t~ ~ ~ ~ \r\n.'), /is the text/);
+  const header = new Uint8Array(HEADER_BYTES);
+  header.set([4, 2, 1, 0], 4);
+  t.equal(refusal(header), 'Malformed frame: JOIN has flags 2 and reserved 1; expected zeros.');
+});
+
+t.test(
+  'reading a frame leaves no listener behind, and does not begin when it is too late',
+  async (t) => {
+    const listeners = (stream: Duplex) =>
+      ['readable', 'end', 'close', 'error'].map((name) => stream.listenerCount(name));
+    const stream = new PassThrough() as unknown as Duplex;
+    const before = listeners(stream);
+    const frame = messageFrame(FrameType.HELLO, 9, 'x');
+    const reading = readFrame(stream, 4096, never);
+    stream.write(frame.subarray(0, 3));
+    await new Promise(setImmediate);
+    stream.write(frame.subarray(3));
+    t.match(await reading, { type: FrameType.HELLO, id: 9 });
+    t.same(listeners(stream), before);
+    await t.rejects(readFrame(stream, 4096, AbortSignal.abort(new Error('too late'))), {
+      message: 'too late',
+    });
+    t.same(listeners(stream), before);
+    const large = new PassThrough() as unknown as Duplex;
+    large.write(messageFrame(FrameType.HELLO, 9, 'x'.repeat(100)));
+    await t.rejects(readFrame(large, 50, never), { code: 'ERR_FRAME_TOO_LARGE' });
+    const closed = new PassThrough() as unknown as Duplex;
+    const waiting = readFrame(closed, 4096, never);
+    closed.destroy();
+    await t.rejects(waiting, {
+      code: 'ERR_FRAME_TRUNCATED',
+      detail: { received: 0, expected: HEADER_BYTES },
+    });
+  },
+);
+
 t.test('handshakes are checked', async (t) => {
   const encode = (value: unknown) => messageFrame(1, 0, value).subarray(HEADER_BYTES);
   t.throws(() => parseHello(encode({ protocol: 2, client: 'x' })), {
