@@ -67,7 +67,7 @@ t.test('objects of this machine’s kernel', { skip }, async (t) => {
     const path_fd = kernel.open(mount);
     const relative = { pathname: 'map', path_fd, file_flags: ObjectFlag.BPF_F_PATH_FD };
     const beside = kernel.try(rows.OBJ_GET, relative);
-    if (beside.errno === EINVAL) t.comment('this kernel pins no paths relative to folders');
+    if (beside.errno === EINVAL) lacks(t, 'pins relative to folders', '6.5');
     else t.equal(info({ handle: beside.handle }).id, info(map).id);
     const readOnly = { pathname: `${mount}/map`, file_flags: ObjectFlag.BPF_F_RDONLY };
     const reader = kernel.call(rows.OBJ_GET, readOnly);
@@ -161,7 +161,7 @@ t.test('objects of this machine’s kernel', { skip }, async (t) => {
     const common = { log_level: 1, log_size: 256 };
     const { call } = encode(rows.MAP_CREATE, hash, kernel.maps, 77, common);
     const made = kernel.make(call);
-    if (made.errno === EINVAL) t.comment('this kernel has no common attributes');
+    if (made.errno === EINVAL) lacks(t, 'common attributes', '7.2');
     else t.equal(made.errno, 0);
   });
 
@@ -175,7 +175,10 @@ t.test('objects of this machine’s kernel', { skip }, async (t) => {
       func_info_rec_size: 40,
     });
     if (failed.errno === E2BIG) t.equal(failed.results.func_info_rec_size, 8);
-    else t.ok(failed.errno > 0, 'this kernel looks at something else first');
+    else
+      t.pass('the length', {
+        skip: `this kernel looks at something else first: errno ${failed.errno}`,
+      });
   });
 
   t.test('batches work on every type of map that has them', async (t) => {
