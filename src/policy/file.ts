@@ -201,8 +201,8 @@ const hooks: SetReader<string> = {
   without: (base, fewer) => [...base, ...fewer.map((glob) => `!${glob}`)],
 };
 
-const path = /^\/(?!.*\/\.\.?(\/|$))[^\0]*$/;
-const folder = /^\/(?!.*\/\.\.?(\/|$))[^\0]*\/$/;
+const path = /^(?!.*\/\.\.?(\/|$))\/[^\0]*$/s;
+const folder = /^(?!.*\/\.\.?\/)\/[^\0]*\/$/s;
 const pathCure = 'Write a path from the root, with a / at its end for a folder.';
 
 /** The reader of each key of a policy whose value is a set. */
@@ -228,7 +228,7 @@ const sets: Readonly<Record<string, SetReader<Range> | SetReader<string>>> = {
   uprobes: words(
     'place to probe',
     'a file and a symbol of it, such as /usr/bin/bash:readline, or /lib/libc.so.6:libc:setjmp',
-    /^\/(?!.*\/\.\.?(\/|$))[^\0:]*(:[\w.$@*?-]+){1,2}$/,
+    /^(?![^:]*\/\.\.?(\/|:))\/[^\0:]*(:[\w.$@*?-]+){1,2}$/,
     'Write FILE:SYMBOL, or FILE:PROVIDER:NAME for a probe of USDT.',
   ),
   interfaces: words(
