@@ -1,6 +1,7 @@
 // Makes a fresh clone ready for a purpose of guest/tools.json, the one argument. It runs before
 // anything is installed, so it uses Node's own modules only.
 import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { installation, locate, managerOf, toolsFor } from '../guest/tool-table.mjs';
 import { hashOf, isCurrent, setCurrent } from './stamp.mjs';
@@ -9,7 +10,6 @@ import { step } from './step.mjs';
 process.chdir(fileURLToPath(new URL('..', import.meta.url)));
 
 const purpose = process.argv[2] ?? 'test';
-const npmLock = 'node_modules/.waep-stamp';
 const tsStamp = 'dist/.waep-stamp';
 
 try {
@@ -59,11 +59,21 @@ async function installTools() {
 }
 
 async function installPackages() {
-  const hash = hashOf({ files: ['package-lock.json'], text: process.version });
-  if (existsSync('node_modules') && isCurrent(npmLock, hash)) return;
+  await installLocked('.');
+  // Large packages that only one purpose needs have a lock of their own.
+  const own = `scripts/${purpose}`;
+  if (existsSync(join(own, 'package-lock.json'))) await installLocked(own);
+}
+
+async function installLocked(folder) {
+  const hash = hashOf({ files: [join(folder, 'package-lock.json')], text: process.version });
+  const installed = join(folder, 'node_modules');
+  const stamp = join(installed, '.waep-stamp');
+  if (existsSync(installed) && isCurrent(stamp, hash)) return;
   // None of the packages needs its install script here, and newer npm asks about each.
-  await step('installing npm packages', 'npm', ['ci', '--ignore-scripts']);
-  setCurrent(npmLock, hash);
+  const options = ['--ignore-scripts', '--prefix', folder];
+  await step('installing npm packages', 'npm', ['ci', ...options]);
+  setCurrent(stamp, hash);
 }
 
 async function compile() {
