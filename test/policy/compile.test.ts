@@ -34,12 +34,16 @@ const checksOf = (text: string, rule: string, of = kernel) =>
 type Values = { kind: string; offset: number; values: readonly Range[] };
 
 t.test('the full profile checks no names', async (t) => {
-  const { checks, perfEvents, foreign, pinPaths, readablePaths } = compile(profiles.full, kernel);
+  const { checks, perfEvents, foreign, pinPaths, cgroupPaths, readablePaths } = compile(
+    profiles.full,
+    kernel,
+  );
   const rules = new Set(checks.map(({ rule }) => rule));
   for (const rule of Object.keys(profiles.full)) t.notOk(rules.has(rule), rule);
   t.equal(perfEvents, true);
   t.same(foreign, []);
   t.same(pinPaths, ['/sys/fs/bpf/']);
+  t.same(cgroupPaths, ['/sys/fs/cgroup/']);
   t.equal(readablePaths, profiles.full.readable_paths);
 });
 
@@ -309,6 +313,7 @@ t.test('objects of others, pins and interfaces', async (t) => {
     { command: Cmd.BPF_OBJ_GET, paths: true, patterns: ['/sys/fs/bpf/x/'] },
   ]);
   t.same(rulesOf('pin_paths: [/sys/fs/bpf/x/]').pinPaths, ['/sys/fs/bpf/x/']);
+  t.same(rulesOf('cgroup_paths: [/c/]').cgroupPaths, ['/c/']);
   const interfaces = checksOf('interfaces: [lo]', 'interfaces');
   t.match(
     interfaces.map(({ command }) => command),

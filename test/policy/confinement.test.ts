@@ -48,6 +48,7 @@ t.test('each rule that needs a capability brings it, and no other rule does', as
     'perf_types: [software]': ['IPC_LOCK'],
     'uprobes: ["/bin/bash:x"]': ['IPC_LOCK'],
     'pin_paths: [/sys/fs/bpf/x/]': ['DAC_OVERRIDE'],
+    'cgroup_paths: [/sys/fs/cgroup/x/]': ['DAC_OVERRIDE'],
     'perf_signals: true': ['KILL'],
   };
   for (const [rule, names] of Object.entries(more)) {
@@ -93,17 +94,22 @@ t.test('the root is whole for whom it may be read or probed, and for nobody else
   t.equal(whole(''), false);
   t.equal(whole('uprobes: any'), true);
   t.equal(whole('pin_paths: any'), true);
+  t.equal(whole('cgroup_paths: any'), true);
   t.equal(whole('readable_paths: [/]'), true);
   t.equal(whole('readable_paths: [/proc/]'), false);
   const confinement = confinementOf(
-    parsePolicy('uprobes: ["/bin/a:x", "/bin/b:y*"]\npin_paths: [/sys/fs/bpf/p/]\n', 'test'),
+    parsePolicy(
+      'uprobes: ["/bin/a:x", "/bin/b:y*"]\npin_paths: [/sys/fs/bpf/p/]\ncgroup_paths: [/c/]\n',
+      'test',
+    ),
   );
   t.same(confinement.probed, ['/bin/a', '/bin/b']);
   t.same(confinement.pins, ['/sys/fs/bpf/p/']);
+  t.same(confinement.cgroups, ['/c/']);
   t.same(confinement.readable, profiles.observe.readable_paths);
   t.same(decode(encodeConfinement(confinement)), [
     ...[Number(confinement.capabilities), false, confinement.readable, confinement.probed],
-    ...[confinement.pins, confinement.memoryBytes],
+    ...[confinement.pins, confinement.cgroups, confinement.memoryBytes],
   ]);
   t.equal(confinementOf(policy()).capabilities, (1n << 39n) | (1n << 38n));
 });

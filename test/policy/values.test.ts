@@ -101,6 +101,7 @@ const texts: Readonly<Record<string, readonly [takes: string[], refuses: string[
     ['/sys/fs/bpf/', '/a/..b/'],
     ['/sys/fs/bpf', 'x/', '/a/../', '/a/./', '/../', '/./x/', '/'],
   ],
+  cgroup_paths: [['/sys/fs/cgroup/x/'], ['/sys/fs/cgroup/x', '/../x/']],
   readable_paths: [
     ['/proc/', '/proc/version', '/', '/a..b'],
     ['proc', '/a/..', '/a/./b', '/.', '/../a', 'a\n/../b', '/a\n/../b'],
