@@ -169,8 +169,12 @@ void AuditTrail::Made(const Rules& rules, uint64_t operation, const CallImage& i
     record.Add("handle", std::to_string(handle));
     AddObjectInfo(bound->get(), &record);
   }
-  const std::vector<uint8_t> encoded = record.Encode();
-  sink_(encoded.data(), encoded.size());
+  made_.push_back(record.Encode());
+}
+
+void AuditTrail::Flush() {
+  for (const std::vector<uint8_t>& record : made_) sink_(record.data(), record.size());
+  made_.clear();
 }
 
 }  // namespace waep

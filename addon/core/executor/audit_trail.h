@@ -6,6 +6,7 @@
 #include <functional>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "call_image.h"
 #include "handles.h"
@@ -25,15 +26,20 @@ class AuditTrail {
   void Open(Sink sink) { sink_ = std::move(sink); }
 
   void Refused(std::string_view command, std::string_view rule, std::string_view value);
-  // Must be called for every call that succeeded. `bound` is null if it bound no handle.
+  // Must be called for every call that succeeded. `bound` is null if it bound no handle. The record
+  // waits for Flush, because the agent wakes up for it: the client has its answer first.
   void Made(const Rules& rules, uint64_t operation, const CallImage& image, uint32_t handle,
             const Handle* bound);
 
   // Must be called for every change of files. `other` is empty if there is only one path.
   void Changed(std::string_view operation, std::string_view path, std::string_view other);
 
+  // Must be called after every answer, by the thread that executes calls.
+  void Flush();
+
  private:
   Sink sink_;
+  std::vector<std::vector<uint8_t>> made_;
 };
 
 }  // namespace waep

@@ -65,6 +65,7 @@ int CallLoop::Execute() {
         Answer(executor_->Execute(header.type, header.id, received_.data() + frame::kHeaderBytes,
                                   header.length),
                (header.flags & frame::kAnswerMayWait) != 0);
+    executor_->audit()->Flush();
     if (error != 0) return error;
     received_.Take(whole);
   }
