@@ -2,7 +2,7 @@ import type { Call, CallBuffer, Reply } from '../call.js';
 import { failure } from '../errors.js';
 import { allocateBytes } from '../shared-block.js';
 import { FrameType, HEADER_BYTES, putHeader } from './header.js';
-import { ItemReader, Major } from './items.js';
+import { isNext, Major, place, readHead } from './items.js';
 
 /*
  * CALL and RESULT are the frames that matter for latency. Their shape is fixed, so this module
@@ -11,6 +11,8 @@ import { ItemReader, Major } from './items.js';
 
 const { UINT, NEGATIVE, BYTES, ARRAY } = Major;
 const HEAD_BYTES = 9;
+/** The name of a reply's body in errors. */
+const what = 'a result';
 
 /** Up to this size, a loop in JIT code copies faster than a call of a copy function. */
 const LOOP_BYTES = 48;
@@ -160,29 +162,31 @@ export function parseReply(
   lengths: readonly number[] | undefined,
   alias: boolean,
 ): Reply {
-  const items = new ItemReader(bytes, start, end, 'a result');
-  if (items.head(ARRAY) !== 3) {
+  place.at = start;
+  if (readHead(bytes, end, ARRAY, what) !== 3) {
     throw failure('ERR_FRAME_MALFORMED', { why: 'a result is not an array of 3 items' });
   }
-  const result = items.is(NEGATIVE) ? -1 - items.head(NEGATIVE) : items.head(UINT);
-  const errno = items.head(UINT);
-  const count = items.head(ARRAY);
+  const result = isNext(bytes, end, NEGATIVE)
+    ? -1 - readHead(bytes, end, NEGATIVE, what)
+    : readHead(bytes, end, UINT, what);
+  const errno = readHead(bytes, end, UINT, what);
+  const count = readHead(bytes, end, ARRAY, what);
   if (lengths !== undefined && count !== lengths.length) {
     throw failure('ERR_FRAME_MALFORMED', {
       why: `a result has ${count} outputs where ${lengths.length} were asked for`,
     });
   }
-  if (count > items.left) {
+  if (count > end - place.at) {
     throw failure('ERR_FRAME_MALFORMED', { why: `a result announces ${count} outputs` });
   }
   const outputs: Uint8Array[] = new Array(count);
   for (let i = 0; i < count; i++) {
-    const size = items.head(BYTES);
-    const at = items.at;
+    const size = readHead(bytes, end, BYTES, what);
+    const at = place.at;
     const length = lengths === undefined ? size : (lengths[i] as number);
-    if (size > items.left || size > length) {
+    if (size > end - place.at || size > length) {
       throw failure('ERR_FRAME_MALFORMED', {
-        why: `output ${i} of a result has ${size} bytes where ${Math.min(length, items.left)} fit`,
+        why: `output ${i} of a result has ${size} bytes where ${Math.min(length, end - place.at)} fit`,
       });
     }
     if (alias && size === length) {
@@ -193,9 +197,9 @@ export function parseReply(
       else for (let k = 0; k < size; k++) output[k] = bytes[at + k] as number;
       outputs[i] = output;
     }
-    items.at += size;
+    place.at += size;
   }
-  if (items.left > 0) {
+  if (place.at < end) {
     throw failure('ERR_FRAME_MALFORMED', { why: 'bytes follow the outputs of a result' });
   }
   return { result, errno, outputs };

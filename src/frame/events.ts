@@ -1,5 +1,5 @@
 import { failure } from '../errors.js';
-import { ItemReader, Major } from './items.js';
+import { Major, place, readHead } from './items.js';
 
 /** The sources of a stream. PROTOCOL.md defines the numbers. */
 export const StreamSource = { RING: 0, PERF: 1, FILE: 2, USER_RING: 3 } as const;
@@ -39,23 +39,25 @@ const COUNTS = 9;
  * Reads the body of an EVENTS frame in `bytes[start, end)`. The bytes of the result alias `bytes`.
  */
 export function parseEvents(bytes: Uint8Array, start: number, end: number): Events {
-  const items = new ItemReader(bytes, start, end, 'EVENTS');
-  if (items.head(ARRAY) !== COUNTS + 1) {
+  const head = (major: number) => readHead(bytes, end, major, 'EVENTS');
+  place.at = start;
+  if (head(ARRAY) !== COUNTS + 1) {
     throw failure('ERR_FRAME_MALFORMED', { why: 'EVENTS is not an array of 10 items' });
   }
-  const part = items.head(UINT);
-  const records = items.head(UINT);
-  const sequence = items.head(UINT);
-  const position = items.head(UINT);
-  const written = items.head(UINT);
-  const lost = items.head(UINT);
-  const dropped = items.head(UINT);
-  const timeNs = items.head(UINT);
-  const ended = items.head(UINT);
-  const length = items.head(BYTES);
-  if (length !== items.left) {
+  const part = head(UINT);
+  const records = head(UINT);
+  const sequence = head(UINT);
+  const position = head(UINT);
+  const written = head(UINT);
+  const lost = head(UINT);
+  const dropped = head(UINT);
+  const timeNs = head(UINT);
+  const ended = head(UINT);
+  const length = head(BYTES);
+  const left = end - place.at;
+  if (length !== left) {
     throw failure('ERR_FRAME_MALFORMED', {
-      why: `EVENTS announces ${length} bytes of records and has ${items.left}`,
+      why: `EVENTS announces ${length} bytes of records and has ${left}`,
     });
   }
   return {
@@ -68,6 +70,6 @@ export function parseEvents(bytes: Uint8Array, start: number, end: number): Even
     dropped,
     timeNs,
     end: ended,
-    bytes: bytes.subarray(items.at, end),
+    bytes: bytes.subarray(place.at, end),
   };
 }
