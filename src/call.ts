@@ -31,6 +31,35 @@ export interface InOut {
   readonly inout: Uint8Array;
 }
 
+/**
+ * A call of a chain. It makes no descriptor, and its buffers may be copies of what earlier calls of
+ * the chain have returned.
+ */
+export interface ChainedCall extends Omit<Call, 'result' | 'buffers'> {
+  /** The buffers. The first is the attribute union. */
+  buffers: (CallBuffer | Copied)[];
+}
+
+/** A buffer that only goes in, with the bytes of an output of an earlier call of the chain. */
+export interface Copied {
+  /** The index of the earlier call in the chain. */
+  readonly call: number;
+  /** The index of the output in the call's reply. */
+  readonly output: number;
+}
+
+/** What came back from a chain. */
+export interface ChainReply {
+  /**
+   * The replies to the calls that were executed, the first ones of the chain. Unless there is an
+   * `error`, there is at least one. If the last of them is of a call that the kernel refused, or if
+   * the agent has run out of time or room, there are fewer than calls.
+   */
+  replies: Reply[];
+  /** The error of the call behind them, if the agent refused that call. */
+  error: Error | undefined;
+}
+
 /** Names an object that lives in the guest. Chosen by the client, scoped to one session, ≥ 1. */
 export type Handle = number;
 

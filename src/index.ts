@@ -8,6 +8,9 @@ export * from './btf/index.js';
 export {
   type Call,
   type CallBuffer,
+  type ChainedCall,
+  type ChainReply,
+  type Copied,
   type Handle,
   type InOut,
   type IoctlCall,

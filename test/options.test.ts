@@ -93,6 +93,7 @@ const operations: Readonly<Record<string, (options: never) => unknown>> = {
   'Session.openObject': (options) => session.openObject('cgroup', '/', options),
   'Session.call': (options) => session.call(call, options),
   'Session.callAll': (options) => session.callAll([call], options),
+  'Session.chain': (options) => session.chain([], options),
   'Session.open': (options) => session.open('/', options),
   'Session.read': (options) => session.read(1, 1, options),
   'Session.readPart': (options) => session.readPart(1, 1, options),

@@ -27,6 +27,7 @@ enum Type : uint8_t {
   kCredit = 0x1a,
   kWrite = 0x1b,
   kFile = 0x1c,
+  kChain = 0x1d,
   kPing = 0x1e,
   kEnd = 0x1f,
   kResult = 0x20,
@@ -38,6 +39,13 @@ enum Type : uint8_t {
 enum Flag : uint8_t {
   kAnswerMayWait = 0x01,  // the answer may be sent together with that of the request behind it
 };
+
+// Bounds of a chain. The executor begins no further call of a chain once the answer has so many
+// bytes, or so much time has passed, so that other requests of the session get their turn.
+constexpr size_t kMaxChainCalls = 256;
+constexpr size_t kMaxChainCallBytes = 64 * 1024;  // the buffers of one of its calls
+constexpr size_t kChainAnswerBytes = 64 * 1024;
+constexpr uint64_t kChainNs = 10'000'000;
 
 struct Header {
   uint32_t length = 0;    // b[0:4]  bytes of the body

@@ -4,7 +4,12 @@ import { Socket as NetSocket } from 'node:net';
 import { constants } from 'node:os';
 import type { Duplex } from 'node:stream';
 import { failure, systemError, WaepError } from '../../src/errors.js';
-import { FrameType, frameTypeName, PROTOCOL_VERSION } from '../../src/frame/header.js';
+import {
+  FrameType,
+  frameTypeName,
+  MAX_CHAIN_CALLS,
+  PROTOCOL_VERSION,
+} from '../../src/frame/header.js';
 import {
   errorBody,
   type Hello,
@@ -412,6 +417,7 @@ export class Agent extends EventEmitter<AgentEvents> {
       session,
       sessions: { open: this.#open.size, most: this.#options.maxSessions },
       files: true,
+      chainCalls: MAX_CHAIN_CALLS,
     };
   }
 

@@ -7,6 +7,9 @@ export const PROTOCOL_VERSION = 1;
 /** The size limit of a frame's body on both sides, in bytes, unless they agree on less. */
 export const MAX_FRAME_BYTES = 64 * 1024 * 1024;
 
+/** The most calls of a CHAIN. */
+export const MAX_CHAIN_CALLS = 256;
+
 /** The frame types. Requests of the client are 0x10 to 0x1f. Answers are 0x20 and above. */
 export const FrameType = {
   HELLO: 0x01,
@@ -26,6 +29,7 @@ export const FrameType = {
   CREDIT: 0x1a,
   WRITE: 0x1b,
   FILE: 0x1c,
+  CHAIN: 0x1d,
   PING: 0x1e,
   END: 0x1f,
   RESULT: 0x20,

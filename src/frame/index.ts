@@ -1,7 +1,9 @@
 export {
   callFrameBound,
   callFrameParts,
+  chainFrame,
   outputLengths,
+  parseChainReply,
   parseReply,
   putCallFrame,
 } from './call.js';
@@ -11,6 +13,7 @@ export {
   FrameType,
   frameTypeName,
   HEADER_BYTES,
+  MAX_CHAIN_CALLS,
   MAX_FRAME_BYTES,
   PROTOCOL_VERSION,
   parseHeader,

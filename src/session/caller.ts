@@ -1,4 +1,13 @@
-import type { Call, FileRequest, Handle, IoctlCall, PerfOpenCall, Reply } from '../call.js';
+import type {
+  Call,
+  ChainedCall,
+  ChainReply,
+  FileRequest,
+  Handle,
+  IoctlCall,
+  PerfOpenCall,
+  Reply,
+} from '../call.js';
 import type { KernelInfo, SessionLimits } from '../frame/index.js';
 import type { OptionNames } from '../known-options.js';
 import type { GuestClock } from './clock.js';
@@ -89,6 +98,19 @@ export interface Caller {
    * @returns the replies in the order of the calls; each rejects separately, as in {@link call}
    */
   callAll(calls: readonly Call[], options?: CallOptions): Promise<Reply>[];
+
+  /** How many calls {@link chain} takes at most. 0: the agent is too old for it. */
+  readonly chainCalls: number;
+
+  /**
+   * Executes calls in the guest in their order, until one fails. A call can take what an earlier
+   * one has returned. One frame goes to the guest and one comes back. The agent checks each call as
+   * it checks one by itself. It may end a chain early, so that other calls get their turn.
+   *
+   * @throws ERR_AGENT_LACKS for more than {@link chainCalls} calls, and what {@link call} throws,
+   *   but for errors of the single calls
+   */
+  chain(calls: readonly ChainedCall[], options?: CallOptions): Promise<ChainReply>;
 
   /**
    * Opens a file of the guest's kernel for reading, such as `/sys/kernel/tracing/trace_pipe`, if

@@ -1,21 +1,35 @@
 import { performance } from 'node:perf_hooks';
 import type { Duplex } from 'node:stream';
-import type { Call, FileRequest, Handle, IoctlCall, PerfOpenCall, Reply } from '../call.js';
+import type {
+  Call,
+  ChainedCall,
+  ChainReply,
+  FileRequest,
+  Handle,
+  IoctlCall,
+  PerfOpenCall,
+  Reply,
+} from '../call.js';
 import { failure, systemError, type WaepError } from '../errors.js';
 import {
   callFrameBound,
   callFrameParts,
+  chainFrame,
   FrameFlag,
   FrameType,
   frameTypeName,
+  HEADER_BYTES,
   ioctlBody,
   type KernelInfo,
+  MAX_CHAIN_CALLS,
   messageFrame,
   outputLengths,
+  parseChainReply,
   parseError,
   parseReply,
   perfOpenBody,
   putCallFrame,
+  putHeader,
   type SessionLimits,
 } from '../frame/index.js';
 import { type OptionNames, refuseUnknownOptions } from '../known-options.js';
@@ -132,6 +146,7 @@ export class Conversation implements Caller {
    * 0: not at all.
    */
   readonly leaseMs: number;
+  readonly chainCalls: number;
 
   readonly #silenceMs: number;
   /** The agent's name and version, and whether the agent answers FILE. */
@@ -173,6 +188,7 @@ export class Conversation implements Caller {
     this.leaseMs = welcome.session.leaseMs;
     this.#agent = welcome.agent;
     this.#files = welcome.files === true;
+    this.chainCalls = Math.min(welcome.chainCalls ?? 0, MAX_CHAIN_CALLS);
     this.#silenceMs = welcome.session.silenceMs;
     this.#reconnects = options.reconnect !== false;
     this.#rejoin = rejoin;
@@ -285,6 +301,24 @@ export class Conversation implements Caller {
     });
     flush();
     return replies;
+  }
+
+  async chain(calls: readonly ChainedCall[], options?: CallOptions): Promise<ChainReply> {
+    refuseUnknownCallOptions('chain()', options);
+    if (calls.length > this.chainCalls) {
+      const what = `execute a chain of ${calls.length} calls`;
+      throw failure('ERR_AGENT_LACKS', { agent: this.#agent, what });
+    }
+    if (calls.length === 0) return { replies: [], error: undefined };
+    const name = options?.name ?? 'chain';
+    const frame = chainFrame(0, calls);
+    const wait = this.#admit(name, frame.byteLength, options);
+    if (wait !== undefined) await wait;
+    const id = this.#pending.newId();
+    putHeader(frame, 0, frame.byteLength - HEADER_BYTES, FrameType.CHAIN, id);
+    const answer = this.#pending.addChain(id, name, options, calls.map(outputLengths));
+    this.#sent(this.#channel.sendParts([frame]));
+    return answer;
   }
 
   async open(path: string, options?: CallOptions & { handle?: Handle }): Promise<Handle> {
@@ -492,18 +526,26 @@ export class Conversation implements Caller {
     makes: Handle = 0,
   ): Promise<Reply> {
     const frame = (id: number) => messageFrame(type, id, body);
-    const refusal = this.#refusal(name, frame(0).byteLength, options);
-    if (refusal !== undefined) throw refusal;
-    for (;;) {
-      if (this.#lease.over !== undefined) await this.#lease.over;
-      else if (this.#channel.queuedBytes > this.#maxQueuedBytes) await this.#room();
-      else break;
-    }
-    if (this.#closed !== undefined) throw this.#closed;
-    this.#restrict(options);
+    const wait = this.#admit(name, frame(0).byteLength, options);
+    if (wait !== undefined) await wait;
     const pending = this.#pending.add(this.#pending.newId(), name, options, lengths, makes);
     this.#sent(this.#channel.sendParts([frame(pending.id)]));
     return pending.promise;
+  }
+
+  /** Throws if a request cannot be sent. Returns a promise if it has to wait before that. */
+  #admit(
+    name: string | number,
+    frameBytes: number,
+    options: CallOptions | undefined,
+  ): Promise<void> | undefined {
+    const refusal = this.#refusal(name, frameBytes, options);
+    if (refusal !== undefined) throw refusal;
+    const full = this.#channel.queuedBytes > this.#maxQueuedBytes;
+    const wait = this.#lease.over ?? (full ? this.#room() : undefined);
+    if (wait !== undefined) return wait.then(() => this.#admit(name, frameBytes, options));
+    this.#restrict(options);
+    return undefined;
   }
 
   /** Returns the error of a request that cannot be sent. */
@@ -637,7 +679,12 @@ export class Conversation implements Caller {
     try {
       if (type === FrameType.RESULT) {
         const alias = bytes !== this.#receiveBuffer;
-        pending.resolve(parseReply(bytes, start, end, pending.lengths, alias));
+        const { chain, lengths } = pending;
+        const reply: unknown =
+          chain === undefined
+            ? parseReply(bytes, start, end, lengths, alias)
+            : parseChainReply(bytes, start, end, chain, alias);
+        pending.resolve(reply as Reply);
       } else if (type === FrameType.ERROR) {
         pending.reject(parseError(bytes.slice(start, end)));
       } else {

@@ -1,5 +1,5 @@
 import { performance } from 'node:perf_hooks';
-import type { Handle, Reply } from '../call.js';
+import type { ChainReply, Handle, Reply } from '../call.js';
 import { failure } from '../errors.js';
 import type { OptionNames } from '../known-options.js';
 import { suspicionOf } from '../transport/mux.js';
@@ -9,6 +9,8 @@ export interface Pending {
   readonly id: number;
   readonly promise: Promise<Reply>;
   resolve: (reply: Reply) => void;
+  /** For a chain: the lengths of the outputs of each call. Then the answer is a ChainReply. */
+  chain: readonly (readonly number[])[] | undefined;
   readonly reject: (error: Error) => void;
   /** The lengths of the reply's outputs in full, or undefined to take them as they travel. */
   readonly lengths: readonly number[] | undefined;
@@ -111,6 +113,7 @@ export class PendingRequests {
       id,
       promise,
       resolve: settlers.resolve,
+      chain: undefined,
       reject: settlers.reject,
       lengths,
       makes,
@@ -130,6 +133,19 @@ export class PendingRequests {
       signal.addEventListener('abort', pending.onAbort, { once: true });
     }
     return pending;
+  }
+
+  /** Adds a chain of calls, with the lengths of the outputs of each. */
+  addChain(
+    id: number,
+    name: string | number,
+    patience: Patience | undefined,
+    chain: readonly (readonly number[])[],
+  ): Promise<ChainReply> {
+    const pending = this.add(id, name, patience, undefined, 0);
+    pending.chain = chain;
+    // Whoever reads the answer sees `chain`, too.
+    return pending.promise as Promise<unknown> as Promise<ChainReply>;
   }
 
   /** Returns the error of a request whose signal is aborted. */

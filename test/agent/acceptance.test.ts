@@ -141,6 +141,15 @@ t.test('mutual TLS', async (t) => {
     const value = Buffer.alloc(200_000, 7);
     await large.update(Buffer.alloc(4), value);
     t.ok(value.equals((await large.lookup(Buffer.alloc(4))) ?? Buffer.alloc(0)), 'many records');
+    const { replies } = await session.chain([
+      {
+        command: 4,
+        args: 1,
+        buffers: [Buffer.alloc(32), 4],
+        relocations: [0, 0, 1, large.handle, 0, 16, 0, 1],
+      },
+    ]);
+    t.same(replies, [{ result: 0, errno: 0, outputs: [new Uint8Array(4)] }]);
     session.close();
   }
   t.match(peers, [/ as operator$/, / as operator$/]);

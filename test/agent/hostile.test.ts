@@ -344,6 +344,31 @@ const cases: Array<{
   ),
   { name: 'READ with a text', frame: body(['a', 5], FrameType.READ), code: 'ERR_CALL_MALFORMED' },
   { name: 'CLOSE of a number', frame: body(5, FrameType.CLOSE), code: 'ERR_CALL_MALFORMED' },
+  // chains
+  { name: 'a chain of nothing', frame: raw(0x1d), code: 'ERR_CALL_MALFORMED', why: /of calls/ },
+  { name: 'no calls', frame: body([], 0x1d), code: 'ERR_CALL_MALFORMED', why: /of calls/ },
+  {
+    name: 'a call that is no byte string',
+    frame: body([attr, [1, 1, 0, [attr], []]], 0x1d),
+    code: 'ERR_CALL_MALFORMED',
+    why: /byte string/,
+  },
+  {
+    name: 'calls cut short',
+    frame: raw(0x1d, 0x82, 0x41, 0x80),
+    code: 'ERR_CALL_MALFORMED',
+  },
+  {
+    name: 'bytes behind the calls',
+    frame: raw(0x1d, 0x81, 0x41, 0x80, 0x00),
+    code: 'ERR_CALL_MALFORMED',
+    why: /follow the calls/,
+  },
+  {
+    name: 'too many calls',
+    frame: body(Array(257).fill(attr), 0x1d),
+    code: 'ERR_CALL_LIMIT',
+  },
   // frames that end the session
   { name: 'an unknown type', frame: raw(0x77), code: 'ERR_FRAME_MALFORMED', ends: true },
   {

@@ -1,10 +1,11 @@
 import { readFileSync } from 'node:fs';
 import { Encoder } from 'cbor-x/decode';
 import t from 'tap';
-import type { Call } from '../../src/call.js';
+import type { Call, ChainedCall } from '../../src/call.js';
 import {
   callFrameBound,
   callFrameParts,
+  chainFrame,
   HEADER_BYTES,
   outputLengths,
   parseHeader,
@@ -117,6 +118,46 @@ t.test('the example in PROTOCOL.md is what the encoder writes', async (t) => {
   const target = new Uint8Array(callFrameBound(call));
   const length = putCallFrame(target, 5, call);
   t.equal(Buffer.from(target.subarray(0, length)).toString('hex'), hex);
+});
+
+t.test('the chain in PROTOCOL.md is what the encoder writes', async (t) => {
+  const text = readFileSync(new URL('../../../PROTOCOL.md', import.meta.url), 'utf8');
+  const [first = '', second = ''] = [...text.matchAll(/^(?:CHAIN {2}\[| {8})h'(85 .*)'/gm)].map(
+    ([, body = '']) => body.replace('(32 zero bytes)', '00'.repeat(32)).replace(/\s/g, ''),
+  );
+  const frame = chainFrame(5, [
+    {
+      command: 4,
+      args: 1,
+      buffers: [bytes(32, 0), 4],
+      relocations: [0, 0, 1, 7, 0, 16, 0, 1],
+    },
+    {
+      command: 1,
+      args: 1,
+      buffers: [bytes(32, 0), { call: 0, output: 0 }, 8],
+      relocations: [0, 0, 1, 7, 0, 8, 0, 1, 0, 16, 0, 2],
+    },
+  ]);
+  const bodies = [first, second].map((body) => Buffer.from(body, 'hex'));
+  t.ok(Buffer.from(frame.subarray(HEADER_BYTES)).equals(oracle.encode(bodies)));
+  t.equal(parseHeader(frame).type, 0x1d);
+});
+
+t.test('a CHAIN frame has the bytes that cbor-x writes, however long its calls are', async (t) => {
+  const chain = [0, 3, 16, 200, 300, 60_000, 70_000].map(
+    (length): ChainedCall => ({
+      command: 1,
+      args: 1,
+      buffers: [bytes(length), { inout: bytes(3) }, 300, { call: 300, output: 70_000 }],
+      relocations: [],
+    }),
+  );
+  const bodies = chain.map(({ command, args, buffers: [first, , out] }) =>
+    oracle.encode([command, args, 0, [first, [bytes(3)], out, [300, 70_000]], []]),
+  );
+  const frame = chainFrame(1, chain);
+  t.ok(Buffer.from(frame.subarray(HEADER_BYTES)).equals(oracle.encode(bodies)));
 });
 
 t.test('a RESULT is read back', async (t) => {

@@ -1,9 +1,10 @@
 import t from 'tap';
 import { enums, insn, rows } from '../../src/bpf/index.js';
-import { FrameType, messageFrame } from '../../src/frame/index.js';
+import { decodeBody, FrameType, HEADER_BYTES, messageFrame } from '../../src/frame/index.js';
 import { Session } from '../../src/session.js';
 import { Client } from '../agent/client.js';
 import { bpfObjects, localAgent } from '../agent/local-agent.js';
+import { until } from '../until.js';
 
 const { BPF_PROG_TYPE_RAW_TRACEPOINT: type, BPF_PROG_TYPE_SOCKET_FILTER } = enums.ProgType;
 /** A program of so many turns takes microseconds. */
@@ -62,6 +63,34 @@ t.test('a call that runs, and one that waits, are cancelled', async (t) => {
   t.match(await idle.frame(), { type: FrameType.WELCOME });
   client.send(messageFrame(FrameType.CALL, 5, load(1, 5)));
   t.match(await client.frame(), { type: FrameType.RESULT, id: 5 });
+});
+
+t.test('a chain that is cancelled ends with the call that runs', async (t) => {
+  const local = await localAgent();
+  t.teardown(() => local.close());
+  const client = await Client.greeted(local.address);
+  t.teardown(() => client.close());
+  const [pid] = local.agent.executorPids as [number];
+  const calls = [load(1, 1), runOn(1), load(1, 2)].map((call) =>
+    messageFrame(FrameType.CALL, 0, call).subarray(HEADER_BYTES),
+  );
+  for (let id = 1; ; id += 2) {
+    client.send(messageFrame(FrameType.CHAIN, id, calls));
+    await until('the object of the first call', () => bpfObjects(pid).length === 1);
+    const cancelling = Client.joining(local.address, client.token, 'cancel', id);
+    t.match(await cancelling.frame(), { type: FrameType.WELCOME });
+    const answer = await client.frame();
+    t.match(answer, { type: FrameType.RESULT, id });
+    const [made, cancelled, ...more] = decodeBody(answer?.body ?? new Uint8Array(0)) as unknown[];
+    t.same(made, [1, 0, []]);
+    t.equal(bpfObjects(pid).length, 1, 'the last call has not begun');
+    client.send(messageFrame(FrameType.CLOSE, id + 1, [1]));
+    t.match(await client.frame(), { type: FrameType.RESULT, id: id + 1 });
+    // On a busy machine, the first call may have used up the time of the chain.
+    if (cancelled === undefined) continue;
+    t.same([cancelled, ...more], [['ERR_CALL_CANCELLED', {}]]);
+    break;
+  }
 });
 
 t.test('an AbortSignal cancels, and leaves nothing of what came too late', async (t) => {

@@ -36,6 +36,9 @@ class Cancellation {
     return signalled_.load() && TakeSignal();
   }
 
+  // Returns whether the running request was interrupted and is to end soon.
+  [[nodiscard]] bool interrupted() const { return signalled_.load(); }
+
   // One other thread calls the following functions.
 
   void Cancel(uint32_t id);

@@ -31,6 +31,12 @@ std::string At(uint64_t buffer, uint64_t offset) {
   return "buffer " + std::to_string(buffer) + " offset " + std::to_string(offset);
 }
 
+uint64_t MonotonicNs() {
+  timespec now;
+  ::clock_gettime(CLOCK_MONOTONIC, &now);
+  return static_cast<uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(now.tv_nsec);
+}
+
 // Returns the size without zeros at the end. The receiver knows the length that it asked for.
 size_t TrimZeros(const uint8_t* data, size_t size) {
   while (size >= 8) {
@@ -101,14 +107,12 @@ int Executor::Prepare() {
 bool Executor::AcceptsHeader(const frame::Header& header) {
   return (header.flags & ~frame::kAnswerMayWait) == 0 && header.reserved == 0 &&
          ((header.type >= frame::kCall && header.type <= frame::kRestrict) ||
-          header.type == frame::kFile || header.type == frame::kPing);
+          (header.type >= frame::kFile && header.type <= frame::kPing));
 }
 
 const std::vector<iovec>& Executor::Execute(uint8_t type, uint32_t id, const uint8_t* body,
                                             size_t length) {
-  memory_.Reset();
-  image_.Clear();
-  shortened_ = false;
+  Forget();
   stretches_.clear();
   scratch_.resize(frame::kHeaderBytes);
   error_ = 0;
@@ -122,14 +126,28 @@ const std::vector<iovec>& Executor::Execute(uint8_t type, uint32_t id, const uin
       done = Fail("ERR_CALL_CANCELLED", {});
     }
   }
+  if (chained_ > 0) {
+    // The answer has the error of a call, too.
+    FinishChain();
+    done = true;
+  }
   FinishParts(done ? frame::kResult : frame::kError, id);
   return parts_;
+}
+
+// Forgets the memory of the call before.
+void Executor::Forget() {
+  memory_.Reset();
+  image_.Clear();
+  shortened_ = false;
 }
 
 bool Executor::Request(uint8_t type, cbor::Reader reader) {
   switch (type) {
     case frame::kCall:
       return Call(reader);
+    case frame::kChain:
+      return Chain(reader);
     case frame::kOpen:
       return Open(reader);
     case frame::kRead:
@@ -213,6 +231,43 @@ bool Executor::Call(cbor::Reader body) {
   Unrelocate();
   Answer(result, error);
   return true;
+}
+
+// A chain is no more than its calls, one after the other: each is checked when its turn comes. What
+// a call takes from the answer to another one has left the kernel's reach, and is checked with the
+// rest of the call. So a client could have sent the same calls with the same bytes one by one.
+bool Executor::Chain(cbor::Reader body) {
+  uint64_t count = 0;
+  if (!body.ReadArray(&count) || count == 0) return Malformed("CHAIN is not an array of calls");
+  if (count > frame::kMaxChainCalls) {
+    return Limit("the number of calls in a chain", count, frame::kMaxChainCalls);
+  }
+  chain_.resize(count);
+  for (cbor::Bytes& call : chain_) {
+    if (!body.ReadBytes(&call)) return Malformed("a call of a chain is not a byte string");
+  }
+  if (!body.AtEnd()) return Malformed("bytes follow the calls of a chain");
+  outputs_.clear();
+  first_outputs_.clear();
+  const uint64_t end_ns = MonotonicNs() + frame::kChainNs;
+  for (bool goes_on = true; goes_on;) {
+    if (chained_ > 0) Forget();
+    const cbor::Bytes& call = chain_[chained_++];
+    answer_start_ = scratch_.size();
+    first_outputs_.push_back(outputs_.size());
+    goes_on = Call({call.data, call.size}) && error_ == 0 && chained_ < count &&
+              scratch_.size() < frame::kChainAnswerBytes && MonotonicNs() < end_ns &&
+              (cancellation_ == nullptr || !cancellation_->interrupted());
+  }
+  return true;
+}
+
+void Executor::FinishChain() {
+  uint8_t head[cbor::kMaxHeadBytes];
+  const size_t length = cbor::PutHead(head, cbor::kArray, chained_);
+  scratch_.insert(scratch_.begin() + frame::kHeaderBytes, head, head + length);
+  answer_start_ = frame::kHeaderBytes;
+  chained_ = 0;
 }
 
 bool Executor::PerfOpen(cbor::Reader body) {
@@ -354,6 +409,8 @@ bool Executor::ReadBuffers(cbor::Reader* body, uint64_t args) {
     return Limit("the number of buffers", count, rules_.limits.max_buffers);
   }
   if (count < args) return Malformed("there are fewer buffers than arguments");
+  uint64_t maximum = rules_.limits.max_call_bytes;
+  if (chained_ > 0) maximum = std::min<uint64_t>(maximum, frame::kMaxChainCallBytes);
   uint64_t total = 0;
   for (uint64_t i = 0; i < count; ++i) {
     Direction direction = Direction::kIn;
@@ -369,6 +426,10 @@ bool Executor::ReadBuffers(cbor::Reader* body, uint64_t args) {
         if (!body->ReadUint(&size)) return Malformed("an out length is cut short");
         break;
       case cbor::kArray:
+        if (chained_ > 0 && body->ReadArrayOf(2)) {
+          if (!ReadCopy(body, &bytes, &size)) return false;
+          break;
+        }
         direction = Direction::kInOut;
         if (!body->ReadArrayOf(1) || !body->ReadBytes(&bytes)) {
           return Malformed("an inout buffer is not an array of one byte string");
@@ -380,13 +441,13 @@ bool Executor::ReadBuffers(cbor::Reader* body, uint64_t args) {
                          " is neither bytes, nor a length, nor an array of bytes");
     }
     const bool out = direction == Direction::kOut;
-    const uint64_t room = rules_.limits.max_call_bytes - total;
+    const uint64_t room = maximum - total;
     // One buffer may offer more than the remaining room. It gets this room, if there is enough.
-    const bool offers = out && !shortened_ && size <= CallMemory::kMaxOffered &&
-                        room >= rules_.limits.max_call_bytes / 2;
+    const bool offers = out && !shortened_ && chained_ == 0 && size <= CallMemory::kMaxOffered &&
+                        room >= maximum / 2;
     if (size > room && !offers) {
       const uint64_t sum = size > UINT64_MAX - total ? UINT64_MAX : total + size;
-      return Limit("the sum of its buffers in bytes", sum, rules_.limits.max_call_bytes);
+      return Limit("the sum of its buffers in bytes", sum, maximum);
     }
     if (i < args && out) return Malformed("argument " + std::to_string(i) + " is an out buffer");
     const auto here = static_cast<size_t>(std::min(size, room));
@@ -398,9 +459,35 @@ bool Executor::ReadBuffers(cbor::Reader* body, uint64_t args) {
     if (memory == nullptr) {
       return Limit("the memory for its buffers in bytes", total, rules_.limits.max_call_bytes);
     }
-    if (!out && here != 0) std::memcpy(memory, bytes.data, here);
+    if (!out && bytes.size != 0) std::memcpy(memory, bytes.data, bytes.size);
+    // A copied output has come without its trailing zeros.
+    if (!out && bytes.size < here) std::memset(memory + bytes.size, 0, here - bytes.size);
     image_.buffers.push_back({memory, here, direction});
   }
+  return true;
+}
+
+// Reads a buffer that has the bytes of an output of an earlier call of the chain, as its answer has
+// them.
+bool Executor::ReadCopy(cbor::Reader* body, cbor::Bytes* bytes, uint64_t* size) {
+  uint64_t call = 0;
+  uint64_t output = 0;
+  if (!body->ReadUint(&call) || !body->ReadUint(&output)) {
+    return Malformed("a copied buffer is not [call, output]");
+  }
+  if (call >= chained_ - 1) {
+    return Malformed("call " + std::to_string(chained_ - 1) + " of a chain copies from call " +
+                     std::to_string(call));
+  }
+  const size_t first = first_outputs_[call];
+  const size_t count = first_outputs_[call + 1] - first;
+  if (output >= count) {
+    return Malformed("call " + std::to_string(call) + " of a chain has " + std::to_string(count) +
+                     " outputs, and number " + std::to_string(output) + " is copied");
+  }
+  const Output& from = outputs_[first + output];
+  *bytes = {scratch_.data() + from.start, from.sent};
+  *size = from.size;
   return true;
 }
 
@@ -811,7 +898,7 @@ bool Executor::Refuse(std::string rule, std::string value, std::string command) 
 
 bool Executor::Fail(const char* code, const std::vector<Detail>& details) {
   stretches_.clear();
-  scratch_.resize(frame::kHeaderBytes);
+  scratch_.resize(answer_start_);
   cbor::Writer writer(&scratch_);
   writer.Head(cbor::kArray, 2);
   writer.Text(code);
@@ -853,7 +940,9 @@ void Executor::Answer(long result, int error) {
                                : buffer.size;
     const size_t size = TrimZeros(buffer.memory, written);
     writer.Head(cbor::kBytes, size);
-    if (size <= kCopyBytes) {
+    if (chained_ > 0) outputs_.push_back({scratch_.size(), size, buffer.size});
+    // The next call of a chain gets the same memory.
+    if (size <= kCopyBytes || chained_ > 0) {
       writer.Raw(buffer.memory, size);
     } else {
       stretches_.push_back({scratch_.size(), buffer.memory, size});

@@ -105,6 +105,7 @@ class Executor {
 
   bool Request(uint8_t type, cbor::Reader body);
   bool Call(cbor::Reader body);
+  bool Chain(cbor::Reader body);
   bool Open(cbor::Reader body);
   bool Read(cbor::Reader body);
   bool Close(cbor::Reader body);
@@ -117,6 +118,7 @@ class Executor {
   // Reads a call's buffers and relocations. The first `args` buffers are its arguments.
   bool ReadHeap(cbor::Reader* body, uint64_t args);
   bool ReadBuffers(cbor::Reader* body, uint64_t args);
+  bool ReadCopy(cbor::Reader* body, cbor::Bytes* bytes, uint64_t* size);
   bool ReadRelocations(cbor::Reader* body);
   static ObjectInfo Ask(const void* executor, int fd);
   static std::string AskName(const void* executor, uint32_t index);
@@ -138,7 +140,9 @@ class Executor {
   bool Malformed(std::string why);
   bool Limit(const char* what, uint64_t value, uint64_t maximum);
 
+  void Forget();
   void Answer(long result, int error);
+  void FinishChain();
   void FinishParts(uint8_t type, uint32_t id);
 
   Rules rules_;
@@ -160,6 +164,17 @@ class Executor {
     size_t size;
   };
   std::vector<Stretch> stretches_;
+  size_t answer_start_ = frame::kHeaderBytes;  // of the present answer in scratch_
+  // An output in the answer to a chain: a stretch of scratch_, and zeros up to the full size.
+  struct Output {
+    size_t start;
+    size_t sent;
+    size_t size;
+  };
+  std::vector<cbor::Bytes> chain_;     // the calls of the present chain
+  size_t chained_ = 0;                 // of them, so many have begun; 0 for a call by itself
+  std::vector<Output> outputs_;        // of the chain's calls, one call after the other
+  std::vector<size_t> first_outputs_;  // for each call that has begun, its first output
   std::vector<iovec> parts_;
   const uint64_t pid_ = static_cast<uint64_t>(::getpid());
   Cancellation* cancellation_ = nullptr;

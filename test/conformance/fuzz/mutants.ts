@@ -52,6 +52,16 @@ export const policyMutants: readonly Mutant[] = [
     ],
   },
   {
+    against: 'what a later call of a chain may not do',
+    file: 'executor.cc',
+    changes: [
+      [
+        '|| !CheckRules(number)) return false;',
+        '|| (chained_ < 2 && !CheckRules(number))) return false;',
+      ],
+    ],
+  },
+  {
     against: 'flags of a command that are not known',
     file: 'executor.cc',
     changes: [['if (unknown != 0) {', 'if (false) {']],

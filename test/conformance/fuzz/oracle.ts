@@ -3,6 +3,7 @@ import { enums, insn, perf } from '../../../src/bpf/index.js';
 import { type Call, Relocation } from '../../../src/call.js';
 import {
   callFrameParts,
+  chainFrame,
   FrameType,
   ioctlBody,
   messageFrame,
@@ -336,6 +337,31 @@ const refused: readonly (readonly Call[])[] = [
   ],
 ];
 
+const read = element(Cmd.BPF_MAP_LOOKUP_ELEM, Handle.MAP, 8);
+const copy = { call: 0, output: 0 };
+
+/** Calls that take what an earlier one has returned: as a key, as a value and as the attribute. */
+const chains: readonly Uint8Array[] = [
+  chainFrame(1, [read, read]),
+  chainFrame(2, followed),
+  chainFrame(3, [
+    read,
+    { ...read, buffers: [attribute(32), copy, 8] },
+    {
+      ...element(Cmd.BPF_MAP_UPDATE_ELEM, Handle.MAP, 8),
+      buffers: [attribute(32), zeros(4), copy],
+    },
+  ]),
+  chainFrame(4, [
+    read,
+    {
+      ...element(Cmd.BPF_MAP_UPDATE_ELEM, Further.PROGRAMS, 4),
+      buffers: [attribute(32), zeros(4), copy],
+    },
+  ]),
+  chainFrame(5, [read, { ...call(Cmd.BPF_MAP_FREEZE, 0, []), buffers: [copy] }]),
+];
+
 const framesOf = (calls: readonly Call[]) =>
   Buffer.concat(calls.flatMap((one, at) => callFrameParts(at, one)));
 
@@ -357,6 +383,7 @@ export function plainOracleSeeds(): Uint8Array[] {
     perfOpen(1, ''),
     // Calls that the policy refuses, each for its own reason.
     ...refused.map((calls) => framesOf(calls)),
+    ...chains,
     Buffer.concat([perfOpen(6, 'sched_a'), setProgram]),
     // Behind a shorter attribute there would be bytes of the call before.
     Buffer.concat([

@@ -1,6 +1,12 @@
 /* Valid inputs for the C++ targets, made by the product's own encoders. */
 import { type Call, Relocation } from '../../../src/call.js';
-import { callFrameParts, FrameFlag, FrameType, messageFrame } from '../../../src/frame/index.js';
+import {
+  callFrameParts,
+  chainFrame,
+  FrameFlag,
+  FrameType,
+  messageFrame,
+} from '../../../src/frame/index.js';
 import { compile, encodeRules, type KernelNames, profiles } from '../../../src/policy/index.js';
 
 /** The modes of core/agent.cc. */
@@ -49,6 +55,28 @@ const calls: readonly Call[] = [
   },
 ];
 
+/** A call without handles. Its number decides what the fake kernel makes of it. */
+const numbered = (number: number): Call => ({
+  command: 12,
+  args: 1,
+  result: 0,
+  buffers: [Buffer.concat([Buffer.of(number), zeros(23)]), 24, { inout: zeros(8) }],
+  relocations: [0, 8, POINTER, 1, 0, 16, POINTER, 2],
+});
+
+/** Chains whose calls take what earlier ones return, as a buffer, as the attribute or as nothing. */
+const chains: readonly Uint8Array[] = [
+  chainFrame(1, calls),
+  ...Array.from({ length: 16 }, (_, i) => {
+    const [attribute = 0, out = 0, inout = 0] = numbered(i + 16).buffers;
+    return chainFrame(i, [
+      numbered(i),
+      { ...numbered(0), buffers: [attribute, { call: 0, output: i % 2 }, inout] },
+      { ...numbered(0), buffers: [{ call: 0, output: 0 }, out, { call: 1, output: 0 }] },
+    ]);
+  }),
+];
+
 const requests: readonly Uint8Array[] = [
   messageFrame(FrameType.OPEN, 1, ['/proc/version', 5]),
   messageFrame(FrameType.READ, 2, [5, 300]),
@@ -80,8 +108,9 @@ export function agentSeeds(): Uint8Array[] {
     ...calls.flatMap((call, at) => callFrameParts(at, call)),
     ...requests,
     ...calls.flatMap((call, at) => callFrameParts(10 + at, { ...call, result: 0 })),
+    ...chains,
   ]);
-  const each = calls.map((call) => Buffer.concat(callFrameParts(1, call)));
+  const each = [...calls.map((call) => Buffer.concat(callFrameParts(1, call))), ...chains];
   const ruled = Object.values(profiles).map((profile) => {
     const rules = encodeRules(compile(profile, noKernel));
     return [Buffer.of(Mode.OWN_RULES, rules.length & 0xff, rules.length >> 8), rules, frames];

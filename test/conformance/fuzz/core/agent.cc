@@ -74,7 +74,17 @@ struct Layout {
   std::vector<Buffer> buffers;
   std::vector<Relocation> relocations;
 
-  bool Read(cbor::Reader body) {
+  // Returns an output of this call, or null.
+  [[nodiscard]] const Bytes* Output(uint64_t index) const {
+    for (const Buffer& buffer : buffers) {
+      if (buffer.out && index-- == 0) return &buffer.after;
+    }
+    return nullptr;
+  }
+
+  // Reads a call by itself, or the next one of a chain after `earlier` ones.
+  bool Read(cbor::Reader body, const std::vector<const Layout*>* earlier = nullptr) {
+    const uint64_t most = earlier == nullptr ? kMaxCallBytes : frame::kMaxChainCallBytes;
     uint64_t count = 0;
     if (!body.ReadArrayOf(5) || !body.ReadUint(UINT32_MAX, &command) || !body.ReadUint(2, &args) ||
         !body.ReadUint(UINT32_MAX, &handle) || !body.ReadArray(&count)) {
@@ -86,11 +96,23 @@ struct Layout {
       Buffer buffer;
       cbor::Bytes bytes;
       uint64_t size = 0;
-      if (body.ReadUint(&size)) {
-        const uint64_t room = kMaxCallBytes - total;
+      if (earlier != nullptr && body.ReadArrayOf(2)) {
+        uint64_t call = 0;
+        uint64_t output = 0;
+        if (!body.ReadUint(&call) || !body.ReadUint(&output) || call >= earlier->size()) {
+          return false;
+        }
+        const Bytes* const copied = (*earlier)[call]->Output(output);
+        if (copied == nullptr) return false;
+        buffer.in = true;
+        bytes = {copied->data(), copied->size()};
+        size = bytes.size;
+      } else if (body.ReadUint(&size)) {
+        const uint64_t room = most - total;
         if (size > room) {
           // One buffer may offer more than the remaining room.
-          if (shortened || size > kMaxOffered || room < kMaxCallBytes / 2) return false;
+          if (earlier != nullptr || shortened || size > kMaxOffered || room < kMaxCallBytes / 2)
+            return false;
           shortened = true;
           size = room;
         }
@@ -102,7 +124,7 @@ struct Layout {
         size = bytes.size;
       }
       total += size;
-      if (total > kMaxCallBytes) return false;
+      if (total > most) return false;
       buffer.bytes.resize(size);
       if (bytes.size > 0) std::memcpy(buffer.bytes.data(), bytes.data, bytes.size);
       buffers.push_back(std::move(buffer));
@@ -136,7 +158,22 @@ struct Current {
 };
 
 Current current;
+// The calls of a chain, and those of them that the kernel has executed before the current one.
+std::vector<cbor::Bytes> chain;
+std::vector<Current> executed;
 size_t written_bytes;
+
+// Goes on to the next call of a chain, if there is one. The executor ends a chain behind a call
+// that does not reach the kernel.
+void Advance() {
+  if (!chain.empty() && current.called) executed.push_back(std::move(current));
+  if (executed.size() >= chain.size()) return;
+  std::vector<const Layout*> earlier;
+  for (const Current& one : executed) earlier.push_back(&one.layout);
+  const cbor::Bytes& call = chain[executed.size()];
+  current = Current();
+  current.readable = current.layout.Read({call.data, call.size}, &earlier);
+}
 std::vector<int> handed_out;
 int null_fd = -1;
 int probe[2];
@@ -286,6 +323,7 @@ long TellObject(void* argument, unsigned count) {
 }
 
 long FakeBpf(uint32_t command, void* const arguments[2], const uint32_t sizes[2], unsigned count) {
+  if (current.called) Advance();
   Layout& layout = current.layout;
   if (current.readable && !current.called && command != layout.command &&
       command == BPF_OBJ_GET_INFO_BY_FD) {
@@ -346,6 +384,9 @@ class Answer {
   }
 
   [[nodiscard]] bool Is(cbor::Major major) const { return at_ < end_ && *at_ >> 5 == major; }
+  [[nodiscard]] bool IsArrayOf(uint8_t count) const {
+    return at_ < end_ && *at_ == (cbor::kArray << 5 | count);
+  }
   [[nodiscard]] bool AtEnd() const { return at_ == end_; }
 
  private:
@@ -363,6 +404,9 @@ class Client {
     if (header.type == frame::kCall) {
       current.readable = current.layout.Read(cbor::Reader(body, header.length));
     }
+    chain.clear();
+    executed.clear();
+    if (header.type == frame::kChain) AsksChain(cbor::Reader(body, header.length));
   }
 
   void Hears(const Bytes& frame) {
@@ -375,8 +419,10 @@ class Client {
     Answer answer(frame);
     if (header.type == frame::kError) {
       HearsError(&answer);
+    } else if (asked_.type == frame::kChain) {
+      HearsChain(&answer);
     } else {
-      HearsResult(&answer);
+      HearsResult(&answer, current);
     }
     Expect(answer.AtEnd(), "bytes follow an answer");
   }
@@ -384,6 +430,36 @@ class Client {
   [[nodiscard]] const std::set<uint32_t>& bound() const { return bound_; }
 
  private:
+  static void AsksChain(cbor::Reader body) {
+    uint64_t count = 0;
+    if (!body.ReadArray(&count) || count > frame::kMaxChainCalls) return;
+    std::vector<cbor::Bytes> calls(count);
+    for (cbor::Bytes& call : calls) {
+      if (!body.ReadBytes(&call)) return;
+    }
+    if (!body.AtEnd()) return;
+    chain = std::move(calls);
+    Advance();
+  }
+
+  // Each answer but the last is of a call that has succeeded.
+  void HearsChain(Answer* answer) {
+    if (current.called) executed.push_back(current);
+    const uint64_t count = answer->Head(cbor::kArray);
+    Expect(count > 0 && count <= chain.size(), "a chain has other answers than calls");
+    for (uint64_t i = 0; i < count; ++i) {
+      const bool last = i + 1 == count;
+      if (last && answer->IsArrayOf(2)) {
+        HearsError(answer);
+        return;
+      }
+      Expect(i < executed.size(), "a call of a chain has a result that the kernel did not give");
+      Expect(last || executed[i].result >= 0, "a chain goes on after a failure");
+      HearsResult(answer, executed[i]);
+    }
+    Expect(count == executed.size(), "a call of a chain has no answer");
+  }
+
   static void HearsError(Answer* answer) {
     Expect(answer->Head(cbor::kArray) == 2, "an error is no array of 2");
     const Bytes code = answer->String(cbor::kText);
@@ -398,7 +474,7 @@ class Client {
     }
   }
 
-  void HearsResult(Answer* answer) {
+  void HearsResult(Answer* answer, const Current& made) {
     Expect(answer->Head(cbor::kArray) == 3, "a result is no array of 3");
     const bool failed = answer->Is(cbor::kNegative);
     const uint64_t result = answer->Head(failed ? cbor::kNegative : cbor::kUint);
@@ -409,24 +485,26 @@ class Client {
            "result and errno contradict each other");
     std::vector<Bytes> outputs(answer->Head(cbor::kArray));
     for (Bytes& output : outputs) output = answer->String(cbor::kBytes);
-    if (asked_.type == frame::kCall) ComparesCall(failed, result, error, outputs);
+    if (asked_.type == frame::kCall || asked_.type == frame::kChain) {
+      ComparesCall(made, failed, result, error, outputs);
+    }
     if (asked_.type == frame::kOpen && !failed) Binds(static_cast<uint32_t>(result));
     if (asked_.type == frame::kClose) Closes();
   }
 
-  void ComparesCall(bool failed, uint64_t result, uint64_t error,
+  void ComparesCall(const Current& made, bool failed, uint64_t result, uint64_t error,
                     const std::vector<Bytes>& outputs) {
-    Expect(current.called, "a call has a result that the kernel did not give");
-    Expect(failed == (current.result < 0), "a call failed on one side only");
-    Expect(error == static_cast<uint64_t>(current.error), "an errno is another");
-    if (!failed && current.layout.handle != 0) {
-      Expect(result == current.layout.handle, "a descriptor has another handle");
+    Expect(made.called, "a call has a result that the kernel did not give");
+    Expect(failed == (made.result < 0), "a call failed on one side only");
+    Expect(error == static_cast<uint64_t>(made.error), "an errno is another");
+    if (!failed && made.layout.handle != 0) {
+      Expect(result == made.layout.handle, "a descriptor has another handle");
       Binds(static_cast<uint32_t>(result));
     } else if (!failed) {
-      Expect(result == static_cast<uint64_t>(current.result), "a result is another");
+      Expect(result == static_cast<uint64_t>(made.result), "a result is another");
     }
     auto output = outputs.begin();
-    for (const Buffer& buffer : current.layout.buffers) {
+    for (const Buffer& buffer : made.layout.buffers) {
       if (!buffer.out) continue;
       Expect(output != outputs.end(), "an output is missing");
       Expect(output->size() <= buffer.after.size(), "an output is too long");

@@ -40,10 +40,16 @@ struct Buffer {
   bool out = false;
   uint64_t size = 0;  // of an out buffer
   Bytes bytes;
+  // In a chain, the buffer may be a copy of an output of an earlier call instead.
+  bool copied = false;
+  uint64_t call = 0;
+  uint64_t output = 0;
 };
 
 struct Request {
   frame::Header header;
+  // Whether this call is in one chain with the request before it.
+  bool chained = false;
   // For a request with buffers. The body of any other request is all `head`.
   bool is_call = false;
   uint64_t items = 0;
@@ -105,6 +111,12 @@ bool ReadCall(const uint8_t* data, size_t size, Request* request) {
       buffer.out = true;
     } else {
       cbor::Bytes bytes;
+      buffer.copied = reader.ReadArrayOf(2);
+      if (buffer.copied) {
+        if (!reader.ReadUint(&buffer.call) || !reader.ReadUint(&buffer.output)) return false;
+        request->buffers.push_back(std::move(buffer));
+        continue;
+      }
       buffer.out = reader.ReadArrayOf(1);
       if (!reader.ReadBytes(&bytes)) return false;
       buffer.bytes.assign(bytes.data, bytes.data + bytes.size);
@@ -119,6 +131,27 @@ bool ReadCall(const uint8_t* data, size_t size, Request* request) {
   return reader.AtEnd();
 }
 
+// Reads the calls of a chain. Returns false if it is none.
+bool ReadChain(const uint8_t* data, size_t size, const frame::Header& header,
+               std::vector<Request>* requests) {
+  cbor::Reader reader(data, size);
+  uint64_t count = 0;
+  if (!reader.ReadArray(&count) || count == 0) return false;
+  std::vector<Request> calls(count);
+  for (Request& call : calls) {
+    cbor::Bytes bytes;
+    if (!reader.ReadBytes(&bytes)) return false;
+    call.header = header;
+    call.header.type = frame::kCall;
+    call.chained = true;
+    call.is_call = ReadCall(bytes.data, bytes.size, &call);
+    if (!call.is_call) call.head.assign(bytes.data, bytes.data + bytes.size);
+  }
+  calls.front().chained = false;
+  std::move(calls.begin(), calls.end(), std::back_inserter(*requests));
+  return reader.AtEnd();
+}
+
 std::vector<Request> ReadAll(const uint8_t* data, size_t size) {
   std::vector<Request> requests;
   while (size >= frame::kHeaderBytes) {
@@ -128,6 +161,11 @@ std::vector<Request> ReadAll(const uint8_t* data, size_t size) {
     size -= frame::kHeaderBytes;
     const size_t length = std::min<size_t>(request.header.length, size);
     const uint8_t type = request.header.type;
+    if (type == frame::kChain && ReadChain(data, length, request.header, &requests)) {
+      data += length;
+      size -= length;
+      continue;
+    }
     request.is_call = (type == frame::kCall || type == frame::kPerfOpen || type == frame::kIoctl) &&
                       ReadCall(data, length, &request);
     if (!request.is_call) request.head.assign(data, data + length);
@@ -138,7 +176,7 @@ std::vector<Request> ReadAll(const uint8_t* data, size_t size) {
   return requests;
 }
 
-void Write(const Request& request, Bytes* all) {
+Bytes BodyOf(const Request& request) {
   Bytes body;
   cbor::Writer writer(&body);
   if (request.is_call) writer.Head(cbor::kArray, request.items);
@@ -146,6 +184,12 @@ void Write(const Request& request, Bytes* all) {
   if (request.is_call) {
     writer.Head(cbor::kArray, request.buffers.size());
     for (const Buffer& buffer : request.buffers) {
+      if (buffer.copied) {
+        writer.Head(cbor::kArray, 2);
+        writer.Head(cbor::kUint, buffer.call);
+        writer.Head(cbor::kUint, buffer.output);
+        continue;
+      }
       if (!buffer.in) {
         writer.Head(cbor::kUint, buffer.size);
         continue;
@@ -157,11 +201,39 @@ void Write(const Request& request, Bytes* all) {
     writer.Head(cbor::kArray, request.relocations.size());
     for (const uint64_t number : request.relocations) writer.Head(cbor::kUint, number);
   }
-  uint8_t header[frame::kHeaderBytes];
-  frame::Put(header, static_cast<uint32_t>(body.size()), request.header.type, request.header.id);
-  header[5] = request.header.flags;
-  all->insert(all->end(), header, header + sizeof header);
-  all->insert(all->end(), body.begin(), body.end());
+  return body;
+}
+
+Bytes Written(const std::vector<Request>& requests) {
+  Bytes all;
+  for (size_t i = 0; i < requests.size();) {
+    const frame::Header& first = requests[i].header;
+    size_t end = i + 1;
+    while (first.type == frame::kCall && end < requests.size() && requests[end].chained &&
+           requests[end].header.type == frame::kCall) {
+      ++end;
+    }
+    Bytes body = BodyOf(requests[i]);
+    const bool is_chain = end - i > 1;
+    if (is_chain) {
+      body.clear();
+      cbor::Writer writer(&body);
+      writer.Head(cbor::kArray, end - i);
+      for (size_t call = i; call < end; ++call) {
+        const Bytes one = BodyOf(requests[call]);
+        writer.Head(cbor::kBytes, one.size());
+        writer.Raw(one.data(), one.size());
+      }
+    }
+    uint8_t header[frame::kHeaderBytes];
+    frame::Put(header, static_cast<uint32_t>(body.size()), is_chain ? frame::kChain : first.type,
+               first.id);
+    header[5] = first.flags;
+    all.insert(all.end(), header, header + sizeof header);
+    all.insert(all.end(), body.begin(), body.end());
+    i = end;
+  }
+  return all;
 }
 
 template <typename T>
@@ -255,6 +327,12 @@ void MutateText(Bytes* text, Random* random) {
 
 void MutateBuffer(const Request& request, Buffer* buffer, Random* random) {
   Bytes* const bytes = &buffer->bytes;
+  if (request.chained && (*random)() % 8 == 0) {
+    buffer->copied = !buffer->copied;
+    buffer->call = (*random)() % 4;
+    buffer->output = (*random)() % 2;
+    return;
+  }
   switch ((*random)() % 8) {
     case 0:
       buffer->out = !buffer->out || !buffer->in;
@@ -422,7 +500,10 @@ void Connect(std::vector<Request>* requests, Random* random) {
 void Mutate(std::vector<Request>* requests, Random* random) {
   const size_t at = (*random)() % requests->size();
   const auto here = requests->begin() + static_cast<std::ptrdiff_t>(at);
-  switch ((*random)() % 12) {
+  switch ((*random)() % 13) {
+    case 12:
+      here->chained = !here->chained;
+      return;
     case 0:
       requests->erase(here);
       return;
@@ -476,8 +557,7 @@ extern "C" size_t LLVMFuzzerCustomMutator(uint8_t* data, size_t size, size_t mos
   for (uint64_t i = random() % 3 == 0 ? 3 : 1; i > 0 && !requests.empty(); --i) {
     Mutate(&requests, &random);
   }
-  Bytes all;
-  for (const Request& request : requests) Write(request, &all);
+  const Bytes all = Written(requests);
   if (all.empty() || all.size() > most) return LLVMFuzzerMutate(data, size, most);
   std::memcpy(data, all.data(), all.size());
   return all.size();
@@ -492,8 +572,7 @@ extern "C" size_t LLVMFuzzerCustomCrossOver(const uint8_t* data, size_t size, co
   if (others.empty()) return 0;
   // The first call makes the objects that the others use.
   requests.push_back(Any(&others, &random));
-  Bytes all;
-  for (const Request& request : requests) Write(request, &all);
+  const Bytes all = Written(requests);
   if (all.size() > most) return 0;
   std::memcpy(out, all.data(), all.size());
   return all.size();

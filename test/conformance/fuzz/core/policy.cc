@@ -25,6 +25,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "executor/executor.h"
@@ -86,9 +87,12 @@ constexpr int kFirstDescriptor = 1000;
 // memory can be mistaken for its number.
 constexpr int kSecret = '0';
 
-// The present request, as the client has sent it.
+// The present request, as the client has sent it; of a chain, the present call.
 const uint8_t* body;
 size_t body_length;
+// The calls of the present chain, and what those of them that are over have returned.
+std::vector<cbor::Bytes> chain;
+std::vector<std::vector<Bytes>> returned;
 
 struct Range {
   uint64_t start;
@@ -96,12 +100,21 @@ struct Range {
 };
 std::vector<Range> buffers;   // of the call, its arguments among them
 std::vector<uint64_t> named;  // the addresses of words that relocations put a descriptor in
+// What the client hears of when the call is over: memory, or bytes to which no pointer leads.
+struct Output {
+  const uint8_t* at;
+  Bytes bytes;                                    // at the call
+  std::vector<std::pair<size_t, size_t>> hidden;  // the offsets and widths of its relocations
+};
+std::vector<Output> outputs;
 
 // Finds a call's buffers by the relocations that lead to them. The sizes are the client's.
 void FindBuffers(void* const arguments[2], unsigned count) {
   buffers.clear();
   named.clear();
+  outputs.clear();
   std::vector<size_t> sizes;
+  std::vector<bool> out;
   std::vector<Bytes> bytes;
   cbor::Reader reader(body, body_length);
   uint64_t number = 0;
@@ -120,9 +133,18 @@ void FindBuffers(void* const arguments[2], unsigned count) {
     if (reader.ReadUint(&number)) {
       sizes.push_back(number);
       bytes.emplace_back();
+      out.push_back(true);
       continue;
     }
-    (void)reader.ReadArrayOf(1);
+    if (!chain.empty() && reader.ReadArrayOf(2)) {
+      uint64_t output = 0;
+      if (!reader.ReadUint(&number) || !reader.ReadUint(&output)) return;
+      bytes.push_back(returned.at(number).at(output));
+      sizes.push_back(bytes.back().size());
+      out.push_back(false);
+      continue;
+    }
+    out.push_back(reader.ReadArrayOf(1));
     if (!reader.ReadBytes(&one)) return;
     sizes.push_back(one.size);
     bytes.emplace_back(one.data, one.data + one.size);
@@ -156,6 +178,32 @@ void FindBuffers(void* const arguments[2], unsigned count) {
   }
   for (size_t i = 0; i < at.size(); ++i) {
     if (at[i] != nullptr) buffers.push_back({reinterpret_cast<uintptr_t>(at[i]), sizes[i]});
+    if (!out[i] || chain.empty()) continue;
+    Output output = {at[i], bytes[i], {}};
+    if (at[i] != nullptr) output.bytes.assign(at[i], at[i] + sizes[i]);
+    output.bytes.resize(sizes[i]);
+    for (size_t r = 0; r + 3 < relocations.size(); r += 4) {
+      if (relocations[r] != i) continue;
+      const bool half = relocations[r + 2] == 1 || relocations[r + 2] == 3;
+      output.hidden.emplace_back(relocations[r + 1], half ? 4 : 8);
+    }
+    outputs.push_back(std::move(output));
+  }
+}
+
+// Notes what the call has returned. A relocated word that the kernel left alone is hidden.
+void Return() {
+  returned.emplace_back();
+  for (const Output& output : outputs) {
+    Bytes bytes = output.bytes;
+    if (output.at != nullptr) bytes.assign(output.at, output.at + output.bytes.size());
+    for (const auto& [offset, width] : output.hidden) {
+      uint8_t* const word = bytes.data() + offset;
+      if (std::memcmp(word, output.bytes.data() + offset, width) == 0) {
+        std::memset(word, 0xff, width);
+      }
+    }
+    returned.back().push_back(std::move(bytes));
   }
 }
 
@@ -702,6 +750,11 @@ long FakeBpf(uint32_t command, void* const arguments[2], const uint32_t sizes[2]
     info->value_size = found->second.value_size;
     return 0;
   }
+  if (!chain.empty()) {
+    Expect(returned.size() < chain.size(), "a chain has more calls than it has");
+    body = chain[returned.size()].data;
+    body_length = chain[returned.size()].size;
+  }
   FindBuffers(arguments, count);
   Expect((command & ~0x1ffffu) == 0, "an unknown flag of a command");
   constexpr size_t kCommonBytes = 20;  // of struct bpf_common_attr
@@ -713,7 +766,10 @@ long FakeBpf(uint32_t command, void* const arguments[2], const uint32_t sizes[2]
     const Attribute common(arguments[1], sizes[1]);
     if (!WriteLog(common.Word(0), common.Half(12), common.Half(8))) return Fail(EFAULT);
   }
-  return Call(command & 0xffff, attr);
+  const long result = Call(command & 0xffff, attr);
+  // A chain ends with a failure.
+  if (result >= 0 && !chain.empty()) Return();
+  return result;
 }
 
 long FakePerfOpen(void* attribute, int, int, int, unsigned long) {
@@ -777,9 +833,18 @@ long FakeIoctl(int, uint32_t request, uint64_t argument) {
 
 int FakeOpen(const char*, bool) { return static_cast<int>(Make({})); }
 
+void ReadChain(cbor::Reader reader) {
+  uint64_t count = 0;
+  if (!reader.ReadArray(&count)) return;
+  for (cbor::Bytes call; count > 0 && reader.ReadBytes(&call); --count) chain.push_back(call);
+}
+
 void Run(Executor* executor, const frame::Header& header, const uint8_t* data, size_t size) {
   body = data;
   body_length = size;
+  chain.clear();
+  returned.clear();
+  if (header.type == frame::kChain) ReadChain(cbor::Reader(data, size));
   executor->Execute(header.type, header.id, data, size);
 }
 

@@ -6,6 +6,7 @@ import {
   FrameType,
   HEADER_BYTES,
   messageFrame,
+  parseChainReply,
   parseError,
   parseHello,
   parseJoin,
@@ -141,6 +142,30 @@ export function results(random: Random): boolean {
   );
   if (reply === undefined) return false;
   checkReply(reply, wanted, body.length);
+  return true;
+}
+
+/** The answers to a chain are answers to its first calls, and an error may be behind them. */
+export function chainResults(random: Random): boolean {
+  const sent = Array.from({ length: 1 + random.below(4) }, () =>
+    Array.from({ length: random.below(3) }, () => random.bytes(random.below(200))),
+  );
+  const calls = sent.map((outputs) => outputs.map(({ length }) => length + random.below(20)));
+  const answers: unknown[] = sent.slice(0, 1 + random.below(sent.length)).map((outputs, at) => {
+    const fails = at === sent.length - 1 && random.once(4);
+    return fails ? [-1, 2, outputs] : [random.word(), 0, outputs];
+  });
+  if (random.once(4)) answers.splice(-1, 1, error(random));
+  const body = random.spoilt(encoder.encode(random.once(16) ? value(random) : answers));
+  const start = random.below(30);
+  const bytes = Buffer.concat([random.bytes(start), body, random.bytes(random.below(30))]);
+  const reply = unlessRefused(['ERR_FRAME_MALFORMED'], () =>
+    parseChainReply(bytes, start, start + body.length, calls, random.once(2)),
+  );
+  if (reply === undefined) return false;
+  assert.ok(reply.replies.length <= calls.length);
+  assert.ok(reply.replies.length > 0 || reply.error instanceof WaepError);
+  for (const [at, one] of reply.replies.entries()) checkReply(one, calls[at], body.length);
   return true;
 }
 

@@ -4,7 +4,7 @@ import { btf } from './btf.js';
 import { codecs } from './codecs.js';
 import { events, records } from './events.js';
 import { frames } from './frames.js';
-import { messages, results } from './messages.js';
+import { chainResults, messages, results } from './messages.js';
 import { policies } from './policies.js';
 import type { Random } from './random.js';
 
@@ -22,6 +22,7 @@ export const parts: readonly Part[] = [
   { name: 'frames', feed: frames },
   { name: 'messages', feed: messages },
   { name: 'results', feed: results },
+  { name: 'results of chains', feed: chainResults },
   { name: 'events', feed: events },
   { name: 'records', feed: records },
   { name: 'policies', feed: policies },
