@@ -36,6 +36,8 @@ export interface MapKind {
   readonly holdsFds?: true;
   /** Whether positions in a batch are bucket numbers. */
   readonly hashed?: true;
+  /** Whether the keys are all numbers below `max_entries`, in this order. */
+  readonly indexed?: true;
 }
 
 /** A row of the table. */
@@ -73,11 +75,11 @@ const storage: Kind = {
  */
 const kinds: Readonly<Partial<Record<keyof typeof MapType, Kind>>> = {
   BPF_MAP_TYPE_HASH: hash,
-  BPF_MAP_TYPE_ARRAY: array,
+  BPF_MAP_TYPE_ARRAY: { ...array, indexed: true },
   BPF_MAP_TYPE_PROG_ARRAY: descriptors,
   BPF_MAP_TYPE_PERF_EVENT_ARRAY: descriptors,
   BPF_MAP_TYPE_PERCPU_HASH: { ...hash, perCpu: true },
-  BPF_MAP_TYPE_PERCPU_ARRAY: { ...array, perCpu: true },
+  BPF_MAP_TYPE_PERCPU_ARRAY: { ...array, perCpu: true, indexed: true },
   BPF_MAP_TYPE_STACK_TRACE: { ...array, valueSizes: { from: 8, multipleOf: 8 } },
   BPF_MAP_TYPE_CGROUP_ARRAY: descriptors,
   BPF_MAP_TYPE_LRU_HASH: hash,

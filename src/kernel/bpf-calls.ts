@@ -89,18 +89,28 @@ export class BpfCalls {
     const encoded = encode(shape, values, this.knownMaps, handle);
     const reply = await this.#caller.start(encoded.call, options, shape.name);
     if (handle !== 0 && reply.result >= 0) this.collected.needs(handle, namedBy(encoded.call));
-    return {
-      result: reply.result,
-      errno: reply.errno,
-      handle,
-      values: () => encoded.decode(reply),
-      error: (subject) => refused(encoded, reply, subject ?? options?.subject),
-    };
+    return outcomeOf(encoded, reply, options?.subject, handle);
   }
 
   #resultHandle(shape: Command, options: BpfOptions | undefined): Handle {
     return shape.returns === 'fd' ? (options?.handle ?? this.#caller.newHandle()) : 0;
   }
+}
+
+/** Returns what a reply says about a call; `subject` is what the call was about. */
+export function outcomeOf<C extends Command>(
+  encoded: Encoded<C>,
+  reply: Reply,
+  subject: BpfOptions['subject'],
+  handle: Handle = 0,
+): Outcome<C> {
+  return {
+    result: reply.result,
+    errno: reply.errno,
+    handle,
+    values: () => encoded.decode(reply),
+    error: (other) => refused(encoded, reply, other ?? subject),
+  };
 }
 
 /** The handles that a call names, in its argument, its instructions and behind its pointers. */

@@ -4,19 +4,21 @@
  * Kernel source: bpf_map_do_batch() and generic_map_lookup_batch() in kernel/bpf/syscall.c,
  * __htab_map_lookup_and_delete_batch() in kernel/bpf/hashtab.c.
  */
-import { rows } from '../bpf/index.js';
+import { encode, mapKind, rows } from '../bpf/index.js';
+import type { ChainedCall, Copied } from '../call.js';
 import { type Codec, viewOf } from '../codec/index.js';
 import { errnoName } from '../errno.js';
 import { type SystemError, WaepError } from '../errors.js';
 import type { Patience } from '../session/caller.js';
-import { type BpfOptions, type Outcome, patient } from './bpf-calls.js';
+import { type BpfOptions, type Outcome, outcomeOf, patient } from './bpf-calls.js';
 import type { CodedMap } from './map-options.js';
 
 /** How a map is gone through. */
 export interface BatchOptions extends Patience {
   /**
-   * How many entries to ask for at a time; 1 goes key by key. Default: what fits into 1 MiB. When
-   * a bucket of a hash table has more, the kernel refuses and twice as many are asked for.
+   * How many entries to ask the kernel for at a time; 1 goes key by key, with many keys in a
+   * message where the agent can. Default: what fits into 1 MiB. When a bucket of a hash table has
+   * more, the kernel refuses and twice as many are asked for.
    */
   batchEntries?: number;
 }
@@ -177,8 +179,133 @@ function isRefused(error: unknown): boolean {
   return error instanceof WaepError && error.code === 'ERR_POLICY_REFUSED';
 }
 
-/** Batches of one: the next key is asked for together with the value of this one. */
-async function* oneByOne<K, V>(
+/** The largest entry that is asked for in a chain, the calls of which have 64 KiB at most. */
+const CHAIN_BYTES = 32 * 1024;
+
+/** Batches of one. */
+function oneByOne<K, V>(
+  map: AnyMap<K, V>,
+  options: Settings,
+  about: BpfOptions,
+): AsyncGenerator<Batch<K, V>> {
+  // An entry that is removed must reach the caller, so no other is removed ahead of it.
+  if (options.remove === true) return stepByStep(map, options, about);
+  const kind = mapKind(map.spec.type);
+  if (kind?.indexed === true) return byIndex(map, options, about);
+  const fits = map.key.sizeBytes + map.value.sizeBytes <= CHAIN_BYTES;
+  // The keys of other maps may be descriptors, which no output of a call has.
+  const canChain = map.session.chainCalls > 1 && kind?.entries === 'counted' && fits;
+  return canChain ? inChains(map, options, about) : stepByStep(map, options, about);
+}
+
+/** The most elements of an array that are asked for together. */
+const AT_ONCE = 64;
+
+/** The keys of an array are known, so many values are asked for together. */
+async function* byIndex<K, V>(
+  map: AnyMap<K, V>,
+  { timeoutMs, signal }: Settings,
+  about: BpfOptions,
+): AsyncGenerator<Batch<K, V>> {
+  const { session, spec } = map;
+  const row = rows.MAP_LOOKUP_ELEM;
+  const atOnce = Math.max(1, Math.min(AT_ONCE, Math.floor(BATCH_BYTES / map.value.sizeBytes)));
+  const ask = async (first: number): Promise<Batch<K, V>[]> => {
+    const count = Math.max(0, Math.min(atOnce, spec.maxEntries - first));
+    const keys = Array.from(
+      { length: count },
+      (_, i) => new Uint8Array(Uint32Array.of(first + i).buffer),
+    );
+    const looks = keys.map((key) => encode(row, { map_fd: map, key }, session.calls.knownMaps));
+    const calls = looks.map(({ call }) => call);
+    const replies = session.callAll(calls, { name: row.name, timeoutMs, signal });
+    const batches: Batch<K, V>[] = [];
+    for (const [i, reply] of (await Promise.all(replies)).entries()) {
+      const taken = valueFound(outcomeOf(looks[i] as (typeof looks)[number], reply, about.subject));
+      if (taken === undefined) continue;
+      batches.push(new Batch(1, keys[i] as Uint8Array, taken, map.key, map.value));
+    }
+    return batches;
+  };
+  let asked = ask(0);
+  for (let first = atOnce; first < spec.maxEntries + atOnce; first += atOnce) {
+    const batches = await asked;
+    asked = ask(first);
+    asked.catch(() => {});
+    yield* batches;
+  }
+}
+
+/**
+ * Each chain looks up a key, asks for the next one, looks that one up, and so on. The next chain is
+ * on its way while the entries of this one are looked at.
+ */
+async function* inChains<K, V>(
+  map: AnyMap<K, V>,
+  { timeoutMs, signal }: Settings,
+  about: BpfOptions,
+): AsyncGenerator<Batch<K, V>> {
+  const { session } = map;
+  const { knownMaps } = session.calls;
+  const first = encode(rows.MAP_GET_NEXT_KEY, { map_fd: map, key: null }, knownMaps);
+  const any = new Uint8Array(map.key.sizeBytes);
+  const next = encode(rows.MAP_GET_NEXT_KEY, { map_fd: map, key: any }, knownMaps);
+  const look = encode(rows.MAP_LOOKUP_ELEM, { map_fd: map, key: any }, knownMaps);
+  const withKey = ({ call }: typeof next | typeof look, key: Uint8Array | Copied): ChainedCall => ({
+    ...call,
+    buffers: call.buffers.map((buffer) => (buffer === any ? key : buffer)),
+  });
+  const ask = (key: Uint8Array | null, looks: boolean) => {
+    const calls = looks && key !== null ? [withKey(look, key)] : [];
+    calls.push(key === null ? first.call : withKey(next, key));
+    while (calls.length + 2 <= session.chainCalls) {
+      const found = { call: calls.length - 1, output: 0 };
+      calls.push(withKey(look, found), withKey(next, found));
+    }
+    return session.chain(calls, { name: next.shape.name, timeoutMs, signal });
+  };
+  let key: Uint8Array | null = null;
+  let looks = false;
+  let asked = ask(key, looks);
+  try {
+    for (;;) {
+      const { replies, error } = await asked;
+      const batches: Batch<K, V>[] = [];
+      let end: Outcome<typeof next.shape> | undefined;
+      for (const reply of replies) {
+        if (looks && key !== null) {
+          const taken = valueFound(outcomeOf(look, reply, about.subject));
+          if (taken !== undefined) batches.push(new Batch(1, key, taken, map.key, map.value));
+          looks = false;
+          continue;
+        }
+        const found = outcomeOf(next, reply, about.subject);
+        if (found.result < 0) end = found;
+        else {
+          key = found.values().next_key;
+          looks = true;
+        }
+      }
+      const goesOn = end === undefined && error === undefined;
+      if (goesOn) {
+        asked = ask(key, looks);
+        asked.catch(() => {});
+      }
+      yield* batches;
+      if (error !== undefined) throw error;
+      if (end !== undefined) {
+        const refused = end.error();
+        if (refused.code !== 'ENOENT') throw refused;
+        return;
+      }
+    }
+  } finally {
+    asked.catch(() => {});
+  }
+}
+
+/** The next key is asked for together with the value of this one. */
+async function* stepByStep<K, V>(
   map: AnyMap<K, V>,
   options: Settings,
   about: BpfOptions,
@@ -202,11 +329,16 @@ type ValueOf = (key: Uint8Array) => Promise<Uint8Array | undefined>;
 
 function looker<K, V>(map: AnyMap<K, V>, about: BpfOptions): ValueOf {
   return async (key) => {
-    const outcome = await map.session.tryBpf(rows.MAP_LOOKUP_ELEM, { map_fd: map, key }, about);
-    if (outcome.result >= 0) return outcome.values().value;
-    if (errnoName(outcome.errno) === 'ENOENT') return undefined;
-    throw outcome.error();
+    const values = { map_fd: map, key };
+    return valueFound(await map.session.tryBpf(rows.MAP_LOOKUP_ELEM, values, about));
   };
+}
+
+/** Returns the value that was found, or undefined if there is none any more. */
+function valueFound(outcome: Outcome<typeof rows.MAP_LOOKUP_ELEM>): Uint8Array | undefined {
+  if (outcome.result >= 0) return outcome.values().value;
+  if (errnoName(outcome.errno) === 'ENOENT') return undefined;
+  throw outcome.error();
 }
 
 /** Removes as it looks: in one call where the kernel can, else in two. */
