@@ -505,10 +505,14 @@ interface Booting extends Parts {
 
 /** Lets the processors run, once nothing that QEMU tells of them can be missed. */
 async function letRun(booting: Booting, qmp: Qmp, deadline: Deadline): Promise<void> {
-  const running = qmp.open().then(() => qmp.execute('cont'));
+  const running = qmp.open().then(async () => {
+    await booting.network?.opened?.(qmp);
+    await qmp.execute('cont');
+  });
   try {
     if ((await Promise.race([running.then(() => true), deadline.passed()])) === true) return;
-  } catch {
+  } catch (error) {
+    if (!qmp.closed) throw error;
     throw new BootError(await endOfQemu(booting));
   }
   throw new BootError('in time QEMU did not answer on its control connection');

@@ -162,9 +162,12 @@ export function tapNetwork(machine: Machine, tap: string, macAddress: string): D
   };
 }
 
-/** A network card on QEMU's own TCP/IP stack. Ports of 127.0.0.1 lead to ports of the guest. */
-export function userNetwork(machine: Machine, ports: ReadonlyMap<number, number>): Device {
-  const forwards = [...ports].map(([guest, host]) => `,hostfwd=tcp:127.0.0.1:${host}-:${guest}`);
+/**
+ * A network card on QEMU's own TCP/IP stack. Free ports of 127.0.0.1 lead to these ports of the
+ * guest.
+ */
+export function userNetwork(machine: Machine, ports: readonly number[]): Device {
+  const forwards = ports.map((port) => `,hostfwd=tcp:127.0.0.1:0-:${port}`);
   return {
     name: 'network',
     args: [

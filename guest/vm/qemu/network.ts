@@ -1,9 +1,11 @@
-import { once } from 'node:events';
-import { createServer } from 'node:net';
 import { failure } from '../../../src/errors.js';
 import { runTool } from '../../tools.js';
 import { inPrivateNetwork } from '../netns.js';
 import { type Device, type Machine, tapNetwork, userNetwork } from './devices.js';
+import type { Qmp } from './qmp.js';
+
+/** A port of the host and the guest's that it leads to, as QEMU shows them. */
+const FORWARDED = /HOST_FORWARD\]\s+\d+\s+127\.0\.0\.1\s+(\d+)\s+\S+\s+(\d+)/g;
 
 /**
  * How the guest's network card reaches the host: a tap device in this process' private network
@@ -18,6 +20,8 @@ export interface Network {
   device: Device;
   /** What guest/agent/init needs to know. */
   settings: Record<string, string>;
+  /** Must be called once QEMU answers, before {@link Network.address}. */
+  opened?(qmp: Qmp): Promise<void>;
   /** The address of a port of the guest. */
   address(port: number): string;
   /** Removes what was made on the host. */
@@ -75,19 +79,27 @@ async function startTap(machine: Machine, uid: number | undefined): Promise<Netw
   throw failure('ERR_CALL_LIMIT', { what: 'the number of guests', value: 251, maximum: 250 });
 }
 
-async function startUserNetwork(machine: Machine, ports: readonly number[]): Promise<Network> {
+function startUserNetwork(machine: Machine, ports: readonly number[]): Network {
   const hostPorts = new Map<number, number>();
-  const probes = await Promise.all(ports.map(freePort));
-  for (const [index, guestPort] of ports.entries()) {
-    const probe = probes[index];
-    if (probe !== undefined) hostPorts.set(guestPort, probe.port);
-  }
-  for (const probe of probes) probe.release();
   return {
     kind: 'user',
-    device: userNetwork(machine, hostPorts),
+    device: userNetwork(machine, ports),
     // The addresses that QEMU's stack gives its guest and its gateway.
     settings: { ADDRESS: '10.0.2.15', GATEWAY: '10.0.2.2' },
+    async opened(qmp) {
+      const question = { 'command-line': 'info usernet' };
+      const answer = String(await qmp.execute('human-monitor-command', question));
+      for (const [, host, guest] of answer.matchAll(FORWARDED)) {
+        hostPorts.set(Number(guest), Number(host));
+      }
+      const missing = ports.filter((port) => !hostPorts.has(port));
+      if (missing.length === 0) return;
+      throw failure('ERR_TOOL_FAILED', {
+        tool: "QEMU's info usernet",
+        why: `it does not show where these ports of the guest lead from: ${missing.join(', ')}`,
+        log: answer,
+      });
+    },
     address(port) {
       const hostPort = hostPorts.get(port);
       if (hostPort !== undefined) return `tcp:127.0.0.1:${hostPort}`;
@@ -99,12 +111,4 @@ async function startUserNetwork(machine: Machine, ports: readonly number[]): Pro
     },
     release: async () => {},
   };
-}
-
-async function freePort(): Promise<{ port: number; release(): void }> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  const port = address !== null && typeof address === 'object' ? address.port : 0;
-  return { port, release: () => void server.close() };
 }

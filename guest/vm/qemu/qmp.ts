@@ -63,7 +63,7 @@ export class Qmp extends EventEmitter<{ event: [QmpEvent] }> {
   async execute(command: string, args: Record<string, unknown> = {}): Promise<unknown> {
     const id = this.#nextId++;
     const answer = await new Promise<Answer>((resolve) => {
-      if (this.#closed || this.#control.destroyed) return resolve(ended);
+      if (this.closed) return resolve(ended);
       this.#waiting.set(id, resolve);
       this.#control.ref();
       this.#control.write(`${JSON.stringify({ execute: command, arguments: args, id })}\n`);
@@ -71,6 +71,11 @@ export class Qmp extends EventEmitter<{ event: [QmpEvent] }> {
     if (answer.error === undefined) return answer.return;
     const why = answer.error.desc;
     throw failure('ERR_TOOL_FAILED', { tool: `QEMU's ${command}`, why, log: 'the serial log' });
+  }
+
+  /** Whether QEMU has closed the connection, or this side. */
+  get closed(): boolean {
+    return this.#closed || this.#control.destroyed;
   }
 
   close(): void {
