@@ -50,6 +50,20 @@ const calls: Record<string, Call> = {
     ]),
     relocations: [],
   },
+  'as many long numbers as the bound has room for': {
+    command: 1,
+    args: 1,
+    result: 0,
+    buffers: Array(80).fill(2 ** 52),
+    relocations: [],
+  },
+  'more relocations than anything else': {
+    command: 1,
+    args: 1,
+    result: 0,
+    buffers: [],
+    relocations: Array(100).fill(0xffffffff),
+  },
   'more buffers than fit in a short head': {
     command: 5,
     args: 1,
@@ -170,6 +184,8 @@ t.test('a RESULT is read back', async (t) => {
     ['log\0\0\0\0\0', '\0\0\0\0', bytes(300).toString('latin1')],
     'missing trailing zeros are filled in',
   );
+  const refusal = oracle.encode([-14, 0, []]);
+  t.equal(parseReply(refusal, 0, refusal.length, [], false).result, -14);
   const large = oracle.encode([4096, 0, []]);
   t.equal(parseReply(large, 0, large.length, [], false).result, 4096);
   t.same(outputLengths(calls['every direction and every width of a number'] as Call), [168, 65536]);
@@ -214,6 +230,7 @@ t.test('what is amiss in a RESULT is said', async (t) => {
   t.equal(why([0, 0, []], [4]), 'a result has 0 outputs where 1 were asked for');
   t.equal(why([0, 0, [bytes(5)]], [4]), 'output 0 of a result has 5 bytes where 4 fit');
   t.match(why([0, 0, [bytes(4)]], [4]), { result: 0, outputs: [bytes(4)] });
+  t.match(why(['0', 0, []]), /^a result has an unexpected item at byte 1$/);
   const announced = Uint8Array.of(0x83, 0, 0, 0x99, 0x01, 0x00, 0x40);
   const message = /a result announces 256 outputs\.$/;
   t.throws(() => parseReply(announced, 0, announced.length, undefined, false), { message });

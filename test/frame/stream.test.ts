@@ -131,6 +131,8 @@ t.test('a server of another protocol is recognised by its text', async (t) => {
   );
   t.match(refusal('HTTP/1.1 400'), /the text "HTTP\/1\.1 400"/);
   t.match(refusal('\t~ ~ ~ ~ \r\n.'), /is the text/);
+  t.match(refusal('SSH-2.0-Ope\0'), /has flags \d+ and reserved \d+/, 'not all of it is text');
+  t.match(refusal('\0SH-2.0-Open'), /has flags \d+ and reserved \d+/);
   const header = new Uint8Array(HEADER_BYTES);
   header.set([4, 2, 1, 0], 4);
   t.equal(refusal(header), 'Malformed frame: JOIN has flags 2 and reserved 1; expected zeros.');
