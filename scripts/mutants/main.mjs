@@ -5,42 +5,19 @@ import { availableParallelism, cpus, release } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { Stryker } from '@stryker-mutator/core';
+import { groups } from './groups.mjs';
 import { render, shareOf } from './page.mjs';
 
 process.chdir(fileURLToPath(new URL('../..', import.meta.url)));
 
-/** The folders of src/ that are changed: the files, and the tests that need no guest. */
-const folders = {
-  frame: {
-    files: ['src/frame/*.ts'],
-    tests: [
-      'test/frame/{call,stream}',
-      'test/frame/{header,messages,events}',
-      'test/session/{failures,lying-agent}',
-    ],
-  },
-  policy: {
-    files: ['src/policy/*.ts'],
-    tests: ['test/policy/{compile,confinement,describe,explain,file,object,rules,values}'],
-  },
-  // The tables of commands, records and numbers are compared with the kernel's own by test/abi.
-  bpf: {
-    files: ['src/bpf/*.ts', '!src/bpf/{commands,infos,enums}.ts'],
-    tests: [
-      'test/bpf/{decode,encode,insn,instructions,memory,refusals,rows,table,types}',
-      'test/bpf/kernel-{maps,programs,objects,links,attach}',
-    ],
-  },
-};
-
 const HELP = `npm run mutants -- [OPTION ...] [FOLDER ...]
 
-Change the code of src/${Object.keys(folders).join(', src/')}, or of some of them, in one small way at a time,
+Change the code of src/${Object.keys(groups).join(', src/')}, or of some of them, in one small way at a time,
 and run the tests that should notice. Print what no test notices.
 
   --jobs N      how many runs of tests at a time; as many as there are processors unless it is given
-  --file NAME   change only this file of the folder
-  --record      keep the result in results/mutants.json, and write results/mutants.md
+  --file NAME   change only the files that are tested together with this one
+  --record      keep each result in results/mutants.json, and write results/mutants.md
   --render      write results/mutants.md of the results that are kept, and run nothing`;
 
 const { values, positionals } = parseArgs({
@@ -58,11 +35,10 @@ const PAGE = 'results/mutants.md';
 
 const git = (...words) => execFileSync('git', words, { encoding: 'utf8' }).trim();
 
-async function mutate(name) {
-  const { files, tests } = folders[name];
-  const startMs = performance.now();
+/** Runs tests with each mutant of these files, or parts of files. */
+async function judge(mutate, tests) {
   const stryker = new Stryker({
-    mutate: values.file === undefined ? files : [`src/${name}/${values.file}`],
+    mutate,
     testRunner: 'tap',
     tap: { testFiles: tests.map((path) => `dist/${path}.test.js`), nodeArgs: [], forceBail: true },
     buildCommand: 'node scripts/mutants/build.mjs',
@@ -76,57 +52,101 @@ async function mutate(name) {
     allowConsoleColors: false,
   });
   const mutants = await stryker.runMutationTest();
+  return mutants.map(({ fileName, location, mutatorName, replacement, status }) => {
+    const { start, end } = location;
+    const file = fileName.replace(`${process.cwd()}/`, '');
+    const key = `${file}:${start.line}:${start.column}-${end.line}:${end.column} ${mutatorName} ${replacement}`;
+    const lines = `${file}:${start.line}-${end.line}`;
+    return { file, line: start.line, lines, key, change: mutatorName, to: replacement, status };
+  });
+}
+
+const isUnnoticed = ({ status }) => status === 'Survived' || status === 'NoCoverage';
+const isNoticed = ({ status }) => status === 'Killed' || status === 'Timeout';
+
+async function mutate(folder, { files, tests, slower = [] }) {
+  const startMs = performance.now();
+  let mutants = await judge(
+    files.map((name) => `src/${folder}/${name}.ts`),
+    tests,
+  );
+  const places = [...new Set(mutants.filter(isUnnoticed).map(({ lines }) => lines))];
+  if (slower.length > 0 && places.length > 0) {
+    const later = new Map((await judge(places, slower)).map((one) => [one.key, one]));
+    mutants = mutants.map((mutant) => {
+      const again = isUnnoticed(mutant) ? later.get(mutant.key) : undefined;
+      if (again === undefined) return mutant;
+      return isNoticed(again) || mutant.status === 'NoCoverage' ? again : mutant;
+    });
+  }
   return {
-    commit: git('rev-parse', '--short', 'HEAD') + (git('status', '--porcelain') ? ', changed' : ''),
+    folder,
+    files,
+    tests: [...tests, ...slower],
+    commit:
+      git('rev-parse', '--short', 'HEAD') +
+      (git('status', '--porcelain', 'src', 'test') ? ', changed' : ''),
     machine: `${cpus().length} × ${cpus()[0].model}, Linux ${release()}`,
     node: process.version,
     minutes: Math.round((performance.now() - startMs) / 60_000),
-    tests,
     mutants: counted(mutants),
-    unnoticed: mutants
-      .filter(({ status }) => status === 'Survived' || status === 'NoCoverage')
-      .map(({ fileName, location, mutatorName, replacement, status }) => ({
-        place: `${fileName.replace(`${process.cwd()}/`, '')}:${location.start.line}`,
-        change: mutatorName,
-        to: replacement,
-        reached: status === 'Survived',
-      })),
+    unnoticed: mutants.filter(isUnnoticed).map(({ file, line, change, to, status }) => ({
+      place: `${file}:${line}`,
+      change,
+      to,
+      reached: status === 'Survived',
+    })),
   };
 }
 
 /** How many mutants of each file came to what. */
 function counted(mutants) {
   const files = {};
-  for (const { fileName, status } of mutants) {
-    const name = fileName.replace(`${process.cwd()}/`, '');
-    files[name] ??= {};
-    files[name][status] = (files[name][status] ?? 0) + 1;
+  for (const { file, status } of mutants) {
+    files[file] ??= {};
+    files[file][status] = (files[file][status] ?? 0) + 1;
   }
   return files;
 }
 
-const kept = () => (existsSync(DATA) ? JSON.parse(readFileSync(DATA, 'utf8')) : {});
+const kept = () => (existsSync(DATA) ? JSON.parse(readFileSync(DATA, 'utf8')) : []);
+
+/** Puts a result in the place of an older one of the same files. */
+function record(result) {
+  const order = Object.entries(groups).flatMap(([folder, all]) =>
+    all.map(({ files }) => `${folder} ${files}`),
+  );
+  const nameOf = ({ folder, files }) => `${folder} ${files}`;
+  const all = [...kept().filter((one) => nameOf(one) !== nameOf(result)), result]
+    .filter((one) => order.includes(nameOf(one)))
+    .sort((a, b) => order.indexOf(nameOf(a)) - order.indexOf(nameOf(b)));
+  writeFileSync(DATA, `${JSON.stringify(all, null, 1)}\n`);
+  writeFileSync(PAGE, render(all));
+}
 
 async function main() {
-  const unknown = positionals.find((name) => folders[name] === undefined);
   if (values.help) return console.log(HELP);
+  if (values.render) return writeFileSync(PAGE, render(kept()));
+  const unknown = positionals.find((name) => groups[name] === undefined);
   if (unknown !== undefined) throw new Error(`src/${unknown} has no mutants. See --help.`);
-  if (values.file !== undefined && (positionals.length !== 1 || values.record)) {
-    throw new Error('--file takes one folder, and goes without --record.');
-  }
   // The addon is not copied: the sources are.
   process.env.WAEP_NATIVE_DIR = fileURLToPath(new URL('../../build/Release', import.meta.url));
-  const chosen = positionals.length > 0 ? positionals : Object.keys(folders);
-  for (const name of values.render ? [] : chosen) {
-    const result = await mutate(name);
+  const folders = positionals.length > 0 ? positionals : Object.keys(groups);
+  const chosen = folders.flatMap((folder) =>
+    groups[folder]
+      .filter(({ files }) => values.file === undefined || files.includes(values.file))
+      .map((group) => [folder, group]),
+  );
+  if (chosen.length === 0) throw new Error(`No file of src/ is ${values.file}. See --help.`);
+  for (const [folder, group] of chosen) {
+    const result = await mutate(folder, group);
     for (const { place, change, to, reached } of result.unnoticed) {
       console.log(`${place} ${change}${reached ? '' : ' (reached by no test)'}: ${to}`);
     }
-    console.log(`src/${name}: ${shareOf(Object.values(result.mutants)).toFixed(1)} % are noticed`);
-    if (values.record)
-      writeFileSync(DATA, `${JSON.stringify({ ...kept(), [name]: result }, null, 1)}\n`);
+    const share = shareOf(Object.values(result.mutants)).toFixed(1);
+    console.log(`src/${folder}/${group.files.join(', ')}: ${share} % are noticed`);
+    if (values.record) record(result);
   }
-  if (values.record || values.render) writeFileSync(PAGE, render(kept()));
 }
 
 main().catch((error) => {

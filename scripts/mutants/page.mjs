@@ -35,7 +35,7 @@ const cell = (code) => {
 /**
  * Renders the page.
  *
- * @param {Record<string, object>} results by folder, as scripts/mutants/main.mjs keeps them
+ * @param {object[]} results of groups of files, as scripts/mutants/main.mjs keeps them
  * @returns {string}
  */
 export function render(results) {
@@ -49,14 +49,20 @@ export function render(results) {
     '| | noticed | by a failure | by no end | unnoticed | reached by no test | could not be run |',
     '|---|--:|--:|--:|--:|--:|--:|',
   ];
-  for (const [name, { mutants }] of Object.entries(results)) {
-    lines.push(row(`**src/${name}**`, Object.values(mutants)));
-    for (const [file, counts] of Object.entries(mutants)) lines.push(row(file, [counts]));
+  for (const folder of new Set(results.map((result) => result.folder))) {
+    const files = results
+      .filter((result) => result.folder === folder)
+      .flatMap(({ mutants }) => Object.entries(mutants));
+    lines.push(
+      row(
+        `**src/${folder}**`,
+        files.map(([, counts]) => counts),
+      ),
+    );
+    for (const [file, counts] of files) lines.push(row(file, [counts]));
   }
-  for (const [name, { commit, machine, node, minutes, tests, unnoticed }] of Object.entries(
-    results,
-  )) {
-    lines.push('', `## src/${name}`, '');
+  for (const { folder, files, commit, machine, node, minutes, tests, unnoticed } of results) {
+    lines.push('', `## src/${folder}: ${files.join(', ')}`, '');
     lines.push(`At commit ${commit}, in ${minutes} minutes, on ${machine}, Node ${node}.`);
     lines.push(`Tests: ${tests.map((path) => `\`${path}\``).join(', ')}.`);
     if (unnoticed.length === 0) continue;

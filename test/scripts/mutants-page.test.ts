@@ -4,6 +4,8 @@ const path = '../../../scripts/mutants/page.mjs';
 const { render, shareOf } = await import(new URL(path, import.meta.url).href);
 
 const result = {
+  folder: 'frame',
+  files: ['a', 'b'],
   commit: 'abc1234',
   machine: '2 × a processor, Linux 6.1',
   node: 'v20.0.0',
@@ -25,7 +27,7 @@ t.test('what cannot be run has no part in the share', async (t) => {
 });
 
 t.test('the page counts by folder and by file, and lists what no test notices', async (t) => {
-  const rows = render({ frame: result }).split('\n');
+  const rows = render([result]).split('\n');
   for (const row of [
     '| **src/frame** | 85.0 % | 16 | 1 | 2 | 1 | 4 |',
     '| src/frame/a.ts | 70.0 % | 6 | 1 | 2 | 1 | 4 |',
@@ -36,5 +38,5 @@ t.test('the page counts by folder and by file, and lists what no test notices', 
     t.ok(rows.includes(row), row);
   }
   const { length } = rows;
-  t.ok(render({ frame: { ...result, unnoticed: [] } }).split('\n').length < length);
+  t.ok(render([{ ...result, unnoticed: [] }]).split('\n').length < length);
 });
