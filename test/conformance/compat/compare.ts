@@ -33,7 +33,7 @@ export function compare(row: Row, guest: Outcome, host: Outcome, run = ''): Comp
 }
 
 /** Says what of a row is compared. */
-export function comparedOf(row: Row): Compared {
+function comparedOf(row: Row): Compared {
   if (isKilled(row)) return { output: 'nothing', figures: false };
   const { compares = 'text', volatile = [], lines } = row;
   return {
