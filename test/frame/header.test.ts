@@ -3,6 +3,7 @@ import {
   FrameType,
   frameTypeName,
   HEADER_BYTES,
+  MAX_FRAME_BYTES,
   parseHeader,
   putHeader,
 } from '../../src/frame/index.js';
@@ -25,6 +26,10 @@ t.test('each part of a header has its own bytes, wherever the header lies', asyn
   t.equal(parseHeader(target.subarray(0, HEADER_BYTES)).reserved, 0x1234);
   const inside = new Uint8Array(target.buffer, 1, HEADER_BYTES);
   t.equal(parseHeader(inside).length, 0xffffffff);
+});
+
+t.test('a frame has at most 64 MiB', async (t) => {
+  t.equal(MAX_FRAME_BYTES, 67_108_864);
 });
 
 t.test('a type of frame has a name, and a later one its number', async (t) => {
