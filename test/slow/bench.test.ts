@@ -2,6 +2,7 @@ import t from 'tap';
 import { compilePrograms } from '../../bench/compile.js';
 import type { Experiment } from '../../bench/experiment.js';
 import { pipelining, sessions } from '../../bench/experiments/crowds.js';
+import { events } from '../../bench/experiments/events.js';
 import { kernels } from '../../bench/experiments/kernels.js';
 import { mapOps } from '../../bench/experiments/map-ops.js';
 import { progSize } from '../../bench/experiments/prog-size.js';
@@ -13,7 +14,13 @@ import { openGuestLab, prepareGuest } from '../../bench/guest-lab.js';
 import { runExperiment } from '../../bench/harness.js';
 import { prepareKernels } from '../../bench/kernel-guests.js';
 import { type Lab, openHostLab } from '../../bench/lab.js';
-import { crowdMetrics, levelMetric, openMetric, toolMetrics } from '../../bench/metrics.js';
+import {
+  crowdMetrics,
+  levelMetric,
+  openMetric,
+  recordMetric,
+  toolMetrics,
+} from '../../bench/metrics.js';
 import { summarise } from '../../bench/summary.js';
 import { unmodifiedFiles } from '../../bench/unmodified.js';
 import { locate } from '../../guest/tool-table.mjs';
@@ -125,6 +132,22 @@ t.test('the sessions experiment, in a guest', async (t) => {
     t.ok(metrics.includes(openMetric), `${arm}: ${openMetric}`);
   }
   t.equal(sessions.figures(summary, environment).length, 1);
+});
+
+t.test('the events experiment, in a guest', async (t) => {
+  const { environment, summary } = await tinyRun(events);
+  const arms = [...new Set(summary.rows.map(({ arm }) => arm))].filter(
+    (arm) => !arm.endsWith('/c'),
+  );
+  t.ok(arms.includes('native') && arms.some(isVsock), arms.join(', '));
+  for (const arm of arms) {
+    const compared = summary.comparisons.filter((one) => one.arm === arm);
+    const expected = events.comparisons.filter((one) => one.arm === arm);
+    t.equal(compared.length, expected.length, `${arm} has all that it is compared by`);
+    const rates = summary.rows.filter((row) => row.arm === arm && row.metric === recordMetric(256));
+    t.ok(rates.length === 1 && rates.every(({ p50 }) => p50 > 0), `${arm}: time of a record`);
+  }
+  t.equal(events.figures(summary, environment).length, 1);
 });
 
 t.test('the kernels experiment, with a guest of its own', async (t) => {
