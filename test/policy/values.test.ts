@@ -122,6 +122,70 @@ for (const [key, [takes, refuses]] of Object.entries(texts)) {
   });
 }
 
+/** What each key is a list of, what it expects of one, and the cure. */
+const words: Readonly<Record<string, readonly [one: string, expected: string, cure: string]>> = {
+  kfuncs: [
+    'kernel function',
+    'the name of a kernel function',
+    'Write its name as the C source has it.',
+  ],
+  perf_types: [
+    'perf event type',
+    'a type of perf events, a device of /sys/bus/event_source/devices, or a number',
+    'Write a name such as software, tracepoint or kprobe.',
+  ],
+  hooks: ['hook', 'a name with the wildcards * and ?', 'Write a glob such as "sched_*".'],
+  uprobes: [
+    'place to probe',
+    'a file and a symbol of it, such as /usr/bin/bash:readline, or /lib/libc.so.6:libc:setjmp',
+    'Write FILE:SYMBOL, or FILE:PROVIDER:NAME for a probe of USDT.',
+  ],
+  interfaces: ['interface', "an interface's name", 'Write a name as ip(8) lists it.'],
+  pin_paths: [
+    'folder',
+    'a folder for pins',
+    'Write a path from the root, with a / at its end for a folder.',
+  ],
+  cgroup_paths: [
+    'folder',
+    'a folder of cgroups',
+    'Write a path from the root, with a / at its end for a folder.',
+  ],
+  readable_paths: [
+    'path',
+    'an absolute path without . and ..',
+    'Write a path from the root, with a / at its end for a folder.',
+  ],
+};
+
+t.test('what is wrong with a name is said in the words of its key', async (t) => {
+  for (const [key, [one, expected, cure]] of Object.entries(words)) {
+    t.same(messages(`${key}: ["a b"]\n`), [
+      `p.yaml:1:${key.length + 4}: found a b; expected ${expected}. ${cure}`,
+    ]);
+    t.same(messages(`${key}: { only: x }\n`), [
+      `p.yaml:1:${key.length + 11}: found x; expected a list of ${one}s. Write it as [x].`,
+    ]);
+  }
+  t.equal(messages('readable_paths: ["/a\\0b"]\n').length, 1, 'no path has a NUL');
+  t.match(messages('accept: { cids: 2 }'), [/expected a list of CIDs\. Write it as \[2\]\./]);
+  t.match(messages('accept: { subjects: x }'), [/a list of common name of a certificates\./]);
+  t.match(messages('accept: 5'), [/expected a mapping for who may connect\. Write cids: …\./]);
+  t.match(messages('quotas: 5'), [/expected a mapping for quotas\. Write programs: …\./]);
+  t.match(messages('leases: { max_seconds: x }'), [/a whole number of seconds, or any\./]);
+  t.match(messages('quotas: { maps: x, links: y }'), [
+    /a whole number of maps, or any\. Write digits, and KiB, MiB or GiB after bytes\./,
+    /a whole number of links, or any\./,
+  ]);
+});
+
+t.test('problems come in the order of the file', async (t) => {
+  const found = (text: string) => messages(text).map((message) => /found (\w+)/.exec(message)?.[1]);
+  t.same(found('hooks: ["a b"]\nnonsense: 1\n'), ['a', 'nonsense'], 'by line');
+  t.same(found('{ hooks: ["a b"], nonsense: 1 }\n'), ['a', 'nonsense'], 'and by column');
+  t.same(found('{ nonsense: 1, hooks: ["a b"] }\n'), ['nonsense', 'a']);
+});
+
 t.test('sets of texts', async (t) => {
   const paths = (text: string) => of(`readable_paths: ${text}`).readable_paths;
   const usual = profiles.observe.readable_paths;
