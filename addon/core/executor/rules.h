@@ -336,7 +336,7 @@ struct Rules {
   // Decodes
   //   rules = [commands, otherCommands, [flags, secondBytes], perfEvents, [[name...]...],
   //            [check...], [report...], ranges, ranges, ranges, [path...], [path...],
-  //            [[name, request, argument]...], [maxFrameBytes, maxCallBytes, maxBuffers,
+  //            [path...], [[name, request, argument]...], [maxFrameBytes, maxCallBytes, maxBuffers,
   //            maxRelocations, maxHandles, maxStreams, maxEventsPerSecond, maxRingBytes]]
   //   check = [rule, operation, [[type, offset, ranges]...], vocabulary, kind, ...]
   //     kind 0 word: offset, width, ranges         1 words: pointer, ranges
