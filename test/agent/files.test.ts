@@ -24,7 +24,12 @@ const { STAT, STATFS, READLINK, LIST, MKDIR, RMDIR, UNLINK, RENAME } = FileOpera
 const { MKDIR_CGROUP, RMDIR_CGROUP } = FileOperation;
 const groups = /^\S+ (\S+) cgroup2 /m.exec(readFileSync('/proc/mounts', 'utf8'))?.[1];
 const RENAME_NOREPLACE = 1;
+const RENAME_EXCHANGE = 2;
 const BPF_FS_MAGIC = 0xcafe4a11;
+
+/** Other names of a folder that look as if they were below it. */
+const selves = (folder: string) =>
+  ['/', '//', '/.', '/./', '/././/', '//.'].map((end) => folder + end);
 
 /** Names in a listing. */
 function namesIn(records: Buffer): string[] {
@@ -78,6 +83,9 @@ t.test(
     await ask(UNLINK, `${web}/a/again`);
     await ask(RMDIR, `${web}/a/b`);
     await ask(RMDIR, `${web}/a`);
+    await ask(MKDIR, `${web}/c/`, { number: 0o700 });
+    await ask(RENAME, `${web}/c/`, { other: `${web}/d//` });
+    await ask(RMDIR, `${web}/d//`);
     t.same(namesIn(await listFolder(session, web)), []);
 
     // What is not below the folder is neither changed nor listed; what leads to it can be looked at.
@@ -89,6 +97,16 @@ t.test(
     await t.rejects(ask(MKDIR, '/sys/fs/bpf/elsewhere'), refused('pin_paths', 'mkdir'));
     await t.rejects(ask(MKDIR, web), refused('pin_paths', 'mkdir'));
     await t.rejects(ask(RMDIR, `${web}/../x`), refused('pin_paths', 'rmdir'));
+    for (const itself of selves(web)) {
+      await t.rejects(ask(RMDIR, itself), refused('pin_paths', 'rmdir'), itself);
+      for (const [from, other] of [
+        [itself, `${web}/x`],
+        [`${web}/x`, itself],
+      ] as const) {
+        const exchange = { other, number: RENAME_EXCHANGE };
+        await t.rejects(ask(RENAME, from, exchange), refused('pin_paths', 'rename'), itself);
+      }
+    }
     await t.rejects(
       ask(RENAME, `${web}/x`, { other: '/sys/fs/bpf/x' }),
       refused('pin_paths', 'rename'),
@@ -106,8 +124,12 @@ t.test(
         { event: 'file', command: 'unlink', path: `${web}/a/again` },
         { event: 'file', command: 'rmdir', path: `${web}/a/b` },
         { event: 'file', command: 'rmdir', path: `${web}/a` },
+        { event: 'file', command: 'mkdir', path: `${web}/c` },
+        { event: 'file', command: 'rename', path: `${web}/c`, to: `${web}/d` },
+        { event: 'file', command: 'rmdir', path: `${web}/d` },
       ],
     );
+    t.ok(existsSync(web), 'the folder of the rule stays');
     t.ok(
       told.some((call) => 'value' in call && call.value === '/sys/fs/bpf/elsewhere'),
       'a refusal is told',
@@ -148,6 +170,10 @@ t.test(
     await t.rejects(ask(MKDIR_CGROUP, web), refused('cgroup_paths', 'mkdir_cgroup'));
     await t.rejects(ask(RMDIR_CGROUP, web), refused('cgroup_paths', 'rmdir_cgroup'));
     await t.rejects(ask(MKDIR_CGROUP, `${web}/../x`), refused('cgroup_paths', 'mkdir_cgroup'));
+    for (const itself of selves(web)) {
+      await t.rejects(ask(RMDIR_CGROUP, itself), refused('cgroup_paths', 'rmdir_cgroup'), itself);
+    }
+    t.ok(existsSync(web), 'the folder of the rule stays');
     t.match(
       told.filter((call) => (call as { event?: string }).event === 'file'),
       [

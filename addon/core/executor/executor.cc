@@ -37,6 +37,11 @@ uint64_t MonotonicNs() {
   return static_cast<uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(now.tv_nsec);
 }
 
+std::string_view WithoutSlashes(std::string_view path) {
+  while (path.size() > 1 && path.back() == '/') path.remove_suffix(1);
+  return path;
+}
+
 // Returns the size without zeros at the end. The receiver knows the length that it asked for.
 size_t TrimZeros(const uint8_t* data, size_t size) {
   while (size >= 8) {
@@ -792,11 +797,16 @@ bool Executor::File(cbor::Reader body) {
       !body.ReadText(&path) || !body.ReadUint(&number) || !body.ReadText(&other) || !body.AtEnd()) {
     return Malformed("FILE is not [operation, path, number, path]");
   }
+  const bool changes = static_cast<FileOperation>(operation) >= FileOperation::kMakeFolder;
+  if (changes) {
+    // mkdir(2) and the others take "a/" for "a". The rules must judge the file that is changed.
+    path = WithoutSlashes(path);
+    other = WithoutSlashes(other);
+  }
   const std::string names[2] = {std::string(path), std::string(other)};
   const FileRequest request = {static_cast<FileOperation>(operation), names[0].c_str(), number,
                                names[1].c_str(), rules_.NamesPath(path)};
   const char* const name = NameOf(request.operation);
-  const bool changes = request.operation >= FileOperation::kMakeFolder;
   const bool of_cgroup = IsOfCgroup(request.operation);
   const char* const rule = of_cgroup ? "cgroup_paths" : changes ? "pin_paths" : "readable_paths";
   if (!changes) {

@@ -69,7 +69,6 @@ struct Place {
 
 int Find(const char* path, long type, Place* place) {
   std::string folder(path);
-  while (folder.size() > 1 && folder.back() == '/') folder.pop_back();
   const size_t slash = folder.rfind('/');
   if (slash == std::string::npos || slash + 1 == folder.size()) return -EBUSY;
   place->name = folder.substr(slash + 1);

@@ -389,6 +389,13 @@ bool MatchesFolder(std::string_view path, const std::vector<std::string>& allowe
          (IsPlain(path) && MatchesPath(std::string(path) + "/", allowed));
 }
 
+// Like MatchesPath, for what is changed in its parent folder. So the path must end with a name: "."
+// and nothing stand for the folder itself.
+bool MatchesEntry(std::string_view path, const std::vector<std::string>& allowed) {
+  const std::string_view name = path.substr(path.rfind('/') + 1);
+  return !name.empty() && name != "." && MatchesPath(path, allowed);
+}
+
 // Returns whether a folder is on the way to an allowed one.
 bool LeadsTo(std::string path, const std::vector<std::string>& allowed) {
   if (!IsPlain(path)) return false;
@@ -412,9 +419,9 @@ bool Rules::AllowsListing(std::string_view path) const {
          MatchesFolder(path, cgroup_paths);
 }
 
-bool Rules::AllowsPin(std::string_view path) const { return MatchesPath(path, pin_paths); }
+bool Rules::AllowsPin(std::string_view path) const { return MatchesEntry(path, pin_paths); }
 
-bool Rules::AllowsCgroup(std::string_view path) const { return MatchesPath(path, cgroup_paths); }
+bool Rules::AllowsCgroup(std::string_view path) const { return MatchesEntry(path, cgroup_paths); }
 
 bool Rules::NamesPath(std::string_view path) const {
   return std::find(readable_paths.begin(), readable_paths.end(), path) != readable_paths.end();
