@@ -97,8 +97,12 @@ export function rendered(
     'Not in this kernel',
     named((one) => verdictOf(one) === 'not there'),
   );
+  section(
+    'In this kernel, but not made now',
+    groups.flatMap(([group, findings]) => reasons(group, findings, 'there')),
+  );
   section('Not known', [
-    ...groups.flatMap(([group, findings]) => reasons(group, findings)),
+    ...groups.flatMap(([group, findings]) => reasons(group, findings, 'not known')),
     ...Object.entries(helpersNotAskedOf)
       .filter(([, why]) => all || !why.startsWith('refused by'))
       .map(([type, why]): [string, string] => ['helpers', `of ${type}: ${why}`]),
@@ -140,12 +144,16 @@ function callers({ programTypes }: HelperFinding, asked: readonly string[]): str
     : programTypes.join(' ');
 }
 
-/** Returns what could not be tested. Each reason appears once. */
-function reasons(group: string, findings: readonly Finding[]): [string, string][] {
+/** Returns what has a reason for its verdict. Each reason appears once. */
+function reasons(
+  group: string,
+  findings: readonly Finding[],
+  verdict: Verdict,
+): [string, string][] {
   const reasons = new Map<string, string[]>();
   for (const finding of findings) {
-    if (verdictOf(finding) !== 'not known') continue;
-    const { name, why = 'not asked for' } = finding;
+    const { name, why = verdict === 'not known' ? 'not asked for' : undefined } = finding;
+    if (verdictOf(finding) !== verdict || why === undefined) continue;
     reasons.set(why, [...(reasons.get(why) ?? []), name]);
   }
   return [...reasons].map(([why, names]) => [group, `${names.join(' ')}: ${why}`]);

@@ -28,7 +28,15 @@ export {
 export * as infos from './infos.js';
 export * as insn from './insn.js';
 export { KnownMaps } from './known-maps.js';
-export { fits, leastOf, type MapKind, mapKind, type Sizes } from './map-kinds.js';
+export {
+  fits,
+  leastOf,
+  type MapKind,
+  mapKind,
+  mapKinds,
+  type Recognition,
+  type Sizes,
+} from './map-kinds.js';
 export type { Memory, Write } from './memory.js';
 export * as perf from './perf.js';
 export type { Command, FdField, FdKind, Field, IterTarget, Struct, Use } from './rows.js';

@@ -26,10 +26,15 @@ export interface MapKind {
   /** The `BPF_F_*` flags that the map must have. */
   readonly flags?: number;
   /**
-   * What MAP_CREATE needs besides: a map like the inner maps, or types (BTF) of the keys and
-   * values.
+   * What MAP_CREATE needs besides: a map like the inner maps, types (BTF) of the keys and values,
+   * or a structure in the types of the kernel itself.
    */
-  readonly needs?: 'inner map' | 'types';
+  readonly needs?: 'inner map' | 'types' | 'types of the kernel';
+  /**
+   * A request that only a kernel with this type refuses with this errno. Where a small map cannot
+   * be made, it tells whether the kernel has the type.
+   */
+  readonly recognized?: Recognition;
   /** Whether bpf(2) copies one value for each possible CPU. */
   readonly perCpu?: true;
   /** Whether bpf(2) takes descriptors as values and returns ids. */
@@ -38,6 +43,16 @@ export interface MapKind {
   readonly hashed?: true;
   /** Whether the keys are all numbers below `max_entries`, in this order. */
   readonly indexed?: true;
+}
+
+/** A request that only a kernel with the type refuses with this errno. */
+export interface Recognition {
+  /** The fields of the request in which it differs from that for a small map. */
+  readonly values: {
+    readonly [field in 'max_entries' | 'map_extra' | 'btf_vmlinux_value_type_id']?: number;
+  };
+  /** The name of the errno. */
+  readonly errno: 'ENOTSUPP' | 'ERANGE';
 }
 
 /** A row of the table. */
@@ -67,13 +82,23 @@ const storage: Kind = {
   flags: NO_PREALLOC,
 };
 
+/** An arena that crosses a boundary of 4 GiB in the caller's memory. */
+const acrossBoundary: Recognition = {
+  values: { max_entries: 0x20, map_extra: 0xffff0000 },
+  errno: 'ERANGE',
+};
+/** No kernel has a type with this number. */
+const noStructure: Recognition = {
+  values: { btf_vmlinux_value_type_id: 0x7fffffff },
+  errno: 'ENOTSUPP',
+};
+
 /**
- * The types with known requirements, by their constants. For any other type, only a kernel can
- * decide.
+ * The requirements of each type, by its constant.
  *
  * Kernel source: the map_alloc_check and map_alloc operations of each type.
  */
-const kinds: Readonly<Partial<Record<keyof typeof MapType, Kind>>> = {
+const kinds: Readonly<Record<Exclude<keyof typeof MapType, 'BPF_MAP_TYPE_UNSPEC'>, Kind>> = {
   BPF_MAP_TYPE_HASH: hash,
   BPF_MAP_TYPE_ARRAY: { ...array, indexed: true },
   BPF_MAP_TYPE_PROG_ARRAY: descriptors,
@@ -103,6 +128,10 @@ const kinds: Readonly<Partial<Record<keyof typeof MapType, Kind>>> = {
   BPF_MAP_TYPE_STACK: queue,
   BPF_MAP_TYPE_SK_STORAGE: storage,
   BPF_MAP_TYPE_DEVMAP_HASH: targets,
+  BPF_MAP_TYPE_STRUCT_OPS: {
+    ...{ keySizes: index, valueSizes: any, entries: 'counted', needs: 'types of the kernel' },
+    recognized: noStructure,
+  },
   BPF_MAP_TYPE_RINGBUF: ring,
   BPF_MAP_TYPE_INODE_STORAGE: storage,
   BPF_MAP_TYPE_TASK_STORAGE: storage,
@@ -112,19 +141,24 @@ const kinds: Readonly<Partial<Record<keyof typeof MapType, Kind>>> = {
   BPF_MAP_TYPE_ARENA: {
     ...{ keySizes: none, valueSizes: none, entries: 'counted' },
     flags: ObjectFlag.BPF_F_MMAPABLE,
+    recognized: acrossBoundary,
   },
   BPF_MAP_TYPE_INSN_ARRAY: { ...array, valueSizes: [16] },
   BPF_MAP_TYPE_RHASH: { keySizes: any, valueSizes: any, entries: 'counted', flags: NO_PREALLOC },
 };
 
-const byNumber: readonly (MapKind | undefined)[] = Object.entries(MapType).reduce(
-  (table: (MapKind | undefined)[], [constant, type]) => {
-    const kind = kinds[constant as keyof typeof MapType];
+const byNumber: readonly (MapKind | undefined)[] = Object.entries(kinds).reduce(
+  (table: MapKind[], [constant, kind]) => {
     const name = constant.replace('BPF_MAP_TYPE_', '').toLowerCase();
-    table[type] = kind === undefined ? undefined : { name, ...kind };
+    table[MapType[constant as keyof typeof MapType]] = { name, ...kind };
     return table;
   },
   [],
+);
+
+/** All types that the table has, by their numbers. */
+export const mapKinds: readonly (readonly [type: number, kind: MapKind])[] = byNumber.flatMap(
+  (kind, type): (readonly [number, MapKind])[] => (kind === undefined ? [] : [[type, kind]]),
 );
 
 /** Returns the facts about a map type, or `undefined` when only a kernel knows them. */

@@ -87,7 +87,7 @@ const OPERATION = 'ssthresh';
 async function waysOf(session: GuestKernel, constant: string): Promise<readonly Way[] | string> {
   const type = constant as ProgTypeName;
   if (type === 'BPF_PROG_TYPE_EXT') {
-    return 'such a program may call what the program may call that it replaces a function of';
+    return 'a program of this type replaces a function of another program, and may call the helpers of that program';
   }
   const targets = targetsOfTypes[type];
   const isTyped = targets !== undefined || type === 'BPF_PROG_TYPE_STRUCT_OPS';

@@ -85,7 +85,8 @@ const found: Preflight = {
   ],
   mapTypes: [
     ...['hash', 'array', 'perf_event_array'].map((name) => finding(name, true)),
-    ...['arena', 'cgroup_storage_deprecated', 'user_ringbuf'].map((name) => finding(name, false)),
+    finding('arena', true, undefined, 'making one ends with ENOMEM'),
+    ...['cgroup_storage_deprecated', 'user_ringbuf'].map((name) => finding(name, false)),
   ],
   helpers: [
     { ...finding('bpf_map_lookup_elem', true), programTypes: types },

@@ -1,15 +1,16 @@
 /* What bpftool says of a kernel, in the guest itself, beside what preflight says from outside. */
 import { readFile } from 'node:fs/promises';
-import { basename, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { fetchPackage } from '../../guest/image/debian.js';
 import { sharedLibraries } from '../../guest/image/libraries.js';
 import type { Guest, GuestFile } from '../../guest/index.js';
 import type { HelperFinding, Preflight } from '../../src/kernel/index.js';
 
-/** A bpftool: what it consists of, how it is run in a guest, and the names in it. */
+/** A bpftool: what it consists of, how it is run in a guest and here, and the names in it. */
 export interface Bpftool {
   readonly files: Readonly<Record<string, GuestFile>>;
   readonly command: readonly string[];
+  readonly onHost: readonly string[];
   readonly program: Buffer;
 }
 
@@ -21,6 +22,7 @@ export async function installedBpftool(): Promise<Bpftool> {
   return {
     files: Object.fromEntries(paths.map((source) => [source, { source, mode: 0o755 }])),
     command: [INSTALLED],
+    onHost: [INSTALLED],
     program: await readFile(INSTALLED),
   };
 }
@@ -28,7 +30,7 @@ export async function installedBpftool(): Promise<Bpftool> {
 /** That of another suite, with the libraries of that suite, which are newer than this machine's. */
 export async function bpftoolOf(suite: string): Promise<Bpftool> {
   const folder = '/usr/lib/bpftool';
-  const [tool, ...libraries] = await Promise.all(
+  const [tool = '', loader = '', ...libraries] = await Promise.all(
     [
       ['bpftool', 'usr/sbin/bpftool'],
       ['libc6', 'usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2'],
@@ -42,12 +44,13 @@ export async function bpftoolOf(suite: string): Promise<Bpftool> {
       join((await fetchPackage(name, { suite })).folder, path),
     ),
   );
-  const own = [tool as string, ...libraries];
+  const own = [tool, loader, ...libraries];
   const inGuest = (path: string) => `${folder}/${basename(path)}`;
   return {
     files: Object.fromEntries(own.map((source) => [inGuest(source), { source, mode: 0o755 }])),
     command: [`${folder}/ld-linux-x86-64.so.2`, '--library-path', folder, `${folder}/bpftool`],
-    program: await readFile(tool as string),
+    onHost: [loader, '--library-path', libraries.map((path) => dirname(path)).join(':'), tool],
+    program: await readFile(tool),
   };
 }
 
@@ -134,7 +137,8 @@ export const wrongOfBpftool: readonly string[] = ['bpf_setsockopt', 'bpf_getsock
 );
 
 /**
- * Linux 7.2 answers ENOMEM in a guest of 1.5 GiB whatever the size of the arena: bpftool takes that
- * for a kernel without arenas.
+ * Linux 7.2 needs the instruction cmpxchg16b to make an arena (kmalloc_nolock() in mm/slub.c), and
+ * emulated guests lack it. The kernel answers ENOMEM, and bpftool takes that for a kernel without
+ * arenas.
  */
-export const arenaWithoutMemory = 'map type arena: bpftool no, preflight not known';
+export const arenaWithoutMemory = 'map type arena: bpftool no, preflight yes';

@@ -18,18 +18,39 @@ import { patient } from '../until.js';
 
 t.setTimeout(1_800_000);
 
-/** The release of each kernel, where bpftool is wrong of it, and from which suite to take that. */
-const kernels: readonly (readonly [string, RegExp, readonly string[], string?])[] = [
-  ['5.10', /^5\.10\./, []],
-  ['6.1', /^6\.1\./, wrongOfBpftool],
+/** The types of maps that kernels lack, by the release that has them first. */
+const since: Readonly<Record<string, readonly string[]>> = {
+  '5.11': ['task_storage'],
+  '5.16': ['bloom_filter'],
+  '6.1': ['user_ringbuf'],
+  '6.2': ['cgrp_storage'],
+  '6.9': ['arena'],
+  '7.2': ['insn_array', 'rhash'],
+};
+const lackedBefore = (...releases: readonly string[]) =>
+  releases.flatMap((release) => since[release] ?? []);
+
+/**
+ * The release of each kernel, the types of maps that it lacks, where bpftool is wrong of it, and
+ * from which suite to take that.
+ */
+const kernels: readonly (readonly [
+  string,
+  RegExp,
+  readonly string[],
+  readonly string[],
+  string?,
+])[] = [
+  ['5.10', /^5\.10\./, lackedBefore('5.11', '5.16', '6.1', '6.2', '6.9', '7.2'), []],
+  ['6.1', /^6\.1\./, lackedBefore('6.2', '6.9', '7.2'), wrongOfBpftool],
   // The bpftool of Debian 12 says there that every program may call every helper: the verifier has
   // a new sentence for those that may not, "program of this type cannot use helper", which its
   // libbpf, 1.1, does not know. So the newest one is asked, with the libraries of its suite.
-  ['6.12', /^6\.12\./, wrongOfBpftool, 'sid'],
-  ['sid', /^[7-9]\./, wrongOfBpftool, 'sid'],
+  ['6.12', /^6\.12\./, lackedBefore('7.2'), wrongOfBpftool, 'sid'],
+  ['sid', /^[7-9]\./, [], wrongOfBpftool, 'sid'],
 ];
 
-for (const [name, release, wrong, suite] of kernels) {
+for (const [name, release, lacked, wrong, suite] of kernels) {
   t.test(`the kernel ${name}`, async (t) => {
     const bpftool = await (suite === undefined ? installedBpftool() : bpftoolOf(suite));
     await using guest = await boot({
@@ -43,6 +64,10 @@ for (const [name, release, wrong, suite] of kernels) {
     t.teardown(() => session.close());
 
     const found = await preflight(session);
+    const those = (is: boolean | undefined) =>
+      found.mapTypes.filter(({ offered }) => offered === is).map((one) => one.name);
+    t.same(those(false), lacked, 'the types of maps that the kernel lacks');
+    t.same(those(undefined), [], 'of no type it is not known');
     const compared = comparison(await featuresOf(guest, bpftool), found, bpftool);
     t.same(
       compared.differences.filter((line) => line !== arenaWithoutMemory),
