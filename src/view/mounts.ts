@@ -1,20 +1,24 @@
 import { isBelowKernel } from './paths.js';
 
-/** The index of the mount point among the words of a line. */
-const places = { mounts: 1, mountinfo: 4 } as const;
+/** The mount point and the type of the file system in a line of each file. */
+const parts = {
+  mounts: /^\S+ (\S+) (\S+) /,
+  mountinfo: /^(?:\S+ ){4}(\S+) .* - (\S+) /,
+} as const;
 
 /** A file of /proc/self that lists mounts. */
-export type MountFile = keyof typeof places;
+export type MountFile = keyof typeof parts;
 
 /**
  * Returns the mounts that a program sees: the guest's below the kernel's folders, and its own
- * elsewhere.
+ * elsewhere. The bpf file systems are the guest's everywhere, because the program's objects are.
  */
 export function mergeMounts(file: MountFile, own: string, guests: string): string {
-  const linesOf = (text: string, ofKernel: boolean) =>
+  const linesOf = (text: string, ofGuest: boolean) =>
     text.split(/(?<=\n)/).filter((line) => {
-      const place = line.split(' ')[places[file]];
-      return place !== undefined && isBelowKernel(place) === ofKernel;
+      const [, place, type] = parts[file].exec(line) ?? [];
+      if (place === undefined) return false;
+      return (type === 'bpf' || isBelowKernel(place)) === ofGuest;
     });
   return [...linesOf(own, false), ...linesOf(guests, true)].join('');
 }

@@ -59,3 +59,22 @@ t.test('mounts of both sides come together', async (t) => {
     '1 0 0:1 / / rw - ext4 a rw\n7 1 0:9 / /sys/fs ro - x c ro\n',
   );
 });
+
+t.test('bpf file systems are those of the guest, wherever they are', async (t) => {
+  t.equal(
+    mergeMounts(
+      'mounts',
+      '/dev/vda / ext4 rw 0 0\nown /mnt/own bpf rw 0 0\n',
+      '/dev/vdb / ext4 rw 0 0\ntokens /mnt/tokens bpf rw,delegate_cmds=prog_load 0 0\n',
+    ),
+    '/dev/vda / ext4 rw 0 0\ntokens /mnt/tokens bpf rw,delegate_cmds=prog_load 0 0\n',
+  );
+  t.equal(
+    mergeMounts(
+      'mountinfo',
+      '1 0 0:1 / / rw shared:1 - ext4 a rw\n2 1 0:2 / /mnt/own rw - bpf own rw\n',
+      '7 1 0:9 / /mnt/tokens rw shared:5 master:3 - bpf tokens rw\n8 1 0:9 / /mnt/x rw - x bpf rw\n',
+    ),
+    '1 0 0:1 / / rw shared:1 - ext4 a rw\n7 1 0:9 / /mnt/tokens rw shared:5 master:3 - bpf tokens rw\n',
+  );
+});
