@@ -12,6 +12,7 @@ import type { BtfTypes } from '../btf/index.js';
 import type { Handle } from '../call.js';
 import type { GuestKernel } from '../kernel/index.js';
 import { findableKind } from '../kernel/objects.js';
+import { programOffsetsOf } from '../kernel/struct-ops.js';
 
 interface Known {
   kind?: FdKind;
@@ -31,6 +32,7 @@ interface Known {
 }
 
 const { BPF_LINK_TYPE_UNSPEC, BPF_LINK_TYPE_PERF_EVENT } = enums.LinkType;
+const { BPF_MAP_TYPE_STRUCT_OPS } = enums.MapType;
 
 /** The kinds of objects that attach probes. */
 const probes: ReadonlySet<FdKind> = new Set(['link', 'perf_event']);
@@ -46,20 +48,21 @@ export class Objects implements ObjectSpecs {
   /** The objects about which an encoding needed an unknown fact. */
   readonly missing = new Set<Handle>();
   readonly #guest: GuestKernel;
-  readonly #kernelTypes: () => Promise<BtfTypes>;
+  readonly #typesNamed: (name?: string) => Promise<BtfTypes>;
   readonly #known = new Map<Handle, Known>();
   /**
-   * The missing iterators whose target is needed. Few iterators are, and finding a target takes
-   * longest.
+   * The missing objects of which a fact is needed that takes longest to find, and is rarely needed:
+   * iterators whose target is needed, and STRUCT_OPS maps whose values are written.
    */
   readonly #untold = new Set<Handle>();
 
   /**
-   * @param kernelTypes returns the types of the guest's kernel; called when the types are needed
+   * @param typesNamed returns the types of one of the guest's modules, or without a name those of
+   *   its kernel; called when the types are needed
    */
-  constructor(guest: GuestKernel, kernelTypes: () => Promise<BtfTypes>) {
+  constructor(guest: GuestKernel, typesNamed: (name?: string) => Promise<BtfTypes>) {
     this.#guest = guest;
-    this.#kernelTypes = kernelTypes;
+    this.#typesNamed = typesNamed;
     this.possibleCpus = guest.kernel.possibleCpus;
   }
 
@@ -75,7 +78,7 @@ export class Objects implements ObjectSpecs {
 
   /** Records a new map. */
   addMap(handle: Handle, map: MapSpec): void {
-    this.#known.set(handle, { kind: 'map', map });
+    this.#known.set(handle, { kind: 'map', map: this.#specOf(handle, map) });
   }
 
   /**
@@ -183,7 +186,10 @@ export class Objects implements ObjectSpecs {
     const bpf_fd = { handle } as never;
     if (known.kind === 'map') {
       const { info } = await this.#guest.bpf(rows.OBJ_GET_INFO_BY_FD_MAP, { bpf_fd });
-      known.map = specOfInfo(info);
+      known.map = this.#specOf(handle, specOfInfo(info));
+      if (!this.#untold.delete(handle)) return;
+      const programOffsets = await programOffsetsOf(this.#guest, info, this.#typesNamed);
+      known.map = { ...specOfInfo(info), programOffsets };
     } else if (known.kind === 'link') {
       const { info } = await this.#guest.bpf(rows.OBJ_GET_INFO_BY_FD_LINK, { bpf_fd });
       known.linkType = info.type ?? BPF_LINK_TYPE_UNSPEC;
@@ -199,9 +205,20 @@ export class Objects implements ObjectSpecs {
     }
   }
 
+  /** Returns the spec of a map. That of a STRUCT_OPS map notes that its offsets are needed. */
+  #specOf(handle: Handle, map: MapSpec): MapSpec {
+    if (map.type !== BPF_MAP_TYPE_STRUCT_OPS) return map;
+    const need = () => {
+      this.missing.add(handle);
+      this.#untold.add(handle);
+      return undefined;
+    };
+    return Object.defineProperty({ ...map }, 'programOffsets', { get: need });
+  }
+
   async #targetOf(attachBtfId: number): Promise<IterTarget | null> {
     if (attachBtfId === 0) return null;
-    const types = await this.#kernelTypes();
+    const types = await this.#typesNamed();
     // A larger id is a type of a kernel module.
     if (attachBtfId >= types.length) return null;
     return iterTargetNamed(types.type(attachBtfId).name);

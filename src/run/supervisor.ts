@@ -1,7 +1,6 @@
 import { constants } from 'node:os';
 import type { Readable } from 'node:stream';
 import { setTimeout } from 'node:timers/promises';
-import { BtfTypes } from '../btf/index.js';
 import { failure, type SystemError, WaepError } from '../errors.js';
 import { type Listener, native, Verdict } from '../native.js';
 import type { Session } from '../session.js';
@@ -9,6 +8,7 @@ import { GuestCache, GuestFiles, kernelPaths, RecentFiles } from '../view/index.
 import type { Context } from './context.js';
 import { Folders } from './folders.js';
 import { Interruptions } from './interruptions.js';
+import { KernelTypes } from './kernel-types.js';
 import { type Bind, launch } from './launch.js';
 import { MappedEvents } from './mapped-events.js';
 import { MappedMaps } from './mapped-maps.js';
@@ -225,10 +225,8 @@ function contextOf(
   const cache = new GuestCache(session, cacheFolder);
   const files = new GuestFiles(session, cache);
   const folders = new Folders(files);
-  const objects = new Objects(
-    session,
-    async () => new BtfTypes(await files.bytes('/sys/kernel/btf/vmlinux')),
-  );
+  const types = new KernelTypes(files);
+  const objects = new Objects(session, (name) => types.named(name));
   const probes = new ProbeCache(session, cache);
   const placeholders = new Placeholders({
     used: (handle) => probes.use(handle),

@@ -98,7 +98,7 @@ async function buildPrograms(progress: Progress): Promise<string> {
   return cached('compat', contentKey(...versions, ...contents), async (draft) => {
     progress('building the programs of the matrix');
     const include = join(libraries.old.folder, 'usr/include');
-    for (const name of ['counts', 'elements', 'events', 'iterator', 'orders']) {
+    for (const name of ['control', 'counts', 'elements', 'events', 'iterator', 'orders']) {
       await runTool('clang', [
         ...['-target', 'bpf', '-g', '-O2', '-Wall', '-Werror', '-mcpu=v3'],
         ...['-I', include, '-I', '/usr/include/x86_64-linux-gnu'],

@@ -214,12 +214,12 @@ export class Caller implements Memory, ObjectSpecs {
     if (kind === undefined) return;
     this.#kinds.set(handle, kind);
     if (shape.command === Cmd.MAP_CREATE) {
-      const words = new Uint8Array(24);
-      words.set(image.subarray(0, 24));
-      const [type = 0, keySize = 0, valueSize = 0, maxEntries = 0, flags = 0] = new Uint32Array(
-        words.buffer,
-      );
-      this.#maps.set(handle, { type, keySize, valueSize, maxEntries, flags });
+      const attribute = new Uint8Array(64);
+      attribute.set(image.subarray(0, 64));
+      const words = new Uint32Array(attribute.buffer);
+      const [type = 0, keySize = 0, valueSize = 0, maxEntries = 0, flags = 0] = words;
+      const programOffsets = this.#world.programOffsets(words[15] ?? 0);
+      this.#maps.set(handle, { type, keySize, valueSize, maxEntries, flags, programOffsets });
     } else if (kind === 'map') {
       const bpf_fd = { handle, kind: 'map' } as const;
       const { info } = await this.#session.bpf(rows.OBJ_GET_INFO_BY_FD_MAP, { bpf_fd });

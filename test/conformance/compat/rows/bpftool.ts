@@ -208,6 +208,9 @@ const feature: readonly Row[] = [
   row('feature list_builtins helpers'),
 ];
 
+/** The congestion controls that there are. */
+const CONTROLS = 'cat /proc/sys/net/ipv4/tcp_available_congestion_control';
+
 const others: readonly Row[] = [
   row('perf show', {
     volatile: ['pid', 'id'],
@@ -233,6 +236,13 @@ const others: readonly Row[] = [
   row('net show dev lo'),
   row('struct_ops show'),
   row('struct_ops dump'),
+  {
+    tool: 'bpftool',
+    command: `bpftool struct_ops register $COMPAT/control.bpf.o && ${CONTROLS} && bpftool struct_ops show && bpftool struct_ops dump name steady && bpftool struct_ops unregister name steady && ${CONTROLS}`,
+    volatile: ['id', 'address'],
+    mustWork: true,
+  },
+  row('struct_ops unregister name no_such_name'),
   row(
     'iter pin $COMPAT/elements.bpf.o /sys/fs/bpf/it map pinned /sys/fs/bpf/m && cat /sys/fs/bpf/it',
     { setup: MAP },

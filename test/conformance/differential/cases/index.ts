@@ -6,6 +6,7 @@ import { idCases } from './ids.js';
 import { linkCases } from './links.js';
 import { mapCases } from './maps.js';
 import { programCases } from './programs.js';
+import { structOpsCases } from './struct-ops.js';
 
 /** The parts of the suite, in the order in which they are run. */
 export const parts = {
@@ -13,6 +14,7 @@ export const parts = {
   batches: batchCases,
   programs: programCases,
   links: linkCases,
+  'struct-ops': structOpsCases,
   ids: idCases,
 } as const;
 
