@@ -341,7 +341,7 @@ function learn(objects: Objects, { handle, encoded: { shape }, image }: Asked): 
   } else if (shape.command === BPF_PROG_LOAD) {
     objects.addProgram(handle, wordAt(image, rows.PROG_LOAD.fields.attach_btf_id));
   } else {
-    objects.add(handle, shape.makes);
+    objects.add(handle, shape.makes, shape.finds);
   }
 }
 

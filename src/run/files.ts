@@ -51,6 +51,12 @@ const fileNames: { readonly [K in FdKind]?: string } = {
   token: 'bpf-token',
 };
 
+/**
+ * Those of objects that were there before. anon_inode_getfd() in bpf_link_new_fd() and
+ * anon_inode_getfile() in bpf_link_prime() have different names for a link.
+ */
+const foundNames: { readonly [K in FdKind]?: string } = { link: 'bpf-link' };
+
 /** Answers a call about a path of the guest. */
 type PathAnswer = (path: string, call: Notification, context: Context) => void | Promise<void>;
 
@@ -310,7 +316,8 @@ export function readLink(which: PathArguments) {
 
 async function nameOf(handle: Handle, { objects }: Context): Promise<string | undefined> {
   const kind = await objects.find(handle);
-  const name = kind === undefined ? undefined : fileNames[kind];
+  if (kind === undefined) return undefined;
+  const name = (objects.isFound(handle) ? foundNames[kind] : undefined) ?? fileNames[kind];
   return name === undefined ? undefined : `anon_inode:${name}`;
 }
 

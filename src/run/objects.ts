@@ -16,6 +16,8 @@ import { programOffsetsOf } from '../kernel/struct-ops.js';
 
 interface Known {
   kind?: FdKind;
+  /** Whether the object was there before, and the program has found it. */
+  found?: boolean;
   map?: MapSpec;
   linkType?: number;
   /** The type of the perf event behind a link. */
@@ -66,9 +68,13 @@ export class Objects implements ObjectSpecs {
     this.possibleCpus = guest.kernel.possibleCpus;
   }
 
-  /** Records a new object. */
-  add(handle: Handle, kind: FdKind | undefined): void {
-    this.#known.set(handle, kind === undefined ? {} : { kind });
+  /**
+   * Records a new object.
+   *
+   * @param found whether the object was there before, and the program has found it
+   */
+  add(handle: Handle, kind: FdKind | undefined, found = false): void {
+    this.#known.set(handle, { found, ...(kind === undefined ? {} : { kind }) });
   }
 
   /** Records a new perf event. */
@@ -106,6 +112,11 @@ export class Objects implements ObjectSpecs {
 
   remove(handle: Handle): void {
     this.#known.delete(handle);
+  }
+
+  /** Returns whether the program has found an object that was there before. */
+  isFound(handle: Handle): boolean {
+    return this.#known.get(handle)?.found === true;
   }
 
   sampleIdBytesOf(handle: Handle): number {
