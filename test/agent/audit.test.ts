@@ -4,9 +4,11 @@ import t from 'tap';
 import { AuditLog } from '../../guest/agent/audit.js';
 import { kernelNames } from '../../guest/agent/kernel-names.js';
 import { enums, insn } from '../../src/bpf/index.js';
+import { FrameType, HEADER_BYTES, messageFrame } from '../../src/frame/index.js';
 import { compile, profiles } from '../../src/policy/index.js';
 import { Session } from '../../src/session.js';
 import { until } from '../until.js';
+import { Client } from './client.js';
 import { type LocalAgent, localAgent } from './local-agent.js';
 
 const { ProgType, MapType, Helper } = enums;
@@ -87,6 +89,33 @@ t.test('what a session does is told', async (t) => {
     { ...who, command: 'obj_pin (6)', rule: 'pin_paths', value: '/sys/fs/bpf/"quoted"\\' },
     { session: 1, report: { refused: 2 } },
   ]);
+});
+
+t.test('the calls of a chain are told in their order', async (t) => {
+  const file = join(t.testdir(), 'audit.log');
+  const local = await observed();
+  t.teardown(() => local.close());
+  new AuditLog({ target: file, maxBytes: 1e6, keep: 1 }).follow(local.agent);
+  const ended = new Promise((resolve) => local.agent.once('ended', resolve));
+  const client = await Client.greeted(local.address);
+  const create = Buffer.concat([Buffer.from(Uint32Array.of(1, 4, 8, 1).buffer), Buffer.alloc(48)]);
+  const calls = [
+    [0, 1, 1, [create], []],
+    [63, 1, 0, [Buffer.alloc(16)], []],
+  ].map((call) => messageFrame(FrameType.CALL, 0, call).subarray(HEADER_BYTES));
+  client.send(messageFrame(FrameType.CHAIN, 1, calls));
+  t.match(await client.frame(), { type: FrameType.RESULT, id: 1 });
+  // If a busy machine ended the chain early, the other call is still to be refused.
+  client.send(messageFrame(FrameType.CHAIN, 2, calls.slice(1)));
+  t.match(await client.frame(), { type: FrameType.RESULT, id: 2 });
+  await client.close();
+  await ended;
+  t.same(
+    lines(file)
+      .map(({ event }) => event)
+      .slice(0, 3),
+    ['session', 'map', 'refused'],
+  );
 });
 
 t.test('the log is bounded, and never in the way', async (t) => {

@@ -34,7 +34,7 @@ class AuditTrail {
   // Must be called for every change of files. `other` is empty if there is only one path.
   void Changed(std::string_view operation, std::string_view path, std::string_view other);
 
-  // Must be called after every answer, by the thread that executes calls.
+  // Must be called after every answer and before a refusal, by the thread that executes calls.
   void Flush();
 
  private:

@@ -900,6 +900,8 @@ bool Executor::Close(cbor::Reader body) {
 bool Executor::Refuse(std::string rule, std::string value, std::string command) {
   ++refused_;
   if (value.empty()) value = "\"\"";
+  // In a chain, calls before this one may have records that wait for the answer.
+  audit_.Flush();
   audit_.Refused(command, rule, value);
   return Fail("ERR_POLICY_REFUSED", {{"rule", 0, std::move(rule)},
                                      {"value", 0, std::move(value)},
