@@ -8,7 +8,8 @@ import {
   readPolicyFile,
   warningsOf,
 } from '../../src/policy/index.js';
-import { numberOf } from '../../src/policy/vocabulary.js';
+import { MAX_VALUE } from '../../src/policy/rules.js';
+import { numberOf, vocabularies } from '../../src/policy/vocabulary.js';
 
 /** What a file allows by a rule, and where that was said. */
 function allowed(text: string) {
@@ -65,6 +66,59 @@ t.test('what later kernels have is told, too', async (t) => {
   const observing = describePolicy(parsePolicyFile('observe'));
   const helpers = observing.find(({ rule }) => rule === 'helpers')?.allows ?? '';
   t.match(helpers, /^all but .*bpf_probe_write_user.*, those without a name here$/);
+});
+
+t.test('numbers at the end of the known ones, and names that are all but one', async (t) => {
+  const { names } = vocabularies.commands;
+  const end = names.length;
+  const commands = (ranges: Policy['commands']) =>
+    describePolicy({
+      ...parsePolicyFile('full'),
+      policy: { ...profiles.full, commands: ranges },
+    }).find(({ rule }) => rule === 'commands')?.allows;
+  t.equal(
+    commands([
+      [0, 0],
+      [end, end],
+    ]),
+    `map_create, ${end}`,
+  );
+  t.equal(
+    commands([
+      [0, 0],
+      [end - 1, end + 1],
+    ]),
+    `map_create, ${names[end - 1]}, ${end}–${end + 1}`,
+  );
+  t.equal(
+    commands([
+      [0, 0],
+      [end, MAX_VALUE],
+    ]),
+    `map_create, ${end} and above`,
+  );
+  t.equal(commands([[0, end - 1]]), 'all but those without a name here');
+  t.equal(commands([[0, MAX_VALUE]]), 'any');
+  t.equal(
+    commands([
+      [0, 0],
+      [2, MAX_VALUE],
+    ]),
+    `all but ${names[1]}`,
+  );
+  const hooks = (list: string[]) =>
+    describePolicy({
+      ...parsePolicyFile('full'),
+      policy: { ...profiles.full, hooks: list },
+    }).find(({ rule }) => rule === 'hooks')?.allows;
+  t.same([['*'], ['x'], ['*', 'x'], []].map(hooks), ['any', 'x', '*, x', 'none']);
+});
+
+t.test('one of each kind of things has a word', async (t) => {
+  t.same(
+    Object.values(vocabularies).map(({ one }) => one),
+    ['command', 'map type', 'program type', 'attach type', 'helper', 'perf event type'],
+  );
 });
 
 /** A profile without a file. */
