@@ -16,7 +16,11 @@ export const groups = {
   ],
   policy: [
     { files: ['file'], tests: ['test/policy/{file,values}'] },
-    { files: ['confinement'], tests: ['test/policy/confinement'] },
+    {
+      files: ['confinement'],
+      tests: ['test/policy/confinement'],
+      slower: ['test/agent/confinement'],
+    },
     { files: ['object'], tests: ['test/policy/object'] },
     { files: ['describe', 'warnings', 'vocabulary'], tests: ['test/policy/describe'] },
     {
