@@ -26,7 +26,7 @@ import {
 } from '../bpf/index.js';
 import { MAX_FRAME_BYTES } from '../frame/header.js';
 import type { SessionLimits } from '../frame/messages.js';
-import { confinementOf, largestCall } from './confinement.js';
+import { cgroupFolders, confinementOf, largestCall } from './confinement.js';
 import { descriptorChecks, finding } from './descriptors.js';
 import { perfIoctls } from './ioctls.js';
 import { instructions, offsetIn, textIn, wordIn } from './places.js';
@@ -526,8 +526,6 @@ function interfaceChecks({ interfaces }: Policy): Check[] {
 
 /** The folder in which files may be made and removed under a policy that allows any pins. */
 const PIN_ROOT = '/sys/fs/bpf/';
-/** The folder in which cgroups may be made and removed under a policy that allows any. */
-const CGROUP_ROOT = '/sys/fs/cgroup/';
 
 function pinChecks({ pin_paths }: Policy): Check[] {
   if (all(pin_paths)) return [];
@@ -661,7 +659,7 @@ export function compile(policy: Policy, kernel: KernelNames): Rules {
     foreign: policy.foreign_objects === 'use' ? [] : finding,
     readablePaths: policy.readable_paths,
     pinPaths: all(policy.pin_paths) ? [PIN_ROOT] : policy.pin_paths,
-    cgroupPaths: all(policy.cgroup_paths) ? [CGROUP_ROOT] : policy.cgroup_paths,
+    cgroupPaths: cgroupFolders(policy),
     ioctls: all(policy.perf_types)
       ? perfIoctls
       : perfIoctls.filter(({ request }) => request !== PerfIoctl.PERF_EVENT_IOC_MODIFY_ATTRIBUTES),

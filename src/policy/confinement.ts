@@ -20,6 +20,14 @@ const reads = ({ readable_paths }: Policy, ...paths: string[]) =>
   readable_paths.some((path) => path === '/' || paths.includes(path));
 const isEverything = (patterns: readonly string[]) => patterns.includes('*');
 
+/** The folder in which cgroups may be made and removed under a policy that allows any. */
+const CGROUP_ROOT = '/sys/fs/cgroup/';
+
+/** Returns the folders in which a policy allows cgroups. */
+export function cgroupFolders({ cgroup_paths }: Policy): readonly string[] {
+  return isEverything(cgroup_paths) ? [CGROUP_ROOT] : cgroup_paths;
+}
+
 /**
  * Program types for which the kernel does not require CAP_NET_ADMIN. Later types may require it.
  */
@@ -160,17 +168,16 @@ function memoryBytes(policy: Policy): number {
 
 /** Returns the confinement of the processes that serve sessions under a policy. */
 export function confinementOf(policy: Policy): Confinement {
-  const { readable_paths, uprobes, pin_paths, cgroup_paths } = policy;
+  const { readable_paths, uprobes, pin_paths } = policy;
   return {
     capabilities: capabilities
       .filter(({ needed }) => needed(policy))
       .reduce((bits, { number }) => bits | (1n << BigInt(number)), 0n),
-    wholeRoot:
-      [uprobes, pin_paths, cgroup_paths].some(isEverything) || readable_paths.includes('/'),
+    wholeRoot: [uprobes, pin_paths].some(isEverything) || readable_paths.includes('/'),
     readable: readable_paths,
     probed: uprobes.map((uprobe) => uprobe.split(':')[0] ?? ''),
     pins: pin_paths,
-    cgroups: cgroup_paths,
+    cgroups: cgroupFolders(policy),
     memoryBytes: memoryBytes(policy),
   };
 }

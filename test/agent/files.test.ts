@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process';
 import {
   existsSync,
   mkdirSync,
@@ -181,6 +182,37 @@ t.test(
         { event: 'file', command: 'rmdir_cgroup', path: `${web}/a` },
       ],
     );
+  },
+);
+
+t.test(
+  'any cgroups are those below /sys/fs/cgroup, and no others are writable',
+  { skip: skip || (groups === undefined && 'it takes a mount of cgroup2') },
+  async (t) => {
+    const elsewhere = mkdtempSync(join(tmpdir(), 'waep-cgroups-'));
+    const mounted = spawnSync('mount', ['-t', 'cgroup2', 'waep', elsewhere]);
+    t.equal(mounted.status, 0, String(mounted.stderr));
+    t.teardown(() => {
+      spawnSync('umount', [elsewhere]);
+      rmdirSync(elsewhere);
+    });
+    const listed = { ...profiles.observe, readable_paths: [], cgroup_paths: ['*'] };
+    for (const policy of [listed, profiles.full]) {
+      const { agent, address, close } = await localAgent({ rules: compile(policy, kernelNames()) });
+      t.teardown(close);
+      await using session = await Session.connect(address);
+      const path = `${groups}/waep-test-any-${process.pid}`;
+      await askFile(session, { operation: MKDIR_CGROUP, path, number: 0o755 });
+      t.ok(existsSync(path), policy.name);
+      await askFile(session, { operation: RMDIR_CGROUP, path });
+      const [pid] = agent.executorPids;
+      const writable = readFileSync(`/proc/${pid}/mountinfo`, 'utf8')
+        .split('\n')
+        .filter((line) => / rw,\S* .*- cgroup2 /.test(line))
+        .map((line) => line.split(' ')[4]);
+      t.ok(writable.includes(groups), policy.name);
+      t.notOk(writable.includes(elsewhere), policy.name);
+    }
   },
 );
 

@@ -94,7 +94,8 @@ t.test('the root is whole for whom it may be read or probed, and for nobody else
   t.equal(whole(''), false);
   t.equal(whole('uprobes: any'), true);
   t.equal(whole('pin_paths: any'), true);
-  t.equal(whole('cgroup_paths: any'), true);
+  t.equal(whole('cgroup_paths: any'), false);
+  t.same(confinementOf(policy('cgroup_paths: any')).cgroups, ['/sys/fs/cgroup/']);
   t.equal(whole('readable_paths: [/]'), true);
   t.equal(whole('readable_paths: [/proc/]'), false);
   const confinement = confinementOf(

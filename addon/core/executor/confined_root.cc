@@ -88,9 +88,11 @@ class Root {
     }
     // The whole folder is bound, so that a replaced file is found as well.
     for (const std::string& path : confinement.probed) Add(path.substr(0, path.rfind('/')), false);
-    for (const std::string& path : confinement.pins) AddWritable(WithoutSlash(path), BPF_FS_MAGIC);
+    for (const std::string& path : confinement.pins) {
+      AddWritable(WithoutSlash(path), BPF_FS_MAGIC, "bpf");
+    }
     for (const std::string& path : confinement.cgroups) {
-      AddWritable(WithoutSlash(path), CGROUP2_SUPER_MAGIC);
+      AddWritable(WithoutSlash(path), CGROUP2_SUPER_MAGIC, "cgroup2");
     }
     // A folder comes before its contents.
     std::stable_sort(sources_.begin(), sources_.end(),
@@ -167,7 +169,10 @@ class Root {
   }
 
   // A folder that is made later lies in one that exists already.
-  void AddWritable(std::string path, long type) {
+  void AddWritable(std::string path, long type, std::string_view type_name) {
+    for (const auto& [place, mounted] : mounts_) {
+      if (mounted == type_name && IsBelow(place, path)) AddOne(place, true);
+    }
     struct statfs about;
     while (path.size() > 1) {
       if (::statfs(path.c_str(), &about) == 0) {
@@ -221,11 +226,17 @@ class Root {
   std::vector<Source> sources_;
 };
 
-// Keeps the root, and makes everything in it read-only except bpffs, and cgroups if they may be
-// made.
-int MakeReadOnly(bool cgroups) {
+// Keeps the root, and makes everything in it read-only except bpffs and the mounts in which cgroups
+// may be made.
+int MakeReadOnly(const std::vector<std::string>& cgroups) {
+  const auto has_cgroups = [&cgroups](const std::string& place) {
+    return std::any_of(cgroups.begin(), cgroups.end(), [&place](const std::string& one) {
+      const std::string folder = WithoutSlash(one);
+      return folder == place || place == "/" || IsBelow(folder, place) || IsBelow(place, folder);
+    });
+  };
   for (const auto& [place, type] : PlacesAndTypes(ReadText(AT_FDCWD, "/proc/self/mountinfo"))) {
-    if (type == "bpf" || (cgroups && type == "cgroup2")) continue;
+    if (type == "bpf" || (type == "cgroup2" && has_cgroups(place))) continue;
     constexpr unsigned long kFlags = kReadOnly | MS_NOSUID | MS_NODEV;
     if (::mount(nullptr, place.c_str(), nullptr, kFlags, nullptr) == 0) continue;
     // A mount that is hidden below another cannot be reached.
@@ -245,7 +256,7 @@ int EnterRoot(const Confinement& confinement, std::string* program) {
   if (::unshare(CLONE_NEWNS) < 0 || ::mount(nullptr, "/", nullptr, MS_REC | apart, nullptr) < 0) {
     return -errno;
   }
-  if (confinement.whole_root) return MakeReadOnly(!confinement.cgroups.empty());
+  if (confinement.whole_root) return MakeReadOnly(confinement.cgroups);
   const int error = Root(confinement).Enter(program->c_str());
   *program = std::string("/") + kProgram;
   return error;

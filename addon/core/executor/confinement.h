@@ -17,7 +17,7 @@ struct Confinement {
   std::vector<std::string> readable;  // files, and folders with a slash at their end
   std::vector<std::string> probed;    // files that the kernel looks up to probe them
   std::vector<std::string> pins;      // folders of bpffs, in which files can be made
-  std::vector<std::string> cgroups;   // folders of cgroups, in which cgroups can be made
+  std::vector<std::string> cgroups;   // folders in which cgroups can be made
   // The bound on the memory of each session's cgroup, for its process and its objects; 0 for none.
   uint64_t memory_bytes = 0;
 
