@@ -216,6 +216,40 @@ t.test(
   },
 );
 
+t.test(
+  'folders that may be read as well are made and removed like the others',
+  { skip: skip || (groups === undefined && 'it takes a mount of cgroup2') },
+  async (t) => {
+    const [pins, cgroups] = ['/sys/fs/bpf', groups].map((place) => {
+      const folder = `${place}/waep-test-both-${process.pid}`;
+      mkdirSync(folder);
+      t.teardown(() => spawnSync('find', [folder, '-depth', '-type', 'd', '-delete']));
+      for (const name of ['read', 'changed']) mkdirSync(`${folder}/${name}`);
+      return folder;
+    }) as [string, string];
+    const policy = {
+      ...profiles.observe,
+      readable_paths: [`${pins}/read/`, `${cgroups}/read/`],
+      pin_paths: [`${pins}/`, `${pins}/changed/`],
+      cgroup_paths: [`${cgroups}/`, `${cgroups}/changed/`],
+    };
+    const { address, close } = await localAgent({ rules: compile(policy, kernelNames()) });
+    t.teardown(close);
+    await using session = await Session.connect(address);
+    for (const [folder, make, remove] of [
+      [pins, MKDIR, RMDIR],
+      [cgroups, MKDIR_CGROUP, RMDIR_CGROUP],
+    ] as const) {
+      for (const path of [`${folder}/read`, `${folder}/changed`]) {
+        await askFile(session, { operation: make, path: `${path}/a`, number: 0o755 });
+        await askFile(session, { operation: remove, path: `${path}/a` });
+        await askFile(session, { operation: remove, path });
+        t.notOk(existsSync(path), path);
+      }
+    }
+  },
+);
+
 t.test('under full only bpf file systems are changed', { skip }, async (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'waep-files-'));
   t.teardown(() => rmSync(folder, { recursive: true }));

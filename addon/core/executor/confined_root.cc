@@ -103,6 +103,12 @@ class Root {
                                  return a.path == b.path;
                                }),
                    sources_.end());
+    std::vector<Source> apart;
+    for (Source& source : sources_) {
+      const auto has = [&source](const Source& one) { return one.writable && Has(one, source); };
+      if (std::none_of(apart.begin(), apart.end(), has)) apart.push_back(std::move(source));
+    }
+    sources_ = std::move(apart);
   }
 
   int Enter(const char* program) {
@@ -146,6 +152,15 @@ class Root {
     for (const auto& [place, type] : mounts_) {
       if (IsBelow(place, path) || path == "/") AddOne(place, false);
     }
+  }
+
+  // Returns whether a folder has another one without a mount of its own. With one, the other folder
+  // could not be removed.
+  static bool Has(const Source& folder, const Source& other) {
+    struct stat about;
+    struct stat of_other;
+    return IsBelow(other.path, folder.path) && ::stat(folder.path.c_str(), &about) == 0 &&
+           ::stat(other.path.c_str(), &of_other) == 0 && about.st_dev == of_other.st_dev;
   }
 
   void AddOne(const std::string& path, bool writable) {
