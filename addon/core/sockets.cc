@@ -122,15 +122,15 @@ bool WaitReadable(int fd, int64_t timeout_ns) {
   return ::ppoll(&ready, 1, &timeout, nullptr) > 0;
 }
 
-ssize_t Send(int fd, const iovec* parts, size_t count) {
+ssize_t Send(int fd, const iovec* parts, size_t count, int flags) {
   msghdr message = {};
   message.msg_iov = const_cast<iovec*>(parts);
   message.msg_iovlen = std::min<size_t>(count, 1024);  // UIO_MAXIOV
   ssize_t sent;
   do {
     // The kernel copies a msghdr and then each part. A single part is sent without a msghdr.
-    sent = count == 1 ? ::send(fd, parts->iov_base, parts->iov_len, MSG_NOSIGNAL)
-                      : ::sendmsg(fd, &message, MSG_NOSIGNAL);
+    sent = count == 1 ? ::send(fd, parts->iov_base, parts->iov_len, flags | MSG_NOSIGNAL)
+                      : ::sendmsg(fd, &message, flags | MSG_NOSIGNAL);
   } while (sent < 0 && errno == EINTR);
   return sent < 0 ? -errno : sent;
 }

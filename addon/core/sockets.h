@@ -29,7 +29,7 @@ int SocketError(int fd);
 ssize_t Receive(int fd, void* buffer, size_t length);
 // Waits until bytes or the end can be received. Returns false when nothing came in time.
 bool WaitReadable(int fd, int64_t timeout_ns);
-ssize_t Send(int fd, const iovec* parts, size_t count);
+ssize_t Send(int fd, const iovec* parts, size_t count, int flags = 0);
 int Shutdown(int fd, int how);
 int Close(int fd);
 int Duplicate(int fd);

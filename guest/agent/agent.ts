@@ -3,6 +3,7 @@ import { EventEmitter, once } from 'node:events';
 import { Socket as NetSocket } from 'node:net';
 import { constants } from 'node:os';
 import type { Duplex } from 'node:stream';
+import { FileOperation } from '../../src/call.js';
 import { failure, systemError, WaepError } from '../../src/errors.js';
 import {
   FrameType,
@@ -321,7 +322,8 @@ export class Agent extends EventEmitter<AgentEvents> {
           expected: 'silence until WELCOME',
         });
       }
-      if (ended) {
+      // A peer may end what it sends after a JOIN, such as one that cancels a call.
+      if (ended && !('token' in handshake)) {
         const why = 'the peer ended it before there was an answer, which may have taken too long';
         throw failure('ERR_PEER_REFUSED', { peer, why });
       }
@@ -417,6 +419,7 @@ export class Agent extends EventEmitter<AgentEvents> {
       session,
       sessions: { open: this.#open.size, most: this.#options.maxSessions },
       files: true,
+      fileOperations: Object.keys(FileOperation).length,
       chainCalls: MAX_CHAIN_CALLS,
     };
   }

@@ -103,7 +103,10 @@ export class AuditLog {
     agent.on('session', (details) => this.write('session', details));
     agent.on('detached', (details) => this.write('detached', details));
     agent.on('joined', (details) => this.write('joined', details));
-    agent.on('ended', (details) => this.write('ended', details));
+    agent.on('ended', (details) => {
+      this.#lost += details.report?.recordsDropped ?? 0;
+      this.write('ended', details);
+    });
     agent.on('refused', ({ peer, error }) =>
       this.write('refused', { peer, why: error.message }, 'warning'),
     );

@@ -23,6 +23,8 @@ export interface ExecutorReport {
   handles: number;
   /** Records of events that were dropped for exceeding their rate. */
   eventsDropped: number;
+  /** Records for the audit log that found no room, after the last one that did. */
+  recordsDropped: number;
 }
 
 /** An executor's report of a call for the audit log: its outcome, and details as texts. */

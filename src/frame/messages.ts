@@ -48,6 +48,11 @@ export interface Welcome {
   sessions?: { open: number; most: number };
   /** Whether the agent answers FILE. Absent: no. */
   files?: boolean;
+  /**
+   * How many operations of FILE the agent knows. With ten or more it knows the flags of RENAME, too.
+   * Absent: eight.
+   */
+  fileOperations?: number;
   /** How many calls a CHAIN may have, and 0 or absent: the agent does not answer CHAIN. */
   chainCalls?: number;
 }
@@ -254,8 +259,12 @@ export function parseWelcome(body: Uint8Array): Welcome {
   );
   const { sessions } = value as Welcome;
   if (sessions !== undefined) check(sessions, { open: uint32, most: uint32 }, 'WELCOME.sessions');
-  const { files = false, chainCalls = 0 } = value as Welcome;
-  check({ files, chainCalls }, { files: 'boolean', chainCalls: uint32 }, 'WELCOME');
+  const { files = false, fileOperations = 0, chainCalls = 0 } = value as Welcome;
+  check(
+    { files, fileOperations, chainCalls },
+    { files: 'boolean', fileOperations: uint32, chainCalls: uint32 },
+    'WELCOME',
+  );
   if ((value as Welcome).session.token.byteLength !== TOKEN_BYTES) {
     throw failure('ERR_FRAME_MALFORMED', {
       why: `WELCOME.session.token has not ${TOKEN_BYTES} bytes`,

@@ -1,14 +1,15 @@
 import { performance } from 'node:perf_hooks';
 import type { Duplex } from 'node:stream';
-import type {
-  Call,
-  ChainedCall,
-  ChainReply,
-  FileRequest,
-  Handle,
-  IoctlCall,
-  PerfOpenCall,
-  Reply,
+import {
+  type Call,
+  type ChainedCall,
+  type ChainReply,
+  FileOperation,
+  type FileRequest,
+  type Handle,
+  type IoctlCall,
+  type PerfOpenCall,
+  type Reply,
 } from '../call.js';
 import { failure, systemError, type WaepError } from '../errors.js';
 import {
@@ -103,6 +104,10 @@ function refuseUnknownCallOptions(operation: string, options: CallOptions | unde
 
 /** The size limit of an answer to FILE (addon/core/executor/file_operations.cc). */
 const MAX_FILE_ANSWER_BYTES = 64 * 1024;
+/** How many operations of FILE an agent knows that does not say so. */
+const FIRST_FILE_OPERATIONS = 8;
+/** An agent that knows so many also looks at the flags of RENAME. */
+const FLAGS_KNOWN = 10;
 
 /** Returns the lengths of a reply's outputs in full, or undefined to take them as they travel. */
 function lengthsOf(call: Call, options: CallOptions | undefined): number[] | undefined {
@@ -149,9 +154,9 @@ export class Conversation implements Caller {
   readonly chainCalls: number;
 
   readonly #silenceMs: number;
-  /** The agent's name and version, and whether the agent answers FILE. */
+  /** The agent's name and version, and how many operations of FILE it knows. */
   readonly #agent: string;
-  readonly #files: boolean;
+  readonly #fileOperations: number;
   readonly #rejoin: Rejoin;
   readonly #lease: Lease;
   readonly #reconnects: boolean;
@@ -187,7 +192,8 @@ export class Conversation implements Caller {
     this.agentSessions = welcome.sessions;
     this.leaseMs = welcome.session.leaseMs;
     this.#agent = welcome.agent;
-    this.#files = welcome.files === true;
+    const { files = false, fileOperations = FIRST_FILE_OPERATIONS } = welcome;
+    this.#fileOperations = files ? fileOperations : 0;
     this.chainCalls = Math.min(welcome.chainCalls ?? 0, MAX_CHAIN_CALLS);
     this.#silenceMs = welcome.session.silenceMs;
     this.#reconnects = options.reconnect !== false;
@@ -377,8 +383,11 @@ export class Conversation implements Caller {
     options?: CallOptions,
   ): Promise<{ bytes: Uint8Array; errno: number }> {
     refuseUnknownCallOptions('file()', options);
-    if (!this.#files) {
-      throw failure('ERR_AGENT_LACKS', { agent: this.#agent, what: `look at ${path}` });
+    // An agent of the first operations does not look at the flags of renameat2(2).
+    const flagged = operation === FileOperation.RENAME && BigInt(number) !== 0n;
+    if (operation >= this.#fileOperations || (flagged && this.#fileOperations < FLAGS_KNOWN)) {
+      const verb = operation < FileOperation.MKDIR ? 'look at' : 'make this change to';
+      throw failure('ERR_AGENT_LACKS', { agent: this.#agent, what: `${verb} ${path}` });
     }
     const body = [operation, path, BigInt(number), other];
     const reply = await this.#message(FrameType.FILE, body, options, 'file');

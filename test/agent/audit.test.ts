@@ -1,7 +1,8 @@
-import { existsSync, readFileSync, statSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { AuditLog } from '../../guest/agent/audit.js';
+import { provideFileSystems } from '../../guest/agent/file-systems.js';
 import { kernelNames } from '../../guest/agent/kernel-names.js';
 import { enums, insn } from '../../src/bpf/index.js';
 import { FrameType, HEADER_BYTES, messageFrame } from '../../src/frame/index.js';
@@ -9,9 +10,9 @@ import { compile, profiles } from '../../src/policy/index.js';
 import { Session } from '../../src/session.js';
 import { until } from '../until.js';
 import { Client } from './client.js';
-import { type LocalAgent, localAgent } from './local-agent.js';
+import { bpfObjects, type LocalAgent, localAgent } from './local-agent.js';
 
-const { ProgType, MapType, Helper } = enums;
+const { Cmd, ProgType, MapType, Helper } = enums;
 
 interface Line {
   time: string;
@@ -161,4 +162,61 @@ t.test('a flood of refusals neither blocks calls nor is lost without a trace', a
   });
   await end(local, session);
   t.equal(told + untold, asked, 'each is told or counted');
+});
+
+const skip = process.getuid?.() !== 0 && 'it takes root to mount';
+/** More calls than have room for their answers where nobody reads them. */
+const MANY = 3000;
+
+t.test('a call whose result cannot be bound is told and charged', { skip }, async (t) => {
+  provideFileSystems();
+  const pin = `/sys/fs/bpf/waep-audit-${process.pid}`;
+  t.teardown(() => rmSync(pin, { force: true }));
+  const quotas = { ...profiles.full.quotas, maps: 1 };
+  const local = await localAgent({ rules: compile({ ...profiles.full, quotas }, kernelNames()) });
+  t.teardown(() => local.close());
+  const told: string[] = [];
+  local.agent.on('call', ({ call }) => told.push(call.event));
+  await using session = await Session.connect(local.address);
+  const array = { type: MapType.BPF_MAP_TYPE_ARRAY, keySize: 4, valueSize: 4, maxEntries: 1 };
+  const map = await session.createMap(array);
+  const path = Buffer.from(`${pin}\0`);
+  await t.rejects(
+    session.call({
+      ...{ command: Cmd.BPF_OBJ_PIN, args: 1, result: 99, buffers: [Buffer.alloc(32), path] },
+      relocations: [0, 0, 0, 1, 0, 8, 1, map.handle],
+    }),
+    { code: 'ERR_CALL_MALFORMED', message: /not a new descriptor/ },
+  );
+  t.ok(existsSync(pin));
+  await until('its record', () => told.includes('pin'));
+  await map.close();
+  await t.rejects(session.createMap(array), {
+    code: 'ERR_POLICY_REFUSED',
+    detail: { rule: 'quotas.maps' },
+  });
+});
+
+t.test('a client that reads no answers keeps no record back', { skip }, async (t) => {
+  const local = await localAgent();
+  t.teardown(() => local.close());
+  let told = 0;
+  local.agent.on('call', () => told++);
+  const client = await Client.greeted(local.address);
+  t.teardown(() => client.close());
+  client.pause();
+  const pid = local.agent.executorPids[0] as number;
+  const attribute = Buffer.from(Uint32Array.of(MapType.BPF_MAP_TYPE_ARRAY, 4, 4, 1, 0).buffer);
+  for (let handle = 1; handle <= MANY; handle++) {
+    client.send(
+      messageFrame(FrameType.CALL, handle, [Cmd.BPF_MAP_CREATE, 1, handle, [attribute], []]),
+    );
+  }
+  // sendto(2), because nobody reads what the executor answers.
+  const waits = () => readFileSync(`/proc/${pid}/syscall`, 'utf8').startsWith('44 ');
+  const made = () => bpfObjects(pid).length;
+  await until('a record of each map while it waits', () => waits() && told === made(), {
+    everyMs: 100,
+  });
+  t.ok(made() < MANY, `${made()} maps`);
 });

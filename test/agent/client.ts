@@ -80,6 +80,11 @@ export class Client {
     return { code, detail };
   }
 
+  /** Receives nothing more. */
+  pause(): void {
+    this.#socket.pause();
+  }
+
   end(): void {
     this.#socket.end();
   }

@@ -7,6 +7,7 @@ import { type Frame, FrameType, messageFrame } from '../../src/frame/index.js';
 import { compile, profiles } from '../../src/policy/index.js';
 import { Session } from '../../src/session.js';
 import { type LocalAgent, localAgent } from '../agent/local-agent.js';
+import { until } from '../until.js';
 import { fakeAgent, welcome } from './fake-agent.js';
 
 const { Cmd, MapType } = enums;
@@ -59,10 +60,12 @@ async function answersTo(
   answers: number,
   calls: readonly ChainedCall[],
 ): Promise<ChainReply> {
-  for (;;) {
-    const reply = await session.chain(calls);
-    if (reply.replies.length + (reply.error === undefined ? 0 : 1) >= answers) return reply;
-  }
+  let reply: ChainReply | undefined;
+  await until(`${answers} answers`, async () => {
+    reply = await session.chain(calls);
+    return reply.replies.length + (reply.error === undefined ? 0 : 1) >= answers;
+  });
+  return reply as ChainReply;
 }
 
 async function opened(t: Test, options: Parameters<typeof localAgent>[0] = {}) {

@@ -17,6 +17,20 @@ t.test('an agent that cannot look at files is named', async (t) => {
   });
 });
 
+t.test('an agent that knows fewer operations is asked for no others', async (t) => {
+  const { session, close } = await answered(() => [0, 0, []]);
+  t.teardown(close);
+  const rename = { operation: FileOperation.RENAME, path: '/sys/fs/bpf/a', other: '/sys/fs/bpf/b' };
+  await session.file(rename);
+  const cgroup = { operation: FileOperation.MKDIR_CGROUP, path: '/sys/fs/cgroup/a' };
+  for (const unknown of [{ ...rename, number: 1 }, cgroup]) {
+    await t.rejects(session.file(unknown), {
+      code: 'ERR_AGENT_LACKS',
+      message: `cannot make this change to ${unknown.path}: it is older`,
+    });
+  }
+});
+
 /** A session whose agent answers FILE like this. */
 async function answered(answer: (body: unknown) => readonly unknown[]) {
   const agent = await fakeAgent(

@@ -27,14 +27,15 @@ class AuditTrail {
 
   void Refused(std::string_view command, std::string_view rule, std::string_view value);
   // Must be called for every call that succeeded. `bound` is null if it bound no handle. The record
-  // waits for Flush, because the agent wakes up for it: the client has its answer first.
+  // waits for Flush, because the agent wakes up for it.
   void Made(const Rules& rules, uint64_t operation, const CallImage& image, uint32_t handle,
             const Handle* bound);
 
   // Must be called for every change of files. `other` is empty if there is only one path.
   void Changed(std::string_view operation, std::string_view path, std::string_view other);
 
-  // Must be called after every answer and before a refusal, by the thread that executes calls.
+  // Must be called by the thread that executes calls: after every answer, before a refusal, and before
+  // it waits for a client to read an answer.
   void Flush();
 
  private:

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
 #include "call_loop.h"
 
+#include <errno.h>
 #include <poll.h>
+#include <sys/socket.h>
 
 namespace waep {
 namespace {
@@ -97,7 +99,12 @@ int CallLoop::SendHeld(const std::vector<iovec>& last) {
 int CallLoop::SendAll(const iovec* parts, size_t count) {
   std::vector<iovec> rest;
   while (count > 0) {
-    ssize_t sent = sockets::Send(fd_, parts, count);
+    ssize_t sent = sockets::Send(fd_, parts, count, MSG_DONTWAIT);
+    if (sent == -EAGAIN) {
+      // A client that does not read must not keep a record from the agent.
+      executor_->audit()->Flush();
+      sent = sockets::Send(fd_, parts, count);
+    }
     if (sent < 0) return static_cast<int>(sent);
     statistics_.bytes_out += static_cast<uint64_t>(sent);
     size_t done = 0;

@@ -14,6 +14,12 @@
 #include "../sockets.h"
 
 namespace waep::control {
+namespace {
+
+// An agent that is only busy makes room sooner.
+constexpr int kAuditWaitMs = 1000;
+
+}  // namespace
 
 int Channel::Receive(Message* message) {
   int received = -1;
@@ -48,7 +54,14 @@ int Channel::Send(Kind kind, uint32_t number, const uint8_t* payload, size_t len
 
 void Channel::Audit(const uint8_t* record, size_t length) {
   const uint32_t dropped = dropped_.exchange(0);
-  if (SendNow(kAudit, dropped, record, length, MSG_DONTWAIT) != 0) dropped_ += dropped + 1;
+  int error = SendNow(kAudit, dropped, record, length, MSG_DONTWAIT);
+  if (error == -EAGAIN && dropped == 0) {
+    pollfd room = {fd_, POLLOUT, 0};
+    if (::poll(&room, 1, kAuditWaitMs) > 0) {
+      error = SendNow(kAudit, dropped, record, length, MSG_DONTWAIT);
+    }
+  }
+  if (error != 0) dropped_ += dropped + 1;
 }
 
 int Thread::Start() {

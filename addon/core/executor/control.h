@@ -80,8 +80,11 @@ class Channel {
   // Sends, and waits until there is room. Returns 0 or a negative errno.
   int Send(Kind kind, uint32_t number, const uint8_t* payload, size_t length);
 
-  // Sends without waiting, for threads that make calls. Counts the messages that find no room.
+  // Sends, for threads that make calls. If there is no room it waits for a moment, once until there
+  // is room again. It counts the messages that find none.
   void Audit(const uint8_t* record, size_t length);
+  // How many messages have been lost since the last one that was sent.
+  [[nodiscard]] uint32_t dropped() const { return dropped_; }
 
  private:
   int SendNow(Kind kind, uint32_t number, const uint8_t* payload, size_t length, int flags);

@@ -31,9 +31,9 @@ std::string At(uint64_t buffer, uint64_t offset) {
   return "buffer " + std::to_string(buffer) + " offset " + std::to_string(offset);
 }
 
-uint64_t MonotonicNs() {
+uint64_t NowNs(clockid_t clock) {
   timespec now;
-  ::clock_gettime(CLOCK_MONOTONIC, &now);
+  ::clock_gettime(clock, &now);
   return static_cast<uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(now.tv_nsec);
 }
 
@@ -218,14 +218,10 @@ bool Executor::Call(cbor::Reader body) {
   long result =
       kernel_.bpf(static_cast<uint32_t>(command), arguments, sizes, static_cast<unsigned>(args));
   const int error = result < 0 ? errno : 0;
-  Handle* bound = nullptr;
-  if (result >= 0 && result_handle != 0) {
-    bound = Bind(result_handle, number, &result);
-    if (bound == nullptr) return false;
-  }
-  const bool makes = result_handle != 0;
-  checker_.Commit(number, {error == 0, !makes, bound, nullptr, !makes && IsLeftOpen(result)},
-                  image_);
+  const bool binds = error == 0 && result_handle != 0;
+  Handle* const bound = binds ? Bind(result_handle, number, &result) : nullptr;
+  const bool leaves = bound == nullptr && IsLeftOpen(result);
+  checker_.Commit(number, {error == 0, result_handle == 0, bound, nullptr, leaves}, image_);
   if (error == EFAULT && shortened_) {
     const uint64_t maximum = rules_.limits.max_call_bytes;
     return Limit("what the kernel wrote to its buffers in bytes", maximum + 1, maximum);
@@ -233,6 +229,8 @@ bool Executor::Call(cbor::Reader body) {
   if (error == 0) {
     audit_.Made(rules_, number, image_, static_cast<uint32_t>(result_handle), bound);
   }
+  // What the kernel has done is charged and recorded, also if its result is no descriptor.
+  if (binds && bound == nullptr) return false;
   Unrelocate();
   Answer(result, error);
   return true;
@@ -254,14 +252,14 @@ bool Executor::Chain(cbor::Reader body) {
   if (!body.AtEnd()) return Malformed("bytes follow the calls of a chain");
   outputs_.clear();
   first_outputs_.clear();
-  const uint64_t end_ns = MonotonicNs() + frame::kChainNs;
+  const uint64_t end_ns = NowNs(CLOCK_MONOTONIC) + frame::kChainNs;
   for (bool goes_on = true; goes_on;) {
     if (chained_ > 0) Forget();
     const cbor::Bytes& call = chain_[chained_++];
     answer_start_ = scratch_.size();
     first_outputs_.push_back(outputs_.size());
     goes_on = Call({call.data, call.size}) && error_ == 0 && chained_ < count &&
-              scratch_.size() < frame::kChainAnswerBytes && MonotonicNs() < end_ns &&
+              scratch_.size() < frame::kChainAnswerBytes && NowNs(CLOCK_MONOTONIC) < end_ns &&
               (cancellation_ == nullptr || !cancellation_->interrupted());
   }
   return true;
@@ -318,8 +316,8 @@ bool Executor::PerfOpen(cbor::Reader body) {
   const int error = result < 0 ? errno : 0;
   if (result >= 0) {
     const Handle* const bound = Bind(handle, Handle::kNoCommand, &result);
-    if (bound == nullptr) return false;
     audit_.Made(rules_, Rules::kPerfOpen, image_, static_cast<uint32_t>(handle), bound);
+    if (bound == nullptr) return false;
     events_.insert(static_cast<uint32_t>(handle));
   }
   Unrelocate();
@@ -333,10 +331,7 @@ bool Executor::Clock(cbor::Reader body) {
   static constexpr clockid_t kClocks[] = {CLOCK_BOOTTIME, CLOCK_MONOTONIC, CLOCK_REALTIME};
   uint8_t* const memory = memory_.Allocate(std::size(kClocks) * sizeof(uint64_t));
   for (size_t i = 0; i < std::size(kClocks); ++i) {
-    timespec now;
-    ::clock_gettime(kClocks[i], &now);
-    const uint64_t now_ns =
-        static_cast<uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(now.tv_nsec);
+    const uint64_t now_ns = NowNs(kClocks[i]);
     std::memcpy(memory + i * sizeof now_ns, &now_ns, sizeof now_ns);
   }
   image_.buffers.push_back({memory, std::size(kClocks) * sizeof(uint64_t), Direction::kOut});

@@ -162,10 +162,15 @@ void Report(waep::control::Channel* channel, int end, const waep::CallLoop& loop
             const waep::Executor& executor, const waep::EventLoop& events) {
   const waep::CallLoopStatistics& statistics = loop.statistics();
   const std::pair<const char*, uint64_t> facts[] = {
-      {"framesIn", statistics.frames_in}, {"framesOut", statistics.frames_out},
-      {"bytesIn", statistics.bytes_in},   {"bytesOut", statistics.bytes_out},
-      {"calls", executor.calls()},        {"refused", executor.refused()},
-      {"handles", executor.handles()},    {"eventsDropped", events.dropped()},
+      {"framesIn", statistics.frames_in},
+      {"framesOut", statistics.frames_out},
+      {"bytesIn", statistics.bytes_in},
+      {"bytesOut", statistics.bytes_out},
+      {"calls", executor.calls()},
+      {"refused", executor.refused()},
+      {"handles", executor.handles()},
+      {"eventsDropped", events.dropped()},
+      {"recordsDropped", channel->dropped()},
   };
   std::vector<uint8_t> encoded;
   encoded.reserve(256);
