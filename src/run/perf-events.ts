@@ -2,7 +2,7 @@
 import { constants } from 'node:os';
 import { enums, perf } from '../bpf/index.js';
 import { type CallBuffer, type Handle, Relocation } from '../call.js';
-import { failure, systemError, type WaepError } from '../errors.js';
+import { failure, systemError } from '../errors.js';
 import type { Context } from './context.js';
 import type { Notification } from './notification.js';
 import { type ProbeKind, pmuOf, withoutPmu } from './probe-definitions.js';
@@ -25,9 +25,6 @@ const Attribute = {
 const { PERF_FLAG_PID_CGROUP, PERF_FLAG_FD_CLOEXEC } = enums.PerfFlag;
 const Flag = { PID_CGROUP: PERF_FLAG_PID_CGROUP, FD_CLOEXEC: PERF_FLAG_FD_CLOEXEC } as const;
 
-/** The process that makes the program's calls in the guest, as perf_event_open(2) there names it. */
-const EXECUTOR = 0;
-
 /** Makes perf_event_open(2) of the program in the guest. */
 export async function openPerfEvent(call: Notification, context: Context): Promise<void> {
   const { session, objects, placeholders, own } = context;
@@ -43,7 +40,9 @@ export async function openPerfEvent(call: Notification, context: Context): Promi
   const pid = call.descriptor(1);
   const flags = call.argument(4);
   const ofCgroup = (flags & Flag.PID_CGROUP) !== 0;
-  const ofOwn = pid >= 0 && !ofCgroup && !own.isOfGuest(pid, call.thread);
+  if (pid >= 0 && !ofCgroup && !own.isOfGuest(pid, call.thread)) {
+    throw notThere(`perf_event_open(2) of ${pid === 0 ? 'the calling process' : `process ${pid}`}`);
+  }
   const leader = call.descriptor(3);
   const group = leader < 0 ? 0 : memory.handleOf(leader);
   const cgroup = ofCgroup ? memory.handleOf(pid) : 0;
@@ -51,10 +50,6 @@ export async function openPerfEvent(call: Notification, context: Context): Promi
 
   const named = (await definedProbe(image, context)) ?? (await namedProbe(image, memory, context));
   if (named === 'fault') return call.fail(errno.EFAULT);
-  if (ofOwn) {
-    if (named === undefined) throw notThere(`perf_event_open(2) of ${processNamed(pid)}`);
-    context.warnOnce(onlyInGuest());
-  }
   const buffers: CallBuffer[] = [{ inout: named?.image ?? image }];
   const relocations: number[] = [];
   if (named !== undefined) {
@@ -67,7 +62,7 @@ export async function openPerfEvent(call: Notification, context: Context): Promi
   const reply = await session.perfEventOpen(
     {
       result: handle,
-      pid: ofCgroup ? { handle: cgroup } : ofOwn ? EXECUTOR : pid,
+      pid: ofCgroup ? { handle: cgroup } : pid,
       cpu: call.descriptor(2),
       group,
       flags: flags & ~Flag.FD_CLOEXEC,
@@ -90,21 +85,6 @@ export async function openPerfEvent(call: Notification, context: Context): Promi
   if (given) return;
   objects.remove(handle);
   session.release([handle]).catch(() => {});
-}
-
-function processNamed(pid: number): string {
-  return pid === 0 ? 'the calling process' : `process ${pid}`;
-}
-
-/**
- * A probe of the program's own process. Of what the program does, only its calls reach the guest's
- * kernel. A counter of the process would count something else there.
- */
-function onlyInGuest(): WaepError {
-  return failure('ERR_RUN_NOTICE', {
-    what: "A probe of the program's own process is only hit by calls that the guest makes for it, because the process runs on this machine",
-    instead: 'Name a process of the guest, or all of them.',
-  });
 }
 
 /** Returns a path without the NUL at its end. */

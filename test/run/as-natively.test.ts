@@ -106,13 +106,6 @@ t.test('a program that its starter watches runs here, and that is told', async (
   t.equal((await run('sh', '-c', '/bin/true')).errors, '');
 });
 
-t.test('a probe of the own process is one of the calls that the guest makes for it', async (t) => {
-  const { output, errors } = await run(program.path, 'own-probe');
-  t.equal(output, execFileSync(program.path, ['own-probe'], { encoding: 'utf8' }));
-  t.equal(output, 'probe: ok\nprobe: ok\n');
-  t.match(errors, /^waep: A probe of the program's own process is only hit by calls [^\n]*\n$/);
-});
-
 t.test("what the guest's processes have attached is told by bpftool perf", async (t) => {
   await using session = await Session.connect(address);
   await using watcher = await session.loadProgram({

@@ -989,16 +989,15 @@ static void processes(const char *other) {
   tell("own processors", sched_getaffinity(gettid(), sizeof set, &set));
 }
 
-// A probe in a file, at a place that is the same instruction in any program. A process of 0 is this
-// one.
-static void probe_file(const char *path, pid_t process) {
+// A probe in a file, at a place that is the same instruction in any program.
+static void probe_file(const char *path) {
   uint32_t type = 0;
   FILE *const file = fopen("/sys/bus/event_source/devices/uprobe/type", "r");
   if (file == NULL || fscanf(file, "%u", &type) != 1) return;
   fclose(file);
   struct perf_event_attr attr = {
       .type = type, .size = sizeof attr, .config1 = (uintptr_t)path, .config2 = 0x1000};
-  tell("probe", syscall(SYS_perf_event_open, &attr, process, 0, -1, PERF_FLAG_FD_CLOEXEC));
+  tell("probe", syscall(SYS_perf_event_open, &attr, -1, 0, -1, PERF_FLAG_FD_CLOEXEC));
 }
 
 // As tools do for which perf_event_open(2) has failed.
@@ -1097,8 +1096,7 @@ int main(int argc, char **argv) {
     if (strcmp(argv[i], "huge-log") == 0) huge_log();
     if (strcmp(argv[i], "vdso") == 0) vdso();
     if (strcmp(argv[i], "start") == 0) start_another();
-    if (strcmp(argv[i], "probe") == 0) probe_file(argv[++i], -1);
-    if (strcmp(argv[i], "own-probe") == 0) probe_file(argv[0], 0), probe_file(argv[0], getpid());
+    if (strcmp(argv[i], "probe") == 0) probe_file(argv[++i]);
     if (strcmp(argv[i], "rights") == 0) rights();
     if (strcmp(argv[i], "spin") == 0) spin(1);
     if (strcmp(argv[i], "spin-on") == 0) spin(0);

@@ -34,8 +34,8 @@ class AuditTrail {
   // Must be called for every change of files. `other` is empty if there is only one path.
   void Changed(std::string_view operation, std::string_view path, std::string_view other);
 
-  // Must be called by the thread that executes calls: after every answer, before a refusal, and before
-  // it waits for a client to read an answer.
+  // Must be called by the thread that executes calls: after every answer, before a refusal, and
+  // before it waits for a client to read an answer.
   void Flush();
 
  private:
