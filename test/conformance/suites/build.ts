@@ -1,4 +1,7 @@
-/* Builds the tests of cilium/ebpf from Debian's packages, a static program for each Go package. */
+/*
+ * Builds the tests: those of cilium/ebpf from Debian's packages, a static program for each Go
+ * package, and the kernel's own.
+ */
 import { cp, mkdir, readdir } from 'node:fs/promises';
 import { join, relative } from 'node:path';
 import { cached, contentKey, filesBelow } from '../../../guest/image/cache.js';
@@ -6,15 +9,30 @@ import { fetchPackage } from '../../../guest/image/debian.js';
 import type { Progress } from '../../../guest/index.js';
 import { runTool } from '../../../guest/tools.js';
 import { type Equipment, filesOf } from '../compat/equipment.js';
+import type { Side } from '../compat/sides.js';
+import type { Tested } from './go-test.js';
+import { playPackage } from './play.js';
+import { buildVerifierTest, playVerifierTest } from './verifier-test.js';
 
-/** The tests of a suite, built. */
-export interface Suite extends Pick<Equipment, 'folder' | 'files'> {
-  /** The suite's name and version. */
-  readonly title: string;
-  /** The Go packages. The path of each is also the path of its program below the folder. */
-  readonly packages: readonly string[];
+/** A program of tests. */
+export interface TestProgram {
+  readonly name: string;
+  /**
+   * Runs its tests on a side.
+   *
+   * @param only which tests to run, by `PROGRAM/TEST`
+   */
+  readonly play: (side: Side, only: (test: string) => boolean) => Promise<Tested[]>;
 }
 
+/** The tests, built. */
+export interface Suite extends Pick<Equipment, 'folder' | 'files'> {
+  /** The names and versions of what was built. */
+  readonly title: string;
+  readonly programs: readonly TestProgram[];
+}
+
+const VERIFIER_TEST = 'test_verifier';
 const IMPORT_PATH = 'github.com/cilium/ebpf';
 /** The Go packages that have tests. `root` is the module's own. */
 const packages = [
@@ -30,11 +48,11 @@ const packages = [
 ];
 
 /** Returns the folder of a Go package below the suite's. The programs find their data from it. */
-export function folderOf(name: string): string {
+function folderOf(name: string): string {
   return name === 'root' ? '.' : name;
 }
 
-/** Fetches and builds the suite. */
+/** Fetches and builds the tests. */
 export async function buildSuite(progress: Progress): Promise<Suite> {
   const follow = (stanza: ReadonlyMap<string, string>) =>
     /^golang-.*-dev$/.test(stanza.get('package') ?? '');
@@ -68,8 +86,19 @@ export async function buildSuite(progress: Progress): Promise<Suite> {
   const goroot = (await runTool('go', ['env', 'GOROOT'])).trim();
   const others = ['/bin/bash', join(goroot, 'bin/go')];
   const built = await filesBelow(folder);
-  const title = `cilium/ebpf ${module.version} of Debian, ${go}`;
-  return { title, packages, folder, files: await filesOf([...built, ...others]) };
+  const kernels = await buildVerifierTest(progress);
+  const files = await filesOf([...built, ...others, kernels.program]);
+  const programs: TestProgram[] = packages.map((name) => ({
+    name,
+    play: (side, only) => playPackage(name, join(folder, folderOf(name)), side, only),
+  }));
+  programs.push({
+    name: VERIFIER_TEST,
+    play: (side, only) =>
+      playVerifierTest(kernels, side, (test) => only(`${VERIFIER_TEST}/${test}`)),
+  });
+  const title = `cilium/ebpf ${module.version} of Debian with ${go}; ${kernels.title}`;
+  return { title, programs, folder, files };
 }
 
 async function foldersNamed(wanted: string, folder: string): Promise<string[]> {

@@ -3,6 +3,7 @@ import { causes, compare, isUnexplained } from './compare.js';
 import { parseGoTest, type Tested } from './go-test.js';
 import { pageOf } from './page.js';
 import { playPackage } from './play.js';
+import { parseVerifierTest } from './verifier-test.js';
 
 const OUTPUT = `=== RUN   TestMap
 === RUN   TestMap/hash
@@ -78,6 +79,27 @@ t.test('the tests after one that ends its program run in a new program', async (
     { name: 'TestC', outcome: 'pass' },
   ]);
   t.match(commands, [/-test\.list/, /'\^\(TestA\|TestB\|TestC\)\$'/, /'\^\(TestC\)\$'/]);
+});
+
+t.test('the output of test_verifier is read test by test', async (t) => {
+  const text = [
+    '#0/u add+sub+mul OK',
+    '#0/p calls: two or/and three OK (2 cases)',
+    '#1/u loops: SKIP is no end SKIP',
+    '#1/p calls: four FAIL',
+    'Unexpected verifier log!',
+    '#2/p calls: five FAIL',
+    '#3/p calls: last ',
+    'Summary: 2 PASSED, 1 SKIPPED, 2 FAILED',
+  ].join('\n');
+  t.match(parseVerifierTest(text), [
+    { name: 'others/0u add+sub+mul', outcome: 'pass' },
+    { name: 'calls/0p calls: two or or and three', outcome: 'pass' },
+    { name: 'loops/1u loops: SKIP is no end', outcome: 'skip' },
+    { name: 'calls/1p calls: four', outcome: 'fail', output: 'Unexpected verifier log!' },
+    { name: 'calls/2p calls: five', outcome: 'fail' },
+    { name: 'calls/3p calls: last', outcome: 'crash' },
+  ]);
 });
 
 t.test('the page names each test, by how it ended on both sides', async (t) => {

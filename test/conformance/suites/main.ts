@@ -12,7 +12,6 @@ import { guestSide, hostSide, leftovers, type Side } from '../compat/sides.js';
 import { buildSuite, type Suite } from './build.js';
 import { causes, compare, isUnexplained, type Result } from './compare.js';
 import type { Tested } from './go-test.js';
-import { playPackage } from './play.js';
 import { record } from './store.js';
 
 const MAIN_KERNEL = '6.1';
@@ -44,8 +43,8 @@ async function runSuite(suite: Suite, flags: Flags, progress: Progress): Promise
   await using session = await Session.connect(guest.agent);
   const [inside, outside] = [guestSide(guest, {}), hostSide(guest.agent, {})];
   const results: Result[] = [];
-  for (const name of suite.packages) {
-    const play = (side: Side) => playPackage(name, guest.folder, side, (test) => only.test(test));
+  for (const { name, play: playOn } of suite.programs) {
+    const play = (side: Side) => playOn(side, (test) => only.test(test));
     const inGuest = await play(inside);
     const before = await census(session);
     const fromHost = await play(outside);
@@ -83,7 +82,9 @@ function showOutputs(results: readonly Result[], fromHost: readonly Tested[]): v
 }
 
 new Command('npm run suites --')
-  .description('Runs the tests of cilium/ebpf inside a guest and from the host, and compares.')
+  .description(
+    "Runs the tests of cilium/ebpf and the kernel's test_verifier inside a guest and from the host, and compares.",
+  )
   .option('--only <pattern>', 'only tests whose PACKAGE/TEST matches this regular expression', '')
   .addOption(
     new Option('--kernel <name>', 'a kernel such as 6.12, or a suite of Debian such as sid')

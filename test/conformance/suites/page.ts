@@ -8,9 +8,10 @@ export function pageOf({ runs, results }: Recording): string {
   const lines = [
     "# Other projects' tests under `waep run`",
     '',
-    'Written by `npm run suites -- --record`; do not edit. The tests of cilium/ebpf are static Go programs. Each runs',
-    'inside the guest, and on the host under `waep run`, acting on the same guest. A part of a test, such as',
-    '`TestMap/hash`, counts as a test. `test/conformance/suites` has the harness, and the table of reasons.',
+    'Written by `npm run suites -- --record`; do not edit. The tests of cilium/ebpf are static Go programs;',
+    "test_verifier is the kernel's own. Each runs inside the guest, and on the host under `waep run`, acting on the same",
+    'guest. A part of a test, such as `TestMap/hash`, counts as a test. `test/conformance/suites` has the harness, and the',
+    'table of reasons.',
     '',
     '| guest | suite | began | took |',
     '|---|---|---|--:|',

@@ -1,7 +1,5 @@
 /* Runs the tests of a Go package on a side. */
-import { join } from 'node:path';
 import type { Side } from '../compat/sides.js';
-import { folderOf } from './build.js';
 import { parseGoTest, type Tested, testOf } from './go-test.js';
 
 /** After this time a Go test program ends itself. An emulated guest is slow. */
@@ -11,6 +9,7 @@ const LIMIT_S = 300;
  * Runs all tests of a package. A test that ends its program is a crash, and the tests after it run
  * in a new program.
  *
+ * @param folder the folder of the program, with its data
  * @param only which tests to run, by `PACKAGE/TEST`
  */
 export async function playPackage(
@@ -19,9 +18,8 @@ export async function playPackage(
   side: Side,
   only: (name: string) => boolean,
 ): Promise<Tested[]> {
-  const where = join(folder, folderOf(name));
   const run = async (args: string) => {
-    const started = await side.start(`cd '${where}' && exec ./tests ${args}`);
+    const started = await side.start(`cd '${folder}' && exec ./tests ${args}`);
     const [out, errors] = await Promise.all([started.stdout, started.stderr, started.ended]);
     return { out, errors };
   };
