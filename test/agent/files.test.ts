@@ -217,6 +217,35 @@ t.test(
 );
 
 t.test(
+  "no cgroup with a name of the agent's own is made or removed beside it",
+  { skip: skip || (groups === undefined && 'it takes a mount of cgroup2') },
+  async (t) => {
+    const group = /^0::(.*)$/m.exec(readFileSync('/proc/self/cgroup', 'utf8'))?.[1] ?? '';
+    const base = `${groups}${group.replace(/\/waep-agent$/, '')}`.replace(/\/+$/, '');
+    const refused = { code: 'ERR_POLICY_REFUSED', detail: { rule: 'cgroup_paths' } };
+    const listed = { ...profiles.observe, readable_paths: [], cgroup_paths: [`${base}/`] };
+    for (const policy of [listed, profiles.full]) {
+      const { address, close } = await localAgent({ rules: compile(policy, kernelNames()) });
+      t.teardown(close);
+      await using session = await Session.connect(address);
+      const own = ['waep-4194305', 'waep-agent', './waep-4194305', '/waep-agent'];
+      const below = ['waep-4194305/1', 'waep-4194305/1/a', 'waep-agent/a', 'waep-4194305//./1'];
+      for (const name of [...own, ...below]) {
+        const path = `${base}/${name}`;
+        for (const operation of [MKDIR_CGROUP, RMDIR_CGROUP]) {
+          await t.rejects(askFile(session, { operation, path }), refused, path);
+        }
+      }
+      // These names are no agent's, or are elsewhere.
+      const other = `${base}/waep-4194305-${process.pid}`;
+      const paths = [other, `${other}/waep-agent`];
+      for (const path of paths) await askFile(session, { operation: MKDIR_CGROUP, path });
+      for (const path of paths.reverse()) await askFile(session, { operation: RMDIR_CGROUP, path });
+    }
+  },
+);
+
+t.test(
   'folders that may be read as well are made and removed like the others',
   { skip: skip || (groups === undefined && 'it takes a mount of cgroup2') },
   async (t) => {

@@ -799,8 +799,12 @@ bool Executor::File(cbor::Reader body) {
     other = WithoutSlashes(other);
   }
   const std::string names[2] = {std::string(path), std::string(other)};
-  const FileRequest request = {static_cast<FileOperation>(operation), names[0].c_str(), number,
-                               names[1].c_str(), rules_.NamesPath(path)};
+  const FileRequest request = {static_cast<FileOperation>(operation),
+                               names[0].c_str(),
+                               number,
+                               names[1].c_str(),
+                               rules_.NamesPath(path),
+                               base_cgroup_};
   const char* const name = NameOf(request.operation);
   const bool of_cgroup = IsOfCgroup(request.operation);
   const char* const rule = of_cgroup ? "cgroup_paths" : changes ? "pin_paths" : "readable_paths";

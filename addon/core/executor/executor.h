@@ -89,6 +89,10 @@ class Executor {
   // Sets the object that cancels requests. It must outlive the executor.
   void set_cancellation(Cancellation* cancellation) { cancellation_ = cancellation; }
 
+  // Sets the inode number of the cgroup that has the cgroups of the agent and its sessions. Clients
+  // may not change those.
+  void set_base_cgroup(uint64_t inode) { base_cgroup_ = inode; }
+
   // The session's descriptors have numbers in [first, last). The executor's own have numbers in
   // [last, end); some of them are copies of the session's.
   void set_session_fds(int first, int last, int end) {
@@ -180,6 +184,7 @@ class Executor {
   Cancellation* cancellation_ = nullptr;
   int error_ = 0;           // the errno of the last answer
   bool shortened_ = false;  // whether a buffer has less memory than the call offers
+  uint64_t base_cgroup_ = 0;
   int first_fd_ = 3;
   int last_fd_ = INT32_MAX;
   uint64_t calls_ = 0;

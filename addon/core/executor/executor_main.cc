@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 //
-// waep-executor KEEPER_PID NICE EVENT_NICE CHANGES: serves one session. NICE is the priority of its
-// calls, EVENT_NICE that of its events. CHANGES says which changes of files it may make: "none",
-// "mounts", or "any" that its mounts allow.
+// waep-executor KEEPER_PID NICE EVENT_NICE CHANGES BASE: serves one session. NICE is the priority
+// of its calls, EVENT_NICE that of its events. CHANGES says which changes of files it may make:
+// "none", "mounts", or "any" that its mounts allow. BASE is the inode number of the cgroup that has
+// the cgroups of the agent and its sessions, or 0.
 //
 // The keeper (keeper_main.cc) starts one executor for each session. Standard input is its channel
 // to the agent (control.h), which carries the session's connections. The descriptor after standard
@@ -193,9 +194,10 @@ int main(int argc, char** argv) {
   // The process was executed by a descriptor, so the kernel would name it after the descriptor's
   // number.
   ::prctl(PR_SET_NAME, "waep-executor", 0, 0, 0);
-  if (argc != 5 || ::getppid() != static_cast<pid_t>(strtol(argv[1], nullptr, 10))) {
-    return Die("not started by a keeper (usage: waep-executor KEEPER_PID NICE EVENT_NICE CHANGES)",
-               -EINVAL);
+  if (argc != 6 || ::getppid() != static_cast<pid_t>(strtol(argv[1], nullptr, 10))) {
+    return Die(
+        "not started by a keeper (usage: waep-executor KEEPER_PID NICE EVENT_NICE CHANGES BASE)",
+        -EINVAL);
   }
   // Other processes of the same user, such as executors of other sessions, cannot inspect this one.
   // If the user is not root, this process could then not read its own /proc entry either.
@@ -227,6 +229,7 @@ int main(int argc, char** argv) {
   waep::control::Thread thread(&channel, &handler);
   executor.set_cancellation(&cancellation);
   executor.set_session_fds(STDERR_FILENO + 1, first_own, first_own + kOwnDescriptors);
+  executor.set_base_cgroup(strtoull(argv[5], nullptr, 10));
   executor.audit()->Open(
       [&channel](const uint8_t* record, size_t length) { channel.Audit(record, length); });
   events.set_on_dropped([&executor](uint64_t records) {

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include <string>
+#include <string_view>
 
 #include "../unique_fd.h"
 #include "readable_file.h"
@@ -67,25 +68,64 @@ struct Place {
   std::string name;
 };
 
+int OpenPlace(const char* path, unique_fd* opened) {
+  open_how how = {};
+  how.flags = O_PATH | O_DIRECTORY | O_CLOEXEC;
+  how.resolve = RESOLVE_NO_SYMLINKS;
+  const long found = ::syscall(SYS_openat2, AT_FDCWD, path, &how, sizeof how);
+  if (found < 0) return -errno;
+  opened->reset(static_cast<int>(found));
+  return 0;
+}
+
+bool IsOfType(int fd, long type) {
+  struct statfs system;
+  return ::fstatfs(fd, &system) == 0 && system.f_type == type;
+}
+
+// Returns whether a cgroup has a name as those of an agent, its sessions, or a later agent
+// (session_groups.cc).
+bool IsAgents(std::string_view name) {
+  constexpr std::string_view kPrefix = "waep-";
+  if (name.substr(0, kPrefix.size()) != kPrefix) return false;
+  name.remove_prefix(kPrefix.size());
+  return name == "agent" || name.find_first_not_of("0123456789") == std::string_view::npos;
+}
+
+// Returns whether a path is that of one of the agent's own cgroups or leads through one. The path
+// has no links and no "..", and every mount of the hierarchy has the same inode numbers.
+bool IsOfAgent(const std::string& path, uint64_t base) {
+  for (size_t slash = path.find('/'); slash != std::string::npos;
+       slash = path.find('/', slash + 1)) {
+    const size_t start = path.find_first_not_of('/', slash);
+    if (start == std::string::npos) return false;
+    const std::string_view rest = std::string_view(path).substr(start);
+    if (!IsAgents(rest.substr(0, rest.find('/')))) continue;
+    unique_fd parent;
+    struct stat about;
+    if (OpenPlace(path.substr(0, slash + 1).c_str(), &parent) != 0) return false;
+    if (IsOfType(parent.get(), CGROUP2_SUPER_MAGIC) && ::fstat(parent.get(), &about) == 0 &&
+        about.st_ino == base) {
+      return true;
+    }
+  }
+  return false;
+}
+
 int Find(const char* path, long type, Place* place) {
   std::string folder(path);
   const size_t slash = folder.rfind('/');
   if (slash == std::string::npos || slash + 1 == folder.size()) return -EBUSY;
   place->name = folder.substr(slash + 1);
   folder.resize(slash + 1);
-  open_how how = {};
-  how.flags = O_PATH | O_DIRECTORY | O_CLOEXEC;
-  how.resolve = RESOLVE_NO_SYMLINKS;
-  const long found = ::syscall(SYS_openat2, AT_FDCWD, folder.c_str(), &how, sizeof how);
-  if (found < 0) return -errno;
-  place->folder.reset(static_cast<int>(found));
-  struct statfs system;
-  if (::fstatfs(place->folder.get(), &system) < 0) return -errno;
-  return system.f_type == type ? 0 : kNotReadable;
+  const int error = OpenPlace(folder.c_str(), &place->folder);
+  if (error != 0) return error;
+  return IsOfType(place->folder.get(), type) ? 0 : kNotReadable;
 }
 
 long Change(const FileRequest& request) {
   const long type = IsOfCgroup(request.operation) ? CGROUP2_SUPER_MAGIC : BPF_FS_MAGIC;
+  if (IsOfCgroup(request.operation) && IsOfAgent(request.path, request.base)) return kNotReadable;
   Place place;
   int error = Find(request.path, type, &place);
   if (error != 0) return error;

@@ -30,6 +30,7 @@ struct FileRequest {
   uint64_t number;
   const char* other;  // kRename: the new path
   bool names;         // whether the policy names the path itself
+  uint64_t base;      // the inode number of the cgroup that has the agent's own, or 0
 };
 
 // Returns whether an operation makes or removes a cgroup.
@@ -44,7 +45,8 @@ struct FileRequest {
 [[nodiscard]] size_t OutputBytes(FileOperation operation);
 
 // Executes an operation. It reads files by the rules of readable_file.h. It changes only bpf file
-// systems and version 2 of cgroups, and follows no link to their folders. Returns the number of
+// systems and version 2 of cgroups, follows no link to their folders, and keeps away from the
+// agent's own cgroups. Returns the number of
 // bytes in `out`, a negative errno, or kNotReadable.
 [[nodiscard]] long Operate(const FileRequest& request, uint8_t* out);
 

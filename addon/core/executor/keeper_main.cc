@@ -111,7 +111,8 @@ class Keeper {
         parent_(std::to_string(::getpid())),
         nice_(std::to_string(nice)),
         event_nice_(event_nice),
-        changes_(ChangesOf(terms->confinement)) {}
+        changes_(ChangesOf(terms->confinement)),
+        base_(std::to_string(groups->base())) {}
 
   // Returns when the agent and its sessions are gone.
   int Serve() {
@@ -187,8 +188,8 @@ class Keeper {
     sigset_t none;
     sigemptyset(&none);
     ::sigprocmask(SIG_SETMASK, &none, nullptr);
-    const char* const words[] = {"waep-executor", parent_.c_str(), nice_.c_str(),
-                                 event_nice_,     changes_,        nullptr};
+    const char* const words[] = {"waep-executor", parent_.c_str(), nice_.c_str(), event_nice_,
+                                 changes_,        base_.c_str(),   nullptr};
     const char* const variables[] = {nullptr};
     ::execve(executor_, const_cast<char**>(words), const_cast<char**>(variables));
     Die(executor_, -errno);
@@ -229,6 +230,7 @@ class Keeper {
   std::string nice_;
   const char* event_nice_;
   const char* changes_;
+  std::string base_;
   std::unordered_map<pid_t, uint32_t> executors_;
 };
 

@@ -15,7 +15,6 @@
 #include <algorithm>
 #include <initializer_list>
 #include <string_view>
-#include <utility>
 
 #include "text_file.h"
 
@@ -93,7 +92,8 @@ void RemoveOthers(int base) {
     const std::string name = entry->d_name;
     if (name.rfind(kPrefix, 0) != 0) continue;
     const long pid = strtol(name.c_str() + strlen(kPrefix), nullptr, 10);
-    if (pid <= 0 || ::kill(static_cast<pid_t>(pid), 0) == 0) continue;
+    // A group with this process's number is that of an earlier process.
+    if (pid <= 0 || (pid != ::getpid() && ::kill(static_cast<pid_t>(pid), 0) == 0)) continue;
     DIR* const sessions =
         ::fdopendir(::openat(base, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
     while (const dirent* const one = sessions == nullptr ? nullptr : ::readdir(sessions)) {
@@ -111,44 +111,50 @@ std::string SessionGroups::Prepare(pid_t agent, uint64_t memory_bytes) {
   const unique_fd hierarchy = OpenHierarchy();
   if (!hierarchy.valid()) return "no cgroup v2 is mounted at /sys/fs/cgroup";
   const std::string own = OwnGroup();
-  unique_fd base(::openat(hierarchy.get(), own.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
-  if (!base.valid()) return "the agent's own cgroup, /" + own + ", cannot be opened";
-  const std::string controllers = ReadText(base.get(), "cgroup.controllers");
+  base_.reset(::openat(hierarchy.get(), own.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (!base_.valid()) return "the agent's own cgroup, /" + own + ", cannot be opened";
+  const std::string controllers = ReadText(base_.get(), "cgroup.controllers");
   for (const char* const one : {"memory", "pids"}) {
     if (!HasWord(controllers, one)) {
       return "cgroup v2 has no controller \"" + std::string(one) + "\" here";
     }
   }
-  RemoveOthers(base.get());
+  RemoveOthers(base_.get());
   name_ = kPrefix + std::to_string(::getpid());
   // Only the top group may have both processes and controlled groups.
-  if (::faccessat(base.get(), "cgroup.type", F_OK, 0) == 0) {
-    if (!AreOnly(ReadText(base.get(), "cgroup.procs"), {agent, ::getpid()})) {
+  if (::faccessat(base_.get(), "cgroup.type", F_OK, 0) == 0) {
+    if (!AreOnly(ReadText(base_.get(), "cgroup.procs"), {agent, ::getpid()})) {
       return "other processes are in the agent's own cgroup, /" + own +
              "; a service of systemd's with Delegate=yes has one for itself";
     }
-    if (::mkdirat(base.get(), kAgent.data(), 0755) < 0 && errno != EEXIST) {
+    if (::mkdirat(base_.get(), kAgent.data(), 0755) < 0 && errno != EEXIST) {
       return "no cgroup can be made in /" + own + ": " + strerror(errno);
     }
     for (const pid_t pid : {agent, ::getpid()}) {
       const int error =
-          Write(base.get(), std::string(kAgent) + "/cgroup.procs", std::to_string(pid));
+          Write(base_.get(), std::string(kAgent) + "/cgroup.procs", std::to_string(pid));
       if (error != 0) return "processes cannot be moved below /" + own + ": " + strerror(-error);
     }
   }
-  int error = Write(base.get(), "cgroup.subtree_control", kControllers);
-  if (error == 0 && ::mkdirat(base.get(), name_.c_str(), 0755) < 0) error = -errno;
-  if (error == 0) error = Write(base.get(), name_ + "/cgroup.subtree_control", kControllers);
+  int error = Write(base_.get(), "cgroup.subtree_control", kControllers);
+  if (error == 0 && ::mkdirat(base_.get(), name_.c_str(), 0755) < 0) error = -errno;
+  if (error == 0) error = Write(base_.get(), name_ + "/cgroup.subtree_control", kControllers);
   if (error != 0) return "no cgroup can be made in /" + own + ": " + strerror(-error);
-  sessions_.reset(::openat(base.get(), name_.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
-  base_ = std::move(base);
+  sessions_.reset(::openat(base_.get(), name_.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
   memory_bytes_ = memory_bytes;
   return {};
+}
+
+uint64_t SessionGroups::base() const {
+  struct stat about;
+  return base_.valid() && ::fstat(base_.get(), &about) == 0 ? about.st_ino : 0;
 }
 
 int SessionGroups::Make(uint32_t number) {
   if (!sessions_.valid()) return 0;
   const std::string name = std::to_string(number);
+  // Whatever has this name already is no session's.
+  ::unlinkat(sessions_.get(), name.c_str(), AT_REMOVEDIR);
   if (::mkdirat(sessions_.get(), name.c_str(), 0755) < 0) return -errno;
   const std::string memory = memory_bytes_ == 0 ? "max" : std::to_string(memory_bytes_);
   // Swapped pages would make room for more memory of the kernel. Not every machine has swap.

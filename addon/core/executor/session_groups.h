@@ -25,6 +25,9 @@ class SessionGroups {
   // nothing. It must be called before this process changes its root.
   std::string Prepare(pid_t agent, uint64_t memory_bytes);
 
+  // Returns the inode number of the group that the agent was started in, or 0 if there is none.
+  [[nodiscard]] uint64_t base() const;
+
   // Makes a session's group. Does nothing without groups. Returns 0 or a negative errno.
   int Make(uint32_t number);
   // Moves the calling process into a session's group. Does nothing without groups. Returns 0 or a
@@ -35,7 +38,7 @@ class SessionGroups {
   bool Remove(uint32_t number);
 
  private:
-  unique_fd base_;      // the group that this process was started in
+  unique_fd base_;      // the group that the agent was started in
   unique_fd sessions_;  // below base_
   std::string name_;    // the name of sessions_
   uint64_t memory_bytes_ = 0;
