@@ -18,7 +18,7 @@ import {
   writeU32,
   writeU64,
 } from '../../src/bpf/little-endian.js';
-import { typesWith } from '../../src/bpf/map-kinds.js';
+import { mapKinds, typesWith } from '../../src/bpf/map-kinds.js';
 import * as perf from '../../src/bpf/perf.js';
 import { batchTokenBytes, knownMap } from '../../src/bpf/specs.js';
 import { hex, mapSpec, toHex } from './tools.js';
@@ -80,6 +80,7 @@ const kinds: Readonly<Record<string, [keys: number[], values: number[], entries:
   STACK: [[0], [1, 5000], 'counted'],
   SK_STORAGE: [[4], [1, 5000], 'none'],
   DEVMAP_HASH: [[4], [4, 8], 'counted'],
+  STRUCT_OPS: [[4], [1, 5000], 'counted'],
   RINGBUF: [[0], [0], 'ring bytes'],
   INODE_STORAGE: [[4], [1, 5000], 'none'],
   TASK_STORAGE: [[4], [1, 5000], 'none'],
@@ -142,6 +143,26 @@ t.test('types with something of their own', async (t) => {
   ]);
   t.same(flagged(ObjectFlag.BPF_F_MMAPABLE), ['ARENA']);
   const needing = (what: string) => namesWith((name) => mapKind(typeOf(name))?.needs === what);
+  const indexed = namesWith((name) => mapKind(typeOf(name))?.indexed === true);
+  t.same(indexed, ['ARRAY', 'PERCPU_ARRAY']);
+  t.same(needing('types of the kernel'), ['STRUCT_OPS']);
+  t.same(
+    namesWith((name) => mapKind(typeOf(name))?.recognized !== undefined).map((name) => {
+      return [name, mapKind(typeOf(name))?.recognized];
+    }),
+    [
+      ['STRUCT_OPS', { values: { btf_vmlinux_value_type_id: 0x7fffffff }, errno: 'ENOTSUPP' }],
+      ['ARENA', { values: { max_entries: 0x20, map_extra: 0xffff0000 }, errno: 'ERANGE' }],
+    ],
+  );
+  t.same(
+    mapKinds.map(([type, { name }]) => [type, name]),
+    Object.entries(MapType)
+      .filter(([, type]) => mapKind(type) !== undefined)
+      .sort(([, a], [, b]) => a - b)
+      .map(([constant, type]) => [type, constant.replace('BPF_MAP_TYPE_', '').toLowerCase()]),
+  );
+  t.ok(mapKinds.length >= Object.keys(kinds).length);
   t.same(needing('inner map'), ['ARRAY_OF_MAPS', 'HASH_OF_MAPS']);
   t.same(needing('types'), ['SK_STORAGE', 'INODE_STORAGE', 'TASK_STORAGE', 'CGRP_STORAGE']);
 });
@@ -214,6 +235,29 @@ t.test('the attribute of a perf event', async (t) => {
     'what is left out is 0',
   );
   t.equal(perf.PERF_ATTR_SIZE_VER0, 64);
+});
+
+t.test('requests of perf events have an argument of their own', async (t) => {
+  const { PerfIoctl } = enums;
+  const expected: Readonly<Record<keyof typeof PerfIoctl, object>> = {
+    PERF_EVENT_IOC_ENABLE: { is: 'number' },
+    PERF_EVENT_IOC_DISABLE: { is: 'number' },
+    PERF_EVENT_IOC_REFRESH: { is: 'number' },
+    PERF_EVENT_IOC_RESET: { is: 'number' },
+    PERF_EVENT_IOC_PERIOD: { is: 'buffer', flow: 'in', bytes: 8 },
+    PERF_EVENT_IOC_SET_OUTPUT: { is: 'descriptor' },
+    PERF_EVENT_IOC_SET_FILTER: { is: 'text' },
+    PERF_EVENT_IOC_ID: { is: 'buffer', flow: 'out', bytes: 8 },
+    PERF_EVENT_IOC_SET_BPF: { is: 'descriptor', use: 'attach' },
+    PERF_EVENT_IOC_PAUSE_OUTPUT: { is: 'number' },
+    PERF_EVENT_IOC_QUERY_BPF: { is: 'query' },
+    PERF_EVENT_IOC_MODIFY_ATTRIBUTES: { is: 'attribute' },
+  };
+  for (const [name, argument] of Object.entries(expected)) {
+    const request = PerfIoctl[name as keyof typeof PerfIoctl];
+    t.same(perf.perfIoctls.get(request), argument, name);
+  }
+  t.equal(perf.perfIoctls.size, Object.keys(expected).length);
 });
 
 t.test('the identity at the end of a record', async (t) => {
