@@ -35,6 +35,12 @@ const PAGE = 'results/mutants.md';
 
 const git = (...words) => execFileSync('git', words, { encoding: 'utf8' }).trim();
 
+/** Git's name of a folder of sources as it is: `git log --find-object` finds its commits. */
+function treeOf(folder) {
+  const changed = git('status', '--porcelain', `src/${folder}`) !== '';
+  return git('rev-parse', '--short', `HEAD:src/${folder}`) + (changed ? ', changed' : '');
+}
+
 /** Runs tests with each mutant of these files, or parts of files. */
 async function judge(mutate, tests) {
   const stryker = new Stryker({
@@ -83,9 +89,7 @@ async function mutate(folder, { files, tests, slower = [] }) {
     folder,
     files,
     tests: [...tests, ...slower],
-    commit:
-      git('rev-parse', '--short', 'HEAD') +
-      (git('status', '--porcelain', 'src', 'test') ? ', changed' : ''),
+    tree: treeOf(folder),
     machine: `${cpus().length} × ${cpus()[0].model}, Linux ${release()}`,
     node: process.version,
     minutes: Math.round((performance.now() - startMs) / 60_000),

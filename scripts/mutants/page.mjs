@@ -44,7 +44,8 @@ export function render(results) {
     '',
     'Written by `npm run mutants -- --record`, of [mutants.json](mutants.json); do not edit. A mutant is the',
     'code with one small change, such as another operator or an empty block. Tests that need no guest run',
-    'with each of them. A mutant is noticed when a test fails or does not end.',
+    'with each of them. A mutant is noticed when a test fails or does not end. `git log --find-object TREE`',
+    'finds the commits of a tree.',
     '',
     '| | noticed | by a failure | by no end | unnoticed | reached by no test | could not be run |',
     '|---|--:|--:|--:|--:|--:|--:|',
@@ -61,9 +62,11 @@ export function render(results) {
     );
     for (const [file, counts] of files) lines.push(row(file, [counts]));
   }
-  for (const { folder, files, commit, machine, node, minutes, tests, unnoticed } of results) {
+  for (const { folder, files, tree, machine, node, minutes, tests, unnoticed } of results) {
     lines.push('', `## src/${folder}: ${files.join(', ')}`, '');
-    lines.push(`At commit ${commit}, in ${minutes} minutes, on ${machine}, Node ${node}.`);
+    lines.push(
+      `At tree ${tree} of src/${folder}, in ${minutes} minutes, on ${machine}, Node ${node}.`,
+    );
     lines.push(`Tests: ${tests.map((path) => `\`${path}\``).join(', ')}.`);
     if (unnoticed.length === 0) continue;
     lines.push('', '| place | change | to |', '|---|---|---|');

@@ -6,7 +6,7 @@ const { render, shareOf } = await import(new URL(path, import.meta.url).href);
 const result = {
   folder: 'frame',
   files: ['a', 'b'],
-  commit: 'abc1234',
+  tree: 'abc1234',
   machine: '2 × a processor, Linux 6.1',
   node: 'v20.0.0',
   minutes: 5,
