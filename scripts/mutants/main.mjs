@@ -115,6 +115,17 @@ function counted(mutants) {
 
 const kept = () => (existsSync(DATA) ? JSON.parse(readFileSync(DATA, 'utf8')) : []);
 
+/** The files that have no result among these. */
+function missing(results) {
+  const measured = results.flatMap(({ folder, files }) => files.map((name) => `${folder}/${name}`));
+  return Object.entries(groups)
+    .flatMap(([folder, all]) =>
+      all.flatMap(({ files }) => files.map((name) => `${folder}/${name}`)),
+    )
+    .filter((name) => !measured.includes(name))
+    .map((name) => `src/${name}.ts`);
+}
+
 /** Puts a result in the place of an older one of the same files. */
 function record(result) {
   const order = Object.entries(groups).flatMap(([folder, all]) =>
@@ -125,12 +136,12 @@ function record(result) {
     .filter((one) => order.includes(nameOf(one)))
     .sort((a, b) => order.indexOf(nameOf(a)) - order.indexOf(nameOf(b)));
   writeFileSync(DATA, `${JSON.stringify(all, null, 1)}\n`);
-  writeFileSync(PAGE, render(all));
+  writeFileSync(PAGE, render(all, missing(all)));
 }
 
 async function main() {
   if (values.help) return console.log(HELP);
-  if (values.render) return writeFileSync(PAGE, render(kept()));
+  if (values.render) return writeFileSync(PAGE, render(kept(), missing(kept())));
   const unknown = positionals.find((name) => groups[name] === undefined);
   if (unknown !== undefined) throw new Error(`src/${unknown} has no mutants. See --help.`);
   // The addon is not copied: the sources are.

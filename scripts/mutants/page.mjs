@@ -36,9 +36,10 @@ const cell = (code) => {
  * Renders the page.
  *
  * @param {object[]} results of groups of files, as scripts/mutants/main.mjs keeps them
+ * @param {string[]} missing the files that have no result yet
  * @returns {string}
  */
-export function render(results) {
+export function render(results, missing = []) {
   const lines = [
     '# What the tests notice',
     '',
@@ -62,6 +63,7 @@ export function render(results) {
     );
     for (const [file, counts] of files) lines.push(row(file, [counts]));
   }
+  if (missing.length > 0) lines.push('', `These files have no result yet: ${missing.join(', ')}.`);
   for (const { folder, files, tree, machine, node, minutes, tests, unnoticed } of results) {
     lines.push('', `## src/${folder}: ${files.join(', ')}`, '');
     lines.push(

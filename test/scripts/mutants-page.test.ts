@@ -37,6 +37,10 @@ t.test('the page counts by folder and by file, and lists what no test notices', 
   ]) {
     t.ok(rows.includes(row), row);
   }
+  t.match(
+    render([result], ['src/frame/c.ts', 'src/frame/d.ts']),
+    /^These files have no result yet: src\/frame\/c\.ts, src\/frame\/d\.ts\.$/m,
+  );
   const { length } = rows;
   t.ok(render([{ ...result, unnoticed: [] }]).split('\n').length < length);
 });
