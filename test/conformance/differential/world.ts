@@ -4,13 +4,13 @@ import type { Guest } from '../../../guest/index.js';
 import { type BtfKind, BtfTypes, functionOffsets } from '../../../src/btf/index.js';
 
 /** A member of a structure: its index, and where it is in bytes. */
-export interface Member {
+interface Member {
   readonly index: number;
   readonly offset: number;
 }
 
 /** A structure of the kernel's types. One that it lacks has no members. */
-export interface Structure {
+interface Structure {
   readonly id: number;
   readonly sizeBytes: number;
   member(name: string): Member;

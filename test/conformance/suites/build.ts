@@ -15,7 +15,7 @@ import { playPackage } from './play.js';
 import { buildVerifierTest, playVerifierTest } from './verifier-test.js';
 
 /** A program of tests. */
-export interface TestProgram {
+interface TestProgram {
   readonly name: string;
   /**
    * Runs its tests on a side.
