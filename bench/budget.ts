@@ -10,19 +10,19 @@ export interface Budget {
 
 /** By the names of experiments. */
 export const budgets: Readonly<Record<string, Budget>> = {
-  thesis: { full: 140, quick: 30 },
-  rtt: { full: 120, quick: 30 },
-  'rtt-one-core': { full: 120, quick: 15 },
+  thesis: { full: 90, quick: 30 },
+  rtt: { full: 100, quick: 30 },
+  'rtt-one-core': { full: 60, quick: 15 },
   throughput: { full: 50, quick: 12 },
-  kernels: { full: 85, quick: 60 },
-  'map-ops': { full: 90, quick: 20 },
-  'prog-size': { full: 120, quick: 25 },
-  pipelining: { full: 60, quick: 12 },
-  sessions: { full: 240, quick: 15 },
-  events: { full: 330, quick: 25 },
-  tools: { full: 220, quick: 25 },
-  'software-overhead': { full: 100, quick: 20 },
-  codec: { full: 35, quick: 10 },
+  kernels: { full: 60, quick: 60 },
+  'map-ops': { full: 60, quick: 20 },
+  'prog-size': { full: 70, quick: 25 },
+  pipelining: { full: 40, quick: 12 },
+  sessions: { full: 125, quick: 15 },
+  events: { full: 200, quick: 25 },
+  tools: { full: 125, quick: 25 },
+  'software-overhead': { full: 70, quick: 20 },
+  codec: { full: 30, quick: 10 },
 };
 
 /** The budget of an experiment that {@link budgets} does not list. */

@@ -34,7 +34,7 @@ t.test(
     t.same(
       summary.rows.map(({ arm, metric, n }) => `${arm}: ${metric}: ${n}`).sort(),
       [
-        ...['native', 'tcp', 'unix'].flatMap((arm) => [
+        ...['native', 'tcp', 'tcp/c', 'unix', 'unix/c'].flatMap((arm) => [
           `${arm}: PROG_LOAD: 4`,
           `${arm}: RAW_TRACEPOINT_OPEN: 4`,
         ]),
