@@ -34,9 +34,9 @@ export async function playShortRows(
     for (const [name, side] of Object.entries(sides)) {
       const fromHost = await play(row, side, patient, inGuest.tookMs);
       t.same(fromHost.left, [], `${row.command} leaves nothing (${name})`);
-      t.match(
-        compare(row, inGuest, fromHost),
-        { verdict: 'same', why: '' },
+      t.equal(
+        compare(row, inGuest, fromHost).verdict,
+        inGuest.ending === '0' ? 'same' : 'failing-alike',
         `${row.command} (${name})`,
       );
     }
