@@ -255,9 +255,9 @@ for (const [version, kernel] of Object.entries(debianKernels)) {
       holds(t, executor, all);
       const writable = executor.mounts.filter(({ options }) => !INERT.test(options));
       t.same(
-        writable.map(({ type }) => type),
-        ['bpf'],
-        'pins are all that is written',
+        writable.map(({ type }) => type).sort(),
+        ['bpf', 'cgroup2'],
+        'pins and cgroups are all that is written',
       );
     });
   });
