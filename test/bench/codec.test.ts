@@ -3,11 +3,10 @@ import { encodeGenerically, measureCodec } from '../../bench/client/codec.js';
 import { lookupCall, lookupExchange } from '../../bench/client/lookup.js';
 import { compilePrograms } from '../../bench/compile.js';
 import { codec } from '../../bench/experiments/codec.js';
-import { runExperiment } from '../../bench/harness.js';
 import { openHostLab } from '../../bench/lab.js';
 import { loadCall } from '../../bench/programs/figure2.js';
-import { summarise } from '../../bench/summary.js';
 import { callFrameBound, putCallFrame } from '../../src/frame/index.js';
+import { tinyRun } from './tiny-run.js';
 
 t.test('both codecs write the same bytes', async (t) => {
   for (const call of [lookupCall(), loadCall(1)]) {
@@ -31,18 +30,8 @@ t.test('each codec yields as many samples as asked for, of the same metrics', as
 
 t.test('the codec experiment compares both by each metric', async (t) => {
   const programs = await compilePrograms();
-  const record = await runExperiment(codec, {
-    run: 'test',
-    quick: true,
-    amount: { boots: 1, rounds: 1, samples: 2, warmup: 0 },
-    budgetSeconds: 3600,
-    command: '',
-    openLab: async () => openHostLab(programs),
-    onProgress: () => {},
-    signal: new AbortController().signal,
-  });
-  const labels = { experiment: codec.name, accel: 'none', run: 'test' };
-  const summary = summarise(record.batches, codec.comparisons, labels);
+  const amount = { boots: 1, rounds: 1, samples: 2, warmup: 0 };
+  const { environment, summary } = await tinyRun(codec, amount, async () => openHostLab(programs));
   t.equal(summary.comparisons.length, codec.comparisons.length);
   t.same(
     summary.rows.map(({ arm, metric, n, unit }) => [arm, metric, n, unit]),
@@ -50,7 +39,7 @@ t.test('the codec experiment compares both by each metric', async (t) => {
       codec.comparisons.map(({ metric }) => [arm, metric, 2, 'ops/s']),
     ),
   );
-  t.equal(codec.figures(summary, record.environment).length, 1);
+  t.equal(codec.figures(summary, environment).length, 1);
 });
 
 t.test('a look-up is a call of about 300 bytes and an answer of about 150', async (t) => {

@@ -3,9 +3,8 @@ import { cpus } from 'node:os';
 import t from 'tap';
 import { compilePrograms } from '../../bench/compile.js';
 import { softwareOverhead } from '../../bench/experiments/software-overhead.js';
-import { runExperiment } from '../../bench/harness.js';
 import { openHostLab } from '../../bench/lab.js';
-import { summarise } from '../../bench/summary.js';
+import { tinyRun } from './tiny-run.js';
 
 function hindrance(): string | false {
   if (process.getuid?.() !== 0) return 'bpf(2) needs root (try: sudo npm test)';
@@ -18,18 +17,8 @@ t.test(
   async (t) => {
     const programs = await compilePrograms();
     const amount = { boots: 1, rounds: 2, samples: 20, warmup: 5, commands: 2 };
-    const record = await runExperiment(softwareOverhead, {
-      run: 'test',
-      quick: true,
-      amount,
-      budgetSeconds: 3600,
-      command: '',
-      openLab: async () => openHostLab(programs),
-      onProgress: () => {},
-      signal: new AbortController().signal,
-    });
-    const labels = { experiment: softwareOverhead.name, accel: 'none', run: 'test' };
-    const summary = summarise(record.batches, softwareOverhead.comparisons, labels);
+    const openLab = async () => openHostLab(programs);
+    const { summary } = await tinyRun(softwareOverhead, amount, openLab);
     t.equal(summary.comparisons.length, softwareOverhead.comparisons.length);
     t.same(
       summary.rows.map(({ arm, metric, n }) => `${arm}: ${metric}: ${n}`).sort(),

@@ -11,7 +11,6 @@ import { thesis } from '../../bench/experiments/thesis.js';
 import { throughput } from '../../bench/experiments/throughput.js';
 import { tools } from '../../bench/experiments/tools.js';
 import { openGuestLab, prepareGuest } from '../../bench/guest-lab.js';
-import { runExperiment } from '../../bench/harness.js';
 import { prepareKernels } from '../../bench/kernel-guests.js';
 import { type Lab, openHostLab } from '../../bench/lab.js';
 import {
@@ -21,9 +20,9 @@ import {
   recordMetric,
   toolMetrics,
 } from '../../bench/metrics.js';
-import { summarise } from '../../bench/summary.js';
 import { unmodifiedFiles } from '../../bench/unmodified.js';
 import { locate } from '../../guest/tool-table.mjs';
+import { tinyRun } from '../bench/tiny-run.js';
 
 t.setTimeout(1_800_000);
 
@@ -33,30 +32,15 @@ const image = await prepareGuest(choice, (step) => t.comment(step));
 const lab = await openGuestLab(choice, image);
 t.teardown(() => lab[Symbol.asyncDispose]());
 
-/** A run in the one guest of all tests: it is the experiments that are tested, not fresh boots. */
-async function tinyRun(
-  experiment: Experiment,
-  openLab = async (): Promise<Lab> => ({ ...lab, [Symbol.asyncDispose]: async () => {} }),
-) {
-  const record = await runExperiment(experiment, {
-    run: 'test',
-    quick: true,
-    amount: { boots: 1, rounds: 1, samples: 3, warmup: 1 },
-    budgetSeconds: 3600,
-    command: '',
-    openLab,
-    onProgress: () => {},
-    signal: new AbortController().signal,
-  });
-  const { accel } = record.environment;
-  const labels = { experiment: experiment.name, accel, run: 'test' };
-  return { ...record, summary: summarise(record.batches, experiment.comparisons, labels) };
-}
+const amount = { boots: 1, rounds: 1, samples: 3, warmup: 1 };
+/** The one guest of all tests: it is the experiments that are tested, not fresh boots. */
+const openShared = async (): Promise<Lab> => ({ ...lab, [Symbol.asyncDispose]: async () => {} });
+const run = (experiment: Experiment, openLab = openShared) => tinyRun(experiment, amount, openLab);
 
 const isVsock = (arm: string) => arm.startsWith('vsock-') && !arm.endsWith('/c');
 
 t.test('the thesis experiment, in a guest', async (t) => {
-  const { environment, records, summary } = await tinyRun(thesis);
+  const { environment, records, summary } = await run(thesis);
   const arms = new Set(summary.rows.map(({ arm }) => arm));
   t.ok(arms.has('native') && arms.has('tcp') && [...arms].some(isVsock), [...arms].join(', '));
   t.equal(summary.rows.length, arms.size * 2, 'both commands in every arm');
@@ -78,7 +62,7 @@ t.test('the thesis experiment, in a guest', async (t) => {
 
 for (const experiment of [rtt, rttOneCore]) {
   t.test(`the ${experiment.name} experiment, in a guest`, async (t) => {
-    const { summary } = await tinyRun(experiment);
+    const { summary } = await run(experiment);
     const arms = [...new Set(summary.rows.map(({ arm }) => arm))];
     t.ok(arms.some(isVsock), arms.join(', '));
     for (const arm of arms.filter((name) => !name.endsWith('/c'))) {
@@ -95,7 +79,7 @@ for (const experiment of [rtt, rttOneCore]) {
 
 t.test('the experiments of maps, programs and overlapping calls, in a guest', async (t) => {
   for (const experiment of [mapOps, progSize, pipelining]) {
-    const { environment, summary } = await tinyRun(experiment);
+    const { environment, summary } = await run(experiment);
     const arms = [...new Set(summary.rows.map(({ arm }) => arm))];
     t.ok(arms.some(isVsock), `${experiment.name}: ${arms.join(', ')}`);
     t.equal(summary.rows.length % arms.length, 0, 'every arm has every metric');
@@ -106,7 +90,7 @@ t.test('the experiments of maps, programs and overlapping calls, in a guest', as
 });
 
 t.test('the throughput experiment, in a guest', async (t) => {
-  const { environment, summary } = await tinyRun(throughput);
+  const { environment, summary } = await run(throughput);
   const arms = [...new Set(summary.rows.map(({ arm }) => arm))];
   const rates = summary.rows.filter(({ unit }) => unit === 'B/s');
   t.equal(rates.length, arms.length * 4, 'two sizes, two directions');
@@ -120,7 +104,7 @@ t.test('the throughput experiment, in a guest', async (t) => {
 });
 
 t.test('the sessions experiment, in a guest', async (t) => {
-  const { environment, summary } = await tinyRun(sessions);
+  const { environment, summary } = await run(sessions);
   const arms = [...new Set(summary.rows.map(({ arm }) => arm))];
   t.ok(arms.some(isVsock), arms.join(', '));
   for (const arm of arms) {
@@ -135,7 +119,7 @@ t.test('the sessions experiment, in a guest', async (t) => {
 });
 
 t.test('the events experiment, in a guest', async (t) => {
-  const { environment, summary } = await tinyRun(events);
+  const { environment, summary } = await run(events);
   const arms = [...new Set(summary.rows.map(({ arm }) => arm))].filter(
     (arm) => !arm.endsWith('/c'),
   );
@@ -154,7 +138,7 @@ t.test('the kernels experiment, with a guest of its own', async (t) => {
   const experiment = kernels(['bookworm']);
   await prepareKernels(['bookworm']);
   const openHost = async () => openHostLab(await compilePrograms());
-  const { environment, summary } = await tinyRun(experiment, openHost);
+  const { environment, summary } = await run(experiment, openHost);
   t.equal(summary.comparisons.length, experiment.comparisons.length);
   t.equal(summary.rows.length, 2 * experiment.comparisons.length, 'two arms have each metric');
   t.match(environment, { guest: { kernel: /^6\.1/ } });
@@ -168,7 +152,7 @@ t.test('the tools experiment, in a guest with the tools', { skip }, async (t) =>
   const { profile } = tools;
   const openLab = async () =>
     openGuestLab(choice, image, { files: await unmodifiedFiles(), profile });
-  const { environment, summary } = await tinyRun(tools, openLab);
+  const { environment, summary } = await run(tools, openLab);
   t.same(
     environment.absent.filter(({ arm }) => arm.includes(': ')),
     [],
