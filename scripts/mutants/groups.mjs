@@ -33,8 +33,8 @@ export const groups = {
     },
     {
       files: ['descriptors', 'places', 'profiles', 'reports', 'rules'],
-      tests: ['test/policy/{compile,values}'],
-      slower: ['test/policy/{explain,rules}', 'test/agent/audit'],
+      tests: ['test/policy/{compile,compiled,values}'],
+      slower: ['test/policy/rules', 'test/agent/audit'],
     },
     { files: ['explain'], tests: ['test/policy/explain'], starts: true },
   ],

@@ -5,28 +5,15 @@ import {
   type Check,
   compile,
   globMatcher,
-  type KernelNames,
   type Policy,
   parsePolicy,
   profiles,
 } from '../../src/policy/index.js';
 import { MAX_VALUE, PERF_EVENT_OPEN, type Range } from '../../src/policy/rules.js';
+import { madeUpKernel as kernel } from './made-up-kernel.js';
 
 const { Cmd, MapType, PerfIoctl } = enums;
 const MIB = 2 ** 20;
-/** Its only function with an id is bpf_one; each hook has the id of its place in the list. */
-const hookNames = ['vfs_read', 'vfs_write', 'commit_creds'];
-const types: Readonly<Record<string, number>> = { software: 1, kprobe: 8, uprobe: 9, cpu: 4 };
-const kernel: KernelNames = {
-  possibleCpus: 3,
-  functions: (matches) => (matches('bpf_one') ? [77] : []),
-  hooks: (matches) => hookNames.flatMap((name, at) => (matches(name) ? [at + 1] : [])),
-  probes: (file, matches) =>
-    matches('main') ? [{ offset: file.length, counter: 0 }] : [{ offset: 1, counter: 2 }],
-  fileIdentity: (file) => `identity of ${file}`,
-  tracepoints: (matches) => (matches('sched_switch') ? [300] : []),
-  perfType: (device) => types[device],
-};
 const policyOf = (text: string) => parsePolicy(`profile: full\n${text}\n`, 'test');
 const rulesOf = (text: string, of = kernel) => compile(policyOf(text), of);
 const checksOf = (text: string, rule: string, of = kernel) =>
