@@ -61,6 +61,19 @@ export class Encoded<C extends Command = Command> implements EncodedCall {
   }
 
   /**
+   * Returns the place among the outputs of the reply that has what the kernel writes behind a pointer
+   * of the attribute. Another call of a chain can take it from there.
+   *
+   * @param field the kernel's name of the pointer, which is not NULL
+   */
+  outputOf(field: keyof Results<C> & string): number {
+    const step = this.frame.struct.pointers.find(({ name }) => name === field);
+    const slot = step === undefined ? 0 : (this.frame.slots[2 * step.index] ?? 0);
+    if (slot === 0) throw new TypeError(`${this.shape.name} has no output behind ${field}`);
+    return slot - 1;
+  }
+
+  /**
    * Returns the kernel's output in the common attributes. Returns undefined if the call has none.
    */
   decodeCommon(reply: Reply): CommonResults | undefined {

@@ -41,6 +41,7 @@ export type { Memory, Write } from './memory.js';
 export * as perf from './perf.js';
 export type { Command, FdField, FdKind, Field, IterTarget, Struct, Use } from './rows.js';
 export {
+  batchTokenBytes,
   iterTargetNamed,
   type MapSpec,
   type MapSpecs,

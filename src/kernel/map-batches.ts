@@ -4,7 +4,7 @@
  * Kernel source: bpf_map_do_batch() and generic_map_lookup_batch() in kernel/bpf/syscall.c,
  * __htab_map_lookup_and_delete_batch() in kernel/bpf/hashtab.c.
  */
-import { encode, mapKind, rows } from '../bpf/index.js';
+import { batchTokenBytes, type EncodedCall, encode, mapKind, rows } from '../bpf/index.js';
 import type { ChainedCall, Copied } from '../call.js';
 import { type Codec, viewOf } from '../codec/index.js';
 import { errnoName } from '../errno.js';
@@ -24,6 +24,10 @@ export interface BatchOptions extends Patience {
 }
 
 const BATCH_BYTES = 1024 * 1024;
+/** The most that is asked for in one call of a chain, where a call may have 64 KiB. */
+const CHAIN_BYTES = 32 * 1024;
+/** A chain ends when its answer has this many bytes. */
+const ANSWER_BYTES = 64 * 1024;
 /**
  * A batch of a changing map may be interrupted; the kernel itself gives up after three attempts.
  */
@@ -127,48 +131,106 @@ export async function* batchesOf<K, V>(
     yield* oneByOne(map, options, about);
     return;
   }
-  const row = options.remove === true ? rows.MAP_LOOKUP_AND_DELETE_BATCH : rows.MAP_LOOKUP_BATCH;
-  const ask = (token: Uint8Array | null) =>
-    session.tryBpf(row, { map_fd: map, in_batch: token, count }, about);
-  const { session } = map;
   let token: Uint8Array | null = null;
   let interruptions = 0;
-  let asked: Promise<Outcome<typeof row>> | undefined;
+  let asked: Promise<Answer> | undefined;
   try {
     for (;;) {
-      let outcome: Outcome<typeof row>;
+      let answer: Answer;
       try {
-        outcome = await (asked ?? ask(token));
+        answer = await (asked ?? ask(map, options, about, token, count));
         asked = undefined;
       } catch (error) {
         if (token !== null || !isRefused(error)) throw error;
         yield* oneByOne(map, options, about);
         return;
       }
-      const code = outcome.errno === 0 ? '' : errnoName(outcome.errno);
-      if (token === null && unsupported.has(code)) {
-        yield* oneByOne(map, options, about);
-        return;
+      const batches: Batch<K, V>[] = [];
+      let code = '';
+      let { error } = answer;
+      for (const outcome of answer.outcomes) {
+        code = outcome.errno === 0 ? '' : errnoName(outcome.errno);
+        if (token === null && unsupported.has(code)) {
+          yield* oneByOne(map, options, about);
+          return;
+        }
+        if (code === 'ENOSPC' && count < map.spec.maxEntries) {
+          count = Math.min(count * 2, map.spec.maxEntries);
+          break;
+        }
+        const goesOn = code === '' || code === 'ENOENT';
+        if (!goesOn && (code !== 'EINTR' || ++interruptions > MAX_INTERRUPTIONS)) {
+          error = outcome.error();
+          break;
+        }
+        const { count: length, keys, values, out_batch: next } = outcome.values();
+        if (length === 0) continue;
+        if (next !== undefined) token = next;
+        batches.push(new Batch(length, keys, values, map.key, map.value));
       }
-      if (code === 'ENOSPC' && count < map.spec.maxEntries) {
-        count = Math.min(count * 2, map.spec.maxEntries);
-        continue;
-      }
-      if (code === 'EINTR' && ++interruptions > MAX_INTERRUPTIONS) throw outcome.error();
-      if (code !== '' && code !== 'ENOENT' && code !== 'EINTR') throw outcome.error();
-      const values = outcome.values();
-      const { count: length, keys, values: contents, out_batch: next } = values;
-      if (length > 0 && next !== undefined) token = next;
       // While these are looked at the next ones are on their way; but not those that are removed,
       // which the caller may not want any more.
-      if (code === '' && options.remove !== true) asked = ask(token);
-      asked?.catch(() => {});
-      if (length > 0) yield new Batch(length, keys, contents, map.key, map.value);
+      if (code === '' && error === undefined && options.remove !== true) {
+        asked = ask(map, options, about, token, count);
+        asked.catch(() => {});
+      }
+      yield* batches;
+      if (error !== undefined) throw error;
       if (code === 'ENOENT') return;
     }
   } finally {
     asked?.catch(() => {});
   }
+}
+
+interface Answer {
+  /** What came of each batch that was asked for, until one was refused. */
+  readonly outcomes: readonly Outcome<typeof rows.MAP_LOOKUP_BATCH>[];
+  /** The error of the batch behind these. */
+  readonly error: Error | undefined;
+}
+
+/**
+ * Asks for the batch behind a position. If batches are small, it asks for as many as fit into one
+ * answer, each of which begins where the one before has ended.
+ */
+async function ask<K, V>(
+  map: AnyMap<K, V>,
+  { remove, timeoutMs, signal }: Settings,
+  about: BpfOptions,
+  token: Uint8Array | null,
+  count: number,
+): Promise<Answer> {
+  const { session, spec } = map;
+  const row = remove === true ? rows.MAP_LOOKUP_AND_DELETE_BATCH : rows.MAP_LOOKUP_BATCH;
+  const any = new Uint8Array(batchTokenBytes(spec));
+  const bytes = any.length + count * (map.key.sizeBytes + map.value.sizeBytes);
+  // Those that are removed must reach the caller, so no others are removed ahead of them.
+  const isOne = remove === true || count >= spec.maxEntries || bytes > CHAIN_BYTES;
+  const most = isOne ? 1 : Math.min(session.chainCalls, Math.floor(ANSWER_BYTES / bytes));
+  if (most <= 1) {
+    const values = { map_fd: map, in_batch: token, count };
+    return { outcomes: [await session.tryBpf(row, values, about)], error: undefined };
+  }
+  const { knownMaps } = session.calls;
+  const first = encode(row, { map_fd: map, in_batch: token, count }, knownMaps);
+  const next = encode(row, { map_fd: map, in_batch: any, count }, knownMaps);
+  const output = next.outputOf('out_batch');
+  const calls: ChainedCall[] = [first.call];
+  for (let call = 0; call < most - 1; call++) calls.push(having(next, any, { call, output }));
+  const { replies, error } = await session.chain(calls, { name: row.name, timeoutMs, signal });
+  if (replies.length === 0 && error !== undefined) throw error;
+  const encoded = (at: number) => (at === 0 ? first : next);
+  return { outcomes: replies.map((one, at) => outcomeOf(encoded(at), one, about.subject)), error };
+}
+
+/** A call with other bytes in the place of one of its buffers. */
+function having(
+  { call }: EncodedCall,
+  buffer: Uint8Array,
+  bytes: Uint8Array | Copied,
+): ChainedCall {
+  return { ...call, buffers: call.buffers.map((one) => (one === buffer ? bytes : one)) };
 }
 
 /** The errors of a map without batches, because its type or the kernel lacks them. */
@@ -178,9 +240,6 @@ const unsupported = new Set(['ENOTSUPP', 'EOPNOTSUPP', 'EINVAL']);
 function isRefused(error: unknown): boolean {
   return error instanceof WaepError && error.code === 'ERR_POLICY_REFUSED';
 }
-
-/** The largest entry that is asked for in a chain, the calls of which have 64 KiB at most. */
-const CHAIN_BYTES = 32 * 1024;
 
 /** Batches of one. */
 function oneByOne<K, V>(
@@ -251,16 +310,13 @@ async function* inChains<K, V>(
   const any = new Uint8Array(map.key.sizeBytes);
   const next = encode(rows.MAP_GET_NEXT_KEY, { map_fd: map, key: any }, knownMaps);
   const look = encode(rows.MAP_LOOKUP_ELEM, { map_fd: map, key: any }, knownMaps);
-  const withKey = ({ call }: typeof next | typeof look, key: Uint8Array | Copied): ChainedCall => ({
-    ...call,
-    buffers: call.buffers.map((buffer) => (buffer === any ? key : buffer)),
-  });
+  const output = next.outputOf('next_key');
   const ask = (key: Uint8Array | null, looks: boolean) => {
-    const calls = looks && key !== null ? [withKey(look, key)] : [];
-    calls.push(key === null ? first.call : withKey(next, key));
+    const calls = looks && key !== null ? [having(look, any, key)] : [];
+    calls.push(key === null ? first.call : having(next, any, key));
     while (calls.length + 2 <= session.chainCalls) {
-      const found = { call: calls.length - 1, output: 0 };
-      calls.push(withKey(look, found), withKey(next, found));
+      const found = { call: calls.length - 1, output };
+      calls.push(having(look, any, found), having(next, any, found));
     }
     return session.chain(calls, { name: next.shape.name, timeoutMs, signal });
   };

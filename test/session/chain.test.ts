@@ -210,6 +210,91 @@ t.test('a map is gone through in chains, and in pairs with an older agent', asyn
   t.equal(await walk(), 2 * size + 1);
 });
 
+t.test('small batches of a map come several in a message', async (t) => {
+  const { session } = await opened(t);
+  const size = 3000;
+  const chainCalls = session.chainCalls;
+  for (const [name, type] of [
+    ['hash', MapType.BPF_MAP_TYPE_HASH],
+    ['least recently used', MapType.BPF_MAP_TYPE_LRU_HASH],
+    ['array', MapType.BPF_MAP_TYPE_ARRAY],
+  ] as const) {
+    // The kernel takes entries away from a map of this type before it is full.
+    const maxEntries = type === MapType.BPF_MAP_TYPE_LRU_HASH ? 4 * size : size;
+    const map = await session.createMap({ type, key: u32, value: count, maxEntries });
+    await map.updateMany(Array.from({ length: size }, (_, i) => [i, i * 3] as const));
+    const frames: number[] = [];
+    for (const calls of [chainCalls, 0]) {
+      Object.defineProperty(session, 'chainCalls', { value: calls, configurable: true });
+      const before = session.statistics.framesSent;
+      const lengths: number[] = [];
+      const seen = new Map<number, number>();
+      for await (const batch of map.batches({ batchEntries: 100 })) {
+        lengths.push(batch.length);
+        for (const [key, value] of batch) seen.set(key, value);
+      }
+      frames.push(session.statistics.framesSent - before);
+      t.ok(Math.max(...lengths) <= 100);
+      t.equal(seen.size, size, name);
+      t.equal(
+        lengths.reduce((sum, length) => sum + length, 0),
+        size,
+        'none comes twice',
+      );
+      t.ok([...seen].every(([key, value]) => value === key * 3));
+    }
+    const [inChains = 0, alone = 0] = frames;
+    // A chain may end early on a busy machine, but it has got somewhere.
+    t.ok(inChains < alone, `${name}: ${inChains} frames instead of ${alone}`);
+  }
+});
+
+t.test('a batch that is too small for a bucket, behind others of its chain', async (t) => {
+  const { session } = await opened(t);
+  const size = 3000;
+  const map = await session.createMap({
+    ...{ type: MapType.BPF_MAP_TYPE_HASH, key: u32, value: u32, maxEntries: size },
+  });
+  await map.updateMany(Array.from({ length: size }, (_, i) => [i, i] as const));
+  // Most buckets have one entry or none, some have more than two.
+  const lengths: number[] = [];
+  const seen = new Set<number>();
+  for await (const batch of map.batches({ batchEntries: 2 })) {
+    lengths.push(batch.length);
+    for (const [key] of batch) seen.add(key);
+  }
+  t.ok(
+    (lengths[0] ?? 0) <= 2 && lengths.some((length) => length > 2),
+    'twice as many were asked for',
+  );
+  t.equal(seen.size, size);
+  t.equal(
+    lengths.reduce((sum, length) => sum + length, 0),
+    size,
+    'none comes twice',
+  );
+});
+
+t.test('an error of a batch comes behind the entries before it', async (t) => {
+  const { session } = await opened(t);
+  const size = 3000;
+  const map = await session.createMap({
+    ...{ type: MapType.BPF_MAP_TYPE_ARRAY, key: u32, value: u32, maxEntries: size },
+  });
+  const chain = session.chain.bind(session);
+  // An agent whose rules have changed meanwhile.
+  session.chain = async (...args) => {
+    const { replies } = await chain(...args);
+    return { replies: replies.slice(0, 1), error: new Error('not any more') };
+  };
+  let entries = 0;
+  const goThrough = async () => {
+    for await (const batch of map.batches({ batchEntries: 100 })) entries += batch.length;
+  };
+  await t.rejects(goThrough(), { message: 'not any more' });
+  t.equal(entries, 100);
+});
+
 t.test('a map that has keys without values is gone through to its end', async (t) => {
   const { session } = await opened(t);
   // The next key of such a map is the next index, whether there is a device or not.
