@@ -8,10 +8,11 @@ import { type Budget, budgetOf, planTable } from './budget.js';
 import { compilePrograms } from './compile.js';
 import { sourceEnvironment } from './environment.js';
 import type { DerivedRun, Experiment } from './experiment.js';
-import { experiments } from './experiments/index.js';
+import { allExperiments } from './experiments/index.js';
 import { type GuestChoice, openGuestLab, prepareGuest } from './guest-lab.js';
 import { runExperiment } from './harness.js';
 import { type Lab, openHostLab } from './lab.js';
+import { openNestedLab, prepareNestedLab } from './nested-lab.js';
 import { SharedLab } from './shared-lab.js';
 import { Store } from './store.js';
 import { lastLines, listTable, runTables } from './terminal.js';
@@ -60,7 +61,7 @@ export async function rerender(
   if (run !== undefined && rendered === 0) {
     throw failure('ERR_BENCH_RUN', { run, folder: store.folder });
   }
-  await store.publish(experiments);
+  await store.publish(allExperiments);
 }
 
 /** Runs experiments and stores what they yield; prints progress, and tables at the end. */
@@ -74,13 +75,15 @@ export async function bench(chosen: readonly Experiment[], options: BenchOptions
   if (changed) {
     notices.push(`This tree has changes that are not committed: see ${store.folder}`);
   }
-  const needsGuest = chosen.some((experiment) => experiment.guest);
-  const boots = needsGuest || chosen.some(({ suites }) => suites !== undefined);
-  const choice = guestChoice(options, needsGuest, (line) => notices.push(line));
+  const needsNested = chosen.some(({ nested }) => nested === true);
+  const needsGuest = chosen.some(({ guest, nested }) => guest && nested !== true);
+  const boots = needsGuest || needsNested || chosen.some(({ suites }) => suites !== undefined);
+  const choice = guestChoice(options, needsGuest || needsNested, (line) => notices.push(line));
   const progress = (step: string) => console.error(colours.dim(`· ${step}`));
   if (boots) {
     await ensurePrivateNetwork(async () => {
       if (needsGuest) await prepareGuest(choice, progress);
+      if (needsNested) await prepareNestedLab(choice, progress);
       // They may have to be fetched, and there is no network later on.
       for (const { files } of chosen) await files?.(progress);
     });
@@ -144,7 +147,9 @@ async function runAll(
   const outcome: Outcome = { folder: store.folder, runs: [], failures: [] };
   const programs = await compilePrograms();
   await using shared = new SharedLab();
-  const openLab = async ({ guest, files, profile }: Experiment): Promise<Lab> => {
+  await using sharedNested = new SharedLab();
+  const openLab = async ({ guest, nested, files, profile }: Experiment): Promise<Lab> => {
+    if (nested === true) return sharedNested.use(() => openNestedLab(choice));
     if (!guest || image === undefined) return openHostLab(programs);
     const open = async () => openGuestLab(choice, image, { files: await files?.(), profile });
     const plain = files === undefined && profile === undefined;
@@ -172,7 +177,7 @@ async function runAll(
         } catch (error) {
           outcome.failures.push({ name: experiment.name, error: error as Error });
           // Whatever it has left behind there is nobody else's.
-          await shared.drop();
+          await Promise.all([shared.drop(), sharedNested.drop()]);
           throw error;
         }
       },
@@ -180,7 +185,7 @@ async function runAll(
     { concurrent: false, exitOnError: false, registerSignalListeners: false },
   );
   await tasks.run();
-  await store.publish(experiments);
+  await store.publish(allExperiments);
   return outcome;
 }
 

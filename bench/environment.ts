@@ -22,6 +22,8 @@ export interface GuestEnvironment {
   network: string;
   /** What serves the guest's vsock device on the host. */
   vsock: string;
+  /** The guest that this one runs in, and that is its host, where it is one within another. */
+  outer?: GuestEnvironment;
 }
 
 /** Describes a guest, with what serves its vsock device on the host. */
@@ -127,18 +129,24 @@ const cautions = {
   kvm: 'Guest under KVM (virtualised by the processor)',
   'kvm-software':
     'Guest under a KVM without a processor’s virtualisation: its kernel is emulated, and not comparable with KVM figures',
+  nested:
+    'Nested emulation: the guest is emulated in another guest, which is its host. Only ratios between transports mean something',
   none: 'No guest: everything runs on the host, at native speed',
 } as const;
+
+function guestLine(what: string, guest: GuestEnvironment): string {
+  return `${what}: Linux ${guest.kernel}, ${guest.cpus} vCPU, ${guest.memoryMib} MiB, QEMU ${guest.qemu} ${guest.machine}, vsock by ${guest.vsock}, network ${guest.network}`;
+}
 
 /** Says in a few lines where the figures of a chart come from. */
 export function environmentLines(environment: Environment): string[] {
   const { host, guest } = environment;
-  const lines: string[] = [cautions[environment.accel]];
-  if (guest !== undefined) {
-    lines.push(
-      `Guest: Linux ${guest.kernel}, ${guest.cpus} vCPU, ${guest.memoryMib} MiB, QEMU ${guest.qemu} ${guest.machine}, vsock by ${guest.vsock}, network ${guest.network}`,
-    );
-  }
+  const outer = guest?.outer;
+  const lines: string[] = [
+    outer === undefined ? cautions[environment.accel] : `${cautions.nested} (${outer.accel})`,
+  ];
+  if (guest !== undefined) lines.push(guestLine('Guest', guest));
+  if (outer !== undefined) lines.push(guestLine('The guest that is its host', outer));
   lines.push(
     `Host: Linux ${host.kernel}, ${host.cpus} × ${host.cpuModel}${host.load === undefined ? '' : `, load ${host.load}`}${host.stolen === undefined ? '' : `, ${(100 * host.stolen).toFixed(1)} % stolen`}, Node ${host.node} · run ${environment.run}`,
     `Placement: ${environment.placement}`,

@@ -29,6 +29,8 @@ export interface Experiment {
   remarks: readonly string[];
   /** Whether it needs a guest, booted anew for each boot; quick runs share one where they can. */
   guest: boolean;
+  /** Whether that guest is in another guest, with the kernel's vsock at both ends. */
+  nested?: boolean;
   /** The suites of the Debian archive whose kernels it boots guests with by itself. */
   suites?: readonly string[];
   /** Further files of that guest, by path. It may have to fetch them. */

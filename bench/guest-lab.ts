@@ -17,12 +17,21 @@ import { runTool } from '../guest/tools.js';
 import { failure } from '../src/errors.js';
 import { Client } from './client/client.js';
 import { compilePrograms, type Programs } from './compile.js';
-import { threadTimes, usedNs } from './cpu-time.js';
 import { Disposables } from './disposables.js';
 import { guestEnvironment } from './environment.js';
-import { type Lab, type LabTransport, openHostLab } from './lab.js';
+import {
+  guestPrograms,
+  type Lab,
+  type LabTransport,
+  type Meter,
+  openHostLab,
+  PINGPONG_PORT,
+  programFiles,
+  type Spawn,
+} from './lab.js';
 import { bulkCommand, limitCommand, limitSamples } from './limit.js';
 import { run as runHere } from './process.js';
+import { threadSwitches, threadTimes, useBetween } from './thread-use.js';
 import {
   DriverSwitch,
   openVsockTransports,
@@ -38,15 +47,6 @@ export interface GuestChoice
   notice: (line: string) => void;
 }
 
-const pingpongPort = 1025;
-const guestPrograms: Programs = {
-  pingpong: '/bin/waep-pingpong',
-  native: '/bin/waep-native',
-  maps: '/bin/waep-maps',
-  stopwatch: '/bin/waep-stopwatch',
-  uname: '/bin/waep-uname',
-  events: '/bin/waep-events',
-};
 /** The most sessions that an experiment has open, and those that are about to end. */
 const maxSessions = 256;
 
@@ -80,22 +80,14 @@ export async function openGuestLab(
   await using resources = new Disposables();
   const host = resources.use(openHostLab(programs));
   const client = resources.use(new Client());
-  const vsock = resources.use(await openVsockTransports(client, programs.device, pingpongPort));
+  const vsock = resources.use(await openVsockTransports(client, programs.device, PINGPONG_PORT));
   const listen = [`vsock:any:${AGENT_PORT}`, `tcp:0.0.0.0:${AGENT_PORT}`];
   const common = {
     ...choice,
     image,
     exec: true,
     network: 'auto' as const,
-    files: {
-      [guestPrograms.pingpong]: { source: programs.pingpong, mode: 0o755 },
-      [guestPrograms.native]: { source: programs.native, mode: 0o755 },
-      [guestPrograms.maps]: { source: programs.maps, mode: 0o755 },
-      [guestPrograms.stopwatch]: { source: programs.stopwatch, mode: 0o755 },
-      [guestPrograms.uname]: { source: programs.uname, mode: 0o755 },
-      [guestPrograms.events]: { source: programs.events, mode: 0o755 },
-      ...files,
-    },
+    files: { ...programFiles(programs), ...files },
   };
   // Like multiplexers, the devices choose the source ports that the guest sees.
   const agent = {
@@ -113,7 +105,7 @@ export async function openGuestLab(
       vsock: 'none',
       devices: (machine) => vsock.devices(machine),
       agent: { ...agent, listen },
-      ports: [pingpongPort],
+      ports: [PINGPONG_PORT],
     }),
     // vhost-device-vsock does not end its connections when the guest's driver leaves the device.
     ...(problem === undefined ? [boot({ ...common, vsock: 'mux', network: 'none', agent })] : []),
@@ -121,15 +113,19 @@ export async function openGuestLab(
   if (guest === undefined) throw new RangeError('no guest was booted');
   const guests = other === undefined ? [guest] : [guest, other];
   const { pingpong } = guestPrograms;
-  await startPingpong(guest, pingpong, `tcp:0.0.0.0:${pingpongPort}`);
-  for (const one of guests) await startPingpong(one, pingpong, `vsock:any:${pingpongPort}`);
+  await startPingpong(spawnerIn(guest), pingpong, `tcp:0.0.0.0:${PINGPONG_PORT}`);
+  for (const one of guests) {
+    await startPingpong(spawnerIn(one), pingpong, `vsock:any:${PINGPONG_PORT}`);
+  }
   const run = runner(guest);
   const driver = await DriverSwitch.find(run, [guestPrograms.pingpong, 'cid']);
   const ends = [client.pid, ...vsock.pids];
-  const meter = await meterOf(guest, ends);
+  const meters = await metersOf(guest, ends);
   const transports = [
-    plainTransport('tcp', guest, (port) => guest.tcp(port), programs, meter),
-    ...vsock.transports.map((transport) => vsockTransport(transport, run, programs, driver, meter)),
+    plainTransport('tcp', guest, (port) => guest.tcp(port), programs, meters),
+    ...vsock.transports.map((transport) =>
+      vsockTransport(transport, run, programs, driver, meters),
+    ),
     ...(other === undefined
       ? []
       : [
@@ -138,7 +134,7 @@ export async function openGuestLab(
             other,
             (port) => other.vsock(port),
             programs,
-            await meterOf(other, ends),
+            await metersOf(other, ends),
           ),
         ]),
   ];
@@ -165,6 +161,7 @@ export async function openGuestLab(
       ],
       programs: guestPrograms,
       run,
+      spawn: spawnerIn(guest),
       write: (path, content) => guest.writeFile(path, content),
       pin: (cpu) => pin(pids, cpu),
     },
@@ -197,12 +194,12 @@ function plainTransport(
   guest: Guest,
   address: (port?: number) => string,
   programs: Programs,
-  measureCpu: Meter,
+  meters: Meters,
 ): LabTransport {
   const use = async () => {};
-  const pingpong = address(pingpongPort);
+  const pingpong = address(PINGPONG_PORT);
   const limit = limits(programs, pingpong, use);
-  return { name, agent: address(), pingpong, run: runner(guest), use, measureCpu, ...limit };
+  return { name, agent: address(), pingpong, run: runner(guest), use, meters, ...limit };
 }
 
 function vsockTransport(
@@ -210,49 +207,51 @@ function vsockTransport(
   run: Run,
   programs: Programs,
   driver: DriverSwitch,
-  measureCpu: Meter,
+  meters: Meters,
 ): LabTransport {
   const { name, agent, pingpong, client } = transport;
   const use = () => driver.bind(transport.cid);
-  const common = { name, agent, pingpong, run, use, measureCpu };
+  const common = { name, agent, pingpong, run, use, meters };
   if (client === undefined) return { ...common, ...limits(programs, pingpong, use) };
   const useClient = () => driver.bind(client.cid);
   return {
     ...common,
     limit: async (exchange, amount) => {
       await useClient();
-      return client.roundTrips(pingpongPort, exchange, amount);
+      return client.roundTrips(PINGPONG_PORT, exchange, amount);
     },
     bulk: async (exchange, messages) => {
       await useClient();
-      return client.bulk(pingpongPort, exchange, messages);
+      return client.bulk(PINGPONG_PORT, exchange, messages);
     },
   };
 }
 
-/** Measures the processor time of a transport: see {@link LabTransport}. */
-type Meter = LabTransport['measureCpu'];
+type Meters = NonNullable<LabTransport['meters']>;
 
 /** @param clients the processes on the host that talk to the guest */
-async function meterOf(guest: Guest, clients: readonly number[]): Promise<Meter> {
+async function metersOf(guest: Guest, clients: readonly number[]): Promise<Meters> {
   const { qemu, vsock } = guest.processes;
   const ends = vsock === undefined ? clients : [vsock, ...clients];
   const threads = await guest.processorThreads();
   const processors = new Set(threads.map((thread) => `${qemu}/${thread}`));
-  const look = () => Promise.all([threadTimes(ends), threadTimes([qemu])]);
-  return async () => {
-    const [hostBefore, guestBefore] = await look();
+  const meter = (look: typeof threadTimes): Meter => {
+    const lookAtBoth = () => Promise.all([look(ends), look([qemu])]);
     return async () => {
-      const [hostAfter, guestAfter] = await look();
-      const used = usedNs.bind(undefined, guestBefore, guestAfter);
-      return {
-        host: usedNs(hostBefore, hostAfter),
-        guest: used(),
-        processors: used((thread) => processors.has(thread)),
-        devices: used((thread) => !processors.has(thread)),
+      const [hostBefore, guestBefore] = await lookAtBoth();
+      return async () => {
+        const [hostAfter, guestAfter] = await lookAtBoth();
+        const used = useBetween.bind(undefined, guestBefore, guestAfter);
+        return {
+          host: useBetween(hostBefore, hostAfter),
+          guest: used(),
+          processors: used((thread) => processors.has(thread)),
+          devices: used((thread) => !processors.has(thread)),
+        };
       };
     };
   };
+  return { cpu: meter(threadTimes), switches: meter(threadSwitches) };
 }
 
 /** Keeps processes, all of their threads, on one CPU, or lets them run on all. */
@@ -261,13 +260,18 @@ async function pin(pids: readonly number[], cpu: number | undefined): Promise<vo
   for (const pid of pids) await runTool('taskset', ['-a', '-c', '-p', cpus, String(pid)]);
 }
 
+/** Starts programs in a guest. */
+export function spawnerIn(guest: Guest): Spawn {
+  return (command, options) => guest.spawn(command, options);
+}
+
 /** Starts the plain C ping-pong server, which is at that path in the guest. */
 export async function startPingpong(
-  guest: Guest,
+  spawn: Spawn,
   pingpong: string,
   listen: string,
 ): Promise<GuestProcess> {
-  const server = await guest.spawn([pingpong, 'serve', listen]);
+  const server = await spawn([pingpong, 'serve', listen]);
   const [line] = await Promise.race([server.stdout.take(1).toArray(), server.ended.then(() => [])]);
   if (String(line).startsWith('listening')) return server;
   throw failure('ERR_GUEST_COMMAND', {
@@ -279,7 +283,8 @@ export async function startPingpong(
 
 const commandTimeoutMs = 300_000;
 
-function runner(guest: Guest): Run {
+/** Runs commands in a guest. */
+export function runner(guest: Guest): Run {
   return async (command) => {
     const result = await guest.exec(command, { timeoutMs: commandTimeoutMs });
     if (result.status === 0) return result.stdout;

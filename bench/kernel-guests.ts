@@ -7,7 +7,7 @@ import { Client } from './client/client.js';
 import { compilePrograms } from './compile.js';
 import type { Disposables } from './disposables.js';
 import { type GuestEnvironment, guestEnvironment } from './environment.js';
-import { startPingpong } from './guest-lab.js';
+import { spawnerIn, startPingpong } from './guest-lab.js';
 
 /** The suites of the Debian archive whose kernels are compared: 5.10, 6.1, 6.12 and 7.x. */
 export const kernelSuites = ['bullseye', 'bookworm', 'trixie', 'sid'] as const;
@@ -70,7 +70,7 @@ async function bootKernel(
     }),
   );
   for (const listen of [`tcp:0.0.0.0:${PINGPONG_PORT}`, `vsock:any:${PINGPONG_PORT}`]) {
-    await startPingpong(guest, PINGPONG, listen);
+    await startPingpong(spawnerIn(guest), PINGPONG, listen);
   }
   return {
     suite,

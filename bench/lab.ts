@@ -1,6 +1,7 @@
 import { createServer } from 'node:net';
+import type { GuestFile, GuestProcess, SpawnOptions } from '../guest/index.js';
 import { makeRunFolder } from '../guest/vm/rundir.js';
-import type { Client } from './client/client.js';
+import type { Measurer } from './client/client.js';
 import type { Programs } from './compile.js';
 import type { GuestEnvironment } from './environment.js';
 import type { Exchange } from './limit.js';
@@ -44,15 +45,23 @@ export interface LabTransport {
    * to receive as many replies, in nanoseconds.
    */
   bulk(exchange: Exchange, messages: number): Promise<number>;
-  /**
-   * Begins to measure processor time. Resolves with a function that ends the measurement and
-   * returns the times.
-   */
-  measureCpu(): Promise<() => Promise<CpuUse>>;
+  /** What threads on this machine use for it; absent where they are those of another guest. */
+  readonly meters?: {
+    /** Processor time, in nanoseconds. */
+    readonly cpu: Meter;
+    /** How often threads stopped running, to wait or because another one ran. */
+    readonly switches: Meter;
+  };
 }
 
-/** Processor time in nanoseconds. Plain C clients with a socket count on neither side. */
-export interface CpuUse {
+/**
+ * Begins to measure what threads use. Resolves with a function that ends the measurement and
+ * returns what was used.
+ */
+export type Meter = () => Promise<() => Promise<Use>>;
+
+/** What threads used. Plain C clients with a socket count on neither side. */
+export interface Use {
   /** Of the host's processes at the ends of the transports. */
   host: number;
   /** Of the process that runs this guest: `processors` and `devices` together. */
@@ -63,18 +72,44 @@ export interface CpuUse {
   devices: number;
 }
 
+/** Starts a program in a guest. */
+export type Spawn = (command: readonly string[], options?: SpawnOptions) => Promise<GuestProcess>;
+
+/** The port of the plain C ping-pong server in a guest, on every transport. */
+export const PINGPONG_PORT = 1025;
+
+/** The paths of the C programs in a guest. */
+export const guestPrograms: Programs = {
+  pingpong: '/bin/waep-pingpong',
+  native: '/bin/waep-native',
+  maps: '/bin/waep-maps',
+  stopwatch: '/bin/waep-stopwatch',
+  uname: '/bin/waep-uname',
+  events: '/bin/waep-events',
+};
+
+/** The files of a guest that {@link guestPrograms} are. */
+export function programFiles(programs: Programs): Record<string, GuestFile> {
+  const names = Object.keys(guestPrograms) as (keyof Programs)[];
+  return Object.fromEntries(
+    names.map((name) => [guestPrograms[name], { source: programs[name], mode: 0o755 }]),
+  );
+}
+
 /** A guest that is up, with the agent and the plain C ping-pong server running in it. */
 export interface LabGuest {
   readonly environment: GuestEnvironment;
   readonly transports: readonly LabTransport[];
   /** The client process, in which the in-process device is. */
-  readonly client: Client;
+  readonly client: Measurer;
   /** The transports that this machine does not have, with the reasons. */
   readonly absent: ReadonlyArray<{ arm: string; why: string }>;
   /** The C programs' paths in the guest. */
   readonly programs: Programs;
   /** Runs a program in the guest to its end and returns its standard output. */
   run(command: readonly string[]): Promise<string>;
+  /** Starts a program in the guest. */
+  readonly spawn: Spawn;
   /** Keeps QEMU and everything on the host that talks to it on one CPU, or lets it run on all. */
   pin(cpu: number | undefined): Promise<void>;
   /** Puts a file into the guest. */

@@ -63,6 +63,7 @@ function section(runs: readonly DerivedRun[]): string[] {
 
 function guestOf({ accel, guest }: Environment): string {
   if (guest === undefined) return 'no guest';
-  const kind = accel === 'kvm' ? 'guest under KVM' : 'emulated guest';
+  const plain = accel === 'kvm' ? 'guest under KVM' : 'emulated guest';
+  const kind = guest.outer === undefined ? plain : 'emulated guest in a guest';
   return `${kind} with Linux ${guest.kernel}`;
 }

@@ -16,6 +16,10 @@ const program = addMachineOptions(new Command('npm run bench --'))
   .description('Run the experiments, and write samples, tables and charts to results/.')
   .option('--list', 'list the experiments')
   .option('--only <name...>', 'run these experiments only')
+  .option(
+    '--nested',
+    'run the experiments with a guest in a guest, which have the kernel’s vsock at both ends; takes a quarter of an hour',
+  )
   .option('--quick', 'measure less, and keep the results in results/.quick/')
   .option(
     '--render [run]',
@@ -42,9 +46,11 @@ const program = addMachineOptions(new Command('npm run bench --'))
     `compare this tree with another revision, and end with status 1 if anything is slower (default experiments: ${comparable.join(', ')})`,
   );
 
+type Options = BenchOptions & { list?: boolean; nested?: boolean; render?: string | true };
+
 async function main(): Promise<void> {
-  const options = program.parse().opts<BenchOptions & { list?: boolean; render?: string | true }>();
-  const chosen = chooseExperiments(options.only, options.suite);
+  const options = program.parse().opts<Options>();
+  const chosen = chooseExperiments(options);
   if (options.list === true) {
     console.log(listing(chosen));
   } else if (options.render !== undefined) {
@@ -59,17 +65,16 @@ async function main(): Promise<void> {
   }
 }
 
-function chooseExperiments(
-  names: readonly string[] | undefined,
-  suites: readonly string[] | undefined,
-) {
-  const experiments = experimentsWith(suites);
+function chooseExperiments({ only: names, suite, nested, render }: Options) {
+  const experiments = experimentsWith(suite);
   for (const name of names ?? []) {
     if (experiments.some((experiment) => experiment.name === name)) continue;
     const known = experiments.map((experiment) => experiment.name);
     throw failure('ERR_BENCH_EXPERIMENT', { name, known });
   }
-  return experiments.filter(({ name }) => names === undefined || names.includes(name));
+  if (names !== undefined) return experiments.filter(({ name }) => names.includes(name));
+  if (render !== undefined) return experiments;
+  return experiments.filter((one) => (one.nested ?? false) === (nested ?? false));
 }
 
 main().catch((error: Error) => {

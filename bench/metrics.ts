@@ -35,6 +35,37 @@ export function echoCpuMetric(part: 'the guest' | 'QEMU’s devices', echo: stri
   return `CPU of ${part}, ${echo}`;
 }
 
+/** The bytes a second of messages of this size that are sent one after the other. */
+export function streamMetric(payloadBytes: number): string {
+  return `stream of ${bytes(payloadBytes)}`;
+}
+
+/** What messages cost beside time. */
+export const countKinds = [
+  'kicks',
+  'interrupts',
+  'switches in the guest',
+  'switches of QEMU’s processor',
+  'switches of QEMU’s other threads',
+  'switches of the client',
+] as const;
+
+/** Messages of which something is counted. */
+export interface Load {
+  /** What `times` counts, in the plural. */
+  readonly name: string;
+  /** One of them. */
+  readonly per: string;
+  readonly times: number;
+  readonly requestBytes: number;
+  readonly replyBytes: number;
+}
+
+/** The number of a kind in all of a load. */
+export function countMetric(kind: (typeof countKinds)[number], { times, name }: Load): string {
+  return `${kind}, ${count(times)} ${name}`;
+}
+
 /** A metric of a guest with the kernel of this suite of the Debian archive. */
 export function onKernelMetric(metric: string, suite: string): string {
   return `${metric}, kernel of ${suite}`;

@@ -1,5 +1,5 @@
 /** What a sample's number counts. All times are kept in nanoseconds. */
-export type Unit = 'ns' | 'ops/s' | 'B/s';
+export type Unit = 'ns' | 'ops/s' | 'B/s' | 'count';
 
 /** The samples of one arm and metric that were measured in one go, in the order of measurement. */
 export interface Batch {

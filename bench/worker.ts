@@ -1,12 +1,22 @@
 /* Both ends of a process that executes requests, one at a time. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { createInterface } from 'node:readline';
+import type { GuestProcess } from '../guest/index.js';
 import { failure } from '../src/errors.js';
 
 type Reply<Answer> = { answer: Answer } | { error: { message: string; stack: string } };
 
 /** The end that sends requests. */
-export class Worker<Request extends object, Answer extends object> implements AsyncDisposable {
+export interface Asker<Request, Answer> extends AsyncDisposable {
+  /** @throws ERR_TOOL_FAILED when the process fails or ends */
+  ask(request: Request): Promise<Answer>;
+}
+
+/** The end that sends requests to a process on this machine. */
+export class Worker<Request extends object, Answer extends object>
+  implements Asker<Request, Answer>
+{
   readonly #what: string;
   readonly #child: ChildProcess;
 
@@ -28,7 +38,6 @@ export class Worker<Request extends object, Answer extends object> implements As
     return this.#child.pid ?? 0;
   }
 
-  /** @throws ERR_TOOL_FAILED when the process fails or ends */
   async ask(request: Request): Promise<Answer> {
     const answered = new AbortController();
     const { signal } = answered;
@@ -40,12 +49,7 @@ export class Worker<Request extends object, Answer extends object> implements As
           return { error: { message: `it ended with ${code ?? killer}`, stack: '' } };
         }),
       ]);
-      if ('answer' in reply) return reply.answer;
-      throw failure('ERR_TOOL_FAILED', {
-        tool: `${this.#what} (${JSON.stringify(request)})`,
-        why: reply.error.message,
-        log: reply.error.stack,
-      });
+      return answerIn(reply, this.#what, request);
     } finally {
       answered.abort();
     }
@@ -59,18 +63,76 @@ export class Worker<Request extends object, Answer extends object> implements As
   }
 }
 
-/** Makes this process execute requests until the other end is gone. */
+/** The end that sends requests to a process in a guest, as lines of JSON. */
+export class GuestWorker<Request extends object, Answer extends object>
+  implements Asker<Request, Answer>
+{
+  readonly #what: string;
+  readonly #process: GuestProcess;
+  readonly #lines: AsyncIterator<string>;
+  #complaints = '';
+
+  /**
+   * @param what the process, in the words of an error
+   * @param process it calls {@link serveLines}
+   */
+  constructor(what: string, process: GuestProcess) {
+    this.#what = what;
+    this.#process = process;
+    this.#lines = createInterface(process.stdout)[Symbol.asyncIterator]();
+    process.stderr.setEncoding('utf8').on('data', (text: string) => {
+      this.#complaints += text;
+    });
+  }
+
+  async ask(request: Request): Promise<Answer> {
+    this.#process.write(`${JSON.stringify(request)}\n`);
+    const { value, done } = await this.#lines.next();
+    const reply: Reply<Answer> =
+      done === true
+        ? { error: { message: 'it ended', stack: this.#complaints } }
+        : JSON.parse(value);
+    return answerIn(reply, this.#what, request);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#process.destroy();
+  }
+}
+
+function answerIn<Answer>(reply: Reply<Answer>, what: string, request: object): Answer {
+  if ('answer' in reply) return reply.answer;
+  throw failure('ERR_TOOL_FAILED', {
+    tool: `${what} (${JSON.stringify(request)})`,
+    why: reply.error.message,
+    log: reply.error.stack,
+  });
+}
+
+async function replyTo<Answer>(answer: () => Promise<Answer>): Promise<Reply<Answer>> {
+  try {
+    return { answer: await answer() };
+  } catch (error) {
+    const { message, stack = '' } = error as Error;
+    return { error: { message, stack } };
+  }
+}
+
+/** Makes this process execute the requests of a {@link Worker} until that is gone. */
 export function serve<Request, Answer>(answer: (request: Request) => Promise<Answer>): void {
-  const reply = async (request: Request): Promise<Reply<Answer>> => {
-    try {
-      return { answer: await answer(request) };
-    } catch (error) {
-      const { message, stack = '' } = error as Error;
-      return { error: { message, stack } };
-    }
-  };
   process.on('message', (request: Request) => {
-    void reply(request).then((made) => process.send?.(made));
+    void replyTo(() => answer(request)).then((made) => process.send?.(made));
   });
   process.on('disconnect', () => process.exit());
+}
+
+/** Makes this process execute the requests of a {@link GuestWorker} until that is gone. */
+export async function serveLines<Request, Answer>(
+  answer: (request: Request) => Promise<Answer>,
+): Promise<void> {
+  for await (const line of createInterface(process.stdin)) {
+    const reply = await replyTo(() => answer(JSON.parse(line) as Request));
+    process.stdout.write(`${JSON.stringify(reply)}\n`);
+  }
+  process.exit();
 }

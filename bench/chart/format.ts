@@ -45,6 +45,7 @@ export const printers: Readonly<Record<Unit, (value: number) => string>> = {
   ns: micros,
   'ops/s': rate,
   'B/s': byteRate,
+  count: (value) => count(Math.round(value)),
 };
 
 /** Prints nanoseconds with the unit that suits them: `8.31 µs`, `2.04 s`. */

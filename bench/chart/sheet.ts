@@ -10,6 +10,7 @@ const accelerators = {
   tcg: 'EMULATED guest (TCG)',
   kvm: 'guest under KVM',
   'kvm-software': 'guest under KVM in SOFTWARE',
+  nested: 'NESTED EMULATION: a guest in a guest',
   none: 'no guest',
 } as const;
 
@@ -37,7 +38,7 @@ export function sheet(options: {
     title: options.title,
     ...(quick ? { warning: 'QUICK RUN: less than a full run of a committed tree' } : {}),
     facts: [
-      accelerators[accel],
+      accelerators[environment.guest?.outer === undefined ? accel : 'nested'],
       `${better} is better`,
       `median of ${least === most ? '' : `${count(least)} to `}${count(most)}${what} in ${amount.boots} ${starts}${amount.boots === 1 ? '' : 's'}`,
       whiskers(drawn),

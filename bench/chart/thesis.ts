@@ -8,7 +8,7 @@ import { answer, bar, point, rowsOf, sheet, vsockOf } from './sheet.js';
 import { armName, inOrder } from './theme.js';
 
 /** The thesis' Figure 4 with our transports, and what forwarding adds. */
-export function thesisFigure(summary: Summary, environment: Environment): Figure {
+export function thesisFigure(summary: Summary, environment: Environment, file = 'thesis'): Figure {
   const added = (metric: string) =>
     inOrder(
       summary.comparisons.filter((one) => one.kind === 'difference' && one.metric === metric),
@@ -26,7 +26,7 @@ export function thesisFigure(summary: Summary, environment: Environment): Figure
     .map((metric) => `${duration(thesisOverheadNs[metric])} to ${metric}`)
     .join(' and ');
   return {
-    file: 'thesis',
+    file,
     title,
     origin: 'Figure 4',
     status: statusOf(summary, environment),
@@ -63,7 +63,7 @@ export function thesisFigure(summary: Summary, environment: Environment): Figure
 const THESIS_RATIO = thesisOverheadNs.PROG_LOAD / thesisOverheadNs.RAW_TRACEPOINT_OPEN;
 
 /** Our overheads beside those of the thesis, without a verdict. */
-function statusOf({ comparisons }: Summary, { accel }: Environment): string {
+function statusOf({ comparisons }: Summary, { accel, guest }: Environment): string {
   const [loads, attachments] = commandMetrics.map((metric) =>
     comparisons.filter((one) => one.kind === 'difference' && one.metric === metric),
   );
@@ -73,6 +73,7 @@ function statusOf({ comparisons }: Summary, { accel }: Environment): string {
   });
   if (ratios.length === 0) return 'measured';
   const [least, most] = [Math.min(...ratios), Math.max(...ratios)];
-  const where = accel === 'kvm' ? 'under KVM' : 'in an emulated guest';
+  const emulated = guest?.outer === undefined ? 'in an emulated guest' : 'in a guest of a guest';
+  const where = accel === 'kvm' ? 'under KVM' : emulated;
   return `measured ${where}: a load adds ${least.toFixed(2)} to ${most.toFixed(2)} times what an attachment adds; in the thesis ${THESIS_RATIO.toFixed(2)} times`;
 }

@@ -2,7 +2,7 @@ import { fileURLToPath } from 'node:url';
 import { crowdMetrics } from '../metrics.js';
 import { leashed } from '../process.js';
 import { expectSamples } from '../samples.js';
-import { Worker } from '../worker.js';
+import { type Asker, Worker } from '../worker.js';
 import type {
   ClientAnswer,
   ClientRequest,
@@ -14,18 +14,13 @@ import type {
   ProfileRequest,
 } from './protocol.js';
 
-/** A client process that measures on request, one thing at a time. */
-export class Client implements AsyncDisposable {
-  readonly #worker: Worker<ClientRequest, ClientAnswer>;
+/** A process that measures on request, one thing at a time, here or in a guest. */
+export class Measurer implements AsyncDisposable {
+  readonly #worker: Asker<ClientRequest, ClientAnswer>;
 
-  /** @param cpu the CPU to keep it on; by default it may run on all */
-  constructor(cpu?: number) {
-    const main = fileURLToPath(new URL('./main.js', import.meta.url));
-    this.#worker = new Worker('The measuring client', leashed(cpu, [process.execPath, main]));
-  }
-
-  get pid(): number {
-    return this.#worker.pid;
+  /** @param worker the process */
+  constructor(worker: Asker<ClientRequest, ClientAnswer>) {
+    this.#worker = worker;
   }
 
   /**
@@ -88,8 +83,36 @@ export class Client implements AsyncDisposable {
     await this.#worker.ask({ task: 'leave' });
   }
 
+  /**
+   * Runs the Figure 2 program in the guest until {@link detach}.
+   *
+   * @throws ERR_TOOL_FAILED when the client fails or ends
+   */
+  async attach(address: string): Promise<void> {
+    await this.#worker.ask({ task: 'attach', address });
+  }
+
+  /** Ends what {@link attach} has begun. */
+  async detach(): Promise<void> {
+    await this.#worker.ask({ task: 'detach' });
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#worker[Symbol.asyncDispose]();
+  }
+}
+
+/** A {@link Measurer} on this machine. */
+export class Client extends Measurer {
+  readonly pid: number;
+
+  /** @param cpu the CPU to keep it on; by default it may run on all */
+  constructor(cpu?: number) {
+    const main = fileURLToPath(new URL('./main.js', import.meta.url));
+    const command = leashed(cpu, [process.execPath, main]);
+    const worker = new Worker<ClientRequest, ClientAnswer>('The measuring client', command);
+    super(worker);
+    this.pid = worker.pid;
   }
 }
 

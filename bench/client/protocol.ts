@@ -62,6 +62,9 @@ export interface Followed {
 /** A request for the result of a {@link FollowRequest}, or to end its session. */
 type FollowedRequest = { task: 'followed' } | { task: 'leave' };
 
+/** A request to run the Figure 2 program in a guest until the second kind. */
+type AttachRequest = { task: 'attach'; address: string } | { task: 'detach' };
+
 /** The number of measured operations, and of those before them that are not measured. */
 export interface Counts {
   warmup: number;
@@ -84,7 +87,8 @@ export type ClientRequest =
   | ProfileRequest
   | DeviceRequest
   | FollowRequest
-  | FollowedRequest;
+  | FollowedRequest
+  | AttachRequest;
 
 /** An answer of a client: samples by metric, a profile, or the result of following events. */
 export type ClientAnswer =

@@ -15,6 +15,9 @@ export const lookupMap = {
 /** The key of the map's only element. */
 export const lookupKey = new Uint8Array(lookupKeyBytes).fill(0xa5);
 
+/** An emulated guest on a busy machine, or in another guest, takes its time. */
+export const patience = { handshakeTimeoutMs: 60_000, callTimeoutMs: 60_000 };
+
 /** A session that stays open for as long as its transport does, with a map to look values up in. */
 export interface ClientSession {
   session: Session;
@@ -35,7 +38,7 @@ export async function sessionWith(address: string): Promise<ClientSession> {
 
 /** A session that belongs to the caller, with the same map. */
 export async function openSession(address: string): Promise<ClientSession> {
-  const session = await Session.connect(address, { client: 'waep bench' });
+  const session = await Session.connect(address, { client: 'waep bench', ...patience });
   const map = await session.createMap(lookupMap);
   // A value of zeroes would be left out of the answers.
   await map.update(lookupKey, new Uint8Array(lookupValueBytes).fill(0x5a));

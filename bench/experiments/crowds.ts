@@ -1,6 +1,6 @@
 /* Look-ups that overlap: many in one session, and in many sessions. */
 import { crowdFigure } from '../chart/crowd.js';
-import type { Client } from '../client/client.js';
+import type { Measurer } from '../client/client.js';
 import type { Crowd } from '../client/protocol.js';
 import type { Experiment } from '../experiment.js';
 import type { LabTransport } from '../lab.js';
@@ -52,7 +52,7 @@ function crowdExperiment(
   };
 }
 
-function crowdArm(transport: LabTransport, client: Client, sweep: Sweep): Arm {
+function crowdArm(transport: LabTransport, client: Measurer, sweep: Sweep): Arm {
   const { agent: address } = transport;
   return {
     name: transport.name,

@@ -1,6 +1,6 @@
 import { Session } from '../../src/session.js';
 import { eventsFigure } from '../chart/events.js';
-import type { Client } from '../client/client.js';
+import type { Measurer } from '../client/client.js';
 import type { Followed } from '../client/protocol.js';
 import { ratio } from '../comparisons.js';
 import type { Programs } from '../compile.js';
@@ -198,7 +198,7 @@ function readInGuest(session: Session, driver: Driver, nice: number): Read {
   };
 }
 
-function readOnHost(client: Client, address: string, driver: Driver): Read {
+function readOnHost(client: Measurer, address: string, driver: Driver): Read {
   return async (kind, count, pauseNs, withCpu) => {
     const cpuNs = async () => (withCpu ? await driver.agentCpuNs() : 0);
     await client.follow({ address, ...kind, stamped: false });
@@ -248,7 +248,7 @@ async function measureRates(read: Read): Promise<Batches> {
 }
 
 async function measureLatency(
-  client: Client,
+  client: Measurer,
   address: string,
   driver: Driver,
   { samples, warmup }: Amount,

@@ -1,5 +1,5 @@
 import { mapOpsFigure } from '../chart/map-ops.js';
-import type { Client } from '../client/client.js';
+import type { Measurer } from '../client/client.js';
 import { ratio } from '../comparisons.js';
 import type { Experiment } from '../experiment.js';
 import type { LabGuest, LabTransport } from '../lab.js';
@@ -98,7 +98,7 @@ function nativeArm(guest: LabGuest): Arm {
   };
 }
 
-function forwardedArm(transport: LabTransport, client: Client): Arm {
+function forwardedArm(transport: LabTransport, client: Measurer): Arm {
   const { agent: address } = transport;
   return {
     name: transport.name,

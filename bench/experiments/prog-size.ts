@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { progSizeFigure } from '../chart/prog-size.js';
-import type { Client } from '../client/client.js';
+import type { Measurer } from '../client/client.js';
 import type { Experiment } from '../experiment.js';
 import type { LabGuest, LabTransport } from '../lab.js';
 import { nativeCommand, nativeSamples } from '../limit.js';
@@ -86,7 +86,7 @@ function nativeArm(guest: LabGuest): Arm {
   };
 }
 
-function forwardedArm(transport: LabTransport, client: Client): Arm {
+function forwardedArm(transport: LabTransport, client: Measurer): Arm {
   const { agent: address } = transport;
   return {
     name: transport.name,

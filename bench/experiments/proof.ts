@@ -1,7 +1,6 @@
-import { systemError } from '../../src/errors.js';
-import { Session } from '../../src/session.js';
+import type { Measurer } from '../client/client.js';
 import type { LabGuest, LabTransport } from '../lab.js';
-import { attachCall, loadCall, message } from '../programs/figure2.js';
+import { message } from '../programs/figure2.js';
 
 const executions = 20;
 
@@ -23,27 +22,17 @@ export interface Proof {
  *
  * @throws Error when the numbers are others
  */
-export async function proveExecution(guest: LabGuest): Promise<Proof[]> {
+export async function proveExecution({ client, transports }: LabGuest): Promise<Proof[]> {
   const proofs: Proof[] = [];
-  for (const transport of guest.transports) proofs.push(await prove(transport));
+  for (const transport of transports) proofs.push(await prove(transport, client));
   return proofs;
 }
 
-async function prove(transport: LabTransport): Promise<Proof> {
+async function prove(transport: LabTransport, client: Measurer): Promise<Proof> {
   await transport.use();
-  const session = await Session.connect(transport.agent, { client: 'waep bench' });
-  let attached: string[];
-  try {
-    const [program, link] = [session.newHandle(), session.newHandle()];
-    for (const call of [loadCall(program), attachCall(program, link)]) {
-      const { result, errno } = await session.call(call);
-      if (result < 0) throw systemError('bpf', errno, { side: 'guest' });
-    }
-    attached = await traceOfExecutions(transport);
-    await session.release([link, program]);
-  } finally {
-    session.close();
-  }
+  await client.attach(transport.agent);
+  const attached = await traceOfExecutions(transport);
+  await client.detach();
   const detached = await traceOfExecutions(transport);
   const proof: Proof = {
     transport: transport.name,

@@ -4,7 +4,6 @@ import { agentPath } from '../../src/paths.js';
 import { softwareOverheadFigure } from '../chart/software-overhead.js';
 import { Client } from '../client/client.js';
 import { exchangeOf, lookupExchange } from '../client/lookup.js';
-import { threadTimes, usedNs } from '../cpu-time.js';
 import { Disposables } from '../disposables.js';
 import type { Experiment } from '../experiment.js';
 import { freePort, type Lab } from '../lab.js';
@@ -21,6 +20,7 @@ import { commandMetrics, lookupMetric, placedMetric, thesisOverheadNs } from '..
 import { run, startServer } from '../process.js';
 import { encodeCallFile } from '../programs/call-file.js';
 import { expectSamples } from '../samples.js';
+import { threadTimes, useBetween } from '../thread-use.js';
 import type { Amount, Arm, Batch, Comparison } from '../types.js';
 import { warmUp } from './rtt.js';
 import { commandBatches, figure2Calls } from './thesis.js';
@@ -169,7 +169,7 @@ async function profileOf(agentPid: number, transports: readonly HostTransport[])
       await warmUp(client, [transport], jitWarmup);
       const before = await threadTimes([agentPid]);
       const profile = await client.profile({ address: transport.agent, calls: profiledCalls });
-      const agentCpuUs = usedNs(before, await threadTimes([agentPid])) / 1000;
+      const agentCpuUs = useBetween(before, await threadTimes([agentPid])) / 1000;
       const agent = { cpuUsPerCall: agentCpuUs / profiledCalls };
       profiles.push({ transport: transport.name, placement, agent, client: profile });
     }

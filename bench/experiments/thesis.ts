@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { thesisFigure } from '../chart/thesis.js';
-import type { Client } from '../client/client.js';
+import type { Measurer } from '../client/client.js';
+import { ratio } from '../comparisons.js';
 import type { Experiment } from '../experiment.js';
 import type { LabGuest } from '../lab.js';
 import { nativeCommand, nativeSamples } from '../limit.js';
@@ -18,25 +19,38 @@ const parameters = {
     'enabling a tracepoint within the grace period of its last disabling waits for the rest of it; an application that is started once does not meet that',
 } as const;
 
-const transports = ['tcp', 'vsock-mux', 'vsock-kernel', 'vsock-device'];
+/** The two commands of the thesis, native and over each transport. */
+function commandsOver(
+  experiment: Omit<Experiment, 'parameters' | 'guest' | 'prepare' | 'figures'>,
+): Experiment {
+  const { name } = experiment;
+  return {
+    ...experiment,
+    parameters,
+    guest: true,
+    async prepare({ guest }) {
+      if (guest === undefined) throw new TypeError(`the ${name} experiment needs a guest`);
+      const proof = await proveExecution(guest);
+      return {
+        arms: [
+          await nativeArm(guest),
+          ...guest.transports.map((transport) => ({
+            ...forwardedArm(transport.name, transport.agent, guest.client),
+            prepare: () => transport.use(),
+          })),
+        ],
+        absent: guest.absent,
+        records: { proof },
+        [Symbol.asyncDispose]: async () => {},
+      };
+    },
+    figures: (summary, environment) => [thesisFigure(summary, environment, name)],
+  };
+}
 
-/** The thesis' experiment: its two commands, native and over each transport. */
-export const thesis: Experiment = {
-  name: 'thesis',
-  title: 'The thesis’ experiment: PROG_LOAD and RAW_TRACEPOINT_OPEN',
-  hypothesis:
-    'Forwarding adds the same order of time as the thesis reports over TCP (396 µs and 100 µs), and less over vsock than over TCP.',
-  parameters,
-  placement: 'host processes and the vCPU unpinned',
-  remarks: [
-    'Each of the two commands is timed by itself. `native` makes the same calls, byte for byte, in the guest. `proof.json` records that the forwarded program ran: N execs in the guest left N lines in its trace log while it was attached, and none afterwards.',
-    'After each iteration the kernel gets time to settle: a tracepoint that is enabled again within the grace period of its last disabling makes the caller wait for the rest of that period, which would hide everything else and which an application that is started once does not meet.',
-    'These commands change kernel mappings. In an emulated guest each change makes the emulator flush its software TLB, and all the code that forwarding runs in the guest then refills it. The rtt experiment shows the same transports without that, software-overhead the same commands without emulation.',
-  ],
-  guest: true,
-  full: { boots: 3, rounds: 8, samples: 32, warmup: 3 },
-  quick: { boots: 1, rounds: 5, samples: 10, warmup: 2 },
-  comparisons: transports.flatMap((arm) =>
+/** What forwarding adds to the commands. */
+function added(transports: readonly string[], thesis: typeof thesisOverheadNs | undefined) {
+  return transports.flatMap((arm) =>
     commandMetrics.map(
       (metric): Comparison => ({
         kind: 'difference',
@@ -44,28 +58,47 @@ export const thesis: Experiment = {
         against: 'native',
         metric,
         quantile: 'p50',
-        thesis: thesisOverheadNs[metric],
+        ...(thesis === undefined ? {} : { thesis: thesis[metric] }),
       }),
     ),
-  ),
-  async prepare({ guest }) {
-    if (guest === undefined) throw new TypeError('the thesis experiment needs a guest');
-    const proof = await proveExecution(guest);
-    return {
-      arms: [
-        await nativeArm(guest),
-        ...guest.transports.map((transport) => ({
-          ...forwardedArm(transport.name, transport.agent, guest.client),
-          prepare: () => transport.use(),
-        })),
-      ],
-      absent: guest.absent,
-      records: { proof },
-      [Symbol.asyncDispose]: async () => {},
-    };
-  },
-  figures: (summary, environment) => [thesisFigure(summary, environment)],
-};
+  );
+}
+
+/** The thesis' experiment. */
+export const thesis = commandsOver({
+  name: 'thesis',
+  title: 'The thesis’ experiment: PROG_LOAD and RAW_TRACEPOINT_OPEN',
+  hypothesis:
+    'Forwarding adds the same order of time as the thesis reports over TCP (396 µs and 100 µs), and less over vsock than over TCP.',
+  placement: 'host processes and the vCPU unpinned',
+  remarks: [
+    'Each of the two commands is timed by itself. `native` makes the same calls, byte for byte, in the guest. `proof.json` records that the forwarded program ran: N execs in the guest left N lines in its trace log while it was attached, and none afterwards.',
+    'After each iteration the kernel gets time to settle: a tracepoint that is enabled again within the grace period of its last disabling makes the caller wait for the rest of that period, which would hide everything else and which an application that is started once does not meet.',
+    'These commands change kernel mappings. In an emulated guest each change makes the emulator flush its software TLB, and all the code that forwarding runs in the guest then refills it. The rtt experiment shows the same transports without that, software-overhead the same commands without emulation.',
+  ],
+  full: { boots: 3, rounds: 8, samples: 32, warmup: 3 },
+  quick: { boots: 1, rounds: 5, samples: 10, warmup: 2 },
+  comparisons: added(['tcp', 'vsock-mux', 'vsock-kernel', 'vsock-device'], thesisOverheadNs),
+});
+
+/** The same from a guest to the guest in it: by the kernels' own vsock. */
+export const nestedThesis = commandsOver({
+  name: 'nested-thesis',
+  title: 'The thesis’ commands from a guest to a guest in it, by the kernels’ own vsock',
+  hypothesis:
+    'With the vsock of both kernels (vhost_vsock on the host’s side) a forwarded command takes at most as long as with TCP.',
+  placement: 'the guest that is the host has two vCPUs, the one in it has one; all unpinned',
+  remarks: [
+    '`native` makes the same calls in the inner guest. `proof.json` records that the forwarded program ran there. The experiment nested-rtt describes both guests.',
+  ],
+  nested: true,
+  full: { boots: 1, rounds: 8, samples: 6, warmup: 2 },
+  quick: { boots: 1, rounds: 2, samples: 3, warmup: 1 },
+  comparisons: [
+    ...added(['tcp', 'vsock-kernel'], undefined),
+    ...commandMetrics.map((metric) => ratio('vsock-kernel', 'tcp', metric, 1)),
+  ],
+});
 
 /** The same calls, byte for byte, made in the guest itself. */
 async function nativeArm(guest: LabGuest): Promise<Arm> {
@@ -87,7 +120,7 @@ export const figure2Calls: readonly NamedCall[] = [
 ];
 
 /** The commands through a session, measured by a client. */
-function forwardedArm(name: string, address: string, client: Client): Arm {
+function forwardedArm(name: string, address: string, client: Measurer): Arm {
   return {
     name,
     measure: async (amount) => {

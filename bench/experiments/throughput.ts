@@ -1,7 +1,7 @@
 import { throughputFigure } from '../chart/throughput.js';
 import { ratio } from '../comparisons.js';
 import type { Experiment } from '../experiment.js';
-import type { CpuUse, LabGuest, LabTransport } from '../lab.js';
+import type { LabGuest, LabTransport, Use } from '../lab.js';
 import type { Exchange } from '../limit.js';
 import { bulkCpuMetric, bulkMetric } from '../metrics.js';
 import type { Arm, Batch } from '../types.js';
@@ -77,21 +77,22 @@ function streamArm(transport: LabTransport, guest: LabGuest): Arm {
     name: transport.name,
     prepare: () => transport.use(),
     measure: async () => {
-      const used: CpuUse[] = [];
+      const used: Use[] = [];
       const batches = await measureAll(async (exchange, messages) => {
         const address = transport.pingpong;
         const counts = { samples: 1, warmup: messages };
-        const measured = await transport.measureCpu();
+        const measured = await transport.meters?.cpu();
         const found = await client.measure({ task: 'bulk', address, ...exchange, ...counts });
-        used.push(await measured());
+        if (measured !== undefined) used.push(await measured());
         return found.get('bulk')?.[0] ?? 0;
       });
       const mebibytes = roundBytes / 1024 / 1024;
-      const cpu = transfers.flatMap(({ metric }, i) =>
-        (['host', 'guest'] as const).map((side) => {
-          const values = [(used[i]?.[side] ?? 0) / mebibytes];
-          return { metric: bulkCpuMetric(side, metric), unit: 'ns' as const, values };
-        }),
+      const cpu = used.flatMap((of, i) =>
+        (['host', 'guest'] as const).map((side) => ({
+          metric: bulkCpuMetric(side, transfers[i]?.metric ?? ''),
+          unit: 'ns' as const,
+          values: [of[side] / mebibytes],
+        })),
       );
       return [...batches, ...cpu];
     },

@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
 import { stripVTControlCharacters } from 'node:util';
 import t from 'tap';
-import { experiments } from '../../bench/experiments/index.js';
+import { allExperiments } from '../../bench/experiments/index.js';
 import { Store } from '../../bench/store.js';
 import { columns } from '../../bench/table.js';
 import { runTables } from '../../bench/terminal.js';
@@ -32,9 +32,14 @@ t.test('what the bench prints fits into 80 columns', async (t) => {
       .split('\n')
       .filter(({ length }) => length > 80);
   t.same(tooWide(list({})), [], '--list');
-  for (const experiment of experiments) {
-    const [run = ''] = await store.runs(experiment);
-    t.same(tooWide(runTables(await store.read(experiment, run))), [], experiment.name);
+  for (const experiment of allExperiments) {
+    for (const run of await store.runs(experiment)) {
+      t.same(
+        tooWide(runTables(await store.read(experiment, run))),
+        [],
+        `${experiment.name} ${run}`,
+      );
+    }
   }
 });
 

@@ -6,6 +6,8 @@ import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
+import { bundleForGuest } from '../../bench/guest-bundle.js';
+import { bootNested, INNER_CID } from '../../bench/nested-guests.js';
 import { sharedLibraries } from '../../guest/image/libraries.js';
 import {
   type BootOptions,
@@ -15,8 +17,6 @@ import {
   type GuestProcess,
 } from '../../guest/index.js';
 import { nativeFile } from '../../src/native.js';
-import { bundleForGuest } from '../guest-bundle.js';
-import { bootNested, INNER_CID } from '../nested/inner.js';
 import { bridge, startFakeMux } from '../transport/fake-mux.js';
 import { type ProgramReport, useAll } from './ecosystem-run.js';
 import type { SshServer } from './hosts.js';
@@ -174,8 +174,8 @@ async function useInGuest(
 
 /** From a guest to the one in it, the kernel's sockets on both ends. */
 export async function intoNested(folder: string, errand: Errand): Promise<void> {
-  await using nested = await bootNested(folder, await ecosystemFiles(folder));
+  await using nested = await bootNested(await ecosystemFiles(folder));
   await nested.up();
-  await listening(await nested.spawnInner(['node', SCRIPT, '--serve', 'vsock:any:%'], { env }));
+  await listening(await nested.spawnInner(['node', SCRIPT, '--serve', 'vsock:any:%']));
   await useInGuest(nested.outer, `vsock:${INNER_CID}:%`, errand);
 }

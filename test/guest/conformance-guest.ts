@@ -4,9 +4,9 @@ import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Test } from 'tap';
+import { bundleForGuest } from '../../bench/guest-bundle.js';
 import type { Guest, GuestFile } from '../../guest/index.js';
 import { nativeFile } from '../../src/native.js';
-import { bundleForGuest } from '../guest-bundle.js';
 import { conformanceCases, type TransportUnderTest } from '../transport/conformance.js';
 import type { CaseReport } from '../transport/conformance-run.js';
 

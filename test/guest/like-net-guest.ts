@@ -5,9 +5,9 @@ import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Test } from 'tap';
+import { bundleForGuest } from '../../bench/guest-bundle.js';
 import type { Guest, GuestFile } from '../../guest/index.js';
 import { nativeFile } from '../../src/native.js';
-import { bundleForGuest } from '../guest-bundle.js';
 import {
   behaviours,
   differenceHere,

@@ -1,14 +1,11 @@
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { basename, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import t, { type Test } from 'tap';
+import { bundleText } from '../../bench/guest-bundle.js';
+import { bootNested, INNER_CID, INNER_EXEC_KEY } from '../../bench/nested-guests.js';
 import { AGENT_PORT, type GuestProcess } from '../../guest/index.js';
 import { nativeFile } from '../../src/native.js';
-import { bundleForGuest } from '../guest-bundle.js';
 import type { CaseReport } from '../transport/conformance-run.js';
 import { until } from '../until.js';
-import { bootNested, INNER_CID, INNER_EXEC_KEY } from './inner.js';
 
 const PEER_PORT = 7000;
 const CLOSED_PORT = 7001;
@@ -23,24 +20,20 @@ const WHY_SKIPPED =
 
 t.setTimeout(5_400_000);
 
-const folder = mkdtempSync(join(tmpdir(), 'waep-'));
-t.teardown(() => rmSync(folder, { recursive: true, force: true }));
-
 const scripts: Readonly<Record<string, string>> = {
   [CONFORMANCE]: '../transport/conformance-run.js',
   [SMOKE]: './smoke.js',
   [BEREFT]: './bereft.js',
 };
 const bundles = Object.entries(scripts).map(async ([path, module]) => {
-  const source = await bundleForGuest(new URL(module, import.meta.url), folder, basename(path));
-  return [path, { source }] as const;
+  return [path, { text: await bundleText(new URL(module, import.meta.url)) }] as const;
 });
 const files = {
   ...Object.fromEntries(await Promise.all(bundles)),
   '/usr/lib/waep/waep.node': { source: nativeFile('waep.node') },
   '/usr/lib/waep/waep-launch': { source: nativeFile('waep-launch'), mode: 0o755 },
 };
-const nested = await bootNested(folder, files);
+const nested = await bootNested(files);
 const { outer } = nested;
 t.teardown(() => outer.stop());
 
@@ -68,7 +61,7 @@ t.test('the experiment, by AF_VSOCK on both ends', async (t) => {
 
 t.test('the transport, by AF_VSOCK on both ends', async (t) => {
   const listen = ['node', CONFORMANCE, '--listen', `vsock:any:${PEER_PORT}`];
-  const peer = await nested.spawnInner(listen, { env });
+  const peer = await nested.spawnInner(listen);
   peer.stderr.pipe(process.stderr, { end: false });
   await new Promise<void>((resolve, reject) => {
     createInterface(peer.stdout).once('line', () => resolve());
