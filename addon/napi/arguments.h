@@ -4,6 +4,7 @@
 #include <napi.h>
 #include <sys/uio.h>
 
+#include <string>
 #include <vector>
 
 // TypeScript declares and checks the arguments (src/native.ts). These functions only convert.
@@ -34,6 +35,13 @@ inline Bytes View(const Napi::Value& value) {
   const auto array = value.As<Napi::TypedArray>();
   return {static_cast<uint8_t*>(array.ArrayBuffer().Data()) + array.ByteOffset(),
           array.ByteLength()};
+}
+
+inline std::vector<std::string> Texts(const Napi::Value& value) {
+  const auto array = value.As<Napi::Array>();
+  std::vector<std::string> texts;
+  for (uint32_t i = 0; i < array.Length(); ++i) texts.push_back(array.Get(i).As<Napi::String>());
+  return texts;
 }
 
 inline std::vector<iovec> Parts(const Napi::Value& value) {

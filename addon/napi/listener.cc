@@ -11,13 +11,6 @@ namespace {
 // The values that a listener keeps.
 enum Value : size_t { kCache, kOnCall, kOnEnd, kWords, kBegins };
 
-std::vector<std::string> Texts(const Napi::Value& value) {
-  const auto array = value.As<Napi::Array>();
-  std::vector<std::string> texts;
-  for (uint32_t i = 0; i < array.Length(); ++i) texts.push_back(array.Get(i).As<Napi::String>());
-  return texts;
-}
-
 }  // namespace
 
 Napi::Function Listener::Define(Napi::Env env) {
@@ -32,7 +25,7 @@ Listener::Listener(const Napi::CallbackInfo& info)
     : LoopObject(info, "waep:Listener"),
       fd_(arguments::Int(info, 0)),
       cache_(VerdictCacheBinding::Unwrap(info[1].As<Napi::Object>())),
-      kernel_paths_(Texts(info[2])),
+      kernel_paths_(arguments::Texts(info[2])),
       begins_(arguments::View(info[3]).data) {
   Keep(kCache, info[1]);
   Keep(kBegins, info[3]);

@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <string>
+#include <vector>
 
 #include "../core/sockets.h"
 #include "../core/supervisor/restraint.h"
@@ -192,6 +193,14 @@ void ExportSockets(Napi::Env env, Napi::Object exports) {
   add("setNoDelay", SetNoDelay);
   add("tryLock", TryLock);
   add("restrain", [](const Info& info) { return Number(info, Restrain()); });
+  add("executeWithoutRings", [](const Info& info) {
+    const std::string file = info[0].As<Napi::String>();
+    std::vector<std::string> texts = arguments::Texts(info[1]);
+    std::vector<char*> words;
+    for (std::string& text : texts) words.push_back(text.data());
+    words.push_back(nullptr);
+    return Number(info, ExecuteWithoutRings(file.c_str(), words.data()));
+  });
 }
 
 }  // namespace waep

@@ -3,6 +3,7 @@ import { accessSync, constants, existsSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { Command, Option } from 'commander';
 import { failure, systemError } from '../../src/errors.js';
+import { startWithoutRings } from '../../src/event-loop.js';
 import { native } from '../../src/native.js';
 import { profiles } from '../../src/policy/profiles.js';
 import { duration, MAX_TIMER_MS } from '../../src/quantity.js';
@@ -147,6 +148,7 @@ anew. Sessions that are open keep their rules. If a file is wrong, nothing chang
 
 async function main(): Promise<void> {
   const options = program.parse().opts<Options>();
+  startWithoutRings();
   if (options.handOver) {
     // The keeper that was passed to the agent goes on.
     process.exit(await handOver(options, options.eventNice));

@@ -22,6 +22,7 @@ import { outputPipe } from '../../src/run/index.js';
 import { Session } from '../../src/session.js';
 import type { TlsRole } from '../../src/tls-role.js';
 import { stepsOf } from '../docs/console.js';
+import { ringsOf } from '../rings.js';
 import { until } from '../until.js';
 import { type AgentProcess, agentProcess, folderOf } from './agent-process.js';
 
@@ -49,6 +50,7 @@ t.test('SIGHUP has the policy read again', async (t) => {
   const log = join(folder, 'audit.log');
   writeFileSync(policy, 'profile: full\nname: before\n');
   const agent = await agentProcess(t, ['--policy', policy, '--audit', log, '--quiet']);
+  t.same(ringsOf(agent.child.pid ?? 0), []);
   await using before = await Session.connect(agent.address);
   t.equal(before.profile, 'before');
 

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import t, { type Test } from 'tap';
 import { createServer } from '../../src/transport/index.js';
+import { ringsOf } from '../rings.js';
 import { cli } from '../run/application.js';
 import { attemptAsSecondUser, noSecondUser } from '../second-user.js';
 
@@ -37,6 +38,7 @@ t.test('waep vsock-device holds only what it needs', async (t) => {
   const { child, socket, path, rights, address } = await device(t);
   const { Seccomp, NoNewPrivs, Uid = '', CapEff } = rights();
   t.match({ Seccomp, NoNewPrivs }, { Seccomp: '2', NoNewPrivs: '1' });
+  t.same(ringsOf(child.pid ?? 0), []);
   if (noSecondUser === false) {
     const [uid = 0] = Uid.split('\t').map(Number);
     t.ok(uid >= 0x70000000, `user ${uid}, which is nobody's`);

@@ -2,6 +2,7 @@
 #include "restraint.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <sched.h>
@@ -51,6 +52,15 @@ constexpr uint32_t kDenied[] = {
 
 constexpr uint32_t Offset(size_t offset) { return static_cast<uint32_t>(offset); }
 
+// Installs a filter for this process and what it starts. Returns 0 or a negative errno.
+int Install(const std::vector<sock_filter>& filter, unsigned long flags) {
+  const sock_fprog program = {static_cast<unsigned short>(filter.size()),
+                              const_cast<sock_filter*>(filter.data())};
+  const long result = ::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &program);
+  // A positive result is the id of a thread that could not get the filter.
+  return result < 0 ? -errno : result > 0 ? -ESRCH : 0;
+}
+
 }  // namespace
 
 int Restrain() {
@@ -78,12 +88,28 @@ int Restrain() {
     filter.push_back(deny);
   }
   filter.push_back(allow);
-  const sock_fprog program = {static_cast<unsigned short>(filter.size()), filter.data()};
   if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) return -errno;
-  const long result =
-      ::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &program);
-  // A positive result is the id of a thread that could not get the filter.
-  return result < 0 ? -errno : result > 0 ? -ESRCH : 0;
+  return Install(filter, SECCOMP_FILTER_FLAG_TSYNC);
+}
+
+int ExecuteWithoutRings(const char* file, char* const* arguments) {
+  // Without a place for the result the call cannot succeed.
+  if (::syscall(SYS_io_uring_setup, 1, nullptr) < 0 && errno == ENOSYS) return 0;
+  const std::vector<sock_filter> filter = {
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, Offset(offsetof(seccomp_data, nr))),
+      // The number is the same for each architecture.
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_io_uring_setup, 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+  };
+  int error = Install(filter, 0);
+  // Without CAP_SYS_ADMIN there must be no new privileges.
+  if (error == -EACCES && ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0) error = Install(filter, 0);
+  if (error < 0) return error;
+  // Node closes them for all programs but those to which it gives others.
+  for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) ::fcntl(fd, F_SETFD, 0);
+  ::execve(file, arguments, environ);
+  return -errno;
 }
 
 }  // namespace waep
