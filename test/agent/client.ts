@@ -21,9 +21,11 @@ export class Client {
   token: Uint8Array = new Uint8Array(0);
 
   constructor(address: string) {
+    // Newer versions of Node take in 64 KiB for a socket that is paused.
+    const room = { highWaterMark: 1024 };
     this.#socket = address.startsWith('unix:')
-      ? connect(address.slice('unix:'.length))
-      : connect(Number(address.split(':')[2]), '127.0.0.1');
+      ? connect({ path: address.slice('unix:'.length), ...room })
+      : connect({ port: Number(address.split(':')[2]), host: '127.0.0.1', ...room });
     this.#socket.on('data', (chunk) => {
       this.#assembler.add(chunk);
       for (

@@ -6,6 +6,7 @@ import { packageFolder } from '../../src/paths.js';
 import { capabilities, confinementOf, parsePolicy, profiles } from '../../src/policy/index.js';
 
 const nativeModule = new URL('../../src/native.js', import.meta.url).href;
+const eventLoopModule = new URL('../../src/event-loop.js', import.meta.url).href;
 
 const namesOf = (policy: Parameters<typeof confinementOf>[0]) => {
   const { capabilities: bits } = confinementOf(policy);
@@ -58,9 +59,13 @@ t.test('files follow from a policy', async (t) => {
   });
 });
 
-/** What a fresh process of Node says that has run a script with the addon. */
+/** What a fresh process of Node says that has run a script with the addon, as an agent does. */
 function says(script: string): string {
-  const words = ['--input-type=module', '-e', `import { native } from '${nativeModule}';${script}`];
+  const begin = `
+    import { startWithoutRings } from '${eventLoopModule}';
+    import { native } from '${nativeModule}';
+    startWithoutRings();`;
+  const words = ['--input-type=module', '-e', begin + script];
   const { stdout, stderr } = spawnSync(process.execPath, words, { encoding: 'utf8' });
   return stdout + stderr;
 }
