@@ -556,7 +556,7 @@ const NUMBER = 77;
 const bytesOf = (...numbers: number[]) => new Uint8Array(Uint32Array.from(numbers).buffer);
 
 /** A call in which a check finds a number in the place of a descriptor. */
-async function numbered(session: Session, check: Check): Promise<unknown> {
+async function numbered(session: Session, check: Check, number = NUMBER): Promise<unknown> {
   const words: Record<number, number | Uint8Array | { handle: number }> = {};
   for (const { type, offset, values } of check.when ?? []) {
     if (type === true) return undefined;
@@ -569,16 +569,16 @@ async function numbered(session: Session, check: Check): Promise<unknown> {
       const { presence, offset, pointer } = check;
       if (pointer !== undefined || check.command >= IOCTLS) return undefined;
       if (presence.kind === 'flag') words[presence.offset] = presence.mask;
-      words[offset] = NUMBER;
+      words[offset] = number;
       return call();
     }
     case 'descriptors':
-      Object.assign(words, { [check.pointer]: bytesOf(NUMBER), [check.count]: 1 });
+      Object.assign(words, { [check.pointer]: bytesOf(number), [check.count]: 1 });
       return call();
     case 'references': {
       const { records, at } = check;
       const code = record(records.pattern);
-      code[at] = NUMBER;
+      code[at] = number;
       Object.assign(words, { [records.pointer]: code, [records.count]: 2 });
       return call();
     }
@@ -587,7 +587,7 @@ async function numbered(session: Session, check: Check): Promise<unknown> {
       const code = record(records.pattern);
       code[check.shift / 8] = 1;
       const refused = { [records.pointer]: code, [records.count]: 2 };
-      Object.assign(words, refused, { [array]: bytesOf(0xffffffff, NUMBER) });
+      Object.assign(words, refused, { [array]: bytesOf(0xffffffff, number) });
       return call();
     }
     case 'elements': {
@@ -598,7 +598,7 @@ async function numbered(session: Session, check: Check): Promise<unknown> {
         .catch(() => undefined);
       if (made === undefined) return undefined;
       const element = new Uint8Array(8);
-      element[check.at] = NUMBER;
+      element[check.at] = number;
       Object.assign(words, { [check.map]: made, [check.pointer]: element });
       if (check.count !== undefined) words[check.count] = 1;
       return call();
@@ -649,6 +649,11 @@ t.test('a number is no name of an object', async (t) => {
       Cmd.BPF_PROG_GET_FD_BY_ID,
     ] as readonly number[];
     t.match(error, late.includes(check.command) ? { code: refusal.code } : refusal, what);
+    // One of an executor's standard descriptors is a socket, which an element may be.
+    const standard = numbered(session, check, 1).catch((error: Error) => error);
+    const refused = { detail: { rule: 'descriptors' } };
+    if (check.kind === 'elements') t.match(await standard, refused, what);
+    else t.notMatch(await standard, refused, `the kernel answers a ${what}`);
   }
   t.same([...met].sort(), ['descriptor', 'descriptors', 'elements', 'indices', 'references']);
 

@@ -348,7 +348,7 @@ bool RuleChecker::Test(const Check& check, const ElementsCheck& what) {
   const uint64_t count = what.count == ElementsCheck::kOne ? 1 : image_->Word(what.count, 4);
   for (size_t i = 0; i < count && (i + 1) * stride <= behind.size; ++i) {
     if (!TestDescriptor(what.presence, what.objects, behind.buffer,
-                        behind.offset + i * stride + what.at)) {
+                        behind.offset + i * stride + what.at, true)) {
       return false;
     }
   }
@@ -422,7 +422,7 @@ bool RuleChecker::IsPresent(const Presence& presence, uint32_t number) const {
 }
 
 bool RuleChecker::TestDescriptor(const Presence& presence, const Objects& objects, uint32_t buffer,
-                                 size_t offset) {
+                                 size_t offset, bool is_element) {
   const CallImage::Relocation* const named = Descriptor(buffer, offset);
   if (named != nullptr) {
     const Handle& handle = *named->handle;
@@ -432,8 +432,9 @@ bool RuleChecker::TestDescriptor(const Presence& presence, const Objects& object
   }
   const uint32_t number = image_->Word32(buffer, offset);
   if (!IsPresent(presence, number) || number > INT32_MAX) return true;
-  // bpf(2) takes none of the standard descriptors.
-  if (buffer == 0 && number < first_fd_) return true;
+  // The standard descriptors are no objects of bpf(2). But one of them is a socket, which a map can
+  // have as an element.
+  if (!is_element && number < first_fd_) return true;
   if (presence.kind != Presence::kPerhaps) return RefuseNumber(number);
   // Only another thread knows which copies exist. So this may be a copy of any object of the
   // session.

@@ -81,7 +81,7 @@ class RuleChecker {
   bool TestValue(const Check& check, const Ranges& values, uint64_t value);
   // Tests a word of a buffer that is a descriptor.
   bool TestDescriptor(const Presence& presence, const Objects& objects, uint32_t buffer,
-                      size_t offset);
+                      size_t offset, bool is_element = false);
   bool TestForeign();
   // The records behind a pointer that checks of the operation may be about.
   struct FoundRecords {
