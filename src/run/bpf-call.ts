@@ -25,8 +25,14 @@ import { notThere } from './processes.js';
 
 const PAGE_BYTES = 4096;
 const { errno } = constants;
-const { BPF_MAP_CREATE, BPF_OBJ_PIN, BPF_PROG_LOAD, BPF_PROG_TEST_RUN, BPF_TASK_FD_QUERY } =
-  enums.Cmd;
+const {
+  BPF_LINK_CREATE,
+  BPF_MAP_CREATE,
+  BPF_OBJ_PIN,
+  BPF_PROG_LOAD,
+  BPF_PROG_TEST_RUN,
+  BPF_TASK_FD_QUERY,
+} = enums.Cmd;
 const { BPF_COMMON_ATTRS } = enums.CallFlag;
 /** ENOTSUPP is internal to the kernel, but bpf(2) returns this errno to programs. */
 const ENOTSUPP = 524;
@@ -200,6 +206,7 @@ function elsewhere(path: string): WaepError {
   });
 }
 
+const { target_fd: LINKED } = rows.LINK_CREATE_PERF_EVENT.fields;
 const { pid: PROBED_PROCESS } = rows.LINK_CREATE_UPROBE_MULTI.fields;
 const { iter_info: ITERATED } = rows.LINK_CREATE_ITER_TASK.fields;
 
@@ -210,9 +217,14 @@ const { iter_info: ITERATED } = rows.LINK_CREATE_ITER_TASK.fields;
 function checkProcesses(
   call: Notification,
   { encoded: { shape }, image, memory }: Asked,
-  { own }: Context,
+  { own, objects }: Context,
 ): void {
   let ids: number[] = [];
+  if (shape.command === BPF_LINK_CREATE) {
+    const target = memory.handleOf(wordAt(image, LINKED) | 0);
+    if (objects.isOfOwnProcess(target))
+      throw notThere(`${shape.name} of a probe of its own process`);
+  }
   if (shape === rows.LINK_CREATE_UPROBE_MULTI) {
     ids = [wordAt(image, PROBED_PROCESS)];
   } else if (shape === rows.LINK_CREATE_ITER_TASK && image.length >= ITERATED.offset + 8) {
@@ -315,6 +327,8 @@ function taskIn(image: Uint8Array): Task {
 function giveStream(call: Notification, handle: Handle, context: Context): void {
   const { session, objects, placeholders } = context;
   const fd = readGuestPipe(session, handle, {
+    // The iterator's program may have written to memory that the program reads after the output.
+    arrived: () => context.mapped.pull(),
     gone: async () => {
       forget();
       objects.remove(handle);

@@ -29,6 +29,8 @@ interface Known {
    * The length of the `struct sample_id` at the end of the kernel's own records of a perf event.
    */
   sampleIdBytes?: number;
+  /** Whether a perf event is one of a process of the program, which runs on this machine. */
+  ofOwnProcess?: boolean;
   /** What an iterator iterates over; null when it is unknown. */
   iterTarget?: IterTarget | null;
 }
@@ -78,8 +80,13 @@ export class Objects implements ObjectSpecs {
   }
 
   /** Records a new perf event. */
-  addPerfEvent(handle: Handle, sampleIdBytes: number): void {
-    this.#known.set(handle, { kind: 'perf_event', sampleIdBytes });
+  addPerfEvent(handle: Handle, sampleIdBytes: number, ofOwnProcess: boolean): void {
+    this.#known.set(handle, { kind: 'perf_event', sampleIdBytes, ofOwnProcess });
+  }
+
+  /** Returns whether a perf event is one of a process that does not run in the guest. */
+  isOfOwnProcess(handle: Handle): boolean {
+    return this.#known.get(handle)?.ofOwnProcess === true;
   }
 
   /** Records a new map. */

@@ -40,9 +40,7 @@ export async function openPerfEvent(call: Notification, context: Context): Promi
   const pid = call.descriptor(1);
   const flags = call.argument(4);
   const ofCgroup = (flags & Flag.PID_CGROUP) !== 0;
-  if (pid >= 0 && !ofCgroup && !own.isOfGuest(pid, call.thread)) {
-    throw notThere(`perf_event_open(2) of ${pid === 0 ? 'the calling process' : `process ${pid}`}`);
-  }
+  const ofOwn = pid >= 0 && !ofCgroup && !own.isOfGuest(pid, call.thread);
   const leader = call.descriptor(3);
   const group = leader < 0 ? 0 : memory.handleOf(leader);
   const cgroup = ofCgroup ? memory.handleOf(pid) : 0;
@@ -50,6 +48,10 @@ export async function openPerfEvent(call: Notification, context: Context): Promi
 
   const named = (await definedProbe(image, context)) ?? (await namedProbe(image, memory, context));
   if (named === 'fault') return call.fail(errno.EFAULT);
+  // libbpf looks for functions of the kernel by a probe of its own process, which it never uses.
+  if (ofOwn && named?.kind !== 'kprobe') {
+    throw notThere(`perf_event_open(2) of ${pid === 0 ? 'the calling process' : `process ${pid}`}`);
+  }
   const buffers: CallBuffer[] = [{ inout: named?.image ?? image }];
   const relocations: number[] = [];
   if (named !== undefined) {
@@ -62,7 +64,8 @@ export async function openPerfEvent(call: Notification, context: Context): Promi
   const reply = await session.perfEventOpen(
     {
       result: handle,
-      pid: ofCgroup ? { handle: cgroup } : pid,
+      // The agent's own thread takes the place of a process that the guest does not have.
+      pid: ofCgroup ? { handle: cgroup } : ofOwn ? 0 : pid,
       cpu: call.descriptor(2),
       group,
       flags: flags & ~Flag.FD_CLOEXEC,
@@ -79,7 +82,7 @@ export async function openPerfEvent(call: Notification, context: Context): Promi
     }
     return call.fail(reply.errno);
   }
-  objects.addPerfEvent(handle, perf.sampleIdBytes(image));
+  objects.addPerfEvent(handle, perf.sampleIdBytes(image), ofOwn);
   const closeOnExec = (flags & Flag.FD_CLOEXEC) !== 0;
   const given = placeholders.create(handle, (fd) => call.giveDescriptor(fd, closeOnExec));
   if (given) return;
@@ -146,10 +149,11 @@ const NO_DESCRIPTOR = 0xffffffffffffffffn;
 
 /** Makes an ioctl(2) on a perf event in the guest. */
 export async function controlPerfEvent(call: Notification, context: Context): Promise<void> {
-  const { session, placeholders } = context;
+  const { session, placeholders, objects } = context;
   const memory = new ProcessMemory(call, placeholders);
   const handle = memory.handleOf(call.descriptor(0));
   if (handle === 0) return call.proceed();
+  if (objects.isOfOwnProcess(handle)) throw notThere('ioctl(2) of a probe of its own process');
   const request = call.argument(1);
   const argument = perf.perfIoctls.get(request);
   if (argument === undefined || argument.is === 'attribute') {

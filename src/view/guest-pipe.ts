@@ -26,8 +26,10 @@ export async function openGuestPipe(session: Session, path: string): Promise<num
   );
 }
 
-/** Callbacks for the end of a pipe. */
+/** Callbacks for the contents and the end of a pipe. */
 export interface PipeEvents {
+  /** Called before the pipe gets bytes, and before it ends. */
+  arrived(): Promise<void>;
   /** Called when the last copy of the descriptor is closed. */
   gone(): Promise<void>;
   /** Called with the error of the source, if that ends the pipe early. */
@@ -40,7 +42,7 @@ export interface PipeEvents {
  */
 export function readGuestPipe(session: Session, handle: Handle, events: PipeEvents): number {
   const drained = (socket: Socket) =>
-    drain(session, handle, socket).catch((error) => {
+    drain(session, handle, socket, () => events.arrived()).catch((error) => {
       events.failed(error);
       throw error;
     });
@@ -83,10 +85,16 @@ async function follow(
 }
 
 /** Reads to the end. */
-async function drain(session: Session, handle: Handle, socket: Socket): Promise<void> {
+async function drain(
+  session: Session,
+  handle: Handle,
+  socket: Socket,
+  arrived: () => Promise<void>,
+): Promise<void> {
   while (!socket.destroyed) {
     // Iterators pause after a million elements without output: MAX_ITER_OBJECTS.
     const bytes = await session.read(handle, READ_BYTES);
+    await arrived();
     if (bytes?.length === 0) return;
     if (bytes !== undefined && !socket.write(bytes)) await drained(socket);
   }

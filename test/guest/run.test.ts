@@ -37,6 +37,11 @@ async function hostObjects(): Promise<string[]> {
   ];
 }
 
+/** What a program tells that probes its own process, and uses the probe. */
+function toldOf(uses: readonly string[], how: string): string {
+  return ['unknown: ENOENT', 'known: ok', ...uses.map((use) => `${use}: ${how}`), ''].join('\n');
+}
+
 t.test('unmodified programs act on the guest, and on nothing else', async (t) => {
   const program = application();
   t.teardown(program.dispose);
@@ -157,6 +162,11 @@ threading.Thread(target=os.execv, args=(${words})).start()'`;
   await t.rejects(run('unlink', `${cgroup}/mine`), { message: /: Is a directory\n$/ });
   await run('rmdir', `${cgroup}/mine`);
   t.equal(await guest.sh(`ls -d ${cgroup}/mine 2>/dev/null || echo gone`), 'gone\n');
+
+  // libbpf learns by this which functions a kernel has.
+  const used = ['read', 'enable', 'map', 'link'];
+  t.equal(await guest.sh('/program probe-itself'), toldOf(used, 'ok'));
+  t.equal(await run(program.path, 'probe-itself'), toldOf(used, 'EOPNOTSUPP'));
 
   await run('mkdir', '/sys/fs/bpf/folder');
   await run('mv', '/sys/fs/bpf/folder', '/sys/fs/bpf/moved');
