@@ -101,7 +101,9 @@ function answers(results) {
   const page = readFileSync(new URL('results/README.md', root), 'utf8');
   const rows = page.matchAll(/^\| [^|]+ \| ([^|]+) \| `[^`]+` \| \[([a-z-]+)\.svg\]\(([^)]+)\) /gm);
   return [...rows].map(([, title, name, path]) => {
-    const guest = newest(name, 'environment').accel === 'none' ? 'no guest' : 'emulated guest';
+    const { accel, guest: kept } = newest(name, 'environment');
+    const emulated = kept?.outer === undefined ? 'emulated guest' : 'emulated guest in a guest';
+    const guest = accel === 'none' ? 'no guest' : emulated;
     return { name, text: `[${name}](${results}/${path}): ${title} (${guest}; ${machineOf(name)})` };
   });
 }
@@ -251,6 +253,28 @@ function agentMemory() {
   ];
 }
 
+/** What a round trip takes beside time, by transport. */
+function beside() {
+  const { rows } = newest('counts', 'summary');
+  const [{ times, name }] = newest('counts', 'environment').parameters.loads;
+  const arms = ['vsock-device', 'tcp', 'vsock-mux'];
+  const load = `, ${times.toLocaleString('en')} ${name}`;
+  const kinds = rows
+    .filter(({ arm, metric }) => arm === arms[0] && metric.endsWith(load))
+    .map(({ metric }) => metric.slice(0, -load.length));
+  const cell = (kind, arm) => {
+    const row = rows.find((one) => one.arm === arm && one.metric === `${kind}${load}`);
+    return row === undefined ? '–' : (row.p50 / times).toFixed(2);
+  };
+  return [
+    `Medians of ${times.toLocaleString('en')} round trips of 64 bytes, each ([chart](results/counts/${newestRun('counts')}/counts.svg); ${machineOf('counts')}).`,
+    '',
+    '| in a round trip | device | TCP | vhost-device-vsock |',
+    '|---|--:|--:|--:|',
+    ...kinds.map((kind) => `| ${kind} | ${arms.map((arm) => cell(kind, arm)).join(' | ')} |`),
+  ];
+}
+
 const tables = [
   { file: 'README.md', name: 'figures', lines: figureTable },
   {
@@ -264,6 +288,7 @@ const tables = [
   decision('cbor-at-a-fixed-shape', 'codec'),
   { file: 'docs/decisions/standby.md', name: 'starts', lines: starts },
   { file: 'paper-notes.md', name: 'one core', lines: oneCore },
+  { file: 'paper-notes.md', name: 'beside time', lines: beside },
   { file: 'paper-notes.md', name: 'large records', lines: largeRecords },
   { file: 'paper-notes.md', name: 'tools', lines: toolBounds },
   { file: 'docs/agent.md', name: 'memory', lines: agentMemory },

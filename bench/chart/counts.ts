@@ -3,7 +3,7 @@ import { countKinds, countMetric, type Load } from '../metrics.js';
 import { findRow } from '../summary.js';
 import type { Summary } from '../types.js';
 import type { Figure } from './figure.js';
-import { significant } from './format.js';
+import { count, significant } from './format.js';
 import { textTable, whole } from './panels.js';
 import { answer, rowsOf, sheet, vsockOf } from './sheet.js';
 import { armName, inOrder } from './theme.js';
@@ -43,7 +43,7 @@ export function countsFigure(
       ),
       rows: loads.map((load) => [
         textTable({
-          title: `A ${load.per} of ${load.times} ${load.name}`,
+          title: `Per ${load.per}, of ${count(load.times)} ${load.name}`,
           rows: [
             ['', ...arms.map(({ arm }) => armName(arm))],
             ...countKinds.map((kind) => [
