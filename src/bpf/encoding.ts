@@ -55,7 +55,9 @@ export interface Source {
 
 /** Stands for a descriptor that the guest does not have: it is certainly closed. */
 const CLOSED = 0xffffffff;
-/** The executor's standard output. This descriptor is open, and bpf(2) cannot use it. */
+/** The last of the standard descriptors. The executor has them open, and bpf(2) cannot use them. */
+const LAST_STANDARD = 2;
+/** Stands for any other descriptor that is open: the executor's standard output. */
 const FOREIGN = 1;
 
 /** One encoding in progress: the call so far, and the facts that lengths depend on. */
@@ -102,7 +104,9 @@ export class Encoding implements Lengths {
 
   /** Returns a replacement for a descriptor without a handle that leads to the same error. */
   private absent(descriptor: number, kinds: readonly FdKind[]): number {
-    return this.source.isOpen(descriptor) && !kinds.includes('file') ? FOREIGN : CLOSED;
+    if (!this.source.isOpen(descriptor) || kinds.includes('file')) return CLOSED;
+    // The verifier's log tells the number.
+    return descriptor <= LAST_STANDARD ? descriptor : FOREIGN;
   }
 
   /** Puts the handle of a descriptor into `bytes` and adds its relocation. */

@@ -52,10 +52,14 @@ t.test('an unknown descriptor becomes one that is closed', async (t) => {
 });
 
 t.test('a descriptor of something else becomes one that is open and of no use', async (t) => {
-  const image = attribute(32, [0, 2], [8, 0x2000]);
-  const call = { command: Cmd.BPF_MAP_LOOKUP_ELEM, address: ADDRESS, image };
-  const { buffers } = encodeRaw(call, new Process(), specs).call;
-  t.equal(toHex((buffers[0] as Uint8Array).subarray(0, 4)), '01000000');
+  const sent = (descriptor: number) => {
+    const image = attribute(32, [0, descriptor], [8, 0x2000]);
+    const call = { command: Cmd.BPF_MAP_LOOKUP_ELEM, address: ADDRESS, image };
+    const { buffers } = encodeRaw(call, new Process(), specs).call;
+    return toHex((buffers[0] as Uint8Array).subarray(0, 4));
+  };
+  t.equal(sent(98), '01000000');
+  t.same([0, 1, 2].map(sent), ['00000000', '01000000', '02000000'], 'those are open everywhere');
 });
 
 t.test('trailing bytes that no row knows are kept, and so is the size', async (t) => {

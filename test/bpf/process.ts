@@ -33,6 +33,6 @@ export class Process implements Memory {
   }
 
   isOpen(descriptor: number): boolean {
-    return descriptor === 2 || this.handles.has(descriptor);
+    return [0, 1, 2, 98].includes(descriptor) || this.handles.has(descriptor);
   }
 }
