@@ -50,17 +50,26 @@ const DEADLINE_MS = 600_000;
  * @throws ERR_PACKAGE_UNAVAILABLE when no source has it, it cannot be fetched, or it is not
  *   complete
  */
-export async function fetchPackage(
-  name: string,
+export function fetchPackage(name: string, options: FetchOptions = {}): Promise<DebianPackage> {
+  return fetchPackages([name], options);
+}
+
+/**
+ * Fetches several packages and unpacks them into one tree, as {@link fetchPackage} does with one.
+ * The name and the version of the result are those of the first.
+ */
+export async function fetchPackages(
+  names: readonly string[],
   options: FetchOptions = {},
 ): Promise<DebianPackage> {
   const { suite } = options;
+  const name = names.join(',');
   const known = await knownPackage(name, options);
   if (known !== undefined) return known;
   return locked(`package-${suite ?? 'configured'}`, async () => {
     const fetchedMeanwhile = await knownPackage(name, options);
     if (fetchedMeanwhile !== undefined) return fetchedMeanwhile;
-    const found = await fromSomeSource(name, options);
+    const found = await fromSomeSource(names, options);
     await writeWhole(notePath(name, suite), `${JSON.stringify(found, null, 2)}\n`);
     return found;
   });
@@ -92,12 +101,15 @@ function notePath(name: string, suite: string | undefined): string {
   return join(cacheFolder(), 'packages', `${suite ?? 'configured'}-${name}.json`);
 }
 
-async function fromSomeSource(name: string, options: FetchOptions): Promise<DebianPackage> {
+async function fromSomeSource(
+  names: readonly string[],
+  options: FetchOptions,
+): Promise<DebianPackage> {
   const { suite, progress = silent, deadlineMs = DEADLINE_MS } = options;
   try {
     if (suite === undefined) {
       // The system's own package lists do, unless they are missing or out of date.
-      const found = await download([], name, options).catch(() => undefined);
+      const found = await download([], names, options).catch(() => undefined);
       if (found !== undefined) return found;
     }
     const apt = await privateState(suite);
@@ -108,12 +120,12 @@ async function fromSomeSource(name: string, options: FetchOptions): Promise<Debi
     if (!lists.some((name) => name.includes('_Packages'))) {
       throw new Error('none of their package lists can be fetched; is there a network?');
     }
-    return await download(apt, name, options);
+    return await download(apt, names, options);
   } catch (error) {
     throw failure(
       'ERR_PACKAGE_UNAVAILABLE',
       {
-        name,
+        name: names.join(', '),
         suite: suite ?? 'the configured suites',
         why: error instanceof Error ? error.message : String(error),
       },
@@ -124,14 +136,15 @@ async function fromSomeSource(name: string, options: FetchOptions): Promise<Debi
 
 async function download(
   apt: readonly string[],
-  name: string,
+  wanted: readonly string[],
   { follow, complete, progress = silent, deadlineMs = DEADLINE_MS }: FetchOptions,
 ): Promise<DebianPackage> {
-  const packages = await withDependencies(name, follow ?? (() => false), (names) =>
+  const packages = await withDependencies(wanted, follow ?? (() => false), (names) =>
     readStanzas(apt, names),
   );
   const names = packages.map((stanza) => stanza.get('package') ?? '');
   const versions = packages.map((stanza) => stanza.get('version') ?? '');
+  const [name = ''] = names;
   const [version = ''] = versions;
   const others = packages.length === 1 ? '' : `_${contentKey(...names, ...versions)}`;
   const fill = async (target: string): Promise<void> => {
@@ -156,15 +169,15 @@ async function download(
 }
 
 /**
- * Returns a package's paragraph, and once each the paragraphs of all direct and indirect
+ * Returns the packages' paragraphs, and once each the paragraphs of all direct and indirect
  * dependencies that `follow` accepts. Of alternatives it takes the first that is accepted. It
  * leaves out packages that the index lacks, such as virtual ones.
  *
  * @param read gives the paragraphs of those of the names that the index has
- * @throws an error when the index does not have the package itself
+ * @throws an error when the index does not have one of the packages themselves
  */
 export async function withDependencies(
-  name: string,
+  wanted: readonly string[],
   follow: (dependency: Stanza) => boolean,
   read: (names: readonly string[]) => Promise<readonly Stanza[]>,
 ): Promise<Stanza[]> {
@@ -175,10 +188,13 @@ export async function withDependencies(
     if (fresh.length === 0) return;
     for (const stanza of await read(fresh)) seen.set(stanza.get('package') ?? '', stanza);
   };
-  await look([name]);
-  const first = seen.get(name);
-  if (first === undefined) throw new Error(`there is no package ${name}`);
-  const found = new Set([first]);
+  await look(wanted);
+  const found = new Set<Stanza>();
+  for (const name of wanted) {
+    const stanza = seen.get(name);
+    if (stanza === undefined) throw new Error(`there is no package ${name}`);
+    found.add(stanza);
+  }
   for (const stanza of found) {
     const clauses = dependencies(stanza);
     await look(clauses.flat());

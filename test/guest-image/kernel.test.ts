@@ -107,14 +107,18 @@ t.test('of the dependencies those are followed that are accepted, each once', as
     found.map((stanza) => stanza.get('package'));
   const inKernel = (stanza: ReadonlyMap<string, string>) =>
     (stanza.get('section') ?? '').endsWith('kernel');
-  const found = await withDependencies('linux-image-cloud-amd64', inKernel, read);
+  const found = await withDependencies(['linux-image-cloud-amd64'], inKernel, read);
   t.same(named(found), kernelPackages);
   t.same(asked, [...new Set(asked)], 'nothing is asked for twice');
-  t.same(named(await withDependencies('kmod', () => false, read)), ['kmod']);
-  t.same(named(await withDependencies('kmod', () => true, read)), ['kmod'], 'no libc6 here');
-  const one = await withDependencies('linux-image-7.2', (s) => s.get('section') === 'utils', read);
+  t.same(named(await withDependencies(['kmod'], () => false, read)), ['kmod']);
+  t.same(named(await withDependencies(['kmod'], () => true, read)), ['kmod'], 'no libc6 here');
+  const one = await withDependencies(
+    ['linux-image-7.2'],
+    (s) => s.get('section') === 'utils',
+    read,
+  );
   t.same(named(one), ['linux-image-7.2', 'dracut'], 'of alternatives, the one that is there');
-  await t.rejects(withDependencies('none', inKernel, read), {
+  await t.rejects(withDependencies(['none'], inKernel, read), {
     message: 'there is no package none',
   });
 });
