@@ -68,8 +68,14 @@ export async function buildImage(options: ImageOptions = {}): Promise<Image> {
   return { kernel, base: join(folder, 'base.cpio'), key, node: process.version };
 }
 
-/** A file that is put into the guest: its content, or the path here that has it. */
-export type GuestFile = { text: string; mode?: number } | { source: string; mode?: number };
+/**
+ * A file that is put into the guest: its content, or the path here that has it, or the path that a
+ * symbolic link leads to.
+ */
+export type GuestFile =
+  | { text: string; mode?: number }
+  | { source: string; mode?: number }
+  | { link: string };
 
 /** The parts of a guest that change from boot to boot. */
 export interface OverlayOptions {
@@ -188,10 +194,15 @@ async function overlayEntries(options: OverlayOptions): Promise<Map<string, Cpio
     entries.set('/usr/lib/waep/execd', await program(daemon));
   }
   for (const [path, file] of Object.entries(options.files ?? {})) {
-    const content = 'text' in file ? Buffer.from(file.text) : await readFile(file.source);
-    entries.set(path, { kind: 'file', content, mode: file.mode ?? 0o755 });
+    entries.set(path, await entryOf(file));
   }
   return entries;
+}
+
+async function entryOf(file: GuestFile): Promise<CpioEntry> {
+  if ('link' in file) return { kind: 'link', to: file.link };
+  const content = 'text' in file ? Buffer.from(file.text) : await readFile(file.source);
+  return { kind: 'file', content, mode: file.mode ?? 0o755 };
 }
 
 async function program(path: string): Promise<CpioEntry> {
