@@ -50,7 +50,10 @@ export class ProbedFiles {
       return;
     }
     try {
-      const { dev, ino, size, mtimeNs } = fstatSync(fd, { bigint: true });
+      const status = fstatSync(fd, { bigint: true });
+      // The kernel's answer about a folder, such as /, tells libbpf whether it has such links.
+      if (!status.isFile()) return;
+      const { dev, ino, size, mtimeNs } = status;
       const key = `${dev} ${ino} ${size} ${mtimeNs} ${path}`;
       const checked = this.#known.get(key) ?? this.#compare(fd, path);
       this.#known.set(key, checked);

@@ -86,6 +86,10 @@ t.test("a file is probed only if the guest's is the same", async (t) => {
   const { path } = program;
   const same = await run(path, 'probe', path);
   t.match(same, { output: 'probe: ok\n', errors: '' });
+  // libbpf asks with a folder whether the kernel knows a way to probe.
+  const folder = execFileSync(path, ['probe', '/'], { encoding: 'utf8' });
+  t.match(folder, /^probe: EINVAL$/m);
+  t.match(await run(path, 'probe', '/'), { output: folder, errors: '' });
   // The local agent sees this machine's files, and the program another one in the place of one.
   const other = application('descriptors');
   t.teardown(other.dispose);
