@@ -211,7 +211,8 @@ function starts() {
 
 /** How many commands of each tool do the same inside the guest and from the host. */
 function toolsTried() {
-  const results = JSON.parse(readFileSync(new URL('results/compat.json', root), 'utf8'));
+  const read = (name) => JSON.parse(readFileSync(new URL(`results/${name}.json`, root), 'utf8'));
+  const runs = new Map(read('compat-runs').map((run) => [run.at, run]));
   const ways = {
     'work alike': ['same', 'same-but-volatile'],
     'fail alike': ['failing-alike'],
@@ -219,18 +220,23 @@ function toolsTried() {
     'cannot run in that guest': ['unsupported-in-guest'],
     differ: ['different', 'failing-in-guest'],
   };
-  const tools = [...new Set(results.map(({ tool }) => tool))].filter((tool) => tool !== 'killed');
-  const row = (tool) => {
-    const own = results.filter((result) => result.tool === tool);
+  const groups = new Map();
+  for (const { tool, run, verdict } of read('compat')) {
+    if (tool === 'killed') continue;
+    const { suite = 'installed', kernel } = runs.get(run);
+    const key = [tool, suite, kernel.match(/^\d+\.\d+/)[0]].join(' | ');
+    groups.set(key, [...(groups.get(key) ?? []), verdict]);
+  }
+  const row = ([key, own]) => {
     const counts = Object.values(ways).map(
-      (verdicts) => own.filter(({ verdict }) => verdicts.includes(verdict)).length,
+      (verdicts) => own.filter((verdict) => verdicts.includes(verdict)).length,
     );
-    return `| ${[tool, own.length, ...counts].join(' | ')} |`;
+    return `| ${[key, own.length, ...counts].join(' | ')} |`;
   };
   return [
-    `| tool | commands | ${Object.keys(ways).join(' | ')} |`,
-    `|---|--:|${'--:|'.repeat(Object.keys(ways).length)}`,
-    ...tools.map(row),
+    `| tool | from | kernel | commands | ${Object.keys(ways).join(' | ')} |`,
+    `|---|---|---|--:|${'--:|'.repeat(Object.keys(ways).length)}`,
+    ...[...groups].map(row),
   ];
 }
 

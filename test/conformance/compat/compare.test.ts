@@ -1,12 +1,17 @@
 import t from 'tap';
 import { compare, worse } from './compare.js';
 import { renderCompat } from './report.js';
-import { failing, type Outcome, type Row } from './row.js';
+import { failing, type Outcome, type Row, type RunInfo } from './row.js';
 
 const outcome = (change: Partial<Outcome> = {}): Outcome => {
   return { ending: '0', stdout: 'one\n', stderr: '', tookMs: 1, left: [], ...change };
 };
 const row = (change: Partial<Row> = {}): Row => ({ tool: 'tool', command: 'tool 1', ...change });
+const info = (change: Partial<RunInfo>): RunInfo => ({
+  ...{ at: 'now', kernel: '6.1.0-57-cloud-amd64', kernelOrigin: 'a package', accel: 'tcg' },
+  ...{ tookS: 1, rows: 1, host: 'not watched' },
+  ...change,
+});
 
 t.test('a row that differs, or fails natively for a reason of its own, fails a run', async (t) => {
   const same = compare(row(), outcome(), outcome());
@@ -59,12 +64,12 @@ t.test('the page says of each row what is compared, and counts what is whole', a
     row({ command: 'kill', watch: { signal: 'SIGKILL' } }),
   ];
   const results = rows.map((one) => compare(one, outcome(), outcome()));
-  const page = renderCompat(results, []);
-  t.match(page, /^\| tool \| 5 \| 4 \| 1 \|( 0 \|){5} 1 \|$/m);
+  const page = renderCompat(results, [info({ at: '' })]);
+  t.match(page, /^\| tool \| installed, Linux 6\.1 \| 5 \| 4 \| 1 \|( 0 \|){5} 1 \|$/m);
   const compared = Object.fromEntries(
     [
       ...page.matchAll(
-        /^\| ``(.*)`` \| 0 \| \S+, .*? \| ok, 1 lines \| (.*?) \| (?:id|number)? \|/gm,
+        /^\| ``(.*)`` \| 1 \| \S+, .*? \| ok, 1 lines \| (.*?) \| (?:id|number)? \|/gm,
       ),
     ].map(([, command, words]) => [command, words]),
   );
@@ -75,6 +80,28 @@ t.test('the page says of each row what is compared, and counts what is whole', a
     kinds: 'which kinds of lines there are, without figures',
     kill: 'what it leaves in the guest',
   });
+});
+
+t.test('the page counts apart by the tools and by the kernel', async (t) => {
+  const runs = [
+    info({ at: 'first' }),
+    info({ at: 'second', suite: 'sid', versions: 'tool 2' }),
+    info({ at: 'third', suite: 'sid', versions: 'tool 2', kernel: '7.2.13+deb14-cloud-amd64' }),
+    info({ at: 'fourth', kernel: '6.1.1' }),
+  ];
+  const page = renderCompat(
+    runs.map(({ at }) => compare(row(), outcome(), outcome(), at)),
+    runs,
+  );
+  for (const [kind, commands] of [
+    ['installed, Linux 6.1', 2],
+    ['sid, Linux 6.1', 1],
+    ['sid, Linux 7.2', 1],
+  ]) {
+    t.match(page, `\n| tool | ${kind} | ${commands} | ${commands} | 0 |`);
+    t.match(page, `\n## tool (${kind})\n`);
+  }
+  t.match(page, '| sid: tool 2 | Linux 7.2.13+deb14-cloud-amd64 ');
 });
 
 t.test('a row is run without a standby and with one, and is as good as the worse', async (t) => {

@@ -7,9 +7,10 @@ import { basename, join } from 'node:path';
 import { cached, contentKey } from '../../../guest/image/cache.js';
 import { fetchPackage } from '../../../guest/image/debian.js';
 import { sharedLibraries } from '../../../guest/image/libraries.js';
-import type { GuestFile, Progress } from '../../../guest/index.js';
+import type { GuestFile, KernelChoice, Progress } from '../../../guest/index.js';
 import { requireTool, runTool } from '../../../guest/tools.js';
 import { packageFolder } from '../../../src/paths.js';
+import { filesOfLayer, headersOf, toolsOf, versionsIn, wearing } from './newer-tools.js';
 
 /** The files in the guest in addition to its image, and the folder of the built programs. */
 export interface Equipment {
@@ -18,11 +19,17 @@ export interface Equipment {
   readonly files: Readonly<Record<string, GuestFile>>;
   /** The tools of a package, such as `opensnoop`, by the package's name. */
   readonly tools: Readonly<Record<'bpftrace' | 'libbpf-tools', readonly string[]>>;
+  /** The suite of Debian that the tools are from, if they are not this machine's own. */
+  readonly suite?: string;
+  /** The versions of the tools of a suite, in words. */
+  readonly versions?: string;
+  /** Words before a command of this machine that has to find the tools. */
+  readonly wrap: readonly string[];
 }
 
 const sources = join(packageFolder, 'test/conformance/compat/programs');
 const goSources = join(sources, 'gotool');
-/** The applications with libbpf. Each is built with two versions. */
+/** The applications with libbpf. Each is built with several versions. */
 const applications = ['events', 'orders'];
 
 /** Programs and libraries in which tools of both packages set probes. */
@@ -44,20 +51,56 @@ const headers = [
   ...['endian.h', 'features.h', 'features-time64.h', 'stdc-predef.h'],
 ].map((name) => `/usr/include/${name}`);
 
-/** The suite with a newer libbpf than this machine has. */
-const NEWER_SUITE = 'trixie';
+/** The suites with newer versions of libbpf than this machine has. */
+const NEWER_SUITES = ['trixie', 'sid'];
 
-/** Fetches and builds the equipment. */
-export async function equip(progress: Progress): Promise<Equipment> {
+/**
+ * Fetches and builds the equipment.
+ *
+ * @param suite the suite of Debian that the tools are from. Default: those of this machine
+ * @param kernel the guest's kernel
+ */
+export async function equip(
+  progress: Progress,
+  suite?: string,
+  kernel?: KernelChoice,
+): Promise<Equipment> {
   const folder = await buildPrograms(progress);
+  const built = (await readdir(folder)).map((name) => join(folder, name));
+  const included = (await Promise.all(headers.map(filesBelow))).flat();
+  const others = [...built, ...probed, ...included];
+  if (suite !== undefined) {
+    const layer = await toolsOf(suite, progress);
+    const layers = [layer, await headersOf(kernel, progress)];
+    const own = Object.assign({}, ...(await Promise.all(layers.map(filesOfLayer))));
+    const files = lyingOver(await filesOf([process.execPath, ...others]), own);
+    const names = Object.keys(own).map((path) => basename(path));
+    const tools = {
+      bpftrace: names.filter((name) => name.endsWith('.bt')),
+      'libbpf-tools': names.filter((name) => name.endsWith('-libbpf')),
+    };
+    const versions = await versionsIn(layer);
+    return { folder, tools, files, suite, versions, wrap: wearing(layers) };
+  }
   const tools = {
     bpftrace: await commandsOf('bpftrace', progress),
     'libbpf-tools': await commandsOf('libbpf-tools', progress),
   };
   const commands = [...Object.values(tools).flat(), 'bpftool'].map(requireTool);
-  const built = (await readdir(folder)).map((name) => join(folder, name));
-  const included = (await Promise.all(headers.map(filesBelow))).flat();
-  return { folder, tools, files: await filesOf([...commands, ...built, ...probed, ...included]) };
+  return { folder, tools, files: await filesOf([...commands, ...others]), wrap: [] };
+}
+
+type Files = Readonly<Record<string, GuestFile>>;
+
+/**
+ * Returns the files with a layer over them. On this machine /lib is a link to /usr/lib. A guest has
+ * both folders, so what is in the layer for one is linked from the other.
+ */
+function lyingOver(files: Files, layer: Files): Files {
+  const linked = Object.keys(files)
+    .filter((path) => `/usr${path}` in layer)
+    .map((path) => [path, { link: `/usr${path}` }]);
+  return { ...files, ...Object.fromEntries(linked), ...layer };
 }
 
 /** Returns the paths of all files in a folder, or the path of the file itself. */
@@ -86,18 +129,17 @@ async function commandsOf(name: string, progress: Progress): Promise<string[]> {
 }
 
 async function buildPrograms(progress: Progress): Promise<string> {
-  const libraries = {
-    old: await fetchPackage('libbpf-dev', { progress }),
-    new: await fetchPackage('libbpf-dev', { suite: NEWER_SUITE, progress }),
-  };
+  const oldest = await fetchPackage('libbpf-dev', { progress });
+  const newer = NEWER_SUITES.map((suite) => fetchPackage('libbpf-dev', { suite, progress }));
+  const libraries = [oldest, ...(await Promise.all(newer))];
   const go = await fetchPackage('golang-github-cilium-ebpf-dev', { progress });
   const sys = await fetchPackage('golang-golang-x-sys-dev', { progress });
   const files = [...(await readdir(sources)).filter((name) => name !== 'gotool'), 'gotool/main.go'];
   const contents = await Promise.all(files.map((name) => readFile(join(sources, name))));
-  const versions = [libraries.old, libraries.new, go, sys].map(({ version }) => version);
+  const versions = [...libraries, go, sys].map(({ version }) => version);
   return cached('compat', contentKey(...versions, ...contents), async (draft) => {
     progress('building the programs of the matrix');
-    const include = join(libraries.old.folder, 'usr/include');
+    const include = join(oldest.folder, 'usr/include');
     for (const name of ['control', 'counts', 'elements', 'events', 'iterator', 'orders']) {
       await runTool('clang', [
         ...['-target', 'bpf', '-g', '-O2', '-Wall', '-Werror', '-mcpu=v3'],
@@ -110,7 +152,7 @@ async function buildPrograms(progress: Progress): Promise<string> {
       ...[...warnings, '-static', '-rdynamic'],
       ...['-o', join(draft, 'stimulus'), join(sources, 'stimulus.c')],
     ]);
-    for (const { folder, version } of [libraries.old, libraries.new]) {
+    for (const { folder, version } of libraries) {
       for (const application of applications) {
         await runTool('gcc', [
           ...[...warnings, '-I', join(folder, 'usr/include')],

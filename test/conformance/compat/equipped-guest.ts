@@ -67,9 +67,9 @@ export function bootEquipped(
   });
 }
 
-/** Returns the text that {@link joinGuest} needs. */
-export function describeGuest(guest: Guest, { folder }: Built): string {
-  return `${JSON.stringify(keptOf(guest, folder), null, 1)}\n`;
+/** Returns the text that {@link joinGuest} and {@link equipmentIn} need. */
+export function describeGuest(guest: Guest, { files: _, ...equipment }: Built): string {
+  return `${JSON.stringify({ ...keptOf(guest, equipment.folder), equipment }, null, 1)}\n`;
 }
 
 function keptOf(guest: Guest, folder: string): Kept {
@@ -84,6 +84,11 @@ export function joined(guest: Guest, folder: string): EquippedGuest {
 /** Returns the guest that a file from {@link describeGuest} describes. It is not stopped. */
 export async function joinGuest(path: string): Promise<EquippedGuest> {
   return over(JSON.parse(await readFile(path, 'utf8')), async () => {});
+}
+
+/** Returns the equipment, without its files, of the guest that the file describes. */
+export async function equipmentIn(path: string): Promise<Omit<Equipment, 'files'>> {
+  return JSON.parse(await readFile(path, 'utf8')).equipment;
 }
 
 /** Boots a guest of its own. */

@@ -11,12 +11,12 @@ interface Lack {
 
 const lacks: readonly Lack[] = [
   {
-    command: /\b(btrfs|nfs|xfs)(dist|slower)\b/,
+    command: /\b(bcachefs|btrfs|f2fs|fuse|nfs|xfs|zfs)(dist|slower)\b/,
     says: /failed to attach BPF programs: -2/,
     why: 'no file system of that kind is in the guest’s kernel',
   },
   {
-    command: /\bmdflush(\.bt)?$/,
+    command: /\bmdflush(\.bt|-libbpf)?$/,
     says: /md_flush_request|failed to open\/load/,
     why: 'the guest’s kernel has no software RAID',
   },

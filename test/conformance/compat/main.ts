@@ -30,9 +30,13 @@ function show(result: Result, done: number, total: number): void {
 }
 
 /** Keeps a guest for several runs, because a boot takes longer than a few rows. */
-async function keepGuest(path: string, progress: Progress, kernel?: string): Promise<void> {
-  const equipment = await equip(progress);
+async function keepGuest(
+  path: string,
+  progress: Progress,
+  { kernel, tools }: Pick<Flags, 'kernel' | 'tools'>,
+): Promise<void> {
   const choice = kernel === undefined ? undefined : kernelNamed(kernel);
+  const equipment = await equip(progress, tools, choice);
   await using guest = await bootEquipped(equipment, progress, choice);
   await writeFile(path, describeGuest(guest, equipment));
   console.log(`The guest is up; in another terminal: npm run compat -- --join ${path}`);
@@ -42,6 +46,7 @@ async function keepGuest(path: string, progress: Progress, kernel?: string): Pro
 interface Flags {
   only?: string;
   kernel?: string;
+  tools?: string;
   keep?: string;
   join?: string;
   record: boolean;
@@ -55,21 +60,29 @@ new Command('npm run compat --')
     new Option(
       '--kernel <name>',
       'a kernel such as 6.12, or a suite of Debian such as sid',
-    ).conflicts(['record', 'join']),
+    ).conflicts('join'),
+  )
+  .addOption(
+    new Option(
+      '--tools <suite>',
+      'the tools of a suite of Debian such as sid, in place of those of this machine',
+    ).conflicts('join'),
   )
   .option('--record', 'keep the results in results/compat.*, beside those of other commands', false)
   .option('--keep <file>', 'boot the guest, describe it in a file, and keep it until Ctrl-C')
   .option('--join <file>', 'use the guest that the file describes')
   .option('--verbose', 'show what both sides print where they differ', false)
-  .action(async ({ only, kernel, keep, join: joined, record: keepResults, verbose }: Flags) => {
+  .action(async (flags: Flags) => {
+    const { only, kernel, tools, keep, join: joined, record: keepResults, verbose } = flags;
     const progress = (line: string) => console.error(pc.dim(line));
-    if (keep !== undefined) return keepGuest(keep, progress, kernel);
+    if (keep !== undefined) return keepGuest(keep, progress, flags);
     const options: Options = {
       show,
       progress,
       ...(joined === undefined ? {} : { join: joined }),
       ...(only === undefined ? {} : { only: new RegExp(only) }),
       ...(kernel === undefined ? {} : { kernel: kernelNamed(kernel) }),
+      ...(tools === undefined ? {} : { suite: tools }),
       ...(keepResults ? { record } : {}),
       ...(verbose ? { outputs: (text: string) => console.log(text) } : {}),
     };

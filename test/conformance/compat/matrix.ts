@@ -3,7 +3,7 @@ import { WaepError } from '../../../src/errors.js';
 import { Session } from '../../../src/index.js';
 import { compare, worse } from './compare.js';
 import { equip } from './equipment.js';
-import { joinGuest, openGuest } from './equipped-guest.js';
+import { equipmentIn, joinGuest, openGuest } from './equipped-guest.js';
 import { type HostWatch, type Sighting, watchHost } from './host-watch.js';
 import { settledExecutors } from './rest.js';
 import { NOT_RUN, type Outcome, type Result, type Run } from './row.js';
@@ -15,6 +15,8 @@ export interface Options {
   readonly only?: RegExp;
   /** The kernel of the matrix's own guest. Default: that of the configured suites. */
   readonly kernel?: KernelChoice;
+  /** The suite of Debian that the tools are from. Default: this machine's own tools. */
+  readonly suite?: string;
   /** The file that describes a guest to use instead of an own one. */
   readonly join?: string;
   readonly show: (result: Result, done: number, total: number) => void;
@@ -29,6 +31,7 @@ export interface Options {
 export async function runMatrix({
   only,
   kernel: choice,
+  suite,
   join,
   show,
   progress,
@@ -36,27 +39,31 @@ export async function runMatrix({
   record,
 }: Options): Promise<Run> {
   const startedMs = performance.now();
-  const equipment = await equip(progress);
+  const equipped = join === undefined ? await equip(progress, suite, choice) : undefined;
+  const equipment = equipped ?? (await equipmentIn(join ?? ''));
   const rows = allRows(equipment);
   const chosen = rows.filter(({ tool, command }) => only?.test(`${tool}: ${command}`) ?? true);
   if (chosen.length === 0) throw new Error(`No command matches ${only}. Expected a part of one.`);
-  await using guest = await (join === undefined
-    ? openGuest(equipment, progress, choice)
-    : joinGuest(join));
+  await using guest = await (equipped === undefined
+    ? joinGuest(join ?? '')
+    : openGuest(equipped, progress, choice));
   const env = { COMPAT: guest.folder };
   const address = guest.agent;
   await using session = await Session.connect(address);
   const watching = await watchHost();
   await using watch = typeof watching === 'string' ? unwatched : watching;
-  await using standby = await standbySide(address, env, watch.wrap);
+  const wrap = [...watch.wrap, ...equipment.wrap];
+  await using standby = await standbySide(address, env, wrap);
   const stage: Stage = { guest, session, executors: await settledExecutors(guest), env };
-  const sides = [guestSide(guest, env), hostSide(address, env, watch.wrap), standby] as const;
+  const sides = [guestSide(guest, env), hostSide(address, env, wrap), standby] as const;
   const at = new Date().toISOString();
   const { kernel, kernelOrigin, accel } = guest.info;
+  const { suite: from, versions = '' } = equipment;
+  const tools = from === undefined ? {} : { suite: from, versions };
   const results: Result[] = [];
   const sofar = async (): Promise<Run> => ({
     info: {
-      ...{ at, kernel, kernelOrigin, accel, rows: results.length },
+      ...{ at, ...tools, kernel, kernelOrigin, accel, rows: results.length },
       tookS: Math.round((performance.now() - startedMs) / 1000),
       host:
         typeof watching === 'string' ? `not watched: ${watching}` : seen(await watch.sighting()),

@@ -1,13 +1,26 @@
 /* results/compat.md: the matrix as a page. */
-import { type Compared, type Result, type RunInfo, type Verdict, verdicts } from './row.js';
+import {
+  type Compared,
+  conditionsOf,
+  type Result,
+  type RunInfo,
+  type Verdict,
+  verdicts,
+} from './row.js';
 import { volatileReasons } from './volatile.js';
 
 /** Renders the page. */
 export function renderCompat(results: readonly Result[], runs: readonly RunInfo[]): string {
-  const tools = [...new Set(results.map(({ tool }) => tool))];
   const names = Object.keys(verdicts) as Verdict[];
-  const count = (tool: string, verdict: Verdict) =>
-    results.filter((result) => result.tool === tool && result.verdict === verdict).length;
+  const conditions = new Map(runs.map((run) => [run.at, conditionsOf(run)]));
+  const groups = new Map<string, { tool: string; conditions: string; own: Result[] }>();
+  for (const result of results) {
+    const { tool, run } = result;
+    const group = { tool, conditions: conditions.get(run) ?? '', own: [] };
+    const key = `${group.tool} (${group.conditions})`;
+    groups.set(key, groups.get(key) ?? group);
+    groups.get(key)?.own.push(result);
+  }
   const older = results.filter(({ standby }) => standby === undefined).length;
   const used = new Set(results.flatMap((result) => result.volatile));
   const lines = [
@@ -16,7 +29,8 @@ export function renderCompat(results: readonly Result[], runs: readonly RunInfo[
     'Written by `npm run compat -- --record`; do not edit. Each command runs inside the guest, which holds the',
     'tools for this purpose, and on the host under `waep run`, with a standby and without, acting on the same',
     'guest. What it prints, how it ends and what it leaves behind are compared; a second after it nothing goes',
-    'on in the guest. `test/conformance/compat/rows` has the commands.',
+    'on in the guest. `test/conformance/compat/rows` has the commands. The tools are those that are installed on',
+    'the machine (Debian 12), or those of a suite of Debian with the libraries of that suite.',
     '',
     ...(older === 0
       ? []
@@ -24,34 +38,34 @@ export function renderCompat(results: readonly Result[], runs: readonly RunInfo[
           `${older} commands were last run when this was done without a standby only; their rows say so.`,
           '',
         ]),
-    '| run | began | rows | took | guest | this machine, the host |',
-    '|--:|---|--:|--:|---|---|',
+    '| run | began | rows | took | tools | guest | this machine, the host |',
+    '|--:|---|--:|--:|---|---|---|',
     ...runs.map(
-      ({ at, rows, tookS, kernel, kernelOrigin, accel, host }, index) =>
-        `| ${index + 1} | ${at} | ${rows} | ${tookS} s | Linux ${kernel} (${kernelOrigin}) on ${accel.toUpperCase()} | ${host} |`,
+      ({ at, rows, tookS, suite, versions, kernel, kernelOrigin, accel, host }, index) =>
+        `| ${index + 1} | ${at} | ${rows} | ${tookS} s | ${suite === undefined ? 'installed' : `${suite}: ${versions}`} | Linux ${kernel} (${kernelOrigin}) on ${accel.toUpperCase()} | ${host} |`,
     ),
     '',
-    `| tool | commands | ${names.join(' | ')} | of the same, with all lines and figures |`,
-    `|---|--:|${names.map(() => '--:').join('|')}|--:|`,
-    ...tools.map((tool) => {
-      const own = results.filter((result) => result.tool === tool);
+    `| tool | tools and kernel | commands | ${names.join(' | ')} | of the same, with all lines and figures |`,
+    `|---|---|--:|${names.map(() => '--:').join('|')}|--:|`,
+    ...[...groups.values()].map(({ tool, conditions, own }) => {
       const full = own.filter((one) => one.verdict === 'same' && isWhole(one.compared)).length;
-      return `| ${tool} | ${own.length} | ${names.map((name) => count(tool, name)).join(' | ')} | ${full} |`;
+      const counts = names.map((name) => own.filter(({ verdict }) => verdict === name).length);
+      return `| ${[tool, conditions, own.length, ...counts, full].join(' | ')} |`;
     }),
     '',
     '| verdict | meaning |',
     '|---|---|',
     ...names.map((name) => `| ${name} | ${verdicts[name]} |`),
   ];
-  for (const tool of tools) {
+  for (const [title, { own }] of groups) {
     lines.push(
       '',
-      `## ${tool}`,
+      `## ${title}`,
       '',
       '| command | run | verdict | in the guest | compared, beside how it ends | volatile fields | why |',
       '|---|--:|---|---|---|---|---|',
     );
-    for (const result of results.filter((one) => one.tool === tool)) {
+    for (const result of own) {
       const { args, verdict, compared, volatile, why, standby } = result;
       const run = runs.findIndex(({ at }) => at === result.run) + 1;
       const how = standby === undefined ? ', without a standby' : '';

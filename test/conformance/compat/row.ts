@@ -117,6 +117,10 @@ export interface Result extends Comparison {
 /** The conditions of a run of the matrix, or of some of its rows. */
 export interface RunInfo {
   readonly at: string;
+  /** The suite of Debian that the tools are from, if they are not those of the machine. */
+  readonly suite?: string;
+  /** The versions of the tools, if they are from a suite. */
+  readonly versions?: string;
   readonly kernel: string;
   readonly kernelOrigin: string;
   readonly accel: string;
@@ -125,6 +129,11 @@ export interface RunInfo {
   readonly rows: number;
   /** What the watch of this machine's own kernel found, in words. */
   readonly host: string;
+}
+
+/** Returns which tools a run was about, and on which kernel, such as `sid, Linux 7.2`. */
+export function conditionsOf({ suite = 'installed', kernel }: RunInfo): string {
+  return `${suite}, Linux ${kernel.match(/^\d+\.\d+/)?.[0] ?? kernel}`;
 }
 
 /** A run, as far as it has come. */

@@ -62,14 +62,19 @@ export function hostSide(
 
 const waep = fileURLToPath(new URL('../../../../bin/waep', import.meta.url));
 
-/** This machine with a standby that has these options. `await using` ends the standby. */
+/**
+ * This machine with a standby that has these options. `await using` ends the standby. `wrap` comes
+ * before the command lines of the standby and of the commands.
+ */
 export async function standbySide(
   address: string,
   env: Readonly<Record<string, string>>,
   wrap: readonly string[] = [],
   options: readonly string[] = [],
 ): Promise<Side & AsyncDisposable> {
-  const standby = spawn(process.execPath, [cli, 'standby', '--vm', address, ...options], {
+  const words = [process.execPath, cli, 'standby', '--vm', address, ...options];
+  const [program = '', ...args] = [...wrap, ...words];
+  const standby = spawn(program, args, {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   const ended = once(standby, 'exit');

@@ -1,10 +1,10 @@
-/* results/compat.*: the newest result of each row. */
+/* results/compat.*: the newest result of each row, by the tools and the kernel that it is about. */
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { jsonRows } from '../../../bench/json-rows.js';
 import { packageFolder } from '../../../src/paths.js';
 import { renderCompat } from './report.js';
-import type { Result, Run, RunInfo } from './row.js';
+import { conditionsOf, type Result, type Run, type RunInfo } from './row.js';
 
 const folder = join(packageFolder, 'results');
 const paths = {
@@ -13,19 +13,26 @@ const paths = {
   page: join(folder, 'compat.md'),
 } as const;
 
-/** Replaces the earlier results of the same rows by a run's results. */
+/** Replaces the earlier results of the same rows, with the same tools and kernel, by a run's results. */
 export async function record({ info, results, rows }: Run): Promise<void> {
   await mkdir(folder, { recursive: true });
-  const all = new Map((await read<Result>(paths.results)).map((result) => [keyOf(result), result]));
-  for (const result of results) all.set(keyOf(result), result);
-  // In the order of the matrix, without rows that the matrix no longer has.
-  const known = rows.flatMap((row) => all.get(keyOf({ tool: row.tool, args: row.command })) ?? []);
-  const used = new Set(known.map(({ run }) => run));
   const runs = (await read<RunInfo>(paths.runs)).filter(({ at }) => at !== info.at);
-  const kept = [...runs, info].filter(({ at }) => used.has(at));
-  await writeFile(paths.results, `${jsonRows(known)}\n`);
-  await writeFile(paths.runs, `${jsonRows(kept)}\n`);
-  await writeFile(paths.page, renderCompat(known, kept));
+  const all = [...runs, info];
+  const conditions = new Map(all.map((run) => [run.at, conditionsOf(run)]));
+  const earlier = await read<Result>(paths.results);
+  const isOwn = ({ run }: Result) => conditions.get(run) === conditionsOf(info);
+  const own = new Map([...earlier.filter(isOwn), ...results].map((one) => [keyOf(one), one]));
+  // In the order of the matrix, without rows that the matrix no longer has.
+  const known = rows.flatMap((row) => own.get(keyOf({ tool: row.tool, args: row.command })) ?? []);
+  const others = earlier.filter((result) => !isOwn(result));
+  const order = [...new Set(conditions.values())].sort();
+  const place = ({ run }: Result) => order.indexOf(conditions.get(run) ?? '');
+  const kept = [...others, ...known].sort((a, b) => place(a) - place(b));
+  const used = new Set(kept.map(({ run }) => run));
+  const keptRuns = all.filter(({ at }) => used.has(at));
+  await writeFile(paths.results, `${jsonRows(kept)}\n`);
+  await writeFile(paths.runs, `${jsonRows(keptRuns)}\n`);
+  await writeFile(paths.page, renderCompat(kept, keptRuns));
 }
 
 function keyOf({ tool, args }: Pick<Result, 'tool' | 'args'>): string {

@@ -94,7 +94,7 @@ const oneLiners: readonly Row[] = [
   stimulated(`kprobe:do_nanosleep ${MINE} { printf("%s %s\\n", func, comm); exit(); }`, {
     compares: 'set',
   }),
-  stimulated('kprobe:vfs_fsync_range { @[comm] = count(); exit(); }', {
+  stimulated('kprobe:ksys_sync { @[comm] = count(); exit(); }', {
     lines: /stimulus|Attach/,
     volatile: NUMBERS,
   }),
@@ -201,7 +201,7 @@ const scripts = (names: readonly string[]): Row[] =>
     }));
 
 /** One-liners, and the scripts that come with bpftrace. */
-export const bpftrace = ({ tools }: Equipment): readonly Row[] => [
+export const bpftrace = ({ tools }: Pick<Equipment, 'tools'>): readonly Row[] => [
   ...oneLiners,
   ...scripts(tools.bpftrace),
 ];

@@ -3,12 +3,13 @@ import type { Row } from '../row.js';
 import { bpftool } from './bpftool.js';
 import { bpftrace } from './bpftrace.js';
 import { libbpfTools } from './libbpf-tools.js';
-import { programs } from './programs.js';
+import { newest } from './newest.js';
+import { newestPrograms, programs } from './programs.js';
 
 /** The matrix. */
-export const allRows = (equipment: Equipment): readonly Row[] => [
+export const allRows = (equipment: Pick<Equipment, 'tools' | 'suite'>): readonly Row[] => [
   ...bpftool,
   ...bpftrace(equipment),
   ...libbpfTools(equipment),
-  ...programs,
+  ...(equipment.suite === undefined ? programs : [...newestPrograms, ...newest]),
 ];

@@ -72,9 +72,9 @@ const invocations: Readonly<Record<string, readonly [args: string, more: More]>>
   javagc: ['-p 1', LINES],
 };
 
-/** The tools of the package libbpf-tools. */
-export const libbpfTools = ({ tools }: Equipment): readonly Row[] =>
+/** The tools of the package libbpf-tools. Newer versions call them `opensnoop-libbpf`. */
+export const libbpfTools = ({ tools }: Pick<Equipment, 'tools'>): readonly Row[] =>
   tools['libbpf-tools'].map((name) => {
-    const [args, more] = invocations[name] ?? ['', LINES];
+    const [args, more] = invocations[name.replace(/-libbpf$/, '')] ?? ['', LINES];
     return { tool: 'libbpf-tools', command: `/usr/sbin/${name} ${args}`.trim(), ...more };
   });

@@ -5,12 +5,8 @@ const endless = { times: 40 };
 /** Killed before any event could end it. */
 const KILLED = { times: 0, signal: 'SIGKILL' } as const;
 
-/**
- * The applications of test/conformance/compat/programs, with two versions of libbpf and with
- * cilium/ebpf.
- */
-export const programs: readonly Row[] = [
-  ...['1.1.2', '1.5.0'].flatMap((version) => [
+const withLibbpf = (versions: readonly string[]): readonly Row[] =>
+  versions.flatMap((version) => [
     ...['ring', 'perf'].map((buffer) => ({
       tool: `libbpf ${version}`,
       command: `$COMPAT/events-${version} $COMPAT/events.bpf.o ${buffer}`,
@@ -21,8 +17,20 @@ export const programs: readonly Row[] = [
       command: `$COMPAT/orders-${version} $COMPAT/orders.bpf.o`,
       watch: endless,
     },
-  ]),
-  ...[
+  ]);
+
+const killed = (commands: readonly string[]): readonly Row[] =>
+  commands.map((command) => ({ tool: 'killed', command, watch: KILLED }));
+
+const SCRIPT = `bpftrace -e 'kprobe:do_nanosleep { @[comm] = count(); }'`;
+
+/**
+ * The applications of test/conformance/compat/programs, with several versions of libbpf and with
+ * cilium/ebpf.
+ */
+export const programs: readonly Row[] = [
+  ...withLibbpf(['1.1.2', '1.5.0']),
+  ...killed([
     '$COMPAT/events-1.1.2 $COMPAT/events.bpf.o ring',
     '$COMPAT/events-1.5.0 $COMPAT/events.bpf.o perf',
     '$COMPAT/gotool $COMPAT/events.bpf.o',
@@ -30,7 +38,18 @@ export const programs: readonly Row[] = [
     '/usr/sbin/vfsstat',
     '/usr/sbin/runqlat',
     '/usr/sbin/syscount',
-    `bpftrace -e 'kprobe:do_nanosleep { @[comm] = count(); }'`,
-  ].map((command): Row => ({ tool: 'killed', command, watch: KILLED })),
+    SCRIPT,
+  ]),
   { tool: 'cilium/ebpf (static Go)', command: '$COMPAT/gotool $COMPAT/events.bpf.o', watch },
+];
+
+/** The application with the newest version of libbpf, and newest tools that are killed. */
+export const newestPrograms: readonly Row[] = [
+  ...withLibbpf(['1.7.0']),
+  ...killed([
+    '$COMPAT/events-1.7.0 $COMPAT/events.bpf.o ring',
+    '/usr/sbin/opensnoop-libbpf',
+    '/usr/sbin/vfsstat-libbpf',
+    SCRIPT,
+  ]),
 ];
