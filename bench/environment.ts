@@ -129,8 +129,6 @@ const cautions = {
   kvm: 'Guest under KVM (virtualised by the processor)',
   'kvm-software':
     'Guest under a KVM without a processor’s virtualisation: its kernel is emulated, and not comparable with KVM figures',
-  nested:
-    'Nested emulation: the guest is emulated in another guest, which is its host. Only ratios between transports mean something',
   none: 'No guest: everything runs on the host, at native speed',
 } as const;
 
@@ -143,7 +141,9 @@ export function environmentLines(environment: Environment): string[] {
   const { host, guest } = environment;
   const outer = guest?.outer;
   const lines: string[] = [
-    outer === undefined ? cautions[environment.accel] : `${cautions.nested} (${outer.accel})`,
+    outer === undefined
+      ? cautions[environment.accel]
+      : `Nested emulation, outer guest by ${outer.accel}: only ratios mean something`,
   ];
   if (guest !== undefined) lines.push(guestLine('Guest', guest));
   if (outer !== undefined) lines.push(guestLine('The guest that is its host', outer));
