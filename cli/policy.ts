@@ -36,6 +36,7 @@ const asked: Readonly<Record<Question, readonly [argument: string, description: 
   hook: ['name', 'what programs attach to, such as sys_enter or vfs_read'],
   uprobe: ['place', 'a place in a file, such as /usr/bin/bash:readline'],
   interface: ['name', 'a network interface'],
+  netlink: ['kind', 'a kind of netlink messages'],
   perf: ['type', 'a type of perf events, such as kprobe'],
   pin: ['path', 'a path to pin an object at'],
   cgroup: ['path', 'a path to make a cgroup at'],

@@ -142,6 +142,21 @@ export interface IoctlCall {
   relocations: number[];
 }
 
+/** A message of netlink(7) to the guest's kernel. */
+export interface NetlinkRequest {
+  /** The protocol of the socket, such as 0 for NETLINK_ROUTE. */
+  protocol: number;
+  /** {@link NetlinkOption} bits. Default 0. */
+  options?: number;
+  /** One message with its header, `struct nlmsghdr`, which states the length of these bytes. */
+  message: Uint8Array;
+  /** Where descriptors are in the message, as in {@link Call}; all of kind FD32. */
+  relocations?: number[];
+}
+
+/** The options of a netlink socket that change the kernel's answer. */
+export const NetlinkOption = { EXT_ACK: 1, CAP_ACK: 2, GET_STRICT_CHK: 4 } as const;
+
 /** What came back from a call that reached the kernel. */
 export interface Reply {
   /** The system call's result: −1 on error; the bound handle when a descriptor was returned. */

@@ -14,6 +14,8 @@ export {
   type Handle,
   type InOut,
   type IoctlCall,
+  NetlinkOption,
+  type NetlinkRequest,
   type PerfOpenCall,
   Relocation,
   type Reply,

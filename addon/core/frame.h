@@ -32,6 +32,7 @@ enum Type : uint8_t {
   kEnd = 0x1f,
   kResult = 0x20,
   kEvents = 0x21,
+  kNetlink = 0x22,
 };
 
 // The bits of a request's flags. All other bits are zero in version 1. So are all flags of an

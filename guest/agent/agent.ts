@@ -421,6 +421,7 @@ export class Agent extends EventEmitter<AgentEvents> {
       files: true,
       fileOperations: Object.keys(FileOperation).length,
       chainCalls: MAX_CHAIN_CALLS,
+      netlink: true,
     };
   }
 

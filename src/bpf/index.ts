@@ -38,6 +38,7 @@ export {
   type Sizes,
 } from './map-kinds.js';
 export type { Memory, Write } from './memory.js';
+export * as netlink from './netlink.js';
 export * as perf from './perf.js';
 export type { Command, FdField, FdKind, Field, IterTarget, Struct, Use } from './rows.js';
 export {

@@ -10,7 +10,7 @@ export const MAX_FRAME_BYTES = 64 * 1024 * 1024;
 /** The most calls of a CHAIN. */
 export const MAX_CHAIN_CALLS = 256;
 
-/** The frame types. Requests of the client are 0x10 to 0x1f. Answers are 0x20 and above. */
+/** The frame types. Requests of the client are 0x10 to 0x1f, and NETLINK. */
 export const FrameType = {
   HELLO: 0x01,
   WELCOME: 0x02,
@@ -34,6 +34,7 @@ export const FrameType = {
   END: 0x1f,
   RESULT: 0x20,
   EVENTS: 0x21,
+  NETLINK: 0x22,
 } as const;
 
 /** The bits of a header's `flags`. All others are zero in version 1. */

@@ -32,5 +32,5 @@ export {
   type SessionLimits,
   type Welcome,
 } from './messages.js';
-export { ioctlBody, perfOpenBody } from './requests.js';
+export { ioctlBody, netlinkBody, perfOpenBody } from './requests.js';
 export { type Frame, FrameAssembler, readFrame } from './stream.js';

@@ -55,6 +55,8 @@ export interface Welcome {
   fileOperations?: number;
   /** How many calls a CHAIN may have, and 0 or absent: the agent does not answer CHAIN. */
   chainCalls?: number;
+  /** Whether the agent answers NETLINK. Absent: no. */
+  netlink?: boolean;
 }
 
 /**
@@ -259,10 +261,10 @@ export function parseWelcome(body: Uint8Array): Welcome {
   );
   const { sessions } = value as Welcome;
   if (sessions !== undefined) check(sessions, { open: uint32, most: uint32 }, 'WELCOME.sessions');
-  const { files = false, fileOperations = 0, chainCalls = 0 } = value as Welcome;
+  const { files = false, fileOperations = 0, chainCalls = 0, netlink = false } = value as Welcome;
   check(
-    { files, fileOperations, chainCalls },
-    { files: 'boolean', fileOperations: uint32, chainCalls: uint32 },
+    { files, fileOperations, chainCalls, netlink },
+    { files: 'boolean', fileOperations: uint32, chainCalls: uint32, netlink: 'boolean' },
     'WELCOME',
   );
   if ((value as Welcome).session.token.byteLength !== TOKEN_BYTES) {

@@ -1,4 +1,4 @@
-import type { CallBuffer, IoctlCall, PerfOpenCall } from '../call.js';
+import type { CallBuffer, IoctlCall, NetlinkRequest, PerfOpenCall } from '../call.js';
 
 /* The bodies of requests that are too rare to need a writer of their own. */
 
@@ -13,6 +13,12 @@ function heap(call: { buffers: readonly CallBuffer[]; relocations: readonly numb
 export function perfOpenBody(call: PerfOpenCall): unknown {
   const { result, pid, cpu, group, flags } = call;
   return [result, typeof pid === 'number' ? pid : [pid.handle], cpu, group, flags, ...heap(call)];
+}
+
+/** The body of a NETLINK frame. */
+export function netlinkBody(request: NetlinkRequest): unknown {
+  const { protocol, options = 0, message, relocations = [] } = request;
+  return [protocol, options, [message], relocations];
 }
 
 /** The body of an IOCTL frame. */

@@ -29,6 +29,7 @@ import type { SessionLimits } from '../frame/messages.js';
 import { cgroupFolders, confinementOf, largestCall } from './confinement.js';
 import { descriptorChecks, finding } from './descriptors.js';
 import { perfIoctls } from './ioctls.js';
+import { netlinkAttaching, netlinkChecks, netlinkRules } from './netlink.js';
 import { instructions, offsetIn, textIn, wordIn } from './places.js';
 import type { Policy } from './policy.js';
 import { reports } from './reports.js';
@@ -577,6 +578,7 @@ function quotaChecks({ quotas }: Policy, kernel: KernelNames): Check[] {
       [
         { command: Cmd.BPF_LINK_CREATE, constant: 1 },
         { command: Cmd.BPF_RAW_TRACEPOINT_OPEN, constant: 1 },
+        ...netlinkAttaching.map((command) => ({ command, constant: 1 })),
       ],
     ],
     [
@@ -647,6 +649,7 @@ export function compile(policy: Policy, kernel: KernelNames): Rules {
       ...perfChecks(policy, kernel),
       ...hookChecks(policy, kernel),
       ...interfaceChecks(policy),
+      ...netlinkChecks(policy),
       ...pinChecks(policy),
       ...foreignChecks(policy),
       ...unknownChecks(policy),
@@ -654,7 +657,7 @@ export function compile(policy: Policy, kernel: KernelNames): Rules {
       ...quotaChecks(policy, kernel),
     ],
     reports,
-    pins: one(Cmd.BPF_OBJ_PIN, Cmd.BPF_PROG_ATTACH),
+    pins: one(Cmd.BPF_OBJ_PIN, Cmd.BPF_PROG_ATTACH, ...netlinkAttaching),
     noPointerScan,
     foreign: policy.foreign_objects === 'use' ? [] : finding,
     readablePaths: policy.readable_paths,
@@ -663,6 +666,7 @@ export function compile(policy: Policy, kernel: KernelNames): Rules {
     ioctls: all(policy.perf_types)
       ? perfIoctls
       : perfIoctls.filter(({ request }) => request !== PerfIoctl.PERF_EVENT_IOC_MODIFY_ATTRIBUTES),
+    netlink: netlinkRules(policy),
     ringBytes: policy.quotas.map_bytes ?? 0,
     limits: limitsOf(policy),
     confinement: confinementOf(policy),

@@ -80,8 +80,9 @@ export const capabilities: readonly Capability[] = [
   {
     name: 'CAP_NET_ADMIN',
     number: 12,
-    why: 'programs for packets, sockets and cgroups, maps that hold sockets or devices, and `prog_query`',
-    needed: ({ commands, program_types, map_types }) =>
+    why: 'programs for packets, sockets and cgroups, maps that hold sockets or devices, `prog_query`, and netlink messages that attach',
+    needed: ({ commands, program_types, map_types, netlink }) =>
+      netlink.some((kind) => !kind.startsWith('read_')) ||
       someOf(commands, Cmd.BPF_PROG_QUERY) ||
       someOf(
         map_types,

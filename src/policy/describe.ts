@@ -54,6 +54,7 @@ const texts: readonly (readonly [rule: string, text: (policy: Policy) => string]
       'hooks',
       'uprobes',
       'interfaces',
+      'netlink',
       'perf_types',
       'pin_paths',
       'cgroup_paths',

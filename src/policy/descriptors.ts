@@ -35,7 +35,7 @@ const words: Readonly<Record<Use, string>> = {
 };
 
 /** Returns what the rules of a policy refuse for a use of an object. */
-const objectsFor =
+export const objectsFor =
   ({ foreign_objects }: Policy) =>
   (use: Use = 'read'): Objects => ({
     use: words[use],

@@ -1,5 +1,5 @@
 import { AttachType, Cmd } from '../bpf/enums.js';
-import { type Command, HELPER_CALL, KFUNC_CALL, perf, rows } from '../bpf/index.js';
+import { type Command, HELPER_CALL, KFUNC_CALL, netlink, perf, rows } from '../bpf/index.js';
 import { FileOperation, Relocation } from '../call.js';
 import { failure, type WaepError } from '../errors.js';
 import { FrameType, HEADER_BYTES, messageFrame, parseError, parseHeader } from '../frame/index.js';
@@ -101,6 +101,17 @@ function uprobe(place: string): Uint8Array {
   });
 }
 
+/** Returns a message of a kind that only the rule about its kind could refuse. */
+function netlinkOf(kind: string): Uint8Array {
+  const known = netlink.netlinkMessages.find((one) => one.kind === kind);
+  if (known !== undefined) {
+    const message = netlink.leastNetlinkMessage(known, ASKED_INTERFACE);
+    return messageFrame(FrameType.NETLINK, 0, [known.protocol, 0, [message], []]);
+  }
+  const expected = `one of ${netlink.netlinkKinds.join(', ')}`;
+  throw failure('ERR_OPTION_INVALID', { option: 'netlink', value: kind, expected });
+}
+
 /**
  * The questions by the name of their option, each with its rule and a call that needs the thing.
  */
@@ -135,6 +146,7 @@ const questions = {
         [offsetIn(rows.LINK_CREATE_XDP, 'target_ifindex')]: ASKED_INTERFACE,
       }),
   ],
+  netlink: ['kind of netlink messages', 'netlink', netlinkOf],
   perf: [
     'perf event type',
     'perf_types',

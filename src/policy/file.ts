@@ -1,4 +1,5 @@
 import { isMap, isScalar, isSeq, LineCounter, type Node, parseDocument, visit } from 'yaml';
+import { netlink } from '../bpf/index.js';
 import { failure, type WaepError } from '../errors.js';
 import { nearest } from '../nearest.js';
 import type { Policy } from './policy.js';
@@ -236,6 +237,12 @@ const sets: Readonly<Record<string, SetReader<Range> | SetReader<string>>> = {
     "an interface's name",
     /^[^/\s]{1,15}$/,
     'Write a name as ip(8) lists it.',
+  ),
+  netlink: words(
+    'kind of netlink messages',
+    `one of ${netlink.netlinkKinds.join(', ')}`,
+    new RegExp(`^(${netlink.netlinkKinds.join('|')})$`),
+    'Write one of these names.',
   ),
   pin_paths: words('folder', 'a folder for pins', folder, pathCure),
   cgroup_paths: words('folder', 'a folder of cgroups', folder, pathCure),

@@ -37,6 +37,11 @@ export interface Policy {
   /** The names of interfaces to which programs may be attached; `*` for all. */
   readonly interfaces: readonly string[];
   /**
+   * The kinds of messages of netlink(7) that may be sent: `read_network`, `read_sockets`,
+   * `attach_xdp` and `attach_tc`; `*` for all. `interfaces` bounds those that attach.
+   */
+  readonly netlink: readonly string[];
+  /**
    * Folders of bpffs, each with a `/` at its end, in which objects may be pinned and opened; `*`
    * for all.
    */

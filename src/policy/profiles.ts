@@ -128,6 +128,8 @@ export const profiles: Readonly<Record<'observe' | 'full', Policy>> = {
     // A probe changes the program that contains it.
     uprobes: [],
     interfaces: [],
+    // Everybody may send these messages in the guest.
+    netlink: ['read_network', 'read_sockets'],
     pin_paths: [],
     cgroup_paths: [],
     readable_paths: readable,
@@ -156,6 +158,7 @@ export const profiles: Readonly<Record<'observe' | 'full', Policy>> = {
     hooks: ['*'],
     uprobes: ['*'],
     interfaces: ['*'],
+    netlink: ['*'],
     pin_paths: ['*'],
     cgroup_paths: ['*'],
     readable_paths: [...readable, '/sys/', '/proc/', '/boot/', ...programs],

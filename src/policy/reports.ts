@@ -1,5 +1,6 @@
 import { Cmd, PerfIoctl } from '../bpf/enums.js';
 import { HELPER_CALL, IMMEDIATE_BITS, KFUNC_CALL, perf, rows } from '../bpf/index.js';
+import { netlinkReports } from './netlink.js';
 import { charactersIn, instructions, textIn, wordIn } from './places.js';
 import { IOCTLS, PERF_EVENT_OPEN, type Report } from './rules.js';
 
@@ -74,4 +75,5 @@ export const reports: readonly Report[] = [
     event: 'pin',
     facts: [{ label: 'path', kind: 'text', ...textIn(rows.OBJ_PIN, 'pathname') }],
   },
+  ...netlinkReports,
 ];

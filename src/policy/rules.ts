@@ -27,6 +27,27 @@ export interface Objects {
   readonly provenance: readonly Range[];
 }
 
+/** An attribute that a netlink message may have. */
+export interface AttributeRule {
+  readonly type: number;
+  readonly required: boolean;
+  readonly form:
+    | { readonly is: 'bytes' }
+    | { readonly is: 'descriptor'; readonly objects: Objects }
+    | { readonly is: 'text'; readonly texts: readonly string[] }
+    | { readonly is: 'nested'; readonly attributes: readonly AttributeRule[] };
+}
+
+/** A message of netlink(7), and whether a session may send it. */
+export interface NetlinkRule {
+  readonly name: string;
+  readonly allowed: boolean;
+  readonly protocol: number;
+  readonly type: number;
+  /** The first byte behind the message's header. Absent: any. */
+  readonly family?: number;
+}
+
 /** 8-byte records of a pattern behind a pointer. A word gives their number. */
 interface Records {
   readonly pointer: number;
@@ -50,7 +71,10 @@ interface Term {
 export type Check = {
   /** The name of the rule in a refusal, such as `program_types`. */
   readonly rule: string;
-  /** A command's number, {@link PERF_EVENT_OPEN}, or {@link IOCTLS} plus a request. */
+  /**
+   * A command's number, {@link PERF_EVENT_OPEN}, {@link IOCTLS} plus a request, or {@link NETLINK}
+   * plus the index of a message among {@link Rules.netlink}.
+   */
   readonly command: number;
   /** The check applies only to calls for which all of these conditions hold. */
   readonly when?: readonly When[];
@@ -112,6 +136,12 @@ export type Check = {
     }
   /** The index of a network interface that must have one of these names when the call is made. */
   | { readonly kind: 'interface'; readonly offset: number; readonly names: readonly string[] }
+  /** The attributes of a netlink message, from an offset on. It may have no others. */
+  | {
+      readonly kind: 'attributes';
+      readonly offset: number;
+      readonly attributes: readonly AttributeRule[];
+    }
   /** Bytes of the attribute without a known meaning. They must be zero. */
   | { readonly kind: 'rest'; readonly offset: number }
   /** A descriptor in the attribute, or in a structure behind one of its pointers. */
@@ -250,6 +280,8 @@ export interface Rules {
   /** The folders of cgroups, which end in `/`, in which cgroups may be made and removed. */
   readonly cgroupPaths: readonly string[];
   readonly ioctls: readonly IoctlRule[];
+  /** The known messages of netlink(7). All others are refused. */
+  readonly netlink: readonly NetlinkRule[];
   /** The limit in bytes of a session's perf buffers at a time; 0 for none. */
   readonly ringBytes: number;
   readonly limits: SessionLimits;
@@ -264,10 +296,12 @@ export const MAX_VALUE = 2 ** 32 - 1;
 
 /**
  * The number of the checks of perf_event_open(2). Those of ioctl(2) requests have numbers from
- * IOCTLS on.
+ * IOCTLS on, and those of netlink messages from NETLINK on.
  */
 export const PERF_EVENT_OPEN = 0x10000;
 export const IOCTLS = 2 ** 32;
+/** The number of the checks of the first netlink message. */
+export const NETLINK = 2 ** 33;
 
 const ioctlArguments: readonly IoctlArgument[] = ['number', 'handle', 'buffer'];
 const encoder = new Encoder({ useRecords: false });
@@ -317,6 +351,13 @@ const encodePresence = (presence: Presence) => [
   ...('mask' in presence ? [presence.offset, presence.mask] : [0, 0]),
 ];
 const encodeObjects = ({ use, provenance }: Objects) => [use, provenance.flat()];
+const attributeForms = ['bytes', 'descriptor', 'text', 'nested'] as const;
+function encodeAttribute({ type, required, form }: AttributeRule): readonly unknown[] {
+  const head = [type, required, attributeForms.indexOf(form.is)];
+  if (form.is === 'descriptor') return [...head, encodeObjects(form.objects)];
+  if (form.is === 'text') return [...head, form.texts];
+  return form.is === 'nested' ? [...head, form.attributes.map(encodeAttribute)] : head;
+}
 const encodeRanges = (ranges: readonly Range[]) => ranges.flat().map(whole);
 
 /** Returns the items after the head of each kind of check. */
@@ -346,6 +387,7 @@ const encodings: {
   ],
   rest: ({ offset }) => [7, offset],
   interface: ({ offset, names }) => [14, offset, names],
+  attributes: ({ offset, attributes }) => [15, offset, attributes.map(encodeAttribute)],
   probes: ({ path, maximum, count = false, offset, counter, shift, files }) => [
     13,
     path,
@@ -436,7 +478,7 @@ export function encodeRules(rules: Omit<Rules, 'confinement'>): Uint8Array {
       event,
       facts.map((fact) => [fact.label, vocabularyIndex(fact.vocabulary), ...encodeFact(fact)]),
     ]),
-    rules.pins.flat(),
+    encodeRanges(rules.pins),
     rules.noPointerScan.flat(),
     rules.foreign.flat(),
     rules.readablePaths,
@@ -446,6 +488,13 @@ export function encodeRules(rules: Omit<Rules, 'confinement'>): Uint8Array {
       name,
       request,
       ioctlArguments.indexOf(argument),
+    ]),
+    rules.netlink.map(({ name, allowed, protocol, type, family = false }) => [
+      name,
+      allowed,
+      protocol,
+      type,
+      family,
     ]),
     [
       limits.maxFrameBytes,

@@ -5,6 +5,7 @@ import type {
   FileRequest,
   Handle,
   IoctlCall,
+  NetlinkRequest,
   PerfOpenCall,
   Reply,
 } from '../call.js';
@@ -169,6 +170,16 @@ export interface Caller {
    * all of them on perf events. Like {@link call}, it leaves the kernel's errno in the reply.
    */
   ioctl(call: IoctlCall, options?: CallOptions): Promise<Reply>;
+
+  /**
+   * Sends a message of netlink(7) to the guest's kernel, if the guest's policy allows it. Resolves
+   * with the datagrams of the answer, each with one message or several. They say what the kernel
+   * refused.
+   *
+   * @throws the guest's system error if the message cannot be sent; ERR_AGENT_LACKS when the agent is
+   *   too old for this request; ERR_POLICY_REFUSED and the errors of {@link call}
+   */
+  netlink(request: NetlinkRequest, options?: CallOptions): Promise<Uint8Array[]>;
 
   /**
    * Reads the guest's clock several times in a row. Returns the clock on the host's timeline: the

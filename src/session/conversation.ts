@@ -8,6 +8,7 @@ import {
   type FileRequest,
   type Handle,
   type IoctlCall,
+  type NetlinkRequest,
   type PerfOpenCall,
   type Reply,
 } from '../call.js';
@@ -24,6 +25,7 @@ import {
   type KernelInfo,
   MAX_CHAIN_CALLS,
   messageFrame,
+  netlinkBody,
   outputLengths,
   parseChainReply,
   parseError,
@@ -109,6 +111,11 @@ const FIRST_FILE_OPERATIONS = 8;
 /** An agent that knows so many also looks at the flags of RENAME. */
 const FLAGS_KNOWN = 10;
 
+/** The size limit of an answer to NETLINK (addon/core/executor/executor.cc). */
+const MAX_NETLINK_BYTES = 16 * 1024 * 1024;
+/** The bytes of the length before each datagram of such an answer. */
+const LENGTH_BYTES = 4;
+
 /** Returns the lengths of a reply's outputs in full, or undefined to take them as they travel. */
 function lengthsOf(call: Call, options: CallOptions | undefined): number[] | undefined {
   return options?.trimmed === true ? undefined : outputLengths(call);
@@ -157,6 +164,7 @@ export class Conversation implements Caller {
   /** The agent's name and version, and how many operations of FILE it knows. */
   readonly #agent: string;
   readonly #fileOperations: number;
+  readonly #netlink: boolean;
   readonly #rejoin: Rejoin;
   readonly #lease: Lease;
   readonly #reconnects: boolean;
@@ -194,6 +202,7 @@ export class Conversation implements Caller {
     this.#agent = welcome.agent;
     const { files = false, fileOperations = FIRST_FILE_OPERATIONS } = welcome;
     this.#fileOperations = files ? fileOperations : 0;
+    this.#netlink = welcome.netlink ?? false;
     this.chainCalls = Math.min(welcome.chainCalls ?? 0, MAX_CHAIN_CALLS);
     this.#silenceMs = welcome.session.silenceMs;
     this.#reconnects = options.reconnect !== false;
@@ -447,6 +456,42 @@ export class Conversation implements Caller {
     refuseUnknownCallOptions('ioctl()', options);
     const lengths = outputLengths(call);
     return this.#message(FrameType.IOCTL, ioctlBody(call), options, 'ioctl', lengths);
+  }
+
+  async netlink(request: NetlinkRequest, options?: CallOptions): Promise<Uint8Array[]> {
+    refuseUnknownCallOptions('netlink()', options);
+    if (!this.#netlink) {
+      throw failure('ERR_AGENT_LACKS', { agent: this.#agent, what: 'send a netlink message' });
+    }
+    const name = options?.name ?? 'netlink';
+    const reply = await this.#message(FrameType.NETLINK, netlinkBody(request), options, name);
+    const { result, errno, outputs } = reply;
+    if (result < 0) throw systemError('sendmsg', errno, { side: 'guest' });
+    return this.#datagramsOf(result, outputs[0] ?? new Uint8Array(0));
+  }
+
+  /** Returns the datagrams of an answer. Each has its length before it, and is padded. */
+  #datagramsOf(sizeBytes: number, sent: Uint8Array): Uint8Array[] {
+    const malformed = (what: string) =>
+      failure('ERR_PROTOCOL_UNEXPECTED', {
+        received: `${what} in an answer of ${sizeBytes} bytes from ${this.address}`,
+        expected: `datagrams with their lengths, of at most ${MAX_NETLINK_BYTES} bytes together`,
+      });
+    if (sizeBytes > MAX_NETLINK_BYTES || sent.length > sizeBytes) {
+      throw malformed(`${sent.length} bytes`);
+    }
+    // Trailing zeroes do not travel.
+    const bytes = Buffer.alloc(sizeBytes);
+    bytes.set(sent);
+    const datagrams: Uint8Array[] = [];
+    for (let at = 0; at < sizeBytes; ) {
+      const length = sizeBytes - at < LENGTH_BYTES ? sizeBytes : bytes.readUInt32LE(at);
+      at += LENGTH_BYTES;
+      if (length > sizeBytes - at) throw malformed(`a datagram of ${length} bytes`);
+      datagrams.push(bytes.subarray(at, at + length));
+      at += (length + 3) & ~3;
+    }
+    return datagrams;
   }
 
   async readClock(rounds = 8): Promise<GuestClock> {

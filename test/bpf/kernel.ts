@@ -31,6 +31,7 @@ const rules = encodeRules({
   pinPaths: [],
   cgroupPaths: [],
   ioctls: [],
+  netlink: [],
   limits: {
     maxFrameBytes: 2 ** 26,
     maxCallBytes: 2 ** 26,

@@ -84,7 +84,7 @@ t.test('waep policy explain', async (t) => {
     ],
     ...['--read', '/proc/kallsyms', '--map', 'hash', '--perf', 'kprobe', '--kfunc', 'f'],
     ...['--attach', 'lsm_mac', '--interface', 'lo', '--uprobe', '/bin/sh:main'],
-    ...['--perf', 'uprobe'],
+    ...['--perf', 'uprobe', '--netlink', 'read_sockets', '--netlink', 'attach_tc'],
   );
   t.equal(status, 1, 'something is refused');
   const verdicts: { what: string; allowed: boolean; rule: string }[] = JSON.parse(stdout);
@@ -98,6 +98,8 @@ t.test('waep policy explain', async (t) => {
     'kernel function f': false,
     'hook sys_enter': true,
     'interface lo': false,
+    'kind of netlink messages read_sockets': true,
+    'kind of netlink messages attach_tc': false,
     'place to probe /bin/sh:main': false,
     'perf event type uprobe': false,
     'perf event type kprobe': true,

@@ -24,6 +24,7 @@ hooks:
   allow: []
   deny: [sys_exit]
 interfaces: [eth0]
+netlink: { allow: [attach_xdp] }
 pin_paths: [/sys/fs/bpf/web/]
 cgroup_paths: [/sys/fs/cgroup/web/]
 readable_paths:
@@ -46,6 +47,7 @@ accept:
     perf_types: [],
     hooks: ['*', '!sys_exit'],
     interfaces: ['eth0'],
+    netlink: ['read_network', 'read_sockets', 'attach_xdp'],
     pin_paths: ['/sys/fs/bpf/web/'],
     cgroup_paths: ['/sys/fs/cgroup/web/'],
     foreign_objects: 'use',
@@ -91,7 +93,7 @@ const wrong: readonly (readonly [name: string, text: string, message: string])[]
   [
     'a key that is misspelt',
     'profile: observe\npin_path: [/sys/fs/bpf/]\n',
-    'p.yaml:2:1: found pin_path; expected one of the keys profile, name, commands, map_types, program_types, attach_types, helpers, kfuncs, perf_types, hooks, uprobes, interfaces, pin_paths, cgroup_paths, readable_paths, foreign_objects, perf_signals, quotas, leases, accept. Did you mean pin_paths?',
+    'p.yaml:2:1: found pin_path; expected one of the keys profile, name, commands, map_types, program_types, attach_types, helpers, kfuncs, perf_types, hooks, uprobes, interfaces, netlink, pin_paths, cgroup_paths, readable_paths, foreign_objects, perf_signals, quotas, leases, accept. Did you mean pin_paths?',
   ],
   [
     'a profile that does not exist',

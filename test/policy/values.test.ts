@@ -97,6 +97,10 @@ const texts: Readonly<Record<string, readonly [takes: string[], refuses: string[
     ['eth0', 'a.5', 'x'.repeat(15)],
     ['a b', 'a/b', 'x'.repeat(16), ''],
   ],
+  netlink: [
+    ['read_network', 'read_sockets', 'attach_xdp', 'attach_tc'],
+    ['read', 'attach_xdp_', ' read_network', ''],
+  ],
   pin_paths: [
     ['/sys/fs/bpf/', '/a/..b/'],
     ['/sys/fs/bpf', 'x/', '/a/../', '/a/./', '/../', '/./x/', '/'],
@@ -141,6 +145,11 @@ const words: Readonly<Record<string, readonly [one: string, expected: string, cu
     'Write FILE:SYMBOL, or FILE:PROVIDER:NAME for a probe of USDT.',
   ],
   interfaces: ['interface', "an interface's name", 'Write a name as ip(8) lists it.'],
+  netlink: [
+    'kind of netlink messages',
+    'one of read_network, read_sockets, attach_xdp, attach_tc',
+    'Write one of these names.',
+  ],
   pin_paths: [
     'folder',
     'a folder for pins',

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <linux/bpf.h>
 #include <linux/capability.h>
+#include <linux/netlink.h>
 #include <linux/perf_event.h>
 #include <stddef.h>
 #include <sys/stat.h>
@@ -25,7 +26,8 @@ namespace {
 
 // Outputs up to this size are copied behind their heads, because one part is cheaper than three.
 constexpr size_t kCopyBytes = 16 * 1024;
-constexpr uint32_t kCommandMask = 0xffff;  // the bits above are flags (BPF_COMMON_ATTRS)
+constexpr size_t kMaxNetlinkBytes = 16 << 20;  // of the answer to a message
+constexpr uint32_t kCommandMask = 0xffff;      // the bits above are flags (BPF_COMMON_ATTRS)
 
 std::string At(uint64_t buffer, uint64_t offset) {
   return "buffer " + std::to_string(buffer) + " offset " + std::to_string(offset);
@@ -78,7 +80,8 @@ const Executor::Kernel Executor::kReal = {
       return static_cast<int>(::syscall(SYS_capset, &header, data));
     },
     Operate,
-    InterfaceName};
+    InterfaceName,
+    ExchangeNetlink};
 
 const Executor::Kernel Executor::kNone = {
     [](uint32_t, void* const[2], const uint32_t[2], unsigned) -> long {
@@ -96,7 +99,8 @@ const Executor::Kernel Executor::kNone = {
     [](const char*, bool) { return -ENOSYS; }, [](uint64_t) { return 0; },
     [](const FileRequest&, uint8_t*) -> long { return -ENOSYS; },
     // Rules may ask for an interface's name. No interface has this one.
-    [](uint32_t index) { return "/" + std::to_string(index); }};
+    [](uint32_t index) { return "/" + std::to_string(index); },
+    [](const NetlinkRequest&, std::vector<uint8_t>*) { return -ENOSYS; }};
 
 int Executor::Prepare() {
   const Limits& limits = rules_.limits;
@@ -112,7 +116,8 @@ int Executor::Prepare() {
 bool Executor::AcceptsHeader(const frame::Header& header) {
   return (header.flags & ~frame::kAnswerMayWait) == 0 && header.reserved == 0 &&
          ((header.type >= frame::kCall && header.type <= frame::kRestrict) ||
-          (header.type >= frame::kFile && header.type <= frame::kPing));
+          (header.type >= frame::kFile && header.type <= frame::kPing) ||
+          header.type == frame::kNetlink);
 }
 
 const std::vector<iovec>& Executor::Execute(uint8_t type, uint32_t id, const uint8_t* body,
@@ -144,6 +149,8 @@ const std::vector<iovec>& Executor::Execute(uint8_t type, uint32_t id, const uin
 void Executor::Forget() {
   memory_.Reset();
   image_.Clear();
+  netlink_.clear();
+  netlink_.shrink_to_fit();
   shortened_ = false;
 }
 
@@ -169,6 +176,8 @@ bool Executor::Request(uint8_t type, cbor::Reader reader) {
       return Restrict(reader);
     case frame::kFile:
       return File(reader);
+    case frame::kNetlink:
+      return Netlink(reader);
     case frame::kPing:
       if (!reader.AtEnd()) return Malformed("PING has a body");
       Answer(0, 0);
@@ -395,6 +404,55 @@ bool Executor::Ioctl(cbor::Reader body) {
   }
   Unrelocate();
   Answer(result, error);
+  return true;
+}
+
+// A request has one message, whose length is that of its buffer. So the kernel finds in it what the
+// rules have seen, and no second message.
+bool Executor::Netlink(cbor::Reader body) {
+  uint64_t protocol = 0;
+  uint64_t options = 0;
+  if (!body.ReadArrayOf(4) || !body.ReadUint(MAX_LINKS - 1, &protocol) ||
+      !body.ReadUint(NetlinkRequest::kAllOptions, &options)) {
+    return Malformed("NETLINK is not [protocol, options, buffers, relocations]");
+  }
+  if (!ReadHeap(&body, 1)) return false;
+  if (!body.AtEnd()) return Malformed("bytes follow the relocations");
+  const Buffer& message = image_.buffers[0];
+  if (image_.buffers.size() != 1 || message.direction != Direction::kIn ||
+      message.size < NLMSG_HDRLEN || image_.Word32(0, 0) != message.size) {
+    return Malformed("the only buffer is not a message that is as long as its header says");
+  }
+  const auto type = static_cast<uint16_t>(image_.Word(offsetof(nlmsghdr, nlmsg_type), 2));
+  const auto family = static_cast<uint8_t>(image_.Word(NLMSG_HDRLEN, 1));
+  const NetlinkRule* const rule = rules_.FindNetlink(static_cast<uint32_t>(protocol), type, family);
+  if (rule == nullptr || !rule->allowed) {
+    const std::string number = std::to_string(type);
+    return Refuse("netlink", rule == nullptr ? "the message " + number : rule->name,
+                  "netlink protocol " + std::to_string(protocol));
+  }
+  const uint64_t operation = rules_.OperationOf(*rule);
+  if (!Relocate(operation, 1) || !CheckRules(operation)) return false;
+  // An error repeats the message, and with it the executor's descriptors, unless it is capped.
+  const uint32_t capped = image_.relocations.empty() ? 0 : NetlinkRequest::kCappedAck;
+  const size_t most = std::min<size_t>(kMaxNetlinkBytes, rules_.limits.max_call_bytes);
+  ++calls_;
+  const int status =
+      kernel_.netlink({static_cast<uint32_t>(protocol), static_cast<uint32_t>(options) | capped,
+                       message.memory, message.size, most},
+                      &netlink_);
+  const bool done = status == 0 && NetlinkError(netlink_) == 0;
+  checker_.Commit(operation, {done, false, nullptr, nullptr, false}, image_);
+  if (done) audit_.Made(rules_, operation, image_, 0, nullptr);
+  if (status == -EFBIG) return Limit("the bytes of the kernel's answer", most + 1, most);
+  if (status < 0) {
+    Answer(-1, -status);
+    return true;
+  }
+  if (!netlink_.empty()) {
+    image_.buffers.push_back({netlink_.data(), netlink_.size(), Direction::kInOut});
+  }
+  Answer(static_cast<long>(netlink_.size()), 0);
   return true;
 }
 

@@ -19,6 +19,7 @@
 #include "cancellation.h"
 #include "file_operations.h"
 #include "handles.h"
+#include "netlink.h"
 #include "rule_checker.h"
 #include "rules.h"
 #include "shared_handles.h"
@@ -46,6 +47,8 @@ class Executor {
     long (*file)(const FileRequest& request, uint8_t* out);
     // InterfaceName (interface_names.h).
     std::string (*interface_name)(uint32_t index);
+    // ExchangeNetlink (netlink.h).
+    int (*netlink)(const NetlinkRequest& request, std::vector<uint8_t>* answer);
   };
   static const Kernel kReal;
   // A kernel that has none of the calls: calls that the rules allow fail with ENOSYS.
@@ -118,6 +121,7 @@ class Executor {
   bool Ioctl(cbor::Reader body);
   bool Restrict(cbor::Reader body);
   bool File(cbor::Reader body);
+  bool Netlink(cbor::Reader body);
 
   // Reads a call's buffers and relocations. The first `args` buffers are its arguments.
   bool ReadHeap(cbor::Reader* body, uint64_t args);
@@ -161,6 +165,7 @@ class Executor {
   CallImage image_;
   std::vector<uint32_t> referrers_;  // for each buffer, the buffer with the pointers to it
   std::vector<uint8_t> scratch_;
+  std::vector<uint8_t> netlink_;  // the kernel's answer to a message
   // A piece of the answer: a stretch of scratch_, and bytes elsewhere that are sent without a copy.
   struct Stretch {
     size_t scratch_end;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "rule_checker.h"
 
+#include <linux/netlink.h>
 #include <sys/stat.h>
 
 #include <algorithm>
@@ -404,6 +405,65 @@ bool RuleChecker::Test(const Check& check, const InterfaceCheck& what) {
   const std::string number = std::to_string(index);
   return std::find(what.names.begin(), what.names.end(), name) != what.names.end() ||
          Refuse(check, name.empty() ? number : Printable(name) + " (" + number + ")");
+}
+
+bool RuleChecker::Test(const Check& check, const AttributesCheck& what) {
+  const size_t size = image_->buffers[0].size;
+  if (size < what.offset) return Refuse(check, "a message of " + std::to_string(size) + " bytes");
+  return TestAttributes(check, what.attributes, what.offset, size);
+}
+
+bool RuleChecker::TestAttributes(const Check& check, const std::vector<NetlinkAttribute>& known,
+                                 size_t begin, size_t end) {
+  std::vector<const NetlinkAttribute*> found;
+  for (size_t at = begin; at < end;) {
+    const size_t length = end - at < NLA_HDRLEN ? 0 : static_cast<size_t>(image_->Word(at, 2));
+    if (length < NLA_HDRLEN || length > end - at) {
+      return Refuse(check, "an attribute of " + std::to_string(length) + " bytes, with " +
+                               std::to_string(end - at) + " left");
+    }
+    const auto type = static_cast<uint32_t>(image_->Word(at + 2, 2)) & NLA_TYPE_MASK;
+    const auto attribute =
+        std::find_if(known.begin(), known.end(),
+                     [type](const NetlinkAttribute& one) { return one.type == type; });
+    if (attribute == known.end()) return Refuse(check, "the attribute " + std::to_string(type));
+    if (std::find(found.begin(), found.end(), &*attribute) != found.end()) {
+      return Refuse(check, "the attribute " + std::to_string(type) + " twice");
+    }
+    found.push_back(&*attribute);
+    const size_t content = at + NLA_HDRLEN;
+    const size_t size = length - NLA_HDRLEN;
+    switch (attribute->form) {
+      case NetlinkAttribute::kBytes:
+        break;
+      case NetlinkAttribute::kDescriptor:
+        if (size != 4) {
+          return Refuse(check, "the attribute " + std::to_string(type) + " of " +
+                                   std::to_string(size) + " bytes");
+        }
+        if (!TestDescriptor({}, attribute->objects, 0, content)) return false;
+        break;
+      case NetlinkAttribute::kText: {
+        const auto* const text = reinterpret_cast<const char*>(image_->buffers[0].memory) + content;
+        const std::string_view value(text, ::strnlen(text, size));
+        const auto& texts = attribute->texts;
+        if (std::find(texts.begin(), texts.end(), value) == texts.end()) {
+          return Refuse(check, value.empty() ? "no kind" : Printable(value));
+        }
+        break;
+      }
+      case NetlinkAttribute::kNested:
+        if (!TestAttributes(check, attribute->nested, content, content + size)) return false;
+        break;
+    }
+    at += NLA_ALIGN(length);
+  }
+  for (const NetlinkAttribute& attribute : known) {
+    if (attribute.required && std::find(found.begin(), found.end(), &attribute) == found.end()) {
+      return Refuse(check, "no attribute " + std::to_string(attribute.type));
+    }
+  }
+  return true;
 }
 
 bool RuleChecker::IsPresent(const Presence& presence, uint32_t number) const {

@@ -77,6 +77,10 @@ class RuleChecker {
   bool Test(const Check& check, const ElementsCheck& what);
   bool Test(const Check& check, const ProbesCheck& what);
   bool Test(const Check& check, const InterfaceCheck& what);
+  bool Test(const Check& check, const AttributesCheck& what);
+  // Tests the attributes of a stretch of a message.
+  bool TestAttributes(const Check& check, const std::vector<NetlinkAttribute>& known, size_t begin,
+                      size_t end);
   bool TestText(const Check& check, const TextCheck& what, const CallImage::Stretch& text);
   bool TestValue(const Check& check, const Ranges& values, uint64_t value);
   // Tests a word of a buffer that is a descriptor.

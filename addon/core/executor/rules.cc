@@ -8,6 +8,7 @@ namespace waep {
 namespace {
 
 constexpr uint64_t kMaxOffset = 4092;
+constexpr unsigned kMaxDepth = 4;  // of attributes in attributes
 
 bool ReadOffset(cbor::Reader* reader, uint32_t* offset) {
   uint64_t value = 0;
@@ -151,6 +152,32 @@ bool ReadProbes(cbor::Reader* reader, ProbesCheck* check) {
   return true;
 }
 
+bool ReadAttributes(cbor::Reader* reader, unsigned depth, std::vector<NetlinkAttribute>* list) {
+  uint64_t count = 0;
+  if (depth > kMaxDepth || !reader->ReadArray(&count)) return false;
+  list->resize(count);
+  for (NetlinkAttribute& attribute : *list) {
+    uint64_t items = 0;
+    uint64_t type = 0;
+    uint64_t form = 0;
+    if (!reader->ReadArray(&items) || !reader->ReadUint(UINT16_MAX, &type) ||
+        !reader->ReadBool(&attribute.required) ||
+        !reader->ReadUint(NetlinkAttribute::kNested, &form) ||
+        items != (form == NetlinkAttribute::kBytes ? 3u : 4u)) {
+      return false;
+    }
+    attribute.type = static_cast<uint32_t>(type);
+    attribute.form = static_cast<NetlinkAttribute::Form>(form);
+    const bool valid =
+        form == NetlinkAttribute::kDescriptor ? ReadObjects(reader, &attribute.objects)
+        : form == NetlinkAttribute::kText     ? ReadTexts(reader, &attribute.texts)
+        : form == NetlinkAttribute::kNested   ? ReadAttributes(reader, depth + 1, &attribute.nested)
+                                              : true;
+    if (!valid) return false;
+  }
+  return true;
+}
+
 bool ReadQuota(cbor::Reader* reader, QuotaCheck* check) {
   uint64_t counter = 0;
   uint64_t terms = 0;
@@ -185,7 +212,8 @@ enum Kind : uint64_t {
   kIndices,
   kElements,
   kProbes,
-  kInterface
+  kInterface,
+  kAttributes
 };
 
 bool ReadFact(cbor::Reader* reader, Fact* fact) {
@@ -258,8 +286,8 @@ bool ReadCheck(cbor::Reader* reader, uint64_t* operation, Check* check) {
   }
   if (!reader->ReadUint(UINT32_MAX, &vocabulary) || !reader->ReadUint(&kind)) return false;
   check->vocabulary = static_cast<uint32_t>(vocabulary);
-  constexpr uint64_t kItems[] = {3, 2, 4, 4, 5, 5, 0, 1, 4, 3, 4, 6, 8, 7, 2};
-  if (kind > kInterface || items != 5 + kItems[kind]) return false;
+  constexpr uint64_t kItems[] = {3, 2, 4, 4, 5, 5, 0, 1, 4, 3, 4, 6, 8, 7, 2, 2};
+  if (kind > kAttributes || items != 5 + kItems[kind]) return false;
   switch (kind) {
     case kWord:
       return ReadWord(reader, &check->what.emplace<WordCheck>());
@@ -294,6 +322,11 @@ bool ReadCheck(cbor::Reader* reader, uint64_t* operation, Check* check) {
     case kInterface: {
       auto& interface = check->what.emplace<InterfaceCheck>();
       return ReadOffset(reader, &interface.offset) && ReadTexts(reader, &interface.names);
+    }
+    case kAttributes: {
+      auto& attributes = check->what.emplace<AttributesCheck>();
+      return ReadOffset(reader, &attributes.offset) &&
+             ReadAttributes(reader, 0, &attributes.attributes);
     }
     default:
       return false;
@@ -369,6 +402,19 @@ const IoctlRule* Rules::FindIoctl(uint32_t request) const {
   return found == ioctls.end() ? nullptr : &*found;
 }
 
+const NetlinkRule* Rules::FindNetlink(uint32_t protocol, uint32_t type, uint32_t family) const {
+  const auto found = std::find_if(netlink.begin(), netlink.end(), [=](const NetlinkRule& rule) {
+    return rule.protocol == protocol && rule.type == type &&
+           (rule.family == NetlinkRule::kAnyFamily || rule.family == family);
+  });
+  return found == netlink.end() ? nullptr : &*found;
+}
+
+bool Rules::AllowsNetlink() const {
+  return std::any_of(netlink.begin(), netlink.end(),
+                     [](const NetlinkRule& rule) { return rule.allowed; });
+}
+
 bool MatchesGlobs(std::string_view text, const std::vector<std::string>& patterns) {
   bool matches = false;
   for (const std::string_view pattern : patterns) {
@@ -438,6 +484,7 @@ std::string Rules::Name(uint32_t vocabulary, uint64_t value) const {
 std::string Rules::OperationName(uint64_t operation) const {
   if (operation < kPerfOpen) return Name(1, operation);
   if (operation == kPerfOpen) return "perf_event_open";
+  if (operation >= kNetlink) return netlink[operation - kNetlink].name;
   const IoctlRule* const rule = FindIoctl(static_cast<uint32_t>(operation - kIoctls));
   return rule == nullptr ? "ioctl" : rule->name;
 }
@@ -446,7 +493,7 @@ bool Rules::Decode(cbor::Reader* reader, Rules* rules) {
   uint64_t count = 0;
   uint64_t flags = 0;
   uint64_t second_bytes = 0;
-  if (!reader->ReadArrayOf(15) || !reader->ReadUint(&rules->commands) ||
+  if (!reader->ReadArrayOf(16) || !reader->ReadUint(&rules->commands) ||
       !reader->ReadBool(&rules->other_commands) || !reader->ReadArrayOf(2) ||
       !reader->ReadUint(UINT32_MAX, &flags) || !reader->ReadUint(UINT32_MAX, &second_bytes) ||
       !reader->ReadBool(&rules->perf_events) || !reader->ReadArray(&count)) {
@@ -490,6 +537,21 @@ bool Rules::Decode(cbor::Reader* reader, Rules* rules) {
     rule.name = name;
     rule.request = static_cast<uint32_t>(request);
     rule.argument = static_cast<IoctlArgument>(argument);
+  }
+  if (!reader->ReadArray(&count)) return false;
+  rules->netlink.resize(count);
+  for (NetlinkRule& rule : rules->netlink) {
+    std::string_view name;
+    uint64_t protocol = 0;
+    uint64_t type = 0;
+    if (!reader->ReadArrayOf(5) || !reader->ReadText(&name) || !reader->ReadBool(&rule.allowed) ||
+        !reader->ReadUint(UINT32_MAX, &protocol) || !reader->ReadUint(UINT16_MAX, &type) ||
+        !ReadOptional(reader, NetlinkRule::kAnyFamily, &rule.family)) {
+      return false;
+    }
+    rule.name = name;
+    rule.protocol = static_cast<uint32_t>(protocol);
+    rule.type = static_cast<uint32_t>(type);
   }
   Limits& limits = rules->limits;
   return reader->ReadArrayOf(8) && reader->ReadUint(1u << 30, &limits.max_frame_bytes) &&

@@ -217,6 +217,24 @@ struct InterfaceCheck {
   std::vector<std::string> names;
 };
 
+// A kind of attributes of a netlink message.
+struct NetlinkAttribute {
+  enum Form : uint64_t { kBytes, kDescriptor, kText, kNested };
+  uint32_t type = 0;
+  bool required = false;
+  Form form = kBytes;
+  Objects objects;                       // for kDescriptor
+  std::vector<std::string> texts;        // for kText: one of these
+  std::vector<NetlinkAttribute> nested;  // for kNested
+};
+
+// A check of the attributes of a netlink message. The message has no others, each of them at most
+// once, and each of them is well formed.
+struct AttributesCheck {
+  uint32_t offset = 0;  // of the first one
+  std::vector<NetlinkAttribute> attributes;
+};
+
 // A condition that calls must satisfy.
 struct Check {
   // A call must satisfy the check only if all of these hold. Each is about a 32-bit word of the
@@ -231,7 +249,7 @@ struct Check {
   uint32_t vocabulary = 0;  // index + 1 of the names of its values; 0: none
   std::variant<WordCheck, WordsCheck, RecordsCheck, TextCheck, QuotaCheck, RestCheck,
                DescriptorCheck, DescriptorsCheck, ReferencesCheck, IndicesCheck, ElementsCheck,
-               ProbesCheck, InterfaceCheck>
+               ProbesCheck, InterfaceCheck, AttributesCheck>
       what;
 };
 
@@ -262,6 +280,16 @@ struct IoctlRule {
   IoctlArgument argument = IoctlArgument::kNumber;
 };
 
+// A known message of netlink(7), and whether a session may send it.
+struct NetlinkRule {
+  static constexpr uint32_t kAnyFamily = UINT32_MAX;
+  std::string name;
+  bool allowed = false;
+  uint32_t protocol = 0;
+  uint32_t type = 0;
+  uint32_t family = kAnyFamily;  // the first byte behind the message's header
+};
+
 // A text of fixed size in the attribute.
 struct CharactersFact {
   static constexpr uint32_t kMaxSize = 64;
@@ -286,10 +314,11 @@ struct Report {
 // where the fields of each command are.
 struct Rules {
   static constexpr uint32_t kMaxCounters = 16;
-  // Checks are for commands, and for these operations: perf_event_open(2), and requests of
-  // ioctl(2).
+  // Checks are for commands, and for these operations: perf_event_open(2), requests of ioctl(2),
+  // and messages of netlink(7) by their index among the rules.
   static constexpr uint64_t kPerfOpen = 0x10000;
   static constexpr uint64_t kIoctls = uint64_t{1} << 32;
+  static constexpr uint64_t kNetlink = uint64_t{1} << 33;
 
   uint64_t commands = 0;  // bit n allows command n
   bool other_commands = false;
@@ -306,6 +335,7 @@ struct Rules {
   std::vector<std::string> pin_paths;
   std::vector<std::string> cgroup_paths;
   std::vector<IoctlRule> ioctls;
+  std::vector<NetlinkRule> netlink;
   Limits limits;
 
   [[nodiscard]] bool AllowsCommand(uint32_t command) const {
@@ -326,6 +356,14 @@ struct Rules {
   [[nodiscard]] bool NamesPath(std::string_view path) const;
   // Returns the rule for an ioctl(2) request, or null if there is none.
   [[nodiscard]] const IoctlRule* FindIoctl(uint32_t request) const;
+  // Returns the rule for a message of netlink(7), or null if it is not known.
+  [[nodiscard]] const NetlinkRule* FindNetlink(uint32_t protocol, uint32_t type,
+                                               uint32_t family) const;
+  [[nodiscard]] uint64_t OperationOf(const NetlinkRule& rule) const {
+    return kNetlink + static_cast<uint64_t>(&rule - netlink.data());
+  }
+  // Returns whether any message of netlink(7) is allowed.
+  [[nodiscard]] bool AllowsNetlink() const;
 
   // Returns a value with its name, if the vocabulary (index plus one) has a name for it.
   [[nodiscard]] std::string Name(uint32_t vocabulary, uint64_t value) const;
@@ -336,8 +374,10 @@ struct Rules {
   // Decodes
   //   rules = [commands, otherCommands, [flags, secondBytes], perfEvents, [[name...]...],
   //            [check...], [report...], ranges, ranges, ranges, [path...], [path...],
-  //            [path...], [[name, request, argument]...], [maxFrameBytes, maxCallBytes, maxBuffers,
-  //            maxRelocations, maxHandles, maxStreams, maxEventsPerSecond, maxRingBytes]]
+  //            [path...], [[name, request, argument]...],
+  //            [[name, allowed, protocol, type, family or false]...], [maxFrameBytes, maxCallBytes,
+  //            maxBuffers, maxRelocations, maxHandles, maxStreams, maxEventsPerSecond,
+  //            maxRingBytes]]
   //   check = [rule, operation, [[type, offset, ranges]...], vocabulary, kind, ...]
   //     kind 0 word: offset, width, ranges         1 words: pointer, ranges
   //          2 records: records, shift, valueMask, ranges
@@ -353,6 +393,10 @@ struct Rules {
   //         13 probes: path, maximum, count or false, offset, counter, shift,
   //            [[path, identity, [offset, counter, ...]]...]
   //         14 interface: offset, [name...]
+  //         15 attributes: offset, [attribute...]
+  //   attribute = [type, required, form, ...]
+  //     form 0 bytes                1 descriptor: objects
+  //          2 text: [text...]      3 nested: [attribute...]
   //   report = [operation, event, [[label, vocabulary, kind, ...]...]], of kinds 0, 2, 3, 4 and
   //          6 characters: offset, size
   //   records = [pointer, count, mask, pattern], presence = [kind, offset, mask],

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <linux/audit.h>
 #include <linux/filter.h>
+#include <linux/netlink.h>
 #include <linux/seccomp.h>
 #include <linux/sockios.h>
 #include <stddef.h>
@@ -62,13 +63,17 @@ int EnterSandbox(const Rules& rules) {
   };
   for (const unsigned number : kAllowed)
     filter.insert(filter.end(), {skip_unless(number, 1), allow});
-  const Conditional conditional[] = {
+  std::vector<Conditional> conditional = {
       {SYS_fcntl, 1, F_DUPFD_CLOEXEC},
       {SYS_getsockopt, 1, SOL_SOCKET},
       // The C library opens /proc/self/maps in this way.
       {SYS_openat, 2, O_RDONLY | O_CLOEXEC},
       {SYS_tgkill, 0, static_cast<unsigned>(::getpid())},
   };
+  if (rules.AllowsNetlink()) {
+    conditional.push_back({SYS_socket, 0, AF_NETLINK});
+    conditional.push_back({SYS_setsockopt, 1, SOL_NETLINK});
+  }
   for (const Conditional& call : conditional) {
     filter.insert(filter.end(), {skip_unless(call.number, 4), load(ArgumentOffset(call.argument)),
                                  skip_unless(call.value, 1), allow, kill});

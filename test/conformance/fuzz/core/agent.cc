@@ -558,6 +558,7 @@ std::unique_ptr<Executor> Prepared(Rules rules, decltype(Executor::Kernel::bpf) 
   kernel.bpf = bpf;
   kernel.restrict = [](uint64_t) { return 0; };
   kernel.file = Executor::kNone.file;
+  kernel.netlink = Executor::kNone.netlink;
   auto executor = std::make_unique<Executor>(std::move(rules), kernel);
   Expect(executor->Prepare() == 0, "memory cannot be reserved");
   return executor;

@@ -887,9 +887,9 @@ std::unique_ptr<Executor> Prepared() {
   rules.limits.max_call_bytes = 96 * 1024;
   rules.limits.max_handles = 32;
   auto executor = std::make_unique<Executor>(
-      std::move(rules),
-      Executor::Kernel{FakeBpf, FakePerfOpen, FakeIoctl, FakeOpen, Executor::kNone.restrict,
-                       Executor::kNone.file, Executor::kNone.interface_name});
+      std::move(rules), Executor::Kernel{FakeBpf, FakePerfOpen, FakeIoctl, FakeOpen,
+                                         Executor::kNone.restrict, Executor::kNone.file,
+                                         Executor::kNone.interface_name, Executor::kNone.netlink});
   Expect(executor->Prepare() == 0, "memory cannot be reserved");
   return executor;
 }
