@@ -383,6 +383,26 @@ export interface Native {
   sealMemory(fd: number): number;
   /** eventfd(2) → fd. */
   makeEvent(): number;
+  /** pidfd_getfd(2) → a copy of a descriptor of a thread's process. */
+  takeCopy(thread: number, fd: number): number;
+
+  /*
+   * Sockets that stand for sockets of netlink in the guest (addon/core/supervisor/netlink_socket.h).
+   */
+
+  /** Makes such a socket → fd. */
+  netlinkOpen(type: number): number;
+  /** → the port of a socket, which it gets if it has none. */
+  netlinkPort(fd: number): number;
+  /**
+   * Makes a program's socket receive from the port `from` only → 0. `found` gets its port, which is
+   * that of the thread's process unless it has one, and its options.
+   */
+  netlinkTie(fd: number, thread: number, from: number, found: Uint32Array): number;
+  /** Sends a datagram to a port without waiting → 0; -EAGAIN if there is no room. */
+  netlinkDeliver(fd: number, port: number, bytes: Uint8Array): number;
+  /** Receives a datagram without waiting → its whole length. */
+  netlinkReceive(fd: number, buffer: Uint8Array, peek: boolean): number;
   /**
    * Replaces the first symbolic link in an absolute path, as `thread` sees it, by its target. A link
    * at the end counts if `last` is set → an empty text if there is none.

@@ -10,6 +10,7 @@
 
 #include "../core/supervisor/caller_memory.h"
 #include "../core/supervisor/links.h"
+#include "../core/supervisor/netlink_socket.h"
 #include "../core/supervisor/seccomp_listener.h"
 #include "arguments.h"
 #include "notification_words.h"
@@ -106,6 +107,37 @@ Napi::Value FollowLink(const Info& info) {
   return Napi::String::New(info.Env(), seccomp::FollowLink(Int(info, 0), path, last));
 }
 
+Napi::Value NetlinkOpen(const Info& info) { return Number(info, netlink::Open(Int(info, 0))); }
+
+Napi::Value NetlinkPort(const Info& info) {
+  return Number(info, static_cast<double>(netlink::Port(Int(info, 0), 0)));
+}
+
+Napi::Value TakeCopy(const Info& info) {
+  return Number(info, netlink::TakeCopy(Int(info, 0), Int(info, 1)));
+}
+
+Napi::Value NetlinkTie(const Info& info) {
+  const arguments::Bytes out = arguments::View(info[3]);
+  if (out.size < 2 * sizeof(uint32_t)) return Number(info, -EINVAL);
+  auto* const words = reinterpret_cast<uint32_t*>(out.data);
+  return Number(info, netlink::Tie(Int(info, 0), Int(info, 1), arguments::Uint(info, 2), &words[0],
+                                   &words[1]));
+}
+
+Napi::Value NetlinkDeliver(const Info& info) {
+  const arguments::Bytes bytes = arguments::View(info[2]);
+  return Number(info,
+                netlink::Deliver(Int(info, 0), arguments::Uint(info, 1), bytes.data, bytes.size));
+}
+
+Napi::Value NetlinkReceive(const Info& info) {
+  const arguments::Bytes out = arguments::View(info[1]);
+  const bool peek = info[2].As<Napi::Boolean>().Value();
+  return Number(info,
+                static_cast<double>(netlink::Receive(Int(info, 0), out.data, out.size, peek)));
+}
+
 Napi::Value MakeEvent(const Info& info) { return Number(info, seccomp::MakeEvent()); }
 
 }  // namespace
@@ -128,6 +160,12 @@ void ExportSeccomp(Napi::Env env, Napi::Object exports) {
   set("sealMemory", SealMemory);
   set("followLink", FollowLink);
   set("makeEvent", MakeEvent);
+  set("takeCopy", TakeCopy);
+  set("netlinkOpen", NetlinkOpen);
+  set("netlinkPort", NetlinkPort);
+  set("netlinkTie", NetlinkTie);
+  set("netlinkDeliver", NetlinkDeliver);
+  set("netlinkReceive", NetlinkReceive);
 }
 
 }  // namespace waep

@@ -5,6 +5,7 @@ import type { Interruptions } from './interruptions.js';
 import type { MappedEvents } from './mapped-events.js';
 import type { MappedMaps } from './mapped-maps.js';
 import type { MappedUserRings } from './mapped-user-rings.js';
+import type { NetlinkSockets } from './netlink-sockets.js';
 import type { Objects } from './objects.js';
 import type { OwnProcesses } from './own-processes.js';
 import type { Placeholders } from './placeholders.js';
@@ -47,6 +48,8 @@ export interface Context {
   readonly definitions: ProbeDefinitions;
   /** The guest's folders that the program has opened. */
   readonly folders: Folders;
+  /** The sockets of netlink that the program has opened. */
+  readonly netlink: NetlinkSockets;
   /** Tells the user once about something that the program does not get. */
   readonly warnOnce: (error: Error) => void;
 }

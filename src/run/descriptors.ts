@@ -11,6 +11,7 @@ import { failure, systemError, type WaepError } from '../errors.js';
 import { native } from '../native.js';
 import type { Context } from './context.js';
 import { forms, statxOf } from './file-status.js';
+import { copyNetlink, sendNetlink } from './netlink-calls.js';
 import type { Notification } from './notification.js';
 import { defineProbes } from './probe-definitions.js';
 import { ProcessMemory } from './process-memory.js';
@@ -42,12 +43,26 @@ export async function readDescriptor(call: Notification, context: Context): Prom
 /** Answers write(2). An eventfd would accept the write, but an object does not. */
 export async function writeDescriptor(call: Notification, context: Context): Promise<void> {
   const handle = context.placeholders.handleOf(call.thread, call.descriptor(0));
-  if (handle === 0) return defineProbes(call, context);
+  if (handle === 0) {
+    const { netlink } = context;
+    const isNetlink = netlink.find(call.thread, call.descriptor(0)) !== undefined;
+    return isNetlink ? sendNetlink(call, context) : defineProbes(call, context);
+  }
   call.fail((await accessOf(handle, context)) === O_RDONLY ? errno.EBADF : errno.EINVAL);
 }
 
-/** Answers fcntl(2) with F_GETFL. */
-export async function flagsOf(call: Notification, context: Context): Promise<void> {
+const F_DUPFD = 0;
+const F_DUPFD_CLOEXEC = 1030;
+const copySocket = copyNetlink((call) => call.argument(1) === F_DUPFD_CLOEXEC);
+
+/** Answers fcntl(2) with F_GETFL, or for a copy of a socket of netlink. */
+export function controlDescriptor(call: Notification, context: Context): void | Promise<void> {
+  const command = call.argument(1);
+  const copies = command === F_DUPFD || command === F_DUPFD_CLOEXEC;
+  return copies ? copySocket(call, context) : flagsOf(call, context);
+}
+
+async function flagsOf(call: Notification, context: Context): Promise<void> {
   const handle = context.placeholders.handleOf(call.thread, call.descriptor(0));
   if (handle === 0) return call.proceed();
   const access = await accessOf(handle, context);

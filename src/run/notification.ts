@@ -105,8 +105,9 @@ export class Notification {
    *
    * @returns whether that succeeded
    */
-  replaceDescriptor(fd: number, number: number): boolean {
-    return native.seccompReplaceDescriptor(this.#listener, this.#words, fd, number, true) >= 0;
+  replaceDescriptor(fd: number, number: number, closeOnExec = true): boolean {
+    const { seccompReplaceDescriptor: replace } = native;
+    return replace(this.#listener, this.#words, fd, number, closeOnExec) >= 0;
   }
 
   /**

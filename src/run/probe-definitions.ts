@@ -6,7 +6,7 @@
  * makes both from the same parts (kernel/trace/trace_event_perf.c), and removes the PMU's probe
  * with its descriptor.
  */
-import { lstatSync, openSync } from 'node:fs';
+import { openSync } from 'node:fs';
 import { constants } from 'node:os';
 import { failure, type SystemError, systemError, type WaepError } from '../errors.js';
 import { openPerfEvent } from '../kernel/perf-event.js';
@@ -14,18 +14,12 @@ import { native } from '../native.js';
 import type { Session } from '../session.js';
 import type { GuestFiles } from '../view/index.js';
 import type { Notification } from './notification.js';
+import { definitionNumbers, freeNumber } from './numbered.js';
 import type { Placeholders } from './placeholders.js';
 import type { ProbedFiles } from './probed-files.js';
 import { ProcessMemory } from './process-memory.js';
 
 const { errno } = constants;
-
-/**
- * The filter hands over write(2) on descriptors from this number on. seccomp_filter.cc has the same
- * number.
- */
-const FIRST_NUMBER = 992;
-const NUMBERS = 32;
 
 /** WRITE_BUFSIZE of kernel/trace/trace_dynevent.c. */
 const MAX_TEXT_BYTES = 4096;
@@ -90,7 +84,7 @@ export class ProbeDefinitions {
    * @returns whether the program has it; false if no such number is free
    */
   open(call: Notification, kind: ProbeKind): boolean {
-    const number = freeNumber(call.thread);
+    const number = freeNumber(call.thread, definitionNumbers);
     if (number === undefined) return false;
     const fd = this.#files.get(kind) ?? unwritable();
     this.#files.set(kind, fd);
@@ -301,11 +295,4 @@ function unwritable(): number {
   } finally {
     native.close(memory.fd);
   }
-}
-
-function freeNumber(thread: number): number | undefined {
-  const numbers = Array.from({ length: NUMBERS }, (_, index) => FIRST_NUMBER + index);
-  return numbers.find(
-    (number) => lstatSync(`/proc/${thread}/fd/${number}`, { throwIfNoEntry: false }) === undefined,
-  );
 }

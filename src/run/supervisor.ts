@@ -13,6 +13,7 @@ import { type Bind, launch } from './launch.js';
 import { MappedEvents } from './mapped-events.js';
 import { MappedMaps } from './mapped-maps.js';
 import { MappedUserRings } from './mapped-user-rings.js';
+import { NetlinkSockets } from './netlink-sockets.js';
 import { Notification } from './notification.js';
 import { Objects } from './objects.js';
 import { OwnProcesses } from './own-processes.js';
@@ -186,7 +187,8 @@ export class Supervision {
 
   /** Stops answering. The guest may release the program's objects later. */
   async close(): Promise<void> {
-    const { userRings, events, mapped, definitions, recent, placeholders, probes } = this.#context;
+    const { userRings, events, mapped, definitions, recent, placeholders, probes, netlink } =
+      this.#context;
     this.#forget();
     this.#calls?.close();
     this.#context.interruptions.close();
@@ -198,6 +200,7 @@ export class Supervision {
       await this.#end(events);
       mapped.close();
       definitions.close();
+      netlink.close();
       recent.close();
       placeholders.close();
       await probes.close();
@@ -258,6 +261,7 @@ function contextOf(
   const name = new SystemName(session, files);
   const interruptions = new Interruptions();
   const started = new StartedPrograms(session.kernel, warnOnce);
+  const netlink = new NetlinkSockets();
   const known = {
     session,
     objects,
@@ -267,6 +271,7 @@ function contextOf(
     started,
     own,
     name,
+    netlink,
     ...views,
   };
   return { ...known, events, userRings, mapped, warnOnce };

@@ -4,9 +4,9 @@ import { forwardBpf } from './bpf-call.js';
 import { startProgram } from './commands.js';
 import type { Context } from './context.js';
 import {
+  controlDescriptor,
   countUnread,
   describe,
-  flagsOf,
   pollDescriptors,
   readDescriptor,
   selectDescriptors,
@@ -32,6 +32,22 @@ import {
 } from './files.js';
 import { askOfInterface, SOCKET_REQUESTS } from './interfaces.js';
 import { mapMemory, watchDescriptor } from './memory-map.js';
+import {
+  bindNetlink,
+  connectNetlink,
+  copyNetlink,
+  isNetlinkOfGuest,
+  openNetlink,
+  receiveNetlink,
+  receiveNetlinkParts,
+  refuseGroup,
+  refuseReceiveAll,
+  refuseReplacing,
+  refuseSendAll,
+  refuseWriteParts,
+  sendNetlink,
+  sendNetlinkParts,
+} from './netlink-calls.js';
 import type { Notification } from './notification.js';
 import { BPF, EXECVE, X86_64 } from './numbers.js';
 import { namespaceOf } from './own-processes.js';
@@ -125,9 +141,9 @@ const changes = [
 
 const AF_NETLINK = 16;
 const refuseNetlink = refuse(
-  'socket(2) for netlink',
+  'socket(2) for this protocol of netlink',
   'it tells of this host’s kernel and changes it, and not the guest’s',
-  'Attach by links (XDP, TCX), list with "bpftool link", and read /proc/net.',
+  'Use NETLINK_ROUTE or NETLINK_SOCK_DIAG, which are the guest’s, or do it in the guest.',
 );
 const refusePackets = refuse(
   'socket(2) for packets (AF_PACKET, AF_XDP)',
@@ -135,8 +151,9 @@ const refusePackets = refuse(
   'Capture packets in the guest.',
 );
 
-function refuseSocket(call: Notification, context: Context): void | Promise<void> {
-  const answer = call.argument(0) === AF_NETLINK ? refuseNetlink : refusePackets;
+function openSocket(call: Notification, context: Context): void | Promise<void> {
+  if (call.argument(0) !== AF_NETLINK) return refusePackets(call, context);
+  const answer = isNetlinkOfGuest(call.argument(2)) ? openNetlink : refuseNetlink;
   return answer(call, context);
 }
 
@@ -310,24 +327,43 @@ const answers: ReadonlyMap<number, Answer> = new Map<number, Answer>([
   [256, aboutProcess('migrate_pages')],
   [279, aboutProcess('move_pages')],
   [317, refuseListener],
-  [72, flagsOf],
+  [72, controlDescriptor],
   [159, adjustClock('adjtimex', 0)],
   [305, adjustClock('clock_adjtime', 1)],
   [170, changeName('sethostname')],
   [171, changeName('setdomainname')],
   ...changes.map(([number, name]) => [number, changesKernel(name)] as const),
-  [41, refuseSocket],
-  [
-    54,
-    unlessOfGuest(
-      refuse(
-        'setsockopt(2) of SO_ATTACH_BPF',
-        'a socket of this host cannot run a program of the guest',
-        'Attach inside the guest.',
-      ),
-    ),
-  ],
+  [41, openSocket],
+  [20, refuseWriteParts],
+  [32, copyNetlink(() => false)],
+  [33, refuseReplacing],
+  [292, refuseReplacing],
+  [42, connectNetlink],
+  [44, sendNetlink],
+  [45, receiveNetlink],
+  [46, sendNetlinkParts],
+  [47, receiveNetlinkParts],
+  [49, bindNetlink],
+  [299, refuseReceiveAll],
+  [307, refuseSendAll],
+  [54, setOption],
 ]);
+
+const SOL_NETLINK = 270;
+const attachToSocket = unlessOfGuest(
+  refuse(
+    'setsockopt(2) of SO_ATTACH_BPF',
+    'a socket of this host cannot run a program of the guest',
+    'Attach inside the guest.',
+  ),
+);
+
+/** Answers setsockopt(2) of an option that takes a program, or that joins a group of netlink. */
+function setOption(call: Notification, context: Context): void | Promise<void> {
+  return call.argument(1) === SOL_NETLINK
+    ? refuseGroup(call, context)
+    : attachToSocket(call, context);
+}
 
 const foreign = refuse(
   'bpf(2) of a 32-bit program',

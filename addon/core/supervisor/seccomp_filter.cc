@@ -60,9 +60,15 @@ constexpr uint32_t kWhole[] = {
 // The counts of a perf event are read in fewer words than these, and an eventfd is written in one
 // word. Hardly any other call has such sizes.
 constexpr uint32_t kMostWords = 64;
-// Descriptors that src/run/probe-definitions.ts gives: the highest below the usual limit of 1024.
-constexpr uint32_t kFirstWritable = 992;
-constexpr uint32_t kWritableCount = 32;
+// Descriptors that src/run/numbered.ts gives: the highest below the usual limit of 1024. Those of
+// netlink are the lower half, and those of files that are written to the upper half.
+constexpr uint32_t kFirstNumbered = 960;
+constexpr uint32_t kNumberedCount = 64;
+constexpr uint32_t kNetlinkCount = 32;
+// Calls that use a socket of netlink, or make a copy of its descriptor.
+constexpr uint32_t kOfNetlink[] = {SYS_sendto,  SYS_sendmsg,  SYS_sendmmsg, SYS_recvfrom,
+                                   SYS_recvmsg, SYS_recvmmsg, SYS_bind,     SYS_connect,
+                                   SYS_writev,  SYS_dup,      SYS_dup2,     SYS_dup3};
 constexpr uint32_t kStatmount = 457;              // SYS_statmount, Linux 6.8
 constexpr uint32_t kListmount = 458;              // SYS_listmount
 constexpr uint32_t kSucceed = SECCOMP_RET_ERRNO;  // with an errno of 0
@@ -190,6 +196,15 @@ void Find(const Case* begin, const Case* end, Program* out) {
   }
   out->Return(SECCOMP_RET_ALLOW);
   for (size_t i = 0; i < different; ++i) out->Append(*answers[i]);
+}
+
+constexpr uint8_t kOfNetlinkLength = 4;
+// Notifies of a call whose first argument is a descriptor that may be a socket of netlink.
+void NotifyOfNetlink(Program* program) {
+  program->Load(Argument(0));
+  program->And(~(kNetlinkCount - 1));
+  program->UnlessEqual(kFirstNumbered, 1);
+  program->Return(SECCOMP_RET_USER_NOTIF);
 }
 
 constexpr uint8_t kWordsLength = 8;
@@ -341,12 +356,24 @@ Program Build(uint32_t self, const void* own_arguments) {
     program.Return(SECCOMP_RET_USER_NOTIF);
   }
 
-  // fcntl: only F_GETFL, which tells how a descriptor was opened.
+  {
+    Program& program = answer({});
+    for (const uint32_t number : kOfNetlink) cases.push_back({number, &program});
+    NotifyOfNetlink(&program);
+    program.Return(SECCOMP_RET_ALLOW);
+  }
+
+  // fcntl: only F_GETFL, which tells how a descriptor was opened, and copies of a socket of
+  // netlink.
   {
     Program& program = answer({SYS_fcntl});
     program.Load(Argument(1));
     program.UnlessEqual(F_GETFL, 1);
     program.Return(SECCOMP_RET_USER_NOTIF);
+    program.IfEqual(F_DUPFD, 2);
+    program.IfEqual(F_DUPFD_CLOEXEC, 1);
+    program.Return(SECCOMP_RET_ALLOW);
+    NotifyOfNetlink(&program);
     program.Return(SECCOMP_RET_ALLOW);
   }
 
@@ -391,23 +418,29 @@ Program Build(uint32_t self, const void* own_arguments) {
     program.Return(SECCOMP_RET_ALLOW);
   }
 
-  // write: only to the descriptor numbers of the guest's writable files, and writes of a few words
-  // to any descriptor that is no standard stream.
+  // write: only to the descriptor numbers that waep gives, and writes of a few words to any
+  // descriptor that is no standard stream.
   {
     Program& program = answer({SYS_write});
     program.Load(Argument(0));
-    program.And(~(kWritableCount - 1));
-    program.UnlessEqual(kFirstWritable, 1);
+    program.And(~(kNumberedCount - 1));
+    program.UnlessEqual(kFirstNumbered, 1);
     program.Return(SECCOMP_RET_USER_NOTIF);
     program.Load(Argument(0));
     program.IfLess(STDERR_FILENO + 1, kWordsLength - 1);
     NotifyOfWords(&program);
   }
 
-  // setsockopt: only the options that take a program.
+  // setsockopt: only the options that take a program, and joining a group of netlink.
   {
     Program& program = answer({SYS_setsockopt});
     program.Load(Argument(1));
+    program.UnlessEqual(SOL_NETLINK, kOfNetlinkLength + 4);
+    program.Load(Argument(2));
+    program.IfEqual(NETLINK_ADD_MEMBERSHIP, 1);
+    program.Return(SECCOMP_RET_ALLOW);
+    NotifyOfNetlink(&program);
+    program.Return(SECCOMP_RET_ALLOW);
     program.UnlessEqual(SOL_SOCKET, 5);
     program.Load(Argument(2));
     program.UnlessEqual(kSocketAttachBpf, 1);

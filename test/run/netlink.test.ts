@@ -1,0 +1,136 @@
+import { execFileSync } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import t from 'tap';
+import { kernelNames } from '../../guest/agent/kernel-names.js';
+import { compile, profiles } from '../../src/policy/index.js';
+import { localAgent } from '../agent/local-agent.js';
+import { application, cli } from './application.js';
+import { start } from './outcome.js';
+
+/* The local agent's kernel is this machine's, so that what is native can be seen here. */
+
+const program = application('netlink');
+const cache = mkdtempSync(join(tmpdir(), 'waep-cache-'));
+t.teardown(() => {
+  program.dispose();
+  rmSync(cache, { recursive: true });
+});
+
+async function agentWith(
+  policy: Partial<typeof profiles.full>,
+  audit: Record<string, string>[] = [],
+) {
+  const rules = compile({ ...profiles.full, ...policy }, kernelNames());
+  const { agent, address, close } = await localAgent({ rules });
+  agent.on('call', ({ call }) => audit.push(call as unknown as Record<string, string>));
+  t.teardown(close);
+  const begin = (...command: string[]) =>
+    start([process.execPath, cli, 'run', '--vm', address, '--', ...command], {
+      WAEP_CACHE_DIR: cache,
+    });
+  return Object.assign((...command: string[]) => begin(...command).ended, { start: begin });
+}
+
+const native = (...[file = '', ...rest]: string[]) =>
+  execFileSync(file, rest, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] });
+
+const observing = await agentWith({
+  netlink: profiles.observe.netlink,
+  interfaces: profiles.observe.interfaces,
+});
+
+t.test('messages that look are answered as by the kernel', async (t) => {
+  for (const how of [[], ['hostile']]) {
+    const expected = native(program.path, ...how);
+    t.match(await observing(program.path, ...how), { output: expected, errors: '', status: 0 });
+  }
+});
+
+t.test('tools print what they print natively', async (t) => {
+  const commands = ['ip -d link', 'ip -j addr', 'ip link show lo', 'tc qdisc show', 'ss -tlH'];
+  for (const command of commands) {
+    const words = command.split(' ');
+    const { output, errors, status } = await observing(...words);
+    t.same(
+      { output, errors, status },
+      { output: native(...words), errors: '', status: 0 },
+      command,
+    );
+  }
+});
+
+t.test('a policy that allows no message has all of them refused', async (t) => {
+  const { output, errors } = await (await agentWith({ netlink: [] }))('ip', 'link');
+  t.equal(output, '');
+  t.match(errors, /policy refuses .*rule netlink .*RTM_GETLINK/);
+});
+
+t.test('what changes something is refused by name', async (t) => {
+  const { output, errors } = await observing(program.path, '1', '-1');
+  const refused = (what: string) =>
+    `${what}: type 2, sequence 42, own port, from 0 (12 bytes), Operation not permitted\n`;
+  t.equal(
+    output,
+    `${['route', 'xdp', 'xdp, too long', 'namespace', 'up', 'destroy'].map(refused).join('')}${'group: -1\nmember: -1\nreplaced: -1\n'}`,
+  );
+  for (const named of [
+    /RTM_NEWROUTE/,
+    /RTM_SETLINK/,
+    /SOCK_DESTROY/,
+    /bind\(2\) to a group of netlink is refused/,
+    /NETLINK_ADD_MEMBERSHIP.* is refused/,
+    /dup2\(2\) on a socket of netlink is refused/,
+  ]) {
+    t.match(errors, named);
+  }
+});
+
+t.test('of an interface that the policy allows, only XDP is changed', async (t) => {
+  const wide = await agentWith({ interfaces: ['lo'] });
+  const index = readFileSync('/sys/class/net/lo/ifindex', 'latin1').trim();
+  const { output, errors } = await wide(program.path, index, '-1');
+  const lines = output.split('\n');
+  t.match(lines[1], /^xdp: .*, Success$/, 'nothing is detached');
+  t.ok(
+    lines.slice(2, 6).every((line) => /, Operation not permitted$/.test(line)),
+    output,
+  );
+  t.match(errors, /RTM_SETLINK: rule netlink .* an attribute of 200 bytes, with 8 left/);
+  t.match(errors, /the attribute 28/);
+  const other = await (await agentWith({ interfaces: ['none'] }))(program.path, index, '-1');
+  t.match(other.output, /^xdp: .*, Operation not permitted$/m);
+  t.match(other.errors, /RTM_SETLINK: rule interfaces .* lo \(1\)/);
+});
+
+t.test('a program is attached by its descriptor, and detached', async (t) => {
+  const device = `waep${process.pid}`.slice(0, 15);
+  const ip = (...words: string[]) => execFileSync('ip', words, { encoding: 'utf8' });
+  try {
+    ip('link', 'add', device, 'type', 'ifb');
+  } catch (error) {
+    t.pass('not here', { skip: `no interface can be made (try: modprobe ifb): ${String(error)}` });
+    return;
+  }
+  t.teardown(() => ip('link', 'del', device));
+  const index = readFileSync(`/sys/class/net/${device}/ifindex`, 'latin1').trim();
+  const audit: Record<string, string>[] = [];
+  const open = await agentWith({ interfaces: [device] }, audit);
+  const { child, ended, printed } = open.start(program.path, index, 'attach', 'wait');
+  while (!printed().includes('waiting')) await once(child.stdout, 'data');
+  t.match(ip('link', 'show', device), / xdpgeneric .*prog\/xdp id \d+/s);
+  child.kill('SIGTERM');
+  const { output, errors } = await ended;
+  t.match(output, /^attach: .*, Success\nwaiting\ndetach: .*, Success\n$/);
+  t.equal(errors, '');
+  t.notMatch(ip('link', 'show', device), /xdp/);
+  t.match(
+    audit.filter(({ event }) => event === 'netlink'),
+    [
+      { command: 'RTM_SETLINK', interface: index },
+      { command: 'RTM_SETLINK', interface: index },
+    ],
+  );
+});
