@@ -221,7 +221,7 @@ export function writesOf(frame: Frame, reply: Reply): Write[] {
     const bytes = reply.outputs[slot - 1];
     if (slot === 0 || bytes === undefined) continue;
     if (kept === undefined) writes.push({ address, bytes: certainly(step, frame, reply) });
-    else writes.push(...changes(kept, bytes, address));
+    else writes.push(...changes(kept, bytes.subarray(0, reached(step, frame, reply)), address));
   }
   // The kernel writes the targets of pointers before the structure, and the lengths last.
   if (image !== undefined) {
@@ -258,7 +258,7 @@ const logs: ReadonlySet<string> = new Set(['log_buf', 'btf_log_buf']);
  * that fails may have written nothing. With ENOENT and ENOSPC the counts are still valid.
  */
 function certainly(step: PointerStep, frame: Frame, reply: Reply): Uint8Array {
-  const counted = step.counted && (reply.errno === ENOENT || reply.errno === ENOSPC);
+  const counted = isCounted(step, reply);
   const whole = written(step, frame, reply) ?? new Uint8Array(0);
   if (step.field.type === 'string') {
     const end = whole.indexOf(0) + 1;
@@ -271,6 +271,19 @@ function certainly(step: PointerStep, frame: Frame, reply: Reply): Uint8Array {
   }
   if (reply.result >= 0 || counted) return whole;
   return whole.subarray(0, whole.findLastIndex((byte) => byte !== 0) + 1);
+}
+
+function isCounted(step: PointerStep, reply: Reply): boolean {
+  return step.counted && (reply.errno === ENOENT || reply.errno === ENOSPC);
+}
+
+/**
+ * Returns how far the kernel has written at most. What is behind may be other memory of the
+ * process, since a program may give a larger count than it has room for.
+ */
+function reached(step: PointerStep, frame: Frame, reply: Reply): number | undefined {
+  const isKnown = step.counted && (reply.result >= 0 || isCounted(step, reply));
+  return isKnown ? written(step, frame, reply)?.length : undefined;
 }
 
 type Span = readonly [start: number, end: number];

@@ -40,6 +40,25 @@ t.test('a lookup is read from memory, and its value written back', async (t) => 
   t.same(encoded.writes(reply), [{ address: 0x3000n, bytes: new Uint8Array(8).fill(9) }]);
 });
 
+t.test('what lies behind the elements that a batch has returned is left alone', async (t) => {
+  const process = new Process();
+  process.handles.set(4, 70);
+  // Together with the first key, what follows it looks like an address.
+  process.put(0x3000, hex('0000000011040000'));
+  const image = attribute(56, [8, 0x2000], [16, 0x3000], [24, 0x4000], [32, 2], [36, 4]);
+  const call = { command: Cmd.BPF_MAP_LOOKUP_BATCH, address: ADDRESS, image };
+  const encoded = encodeRaw(call, process, specs);
+  const reply = replyTo(encoded, (outputs) => {
+    outputs[0]?.set([1, 0, 0, 0], 32);
+    outputs[2]?.set([7]);
+  });
+  const written = encoded.writes({ ...reply, result: -1, errno: 2 });
+  t.same(
+    written.filter(({ address }) => address >= 0x3000n && address < 0x4000n),
+    [{ address: 0x3000n, bytes: hex('07') }],
+  );
+});
+
 t.test('an unknown descriptor becomes one that is closed', async (t) => {
   const image = attribute(32, [0, 55], [8, 0x2000]);
   const { call } = encodeRaw(
