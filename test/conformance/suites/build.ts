@@ -7,16 +7,20 @@ import { join, relative } from 'node:path';
 import { cached, contentKey, filesBelow } from '../../../guest/image/cache.js';
 import { fetchPackage } from '../../../guest/image/debian.js';
 import type { Progress } from '../../../guest/index.js';
-import { runTool } from '../../../guest/tools.js';
+import { requireTool, runTool } from '../../../guest/tools.js';
 import { type Equipment, filesOf } from '../compat/equipment.js';
 import type { Side } from '../compat/sides.js';
 import type { Tested } from './go-test.js';
 import { playPackage } from './play.js';
-import { buildVerifierTest, playVerifierTest } from './verifier-test.js';
+import { buildSelftests } from './selftests.js';
+import { playMapsTest, playProgsTest } from './selftests-test.js';
+import { playVerifierTest } from './verifier-test.js';
 
 /** A program of tests. */
-interface TestProgram {
+export interface TestProgram {
   readonly name: string;
+  /** What it is, with the versions of what it was built from. */
+  readonly origin: string;
   /**
    * Runs its tests on a side.
    *
@@ -27,12 +31,15 @@ interface TestProgram {
 
 /** The tests, built. */
 export interface Suite extends Pick<Equipment, 'folder' | 'files'> {
-  /** The names and versions of what was built. */
-  readonly title: string;
   readonly programs: readonly TestProgram[];
 }
 
-const VERIFIER_TEST = 'test_verifier';
+/** The kernel's own. */
+const selftests = {
+  test_verifier: playVerifierTest,
+  test_maps: playMapsTest,
+  test_progs: playProgsTest,
+} as const;
 const IMPORT_PATH = 'github.com/cilium/ebpf';
 /** The Go packages that have tests. `root` is the module's own. */
 const packages = [
@@ -84,21 +91,24 @@ export async function buildSuite(progress: Progress): Promise<Suite> {
   });
   // Tests run these, and attach to them.
   const goroot = (await runTool('go', ['env', 'GOROOT'])).trim();
-  const others = ['/bin/bash', join(goroot, 'bin/go')];
+  const commands = ['ip', 'tc'].map(requireTool);
+  const others = ['/bin/bash', join(goroot, 'bin/go'), ...commands];
   const built = await filesBelow(folder);
-  const kernels = await buildVerifierTest(progress);
-  const files = await filesOf([...built, ...others, kernels.program]);
+  const kernels = await buildSelftests(progress);
+  const theirs = await filesBelow(kernels.folder);
+  const files = await filesOf([...built, ...theirs, ...others]);
+  const origin = `cilium/ebpf ${module.version} of Debian with ${go}`;
   const programs: TestProgram[] = packages.map((name) => ({
-    name,
+    ...{ name, origin },
     play: (side, only) => playPackage(name, join(folder, folderOf(name)), side, only),
   }));
-  programs.push({
-    name: VERIFIER_TEST,
-    play: (side, only) =>
-      playVerifierTest(kernels, side, (test) => only(`${VERIFIER_TEST}/${test}`)),
-  });
-  const title = `cilium/ebpf ${module.version} of Debian with ${go}; ${kernels.title}`;
-  return { title, programs, folder, files };
+  for (const [name, play] of Object.entries(selftests)) {
+    programs.push({
+      ...{ name, origin: kernels.title },
+      play: (side, only) => play(kernels.folder, side, (test) => only(`${name}/${test}`)),
+    });
+  }
+  return { programs, folder, files };
 }
 
 async function foldersNamed(wanted: string, folder: string): Promise<string[]> {

@@ -3,6 +3,7 @@ import { causes, compare, isUnexplained } from './compare.js';
 import { parseGoTest, type Tested } from './go-test.js';
 import { pageOf } from './page.js';
 import { playPackage } from './play.js';
+import { playMapsTest, playProgsTest } from './selftests-test.js';
 import { parseVerifierTest } from './verifier-test.js';
 
 const OUTPUT = `=== RUN   TestMap
@@ -56,22 +57,28 @@ t.test('a difference is told once, at the test that causes it', async (t) => {
   t.same(causes(compare('6.1', 'link', tested({ TestA: 'fail' }), tested({ TestA: 'fail' }))), []);
 });
 
-t.test('the tests after one that ends its program run in a new program', async (t) => {
-  const outputs = [
-    'TestA\nTestB\nTestC\nBenchmarkD\n',
-    '=== RUN   TestA\n--- PASS: TestA (0.00s)\n=== RUN   TestB\n',
-    '=== RUN   TestC\n--- PASS: TestC (0.00s)\n',
-  ];
+/** A side on which commands print these texts, one after the other. */
+function saying(outputs: readonly string[], errors = '') {
   const commands: string[] = [];
   const side = {
     name: 'guest',
     async start(command: string) {
       commands.push(command);
       const stdout = Promise.resolve(outputs[commands.length - 1] ?? '');
-      const stderr = Promise.resolve('panic: no memory');
+      const stderr = Promise.resolve(errors);
       return { stdout, stderr, ended: Promise.resolve('2'), kill: () => {} };
     },
   } as const;
+  return { side, commands };
+}
+
+t.test('the tests after one that ends its program run in a new program', async (t) => {
+  const outputs = [
+    'TestA\nTestB\nTestC\nBenchmarkD\n',
+    '=== RUN   TestA\n--- PASS: TestA (0.00s)\n=== RUN   TestB\n',
+    '=== RUN   TestC\n--- PASS: TestC (0.00s)\n',
+  ];
+  const { side, commands } = saying(outputs, 'panic: no memory');
   const results = await playPackage('root', '/suite', side, () => true);
   t.match(results, [
     { name: 'TestA', outcome: 'pass' },
@@ -102,6 +109,40 @@ t.test('the output of test_verifier is read test by test', async (t) => {
   ]);
 });
 
+t.test('the output of test_maps is read test by test', async (t) => {
+  const text = [
+    ...['=== preallocated/hashmap', 'Failed to create hashmap', '', '--- preallocated/hashmap 256'],
+    ...['=== others/sk_storage_map', 'no sockets', '', '--- others/sk_storage_map 19712'],
+    ...['=== others/map_in_map', '', '--- others/map_in_map 0'],
+    '=== others/last',
+  ].join('\n');
+  t.same(await playMapsTest('/tests', saying([text]).side, (name) => name !== 'others/last'), [
+    { name: 'preallocated/hashmap', output: 'Failed to create hashmap', outcome: 'fail' },
+    { name: 'others/sk_storage_map', output: 'no sockets', outcome: 'skip' },
+    { name: 'others/map_in_map', output: '', outcome: 'pass' },
+  ]);
+});
+
+t.test('the output of test_progs is read test by test, with parts', async (t) => {
+  const text = [
+    ...['=== align', '#3       align:OK', 'Summary: 1/0 PASSED', '', '--- align 0', '=== cookie'],
+    ...['#7/1     cookie/kprobe: all:OK', 'uprobe:FAIL: no link', '#7/2     cookie/uprobe:FAIL'],
+    ...['#7       cookie:FAIL', '', 'All error logs:', 'uprobe:FAIL: no link'],
+    ...['#7/2     cookie/uprobe:FAIL', '#7       cookie:FAIL', '', '--- cookie 1'],
+    ...['=== hangs', '', '--- hangs 124', '=== dies', 'Caught signal #11!', '', '--- dies 139'],
+  ].join('\n');
+  const { side, commands } = saying(['align\ncookie\nhangs\ndies\nother\n', text]);
+  t.match(await playProgsTest('/tests', side, (name) => name !== 'other'), [
+    { name: 'align', outcome: 'pass', output: '' },
+    { name: 'cookie/kprobe: all', outcome: 'pass' },
+    { name: 'cookie/uprobe', outcome: 'fail', output: 'uprobe:FAIL: no link' },
+    { name: 'cookie', outcome: 'fail', output: '' },
+    { name: 'hangs', outcome: 'crash', output: /^no end within \d+ s/ },
+    { name: 'dies', outcome: 'crash', output: /^ended with status 139\nCaught signal #11!$/ },
+  ]);
+  t.match(commands, [/--list/, / align cookie hangs dies;/]);
+});
+
 t.test('the page names each test, by how it ended on both sides', async (t) => {
   const results = compare(
     '6.1',
@@ -110,11 +151,14 @@ t.test('the page names each test, by how it ended on both sides', async (t) => {
     tested({ TestA: 'pass', 'TestA/one': 'pass', TestB: 'fail', TestC: 'skip', TestD: 'fail' }),
   );
   const run = {
-    ...{ name: '6.1', at: '2026-01-01T00:00:00.000Z', suite: 'a suite', kernel: '6.1.0' },
-    ...{ kernelOrigin: 'a package', accel: 'tcg', tookS: 60 },
+    ...{ name: '6.1', programs: ['root'], suite: 'a suite', kernel: '6.1.0' },
+    ...{ kernelOrigin: 'a package', accel: 'tcg', at: '2026-01-01T00:00:00.000Z', tookS: 60 },
   };
   const page = pageOf({ runs: [run], results });
-  t.match(page, '| Linux 6.1.0 (a package) on TCG | a suite | 2026-01-01T00:00:00.000Z | 60 s |');
+  t.match(
+    page,
+    '| Linux 6.1.0 (a package) on TCG | root | a suite | 2026-01-01T00:00:00.000Z | 60 s |',
+  );
   t.match(page, '| root | 5 | 3 | 2 | 2 | 1 | 1 | 1 |');
   t.match(page, '| root | `TestD` | pass | fail | not known: TestD speaks |');
   t.match(page, /fail on both sides.*\n\n- root: `TestB`\n/);

@@ -9,15 +9,21 @@ import { kernelNamed } from '../../kernels.js';
 import { census } from '../compat/census.js';
 import { bootEquipped, describeGuest, joinGuest, openGuest } from '../compat/equipped-guest.js';
 import { guestSide, hostSide, leftovers, type Side } from '../compat/sides.js';
-import { buildSuite, type Suite } from './build.js';
+import { buildSuite, type Suite, type TestProgram } from './build.js';
 import { causes, compare, isUnexplained, type Result } from './compare.js';
 import type { Tested } from './go-test.js';
 import { record } from './store.js';
 
 const MAIN_KERNEL = '6.1';
+/** Tests change networks, mounts and cgroups. On this machine they have ones of their own. */
+const apart = [
+  ...['unshare', '--net', '--mount', '--cgroup', '--', 'sh', '-c'],
+  ...['ip link set lo up && exec "$@"', 'sh'],
+];
 
 interface Flags {
   only: string;
+  program?: string[];
   kernel: string;
   keep?: string;
   join?: string;
@@ -41,9 +47,10 @@ async function runSuite(suite: Suite, flags: Flags, progress: Progress): Promise
     ? openGuest(suite, progress, kernelNamed(flags.kernel))
     : joinGuest(flags.join));
   await using session = await Session.connect(guest.agent);
-  const [inside, outside] = [guestSide(guest, {}), hostSide(guest.agent, {})];
+  const [inside, outside] = [guestSide(guest, {}), hostSide(guest.agent, {}, apart)];
   const results: Result[] = [];
-  for (const { name, play: playOn } of suite.programs) {
+  const programs = chosen(suite, flags);
+  for (const { name, play: playOn } of programs) {
     const play = (side: Side) => playOn(side, (test) => only.test(test));
     const inGuest = await play(inside);
     const before = await census(session);
@@ -58,10 +65,19 @@ async function runSuite(suite: Suite, flags: Flags, progress: Progress): Promise
   if (flags.record) {
     const { kernel, kernelOrigin, accel } = guest.info;
     const tookS = Math.round((performance.now() - startedMs) / 1000);
-    const run = { name: flags.kernel, at, suite: suite.title, kernel, kernelOrigin, accel, tookS };
-    await record(run, results);
+    const origins = [...new Set(programs.map(({ origin }) => origin))].join('; ');
+    const names = programs.map(({ name }) => name);
+    const ran = { name: flags.kernel, programs: names, suite: origins, at, tookS };
+    await record({ ...ran, kernel, kernelOrigin, accel }, results);
   }
   return results;
+}
+
+function chosen({ programs }: Suite, { program: names }: Flags): readonly TestProgram[] {
+  const unknown = names?.find((name) => programs.every((one) => one.name !== name));
+  if (unknown === undefined) return programs.filter(({ name }) => names?.includes(name) ?? true);
+  const known = programs.map(({ name }) => name).join(', ');
+  throw new Error(`There is no program ${unknown}. Expected one of ${known}.`);
 }
 
 function show(name: string, results: readonly Result[]): void {
@@ -83,16 +99,21 @@ function showOutputs(results: readonly Result[], fromHost: readonly Tested[]): v
 
 new Command('npm run suites --')
   .description(
-    "Runs the tests of cilium/ebpf and the kernel's test_verifier inside a guest and from the host, and compares.",
+    "Runs the tests of cilium/ebpf and the kernel's own inside a guest and from the host, and compares.",
   )
   .option('--only <pattern>', 'only tests whose PACKAGE/TEST matches this regular expression', '')
+  .option(
+    '--program <name>',
+    'only this program of tests, such as link or test_maps; may be given several times',
+    (name: string, before: string[] = []) => [...before, name],
+  )
   .addOption(
     new Option('--kernel <name>', 'a kernel such as 6.12, or a suite of Debian such as sid')
       .default(MAIN_KERNEL)
       .conflicts('join'),
   )
   .addOption(
-    new Option('--record', 'keep the results of this kernel in results/suites.*')
+    new Option('--record', 'keep the results of this kernel and these programs in results/suites.*')
       .default(false)
       .conflicts('only'),
   )

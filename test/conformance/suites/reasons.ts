@@ -34,14 +34,104 @@ const reasons: readonly Reason[] = [
     why: 'A socket of the host cannot run a program of the guest, and waep refuses that by name.',
   },
   {
-    test: /^test_verifier\/\S.* (invalid (per-cpu )?cgroup storage access 2|test12 ld_imm64|invalid map_fd for function call)$/,
-    says: /EXP: .*not pointing to valid bpf_map/,
-    why: "An instruction names a descriptor that is none of the guest's, and the agent refuses that by its rule descriptors before the verifier sees it.",
-  },
-  {
     test: /^test_verifier\/\S.* calls: wrong src reg$/,
     says: /EXP: BPF_CALL uses reserved fields/,
     why: 'The instruction is a kind of call that no kernel has, and the agent refuses that by its rule descriptors before the verifier sees it.',
+  },
+  {
+    test: /^test_maps\/.*(sockmap|reuseport_array|sk_storage_map)$/,
+    says: /update sockmap|err:-95/,
+    why: 'A socket of the host cannot be an element of a map of the guest, and waep refuses that by name.',
+  },
+  {
+    test: /^test_progs\//,
+    says: /mount cgroup2|mount\(2\) of|remount-private-sys/,
+    why: 'The test mounts control groups for its own process, which runs on the host, and waep refuses that by name.',
+  },
+  {
+    test: /^test_progs\/cgroup_iter\//,
+    says: /^$/,
+    why: 'The test mounts control groups for its own process, which runs on the host, and waep refuses that by name; its parts then do not begin.',
+  },
+  {
+    test: /^test_progs\/(atomics|fentry_fexit|fentry_test|fexit_sleep|fexit_test|kfunc_call|ksyms_btf|map_ptr|ringbuf|trace_v?printk)(\/|$)/,
+    says: /lskel|-95|skel_load/,
+    why: 'The loader of a light skeleton makes its calls in the kernel, where descriptors of the host mean nothing, and waep refuses that by name.',
+  },
+  {
+    test: /^test_progs\//,
+    says: /SO_ATTACH_|holds sockets|update_elem\(src\)|map_update(_elem)? unexpected error: -95/,
+    why: 'A socket of the host can neither run a program of the guest nor be an element of its maps, and waep refuses that by name.',
+  },
+  {
+    test: /^test_progs\//,
+    says: /writing to \/proc\/sys|open\(sysctl\)|setup_fastopen|open bpf_jit_harden/,
+    why: "The test changes a setting of the kernel below /proc/sys, and waep refuses that by name; the guest's files can only be read.",
+  },
+  {
+    test: /^test_progs\/(sk_lookup|sock_fields|xdp_(info|link|cpumap_attach|devmap_attach)|flow_dissector_reattach)/,
+    says: /netlink|ip -6 addr|-95|errno=95|setns\(2\)/,
+    why: 'The test acts on interfaces or the network namespace of its own process by netlink(7) or setns(2), and waep refuses that by name.',
+  },
+  {
+    test: /^test_progs\/(attach_probe|bpf_iter\/(task_(tid|pid|pidfd|file|vma)|vma_offset)|find_vma|pe_preserve_elems|send_signal|task_pt_regs|uprobe_autoattach)/,
+    says: /-95|-9\b|Operation not supported|perf_event_open|incorrect result/,
+    why: 'The test names its own process, or probes it, which does not run in the guest, and waep refuses that by name.',
+  },
+  {
+    test: /^test_progs\/bpf_iter\/task_(sleepable|stack)$/,
+    says: /actual 0/,
+    why: "The iterator goes through the guest's tasks, and the test looks for its own, which is the host's.",
+  },
+  {
+    test: /^test_progs\/bpf_iter\/overflow-e2big$/,
+    says: /but get ret 0/,
+    why: "An iterator's output comes through a pipe, which ends early at an error of the iterator; waep names the error on standard error.",
+  },
+  {
+    test: /^test_progs\/(bpf_tcp_ca|cls_redirect|bpf_iter_setsockopt|bpf_iter_setsockopt_unix)(\/|$)/,
+    says: /TCP_CONGESTION|cls_redirect_common:FAIL|sockopt/,
+    why: "The program is to act on sockets of the test, which are the host's.",
+  },
+  {
+    test: /^test_progs\/recursion$/,
+    says: /pass1/,
+    why: 'The program reads .bss at once, and waep keeps its copy equal every 50 ms.',
+  },
+  {
+    test: /^test_progs\/(autoattach|autoload|bpf_loop|bpf_syscall_macro|core_extern|core_read_macros|core_reloc|core_retro|custom_sec_handlers|d_path|deny_namespace|endian|exhandler|ksyms|ksyms_btf|legacy_printk|link_pinning|linked_funcs|lookup_and_delete|map_init|map_lookup_percpu_elem|mmap|ns_current_pid_tgid|perf_buffer|probe_read_user_str|probe_user|prog_array_init|raw_tp_test_run|ringbuf_multi|skc_to_unix_sock|snprintf|snprintf_btf|stack_var_off|stacktrace_build_id|stacktrace_map_skip|static_linked|subprogs|task_local_storage|test_strncmp|user_ringbuf|varlen|vmlinux)(\/|$)/,
+    says: /FAIL|no end within/,
+    why: 'The test itself makes the system call, or does the work, that the program waits for, on the host, and the program sees those of the guest.',
+  },
+  {
+    test: /^test_maps\/preallocated\/hashmap_walk$/,
+    says: /^$/,
+    why: 'Forwarded to an emulated guest on a busy machine, the test of 40,000 calls does not end within its 300 s.',
+  },
+  {
+    test: /^test_progs\/(htab_update|map_lock|verif_twfw)$/,
+    says: /^no end within/,
+    why: 'Forwarded to an emulated guest on a busy machine, the test does not end within its 60 s.',
+  },
+  {
+    test: /^test_progs\/(dummy_st_ops\/dummy_init_ptr_arg|syscall)$/,
+    says: /error: -14|4294967282/,
+    why: "The context of the test run has pointers to the test's memory, which the guest does not have.",
+  },
+  {
+    test: /^test_progs\/test_bprm_opts$/,
+    says: /rule descriptors/,
+    why: 'The test names its own process by a pidfd, which does not run in the guest, and the agent refuses that by its rule descriptors.',
+  },
+  {
+    test: /^test_progs\/core_kern_overflow_lskel$/,
+    says: /^/,
+    why: 'waep refuses the loader of the light skeleton by name, and the test expects a failure.',
+  },
+  {
+    test: /^test_progs\/core_reloc\/type_based___all_missing$/,
+    says: /^/,
+    why: 'The program does not see the call that the test makes on the host, and leaves the zeros that the test expects.',
   },
 ];
 

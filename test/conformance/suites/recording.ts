@@ -4,8 +4,11 @@ import type { Result } from './compare.js';
 export interface RunInfo {
   /** The kernel, as `--kernel` names it. */
   readonly name: string;
-  readonly at: string;
+  /** The names of the programs of tests that ran. */
+  readonly programs: readonly string[];
+  /** What the programs are built from. */
   readonly suite: string;
+  readonly at: string;
   readonly kernel: string;
   readonly kernelOrigin: string;
   readonly accel: string;

@@ -12,12 +12,19 @@ const paths = {
   page: join(packageFolder, 'results/suites.md'),
 } as const;
 
-/** Replaces the earlier results of the same kernel. */
+/** Replaces the earlier results of the same programs on the same kernel. */
 export async function record(info: RunInfo, results: readonly Result[]): Promise<void> {
   const before = await read();
-  const runs = [...before.runs.filter(({ name }) => name !== info.name), info];
-  const others = before.results.filter(({ kernel }) => kernel !== info.name);
-  const recording: Recording = { runs, results: [...others, ...results] };
+  const isOld = (kernel: string, program: string) =>
+    kernel === info.name && info.programs.includes(program);
+  const runs = before.runs
+    .map((run) => ({
+      ...run,
+      programs: run.programs.filter((program) => !isOld(run.name, program)),
+    }))
+    .filter(({ programs }) => programs.length > 0);
+  const others = before.results.filter((one) => !isOld(one.kernel, one.package));
+  const recording: Recording = { runs: [...runs, info], results: [...others, ...results] };
   await writeFile(paths.results, encode(recording));
   await writeFile(paths.page, pageOf(recording));
 }
