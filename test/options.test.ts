@@ -32,6 +32,7 @@ const address = 'unix:/nowhere';
 const call = { command: 0, args: 1 as const, result: 0, buffers: [], relocations: [] };
 const perfCall = { result: 1, pid: 0, cpu: 0, group: 0, flags: 0, buffers: [], relocations: [] };
 const ioctl = { handle: 1, request: 0, buffers: [], relocations: [] };
+const message = { protocol: 0, message: new Uint8Array(16) };
 const file = { operation: 0, path: '/' };
 const origin = { source: 'ring', map: 1, sizeBytes: 4096 } as const;
 const next = (generator: AsyncIterator<unknown>) => generator.next();
@@ -100,6 +101,7 @@ const operations: Readonly<Record<string, (options: never) => unknown>> = {
   'Session.file': (options) => session.file(file, options),
   'Session.perfEventOpen': (options) => session.perfEventOpen(perfCall, options),
   'Session.ioctl': (options) => session.ioctl(ioctl, options),
+  'Session.netlink': (options) => session.netlink(message, options),
   'Session.subscribe': (options) => session.subscribe(origin, options, () => {}),
   struct: (options) => struct({}, options),
   'Server.listen': (options) => transport.createServer().listen(address, options),
