@@ -15,8 +15,9 @@ const node = await nodeOf(version);
 console.error(`Node ${versionOf(node)}:`);
 const env = { ...process.env, PATH: `${dirname(node)}${delimiter}${process.env.PATH}` };
 const child = spawn(node, words, { stdio: 'inherit', env });
-// The terminal sends these to the child as well, and this process removes its Node afterwards.
-for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal));
+// This process removes its Node afterwards. A terminal sends SIGINT to the child itself.
+process.on('SIGINT', () => {});
+for (const signal of ['SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal));
 child.on('exit', (code, signal) => {
   process.exitCode = code ?? 128 + constants.signals[signal];
 });

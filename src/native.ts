@@ -310,8 +310,8 @@ export interface Native {
    * negative. Does not wait: -EAGAIN when there is no room.
    */
   sendMessage(fd: number, parts: readonly Uint8Array[], descriptor: number): number;
-  /** Lets calls on a socket wait. */
-  setBlocking(fd: number): number;
+  /** Whether calls on a socket wait. */
+  setBlocking(fd: number, blocking: boolean): number;
   /** SO_RCVTIMEO and SO_SNDTIMEO: how long such a call may wait; 0 is for ever. */
   setTimeouts(fd: number, timeoutMs: number): number;
   /** TCP_NODELAY, where the socket has it. */
@@ -438,11 +438,15 @@ export interface Native {
    */
   restrain(): number;
   /**
-   * Replaces this program by another one, or by itself, with these arguments, the program's name
-   * first. io_uring_setup(2) fails with ENOSYS in it. Returns 0 if that call has failed so before,
-   * or a negative errno; else it does not return.
+   * Makes io_uring_setup(2) fail with ENOSYS in this process and in what it starts. Returns 1, or 0
+   * if it has failed so before, or a negative errno.
    */
-  executeWithoutRings(file: string, words: readonly string[]): number;
+  refuseRings(): number;
+  /**
+   * execve(2) of a file with these arguments, the program's name first, the same environment and
+   * the same standard streams. Returns a negative errno, or not at all.
+   */
+  execute(file: string, words: readonly string[]): number;
 
   /*
    * Mounts of this process' own (addon/core/executor/mounts.h). They are those of the calling thread and of

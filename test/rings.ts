@@ -4,6 +4,10 @@ import { readdirSync, readlinkSync } from 'node:fs';
 export function ringsOf(pid: number): string[] {
   const folder = `/proc/${pid}/fd`;
   return readdirSync(folder).filter((name) => {
-    return readlinkSync(`${folder}/${name}`) === 'anon_inode:[io_uring]';
+    try {
+      return readlinkSync(`${folder}/${name}`) === 'anon_inode:[io_uring]';
+    } catch {
+      return false; // closed meanwhile
+    }
   });
 }

@@ -144,7 +144,7 @@ Napi::Value SendDatagram(const Info& info) {
 }
 
 Napi::Value SetBlocking(const Info& info) {
-  return Number(info, sockets::SetNonBlocking(Int(info, 0), false));
+  return Number(info, sockets::SetNonBlocking(Int(info, 0), !info[1].ToBoolean()));
 }
 
 Napi::Value SetTimeouts(const Info& info) {
@@ -193,13 +193,14 @@ void ExportSockets(Napi::Env env, Napi::Object exports) {
   add("setNoDelay", SetNoDelay);
   add("tryLock", TryLock);
   add("restrain", [](const Info& info) { return Number(info, Restrain()); });
-  add("executeWithoutRings", [](const Info& info) {
+  add("refuseRings", [](const Info& info) { return Number(info, RefuseRings()); });
+  add("execute", [](const Info& info) {
     const std::string file = info[0].As<Napi::String>();
     std::vector<std::string> texts = arguments::Texts(info[1]);
     std::vector<char*> words;
     for (std::string& text : texts) words.push_back(text.data());
     words.push_back(nullptr);
-    return Number(info, ExecuteWithoutRings(file.c_str(), words.data()));
+    return Number(info, Execute(file.c_str(), words.data()));
   });
 }
 

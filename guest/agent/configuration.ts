@@ -7,7 +7,7 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { fstatSync, readSync } from 'node:fs';
-import { failure } from '../../src/errors.js';
+import { failure, systemError } from '../../src/errors.js';
 import type { SessionLimits } from '../../src/frame/messages.js';
 import { readGivenFile } from '../../src/given-file.js';
 import { native, nativeFile } from '../../src/native.js';
@@ -110,7 +110,8 @@ function send(value: object, descriptors: readonly number[] = []): void {
   if (typeof memory === 'number') throw failure('ERR_AGENT', { why: `memfd_create: ${memory}` });
   memory.set(bytes);
   for (const descriptor of [...descriptors, memory.fd]) {
-    native.sendMessage(HAND_OVER, [Uint8Array.of(0)], descriptor);
+    const sent = native.sendMessage(HAND_OVER, [Uint8Array.of(0)], descriptor);
+    if (sent < 0) throw systemError('sendmsg', sent);
   }
 }
 
@@ -136,6 +137,8 @@ export class Reloader {
     native.close(theirs);
     native.close(giving);
     this.#given = given;
+    // What was sent is there once the sender has ended. Nothing else may be waited for.
+    native.setBlocking(given, false);
     const ended = () => this.#over(undefined);
     this.#channel = new ControlChannel(
       ours,
@@ -152,7 +155,7 @@ export class Reloader {
       this.#over = resolve;
       this.#channel.send({ kind: ControlKind.RELOAD });
     });
-    // A process that ended with one of these has sent its descriptors. No other may be waited for.
+    // A process that ended with one of these has sent its descriptors.
     const sent = status === 0 || status === SENT_WHY << 8;
     const given = status === 0 ? [0, 1].map(() => native.receiveDescriptor(this.#given)) : [];
     const memory = sent ? native.receiveDescriptor(this.#given) : -1;

@@ -92,7 +92,7 @@ export class ExecutorProcess extends EventEmitter<ExecutorEvents> {
    * @param silenceMs how long the client may be silent before the connection is lost; 0 for ever
    */
   attach(fd: number, leaseMs: number, silenceMs: number): void {
-    native.setBlocking(fd);
+    native.setBlocking(fd, true);
     native.setTimeouts(fd, silenceMs);
     native.setNoDelay(fd);
     const { ATTACH: kind } = ControlKind;

@@ -148,11 +148,11 @@ anew. Sessions that are open keep their rules. If a file is wrong, nothing chang
 
 async function main(): Promise<void> {
   const options = program.parse().opts<Options>();
-  startWithoutRings();
   if (options.handOver) {
     // The keeper that was passed to the agent goes on.
     process.exit(await handOver(options, options.eventNice));
   }
+  startWithoutRings();
   const listen = options.listen.length === 0 ? ['vsock:any:1024'] : options.listen;
   for (const address of listen) parseAddress(address);
   const manager = new ServiceManager(process.env);

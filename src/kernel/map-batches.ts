@@ -17,7 +17,8 @@ import type { CodedMap } from './map-options.js';
 export interface BatchOptions extends Patience {
   /**
    * How many entries to ask the kernel for at a time; 1 goes key by key, with many keys in a
-   * message where the agent can. Default: what fits into 1 MiB. When a bucket of a hash table has
+   * message where the agent can. Other small batches come as many at a time as fit into 64 KiB, so
+   * each is as old as the first of them. Default: what fits into 1 MiB. When a bucket of a hash table has
    * more, the kernel refuses and twice as many are asked for.
    */
   batchEntries?: number;

@@ -1,6 +1,7 @@
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import {
+  copyFileSync,
   existsSync,
   mkdirSync,
   readFileSync,
@@ -43,6 +44,19 @@ async function reload(agent: AgentProcess): Promise<string> {
     () => /.*(?:not )?reloaded.*/.exec(agent.stderr().slice(before))?.[0],
   );
 }
+
+t.test('a Node that has been replaced, and sends nothing, is not waited for', async (t) => {
+  const folder = folderOf(t);
+  const node = join(folder, 'node');
+  copyFileSync(process.execPath, node);
+  const before = ['sh', '-c', `shift; exec ${node} "$@"`, 'sh'];
+  const agent = await agentProcess(t, ['--quiet'], {}, before);
+  await (await Session.connect(agent.address)).close();
+  writeFileSync(`${node}.new`, '#!/bin/sh\nexit 0\n', { mode: 0o755 });
+  renameSync(`${node}.new`, node);
+  t.match(await reload(agent), /not reloaded: .* What was read before stays in force/);
+  await (await Session.connect(agent.address)).close();
+});
 
 t.test('SIGHUP has the policy read again', async (t) => {
   const folder = folderOf(t);

@@ -1,8 +1,8 @@
 /*
  * Prints what the rules of a policy come to for a kernel that is made up: what the agent gives the
  * executor, a line for each rule. The argument is one of the names below. The folder compiled/ keeps what
- * this prints, so that a change of the rules is seen where it is read. Who has changed them, and looked
- * at it, writes it there anew: node dist/test/policy/compiled.js observe >test/policy/compiled/observe.txt
+ * this prints, so that a change of the rules is seen where it is read. After a change that is
+ * meant, write it there anew: node dist/test/policy/compiled.js observe >test/policy/compiled/observe.txt
  */
 import { pathToFileURL } from 'node:url';
 import { Decoder } from 'cbor-x';
@@ -56,7 +56,7 @@ export function compiled(policy: (typeof policies)[keyof typeof policies]): stri
   const bytes = encodeRules(compile(policy, madeUpKernel));
   const items: unknown[] = new Decoder({ useRecords: false }).decode(bytes);
   const lines = items.flatMap((item, at) => {
-    if (at === VOCABULARIES) return (item as string[][]).map((names) => `names: ${names.length}`);
+    if (at === VOCABULARIES) return (item as string[][]).map((names) => `names ${names.join(' ')}`);
     if (at !== CHECKS && at !== REPORTS) return [text(item)];
     return (item as Rule[]).map((rule) =>
       at === CHECKS

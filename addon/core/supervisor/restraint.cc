@@ -54,6 +54,8 @@ constexpr uint32_t Offset(size_t offset) { return static_cast<uint32_t>(offset);
 
 // Installs a filter for this process and what it starts. Returns 0 or a negative errno.
 int Install(const std::vector<sock_filter>& filter, unsigned long flags) {
+  // Kernels before 5.16 slow a process with a filter down otherwise, and all that it starts.
+  flags |= SECCOMP_FILTER_FLAG_SPEC_ALLOW;
   const sock_fprog program = {static_cast<unsigned short>(filter.size()),
                               const_cast<sock_filter*>(filter.data())};
   const long result = ::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &program);
@@ -92,12 +94,13 @@ int Restrain() {
   return Install(filter, SECCOMP_FILTER_FLAG_TSYNC);
 }
 
-int ExecuteWithoutRings(const char* file, char* const* arguments) {
+int RefuseRings() {
   // Without a place for the result the call cannot succeed.
   if (::syscall(SYS_io_uring_setup, 1, nullptr) < 0 && errno == ENOSYS) return 0;
   const std::vector<sock_filter> filter = {
       BPF_STMT(BPF_LD | BPF_W | BPF_ABS, Offset(offsetof(seccomp_data, nr))),
-      // The number is the same for each architecture.
+      // The number is the same for each architecture, and with another bit for x32.
+      BPF_STMT(BPF_ALU | BPF_AND | BPF_K, ~kX32),
       BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_io_uring_setup, 0, 1),
       BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
       BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
@@ -105,7 +108,10 @@ int ExecuteWithoutRings(const char* file, char* const* arguments) {
   int error = Install(filter, 0);
   // Without CAP_SYS_ADMIN there must be no new privileges.
   if (error == -EACCES && ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0) error = Install(filter, 0);
-  if (error < 0) return error;
+  return error < 0 ? error : 1;
+}
+
+int Execute(const char* file, char* const* arguments) {
   // Node closes them for all programs but those to which it gives others.
   for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) ::fcntl(fd, F_SETFD, 0);
   ::execve(file, arguments, environ);

@@ -9,9 +9,12 @@ namespace waep {
 // ever. New threads can still be made. Returns 0 or a negative errno.
 int Restrain();
 
-// Replaces this program by a file that is executed with these arguments, the same environment and
-// the same standard streams. In it, and in what it starts, io_uring_setup(2) fails with ENOSYS. It
-// does not return then. Returns 0 if that call has failed so before, or a negative errno.
-int ExecuteWithoutRings(const char* file, char* const* arguments);
+// Makes io_uring_setup(2) fail with ENOSYS in this process and in what it starts. Threads that are
+// there keep it. Returns 1, or 0 if it has failed so before, or a negative errno.
+int RefuseRings();
+
+// execve(2) with the same environment and the same standard streams. Returns a negative errno, or
+// not at all.
+int Execute(const char* file, char* const* arguments);
 
 }  // namespace waep
