@@ -6,9 +6,9 @@
  */
 import { pathToFileURL } from 'node:url';
 import { Decoder } from 'cbor-x';
-import { commands, enums } from '../../src/bpf/index.js';
+import { commands, enums, netlink } from '../../src/bpf/index.js';
 import { compile, parsePolicy, profiles } from '../../src/policy/index.js';
-import { encodeRules, IOCTLS, PERF_EVENT_OPEN } from '../../src/policy/rules.js';
+import { encodeRules, IOCTLS, NETLINK, PERF_EVENT_OPEN } from '../../src/policy/rules.js';
 import { madeUpKernel } from './made-up-kernel.js';
 
 const every = `profile: full
@@ -40,6 +40,9 @@ type Rule = [rule: string, command: number | bigint, ...rest: unknown[]];
 
 function nameOf(number: number | bigint): string {
   if (number === PERF_EVENT_OPEN) return 'perf_event_open';
+  if (number >= NETLINK) {
+    return netlink.netlinkMessages[Number(number) - NETLINK]?.name ?? `message ${number}`;
+  }
   if (number >= IOCTLS) {
     const [name] =
       Object.entries(enums.PerfIoctl).find(([, one]) => one === Number(number) - IOCTLS) ?? [];
