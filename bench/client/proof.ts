@@ -8,17 +8,23 @@ let attached: { session: Session; handles: number[] } | undefined;
 /** Loads the Figure 2 program by a session of its own and attaches it, until {@link detach}. */
 export async function attach(address: string): Promise<void> {
   const session = await Session.connect(address, { client: 'waep bench', ...patience });
+  attached = { session, handles: [] };
   const [program, link] = [session.newHandle(), session.newHandle()];
-  attached = { session, handles: [link, program] };
   for (const call of [loadCall(program), attachCall(program, link)]) {
     const { result, errno } = await session.call(call);
     if (result < 0) throw systemError('bpf', errno, { side: 'guest' });
+    attached.handles.unshift(call.result);
   }
 }
 
-/** Closes what {@link attach} has made. */
+/** Closes what {@link attach} has made, and waits until it is closed. */
 export async function detach(): Promise<void> {
-  await attached?.session.release(attached.handles);
-  attached?.session.close();
+  if (attached === undefined) return;
+  const { session, handles } = attached;
   attached = undefined;
+  try {
+    await session.release(handles);
+  } finally {
+    session.close();
+  }
 }

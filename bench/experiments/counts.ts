@@ -70,18 +70,19 @@ async function begin({ run, meters }: LabTransport): Promise<() => Promise<Count
     const files = `${tracing}/kprobe_profile /proc/interrupts /proc/stat`;
     return run(['/bin/sh', '-c', `cat ${files}`]);
   };
-  const switches = await meters?.switches();
+  if (meters === undefined) throw new TypeError('the counts experiment needs meters');
+  const switches = await meters.switches();
   const before = guestCounts(await look());
   return async () => {
     const after = guestCounts(await look());
-    const used = await switches?.();
+    const used = await switches();
     return {
       kicks: after.kicks - before.kicks,
       interrupts: after.interrupts - before.interrupts,
       'switches in the guest': after.switches - before.switches,
-      'switches of QEMU’s processor': used?.processors ?? 0,
-      'switches of QEMU’s other threads': used?.devices ?? 0,
-      'switches of the client': used?.host ?? 0,
+      'switches of QEMU’s processor': used.processors,
+      'switches of QEMU’s other threads': used.devices,
+      'switches of the client': used.host,
     };
   };
 }
@@ -127,7 +128,7 @@ function countedArm(transport: LabTransport, client: Measurer): Arm {
         await send(load);
         const counted = await end();
         for (const kind of countKinds) {
-          const values = [Math.max(0, counted[kind] - nothing[kind])];
+          const values = [counted[kind] - nothing[kind]];
           batches.push({ metric: countMetric(kind, load), unit: 'count', values });
         }
       }

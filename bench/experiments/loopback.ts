@@ -2,6 +2,7 @@ import { loopbackFigure } from '../chart/loopback.js';
 import type { Measurer } from '../client/client.js';
 import { guestClientFiles, startGuestClient } from '../client/guest-client.js';
 import { ratio } from '../comparisons.js';
+import { Disposables } from '../disposables.js';
 import type { Experiment } from '../experiment.js';
 import { type LabGuest, PINGPONG_PORT } from '../lab.js';
 import { bulkCommand, limitCommand, limitSamples } from '../limit.js';
@@ -30,7 +31,7 @@ export const loopback: Experiment = {
   parameters: { echoBytes, streamBytes, roundBytes, jitWarmup },
   placement: 'client and server on the guest’s only vCPU, which is unpinned',
   remarks: [
-    'Both ends are in the guest: the plain C server, and as client plain C or a stream of waep/transport. So no device, no host and no other machine has a part in it. It is the only figure of the kernel’s own AF_VSOCK that every machine can give.',
+    'Both ends are in the guest: the plain C server, and as client plain C or a stream of waep/transport. So no device, no host and no other machine has a part in it.',
     `A stream is ${roundBytes / streamBytes} MiB in messages of 1 MiB, each sent without waiting for answers; the time ends when the last byte has been read and acknowledged.`,
   ],
   guest: true,
@@ -43,18 +44,20 @@ export const loopback: Experiment = {
   ]),
   async prepare({ guest }) {
     if (guest === undefined) throw new TypeError('the loopback experiment needs a guest');
-    const client = await startGuestClient(guest.spawn);
+    await using disposables = new Disposables();
+    const client = disposables.use(await startGuestClient(guest.spawn));
     const counts = { samples: 1, warmup: jitWarmup };
     for (const address of Object.values(addresses)) {
       await client.measure({ task: 'echo', address, payloadBytes: 64, ...counts });
     }
+    const kept = disposables.move();
     return {
       arms: Object.entries(addresses).flatMap(([name, address]) => [
         streamArm(name, address, client),
         limitArm(name, address, guest),
       ]),
       absent: [],
-      [Symbol.asyncDispose]: () => client[Symbol.asyncDispose](),
+      [Symbol.asyncDispose]: () => kept[Symbol.asyncDispose](),
     };
   },
   figures: (summary, environment) => [loopbackFigure(summary, environment, echoBytes, streamBytes)],

@@ -30,9 +30,13 @@ export async function proveExecution({ client, transports }: LabGuest): Promise<
 
 async function prove(transport: LabTransport, client: Measurer): Promise<Proof> {
   await transport.use();
-  await client.attach(transport.agent);
-  const attached = await traceOfExecutions(transport);
-  await client.detach();
+  let attached: string[];
+  try {
+    await client.attach(transport.agent);
+    attached = await traceOfExecutions(transport);
+  } finally {
+    await client.detach();
+  }
   const detached = await traceOfExecutions(transport);
   const proof: Proof = {
     transport: transport.name,

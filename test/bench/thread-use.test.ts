@@ -54,10 +54,12 @@ t.test('switches are counted, of a thread that waits and of one that does not', 
   const { pid = 0 } = child;
   const main = (thread: string) => thread === `${pid}/${pid}`;
   const before = await threadSwitches([pid]);
-  for (let turn = 0; turn < 100; turn++) {
+  const turns = 100;
+  for (let turn = 0; turn < turns; turn++) {
     child.stdin.write('.');
     await once(child.stdout, 'data');
   }
   const switches = useBetween(before, await threadSwitches([pid]), main);
-  t.ok(switches >= 100, `${switches}: it has waited for each byte`);
+  // The first wait may have begun before, and the last one may begin afterwards.
+  t.ok(switches >= turns - 2, `${switches}: it has waited for each byte`);
 });
