@@ -144,6 +144,10 @@ const SOCK_DIAG_BY_FAMILY = 20;
 /** The bytes of `struct inet_diag_req_v2` behind the header. */
 const INET_DIAG_END = NLMSG_HDRLEN + 56;
 
+const TCPDIAG_GETSOCK = 18;
+/** The bytes of `struct inet_diag_req` behind the header. */
+const TCPDIAG_END = NLMSG_HDRLEN + 60;
+
 const sockets = (name: string, family: number, list?: Attributes): NetlinkMessage => ({
   name: `SOCK_DIAG_BY_FAMILY of ${name}`,
   protocol: NetlinkProtocol.NETLINK_SOCK_DIAG,
@@ -175,6 +179,14 @@ export const netlinkMessages: readonly NetlinkMessage[] = [
   ),
   sockets('AF_INET', 2, ofInternet),
   sockets('AF_INET6', 10, ofInternet),
+  // ss(8) asks so where the kernel does not know how to ask by family.
+  {
+    name: 'TCPDIAG_GETSOCK',
+    protocol: NetlinkProtocol.NETLINK_SOCK_DIAG,
+    type: TCPDIAG_GETSOCK,
+    kind: 'read_sockets',
+    attributes: { offset: TCPDIAG_END, list: [bytes(1)] },
+  },
   sockets('AF_UNIX', 1),
   sockets('AF_NETLINK', 16),
   sockets('AF_PACKET', 17),
