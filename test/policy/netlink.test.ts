@@ -1,5 +1,6 @@
 import t, { type Test } from 'tap';
 import { netlink } from '../../src/bpf/index.js';
+import { Relocation } from '../../src/call.js';
 import type { WaepError } from '../../src/errors.js';
 import {
   FrameType,
@@ -118,6 +119,14 @@ t.test('a message that says more than is known is refused', async (t) => {
   t.equal(ask(0, setLink, 8), 'ERR_CALL_MALFORMED', 'an unknown option');
   t.equal(ask(32, setLink), 'ERR_CALL_MALFORMED', 'a protocol that no kernel has');
   t.equal(ask(0, setLink, 0, [0, 20, 1, 5]), 'ERR_HANDLE_UNKNOWN');
+  // Such a number would be the length, or choose another message, after the rules have seen it.
+  for (let offset = 0; offset < 20; offset++) {
+    t.equal(ask(0, setLink, 0, [0, offset, 1, 5]), 'ERR_CALL_MALFORMED', `offset ${offset}`);
+  }
+  const others = Object.values(Relocation).filter((kind) => kind !== Relocation.FD32);
+  for (const kind of others) {
+    t.equal(ask(0, setLink, 0, [0, 24, kind, 0]), 'ERR_CALL_MALFORMED', `kind ${kind}`);
+  }
 });
 
 t.test('a message that is cut short anywhere reaches no further than its kind', async (t) => {

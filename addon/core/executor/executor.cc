@@ -26,8 +26,9 @@ namespace {
 
 // Outputs up to this size are copied behind their heads, because one part is cheaper than three.
 constexpr size_t kCopyBytes = 16 * 1024;
-constexpr size_t kMaxNetlinkBytes = 16 << 20;  // of the answer to a message
-constexpr uint32_t kCommandMask = 0xffff;      // the bits above are flags (BPF_COMMON_ATTRS)
+constexpr size_t kMaxNetlinkBytes = 16 << 20;           // of the answer to a message
+constexpr size_t kNetlinkHeadBytes = NLMSG_HDRLEN + 4;  // the header, and the word of the family
+constexpr uint32_t kCommandMask = 0xffff;  // the bits above are flags (BPF_COMMON_ATTRS)
 
 std::string At(uint64_t buffer, uint64_t offset) {
   return "buffer " + std::to_string(buffer) + " offset " + std::to_string(offset);
@@ -422,6 +423,13 @@ bool Executor::Netlink(cbor::Reader body) {
   if (image_.buffers.size() != 1 || message.direction != Direction::kIn ||
       message.size < NLMSG_HDRLEN || image_.Word32(0, 0) != message.size) {
     return Malformed("the only buffer is not a message that is as long as its header says");
+  }
+  // A relocation must change neither the length of the message nor by what its rule is found.
+  for (const Relocation& relocation : image_.relocations) {
+    if (relocation.kind != CallImage::kFd32 || relocation.offset < kNetlinkHeadBytes) {
+      return Malformed("the relocation at " + At(0, relocation.offset) +
+                       " is no descriptor behind the head of the message");
+    }
   }
   const auto type = static_cast<uint16_t>(image_.Word(offsetof(nlmsghdr, nlmsg_type), 2));
   const auto family = static_cast<uint8_t>(image_.Word(NLMSG_HDRLEN, 1));
