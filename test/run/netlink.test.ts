@@ -3,14 +3,21 @@ import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import t from 'tap';
+import t, { type Test } from 'tap';
 import { kernelNames } from '../../guest/agent/kernel-names.js';
+import { netlink } from '../../src/bpf/index.js';
 import { compile, profiles } from '../../src/policy/index.js';
+import { Session } from '../../src/session.js';
 import { localAgent } from '../agent/local-agent.js';
 import { application, cli } from './application.js';
 import { start } from './outcome.js';
 
 /* The local agent's kernel is this machine's, so that what is native can be seen here. */
+
+const RTM_NEWROUTE = 24;
+const NLM_F_REQUEST = 1;
+const NLM_F_ECHO = 8;
+const NLM_F_CREATE = 0x400;
 
 const program = application('netlink');
 const cache = mkdtempSync(join(tmpdir(), 'waep-cache-'));
@@ -105,17 +112,26 @@ t.test('of an interface that the policy allows, only XDP is changed', async (t) 
   t.match(other.errors, /RTM_SETLINK: rule interfaces .* lo \(1\)/);
 });
 
-t.test('a program is attached by its descriptor, and detached', async (t) => {
-  const device = `waep${process.pid}`.slice(0, 15);
-  const ip = (...words: string[]) => execFileSync('ip', words, { encoding: 'utf8' });
+const ip = (...words: string[]) => execFileSync('ip', words, { encoding: 'utf8' });
+
+/** Makes an interface. Returns undefined, and skips the test, where none can be made. */
+function newDevice(t: Test, ending = ''): { device: string; index: string } | undefined {
+  const device = `waep${process.pid}${ending}`.slice(0, 15);
   try {
     ip('link', 'add', device, 'type', 'ifb');
   } catch (error) {
     t.pass('not here', { skip: `no interface can be made (try: modprobe ifb): ${String(error)}` });
-    return;
+    return undefined;
   }
   t.teardown(() => ip('link', 'del', device));
   const index = readFileSync(`/sys/class/net/${device}/ifindex`, 'latin1').trim();
+  return { device, index };
+}
+
+t.test('a program is attached by its descriptor, and detached', async (t) => {
+  const made = newDevice(t);
+  if (made === undefined) return;
+  const { device, index } = made;
   const audit: Record<string, string>[] = [];
   const open = await agentWith({ interfaces: [device] }, audit);
   const { child, ended, printed } = open.start(program.path, index, 'attach', 'wait');
@@ -133,4 +149,33 @@ t.test('a program is attached by its descriptor, and detached', async (t) => {
       { command: 'RTM_SETLINK', interface: index },
     ],
   );
+});
+
+t.test('a change is recorded also if its answer is too long', async (t) => {
+  const made = newDevice(t, 'e');
+  if (made === undefined) return;
+  const rules = compile(profiles.full, kernelNames());
+  const limits = { ...rules.limits, maxCallBytes: 64 };
+  const { agent, address, close } = await localAgent({ rules: { ...rules, limits } });
+  t.teardown(close);
+  const session = await Session.connect(address);
+  t.teardown(() => session.close());
+  const known = netlink.netlinkMessages.find(({ name }) => name === 'RTM_NEWQDISC');
+  if (known === undefined) throw new Error('RTM_NEWQDISC is not known');
+  const message = netlink.leastNetlinkMessage(known, Number(made.index));
+  message.writeUInt16LE(NLM_F_REQUEST | NLM_F_ECHO | NLM_F_CREATE, 6);
+  const records: unknown[] = [];
+  const refused = new Promise<void>((resolve) => {
+    agent.on('call', ({ call }) => {
+      records.push(call);
+      if ((call as unknown as { event: string }).event === 'refused') resolve();
+    });
+  });
+  await t.rejects(session.netlink({ protocol: 0, message }), { code: 'ERR_CALL_LIMIT' });
+  t.match(native('tc', 'qdisc', 'show', 'dev', made.device), /clsact/, 'it was made');
+  // Records come in order. The last one is about a message that the policy refuses.
+  const route = netlink.leastNetlinkMessage({ name: '', protocol: 0, type: RTM_NEWROUTE });
+  await t.rejects(session.netlink({ protocol: 0, message: route }), { code: 'ERR_POLICY_REFUSED' });
+  await refused;
+  t.match(records[0], { event: 'netlink', command: 'RTM_NEWQDISC', interface: made.index });
 });

@@ -101,7 +101,9 @@ const Executor::Kernel Executor::kNone = {
     [](const FileRequest&, uint8_t*) -> long { return -ENOSYS; },
     // Rules may ask for an interface's name. No interface has this one.
     [](uint32_t index) { return "/" + std::to_string(index); },
-    [](const NetlinkRequest&, std::vector<uint8_t>*) { return -ENOSYS; }};
+    [](const NetlinkRequest&, std::vector<uint8_t>*) {
+      return NetlinkOutcome{ENOSYS, false};
+    }};
 
 int Executor::Prepare() {
   const Limits& limits = rules_.limits;
@@ -445,16 +447,17 @@ bool Executor::Netlink(cbor::Reader body) {
   const uint32_t capped = image_.relocations.empty() ? 0 : NetlinkRequest::kCappedAck;
   const size_t most = std::min<size_t>(kMaxNetlinkBytes, rules_.limits.max_call_bytes);
   ++calls_;
-  const int status =
+  const NetlinkOutcome outcome =
       kernel_.netlink({static_cast<uint32_t>(protocol), static_cast<uint32_t>(options) | capped,
                        message.memory, message.size, most},
                       &netlink_);
-  const bool done = status == 0 && NetlinkError(netlink_) == 0;
+  // A change may be made although its answer cannot be received.
+  const bool done = outcome.sent && NetlinkError(netlink_) == 0;
   checker_.Commit(operation, {done, false, nullptr, nullptr, false}, image_);
   if (done) audit_.Made(rules_, operation, image_, 0, nullptr);
-  if (status == -EFBIG) return Limit("the bytes of the kernel's answer", most + 1, most);
-  if (status < 0) {
-    Answer(-1, -status);
+  if (outcome.error == EFBIG) return Limit("the bytes of the kernel's answer", most + 1, most);
+  if (outcome.error != 0) {
+    Answer(-1, outcome.error);
     return true;
   }
   if (!netlink_.empty()) {

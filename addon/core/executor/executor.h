@@ -48,7 +48,7 @@ class Executor {
     // InterfaceName (interface_names.h).
     std::string (*interface_name)(uint32_t index);
     // ExchangeNetlink (netlink.h).
-    int (*netlink)(const NetlinkRequest& request, std::vector<uint8_t>* answer);
+    NetlinkOutcome (*netlink)(const NetlinkRequest& request, std::vector<uint8_t>* answer);
   };
   static const Kernel kReal;
   // A kernel that has none of the calls: calls that the rules allow fail with ENOSYS.

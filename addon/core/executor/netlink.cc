@@ -38,31 +38,31 @@ int Open(const NetlinkRequest& request, unique_fd* opened) {
 
 }  // namespace
 
-int ExchangeNetlink(const NetlinkRequest& request, std::vector<uint8_t>* answer) {
+NetlinkOutcome ExchangeNetlink(const NetlinkRequest& request, std::vector<uint8_t>* answer) {
   unique_fd fd;
   const int error = Open(request, &fd);
-  if (error != 0) return error;
+  if (error != 0) return {-error, false};
   sockaddr_nl kernel = {};
   kernel.nl_family = AF_NETLINK;
   if (::sendto(fd.get(), request.message, request.size, 0, reinterpret_cast<sockaddr*>(&kernel),
                sizeof kernel) < 0) {
-    return -errno;
+    return {errno, false};
   }
   // The kernel has put its answer into the socket before the call returns. It makes the next part
   // of a long answer when a part is received. So the answer is complete when nothing is there.
   for (;;) {
     const ssize_t size = ::recv(fd.get(), nullptr, 0, MSG_PEEK | MSG_TRUNC);
-    if (size < 0 && errno == EAGAIN) return 0;
-    if (size < 0) return -errno;
+    if (size < 0 && errno == EAGAIN) return {0, true};
+    if (size < 0) return {errno, true};
     const auto length = static_cast<uint32_t>(size);
     const size_t start = answer->size();
     const size_t padded = (size_t{length} + 3) & ~size_t{3};
-    if (kLengthBytes + padded > request.most - std::min(request.most, start)) return -EFBIG;
+    if (kLengthBytes + padded > request.most - std::min(request.most, start)) return {EFBIG, true};
     answer->resize(start + kLengthBytes + padded);
     std::memcpy(answer->data() + start, &length, sizeof length);
     const ssize_t got = ::recv(fd.get(), answer->data() + start + kLengthBytes, length, 0);
-    if (got < 0) return -errno;
-    if (got != size) return -EPROTO;
+    if (got < 0) return {errno, true};
+    if (got != size) return {EPROTO, true};
   }
 }
 

@@ -22,10 +22,14 @@ struct NetlinkRequest {
   size_t most;  // the most bytes of the answer
 };
 
+struct NetlinkOutcome {
+  int error;  // 0 or an errno; EFBIG means that the answer would have more than `most` bytes
+  bool sent;  // whether the kernel has got the message, also if its answer could not be received
+};
+
 // Sends a message from a new socket, and appends every datagram of the kernel's answer to `answer`:
-// its length in 4 bytes, its bytes, and zeros up to a multiple of 4. Returns 0 or a negative errno;
-// EFBIG means that the answer would have more than `most` bytes.
-int ExchangeNetlink(const NetlinkRequest& request, std::vector<uint8_t>* answer);
+// its length in 4 bytes, its bytes, and zeros up to a multiple of 4.
+NetlinkOutcome ExchangeNetlink(const NetlinkRequest& request, std::vector<uint8_t>* answer);
 
 // Returns the positive errno with which an answer says that the kernel refused the message, or 0.
 int NetlinkError(const std::vector<uint8_t>& answer);
