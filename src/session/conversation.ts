@@ -115,6 +115,8 @@ const FLAGS_KNOWN = 10;
 const MAX_NETLINK_BYTES = 16 * 1024 * 1024;
 /** The bytes of the length before each datagram of such an answer. */
 const LENGTH_BYTES = 4;
+/** No datagram of a kernel is shorter than the header of a message. */
+const NLMSG_HDRLEN = 16;
 
 /** Returns the lengths of a reply's outputs in full, or undefined to take them as they travel. */
 function lengthsOf(call: Call, options: CallOptions | undefined): number[] | undefined {
@@ -487,7 +489,9 @@ export class Conversation implements Caller {
     for (let at = 0; at < sizeBytes; ) {
       const length = sizeBytes - at < LENGTH_BYTES ? sizeBytes : bytes.readUInt32LE(at);
       at += LENGTH_BYTES;
-      if (length > sizeBytes - at) throw malformed(`a datagram of ${length} bytes`);
+      if (length < NLMSG_HDRLEN || length > sizeBytes - at) {
+        throw malformed(`a datagram of ${length} bytes`);
+      }
       datagrams.push(bytes.subarray(at, at + length));
       at += (length + 3) & ~3;
     }

@@ -20,6 +20,7 @@ import { fakeAgent, welcome } from './fake-agent.js';
 
 const cli = fileURLToPath(new URL('../../cli/waep.cjs', import.meta.url));
 const liedTo = fileURLToPath(new URL('./lied-to.js', import.meta.url));
+const MIB = 2 ** 20;
 const answer = (frame: Frame, result: number, ...outputs: Uint8Array[]) =>
   messageFrame(FrameType.RESULT, frame.id, [result, 0, outputs]);
 
@@ -72,6 +73,38 @@ t.test('a read cannot give more than was asked for', async (t) => {
   }
 });
 
+t.test('an answer of netlink is datagrams that can have a message', async (t) => {
+  type Lie = readonly [result: number, received: string, ...Uint8Array[]];
+  const lies: readonly Lie[] = [
+    // Zeroes do not travel: this one is short, and would be four million datagrams.
+    [16 * MIB, 'a datagram of 0 bytes'],
+    [16 * MIB + 1, '0 bytes in an answer of 16777217 bytes'],
+    [8, '12 bytes in an answer', new Uint8Array(12)],
+    [20, 'a datagram of 15 bytes', Uint8Array.of(15)],
+    [20, 'a datagram of 17 bytes', Uint8Array.of(17)],
+    [3, 'a datagram of 3 bytes', Uint8Array.of(1)],
+  ];
+  let next = 0;
+  const agent = await fakeAgent(
+    (frame, socket) => {
+      if (frame.type !== FrameType.NETLINK) return socket.write(answer(frame, 0));
+      const [result, , ...outputs] = lies[next++] as Lie;
+      return socket.write(answer(frame, result, ...outputs));
+    },
+    (socket, { id }) =>
+      socket.write(messageFrame(FrameType.WELCOME, id, { ...welcome, netlink: true })),
+  );
+  t.teardown(agent.close);
+  const session = await Session.connect(agent.address);
+  t.teardown(() => session.close());
+  for (const [, received] of lies) {
+    await t.rejects(session.netlink({ protocol: 0, message: new Uint8Array(20) }), {
+      code: 'ERR_PROTOCOL_UNEXPECTED',
+      message: received,
+    });
+  }
+});
+
 t.test('a file without an end is not read for ever', async (t) => {
   const chunk = new Uint8Array(1024 * 1024);
   let reads = 0;
@@ -120,7 +153,6 @@ function frameWith(length: number, type: number, id: number, body: Uint8Array): 
   return frame;
 }
 
-const MIB = 2 ** 20;
 const escapes = '\u001b]0;owned\u0007';
 /** Says the truth until a request of a type, which it answers with a lie. */
 const lieTo = (type: number, lie: (frame: Frame, socket: Socket) => void) =>
