@@ -115,8 +115,8 @@ export const refuseGroup = refuseCall(
 
 /** Answers dup(2), and fcntl(2) for a copy. The copy needs a number of the same kind. */
 export const copyNetlink = (closesOnExec: (call: Notification) => boolean) =>
-  ofNetlink((call) => {
-    const copy = copyOf(call);
+  ofNetlink((call, context, socket) => {
+    const copy = copyOf(call, context, socket);
     try {
       give(call, copy, closesOnExec(call));
     } finally {
@@ -124,14 +124,20 @@ export const copyNetlink = (closesOnExec: (call: Notification) => boolean) =>
     }
   });
 
-function copyOf(call: Notification): number {
+function copyOf(call: Notification, context: Context, socket: NetlinkSocket): number {
   const copy = native.takeCopy(call.thread, call.descriptor(0));
   if (copy < 0) throw systemError('pidfd_getfd', copy);
-  return copy;
+  // The number may mean another file by now, of this process or of one that has got its id.
+  if (context.netlink.find(process.pid, copy) === socket) return copy;
+  native.close(copy);
+  throw systemError('pidfd_getfd', -errno.EBADF);
 }
 
-/** Answers bind(2). The groups of messages among programs are not those of the guest's kernel. */
-export const bindNetlink = ofNetlink((call, context) => {
+/**
+ * Answers bind(2). The groups of messages among programs are not those of the guest's kernel. Every
+ * user of this machine can send to the port, so from then on only answers arrive.
+ */
+export const bindNetlink = ofNetlink((call, context, socket) => {
   const address = addressAt(call, context, call.word(1), call.argument(2));
   if (address?.groups !== 0 && address !== undefined) {
     throw refusal(
@@ -140,7 +146,15 @@ export const bindNetlink = ofNetlink((call, context) => {
       'Ask again, or monitor in the guest.',
     );
   }
-  call.proceed();
+  if (address?.port !== 0 || socket.port !== 0) return call.proceed();
+  const copy = copyOf(call, context, socket);
+  try {
+    if (!call.waits) return;
+    socket.port = context.netlink.tie(copy, call.thread).port;
+  } finally {
+    native.close(copy);
+  }
+  call.succeed(0);
 });
 
 /** Answers connect(2). The only peer is the guest's kernel, and the socket has it already. */
@@ -257,11 +271,15 @@ async function send(
   const memory = new ProcessMemory(call, context.placeholders);
   const bytes = Buffer.concat(parts.map(({ address, length }) => memory.read(address, length)));
   if (bytes.length < sizeBytes) return call.fail(errno.EFAULT);
-  const copy = copyOf(call);
+  const copy = copyOf(call, context, socket);
   try {
+    if (!call.waits) return;
     const { port, options } = context.netlink.tie(copy, call.thread);
     socket.port = port;
+    context.netlink.deliver(socket);
     for (const message of messagesIn(bytes)) {
+      // The answers of a program that receives none must not fill this process.
+      if (socket.waiting.length > 0) return call.fail(errno.ENOBUFS);
       const answer = await ask(call, context, socket.protocol, options, message);
       for (const datagram of answer) address(datagram, port);
       context.netlink.deliver(socket, answer);
@@ -349,7 +367,7 @@ function receive(
     call.proceed();
     return;
   }
-  const copy = copyOf(call);
+  const copy = copyOf(call, context, socket);
   try {
     context.netlink.deliver(socket);
     const sizeBytes = parts.reduce((sum, { length }) => sum + length, 0);

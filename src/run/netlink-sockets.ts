@@ -53,14 +53,16 @@ export class NetlinkSockets {
 
   /** Puts datagrams into the program's socket, behind those that wait for room. */
   deliver(socket: NetlinkSocket, datagrams: readonly Uint8Array[] = []): void {
-    socket.waiting.push(...datagrams);
-    while (socket.waiting[0] !== undefined) {
-      const status = native.netlinkDeliver(this.#from.fd, socket.port, socket.waiting[0]);
-      if (status === -errno.EAGAIN) return;
+    const waiting = [...socket.waiting, ...datagrams];
+    let sent = 0;
+    for (const datagram of waiting) {
+      const status = native.netlinkDeliver(this.#from.fd, socket.port, datagram);
+      if (status === -errno.EAGAIN) break;
       // Nobody can receive the rest if the program has closed its socket.
-      if (status < 0) socket.waiting = [];
-      socket.waiting.shift();
+      sent = status < 0 ? waiting.length : sent + 1;
+      if (status < 0) break;
     }
+    socket.waiting = waiting.slice(sent);
   }
 
   close(): void {

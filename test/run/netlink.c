@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Uses sockets of netlink, and tells what it sees. The output is the same natively and under waep,
 // but for what waep refuses by name.
+#define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/bpf.h>
@@ -9,6 +10,8 @@
 #include <linux/rtnetlink.h>
 #include <linux/sock_diag.h>
 #include <poll.h>
+#include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -86,8 +89,22 @@ static void *attribute(struct request *request, size_t at, uint16_t type, uint16
   return one + 1;
 }
 
+// Another program sends what looks like an answer.
+static void inject(int fd) {
+  struct sockaddr_nl own = {.nl_family = AF_NETLINK};
+  socklen_t length = sizeof own;
+  if (bind(fd, (struct sockaddr *)&own, sizeof own) < 0) perror("bind");
+  getsockname(fd, (struct sockaddr *)&own, &length);
+  const struct nlmsghdr forged = {.nlmsg_len = sizeof forged, .nlmsg_type = NLMSG_DONE};
+  const int other = open_socket(NETLINK_USERSOCK);
+  sendto(other, &forged, sizeof forged, 0, (struct sockaddr *)&own, sizeof own);
+  tell_answer("of another", fd);
+  close(other);
+}
+
 static void look(void) {
   const int fd = open_socket(NETLINK_ROUTE);
+  inject(fd);
   struct pollfd ready = {.fd = fd, .events = POLLIN};
   printf("ready before: %d\n", poll(&ready, 1, 0));
   tell_answer("before", fd);
@@ -145,6 +162,56 @@ static void hostile(void) {
          sendto(fd, &request, 32, 0, (struct sockaddr *)&other, sizeof other));
   const long sent = send_message(fd, (void *)8, 32);
   printf("no memory: %ld %s\n", sent, strerror(errno));
+}
+
+static struct request all_links(void) {
+  struct request request = {
+      .header = {.nlmsg_type = RTM_GETLINK, .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP}};
+  request.header.nlmsg_len = (uint32_t)NLMSG_LENGTH(sizeof request.link);
+  return request;
+}
+
+// Asks more than it receives.
+static void flood(void) {
+  const int fd = open_socket(NETLINK_ROUTE);
+  struct request request = all_links();
+  long sent = 0;
+  for (int i = 0; i < 20000 && sent >= 0; ++i) {
+    sent = send_message(fd, &request, request.header.nlmsg_len);
+  }
+  printf("flood: %s\n", sent < 0 ? strerror(errno) : "no end");
+  char byte;
+  while (recv(fd, &byte, 1, 0) >= 0) continue;
+  ask("after the flood", fd, &request, sizeof request.link);
+  close(fd);
+}
+
+static pthread_barrier_t both;
+
+static void *with_own_files(void *argument) {
+  const int fd = *(int *)argument;
+  unshare(CLONE_FILES);
+  pthread_barrier_wait(&both);
+  pthread_barrier_wait(&both);
+  struct request request = all_links();
+  const long sent = send_message(fd, &request, request.header.nlmsg_len);
+  printf("of a thread: %ld %s\n", sent, strerror(errno));
+  return NULL;
+}
+
+// A number of the thread is another socket's number in the rest of the process.
+static void confuse(void) {
+  int fd = open_socket(NETLINK_ROUTE);
+  const int other = open_socket(NETLINK_USERSOCK);
+  pthread_t thread;
+  pthread_barrier_init(&both, NULL, 2);
+  pthread_create(&thread, NULL, with_own_files, &fd);
+  pthread_barrier_wait(&both);
+  if (dup2(other, fd) != fd) perror("dup2");
+  pthread_barrier_wait(&both);
+  pthread_join(thread, NULL);
+  char byte;
+  printf("the other: %zd\n", recv(other, &byte, 1, 0));
 }
 
 static void change(const char *device, const char *bpf) {
@@ -219,5 +286,9 @@ int main(int argc, char **argv) {
   if (argc == 2) hostile();
   if (argc == 3) change(argv[1], argv[2]);
   if (argc == 4) attach(argv[1]);
+  if (argc == 5) {
+    flood();
+    confuse();
+  }
   return 0;
 }

@@ -56,6 +56,15 @@ t.test('messages that look are answered as by the kernel', async (t) => {
   }
 });
 
+t.test('answers that nobody receives, and a number that means two sockets', async (t) => {
+  const { output, errors, status } = await observing(program.path, '1', '2', '3', '4');
+  t.match(
+    output,
+    /^flood: No buffer space available\nafter the flood: type 16, .*\nof a thread: -1 Bad file descriptor\nthe other: -1\n$/,
+  );
+  t.same({ errors, status }, { errors: '', status: 0 });
+});
+
 t.test('tools print what they print natively', async (t) => {
   const commands = ['ip -d link', 'ip -j addr', 'ip link show lo', 'tc qdisc show', 'ss -tlH'];
   for (const command of commands) {
