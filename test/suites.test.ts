@@ -32,7 +32,14 @@ t.test('what cannot be meant is refused before a guest boots', async (t) => {
   };
   await refused(/Expected one of maps, batches/, 'differential', '--part', 'mops');
   await refused(/--record takes all kernels/, 'differential', '--record', '--part', 'maps');
-  await refused(/cannot be used with option '--record'/, 'compat', '--record', '--kernel', '6.12');
+  await refused(
+    /cannot be used with option '--join/,
+    'compat',
+    '--join',
+    'guest.json',
+    '--kernel',
+    '6.12',
+  );
   await refused(/cannot be used with option '--only/, 'suites', '--record', '--only', 'link/');
 });
 
