@@ -327,8 +327,9 @@ function taskIn(image: Uint8Array): Task {
 function giveStream(call: Notification, handle: Handle, context: Context): void {
   const { session, objects, placeholders } = context;
   const fd = readGuestPipe(session, handle, {
-    // The iterator's program may have written to memory that the program reads after the output.
-    arrived: () => context.mapped.pull(),
+    // The iterator's program may have written to memory that the program reads after the output. If
+    // that memory cannot be had, the output can still be.
+    arrived: () => context.mapped.pull().catch(() => {}),
     gone: async () => {
       forget();
       objects.remove(handle);

@@ -37,8 +37,9 @@ interface Mapped {
  *
  * The guest has the program's writes before the program's next bpf(2) call. The program has the
  * guest's writes after {@link STALE_MS} and a round trip, and at once after a test run and with the
- * output of an iterator. If both write to one element meanwhile, the program's bytes win. A change
- * that the guest makes to the rest of the element between the reading and the writing here is lost.
+ * output of an iterator from BPF_ITER_CREATE. If both write to one element meanwhile, the program's
+ * bytes win. A change that the guest makes to the rest of the element between the reading and the
+ * writing here is lost.
  */
 export class MappedMaps {
   readonly #session: Session;

@@ -28,7 +28,7 @@ export async function openGuestPipe(session: Session, path: string): Promise<num
 
 /** Callbacks for the contents and the end of a pipe. */
 export interface PipeEvents {
-  /** Called before the pipe gets bytes, and before it ends. */
+  /** Called before the pipe gets bytes, and before it ends. It must not fail. */
   arrived(): Promise<void>;
   /** Called when the last copy of the descriptor is closed. */
   gone(): Promise<void>;
@@ -94,9 +94,10 @@ async function drain(
   while (!socket.destroyed) {
     // Iterators pause after a million elements without output: MAX_ITER_OBJECTS.
     const bytes = await session.read(handle, READ_BYTES);
+    if (bytes === undefined) continue;
     await arrived();
-    if (bytes?.length === 0) return;
-    if (bytes !== undefined && !socket.write(bytes)) await drained(socket);
+    if (bytes.length === 0) return;
+    if (!socket.write(bytes)) await drained(socket);
   }
 }
 

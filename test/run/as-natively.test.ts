@@ -129,6 +129,41 @@ t.test("what the guest's processes have attached is told by bpftool perf", async
   t.match(info.output, `prog_id:\t${id}\n`);
 });
 
+t.test("what an iterator's program has written is there with its output", async (t) => {
+  await using session = await Session.connect(address);
+  await using counts = await session.createMap({
+    ...{ type: enums.MapType.BPF_MAP_TYPE_ARRAY, keySize: 4, valueSize: 8, maxEntries: 1 },
+    flags: enums.ObjectFlag.BPF_F_MMAPABLE,
+  });
+  await using counter = await session.loadProgram({
+    type: enums.ProgType.BPF_PROG_TYPE_TRACING,
+    expectedAttachType: enums.AttachType.BPF_TRACE_ITER,
+    attachTo: 'bpf_map_elem',
+    instructions: insn.program(
+      insn.load(8, 'r2', 'r1', 16),
+      insn.jumpIf('eq', 'r2', 0, 'out'),
+      insn.loadMapValue('r3', counts),
+      insn.mov('r4', 1),
+      insn.atomic('add', 8, 'r3', 0, 'r4'),
+      insn.load(8, 'r1', 'r1', 0),
+      insn.load(8, 'r1', 'r1', 0),
+      insn.mov('r3', 4),
+      insn.call(enums.Helper.BPF_FUNC_seq_write),
+      insn.label('out'),
+      insn.mov('r0', 0),
+      insn.exit(),
+    ),
+    license: 'GPL',
+  });
+  await using link = await counter.attachIterator({ map: counts });
+  const { id: mapId } = await counts.info();
+  const { id: linkId } = await link.info();
+  const { output, errors } = await run(program.path, 'iterate', `${mapId}`, `${linkId}`);
+  t.equal(errors, '');
+  const counted = Array.from({ length: 20 }, (_, i) => `4 bytes, counted ${i + 1}`);
+  t.same(output.trim().split('\n'), counted);
+});
+
 t.test('room for a log costs what is written to it', async (t) => {
   const expected = execFileSync(program.path, ['huge-log'], { encoding: 'utf8' });
   t.equal(expected, 'huge log: ok\nit says: exit\n');

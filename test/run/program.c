@@ -730,6 +730,27 @@ static void probe_itself(void) {
   tell("link", bpf(BPF_LINK_CREATE, &link, sizeof link));
 }
 
+// Reads an iterator, whose program counts in a map, to its end again and again.
+static void iterate(uint32_t map_id, uint32_t link_id) {
+  union bpf_attr counts = {.map_id = map_id};
+  union bpf_attr link = {.link_id = link_id};
+  const int fd = (int)bpf(BPF_MAP_GET_FD_BY_ID, &counts, sizeof counts);
+  const int of = (int)bpf(BPF_LINK_GET_FD_BY_ID, &link, sizeof link);
+  const volatile uint64_t *count = mmap(NULL, 4096, PROT_READ, MAP_SHARED, fd, 0);
+  if (of < 0 || count == MAP_FAILED) {
+    printf("iterate: %s\n", strerrorname_np(errno));
+    return;
+  }
+  for (int i = 0; i < 20; ++i) {
+    union bpf_attr run = {.iter_create = {.link_fd = (uint32_t)of}};
+    const int output = (int)bpf(BPF_ITER_CREATE, &run, sizeof run);
+    char bytes[64];
+    const ssize_t length = read(output, bytes, sizeof bytes);
+    printf("%zd bytes, counted %llu\n", length, (unsigned long long)*count);
+    close(output);
+  }
+}
+
 // What a program may do with the rights that it has just now.
 static void use_rights(const char *who) {
   char what[64];
@@ -1124,6 +1145,10 @@ int main(int argc, char **argv) {
     if (strcmp(argv[i], "define-by-copy") == 0) define(argv[++i], 1);
     if (strcmp(argv[i], "interfaces") == 0) return interfaces(argv + i + 1), 0;
     if (strcmp(argv[i], "probe-itself") == 0) probe_itself();
+    if (strcmp(argv[i], "iterate") == 0) {
+      iterate((uint32_t)atoi(argv[i + 1]), (uint32_t)atoi(argv[i + 2]));
+      i += 2;
+    }
     if (strcmp(argv[i], "cgroup-id") == 0) cgroup_id(argv[++i]);
     if (strcmp(argv[i], "use-definition") == 0) {
       use_definition(argv[i + 1], argv[i + 2]);
