@@ -33,9 +33,12 @@ export const PERF_EVENT_ATTR = struct('struct perf_event_attr', {
 export const PERF_EVENT_FLAGS = 40;
 export const PerfEventBit = {
   disabled: 0,
+  inherit: 1,
   freq: 10,
+  enable_on_exec: 12,
   sample_id_all: 18,
   write_backward: 27,
+  inherit_thread: 35,
   sigtrap: 37,
 } as const;
 

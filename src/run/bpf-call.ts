@@ -21,18 +21,12 @@ import type { Notification } from './notification.js';
 import type { Objects } from './objects.js';
 import { pathOf } from './perf-events.js';
 import { ProcessMemory } from './process-memory.js';
-import { notThere } from './processes.js';
+import { notThere, notUsed } from './processes.js';
 
 const PAGE_BYTES = 4096;
 const { errno } = constants;
-const {
-  BPF_LINK_CREATE,
-  BPF_MAP_CREATE,
-  BPF_OBJ_PIN,
-  BPF_PROG_LOAD,
-  BPF_PROG_TEST_RUN,
-  BPF_TASK_FD_QUERY,
-} = enums.Cmd;
+const { BPF_MAP_CREATE, BPF_OBJ_PIN, BPF_PROG_LOAD, BPF_PROG_TEST_RUN, BPF_TASK_FD_QUERY } =
+  enums.Cmd;
 const { BPF_COMMON_ATTRS } = enums.CallFlag;
 /** ENOTSUPP is internal to the kernel, but bpf(2) returns this errno to programs. */
 const ENOTSUPP = 524;
@@ -206,25 +200,21 @@ function elsewhere(path: string): WaepError {
   });
 }
 
-const { target_fd: LINKED } = rows.LINK_CREATE_PERF_EVENT.fields;
 const { pid: PROBED_PROCESS } = rows.LINK_CREATE_UPROBE_MULTI.fields;
 const { iter_info: ITERATED } = rows.LINK_CREATE_ITER_TASK.fields;
 
 /**
- * Refuses a call that names one of the program's own processes. In the guest that id would belong
- * to another process.
+ * Refuses a call that names one of the program's own processes, or a probe of one. In the guest
+ * that id would belong to another process.
  */
 function checkProcesses(
   call: Notification,
-  { encoded: { shape }, image, memory }: Asked,
+  { encoded, image, memory }: Asked,
   { own, objects }: Context,
 ): void {
+  const { shape } = encoded;
+  if (objects.isOwnProcessIn(encoded.call.relocations)) throw notUsed(shape.name);
   let ids: number[] = [];
-  if (shape.command === BPF_LINK_CREATE) {
-    const target = memory.handleOf(wordAt(image, LINKED) | 0);
-    if (objects.isOfOwnProcess(target))
-      throw notThere(`${shape.name} of a probe of its own process`);
-  }
   if (shape === rows.LINK_CREATE_UPROBE_MULTI) {
     ids = [wordAt(image, PROBED_PROCESS)];
   } else if (shape === rows.LINK_CREATE_ITER_TASK && image.length >= ITERATED.offset + 8) {

@@ -15,7 +15,7 @@ import { copyNetlink, sendNetlink } from './netlink-calls.js';
 import type { Notification } from './notification.js';
 import { defineProbes } from './probe-definitions.js';
 import { ProcessMemory } from './process-memory.js';
-import { notThere } from './processes.js';
+import { notUsed } from './processes.js';
 
 const { errno } = constants;
 const { O_RDONLY, O_WRONLY, O_RDWR, O_NONBLOCK } = files;
@@ -33,7 +33,7 @@ export async function readDescriptor(call: Notification, context: Context): Prom
   if ((await accessOf(handle, context)) === O_WRONLY) return call.fail(errno.EBADF);
   if (context.folders.pathOf(handle) !== undefined) return call.fail(errno.EISDIR);
   if (kind !== 'perf_event') return call.fail(errno.EINVAL);
-  if (objects.isOfOwnProcess(handle)) throw notThere('read(2) of a probe of its own process');
+  if (objects.isOfOwnProcess(handle)) throw notUsed('read(2)');
   const counts = await session.read(handle, call.argument(2));
   if (counts === undefined) return call.fail(errno.EAGAIN);
   new ProcessMemory(call, placeholders).writeOrFault(call.word(1), counts);

@@ -7,7 +7,7 @@ import type { Context } from './context.js';
 import { accessOf, readiness } from './descriptors.js';
 import type { Notification } from './notification.js';
 import { ProcessMemory } from './process-memory.js';
-import { notThere } from './processes.js';
+import { notUsed } from './processes.js';
 
 const { errno } = constants;
 const { O_RDONLY, O_WRONLY } = files;
@@ -40,7 +40,7 @@ export async function mapMemory(call: Notification, context: Context): Promise<v
   if (access === O_WRONLY || (writes && access === O_RDONLY)) return call.fail(errno.EACCES);
   if (kind === 'perf_event') {
     if (!shared) return call.fail(errno.EINVAL);
-    if (objects.isOfOwnProcess(handle)) throw notThere('mmap(2) of a probe of its own process');
+    if (objects.isOfOwnProcess(handle)) throw notUsed('mmap(2)');
     return events.mapPerf(call, handle, objects.sampleIdBytesOf(handle));
   }
   const spec = await objects.findMap(handle);

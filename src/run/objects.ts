@@ -9,7 +9,7 @@ import {
   specOfInfo,
 } from '../bpf/index.js';
 import type { BtfTypes } from '../btf/index.js';
-import type { Handle } from '../call.js';
+import { type Handle, Relocation } from '../call.js';
 import type { GuestKernel } from '../kernel/index.js';
 import { findableKind } from '../kernel/objects.js';
 import { programOffsetsOf } from '../kernel/struct-ops.js';
@@ -87,6 +87,16 @@ export class Objects implements ObjectSpecs {
   /** Returns whether a perf event is one of a process that does not run in the guest. */
   isOfOwnProcess(handle: Handle): boolean {
     return this.#known.get(handle)?.ofOwnProcess === true;
+  }
+
+  /** Returns whether such an event is among the objects that the relocations of a call name. */
+  isOwnProcessIn(relocations: readonly number[]): boolean {
+    for (let at = 0; at < relocations.length; at += 4) {
+      const [kind, target = 0] = relocations.slice(at + 2, at + 4);
+      const isObject = kind === Relocation.FD32 || kind === Relocation.FD64;
+      if (isObject && this.isOfOwnProcess(target)) return true;
+    }
+    return false;
   }
 
   /** Records a new map. */

@@ -7,7 +7,7 @@ import type { Context } from './context.js';
 import type { Notification } from './notification.js';
 import { type ProbeKind, pmuOf, withoutPmu } from './probe-definitions.js';
 import { ProcessMemory } from './process-memory.js';
-import { notThere } from './processes.js';
+import { notThere, notUsed } from './processes.js';
 
 const { errno } = constants;
 const PAGE_BYTES = 4096;
@@ -24,6 +24,10 @@ const Attribute = {
 } as const;
 const { PERF_FLAG_PID_CGROUP, PERF_FLAG_FD_CLOEXEC } = enums.PerfFlag;
 const Flag = { PID_CGROUP: PERF_FLAG_PID_CGROUP, FD_CLOEXEC: PERF_FLAG_FD_CLOEXEC } as const;
+const bit = (name: keyof typeof perf.PerfEventBit) => 1n << BigInt(perf.PerfEventBit[name]);
+const OFF = bit('disabled');
+/** The flags by which an event spreads to other threads, turns itself on or sends signals. */
+const ACTING = bit('inherit') | bit('inherit_thread') | bit('enable_on_exec') | bit('sigtrap');
 
 /** Makes perf_event_open(2) of the program in the guest. */
 export async function openPerfEvent(call: Notification, context: Context): Promise<void> {
@@ -45,12 +49,17 @@ export async function openPerfEvent(call: Notification, context: Context): Promi
   const group = leader < 0 ? 0 : memory.handleOf(leader);
   const cgroup = ofCgroup ? memory.handleOf(pid) : 0;
   if ((leader >= 0 && group === 0) || (ofCgroup && cgroup === 0)) return call.fail(errno.EBADF);
+  if (objects.isOfOwnProcess(group)) throw notUsed('perf_event_open(2) in the group');
 
   const named = (await definedProbe(image, context)) ?? (await namedProbe(image, memory, context));
   if (named === 'fault') return call.fail(errno.EFAULT);
   // libbpf looks for functions of the kernel by a probe of its own process, which it never uses.
-  if (ofOwn && named?.kind !== 'kprobe') {
-    throw notThere(`perf_event_open(2) of ${pid === 0 ? 'the calling process' : `process ${pid}`}`);
+  if (ofOwn) {
+    if (named?.kind !== 'kprobe') {
+      const whose = pid === 0 ? 'the calling process' : `process ${pid}`;
+      throw notThere(`perf_event_open(2) of ${whose}`);
+    }
+    turnOff(named.image);
   }
   const buffers: CallBuffer[] = [{ inout: named?.image ?? image }];
   const relocations: number[] = [];
@@ -88,6 +97,14 @@ export async function openPerfEvent(call: Notification, context: Context): Promi
   if (given) return;
   objects.remove(handle);
   session.release([handle]).catch(() => {});
+}
+
+/**
+ * Turns an event off. It stays so, because waep refuses every call that could turn the event on.
+ */
+function turnOff(image: Buffer): void {
+  const flags = image.readBigUInt64LE(perf.PERF_EVENT_FLAGS);
+  image.writeBigUInt64LE((flags | OFF) & ~ACTING, perf.PERF_EVENT_FLAGS);
 }
 
 /** Returns a path without the NUL at its end. */
@@ -153,7 +170,7 @@ export async function controlPerfEvent(call: Notification, context: Context): Pr
   const memory = new ProcessMemory(call, placeholders);
   const handle = memory.handleOf(call.descriptor(0));
   if (handle === 0) return call.proceed();
-  if (objects.isOfOwnProcess(handle)) throw notThere('ioctl(2) of a probe of its own process');
+  if (objects.isOfOwnProcess(handle)) throw notUsed('ioctl(2)');
   const request = call.argument(1);
   const argument = perf.perfIoctls.get(request);
   if (argument === undefined || argument.is === 'attribute') {
@@ -165,6 +182,7 @@ export async function controlPerfEvent(call: Notification, context: Context): Pr
   }
   const word = call.word(2);
   const { buffers, relocations, back } = placed[argument.is](word, argument as never, memory);
+  if (objects.isOwnProcessIn(relocations)) throw notUsed('ioctl(2)');
   // If the call no longer waits, its thread id may belong to another thread, and the bytes that
   // were read may be that thread's.
   if (!call.waits) return;

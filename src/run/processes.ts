@@ -117,3 +117,8 @@ export function notThere(call: string): WaepError {
     instead: 'Name a process of the guest, or all of them.',
   });
 }
+
+/** Returns the refusal of a call that uses a probe of one of the program's own processes. */
+export function notUsed(call: string): WaepError {
+  return notThere(`${call} of a probe of its own process`);
+}

@@ -39,7 +39,8 @@ async function hostObjects(): Promise<string[]> {
 
 /** What a program tells that probes its own process, and uses the probe. */
 function toldOf(uses: readonly string[], how: string): string {
-  return ['unknown: ENOENT', 'known: ok', ...uses.map((use) => `${use}: ${how}`), ''].join('\n');
+  const used = uses.map((use) => `${use}: ${how}`);
+  return ['unknown: ENOENT', 'known: ok', ...used, 'then: a map', ''].join('\n');
 }
 
 t.test('unmodified programs act on the guest, and on nothing else', async (t) => {
@@ -164,7 +165,7 @@ threading.Thread(target=os.execv, args=(${words})).start()'`;
   t.equal(await guest.sh(`ls -d ${cgroup}/mine 2>/dev/null || echo gone`), 'gone\n');
 
   // libbpf learns by this which functions a kernel has.
-  const used = ['read', 'enable', 'map', 'link'];
+  const used = ['read', 'enable', 'map', 'put into a map', 'link'];
   t.equal(await guest.sh('/program probe-itself'), toldOf(used, 'ok'));
   t.equal(await run(program.path, 'probe-itself'), toldOf(used, 'EOPNOTSUPP'));
 

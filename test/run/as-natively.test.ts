@@ -129,6 +129,12 @@ t.test("what the guest's processes have attached is told by bpftool perf", async
   t.match(info.output, `prog_id:\t${id}\n`);
 });
 
+t.test('the index of an interface is not taken for a descriptor', async (t) => {
+  const expected = execFileSync(program.path, ['attach-to-interface'], { encoding: 'utf8' });
+  t.equal(expected, 'attach to an interface: EINVAL\n');
+  t.match(await run(program.path, 'attach-to-interface'), { output: expected, errors: '' });
+});
+
 t.test("what an iterator's program has written is there with its output", async (t) => {
   await using session = await Session.connect(address);
   await using counts = await session.createMap({

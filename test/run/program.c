@@ -710,24 +710,45 @@ static void tell(const char *what, long result) {
   fflush(stdout);
 }
 
-// Probes its own process for a call of a function of the kernel, and tries to use the probe.
+// Probes its own process for a call of a function of the kernel, and tries to use the probe. Each
+// such call from then on has a signal follow.
 static void probe_itself(void) {
   FILE *file = fopen("/sys/bus/event_source/devices/kprobe/type", "re");
-  struct perf_event_attr event = {.size = sizeof event};
+  struct perf_event_attr event = {
+      .size = sizeof event, .sample_period = 1, .sigtrap = 1, .remove_on_exec = 1};
   if (file == NULL || fscanf(file, "%u", &event.type) != 1) exit(1);
+  const int program = load_as(BPF_PROG_TYPE_KPROBE);
+  union bpf_attr events = {.map_type = BPF_MAP_TYPE_PERF_EVENT_ARRAY,
+                           .key_size = 4,
+                           .value_size = 4,
+                           .max_entries = 1};
+  const long array = bpf(BPF_MAP_CREATE, &events, sizeof events);
+  signal(SIGTRAP, on_alarm);
   event.config1 = (uintptr_t)"no_such_function";
   tell("unknown", syscall(SYS_perf_event_open, &event, getpid(), -1, -1, 0));
   event.config1 = (uintptr_t)"__x64_sys_bpf";
   const int fd = (int)syscall(SYS_perf_event_open, &event, getpid(), -1, -1, 0);
   tell("known", fd);
-  uint64_t count;
-  tell("read", read(fd, &count, sizeof count));
+  uint64_t value;
+  tell("read", read(fd, &value, sizeof value));
   tell("enable", ioctl(fd, PERF_EVENT_IOC_ENABLE, 0));
   tell("map", mmap(NULL, 4096 * 2, PROT_READ, MAP_SHARED, fd, 0) == MAP_FAILED ? -1 : 0);
-  union bpf_attr link = {.link_create = {.prog_fd = (uint32_t)load_as(BPF_PROG_TYPE_KPROBE),
+  value = (uint64_t)fd;
+  tell("put into a map", element(BPF_MAP_UPDATE_ELEM, (int)array, 0, &value));
+  union bpf_attr link = {.link_create = {.prog_fd = (uint32_t)program,
                                          .target_fd = (uint32_t)fd,
                                          .attach_type = BPF_PERF_EVENT}};
   tell("link", bpf(BPF_LINK_CREATE, &link, sizeof link));
+  printf("then: %s\n", create_map("then") < 0 ? strerrorname_np(errno) : "a map");
+}
+
+// A program of another type for an interface whose index is also the number of a descriptor.
+static void attach_to_interface(void) {
+  const int number = dup2(open("/dev/null", O_RDONLY), 50);
+  union bpf_attr link = {
+      .link_create = {.prog_fd = (uint32_t)load_program(), .attach_type = BPF_XDP}};
+  link.link_create.target_ifindex = (uint32_t)number;
+  tell("attach to an interface", bpf(BPF_LINK_CREATE, &link, sizeof link));
 }
 
 // Reads an iterator, whose program counts in a map, to its end again and again.
@@ -1145,6 +1166,7 @@ int main(int argc, char **argv) {
     if (strcmp(argv[i], "define-by-copy") == 0) define(argv[++i], 1);
     if (strcmp(argv[i], "interfaces") == 0) return interfaces(argv + i + 1), 0;
     if (strcmp(argv[i], "probe-itself") == 0) probe_itself();
+    if (strcmp(argv[i], "attach-to-interface") == 0) attach_to_interface();
     if (strcmp(argv[i], "iterate") == 0) {
       iterate((uint32_t)atoi(argv[i + 1]), (uint32_t)atoi(argv[i + 2]));
       i += 2;
