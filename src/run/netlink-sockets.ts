@@ -51,16 +51,24 @@ export class NetlinkSockets {
     return { port, options };
   }
 
-  /** Puts datagrams into the program's socket, behind those that wait for room. */
+  /**
+   * Puts datagrams into the program's socket, behind those that wait for room.
+   *
+   * @throws the system error of a datagram that never fits; those behind it are lost, too
+   */
   deliver(socket: NetlinkSocket, datagrams: readonly Uint8Array[] = []): void {
     const waiting = [...socket.waiting, ...datagrams];
     let sent = 0;
     for (const datagram of waiting) {
       const status = native.netlinkDeliver(this.#from.fd, socket.port, datagram);
       if (status === -errno.EAGAIN) break;
-      // Nobody can receive the rest if the program has closed its socket.
-      sent = status < 0 ? waiting.length : sent + 1;
-      if (status < 0) break;
+      if (status < 0) {
+        socket.waiting = [];
+        // Nobody can receive the rest if the program has closed its socket.
+        if (status === -errno.ECONNREFUSED) return;
+        throw systemError('sendto', status);
+      }
+      sent++;
     }
     socket.waiting = waiting.slice(sent);
   }

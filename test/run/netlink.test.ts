@@ -1,12 +1,14 @@
 import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { constants, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { kernelNames } from '../../guest/agent/kernel-names.js';
 import { netlink } from '../../src/bpf/index.js';
+import { native } from '../../src/native.js';
 import { compile, profiles } from '../../src/policy/index.js';
+import { NetlinkSockets } from '../../src/run/netlink-sockets.js';
 import { Session } from '../../src/session.js';
 import { localAgent } from '../agent/local-agent.js';
 import { application, cli } from './application.js';
@@ -14,6 +16,7 @@ import { start } from './outcome.js';
 
 /* The local agent's kernel is this machine's, so that what is native can be seen here. */
 
+const SOCK_RAW = 3;
 const RTM_NEWROUTE = 24;
 const NLM_F_REQUEST = 1;
 const NLM_F_ECHO = 8;
@@ -41,7 +44,7 @@ async function agentWith(
   return Object.assign((...command: string[]) => begin(...command).ended, { start: begin });
 }
 
-const native = (...[file = '', ...rest]: string[]) =>
+const natively = (...[file = '', ...rest]: string[]) =>
   execFileSync(file, rest, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] });
 
 const observing = await agentWith({
@@ -51,7 +54,7 @@ const observing = await agentWith({
 
 t.test('messages that look are answered as by the kernel', async (t) => {
   for (const how of [[], ['hostile']]) {
-    const expected = native(program.path, ...how);
+    const expected = natively(program.path, ...how);
     t.match(await observing(program.path, ...how), { output: expected, errors: '', status: 0 });
   }
 });
@@ -65,6 +68,24 @@ t.test('answers that nobody receives, and a number that means two sockets', asyn
   t.same({ errors, status }, { errors: '', status: 0 });
 });
 
+t.test('a datagram that fits no socket is an error, and nobody waits for it', async (t) => {
+  const sockets = new NetlinkSockets();
+  t.teardown(() => sockets.close());
+  const fd = sockets.create(0, SOCK_RAW);
+  t.teardown(() => native.close(fd));
+  const socket = sockets.find(process.pid, fd);
+  if (socket === undefined) throw new Error('the socket is not known');
+  socket.port = sockets.tie(fd, process.pid).port;
+  const small = Buffer.alloc(16, 1);
+  t.throws(() => sockets.deliver(socket, [small, Buffer.alloc(16 * 2 ** 20), small]), {
+    code: 'EMSGSIZE',
+  });
+  sockets.deliver(socket, [small]);
+  const room = Buffer.alloc(64);
+  const received = [1, 2, 3].map(() => native.netlinkReceive(fd, room, false));
+  t.same(received, [16, 16, -constants.errno.EAGAIN]);
+});
+
 t.test('tools print what they print natively', async (t) => {
   const commands = ['ip -d link', 'ip -j addr', 'ip link show lo', 'tc qdisc show', 'ss -tlH'];
   for (const command of commands) {
@@ -72,7 +93,7 @@ t.test('tools print what they print natively', async (t) => {
     const { output, errors, status } = await observing(...words);
     t.same(
       { output, errors, status },
-      { output: native(...words), errors: '', status: 0 },
+      { output: natively(...words), errors: '', status: 0 },
       command,
     );
   }
@@ -181,7 +202,7 @@ t.test('a change is recorded also if its answer is too long', async (t) => {
     });
   });
   await t.rejects(session.netlink({ protocol: 0, message }), { code: 'ERR_CALL_LIMIT' });
-  t.match(native('tc', 'qdisc', 'show', 'dev', made.device), /clsact/, 'it was made');
+  t.match(natively('tc', 'qdisc', 'show', 'dev', made.device), /clsact/, 'it was made');
   // Records come in order. The last one is about a message that the policy refuses.
   const route = netlink.leastNetlinkMessage({ name: '', protocol: 0, type: RTM_NEWROUTE });
   await t.rejects(session.netlink({ protocol: 0, message: route }), { code: 'ERR_POLICY_REFUSED' });
