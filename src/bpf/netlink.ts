@@ -36,8 +36,8 @@ export interface NetlinkMessage {
   readonly family?: number;
   /** Absent: no policy allows it. */
   readonly kind?: NetlinkKind;
-  /** 32-bit words with the only value that they may have. */
-  readonly words?: readonly (readonly [offset: number, value: number])[];
+  /** 32-bit words with the only value that they may have, or the first and the last of them. */
+  readonly words?: readonly (readonly [offset: number, first: number, last?: number])[];
   /** The offset of the index of the interface that is changed. */
   readonly interface?: number;
   /** All attributes that the message may have, from an offset on. Absent: any. */
@@ -89,6 +89,9 @@ const IFINFO = { family: 16, index: 20, flags: 24, change: 28, end: 32 };
 const TC = { family: 16, index: 20, parent: 28, end: 36 };
 /** TC_H_CLSACT, which is also TC_H_INGRESS. */
 const CLSACT = 0xffff_fff1;
+/** The parents of filters there: the queue `ingress`, up to the second hook of `clsact`. */
+const INGRESS = 0xffff_0000;
+const CLSACT_EGRESS = 0xffff_fff3;
 
 const xdp = {
   kind: 'attach_xdp',
@@ -122,6 +125,19 @@ const filter = {
       { type: 2, form: [bytes(3), descriptor(6), bytes(7), bytes(8), bytes(9)] },
       bytes(11), // TCA_CHAIN
     ],
+  },
+} as const;
+
+/**
+ * tc(8) removes all filters of a hook by a message without their kind. The hooks are those of the
+ * queues whose removal, which `attach_tc` allows, removes all of their filters as well.
+ */
+const filtersOfHook = {
+  ...filter,
+  words: [...filter.words, [TC.parent, INGRESS, CLSACT_EGRESS]],
+  attributes: {
+    ...filter.attributes,
+    list: filter.attributes.list.map((one) => ({ ...one, required: false })),
   },
 } as const;
 
@@ -166,7 +182,7 @@ export const netlinkMessages: readonly NetlinkMessage[] = [
   // ip(8) attaches by this message. Without what makes it new, it changes an interface.
   route('LINK', 'NEW', xdp),
   route('TFILTER', 'NEW', filter),
-  route('TFILTER', 'DEL', filter),
+  route('TFILTER', 'DEL', filtersOfHook),
   route('QDISC', 'NEW', qdisc),
   route('QDISC', 'DEL', qdisc),
   // NETNSA_NSID and NETNSA_TARGET_NSID. Others name a process or a descriptor of the sender.

@@ -43,7 +43,12 @@ export function netlinkChecks(policy: Policy): Check[] {
     const { words = [], interface: offset, attributes } = message;
     return [
       ...words.map(
-        ([at, value]): Check => ({ ...about, kind: 'word', offset: at, values: [[value, value]] }),
+        ([at, least, last = least]): Check => ({
+          ...about,
+          kind: 'word',
+          offset: at,
+          values: [[least, last]],
+        }),
       ),
       ...(attributes === undefined ? [] : [attributesCheck(about, attributes, policy)]),
       ...(offset === undefined ? [] : changeChecks(command, offset, policy)),

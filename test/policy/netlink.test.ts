@@ -51,6 +51,7 @@ const named = (name: string, kind: string) => {
 };
 const setLink = leastNetlinkMessage(named('RTM_SETLINK', 'attach_xdp'), INDEX);
 const newFilter = leastNetlinkMessage(named('RTM_NEWTFILTER', 'attach_tc'), INDEX);
+const delFilter = leastNetlinkMessage(named('RTM_DELTFILTER', 'attach_tc'), INDEX);
 const newQdisc = leastNetlinkMessage(named('RTM_NEWQDISC', 'attach_tc'), INDEX);
 
 /** Returns a message with more at its end. */
@@ -88,7 +89,7 @@ t.test('each message is allowed by its kind, and those without one never', async
 });
 
 t.test('what changes an interface is bounded by the interface and to own objects', async (t) => {
-  for (const message of [setLink, newFilter, newQdisc]) {
+  for (const message of [setLink, newFilter, delFilter, newQdisc]) {
     t.equal(judge(t, { interfaces: [INTERFACE] })(0, message), '');
     t.equal(judge(t, { interfaces: ['/8'] })(0, message), `interfaces: ${INTERFACE} (${INDEX})`);
     t.match(judge(t, { foreign_objects: 'inspect' })(0, message), /^foreign_objects: /);
@@ -106,6 +107,9 @@ t.test('a message that says more than is known is refused', async (t) => {
     [changed(setLink, 24, 1), 'netlink: 1'],
     [changed(setLink, 28, 1), 'netlink: 1'],
     [changed(newQdisc, 28, 0xffff_ffff), 'netlink: 4294967295'],
+    [changed(delFilter, 28, 0x0001_0000), 'netlink: 65536'],
+    [changed(delFilter, 28, 0xffff_ffff), 'netlink: 4294967295'],
+    [longer(delFilter, 8 | (1 << 16), 0x0032_3375), 'netlink: u32'],
     [changed(newFilter, 36 + 4, 0x0032_3375), 'netlink: u32'],
     [longer(newFilter, 12 | (2 << 16), 8 | (6 << 16), 77), /^descriptors: the number 77,/],
     [longer(newFilter, 12 | (2 << 16), 8 | (1 << 16), 0), 'netlink: the attribute 1'],
@@ -116,6 +120,9 @@ t.test('a message that says more than is known is refused', async (t) => {
   ];
   for (const [message, refused] of cases) t.match(ask(0, message), refused);
   t.equal(ask(0, longer(newFilter, 12 | (2 << 16), 8 | (6 << 16), 0xffff_ffff)), '');
+  for (const parent of [0xffff_0000, 0xffff_fff2, 0xffff_fff3]) {
+    t.equal(ask(0, changed(delFilter, 28, parent)), '', 'all filters of a hook');
+  }
   t.equal(ask(0, setLink, 8), 'ERR_CALL_MALFORMED', 'an unknown option');
   t.equal(ask(32, setLink), 'ERR_CALL_MALFORMED', 'a protocol that no kernel has');
   t.equal(ask(0, setLink, 0, [0, 20, 1, 5]), 'ERR_HANDLE_UNKNOWN');
