@@ -111,6 +111,7 @@ export const FileOperation = {
   RENAME: 7,
   MKDIR_CGROUP: 8,
   RMDIR_CGROUP: 9,
+  SYMLINK: 10,
 } as const;
 
 /** A question about a file of the guest, or a change of a pin, its folder, or a cgroup. */
@@ -123,7 +124,7 @@ export interface FileRequest {
    * last entry. MKDIR and MKDIR_CGROUP: the mode. RENAME: the flags of renameat2(2). Default 0.
    */
   readonly number?: number | bigint;
-  /** RENAME: the new path. */
+  /** RENAME: the new path. SYMLINK: the path to which the link leads. */
   readonly other?: string;
 }
 

@@ -11,7 +11,14 @@ import type { Context } from './context.js';
 import { forms } from './file-status.js';
 import { ofGuest } from './files.js';
 import type { Notification } from './notification.js';
-import { absolutePath, guestPlace, type PathArguments, pathAt, settled } from './places.js';
+import {
+  absolutePath,
+  guestPlace,
+  type PathArguments,
+  pathAt,
+  settled,
+  throughFolders,
+} from './places.js';
 import { ProcessMemory } from './process-memory.js';
 
 const { errno } = constants;
@@ -19,12 +26,16 @@ const AT_REMOVEDIR = 0x200;
 const FOLDER = 0o040000;
 const FILE_TYPE = 0o170000;
 
-async function change(
-  request: FileRequest,
-  call: Notification,
-  { session }: Context,
-): Promise<void> {
-  await askFile(session, request, { without: call.lost });
+async function change(request: FileRequest, call: Notification, context: Context): Promise<void> {
+  const options = { without: call.lost };
+  try {
+    await askFile(context.session, request, options);
+  } catch (error) {
+    if ((error as SystemError).code !== 'ELOOP') throw error;
+    // The agent follows no link, because its policy judges the folder that is changed.
+    const path = await throughFolders(request.path, context);
+    await askFile(context.session, { ...request, path }, options);
+  }
   call.succeed(0);
 }
 
@@ -117,6 +128,18 @@ export function rename(from: PathArguments, to: PathArguments, flags?: number) {
   };
 }
 
+/**
+ * Answers symlink(2) and symlinkat(2). Their first argument is the path to which the link leads. tc(8)
+ * and ip(8) make such links before they load a program.
+ */
+export function makeLink(which: PathArguments) {
+  return ofGuest(which, (path, call, context) => {
+    const target = pathAt(new ProcessMemory(call, context.placeholders), call.word(0)) ?? '';
+    if (!isPinPath(path) || !isPinPath(target)) throw refusal('symlink(2)', path);
+    return change({ operation: FileOperation.SYMLINK, path, other: target }, call, context);
+  });
+}
+
 /** Refuses a call that changes or watches a file of the guest. */
 export function refuseChange(name: string, which: PathArguments) {
   return ofGuest(which, (path) => {
@@ -164,7 +187,7 @@ function ofHost(call: string) {
 function refusal(call: string, path: string) {
   return failure('ERR_RUN_REFUSED', {
     call: `${call} of ${path}`,
-    why: "of the guest's files only pins and folders in /sys/fs/bpf are made, moved and removed, and cgroups made and removed",
+    why: "of the guest's files only pins, folders and links in /sys/fs/bpf are made, moved and removed, and cgroups made and removed",
     instead: 'Do it in the guest.',
   });
 }

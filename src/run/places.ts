@@ -133,10 +133,22 @@ export function mountFileOf(
 
 /** Resolves a path that contains `..`. The symbolic links in it are the guest's. */
 export async function settled({ path, text }: Place, context: Context): Promise<string> {
-  return text.includes('/..') ? resolve(text, context) : path;
+  // Other links do not matter: only `..` leads to the parent of a link's target.
+  const follows = (rest: readonly string[]) => rest.includes('..');
+  return text.includes('/..') ? resolve(text, follows, context) : path;
 }
 
-async function resolve(path: string, context: Context): Promise<string> {
+/** Resolves the guest's symbolic links on the way to the last part of a path. */
+export function throughFolders(path: string, context: Context): Promise<string> {
+  return resolve(path, (rest) => rest.length > 0, context);
+}
+
+/** @param follows whether to follow a link, by the parts of the path behind it */
+async function resolve(
+  path: string,
+  follows: (rest: readonly string[]) => boolean,
+  context: Context,
+): Promise<string> {
   const parts = path.split('/').filter((part) => part !== '' && part !== '.');
   let reached = '';
   for (let links = 0; parts.length > 0; ) {
@@ -147,9 +159,8 @@ async function resolve(path: string, context: Context): Promise<string> {
       continue;
     }
     const next = `${reached}/${part}`;
-    // A link matters only if `..` follows, because `..` leads to the parent of its target.
     const target =
-      isGuestPath(next) && parts.includes('..') && links < MOST_LINKS
+      isGuestPath(next) && follows(parts) && links < MOST_LINKS
         ? await context.files.link(next).catch(() => undefined)
         : undefined;
     if (target === undefined) {

@@ -12,7 +12,7 @@ import {
   selectDescriptors,
   writeDescriptor,
 } from './descriptors.js';
-import { makeFolder, mount, refuseChange, remove, rename } from './file-changes.js';
+import { makeFolder, makeLink, mount, refuseChange, remove, rename } from './file-changes.js';
 import {
   AT_EMPTY_PATH,
   accessFile,
@@ -263,8 +263,8 @@ const answers: ReadonlyMap<number, Answer> = new Map<number, Answer>([
   [259, refuseChange('mknodat', atLink)],
   [86, refuseChange('link', { path: 1, link })],
   [265, refuseChange('linkat', { folder: 2, path: 3, link })],
-  [88, refuseChange('symlink', { path: 1, link })],
-  [266, refuseChange('symlinkat', { folder: 1, path: 2, link })],
+  [88, makeLink({ path: 1, link })],
+  [266, makeLink({ folder: 1, path: 2, link })],
   [188, refuseChange('setxattr', first)],
   [189, refuseChange('lsetxattr', firstLink)],
   [165, mount],

@@ -22,7 +22,7 @@ import { localAgent } from './local-agent.js';
 
 const skip = process.getuid?.() !== 0 && 'it takes root to mount';
 const { STAT, STATFS, READLINK, LIST, MKDIR, RMDIR, UNLINK, RENAME } = FileOperation;
-const { MKDIR_CGROUP, RMDIR_CGROUP } = FileOperation;
+const { MKDIR_CGROUP, RMDIR_CGROUP, SYMLINK } = FileOperation;
 const groups = /^\S+ (\S+) cgroup2 /m.exec(readFileSync('/proc/mounts', 'utf8'))?.[1];
 const RENAME_NOREPLACE = 1;
 const RENAME_EXCHANGE = 2;
@@ -87,6 +87,11 @@ t.test(
     await ask(MKDIR, `${web}/c/`, { number: 0o700 });
     await ask(RENAME, `${web}/c/`, { other: `${web}/d//` });
     await ask(RMDIR, `${web}/d//`);
+    await ask(SYMLINK, `${web}/link`, { other: `${web}/later/` });
+    await t.rejects(ask(SYMLINK, `${web}/link`, { other: `${web}/x` }), { code: 'EEXIST' });
+    t.equal(Buffer.from(await ask(READLINK, `${web}/link`)).toString(), `${web}/later`);
+    await t.rejects(ask(MKDIR, `${web}/link/a`), { code: /ELOOP|ENOTDIR/ });
+    await ask(UNLINK, `${web}/link`);
     t.same(namesIn(await listFolder(session, web)), []);
 
     // What is not below the folder is neither changed nor listed; what leads to it can be looked at.
@@ -112,6 +117,22 @@ t.test(
       ask(RENAME, `${web}/x`, { other: '/sys/fs/bpf/x' }),
       refused('pin_paths', 'rename'),
     );
+    for (const other of [
+      '/sys/fs/bpf/x',
+      `${web}/a/../../x`,
+      `${web}/..`,
+      'x',
+      '',
+      '/etc/passwd',
+      ...selves(web),
+    ]) {
+      const linked = ask(SYMLINK, `${web}/link`, { other });
+      await t.rejects(linked, refused('pin_paths', 'symlink'), `a link to ${other}`);
+    }
+    await t.rejects(
+      ask(SYMLINK, '/sys/fs/bpf/x', { other: `${web}/x` }),
+      refused('pin_paths', 'symlink'),
+    );
     await t.rejects(ask(LIST, '/sys/fs/bpf'), refused('readable_paths', 'list'));
     await t.rejects(ask(STAT, '/sys/fs/other'), refused('readable_paths', 'stat'));
     await t.rejects(ask(READLINK, '/proc/1/exe'), refused('readable_paths', 'readlink'));
@@ -128,6 +149,8 @@ t.test(
         { event: 'file', command: 'mkdir', path: `${web}/c` },
         { event: 'file', command: 'rename', path: `${web}/c`, to: `${web}/d` },
         { event: 'file', command: 'rmdir', path: `${web}/d` },
+        { event: 'file', command: 'symlink', path: `${web}/link`, to: `${web}/later` },
+        { event: 'file', command: 'unlink', path: `${web}/link` },
       ],
     );
     t.ok(existsSync(web), 'the folder of the rule stays');
@@ -294,6 +317,12 @@ t.test('under full only bpf file systems are changed', { skip }, async (t) => {
   await t.rejects(askFile(session, { operation: RMDIR, path: '/' }), {
     code: 'ERR_POLICY_REFUSED',
   });
+  const path = `/sys/fs/bpf/waep-link-${process.pid}`;
+  t.teardown(() => rmSync(path, { force: true }));
+  for (const other of [folder, '/sys/fs/bpf', '/etc/passwd', '/proc/1/root']) {
+    const code = 'ERR_POLICY_REFUSED';
+    await t.rejects(askFile(session, { operation: SYMLINK, path, other }), { code }, other);
+  }
   // A cgroup is not made in another file system, even if the policy allows the place.
   const policy = { ...profiles.full, cgroup_paths: [`${folder}/`, '/sys/fs/bpf/'] };
   const other = await localAgent({ rules: compile(policy, kernelNames()) });

@@ -884,7 +884,9 @@ bool Executor::File(cbor::Reader body) {
   } else {
     const bool allowed = of_cgroup ? rules_.AllowsCgroup(path) : rules_.AllowsPin(path);
     if (!allowed) return Refuse(rule, names[0], name);
-    if (request.operation == FileOperation::kRename && !rules_.AllowsPin(other)) {
+    const bool of_two = request.operation == FileOperation::kRename ||
+                        request.operation == FileOperation::kMakeLink;
+    if (of_two && !rules_.AllowsPin(other)) {
       return Refuse(rule, names[1], name);
     }
   }

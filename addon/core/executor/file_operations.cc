@@ -142,6 +142,13 @@ long Change(const FileRequest& request) {
       return Result(::syscall(SYS_renameat2, folder, name, other.folder.get(), other.name.c_str(),
                               static_cast<unsigned>(request.number)));
     }
+    case FileOperation::kMakeLink: {
+      // No link leads out of the bpf file system: those who follow one later do not judge it.
+      Place other;
+      error = Find(request.other, type, &other);
+      if (error != 0) return error;
+      return Result(::symlinkat(request.other, folder, name));
+    }
     default: {
       const bool is_folder = request.operation != FileOperation::kRemove;
       return Result(::unlinkat(folder, name, is_folder ? AT_REMOVEDIR : 0));
@@ -153,8 +160,8 @@ long Change(const FileRequest& request) {
 
 const char* NameOf(FileOperation operation) {
   static constexpr const char* kNames[kFileOperations] = {
-      "stat",  "statfs", "readlink", "list",         "mkdir",
-      "rmdir", "unlink", "rename",   "mkdir_cgroup", "rmdir_cgroup"};
+      "stat",   "statfs", "readlink",     "list",         "mkdir",  "rmdir",
+      "unlink", "rename", "mkdir_cgroup", "rmdir_cgroup", "symlink"};
   return kNames[static_cast<size_t>(operation)];
 }
 

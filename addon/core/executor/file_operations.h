@@ -19,8 +19,9 @@ enum class FileOperation : uint8_t {
   kRename,
   kMakeCgroup,
   kRemoveCgroup,
+  kMakeLink,
 };
-constexpr uint8_t kFileOperations = 10;
+constexpr uint8_t kFileOperations = 11;
 
 struct FileRequest {
   FileOperation operation;
@@ -28,14 +29,14 @@ struct FileRequest {
   // kStat: 1 for a link itself. kList: where to begin: 0, or the position in the last entry.
   // kMakeFolder, kMakeCgroup: the mode. kRename: the flags of renameat2(2).
   uint64_t number;
-  const char* other;  // kRename: the new path
+  const char* other;  // kRename: the new path. kMakeLink: the path to which the link leads
   bool names;         // whether the policy names the path itself
   uint64_t base;      // the inode number of the cgroup that has the agent's own, or 0
 };
 
 // Returns whether an operation makes or removes a cgroup.
 [[nodiscard]] constexpr bool IsOfCgroup(FileOperation operation) {
-  return operation >= FileOperation::kMakeCgroup;
+  return operation == FileOperation::kMakeCgroup || operation == FileOperation::kRemoveCgroup;
 }
 
 // Returns the name of an operation: that of its system call, with a suffix for cgroups.

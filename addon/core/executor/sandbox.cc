@@ -27,6 +27,7 @@ constexpr unsigned kAllowed[] = {
     SYS_close, SYS_fstat, SYS_newfstatat, SYS_fstatfs,
     // files: the executor checks a path first, and changes only bpf file systems
     SYS_statx, SYS_readlinkat, SYS_getdents64, SYS_lseek, SYS_mkdirat, SYS_unlinkat, SYS_renameat2,
+    SYS_symlinkat,
     // connections
     SYS_poll, SYS_ppoll, SYS_recvfrom, SYS_recvmsg, SYS_sendto, SYS_sendmsg, SYS_shutdown,
     // memory, threads, time, and the end
