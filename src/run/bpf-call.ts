@@ -105,7 +105,9 @@ async function readCall(call: Notification, context: Context): Promise<Asked | n
   // The guest must have the program's writes to mapped memory before it executes the call.
   await mapped.push();
   await userRings.push();
-  const encoded = await encodeKnowing(objects, () => encodeRaw(raw, memory, objects, handle));
+  const encode = () => encodeKnowing(objects, () => encodeRaw(raw, memory, objects, handle));
+  let encoded = await encode();
+  if (await context.network.replaceIn(memory)) encoded = await encode();
   return { encoded, handle, image, address, memory };
 }
 
@@ -139,7 +141,7 @@ async function writeBack(
   if (reply.result < 0) {
     if (reply.errno === errno.EBADF || reply.errno === errno.EINVAL) {
       const [other] = memory.others();
-      if (other !== undefined) context.warnOnce(notOfGuest(encoded.shape.name, other));
+      if (other !== undefined) context.warnOnce(notOfGuest(encoded.shape.name, other.name));
     }
     if (encoded.shape.command === BPF_OBJ_PIN && reply.errno === errno.ENOENT) throw noFolder();
     return call.fail(reply.errno);

@@ -6,6 +6,7 @@ import type { MappedEvents } from './mapped-events.js';
 import type { MappedMaps } from './mapped-maps.js';
 import type { MappedUserRings } from './mapped-user-rings.js';
 import type { NetlinkSockets } from './netlink-sockets.js';
+import type { NetworkNamespace } from './network-namespace.js';
 import type { Objects } from './objects.js';
 import type { OwnProcesses } from './own-processes.js';
 import type { Placeholders } from './placeholders.js';
@@ -50,6 +51,8 @@ export interface Context {
   readonly folders: Folders;
   /** The sockets of netlink that the program has opened. */
   readonly netlink: NetlinkSockets;
+  /** The program's network namespace, in calls of bpf(2). */
+  readonly network: NetworkNamespace;
   /** Tells the user once about something that the program does not get. */
   readonly warnOnce: (error: Error) => void;
 }

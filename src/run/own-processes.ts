@@ -69,7 +69,7 @@ export class OwnProcesses {
 /** Returns the name of a process's namespace, or undefined if it may not be seen. */
 export function namespaceOf(
   process: number | 'self',
-  kind: 'mnt' | 'pid' | 'uts',
+  kind: 'mnt' | 'net' | 'pid' | 'uts',
 ): string | undefined {
   try {
     return readlinkSync(`/proc/${process}/ns/${kind}`);

@@ -22,6 +22,7 @@ export class ProcessMemory implements Memory {
   readonly #call: Notification;
   readonly #placeholders: Placeholders;
   readonly #others = new Set<number>();
+  readonly #replaced = new Map<number, Handle>();
 
   constructor(call: Notification, placeholders: Placeholders, pid = 0) {
     this.pid = pid;
@@ -74,17 +75,28 @@ export class ProcessMemory implements Memory {
   }
 
   handleOf(descriptor: number): Handle {
-    const handle = this.#placeholders.handleOf(this.pid || this.#call.thread, descriptor);
+    const handle =
+      this.#replaced.get(descriptor) ??
+      this.#placeholders.handleOf(this.pid || this.#call.thread, descriptor);
     // Fields that mean nothing often hold 0, 1 or 2, the numbers of the standard streams.
     if (handle === 0 && descriptor > 2) this.#others.add(descriptor);
     return handle;
   }
 
-  /** Returns the names of the call's descriptors that stand for no object of the guest. */
-  others(): string[] {
+  /** Lets descriptors of the call stand for an object of the guest. */
+  replace(descriptors: readonly number[], handle: Handle): void {
+    for (const descriptor of descriptors) {
+      this.#others.delete(descriptor);
+      this.#replaced.set(descriptor, handle);
+    }
+  }
+
+  /** Returns the call's descriptors that stand for no object of the guest, and their names. */
+  others(): { descriptor: number; name: string }[] {
     return [...this.#others].flatMap((descriptor) => {
       try {
-        return [readlinkSync(`/proc/${this.pid || this.#call.thread}/fd/${descriptor}`)];
+        const path = `/proc/${this.pid || this.#call.thread}/fd/${descriptor}`;
+        return [{ descriptor, name: readlinkSync(path) }];
       } catch {
         return [];
       }

@@ -14,6 +14,7 @@ import { MappedEvents } from './mapped-events.js';
 import { MappedMaps } from './mapped-maps.js';
 import { MappedUserRings } from './mapped-user-rings.js';
 import { NetlinkSockets } from './netlink-sockets.js';
+import { NetworkNamespace } from './network-namespace.js';
 import { Notification } from './notification.js';
 import { Objects } from './objects.js';
 import { OwnProcesses } from './own-processes.js';
@@ -262,6 +263,7 @@ function contextOf(
   const interruptions = new Interruptions();
   const started = new StartedPrograms(session.kernel, warnOnce);
   const netlink = new NetlinkSockets();
+  const network = new NetworkNamespace(session, objects);
   const known = {
     session,
     objects,
@@ -272,6 +274,7 @@ function contextOf(
     own,
     name,
     netlink,
+    network,
     ...views,
   };
   return { ...known, events, userRings, mapped, warnOnce };

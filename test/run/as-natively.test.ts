@@ -252,7 +252,7 @@ t.test('what needs something of this machine is refused by name', async (t) => {
   );
   for (const named of [
     /SO_ATTACH_BPF is refused/,
-    /LINK_CREATE.* with a descriptor of net:\[\d+\] is refused/,
+    /LINK_CREATE.* with a descriptor of uts:\[\d+\] is refused/,
     /SECCOMP_FILTER_FLAG_NEW_LISTENER is refused/,
     /without PROT_WRITE is refused/,
     /perf_event_open\(2\) of process \d+ is refused/,

@@ -956,7 +956,7 @@ static void foreign(void) {
   const int program = load_program();
   tell("socket", setsockopt(socket(AF_UNIX, SOCK_DGRAM, 0), SOL_SOCKET, SO_ATTACH_BPF, &program,
                             sizeof program));
-  const int space = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+  const int space = open("/proc/self/ns/uts", O_RDONLY | O_CLOEXEC);
   union bpf_attr attach = {.link_create = {.prog_fd = (uint32_t)load_as(BPF_PROG_TYPE_SK_LOOKUP),
                                            .target_fd = (uint32_t)space,
                                            .attach_type = BPF_SK_LOOKUP}};
