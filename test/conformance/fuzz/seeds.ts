@@ -1,11 +1,13 @@
 /* Valid inputs for the C++ targets, made by the product's own encoders. */
-import { type Call, Relocation } from '../../../src/call.js';
+import { netlink } from '../../../src/bpf/index.js';
+import { type Call, FileOperation, Relocation } from '../../../src/call.js';
 import {
   callFrameParts,
   chainFrame,
   FrameFlag,
   FrameType,
   messageFrame,
+  netlinkBody,
 } from '../../../src/frame/index.js';
 import { compile, encodeRules, type KernelNames, profiles } from '../../../src/policy/index.js';
 
@@ -85,6 +87,20 @@ const requests: readonly Uint8Array[] = [
   mayWait(messageFrame(FrameType.CLOCK, 5, [])),
 ];
 
+/** A message of netlink of each kind that is known, and an operation of each kind on a file. */
+const asked: readonly Uint8Array[] = [
+  ...netlink.netlinkMessages
+    .filter(({ kind }) => kind !== undefined)
+    .map((known, at) => {
+      const message = netlink.leastNetlinkMessage(known, 1);
+      const body = netlinkBody({ protocol: known.protocol, options: 0, message });
+      return messageFrame(FrameType.NETLINK, at, body);
+    }),
+  ...Object.values(FileOperation).map((operation) =>
+    messageFrame(FrameType.FILE, operation, [operation, '/sys/fs/bpf/a', 0, '/sys/fs/bpf/b/']),
+  ),
+];
+
 function mayWait(frame: Uint8Array): Uint8Array {
   frame[5] = FrameFlag.ANSWER_MAY_WAIT;
   return frame;
@@ -107,10 +123,15 @@ export function agentSeeds(): Uint8Array[] {
   const frames = Buffer.concat([
     ...calls.flatMap((call, at) => callFrameParts(at, call)),
     ...requests,
+    ...asked,
     ...calls.flatMap((call, at) => callFrameParts(10 + at, { ...call, result: 0 })),
     ...chains,
   ]);
-  const each = [...calls.map((call) => Buffer.concat(callFrameParts(1, call))), ...chains];
+  const each = [
+    ...calls.map((call) => Buffer.concat(callFrameParts(1, call))),
+    ...chains,
+    ...asked,
+  ];
   const ruled = Object.values(profiles).map((profile) => {
     const rules = encodeRules(compile(profile, noKernel));
     return [Buffer.of(Mode.OWN_RULES, rules.length & 0xff, rules.length >> 8), rules, frames];
