@@ -152,4 +152,19 @@ t.test('tools of netlink do from the host what they do in the guest', async (t) 
   t.match(after('xdpgeneric obj'), /prog\/xdp .* name see_frame /);
   t.match(after('xdpgeneric obj'), '/sys/fs/bpf/xdp\n', 'ip has made a link for pins');
   t.notMatch(relayed.at(-1)?.attached, /clsact|see_/);
+
+  // What the tool has attached goes on in the guest when the tool has ended.
+  const { errors } = await run(
+    `${tc} qdisc add dev mine clsact && ${tc} filter add dev mine ingress bpf da obj ${object} sec tc`,
+  );
+  t.equal(errors, '');
+  await guest.sh(`${ip} addr add 10.9.9.1/24 dev other`);
+  const counted = async () => {
+    // Nobody has this address, so that the guest asks for it.
+    await guest.sh('ping -c 1 -w 1 10.9.9.2 > /dev/null || true');
+    return /"formatted":\{"key":0,"value":[1-9]/.test(
+      await guest.sh(`${bpftool} -j map dump name seen`),
+    );
+  };
+  t.ok(await until('a packet that the filter sees', counted, { everyMs: 100 }));
 });
