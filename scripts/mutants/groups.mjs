@@ -37,17 +37,23 @@ export const groups = {
       slower: ['test/policy/rules', 'test/agent/audit'],
     },
     { files: ['explain'], tests: ['test/policy/explain'], starts: true },
+    { files: ['netlink'], tests: ['test/policy/{netlink,compiled}'] },
   ],
   bpf: [
+    { files: ['netlink'], tests: ['test/policy/netlink'] },
     { files: ['insn'], tests: ['test/bpf/{assembler,instructions}'] },
     {
       files: ['known-maps', 'little-endian', 'map-kinds', 'perf', 'specs'],
       tests: ['test/bpf/facts'],
     },
-    {
-      files: ['compile', 'encode', 'encoding', 'fds', 'fields', 'memory', 'rows', 'table', 'types'],
+    ...[
+      ['encode', 'encoding', 'fields'],
+      ['compile', 'rows', 'table', 'types'],
+      ['fds', 'memory'],
+    ].map((files) => ({
+      files,
       tests: ['test/bpf/{decode,encode,instructions,memory,refusals,rows,table,types}'],
       slower: ['test/bpf/kernel-{maps,programs,objects,links,attach}'],
-    },
+    })),
   ],
 };
