@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import t, { type Test } from 'tap';
-import type { Call } from '../../src/call.js';
+import { type Call, FileOperation } from '../../src/call.js';
 import {
   callFrameBound,
   decodeBody,
@@ -327,7 +327,7 @@ const cases: Array<{
   },
   {
     name: 'FILE of an unknown operation',
-    frame: body([10, '/proc/uptime', 0, ''], FrameType.FILE),
+    frame: body([Object.keys(FileOperation).length, '/proc/uptime', 0, ''], FrameType.FILE),
     code: 'ERR_CALL_MALFORMED',
   },
   {
