@@ -54,7 +54,7 @@ function nameOf(number: number | bigint): string {
 const text = (value: unknown) =>
   JSON.stringify(value, (_, one) => (typeof one === 'bigint' ? `${one}` : one));
 
-/** What the rules of a policy come to, a line for each rule. */
+/** Who may connect, and what the rules of a policy come to, a line for each rule. */
 export function compiled(policy: (typeof policies)[keyof typeof policies]): string {
   const bytes = encodeRules(compile(policy, madeUpKernel));
   const items: unknown[] = new Decoder({ useRecords: false }).decode(bytes);
@@ -67,7 +67,8 @@ export function compiled(policy: (typeof policies)[keyof typeof policies]): stri
         : `reports ${nameOf(rule[0] as unknown as number)} ${text(rule.slice(1))}`,
     );
   });
-  return `${lines.join('\n')}\n`;
+  const { name, accept, leases } = policy;
+  return `${[name, `accepts ${text(accept)}`, `leases ${text(leases)}`, ...lines].join('\n')}\n`;
 }
 
 // Where encodeRules() puts them.
