@@ -2,13 +2,10 @@
  * Files that are changed, by folder of src/, and the tests that should notice. Mutants that these do
  * not notice are left to slower ones. No test needs a guest.
  *
- * Which mutants a test reaches is only seen in its own process. `starts` says that the tests of a
- * group run the code in a program that they start, so that each of them runs with every mutant.
- *
  * The tables of commands, records and numbers in src/bpf are in no group: test/abi compares them with
  * the kernel's own.
  *
- * @type {Record<string, { files: string[], tests: string[], slower?: string[], starts?: true }[]>}
+ * @type {Record<string, { files: string[], tests: string[], slower?: string[] }[]>}
  */
 export const groups = {
   frame: [
@@ -36,7 +33,7 @@ export const groups = {
       tests: ['test/policy/{compile,compiled,values}'],
       slower: ['test/policy/rules', 'test/agent/audit'],
     },
-    { files: ['explain'], tests: ['test/policy/explain'], starts: true },
+    { files: ['explain'], tests: ['test/policy/explain'] },
     { files: ['netlink'], tests: ['test/policy/{netlink,compiled}'] },
   ],
   bpf: [

@@ -41,14 +41,14 @@ function treeOf(folder) {
   return git('rev-parse', '--short', `HEAD:src/${folder}`) + (changed ? ', changed' : '');
 }
 
-/** Runs tests with each mutant of these files, or parts of files; all of them if they start the code. */
-async function judge(mutate, tests, starts) {
+/** Runs tests with each mutant of these files, or parts of files. */
+async function judge(mutate, tests) {
   const stryker = new Stryker({
     mutate,
     testRunner: 'tap',
     tap: { testFiles: tests.map((path) => `dist/${path}.test.js`), nodeArgs: [], forceBail: true },
     buildCommand: 'node scripts/mutants/build.mjs',
-    coverageAnalysis: starts ? 'off' : 'perTest',
+    coverageAnalysis: 'perTest',
     concurrency: Number(values.jobs),
     // Changed code that waits for what never comes is noticed by that.
     timeoutMS: 10_000,
@@ -70,16 +70,15 @@ async function judge(mutate, tests, starts) {
 const isUnnoticed = ({ status }) => status === 'Survived' || status === 'NoCoverage';
 const isNoticed = ({ status }) => status === 'Killed' || status === 'Timeout';
 
-async function mutate(folder, { files, tests, slower = [], starts = false }) {
+async function mutate(folder, { files, tests, slower = [] }) {
   const startMs = performance.now();
   let mutants = await judge(
     files.map((name) => `src/${folder}/${name}.ts`),
     tests,
-    starts,
   );
   const places = [...new Set(mutants.filter(isUnnoticed).map(({ lines }) => lines))];
   if (slower.length > 0 && places.length > 0) {
-    const later = new Map((await judge(places, slower, starts)).map((one) => [one.key, one]));
+    const later = new Map((await judge(places, slower)).map((one) => [one.key, one]));
     mutants = mutants.map((mutant) => {
       const again = isUnnoticed(mutant) ? later.get(mutant.key) : undefined;
       if (again === undefined) return mutant;
