@@ -1,8 +1,9 @@
 import { type Command, Option } from 'commander';
 import { duration } from '../src/quantity.js';
+import { hello } from '../src/session/handshake.js';
 import type { SessionOptions } from '../src/session/index.js';
-import { Session } from '../src/session.js';
-import { readTlsFiles, type TlsFileOptions } from '../src/tls-role.js';
+import type { Session } from '../src/session.js';
+import type { TlsFileOptions, TlsFiles } from '../src/tls-files.js';
 import { advised } from './advice.js';
 
 /** The values of the options of {@link connectionOptions}. */
@@ -75,18 +76,40 @@ export function leaseOption(command: Command): Command {
   );
 }
 
-/** Opens the session for a command's options. */
+/**
+ * Opens the session for a command's options.
+ *
+ * @param meanwhile called while the guest answers, for example to load code
+ */
 export async function openSession(
   options: ConnectionOptions,
-  more: SessionOptions,
+  more: Omit<SessionOptions, 'tls'>,
+  meanwhile: () => Promise<unknown> = async () => {},
 ): Promise<Session> {
-  const tls = readTlsFiles(options, 'client');
+  const tls = await readTls(options);
   const { lease: leaseMs = 0, connectTimeout: timeoutMs = DEFAULT_CONNECT_TIMEOUT_MS } = options;
   const bounds = { timeoutMs, handshakeTimeoutMs: timeoutMs };
   try {
-    const how = { leaseMs, ...bounds, ...more, ...(tls === undefined ? {} : { tls }) };
-    return await Session.connect(options.vm, how);
+    const { callTimeoutMs, maxQueuedBytes, ...how } = { leaseMs, ...bounds, ...more };
+    const secure = tls && (await import('../src/session/start-tls.js')).securing(tls);
+    let loaded: Promise<unknown> | undefined;
+    const sent = () => {
+      loaded = Promise.all([import('../src/session.js'), meanwhile()]);
+    };
+    const welcomed = await hello(options.vm, how, { secure, sent });
+    await loaded;
+    const { sessionOver } = await import('../src/session.js');
+    return sessionOver(welcomed, more);
   } catch (error) {
     throw advised(error);
   }
+}
+
+/** Reads the files of certificates that options name. Loads the code for it only if there are some. */
+async function readTls(options: TlsFileOptions): Promise<TlsFiles | undefined> {
+  const { keys, tlsCa, tlsCert, tlsKey, tlsCrl } = options;
+  const files = [keys, tlsCa, tlsCert, tlsKey, tlsCrl];
+  if (files.every((file) => file === undefined)) return undefined;
+  const { readTlsFiles } = await import('../src/tls-files.js');
+  return readTlsFiles(options, 'client');
 }

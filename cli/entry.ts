@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /*
- * The start of "waep". It runs the command itself, command.cjs in the same folder, from the code
- * that V8 compiled the last time. Compiling would take a third of the start of "waep run".
+ * The start of "waep". It runs the command itself, run.cjs or command.cjs in the same folder, from
+ * the code that V8 compiled the last time. Compiling would take a third of the start of "waep run".
  */
 import { createHash } from 'node:crypto';
 import {
@@ -23,7 +23,8 @@ import { makeFolder, optionalCache } from '../src/paths.js';
 const OTHERS_MAY_WRITE = 0o022;
 const HASH_CHARACTERS = 40;
 
-const path = fileURLToPath(new URL('command.cjs', import.meta.url));
+const file = process.argv[2] === 'run' ? 'run.cjs' : 'command.cjs';
+const path = fileURLToPath(new URL(file, import.meta.url));
 /** If there is none, the command itself reports the problem when it needs a folder. */
 const folder = optionalCache('code');
 /** Each subcommand has its own file of compiled code, because subcommands share little code. */

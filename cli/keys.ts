@@ -5,7 +5,8 @@ import { failure } from '../src/errors.js';
 import { readGivenFile } from '../src/given-file.js';
 import type { Identity } from '../src/keys.js';
 import { makeFolder } from '../src/paths.js';
-import { CRL_FILE, type TlsRole } from '../src/tls-role.js';
+import { CRL_FILE } from '../src/tls-files.js';
+import type { TlsRole } from '../src/tls-role.js';
 import { wholeNumber } from '../src/whole-number.js';
 
 interface Options {

@@ -4,7 +4,7 @@ import pc from 'picocolors';
 import { failure } from '../src/errors.js';
 import { readGivenFile } from '../src/given-file.js';
 import { optionalCache } from '../src/paths.js';
-import { RELEASE_MS, type RunOptions, run } from '../src/run/index.js';
+import type { RunOptions } from '../src/run/index.js';
 import {
   type ConnectionOptions,
   connectTimeoutOption,
@@ -13,7 +13,6 @@ import {
   tlsOptions,
   unhurried,
 } from './connection.js';
-import { fanOut } from './fan-out.js';
 import { errorLine, quote } from './json-lines.js';
 import { printed } from './lines.js';
 import { passSignalsOn } from './signals.js';
@@ -58,7 +57,10 @@ export function runCommand(): Command {
       const status =
         others.length === 0
           ? await runIn({ vm: address, ...tls }, program, { started, json: json === true })
-          : await fanOut(addresses, program, tls, { started, json: json === true });
+          : await (await import('./fan-out.js')).fanOut(addresses, program, tls, {
+              started,
+              json: json === true,
+            });
       await printed();
       // Everything is closed. A full shutdown of Node would only keep the user waiting.
       process.exit(status);
@@ -70,10 +72,10 @@ async function runIn(
   program: readonly string[],
   { started, json }: { started: NonNullable<RunOptions['started']>; json: boolean },
 ): Promise<number> {
-  const session = await openSession(options, {
-    client: `waep run ${program[0]}`,
-    ...unhurried,
-  });
+  const how = { client: `waep run ${program[0]}`, ...unhurried };
+  const load = () => import('../src/run/index.js');
+  const session = await openSession(options, how, load);
+  const { RELEASE_MS, run } = await load();
   try {
     const refused = (error: Error) =>
       console.error(

@@ -61,6 +61,7 @@ function heading({ typeParameters = [], heritageClauses = [] }) {
 const hidden = ts.ModifierFlags.Private | ts.ModifierFlags.Protected;
 
 function isShown(member) {
+  if (ts.isClassStaticBlockDeclaration(member)) return false;
   if (member.name !== undefined && ts.isPrivateIdentifier(member.name)) return false;
   return (
     (ts.getCombinedModifierFlags(member) & hidden) === 0 || ts.isConstructorDeclaration(member)

@@ -29,6 +29,10 @@ import { refuseUnknownOptions } from './known-options.js';
 import { type CallOptions, type Patience, patienceNames } from './session/caller.js';
 import { Conversation, checkSessionOptions, type SessionOptions } from './session/conversation.js';
 import { hello, type Welcomed } from './session/handshake.js';
+import { securing } from './session/start-tls.js';
+
+/** Makes a session of a connection on which the agent has answered. */
+export let sessionOver: (welcomed: Welcomed, options: SessionOptions) => Session;
 
 /**
  * The kernel of one guest: its maps, programs, links and types, reached through the guest's agent.
@@ -42,6 +46,10 @@ export class Session extends Conversation implements GuestKernel {
   private constructor(welcomed: Welcomed, options: SessionOptions) {
     super(welcomed, options);
     this.calls = new BpfCalls(this);
+  }
+
+  static {
+    sessionOver = (welcomed, options) => new Session(welcomed, options);
   }
 
   /**
@@ -62,8 +70,8 @@ export class Session extends Conversation implements GuestKernel {
    */
   static async connect(target: string | Duplex, options: SessionOptions = {}): Promise<Session> {
     checkSessionOptions(options);
-    const { callTimeoutMs, maxQueuedBytes, ...how } = options;
-    return new Session(await hello(target, how), options);
+    const { callTimeoutMs, maxQueuedBytes, tls, ...how } = options;
+    return new Session(await hello(target, how, { secure: securing(tls) }), options);
   }
 
   override release(handles: readonly Handle[], options?: CallOptions): Promise<void> {

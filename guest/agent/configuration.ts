@@ -16,7 +16,7 @@ import { compile } from '../../src/policy/compile.js';
 import type { Policy } from '../../src/policy/index.js';
 import { profileNamed } from '../../src/policy/profiles.js';
 import type { Rules } from '../../src/policy/rules.js';
-import { readTlsFiles, type TlsFileOptions } from '../../src/tls-role.js';
+import { readTlsFiles, type TlsFileOptions } from '../../src/tls-files.js';
 import type { AgentTerms } from './agent.js';
 import { ControlChannel, ControlKind } from './control.js';
 import { Keeper } from './keeper.js';

@@ -337,17 +337,12 @@ function setterOf(name: string, field: Field, index: number): Setter | undefined
       return (image, _, value, command) => {
         writeU32(image, offset, handleOf(value, field.kinds, command, name));
       };
-    case 'self':
-      return undefined;
     case 'chars':
       return (image, _, value, command) => setChars(image, field, value, command, name);
+    // The executor puts in process ids. Only kernels write plain bytes.
+    case 'self':
     case 'bytes':
-      return (image, _, value, command) => {
-        if (!(value instanceof Uint8Array) || value.length !== field.sizeBytes) {
-          throw bad(command, name, value, `a Uint8Array of ${field.sizeBytes} bytes`);
-        }
-        image.set(value, offset);
-      };
+      return undefined;
   }
 }
 

@@ -1,7 +1,7 @@
 import type { Call, Handle, Reply } from '../call.js';
 import { type SystemError, systemError } from '../errors.js';
 import { compiledOf } from './compile.js';
-import { decodeFrame, Encoding, encodeArguments, type Frame } from './encoding.js';
+import { decodeFrame, Encoding, encodeArguments, type Frame, type Frames } from './encoding.js';
 import { CallFlag } from './enums.js';
 import { FieldsSource, type Values } from './fields.js';
 import { COMMON_ATTR } from './infos.js';
@@ -42,8 +42,7 @@ export class Encoded<C extends Command = Command> implements EncodedCall {
   private readonly frame: Frame;
   private readonly commonFrame: Frame | undefined;
 
-  constructor(shape: C, call: Call, [frame, commonFrame]: readonly Frame[]) {
-    if (frame === undefined) throw new TypeError('a call has an argument');
+  constructor(shape: C, call: Call, [frame, commonFrame]: Frames) {
     this.shape = shape;
     this.call = call;
     this.frame = frame;

@@ -148,8 +148,14 @@ export interface Argument {
   readonly source: Source;
 }
 
+/** The frames of a call's arguments. The attribute comes first. */
+export type Frames = readonly [Frame, ...Frame[]];
+
 /** Encodes the call's arguments, the attribute first, into `encoding.call`. */
-export function encodeArguments(encoding: Encoding, ...all: readonly Argument[]): Frame[] {
+export function encodeArguments(
+  encoding: Encoding,
+  ...all: readonly [Argument, ...Argument[]]
+): Frames {
   const { stays, name } = encoding.command;
   if (stays !== undefined) throw failure('ERR_BPF_UNSUPPORTED', { command: name, ...stays });
   const outputs = all.map(({ struct, source }) => {
@@ -157,11 +163,12 @@ export function encodeArguments(encoding: Encoding, ...all: readonly Argument[])
     encoding.placeBytes(source.image, struct.answers);
     return output;
   });
-  return all.map(({ struct, source }, at) => {
+  const frames = all.map(({ struct, source }, at) => {
     const frame = encodeStruct(struct, source, at, outputs[at] ?? -1, encoding);
     frame.isArgument = true;
     return frame;
   });
+  return frames as [Frame, ...Frame[]];
 }
 
 function encodeStruct(

@@ -6,7 +6,11 @@
  */
 
 /** The protocols of AF_NETLINK that are known. */
-export const NetlinkProtocol = { NETLINK_ROUTE: 0, NETLINK_SOCK_DIAG: 4 } as const;
+export const NetlinkProtocol = {
+  NETLINK_ROUTE: 0,
+  NETLINK_SOCK_DIAG: 4,
+  NETLINK_GENERIC: 16,
+} as const;
 
 /** The kinds of messages that a policy distinguishes. */
 export const netlinkKinds = ['read_network', 'read_sockets', 'attach_xdp', 'attach_tc'] as const;
@@ -34,6 +38,11 @@ export interface NetlinkMessage {
   readonly type: number;
   /** The family for which it is known. Absent: any. */
   readonly family?: number;
+  /**
+   * The family of NETLINK_GENERIC of which it is. Each kernel numbers these families itself, so that
+   * no `type` is known.
+   */
+  readonly generic?: string;
   /** Absent: no policy allows it. */
   readonly kind?: NetlinkKind;
   /** 32-bit words with the only value that they may have, or the first and the last of them. */
@@ -173,6 +182,36 @@ const sockets = (name: string, family: number, list?: Attributes): NetlinkMessag
   ...(list === undefined ? {} : { attributes: { offset: INET_DIAG_END, list } }),
 });
 
+/** The bytes of `struct genlmsghdr` behind the header. Its first byte is the command. */
+const GENERIC_END = NLMSG_HDRLEN + 4;
+const GENL_ID_CTRL = 16;
+
+/**
+ * What libbpf and libxdp ask before they attach XDP: the number of the family `netdev`, and what an
+ * interface can do.
+ */
+const generic: readonly NetlinkMessage[] = [
+  {
+    name: 'CTRL_CMD_GETFAMILY',
+    protocol: NetlinkProtocol.NETLINK_GENERIC,
+    type: GENL_ID_CTRL,
+    family: 3,
+    kind: 'read_network',
+    // CTRL_ATTR_FAMILY_ID and CTRL_ATTR_FAMILY_NAME
+    attributes: { offset: GENERIC_END, list: [bytes(1), bytes(2)] },
+  },
+  {
+    name: 'NETDEV_CMD_DEV_GET',
+    protocol: NetlinkProtocol.NETLINK_GENERIC,
+    type: 0,
+    generic: 'netdev',
+    family: 1,
+    kind: 'read_network',
+    // NETDEV_A_DEV_IFINDEX
+    attributes: { offset: GENERIC_END, list: [bytes(1)] },
+  },
+];
+
 /** INET_DIAG_REQ_BYTECODE and INET_DIAG_REQ_PROTOCOL. A third one names maps by descriptors. */
 const ofInternet = [bytes(1), bytes(3)];
 
@@ -193,6 +232,7 @@ export const netlinkMessages: readonly NetlinkMessage[] = [
   ...subjects.flatMap((subject) =>
     verbs.map((verb, index) => route(subject, verb, index === GET ? { kind: 'read_network' } : {})),
   ),
+  ...generic,
   sockets('AF_INET', 2, ofInternet),
   sockets('AF_INET6', 10, ofInternet),
   // ss(8) asks so where the kernel does not know how to ask by family.

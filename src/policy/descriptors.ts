@@ -20,7 +20,7 @@ import { perfIoctls } from './ioctls.js';
 import { offsetIn } from './places.js';
 import type { Policy } from './policy.js';
 import type { Check, Objects, Presence, Range, When } from './rules.js';
-import { IOCTLS, rangesOf } from './rules.js';
+import { IOCTLS, MAX_VALUE, rangesOf, subtract } from './rules.js';
 
 /** Commands whose results may be objects of others. */
 export const finding = rangesOf(
@@ -73,10 +73,30 @@ function conditionsOf(row: Struct, when: Command['when']): readonly (readonly Wh
   });
 }
 
+/**
+ * Returns the conditions under which no shape that is tried first applies because of the type of the
+ * call's program. If such a shape applies, the words of the call have its meaning, not this row's.
+ */
+function comesLater(row: Command): readonly When[] {
+  const earlier = commands.filter((one) => one.command === row.command && one.first === true);
+  return row.first === true
+    ? []
+    : earlier.flatMap((one) =>
+        [one.when ?? {}].flat().flatMap(({ progType }): readonly When[] => {
+          if (progType === undefined) return [];
+          const [field, types] = progType;
+          const others = subtract([[0, MAX_VALUE]], rangesOf(types));
+          return [{ type: true, offset: offsetIn(one, field), values: others }];
+        }),
+      );
+}
+
 /** A check, with the shape of the command to which it applies. */
 interface Shaped {
   /** The conditions of the shape. */
   readonly shape: readonly When[];
+  /** The result of {@link comesLater}: empty for shapes that are tried first, equal for all others. */
+  readonly later: readonly When[];
   /** The check. It has conditions of its own if it applies only to some calls of the shape. */
   readonly check: Check;
 }
@@ -84,7 +104,10 @@ interface Shaped {
 /** Returns the checks of one shape of a command. */
 function checksOf(row: Command, objects: ObjectsFor): Shaped[] {
   const checks = Object.values(row.fields).flatMap((field) => fieldChecks(row, field, objects));
-  return conditionsOf(row, row.when).flatMap((shape) => checks.map((check) => ({ shape, check })));
+  const later = comesLater(row);
+  return conditionsOf(row, row.when).flatMap((shape) =>
+    checks.map((check) => ({ shape, later, check })),
+  );
 }
 
 function fieldChecks(row: Command, field: Field, objects: ObjectsFor): Check[] {
@@ -225,10 +248,14 @@ function merged(shapes: readonly (readonly Shaped[])[]): Check[] {
     if (check === undefined) return [];
     if (shapes.every((shape) => shape.some((one) => group.includes(one)))) return [check];
     const own = check.when ?? [];
-    return joined(group.map(({ shape }) => shape)).map((when) => ({
-      ...check,
-      when: [...when, ...own],
-    }));
+    const isFirst = ({ later }: Shaped) => later.length === 0;
+    const parts = [group.filter(isFirst), group.filter((one) => !isFirst(one))];
+    return parts.flatMap((part) =>
+      joined(part.map(({ shape }) => shape)).map((when) => ({
+        ...check,
+        when: [...when, ...(part[0]?.later ?? []), ...own],
+      })),
+    );
   });
 }
 

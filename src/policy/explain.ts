@@ -33,7 +33,7 @@ function numberNamed(kind: VocabularyName, name: string): number {
   const { one, names } = vocabularies[kind];
   const known = names.filter((known) => known !== undefined);
   const meant = nearest(name, known);
-  const expected = `the name or the number of a ${one}${meant === undefined ? '' : `; did you mean ${meant}?`}`;
+  const expected = `the name or the number of a ${one}${meant === undefined ? '' : ` (did you mean ${meant}?)`}`;
   throw failure('ERR_OPTION_INVALID', { option: one, value: name, expected });
 }
 
@@ -49,12 +49,15 @@ const kernelOf = (name: string): KernelNames => {
       name.startsWith(`${file}:`) && matches(name.slice(file.length + 1))
         ? [{ offset: 1, counter: 0 }]
         : [],
-    perfType: (device) => (device === name ? ASKED_TYPE : device === 'uprobe' ? UPROBE_TYPE : 0),
+    perfType: (device) =>
+      device === name ? ASKED_TYPE : device === 'uprobe' ? UPROBE_TYPE : OTHER_TYPE,
   };
 };
 const ASKED_INTERFACE = 1;
+// No type of perf events with a fixed number is as high.
 const ASKED_TYPE = 1000;
 const UPROBE_TYPE = 1001;
+const OTHER_TYPE = 1002;
 
 /** Returns a call with such words in its attribute. Bytes are put behind a pointer. */
 function call(command: number, words: Readonly<Record<number, number | Uint8Array>>): Uint8Array {

@@ -24,12 +24,13 @@ function hasDescriptor(list: readonly netlink.NetlinkAttribute[]): boolean {
 
 /** Returns which messages a policy allows. */
 export function netlinkRules({ netlink: kinds }: Policy): NetlinkRule[] {
-  return netlinkMessages.map(({ name, protocol, type, family, kind }) => ({
+  return netlinkMessages.map(({ name, protocol, type, family, generic, kind }) => ({
     name,
     allowed: kind !== undefined && (all(kinds) || kinds.includes(kind)),
     protocol,
     type,
     ...(family === undefined ? {} : { family }),
+    ...(generic === undefined ? {} : { generic }),
   }));
 }
 

@@ -161,7 +161,7 @@ export const profiles: Readonly<Record<'observe' | 'full', Policy>> = {
     netlink: ['*'],
     pin_paths: ['*'],
     cgroup_paths: ['*'],
-    readable_paths: [...readable, '/sys/', '/proc/', '/boot/', ...programs],
+    readable_paths: [...readable, '/sys/', '/proc/', ...programs],
     foreign_objects: 'use',
     quotas: {
       programs: undefined,

@@ -46,6 +46,8 @@ export interface NetlinkRule {
   readonly type: number;
   /** The first byte behind the message's header. Absent: any. */
   readonly family?: number;
+  /** The family of NETLINK_GENERIC whose number is the type of the message, in place of `type`. */
+  readonly generic?: string;
 }
 
 /** 8-byte records of a pattern behind a pointer. A word gives their number. */
@@ -489,12 +491,13 @@ export function encodeRules(rules: Omit<Rules, 'confinement'>): Uint8Array {
       request,
       ioctlArguments.indexOf(argument),
     ]),
-    rules.netlink.map(({ name, allowed, protocol, type, family = false }) => [
+    rules.netlink.map(({ name, allowed, protocol, type, family = false, generic = '' }) => [
       name,
       allowed,
       protocol,
       type,
       family,
+      generic,
     ]),
     [
       limits.maxFrameBytes,

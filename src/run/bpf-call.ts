@@ -42,6 +42,9 @@ export async function forwardBpf(call: Notification, context: Context): Promise<
     await checkProbed(call, asked, context);
   }
   checkProcesses(call, asked, context);
+  if (frozenIn(asked).some((handle) => context.mapped.isWritable(handle, call.thread))) {
+    return call.fail(errno.EBUSY);
+  }
   const pinned = pinPathOf(asked);
   if (pinned !== undefined && /^[^/]/.test(pinned)) throw relative(asked.encoded.shape.name);
   // If the call no longer waits, its thread id may belong to another thread, and the bytes that
@@ -146,15 +149,20 @@ async function writeBack(
     if (encoded.shape.command === BPF_OBJ_PIN && reply.errno === errno.ENOENT) throw noFolder();
     return call.fail(reply.errno);
   }
+  for (const frozen of frozenIn(asked)) context.objects.freeze(frozen);
   if (!bound) return call.succeed(reply.result);
   if (encoded.shape.makes === 'iter') return giveStream(call, handle, context);
   giveDescriptor(call, asked, context);
 }
 
+/** Returns the map that a call freezes. */
+function frozenIn({ encoded: { shape, call } }: Asked): readonly Handle[] {
+  return shape === rows.MAP_FREEZE ? call.relocations.slice(3, 4) : [];
+}
+
 /** Gives the program a descriptor that stands for the new object. */
 function giveDescriptor(call: Notification, { handle }: Asked, context: Context): void {
-  const { placeholders } = context;
-  if (!placeholders.create(handle, (fd) => call.giveDescriptor(fd))) drop(handle, context);
+  context.placeholders.create(handle, (fd) => call.giveDescriptor(fd));
 }
 
 const { path: PROBED } = rows.LINK_CREATE_UPROBE_MULTI.fields;

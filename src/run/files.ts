@@ -86,7 +86,7 @@ export function openFile(which: PathArguments, flagsAt: 'argument' | 'structure'
     const named = absolutePath(call, context, { ...which, link: () => meansLink(flags) });
     if (named === undefined) return call.proceed();
     if (isKernelDevice(named.path)) throw ofHost(`opening ${named.path}`);
-    const described = handleIn('fdinfo', named.path, memory);
+    const described = handleIn('fdinfo', named.path, call, context);
     const mounted = mountFileOf(named.path, call.thread, context);
     const ofGuest = guestPathOf(named.path, context);
     if (described === 0 && mounted === undefined && ofGuest === undefined) return call.proceed();
@@ -195,10 +195,7 @@ async function openObject(
   else await session.open(path, { handle });
   objects.add(handle, kind);
   if (kind !== 'netns') folders.add(handle, path);
-  if (placeholders.create(handle, (fd) => call.giveDescriptor(fd, closeOnExec))) return;
-  objects.remove(handle);
-  folders.remove(handle);
-  await session.release([handle]);
+  placeholders.create(handle, (fd) => call.giveDescriptor(fd, closeOnExec));
 }
 
 /** Answers access(2) and its variants. */
@@ -295,7 +292,7 @@ export function readLink(which: PathArguments) {
     const named = absolutePath(call, context, which);
     if (named === undefined) return call.proceed();
     const memory = new ProcessMemory(call, context.placeholders);
-    const handle = handleIn('fd', named.path, memory);
+    const handle = handleIn('fd', named.path, call, context);
     const ofGuest = guestPathOf(named.path, context);
     let text: Buffer;
     if (handle !== 0) {
@@ -385,11 +382,21 @@ export function seekDescriptor(call: Notification, { placeholders, folders }: Co
   call.succeed(0);
 }
 
-/** Returns the object whose entry in /proc/self/fd or fdinfo a path names, or 0. */
-function handleIn(folder: 'fd' | 'fdinfo', path: string, memory: ProcessMemory): Handle {
-  const [, found, descriptor] =
-    /^\/proc\/(?:self|thread-self|\d+)\/(fd|fdinfo)\/(\d+)$/.exec(path) ?? [];
-  return found === folder ? memory.handleOf(Number(descriptor)) : 0;
+/**
+ * Returns the object whose entry in /proc/self/fd or fdinfo a path names, or 0. The path may name
+ * another process of the program. Descriptors of a process of the guest are the guest's.
+ */
+function handleIn(
+  folder: 'fd' | 'fdinfo',
+  path: string,
+  call: Notification,
+  { own, placeholders }: Context,
+): Handle {
+  const [, id, found, descriptor] =
+    /^\/proc\/(self|thread-self|\d+)\/(fd|fdinfo)\/(\d+)$/.exec(path) ?? [];
+  if (id === undefined || found !== folder) return 0;
+  if (!/^\d/.test(id)) return placeholders.handleOf(call.thread, Number(descriptor));
+  return own.isForeign(path) ? 0 : placeholders.handleOf(Number(id), Number(descriptor));
 }
 
 /**

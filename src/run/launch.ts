@@ -39,8 +39,11 @@ export interface Launched {
 /** What a program sees in place of this machine's files and clock. */
 export interface Surroundings {
   readonly binds: readonly Bind[];
-  /** The nanoseconds by which its monotonic clock is ahead of this machine's. */
-  readonly clockAheadNs: bigint;
+  /**
+   * Returns the nanoseconds by which its monotonic clock is ahead of this machine's. It is called
+   * once, and the launcher starts meanwhile.
+   */
+  readonly clockAhead: () => Promise<bigint>;
   /**
    * If present, the program's standard error is a pipe, {@link Launched.errors}. The
    * launcher's messages go to this process's standard error, in JSON, with this address of a guest.
@@ -50,14 +53,15 @@ export interface Surroundings {
 
 /**
  * Starts a program whose caught system calls wait for answers from this process. It shares this
- * process's standard streams (see {@link Surroundings.messagesAbout}), environment and working directory. If this process may not make a
- * time namespace, or the kernel has none, the program's clock is this machine's.
+ * process's standard streams (see {@link Surroundings.messagesAbout}), environment and working
+ * directory. If this process may not make a time namespace, or the kernel has none, the program's
+ * clock is this machine's.
  *
- * @throws ERR_RUN_LAUNCH; standard error says what is wrong
+ * @throws ERR_RUN_LAUNCH; standard error says what is wrong. The error of `clockAhead`
  */
 export async function launch(
   program: readonly string[],
-  { binds, clockAheadNs, messagesAbout }: Surroundings,
+  { binds, clockAhead, messagesAbout }: Surroundings,
 ): Promise<Launched> {
   checkProcesses();
   const pair = new Int32Array(2);
@@ -67,8 +71,9 @@ export async function launch(
   const view = binds.flatMap(({ source, target }) => ['--bind', source, target]);
   const json = messagesAbout === undefined ? [] : ['--json', messagesAbout];
   const errors = messagesAbout === undefined ? undefined : outputPipe();
-  const words = [String(CONTROL), String(clockAheadNs), ...json, ...view, '--', ...program];
+  const words = [String(CONTROL), ...json, ...view, '--', ...program];
   const child = spawn(nativeFile('waep-launch'), words, {
+    env: environment(),
     stdio: errors
       ? ['inherit', 'inherit', errors.input, theirs, STANDARD_ERROR]
       : ['inherit', 'inherit', 'inherit', theirs],
@@ -85,6 +90,8 @@ export async function launch(
     });
   });
   try {
+    const aheadNs = await Promise.race([clockAhead(), failed]);
+    native.send(ours, [Buffer.from(String(aheadNs))], 0);
     const listener = await Promise.race([receiveListener(ours), failed]);
     // The launcher has printed the reason.
     if (listener === undefined) return await failed;
@@ -104,9 +111,17 @@ export async function launch(
     };
     return { child, errors: errors?.output, listener, go, giveUp };
   } catch (error) {
+    // First, because the launcher may print that its supervisor is gone once its control is closed.
+    child.kill('SIGKILL');
     native.close(ours);
     throw error;
   }
+}
+
+/** Returns this process's environment, with what waep-launch has kept from Node. */
+function environment(): NodeJS.ProcessEnv {
+  const { WAEP_NODE_EXTRA_CA_CERTS: certificates, ...own } = process.env;
+  return certificates === undefined ? own : { ...own, NODE_EXTRA_CA_CERTS: certificates };
 }
 
 /** @throws ERR_RUN_LAUNCH when /proc does not show the PID namespace of this process */

@@ -1,6 +1,7 @@
 /*
  * The maps that the program has mapped into memory, such as .rodata, .data and .bss of skeletons.
  */
+import { fstatSync, readFileSync } from 'node:fs';
 import { constants } from 'node:os';
 import { type Command, encode, enums, type MapSpec, rows } from '../bpf/index.js';
 import type { Handle, Reply } from '../call.js';
@@ -65,6 +66,7 @@ export class MappedMaps {
     const writable = (call.argument(2) & PROT_WRITE) !== 0;
     const bytes = roundUp(strideOf(spec) * spec.maxEntries, PAGE_BYTES);
     if (spec.type !== enums.MapType.BPF_MAP_TYPE_ARRAY) return call.fail(ENOTSUPP);
+    if (writable && this.#objects.isFrozen(handle)) return call.fail(errno.EPERM);
     if (writable && (spec.flags & BPF_F_RDONLY_PROG) !== 0) return call.fail(errno.EACCES);
     if ((spec.flags & BPF_F_MMAPABLE) === 0 || offset + lengthBytes > bytes) {
       return call.fail(errno.EINVAL);
@@ -78,6 +80,17 @@ export class MappedMaps {
     }
     const { memory } = await this.#share(handle, spec, bytes);
     if (call.replaceDescriptor(memory.fd, call.descriptor(4))) call.proceed();
+  }
+
+  /** Returns whether a process can write to a map by memory. Such a map cannot be frozen. */
+  isWritable(handle: Handle, thread: number): boolean {
+    const mapped = this.#mapped.get(handle);
+    if (mapped === undefined) return false;
+    const { dev, ino } = fstatSync(mapped.memory.fd);
+    return linesOf(`/proc/${thread}/maps`).some((line) => {
+      const [, rights = '', , device = '', inode] = line.split(/ +/);
+      return inode === String(ino) && deviceOf(device) === dev && /^.w.s$/.test(rights);
+    });
   }
 
   /** Sends the program's writes, before a call that may depend on them. */
@@ -200,6 +213,15 @@ export class MappedMaps {
   }
 }
 
+function linesOf(path: string): string[] {
+  try {
+    return readFileSync(path, 'utf8').split('\n');
+  } catch {
+    // The thread has ended, and its call with it.
+    return [];
+  }
+}
+
 function strideOf({ valueSize }: MapSpec): number {
   return roundUp(valueSize, 8);
 }
@@ -210,4 +232,10 @@ function roundUp(value: number, multiple: number): number {
 
 function keyOf(index: number): Uint8Array {
   return new Uint8Array(Uint32Array.of(index).buffer);
+}
+
+/** Returns the number of a device from `major:minor` in hexadecimal, as stat(2) has it. */
+function deviceOf(text: string): number {
+  const [major = 0, minor = 0] = text.split(':').map((half) => Number.parseInt(half, 16));
+  return (minor & 0xff) | (major << 8) | ((minor & ~0xff) << 12);
 }

@@ -19,6 +19,8 @@ interface Known {
   /** Whether the object was there before, and the program has found it. */
   found?: boolean;
   map?: MapSpec;
+  /** Whether the program has frozen a map. */
+  frozen?: boolean;
   linkType?: number;
   /** The type of the perf event behind a link. */
   perfType?: number;
@@ -129,6 +131,17 @@ export class Objects implements ObjectSpecs {
 
   remove(handle: Handle): void {
     this.#known.delete(handle);
+  }
+
+  /** Records that the program has frozen a map. */
+  freeze(handle: Handle): void {
+    const known = this.#known.get(handle);
+    if (known !== undefined) known.frozen = true;
+  }
+
+  /** Returns whether the program has frozen a map. */
+  isFrozen(handle: Handle): boolean {
+    return this.#known.get(handle)?.frozen === true;
   }
 
   /** Returns whether the program has found an object that was there before. */

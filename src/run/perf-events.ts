@@ -93,10 +93,7 @@ export async function openPerfEvent(call: Notification, context: Context): Promi
   }
   objects.addPerfEvent(handle, perf.sampleIdBytes(image), ofOwn);
   const closeOnExec = (flags & Flag.FD_CLOEXEC) !== 0;
-  const given = placeholders.create(handle, (fd) => call.giveDescriptor(fd, closeOnExec));
-  if (given) return;
-  objects.remove(handle);
-  session.release([handle]).catch(() => {});
+  placeholders.create(handle, (fd) => call.giveDescriptor(fd, closeOnExec));
 }
 
 /**

@@ -40,8 +40,20 @@ export class Placeholders {
     this.#listener = listener;
   }
 
-  /** Makes a placeholder and passes it to `give`, which returns whether the program has it. */
-  create(handle: Handle, give: (fd: number) => boolean): boolean {
+  /**
+   * Makes a placeholder and passes it to `give`, which returns whether the program has it. If the
+   * program does not get one, its object is gone.
+   */
+  create(handle: Handle, give: (fd: number) => boolean): void {
+    let taken = false;
+    try {
+      taken = this.#make(handle, give);
+    } finally {
+      if (!taken) this.#listener.gone(handle);
+    }
+  }
+
+  #make(handle: Handle, give: (fd: number) => boolean): boolean {
     const pair = new Int32Array(2);
     const status = native.deafPair(pair);
     if (status < 0) throw systemError('socket', status);

@@ -84,9 +84,8 @@ export async function run(
   program: readonly string[],
   { binds = [], started, apart, ...options }: RunOptions = {},
 ): Promise<Ending> {
-  const clockAheadNs = await clockAhead(session);
   const messagesAbout = apart?.address;
-  const surroundings = { binds, clockAheadNs, messagesAbout };
+  const surroundings = { binds, clockAhead: () => clockAhead(session), messagesAbout };
   const { child, errors, listener, go, giveUp } = await launch(program, surroundings);
   const read = errors && apart?.read(errors);
   const ended = new Promise<Ending>((resolve) => {

@@ -1,4 +1,3 @@
-import { performance } from 'node:perf_hooks';
 import type { Duplex } from 'node:stream';
 import {
   type Call,
@@ -52,10 +51,16 @@ import type { HelloOptions, Rejoin, Welcomed } from './handshake.js';
 import { Lease } from './lease.js';
 import { PendingRequests, requestName } from './pending.js';
 import { RingWriter } from './ring-writer.js';
+import type { TlsOptions } from './start-tls.js';
 import { openChannel } from './stream-channel.js';
 
 /** Options of {@link Session.connect}. */
 export interface SessionOptions extends HelloOptions {
+  /**
+   * A certificate with its key, and the authority that signed the agent's certificate, for agents
+   * that require mutual TLS. Each is PEM.
+   */
+  tls?: TlsOptions;
   /** The time limit of a call that sets none itself, in milliseconds. Default 30 000. */
   callTimeoutMs?: number;
   /** How many bytes may wait to be sent before new calls wait. Default 1 MiB. */

@@ -1,5 +1,5 @@
 import { Duplex } from 'node:stream';
-import { TLSSocket, connect as tlsConnect } from 'node:tls';
+import type { TLSSocket } from 'node:tls';
 import { failure, WaepError } from '../errors.js';
 import {
   FrameType,
@@ -13,40 +13,24 @@ import {
   readFrame,
   type Welcome,
 } from '../frame/index.js';
-import { isVerdict, otherRole, roleProblem, verdictText } from '../tls-role.js';
 import { type ConnectOptions, connect, parseAddress } from '../transport/index.js';
 
-/** How a client proves its identity, and how it recognises the agent. Each field is PEM. */
-export interface TlsOptions {
-  /** The certificate of the authority that has signed the agent's certificate. */
-  ca: string | Uint8Array;
-  /** The client's certificate. */
-  cert: string | Uint8Array;
-  /** The key of the client's certificate. */
-  key: string | Uint8Array;
-  /** The list of certificates that the authority has revoked. */
-  crl?: string | Uint8Array;
-  /**
-   * The name that the agent's certificate must have. Default: any name that the authority has
-   * signed.
-   */
-  servername?: string;
-}
+/** Secures a connection with TLS, within the time of a handshake. */
+export type Secure = (stream: Duplex, address: string, timeoutMs: number) => Promise<Duplex>;
 
-/** How to reach an agent. */
-interface DialOptions extends ConnectOptions {
-  /**
-   * A certificate with its key, and the authority that signed the agent's certificate, for agents
-   * that require mutual TLS. Each is PEM.
-   */
-  tls?: TlsOptions;
+/** What {@link hello} does beside the handshake. */
+export interface HelloSteps {
+  /** Secures each connection, if the agent requires it (start-tls.ts). */
+  secure?: Secure | undefined;
+  /** Called when the agent has been asked and has not answered yet. */
+  sent?: () => void;
 }
 
 /** Makes a further connection to the agent. */
 type Opener = () => Duplex | Promise<Duplex>;
 
 /** How to begin a session. */
-export interface HelloOptions extends DialOptions {
+export interface HelloOptions extends ConnectOptions {
   /** The name of this client in the guest's audit log. Default: the program's name and pid. */
   client?: string;
   /**
@@ -75,7 +59,11 @@ export interface Welcomed {
 }
 
 /** Connects to an agent and begins a session; see {@link Session.connect}. */
-export async function hello(target: string | Duplex, options: HelloOptions): Promise<Welcomed> {
+export async function hello(
+  target: string | Duplex,
+  options: HelloOptions,
+  { secure, sent = () => {} }: HelloSteps,
+): Promise<Welcomed> {
   const { reconnect, leaseMs = 0, client, ...how } = options;
   const { handshakeTimeoutMs, signal } = how;
   const address = typeof target === 'string' ? target : 'stream';
@@ -84,7 +72,7 @@ export async function hello(target: string | Duplex, options: HelloOptions): Pro
   else if (typeof target === 'string') {
     // The signal applies only to the first connection.
     const { signal: _, ...again } = how;
-    open = () => dial(target, again);
+    open = () => dial(target, again, secure);
   }
   if (leaseMs > 0 && open === undefined) {
     throw failure('ERR_OPTION_INVALID', {
@@ -93,11 +81,11 @@ export async function hello(target: string | Duplex, options: HelloOptions): Pro
       expected: 'no lease with a stream, unless reconnect is a function that makes another one',
     });
   }
-  const stream = await dial(target, how);
+  const stream = await dial(target, how, secure);
   const name = client ?? `${process.title} ${process.pid}`;
   const lease = leaseMs > 0 ? { leaseMs } : {};
   const body = { protocol: PROTOCOL_VERSION, client: name, ...lease };
-  const bounds = { handshakeTimeoutMs, signal };
+  const bounds = { handshakeTimeoutMs, signal, sent };
   const welcome = await handshake(stream, address, FrameType.HELLO, body, bounds);
   const rejoin = new Rejoin(address, open, welcome.session.token, handshakeTimeoutMs);
   return { stream, address, welcome, rejoin };
@@ -163,8 +151,11 @@ export class Rejoin {
  * Connects to an agent and secures the connection. Uses a privileged port, which only root gets,
  * where possible.
  */
-async function dial(target: string | Duplex, options: DialOptions): Promise<Duplex> {
-  const { tls, ...socketOptions } = options;
+async function dial(
+  target: string | Duplex,
+  options: ConnectOptions,
+  secure: Secure | undefined,
+): Promise<Duplex> {
   const address = typeof target === 'string' ? target : 'stream';
   const { handshakeTimeoutMs = 5_000, signal } = options;
   try {
@@ -175,12 +166,9 @@ async function dial(target: string | Duplex, options: DialOptions): Promise<Dupl
       throw failure('ERR_ADDRESS_INVALID', { value: target, why });
     } else {
       const onVsock = parseAddress(target).transport === 'vsock' && process.geteuid?.() === 0;
-      stream = await connect(
-        target,
-        onVsock ? { localPort: 'privileged', ...socketOptions } : socketOptions,
-      );
+      stream = await connect(target, onVsock ? { localPort: 'privileged', ...options } : options);
     }
-    return tls === undefined ? stream : await startTls(stream, address, tls, handshakeTimeoutMs);
+    return secure === undefined ? stream : await secure(stream, address, handshakeTimeoutMs);
   } catch (cause) {
     throw cause === signal?.reason ? cause : placed(address, cause as Error);
   }
@@ -194,66 +182,12 @@ function placed(address: string, error: Error): Error {
   return error;
 }
 
-/**
- * Secures a stream with mutual TLS. Destroys the stream when that fails.
- *
- * @throws ERR_HANDSHAKE_TIMEOUT, ERR_TLS_CERTIFICATE, ERR_TLS_ROLE, ERR_TLS_PLAIN, or Node's own
- *   error
- */
-function startTls(
-  stream: Duplex,
-  address: string,
-  { servername, ...identity }: TlsOptions,
-  timeoutMs: number,
-): Promise<TLSSocket> {
-  return new Promise((resolve, reject) => {
-    const socket = tlsConnect({
-      socket: stream,
-      ...(identity as { ca: Buffer; cert: Buffer; key: Buffer }),
-      minVersion: 'TLSv1.3',
-      // Guests have no names that could be looked up.
-      ...(servername === undefined ? { checkServerIdentity: () => undefined } : { servername }),
-    });
-    const fail = (error: Error) => {
-      clearTimeout(timer);
-      socket.destroy();
-      stream.destroy();
-      reject(error);
-    };
-    const timer = setTimeout(
-      () => fail(failure('ERR_HANDSHAKE_TIMEOUT', { address, timeoutMs })),
-      Math.min(timeoutMs, 2 ** 31 - 1),
-    );
-    const failed = (error: NodeJS.ErrnoException) => {
-      const { code } = error;
-      if (code === 'INVALID_PURPOSE') {
-        fail(failure('ERR_TLS_ROLE', { address, why: otherRole('agent') }, error));
-      } else if (isVerdict(code)) {
-        // Node keeps the certificate that it has rejected.
-        const why = verdictText(code, 'this client', socket.getPeerCertificate() ?? {});
-        fail(failure('ERR_TLS_CERTIFICATE', { address, why }, error));
-      } else if (code === 'ERR_SSL_WRONG_VERSION_NUMBER') {
-        fail(failure('ERR_TLS_PLAIN', { address }, error));
-      } else fail(error);
-    };
-    stream.once('error', fail);
-    socket.once('error', failed);
-    socket.once('secureConnect', () => {
-      const why = roleProblem(socket.getPeerCertificate(), 'agent');
-      if (why !== undefined) return fail(failure('ERR_TLS_ROLE', { address, why }));
-      clearTimeout(timer);
-      stream.off('error', fail);
-      socket.off('error', failed);
-      resolve(socket);
-    });
-  });
-}
-
 /** Limits of a handshake. */
 interface HandshakeOptions {
   /** The time limit for the agent's answer, in milliseconds. Default 5 000. */
   handshakeTimeoutMs?: number | undefined;
   signal?: AbortSignal | undefined;
+  sent?: () => void;
 }
 
 /**
@@ -282,9 +216,10 @@ async function handshake(
   if (signal?.aborted) abort();
   const ignore = () => {};
   stream.on('error', ignore);
-  const secured = stream instanceof TLSSocket;
+  const secured = (stream as Partial<TLSSocket>).encrypted === true;
   try {
     stream.write(messageFrame(type, 0, body));
+    options.sent?.();
     const frame = await readFrame(stream, MAX_FRAME_BYTES, bound.signal).catch((cause) => {
       const noFrame = /^ERR_FRAME_(MALFORMED|TOO_LARGE)$/.test(cause.code);
       throw noFrame ? failure('ERR_NO_AGENT', { address, why: cause.message }, cause) : cause;

@@ -9,5 +9,5 @@ export {
   type StreamOrigin,
   type StreamStatistics,
 } from './event-stream.js';
-export type { TlsOptions } from './handshake.js';
 export { RingWriter } from './ring-writer.js';
+export type { TlsOptions } from './start-tls.js';

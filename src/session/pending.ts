@@ -1,4 +1,3 @@
-import { performance } from 'node:perf_hooks';
 import type { ChainReply, Handle, Reply } from '../call.js';
 import { failure } from '../errors.js';
 import type { OptionNames } from '../known-options.js';

@@ -115,3 +115,80 @@ t.test('an error without a log has none, and ENOTSUPP has its name', async (t) =
   t.equal(error.code, 'ENOTSUPP');
   t.notOk('log' in error);
 });
+
+t.test('an error has the length of the log that the kernel would have written', async (t) => {
+  const values = { insns: hex('9500000000000000'), license: 'GPL', log_level: 1, log_size: 4 };
+  const program = encode(rows.PROG_LOAD, values, specs(), 1);
+  const failed = (trueSize: number, log: string) =>
+    program.error(
+      replyTo(
+        program,
+        ([attribute, room]) => {
+          putWords(attribute, 140, trueSize);
+          room?.set(Buffer.from(log));
+        },
+        -1,
+        28,
+      ),
+    );
+  t.match(failed(9000, 'R0\0'), { code: 'ENOSPC', log: 'R0', logTrueSize: 9000 });
+  t.notOk('logTrueSize' in failed(0, 'R0\0'), 'this kernel does not tell');
+  t.notOk('log' in failed(0, '\0'));
+  const btf = { btf: new Uint8Array(24), btf_log_level: 1, btf_log_size: 16 };
+  const types = encode(rows.BTF_LOAD, btf, specs(), 1);
+  const reply = replyTo(
+    types,
+    ([attribute, log]) => {
+      putWords(attribute, 28, 10);
+      log?.set(Buffer.from('bad magic\0'));
+    },
+    -1,
+    22,
+  );
+  t.match(types.error(reply), { command: 'BPF_BTF_LOAD', log: 'bad magic', logTrueSize: 10 });
+});
+
+t.test('an error tells about what it is, and why', async (t) => {
+  const encoded = encode(rows.MAP_LOOKUP_ELEM, { map_fd: map, key }, specs());
+  const reply = replyTo(encoded, () => {}, -1, 2);
+  const error = encoded.error(reply, { object: 'map "x"', why: 'no such key' });
+  t.match(error, { object: 'map "x"', why: 'no such key', side: 'guest', syscall: 'bpf' });
+});
+
+t.test('what a call writes behind a pointer has a place among the outputs', async (t) => {
+  const one = encode(rows.MAP_LOOKUP_ELEM, { map_fd: map, key }, specs());
+  t.equal(one.outputOf('value'), 0);
+  const batch = encode(rows.MAP_LOOKUP_BATCH, { map_fd: map, count: 10 }, specs());
+  t.equal(batch.outputOf('out_batch'), 1, 'behind the attribute');
+  t.equal(batch.outputOf('keys'), 2);
+  t.equal(batch.outputOf('values'), 3);
+  const silent = encode(rows.PROG_LOAD, { insns: hex('9500000000000000'), license: '' }, specs());
+  t.throws(() => silent.outputOf('log_buf'), {
+    message: 'BPF_PROG_LOAD has no output behind log_buf',
+  });
+  t.throws(() => batch.outputOf('count'), { message: /has no output behind count/ });
+});
+
+t.test('a call from named values writes to no memory', async (t) => {
+  const encoded = encode(rows.MAP_LOOKUP_ELEM, { map_fd: map, key }, specs());
+  t.same(encoded.writes(replyTo(encoded, ([value]) => value?.fill(5))), []);
+});
+
+t.test('a value that did not come back is empty', async (t) => {
+  const encoded = encode(rows.MAP_LOOKUP_ELEM, { map_fd: map, key }, specs());
+  t.same(encoded.decode({ result: -1, errno: 2, outputs: [] }), { value: new Uint8Array(0) });
+});
+
+t.test('data of a test run comes back as far as the program left it', async (t) => {
+  const values = { prog_fd: map, data_in: hex('0102'), data_size_out: 8, ctx_in: hex('ff') };
+  const encoded = encode(rows.PROG_TEST_RUN, values, specs());
+  const reply = replyTo(encoded, ([attribute, , data]) => {
+    putWords(attribute, 4, 3);
+    putWords(attribute, 12, 2);
+    putWords(attribute, 36, 7);
+    data?.set(hex('0201'));
+  });
+  const decoded = encoded.decode(reply);
+  t.match(decoded, { retval: 3, duration: 7, data_size_out: 2 });
+  t.equal('data_in' in decoded, false, 'what only went in is not among them');
+});

@@ -1,7 +1,7 @@
 import t from 'tap';
 import { encode, enums, insn, type MapSpecs, rows } from '../../src/bpf/index.js';
 import type { Call } from '../../src/call.js';
-import { hex, mapSpec, specs, toHex } from './tools.js';
+import { hex, mapSpec, putWords, replyTo, specs, toHex } from './tools.js';
 
 const map = { handle: 7 } as const;
 const prog = { handle: 9 } as const;
@@ -94,6 +94,50 @@ const cases: Case[] = [
       [0, 8, POINTER, 1],
       [0, 16, POINTER, 2],
     ],
+  },
+  {
+    name: 'a program behind a device is a handle, and there need be none',
+    map: { type: MapType.BPF_MAP_TYPE_DEVMAP, valueSize: 8 },
+    call: (specs) =>
+      encode(
+        rows.MAP_UPDATE_BATCH,
+        {
+          map_fd: map,
+          keys: hex('00000000 01000000 02000000'),
+          values: hex('05000000 09000000 05000000 00000000 05000000 ffffffff'),
+        },
+        specs,
+      ).call,
+    buffers: [
+      [`${zeros(32)}0300000007000000${zeros(16)}`],
+      '00000000 01000000 02000000',
+      '05000000 09000000 05000000 00000000 05000000 ffffffff',
+    ],
+    relocations: [
+      [0, 36, FD32, 7],
+      [2, 4, FD32, 9],
+      [0, 16, POINTER, 1],
+      [0, 24, POINTER, 2],
+    ],
+  },
+  {
+    name: 'a device in four bytes has no program',
+    map: { type: MapType.BPF_MAP_TYPE_DEVMAP, valueSize: 4 },
+    call: (specs) =>
+      encode(rows.MAP_UPDATE_ELEM, { map_fd: map, key, value: hex('05000000') }, specs).call,
+    buffers: [`07000000${zeros(28)}`, '01020304', '05000000'],
+    relocations: [
+      [0, 0, FD32, 7],
+      [0, 8, POINTER, 1],
+      [0, 16, POINTER, 2],
+    ],
+  },
+  {
+    name: 'numbers of 64 bits may be numbers or bigints',
+    call: (specs) =>
+      encode(rows.MAP_CREATE, { map_type: 1, map_extra: 2 ** 40 + 5, map_name: '' }, specs, 5).call,
+    buffers: [`01000000${zeros(60)}0500000000010000`],
+    relocations: [],
   },
   {
     name: 'counts follow from the bytes, in batches for every value',
@@ -220,6 +264,22 @@ const cases: Case[] = [
     ],
   },
   {
+    name: 'without a count, descriptors that no instruction uses stay as they are',
+    call: (specs) =>
+      encode(
+        rows.PROG_LOAD,
+        { insns: hex('9500000000000000'), license: '', fd_array: [prog] },
+        specs,
+        5,
+      ).call,
+    buffers: [[`0000000001000000${zeros(136)}`], '9500000000000000', '00', '09000000'],
+    relocations: [
+      [0, 8, POINTER, 1],
+      [0, 16, POINTER, 2],
+      [0, 120, POINTER, 3],
+    ],
+  },
+  {
     name: 'with a count, all descriptors are relocated',
     call: (specs) =>
       encode(
@@ -277,19 +337,20 @@ const cases: Case[] = [
     call: (specs) =>
       encode(
         rows.LINK_CREATE_KPROBE_MULTI,
-        { prog_fd: prog, attach_type: 42, syms: ['vfs_read', 'ksys_*'] },
+        { prog_fd: prog, attach_type: 42, syms: ['vfs_read', 'ksys_*', 'x'] },
         specs,
         5,
       ).call,
     buffers: [
-      `09000000000000002a00000000000000 00000000 02000000 ${zeros(8)}`,
-      `${zeros(8)}0900000000000000`,
-      '7666735f7265616400 6b7379735f2a00',
+      `09000000000000002a00000000000000 00000000 03000000 ${zeros(8)}`,
+      `${zeros(8)}0900000000000000 1000000000000000`,
+      '7666735f7265616400 6b7379735f2a00 7800',
     ],
     relocations: [
       [0, 0, FD32, 9],
       [1, 0, POINTER, 2],
       [1, 8, POINTER, 2],
+      [1, 16, POINTER, 2],
       [0, 24, POINTER, 1],
     ],
   },
@@ -371,4 +432,35 @@ t.test('large instructions are not copied', async (t) => {
   const insns = new Uint8Array(8 * 1000).fill(0x95);
   const { call } = encode(rows.PROG_LOAD, { insns, license: 'GPL' }, specs(), 1);
   t.equal(call.buffers[1], insns);
+});
+
+t.test('common attributes are a second argument', async (t) => {
+  const values = { map_type: 1, key_size: 4, value_size: 8, max_entries: 16 };
+  const common = { log_level: 1, log_size: 64 };
+  const encoded = encode(rows.MAP_CREATE, values, specs(), 5, common);
+  const command = enums.Cmd.BPF_MAP_CREATE | enums.CallFlag.BPF_COMMON_ATTRS;
+  t.match(encoded.call, { command, args: 2, result: 5 });
+  const [attribute, second, log] = encoded.call.buffers;
+  t.same(attribute, encode(rows.MAP_CREATE, values, specs()).call.buffers[0]);
+  t.same(second, { inout: hex(`${zeros(8)} 40000000 01000000 ${zeros(8)}`) });
+  t.equal(log, 64);
+  t.same(encoded.call.relocations, [1, 0, POINTER, 2]);
+  const reply = replyTo(
+    encoded,
+    ([second, log]) => {
+      putWords(second, 16, 4);
+      log?.set(Buffer.from('bad\0'));
+    },
+    -1,
+    22,
+  );
+  t.same(encoded.decodeCommon(reply), { log_true_size: 4, log_buf: 'bad' });
+  t.match(encoded.error(reply), { code: 'EINVAL', command: 'BPF_MAP_CREATE', log: 'bad' });
+  t.throws(() => encode(rows.MAP_CREATE, values, specs(), 5, { log_level: -1 }), {
+    code: 'ERR_BPF_FIELD',
+    message: /^BPF_MAP_CREATE common attributes: field log_level is -1;/,
+  });
+  const without = encode(rows.MAP_CREATE, values, specs(), 5);
+  t.match(without.call, { command: enums.Cmd.BPF_MAP_CREATE, args: 1 });
+  t.equal(without.decodeCommon(replyTo(without, () => {})), undefined);
 });

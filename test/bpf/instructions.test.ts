@@ -66,7 +66,7 @@ t.test('bytes are stored on the stack in words of eight', async (t) => {
 });
 
 t.test('descriptors are found in instructions, and nowhere else', async (t) => {
-  const found: [number, string][] = [];
+  const found: [number, string, string][] = [];
   const reached: number[] = [];
   const code = hex(`
     1811000003000000 0000000000000000
@@ -81,13 +81,30 @@ t.test('descriptors are found in instructions, and nowhere else', async (t) => {
     9500000000000000`);
   findInInstructions(
     code,
-    (offset, [kind = 'file']) => found.push([offset, kind]),
+    (offset, [kind = 'file'], where) => found.push([offset, kind, where]),
     (index) => reached.push(index),
   );
   t.same(found, [
-    [4, 'map'],
-    [20, 'map'],
-    [44, 'btf'],
+    [4, 'map', 'the immediate of instruction 0'],
+    [20, 'map', 'the immediate of instruction 2'],
+    [44, 'btf', 'the second immediate of instruction 4'],
   ]);
   t.same(reached, [2, 1, 3]);
+});
+
+t.test('descriptors are found up to the last whole instruction', async (t) => {
+  const look = (text: string) => {
+    const found: (number | string)[] = [];
+    findInInstructions(
+      hex(text),
+      (offset) => found.push(offset),
+      (index) => found.push(`fd_array[${index}]`),
+    );
+    return found;
+  };
+  t.same(look('8520030007000000'), ['fd_array[3]']);
+  t.same(look('1811000003000000'), [4], 'half a load that needs no second half');
+  t.same(look('183100002a000000'), [], 'half a load that does');
+  t.same(look('1851000000000000 0000000000000000'), ['fd_array[0]'], 'the first map');
+  t.same(look('9500000000000000 85200300 070000'), [], 'half an instruction');
 });

@@ -131,6 +131,8 @@ t.test('lengths are kept, but for what the kernel writes and for words cut in tw
     [freeze, 4097, 4097],
     [next, 4, 8],
     [next, 13, 13],
+    [lookup, 4, 4],
+    [lookup, 9, 16],
     [lookup, 20, 24],
     [lookup, 24, 24],
     [load, 143, 143],
@@ -319,6 +321,7 @@ t.test('info is written around the process’s own pointers, save those withheld
   const reply = replyTo(encoded, ([attribute, info, , ids]) => {
     putWords(attribute, 4, 232);
     putWords(info, 0, 17);
+    putWords(info, 200, 5);
     putWords(info, 52, 1);
     info?.fill(0, 32, 40);
     putWords(ids, 0, 33);
@@ -327,6 +330,7 @@ t.test('info is written around the process’s own pointers, save those withheld
   const after = new DataView(process.bytes.buffer);
   t.equal(after.getUint32(0x104, true), 232, 'info_len');
   t.equal(after.getUint32(0x2000, true), 17, 'type');
+  t.equal(after.getUint32(0x2000 + 200, true), 5, 'run_cnt');
   t.equal(after.getUint32(0x2000 + 32, true), 0, 'a pointer that the kernel cleared');
   t.equal(after.getUint32(0x2000 + 56, true), 0x6000, 'a pointer of the process');
   t.equal(after.getUint32(0x6000, true), 33, 'the first id');
@@ -401,4 +405,224 @@ t.test('symbols are read pointer by pointer', async (t) => {
 t.test('an unknown command is refused', async (t) => {
   const raw = { command: 200, address: ADDRESS, image: new Uint8Array(8) };
   t.throws(() => encodeRaw(raw, new Process(), specs), { code: 'ERR_BPF_UNKNOWN_COMMAND' });
+});
+
+/** A look-up in a map with values of such a length, and the value that is there before. */
+function lookUp(valueSize: number, before: Uint8Array) {
+  const process = new Process();
+  process.handles.set(4, 70);
+  process.put(0x3000, before);
+  const image = attribute(32, [0, 4], [8, 0x2000], [16, 0x3000]);
+  const raw = { command: Cmd.BPF_MAP_LOOKUP_ELEM, address: ADDRESS, image };
+  return encodeRaw(raw, process, { ...specs, mapSpec: () => mapSpec({ valueSize }) });
+}
+
+t.test('only what may be an address of the process is kept from the guest', async (t) => {
+  const words = [0xffffn, 0x10000n, 0x7fff_ffff_ffffn, 0x8000_0000_0000n, 0n];
+  const before = new Uint8Array(BigUint64Array.from(words).buffer);
+  const encoded = lookUp(40, before);
+  const { inout } = encoded.call.buffers[2] as { inout: Uint8Array };
+  const high = 1n << 63n;
+  const sent = [0xffffn, 0x10000n | high, 0x7fff_ffff_ffffn | high, 0x8000_0000_0000n, 0n];
+  t.equal(toHex(inout), toHex(new Uint8Array(BigUint64Array.from(sent).buffer)));
+  const reply = replyTo(encoded, ([value]) => {
+    putWords(value, 0, 7);
+    putWords(value, 32, 8);
+  });
+  const after = before.slice(0, 33);
+  after.set([7, 0], 0);
+  after.set([8], 32);
+  t.same(
+    encoded.writes(reply),
+    [{ address: 0x3000n, bytes: after }],
+    'what the kernel left between its bytes is as the process has it',
+  );
+});
+
+t.test('up to a page, the contents of memory for output are sent', async (t) => {
+  t.same(lookUp(4096, hex('01')).call.buffers[2], { inout: attribute(4096, [0, 1]) });
+  t.equal(lookUp(4097, hex('01')).call.buffers[2], 4097);
+});
+
+t.test('a structure longer than a page is sent as far as it takes to be refused', async (t) => {
+  const process = new Process();
+  process.handles.set(3, 90);
+  const image = attribute(16, [0, 3], [4, 9000], [8, 0x2000]);
+  const { call } = encodeRaw(
+    { command: Cmd.BPF_OBJ_GET_INFO_BY_FD, address: ADDRESS, image },
+    process,
+    specs,
+  );
+  t.equal((call.buffers[1] as { inout: Uint8Array }).inout.length, 4097);
+});
+
+t.test('a map that nothing is known of, and a count of 0, leave no room', async (t) => {
+  const process = new Process();
+  const raw = (image: Uint8Array, command: number) => ({ command, address: ADDRESS, image });
+  const lookup = attribute(32, [0, 55], [8, 0x2000], [16, 0x3000]);
+  const one = encodeRaw(raw(lookup, Cmd.BPF_MAP_LOOKUP_ELEM), process, specs);
+  t.same(one.call.buffers.slice(1), [new Uint8Array(0), { inout: new Uint8Array(0) }]);
+  process.handles.set(4, 70);
+  const none = attribute(56, [16, 0x3000], [24, 0x4000], [36, 4]);
+  const batch = encodeRaw(raw(none, Cmd.BPF_MAP_LOOKUP_BATCH), process, specs);
+  const empty = { inout: new Uint8Array(0) };
+  t.same(batch.call.buffers.slice(1), [empty, empty]);
+});
+
+t.test('fd_array is read by its count, or not at all when nothing uses it', async (t) => {
+  const process = new Process();
+  process.handles.set(6, 70);
+  process.put(0x2000, hex('9500000000000000'));
+  process.put(0x4000, hex('06000000 06000000 06000000'));
+  const load = (count: number) => {
+    const image = attribute(152, [4, 1], [8, 0x2000], [120, 0x4000], [148, count]);
+    const raw = { command: Cmd.BPF_PROG_LOAD, address: ADDRESS, image };
+    return encodeRaw(raw, process, specs, 5).call.buffers[2];
+  };
+  t.same(load(0), new Uint8Array(0));
+  t.same(load(2), hex('46000000 46000000'));
+});
+
+t.test('a descriptor behind the end of a short attribute is none', async (t) => {
+  const process = new Process();
+  process.handles.set(0, 70);
+  const raw = { command: Cmd.BPF_MAP_LOOKUP_ELEM, address: ADDRESS, image: new Uint8Array(0) };
+  t.same(encodeRaw(raw, process, specs).call.relocations, []);
+});
+
+t.test('a call that returns no descriptor binds no handle', async (t) => {
+  const image = attribute(32, [0, 55]);
+  const raw = { command: Cmd.BPF_MAP_LOOKUP_ELEM, address: ADDRESS, image };
+  t.equal(encodeRaw(raw, new Process(), specs, 9).call.result, 0);
+});
+
+t.test('a map is looked up once for a call, and a closed one never', async (t) => {
+  const process = new Process();
+  process.handles.set(4, 70);
+  const asked: number[] = [];
+  const counting = {
+    ...specs,
+    mapSpec: (handle: number) => {
+      asked.push(handle);
+      return mapSpec();
+    },
+  };
+  const lookUp = (descriptor: number) => {
+    const image = attribute(56, [8, 0x2000], [16, 0x3000], [24, 0x4000], [32, 2], [36, descriptor]);
+    const raw = { command: Cmd.BPF_MAP_LOOKUP_BATCH, address: ADDRESS, image };
+    encodeRaw(raw, process, counting);
+    return asked.splice(0);
+  };
+  t.same(lookUp(4), [70], 'three lengths depend on it');
+  t.same(lookUp(55), []);
+});
+
+t.test('what a kernel answers is written once it is certain', async (t) => {
+  const process = new Process();
+  process.handles.set(3, 91);
+  const image = attribute(16, [0, 3], [4, 32], [8, 0x2000]);
+  process.put(0x2000, attribute(32, [0, 0x4000], [8, 0x2000]));
+  const raw = { command: Cmd.BPF_OBJ_GET_INFO_BY_FD, address: ADDRESS, image };
+  const encoded = encodeRaw(raw, process, specs);
+  const types = (result: number, errno: number) =>
+    encoded
+      .writes(replyTo(encoded, ([, , btf]) => btf?.set([1]), result, errno))
+      .find(({ address }) => address === 0x4000n)?.bytes.length;
+  t.equal(types(0, 0), 0x2000, 'all of it, with its zeroes');
+  t.equal(types(-1, 14), 1, 'nobody knows more after a call that failed');
+  t.equal(types(-1, 28), 0x2000, 'the count is valid');
+});
+
+t.test('elements of a batch are written by the count that came back', async (t) => {
+  const process = new Process();
+  process.handles.set(4, 70);
+  process.put(0x3000, new Uint8Array(64).fill(9));
+  const batch = (count: number, result: number, errno: number) => {
+    const image = attribute(56, [16, 0x3000], [24, 0x6000], [32, count], [36, 4]);
+    const raw = { command: Cmd.BPF_MAP_LOOKUP_BATCH, address: ADDRESS, image };
+    const encoded = encodeRaw(raw, process, specs);
+    const reply = replyTo(
+      encoded,
+      ([attribute, keys]) => {
+        putWords(attribute, 32, 3);
+        keys?.fill(0);
+      },
+      result,
+      errno,
+    );
+    return encoded.writes(reply).find(({ address }) => address === 0x3000n)?.bytes.length;
+  };
+  // Keys of 4 bytes: 12 in a page or less are compared, and 2000 are not.
+  for (const [result, errno] of [
+    [0, 0],
+    [-1, 2],
+    [-1, 28],
+  ] as const) {
+    t.equal(batch(12, result, errno), 12, `few, errno ${errno}`);
+    t.equal(batch(2000, result, errno), 12, `many, errno ${errno}`);
+  }
+  t.equal(batch(12, -1, 14), 48, 'whatever has changed');
+  t.equal(batch(2000, -1, 14), undefined, 'whatever is not zero');
+});
+
+t.test('text that is empty is written when the kernel has certainly done so', async (t) => {
+  const process = new Process();
+  const image = attribute(48, [0, 7], [4, 3], [12, 16], [16, 0x3000]);
+  const raw = { command: Cmd.BPF_TASK_FD_QUERY, address: ADDRESS, image };
+  const encoded = encodeRaw(raw, process, specs);
+  const written = (result: number, errno: number, text = '') =>
+    encoded
+      .writes(replyTo(encoded, ([, name]) => name?.set(Buffer.from(text)), result, errno))
+      .find(({ address }) => address === 0x3000n)?.bytes;
+  t.same(written(0, 0), hex('00'));
+  t.same(written(0, 0, 'ab'), hex('616200'));
+  t.same(written(-1, 2), undefined, 'the call may have failed before');
+  t.same(written(-1, 2, 'a'), hex('6100'));
+  t.same(written(-1, 28), hex('00'), 'there was room for nothing else');
+  t.same(written(0, 0, 'x'.repeat(16))?.length, 16, 'text without its NUL');
+});
+
+t.test('a log that stays empty is not written', async (t) => {
+  const process = new Process();
+  const image = attribute(28, [8, 0x4000], [20, 64], [24, 1]);
+  const raw = { command: Cmd.BPF_BTF_LOAD, address: ADDRESS, image };
+  const encoded = encodeRaw(raw, process, specs, 5);
+  t.same(encoded.writes(replyTo(encoded, () => {}, 5)), []);
+  const load = attribute(48, [28, 64], [32, 0x4000]);
+  const program = encodeRaw(
+    { command: Cmd.BPF_PROG_LOAD, address: ADDRESS, image: load },
+    process,
+    specs,
+    5,
+  );
+  t.same(program.writes(replyTo(program, () => {}, 5)), []);
+});
+
+t.test('outputs behind the end of a short attribute', async (t) => {
+  const process = new Process();
+  process.handles.set(3, 90);
+  const next = { command: Cmd.BPF_MAP_GET_NEXT_ID, address: ADDRESS, image: attribute(4, [0, 8]) };
+  const id = encodeRaw(next, process, specs);
+  t.same(
+    id.writes(replyTo(id, () => {}, 0)),
+    [{ address: ADDRESS + 4n, bytes: new Uint8Array(4) }],
+    'a zero is an answer, too',
+  );
+  t.same(id.writes(replyTo(id, () => {}, -1, 2)), [], 'a call that failed gives none');
+  const run = { command: Cmd.BPF_PROG_TEST_RUN, address: ADDRESS, image: attribute(8, [0, 3]) };
+  const test = encodeRaw(run, process, specs);
+  t.same(
+    test.writes(replyTo(test, () => {}, 0)),
+    [{ address: ADDRESS + 36n, bytes: new Uint8Array(4) }],
+    'counts that are still zero are none',
+  );
+  const load = { command: Cmd.BPF_PROG_LOAD, address: ADDRESS, image: attribute(142) };
+  const late = encodeRaw(load, process, specs, 5);
+  const reply = replyTo(late, ([attribute]) => attribute?.set([1, 1], 140), 5);
+  t.same(late.writes(reply), [], 'the kernel writes this one to a long enough attribute only');
+});
+
+t.test('an answer that has no outputs writes nothing', async (t) => {
+  const encoded = lookUp(8, new Uint8Array(0));
+  t.same(encoded.writes({ result: -1, errno: 22, outputs: [] }), []);
 });

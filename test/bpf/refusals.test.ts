@@ -44,6 +44,55 @@ const misfits = [
   ['a name with a NUL', rows.MAP_CREATE, { map_name: 'a\0b' }, 'map_name', /without NUL/],
   ['a descriptor that is a number', rows.MAP_FREEZE, { map_fd: 7 }, 'map_fd', /handle of a map/],
   ['handle 0', rows.MAP_FREEZE, { map_fd: { handle: 0 } }, 'map_fd', /handle of a map/],
+  ['a handle with a fraction', rows.MAP_FREEZE, { map_fd: { handle: 1.5 } }, 'map_fd', /of a map/],
+  ['a negative handle', rows.MAP_FREEZE, { map_fd: { handle: -1 } }, 'map_fd', /handle of a map/],
+  ['a handle that is text', rows.MAP_FREEZE, { map_fd: { handle: '7' } }, 'map_fd', /of a map/],
+  ['a descriptor that is null', rows.MAP_FREEZE, { map_fd: null }, 'map_fd', /handle of a map/],
+  [
+    'a descriptor of several kinds',
+    rows.LINK_CREATE_TCX,
+    { prog_fd: map, relative_fd: {} },
+    'relative_fd',
+    /handle of a prog or link\./,
+  ],
+  ['a negative bigint', rows.MAP_CREATE, { map_extra: -1n }, 'map_extra', /0 to 2\^64 - 1/],
+  ['a negative number of 64 bits', rows.MAP_CREATE, { map_extra: -1 }, 'map_extra', /safe integer/],
+  ['a name that is a number', rows.MAP_CREATE, { map_name: 1 }, 'map_name', /at most 15 bytes/],
+  [
+    'a licence that is a number',
+    rows.PROG_LOAD,
+    { insns: exit, license: 3 },
+    'license',
+    /expected a string\./,
+  ],
+  [
+    'symbols that are text',
+    rows.LINK_CREATE_KPROBE_MULTI,
+    { prog_fd: map, syms: 'a' },
+    'syms',
+    /expected an array of strings\./,
+  ],
+  [
+    'descriptors that are one',
+    rows.PROG_LOAD,
+    { insns: exit, license: '', fd_array: map },
+    'fd_array',
+    /expected an array of objects with a handle\./,
+  ],
+  [
+    'a descriptor in an array that is no map or BTF',
+    rows.PROG_LOAD,
+    { insns: exit, license: '', fd_array: [map, 1] },
+    'fd_array[1]',
+    /handle of a map or btf\./,
+  ],
+  [
+    'bytes that the kernel writes',
+    rows.MAP_LOOKUP_ELEM,
+    { map_fd: map, key, value: new Uint8Array(8) },
+    'value',
+    /no such field; there are map_fd, key, flags\./,
+  ],
   [
     'a descriptor that is missing',
     rows.MAP_FREEZE,
@@ -164,12 +213,48 @@ for (const [name, row, values, field, message] of misfits) {
   });
 }
 
+t.test('text may be as long as the kernel reads, with its NUL', async (t) => {
+  t.doesNotThrow(() => wrong(rows.PROG_LOAD, { insns: exit, license: 'x'.repeat(127) }));
+  t.doesNotThrow(() => wrong(rows.MAP_CREATE, { map_name: 'fifteen letters' }));
+});
+
+t.test('what a map’s value or key is the handle of', async (t) => {
+  const values: Readonly<Record<string, string>> = {
+    BPF_MAP_TYPE_PROG_ARRAY: 'prog',
+    BPF_MAP_TYPE_PERF_EVENT_ARRAY: 'perf_event',
+    BPF_MAP_TYPE_CGROUP_ARRAY: 'cgroup',
+    BPF_MAP_TYPE_ARRAY_OF_MAPS: 'map',
+    BPF_MAP_TYPE_HASH_OF_MAPS: 'map',
+  };
+  const keys: Readonly<Record<string, string>> = {
+    BPF_MAP_TYPE_INODE_STORAGE: 'file',
+    BPF_MAP_TYPE_TASK_STORAGE: 'pidfd',
+    BPF_MAP_TYPE_CGRP_STORAGE: 'cgroup',
+  };
+  const refused = (type: string, part: 'key' | 'value', kind: string) => {
+    const changes = { type: MapType[type as keyof typeof MapType], keySize: 4, valueSize: 4 };
+    const zero = new Uint8Array(4);
+    t.throws(
+      () => wrong(rows.MAP_UPDATE_ELEM, { map_fd: map, key: zero, value: zero }, mapSpec(changes)),
+      { detail: { field: `the map ${part}` }, message: new RegExp(`the handle of a ${kind}\\.`) },
+      type,
+    );
+  };
+  for (const [type, kind] of Object.entries(values)) refused(type, 'value', kind);
+  for (const [type, kind] of Object.entries(keys)) refused(type, 'key', kind);
+});
+
 const value = new Uint8Array(4);
 const stays = [
   ['sockets in values', { type: MapType.BPF_MAP_TYPE_SOCKMAP, valueSize: 4 }, /holds sockets/],
   ['XDP sockets', { type: MapType.BPF_MAP_TYPE_XSKMAP, valueSize: 4 }, /holds sockets/],
   ['sockets in keys', { type: MapType.BPF_MAP_TYPE_SK_STORAGE, valueSize: 4 }, /a key of this map/],
-  ['struct_ops', { type: MapType.BPF_MAP_TYPE_STRUCT_OPS, valueSize: 4 }, /programOffsets/],
+  [
+    'struct_ops',
+    { type: MapType.BPF_MAP_TYPE_STRUCT_OPS, valueSize: 4 },
+    /a value of this map cannot be forwarded: where its value holds programs .* programOffsets/,
+  ],
+  ['sockets of a hash', { type: MapType.BPF_MAP_TYPE_SOCKHASH, valueSize: 4 }, /bpf_sock_map_upd/],
 ] as const;
 
 for (const [name, changes, message] of stays) {

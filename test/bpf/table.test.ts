@@ -1,6 +1,6 @@
 import t from 'tap';
 import { compiledOf, fieldBytes } from '../../src/bpf/compile.js';
-import { commands, enums, shapeOf } from '../../src/bpf/index.js';
+import { commands, enums, rows, shapeOf } from '../../src/bpf/index.js';
 import * as infos from '../../src/bpf/infos.js';
 import type { Struct } from '../../src/bpf/rows.js';
 import { mapSpec } from './tools.js';
@@ -9,6 +9,12 @@ const structs: readonly Struct[] = [...commands, ...Object.values(infos)];
 
 t.test('every row can be compiled: the names it refers to exist', async (t) => {
   for (const row of structs) t.doesNotThrow(() => compiledOf(row), row.name);
+});
+
+t.test('a row names the type that it is of in the kernel’s header, and the member', async (t) => {
+  t.same(rows.MAP_CREATE.c, ['union bpf_attr', '']);
+  t.same(rows.LINK_CREATE_XDP.c, ['union bpf_attr', 'link_create']);
+  t.match(infos.PROG_INFO, { name: 'bpf_prog_info', c: ['struct bpf_prog_info', ''] });
 });
 
 t.test('a row that refers to a field it does not have cannot be compiled', async (t) => {

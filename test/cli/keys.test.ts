@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import t from 'tap';
 import { Session } from '../../src/index.js';
-import { readTlsFiles } from '../../src/tls-role.js';
+import { readTlsFiles } from '../../src/tls-files.js';
 import { localAgent } from '../agent/local-agent.js';
 import { cli } from '../run/application.js';
 

@@ -68,6 +68,28 @@ test('the command keeps its compiled code, and starts whatever it finds there', 
   t.end();
 });
 
+test('waep run starts without the code of other subcommands', (t) => {
+  const tree = mkdtempSync(join(tmpdir(), 'waep-alone-'));
+  t.teardown(() => rmSync(tree, { recursive: true, force: true }));
+  for (const part of ['package.json', 'dist/cli']) {
+    cpSync(join(repository, part), join(tree, part), { recursive: true });
+  }
+  rmSync(join(tree, 'dist/cli/command.cjs'));
+  const start = (...words: string[]) =>
+    spawnSync(process.execPath, [join(tree, 'dist/cli/waep.cjs'), ...words], {
+      env: { PATH: process.env.PATH, WAEP_CACHE_DIR: join(tree, 'cache') },
+      encoding: 'utf8',
+    });
+  const { status, stdout, stderr } = start('run', '--help');
+  t.equal(status, 0);
+  t.match(stdout, /--vm <address>/);
+  t.equal(stderr, '');
+  t.match(start('hello', '--help').stderr, /command\.cjs/, 'the others share theirs');
+  const bytes = (name: string) => statSync(join(repository, 'dist/cli', name)).size;
+  t.ok(bytes('run.cjs') < 0.6 * bytes('command.cjs'), `${bytes('run.cjs')} bytes`);
+  t.end();
+});
+
 test('there is a place for what is kept, whatever the user has for a home', (t) => {
   const temporary = mkdtempSync(join(tmpdir(), 'waep-home-'));
   t.teardown(() => rmSync(temporary, { recursive: true, force: true }));

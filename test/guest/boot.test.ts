@@ -70,6 +70,8 @@ t.test('commands: input, output, status, signal, and what does not exist', async
     stderr: 'err\n',
   });
   t.match(await guest.exec(['sh', '-c', 'kill -9 $$']), { status: null, signal: 9 });
+  const interrupted = await guest.exec(['sh', '-c', 'kill -INT $$; echo goes on']);
+  t.match(interrupted, { status: null, signal: 2, stdout: '' }, 'no signal is ignored');
   t.equal(await guest.sh('echo $NAME', { env: { NAME: 'a b' } }), 'a b\n');
   await t.rejects(guest.exec(['/bin/none']), { code: 'ERR_GUEST_COMMAND', message: /errno 2/ });
   await t.rejects(guest.sh('echo why; exit 4'), {

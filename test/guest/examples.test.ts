@@ -9,6 +9,7 @@ import { packageFolder } from '../../src/paths.js';
 import { startSshd } from '../ecosystem/hosts.js';
 import { bootServers, ecosystemFiles } from '../ecosystem/places.js';
 import { programs } from '../ecosystem/programs.js';
+import { shellCommand } from '../shell.js';
 
 t.setTimeout(600_000);
 
@@ -47,7 +48,8 @@ t.test('in a guest', async (t) => {
     t.equal(await example('transport/http2.mjs', at('http2'), 'good day'), 'good day\n');
     const proxy = [process.execPath, join(folder, 'transport/proxy-command.mjs'), at('ssh')];
     done.push('transport/proxy-command.mjs');
-    const words = ['-o', `ProxyCommand=${proxy.join(' ')}`, ...sshd.arguments, 'echo good day'];
+    const through = `ProxyCommand=${shellCommand(proxy)}`;
+    const words = ['-o', through, ...sshd.arguments, 'echo good day'];
     t.equal(await run('ssh', ...words), 'good day\n');
   });
 

@@ -10,6 +10,7 @@ import { emitter } from '../events/emitter.js';
 import { ringOf } from '../events/maps.js';
 import { relayTo } from '../events/relay.js';
 import { cli } from '../run/application.js';
+import { shellCommand } from '../shell.js';
 import { patient, until } from '../until.js';
 
 const { MapType, ProgType } = enums;
@@ -154,7 +155,7 @@ t.test('events, followed from the host', async (t) => {
       ...['0', '1', '2'].map((n) => `${n.padEnd(8)}${n}`),
     ]);
     const command = [process.execPath, cli, 'stream', 'tabled', '--vm', address, '--count', '200'];
-    const terminal = start(t, 'script', '-qec', command.join(' '), '/dev/null');
+    const terminal = start(t, 'script', '-qec', shellCommand(command), '/dev/null');
     await emit.run(100);
     const shown = () => terminal.out().replaceAll('\x1b[K', '<clear>');
     const hundred = /\r<clear>100 records, none lost, \d+ bytes waiting/;

@@ -10,6 +10,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import t from 'tap';
 import { foreignPackages, type Lock } from '../package-lock.js';
+import { shellCommand } from '../shell.js';
 
 t.setTimeout(3_600_000);
 
@@ -71,7 +72,8 @@ for (const version of ['10', '11']) {
         copyFileSync(join(repository, name), join(folder, name));
       }
       // The npm that runs comes from the configured registry, what it installs from the other.
-      const inner = `npm ${command} --registry=http://127.0.0.1:${port}/ --cache=${folder}/cache`;
+      const from = `--registry=http://127.0.0.1:${port}/`;
+      const inner = shellCommand(['npm', command, from, `--cache=${join(folder, 'cache')}`]);
       await t.resolves(
         promisify(execFile)('npx', ['--yes', '--package', `npm@${version}`, '-c', inner], {
           cwd: folder,

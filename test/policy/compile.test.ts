@@ -9,10 +9,16 @@ import {
   parsePolicy,
   profiles,
 } from '../../src/policy/index.js';
-import { MAX_VALUE, NETLINK, PERF_EVENT_OPEN, type Range } from '../../src/policy/rules.js';
+import {
+  contains,
+  MAX_VALUE,
+  NETLINK,
+  PERF_EVENT_OPEN,
+  type Range,
+} from '../../src/policy/rules.js';
 import { madeUpKernel as kernel } from './made-up-kernel.js';
 
-const { Cmd, MapType, PerfIoctl } = enums;
+const { Cmd, MapType, PerfIoctl, ProgType } = enums;
 const MIB = 2 ** 20;
 const policyOf = (text: string) => parsePolicy(`profile: full\n${text}\n`, 'test');
 const rulesOf = (text: string, of = kernel) => compile(policyOf(text), of);
@@ -191,6 +197,27 @@ t.test('requests of perf events have an argument of their own kind', async (t) =
     },
   );
 });
+
+t.test(
+  'words of a link are descriptors by the type of its program, then by the attach type',
+  async (t) => {
+    const checks = checksOf('', 'descriptors');
+    /** Where a link of attach type 0 has descriptors, if its program has this type. */
+    const descriptors = (programType: number) => {
+      const offsets = checks.flatMap((check) => {
+        if (check.command !== Cmd.BPF_LINK_CREATE || check.kind !== 'descriptor') return [];
+        const applies = (check.when ?? []).every(({ type = false, values }) =>
+          contains(values, type ? programType : 0),
+        );
+        return applies ? [check.offset] : [];
+      });
+      return [...new Set(offsets)].sort((a, b) => a - b);
+    };
+    // The word at 16 is a descriptor for a link of a cgroup, and the id of a type for this one.
+    t.same(descriptors(ProgType.BPF_PROG_TYPE_EXT), [0, 4]);
+    t.same(descriptors(ProgType.BPF_PROG_TYPE_CGROUP_SKB), [0, 4, 16]);
+  },
+);
 
 t.test('hooks are names, or numbers that names have on this kernel', async (t) => {
   const checks = checksOf('hooks: [vfs_*, sched_switch]', 'hooks');

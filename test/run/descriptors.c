@@ -175,6 +175,26 @@ static void look(const char *kind, int fd) {
   close(fd);
 }
 
+static long froze(int fd) {
+  union bpf_attr attr = {.map_fd = (uint32_t)fd};
+  return bpf(BPF_MAP_FREEZE, &attr);
+}
+
+// A map that can be written to by memory cannot be frozen, and the reverse.
+static void freeze(void) {
+  const char *kind = "frozen array";
+  const int fd = create(BPF_MAP_TYPE_ARRAY, 4, 8, 10, BPF_F_MMAPABLE);
+  void *const memory = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+  TELL("freeze while it is mapped for writing", froze(fd));
+  munmap(memory, 4096);
+  TELL("mmap for reading", mapped(fd, PROT_READ, MAP_SHARED, 4096));
+  TELL("freeze", froze(fd));
+  TELL("freeze again", froze(fd));
+  TELL("mmap for reading, then", mapped(fd, PROT_READ, MAP_SHARED, 4096));
+  TELL("mmap for writing, then", mapped(fd, PROT_READ | PROT_WRITE, MAP_SHARED, 4096));
+  close(fd);
+}
+
 int main(void) {
   const struct sigaction action = {.sa_handler = on_alarm};
   sigaction(SIGALRM, &action, NULL);
@@ -197,5 +217,6 @@ int main(void) {
   const int buffer = event(PERF_TYPE_SOFTWARE, PERF_COUNT_SW_BPF_OUTPUT);
   mapped(buffer, PROT_READ | PROT_WRITE, MAP_SHARED, 2 * 4096);
   look("event with a buffer", buffer);
+  freeze();
   return 0;
 }

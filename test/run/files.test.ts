@@ -1,4 +1,4 @@
-import { execFileSync, spawnSync } from 'node:child_process';
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { closeSync, constants, mkdtempSync, openSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
@@ -139,6 +139,27 @@ t.test('what the program reads of itself is its own', { skip }, async (t) => {
   t.equal(output, `cat\ncat\nsh\n${readlinkOf('readlink')}\n4242\n4242\n`);
   t.equal(errors, '');
 });
+
+t.test(
+  "a descriptor of another process is not the program's with the same number",
+  {
+    skip,
+  },
+  async (t) => {
+    const file = openSync('/dev/null', 'r');
+    const other = spawn('sleep', ['infinity'], { stdio: ['ignore', 'ignore', 'ignore', file] });
+    t.teardown(() => other.kill());
+    closeSync(file);
+    const words = [
+      'exec 3</sys/class/net',
+      `readlink /proc/self/fd/3 /proc/${other.pid}/fd/3`,
+      '(exec 3<&-; readlink /proc/$$/fd/3 /proc/self/fd/3)',
+    ].join('; ');
+    const { output, errors } = await run(['sh', '-c', words], address);
+    t.equal(output, '/sys/class/net\n/dev/null\n/sys/class/net\n');
+    t.equal(errors, '');
+  },
+);
 
 function readlinkOf(name: string): string {
   const path = execFileSync('sh', ['-c', `command -v ${name}`], { encoding: 'utf8' }).trim();

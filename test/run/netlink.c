@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/bpf.h>
+#include <linux/genetlink.h>
 #include <linux/if_link.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
@@ -87,6 +88,48 @@ static void *attribute(struct request *request, size_t at, uint16_t type, uint16
   one->nla_len = (uint16_t)(NLA_HDRLEN + length);
   one->nla_type = type;
   return one + 1;
+}
+
+// Asks for a family of NETLINK_GENERIC by its name. Returns its number, or 0.
+static uint16_t family(const char *name, int fd) {
+  struct request request = {.header = {.nlmsg_type = GENL_ID_CTRL, .nlmsg_flags = NLM_F_REQUEST}};
+  request.bytes[0] = CTRL_CMD_GETFAMILY;
+  request.bytes[1] = 1;
+  const size_t length = strlen(name) + 1;
+  memcpy(attribute(&request, NLMSG_LENGTH(GENL_HDRLEN), CTRL_ATTR_FAMILY_NAME, (uint16_t)length),
+         name, length);
+  request.header.nlmsg_len = (uint32_t)NLMSG_LENGTH(GENL_HDRLEN + NLA_HDRLEN + NLA_ALIGN(length));
+  if (send_message(fd, &request, request.header.nlmsg_len) < 0) perror("send");
+  uint8_t answer[8192];
+  const ssize_t got = recv(fd, answer, sizeof answer, MSG_PEEK);
+  tell_answer(name, fd);
+  struct nlattr one = {0};
+  for (ssize_t at = NLMSG_LENGTH(GENL_HDRLEN); at + (ssize_t)sizeof one <= got;
+       at += NLA_ALIGN(one.nla_len)) {
+    memcpy(&one, answer + at, sizeof one);
+    if (one.nla_len < NLA_HDRLEN) break;
+    uint16_t number;
+    memcpy(&number, answer + at + NLA_HDRLEN, sizeof number);
+    if (one.nla_type == CTRL_ATTR_FAMILY_ID) return number;
+  }
+  return 0;
+}
+
+// Asks what an interface can do, as libbpf does before it attaches XDP.
+static void generic(void) {
+  enum { NETDEV_CMD_DEV_GET = 1, NETDEV_A_DEV_IFINDEX = 1, LOOPBACK = 1 };
+  const int fd = open_socket(NETLINK_GENERIC);
+  family("no_such_family", fd);
+  const uint16_t netdev = family("netdev", fd);
+  if (netdev == 0) return;
+  struct request request = {.header = {.nlmsg_type = netdev, .nlmsg_flags = NLM_F_REQUEST}};
+  request.bytes[0] = NETDEV_CMD_DEV_GET;
+  request.bytes[1] = 1;
+  const uint32_t index = LOOPBACK;
+  memcpy(attribute(&request, NLMSG_LENGTH(GENL_HDRLEN), NETDEV_A_DEV_IFINDEX, sizeof index), &index,
+         sizeof index);
+  ask("netdev of lo", fd, &request, GENL_HDRLEN + NLA_HDRLEN + sizeof index);
+  close(fd);
 }
 
 // Another program sends what looks like an answer.
@@ -282,7 +325,10 @@ static void attach(const char *device) {
 
 int main(int argc, char **argv) {
   setvbuf(stdout, NULL, _IONBF, 0);
-  if (argc == 1) look();
+  if (argc == 1) {
+    look();
+    generic();
+  }
   if (argc == 2) hostile();
   if (argc == 3) change(argv[1], argv[2]);
   if (argc == 4) attach(argv[1]);

@@ -105,6 +105,23 @@ t.test('a policy that allows no message has all of them refused', async (t) => {
   t.match(errors, /policy refuses .*rule netlink .*RTM_GETLINK/);
 });
 
+t.test(
+  'a session goes on after messages of any protocol that its policy does not allow',
+  async (t) => {
+    const rules = compile({ ...profiles.full, netlink: [] }, kernelNames());
+    const { address, close } = await localAgent({ rules });
+    t.teardown(close);
+    await using session = await Session.connect(address);
+    for (const protocol of [...Object.values(netlink.NetlinkProtocol), 12]) {
+      const message = Buffer.alloc(20);
+      message.writeUInt32LE(message.length, 0);
+      message.writeUInt16LE(30, 4);
+      const refused = { code: 'ERR_POLICY_REFUSED', detail: { rule: 'netlink' } };
+      await t.rejects(session.netlink({ protocol, message }), refused, `protocol ${protocol}`);
+    }
+  },
+);
+
 t.test('what changes something is refused by name', async (t) => {
   const { output, errors } = await observing(program.path, '1', '-1');
   const refused = (what: string) =>

@@ -17,8 +17,9 @@ import { join } from 'node:path';
 import t from 'tap';
 import { makeKeys } from '../../cli/keys.js';
 import { Session } from '../../src/index.js';
+import { packageFolder } from '../../src/paths.js';
 import { run as supervise } from '../../src/run/index.js';
-import { readTlsFiles } from '../../src/tls-role.js';
+import { readTlsFiles } from '../../src/tls-files.js';
 import { localAgent } from '../agent/local-agent.js';
 import { until } from '../until.js';
 import { application, cli } from './application.js';
@@ -109,6 +110,25 @@ t.test('where nothing can be kept, as where something can', async (t) => {
   };
   const words = [process.execPath, cli, 'run', '--vm', address, '--', 'uname', '-r'];
   t.match(await startProgram(words, nowhere).ended, { status: 0, output: /^\d/, errors: '' });
+});
+
+t.test('certificates that Node would read at its start are left to the program', async (t) => {
+  const words = [join(packageFolder, 'bin/waep'), 'run', '--vm', address, '--'];
+  const variables = ['NODE_EXTRA_CA_CERTS', 'WAEP_NODE_EXTRA_CA_CERTS'];
+  const print = ['sh', '-c', variables.map((name) => `echo \${${name}-none}`).join(';')];
+  const env = { WAEP_CACHE_DIR: cache };
+  // Node warns of a file that it cannot read.
+  const named = { ...env, NODE_EXTRA_CA_CERTS: '/nonexistent/ca.pem' };
+  t.match(await startProgram([...words, ...print], named).ended, {
+    status: 0,
+    output: '/nonexistent/ca.pem\nnone\n',
+    errors: '',
+  });
+  t.match(await startProgram(['env', '-u', 'NODE_EXTRA_CA_CERTS', ...words, ...print], env).ended, {
+    status: 0,
+    output: 'none\nnone\n',
+    errors: '',
+  });
 });
 
 const asRoot = { skip: process.getuid?.() !== 0 && 'it takes root to mount' };

@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import t from 'tap';
 import type { Call } from '../../src/call.js';
 import { type Frame, FrameType, messageFrame, putHeader } from '../../src/frame/index.js';
+import { hello } from '../../src/session/handshake.js';
 import { Session } from '../../src/session.js';
 import { until } from '../until.js';
 import { fakeAgent, welcome } from './fake-agent.js';
@@ -38,6 +39,23 @@ t.test('answers find their calls in any order', async (t) => {
     waiting.map((frame) => frame.id),
   );
   t.match(session.statistics, { framesSent: 8, framesReceived: 8, pendingCalls: 0 });
+});
+
+t.test('a client has something to do while the agent answers', async (t) => {
+  let answerHello = () => {};
+  const asked = new Promise<void>((resolve) => {
+    answerHello = resolve;
+  });
+  const agent = await fakeAgent(
+    () => {},
+    (socket, { id }) => {
+      void asked.then(() => socket.write(messageFrame(FrameType.WELCOME, id, welcome)));
+    },
+  );
+  t.teardown(agent.close);
+  const { stream, welcome: answered } = await hello(agent.address, {}, { sent: answerHello });
+  t.equal(answered.agent, 'fake');
+  stream.destroy();
 });
 
 t.test('a call that is not answered ends at its deadline', async (t) => {

@@ -46,18 +46,32 @@ t.test('a session with a lease outlives its connection', async (t) => {
   await map.update(u32(1), u32(11));
   const before = bpfObjects(pid);
   for (let i = 1; i <= 3; i++) {
-    const detached = once(local.agent, 'detached');
     transport.cut();
-    t.match(await detached, [{ leaseMs: 20_000 }]);
-    t.same(bpfObjects(pid), before, 'nothing is gone');
+    const resumed = () => session.statistics.resumptions === i;
+    await until('word of the loss', () => session.interrupted || resumed());
     // Made while there is no connection, or by then on the next one.
     t.same(await map.lookup(u32(1)), Uint8Array.from(u32(11)));
+    t.same(bpfObjects(pid), before, 'nothing is gone');
     t.equal(session.statistics.resumptions, i);
     t.notOk(session.interrupted);
   }
   t.same(local.agent.executorPids, [pid]);
   await map.close();
   t.equal(bpfObjects(pid).length, before.length - 1);
+});
+
+t.test('an agent tells that a session has lost its connection', async (t) => {
+  // A client that resumes at once may do so before the agent has noticed the loss.
+  const { local, transport, session } = await setUp(t, { leaseMs: 20_000, reconnect: false });
+  const map = await session.createMap({ type: 1, keySize: 4, valueSize: 4, maxEntries: 4 });
+  const before = bpfObjects(executor(local));
+  const detached = once(local.agent, 'detached');
+  transport.cut();
+  t.match(await detached, [{ leaseMs: 20_000 }]);
+  t.same(bpfObjects(executor(local)), before, 'nothing is gone');
+  await until('word of the loss', () => session.interrupted);
+  await session.resume();
+  t.equal(await map.lookup(u32(1)), undefined);
 });
 
 t.test('what was under way at a loss is settled', async (t) => {

@@ -15,7 +15,7 @@ import { makeKeys } from '../../cli/keys.js';
 import { boot, type Guest, type VsockChoice } from '../../guest/index.js';
 import { requireTool } from '../../guest/tools.js';
 import { Session } from '../../src/index.js';
-import { readTlsFiles } from '../../src/tls-role.js';
+import { readTlsFiles } from '../../src/tls-files.js';
 import { filesOf } from '../conformance/compat/equipment.js';
 import { joined } from '../conformance/compat/equipped-guest.js';
 import { settledExecutors } from '../conformance/compat/rest.js';

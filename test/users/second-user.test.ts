@@ -11,7 +11,7 @@ import { vhostUserVsock } from '../../guest/vm/qemu/devices.js';
 import { FrameType, PROTOCOL_VERSION } from '../../src/frame/header.js';
 import { messageFrame } from '../../src/frame/messages.js';
 import { Session } from '../../src/index.js';
-import { readTlsFiles } from '../../src/tls-role.js';
+import { readTlsFiles } from '../../src/tls-files.js';
 import { createServer, type Socket } from '../../src/transport/index.js';
 import { echoFiles, startPouring } from '../device/echo.js';
 import { cli } from '../run/application.js';

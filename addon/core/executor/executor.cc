@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <linux/bpf.h>
 #include <linux/capability.h>
+#include <linux/genetlink.h>
 #include <linux/netlink.h>
 #include <linux/perf_event.h>
 #include <stddef.h>
@@ -26,9 +27,19 @@ namespace {
 
 // Outputs up to this size are copied behind their heads, because one part is cheaper than three.
 constexpr size_t kCopyBytes = 16 * 1024;
-constexpr size_t kMaxNetlinkBytes = 16 << 20;           // of the answer to a message
+constexpr uint32_t kCommandMask = 0xffff;      // the bits above are flags (BPF_COMMON_ATTRS)
+constexpr size_t kMaxNetlinkBytes = 16 << 20;  // of the answer to a message
 constexpr size_t kNetlinkHeadBytes = NLMSG_HDRLEN + 4;  // the header, and the word of the family
-constexpr uint32_t kCommandMask = 0xffff;  // the bits above are flags (BPF_COMMON_ATTRS)
+constexpr size_t kMaxValueBytes = 4096;  // of a refused value, in the answer and in the audit log
+
+// Cuts a text that a client has made too long, before a whole character of UTF-8.
+void Shorten(std::string* text) {
+  if (text->size() <= kMaxValueBytes) return;
+  size_t end = kMaxValueBytes;
+  while (end > 0 && (static_cast<uint8_t>((*text)[end]) & 0xc0) == 0x80) --end;
+  text->resize(end);
+  *text += "…";
+}
 
 std::string At(uint64_t buffer, uint64_t offset) {
   return "buffer " + std::to_string(buffer) + " offset " + std::to_string(offset);
@@ -435,7 +446,9 @@ bool Executor::Netlink(cbor::Reader body) {
   }
   const auto type = static_cast<uint16_t>(image_.Word(offsetof(nlmsghdr, nlmsg_type), 2));
   const auto family = static_cast<uint8_t>(image_.Word(NLMSG_HDRLEN, 1));
-  const NetlinkRule* const rule = rules_.FindNetlink(static_cast<uint32_t>(protocol), type, family);
+  const NetlinkRule* const rule =
+      rules_.FindNetlink(static_cast<uint32_t>(protocol), type, family,
+                         protocol == NETLINK_GENERIC ? FamilyOf(type) : "");
   if (rule == nullptr || !rule->allowed) {
     const std::string number = std::to_string(type);
     return Refuse("netlink", rule == nullptr ? "the message " + number : rule->name,
@@ -465,6 +478,17 @@ bool Executor::Netlink(cbor::Reader body) {
   }
   Answer(static_cast<long>(netlink_.size()), 0);
   return true;
+}
+
+// Each kernel numbers the families of NETLINK_GENERIC itself, but for the one that tells of them.
+std::string Executor::FamilyOf(uint16_t type) {
+  // The sandbox has the protocol only if a message of it is allowed.
+  if (type == GENL_ID_CTRL || rules_.NetlinkProtocols().count(NETLINK_GENERIC) == 0) return "";
+  const std::vector<uint8_t> question = FamilyQuestion(type);
+  std::vector<uint8_t> answer;
+  const NetlinkOutcome outcome = kernel_.netlink(
+      {NETLINK_GENERIC, 0, question.data(), question.size(), kMaxNetlinkBytes}, &answer);
+  return outcome.error == 0 ? FamilyName(answer) : "";
 }
 
 bool Executor::ReadHeap(cbor::Reader* body, uint64_t args) {
@@ -970,6 +994,7 @@ bool Executor::Close(cbor::Reader body) {
 bool Executor::Refuse(std::string rule, std::string value, std::string command) {
   ++refused_;
   if (value.empty()) value = "\"\"";
+  Shorten(&value);
   // In a chain, calls before this one may have records that wait for the answer.
   audit_.Flush();
   audit_.Refused(command, rule, value);

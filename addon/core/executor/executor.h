@@ -122,6 +122,8 @@ class Executor {
   bool Restrict(cbor::Reader body);
   bool File(cbor::Reader body);
   bool Netlink(cbor::Reader body);
+  // Returns the name of the family of NETLINK_GENERIC that has the number, or an empty text.
+  std::string FamilyOf(uint16_t type);
 
   // Reads a call's buffers and relocations. The first `args` buffers are its arguments.
   bool ReadHeap(cbor::Reader* body, uint64_t args);

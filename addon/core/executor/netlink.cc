@@ -2,6 +2,7 @@
 #include "netlink.h"
 
 #include <errno.h>
+#include <linux/genetlink.h>
 #include <linux/netlink.h>
 #include <sys/socket.h>
 
@@ -64,6 +65,45 @@ NetlinkOutcome ExchangeNetlink(const NetlinkRequest& request, std::vector<uint8_
     if (got < 0) return {errno, true};
     if (got != size) return {EPROTO, true};
   }
+}
+
+std::vector<uint8_t> FamilyQuestion(uint16_t number) {
+  struct {
+    nlmsghdr header;
+    genlmsghdr command;
+    nlattr attribute;
+    uint16_t number;
+    uint16_t padding;
+  } question = {};
+  question.header.nlmsg_len = sizeof question;
+  question.header.nlmsg_type = GENL_ID_CTRL;
+  question.header.nlmsg_flags = NLM_F_REQUEST;
+  question.command.cmd = CTRL_CMD_GETFAMILY;
+  question.attribute.nla_len = NLA_HDRLEN + sizeof question.number;
+  question.attribute.nla_type = CTRL_ATTR_FAMILY_ID;
+  question.number = number;
+  std::vector<uint8_t> bytes(sizeof question);
+  std::memcpy(bytes.data(), &question, sizeof question);
+  return bytes;
+}
+
+std::string FamilyName(const std::vector<uint8_t>& answer) {
+  nlmsghdr header = {};
+  if (answer.size() < kLengthBytes + sizeof header) return "";
+  std::memcpy(&header, answer.data() + kLengthBytes, sizeof header);
+  if (header.nlmsg_type != GENL_ID_CTRL) return "";
+  const size_t end =
+      kLengthBytes + std::min<size_t>(header.nlmsg_len, answer.size() - kLengthBytes);
+  nlattr attribute = {};
+  for (size_t at = kLengthBytes + NLMSG_HDRLEN + GENL_HDRLEN; at + sizeof attribute <= end;
+       at += NLA_ALIGN(attribute.nla_len)) {
+    std::memcpy(&attribute, answer.data() + at, sizeof attribute);
+    if (attribute.nla_len < NLA_HDRLEN || attribute.nla_len > end - at) return "";
+    if (attribute.nla_type != CTRL_ATTR_FAMILY_NAME) continue;
+    const auto* const text = reinterpret_cast<const char*>(answer.data() + at + NLA_HDRLEN);
+    return std::string(text, ::strnlen(text, attribute.nla_len - NLA_HDRLEN));
+  }
+  return "";
 }
 
 int NetlinkError(const std::vector<uint8_t>& answer) {

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string>
 #include <vector>
 
 namespace waep {
@@ -30,6 +31,12 @@ struct NetlinkOutcome {
 // Sends a message from a new socket, and appends every datagram of the kernel's answer to `answer`:
 // its length in 4 bytes, its bytes, and zeros up to a multiple of 4.
 NetlinkOutcome ExchangeNetlink(const NetlinkRequest& request, std::vector<uint8_t>* answer);
+
+// A message that asks NETLINK_GENERIC for the name of a family, by its number.
+std::vector<uint8_t> FamilyQuestion(uint16_t number);
+
+// Returns the family's name in the answer to a FamilyQuestion. Empty when there is no such family.
+std::string FamilyName(const std::vector<uint8_t>& answer);
 
 // Returns the positive errno with which an answer says that the kernel refused the message, or 0.
 int NetlinkError(const std::vector<uint8_t>& answer);

@@ -402,17 +402,22 @@ const IoctlRule* Rules::FindIoctl(uint32_t request) const {
   return found == ioctls.end() ? nullptr : &*found;
 }
 
-const NetlinkRule* Rules::FindNetlink(uint32_t protocol, uint32_t type, uint32_t family) const {
-  const auto found = std::find_if(netlink.begin(), netlink.end(), [=](const NetlinkRule& rule) {
-    return rule.protocol == protocol && rule.type == type &&
+const NetlinkRule* Rules::FindNetlink(uint32_t protocol, uint32_t type, uint32_t family,
+                                      const std::string& generic) const {
+  const auto found = std::find_if(netlink.begin(), netlink.end(), [&](const NetlinkRule& rule) {
+    return rule.protocol == protocol &&
+           (rule.generic.empty() ? rule.type == type : rule.generic == generic) &&
            (rule.family == NetlinkRule::kAnyFamily || rule.family == family);
   });
   return found == netlink.end() ? nullptr : &*found;
 }
 
-bool Rules::AllowsNetlink() const {
-  return std::any_of(netlink.begin(), netlink.end(),
-                     [](const NetlinkRule& rule) { return rule.allowed; });
+std::set<uint32_t> Rules::NetlinkProtocols() const {
+  std::set<uint32_t> protocols;
+  for (const NetlinkRule& rule : netlink) {
+    if (rule.allowed) protocols.insert(rule.protocol);
+  }
+  return protocols;
 }
 
 bool MatchesGlobs(std::string_view text, const std::vector<std::string>& patterns) {
@@ -544,14 +549,17 @@ bool Rules::Decode(cbor::Reader* reader, Rules* rules) {
     std::string_view name;
     uint64_t protocol = 0;
     uint64_t type = 0;
-    if (!reader->ReadArrayOf(5) || !reader->ReadText(&name) || !reader->ReadBool(&rule.allowed) ||
+    std::string_view generic;
+    if (!reader->ReadArrayOf(6) || !reader->ReadText(&name) || !reader->ReadBool(&rule.allowed) ||
         !reader->ReadUint(UINT32_MAX, &protocol) || !reader->ReadUint(UINT16_MAX, &type) ||
-        !ReadOptional(reader, NetlinkRule::kAnyFamily, &rule.family)) {
+        !ReadOptional(reader, NetlinkRule::kAnyFamily, &rule.family) ||
+        !reader->ReadText(&generic)) {
       return false;
     }
     rule.name = name;
     rule.protocol = static_cast<uint32_t>(protocol);
     rule.type = static_cast<uint32_t>(type);
+    rule.generic = generic;
   }
   Limits& limits = rules->limits;
   return reader->ReadArrayOf(8) && reader->ReadUint(1u << 30, &limits.max_frame_bytes) &&

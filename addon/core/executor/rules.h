@@ -4,6 +4,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <set>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -288,6 +289,7 @@ struct NetlinkRule {
   uint32_t protocol = 0;
   uint32_t type = 0;
   uint32_t family = kAnyFamily;  // the first byte behind the message's header
+  std::string generic;           // the family of NETLINK_GENERIC whose number is the type, if any
 };
 
 // A text of fixed size in the attribute.
@@ -357,13 +359,13 @@ struct Rules {
   // Returns the rule for an ioctl(2) request, or null if there is none.
   [[nodiscard]] const IoctlRule* FindIoctl(uint32_t request) const;
   // Returns the rule for a message of netlink(7), or null if it is not known.
-  [[nodiscard]] const NetlinkRule* FindNetlink(uint32_t protocol, uint32_t type,
-                                               uint32_t family) const;
+  [[nodiscard]] const NetlinkRule* FindNetlink(uint32_t protocol, uint32_t type, uint32_t family,
+                                               const std::string& generic) const;
   [[nodiscard]] uint64_t OperationOf(const NetlinkRule& rule) const {
     return kNetlink + static_cast<uint64_t>(&rule - netlink.data());
   }
-  // Returns whether any message of netlink(7) is allowed.
-  [[nodiscard]] bool AllowsNetlink() const;
+  // Returns the protocols of netlink(7) of which any message is allowed.
+  [[nodiscard]] std::set<uint32_t> NetlinkProtocols() const;
 
   // Returns a value with its name, if the vocabulary (index plus one) has a name for it.
   [[nodiscard]] std::string Name(uint32_t vocabulary, uint64_t value) const;

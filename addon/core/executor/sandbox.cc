@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include <cstdint>
+#include <set>
 #include <vector>
 
 namespace waep {
@@ -34,11 +35,16 @@ constexpr unsigned kAllowed[] = {
     SYS_mmap, SYS_munmap, SYS_mremap, SYS_mprotect, SYS_madvise, SYS_brk, SYS_futex, SYS_write,
     SYS_clock_gettime, SYS_getpid, SYS_rt_sigreturn, SYS_restart_syscall, SYS_exit_group};
 
-// A system call that is allowed only with one value of the lower half of one argument.
+// The lower half of an argument of a system call, and its only value.
+struct Argument {
+  unsigned index;
+  unsigned value;
+};
+
+// A system call that is allowed only with these arguments. Several may have one number.
 struct Conditional {
   unsigned number;
-  unsigned argument;
-  unsigned value;
+  std::vector<Argument> arguments;
 };
 
 constexpr uint32_t ArgumentOffset(unsigned index) {
@@ -56,28 +62,36 @@ int EnterSandbox(const Rules& rules) {
   const auto skip_unless = [](unsigned value, uint8_t count) -> sock_filter {
     return BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, value, 0, count);
   };
+  const sock_filter load_number = load(offsetof(seccomp_data, nr));
   std::vector<sock_filter> filter = {
       load(offsetof(seccomp_data, arch)),
       BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AUDIT_ARCH_X86_64, 1, 0),
       kill,
-      load(offsetof(seccomp_data, nr)),
+      load_number,
   };
   for (const unsigned number : kAllowed)
     filter.insert(filter.end(), {skip_unless(number, 1), allow});
   std::vector<Conditional> conditional = {
-      {SYS_fcntl, 1, F_DUPFD_CLOEXEC},
-      {SYS_getsockopt, 1, SOL_SOCKET},
+      {SYS_fcntl, {{1, F_DUPFD_CLOEXEC}}},
+      {SYS_getsockopt, {{1, SOL_SOCKET}}},
       // The C library opens /proc/self/maps in this way.
-      {SYS_openat, 2, O_RDONLY | O_CLOEXEC},
-      {SYS_tgkill, 0, static_cast<unsigned>(::getpid())},
+      {SYS_openat, {{2, O_RDONLY | O_CLOEXEC}}},
+      {SYS_tgkill, {{0, static_cast<unsigned>(::getpid())}}},
   };
-  if (rules.AllowsNetlink()) {
-    conditional.push_back({SYS_socket, 0, AF_NETLINK});
-    conditional.push_back({SYS_setsockopt, 1, SOL_NETLINK});
-  }
+  const std::set<uint32_t> protocols = rules.NetlinkProtocols();
+  for (const uint32_t protocol : protocols)
+    conditional.push_back({SYS_socket, {{0, AF_NETLINK}, {2, protocol}}});
+  if (!protocols.empty()) conditional.push_back({SYS_setsockopt, {{1, SOL_NETLINK}}});
   for (const Conditional& call : conditional) {
-    filter.insert(filter.end(), {skip_unless(call.number, 4), load(ArgumentOffset(call.argument)),
-                                 skip_unless(call.value, 1), allow, kill});
+    // Each jump leads behind the permission, where the number is loaded again.
+    size_t left = 2 * call.arguments.size() + 1;
+    filter.push_back(skip_unless(call.number, static_cast<uint8_t>(left)));
+    for (const Argument& argument : call.arguments) {
+      left -= 2;
+      filter.insert(filter.end(), {load(ArgumentOffset(argument.index)),
+                                   skip_unless(argument.value, static_cast<uint8_t>(left))});
+    }
+    filter.insert(filter.end(), {allow, load_number});
   }
   // ioctl(2) has thousands of requests. The kernel, too, uses only 32 bits of the request.
   filter.insert(filter.end(), {BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_ioctl, 1, 0), kill,

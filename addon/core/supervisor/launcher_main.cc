@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 //
-// waep-launch CONTROL AHEAD [--json ADDRESS] [--bind SOURCE TARGET]… -- PROGRAM [ARGUMENT]…:
-// executes a program. The process at the other end of the descriptor CONTROL answers its eBPF calls
-// (launch.h). With --json, messages go to the descriptor behind CONTROL, as JSON.
+// waep-launch CONTROL [--json ADDRESS] [--bind SOURCE TARGET]… -- PROGRAM [ARGUMENT]…: executes a
+// program. The process at the other end of the descriptor CONTROL sends the offset of the guest's
+// clock, as a standby does, and answers the program's eBPF calls (launch.h). With --json, messages
+// go to the descriptor behind CONTROL, as JSON.
 //
 // waep-launch run COMMAND [--vm ADDRESS] [--] PROGRAM [ARGUMENT]…: the same, but the "waep standby"
 // of that address answers. If there is none, or there are other options, it executes "node COMMAND
@@ -29,12 +30,11 @@ int NotStartedByWaep() {
 }
 
 int Launch(int count, char** words) {
-  if (count < 4) return NotStartedByWaep();
+  if (count < 3) return NotStartedByWaep();
   waep::Surroundings surroundings;
-  surroundings.clock_ahead_ns = strtoll(words[1], nullptr, 10);
   const auto control = static_cast<int>(strtol(words[0], nullptr, 10));
   waep::Messages messages;
-  int next = 2;
+  int next = 1;
   if (strcmp(words[next], "--json") == 0) {
     messages = {control + 1, words[next + 1]};
     next += 2;
@@ -45,6 +45,8 @@ int Launch(int count, char** words) {
   if (next + 1 >= count || strcmp(words[next], "--") != 0) return NotStartedByWaep();
   char** const program = words + next + 1;
   waep::StartWatcher(control, messages, program[0]);
+  // Without an answer there is nobody to tell.
+  if (!waep::standby::Await(control, &surroundings.clock_ahead_ns)) return 125;
   return waep::Exec(program, surroundings, messages, control);
 }
 
@@ -90,6 +92,13 @@ int Run(char** words) {
   std::vector<char*> all = {node, command, run};
   for (char** word = words + 1; *word != nullptr; ++word) all.push_back(*word);
   all.push_back(nullptr);
+  // Node 20 would read these certificates at its start, which takes longer than the rest of it.
+  // waep has no use for them, and the program gets the variable back (src/run/launch.ts).
+  const char* const certificates = ::getenv("NODE_EXTRA_CA_CERTS");
+  if (certificates != nullptr) {
+    ::setenv("WAEP_NODE_EXTRA_CA_CERTS", certificates, 1);
+    ::unsetenv("NODE_EXTRA_CA_CERTS");
+  }
   ::execvp(node, all.data());
   fprintf(stderr, "waep: node: %s\n", strerror(errno));
   return 125;

@@ -152,6 +152,9 @@ static void start(int fd, struct command *command, struct running *running) {
   if (running->pid == 0) {
     setsid();
     signal(SIGPIPE, SIG_DFL);
+    /* The shell that starts this daemon in the background ignores them. */
+    signal(SIGINT, SIG_DFL);
+    signal(SIGQUIT, SIG_DFL);
     dup2(in[0], STDIN_FILENO);
     dup2(out[1], STDOUT_FILENO);
     dup2(err[1], STDERR_FILENO);

@@ -14,7 +14,7 @@ const device = [
   'virtqueue',
   'vsock_connection',
   'vsock_device',
-];
+].map((name) => `transport/${name}`);
 
 /** Compiles a program of this folder together with sources of the addon, and returns its lines. */
 async function linesOf(name: string, sources: readonly string[]): Promise<string[]> {
@@ -25,7 +25,7 @@ async function linesOf(name: string, sources: readonly string[]): Promise<string
     await runTool('g++', [
       ...flags,
       ...['-I', core, '-Wl,--wrap=timerfd_settime', program],
-      ...sources.map((source) => join(core, `transport/${source}.cc`)),
+      ...sources.map((source) => join(core, `${source}.cc`)),
       ...['-o', join(draft, name)],
     ]);
   });
@@ -33,7 +33,7 @@ async function linesOf(name: string, sources: readonly string[]): Promise<string
 }
 
 t.test('a connection by itself', async (t) => {
-  const lines = await linesOf('connection', ['vsock_connection']);
+  const lines = await linesOf('connection', ['transport/vsock_connection']);
   t.equal(lines.length, 11);
   t.ok(lines.every((line) => line.startsWith('ok ')));
 });
@@ -41,6 +41,15 @@ t.test('a connection by itself', async (t) => {
 t.test('no driver of Linux waits for a clock of the device', async (t) => {
   const lines = await linesOf('driver', device);
   t.ok(lines.length > 90, `${lines.length} scenarios`);
+  t.same(
+    lines.filter((line) => !line.startsWith('ok ')),
+    [],
+  );
+});
+
+t.test('what the sandbox of an executor lets through', async (t) => {
+  const lines = await linesOf('sandbox', ['executor/sandbox', 'executor/rules']);
+  t.equal(lines.length, 14);
   t.same(
     lines.filter((line) => !line.startsWith('ok ')),
     [],
