@@ -2,7 +2,17 @@
  * The equipment of both sides of the matrix: the tools, their libraries, and the programs of
  * test/conformance/compat/programs.
  */
-import { copyFile, readdir, readFile, realpath, stat } from 'node:fs/promises';
+import {
+  copyFile,
+  mkdtemp,
+  readdir,
+  readFile,
+  realpath,
+  rm,
+  stat,
+  writeFile,
+} from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { cached, contentKey } from '../../../guest/image/cache.js';
 import { fetchPackage } from '../../../guest/image/debian.js';
@@ -10,7 +20,14 @@ import { sharedLibraries } from '../../../guest/image/libraries.js';
 import type { GuestFile, KernelChoice, Progress } from '../../../guest/index.js';
 import { requireTool, runTool } from '../../../guest/tools.js';
 import { packageFolder } from '../../../src/paths.js';
-import { filesOfLayer, headersOf, toolsOf, versionsIn, wearing } from './newer-tools.js';
+import {
+  filesOfLayer,
+  headersOf,
+  missingTools,
+  toolsOf,
+  versionsIn,
+  wearing,
+} from './newer-tools.js';
 
 /** The files in the guest in addition to its image, and the folder of the built programs. */
 export interface Equipment {
@@ -32,6 +49,22 @@ const goSources = join(sources, 'gotool');
 /** The applications with libbpf. Each is built with several versions. */
 const applications = ['events', 'orders'];
 
+/** Small applications of usual kinds, with skeletons. Each is built with several versions, too. */
+const appSources = join(sources, 'apps');
+const apps = ['minimal', 'bootstrap', 'uprobe', 'usdt', 'tc', 'profile'];
+
+/** The object files for tools. */
+const objects = [
+  'control',
+  'counts',
+  'elements',
+  'events',
+  'frames',
+  'iterator',
+  'orders',
+  'packets',
+];
+
 /** Programs and libraries in which tools of both packages set probes. */
 const probed = [
   '/bin/bash',
@@ -41,6 +74,8 @@ const probed = [
   // bpftrace looks in it for the path of a library.
   '/etc/ld.so.cache',
 ];
+/** The commands of iproute2 that rows call by their paths, because busybox has others. */
+const ofNetlink = ['/usr/bin/ip', '/usr/bin/ss', '/usr/sbin/tc'];
 /** Headers that scripts of bpftrace include, and what these headers include. */
 const headers = [
   ...[
@@ -87,7 +122,10 @@ export async function equip(
     'libbpf-tools': await commandsOf('libbpf-tools', progress),
   };
   const commands = [...Object.values(tools).flat(), 'bpftool'].map(requireTool);
-  return { folder, tools, files: await filesOf([...commands, ...others]), wrap: [] };
+  const layer = await missingTools(progress);
+  const own = await filesOf([...commands, ...ofNetlink, ...others]);
+  const files = lyingOver(own, await filesOfLayer(layer));
+  return { folder, tools, files, wrap: wearing([layer]) };
 }
 
 type Files = Readonly<Record<string, GuestFile>>;
@@ -112,7 +150,7 @@ async function filesBelow(path: string): Promise<string[]> {
 
 /** Returns the files that a guest needs for these: the files, and the libraries of programs. */
 export async function filesOf(paths: readonly string[]): Promise<Record<string, GuestFile>> {
-  const dynamic = paths.filter((path) => /bin\/[^.]+$|\/(events|orders)-/.test(path));
+  const dynamic = paths.filter((path) => /bin\/[^.]+$|-\d+\.\d+\.\d+$/.test(path));
   const libraries = await sharedLibraries(dynamic);
   // Tools look for functions of libc at its real path, which is below /usr.
   const libc = libraries.filter((path) => basename(path) === 'libc.so.6');
@@ -134,16 +172,19 @@ async function buildPrograms(progress: Progress): Promise<string> {
   const libraries = [oldest, ...(await Promise.all(newer))];
   const go = await fetchPackage('golang-github-cilium-ebpf-dev', { progress });
   const sys = await fetchPackage('golang-golang-x-sys-dev', { progress });
-  const files = [...(await readdir(sources)).filter((name) => name !== 'gotool'), 'gotool/main.go'];
-  const contents = await Promise.all(files.map((name) => readFile(join(sources, name))));
+  const files = (await filesBelow(sources)).sort();
+  const contents = await Promise.all(files.map((path) => readFile(path)));
   const versions = [...libraries, go, sys].map(({ version }) => version);
   return cached('compat', contentKey(...versions, ...contents), async (draft) => {
     progress('building the programs of the matrix');
     const include = join(oldest.folder, 'usr/include');
-    for (const name of ['control', 'counts', 'elements', 'events', 'iterator', 'orders']) {
+    const toBpf = [
+      ...['-target', 'bpf', '-g', '-O2', '-Wall', '-Werror', '-mcpu=v3', '-D__TARGET_ARCH_x86'],
+      ...['-I', '/usr/include/x86_64-linux-gnu'],
+    ];
+    for (const name of objects) {
       await runTool('clang', [
-        ...['-target', 'bpf', '-g', '-O2', '-Wall', '-Werror', '-mcpu=v3'],
-        ...['-I', include, '-I', '/usr/include/x86_64-linux-gnu'],
+        ...[...toBpf, '-I', include],
         ...['-c', join(sources, `${name}.bpf.c`), '-o', join(draft, `${name}.bpf.o`)],
       ]);
     }
@@ -153,14 +194,29 @@ async function buildPrograms(progress: Progress): Promise<string> {
       ...['-o', join(draft, 'stimulus'), join(sources, 'stimulus.c')],
     ]);
     for (const { folder, version } of libraries) {
-      for (const application of applications) {
-        await runTool('gcc', [
-          ...[...warnings, '-I', join(folder, 'usr/include')],
-          ...['-o', join(draft, `${application}-${libbpfVersion(version)}`)],
-          ...[`${application}.c`, 'isoc23.c'].map((name) => join(sources, name)),
-          ...[join(folder, 'usr/lib/x86_64-linux-gnu/libbpf.a'), '-l:libelf.so.1', '-l:libz.so.1'],
+      const library = [
+        join(folder, 'usr/lib/x86_64-linux-gnu/libbpf.a'),
+        ...['-l:libelf.so.1', '-l:libz.so.1'],
+      ];
+      const build = (path: string, ...flags: string[]) =>
+        runTool('gcc', [
+          ...[...warnings, ...flags, '-I', join(folder, 'usr/include')],
+          ...['-o', join(draft, `${basename(path, '.c')}-${libbpfVersion(version)}`)],
+          ...[path, join(sources, 'isoc23.c'), ...library],
         ]);
+      for (const name of applications) await build(join(sources, `${name}.c`));
+      const skeletons = await mkdtemp(join(tmpdir(), 'waep-skeletons-'));
+      for (const name of apps) {
+        const object = join(skeletons, `${name}.bpf.o`);
+        await runTool('clang', [
+          ...[...toBpf, '-I', join(folder, 'usr/include')],
+          ...['-c', join(appSources, `${name}.bpf.c`), '-o', object],
+        ]);
+        const skeleton = await runTool('bpftool', ['gen', 'skeleton', object, 'name', name]);
+        await writeFile(join(skeletons, `${name}.skel.h`), skeleton);
+        await build(join(appSources, `${name}.c`), '-I', skeletons);
       }
+      await rm(skeletons, { recursive: true });
     }
     await runTool('go', ['build', '-o', join(draft, 'gotool'), '.'], {
       cwd: goSources,

@@ -1,15 +1,20 @@
 /* The guest of the matrix: one of its own, or one that another process keeps. */
 import { readFile } from 'node:fs/promises';
+import { basename, join } from 'node:path';
 import {
+  AGENT_PORT,
   boot,
   type ExecDaemon,
   type Guest,
+  type GuestFile,
   type GuestInfo,
   type KernelChoice,
   type Progress,
 } from '../../../guest/index.js';
 import { exec, spawn } from '../../../guest/vm/exec.js';
 import { failure } from '../../../src/errors.js';
+import { nativeFile } from '../../../src/native.js';
+import { packageFolder } from '../../../src/paths.js';
 import { profiles } from '../../../src/policy/index.js';
 import type { Equipment } from './equipment.js';
 
@@ -27,6 +32,8 @@ export interface EquippedGuest extends AsyncDisposable {
 
 const MEMORY_MIB = 3072;
 const CPUS = 2;
+/** What interfaces, filters of them and lists of sockets need. */
+const MODULES = ['veth', 'sch_ingress', 'cls_bpf', 'tcp_diag'];
 const BOOT_DEADLINE_MS = 240_000;
 
 /** The facts by which other processes find a guest. */
@@ -45,6 +52,28 @@ function policyFor(folder: string): string {
   return JSON.stringify({ profile: 'full', readable_paths: readable });
 }
 
+/** Where the agent of an equipped guest listens within the guest. */
+const AGENT_WITHIN = 'unix:/run/waep-agent.sock';
+/** The folder of the agent in a guest. It has the addon, which `waep run` needs as well. */
+const LIBRARY = '/usr/lib/waep';
+
+/** The words before a command that runs within the guest under `waep run`. */
+export const runWithin: readonly string[] = [
+  ...['/bin/node', join(LIBRARY, 'waep.cjs')],
+  ...['run', '--vm', AGENT_WITHIN, '--'],
+];
+
+/** Returns what `waep run` needs within a guest. */
+function commandFiles(): Record<string, GuestFile> {
+  const sources = [
+    ...['package.json', 'dist/cli/waep.cjs', 'dist/cli/run.cjs'].map((path) =>
+      join(packageFolder, path),
+    ),
+    nativeFile('waep-launch'),
+  ];
+  return Object.fromEntries(sources.map((source) => [join(LIBRARY, basename(source)), { source }]));
+}
+
 /** What a guest is equipped with. */
 type Built = Pick<Equipment, 'files' | 'folder'>;
 
@@ -59,8 +88,12 @@ export function bootEquipped(
     exec: true,
     memoryMib: MEMORY_MIB,
     cpus: CPUS,
-    agent: { args: ['--policy', POLICY_PATH] },
-    files: { ...files, [POLICY_PATH]: { text: policyFor(folder) } },
+    modules: MODULES,
+    agent: {
+      listen: [`vsock:any:${AGENT_PORT}`, AGENT_WITHIN],
+      args: ['--policy', POLICY_PATH],
+    },
+    files: { ...files, ...commandFiles(), [POLICY_PATH]: { text: policyFor(folder) } },
     deadlineMs: BOOT_DEADLINE_MS,
     progress,
     notice: progress,

@@ -61,6 +61,7 @@ export async function runMatrix({
   const { suite: from, versions = '' } = equipment;
   const tools = from === undefined ? {} : { suite: from, versions };
   const results: Result[] = [];
+  const withoutFolder = (text: string) => text.replaceAll(guest.folder, '$COMPAT');
   const sofar = async (): Promise<Run> => ({
     info: {
       ...{ at, ...tools, kernel, kernelOrigin, accel, rows: results.length },
@@ -75,7 +76,13 @@ export async function runMatrix({
     const outcomes: Outcome[] = [];
     for (const side of sides) {
       const othersMs = Math.max(0, ...outcomes.map(({ tookMs }) => tookMs));
-      outcomes.push(await play(row, side, stage, othersMs).catch(unplayable));
+      const outcome = await play(row, side, stage, othersMs).catch(unplayable);
+      const { stdout, stderr } = outcome;
+      outcomes.push({
+        ...outcome,
+        stdout: withoutFolder(stdout),
+        stderr: withoutFolder(stderr),
+      });
     }
     const [inGuest, fromHost, withStandby] = outcomes as [Outcome, Outcome, Outcome];
     const result = worse(

@@ -12,7 +12,7 @@ import type { GuestFile, KernelChoice, Progress } from '../../../guest/index.js'
 
 const packages = [
   ...['bpftool', 'bpftrace', 'libbpf-tools', 'linux-perf', 'bpfcc-tools'],
-  ...['veristat', 'pwru', 'bpftune', 'ply', 'bpftop'],
+  ...['veristat', 'pwru', 'bpftune', 'ply', 'bpftop', 'iproute2', 'xdp-tools'],
 ];
 
 /** What nobody needs who only runs the tools. */
@@ -35,6 +35,12 @@ export interface Layer {
 export function toolsOf(suite: string, progress: Progress): Promise<Layer> {
   const follow = (dependency: Stanza) => !unneeded.test(dependency.get('package') ?? '');
   return fetchPackages(packages, { suite, follow, progress });
+}
+
+/** Fetches tools of this machine's own suite that the machine does not have. */
+export function missingTools(progress: Progress): Promise<Layer> {
+  const follow = (dependency: Stanza) => /^lib(bpf|xdp)1$/.test(dependency.get('package') ?? '');
+  return fetchPackages(['xdp-tools'], { follow, progress });
 }
 
 /** Fetches the headers of a kernel, and puts them into usr/src/linux-headers. */

@@ -12,7 +12,7 @@ import { DEFAULT_LEASE_MS } from '../../../cli/connection.js';
 import type { Session } from '../../../src/index.js';
 import { cli } from '../../run/application.js';
 import { census, idsOf } from './census.js';
-import type { EquippedGuest } from './equipped-guest.js';
+import { type EquippedGuest, runWithin } from './equipped-guest.js';
 import { unrest } from './rest.js';
 import type { Outcome, Row, Watch } from './row.js';
 
@@ -28,16 +28,33 @@ interface Started {
 
 /** Where a command runs. */
 export interface Side {
-  readonly name: 'guest' | 'host' | 'standby';
+  readonly name: 'guest' | 'host' | 'standby' | 'within';
   start(command: string): Promise<Started>;
 }
 
 /** The guest itself. */
 export function guestSide(guest: EquippedGuest, env: Readonly<Record<string, string>>): Side {
+  return inGuest('guest', guest, [], env);
+}
+
+/**
+ * The guest itself by `waep run`, with the agent of the same guest. The agent makes the calls, and
+ * the commands act on the same kernel.
+ */
+export function withinSide(guest: EquippedGuest, env: Readonly<Record<string, string>>): Side {
+  return inGuest('within', guest, runWithin, env);
+}
+
+function inGuest(
+  name: Side['name'],
+  guest: EquippedGuest,
+  words: readonly string[],
+  env: Readonly<Record<string, string>>,
+): Side {
   return {
-    name: 'guest',
+    name,
     async start(command) {
-      const child = await guest.spawn(['/bin/sh', '-c', command], { env });
+      const child = await guest.spawn([...words, '/bin/sh', '-c', command], { env });
       child.end();
       return {
         ended: child.ended.then(({ status, signal }) => ending(status, signal)),

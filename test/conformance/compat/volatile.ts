@@ -21,7 +21,7 @@ const fields = {
     why: 'a map of maps has ids of maps, in hexadecimal',
   },
   'loaded at': {
-    pattern: /(?<=loaded_at[ ":]*)(?:\d{4}-\S+|\d+)/g,
+    pattern: /(?<=load(?:ed_at|_time)[ ":]*)(?:\d{4}-\S+|\d+)/g,
     shown: '#',
     why: 'when a program was loaded',
   },

@@ -2,12 +2,13 @@
  * Builds the tests: those of cilium/ebpf from Debian's packages, a static program for each Go
  * package, and the kernel's own.
  */
-import { cp, mkdir, readdir } from 'node:fs/promises';
+import { cp, mkdir, readdir, readFile } from 'node:fs/promises';
 import { join, relative } from 'node:path';
 import { cached, contentKey, filesBelow } from '../../../guest/image/cache.js';
 import { fetchPackage } from '../../../guest/image/debian.js';
 import type { Progress } from '../../../guest/index.js';
 import { requireTool, runTool } from '../../../guest/tools.js';
+import { packageFolder } from '../../../src/paths.js';
 import { type Equipment, filesOf } from '../compat/equipment.js';
 import type { Side } from '../compat/sides.js';
 import type { Tested } from './go-test.js';
@@ -21,6 +22,8 @@ export interface TestProgram {
   readonly name: string;
   /** What it is, with the versions of what it was built from. */
   readonly origin: string;
+  /** A library that makes its tests wait, where these can be made to. */
+  readonly patience?: string;
   /**
    * Runs its tests on a side.
    *
@@ -96,7 +99,8 @@ export async function buildSuite(progress: Progress): Promise<Suite> {
   const built = await filesBelow(folder);
   const kernels = await buildSelftests(progress);
   const theirs = await filesBelow(kernels.folder);
-  const files = await filesOf([...built, ...theirs, ...others]);
+  const patience = await buildPatience();
+  const files = await filesOf([...built, ...theirs, patience, ...others]);
   const origin = `cilium/ebpf ${module.version} of Debian with ${go}`;
   const programs: TestProgram[] = packages.map((name) => ({
     ...{ name, origin },
@@ -106,9 +110,19 @@ export async function buildSuite(progress: Progress): Promise<Suite> {
     programs.push({
       ...{ name, origin: kernels.title },
       play: (side, only) => play(kernels.folder, side, (test) => only(`${name}/${test}`)),
+      ...(name === 'test_progs' ? { patience } : {}),
     });
   }
   return { programs, folder, files };
+}
+
+async function buildPatience(): Promise<string> {
+  const source = join(packageFolder, 'test/conformance/suites/patient.c');
+  const folder = await cached('patience', contentKey(await readFile(source)), async (draft) => {
+    const flags = ['-O1', '-Wall', '-Werror', '-shared', '-fPIC'];
+    await runTool('gcc', [...flags, '-o', join(draft, 'patient.so'), source]);
+  });
+  return join(folder, 'patient.so');
 }
 
 async function foldersNamed(wanted: string, folder: string): Promise<string[]> {

@@ -1,8 +1,9 @@
 import t from 'tap';
-import { causes, compare, isUnexplained } from './compare.js';
+import { causes, compare, isUnexplained, type Result } from './compare.js';
 import { parseGoTest, type Tested } from './go-test.js';
 import { pageOf } from './page.js';
 import { playPackage } from './play.js';
+import { ELSEWHERE, STALE } from './reasons.js';
 import { playMapsTest, playProgsTest } from './selftests-test.js';
 import { parseVerifierTest } from './verifier-test.js';
 
@@ -34,27 +35,64 @@ t.test('the output of a Go test program is read test by test', async (t) => {
 const tested = (outcomes: Record<string, Tested['outcome']>): Tested[] =>
   Object.entries(outcomes).map(([name, outcome]) => ({ name, outcome, output: `${name} speaks` }));
 
+/** Tests of `link` that end like this within the guest, if not otherwise said as in the guest. */
+function compared(
+  guest: Record<string, Tested['outcome']>,
+  host: Record<string, Tested['outcome']>,
+  within = guest,
+  patient: Record<string, Tested['outcome']> = {},
+) {
+  return compare('6.1', 'link', {
+    patient: tested(patient),
+    guest: tested(guest),
+    within: tested(within),
+    host: tested(host),
+  });
+}
+
 t.test('a difference is told once, at the test that causes it', async (t) => {
-  const failing = compare(
-    '6.1',
-    'link',
-    tested({ TestA: 'pass', 'TestA/one': 'pass', 'TestA/two': 'pass' }),
-    tested({ TestA: 'fail', 'TestA/one': 'pass', 'TestA/two': 'fail' }),
+  const failing = compared(
+    { TestA: 'pass', 'TestA/one': 'pass', 'TestA/two': 'pass' },
+    { TestA: 'fail', 'TestA/one': 'pass', 'TestA/two': 'fail' },
+    { TestA: 'fail', 'TestA/one': 'pass', 'TestA/two': 'fail' },
   );
   t.match(causes(failing), [{ test: 'TestA/two', said: 'TestA/two speaks' }]);
   t.equal(failing.filter(isUnexplained).length, 2);
 
-  const early = compare(
-    '6.1',
-    'link',
-    tested({ TestA: 'pass', 'TestA/one': 'pass' }),
-    tested({ TestA: 'fail' }),
-  );
+  const early = compared({ TestA: 'pass', 'TestA/one': 'pass' }, { TestA: 'fail' });
   t.match(causes(early), [{ test: 'TestA', guest: 'pass', host: 'fail' }]);
 
-  const skipped = compare('6.1', 'link', tested({ TestA: 'fail' }), tested({ TestA: 'skip' }));
+  const skipped = compared({ TestA: 'fail' }, { TestA: 'skip' });
   t.match(causes(skipped), [{ test: 'TestA', guest: 'fail', host: 'skip' }]);
-  t.same(causes(compare('6.1', 'link', tested({ TestA: 'fail' }), tested({ TestA: 'fail' }))), []);
+  t.same(causes(compared({ TestA: 'fail' }, { TestA: 'fail' })), []);
+});
+
+t.test('a test that differs from the host alone differs because of the place', async (t) => {
+  const passing = { TestA: 'pass', 'TestA/one': 'pass' } as const;
+  t.match(compared(passing, { TestA: 'fail' }), [
+    { test: 'TestA', within: 'pass', host: 'fail', why: ELSEWHERE },
+    { test: 'TestA/one', within: 'pass', host: 'missing', why: ELSEWHERE },
+  ]);
+  t.match(compared({ TestA: 'pass' }, { TestA: 'fail' }, { TestA: 'fail' }), [{ why: '' }]);
+});
+
+t.test('a test that passes within the guest if it waits, differs because of copies', async (t) => {
+  const [passing, failing] = [{ TestA: 'pass' }, { TestA: 'fail' }] as const;
+  t.match(compared(passing, failing, failing, passing), [{ patient: 'pass', why: STALE }]);
+  t.match(compared(passing, failing, failing, failing), [{ patient: 'fail', why: '' }]);
+});
+
+t.test('a difference within the guest is not explained by one from the host', async (t) => {
+  const results = compared(
+    { TestA: 'pass', 'TestA/one': 'pass' },
+    { TestA: 'fail', 'TestA/one': 'fail' },
+    { TestA: 'fail', 'TestA/one': 'pass' },
+  );
+  t.match(causes(results), [
+    { test: 'TestA', why: '' },
+    { test: 'TestA/one', why: ELSEWHERE },
+  ]);
+  t.ok(isUnexplained(results[0] as Result));
 });
 
 /** A side on which commands print these texts, one after the other. */
@@ -143,25 +181,30 @@ t.test('the output of test_progs is read test by test, with parts', async (t) =>
   t.match(commands, [/--list/, / align cookie hangs dies;/]);
 });
 
-t.test('the page names each test, by how it ended on both sides', async (t) => {
-  const results = compare(
-    '6.1',
-    'root',
-    tested({ TestA: 'pass', 'TestA/one': 'pass', TestB: 'fail', TestC: 'skip', TestD: 'pass' }),
-    tested({ TestA: 'pass', 'TestA/one': 'pass', TestB: 'fail', TestC: 'skip', TestD: 'fail' }),
+t.test('the page names each test, by how it ended on all sides', async (t) => {
+  const guest = { TestA: 'pass', 'TestA/one': 'pass', TestB: 'fail', TestC: 'skip' } as const;
+  const results = compared(
+    { ...guest, TestD: 'pass' },
+    { ...guest, TestD: 'fail' },
+    { ...guest, TestD: 'crash' },
   );
   const run = {
-    ...{ name: '6.1', programs: ['root'], suite: 'a suite', kernel: '6.1.0' },
+    ...{ name: '6.1', programs: ['link'], suite: 'a suite', kernel: '6.1.0' },
     ...{ kernelOrigin: 'a package', accel: 'tcg', at: '2026-01-01T00:00:00.000Z', tookS: 60 },
   };
   const page = pageOf({ runs: [run], results });
   t.match(
     page,
-    '| Linux 6.1.0 (a package) on TCG | root | a suite | 2026-01-01T00:00:00.000Z | 60 s |',
+    '| Linux 6.1.0 (a package) on TCG | link | a suite | 2026-01-01T00:00:00.000Z | 60 s |',
   );
-  t.match(page, '| root | 5 | 3 | 2 | 2 | 1 | 1 | 1 |');
-  t.match(page, '| root | `TestD` | pass | fail | not known: TestD speaks |');
-  t.match(page, /fail on both sides.*\n\n- root: `TestB`\n/);
-  t.match(page, /skipped on both sides.*\n\n- root: `TestC`\n/);
-  t.match(page, /pass on both sides.*\n\n- root: `TestA` \(1 part\)\n/);
+  t.match(page, '| link | 5 | 3 | 2 | 66.7 % | 2 | 66.7 % | 1 | 1 | 1 |');
+  t.match(page, '| link | `TestD` | pass | crash | fail | not known: TestD speaks |');
+  const older = results.map(({ within: _, ...result }) => result);
+  t.match(
+    pageOf({ runs: [run], results: older }),
+    '| link | 5 | 3 | – | – | 2 | 66.7 % | 1 | 1 | 1 |',
+  );
+  t.match(page, /fail on all sides.*\n\n- link: `TestB`\n/);
+  t.match(page, /skipped on all sides.*\n\n- link: `TestC`\n/);
+  t.match(page, /pass on all sides.*\n\n- link: `TestA` \(1 part\)\n/);
 });

@@ -24,6 +24,32 @@ __attribute__((noinline)) int stimulate(int number) {
   return number + 1;
 }
 
+// A place for a statically defined probe (USDT): a no-op, and a note that tells where it is, how it is
+// called, and that its arguments are what the register EDI holds and a constant.
+__attribute__((noinline)) static void step(int number) {
+  __asm__ volatile(
+      "990: nop\n"
+      ".pushsection .note.stapsdt, \"\", \"note\"\n"
+      ".balign 4\n"
+      ".4byte 992f - 991f, 994f - 993f, 3\n"
+      "991: .asciz \"stapsdt\"\n"
+      "992: .balign 4\n"
+      "993: .8byte 990b, _.stapsdt.base, 0\n"
+      ".asciz \"stimulus\"\n"
+      ".asciz \"step\"\n"
+      ".asciz \"-4@%%edi -4@$7\"\n"
+      "994: .balign 4\n"
+      ".popsection\n"
+      ".pushsection .stapsdt.base, \"aG\", \"progbits\", .stapsdt.base, comdat\n"
+      ".weak _.stapsdt.base\n"
+      ".hidden _.stapsdt.base\n"
+      "_.stapsdt.base: .space 1\n"
+      ".size _.stapsdt.base, 1\n"
+      ".popsection"
+      :
+      : "D"(number));
+}
+
 static void files(void) {
   const int fd = open("/tmp/stimulus-file", O_CREAT | O_RDWR | O_TRUNC, 0600);
   char bytes[1000] = {0};
@@ -85,6 +111,7 @@ int main(int argc, char **argv) {
   for (int i = 0; i < 3; ++i) {
     syscall(SYS_getppid);
     stimulate(i);
+    step(i);
   }
   files();
   connections();

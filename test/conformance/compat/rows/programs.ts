@@ -19,6 +19,32 @@ const withLibbpf = (versions: readonly string[]): readonly Row[] =>
     },
   ]);
 
+/** Lines about the stimulus. What else is executed in the guest is not the row's matter. */
+const OF_STIMULUS = { lines: /stimulus/ };
+/** A processor without work is sampled on both sides. The program's own samples differ. */
+const IDLE = { lines: /^swapper/, compares: 'set' } as const;
+
+/** The applications of the folder apps. */
+const apps = (versions: readonly string[]): readonly Row[] =>
+  versions.flatMap((version) =>
+    (
+      [
+        ['minimal'],
+        ['bootstrap', '', OF_STIMULUS],
+        ['uprobe', ' $COMPAT/stimulus stimulate'],
+        ['usdt', ' $COMPAT/stimulus stimulus step'],
+        ['tc', ' lo 7777'],
+        ['profile', '', IDLE],
+      ] as const
+    ).map(([name, words = '', more = {}]) => ({
+      tool: `libbpf ${version}`,
+      command: `$COMPAT/${name}-${version}${words}`,
+      watch,
+      mustWork: true,
+      ...more,
+    })),
+  );
+
 const killed = (commands: readonly string[]): readonly Row[] =>
   commands.map((command) => ({ tool: 'killed', command, watch: KILLED }));
 
@@ -30,6 +56,7 @@ const SCRIPT = `bpftrace -e 'kprobe:do_nanosleep { @[comm] = count(); }'`;
  */
 export const programs: readonly Row[] = [
   ...withLibbpf(['1.1.2', '1.5.0']),
+  ...apps(['1.1.2', '1.5.0', '1.7.0']),
   ...killed([
     '$COMPAT/events-1.1.2 $COMPAT/events.bpf.o ring',
     '$COMPAT/events-1.5.0 $COMPAT/events.bpf.o perf',
@@ -46,6 +73,7 @@ export const programs: readonly Row[] = [
 /** The application with the newest version of libbpf, and newest tools that are killed. */
 export const newestPrograms: readonly Row[] = [
   ...withLibbpf(['1.7.0']),
+  ...apps(['1.1.2', '1.7.0']),
   ...killed([
     '$COMPAT/events-1.7.0 $COMPAT/events.bpf.o ring',
     '/usr/sbin/opensnoop-libbpf',
