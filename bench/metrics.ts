@@ -108,6 +108,9 @@ export const toolMetrics = {
   hello: 'libbpf hello',
 } as const;
 
+/** The start and the end of a Node that does nothing: the least that a command in Node takes. */
+export const nodeMetric = 'Node, doing nothing';
+
 /** Single calls of unmodified programs: one that stays on the host, and one that does not. */
 export const interceptionMetrics = ['uname', lookupMetric] as const;
 

@@ -4,6 +4,7 @@
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { enums, rows } from '../dist/src/bpf/index.js';
+import { speedTable } from './speed-table.mjs';
 
 const root = new URL('../', import.meta.url);
 
@@ -209,6 +210,45 @@ function starts() {
   ];
 }
 
+/** What a MiB to the guest takes beside time, by transport. */
+function streams() {
+  const { rows } = newest('counts', 'summary');
+  const { times, name } = newest('counts', 'environment').parameters.loads[1];
+  const cells = (kind) =>
+    ['vsock-device', 'tcp'].map((arm) =>
+      (found(rows, { arm, metric: `${kind}, ${times} ${name}` }).p50 / times).toFixed(1),
+    );
+  const [kicks, interrupts, switches] = ['kicks', 'interrupts', 'switches in the guest'].map(cells);
+  const text = ([device, tcp], what) => `${device} ${what} (TCP: ${tcp})`;
+  return [
+    `A MiB in messages of 64 KiB takes ${text(kicks, 'kicks')}, ${text(interrupts, 'interrupts')} and ${text(switches, 'switches in the guest')} ([chart](../results/counts/${newestRun('counts')}/counts.svg); ${machineOf('counts')}).`,
+  ];
+}
+
+/** Where the time of a call through a session goes, with everything on one core. */
+function sessionCall() {
+  const { rows } = newest('software-overhead', 'summary');
+  const [transport, placement] = ['unix', 'one core'];
+  const median = (arm) =>
+    (found(rows, { arm, metric: `MAP_LOOKUP_ELEM, ${placement}` }).p50 / 1000).toFixed(1);
+  const boots = newest('software-overhead', 'profile').map(({ profile }) =>
+    found(profile, { transport, placement }),
+  );
+  const range = (values) =>
+    `${Math.min(...values).toFixed(1)} to ${Math.max(...values).toFixed(1)} µs`;
+  // The profiler itself is `dispatch`. The process waits for others in (idle), as in `exchange`.
+  const notOurs = ['exchange', 'dispatch', '(idle)'];
+  const ours = boots.map(({ client }) =>
+    client.functions
+      .filter(({ name }) => !notOurs.includes(name))
+      .reduce((sum, { usPerCall }) => sum + usPerCall, 0),
+  );
+  const executors = boots.map(({ agent }) => agent.cpuUsPerCall);
+  return [
+    `By a Unix socket and on one core, the median call takes ${median(transport)} µs, and the exchange of the same bytes by plain C ${median(`${transport}/c`)} µs. In profiles of ${boots.length} clients, JavaScript and the garbage collector take ${range(ours)} of a call. The executor needs ${range(executors)} of processor time for a call ([profile.json](../results/software-overhead/${newestRun('software-overhead')}/profile.json); ${machineOf('software-overhead')}).`,
+  ];
+}
+
 /** How many commands of each tool do the same inside the guest and from the host. */
 function toolsTried() {
   const read = (name) => JSON.parse(readFileSync(new URL(`results/${name}.json`, root), 'utf8'));
@@ -297,6 +337,13 @@ const tables = [
   { file: 'paper-notes.md', name: 'beside time', lines: beside },
   { file: 'paper-notes.md', name: 'large records', lines: largeRecords },
   { file: 'paper-notes.md', name: 'tools', lines: toolBounds },
+  {
+    file: 'docs/speed.md',
+    name: 'figures',
+    lines: () => speedTable({ newest, found, machineOf, microseconds }),
+  },
+  { file: 'docs/speed.md', name: 'streams', lines: streams },
+  { file: 'docs/speed.md', name: 'session call', lines: sessionCall },
   { file: 'docs/agent.md', name: 'memory', lines: agentMemory },
   { file: 'docs/run.md', name: 'tools tried', lines: toolsTried },
   { file: 'docs/commands.md', name: 'commands', lines: commandTable },

@@ -13,27 +13,22 @@ export function codecFigure(summary: Summary, environment: Environment): Figure 
   const title = answer(environment.title)`The fixed shape's rate ÷ cbor-x's: ${
     factors.includes(undefined) ? undefined : list
   }`;
-  return {
+  return sheet({
     file: 'codec',
     title,
-    origin: 'beyond the thesis',
-    status: 'new',
-    svg: sheet({
-      title,
-      environment,
-      better: 'higher',
-      drawn: summary.rows,
-      rows: [
-        [
-          rowPanel({
-            title: 'Operations a second, for the same bytes',
-            groups: metrics.map((name) => ({ name, rows: rowsOf(summary, name).map(bar) })),
-            width: whole,
-            print: labels['ops/s'],
-          }),
-        ],
+    environment,
+    better: 'higher',
+    drawn: summary.rows,
+    rows: [
+      [
+        rowPanel({
+          title: 'Operations a second, for the same bytes',
+          groups: metrics.map((name) => ({ name, rows: rowsOf(summary, name).map(bar) })),
+          width: whole,
+          print: labels['ops/s'],
+        }),
       ],
-      notes: ['A sample is the rate of a cycle of benchmark.js, which is many operations.'],
-    }),
-  };
+    ],
+    notes: ['A sample is the rate of a cycle of benchmark.js, which is many operations.'],
+  });
 }

@@ -29,31 +29,26 @@ export function countsFigure(
   const title = answer(
     environment.title,
   )`A round trip of 64 B takes ${here?.[0]} kicks, ${here?.[1]} interrupts and ${here?.[2]} switches in the guest by ${armName(vsock)}, and ${there?.[0]}, ${there?.[1]} and ${there?.[2]} by TCP`;
-  return {
+  return sheet({
     file: 'counts',
     title,
-    origin: 'beyond the thesis',
-    status: 'new',
-    svg: sheet({
-      title,
-      environment,
-      better: 'lower',
-      drawn: loads.flatMap((load) =>
-        countKinds.flatMap((kind) => rowsOf(summary, countMetric(kind, load))),
-      ),
-      rows: loads.map((load) => [
-        textTable({
-          title: `Per ${load.per}, of ${count(load.times)} ${load.name}`,
-          rows: [
-            ['', ...arms.map(({ arm }) => armName(arm))],
-            ...countKinds.map((kind) => [
-              kind,
-              ...arms.map(({ arm }) => each(arm, kind, load) ?? '–'),
-            ]),
-          ],
-          width: whole,
-        }),
-      ]),
-    }),
-  };
+    environment,
+    better: 'lower',
+    drawn: loads.flatMap((load) =>
+      countKinds.flatMap((kind) => rowsOf(summary, countMetric(kind, load))),
+    ),
+    rows: loads.map((load) => [
+      textTable({
+        title: `Per ${load.per}, of ${count(load.times)} ${load.name}`,
+        rows: [
+          ['', ...arms.map(({ arm }) => armName(arm))],
+          ...countKinds.map((kind) => [
+            kind,
+            ...arms.map(({ arm }) => each(arm, kind, load) ?? '–'),
+          ]),
+        ],
+        width: whole,
+      }),
+    ]),
+  });
 }

@@ -57,65 +57,60 @@ export function eventsFigure(
       })),
       width: whole,
     });
-  return {
+  return sheet({
     file: 'events',
     title,
-    origin: 'beyond the thesis',
-    status: 'new',
-    svg: sheet({
-      title,
-      environment,
-      better: 'lower',
-      drawn: [...recordBytes.map(recordMetric), latencyMetric].flatMap((metric) =>
-        rowsOf(summary, metric),
-      ),
-      rows: [
-        [
-          timesOfRecords(
-            'Time of a record at full speed',
-            'from the first record to the last, divided by their number; all at nice 0 in the guest',
-            recordMetric,
-          ),
-        ],
-        ...(rowsOf(summary, raisedRecordMetric(small)).length === 0
-          ? []
-          : [
-              [
-                timesOfRecords(
-                  'The same, with a priority for who reads the records in the guest',
-                  'the C program, and the agent’s thread that sends, at nice −4 (the agent’s default)',
-                  raisedRecordMetric,
-                ),
-              ],
-            ]),
-        ...(lines.length === 0
-          ? []
-          : [
-              [
-                linePanel({
-                  title: 'Share of the records that arrives (higher is better)',
-                  subtitle: 'the full ring refuses the others; records of 256 B, a ring of 256 KiB',
-                  lines,
-                  width: whole,
-                  height: 250,
-                  ticks: logarithmicTicks(Math.min(...offered), Math.max(...offered)).map(
-                    (value) => ({ value, text: tick(rate)(value) }),
-                  ),
-                  xTitle: 'records that programs try to emit (log scale)',
-                  xLogarithmic: true,
-                  print: (share) => `${ratioText(share)} %`,
-                }),
-              ],
-            ]),
-        [
-          rowPanel({
-            title: 'From the program to its reader, at 200 records a second',
-            subtitle: `give or take ${duration(error)} between two clocks; pale: a plain C round trip of 64 B, as seldom`,
-            groups: [{ rows: latencies.map(bar) }],
-            width: whole,
-          }),
-        ],
+    environment,
+    better: 'lower',
+    drawn: [...recordBytes.map(recordMetric), latencyMetric].flatMap((metric) =>
+      rowsOf(summary, metric),
+    ),
+    rows: [
+      [
+        timesOfRecords(
+          'Time of a record at full speed',
+          'from the first record to the last, divided by their number; all at nice 0 in the guest',
+          recordMetric,
+        ),
       ],
-    }),
-  };
+      ...(rowsOf(summary, raisedRecordMetric(small)).length === 0
+        ? []
+        : [
+            [
+              timesOfRecords(
+                'The same, with a priority for who reads the records in the guest',
+                'the C program, and the agent’s thread that sends, at nice −4 (the agent’s default)',
+                raisedRecordMetric,
+              ),
+            ],
+          ]),
+      ...(lines.length === 0
+        ? []
+        : [
+            [
+              linePanel({
+                title: 'Share of the records that arrives (higher is better)',
+                subtitle: 'the full ring refuses the others; records of 256 B, a ring of 256 KiB',
+                lines,
+                width: whole,
+                height: 250,
+                ticks: logarithmicTicks(Math.min(...offered), Math.max(...offered)).map(
+                  (value) => ({ value, text: tick(rate)(value) }),
+                ),
+                xTitle: 'records that programs try to emit (log scale)',
+                xLogarithmic: true,
+                print: (share) => `${ratioText(share)} %`,
+              }),
+            ],
+          ]),
+      [
+        rowPanel({
+          title: 'From the program to its reader, at 200 records a second',
+          subtitle: `give or take ${duration(error)} between two clocks; pale: a plain C round trip of 64 B, as seldom`,
+          groups: [{ rows: latencies.map(bar) }],
+          width: whole,
+        }),
+      ],
+    ],
+  });
 }

@@ -25,44 +25,39 @@ export function kernelsFigure(
     Math.min(...ratios.map(({ ciLow }) => ciLow)) * 0.92,
     Math.max(...ratios.map(({ ciHigh, bound = 0 }) => Math.max(ciHigh, bound))) * 1.08,
   ] as const;
-  return {
+  return sheet({
     file: 'kernels',
     title,
-    origin: 'beyond the thesis',
-    status: 'new',
-    svg: sheet({
-      title,
-      environment,
-      better: 'lower',
-      drawn: ratios,
-      logarithmic: true,
-      rows: pairs(metrics).map((pair) =>
-        pair.map((metric) =>
-          rowPanel({
-            title: `${metric}: time ÷ TCP’s`,
-            groups: [
-              {
-                rows: suites.flatMap((suite, i) =>
-                  ratios
-                    .filter((one) => one.metric === onKernelMetric(metric, suite))
-                    .map((one) => ({
-                      ...point({ ...one, arm: 'vsock-device' }),
-                      label: `${/^\d+\.\d+/.exec(kernels[i] ?? '')?.[0] ?? ''} ${suite}`.trim(),
-                    })),
-                ),
-              },
-            ],
-            width: half,
-            logarithmic: true,
-            print: String,
-            mark: { value: 1, text: 'as TCP' },
-            domain,
-          }),
-        ),
+    environment,
+    better: 'lower',
+    drawn: ratios,
+    logarithmic: true,
+    rows: pairs(metrics).map((pair) =>
+      pair.map((metric) =>
+        rowPanel({
+          title: `${metric}: time ÷ TCP’s`,
+          groups: [
+            {
+              rows: suites.flatMap((suite, i) =>
+                ratios
+                  .filter((one) => one.metric === onKernelMetric(metric, suite))
+                  .map((one) => ({
+                    ...point({ ...one, arm: 'vsock-device' }),
+                    label: `${/^\d+\.\d+/.exec(kernels[i] ?? '')?.[0] ?? ''} ${suite}`.trim(),
+                  })),
+              ),
+            },
+          ],
+          width: half,
+          logarithmic: true,
+          print: String,
+          mark: { value: 1, text: 'as TCP' },
+          domain,
+        }),
       ),
-      notes: [
-        'Red strokes: the bound of the hypothesis. Surely faster: the whole interval is below 1.',
-      ],
-    }),
-  };
+    ),
+    notes: [
+      'Red strokes: the bound of the hypothesis. Surely faster: the whole interval is below 1.',
+    ],
+  });
 }

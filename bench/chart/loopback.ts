@@ -24,34 +24,29 @@ export function loopbackFigure(
   const title = answer(
     environment.title,
   )`Within one kernel vsock takes ${c} TCP’s round trip of ${bytes(size)} in plain C and ${typescript} in TypeScript; it carries ${carried} TCP’s bytes`;
-  return {
+  return sheet({
     file: 'loopback',
     title,
-    origin: 'beyond the thesis',
-    status: 'new',
-    svg: sheet({
-      title,
-      environment,
-      better: 'lower',
-      drawn: echoBytes.flatMap((each) => rowsOf(summary, echoMetric(each))),
-      rows: [
-        echoBytes.map((each) =>
-          rowPanel({
-            title: `${bytes(each)} there and back within the guest`,
-            groups: [{ rows: rowsOf(summary, echoMetric(each)).map(bar) }],
-            width: half,
-          }),
-        ),
-        [
-          rowPanel({
-            title: 'Bytes a second in messages of 1 MiB: higher is better',
-            groups: [{ rows: rowsOf(summary, stream).map(bar) }],
-            width: whole,
-            print: labels['B/s'],
-          }),
-        ],
+    environment,
+    better: 'lower',
+    drawn: echoBytes.flatMap((each) => rowsOf(summary, echoMetric(each))),
+    rows: [
+      echoBytes.map((each) =>
+        rowPanel({
+          title: `${bytes(each)} there and back within the guest`,
+          groups: [{ rows: rowsOf(summary, echoMetric(each)).map(bar) }],
+          width: half,
+        }),
+      ),
+      [
+        rowPanel({
+          title: 'Bytes a second in messages of 1 MiB: higher is better',
+          groups: [{ rows: rowsOf(summary, stream).map(bar) }],
+          width: whole,
+          print: labels['B/s'],
+        }),
       ],
-      notes: ['Pale: plain C at both ends. Otherwise the client is TypeScript.'],
-    }),
-  };
+    ],
+    notes: ['Pale: plain C at both ends. Otherwise the client is TypeScript.'],
+  });
 }

@@ -45,30 +45,25 @@ export function mapOpsFigure(
   const title = answer(
     environment.title,
   )`By ${armName(vsock)} ${count(large)} entries, ${count(middle)} at a time, take ${times(summary, vsock, 'native', entriesMetric(large, middle))} native; a single look-up takes ${times(summary, vsock, 'native', lookupMetric)}`;
-  return {
+  return sheet({
     file: 'map-ops',
     title,
-    origin: 'beyond the thesis',
-    status: 'new',
-    svg: sheet({
-      title,
-      environment,
-      better: 'lower',
-      drawn: metrics.flatMap(ofMetric),
-      logarithmic: true,
-      rows: [
-        [
-          rowPanel({
-            title: 'A hash map in the guest: time ÷ that of a C program in the guest',
-            groups,
-            width: whole,
-            logarithmic: true,
-            print: String,
-            mark: { value: 1, text: 'native' },
-          }),
-        ],
+    environment,
+    better: 'lower',
+    drawn: metrics.flatMap(ofMetric),
+    logarithmic: true,
+    rows: [
+      [
+        rowPanel({
+          title: 'A hash map in the guest: time ÷ that of a C program in the guest',
+          groups,
+          width: whole,
+          logarithmic: true,
+          print: String,
+          mark: { value: 1, text: 'native' },
+        }),
       ],
-      notes: ['Red strokes: the bound of the hypothesis.'],
-    }),
-  };
+    ],
+    notes: ['Red strokes: the bound of the hypothesis.'],
+  });
 }

@@ -33,35 +33,30 @@ export function progSizeFigure(
   const title = answer(
     environment.title,
   )`By ${armName(vsock)} a load of ${count(least)} instructions takes ${factorOf(least)} native, one of ${count(most)} takes ${factorOf(most)}`;
-  return {
+  return sheet({
     file: 'prog-size',
     title,
-    origin: 'beyond the thesis',
-    status: 'new',
-    svg: sheet({
-      title,
-      environment,
-      better: 'lower',
-      drawn: ratios,
-      logarithmic: true,
-      rows: [
-        [
-          linePanel({
-            title: 'PROG_LOAD: time ÷ the native one',
-            lines,
-            width: whole,
-            height: 360,
-            ticks: sizes.map((value) => ({ value, text: `${short(value)}${native(value)}` })),
-            xTitle: 'instructions, and the native time (log scale)',
-            xLogarithmic: true,
-            logarithmic: true,
-            print: ratioText,
-            mark: { value: 1, text: 'native' },
-          }),
-        ],
+    environment,
+    better: 'lower',
+    drawn: ratios,
+    logarithmic: true,
+    rows: [
+      [
+        linePanel({
+          title: 'PROG_LOAD: time ÷ the native one',
+          lines,
+          width: whole,
+          height: 360,
+          ticks: sizes.map((value) => ({ value, text: `${short(value)}${native(value)}` })),
+          xTitle: 'instructions, and the native time (log scale)',
+          xLogarithmic: true,
+          logarithmic: true,
+          print: ratioText,
+          mark: { value: 1, text: 'native' },
+        }),
       ],
-    }),
-  };
+    ],
+  });
 }
 
 /** `100 k` rather than `100,000`, which would touch its neighbours. */

@@ -23,41 +23,36 @@ export function rttFigure(
   const title = answer(
     environment.title,
   )`${where}${armName(vsock)} takes ${ratioOf(64)} TCP’s round trip of 64 B, ${ratioOf(4096)} that of 4 KiB`;
-  return {
+  return sheet({
     file,
     title,
-    origin: 'beyond the thesis',
-    status: 'new',
-    svg: sheet({
-      title,
-      environment,
-      better: 'lower',
-      drawn: [...payloadBytes.map(echoMetric), lookupMetric].flatMap((metric) =>
-        rowsOf(summary, metric),
-      ),
-      rows: [
-        [
-          linePanel({
-            title: 'A message there and back (log scale)',
-            subtitle: 'dashed: plain C; otherwise TypeScript',
-            lines,
-            width: whole,
-            height: 330,
-            ticks: payloadBytes.map((value) => ({ value, text: bytes(value) })),
-            xTitle: 'bytes each way',
-            xLogarithmic: true,
-            logarithmic: true,
-          }),
-        ],
-        [
-          rowPanel({
-            title: `${lookupMetric} through a session`,
-            subtitle: 'plain C (pale) exchanges the same bytes and executes nothing',
-            groups: [{ rows: rowsOf(summary, lookupMetric).map(bar) }],
-            width: whole,
-          }),
-        ],
+    environment,
+    better: 'lower',
+    drawn: [...payloadBytes.map(echoMetric), lookupMetric].flatMap((metric) =>
+      rowsOf(summary, metric),
+    ),
+    rows: [
+      [
+        linePanel({
+          title: 'A message there and back (log scale)',
+          subtitle: 'dashed: plain C; otherwise TypeScript',
+          lines,
+          width: whole,
+          height: 330,
+          ticks: payloadBytes.map((value) => ({ value, text: bytes(value) })),
+          xTitle: 'bytes each way',
+          xLogarithmic: true,
+          logarithmic: true,
+        }),
       ],
-    }),
-  };
+      [
+        rowPanel({
+          title: `${lookupMetric} through a session`,
+          subtitle: 'plain C (pale) exchanges the same bytes and executes nothing',
+          groups: [{ rows: rowsOf(summary, lookupMetric).map(bar) }],
+          width: whole,
+        }),
+      ],
+    ],
+  });
 }

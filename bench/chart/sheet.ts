@@ -2,6 +2,7 @@
 import { type Environment, environmentLines } from '../environment.js';
 import { findCompared, findRow } from '../summary.js';
 import type { Compared, Row as Measured, Summary } from '../types.js';
+import type { Figure } from './figure.js';
 import { count, factor, labels, ratioText, whiskers } from './format.js';
 import { type Line, type Panel, type Point, page, type Row } from './panels.js';
 import { armName, colourOf, inOrder, isPlainC } from './theme.js';
@@ -16,7 +17,12 @@ const accelerators = {
 
 /** The chart of an experiment: the answer, how sure it is, the panels, and where all is from. */
 export function sheet(options: {
+  file: string;
   title: string;
+  /** What it corresponds to in the thesis. Default: nothing. */
+  origin?: string;
+  /** How it relates to that. Default: new. */
+  status?: string;
   environment: Environment;
   better: 'lower' | 'higher';
   /** What is drawn, to say how many samples it is made of. */
@@ -25,8 +31,9 @@ export function sheet(options: {
   rows: ReadonlyArray<readonly Panel[]>;
   /** What else the reader may want to know. */
   notes?: readonly string[];
-}): string {
-  const { environment, drawn, better } = options;
+}): Figure {
+  const { file, title, environment, drawn, better } = options;
+  const { origin = 'beyond the thesis', status = 'new' } = options;
   const { accel, amount, quick, source } = environment;
   const numbers = drawn.map((one) => ('rounds' in one ? one.rounds : one.n));
   const [least, most] = [Math.min(...numbers), Math.max(...numbers)];
@@ -34,8 +41,8 @@ export function sheet(options: {
   const what = drawn.some((one) => 'rounds' in one) ? unit : '';
   const apart = drawn.filter((one) => 'boots' in one).length;
   const starts = accel === 'none' ? 'start' : 'boot';
-  return page({
-    title: options.title,
+  const svg = page({
+    title,
     ...(quick ? { warning: 'QUICK RUN: less than a full run of a committed tree' } : {}),
     facts: [
       accelerators[environment.guest?.outer === undefined ? accel : 'nested'],
@@ -54,6 +61,7 @@ export function sheet(options: {
       `Commit ${source.commit}${source.dirty ? ', with changes that were not committed' : ''}`,
     ],
   });
+  return { file, title, origin, status, svg };
 }
 
 /** The rows of a metric, in the order of the arms. */

@@ -25,38 +25,35 @@ export function thesisFigure(summary: Summary, environment: Environment, file = 
   const quoted = commandMetrics
     .map((metric) => `${duration(thesisOverheadNs[metric])} to ${metric}`)
     .join(' and ');
-  return {
+  return sheet({
     file,
     title,
     origin: 'Figure 4',
     status: statusOf(summary, environment),
-    svg: sheet({
-      title,
-      environment,
-      better: 'lower',
-      drawn: commandMetrics.flatMap((metric) => rowsOf(summary, metric)),
-      rows: [
-        commandMetrics.map((metric) =>
-          rowPanel({
-            title: `${metric}: time of one call`,
-            groups: [{ rows: rowsOf(summary, metric).map(bar) }],
-            width: half,
-          }),
-        ),
-        commandMetrics.map((metric) =>
-          rowPanel({
-            title: `${metric}: added by forwarding`,
-            subtitle: 'forwarded − native, median over the rounds',
-            groups: [{ rows: added(metric).map((one) => point(one)) }],
-            width: half,
-          }),
-        ),
-      ],
-      notes: [
-        `The thesis reports that TCP adds ${quoted}, in a KVM guest on a Core i7-9700. The chart of software-overhead is the one to compare with that.`,
-      ],
-    }),
-  };
+    environment,
+    better: 'lower',
+    drawn: commandMetrics.flatMap((metric) => rowsOf(summary, metric)),
+    rows: [
+      commandMetrics.map((metric) =>
+        rowPanel({
+          title: `${metric}: time of one call`,
+          groups: [{ rows: rowsOf(summary, metric).map(bar) }],
+          width: half,
+        }),
+      ),
+      commandMetrics.map((metric) =>
+        rowPanel({
+          title: `${metric}: added by forwarding`,
+          subtitle: 'forwarded − native, median over the rounds',
+          groups: [{ rows: added(metric).map((one) => point(one)) }],
+          width: half,
+        }),
+      ),
+    ],
+    notes: [
+      `The thesis reports that TCP adds ${quoted}, in a KVM guest on a Core i7-9700. The chart of software-overhead is the one to compare with that.`,
+    ],
+  });
 }
 
 /** The thesis' overhead of a load, divided by its overhead of an attachment. */

@@ -39,41 +39,36 @@ export function throughputFigure(
   const title = answer(
     environment.title,
   )`In messages of ${bytes(size)} ${armName(vsock)} carries ${there?.[0]} TCP’s bytes to the guest and ${back?.[0]} from it; vhost-device-vsock’s ${there?.[1]} and ${back?.[1]}`;
-  return {
+  return sheet({
     file: 'throughput',
     title,
-    origin: 'beyond the thesis',
-    status: 'new',
-    svg: sheet({
-      title,
-      environment,
-      better: 'higher',
-      drawn: rates,
-      rows: [
-        directions.map((direction) =>
-          rowPanel({
-            title: `Bytes a second ${direction}`,
-            groups: payloadBytes.map((size) => ({
-              name: `messages of ${bytes(size)}`,
-              rows: rowsOf(summary, bulkMetric(size, direction)).map(bar),
-            })),
-            width: half,
-            print: labels['B/s'],
-            domain: [0, Math.max(...rates.map(({ ciHigh }) => ciHigh))],
-          }),
-        ),
-        [
-          textTable({
-            title: 'Processor time of a MiB, host + guest: lower is better',
-            rows: [
-              ['', ...transfers.map(({ size, direction }) => `${bytes(size)} ${direction}`)],
-              ...cpu,
-            ],
-            width: whole,
-          }),
-        ],
+    environment,
+    better: 'higher',
+    drawn: rates,
+    rows: [
+      directions.map((direction) =>
+        rowPanel({
+          title: `Bytes a second ${direction}`,
+          groups: payloadBytes.map((size) => ({
+            name: `messages of ${bytes(size)}`,
+            rows: rowsOf(summary, bulkMetric(size, direction)).map(bar),
+          })),
+          width: half,
+          print: labels['B/s'],
+          domain: [0, Math.max(...rates.map(({ ciHigh }) => ciHigh))],
+        }),
+      ),
+      [
+        textTable({
+          title: 'Processor time of a MiB, host + guest: lower is better',
+          rows: [
+            ['', ...transfers.map(({ size, direction }) => `${bytes(size)} ${direction}`)],
+            ...cpu,
+          ],
+          width: whole,
+        }),
       ],
-      notes: ['Pale: plain C at both ends. Otherwise the host’s end is TypeScript.'],
-    }),
-  };
+    ],
+    notes: ['Pale: plain C at both ends. Otherwise the host’s end is TypeScript.'],
+  });
 }

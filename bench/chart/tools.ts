@@ -42,32 +42,28 @@ export function toolsFigure(summary: Summary, environment: Environment): Figure 
   const title = answer(
     environment.title,
   )`${show} takes ${factorOf(attended, show)} native under waep run with a standby, ${factorOf(alone, show)} without; ${bpftrace} ${factorOf(attended, bpftrace)} and ${factorOf(alone, bpftrace)}`;
-  return {
+  return sheet({
     file: 'tools',
     title,
     origin: 'beyond the thesis: its open problem, existing applications',
-    status: 'new',
-    svg: sheet({
-      title,
-      environment,
-      better: 'lower',
-      drawn: compared,
-      logarithmic: true,
-      rows: [
-        [
-          rowPanel({
-            title: 'From the host under waep run: time ÷ that of the same program in the guest',
-            groups,
-            width: whole,
-            logarithmic: true,
-            print: String,
-            mark: { value: 1, text: 'native' },
-          }),
-        ],
+    environment,
+    better: 'lower',
+    drawn: compared,
+    logarithmic: true,
+    rows: [
+      [
+        rowPanel({
+          title: 'From the host under waep run: time ÷ that of the same program in the guest',
+          groups,
+          width: whole,
+          logarithmic: true,
+          print: String,
+          mark: { value: 1, text: 'native' },
+        }),
       ],
-      notes: [
-        'Red strokes: the bounds of the hypothesis. uname is one call, answered on the host; MAP_LOOKUP_ELEM is one call, made in the guest. The others are whole runs.',
-      ],
-    }),
-  };
+    ],
+    notes: [
+      'Red strokes: the bounds of the hypothesis. uname is one call, answered on the host; MAP_LOOKUP_ELEM is one call, made in the guest. The others are whole runs.',
+    ],
+  });
 }

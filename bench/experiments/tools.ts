@@ -6,7 +6,7 @@ import { ratio } from '../comparisons.js';
 import type { Experiment } from '../experiment.js';
 import type { LabGuest } from '../lab.js';
 import { nativeSamples } from '../limit.js';
-import { interceptionMetrics, lookupMetric, toolMetrics } from '../metrics.js';
+import { interceptionMetrics, lookupMetric, nodeMetric, toolMetrics } from '../metrics.js';
 import { run, startServer } from '../process.js';
 import { expectSamples } from '../samples.js';
 import type { Amount, Arm } from '../types.js';
@@ -14,7 +14,6 @@ import { findUnmodified, type Unmodified, unmodifiedFiles } from '../unmodified.
 
 const transports = ['tcp', 'vsock-mux', 'vsock-kernel', 'vsock-device'];
 const waep = join(packageFolder, 'bin/waep');
-const cli = join(packageFolder, 'dist/cli/waep.cjs');
 /** The arm of a transport on which a process stands by. */
 const standing = (transport: string) => `${transport}/standby`;
 const callSamples = 300;
@@ -40,6 +39,7 @@ export const tools: Experiment = {
   remarks: [
     'Wall time from fork(2) to the end of the process, `waep run` and its session included, by bench/c/stopwatch.c on both sides.',
     'standby: a `waep standby` for the guest has a session ready, and has run each of the programs before. Without it each `waep run` starts Node, opens its session and compiles its code on the way.',
+    '“Node, doing nothing” is the start and the end of a Node that runs an empty program.',
     '“uname” is a system call that `waep run` answers without asking the guest: what intercepting costs. MAP_LOOKUP_ELEM is made by the same C program on both sides; from the host it is intercepted and crosses the link.',
   ],
   guest: true,
@@ -66,13 +66,11 @@ export const tools: Experiment = {
     if (transport === undefined) throw new TypeError('the guest has no transport');
     await transport.use();
     const cache = join(folder, 'cache');
-    const environment = ['env', `WAEP_CACHE_DIR=${cache}`];
     const commands = commandsOf(unmodified);
+    const environment = ['env', `WAEP_CACHE_DIR=${cache}`];
     const words = ['run', '--vm', transport.agent, '--'];
-    // bin/waep starts this without a standby.
-    const alone = side(programs, run, [...environment, process.execPath, cli, ...words]);
-    const attended = side(programs, run, [...environment, waep, ...words]);
-    const failing = await tryAll(alone, commands);
+    const onHost = side(programs, run, [...environment, waep, ...words]);
+    const failing = await tryAll(onHost, commands);
     const forget = () => rm(cache, { recursive: true, force: true });
     const working = commands.filter(({ metric }) => !failing.has(metric));
     const inGuest = side(guest.programs, guest.run);
@@ -81,7 +79,15 @@ export const tools: Experiment = {
     return {
       arms: [
         arm('guest', inGuest, working),
-        arm(transport.name, alone, working, forget),
+        {
+          name: transport.name,
+          async measure(amount) {
+            const batches = await arm(transport.name, onHost, working, forget).measure(amount);
+            const bare = ['env', '-u', 'NODE_EXTRA_CA_CERTS', process.execPath, '--eval', '0'];
+            const node = { metric: nodeMetric, words: bare, once: false };
+            return [...batches, await timed(side(programs, run), node, amount)];
+          },
+        },
         {
           name: standing(transport.name),
           async measure(amount) {
@@ -89,8 +95,8 @@ export const tools: Experiment = {
             // session.
             const command = [...environment, waep, 'standby', '--vm', transport.agent];
             await using _ = await startServer(command, { ready: 'Ready' });
-            await tryAll(attended, working);
-            return await arm(transport.name, attended, working, forget).measure(amount);
+            await tryAll(onHost, working);
+            return await arm(transport.name, onHost, working, forget).measure(amount);
           },
         },
       ],
@@ -155,18 +161,11 @@ async function tryAll(
 /** @param forget is called before each round: what earlier ones have asked is not to be known */
 function arm(
   name: string,
-  { programs, execute, prefix }: Side,
+  where: Side,
   commands: readonly ToolCommand[],
   forget: () => Promise<void> = async () => {},
 ): Arm {
-  const timed = async ({ metric, words, once }: ToolCommand, amount: Amount) => {
-    const { samples, warmup } = once ? { samples: 1, warmup: 0 } : amount;
-    const counts = ['--warmup', String(warmup), '--count', String(samples)];
-    const label = metric.replaceAll(' ', '-');
-    const stopwatch = [programs.stopwatch, label, ...counts, '--'];
-    const output = await execute([...stopwatch, ...prefix, ...words]);
-    return batch(metric, nativeSamples(output).get(label), samples);
-  };
+  const { programs, execute, prefix } = where;
   const calls = async (program: string, words: readonly string[], metric: string) => {
     const counts = ['--warmup', String(callWarmup), '--count', String(callSamples)];
     const output = await execute([...prefix, program, ...words, ...counts]);
@@ -177,12 +176,26 @@ function arm(
     async measure(amount) {
       await forget();
       const batches = [];
-      for (const command of commands) batches.push(await timed(command, amount));
+      for (const command of commands) batches.push(await timed(where, command, amount));
       batches.push(await calls(programs.uname, [], 'uname'));
       batches.push(await calls(programs.maps, ['ops'], lookupMetric));
       return batches;
     },
   };
+}
+
+/** Times whole runs of a command. */
+async function timed(
+  { programs, execute, prefix }: Side,
+  { metric, words, once }: ToolCommand,
+  amount: Amount,
+) {
+  const { samples, warmup } = once ? { samples: 1, warmup: 0 } : amount;
+  const counts = ['--warmup', String(warmup), '--count', String(samples)];
+  const label = metric.replaceAll(' ', '-');
+  const stopwatch = [programs.stopwatch, label, ...counts, '--'];
+  const output = await execute([...stopwatch, ...prefix, ...words]);
+  return batch(metric, nativeSamples(output).get(label), samples);
 }
 
 function batch(metric: string, values: readonly number[] = [], expected: number) {

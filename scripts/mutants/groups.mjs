@@ -29,27 +29,36 @@ export const groups = {
       slower: ['test/policy/rules'],
     },
     {
-      files: ['descriptors', 'places', 'profiles', 'reports', 'rules'],
+      files: ['descriptors', 'reports', 'rules'],
       tests: ['test/policy/{compile,compiled,values}'],
       slower: ['test/policy/rules', 'test/agent/audit'],
+    },
+    {
+      files: ['places', 'profiles'],
+      tests: ['test/policy/{compile,compiled,places,profiles,values}'],
     },
     { files: ['explain'], tests: ['test/policy/explain'] },
     { files: ['netlink'], tests: ['test/policy/{netlink,compiled}'] },
   ],
   bpf: [
-    { files: ['netlink'], tests: ['test/policy/netlink'] },
+    { files: ['netlink'], tests: ['test/bpf/netlink', 'test/policy/{netlink,compiled}'] },
     { files: ['insn'], tests: ['test/bpf/{assembler,instructions}'] },
     {
       files: ['known-maps', 'little-endian', 'map-kinds', 'perf', 'specs'],
       tests: ['test/bpf/facts'],
     },
     ...[
-      ['encode', 'encoding', 'fields'],
-      ['compile', 'rows', 'table', 'types'],
+      ['encode'],
+      ['encoding', 'fields'],
+      ['compile', 'table', 'types'],
+      ['rows'],
       ['fds', 'memory'],
     ].map((files) => ({
       files,
-      tests: ['test/bpf/{decode,encode,instructions,memory,refusals,rows,table,types}'],
+      tests: [
+        'test/bpf/{decode,encode,instructions,memory,refusals,rows,table,types}',
+        'test/policy/compiled',
+      ],
       slower: ['test/bpf/kernel-{maps,programs,objects,links,attach}'],
     })),
   ],
