@@ -6,6 +6,8 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { readdirSync, readFileSync } from 'node:fs';
+import { inspect } from 'node:util';
 import { Session } from '../../src/index.js';
 import { nativeFile } from '../../src/native.js';
 import { run, Standby } from '../../src/run/index.js';
@@ -17,11 +19,16 @@ const waiting = ['sh', '-c', 'uname -r; echo begun; exec sleep 10000'];
 const closed = `The session with ${address} is closed`;
 
 const told: Readonly<Record<string, string[]>> = { alone: [], standby: [] };
-const connect = () => Session.connect(address, patience);
+const sessions: Session[] = [];
+const connect = async () => {
+  const session = await Session.connect(address, patience);
+  sessions.push(session);
+  return session;
+};
 const alone = run(await connect(), waiting, {
   refused: ({ message }) => told.alone?.push(message),
 });
-const standby = await Standby.open(address, {
+await Standby.open(address, {
   connect,
   refused: ({ message }) => told.standby?.push(message),
   failed: ({ message }) => told.standby?.push(message),
@@ -43,5 +50,23 @@ const checks: Readonly<Record<string, () => Promise<void>>> = {
     }
   },
 };
-await report(checks);
-standby.close();
+/** Says what each session knows of its guest, and what each process waits for. */
+function state(): string {
+  const open = sessions.map(({ closed, interrupted }) => ({ closed, interrupted }));
+  const processes = readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .map((pid) => ['stat', 'wchan', 'syscall'].map((file) => lookAt(`/proc/${pid}/${file}`)));
+  return `${inspect(open)} ${JSON.stringify(processes)} ${JSON.stringify(told)}`;
+}
+
+function lookAt(path: string): string {
+  try {
+    return readFileSync(path, 'latin1').slice(0, 80);
+  } catch (error) {
+    return String(error);
+  }
+}
+
+await report(checks, state);
+// What has failed to end must not keep this process.
+process.exit();

@@ -18,7 +18,8 @@ const TOO_SLOW = ['1 000 connections', 'worker', '8 MiB there and back'];
 const WHY_SKIPPED =
   'it would take a quarter of an hour here, where both guests are emulated. try: npm test -- test/guest/transport';
 
-t.setTimeout(5_400_000);
+// A quarter of an hour on a slow machine.
+t.setTimeout(2_400_000);
 
 const scripts: Readonly<Record<string, string>> = {
   [CONFORMANCE]: '../transport/conformance-run.js',
