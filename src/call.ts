@@ -78,6 +78,17 @@ export const Relocation = {
   PID: 3,
 } as const;
 
+/** Returns the handles that relocations name: in an argument, in instructions and behind pointers. */
+export function handlesIn(relocations: readonly number[]): Handle[] {
+  const handles: Handle[] = [];
+  for (let at = 0; at < relocations.length; at += 4) {
+    const kind = relocations[at + 2];
+    const isHandle = kind === Relocation.FD32 || kind === Relocation.FD64;
+    if (isHandle) handles.push(relocations[at + 3] as Handle);
+  }
+  return handles;
+}
+
 /** A perf_event_open(2): the first buffer is its attribute, whose pointers are relocations. */
 export interface PerfOpenCall {
   /** The handle to bind the event to. */

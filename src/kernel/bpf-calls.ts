@@ -6,7 +6,7 @@ import {
   KnownMaps,
   type Results,
 } from '../bpf/index.js';
-import { type Call, type Handle, Relocation, type Reply } from '../call.js';
+import { type Handle, handlesIn, type Reply } from '../call.js';
 import type { SystemError } from '../errors.js';
 import { type OptionNames, refuseUnknownOptions } from '../known-options.js';
 import { type Caller, type CallOptions, callNames, type Patience } from '../session/caller.js';
@@ -70,7 +70,7 @@ export class BpfCalls {
     const answer = this.#caller.start(encoded.call, options, shape.name);
     const reply = answer instanceof Promise ? await answer : answer;
     if (reply.result < 0) throw refused(encoded, reply, options?.subject);
-    if (handle !== 0) this.collected.needs(handle, namedBy(encoded.call));
+    if (handle !== 0) this.collected.needs(handle, handlesIn(encoded.call.relocations));
     // Not a spread: copying an object whose keys the engine does not know costs microseconds.
     const results = encoded.decode(reply) as Results<C> & { handle: Handle; result: number };
     results.handle = handle;
@@ -88,7 +88,8 @@ export class BpfCalls {
     const handle = this.#resultHandle(shape, options);
     const encoded = encode(shape, values, this.knownMaps, handle);
     const reply = await this.#caller.start(encoded.call, options, shape.name);
-    if (handle !== 0 && reply.result >= 0) this.collected.needs(handle, namedBy(encoded.call));
+    if (handle !== 0 && reply.result >= 0)
+      this.collected.needs(handle, handlesIn(encoded.call.relocations));
     return outcomeOf(encoded, reply, options?.subject, handle);
   }
 
@@ -111,17 +112,6 @@ export function outcomeOf<C extends Command>(
     values: () => encoded.decode(reply),
     error: (other) => refused(encoded, reply, other ?? subject),
   };
-}
-
-/** The handles that a call names, in its argument, its instructions and behind its pointers. */
-function namedBy({ relocations }: Call): Handle[] {
-  const handles: Handle[] = [];
-  for (let at = 0; at < relocations.length; at += 4) {
-    const kind = relocations[at + 2];
-    const isHandle = kind === Relocation.FD32 || kind === Relocation.FD64;
-    if (isHandle) handles.push(relocations[at + 3] as Handle);
-  }
-  return handles;
 }
 
 function refused<C extends Command>(

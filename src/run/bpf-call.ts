@@ -9,7 +9,7 @@ import {
   type RawCall,
   rows,
 } from '../bpf/index.js';
-import type { Handle, Reply } from '../call.js';
+import { type Handle, handlesIn, type Reply } from '../call.js';
 import { viewOf } from '../codec/index.js';
 import { failure, type WaepError } from '../errors.js';
 import { native } from '../native.js';
@@ -157,7 +157,7 @@ async function writeBack(
 
 /** Returns the map that a call freezes. */
 function frozenIn({ encoded: { shape, call } }: Asked): readonly Handle[] {
-  return shape === rows.MAP_FREEZE ? call.relocations.slice(3, 4) : [];
+  return shape === rows.MAP_FREEZE ? handlesIn(call.relocations) : [];
 }
 
 /** Gives the program a descriptor that stands for the new object. */

@@ -9,7 +9,7 @@ import {
   specOfInfo,
 } from '../bpf/index.js';
 import type { BtfTypes } from '../btf/index.js';
-import { type Handle, Relocation } from '../call.js';
+import { type Handle, handlesIn } from '../call.js';
 import type { GuestKernel } from '../kernel/index.js';
 import { findableKind } from '../kernel/objects.js';
 import { programOffsetsOf } from '../kernel/struct-ops.js';
@@ -91,14 +91,9 @@ export class Objects implements ObjectSpecs {
     return this.#known.get(handle)?.ofOwnProcess === true;
   }
 
-  /** Returns whether such an event is among the objects that the relocations of a call name. */
+  /** Returns whether the relocations of a call name such an event. */
   isOwnProcessIn(relocations: readonly number[]): boolean {
-    for (let at = 0; at < relocations.length; at += 4) {
-      const [kind, target = 0] = relocations.slice(at + 2, at + 4);
-      const isObject = kind === Relocation.FD32 || kind === Relocation.FD64;
-      if (isObject && this.isOfOwnProcess(target)) return true;
-    }
-    return false;
+    return handlesIn(relocations).some((handle) => this.isOfOwnProcess(handle));
   }
 
   /** Records a new map. */
