@@ -4,7 +4,7 @@ import { failure, type WaepError } from '../errors.js';
 import { nearest } from '../nearest.js';
 import type { Policy } from './policy.js';
 import { profiles } from './profiles.js';
-import { MAX_VALUE, type Range, subtract } from './rules.js';
+import { LAST_COMMAND, MAX_VALUE, type Range, subtract } from './rules.js';
 import { numberOf, type VocabularyName, vocabularies } from './vocabulary.js';
 
 /** The place of a rule in a policy's file, counted from 1. */
@@ -142,7 +142,7 @@ function readSet<T>(reader: Reader, node: unknown, base: readonly T[], how: SetR
   return members.has('deny') ? how.without(wider, list(members.get('deny'))) : wider;
 }
 
-function numbers(kind: VocabularyName): SetReader<Range> {
+function numbers(kind: VocabularyName, last = MAX_VALUE): SetReader<Range> {
   const { one, names } = vocabularies[kind];
   const known = names.filter((name) => name !== undefined);
   return {
@@ -150,7 +150,11 @@ function numbers(kind: VocabularyName): SetReader<Range> {
     any: [[0, MAX_VALUE]],
     element(reader, text, place) {
       const number = numberOf(kind, text);
-      if (number !== undefined && number <= MAX_VALUE) return [number, number];
+      if (number !== undefined && number <= last) return [number, number];
+      if (number !== undefined && last < MAX_VALUE) {
+        const cure = 'Larger numbers are allowed all together, by the word any, or not at all.';
+        return reader.wrong(place, text, `a number of ${last} at most for a ${one}`, cure);
+      }
       const expected = `the name or the number of a ${one}`;
       return reader.wrong(place, text, expected, suggestion(text, known));
     },
@@ -208,7 +212,7 @@ const pathCure = 'Write a path from the root, with a / at its end for a folder.'
 
 /** The reader of each key of a policy whose value is a set. */
 const sets: Readonly<Record<string, SetReader<Range> | SetReader<string>>> = {
-  commands: numbers('commands'),
+  commands: numbers('commands', LAST_COMMAND),
   map_types: numbers('map_types'),
   program_types: numbers('program_types'),
   attach_types: numbers('attach_types'),

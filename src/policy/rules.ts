@@ -246,9 +246,12 @@ export interface Confinement {
   readonly memoryBytes: number;
 }
 
+/** The last command of bpf(2) that a rule can be about by itself. Newer ones go together. */
+export const LAST_COMMAND = 63;
+
 /** The compiled form of a policy: what a session may do, as numbers. */
 export interface Rules {
-  /** The allowed commands. Those above 63 are either all allowed or all refused. */
+  /** The allowed commands. Those above {@link LAST_COMMAND} are either all allowed or all refused. */
   readonly commands: readonly Range[];
   /**
    * What is known of the calls themselves: the flags that their command numbers may have, and the
@@ -455,7 +458,7 @@ const vocabularyIndex = (kind: VocabularyName | undefined) =>
 export function encodeRules(rules: Omit<Rules, 'confinement'>): Uint8Array {
   const { limits } = rules;
   let commands = 0n;
-  for (let number = 0; number < 64; number++) {
+  for (let number = 0; number <= LAST_COMMAND; number++) {
     if (contains(rules.commands, number)) commands |= 1n << BigInt(number);
   }
   return encoder.encode([

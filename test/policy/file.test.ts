@@ -73,6 +73,14 @@ accept:
   t.ok(policy.readable_paths.includes('/proc/kallsyms'));
 });
 
+t.test('a command that no rule can be about by itself is refused', async (t) => {
+  const why =
+    'found 64; expected a number of 63 at most for a command. Larger numbers are allowed all together, by the word any, or not at all.';
+  const refused = (list: string) => () => parsePolicy(`commands: { ${list}: [63, 64] }`, 'p');
+  t.throws(refused('allow'), { message: `p:1:25: ${why}` });
+  t.throws(refused('deny'), { message: `p:1:24: ${why}` });
+});
+
 t.test('full, but for one thing', async (t) => {
   const policy = parsePolicy('profile: full\nprogram_types:\n  deny: [lsm]\n', 'p');
   t.notOk(has(policy.program_types, 'program_types', 'lsm'));
