@@ -21,6 +21,12 @@ const apart = [
   ...['ip link set lo up && exec "$@"', 'sh'],
 ];
 
+const sides: Readonly<Record<string, string>> = {
+  guest: 'in the guest',
+  within: 'forwarded within the guest',
+  host: 'forwarded from the host',
+};
+
 interface Flags {
   only: string;
   program?: string[];
@@ -53,6 +59,7 @@ async function runSuite(suite: Suite, flags: Flags, progress: Progress): Promise
   const programs = chosen(suite, flags);
   for (const { name, play: playOn, patience } of programs) {
     const play = async (side: Side, wanted = (test: string) => only.test(test)) => {
+      progress(`running ${name}, ${sides[side.name]}`);
       const before = await census(session);
       const tested = await playOn(side, wanted);
       const left = await leftovers(session, before);
