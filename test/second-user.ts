@@ -9,7 +9,7 @@ export const noSecondUser: string | false =
   process.getuid?.() === 0 ? false : 'it takes root to be another user';
 
 /** A program and its arguments as another user of this machine, without any privilege. */
-function asSecondUser(program: string, ...args: string[]): [string, string[]] {
+export function asSecondUser(program: string, ...args: string[]): [string, string[]] {
   const ids = ['--reuid', `${NOBODY}`, '--regid', `${NOBODY}`, '--clear-groups'];
   return ['setpriv', [...ids, '--no-new-privs', '--inh-caps=-all', program, ...args]];
 }

@@ -179,18 +179,27 @@ void EndProgram(pid_t pid, int program) {
 pid_t StartWatcher(int control, const Messages& messages, const char* name) {
   const pid_t pid = ::getpid();
   const auto program = static_cast<int>(::syscall(SYS_pidfd_open, pid, 0));
-  if (program < 0) return -1;
+  if (program < 0) {
+    Die(messages, "watching the program", -errno);
+    return -1;
+  }
   // Not a child of the program, which may wait for its children. This process waits until its child
   // has made the watcher, and they share their memory until then.
   volatile pid_t watcher = -1;
   const pid_t child = ::vfork();
   if (child == 0) {
     watcher = ::fork();
-    if (watcher != 0) ::_exit(0);
+    if (watcher != 0) ::_exit(watcher > 0 ? 0 : errno);
     Watch(pid, program, control, messages, name);
   }
-  if (child > 0) ::waitpid(child, nullptr, 0);
+  int error = child < 0 ? errno : 0;
+  if (child > 0) {
+    int status = 0;
+    ::waitpid(child, &status, 0);
+    error = WEXITSTATUS(status);
+  }
   ::close(program);
+  if (error != 0) Die(messages, "starting the process that ends the program", -error);
   return watcher;
 }
 

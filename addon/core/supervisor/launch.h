@@ -29,7 +29,8 @@ struct Messages {
 // more. The program then gets SIGTERM after a few seconds, and SIGKILL some seconds later. A
 // supervisor that has printed the reason shuts its end down; otherwise the watcher prints it.
 //
-// The caller becomes the program by Exec, or kills the watcher. Returns its id, or -1.
+// The caller becomes the program by Exec, or kills the watcher. Returns its id, or -1 after
+// printing the reason. The caller then must not become the program, which nothing would end.
 pid_t StartWatcher(int control, const Messages& messages, const char* name);
 
 // Executes a program whose caught system calls another process answers.

@@ -44,7 +44,7 @@ int Launch(int count, char** words) {
   }
   if (next + 1 >= count || strcmp(words[next], "--") != 0) return NotStartedByWaep();
   char** const program = words + next + 1;
-  waep::StartWatcher(control, messages, program[0]);
+  if (waep::StartWatcher(control, messages, program[0]) < 0) return 125;
   // Without an answer there is nobody to tell.
   if (!waep::standby::Await(control, &surroundings.clock_ahead_ns)) return 125;
   return waep::Exec(program, surroundings, messages, control);
@@ -78,14 +78,17 @@ int Run(char** words) {
   if (request.address != nullptr && request.program != nullptr) {
     const int control = waep::standby::Ask(request.address, request.program[0], STDERR_FILENO);
     // Meanwhile the standby prepares its answer.
-    const pid_t watcher = control < 0 ? -1 : waep::StartWatcher(control, {}, request.program[0]);
-    waep::Surroundings surroundings;
-    if (control >= 0 && waep::standby::Await(control, &surroundings.clock_ahead_ns)) {
-      return waep::Exec(request.program, surroundings, {}, control);
+    if (control >= 0) {
+      const pid_t watcher = waep::StartWatcher(control, {}, request.program[0]);
+      if (watcher < 0) return 125;
+      waep::Surroundings surroundings;
+      if (waep::standby::Await(control, &surroundings.clock_ahead_ns)) {
+        return waep::Exec(request.program, surroundings, {}, control);
+      }
+      ::kill(watcher, SIGKILL);
+      // Node's own descriptors would come after this one.
+      waep::sockets::Close(control);
     }
-    if (watcher > 0) ::kill(watcher, SIGKILL);
-    // Node's own descriptors would come after this one.
-    if (control >= 0) waep::sockets::Close(control);
   }
   char node[] = "node";
   char run[] = "run";
