@@ -185,6 +185,8 @@ const others: Readonly<Record<string, Omit<Row, 'tool' | 'command'>>> = {
     lines: /Attaching|Tracing|^\d\d:\d\d:\d\d|\[vfs_(open|read|write)\]/,
     watch: { times: 8 },
   },
+  // How the guest's own programs end each other depends on the moment.
+  'killsnoop.bt': { ...LINES, lines: /stimulus|Attaching|Tracing|PID/ },
   'vfscount.bt': { ...LINES, lines: /Attaching|Tracing|\[vfs_(open|read|write|unlink|mkdir)\]/ },
 };
 
