@@ -11,7 +11,7 @@ import {
 } from '../bpf/index.js';
 import { type Handle, handlesIn, type Reply } from '../call.js';
 import { viewOf } from '../codec/index.js';
-import { failure, type WaepError } from '../errors.js';
+import { failure, WaepError } from '../errors.js';
 import { native } from '../native.js';
 import type { CallOptions } from '../session/index.js';
 import type { Session } from '../session.js';
@@ -59,9 +59,13 @@ export async function forwardBpf(call: Notification, context: Context): Promise<
   }
   const { interruptions } = context;
   const { command } = asked.encoded.call;
-  const reply = await interruptions.during(call, command, (options) =>
-    makeCall(asked, key, context, { without: call.lost, ...options }),
-  );
+  const reply = await interruptions
+    .during(call, command, (options) =>
+      makeCall(asked, key, context, { without: call.lost, ...options }),
+    )
+    .catch((error: Error) => {
+      throw foreignIn(asked, error) ?? error;
+    });
   if (reply.result >= 0 && pinned !== undefined && !isBelowKernel(pinned)) {
     context.warnOnce(elsewhere(pinned));
   }
@@ -123,6 +127,17 @@ function makeCall(
   return key === undefined
     ? session.call(encoded.call, { name: encoded.shape.name, ...options })
     : probes.load({ key, encoded, image, address }, options);
+}
+
+/**
+ * Returns the error of a call that was refused for a descriptor which stands for no object of the
+ * guest. What the policy says of such a number helps nobody.
+ */
+function foreignIn({ encoded, memory }: Asked, error: Error): WaepError | undefined {
+  if (!(error instanceof WaepError) || error.code !== 'ERR_POLICY_REFUSED') return undefined;
+  if ((error as WaepError<'ERR_POLICY_REFUSED'>).detail.rule !== 'descriptors') return undefined;
+  const [other] = memory.others();
+  return other && notOfGuest(encoded.shape.name, other.name);
 }
 
 /** Writes the guest's output to the program's memory, and lets the call return. */

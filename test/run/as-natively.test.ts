@@ -231,6 +231,7 @@ t.test('what needs something of this machine is refused by name', async (t) => {
     [
       'socket: EOPNOTSUPP',
       'namespace: no',
+      'element: EOPNOTSUPP',
       'listener: EBUSY',
       'backward: EOPNOTSUPP',
       'own process: EOPNOTSUPP',
@@ -253,6 +254,7 @@ t.test('what needs something of this machine is refused by name', async (t) => {
   for (const named of [
     /SO_ATTACH_BPF is refused/,
     /LINK_CREATE.* with a descriptor of uts:\[\d+\] is refused/,
+    /MAP_UPDATE_ELEM with a descriptor of uts:\[\d+\] is refused/,
     /SECCOMP_FILTER_FLAG_NEW_LISTENER is refused/,
     /without PROT_WRITE is refused/,
     /perf_event_open\(2\) of process \d+ is refused/,

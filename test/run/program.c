@@ -961,6 +961,13 @@ static void foreign(void) {
                                            .target_fd = (uint32_t)space,
                                            .attach_type = BPF_SK_LOOKUP}};
   tell("namespace", bpf(BPF_LINK_CREATE, &attach, sizeof attach));
+  union bpf_attr programs = {
+      .map_type = BPF_MAP_TYPE_PROG_ARRAY, .key_size = 4, .value_size = 4, .max_entries = 1};
+  const int first = 0;
+  union bpf_attr element = {.map_fd = (uint32_t)bpf(BPF_MAP_CREATE, &programs, sizeof programs),
+                            .key = (uintptr_t)&first,
+                            .value = (uintptr_t)&space};
+  tell("element", bpf(BPF_MAP_UPDATE_ELEM, &element, sizeof element));
   struct sock_filter allow[] = {BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
   const struct sock_fprog filter = {.len = 1, .filter = allow};
   tell("listener", syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER,
