@@ -40,7 +40,14 @@ t.test('what cannot be meant is refused before a guest boots', async (t) => {
     '--kernel',
     '6.12',
   );
-  await refused(/cannot be used with option '--only/, 'suites', '--record', '--only', 'link/');
+  await refused(
+    /cannot be used with option '--join/,
+    'suites',
+    '--join',
+    'guest.json',
+    '--kernel',
+    '6.12',
+  );
 });
 
 t.test('cases that are left out are reported as skipped, with what to do', async (t) => {

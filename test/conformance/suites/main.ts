@@ -90,7 +90,8 @@ async function runSuite(suite: Suite, flags: Flags, progress: Progress): Promise
     const tookS = Math.round((performance.now() - startedMs) / 1000);
     const origins = [...new Set(programs.map(({ origin }) => origin))].join('; ');
     const names = programs.map(({ name }) => name);
-    const ran = { name: flags.kernel, programs: names, suite: origins, at, tookS };
+    const part = flags.only === '' ? {} : { only: flags.only };
+    const ran = { name: flags.kernel, programs: names, ...part, suite: origins, at, tookS };
     await record({ ...ran, kernel, kernelOrigin, accel }, results);
   }
   return results;
@@ -150,9 +151,10 @@ new Command('npm run suites --')
       .conflicts('join'),
   )
   .addOption(
-    new Option('--record', 'keep the results of this kernel and these programs in results/suites.*')
-      .default(false)
-      .conflicts('only'),
+    new Option(
+      '--record',
+      'keep the results of this kernel and these tests in results/suites.*',
+    ).default(false),
   )
   .option('--keep <file>', 'boot the guest, describe it in a file, and keep it until Ctrl-C')
   .option('--join <file>', 'use the guest that the file describes')

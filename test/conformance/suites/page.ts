@@ -26,11 +26,14 @@ export function pageOf({ runs, results }: Recording): string {
     'map_stress of test_maps. bpf_testmod, sign-file, xdp_synproxy and resolve_btfids are not built, so that tests of',
     'test_progs which need them fail or are skipped on all sides.',
     '',
+    'A program with a pattern behind it ran once more for the tests that the pattern matches, and these results replace the',
+    'earlier ones.',
+    '',
     '| guest | programs | of | began | took |',
     '|---|---|---|---|--:|',
     ...runs.map(
-      ({ kernel, kernelOrigin, accel, programs, suite, at, tookS }) =>
-        `| Linux ${kernel} (${kernelOrigin}) on ${accel.toUpperCase()} | ${programs.join(', ')} | ${suite} | ${at} | ${tookS} s |`,
+      ({ kernel, kernelOrigin, accel, programs, only, suite, at, tookS }) =>
+        `| Linux ${kernel} (${kernelOrigin}) on ${accel.toUpperCase()} | ${programs.join(', ')}${only === undefined ? '' : `: \`${escaped(only)}\``} | ${suite} | ${at} | ${tookS} s |`,
     ),
   ];
   const newest = new Map(runs.map((run) => [run.name, run]));

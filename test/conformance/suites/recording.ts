@@ -6,6 +6,8 @@ export interface RunInfo {
   readonly name: string;
   /** The names of the programs of tests that ran. */
   readonly programs: readonly string[];
+  /** Which tests ran, as `--only` says it. Without it, all did. */
+  readonly only?: string;
   /** What the programs are built from. */
   readonly suite: string;
   readonly at: string;
