@@ -32,7 +32,7 @@ const invocations: Readonly<Record<string, readonly [args: string, more: More]>>
   biolatency: ['1 1', FIGURES],
   biopattern: ['1 1', FIGURES],
   biostacks: ['1', FIGURES],
-  biotop: ['1 1', { ...FIGURES, volatile: ['screen', 'bucket', 'time', 'number', 'spaces'] }],
+  biotop: ['1 1', SCREENS],
   bitesize: ['1 1', FIGURES],
   cachestat: ['1 1', FIGURES],
   cpudist: ['1 1', FIGURES],
