@@ -214,7 +214,7 @@ export class MappedEvents {
     const mapped = this.#mapped.get(handle) ?? begin();
     // An error of the guest's kernel, such as EBUSY, becomes the error of the program's call.
     await mapped.stream;
-    if (call.replaceDescriptor(mapped.buffer.memory.fd, call.descriptor(4))) call.proceed();
+    call.mapMemory(mapped.buffer.memory.fd);
   }
 
   #ring(handle: Handle, sizeBytes: number): Mapped {

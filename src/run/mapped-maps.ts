@@ -79,7 +79,7 @@ export class MappedMaps {
       });
     }
     const { memory } = await this.#share(handle, spec, bytes);
-    if (call.replaceDescriptor(memory.fd, call.descriptor(4))) call.proceed();
+    call.mapMemory(memory.fd);
   }
 
   /** Returns whether a process can write to a map by memory. Such a map cannot be frozen. */

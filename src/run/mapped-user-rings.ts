@@ -76,7 +76,7 @@ export class MappedUserRings {
     if ((call.argument(2) & PROT_WRITE) !== 0 && offset === 0) return call.fail(errno.EPERM);
     if (offset + lengthBytes > bytes) return call.fail(errno.EINVAL);
     const { memory } = this.#rings.get(handle) ?? this.#begin(handle, maxEntries, bytes);
-    if (call.replaceDescriptor(memory.fd, call.descriptor(4))) call.proceed();
+    call.mapMemory(memory.fd);
   }
 
   /** Sends the submitted records, before a call that may depend on them. */

@@ -1,7 +1,9 @@
+import { closeSync, openSync } from 'node:fs';
 import type { Write } from '../bpf/index.js';
 import { native, Verdict, type VerdictCache } from '../native.js';
 
 const ENOENT = -2;
+const PROT_WRITE = 2;
 
 /** One system call of the program. The program's thread waits until it is answered. */
 export class Notification {
@@ -108,6 +110,22 @@ export class Notification {
   replaceDescriptor(fd: number, number: number, closeOnExec = true): boolean {
     const { seccompReplaceDescriptor: replace } = native;
     return replace(this.#listener, this.#words, fd, number, closeOnExec) >= 0;
+  }
+
+  /**
+   * Lets mmap(2) map memory of this process in place of the object behind its descriptor.
+   *
+   * Memory that is mapped to be read only stays so: mprotect(2) cannot make it writable, as
+   * bpf_map_mmap() in kernel/bpf/syscall.c takes VM_MAYWRITE from such a mapping of a map.
+   */
+  mapMemory(fd: number): void {
+    const writes = (this.argument(2) & PROT_WRITE) !== 0;
+    const given = writes ? fd : openSync(`/proc/self/fd/${fd}`, 'r');
+    try {
+      if (this.replaceDescriptor(given, this.descriptor(4))) this.proceed();
+    } finally {
+      if (!writes) closeSync(given);
+    }
   }
 
   /**

@@ -195,6 +195,15 @@ static void freeze(void) {
   close(fd);
 }
 
+// What is mapped to be read only stays so.
+static void protect(const char *kind, int fd, off_t offset) {
+  void *const memory = mmap(NULL, 4096, PROT_READ, MAP_SHARED, fd, offset);
+  TELL("mmap for reading", memory == MAP_FAILED ? -1 : 0);
+  TELL("make it writable", mprotect(memory, 4096, PROT_READ | PROT_WRITE));
+  TELL("mmap for reading again", mapped(fd, PROT_READ, MAP_SHARED, 4096));
+  close(fd);
+}
+
 int main(void) {
   const struct sigaction action = {.sa_handler = on_alarm};
   sigaction(SIGALRM, &action, NULL);
@@ -210,6 +219,9 @@ int main(void) {
   mapped(ring, PROT_READ | PROT_WRITE, MAP_SHARED, 4096);
   look("mapped ring", ring);
   look("user ring", create(BPF_MAP_TYPE_USER_RINGBUF, 0, 0, 4096, 0));
+  protect("array that is read", create(BPF_MAP_TYPE_ARRAY, 4, 8, 10, BPF_F_MMAPABLE), 0);
+  protect("ring that is read", create(BPF_MAP_TYPE_RINGBUF, 0, 0, 4096, 0), 4096);
+  protect("user ring that is read", create(BPF_MAP_TYPE_USER_RINGBUF, 0, 0, 4096, 0), 0);
   look("program", load());
   look("link", attach(load()));
   look("types", types());
