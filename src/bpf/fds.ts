@@ -127,6 +127,11 @@ export interface Hidden {
   readonly positive?: boolean;
   /** Whether 0 is no descriptor. */
   readonly nonzero?: boolean;
+  /**
+   * Whether each aligned 64-bit word may be such a descriptor, because only the guest's types say
+   * which of them are.
+   */
+  readonly anywhere?: boolean;
   /** Why such a descriptor cannot be carried to another kernel. */
   readonly stays?: string;
   /** What writing the descriptor does with the object, if it is an object of bpf(2). */
@@ -142,7 +147,13 @@ const sockets: Hidden = {
 };
 const programAfterWord: Hidden = { offset: 4, kinds: ['prog'], positive: true, use: 'attach' };
 
-const implementation: Hidden = { offset: 0, kinds: ['prog'], nonzero: true, use: 'attach' };
+const implementation: Hidden = {
+  offset: 0,
+  kinds: ['prog'],
+  nonzero: true,
+  anywhere: true,
+  use: 'attach',
+};
 const unknownPlaces: Hidden = {
   offset: 0,
   kinds: [],
@@ -161,6 +172,7 @@ export const inValues: { readonly [mapType: number]: Hidden } = {
   [MapType.BPF_MAP_TYPE_DEVMAP]: programAfterWord,
   [MapType.BPF_MAP_TYPE_DEVMAP_HASH]: programAfterWord,
   [MapType.BPF_MAP_TYPE_CPUMAP]: programAfterWord,
+  [MapType.BPF_MAP_TYPE_STRUCT_OPS]: implementation,
   [MapType.BPF_MAP_TYPE_SOCKMAP]: sockets,
   [MapType.BPF_MAP_TYPE_SOCKHASH]: sockets,
   [MapType.BPF_MAP_TYPE_REUSEPORT_SOCKARRAY]: sockets,
@@ -188,7 +200,6 @@ function hiddenInValues(map: MapSpec): readonly Hidden[] {
 
 /** Returns whether the keys or values of a map may hold descriptors. */
 export function hidesFds(map: MapSpec): boolean {
-  if (map.type === MapType.BPF_MAP_TYPE_STRUCT_OPS) return true;
   return inValues[map.type] !== undefined || inKeys[map.type] !== undefined;
 }
 

@@ -541,6 +541,18 @@ function pinChecks({ pin_paths }: Policy): Check[] {
 }
 
 /**
+ * The attach types for whose targets BPF_PROG_ATTACH and BPF_PROG_DETACH leave the programs of
+ * others alone. At a control group or a network namespace, the kernel may replace or detach the
+ * program that is there, whichever one the call names: find_attach_entry() and find_detach_entry()
+ * in kernel/bpf/cgroup.c, and netns_bpf_prog_attach() in kernel/bpf/net_namespace.c. Links do not.
+ */
+const beside = rangesOf(
+  [rows.PROG_ATTACH_INTERFACE, rows.PROG_ATTACH_SOCKMAP, rows.PROG_ATTACH_LIRC].flatMap(
+    ({ when }) => [...when.value[1]],
+  ),
+);
+
+/**
  * Returns the checks that let a session only read objects of others. It may not change, run or
  * attach them.
  */
@@ -555,9 +567,17 @@ function foreignChecks(policy: Policy): Check[] {
     // Without a named program, the call would detach any program that is there.
     {
       rule: 'foreign_objects',
-      ...word(rows.PROG_DETACH_CGROUP, 'attach_bpf_fd'),
+      ...word(rows.PROG_DETACH_INTERFACE, 'attach_bpf_fd'),
       values: [[1, MAX_VALUE]],
     },
+    ...[rows.PROG_ATTACH_INTERFACE, rows.PROG_DETACH_INTERFACE].map(
+      (row): Check => ({
+        rule: 'foreign_objects',
+        vocabulary: 'attach_types',
+        ...word(row, 'attach_type'),
+        values: beside,
+      }),
+    ),
   ];
 }
 

@@ -44,6 +44,7 @@ export const objectsFor =
 
 type ObjectsFor = ReturnType<typeof objectsFor>;
 const ALWAYS: Presence = { kind: 'always' };
+const WORD_BYTES = 8;
 
 function presenceOf(row: Struct, { present }: FdField): Presence {
   if (typeof present === 'string') return { kind: present };
@@ -210,16 +211,17 @@ function elementChecks(
 ): Check[] {
   const places = holds === 'mapKeys' ? inKeys : inValues;
   const types = new Map<string, number[]>();
-  for (const [type, { offset, positive, nonzero, use }] of Object.entries(places)) {
+  for (const [type, { offset, positive, nonzero, anywhere, use }] of Object.entries(places)) {
     const key = JSON.stringify([
       offset,
-      positive ? 'positive' : nonzero ? 'nonzero' : 'always',
+      anywhere ? WORD_BYTES : null,
+      anywhere ? 'perhaps' : positive ? 'positive' : nonzero ? 'nonzero' : 'always',
       use,
     ]);
     types.set(key, [...(types.get(key) ?? []), Number(type)]);
   }
   return [...types].map(([key, numbers]) => {
-    const [at, kind, use] = JSON.parse(key);
+    const [at, step, kind, use] = JSON.parse(key);
     return {
       rule: 'descriptors',
       command: row.command,
@@ -230,6 +232,7 @@ function elementChecks(
       ...(count === undefined ? {} : { count: offsetIn(row, count) }),
       keys: holds === 'mapKeys',
       at,
+      ...(step === null ? {} : { step }),
       presence: { kind },
       objects: objects(use ?? undefined),
     };

@@ -56,6 +56,7 @@ export const reports: readonly Report[] = [
       ],
     }),
   ),
+  { command: Cmd.BPF_LINK_UPDATE, event: 'attach', facts: [] },
   { command: IOCTLS + PerfIoctl.PERF_EVENT_IOC_SET_BPF, event: 'attach', facts: [] },
   {
     command: PERF_EVENT_OPEN,

@@ -188,6 +188,8 @@ export type Check = {
       readonly count?: number;
       readonly keys: boolean;
       readonly at: number;
+      /** The bytes from one place in an element to the next one. Absent: there is only one. */
+      readonly step?: number;
       readonly presence: Presence;
       readonly objects: Objects;
     }
@@ -431,7 +433,7 @@ const encodings: {
     array,
     encodeObjects(objects),
   ],
-  elements: ({ map, types, pointer, count = false, keys, at, presence, objects }) => [
+  elements: ({ map, types, pointer, count = false, keys, at, step = false, presence, objects }) => [
     12,
     map,
     types.flat(),
@@ -439,6 +441,7 @@ const encodings: {
     count,
     keys,
     at,
+    step,
     encodePresence(presence),
     encodeObjects(objects),
   ],

@@ -35,6 +35,8 @@ async function ofMaps(session: Parameters<Case['refused']>[0]) {
   return { outer, inner: innerMap };
 }
 
+/** The words with which a program is attached to a map of sockets, where there are none. */
+const ofSockets = (program: Object) => ({ 4: program, 8: AttachType.BPF_SK_SKB_VERDICT });
 const iterates = { 8: AttachType.BPF_TRACE_ITER, 24: 4 };
 const usesMap = (one: { readonly handle: number }) =>
   insn.program(insn.loadMapValue('r1', one), insn.mov('r0', 0), insn.exit());
@@ -126,7 +128,40 @@ export const foreignCases: readonly Case[] = (
       refused: async (session) =>
         raw(session, Cmd.BPF_PROG_ATTACH, 16, { 4: await foreignProgram(session) }),
       value: program,
-      allowed: async (session) => raw(session, Cmd.BPF_PROG_ATTACH, 16, { 4: await load(session) }),
+      allowed: async (session) => raw(session, Cmd.BPF_PROG_ATTACH, 16, ofSockets(await load(session))),
+    },
+    {
+      name: "a program in the place of another's at a control group",
+      policy: inspects,
+      refused: async (session) => raw(session, Cmd.BPF_PROG_ATTACH, 16, { 4: await load(session) }),
+      value: /^cgroup_inet_ingress \(0\)$/,
+      allowed: async (session) =>
+        raw(session, Cmd.BPF_LINK_CREATE, 48, {
+          0: await load(session),
+          8: AttachType.BPF_CGROUP_INET_INGRESS,
+        }),
+    },
+    {
+      name: "a program in the place of another's in a network namespace",
+      policy: inspects,
+      refused: async (session) =>
+        raw(session, Cmd.BPF_PROG_ATTACH, 16, {
+          4: await load(session),
+          8: AttachType.BPF_FLOW_DISSECTOR,
+        }),
+      value: /^flow_dissector \(17\)$/,
+      allowed: async (session) =>
+        raw(session, Cmd.BPF_LINK_CREATE, 48, {
+          0: await load(session),
+          8: AttachType.BPF_FLOW_DISSECTOR,
+        }),
+    },
+    {
+      name: "detaching another's program from a control group by naming an own one",
+      policy: inspects,
+      refused: async (session) => raw(session, Cmd.BPF_PROG_DETACH, 16, { 4: await load(session) }),
+      value: /^cgroup_inet_ingress \(0\)$/,
+      allowed: async (session) => raw(session, Cmd.BPF_PROG_DETACH, 16, ofSockets(await load(session))),
     },
     {
       name: "running another's program",
@@ -313,9 +348,14 @@ export const foreignCases: readonly Case[] = (
     {
       name: 'detaching whatever program is there',
       policy: inspects,
-      refused: async (session) => raw(session, Cmd.BPF_PROG_DETACH, 16, {}),
+      refused: async (session) =>
+        raw(session, Cmd.BPF_PROG_DETACH, 16, { 8: AttachType.BPF_TCX_INGRESS }),
       value: /^0$/,
-      allowed: async (session) => raw(session, Cmd.BPF_PROG_DETACH, 16, { 4: await load(session) }),
+      allowed: async (session) =>
+        raw(session, Cmd.BPF_PROG_DETACH, 16, {
+          4: await load(session),
+          8: AttachType.BPF_TCX_INGRESS,
+        }),
     },
     {
       name: "another's map in a place that is not known",

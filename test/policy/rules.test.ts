@@ -1,10 +1,13 @@
+import { existsSync, readFileSync } from 'node:fs';
 import t, { type Test } from 'tap';
 import { enums, insn, rows } from '../../src/bpf/index.js';
+import { BtfTypes, functionOffsets } from '../../src/btf/index.js';
 import type { Call } from '../../src/call.js';
 import { type Check, compile, nameOf, type Policy, profiles } from '../../src/policy/index.js';
 import { IOCTLS, NETLINK, PERF_EVENT_OPEN } from '../../src/policy/rules.js';
 import { Session } from '../../src/session.js';
 import { localAgent } from '../agent/local-agent.js';
+import { int, writeBtf } from '../btf/writer.js';
 import {
   type Case,
   end,
@@ -626,6 +629,48 @@ t.test('a flag or a byte of a call that is not known', async (t) => {
     refused('byte 23 of the second argument, of which 20 are known here'),
   );
   t.type((await common(next | CallFlag.BPF_COMMON_ATTRS, new Uint8Array(24))).result, 'number');
+});
+
+const TYPES = '/sys/kernel/btf/vmlinux';
+const lacksTypes = !existsSync(TYPES) && `no ${TYPES}: boot a kernel with CONFIG_DEBUG_INFO_BTF`;
+
+t.test("another's program by its number in functions for the kernel", { skip: lacksTypes }, async (t) => {
+  const policy: Policy = { ...profiles.full, foreign_objects: 'inspect' };
+  const sessions = await sessionsUnder(t, policy);
+  const session = await sessions();
+  const types = new BtfTypes(readFileSync(TYPES));
+  const value = types.find('struct', 'bpf_struct_ops_tcp_congestion_ops') ?? 0;
+  const functions = await session.bpf(rows.MAP_CREATE, {
+    map_type: MapType.BPF_MAP_TYPE_STRUCT_OPS,
+    key_size: 4,
+    value_size: types.sizeOf(value),
+    max_entries: 1,
+    btf_vmlinux_value_type_id: value,
+    btf_fd: await session.bpf(rows.BTF_LOAD, { btf: writeBtf([int('int', 4)]) }),
+  });
+  const write = (number: number) => {
+    const element = new Uint8Array(types.sizeOf(value));
+    for (const at of functionOffsets(types, value)) element[at] = number;
+    const words = { 0: functions, 8: new Uint8Array(4), 16: element };
+    return raw(session, Cmd.BPF_MAP_UPDATE_ELEM, 32, words).then(
+      () => 'written',
+      (error: Error & { detail?: object }) => error.detail,
+    );
+  };
+  const numbers = Array.from({ length: 100 }, (_, number) => number);
+  const refused = async () => {
+    const outcomes = await Promise.all(numbers.map(write));
+    return numbers.filter((number) => (outcomes[number] as { rule?: string }).rule !== undefined);
+  };
+  t.same(await refused(), []);
+  const { id } = await (await load(await sessions())).info();
+  await session.bpf(rows.PROG_GET_FD_BY_ID, { prog_id: id });
+  const [number, ...more] = await refused();
+  t.same(more, []);
+  t.same(await write(number ?? 0), {
+    rule: 'descriptors',
+    value: `the number ${number}, which names no handle`,
+  });
 });
 
 t.test('a number is no name of an object', async (t) => {

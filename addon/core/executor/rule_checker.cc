@@ -348,9 +348,11 @@ bool RuleChecker::Test(const Check& check, const ElementsCheck& what) {
   if (stride < what.at + size_t{4}) return true;
   const uint64_t count = what.count == ElementsCheck::kOne ? 1 : image_->Word(what.count, 4);
   for (size_t i = 0; i < count && (i + 1) * stride <= behind.size; ++i) {
-    if (!TestDescriptor(what.presence, what.objects, behind.buffer,
-                        behind.offset + i * stride + what.at, true)) {
-      return false;
+    for (size_t at = what.at; at + 4 <= stride; at += what.step) {
+      if (!TestDescriptor(what.presence, what.objects, behind.buffer,
+                          behind.offset + i * stride + at, true)) {
+        return false;
+      }
     }
   }
   return true;

@@ -120,6 +120,7 @@ bool ReadElements(cbor::Reader* reader, ElementsCheck* check) {
          ReadOffset(reader, &check->pointer) &&
          ReadOptional(reader, ElementsCheck::kOne, &check->count) &&
          reader->ReadBool(&check->keys) && ReadOffset(reader, &check->at) &&
+         ReadOptional(reader, ElementsCheck::kOne, &check->step) && check->step != 0 &&
          ReadPresence(reader, &check->presence) && ReadObjects(reader, &check->objects);
 }
 
