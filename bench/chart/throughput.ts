@@ -38,7 +38,7 @@ export function throughputFigure(
   });
   const title = answer(
     environment.title,
-  )`In messages of ${bytes(size)} ${armName(vsock)} carries ${there?.[0]} TCP’s bytes to the guest and ${back?.[0]} from it; vhost-device-vsock’s ${there?.[1]} and ${back?.[1]}`;
+  )`In messages of ${bytes(size)} ${armName(vsock)} carries ${there?.[0]} the bytes of TCP and ${there?.[1]} those of vhost-device-vsock to the guest; from the guest ${back?.[0]} and ${back?.[1]}`;
   return sheet({
     file: 'throughput',
     title,
