@@ -10,6 +10,7 @@ import {
 } from '../bpf/enums.js';
 import {
   CODE_MASK,
+  type Command,
   commands,
   type Field,
   fieldBytes,
@@ -548,7 +549,7 @@ function pinChecks({ pin_paths }: Policy): Check[] {
  */
 const beside = rangesOf(
   [rows.PROG_ATTACH_INTERFACE, rows.PROG_ATTACH_SOCKMAP, rows.PROG_ATTACH_LIRC].flatMap(
-    ({ when }) => [...when.value[1]],
+    ({ when }: Command) => [when ?? {}].flat().flatMap(({ value }) => value?.[1] ?? []),
   ),
 );
 

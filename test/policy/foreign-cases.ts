@@ -36,7 +36,10 @@ async function ofMaps(session: Parameters<Case['refused']>[0]) {
 }
 
 /** The words with which a program is attached to a map of sockets, where there are none. */
-const ofSockets = (program: Object) => ({ 4: program, 8: AttachType.BPF_SK_SKB_VERDICT });
+const ofSockets = (program: { readonly handle: number }) => ({
+  4: program,
+  8: AttachType.BPF_SK_SKB_VERDICT,
+});
 const iterates = { 8: AttachType.BPF_TRACE_ITER, 24: 4 };
 const usesMap = (one: { readonly handle: number }) =>
   insn.program(insn.loadMapValue('r1', one), insn.mov('r0', 0), insn.exit());
@@ -126,9 +129,10 @@ export const foreignCases: readonly Case[] = (
       name: "another's program, attached without a link",
       policy: inspects,
       refused: async (session) =>
-        raw(session, Cmd.BPF_PROG_ATTACH, 16, { 4: await foreignProgram(session) }),
+        raw(session, Cmd.BPF_PROG_ATTACH, 16, ofSockets(await foreignProgram(session))),
       value: program,
-      allowed: async (session) => raw(session, Cmd.BPF_PROG_ATTACH, 16, ofSockets(await load(session))),
+      allowed: async (session) =>
+        raw(session, Cmd.BPF_PROG_ATTACH, 16, ofSockets(await load(session))),
     },
     {
       name: "a program in the place of another's at a control group",
@@ -161,7 +165,8 @@ export const foreignCases: readonly Case[] = (
       policy: inspects,
       refused: async (session) => raw(session, Cmd.BPF_PROG_DETACH, 16, { 4: await load(session) }),
       value: /^cgroup_inet_ingress \(0\)$/,
-      allowed: async (session) => raw(session, Cmd.BPF_PROG_DETACH, 16, ofSockets(await load(session))),
+      allowed: async (session) =>
+        raw(session, Cmd.BPF_PROG_DETACH, 16, ofSockets(await load(session))),
     },
     {
       name: "running another's program",

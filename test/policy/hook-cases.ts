@@ -238,7 +238,7 @@ export const hookCases: readonly Case[] = [
   {
     name: 'an attachment without a link',
     rule: 'attach_types',
-    policy: { commands: profiles.full.commands },
+    policy: { commands: profiles.full.commands, foreign_objects: 'use' },
     refused: async (session) =>
       raw(session, Cmd.BPF_PROG_ATTACH, 16, {
         4: await load(session),

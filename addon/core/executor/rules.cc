@@ -287,7 +287,7 @@ bool ReadCheck(cbor::Reader* reader, uint64_t* operation, Check* check) {
   }
   if (!reader->ReadUint(UINT32_MAX, &vocabulary) || !reader->ReadUint(&kind)) return false;
   check->vocabulary = static_cast<uint32_t>(vocabulary);
-  constexpr uint64_t kItems[] = {3, 2, 4, 4, 5, 5, 0, 1, 4, 3, 4, 6, 8, 7, 2, 2};
+  constexpr uint64_t kItems[] = {3, 2, 4, 4, 5, 5, 0, 1, 4, 3, 4, 6, 9, 7, 2, 2};
   if (kind > kAttributes || items != 5 + kItems[kind]) return false;
   switch (kind) {
     case kWord:

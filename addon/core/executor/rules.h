@@ -182,7 +182,7 @@ struct ElementsCheck {
   uint32_t pointer = 0;
   uint32_t count = kOne;  // the offset of their number in the attribute
   bool keys = false;
-  uint32_t at = 0;  // in bytes from the start of each
+  uint32_t at = 0;       // in bytes from the start of each
   uint32_t step = kOne;  // the bytes from one place in an element to the next
   Presence presence;
   Objects objects;
