@@ -231,12 +231,15 @@ export interface Native {
   /**
    * @param kernelPaths calls that open or look at a file by an absolute path which leads past all of
    *   these are made by this machine's kernel, without `onCall`
+   * @param program the process that is about to become the program. What it may do is what the
+   *   program can give up
    * @param begins unless its first byte is 0, `onCall` is called for these, too
    * @param onCall takes a call, and what {@link Verdict} says of it: never `ANSWERED`
    * @param onEnd called when nobody is left who could make a call
    */
   Listener: new (
     fd: number,
+    program: number,
     cache: VerdictCache,
     kernelPaths: readonly string[],
     begins: Uint8Array,

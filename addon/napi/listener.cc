@@ -24,13 +24,14 @@ Napi::Function Listener::Define(Napi::Env env) {
 Listener::Listener(const Napi::CallbackInfo& info)
     : LoopObject(info, "waep:Listener"),
       fd_(arguments::Int(info, 0)),
-      cache_(VerdictCacheBinding::Unwrap(info[1].As<Napi::Object>())),
-      kernel_paths_(arguments::Texts(info[2])),
-      begins_(arguments::View(info[3]).data) {
-  Keep(kCache, info[1]);
-  Keep(kBegins, info[3]);
-  Keep(kOnCall, info[4]);
-  Keep(kOnEnd, info[5]);
+      cache_(VerdictCacheBinding::Unwrap(info[2].As<Napi::Object>())),
+      kernel_paths_(arguments::Texts(info[3])),
+      begins_(arguments::View(info[4]).data),
+      rights_(arguments::Int(info, 1)) {
+  Keep(kCache, info[2]);
+  Keep(kBegins, info[4]);
+  Keep(kOnCall, info[5]);
+  Keep(kOnEnd, info[6]);
   auto words = Napi::BigUint64Array::New(info.Env(), NotificationWords::kCount);
   words_data_ = words.Data();
   Keep(kWords, words);

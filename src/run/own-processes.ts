@@ -45,7 +45,13 @@ export class OwnProcesses {
    * a PID namespace of its own, the program can name only its own processes.
    */
   isOfGuest(id: number, thread: number): boolean {
-    return id > 0 && !this.#has(id) && namespaceOf(thread, 'pid') === this.#ids;
+    return (
+      id > 0 &&
+      !this.#has(id) &&
+      namespaceOf(thread, 'pid') === this.#ids &&
+      // A daemon has left the program's family.
+      familyOf(id).group !== familyOf(thread).group
+    );
   }
 
   /** Returns whether any process of this machine has the id. */

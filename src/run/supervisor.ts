@@ -175,6 +175,7 @@ export class Supervision {
     };
     const calls = new native.Listener(
       listener,
+      process,
       probes.verdicts,
       kernelPaths,
       started.begins,

@@ -77,9 +77,15 @@ t.test('calls are made with the rights that the program has left', async (t) => 
   const expected = execFileSync(program.path, ['rights'], { encoding: 'utf8' });
   t.match(expected, /^nobody: list: EPERM$/m);
   t.match(expected, /^with all of it again: load: ok$/m);
+  t.match(expected, /^root: queue: ENODEV\nnobody: .*\n(?:nobody: .*\n)*nobody: queue: EPERM$/m);
   const { output, errors } = await run(program.path, 'rights');
   t.equal(output, expected);
   t.equal(errors, '');
+});
+
+t.test('a daemon in a mount namespace of its own names itself', async (t) => {
+  const words = `(unshare --mount sh -c 'sleep 0.3; kill -s 0 $$ && echo there' &); sleep 1`;
+  t.match(await run('sh', '-c', words), { output: 'there\n', errors: '' });
 });
 
 t.test("a file is probed only if the guest's is the same", async (t) => {

@@ -12,6 +12,8 @@
 #include <linux/kcmp.h>
 #include <linux/netlink.h>
 #include <linux/nsfs.h>
+#include <linux/pkt_sched.h>
+#include <linux/rtnetlink.h>
 #include <linux/seccomp.h>
 #include <net/if.h>
 #include <poll.h>
@@ -772,6 +774,35 @@ static void iterate(uint32_t map_id, uint32_t link_id) {
   }
 }
 
+// Removes a queue that is not there from an interface that there is not. It takes CAP_NET_ADMIN all
+// the same.
+static long remove_queue(void) {
+  struct {
+    struct nlmsghdr head;
+    struct tcmsg about;
+    struct rtattr kind;
+    char name[8];
+  } request = {.head = {.nlmsg_len = sizeof request,
+                        .nlmsg_type = RTM_DELQDISC,
+                        .nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK},
+               .about = {.tcm_ifindex = INT32_MAX, .tcm_parent = TC_H_CLSACT},
+               .kind = {.rta_len = sizeof request.kind + sizeof "clsact", .rta_type = TCA_KIND},
+               .name = "clsact"};
+  struct {
+    struct nlmsghdr head;
+    struct nlmsgerr error;
+    char rest[256];
+  } answer = {0};
+  const int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+  if (fd < 0) return -1;
+  const int sent = send(fd, &request, sizeof request, 0) == (ssize_t)sizeof request;
+  const int received = sent && recv(fd, &answer, sizeof answer, 0) > 0;
+  close(fd);
+  if (!received) return -1;
+  errno = -answer.error.error;
+  return errno == 0 ? 0 : -1;
+}
+
 // What a program may do with the rights that it has just now.
 static void use_rights(const char *who) {
   char what[64];
@@ -786,6 +817,8 @@ static void use_rights(const char *who) {
   tell(what, load_program());
   snprintf(what, sizeof what, "%s: event", who);
   tell(what, syscall(SYS_perf_event_open, &event, -1, 0, -1, PERF_FLAG_FD_CLOEXEC));
+  snprintf(what, sizeof what, "%s: queue", who);
+  tell(what, remove_queue());
 }
 
 static void set_effective(uint64_t mask) {

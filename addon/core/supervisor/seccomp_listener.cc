@@ -87,6 +87,22 @@ bool EventNumber(pid_t thread, int descriptor, uint64_t* number) {
   return found;
 }
 
+// Returns the capabilities of a thread that are in effect, as a mask: none if it has ended.
+uint64_t Effective(pid_t thread) {
+  __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, thread};
+  __user_cap_data_struct data[2] = {};
+  if (::syscall(SYS_capget, &header, data) < 0) return 0;
+  return data[0].effective | uint64_t{data[1].effective} << 32;
+}
+
+// Returns the number of a thread's user namespace, or 0 if it has ended.
+ino_t UserNamespace(pid_t thread) {
+  char path[64];
+  ::snprintf(path, sizeof path, "/proc/%d/ns/user", thread);
+  struct stat status = {};
+  return ::stat(path, &status) < 0 ? 0 : status.st_ino;
+}
+
 // Returns whether clone3(2) asks for a user namespace, or whether that is unknown.
 bool IntoUserNamespace(const Notification& call) {
   uint64_t flags = 0;
@@ -116,27 +132,15 @@ bool Rights::MayMove(const Notification& call) {
   }
 }
 
-uint64_t Rights::Lost(const Notification& call) {
-  const bool asks =
-      call.number == SYS_bpf || call.number == SYS_perf_event_open || call.number == SYS_ioctl;
-  if (known_ && (!asks || effective_ == 0)) return 0;
+Rights::Rights(pid_t program)
+    : effective_(Effective(program)), user_namespace_(UserNamespace(program)) {}
+
+uint64_t Rights::Lost(const Notification& call) const {
+  if (effective_ == 0) return 0;
   const auto thread = static_cast<pid_t>(call.thread);
-  __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, thread};
-  __user_cap_data_struct data[2] = {};
-  if (::syscall(SYS_capget, &header, data) < 0) return effective_;
-  const uint64_t effective = data[0].effective | uint64_t{data[1].effective} << 32;
-  if (known_ && !namespaces_) return effective_ & ~effective;
-  char path[64];
-  ::snprintf(path, sizeof path, "/proc/%d/ns/user", thread);
-  struct stat status = {};
-  ::stat(path, &status);
-  if (!known_) {
-    known_ = true;
-    effective_ = effective;
-    user_namespace_ = status.st_ino;
-  }
   // In a user namespace of its own it has all capabilities there, and none outside.
-  return status.st_ino == user_namespace_ ? effective_ & ~effective : effective_;
+  if (namespaces_ && UserNamespace(thread) != user_namespace_) return effective_;
+  return effective_ & ~Effective(thread);
 }
 
 int SetSyncWakeUp(int listener) {

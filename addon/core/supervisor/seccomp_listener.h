@@ -21,16 +21,17 @@ struct Notification {
 // The capabilities of a program at its beginning, to find out which it has given up since.
 class Rights {
  public:
-  // Returns the capabilities that the caller has given up, as a mask, for calls that the guest
-  // makes. The first call defines the beginning.
-  uint64_t Lost(const Notification& call);
+  // `program` is the process that becomes the program, before it does.
+  explicit Rights(pid_t program);
+
+  // Returns the capabilities that the caller has given up, as a mask.
+  [[nodiscard]] uint64_t Lost(const Notification& call) const;
 
   // Returns whether a call may move a process into another user namespace. Such a call needs
   // nothing else and proceeds.
   bool MayMove(const Notification& call);
 
  private:
-  bool known_ = false;
   uint64_t effective_ = 0;
   ino_t user_namespace_ = 0;
   bool namespaces_ = false;  // whether there may be others
