@@ -20,8 +20,8 @@ const quotient = (experiment, [arm, metric], [other, otherMetric]) => ({
 const inverse = ({ experiment, of }) => ({
   experiment,
   of: (...given) => {
-    const { value, ciLow, ciHigh } = of(...given);
-    return { kind: 'ratio', value: 1 / value, ciLow: 1 / ciHigh, ciHigh: 1 / ciLow };
+    const { value, ciLow, ciHigh, ...rest } = of(...given);
+    return { ...rest, value: 1 / value, ciLow: 1 / ciHigh, ciHigh: 1 / ciLow };
   },
 });
 
@@ -144,7 +144,9 @@ export function speedTable({ newest, found, machineOf, microseconds }) {
     const { title, now, most, least, limit, because } = figure;
     const one = read(now);
     const [low, high] = [one.ciLow, one.ciHigh].map((end) => end && print(one.kind, end));
-    const interval = low === undefined ? '' : ` (${low} to ${high})`;
+    // Few rounds cannot give 95 %; then both ends are the least and the largest ratio.
+    const range = one.confidence < 0.95 ? `, ${one.rounds} rounds` : '';
+    const interval = low === undefined ? '' : ` (${low} to ${high}${range})`;
     const goal = `${most === undefined ? '≥' : '≤'} ${print(one.kind, most ?? least)}`;
     const bound = limit === undefined ? '–' : `${print(one.kind, read(limit).value)}: ${because}`;
     const cells = [title, `${print(one.kind, one.value)}${interval}`, goal];
@@ -156,6 +158,6 @@ export function speedTable({ newest, found, machineOf, microseconds }) {
     '|---|--:|--:|---|---|',
     ...rows,
     '',
-    `Medians of the rounds' ratios, with their 95 % intervals; without an interval, the quotient of two medians. ${runs.map((name) => `*${name}*: ${machineOf(name)}`).join('; ')}.`,
+    `Medians of the rounds' ratios, with their 95 % intervals. Below six rounds the brackets hold the least and the largest ratio, which is less certain. Without brackets, the figure is the quotient of two medians. ${runs.map((name) => `*${name}*: ${machineOf(name)}`).join('; ')}.`,
   ];
 }
