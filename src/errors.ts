@@ -58,11 +58,12 @@ const messages = {
     call: string;
     address: string;
     timeoutMs: number;
+    unsent?: boolean;
     suspicion?: string | undefined;
   }) =>
-    `No answer to ${d.call} from ${d.address} within ${d.timeoutMs} ms. The call may still take effect in the guest; close the session to undo it.${d.suspicion === undefined ? '' : ` ${d.suspicion}.`}`,
-  ERR_CALL_ABORTED: (d: { call: string; address: string }) =>
-    `${d.call} on ${d.address} was aborted by its AbortSignal. The guest is asked to cancel the call. If that comes too late, the call takes effect, and an object that it makes is closed.`,
+    `No answer to ${d.call} from ${d.address} within ${d.timeoutMs} ms. ${d.unsent ? 'The call could not be sent in that time, so it has no effect.' : 'The call may still take effect in the guest; close the session to undo it.'}${d.suspicion === undefined ? '' : ` ${d.suspicion}.`}`,
+  ERR_CALL_ABORTED: (d: { call: string; address: string; unsent?: boolean }) =>
+    `${d.call} on ${d.address} was aborted by its AbortSignal. ${d.unsent ? 'The call was not sent yet, so it has no effect.' : 'The guest is asked to cancel the call. If that comes too late, the call takes effect, and an object that it makes is closed.'}`,
   ERR_CALL_CANCELLED: (_: Record<string, never>) =>
     'The call was cancelled on request, without effect.',
   ERR_CALL_MALFORMED: (d: { why: string }) => `Malformed call: ${d.why}.`,

@@ -123,6 +123,19 @@ const LENGTH_BYTES = 4;
 /** No datagram of a kernel is shorter than the header of a message. */
 const NLMSG_HDRLEN = 16;
 
+interface Room {
+  readonly promise: Promise<void>;
+  readonly resolve: () => void;
+}
+
+function newRoom(): Room {
+  let resolve = () => {};
+  const promise = new Promise<void>((settle) => {
+    resolve = settle;
+  });
+  return { promise, resolve };
+}
+
 /** Returns the lengths of a reply's outputs in full, or undefined to take them as they travel. */
 function lengthsOf(call: Call, options: CallOptions | undefined): number[] | undefined {
   return options?.trimmed === true ? undefined : outputLengths(call);
@@ -185,7 +198,8 @@ export class Conversation implements Caller {
   #referenced = true;
   readonly #pending: PendingRequests;
   readonly #maxQueuedBytes: number;
-  readonly #waitingForRoom: Array<() => void> = [];
+  /** While too much waits to be sent: resolves when all of it has been sent, or never will be. */
+  #room: Room | undefined;
   readonly #clock = new GuestClock();
   readonly #events: EventHub;
   #closed: Error | undefined;
@@ -334,13 +348,14 @@ export class Conversation implements Caller {
     if (calls.length === 0) return { replies: [], error: undefined };
     const name = options?.name ?? 'chain';
     const frame = chainFrame(0, calls);
-    const wait = this.#admit(name, frame.byteLength, options);
-    if (wait !== undefined) await wait;
-    const id = this.#pending.newId();
-    putHeader(frame, 0, frame.byteLength - HEADER_BYTES, FrameType.CHAIN, id);
-    const answer = this.#pending.addChain(id, name, options, calls.map(outputLengths));
-    this.#sent(this.#channel.sendParts([frame]));
-    return answer;
+    return this.#admit(name, frame.byteLength, options, (waitedMs) => {
+      const id = this.#pending.newId();
+      putHeader(frame, 0, frame.byteLength - HEADER_BYTES, FrameType.CHAIN, id);
+      const lengths = calls.map(outputLengths);
+      const answer = this.#pending.addChain(id, name, options, lengths, waitedMs);
+      this.#sent(this.#channel.sendParts([frame]));
+      return answer;
+    });
   }
 
   async open(path: string, options?: CallOptions & { handle?: Handle }): Promise<Handle> {
@@ -580,7 +595,7 @@ export class Conversation implements Caller {
     return this;
   }
 
-  async #message(
+  #message(
     type: number,
     body: unknown,
     options: CallOptions | undefined,
@@ -589,26 +604,38 @@ export class Conversation implements Caller {
     makes: Handle = 0,
   ): Promise<Reply> {
     const frame = (id: number) => messageFrame(type, id, body);
-    const wait = this.#admit(name, frame(0).byteLength, options);
-    if (wait !== undefined) await wait;
-    const pending = this.#pending.add(this.#pending.newId(), name, options, lengths, makes);
-    this.#sent(this.#channel.sendParts([frame(pending.id)]));
-    return pending.promise;
+    return this.#admit(name, frame(0).byteLength, options, (waitedMs) => {
+      const id = this.#pending.newId();
+      const pending = this.#pending.add(id, name, options, lengths, makes, waitedMs);
+      this.#sent(this.#channel.sendParts([frame(id)]));
+      return pending.promise;
+    });
   }
 
-  /** Throws if a request cannot be sent. Returns a promise if it has to wait before that. */
-  #admit(
+  /** Sends a request with `send` as soon as the session can send one, and resolves as `send` does. */
+  async #admit<T>(
     name: string | number,
     frameBytes: number,
     options: CallOptions | undefined,
-  ): Promise<void> | undefined {
-    const refusal = this.#refusal(name, frameBytes, options);
-    if (refusal !== undefined) throw refusal;
-    const full = this.#channel.queuedBytes > this.#maxQueuedBytes;
-    const wait = this.#lease.over ?? (full ? this.#room() : undefined);
-    if (wait !== undefined) return wait.then(() => this.#admit(name, frameBytes, options));
+    send: (waitedMs: number) => T | Promise<T>,
+  ): Promise<T> {
+    let waitedMs = 0;
+    for (;;) {
+      const refusal = this.#refusal(name, frameBytes, options);
+      if (refusal !== undefined) throw refusal;
+      const wait = this.#lease.over ?? this.#fullQueue();
+      if (wait === undefined) break;
+      waitedMs = await this.#pending.unsent(wait, name, options, waitedMs);
+    }
     this.#restrict(options);
-    return undefined;
+    return send(waitedMs);
+  }
+
+  /** While too much waits to be sent: resolves when there is room. */
+  #fullQueue(): Promise<void> | undefined {
+    if (this.#channel.queuedBytes <= this.#maxQueuedBytes) return undefined;
+    this.#room ??= newRoom();
+    return this.#room.promise;
   }
 
   /** Returns the error of a request that cannot be sent. */
@@ -622,7 +649,7 @@ export class Conversation implements Caller {
     if (frameBytes > maximum)
       return failure('ERR_FRAME_TOO_LARGE', { length: frameBytes, maximum });
     const signal = options?.signal;
-    if (signal?.aborted) return this.#pending.aborted(name, signal);
+    if (signal?.aborted) return this.#pending.aborted(name, signal, true);
     return undefined;
   }
 
@@ -634,23 +661,36 @@ export class Conversation implements Caller {
     const bound = callFrameBound(call);
     const refusal = this.#refusal(name, bound, options);
     if (refusal !== undefined) throw refusal;
-    const { over } = this.#lease;
-    if (over !== undefined) return over.then(() => this.start(call, options, name));
-    if (this.#pending.size > 0 && this.#channel.queuedBytes > this.#maxQueuedBytes) {
-      return this.#room().then(() => this.start(call, options, name));
+    // Without requests under way, nothing waits to be sent.
+    const held = this.#lease.over ?? (this.#pending.size > 0 ? this.#fullQueue() : undefined);
+    if (held !== undefined) {
+      return this.#admit(name, bound, options, (waitedMs) =>
+        this.#begin(call, bound, options, name, waitedMs),
+      );
     }
     this.#restrict(options);
+    return this.#begin(call, bound, options, name, 0);
+  }
+
+  #begin(
+    call: Call,
+    bound: number,
+    options: CallOptions | undefined,
+    name: string | number,
+    waitedMs: number,
+  ): Reply | Promise<Reply> {
     const lengths = lengthsOf(call, options);
     // Usually the caller of a single call in flight waits for its answer.
     const alone = this.#pending.size === 0 && options?.ahead !== true;
     if (alone && bound <= this.#sendBuffer.byteLength) {
-      return this.#exchange(call, lengths, options, name);
+      return this.#exchange(call, lengths, options, name, waitedMs);
     }
-    const pending = this.#pending.add(this.#pending.newId(), name, options, lengths, call.result);
+    const id = this.#pending.newId();
+    const pending = this.#pending.add(id, name, options, lengths, call.result, waitedMs);
     if (bound > this.#sendBuffer.byteLength) {
-      this.#sent(this.#channel.sendParts(callFrameParts(pending.id, call)));
+      this.#sent(this.#channel.sendParts(callFrameParts(id, call)));
     } else {
-      this.#sent(this.#channel.send(putCallFrame(this.#sendBuffer, pending.id, call)));
+      this.#sent(this.#channel.send(putCallFrame(this.#sendBuffer, id, call)));
     }
     return pending.promise;
   }
@@ -683,6 +723,7 @@ export class Conversation implements Caller {
     lengths: readonly number[] | undefined,
     options: CallOptions | undefined,
     name: string | number,
+    waitedMs: number,
   ): Reply | Promise<Reply> {
     const id = this.#pending.newId();
     const status = this.#channel.exchange(putCallFrame(this.#sendBuffer, id, call));
@@ -705,13 +746,9 @@ export class Conversation implements Caller {
       this.#lease.orphaned(call.result);
       throw this.#interruption(name, reason);
     }
-    const pending = this.#pending.add(id, name, options, lengths, call.result);
+    const pending = this.#pending.add(id, name, options, lengths, call.result, waitedMs);
     this.#sent(status);
     return pending.promise;
-  }
-
-  #room(): Promise<void> {
-    return new Promise((resolve) => this.#waitingForRoom.push(resolve));
   }
 
   #sent(status: number, frames = 1): void {
@@ -791,7 +828,8 @@ export class Conversation implements Caller {
   }
 
   #drained(): void {
-    for (const resume of this.#waitingForRoom.splice(0)) resume();
+    this.#room?.resolve();
+    this.#room = undefined;
   }
 
   #lost(cause: Error): Error {
@@ -879,8 +917,9 @@ export class Conversation implements Caller {
     const timeoutMs = this.#silenceMs;
     this.#message(FrameType.PING, undefined, { timeoutMs }, 'ping').catch((error) => {
       if ((error as Partial<WaepError>).code !== 'ERR_CALL_TIMEOUT') return;
-      if (alone) this.#lose(error);
-      else this.#callOut(error);
+      const silence = this.#lost(error);
+      if (alone) this.#lose(silence);
+      else this.#callOut(silence);
     });
   }
 

@@ -16,6 +16,7 @@ export interface Pending {
   /** The handle that the request will bind, or 0. */
   readonly makes: Handle;
   readonly deadlineMs: number;
+  /** The time limit as it was given. */
   readonly timeoutMs: number;
   readonly name: string | number;
   readonly signal: AbortSignal | undefined;
@@ -25,7 +26,8 @@ export interface Pending {
 /** How long to wait for an answer. An operation of several calls waits so long for each of them. */
 export interface Patience {
   /**
-   * The time limit for the answer, in milliseconds. With a limit of a second or more, the wait may
+   * The time limit for the answer, in milliseconds. It includes the time until the request can be
+   * sent: while the session is interrupted, and while too much waits to be sent. With a limit of a second or more, the wait may
    * be up to half a second longer. Default: the session's `callTimeoutMs`.
    */
   timeoutMs?: number | undefined;
@@ -58,6 +60,8 @@ export function requestName(name: string | number): string {
 
 /** How often deadlines are checked, unless a deadline is so near that it needs its own time. */
 const SWEEP_MS = 250;
+/** The longest delay of a timer of Node. */
+const MAX_TIMER_MS = 2 ** 31 - 1;
 
 /**
  * The requests of one connection that are under way, with their deadlines and signals. Also the
@@ -97,13 +101,18 @@ export class PendingRequests {
     return this.#nextId;
   }
 
-  /** Adds a request. Must be called before its answer can arrive. */
+  /**
+   * Adds a request. Must be called before its answer can arrive.
+   *
+   * @param waitedMs how much of its time the request has waited to be sent
+   */
   add(
     id: number,
     name: string | number,
     patience: Patience | undefined,
     lengths: readonly number[] | undefined,
     makes: Handle,
+    waitedMs = 0,
   ): Pending {
     const timeoutMs = patience?.timeoutMs ?? this.#timeoutMs;
     const signal = patience?.signal;
@@ -116,7 +125,7 @@ export class PendingRequests {
       reject: settlers.reject,
       lengths,
       makes,
-      deadlineMs: this.#deadline(timeoutMs),
+      deadlineMs: this.#deadline(timeoutMs - waitedMs),
       timeoutMs,
       name,
       signal,
@@ -140,17 +149,63 @@ export class PendingRequests {
     name: string | number,
     patience: Patience | undefined,
     chain: readonly (readonly number[])[],
+    waitedMs: number,
   ): Promise<ChainReply> {
-    const pending = this.add(id, name, patience, undefined, 0);
+    const pending = this.add(id, name, patience, undefined, 0, waitedMs);
     pending.chain = chain;
     // Whoever reads the answer sees `chain`, too.
     return pending.promise as Promise<unknown> as Promise<ChainReply>;
   }
 
   /** Returns the error of a request whose signal is aborted. */
-  aborted(name: string | number, signal: AbortSignal): Error {
-    const detail = { call: requestName(name), address: this.#address };
+  aborted(name: string | number, signal: AbortSignal, unsent = false): Error {
+    const detail = { call: requestName(name), address: this.#address, unsent };
     return failure('ERR_CALL_ABORTED', detail, signal.reason);
+  }
+
+  /**
+   * Waits for something that has to happen before a request can be sent.
+   *
+   * @param waitedMs how long the request has waited before
+   * @returns how long the request has waited now, in milliseconds
+   * @throws ERR_CALL_TIMEOUT, ERR_CALL_ABORTED, and what `wait` rejects with
+   */
+  async unsent(
+    wait: Promise<void>,
+    name: string | number,
+    patience: Patience | undefined,
+    waitedMs: number,
+  ): Promise<number> {
+    const sinceMs = performance.now() - waitedMs;
+    const timeoutMs = patience?.timeoutMs ?? this.#timeoutMs;
+    const signal = patience?.signal;
+    let timer: NodeJS.Timeout | undefined;
+    let onAbort = () => {};
+    const givenUp = new Promise<never>((_, reject) => {
+      const late = () => reject(this.#late(name, timeoutMs, true));
+      // Node's longest timer is shorter than some limits, such as Infinity, and than any session.
+      const leftMs = timeoutMs - waitedMs;
+      if (leftMs <= MAX_TIMER_MS) timer = setTimeout(late, Math.max(leftMs, 1)).unref();
+      if (signal !== undefined) onAbort = () => reject(this.aborted(name, signal, true));
+    });
+    signal?.addEventListener('abort', onAbort, { once: true });
+    try {
+      await Promise.race([wait, givenUp]);
+    } finally {
+      clearTimeout(timer);
+      signal?.removeEventListener('abort', onAbort);
+    }
+    return performance.now() - sinceMs;
+  }
+
+  #late(name: string | number, timeoutMs: number, unsent = false): Error {
+    return failure('ERR_CALL_TIMEOUT', {
+      call: requestName(name),
+      address: this.#address,
+      timeoutMs,
+      unsent,
+      suspicion: suspicionOf(this.#address),
+    });
   }
 
   /** Removes and returns the request that an answer belongs to. */
@@ -237,14 +292,7 @@ export class PendingRequests {
         continue;
       }
       this.#abandon(pending);
-      pending.reject(
-        failure('ERR_CALL_TIMEOUT', {
-          call: requestName(pending.name),
-          address: this.#address,
-          timeoutMs: pending.timeoutMs,
-          suspicion: suspicionOf(this.#address),
-        }),
-      );
+      pending.reject(this.#late(pending.name, pending.timeoutMs));
     }
     if (this.#pending.size > 0) this.#schedule(nextMs - nowMs);
   }

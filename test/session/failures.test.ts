@@ -236,7 +236,7 @@ t.test('a peer that does not read holds calls back, not the memory', async (t) =
       socket.write(answer(frame, [0, 0, []]));
     },
     (socket, hello) => {
-      socket.write(messageFrame(FrameType.WELCOME, hello.id, welcome));
+      socket.write(messageFrame(FrameType.WELCOME, hello.id, { ...welcome, chainCalls: 8 }));
       socket.pause();
       resume = () => socket.resume();
     },
@@ -250,7 +250,65 @@ t.test('a peer that does not read holds calls back, not the memory', async (t) =
   await sleep(WATCHED_MS);
   t.ok(session.statistics.queuedBytes < 1024 * 1024, `${session.statistics.queuedBytes} queued`);
   t.ok(session.statistics.framesSent < 20);
+  await t.rejects(session.call(call, { timeoutMs: 50, name: 'BPF_X' }), {
+    code: 'ERR_CALL_TIMEOUT',
+    message: /BPF_X .* within 50 ms. The call could not be sent in that time, so it has no effect/,
+  });
+  const abort = new AbortController();
+  const held: Promise<unknown>[] = [
+    session.call(call, { signal: abort.signal }),
+    session.chain([{ ...call }], { signal: abort.signal }),
+    session.open('/x', { signal: abort.signal }),
+  ];
+  const message = /was not sent yet, so it has no effect/;
+  const given = { code: 'ERR_CALL_ABORTED', cause: { message: 'enough' }, message };
+  const givenUp = held.map((one) => t.rejects(one, given));
+  const sent = session.statistics.framesSent;
+  abort.abort(new Error('enough'));
+  await Promise.all(givenUp);
+  t.equal(session.statistics.framesSent, sent);
   resume();
   await Promise.all(calls);
-  t.equal(seen.length, 60);
+  t.equal(seen.length, 60, 'none of the calls that were given up was sent');
+});
+
+t.test('a peer that does not read is silent, whatever waits to be sent to it', async (t) => {
+  const agent = await fakeAgent(
+    () => {},
+    (socket, hello) => {
+      const session = { ...welcome.session, silenceMs: 400 };
+      socket.write(messageFrame(FrameType.WELCOME, hello.id, { ...welcome, session }));
+      socket.pause();
+    },
+  );
+  t.teardown(agent.close);
+  const session = await Session.connect(agent.address, {
+    maxQueuedBytes: 64 * 1024,
+    callTimeoutMs: Number.POSITIVE_INFINITY,
+  });
+  t.teardown(() => session.close());
+  const big: Call = { ...call, buffers: [Buffer.alloc(8), Buffer.alloc(200_000)] };
+  const calls = Array.from({ length: 8 }, () => session.call(big));
+  const ends = calls.map((one) => t.rejects(one, { code: 'ERR_SESSION_CLOSED' }));
+  await Promise.all(ends);
+});
+
+t.test('a call that waits for the next connection keeps its deadline', async (t) => {
+  const agent = await fakeAgent(
+    (_frame, socket) => socket.destroy(),
+    (socket, hello) => {
+      const session = { ...welcome.session, leaseMs: 60_000 };
+      socket.write(messageFrame(FrameType.WELCOME, hello.id, { ...welcome, session }));
+    },
+  );
+  t.teardown(agent.close);
+  const session = await Session.connect(agent.address, { leaseMs: 60_000, reconnect: false });
+  t.teardown(() => session.close());
+  await t.rejects(session.call(call), { code: 'ERR_SESSION_INTERRUPTED' });
+  t.ok(session.interrupted);
+  await t.rejects(session.call(call, { timeoutMs: 50 }), { code: 'ERR_CALL_TIMEOUT' });
+  const abort = new AbortController();
+  const held = session.call(call, { signal: abort.signal });
+  abort.abort();
+  await t.rejects(held, { code: 'ERR_CALL_ABORTED' });
 });
