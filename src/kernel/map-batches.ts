@@ -83,6 +83,8 @@ export class EntryIterator<K, V> implements AsyncIterableIterator<[K, V]> {
   readonly #batches: AsyncGenerator<Batch<K, V>>;
   #batch: Batch<K, V> | undefined;
   #at = 0;
+  /** While the next batch is awaited: resolves with whether there was none. */
+  #refill: Promise<boolean> | undefined;
 
   constructor(batches: AsyncGenerator<Batch<K, V>>) {
     this.#batches = batches;
@@ -98,11 +100,20 @@ export class EntryIterator<K, V> implements AsyncIterableIterator<[K, V]> {
   }
 
   async #more(): Promise<IteratorResult<[K, V], undefined>> {
+    // Two calls that wait at the same time wait for one batch.
+    this.#refill ??= this.#fill().finally(() => {
+      this.#refill = undefined;
+    });
+    if (await this.#refill) return { done: true, value: undefined };
+    return this.next();
+  }
+
+  async #fill(): Promise<boolean> {
     const { done, value } = await this.#batches.next();
-    if (done === true) return { done, value: undefined };
+    if (done === true) return true;
     this.#batch = value;
     this.#at = 0;
-    return this.next();
+    return false;
   }
 
   async return(): Promise<IteratorResult<[K, V], undefined>> {

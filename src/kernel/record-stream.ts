@@ -76,6 +76,9 @@ export class RecordStream<T = Uint8Array> implements AsyncIterable<T> {
   readonly #outputs: { cpu: number; event: PerfEvent }[] = [];
   #stream: EventStream | undefined;
   #lostByCounters: number | undefined;
+  /** Lets the stream go on while a loop has a batch. */
+  #letGo = () => {};
+  #closing = false;
 
   /** Use {@link BpfMap.records}. */
   constructor(map: AnyMap, options: RecordOptions<T>) {
@@ -119,15 +122,16 @@ export class RecordStream<T = Uint8Array> implements AsyncIterable<T> {
   /** Yields the records. Leaving the loop ends the stream. */
   async *[Symbol.asyncIterator](): AsyncGenerator<T> {
     let records: T[] = [];
-    let consumed = () => {};
+    this.#closing = false;
     let wake = () => {};
     const read = this.#reader((record) => records.push(record));
     await this.#open(this.#options, (batch) => {
       this.#each(batch.bytes, read);
       if (records.length === 0) return;
       wake();
+      if (this.#closing) return;
       return new Promise((resolve) => {
-        consumed = resolve;
+        this.#letGo = resolve;
       });
     });
     const stream = this.#stream as EventStream;
@@ -149,17 +153,22 @@ export class RecordStream<T = Uint8Array> implements AsyncIterable<T> {
         const batch = records;
         records = [];
         yield* batch;
-        consumed();
+        this.#letGo();
       }
       await finished;
     } finally {
-      consumed();
       await this.close();
     }
   }
 
-  /** Ends the stream. What has been read in the guest by then is delivered. Idempotent. */
+  /**
+   * Ends the stream. What has been read in the guest by then is delivered. May be called again, and
+   * within a loop over the records, which then ends after these.
+   */
   async close(): Promise<void> {
+    // A loop that waits for this must not be waited for.
+    this.#closing = true;
+    this.#letGo();
     await this.#stream?.close();
     await withTimeout(this.#closeOutputs(), GOODBYE_MS);
   }

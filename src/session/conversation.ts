@@ -231,7 +231,7 @@ export class Conversation implements Caller {
     this.#lease = this.#newLease();
     const { callTimeoutMs = 30_000, maxQueuedBytes = 1024 * 1024 } = options;
     this.#pending = new PendingRequests(address, callTimeoutMs, (id) => this.#cancel(id));
-    this.#events = new EventHub(address, callTimeoutMs, () => rejoin.join('events'));
+    this.#events = new EventHub(address, callTimeoutMs, this.leaseMs, () => rejoin.join('events'));
     this.#maxQueuedBytes = maxQueuedBytes;
     this.#carry(stream);
     if (this.#silenceMs > 0) {

@@ -1,6 +1,5 @@
 import type { Duplex } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { WaepError } from '../errors.js';
 import { EventConnection } from './event-connection.js';
 import {
   type BatchCallback,
@@ -10,7 +9,14 @@ import {
 } from './event-stream.js';
 
 /** The delays before the attempts to make a lost connection again, in milliseconds. */
-const RETRY_MS = [0, 100, 400, 1600, 3200];
+const FIRST_RETRY_MS = 100;
+const LONGEST_RETRY_MS = 3200;
+/** How long attempts are made at least, whatever the session's lease. */
+const LEAST_PATIENCE_MS = 6000;
+/** Refusals of a subscription that a later attempt may not get, because others have the room now. */
+const passing: ReadonlySet<string> = new Set(['ERR_STREAM_LIMIT', 'EBUSY', 'ENOMEM', 'EAGAIN']);
+
+type Refusal = Error & { code?: string };
 
 /**
  * The streams of a session and the connection that they share. The first stream makes the
@@ -20,18 +26,22 @@ export class EventHub {
   readonly #join: () => Promise<Duplex>;
   readonly #address: string;
   readonly #timeoutMs: number;
+  readonly #patienceMs: number;
   readonly #streams = new Map<number, EventStream>();
   #connection: Promise<EventConnection> | undefined;
+  #reconnecting = false;
   #nextId = 1;
   #closed: Error | undefined;
 
   /**
    * @param timeoutMs the time limit of a request about a stream
+   * @param leaseMs how long the session itself survives the loss of a connection
    * @param join makes a connection that has joined the session for events
    */
-  constructor(address: string, timeoutMs: number, join: () => Promise<Duplex>) {
+  constructor(address: string, timeoutMs: number, leaseMs: number, join: () => Promise<Duplex>) {
     this.#address = address;
     this.#timeoutMs = timeoutMs;
+    this.#patienceMs = Math.max(LEAST_PATIENCE_MS, leaseMs);
     this.#join = join;
   }
 
@@ -55,8 +65,6 @@ export class EventHub {
     try {
       await stream.open(connection);
     } catch (error) {
-      // A late guest may still execute the subscription, so the stream is closed.
-      if ((error as Partial<WaepError>).code === 'ERR_CALL_TIMEOUT') void stream.close();
       stream.fail(error as Error);
       throw error;
     }
@@ -105,7 +113,7 @@ export class EventHub {
     const stream = await this.#join();
     const connection = new EventConnection(stream, this.#address, this.#timeoutMs, (reason) => {
       this.#connection = undefined;
-      if (this.#streams.size > 0) void this.#reconnect(reason);
+      void this.#reconnect(reason);
     });
     if (this.#closed !== undefined) {
       connection.close();
@@ -115,18 +123,47 @@ export class EventHub {
     return connection;
   }
 
+  /** Lets the streams go on over another connection. Another loss meanwhile is part of it. */
   async #reconnect(reason: Error): Promise<void> {
-    for (const waitMs of RETRY_MS) {
+    if (this.#reconnecting) return;
+    this.#reconnecting = true;
+    const untilMs = performance.now() + this.#patienceMs;
+    let waitMs = 0;
+    for (;;) {
       await sleep(waitMs);
-      if (this.#closed !== undefined) return;
-      try {
-        const connection = await this.connection();
-        await Promise.all([...this.#streams.values()].map((stream) => stream.resume(connection)));
-        return;
-      } catch {
-        // The next attempt follows, or the loop ends with the first reason.
+      const failed = await this.#resume();
+      if (failed.size === 0) break;
+      const isLate = performance.now() > untilMs;
+      for (const [stream, refusal] of failed) {
+        const isFinal = refusal !== undefined && !passing.has(refusal.code ?? '');
+        if (isLate || isFinal) stream.fail(refusal ?? reason);
       }
+      if (isLate) break;
+      waitMs = Math.min(Math.max(2 * waitMs, FIRST_RETRY_MS), LONGEST_RETRY_MS);
     }
-    for (const stream of this.#streams.values()) stream.fail(reason);
+    this.#reconnecting = false;
+  }
+
+  /**
+   * Resumes each stream that lacks a connection. Returns the streams that do not go on, with the
+   * guest's refusals.
+   */
+  async #resume(): Promise<Map<EventStream, Refusal | undefined>> {
+    const failed = new Map<EventStream, Refusal | undefined>();
+    const streams = [...this.#streams.values()];
+    let connection: EventConnection;
+    try {
+      connection = await this.connection();
+    } catch {
+      for (const stream of streams) failed.set(stream, undefined);
+      return failed;
+    }
+    const resumed = streams.map((stream) =>
+      stream.resume(connection).catch((error: Refusal) => {
+        failed.set(stream, connection.closed ? undefined : error);
+      }),
+    );
+    await Promise.all(resumed);
+    return failed;
   }
 }

@@ -1,5 +1,5 @@
 import type { Handle, Reply } from '../call.js';
-import { failure, systemError } from '../errors.js';
+import { failure, systemError, type WaepError } from '../errors.js';
 import { type Events, FrameType, StreamSource } from '../frame/index.js';
 import type { OptionNames } from '../known-options.js';
 import { withTimeout } from '../with-timeout.js';
@@ -119,6 +119,13 @@ export class EventStream {
    */
   #inherits: boolean | undefined;
   #credit = 0;
+  /** The bytes that came over this connection and that no credit was sent for. */
+  #outstandingBytes = 0;
+  /**
+   * By part, a batch without bytes that waits for the callback. It takes in those that come behind
+   * it, so that they take no memory.
+   */
+  readonly #reports = new Map<number, EventBatch>();
   #timer: NodeJS.Timeout | undefined;
   #settled = false;
   #resolve: () => void = () => {};
@@ -167,6 +174,7 @@ export class EventStream {
     if (this.#settled) return;
     this.#connection = connection;
     this.#credit = 0;
+    this.#outstandingBytes = 0;
     connection.deliver(this.#id, (events, lent) => this.#receive(events, lent));
     const { batchBytes, batchMicroseconds, windowBytes } = this.#options;
     const body = [
@@ -179,12 +187,19 @@ export class EventStream {
     const inherit = ({ result }: Reply) => {
       if (result >= 0) this.#inherits ??= result > 0;
     };
-    const reply = await connection.request(FrameType.SUBSCRIBE, body, undefined, inherit);
-    check(reply, 'SUBSCRIBE');
+    try {
+      check(await connection.request(FrameType.SUBSCRIBE, body, undefined, inherit), 'SUBSCRIBE');
+    } catch (error) {
+      this.#connection = undefined;
+      // A late guest may still execute it.
+      if ((error as Partial<WaepError>).code === 'ERR_CALL_TIMEOUT') this.#unsubscribe(connection);
+      throw error;
+    }
   }
 
-  /** Continues over another connection. */
+  /** Continues over another connection, unless it is the one that the stream has. */
   async resume(connection: EventConnection): Promise<void> {
+    if (this.#connection === connection) return;
     await this.open(connection);
     this.#counts.resumed++;
   }
@@ -193,6 +208,7 @@ export class EventStream {
    * Ends the stream. Resolves when the last callback has returned and the counters are final.
    * Records that the guest has read by then are delivered. A silent guest, such as a paused one,
    * gets two seconds. After that, the counters are the last ones that it sent. May be called again.
+   * A callback must not wait for it, because it waits for the callback.
    */
   async close(): Promise<void> {
     const connection = this.#connection;
@@ -226,6 +242,15 @@ export class EventStream {
       this.#abandon(failure('ERR_PROTOCOL_UNEXPECTED', { received, expected: `one of ${parts}` }));
       return;
     }
+    const sizeBytes = events.bytes.length;
+    const { windowBytes } = this.#options;
+    if (this.#outstandingBytes > 0 && this.#outstandingBytes + sizeBytes > windowBytes) {
+      const received = `EVENTS of ${sizeBytes} bytes after ${this.#outstandingBytes} without credit`;
+      const expected = `at most the window of ${windowBytes} bytes together`;
+      this.#abandon(failure('ERR_PROTOCOL_UNEXPECTED', { received, expected }));
+      return;
+    }
+    this.#outstandingBytes += sizeBytes;
     const part = this.#part(events);
     const isNews = events.bytes.length > 0 || events.dropped > part.dropped;
     part.lost = events.lost;
@@ -266,8 +291,17 @@ export class EventStream {
       this.#chain(result, size);
       return;
     }
+    if (size === 0) {
+      const report = this.#reports.get(batch.part);
+      if (report !== undefined) {
+        Object.assign(report, batch);
+        return;
+      }
+      this.#reports.set(batch.part, batch);
+    }
     this.#chain(
       waiting.then(() => {
+        if (size === 0) this.#reports.delete(batch.part);
         if (!this.#settled) return run();
       }),
       size,
@@ -287,8 +321,12 @@ export class EventStream {
   }
 
   #abandon(error: Error): void {
-    this.#connection?.request(FrameType.UNSUBSCRIBE, [this.#id]).catch(() => {});
+    this.#unsubscribe(this.#connection);
     this.fail(error);
+  }
+
+  #unsubscribe(connection: EventConnection | undefined): void {
+    connection?.request(FrameType.UNSUBSCRIBE, [this.#id]).catch(() => {});
   }
 
   /**
@@ -307,13 +345,14 @@ export class EventStream {
     this.#timer = undefined;
     if (this.#settled || this.#credit === 0) return;
     this.#connection?.notify(FrameType.CREDIT, [this.#id, this.#credit]);
+    this.#outstandingBytes = Math.max(0, this.#outstandingBytes - this.#credit);
     this.#credit = 0;
   }
 
   #finish(errno: number): void {
     const end = () =>
       this.fail(errno === 0 ? undefined : systemError('read', errno, { side: 'guest' }));
-    this.#connection?.request(FrameType.UNSUBSCRIBE, [this.#id]).catch(() => {});
+    this.#unsubscribe(this.#connection);
     if (this.#running === undefined) end();
     else void this.#running.then(end);
   }

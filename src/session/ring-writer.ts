@@ -18,6 +18,8 @@ export class RingWriter {
   readonly #sizeBytes: number;
   readonly #id: number;
   #connection: EventConnection | undefined;
+  /** Settles when the guest has opened the ring for {@link #connection}. */
+  #opened: Promise<unknown> | undefined;
 
   constructor(hub: EventHub, map: Handle, sizeBytes: number) {
     this.#hub = hub;
@@ -28,6 +30,7 @@ export class RingWriter {
 
   /**
    * Writes records in their order. While the ring is full, waits until programs have taken some.
+   * The records of writes at the same time come between each other.
    *
    * @throws E2BIG for a record that is too large for the ring; the signal's reason
    */
@@ -54,10 +57,18 @@ export class RingWriter {
 
   async #open(): Promise<EventConnection> {
     const connection = await this.#hub.connection();
-    if (connection === this.#connection) return connection;
-    const body = [this.#id, StreamSource.USER_RING, [this.#map], this.#sizeBytes, 1, 0, 1];
-    check(await connection.request(FrameType.SUBSCRIBE, body), 'SUBSCRIBE');
-    this.#connection = connection;
+    if (connection !== this.#connection) {
+      this.#connection = connection;
+      const body = [this.#id, StreamSource.USER_RING, [this.#map], this.#sizeBytes, 1, 0, 1];
+      const opened = connection.request(FrameType.SUBSCRIBE, body);
+      this.#opened = opened.then((reply) => check(reply, 'SUBSCRIBE'));
+    }
+    try {
+      await this.#opened;
+    } catch (error) {
+      if (this.#connection === connection) this.#connection = undefined;
+      throw error;
+    }
     return connection;
   }
 }

@@ -179,6 +179,19 @@ t.test('ring buffers', { skip }, async (t) => {
       break;
     }
     await again;
+    const left = ring.records({ codec: struct({ sequence: u64 }) });
+    const third = (async () => {
+      await until('the stream', () => session.statistics.streams === streams + 3);
+      await emit.run(10);
+    })();
+    let after = 0;
+    for await (const _ of left) {
+      after++;
+      // The loop has what was read by then before it ends.
+      if (after === 1) await left.close();
+    }
+    await third;
+    t.ok(after >= 1 && after === left.statistics.delivered, `${after} records`);
     const events24 = ring.records({ codec: struct({ a: u64, b: u64, c: u64 }) });
     await events24.consume(() => {});
     await emit.run(1);
@@ -286,6 +299,11 @@ t.test('user ring buffers', { skip }, async (t) => {
     { name: 'TimeoutError' },
     'it is full, and nobody drains it',
   );
+  await using another = await session.createMap({
+    type: MapType.BPF_MAP_TYPE_USER_RINGBUF,
+    maxEntries: 4096,
+  });
+  await Promise.all([another.submit([record(8, 1)]), another.submit([record(8, 2)])]);
 });
 
 t.test('a program drains what the host writes', { skip }, async (t) => {
@@ -367,6 +385,28 @@ t.test('a connection that is lost is made again, and counts stay exact', { skip 
   await until('all 300, seen or lost', () => seen + events.statistics.lostInTransit === 300);
   await events.close();
   t.match(events.statistics, { delivered: seen, resumed: 1 });
+});
+
+t.test('a stream that cannot go on ends alone', { skip }, async (t) => {
+  const { relay } = await relayedAgent(t);
+  await using session = await Session.connect(relay.address);
+  await using ring = await ringOf(session, 4096);
+  const gone = await ringOf(session, 4096);
+  const [good, bad] = [ring.records(), gone.records()];
+  await good.consume(() => {});
+  await bad.consume(() => {});
+  // The stream keeps the ring until it has to begin once more.
+  await gone.close();
+  relay.cut(1);
+  await t.rejects(bad.ended, { code: 'ERR_HANDLE_UNKNOWN' });
+  for (const connection of [2, 3]) {
+    await until('another connection', () => good.statistics.resumed === connection - 1);
+    relay.cut(connection);
+  }
+  await until('the last connection', () => good.statistics.resumed === 3);
+  await using emit = await emitter(session, ring, 16);
+  await emit.run(1);
+  await until('a record', () => good.statistics.delivered === 1);
 });
 
 t.test('what was lost before anything arrived is counted', { skip }, async (t) => {

@@ -167,6 +167,18 @@ t.test('maps', { skip }, async (t) => {
     }
   });
 
+  t.test('entries that are asked for at the same time are all there', async (t) => {
+    const type = MapType.BPF_MAP_TYPE_HASH;
+    await using map = await session.createMap({ type, key: u32, value: u32, maxEntries: 10 });
+    for (let key = 0; key < 10; key++) await map.update(key, key);
+    for (const one of [map.entries({ batchEntries: 4 }), map.drain({ batchEntries: 4 })]) {
+      const all = await Promise.all(Array.from({ length: 12 }, () => one.next()));
+      const keys = all.map(({ value }) => value?.[0]);
+      t.same(new Set(keys), new Set([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, undefined]));
+      t.same(keys.slice(10), [undefined, undefined]);
+    }
+  });
+
   t.test('a bucket with more entries than a batch', async (t) => {
     await using map = await session.createMap({
       type: MapType.BPF_MAP_TYPE_HASH,

@@ -16,6 +16,7 @@ import {
 } from '../../src/frame/index.js';
 import { readFile } from '../../src/kernel/index.js';
 import { Session } from '../../src/session.js';
+import { until } from '../until.js';
 import { fakeAgent, welcome } from './fake-agent.js';
 
 const cli = fileURLToPath(new URL('../../cli/waep.cjs', import.meta.url));
@@ -292,4 +293,54 @@ t.test('lies end a session by their names, and take no memory', async (t) => {
     t.match(outcomes[index], { code, message }, what);
   }
   t.ok(peakBytes < 256 * MIB, `${Math.ceil(peakBytes / MIB)} MiB at most`);
+});
+
+t.test('a guest that sends more than the window of a stream ends that stream', async (t) => {
+  const stretch = new Uint8Array(600);
+  const events = (id: number, bytes: Uint8Array, dropped = 0) =>
+    messageFrame(FrameType.EVENTS, id, [0, 1, 0, 0, 0, 0, dropped, 0, 0, bytes]);
+  let toGuest: Socket | undefined;
+  const agent = await fakeAgent((frame, socket) => {
+    if (frame.type === FrameType.JOIN) {
+      socket.write(messageFrame(FrameType.WELCOME, frame.id, welcome));
+    } else {
+      toGuest = socket;
+      socket.write(answer(frame, 0));
+    }
+  });
+  t.teardown(agent.close);
+  const session = await Session.connect(agent.address);
+  t.teardown(() => session.close());
+  const reported: number[] = [];
+  let goOn = () => {};
+  const subscribe = (id: number) =>
+    session.subscribe({ source: 'file', file: id }, { windowBytes: 1000 }, ({ dropped }) => {
+      reported.push(dropped);
+      return new Promise((resolve) => {
+        goOn = resolve;
+      });
+    });
+  const greedy = await subscribe(1);
+  toGuest?.write(Buffer.concat([events(1, stretch), events(1, stretch)]));
+  await t.rejects(greedy.ended, {
+    code: 'ERR_PROTOCOL_UNEXPECTED',
+    message: /EVENTS of 600 bytes after 600 without credit.*the window of 1000 bytes/,
+  });
+  goOn();
+  // Reports of what was dropped have no bytes. However many come, one of them waits.
+  reported.length = 0;
+  const talkative = await subscribe(2);
+  const reports = Array.from({ length: 1000 }, (_, at) => events(2, new Uint8Array(0), at + 2));
+  toGuest?.write(Buffer.concat([events(2, stretch, 1), ...reports]));
+  await until('all reports', () => talkative.statistics.dropped === 1001);
+  t.same(reported, [1]);
+  goOn();
+  await until('the last report', () => reported.length === 2);
+  t.same(reported, [1, 1001]);
+  goOn();
+  // A record that is larger than the window comes alone.
+  const large = await subscribe(3);
+  toGuest?.write(events(3, new Uint8Array(5000)));
+  await until('the record', () => large.statistics.bytes === 5000);
+  goOn();
 });
