@@ -1,5 +1,5 @@
 import { EventEmitter } from 'node:events';
-import { decodeBody } from '../../src/frame/messages.js';
+import { decodeBody } from '../../src/frame/body.js';
 import { native } from '../../src/native.js';
 import { ControlChannel, ControlKind, type ControlMessage, Purpose } from './control.js';
 import type { Ending, Keeper, Kept } from './keeper.js';

@@ -1,3 +1,4 @@
+export { decodeBody } from './body.js';
 export {
   callFrameBound,
   callFrameParts,
@@ -20,7 +21,6 @@ export {
   putHeader,
 } from './header.js';
 export {
-  decodeBody,
   errorBody,
   type JoinPurpose,
   type KernelInfo,

@@ -1,6 +1,7 @@
-import { Decoder, Encoder } from '../cbor.js';
+import { Encoder } from '../cbor.js';
 import { type ErrorCode, failure, isErrorCode, WaepError } from '../errors.js';
 import { printable } from '../printable.js';
+import { decodeBody } from './body.js';
 import { HEADER_BYTES, PROTOCOL_VERSION, putHeader } from './header.js';
 
 /** The first message of a client. */
@@ -115,7 +116,6 @@ export interface SessionLimits {
 }
 
 const encoder = new Encoder({ useRecords: false, mapsAsObjects: true, tagUint8Array: false });
-const decoder = new Decoder({ useRecords: false, mapsAsObjects: true });
 
 /**
  * Returns a whole frame of any type from a value, or without a body. For frames that are not
@@ -127,15 +127,6 @@ export function messageFrame(type: number, id: number, body: unknown): Uint8Arra
   putHeader(frame, 0, encoded.byteLength, type, id);
   frame.set(encoded, HEADER_BYTES);
   return frame;
-}
-
-/** Decodes a frame's body. The value may alias `bytes`. */
-export function decodeBody(bytes: Uint8Array): unknown {
-  try {
-    return decoder.decode(bytes);
-  } catch (cause) {
-    throw failure('ERR_FRAME_MALFORMED', { why: `its body is no CBOR: ${String(cause)}` }, cause);
-  }
 }
 
 /** The type of a field: a number within bounds, a text that can be shown, and so on. */

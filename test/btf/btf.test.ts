@@ -1,6 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs';
 import t from 'tap';
-import { BtfTypes } from '../../src/btf/index.js';
+import { BtfTypes, functionOffsets } from '../../src/btf/index.js';
 import { decodeValue, encodeValue } from '../../src/codec/index.js';
 import { int, Kind, writeBtf } from './writer.js';
 
@@ -104,6 +104,18 @@ t.test('a codec for a structure', (t) => {
   });
   t.same(decodeValue(new BtfTypes(sample).codec('double'), Buffer.alloc(8)), 0);
   t.throws(() => new BtfTypes(sample).codec(16), { code: 'ERR_BTF_TYPE' });
+  t.end();
+});
+
+t.test('types without an end have no offsets of functions', (t) => {
+  const twice = (of: number) => ['a', of, 0, 'b', of, 0];
+  const inner = { kind: STRUCT, name: 'x', vlen: 2, size: 8 };
+  // The type contains itself, or each type has the one before twice.
+  for (const count of [1, 60]) {
+    const types = Array.from({ length: count }, (_, at) => ({ ...inner, words: twice(at || 1) }));
+    const error = { code: 'ERR_BTF_TYPE', message: /more than 4096 members/ };
+    t.throws(() => functionOffsets(new BtfTypes(writeBtf(types)), count), error);
+  }
   t.end();
 });
 

@@ -30,11 +30,32 @@ t.test('a frame has its header, and a body or none', async (t) => {
   t.match(parseHeader(empty), { length: 0, type: FrameType.PING, id: 8 });
   t.equal(encode(new Uint8Array(3))[0], 0x43, 'bytes have no tag');
   t.equal(encode({ a: 1 })[0], 0xb9, 'and maps are maps');
-  t.throws(() => decodeBody(Uint8Array.of(0x61)), {
-    code: 'ERR_FRAME_MALFORMED',
-    message: /^Malformed frame: its body is no CBOR: .+/,
-    cause: Error,
-  });
+});
+
+t.test('a body is one item of the CBOR that the protocol has', async (t) => {
+  const values = [0, -1, 2 ** 40, 'x', [], {}, [1, [2, { a: [true, false] }]], null, 1.5];
+  for (const value of values) t.same(decodeBody(encode(value)), value);
+  const deep = (levels: number) => [...Array(levels).fill(0x81), 0];
+  t.ok(decodeBody(Uint8Array.from(deep(8))));
+  const refused: [what: string, bytes: number[], why: RegExp][] = [
+    ['nothing', [], /ends at byte 0/],
+    ['a text that ends early', [0x61], /the item at byte 0 has 1 parts and 0 bytes/],
+    ['an array of more than there is', [0x9a, 0xff, 0xff, 0xff, 0xff, 0], /4294967295 parts/],
+    ['a map of more than there is', [0xa1, 0], /has 2 parts and 1 bytes/],
+    ['a number that ends early', [0x82, 0x19, 0], /within the number at byte 1/],
+    ['an item behind it', [0, 0], /1 bytes behind its item/],
+    ['a tag', [0xc1, 0], /another kind \(0xc1\)/],
+    ['records of cbor-x', [0xd9, 0xdf, 0xff, 0x80], /another kind \(0xd9\)/],
+    ['an array without a length', [0x9f, 0xff], /another kind \(0x9f\)/],
+    ['a text without a length', [0x7f, 0xff], /another kind \(0x7f\)/],
+    ['an unassigned simple value', [0xe0], /another kind \(0xe0\)/],
+    ['a long simple value', [0xf8, 0xff], /another kind \(0xf8\)/],
+    ['arrays that lie too deep', deep(9), /byte 8 lies deeper than 8 others/],
+  ];
+  for (const [what, bytes, why] of refused) {
+    const error = { code: 'ERR_FRAME_MALFORMED', message: why };
+    t.throws(() => decodeBody(Uint8Array.from(bytes)), error, what);
+  }
 });
 
 const hello = { protocol: 1, client: 'x' };
