@@ -1,4 +1,5 @@
 import { InvalidArgumentError } from 'commander';
+import { MAX_TIMER_MS } from './timer.js';
 
 /** How many milliseconds each unit of a duration has. */
 const units: Readonly<Record<string, number>> = {
@@ -7,9 +8,6 @@ const units: Readonly<Record<string, number>> = {
   min: 60_000,
   h: 3_600_000,
 };
-
-/** The longest that a timer can be set to, in milliseconds. */
-export const MAX_TIMER_MS = 2 ** 31 - 1;
 
 /**
  * Returns what reads an option's value as a duration with its unit, such as `500ms`, `10s`, `5min` or

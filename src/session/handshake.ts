@@ -13,6 +13,7 @@ import {
   readFrame,
   type Welcome,
 } from '../frame/index.js';
+import { MAX_TIMER_MS } from '../timer.js';
 import { type ConnectOptions, connect, parseAddress } from '../transport/index.js';
 
 /** Secures a connection with TLS, within the time of a handshake. */
@@ -209,7 +210,7 @@ async function handshake(
   const bound = new AbortController();
   const timer = setTimeout(
     () => bound.abort(failure('ERR_HANDSHAKE_TIMEOUT', { address, timeoutMs })),
-    Math.min(timeoutMs, 2 ** 31 - 1),
+    Math.min(timeoutMs, MAX_TIMER_MS),
   );
   const abort = () => bound.abort(signal?.reason);
   signal?.addEventListener('abort', abort);

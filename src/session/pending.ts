@@ -1,6 +1,7 @@
 import type { ChainReply, Handle, Reply } from '../call.js';
 import { failure } from '../errors.js';
 import type { OptionNames } from '../known-options.js';
+import { MAX_TIMER_MS } from '../timer.js';
 import { suspicionOf } from '../transport/mux.js';
 
 /** A request that was sent and not answered yet. */
@@ -60,8 +61,6 @@ export function requestName(name: string | number): string {
 
 /** How often deadlines are checked, unless a deadline is so near that it needs its own time. */
 const SWEEP_MS = 250;
-/** The longest delay of a timer of Node. */
-const MAX_TIMER_MS = 2 ** 31 - 1;
 
 /**
  * The requests of one connection that are under way, with their deadlines and signals. Also the

@@ -1,6 +1,7 @@
 import type { Duplex } from 'node:stream';
 import { type TLSSocket, connect as tlsConnect } from 'node:tls';
 import { failure } from '../errors.js';
+import { MAX_TIMER_MS } from '../timer.js';
 import { isVerdict, otherRole, roleProblem, verdictText } from '../tls-role.js';
 import type { Secure } from './handshake.js';
 
@@ -54,7 +55,7 @@ function startTls(
     };
     const timer = setTimeout(
       () => fail(failure('ERR_HANDSHAKE_TIMEOUT', { address, timeoutMs })),
-      Math.min(timeoutMs, 2 ** 31 - 1),
+      Math.min(timeoutMs, MAX_TIMER_MS),
     );
     const failed = (error: NodeJS.ErrnoException) => {
       const { code } = error;
@@ -76,7 +77,24 @@ function startTls(
       clearTimeout(timer);
       stream.off('error', fail);
       socket.off('error', failed);
+      holdTogether(socket, stream);
       resolve(socket);
     });
   });
+}
+
+/** Lets a TLS socket keep the process from ending, or not, together with the stream below it. */
+function holdTogether(
+  socket: TLSSocket,
+  stream: Duplex & Partial<Pick<TLSSocket, 'ref' | 'unref'>>,
+): void {
+  const [ref, unref] = [socket.ref.bind(socket), socket.unref.bind(socket)];
+  socket.ref = () => {
+    stream.ref?.();
+    return ref();
+  };
+  socket.unref = () => {
+    stream.unref?.();
+    return unref();
+  };
 }

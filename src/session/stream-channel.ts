@@ -1,3 +1,4 @@
+import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { failure, WaepError } from '../errors.js';
 import { FrameAssembler, HEADER_BYTES, MAX_FRAME_BYTES } from '../frame/index.js';
@@ -9,6 +10,9 @@ import {
   native,
 } from '../native.js';
 import { detachStream } from '../transport/index.js';
+
+/** A stream that may keep the process from ending. */
+type Holding = Duplex & Partial<Pick<Socket, 'ref' | 'unref'>>;
 
 const SEND_BUFFER_BYTES = 64 * 1024;
 
@@ -99,8 +103,13 @@ export class StreamChannel implements Channel {
     this.#stream.on('data', (chunk: Uint8Array) => this.#receive(chunk));
   }
 
-  ref(): void {}
-  unref(): void {}
+  ref(): void {
+    (this.#stream as Holding).ref?.();
+  }
+
+  unref(): void {
+    (this.#stream as Holding).unref?.();
+  }
 
   close(): void {
     this.#ended = true;

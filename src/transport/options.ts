@@ -1,5 +1,6 @@
 import { failure } from '../errors.js';
 import { type AnyOptionNames, type OptionNames, refuseUnknownOptions } from '../known-options.js';
+import { MAX_TIMER_MS } from '../timer.js';
 
 /** Receives bytes in place of the stream; see {@link StreamOptions.onread}. */
 export interface OnRead {
@@ -245,8 +246,7 @@ export function abortError(signal: AbortSignal): Error {
 
 /** Calls `expired` after `timeoutMs`, unless the function it returns is called first. */
 export function startDeadline(timeoutMs: number, expired: () => void): () => void {
-  // A longer delay than this would overflow to 1 ms in setTimeout.
-  if (timeoutMs > 2 ** 31 - 1) return () => {};
+  if (timeoutMs > MAX_TIMER_MS) return () => {};
   const timer = setTimeout(expired, timeoutMs);
   return () => clearTimeout(timer);
 }

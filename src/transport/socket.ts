@@ -3,6 +3,7 @@ import { constants } from 'node:os';
 import { Duplex } from 'node:stream';
 import { failure, systemError } from '../errors.js';
 import { type ChannelSource, type Native, native, PollEvent, type Poller } from '../native.js';
+import { MAX_TIMER_MS } from '../timer.js';
 import type { Address, TransportName } from './address.js';
 import { argumentError, nodeError } from './node-errors.js';
 import { type OnRead, type StreamOptions, streamOptionsOf } from './options.js';
@@ -301,7 +302,8 @@ class Implementation extends Duplex implements SocketInfo {
       if (callback !== undefined) this.removeListener('timeout', callback);
       return this;
     }
-    this.#idle = setTimeout(() => this.emit('timeout'), timeoutMs).unref();
+    const delayMs = Math.min(timeoutMs, MAX_TIMER_MS);
+    this.#idle = setTimeout(() => this.emit('timeout'), delayMs).unref();
     if (callback !== undefined) this.once('timeout', callback);
     return this;
   }

@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import t from 'tap';
+import { Authority } from '../../src/keys.js';
 import { Session } from '../../src/session.js';
 import { localAgent } from '../agent/local-agent.js';
 import { openDescriptors } from '../descriptors.js';
@@ -81,16 +82,43 @@ t.test('several workers share an address, not a session', async (t) => {
 });
 
 t.test('an unreferenced session lets the process end', async (t) => {
-  const local = await localAgent();
-  t.teardown(() => local.close());
-  const one = new Worker(
-    `const { workerData } = require('node:worker_threads');
-     import(workerData.session).then(async ({ Session }) => {
-       const session = await Session.connect(workerData.address);
-       session.unref();
-     });`,
-    { eval: true, workerData: { session, address: local.address } },
-  );
-  const [code] = (await once(one, 'exit')) as [number];
-  t.equal(code, 0);
+  const authority = await Authority.create('authority', 2);
+  const { cert: ca } = authority;
+  const tls = { ...(await authority.issue('client', 'operator', 2)), ca };
+  const plain = await localAgent();
+  t.teardown(() => plain.close());
+  const secured = await localAgent({
+    tls: { ...(await authority.issue('agent', 'agent', 2)), ca },
+  });
+  t.teardown(() => secured.close());
+  const bound = await secured.agent.listen('tcp:127.0.0.1:0');
+  const { port } = bound.address() as { port: number };
+  const connections: Record<string, object> = {
+    'without TLS': { address: plain.address },
+    'TLS over a Unix socket': { address: secured.address, options: { tls } },
+    'TLS over TCP': { address: `tcp:127.0.0.1:${port}`, options: { tls } },
+    // The stream is one of ours, which Node's TLS does not know.
+    'TLS over a stream': { address: secured.address, options: { tls }, wrapped: true },
+  };
+  for (const [name, how] of Object.entries(connections)) {
+    const one = new Worker(
+      `const { workerData } = require('node:worker_threads');
+       import(workerData.session).then(async ({ Session }) => {
+         const { address, options, wrapped } = workerData;
+         let target = address;
+         if (wrapped) {
+           const { Duplex } = require('node:stream');
+           const socket = require('node:net').connect(address.slice('unix:'.length));
+           target = Duplex.from({ readable: socket, writable: socket });
+           target.ref = () => socket.ref();
+           target.unref = () => socket.unref();
+         }
+         const session = await Session.connect(target, options);
+         session.unref();
+       });`,
+      { eval: true, workerData: { session, ...how } },
+    );
+    const [code] = (await once(one, 'exit')) as [number];
+    t.equal(code, 0, name);
+  }
 });

@@ -706,7 +706,13 @@ export const behaviours: readonly Behaviour[] = [
       await once(client, 'timeout');
       const { destroyed, timeout } = client;
       client.setTimeout(0);
-      return { called: await called, destroyed, timeout, off: client.timeout };
+      const off = client.timeout;
+      let fired = false;
+      client.setTimeout(2 ** 31, () => {
+        fired = true;
+      });
+      await sleep(20);
+      return { called: await called, destroyed, timeout, off, longest: client.timeout, fired };
     },
   },
   {
