@@ -1,13 +1,15 @@
+import { constants } from 'node:os';
 import type { Handle } from '../call.js';
 import { type Codec, viewOf } from '../codec/index.js';
-import { failure } from '../errors.js';
+import { failure, systemError } from '../errors.js';
 import type { CallOptions } from '../session/caller.js';
 import type { GuestKernel } from './guest-kernel.js';
 import { GuestObject } from './guest-object.js';
 
+const { EAGAIN } = constants.errno;
 const CHUNK_BYTES = 256 * 1024;
-/** How often in a row a run may find nothing to write before it goes on. */
-const MAX_PAUSES = 100_000;
+/** How often in a row a run may pause before it is given up: after some 10¹⁰ elements. */
+const MAX_PAUSES = 10_000;
 
 /**
  * One run of an iterator program over what it iterates: tasks, maps, sockets. The program runs in
@@ -28,7 +30,7 @@ export class KernelIterator extends GuestObject<'iter'> {
    * Yields what the program writes, in pieces as they come.
    *
    * @throws the program's own error, such as E2BIG when it wrote more for one element than the
-   *   kernel has room for
+   *   kernel has room for; EAGAIN when it goes on for very long without writing anything
    */
   async *chunks(options?: CallOptions): AsyncGenerator<Uint8Array> {
     let pauses = 0;
@@ -36,7 +38,10 @@ export class KernelIterator extends GuestObject<'iter'> {
       const chunk = await this.session.read(this.handle, CHUNK_BYTES, options);
       if (chunk === undefined) {
         // The kernel pauses after a million elements without output: MAX_ITER_OBJECTS.
-        if (++pauses > MAX_PAUSES) return;
+        if (++pauses > MAX_PAUSES) {
+          const object = `${this}, which found nothing to write ${MAX_PAUSES} times in a row`;
+          throw systemError('read', EAGAIN, { side: 'guest', object });
+        }
         continue;
       }
       if (chunk.length === 0) return;
@@ -70,6 +75,7 @@ export class KernelIterator extends GuestObject<'iter'> {
       rest = lines.pop() ?? '';
       yield* lines;
     }
+    rest += decoder.decode();
     if (rest !== '') yield rest;
   }
 

@@ -112,8 +112,14 @@ export async function* each<T>(
 ): AsyncGenerator<T> {
   const after = (id: number) => session.tryBpf(nextId[kind], { start_id: id });
   let found = await after(0);
+  let before = 0;
   while (found.result >= 0) {
     const id = (found.values() as Results<typeof rows.PROG_GET_NEXT_ID>).next_id;
+    if (id <= before) {
+      const received = `the ${kind} ${id} after ${before} from ${session.address}`;
+      throw failure('ERR_PROTOCOL_UNEXPECTED', { received, expected: 'ascending ids' });
+    }
+    before = id;
     const following = after(id);
     following.catch(() => {});
     const one = await look(session, kind, id, flags, read);

@@ -2,11 +2,14 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import type { Socket } from 'node:net';
+import { constants } from 'node:os';
 import { json } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 import t from 'tap';
+import { enums } from '../../src/bpf/index.js';
 import { failure } from '../../src/errors.js';
 import {
+  decodeBody,
   errorBody,
   type Frame,
   FrameType,
@@ -15,6 +18,7 @@ import {
   putHeader,
 } from '../../src/frame/index.js';
 import { readFile } from '../../src/kernel/index.js';
+import { KernelIterator } from '../../src/kernel/iterator.js';
 import { Session } from '../../src/session.js';
 import { until } from '../until.js';
 import { fakeAgent, welcome } from './fake-agent.js';
@@ -122,6 +126,37 @@ t.test('a file without an end is not read for ever', async (t) => {
     message: /\/proc\/kallsyms has more than 8388608 bytes/,
   });
   t.equal(reads, 9);
+});
+
+t.test('an iterator that never has anything to say does not end as if it had ended', async (t) => {
+  const { EAGAIN } = constants.errno;
+  const agent = await fakeAgent((frame, socket) => {
+    const body = frame.type === FrameType.READ ? [-1, EAGAIN, []] : [0, 0, []];
+    socket.write(messageFrame(FrameType.RESULT, frame.id, body));
+  });
+  t.teardown(agent.close);
+  const session = await Session.connect(agent.address);
+  t.teardown(() => session.close());
+  const iterator = new KernelIterator(session, session.newHandle());
+  await t.rejects(iterator.text(), { code: 'EAGAIN', syscall: 'read', side: 'guest' });
+});
+
+t.test('ids of objects that do not ascend are not followed for ever', async (t) => {
+  const agent = await fakeAgent((frame, socket) => {
+    const next = new Uint8Array(8);
+    next[4] = 7;
+    const [command] = decodeBody(frame.body) as [number];
+    const isNext = command === enums.Cmd.BPF_PROG_GET_NEXT_ID;
+    const body = isNext ? [0, 0, [next]] : [-1, constants.errno.ENOENT, []];
+    socket.write(messageFrame(FrameType.RESULT, frame.id, body));
+  });
+  t.teardown(agent.close);
+  const session = await Session.connect(agent.address);
+  t.teardown(() => session.close());
+  const drained = (async () => {
+    for await (const _ of session.programs());
+  })();
+  await t.rejects(drained, { code: 'ERR_PROTOCOL_UNEXPECTED', message: /the prog 7 after 7/ });
 });
 
 t.test('what it says does not reach a terminal as commands', async (t) => {
