@@ -22,7 +22,7 @@ const pauses = (path: string) => path.startsWith('/sys/fs/bpf/');
 /** A whole number of pages; files of the kernel that are larger come in as many turns. */
 const READ_BYTES = 1024 * 1024;
 /** No file of a kernel's own is larger, its list of symbols and its types included. */
-const MAX_FILE_BYTES = 64 * 1024 * 1024;
+export const MAX_FILE_BYTES = 64 * 1024 * 1024;
 
 /**
  * Reads a whole file of the guest, up to its present end.

@@ -2,15 +2,16 @@
  * Programs and libraries that the program probes. The program has found the function's offset in a
  * file of this machine. The guest's kernel puts the probe into the guest's file with the same path.
  */
-import { createHash } from 'node:crypto';
 import { closeSync, fstatSync, openSync, readFileSync, readSync } from 'node:fs';
 import { failure, type WaepError } from '../errors.js';
-import { readFile } from '../kernel/guest-file.js';
+import { MAX_FILE_BYTES, readFile } from '../kernel/guest-file.js';
 import type { Session } from '../session.js';
 import type { OwnProcesses } from './own-processes.js';
 
 /** The program headers and the build-id note are at the beginning of a file. */
 const HEAD_BYTES = 64 * 1024;
+/** The flag of open(2) that names a file and does not open it (include/uapi/asm-generic/fcntl.h). */
+const O_PATH = 0o10000000;
 const SEGMENT_BYTES = 56;
 const PT_NOTE = 4;
 const NT_GNU_BUILD_ID = 3;
@@ -41,18 +42,12 @@ export class ProbedFiles {
     if (!path.startsWith('/') || path.startsWith('/proc/')) {
       throw refusal(path, 'only absolute paths mean the same there', 'Name the file itself.');
     }
-    let fd: number;
-    try {
-      fd = openSync(`/proc/${thread}/root${path}`, 'r');
-    } catch {
-      // The program cannot have read such a file here. The guest's kernel reports whether it has
-      // one.
-      return;
-    }
+    // The program cannot have read any other file here. The guest's kernel reports whether it has
+    // one. Its answer about a folder, such as /, tells libbpf whether it has such links.
+    const fd = openRegular(`/proc/${thread}/root${path}`);
+    if (fd === undefined) return;
     try {
       const status = fstatSync(fd, { bigint: true });
-      // The kernel's answer about a folder, such as /, tells libbpf whether it has such links.
-      if (!status.isFile()) return;
       const { dev, ino, size, mtimeNs } = status;
       const key = `${dev} ${ino} ${size} ${mtimeNs} ${path}`;
       const checked = this.#known.get(key) ?? this.#compare(fd, path);
@@ -69,11 +64,17 @@ export class ProbedFiles {
     try {
       const theirs = ours === undefined ? undefined : buildIdOf(await this.#head(path));
       if (ours !== undefined && theirs !== undefined) {
-        if (ours !== theirs) throw differs(path, `build id ${ours}`, `build id ${theirs}`);
+        if (ours !== theirs)
+          throw differs(path, `has build id ${ours} and the guest's build id ${theirs}`);
         return;
       }
-      const [a, b] = [readFileSync(fd), await readFile(this.#session, path)].map(digestOf);
-      if (a !== b) throw differs(path, `SHA-256 ${a}`, `SHA-256 ${b}`);
+      const { size } = fstatSync(fd);
+      if (size > MAX_FILE_BYTES)
+        throw failure('ERR_GUEST_FILE', { path, maxBytes: MAX_FILE_BYTES });
+      // The digests are not shown: the program need not be allowed to read the file.
+      const guests = await readFile(this.#session, path);
+      if (!readFileSync(fd).equals(guests))
+        throw differs(path, "has other contents than the guest's");
     } catch (error) {
       const { code } = error as { code?: string };
       if (code === 'ERR_RUN_REFUSED' || code === 'ERR_SESSION_CLOSED') throw error;
@@ -93,8 +94,20 @@ export class ProbedFiles {
   }
 }
 
-function digestOf(bytes: Uint8Array): string {
-  return createHash('sha256').update(bytes).digest('hex');
+/**
+ * Opens a regular file for reading. Other files, such as pipes and devices, are not opened: that
+ * could wait for somebody, or do something.
+ */
+function openRegular(path: string): number | undefined {
+  let place: number | undefined;
+  try {
+    place = openSync(path, O_PATH);
+    return fstatSync(place).isFile() ? openSync(`/proc/self/fd/${place}`, 'r') : undefined;
+  } catch {
+    return undefined;
+  } finally {
+    if (place !== undefined) closeSync(place);
+  }
 }
 
 /** Returns the build id of a 64-bit ELF file, from the file's first bytes. */
@@ -132,10 +145,10 @@ function refusal(path: string, why: string, instead: string): WaepError {
   return failure('ERR_RUN_REFUSED', { call: `a probe in ${path}`, why, instead });
 }
 
-function differs(path: string, ours: string, theirs: string): WaepError {
+function differs(path: string, how: string): WaepError {
   return refusal(
     path,
-    `the file here has ${ours} and the guest's ${theirs}, where its offsets mean something else`,
+    `the file here ${how}, where its offsets mean something else`,
     'Give this machine the build that the guest has.',
   );
 }

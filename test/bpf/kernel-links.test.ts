@@ -2,6 +2,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import t from 'tap';
 import { type Arguments, enums, insn, iterTargetNamed, rows } from '../../src/bpf/index.js';
 import { BtfTypes, functionOffsets } from '../../src/btf/index.js';
+import { lockedDown } from '../locked-down.js';
 import { until } from '../until.js';
 import { LocalKernel, lacks, whyNoKernel } from './kernel.js';
 
@@ -127,8 +128,7 @@ t.test('links of this machine’s kernel', { skip }, async (t) => {
     // struct bpf_iter__bpf_map_elem: meta, map, key, value
     const loaded = tryTracing(attach_type, 'bpf_iter_bpf_map_elem', writes(24, 0));
     if (loaded.errno === EPERM) {
-      const skip = 'this kernel is locked down (try: boot it with lockdown=none)';
-      t.pass('the program is refused', { skip });
+      t.pass('the program is refused', { skip: lockedDown });
       return;
     }
     if (loaded.errno !== 0) throw loaded.error();
