@@ -225,6 +225,8 @@ class Guest {
   size_t message_bytes = kMaxPacketBytes;
   // Whether it reads what comes, and how much it has.
   bool reads = true;
+  // Whether it keeps its receive buffers for itself, once they have been used.
+  bool keeps = false;
   uint64_t got = 0;
   bool right = true;
   bool connected = false;
@@ -234,6 +236,13 @@ class Guest {
 
   [[nodiscard]] bool asleep() const { return asleep_; }
   [[nodiscard]] uint64_t sent() const { return sent_; }
+
+  // Offers a receive buffer that was kept.
+  void OfferOne() {
+    CHECK(!kept_.empty());
+    Offer(kept_.front());
+    kept_.pop_front();
+  }
 
   // The program takes what has come, and the driver tells as Linux does.
   void Read() {
@@ -376,7 +385,11 @@ class Guest {
       worked = true;
       for (const Ring::Used& used : receive_->Take()) {
         Receive(ReceiveBuffer(used.token), used.written);
-        Offer(used.token);
+        if (keeps) {
+          kept_.push_back(used.token);
+        } else {
+          Offer(used.token);
+        }
       }
       if (reads) Read();
     }
@@ -431,6 +444,7 @@ class Guest {
   std::deque<uint32_t> buffers_;
   size_t memory_of_[kQueueSize] = {};
   size_t memory_used_ = 0;
+  std::deque<uint32_t> kept_;
   std::deque<Header> pending_;
   std::deque<std::vector<uint8_t>> unread_;
   bool asleep_ = false;
@@ -574,6 +588,28 @@ void RoundTrips() {
   Say(guest.got == kCount * 64, "round trips", std::to_string(guest.got) + " bytes");
 }
 
+// The driver kicks for the buffer that the device waits for. A host that writes unasked takes this
+// buffer before the device has seen the kick, which then tells it nothing.
+void UnaskedWrite() {
+  constexpr uint64_t kTotal = 300'000;
+  Guest guest(kModels[3], 1024 * 1024, 256 * 1024);
+  Host host(guest);
+  host.message_bytes = 1000;
+  host.to_send = kTotal;
+  guest.keeps = true;
+  guest.reads = false;
+  host.Write();
+  guest.RunUntilIdle();
+  CHECK(host.to_send > 0);
+  guest.OfferOne();
+  CHECK(host.Send(host.message_bytes));
+  while (guest.device->Wait(0)) guest.device->Run();
+  guest.keeps = false;
+  guest.RunUntilIdle();
+  Say(host.sent == kTotal, "a write that nobody asked for",
+      std::to_string(host.sent) + " of " + std::to_string(kTotal) + " bytes");
+}
+
 }  // namespace
 
 int main() {
@@ -588,5 +624,6 @@ int main() {
     }
   }
   RoundTrips();
+  UnaskedWrite();
   return 0;
 }

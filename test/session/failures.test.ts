@@ -58,6 +58,36 @@ t.test('a client has something to do while the agent answers', async (t) => {
   stream.destroy();
 });
 
+t.test('answers may fill the receive buffer to its last byte', async (t) => {
+  const waiting: [Frame, Socket][] = [];
+  const agent = await fakeAgent((frame, socket) => {
+    waiting.push([frame, socket]);
+    if (waiting.length > 3) socket.write(answer(frame));
+  });
+  t.teardown(agent.close);
+  const session = await Session.connect(agent.address);
+  t.teardown(() => session.close());
+  const ahead = { ahead: true, trimmed: true };
+  const one = session.call(call, ahead);
+  const hasty = () => session.call(call, { ...ahead, timeoutMs: 20 });
+  const late = { code: 'ERR_CALL_TIMEOUT' };
+  await Promise.all([t.rejects(hasty(), late), t.rejects(hasty(), late)]);
+  // Nobody waits for the others, so the next call is alone while they are in the buffer and behind.
+  const next = one.then(() => session.call(call));
+  const [[first, socket], [second], [third]] = waiting as [
+    [Frame, Socket],
+    [Frame, Socket],
+    [Frame, Socket],
+  ];
+  const small = answer(first);
+  const large = (bytes: number) => answer(second, [0, 0, [new Uint8Array(bytes).fill(1)]]);
+  const restBytes = 64 * 1024 - small.length;
+  // The header and the lengths take the same room in both.
+  const rest = large(restBytes - (large(60_000).length - 60_000));
+  socket.write(Buffer.concat([small, rest, answer(third)]));
+  t.equal((await next).result, 0);
+});
+
 t.test('a call that is not answered ends at its deadline', async (t) => {
   const frames: [Frame, Socket][] = [];
   const agent = await fakeAgent((frame, socket) => frames.push([frame, socket]));

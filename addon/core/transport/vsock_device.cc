@@ -302,6 +302,7 @@ void VsockDevice::Turn() {
   Dispatch();
   SendControl();
   if (owes_) Publish();
+  AwaitRoom();
 }
 
 void VsockDevice::Process() {
@@ -316,6 +317,7 @@ void VsockDevice::Advance(int own) {
   if (in_run_) return;
   Process();
   if (owes_) Publish();
+  AwaitRoom();
   const bool others =
       std::any_of(ready_.begin(), ready_.end(), [own](int id) { return id != own; });
   if (others) Wake();
@@ -576,7 +578,13 @@ bool VsockDevice::Emit(const Header& header) {
 
 void VsockDevice::WantRoom() {
   if (std::exchange(wants_room_, true)) return;
-  if (backend_->receive().EnableKicks()) Wake();
+  AwaitRoom();
+}
+
+// With VIRTIO_F_EVENT_IDX the driver kicks for one buffer only. Another stream may have taken that
+// buffer since, so the kick is asked for again.
+void VsockDevice::AwaitRoom() {
+  if (running_ && wants_room_ && backend_->receive().EnableKicks()) Wake();
 }
 
 void VsockDevice::OnRoom() {
@@ -622,7 +630,7 @@ void VsockDevice::Mark(Stream& stream) {
 }
 
 VsockDevice::Stream* VsockDevice::Make(uint32_t local_port, uint32_t peer_port) {
-  if (by_ports_.size() >= options_.max_connections) return nullptr;
+  if (streams_.size() >= options_.max_connections) return nullptr;
   auto stream = std::make_unique<Stream>(&blocks_, options_, local_port, peer_port);
   stream->id = next_id_;
   // Each number is used once. After 2^31 connections they start again.

@@ -185,6 +185,7 @@ class VsockDevice final {
   void SendControl();
   bool Emit(const vsock::Header& header);
   void WantRoom();
+  void AwaitRoom();
   void OnRoom();
 
   [[nodiscard]] int Ready(Stream& stream);
