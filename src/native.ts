@@ -384,8 +384,15 @@ export interface Native {
   shareMemory(bytes: number): number | SharedMemory;
   /** Has read(2) of shared memory find nothing and write(2) fail, and keeps its size. */
   sealMemory(fd: number): number;
+  /** Opens shared memory once more, for reading → fd. Its read(2) finds nothing, too. */
+  readableCopy(fd: number): number;
   /** eventfd(2) → fd. */
   makeEvent(): number;
+  /**
+   * Makes an eventfd readable, or not, whatever the program that shares it has done to it. Never
+   * waits.
+   */
+  setEvent(fd: number, ready: boolean): number;
   /** pidfd_getfd(2) → a copy of a descriptor of a thread's process. */
   takeCopy(thread: number, fd: number): number;
 

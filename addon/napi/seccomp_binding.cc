@@ -138,6 +138,12 @@ Napi::Value NetlinkReceive(const Info& info) {
                 static_cast<double>(netlink::Receive(Int(info, 0), out.data, out.size, peek)));
 }
 
+Napi::Value ReadableCopy(const Info& info) {
+  return Number(info, seccomp::ReadableCopy(Int(info, 0)));
+}
+Napi::Value SetEvent(const Info& info) {
+  return Number(info, seccomp::SetEvent(Int(info, 0), info[1].ToBoolean()));
+}
 Napi::Value MakeEvent(const Info& info) { return Number(info, seccomp::MakeEvent()); }
 
 }  // namespace
@@ -159,7 +165,9 @@ void ExportSeccomp(Napi::Env env, Napi::Object exports) {
   set("shareMemory", ShareMemory);
   set("sealMemory", SealMemory);
   set("followLink", FollowLink);
+  set("readableCopy", ReadableCopy);
   set("makeEvent", MakeEvent);
+  set("setEvent", SetEvent);
   set("takeCopy", TakeCopy);
   set("netlinkOpen", NetlinkOpen);
   set("netlinkPort", NetlinkPort);

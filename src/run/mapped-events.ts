@@ -2,13 +2,12 @@
  * The ring buffers and perf buffers that the program has mapped. They receive the records of the
  * guest's buffers.
  */
-import { readSync, writeSync } from 'node:fs';
 import { constants } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { enums, type MapSpec } from '../bpf/index.js';
 import { type Handle, Relocation } from '../call.js';
 import { viewOf } from '../codec/index.js';
-import { failure, type SystemError, systemError } from '../errors.js';
+import { failure, systemError } from '../errors.js';
 import { native } from '../native.js';
 import type { EventBatch, EventStream, StreamOrigin } from '../session/index.js';
 import type { Session } from '../session.js';
@@ -23,8 +22,6 @@ const PROT_WRITE = 2;
 const FULL_MS = 2;
 /** How often a reader is woken again while it has unread records. */
 const REPEAT_MS = 20;
-/** Writing this to an eventfd adds 1 to its counter and wakes its reader. */
-const ONE_MORE = new Uint8Array(BigUint64Array.of(1n).buffer);
 const { errno } = constants;
 
 interface Mapped {
@@ -165,8 +162,7 @@ export class MappedEvents {
     if (buffer === undefined && !this.isRedirected(handle)) return undefined;
     const event = this.eventOf(handle);
     if (buffer === undefined) return event;
-    if (this.#over || buffer.writtenBytes !== buffer.readBytes) writeSync(event, ONE_MORE);
-    else clear(event);
+    native.setEvent(event, this.#over || buffer.writtenBytes !== buffer.readBytes);
     return event;
   }
 
@@ -175,8 +171,8 @@ export class MappedEvents {
     const event = this.#events.get(handle);
     if (event === undefined) return;
     // An eventfd wakes its writers only when somebody reads from it.
-    writeSync(event, ONE_MORE);
-    clear(event);
+    native.setEvent(event, true);
+    native.setEvent(event, false);
   }
 
   /**
@@ -300,7 +296,7 @@ export class MappedEvents {
 
   #wake(handle: Handle): void {
     const event = this.#events.get(handle);
-    if (event !== undefined) writeSync(event, ONE_MORE);
+    if (event !== undefined) native.setEvent(event, true);
   }
 
   #bufferOf(handle: Handle): EventMemory | undefined {
@@ -318,13 +314,5 @@ export class MappedEvents {
       for (const handle of unread) this.#wake(handle);
       if (unread.length > 0) this.#again();
     }, REPEAT_MS).unref();
-  }
-}
-
-function clear(event: number): void {
-  try {
-    readSync(event, new Uint8Array(ONE_MORE.length));
-  } catch (error) {
-    if ((error as SystemError).code !== 'EAGAIN') throw error;
   }
 }

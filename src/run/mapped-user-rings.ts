@@ -3,6 +3,7 @@
  * guest's buffers.
  */
 import { constants } from 'node:os';
+import { setImmediate } from 'node:timers/promises';
 import type { MapSpec } from '../bpf/index.js';
 import type { Handle } from '../call.js';
 import { systemError } from '../errors.js';
@@ -134,6 +135,8 @@ export class MappedUserRings {
       const { records, position } = submitted(ring);
       if (position === ring.taken) return;
       await ring.writer.write(records, this.#over.signal);
+      // A program can claim to have submitted any number of records, which may all be discarded.
+      await setImmediate();
       ring.taken = position;
       Atomics.store(ring.words, 0, position);
       this.#events.pulse(ring.handle);
@@ -141,12 +144,17 @@ export class MappedUserRings {
   }
 }
 
-/** Returns the records that were submitted and not yet taken, and the position behind them. */
+/**
+ * Returns records that were submitted and not yet taken, and the position behind them. They are at
+ * most as many as the buffer holds.
+ */
 function submitted({ memory, words, capacityBytes, taken }: Ring): {
   records: Uint8Array[];
   position: bigint;
 } {
-  const end = Atomics.load(words, PAGE_BYTES / 8);
+  const most = taken + BigInt(capacityBytes);
+  const claimed = Atomics.load(words, PAGE_BYTES / 8);
+  const end = claimed < most ? claimed : most;
   const headers = new Uint32Array(memory.buffer, 2 * PAGE_BYTES);
   const records: Uint8Array[] = [];
   let position = taken;

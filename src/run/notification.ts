@@ -1,4 +1,3 @@
-import { closeSync, openSync } from 'node:fs';
 import type { Write } from '../bpf/index.js';
 import { native, Verdict, type VerdictCache } from '../native.js';
 
@@ -120,11 +119,15 @@ export class Notification {
    */
   mapMemory(fd: number): void {
     const writes = (this.argument(2) & PROT_WRITE) !== 0;
-    const given = writes ? fd : openSync(`/proc/self/fd/${fd}`, 'r');
+    const given = writes ? fd : native.readableCopy(fd);
+    if (given < 0) {
+      this.fail(-given);
+      return;
+    }
     try {
       if (this.replaceDescriptor(given, this.descriptor(4))) this.proceed();
     } finally {
-      if (!writes) closeSync(given);
+      if (!writes) native.close(given);
     }
   }
 

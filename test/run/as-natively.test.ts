@@ -85,6 +85,14 @@ t.test('calls are made with the rights that the program has left', async (t) => 
   t.equal(errors, '');
 });
 
+t.test('what a program does to shared memory and descriptors holds nobody up', async (t) => {
+  const expected = execFileSync(program.path, ['shared'], { encoding: 'utf8' });
+  t.match(expected, /^map it: ok\nmap a ring: ok\n(?:.*\n)*another map: ok\n$/);
+  const { output, errors } = await run(program.path, 'shared');
+  t.equal(output, expected);
+  t.equal(errors, '');
+});
+
 t.test('a daemon in a mount namespace of its own names itself', async (t) => {
   const words = `(unshare --mount sh -c 'sleep 0.3; kill -s 0 $$ && echo there' &); sleep 1`;
   t.match(await run('sh', '-c', words), { output: 'there\n', errors: '' });

@@ -1102,6 +1102,25 @@ static void probe_file(const char *path) {
   tell("probe", syscall(SYS_perf_event_open, &attr, -1, 0, -1, PERF_FLAG_FD_CLOEXEC));
 }
 
+// What a program may do to the memory and the descriptors that it shares with waep.
+static void shared(void) {
+  union bpf_attr attr = {.map_type = BPF_MAP_TYPE_USER_RINGBUF, .max_entries = 4096};
+  const int user = (int)bpf(BPF_MAP_CREATE, &attr, sizeof attr);
+  uint64_t *const submitted =
+      mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, user, 4096);
+  tell("map it", submitted == MAP_FAILED ? -1 : 0);
+  // More records than there is room for: empty ones.
+  __atomic_store_n(submitted, 1ull << 40, __ATOMIC_SEQ_CST);
+  union bpf_attr ring = {.map_type = BPF_MAP_TYPE_RINGBUF, .max_entries = 4096};
+  struct pollfd watched = {.fd = (int)bpf(BPF_MAP_CREATE, &ring, sizeof ring), .events = POLLIN};
+  void *const taken = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, watched.fd, 0);
+  tell("map a ring", taken == MAP_FAILED ? -1 : 0);
+  tell("poll", poll(&watched, 1, 0));
+  tell("flags", fcntl(watched.fd, F_SETFL, 0));
+  tell("poll then", poll(&watched, 1, 0));
+  tell("another map", create_array("another", 4, 1, 0));
+}
+
 // As tools do for which perf_event_open(2) has failed.
 static void define(const char *text, int copied) {
   int file = open("/sys/kernel/tracing/kprobe_events", O_WRONLY | O_APPEND | O_CLOEXEC);
@@ -1200,6 +1219,7 @@ int main(int argc, char **argv) {
     if (strcmp(argv[i], "start") == 0) start_another();
     if (strcmp(argv[i], "probe") == 0) probe_file(argv[++i]);
     if (strcmp(argv[i], "rights") == 0) rights();
+    if (strcmp(argv[i], "shared") == 0) shared();
     if (strcmp(argv[i], "spin") == 0) spin(1);
     if (strcmp(argv[i], "spin-on") == 0) spin(0);
     if (strcmp(argv[i], "define") == 0) define(argv[++i], 0);

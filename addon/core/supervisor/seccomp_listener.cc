@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <string>
 #include <utility>
 
 #include "../architecture.h"
@@ -336,6 +337,24 @@ int ShareMemory(size_t size, void** address) {
 int SealMemory(int descriptor) {
   if (::lseek(descriptor, 0, SEEK_END) < 0) return -errno;
   return Result(::fcntl(descriptor, F_ADD_SEALS, F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL));
+}
+
+int ReadableCopy(int descriptor) {
+  const std::string path = "/proc/self/fd/" + std::to_string(descriptor);
+  unique_fd copy(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!copy.valid() || ::lseek(copy.get(), 0, SEEK_END) < 0) return -errno;
+  return copy.release();
+}
+
+int SetEvent(int descriptor, bool ready) {
+  // The program shares the open file description, and so its flags and its counter.
+  const int flags = ::fcntl(descriptor, F_GETFL);
+  if (flags < 0) return -errno;
+  if ((flags & O_NONBLOCK) == 0) ::fcntl(descriptor, F_SETFL, flags | O_NONBLOCK);
+  uint64_t count = 1;
+  const ssize_t done = ready ? ::write(descriptor, &count, sizeof count)
+                             : ::read(descriptor, &count, sizeof count);
+  return done >= 0 || errno == EAGAIN ? 0 : -errno;
 }
 
 int MakeEvent() { return Result(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)); }

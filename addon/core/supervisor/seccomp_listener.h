@@ -75,6 +75,10 @@ bool IsOfAnother(const Notification& call);
 int ShareMemory(size_t size, void** address);
 // Makes read(2) of it find nothing and write(2) fail, and seals its size.
 int SealMemory(int descriptor);
+// Opens shared memory once more, for reading. Its read(2) finds nothing, too.
+int ReadableCopy(int descriptor);
+// Makes an eventfd readable, or not, whatever the program has done to it. Never waits.
+int SetEvent(int descriptor, bool ready);
 int MakeEvent();
 
 }  // namespace waep::seccomp
