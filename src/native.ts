@@ -378,10 +378,11 @@ export interface Native {
    */
   identify(thread: number, fd: number): number;
   /**
-   * memfd_create(2) of `bytes` zeroes, mapped here for as long as the array lives. The descriptor,
+   * memfd_create(2) of `bytes` zeroes, mapped here for as long as the array lives. Links in /proc
+   * show the name, which has 249 bytes at most. Default: `waep`. The descriptor,
    * in `fd`, is the caller's to close.
    */
-  shareMemory(bytes: number): number | SharedMemory;
+  shareMemory(bytes: number, name?: string): number | SharedMemory;
   /** Has read(2) of shared memory find nothing and write(2) fail, and keeps its size. */
   sealMemory(fd: number): number;
   /** Opens shared memory once more, for reading → fd. Its read(2) finds nothing, too. */

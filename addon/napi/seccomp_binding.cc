@@ -88,8 +88,9 @@ Napi::Value Identify(const Info& info) {
 
 Napi::Value ShareMemory(const Info& info) {
   const auto size = static_cast<size_t>(info[0].As<Napi::Number>().Int64Value());
+  const std::string name = info[1].IsString() ? info[1].As<Napi::String>() : std::string("waep");
   void* address = nullptr;
-  const int result = seccomp::ShareMemory(size, &address);
+  const int result = seccomp::ShareMemory(size, name.c_str(), &address);
   if (result < 0) return Number(info, result);
   // The descriptor stays valid without the mapping, and the mapping without the descriptor.
   const auto buffer = Napi::ArrayBuffer::New(

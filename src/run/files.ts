@@ -1,11 +1,12 @@
 /* Answers system calls about files. The files that describe the kernel are the guest's. */
-import { constants, readFileSync, statSync } from 'node:fs';
+import { constants, readFileSync, readlinkSync, statSync } from 'node:fs';
 import { constants as system } from 'node:os';
 import type { FdKind } from '../bpf/index.js';
 import type { Handle } from '../call.js';
 import { failure, type SystemError, type WaepError } from '../errors.js';
 import { native } from '../native.js';
 import {
+  copiedFrom,
   isKernelDevice,
   isLive,
   isNamespace,
@@ -35,6 +36,7 @@ const CLOSE_ON_EXEC = 0o2000000;
 const APPENDED = constants.O_WRONLY | constants.O_APPEND;
 const FALLBACK = ACCESS_MODE | constants.O_APPEND | constants.O_CREAT | constants.O_TRUNC;
 const CREATED_ANEW = constants.O_CREAT | constants.O_EXCL;
+const SEEK_SET = 0;
 const FOLDER = 0o040000;
 const FILE_TYPE = 0o170000;
 
@@ -371,15 +373,45 @@ export async function listDescriptor(call: Notification, context: Context): Prom
   call.succeed(records.length);
 }
 
-/** Answers lseek(2) to the beginning, which starts the listing of a folder again. */
-export function seekDescriptor(call: Notification, { placeholders, folders }: Context): void {
+/**
+ * Answers lseek(2) to the beginning. It starts the listing of a folder again, and a file of the
+ * guest's kernel then has its present contents, which tools such as vmstat and top rely on.
+ */
+export async function seekDescriptor(call: Notification, context: Context): Promise<void> {
+  const { placeholders, folders } = context;
   const handle = placeholders.handleOf(call.thread, call.descriptor(0));
-  if (handle === 0 || folders.pathOf(handle) === undefined) {
-    call.proceed();
-    return;
-  }
+  if (handle === 0) return readAgain(call, context);
+  if (folders.pathOf(handle) === undefined) return call.proceed();
   folders.rewind(handle);
   call.succeed(0);
+}
+
+async function readAgain(call: Notification, context: Context): Promise<void> {
+  const [descriptor, offset, whence] = [call.descriptor(0), call.word(1), call.argument(2)];
+  const isRewound = offset === 0n && whence === SEEK_SET;
+  const path = isRewound ? copiedFrom(linkOf(call.thread, descriptor)) : undefined;
+  if (path === undefined || isProgramFile(path)) return call.proceed();
+  let fd: number;
+  try {
+    fd = await open(path, context);
+  } catch {
+    // What the file is about may have ended. Its last contents are still there.
+    return call.proceed();
+  }
+  try {
+    if (call.replaceDescriptor(fd, descriptor)) call.succeed(0);
+    else call.proceed();
+  } finally {
+    native.close(fd);
+  }
+}
+
+function linkOf(thread: number, descriptor: number): string {
+  try {
+    return readlinkSync(`/proc/${thread}/fd/${descriptor}`);
+  } catch {
+    return '';
+  }
 }
 
 /**
@@ -414,7 +446,7 @@ async function open(path: string, context: Context): Promise<number> {
   const kind = definitionsIn(path);
   if (kind !== undefined) {
     const own = Buffer.from(definitions.list(kind));
-    return files.hold(Buffer.concat([await files.bytes(path), own]));
+    return files.hold(Buffer.concat([await files.bytes(path), own]), path);
   }
   return isProgramFile(path) ? recent.open(path) : files.open(path);
 }

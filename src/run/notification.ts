@@ -1,8 +1,22 @@
+import { readFileSync } from 'node:fs';
 import type { Write } from '../bpf/index.js';
 import { native, Verdict, type VerdictCache } from '../native.js';
 
 const ENOENT = -2;
 const PROT_WRITE = 2;
+/** O_CLOEXEC, as fdinfo shows it. */
+const CLOSE_ON_EXEC = 0o2000000;
+
+/** Returns whether execve(2) closes a thread's descriptor. */
+function closesOnExec(thread: number, descriptor: number): boolean {
+  try {
+    const info = readFileSync(`/proc/${thread}/fdinfo/${descriptor}`, 'latin1');
+    const flags = /^flags:\s*([0-7]+)$/m.exec(info)?.[1] ?? '0';
+    return (Number.parseInt(flags, 8) & CLOSE_ON_EXEC) !== 0;
+  } catch {
+    return true;
+  }
+}
 
 /** One system call of the program. The program's thread waits until it is answered. */
 export class Notification {
@@ -104,9 +118,14 @@ export class Notification {
   /**
    * Replaces the program's descriptor `number` by a copy of `fd`.
    *
+   * @param closeOnExec whether execve(2) closes it. Default: as the descriptor that it replaces
    * @returns whether that succeeded
    */
-  replaceDescriptor(fd: number, number: number, closeOnExec = true): boolean {
+  replaceDescriptor(
+    fd: number,
+    number: number,
+    closeOnExec = closesOnExec(this.thread, number),
+  ): boolean {
     const { seccompReplaceDescriptor: replace } = native;
     return replace(this.#listener, this.#words, fd, number, closeOnExec) >= 0;
   }

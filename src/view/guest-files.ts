@@ -10,6 +10,19 @@ import type { GuestCache } from './guest-cache.js';
 const PAGE_BYTES = 4096;
 const STATX_BYTES = 256;
 
+/** The beginning of the names of copies, and the longest name that memfd_create(2) takes. */
+const COPY_OF = 'waep:';
+const MAX_NAME_BYTES = 249;
+
+/**
+ * Returns the guest's path of the file of which a descriptor is a copy.
+ *
+ * @param link what the descriptor's link in /proc leads to
+ */
+export function copiedFrom(link: string): string | undefined {
+  return /^\/memfd:waep:(\/.*) \(deleted\)$/s.exec(link)?.[1];
+}
+
 /** Files that do not change while the guest's kernel runs, without those of modules. */
 const lasting =
   /^\/(sys\/kernel\/btf\/vmlinux|proc\/config\.gz|proc\/version|proc\/version_signature|boot\/config-.*)$/;
@@ -43,7 +56,7 @@ export class GuestFiles {
    *   is larger
    */
   async open(path: string, maxBytes?: number): Promise<number> {
-    if (!lasting.test(path)) return this.hold(await this.#copy(path, maxBytes));
+    if (!lasting.test(path)) return this.hold(await this.#copy(path, maxBytes), path);
     const name = encodeURIComponent(path);
     const cached = this.#cache.open(name);
     if (cached !== undefined) return cached;
@@ -66,10 +79,16 @@ export class GuestFiles {
     }
   }
 
-  /** Returns a descriptor to read `bytes` from, which the caller closes. */
-  hold(bytes: Uint8Array): number {
+  /**
+   * Returns a descriptor to read `bytes` from, which the caller closes.
+   *
+   * @param path the guest's path that {@link copiedFrom} finds by the link to the descriptor
+   */
+  hold(bytes: Uint8Array, path?: string): number {
     if (bytes.length === 0) return openSync('/dev/null', 'r');
-    const memory = native.shareMemory(bytes.length);
+    const name = `${COPY_OF}${path}`;
+    const named = path !== undefined && Buffer.byteLength(name) <= MAX_NAME_BYTES;
+    const memory = native.shareMemory(bytes.length, named ? name : undefined);
     if (typeof memory === 'number') throw systemError('memfd_create', memory);
     memory.set(bytes);
     try {

@@ -1,5 +1,5 @@
 export { GuestCache } from './guest-cache.js';
-export { GuestFiles } from './guest-files.js';
+export { copiedFrom, GuestFiles } from './guest-files.js';
 export { openGuestPipe, readGuestPipe } from './guest-pipe.js';
 export { type MountFile, mergeMounts } from './mounts.js';
 export {

@@ -39,6 +39,21 @@ function run(command: readonly string[], at = address, hidden = hide) {
 
 const O_PATH = 0o10000000;
 
+t.test('a file of the kernel that is read again has its present contents', { skip }, async (t) => {
+  // As vmstat and top read, which keep their files open.
+  const words = [
+    'open F, "<", "/proc/uptime" or die; fcntl F, F_SETFD, 0 if shift;',
+    'for (1, 2) { sysseek F, 0, 0; sysread F, $text[$_], 99; select undef, undef, undef, 0.05 }',
+    'print $text[1] eq $text[2] ? "stale" : "news", fcntl(F, F_GETFD, 0) + 0, "\\n"',
+  ].join(' ');
+  for (const kept of ['', '1']) {
+    const perl = ['perl', '-MFcntl', '-e', words, kept];
+    const { output, errors } = await run(perl);
+    t.equal(output, `news${kept === '' ? 1 : 0}\n`);
+    t.equal(errors, '');
+  }
+});
+
 t.test('files and folders that tell of a kernel are those of the guest', { skip }, async (t) => {
   // A kernel that is short of memory forgets what nobody has open, and when it was changed last.
   const looked = ['/sys/kernel/btf/vmlinux', '/sys/class/net/lo', '/sys/class'];

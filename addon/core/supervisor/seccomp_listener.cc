@@ -318,8 +318,8 @@ bool IsOfAnother(const Notification& call) {
   return ::stat(path, &status) < 0 || !MayStandForAnObject(status);
 }
 
-int ShareMemory(size_t size, void** address) {
-  const int descriptor = ::memfd_create("waep", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+int ShareMemory(size_t size, const char* name, void** address) {
+  const int descriptor = ::memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
   if (descriptor < 0) return -errno;
   void* memory = MAP_FAILED;
   if (::ftruncate(descriptor, static_cast<off_t>(size)) == 0) {
