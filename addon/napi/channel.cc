@@ -260,8 +260,8 @@ bool Channel::Receive() {
   const bool large = large_data_ != nullptr;
   uint8_t* const target = large ? large_data_ + large_have_ : receive_data_ + end_;
   const size_t room = large ? large_want_ - large_have_ : kBufferBytes - end_;
-  // Frames that are delivered at present may fill the buffer. Without room, recv(2) returns 0, which
-  // is no end.
+  // Frames that are delivered at present may fill the buffer. Without room, recv(2) returns 0,
+  // which is no end.
   if (room == 0) return false;
   const ssize_t got = stream_->Receive(target, room);
   if (got == -EAGAIN) return false;

@@ -267,6 +267,8 @@ const answers: ReadonlyMap<number, Answer> = new Map<number, Answer>([
   [266, makeLink({ folder: 1, path: 2, link })],
   [188, refuseChange('setxattr', first)],
   [189, refuseChange('lsetxattr', firstLink)],
+  [197, refuseChange('removexattr', first)],
+  [198, refuseChange('lremovexattr', firstLink)],
   [165, mount],
   [166, refuseChange('umount2', first)],
   [

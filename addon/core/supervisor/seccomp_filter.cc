@@ -56,7 +56,8 @@ constexpr uint32_t kWhole[] = {
     SYS_mkdir, SYS_mkdirat, SYS_rmdir, SYS_unlink, SYS_unlinkat, SYS_rename, SYS_renameat,
     SYS_renameat2, SYS_truncate, SYS_chmod, SYS_fchmodat, SYS_chown, SYS_lchown, SYS_fchownat,
     SYS_utime, SYS_utimes, SYS_futimesat, SYS_utimensat, SYS_mknod, SYS_mknodat, SYS_link,
-    SYS_linkat, SYS_symlink, SYS_symlinkat, SYS_setxattr, SYS_lsetxattr, SYS_mount, SYS_umount2};
+    SYS_linkat, SYS_symlink, SYS_symlinkat, SYS_setxattr, SYS_lsetxattr, SYS_removexattr,
+    SYS_lremovexattr, SYS_mount, SYS_umount2};
 // The counts of a perf event are read in fewer words than these, and an eventfd is written in one
 // word. Hardly any other call has such sizes.
 constexpr uint32_t kMostWords = 64;
@@ -69,8 +70,18 @@ constexpr uint32_t kNetlinkCount = 32;
 constexpr uint32_t kOfNetlink[] = {SYS_sendto,  SYS_sendmsg,  SYS_sendmmsg, SYS_recvfrom,
                                    SYS_recvmsg, SYS_recvmmsg, SYS_bind,     SYS_connect,
                                    SYS_writev,  SYS_dup,      SYS_dup2,     SYS_dup3};
-constexpr uint32_t kStatmount = 457;              // SYS_statmount, Linux 6.8
-constexpr uint32_t kListmount = 458;              // SYS_listmount
+// System calls that are newer than the headers of a build may be.
+constexpr uint32_t kMountSetattr = 442;  // Linux 5.12
+constexpr uint32_t kFchmodat2 = 452;     // 6.6
+constexpr uint32_t kStatmount = 457;     // 6.8
+constexpr uint32_t kListmount = 458;
+constexpr uint32_t kSetxattrat = 463;  // 6.13
+constexpr uint32_t kGetxattrat = 464;
+constexpr uint32_t kListxattrat = 465;
+constexpr uint32_t kRemovexattrat = 466;
+constexpr uint32_t kOpenTreeAttr = 467;  // 6.15
+constexpr uint32_t kFileGetattr = 468;   // 6.17
+constexpr uint32_t kFileSetattr = 469;
 constexpr uint32_t kSucceed = SECCOMP_RET_ERRNO;  // with an errno of 0
 constexpr uint32_t kI386Bpf = 357;
 constexpr uint32_t kI386PerfEventOpen = 336;
@@ -236,9 +247,13 @@ Program Build(uint32_t self, const void* own_arguments) {
   for (const uint32_t number : kWhole) cases.push_back({number, &notify});
 
   // The filter does not see the requests of an io_uring. Programs without the calls about mounts
-  // read the files that list mounts, and mount by mount(2), which waep answers.
-  Program& missing = answer({SYS_io_uring_setup, SYS_io_uring_setup | kX32, kStatmount, kListmount,
-                             SYS_fsopen, SYS_open_tree});
+  // read the files that list mounts, and mount by mount(2), which waep answers. For the others,
+  // too, there are older calls that waep answers, and that C libraries use instead.
+  Program& missing =
+      answer({SYS_io_uring_setup, SYS_io_uring_setup | kX32, SYS_getdents, SYS_fsopen, SYS_fspick,
+              SYS_open_tree, SYS_move_mount, kMountSetattr, kFchmodat2, kStatmount, kListmount,
+              kOpenTreeAttr, kSetxattrat, kGetxattrat, kListxattrat, kRemovexattrat, kFileGetattr,
+              kFileSetattr});
   missing.Return(SECCOMP_RET_ERRNO | ENOSYS);
 
   // execve: all but that of the launcher, which may try it in each folder of PATH.

@@ -352,8 +352,8 @@ int SetEvent(int descriptor, bool ready) {
   if (flags < 0) return -errno;
   if ((flags & O_NONBLOCK) == 0) ::fcntl(descriptor, F_SETFL, flags | O_NONBLOCK);
   uint64_t count = 1;
-  const ssize_t done = ready ? ::write(descriptor, &count, sizeof count)
-                             : ::read(descriptor, &count, sizeof count);
+  const ssize_t done =
+      ready ? ::write(descriptor, &count, sizeof count) : ::read(descriptor, &count, sizeof count);
   return done >= 0 || errno == EAGAIN ? 0 : -errno;
 }
 
