@@ -71,8 +71,8 @@ int Identify(pid_t thread, int descriptor, uint64_t* identity);
 // most calls on descriptors.
 bool IsOfAnother(const Notification& call);
 
-// Makes shared memory of `size` zeroes, mapped here at `*address`, and returns its descriptor. Links
-// to it in /proc end with the name, which has 249 bytes at most.
+// Makes shared memory of `size` zeroes, mapped here at `*address`, and returns its descriptor.
+// Links to it in /proc end with the name, which has 249 bytes at most.
 int ShareMemory(size_t size, const char* name, void** address);
 // Makes read(2) of it find nothing and write(2) fail, and seals its size.
 int SealMemory(int descriptor);
