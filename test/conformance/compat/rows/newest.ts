@@ -64,7 +64,9 @@ const headings = (words: string): Row =>
   figures(words, { lines: /^[A-Z][A-Za-z]+.* [A-Z]|Tracing|Traceback|Error/ });
 
 const bccs: readonly Row[] = [
-  events('opensnoop-bpfcc'),
+  // Others open files, too: the tool itself where it runs, and the agent elsewhere. The output has
+  // the heading within one of their lines.
+  events('opensnoop-bpfcc', { lines: /stimulus|Traceback|Error/ }),
   events('execsnoop-bpfcc', { lines: /busybox|PCOMM|Traceback|Error/ }),
   events('exitsnoop-bpfcc'),
   events('statsnoop-bpfcc'),
