@@ -47,6 +47,10 @@ const { EAGAIN } = constants.errno;
 const MAX_HELLO_BYTES = 64 * 1024;
 /** Ports below this one are for privileged processes only. */
 const PRIVILEGED_PORTS = 1024;
+/** How many connections may be proving their peers at a time. */
+const MAX_PROVING = 64;
+/** The part of a certificate's name that is shown. X.509 allows no longer ones (ub-common-name). */
+const MAX_NAME_CHARACTERS = 64;
 /** The CID by which processes of one machine reach each other (VMADDR_CID_LOCAL). */
 const LOOPBACK_CID = 1;
 
@@ -98,14 +102,30 @@ interface OpenSession {
   token: Buffer;
   leaseMs: number;
   executor: ExecutorProcess;
+  /** The terms that the session began with. */
+  offer: Offer;
+}
+
+/** The other side of a connection, as the audit log names it. */
+interface Peer {
+  peer: string;
+  /** Whether the peer has shown what the transport asks for, such as a valid certificate. */
+  proven: boolean;
+}
+
+/** A peer, and whether it may connect under an offer. */
+interface Judged extends Peer {
+  /** Why the peer must not connect; undefined if it may. */
+  refusal: string | undefined;
+  offer: Offer;
 }
 
 /** Events of an agent's sessions. The audit log is made of them. */
 export interface AgentEvents {
   session: [{ session: number; peer: string; client: string }];
-  refused: [{ peer: string; error: Error }];
+  refused: [Peer & { error: Error }];
   /** A connection ended before its first byte. Health checks cause such connections. */
-  silent: [{ peer: string }];
+  silent: [Peer];
   /** An unexpected error while the agent served a connection. */
   fault: [{ peer: string; error: Error }];
   /** A session has lost its connection and is kept for the time of its lease. */
@@ -132,6 +152,8 @@ export class Agent extends EventEmitter<AgentEvents> {
   readonly #servers = new Map<Server, string>();
   readonly #open = new Map<number, OpenSession>();
   readonly #handshaking = new Set<Duplex>();
+  /** Connections whose peers have not shown a certificate yet, the oldest first. */
+  readonly #proving = new Set<Duplex>();
   #sessions = 0;
   /** The offer whose keeper is being watched: when the keeper ends, the agent fails. */
   #prepared: Offer | undefined;
@@ -234,38 +256,49 @@ export class Agent extends EventEmitter<AgentEvents> {
   }
 
   async #accept(socket: Socket): Promise<void> {
-    const peer = peerName(socket);
-    const { gate, tls, accept } = this.#offer;
+    const address = peerName(socket);
+    const offer = this.#offer;
+    const { gate, tls, accept } = offer;
     if (gate === undefined || (tls?.on === 'tcp' && socket.transport !== 'tcp')) {
-      return this.serve(socket, peer, refusalOf(socket, accept));
+      const refusal = cidProblem(socket, accept) ?? portProblem(socket, accept);
+      return this.#serve(socket, { peer: address, proven: true, refusal, offer });
     }
-    let proven: Secured;
-    this.#handshaking.add(socket);
+    const unproven = { peer: address, proven: false };
+    let secured: Secured;
+    this.#makeRoomToProve();
+    this.#proving.add(socket);
     try {
-      proven = await gate.handshake(socket, this.#options.helloTimeoutMs);
+      secured = await gate.handshake(socket, this.#options.helloTimeoutMs);
     } catch (cause) {
       socket.destroy();
       if (socket.bytesRead === 0 && !(cause as Error).message.includes('within')) {
-        this.emit('silent', { peer });
+        this.emit('silent', unproven);
         return;
       }
-      const error = failure('ERR_PEER_REFUSED', { peer, why: (cause as Error).message }, cause);
-      throw this.#refuse(peer, error);
+      const why = (cause as Error).message;
+      throw this.#refuse(unproven, failure('ERR_PEER_REFUSED', { peer: address, why }, cause));
     } finally {
-      this.#handshaking.delete(socket);
+      this.#proving.delete(socket);
     }
-    const { stream, name, problem } = proven;
-    return this.serve(
-      stream,
-      `${peer} as ${printable(name)}`,
-      problem ?? subjectProblem(name, accept),
-    );
+    const { stream, name, problem } = secured;
+    const peer = `${address} as ${printable(name).slice(0, MAX_NAME_CHARACTERS)}`;
+    const refusal = problem ?? cidProblem(socket, accept) ?? subjectProblem(name, accept);
+    return this.#serve(stream, { peer, proven: problem === undefined, refusal, offer });
+  }
+
+  /**
+   * Ends the connection that has been proving its peer for the longest time, if there are many. Who
+   * has a certificate takes milliseconds for it.
+   */
+  #makeRoomToProve(): void {
+    const [oldest] = this.#proving;
+    if (this.#proving.size >= MAX_PROVING) oldest?.destroy();
   }
 
   /** Emits `refused`, once for each error. */
-  #refuse<E extends Error>(peer: string, error: E): E {
+  #refuse<E extends Error>({ peer, proven }: Peer, error: E): E {
     this.#reported.add(error);
-    this.emit('refused', { peer, error });
+    this.emit('refused', { peer, proven, error });
     return error;
   }
 
@@ -274,9 +307,12 @@ export class Agent extends EventEmitter<AgentEvents> {
    * resolves when the session has ended, or once it is joined to the session it belongs to. A
    * stream without a descriptor, such as a TLS socket, is relayed to the executor.
    *
-   * @param refusal why the peer must not connect; undefined if it may
    */
-  async serve(stream: Duplex, peer: string, refusal?: string): Promise<void> {
+  serve(stream: Duplex, peer: string): Promise<void> {
+    return this.#serve(stream, { peer, proven: true, refusal: undefined, offer: this.#offer });
+  }
+
+  async #serve(stream: Duplex, { peer, proven, refusal, offer }: Judged): Promise<void> {
     await this.#prepare();
     const { helloTimeoutMs, maxSessions } = this.#options;
     const deadline = AbortSignal.timeout(helloTimeoutMs);
@@ -292,20 +328,24 @@ export class Agent extends EventEmitter<AgentEvents> {
       const frame = await readFrame(stream, MAX_HELLO_BYTES, deadline);
       id = frame.id;
       handshake = parseHandshake(frame);
+      if (offer !== this.#offer) {
+        const why = 'the agent has read its configuration again meanwhile; connect once more';
+        throw failure('ERR_PEER_REFUSED', { peer, why });
+      }
       if (!('token' in handshake) && this.#open.size + this.#handshaking.size > maxSessions) {
         throw this.#full(peer);
       }
     } catch (cause) {
       if (isSilence(cause)) {
         stream.destroy();
-        this.emit('silent', { peer });
+        this.emit('silent', { peer, proven });
         return;
       }
       const error = deadline.aborted
         ? failure('ERR_HANDSHAKE_TIMEOUT', { address: peer, timeoutMs: helloTimeoutMs }, cause)
         : (cause as Error);
       endWith(stream, messageFrame(FrameType.ERROR, id, errorBody(error)));
-      throw this.#refuse(peer, error);
+      throw this.#refuse({ peer, proven }, error);
     } finally {
       this.#handshaking.delete(stream);
     }
@@ -333,7 +373,7 @@ export class Agent extends EventEmitter<AgentEvents> {
     } catch (error) {
       native.send(fd, [messageFrame(FrameType.ERROR, id, errorBody(error))], 0);
       native.close(fd);
-      throw this.#refuse(peer, error as Error);
+      throw this.#refuse({ peer, proven }, error as Error);
     }
     if (begun === undefined) return;
     const { session, executor } = begun;
@@ -354,13 +394,14 @@ export class Agent extends EventEmitter<AgentEvents> {
   }
 
   #begin(fd: number, id: number, hello: Hello, peer: string, silenceMs: number): OpenSession {
-    const leaseMs = Math.min(hello.leaseMs ?? 0, this.#offer.maxLeaseMs);
+    const offer = this.#offer;
+    const leaseMs = Math.min(hello.leaseMs ?? 0, offer.maxLeaseMs);
     const token = randomBytes(TOKEN_BYTES);
-    const executor = this.#offer.executors.take();
+    const executor = offer.executors.take();
     try {
       sendNow(
         fd,
-        messageFrame(FrameType.WELCOME, id, this.#welcome({ token, leaseMs, silenceMs })),
+        messageFrame(FrameType.WELCOME, id, this.#welcome(offer, { token, leaseMs, silenceMs })),
       );
     } catch (error) {
       executor.kill();
@@ -369,7 +410,7 @@ export class Agent extends EventEmitter<AgentEvents> {
     executor.attach(fd, leaseMs, silenceMs);
     const session = ++this.#sessions;
     const client = printable(hello.client).slice(0, 200);
-    const begun = { session, token, leaseMs, executor };
+    const begun = { session, token, leaseMs, executor, offer };
     this.#open.set(session, begun);
     this.emit('session', { session, peer, client });
     executor.on('audit', (record, dropped) => {
@@ -386,11 +427,12 @@ export class Agent extends EventEmitter<AgentEvents> {
       const why = 'its token is not that of an open session, whose lease may have run out';
       throw failure('ERR_SESSION_UNKNOWN', { why });
     }
-    const { session, token, leaseMs, executor } = joined;
+    const { session, token, leaseMs, executor, offer } = joined;
     if (join.purpose === 'resume' && leaseMs === 0) {
       throw failure('ERR_SESSION_UNKNOWN', { why: 'the session has no lease' });
     }
-    sendNow(fd, messageFrame(FrameType.WELCOME, id, this.#welcome({ token, leaseMs, silenceMs })));
+    const welcome = this.#welcome(offer, { token, leaseMs, silenceMs });
+    sendNow(fd, messageFrame(FrameType.WELCOME, id, welcome));
     if (join.purpose === 'cancel') {
       executor.cancel(join.call ?? 0);
       native.close(fd);
@@ -409,13 +451,13 @@ export class Agent extends EventEmitter<AgentEvents> {
     return found;
   }
 
-  #welcome(session: SessionTerms): Welcome {
+  #welcome({ limits, profile }: Offer, session: SessionTerms): Welcome {
     return {
       protocol: PROTOCOL_VERSION,
       agent: this.#options.name,
       kernel: kernelInfo(),
-      limits: this.#offer.limits,
-      profile: this.#offer.profile,
+      limits,
+      profile,
       session,
       sessions: { open: this.#open.size, most: this.#options.maxSessions },
       files: true,
@@ -452,7 +494,7 @@ export class Agent extends EventEmitter<AgentEvents> {
 
   #stopListening(): void {
     this.#closed = true;
-    for (const stream of this.#handshaking) stream.destroy();
+    for (const stream of [...this.#handshaking, ...this.#proving]) stream.destroy();
     for (const server of this.#servers.keys()) server.close();
   }
 
@@ -482,15 +524,18 @@ function peerName(socket: Socket): string {
   return remotePort === undefined ? remoteAddress : `${remoteAddress}:${remotePort}`;
 }
 
-/** Returns why a vsock peer must not connect, or `undefined` if it may. */
-function refusalOf(
+/** Returns why a vsock peer with this CID must not connect, or `undefined` if it may. */
+function cidProblem({ remoteCid }: Socket, { cids }: Acceptance): string | undefined {
+  if (remoteCid === undefined || cids.includes(remoteCid)) return undefined;
+  return `rule accept.cids allows CID ${cids.join(' and ')} only`;
+}
+
+/** Returns why a vsock peer without a certificate must not connect, or `undefined` if it may. */
+function portProblem(
   { remoteCid, remotePort }: Socket,
-  { cids, source_ports }: Acceptance,
+  { source_ports }: Acceptance,
 ): string | undefined {
   if (remoteCid === undefined) return undefined;
-  if (!cids.includes(remoteCid)) {
-    return `rule accept.cids allows CID ${cids.join(' and ')} only`;
-  }
   if ((remotePort ?? PRIVILEGED_PORTS) < PRIVILEGED_PORTS) return undefined;
   // Users of this machine itself reach the agent without a multiplexer, so their port counts.
   if (remoteCid === LOOPBACK_CID || remoteCid === localCid()) {

@@ -44,6 +44,8 @@ const NEWLINE = 10;
 const DAY_MS = 24 * 3600 * 1000;
 /** The part of a file that one client may fill with one kind of line in a day. */
 const SHARE = 1 / 4;
+/** The name of all peers together that have not proven who they are, though they have to. */
+const UNPROVEN = 'unproven peers';
 /** The number of clients whose shares are counted. */
 const MAX_CLIENTS = 1000;
 
@@ -107,17 +109,20 @@ export class AuditLog {
       this.#lost += details.report?.recordsDropped ?? 0;
       this.write('ended', details);
     });
-    agent.on('refused', ({ peer, error }) =>
-      this.write('refused', { peer, why: error.message }, 'warning'),
+    agent.on('refused', ({ peer, proven, error }) =>
+      this.write('refused', { peer, why: error.message }, 'warning', proven ? peer : UNPROVEN),
     );
-    agent.on('silent', (details) => this.write('silent', details, 'debug'));
+    agent.on('silent', ({ peer, proven }) =>
+      this.write('silent', { peer }, 'debug', proven ? peer : UNPROVEN),
+    );
     agent.on('fault', ({ peer, error }) =>
       this.write('fault', { peer, why: error.message }, 'error'),
     );
     agent.on('call', ({ call, dropped, ...who }) => {
       const { event, ...made } = call;
       this.#lost += dropped;
-      const details = { ...who, ...made, ...this.#tracepointOf(call) };
+      // The executor's facts say nothing of who it was.
+      const details = { ...who, ...made, ...this.#tracepointOf(call), ...who };
       this.write(event, details, event === 'refused' ? 'warning' : 'info');
     });
     return this;
@@ -131,15 +136,24 @@ export class AuditLog {
     return tracepoint === undefined ? {} : { tracepoint };
   }
 
-  /** Writes one line. If lines before it were lost, a line with their number goes first. */
-  write(event: string, details: object, level: Level = 'info'): void {
+  /**
+   * Writes one line. If lines before it were lost, a line with their number goes first.
+   *
+   * @param client whose share of the file the line takes. Default: the peer's
+   */
+  write(
+    event: string,
+    details: object,
+    level: Level = 'info',
+    client = (details as { peer?: string }).peer,
+  ): void {
     if (levels.indexOf(level) > this.#level) return;
     const line = lineOf(event, details);
-    const { peer } = details as { peer?: string };
-    const shares = peer === undefined ? undefined : this.#shares;
-    const counted = shares === undefined ? 0 : shares.take(`${peer}`, event, line.length);
+    const shares = client === undefined ? undefined : this.#shares;
+    const counted = shares === undefined ? 0 : shares.take(`${client}`, event, line.length);
     if (counted === undefined) return;
-    if (counted > 0) this.#append(lineOf('suppressed', { peer, of: event, lines: counted }));
+    const suppressed = { peer: client, of: event, lines: counted };
+    if (counted > 0 && !this.#append(lineOf('suppressed', suppressed))) this.#lost += counted;
     if (this.#lost > 0) {
       const lost = lineOf('lost', { lines: this.#lost, why: this.#why?.message });
       if (this.#append(lost)) this.#lost = 0;
@@ -173,7 +187,8 @@ export class AuditLog {
 }
 
 function lineOf(event: string, details: object): string {
-  return `${JSON.stringify({ time: new Date().toISOString(), event, ...details })}\n`;
+  const fixed = { time: new Date().toISOString(), event };
+  return `${JSON.stringify({ ...fixed, ...details, ...fixed })}\n`;
 }
 
 function unwritable(target: string, cause: Error): Error {

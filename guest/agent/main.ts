@@ -193,6 +193,16 @@ async function main(): Promise<void> {
   agent.on('fault', ({ peer, error }) => {
     console.error(`waep-agent: the connection of ${peer}: ${error.message}`);
   });
+  // Whoever reads that the agent is ready may send a signal at once.
+  let begin: (reload: () => Promise<void>) => void = () => {};
+  const begun = new Promise<() => Promise<void>>((resolve) => {
+    begin = resolve;
+  });
+  let reloading = Promise.resolve();
+  process.on('SIGHUP', () => {
+    reloading = reloading.then(async () => (await begun)());
+  });
+  const stop = Promise.race([once(process, 'SIGTERM'), once(process, 'SIGINT')]);
   for (const address of listen) {
     await agent.listen(address).catch((error: Error) => {
       throw unlistenable(address, error);
@@ -204,11 +214,7 @@ async function main(): Promise<void> {
   confine(options);
   const status = `accepting sessions under the policy ${terms.profile}`;
   manager.ready(status);
-  let reloading = Promise.resolve();
-  process.on('SIGHUP', () => {
-    reloading = reloading.then(() => reload(agent, logs, reloader, manager, options));
-  });
-  const stop = Promise.race([once(process, 'SIGTERM'), once(process, 'SIGINT')]);
+  begin(() => reload(agent, logs, reloader, manager, options));
   await Promise.race([stop, deserted(agent)]);
   manager.stopping();
   reloader.close();

@@ -1,6 +1,10 @@
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { createServer, type Socket as NetSocket, type Server } from 'node:net';
+import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import type { AgentOptions } from '../../guest/agent/agent.js';
+import { AuditLog } from '../../guest/agent/audit.js';
 import { Authority } from '../../src/keys.js';
 import { profiles } from '../../src/policy/index.js';
 import { Session } from '../../src/session.js';
@@ -14,6 +18,7 @@ import {
   type Transport,
 } from '../../src/transport/index.js';
 import { makeIdentity } from '../transport/certificate.js';
+import { folderOf } from './agent-process.js';
 import { type LocalAgent, localAgent } from './local-agent.js';
 
 interface PosingAddress {
@@ -234,6 +239,37 @@ t.test('certificates over TCP alone', async (t) => {
   (await Session.connect(tcp, { tls: await issue('client', 'operator') })).close();
   await t.rejects(Session.connect(tcp, { handshakeTimeoutMs: 1000 }), 'no certificate over TCP');
 });
+
+t.test('many who do not prove themselves keep nobody away', async (t) => {
+  const { agent: identity, issue } = await certificates();
+  const local = await agent(t, { tls: identity, maxSessions: 4, helloTimeoutMs: 60_000 });
+  const silent = await Promise.all(Array.from({ length: 100 }, () => connect(local.address)));
+  t.teardown(() => {
+    for (const one of silent) one.destroy();
+  });
+  const over = silent.map((one) => once(one.on('error', () => {}).resume(), 'close'));
+  (await Session.connect(local.address, { tls: await issue('client', 'operator') })).close();
+  await Promise.race(over);
+  t.ok(silent.filter((one) => one.destroyed).length >= 1, 'the oldest had to go');
+  t.notOk(silent.at(-1)?.destroyed);
+});
+
+t.test(
+  'who does not prove himself has no share of the log under names that he chooses',
+  async (t) => {
+    const { agent: identity, ca } = await certificates();
+    const stranger = await certificates();
+    const local = await agent(t, { tls: identity });
+    const target = join(folderOf(t), 'audit.log');
+    new AuditLog({ target, maxBytes: 8000, keep: 1 }).follow(local.agent);
+    for (let i = 0; i < 20; i++) {
+      const tls = { ...(await stranger.issue('client', `${i}`.padStart(64, 'x'))), ca };
+      await t.rejects(Session.connect(local.address, { tls }), { code: 'ERR_PEER_REFUSED' });
+    }
+    const lines = readFileSync(target, 'utf8').trim().split('\n');
+    t.ok(lines.length >= 2 && lines.length < 12, `${lines.length} lines`);
+  },
+);
 
 t.test('a client that does not finish its handshake', async (t) => {
   const { agent: identity } = await certificates();

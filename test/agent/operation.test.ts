@@ -1,5 +1,5 @@
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
-import { once } from 'node:events';
+import { EventEmitter, once } from 'node:events';
 import {
   copyFileSync,
   existsSync,
@@ -17,8 +17,10 @@ import t from 'tap';
 import { AuditLog } from '../../guest/agent/audit.js';
 import { findTool } from '../../guest/tools.js';
 import { enums, insn } from '../../src/bpf/index.js';
+import { FrameType, messageFrame } from '../../src/frame/index.js';
 import { Authority } from '../../src/keys.js';
 import { native } from '../../src/native.js';
+import { agentPath } from '../../src/paths.js';
 import { outputPipe } from '../../src/run/index.js';
 import { Session } from '../../src/session.js';
 import type { TlsRole } from '../../src/tls-role.js';
@@ -26,6 +28,7 @@ import { stepsOf } from '../docs/console.js';
 import { ringsOf } from '../rings.js';
 import { until } from '../until.js';
 import { type AgentProcess, agentProcess, folderOf } from './agent-process.js';
+import { Client } from './client.js';
 
 const lines = (file: string): Record<string, unknown>[] =>
   readFileSync(file, 'utf8')
@@ -176,6 +179,42 @@ t.test('what a signal to all of its processes means, the agent decides', async (
   await session.createMap(map);
   session.close();
   t.equal(await agent.exit, 0);
+});
+
+t.test('who has connected before a reload is judged by what was read then', async (t) => {
+  const agent = await agentProcess(t, ['--quiet']);
+  const early = new Client(agent.address);
+  t.teardown(() => early.close());
+  // The agent has accepted the connection by the time at which it answers another one.
+  (await Session.connect(agent.address)).close();
+  await reload(agent);
+  early.send(messageFrame(FrameType.HELLO, 0, { protocol: 1, client: 'early' }));
+  t.match(await early.error(), {
+    code: 'ERR_PEER_REFUSED',
+    detail: { why: /has read its configuration again meanwhile; connect once more/ },
+  });
+  (await Session.connect(agent.address)).close();
+});
+
+t.test('a signal may come as soon as the agent says that it listens', async (t) => {
+  for (const signal of ['SIGHUP', 'SIGTERM'] as const) {
+    const address = `unix:${join(folderOf(t), 'agent.sock')}`;
+    const child = spawn(process.execPath, [agentPath, '--quiet', '--listen', address], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    t.teardown(() => child.kill('SIGKILL'));
+    let said = '';
+    child.stderr.setEncoding('utf8').on('data', (text: string) => {
+      said += text;
+    });
+    await once(child.stdout, 'data');
+    child.kill(signal);
+    if (signal === 'SIGHUP') {
+      await until('the reload', () => said.includes('reloaded; sessions begin'));
+      child.kill('SIGTERM');
+    }
+    t.same(await once(child, 'exit'), [0, null], signal);
+  }
 });
 
 t.test('a service manager is told', async (t) => {
@@ -413,6 +452,19 @@ t.test('a client cannot push out the traces of what it has done', async (t) => {
   );
   t.ok(all.length < 100);
   t.match(all.at(-1), { event: 'refused', peer: 'vm(7):1023' }, 'others have a share of their own');
+});
+
+t.test('what an executor tells cannot pass for who it was', (t) => {
+  const target = join(folderOf(t), 'audit.log');
+  const agent = new EventEmitter();
+  const log = new AuditLog({ target, maxBytes: 20_000, keep: 2 });
+  log.follow(agent as never);
+  const call = { event: 'map', command: 'BPF_MAP_CREATE', peer: 'another', session: 9, time: 'x' };
+  agent.emit('call', { session: 1, peer: 'host(2):7', client: 'c', call, dropped: 0 });
+  const [line] = lines(target);
+  t.match(line, { event: 'map', session: 1, peer: 'host(2):7', client: 'c' });
+  t.not(line?.time, 'x');
+  t.end();
 });
 
 async function authority() {
