@@ -1,5 +1,6 @@
 import { spawnSync } from 'node:child_process';
 import {
+  chmodSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
@@ -7,6 +8,7 @@ import {
   rmdirSync,
   rmSync,
   symlinkSync,
+  writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -15,6 +17,7 @@ import { provideFileSystems } from '../../guest/agent/file-systems.js';
 import { kernelNames } from '../../guest/agent/kernel-names.js';
 import { enums } from '../../src/bpf/index.js';
 import { FileOperation } from '../../src/call.js';
+import { readFile } from '../../src/kernel/guest-file.js';
 import { askFile, listFolder } from '../../src/kernel/guest-folder.js';
 import { compile, profiles } from '../../src/policy/index.js';
 import { Session } from '../../src/session.js';
@@ -324,7 +327,11 @@ t.test('under full only bpf file systems are changed', { skip }, async (t) => {
     await t.rejects(askFile(session, { operation: SYMLINK, path, other }), { code }, other);
   }
   // A cgroup is not made in another file system, even if the policy allows the place.
-  const policy = { ...profiles.full, cgroup_paths: [`${folder}/`, '/sys/fs/bpf/'] };
+  const policy = {
+    ...profiles.full,
+    cgroup_paths: [`${folder}/`, '/sys/fs/bpf/'],
+    readable_paths: [`${folder}/`],
+  };
   const other = await localAgent({ rules: compile(policy, kernelNames()) });
   t.teardown(other.close);
   await using wider = await Session.connect(other.address);
@@ -334,6 +341,21 @@ t.test('under full only bpf file systems are changed', { skip }, async (t) => {
       detail: { rule: 'cgroup_paths' },
     });
     t.notOk(existsSync(path));
+  }
+  // A link leads past a folder that others do not enter.
+  const inner = join(folder, 'inner');
+  mkdirSync(inner, { mode: 0o700 });
+  writeFileSync(join(inner, 'file'), 'secret', { mode: 0o644 });
+  chmodSync(folder, 0o755);
+  symlinkSync(join(inner, 'file'), join(folder, 'link'));
+  symlinkSync(inner, join(folder, 'linked'));
+  for (const path of [`${folder}/link`, `${folder}/linked/file`, `${inner}/file`]) {
+    await t.rejects(wider.open(path), { code: 'ERR_POLICY_REFUSED' }, path);
+    await t.rejects(askFile(wider, { operation: STAT, path }), { code: 'ERR_POLICY_REFUSED' });
+  }
+  chmodSync(inner, 0o755);
+  for (const path of [`${folder}/link`, `${folder}/linked/file`]) {
+    t.equal(Buffer.from(await readFile(wider, path)).toString(), 'secret');
   }
   // What others do not enter is not told of, and what leads anywhere is not followed.
   for (const path of ['/root/.bashrc', `/proc/${process.pid}/cwd/dist`]) {

@@ -26,6 +26,11 @@ class Record {
     facts_.emplace_back(Printable(key), Printable(value));
   }
 
+  [[nodiscard]] bool Has(std::string_view key) const {
+    return std::any_of(facts_.begin(), facts_.end(),
+                       [key](const auto& fact) { return fact.first == key; });
+  }
+
   [[nodiscard]] std::vector<uint8_t> Encode() const {
     std::vector<uint8_t> encoded;
     cbor::Writer writer(&encoded);
@@ -123,6 +128,8 @@ void AddObjectInfo(int fd, Record* record) {
     const std::string_view key = line.substr(0, colon);
     // These lines are the same for every descriptor.
     if (key == "pos" || key == "flags" || key == "mnt_id" || key == "ino") continue;
+    // The kernel's own lines come first. A name that a program has given may contain further ones.
+    if (record->Has(key)) continue;
     const size_t value = line.find_first_not_of(" \t", colon + 1);
     record->Add(key, value == std::string_view::npos ? "" : line.substr(value));
   }

@@ -72,9 +72,11 @@ size_t TrimZeros(const uint8_t* data, size_t size) {
 
 const Executor::Kernel Executor::kReal = {
     [](uint32_t command, void* const arguments[2], const uint32_t sizes[2], unsigned count) {
-      return count == 1
-                 ? ::syscall(SYS_bpf, command, arguments[0], sizes[0])
-                 : ::syscall(SYS_bpf, command, arguments[0], sizes[0], arguments[1], sizes[1]);
+      // All five registers are set. A kernel that reads the last two must not find in them what an
+      // earlier call has left there.
+      const bool both = count == 2;
+      return ::syscall(SYS_bpf, command, arguments[0], sizes[0], both ? arguments[1] : nullptr,
+                       both ? sizes[1] : 0U);
     },
     [](void* attribute, int pid, int cpu, int group, unsigned long flags) {
       return ::syscall(SYS_perf_event_open, attribute, pid, cpu, group, flags);

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/magic.h>
 #include <linux/openat2.h>
 #include <sys/stat.h>
@@ -80,6 +81,17 @@ bool EverybodyEnters(const std::string& path, size_t slash, uint64_t resolve) {
   return true;
 }
 
+// Returns whether every user may enter all folders in which a file really is. A symbolic link on
+// the way to it may have led past folders that not everybody may enter.
+bool EverybodyReaches(int found) {
+  char real[PATH_MAX];
+  const std::string link = "/proc/self/fd/" + std::to_string(found);
+  const ssize_t size = ::readlinkat(AT_FDCWD, link.c_str(), real, sizeof real);
+  if (size <= 0 || size == sizeof real || real[0] != '/') return false;
+  const std::string path(real, static_cast<size_t>(size));
+  return EverybodyEnters(path, path.find('/', 1), RESOLVE_NO_MAGICLINKS);
+}
+
 // Checks a file that was found and is not yet opened for reading. Returns 0, kNotReadable or a
 // negative errno.
 int Judge(int found, const char* path, bool names, const struct stat& about) {
@@ -91,8 +103,9 @@ int Judge(int found, const char* path, bool names, const struct stat& about) {
     if (!direct.valid() || !IsTraceFile(path)) return kNotReadable;
   }
   const size_t first = std::string_view(path).find('/', 1);
-  bool may = names || ((about.st_mode & S_IROTH) != 0 &&
-                       EverybodyEnters(path, first, RESOLVE_NO_MAGICLINKS));
+  bool may =
+      names || ((about.st_mode & S_IROTH) != 0 &&
+                EverybodyEnters(path, first, RESOLVE_NO_MAGICLINKS) && EverybodyReaches(found));
   if (IsOfKernel(system.f_type)) may = (about.st_mode & (S_IRUSR | S_IRGRP | S_IROTH)) != 0;
   return may ? 0 : kNotReadable;
 }
@@ -126,8 +139,8 @@ int MayBeFound(int found, const char* path, bool names) {
   struct statfs system;
   if (::fstatfs(found, &system) < 0) return -errno;
   const size_t first = std::string_view(path).find('/', 1);
-  const bool may =
-      names || IsOfKernel(system.f_type) || EverybodyEnters(path, first, RESOLVE_NO_MAGICLINKS);
+  const bool may = names || IsOfKernel(system.f_type) ||
+                   (EverybodyEnters(path, first, RESOLVE_NO_MAGICLINKS) && EverybodyReaches(found));
   return may ? 0 : kNotReadable;
 }
 
