@@ -8,6 +8,7 @@ import { enums, insn } from '../../src/bpf/index.js';
 import { FrameType, HEADER_BYTES, messageFrame } from '../../src/frame/index.js';
 import { compile, profiles } from '../../src/policy/index.js';
 import { Session } from '../../src/session.js';
+import { whyNoKernel } from '../bpf/kernel.js';
 import { until } from '../until.js';
 import { Client } from './client.js';
 import { bpfObjects, type LocalAgent, localAgent } from './local-agent.js';
@@ -165,6 +166,7 @@ t.test('a flood of refusals neither blocks calls nor is lost without a trace', a
 });
 
 const skip = process.getuid?.() !== 0 && 'it takes root to mount';
+const noBpf = whyNoKernel();
 /** More calls than have room for their answers where nobody reads them. */
 const MANY = 3000;
 
@@ -195,6 +197,28 @@ t.test('a call whose result cannot be bound is told and charged', { skip }, asyn
     code: 'ERR_POLICY_REFUSED',
     detail: { rule: 'quotas.maps' },
   });
+});
+
+t.test('an object counts as long as any handle of it is open', { skip: noBpf }, async (t) => {
+  const quotas = { ...profiles.full.quotas, maps: 1, programs: 1 };
+  const local = await localAgent({ rules: compile({ ...profiles.full, quotas }, kernelNames()) });
+  t.teardown(() => local.close());
+  await using session = await Session.connect(local.address);
+  const array = { type: MapType.BPF_MAP_TYPE_ARRAY, keySize: 4, valueSize: 4, maxEntries: 1 };
+  const first = await session.createMap(array);
+  const { id } = await first.info();
+  const again = await session.map({ id });
+  await first.close();
+  const none = { code: 'ERR_POLICY_REFUSED', detail: { rule: 'quotas.maps' } };
+  await t.rejects(session.createMap(array), none, 'it is still there');
+  await again.close();
+  await (await session.createMap(array)).close();
+  // A map of another session does not count, whatever its id.
+  await using other = await Session.connect(local.address);
+  const others = await other.createMap(array);
+  const looked = await session.map({ id: (await others.info()).id });
+  await (await session.createMap(array)).close();
+  await looked.close();
 });
 
 t.test('a client that reads no answers keeps no record back', { skip }, async (t) => {

@@ -658,16 +658,16 @@ ObjectInfo Executor::Ask(const void* executor, int fd) {
   bpf_map_info info = {};
   bpf_attr attribute = {};
   attribute.info.bpf_fd = static_cast<uint32_t>(fd);
-  // The infos of programs and links begin with the type, too. Nothing else of them is needed.
+  // The infos of programs and links begin with the type and the id, too.
   attribute.info.info_len = sizeof info;
   attribute.info.info = reinterpret_cast<uintptr_t>(&info);
   void* const arguments[2] = {&attribute, nullptr};
   const uint32_t sizes[2] = {sizeof attribute, 0};
   const long result = static_cast<const Executor*>(executor)->kernel_.bpf(BPF_OBJ_GET_INFO_BY_FD,
                                                                           arguments, sizes, 1);
-  if (result < 0 && errno == EINVAL) return {ObjectInfo::kKnown, ObjectInfo::kNoObject, 0, 0};
-  if (result < 0) return {ObjectInfo::kUnknown, 0, 0, 0};
-  return {ObjectInfo::kKnown, info.type, info.key_size, info.value_size};
+  if (result < 0 && errno == EINVAL) return {ObjectInfo::kKnown, ObjectInfo::kNoObject, 0, 0, 0};
+  if (result < 0) return {ObjectInfo::kUnknown, 0, 0, 0, 0};
+  return {ObjectInfo::kKnown, info.type, info.key_size, info.value_size, info.id};
 }
 
 std::string Executor::AskName(const void* executor, uint32_t index) {

@@ -36,6 +36,14 @@ struct ObjectInfo {
   uint32_t type = 0;
   uint32_t key_size = 0;
   uint32_t value_size = 0;
+  uint32_t id = 0;
+
+  // Returns whether both are of one object. The sizes are part of it: those of programs and links
+  // have other facts in their place, so that objects of two kinds are never the same.
+  [[nodiscard]] bool IsSame(const ObjectInfo& other) const {
+    return state == kKnown && type != kNoObject && other.state == kKnown && type == other.type &&
+           id == other.id && key_size == other.key_size && value_size == other.value_size;
+  }
 };
 
 // A session's handle: a descriptor, and the known facts about its object.

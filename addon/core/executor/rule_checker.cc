@@ -145,6 +145,8 @@ void RuleChecker::Commit(uint64_t operation, const Outcome& outcome, const CallI
       }
     }
   }
+  // A call that names no object and makes none has opened one that was there before.
+  if (bound != nullptr && involved.empty() && taken_.empty()) HoldAsOthers(bound);
   if (bound != nullptr) {
     for (const Handle* handle : involved) Hold(handle->charges, &bound->charges);
     if (may_name_copy_) {
@@ -165,6 +167,13 @@ void RuleChecker::Commit(uint64_t operation, const Outcome& outcome, const CallI
     }
   }
   taken_.clear();
+}
+
+void RuleChecker::HoldAsOthers(Handle* opened) {
+  for (auto& [name, handle] : *handles_) {
+    if (&handle == opened || handle.charges.empty()) continue;
+    if (InfoOf(&handle).IsSame(InfoOf(opened))) Hold(handle.charges, &opened->charges);
+  }
 }
 
 void RuleChecker::Closed(const Handle& handle, InUse copies) {

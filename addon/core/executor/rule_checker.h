@@ -59,6 +59,9 @@ class RuleChecker {
   // call brought together, or to the session if the call leaves something without a handle.
   void Commit(uint64_t operation, const Outcome& outcome, const CallImage& image);
 
+  // Gives a handle the charges of the other handles of its object.
+  void HoldAsOthers(Handle* opened);
+
   // Notes that a handle is being closed. Its quota amounts stay in use as long as its descriptor
   // has copies.
   void Closed(const Handle& handle, InUse copies);
