@@ -110,7 +110,9 @@ export function openFile(which: PathArguments, flagsAt: 'argument' | 'structure'
     if (isProcessRoot(path)) return openObject(call, path, 'directory', closeOnExec, context);
     if ((flags & constants.O_DIRECTORY) === 0) {
       try {
-        return giveFile(call, await open(path, context), closeOnExec);
+        const fd = await open(path, context);
+        if ((flags & constants.O_NONBLOCK) !== 0) native.setBlocking(fd, false);
+        return giveFile(call, fd, closeOnExec);
       } catch (error) {
         if ((error as SystemError).code !== 'EISDIR') throw error;
       }

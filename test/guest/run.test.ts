@@ -70,6 +70,10 @@ t.test('unmodified programs act on the guest, and on nothing else', async (t) =>
   t.same([cpus, release], ['0', session.kernel.release]);
   t.ok(Number(btfBytes) > 1_000_000);
 
+  const now = `sysopen F, "/sys/kernel/tracing/trace_pipe", O_RDONLY | O_NONBLOCK or die;
+    print defined sysread(F, $text, 9) ? "read" : $!{EAGAIN} ? "nothing yet" : $!`;
+  t.equal(await run('perl', '-MFcntl', '-MErrno', '-e', now), 'nothing yet');
+
   // It is found in the last folder only.
   const path = `/nowhere:/proc/none:${dirname(program.path)}`;
   const bySearch = `env PATH=${path} ${basename(program.path)} vdso`;

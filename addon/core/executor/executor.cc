@@ -279,7 +279,11 @@ bool Executor::Chain(cbor::Reader body) {
   first_outputs_.clear();
   const uint64_t end_ns = NowNs(CLOCK_MONOTONIC) + frame::kChainNs;
   for (bool goes_on = true; goes_on;) {
-    if (chained_ > 0) Forget();
+    if (chained_ > 0) {
+      // If this process dies of a later call, the log has what the earlier ones have made.
+      audit_.Flush();
+      Forget();
+    }
     const cbor::Bytes& call = chain_[chained_++];
     answer_start_ = scratch_.size();
     first_outputs_.push_back(outputs_.size());
