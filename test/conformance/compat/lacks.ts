@@ -36,6 +36,21 @@ const lacks: readonly Lack[] = [
     why: 'the script includes a header of the kernel’s sources',
   },
   {
+    command: /rawtracepoint:sched_process_exit/,
+    says: /Invalid probe type made it to attachpoint parser/,
+    why: 'this version of bpftrace knows no such probe on this kernel',
+  },
+  {
+    command: /\brunqlen\.bt$/,
+    says: /'struct cfs_rq' does not contain a field named 'nr_running'/,
+    why: 'the script names a field that the guest’s kernel does not have',
+  },
+  {
+    command: /\b(swapin|vfsstat)\.bt$/,
+    says: /Error attaching probe: 'kprobe:(swap_readpage|vfs_write\*)'/,
+    why: 'the script names a function that cannot be probed in the guest’s kernel',
+  },
+  {
     command: /\bcpufreq\b/,
     says: /failed to init freqs/,
     why: 'an emulated processor has no frequencies',

@@ -55,6 +55,10 @@ const events = (words: string, more: More = {}): Row =>
     ...more,
   });
 
+/** One line of trace, whose status is 1 when it is interrupted. */
+const traced = (what: string): Row =>
+  events(`trace-bpfcc ${what}`, { lines: /stimulus|PID|Traceback|Error/, mustWork: false });
+
 /** A tool that prints figures of a second and ends. */
 const figures = (words: string, more: More = {}): Row =>
   bcc(words, { ...FIGURES, watch: { ends: true }, ...more });
@@ -80,8 +84,8 @@ const bccs: readonly Row[] = [
   events('filelife-bpfcc'),
   events('capable-bpfcc'),
   events('ext4slower-bpfcc'),
-  events(`trace-bpfcc 'do_nanosleep "sleeps"'`, { lines: /stimulus|PID|Traceback|Error/ }),
-  events(`trace-bpfcc 't:syscalls:sys_enter_getppid'`, { lines: /stimulus|PID|Traceback|Error/ }),
+  traced(`'do_nanosleep "sleeps"'`),
+  traced("'t:syscalls:sys_enter_getppid'"),
   figures('funccount-bpfcc -d 2 vfs_write'),
   figures('funclatency-bpfcc -d 2 vfs_write'),
   figures('stackcount-bpfcc -D 2 do_nanosleep', { lines: /do_nanosleep|Tracing|Detaching/ }),
