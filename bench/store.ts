@@ -101,16 +101,27 @@ export class Store {
       await rm(draft, { recursive: true, force: true });
       throw error;
     }
+    for (const older of (await this.runs(experiment)).slice(0, -1)) {
+      await removeCharts(join(this.folder, experiment.name, older));
+    }
     return this.render(experiment, run);
   }
 
-  /** Makes a run's summary and charts anew from its samples. */
+  /**
+   * Makes a run's summary anew from its samples, and the charts of the newest run of an experiment.
+   * No page shows the charts of others.
+   */
   async render(experiment: Experiment, run: string): Promise<DerivedRun> {
     const folder = join(this.folder, experiment.name, run);
     const derived = await this.read(experiment, run);
     const { rows, comparisons } = derived.summary;
     const text = `{"rows":${jsonRows(rows)},\n"comparisons":${jsonRows(comparisons)}}\n`;
     await replaceFile(join(folder, 'summary.json'), text);
+    const isNewest = (await this.runs(experiment)).at(-1) === run;
+    if (!isNewest) {
+      await removeCharts(folder);
+      return derived;
+    }
     for (const figure of experiment.figures(derived.summary, derived.environment)) {
       await writeFile(join(folder, `${figure.file}.svg`), figure.svg);
     }
@@ -167,6 +178,11 @@ export class Store {
 /** A run's name: when it began, in UTC, to the second. Names sort by age. */
 export function runName(startedAt: Date): string {
   return startedAt.toISOString().slice(0, 19).replaceAll(':', '');
+}
+
+async function removeCharts(folder: string): Promise<void> {
+  const charts = (await readdir(folder)).filter((name) => name.endsWith('.svg'));
+  await Promise.all(charts.map((name) => rm(join(folder, name), { force: true })));
 }
 
 async function writeJson(path: string, value: unknown): Promise<void> {

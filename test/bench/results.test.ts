@@ -1,4 +1,4 @@
-import { cpSync, readFileSync } from 'node:fs';
+import { cpSync, existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { allExperiments as experiments } from '../../bench/experiments/index.js';
@@ -18,16 +18,17 @@ t.test('every summary, chart and page follows from the committed samples', async
     cpSync(join(results, experiment.name), join(store.folder, experiment.name), {
       recursive: true,
     });
-    let runs = 0;
-    for (const run of await store.runs(experiment)) {
+    const runs = await store.runs(experiment);
+    for (const run of runs) {
       const { summary, environment } = await store.render(experiment, run);
       same(`${experiment.name}/${run}/summary.json`);
       for (const { file } of experiment.figures(summary, environment)) {
-        same(`${experiment.name}/${run}/${file}.svg`);
+        const path = `${experiment.name}/${run}/${file}.svg`;
+        if (run === runs.at(-1)) same(path);
+        else t.notOk(existsSync(join(results, path)), `no page shows results/${path}`);
       }
-      runs++;
     }
-    t.ok(runs > 0, `${experiment.name} has ${runs} runs`);
+    t.ok(runs.length > 0, `${experiment.name} has ${runs.length} runs`);
   }
   await store.publish(experiments);
   same('README.md');
